@@ -1,0 +1,161 @@
+"""The refs that stages hand to each other: small, frozen, JSON-able. Never a frame, a tensor, a model or a bare path.
+
+`RawRef -> CleanRef -> ValidatedRef -> {modality: FeatureRef} -> CheckpointRef -> EvalReport -> Verdict -> ReleaseRef`
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Modality = Literal["image", "text", "audio", "video"]
+Split = Literal["train", "val", "test"]
+Decision = Literal["promote", "reject", "inconclusive", "needs-approval", "unchanged"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Metrics = dict[str, float | None]
+"""Metric name to value; None where it is not defined (AUROC of a class that never occurs)."""
+
+
+class Frozen(BaseModel):
+    """The settings that every ref shares: immutable, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Ref(Frozen):
+    """Points to one artifact of the store."""
+
+    uri: str
+    """Posix path below the store's root."""
+    sha256: Sha256
+    """Digest of the content; two refs with the same digest are interchangeable."""
+    rows: int
+    parents: tuple[Sha256, ...] = ()
+    """Digests of the refs this one was made from."""
+
+
+class RowCounts(Frozen):
+    """`rows_in == used + quarantined + duplicates`, always."""
+
+    rows_in: int
+    used: int
+    quarantined: int
+    duplicates: int
+
+
+class RawRef(Ref):
+    """The manifest as read: a table of rows whose media are named and digested, but not decoded."""
+
+    source: str
+    """What the user named, for messages."""
+    modalities: tuple[Modality, ...]
+    notes: tuple[str, ...] = ()
+
+
+class CleanRef(Ref):
+    """samples.parquet and quarantine.parquet: every row used, quarantined with a reason, or dropped as a duplicate."""
+
+    counts: RowCounts
+    splits: dict[Split, int]
+    labels: tuple[str, ...]
+    """Sorted; their positions are the class indices everywhere downstream."""
+    modalities: tuple[Modality, ...]
+    media: dict[Modality, str]
+    """Modality to the fingerprint under which its canonical media are stored."""
+    notes: tuple[str, ...] = ()
+
+
+class ValidatedRef(Ref):
+    """Samples that met their contract. Only the validate stage makes one."""
+
+    clean: CleanRef
+    docs: str
+    """Store path of the Data Docs folder (index.html)."""
+    warnings: tuple[str, ...] = ()
+
+
+class FeatureRef(Ref):
+    """Features of one modality, one row per distinct canonical medium."""
+
+    modality: Modality
+    encoder: str
+    fingerprint: Sha256
+    """Of the encoder and of everything that changes its output."""
+    parts: tuple[str, ...]
+    """Store paths of the Parquet files that together hold the rows."""
+    dtype: Literal["uint8", "int32", "float32"]
+    computed: int
+    """Samples whose feature was computed in this run."""
+    reused: int
+
+
+class CheckpointRef(Ref):
+    """A trained model: model.safetensors, model.json, history.json."""
+
+    model_sha256: Sha256
+    """Of model.safetensors, which holds no time and no path."""
+    train_key: Sha256
+    modalities: tuple[Modality, ...]
+    labels: tuple[str, ...]
+    best_epoch: int
+    epochs: int
+
+
+class ChampionRef(Ref):
+    """The model in production, copied from the registry into the store: model.safetensors and model.json at `uri`."""
+
+    name: str
+    version: str
+    model_sha256: Sha256
+
+
+class EvalReport(Ref):
+    """Figures on the test rows; `rows` is their number. predictions.parquet and detail.json lie at `uri`."""
+
+    model_sha256: Sha256
+    metrics: dict[str, Metrics]
+    """{"test": {"accuracy": ..., "macro_f1": ..., ...}}"""
+    intervals: dict[str, tuple[float, float]]
+    """Metric to its 95 % bootstrap interval."""
+    by_modalities: dict[str, Metrics]
+    """ "image+audio" to the figures of the same model when only those modalities are given, on all test rows."""
+    majority_share: float
+    """Share of the most frequent class: the accuracy of always answering it."""
+    champion_sha256: Sha256 | None = None
+    champion_version: str | None = None
+    champion_metrics: Metrics | None = None
+    """The champion re-scored on the same rows."""
+    differences: dict[str, tuple[float, float, float]] = {}
+    """Metric to candidate minus champion: value, low, high (paired bootstrap, 95 %)."""
+
+
+class RuleResult(Frozen):
+    """One line of the gate's table."""
+
+    rule: str
+    metric: str
+    value: float | None
+    threshold: float | None
+    baseline: str
+    n: int
+    outcome: Literal["pass", "fail", "inconclusive"]
+    detail: str
+
+
+class Verdict(Ref):
+    """What the gate decided, and why; `rows` is the number of test rows it judged on."""
+
+    decision: Decision
+    reason: str
+    rules: tuple[RuleResult, ...]
+    model_sha256: Sha256
+
+
+class ReleaseRef(Ref):
+    """A model version in the registry."""
+
+    name: str
+    version: str
+    alias: str | None
+    model_sha256: Sha256

@@ -1,0 +1,114 @@
+"""Arrow schemas of every table that a stage writes. Units and shapes stand beside the columns."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+CONTRACT_VERSION = "1"
+MODALITIES = ("image", "text", "audio", "video")
+
+
+def _versioned(fields: list[pa.Field]) -> pa.Schema:
+    return pa.schema(fields, metadata={"crossmodal.contract": CONTRACT_VERSION})
+
+
+def raw_schema() -> pa.Schema:
+    """Rows of a manifest, one per line read; media are named and digested, not decoded."""
+    media = [
+        field
+        for modality in MODALITIES
+        for field in (
+            pa.field(modality, pa.string()),  # where it is: a real path, or "<file>#<row>#<column>" for inline bytes
+            pa.field(f"{modality}_sha256", pa.string()),  # of the source bytes; null when the cell is empty
+        )
+    ]
+    return _versioned(
+        [
+            pa.field("row", pa.int64(), nullable=False),  # 1-based position in the manifest
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("label", pa.string()),
+            pa.field("split", pa.string()),  # train | val | test, null when not given
+            pa.field("group", pa.string()),  # never straddles splits
+            pa.field("weight", pa.float64()),
+            pa.field("text_value", pa.string()),  # a text given in the cell itself
+            *media,
+            pa.field("reason", pa.string()),  # why the row cannot be used, when that is known before decoding
+            pa.field("detail", pa.string()),
+            pa.field("bad_modality", pa.string()),
+        ]
+    )
+
+
+def samples_schema() -> pa.Schema:
+    """One row per usable sample. A modality's cell is the digest of its canonical form, null when it is missing."""
+    return _versioned(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("label", pa.string(), nullable=False),
+            pa.field("split", pa.string(), nullable=False),
+            pa.field("group", pa.string()),
+            pa.field("weight", pa.float64(), nullable=False),
+            *(pa.field(modality, pa.string()) for modality in MODALITIES),
+            pa.field("row", pa.int64(), nullable=False),
+        ]
+    )
+
+
+def quarantine_schema() -> pa.Schema:
+    """Rows that were not used, and duplicates (reason `duplicate`): what, where, why."""
+    return _versioned(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("modality", pa.string()),
+            pa.field("path", pa.string()),
+            pa.field("reason", pa.string(), nullable=False),
+            pa.field("detail", pa.string()),
+            pa.field("row", pa.int64(), nullable=False),
+        ]
+    )
+
+
+def media_schema() -> pa.Schema:
+    """Canonical media, one row per distinct source: decoded once, read by every later stage.
+
+    image: uint8 (H, W, 3), RGB. audio: int16 (T,), mono at the stated rate. text: UTF-8 bytes, NFC, shape (characters,).
+    A source that could not be decoded has a reason and no data, so that it is not tried again.
+    """
+    return _versioned(
+        [
+            pa.field("source", pa.string(), nullable=False),  # sha256 of the source bytes
+            pa.field("digest", pa.string()),  # sha256 of shape and data
+            pa.field("shape", pa.list_(pa.int32())),
+            pa.field("data", pa.large_binary()),
+            pa.field("rate_hz", pa.int32()),  # audio only
+            pa.field("warning", pa.string()),
+            pa.field("reason", pa.string()),
+            pa.field("detail", pa.string()),
+        ]
+    )
+
+
+def features_schema(dtype: str) -> pa.Schema:
+    """Features of one modality: `values` is the row-major flattening of an array of `shape`."""
+    value_type = {"uint8": pa.uint8(), "int32": pa.int32(), "float32": pa.float32()}[dtype]
+    return _versioned(
+        [
+            pa.field("digest", pa.string(), nullable=False),  # of the canonical medium
+            pa.field("shape", pa.list_(pa.int32()), nullable=False),
+            pa.field("values", pa.list_(value_type), nullable=False),
+        ]
+    )
+
+
+def predictions_schema() -> pa.Schema:
+    """One row per sample: the predicted label, its probability, and all probabilities in class order (they sum to 1)."""
+    return _versioned(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("label", pa.string()),  # the true one, where it is known
+            pa.field("predicted", pa.string(), nullable=False),
+            pa.field("probability", pa.float32(), nullable=False),
+            pa.field("probabilities", pa.list_(pa.float32()), nullable=False),
+            pa.field("modalities", pa.string(), nullable=False),  # those present, "image+audio"
+        ]
+    )

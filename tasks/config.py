@@ -1,0 +1,282 @@
+"""RunConfig: every knob of a run, one default each, with its unit.
+
+Precedence: these defaults < the profile's TOML < `--set KEY=VALUE`. A profile holds only what differs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tasks.errors import UsageError
+
+Modality = Literal["image", "text", "audio", "video"]
+Metric = Literal["accuracy", "macro_f1", "macro_recall", "macro_precision", "auroc"]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """Frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ColumnsConfig(Section):
+    """Columns of the manifest; None: found by name."""
+
+    id: str | None = None
+    label: str | None = None
+    split: str | None = None
+    group: str | None = None
+    """Speaker, patient, product: a group never straddles splits."""
+    weight: str | None = None
+    image: str | None = None
+    text: str | None = None
+    audio: str | None = None
+    video: str | None = None
+
+
+class DataConfig(Section):
+    """What to read, and how much may be wrong with it."""
+
+    path: str = "builtin:digits"
+    """A manifest file, a folder per class, a folder of tables, or `builtin:digits`."""
+    columns: ColumnsConfig = ColumnsConfig()
+    allowed_roots: tuple[str, ...] = ()
+    """Folders, besides the manifest's own, below which media may lie."""
+    problem: Literal["auto", "multiclass"] = "auto"
+    sample: Annotated[int, Field(ge=1)] | None = None
+    """Use this many rows, chosen by a stable hash, spread over the given splits; None: all."""
+    max_quarantined: Share = 0.10
+    """Share of rows that may be quarantined before the run fails."""
+
+
+class SplitConfig(Section):
+    """How rows without a given split are divided: by a stable hash of the group, else of the id."""
+
+    val: Share = 0.15
+    test: Share = 0.15
+    leakage: Literal["report", "drop", "fail"] = "report"
+    """The same sample, or one group, on two sides: say so, drop it from train, or fail the run."""
+
+    @model_validator(mode="after")
+    def _leaves_a_train_split(self) -> SplitConfig:
+        if self.val + self.test >= 1:
+            raise ValueError(f"split.val + split.test is {self.val + self.test:g}; it must stay below 1")
+        return self
+
+
+class MediaConfig(Section):
+    """Canonical form of the media, and the limits on decoding them."""
+
+    image_px: Annotated[int, Field(ge=8, le=4096)] = 256
+    """Longest side of a stored picture, in pixels; larger ones are scaled down."""
+    sample_rate_hz: Annotated[int, Field(ge=4000, le=192_000)] = 16_000
+    max_audio_s: Annotated[float, Field(gt=0)] = 30.0
+    """Longer sound is cut, with a warning."""
+    max_text_chars: Annotated[int, Field(ge=1)] = 20_000
+    """Longer text is cut, with a warning."""
+    max_file_mb: Annotated[float, Field(gt=0)] = 64.0
+    max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    """Time that one file may take to decode."""
+    memory_mb: Annotated[int, Field(ge=256)] = 2048
+    """Address space of one decoding process."""
+
+
+class EncodersConfig(Section):
+    """One encoder id per modality; `off` leaves the modality out."""
+
+    image: Literal["tiny", "off"] = "tiny"
+    text: Literal["tiny", "off"] = "tiny"
+    audio: Literal["tiny", "off"] = "tiny"
+    video: Literal["off"] = "off"
+
+
+class ExtractConfig(Section):
+    """What the tiny encoders read, and how extraction is cut into shards."""
+
+    image_px: Annotated[int, Field(ge=16, le=512)] = 32
+    """Side of the square picture that the tiny encoder reads, in pixels."""
+    n_mels: Annotated[int, Field(ge=16, le=128)] = 64
+    hop_ms: Annotated[float, Field(gt=0, le=100)] = 10.0
+    window_ms: Annotated[float, Field(gt=0, le=200)] = 25.0
+    max_frames: Annotated[int, Field(ge=8)] = 1000
+    """Log-mel frames kept of a clip (10 s at the default hop)."""
+    max_text_bytes: Annotated[int, Field(ge=8)] = 512
+    """UTF-8 bytes kept of a text."""
+    shard_rows: Annotated[int, Field(ge=1)] = 512
+    """Smallest number of samples in a shard; large tables get larger shards, at most 32 in all."""
+
+
+class FusionConfig(Section):
+    """How the modalities are joined."""
+
+    kind: Literal["concat"] = "concat"
+    width: Annotated[int, Field(ge=8)] = 128
+    """Every encoder is projected to this width."""
+    hidden: Annotated[int, Field(ge=8)] = 256
+    """Width of the shared layer."""
+    dropout: Share = 0.3
+    modality_dropout: Share = 0.3
+    """Chance that a present modality is hidden from a training sample; one always stays."""
+
+
+class TrainConfig(Section):
+    """The training loop."""
+
+    regime: Literal["auto", "full"] = "auto"
+    """auto: `tiny` encoders are trained in full."""
+    epochs: Annotated[int, Field(ge=1)] = 40
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    warmup_share: Share = 0.1
+    """Share of the steps over which the learning rate rises."""
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    patience: Annotated[int, Field(ge=1)] = 15
+    """Epochs without a better validation loss before training stops."""
+    auxiliary: Annotated[float, Field(ge=0)] = 0.3
+    """Weight of the loss of each modality's own head, during training only."""
+    augment: bool = True
+    flip: bool = False
+    """Mirror pictures at random: right for photographs, wrong for digits and letters."""
+
+
+class Rule(Section):
+    """One rule of the gate: a metric must reach `min`, or exceed what the `majority` answer scores."""
+
+    metric: Metric
+    min: float | None = None
+    above_majority: bool = False
+
+    @model_validator(mode="after")
+    def _asks_one_thing(self) -> Rule:
+        if (self.min is None) != self.above_majority:
+            raise ValueError("a rule takes either min or above_majority = true")
+        if self.above_majority and self.metric != "accuracy":
+            raise ValueError("above_majority is defined for accuracy only")
+        return self
+
+
+class GateConfig(Section):
+    """What a candidate must show before it replaces the champion."""
+
+    mode: Literal["better", "not-worse"] = "not-worse"
+    metric: Metric = "macro_f1"
+    """The metric on which candidate and champion are compared, on the same test rows."""
+    margin: Annotated[float, Field(ge=0)] = 0.01
+    """not-worse: how much of the metric a candidate may lose."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    rules: tuple[Rule, ...] = (Rule(metric="accuracy", above_majority=True),)
+
+
+class PublishConfig(Section):
+    """Where a promoted model goes."""
+
+    alias: str = "champion"
+    verify_rows: Annotated[int, Field(ge=1)] = 64
+    """Test rows on which the published bytes must reproduce the evaluation."""
+
+
+class RuntimeConfig(Section):
+    """How the work is spread; none of it changes a result."""
+
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Decoding processes and concurrent extraction tasks; None: the number of cores."""
+    train_timeout_s: Annotated[float, Field(gt=0)] = 6 * 3600.0
+    """Training is killed after this time; its last epoch is kept and a new run goes on from there."""
+
+
+class RunConfig(Section):
+    """Everything a run depends on, besides its data and its code."""
+
+    name: str | None = None
+    """The model's name; else the profile's, else the folder's or file's."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    data: DataConfig = DataConfig()
+    media: MediaConfig = MediaConfig()
+    split: SplitConfig = SplitConfig()
+    encoders: EncodersConfig = EncodersConfig()
+    extract: ExtractConfig = ExtractConfig()
+    fusion: FusionConfig = FusionConfig()
+    train: TrainConfig = TrainConfig()
+    gate: GateConfig = GateConfig()
+    publish: PublishConfig = PublishConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+
+    def subset(self, *sections: str) -> dict[str, Any]:
+        """The named sections (or top-level keys) as plain JSON values: the part of the config that a stage reads."""
+        return {name: self.model_dump(mode="json")[name] for name in sections}
+
+
+def parse_assignment(text: str) -> tuple[list[str], Any]:
+    """`train.epochs=3` becomes (["train", "epochs"], 3): the value is JSON where it parses, else the text itself.
+
+    Raises UsageError where there is no `=`.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f"--set {text!r}: write KEY=VALUE, for example --set train.epochs=20")
+    try:
+        return key.strip().split("."), json.loads(value)
+    except json.JSONDecodeError:
+        return key.strip().split("."), value
+
+
+def load_config(profile: Mapping[str, Any], overrides: Sequence[str] = (), where: str = "the profile") -> RunConfig:
+    """The config of a profile's values with `KEY=VALUE` overrides on top; UsageError names the key and what it takes."""
+    values = json.loads(json.dumps(dict(profile)))
+    for text in overrides:
+        keys, value = parse_assignment(text)
+        _assign(values, keys, value, text)
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(_explain(error, where)) from None
+
+
+def read_profile(path: Path) -> dict[str, Any]:
+    """The values of a profile file; UsageError when it is not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"profile {path}: not readable as TOML ({error})") from None
+
+
+def _assign(values: dict[str, Any], keys: list[str], value: Any, text: str) -> None:
+    for key in keys[:-1]:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise UsageError(f"--set {text!r}: {key!r} is a value, not a section")
+    values[keys[-1]] = value
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    """The first problem of a validation error as one line, with the nearest known key for a misspelt one."""
+    first = error.errors()[0]
+    dotted = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(dotted, list(known_keys(RunConfig)), n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; sections are {', '.join(RunConfig.model_fields)}"
+        return f"config key {dotted!r} (from --set or {where}) does not exist{hint}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"config key {dotted or 'config'!r} = {first['input']!r} (from --set or {where}): {message}"
+
+
+def known_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every dotted key of the config."""
+    for name, field in model.model_fields.items():
+        candidates = [field.annotation, *get_args(field.annotation)]
+        section = next((c for c in candidates if isinstance(c, type) and issubclass(c, Section)), None)
+        if section is not None and name != "rules":
+            yield from known_keys(section, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"

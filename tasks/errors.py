@@ -1,0 +1,49 @@
+"""Every error that crossmodal raises on purpose.
+
+CrossmodalError                      exit code
+├── UsageError                       2   a flag, a config key or a path that is wrong
+├── DataError                        3   the data broke a contract
+│   └── TooManyQuarantined           3   more rows were refused than data.max_quarantined allows
+├── EnvironmentFailed                4   disk, server, memory, a dead worker
+└── PromotionRefused                 5   a promotion that the gate or the registry does not allow
+
+A message is one line: what, the value, where, what to do.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CrossmodalError(Exception):
+    """The root; the CLI prints its message as one line and exits with `exit_code`."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class UsageError(CrossmodalError):
+    """A flag, a config key or a path is wrong."""
+
+    exit_code = 2
+
+
+class DataError(CrossmodalError):
+    """The data broke a contract."""
+
+    exit_code = 3
+
+
+class TooManyQuarantined(DataError):
+    """More rows were refused than `data.max_quarantined` allows."""
+
+
+class EnvironmentFailed(CrossmodalError):
+    """The machine failed: disk, server, memory, a worker that died."""
+
+    exit_code = 4
+
+
+class PromotionRefused(CrossmodalError):
+    """The gate or the registry does not allow this promotion."""
+
+    exit_code = 5

@@ -1,0 +1,208 @@
+"""Content-addressed artifacts on disk: written aside, synced, then renamed into place. What exists is complete.
+
+Two shapes. An artifact is a folder `<kind>/<key>/` whose `artifact.json`, written last, lists every file with its
+size and sha256, and carries the ref it stands for. A part is a single Parquet file `<kind>/<key>-<sha256>.parquet`
+whose name holds its own digest. Reading verifies; what does not match is set aside and counts as absent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.errors import EnvironmentFailed
+
+FORMAT = 1
+RECORD = "artifact.json"
+_BLOCK = 1 << 20
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values, equal text. NaN is refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest_json(value: Any) -> str:
+    """The sha256 of a JSON value's canonical form."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """The sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass
+class Draft:
+    """An artifact being written: put files below `path`, and the ref's payload into `ref`."""
+
+    path: Path
+    ref: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A verified artifact."""
+
+    path: Path
+    uri: str
+    ref: dict[str, Any]
+    files: dict[str, str]
+    """File name to sha256."""
+
+
+class Store:
+    """The folder that holds everything a run writes."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).absolute()
+
+    def path(self, uri: str) -> Path:
+        """The real path of a store path."""
+        return self.root / uri
+
+    def prepare(self) -> None:
+        """Makes the folder; EnvironmentFailed when it cannot be written to."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / f".write-{uuid.uuid4().hex}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise EnvironmentFailed(
+                f"store {self.root}: cannot be written to ({error.strerror}); choose another with --store"
+            ) from None
+
+    # -- artifacts ---------------------------------------------------------------------------------------------------
+
+    def find(self, kind: str, key: str) -> Found | None:
+        """The artifact, verified file by file, or None; a damaged one is set aside under trash/."""
+        folder = self.root / kind / key
+        try:
+            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            intact = record["format"] == FORMAT and all(
+                digest_file(folder / name) == sha for name, sha in record["files"].items()
+            )
+        except FileNotFoundError:
+            intact = False
+        except (OSError, ValueError, KeyError, TypeError):
+            intact = False
+        if intact:
+            return Found(folder, f"{kind}/{key}", record["ref"], record["files"])
+        if folder.exists():
+            self._set_aside(folder)
+        return None
+
+    @contextlib.contextmanager
+    def create(self, kind: str, key: str) -> Iterator[Draft]:
+        """Yields a draft; on a clean exit the artifact is in place, on an error nothing is left."""
+        draft = Draft(self._scratch())
+        draft.path.mkdir(parents=True)
+        try:
+            yield draft
+            self._commit(draft, kind, key)
+        finally:
+            shutil.rmtree(draft.path, ignore_errors=True)
+
+    def _commit(self, draft: Draft, kind: str, key: str) -> None:
+        files = {}
+        for path in sorted(draft.path.rglob("*")):
+            if path.is_file():
+                _sync(path)
+                files[path.relative_to(draft.path).as_posix()] = digest_file(path)
+        record = {"format": FORMAT, "kind": kind, "key": key, "files": files, "ref": draft.ref}
+        write_text(draft.path / RECORD, canonical_json(record))
+        target = self.root / kind / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draft.path.rename(target)
+        except OSError:
+            if self.find(kind, key) is not None:  # another run finished the same work first
+                return
+            draft.path.rename(target)
+        _sync(target.parent)
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def put_part(self, kind: str, key: str, table: pa.Table) -> str:
+        """Writes one Parquet part and returns its store path."""
+        scratch = self._scratch()
+        scratch.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            pq.write_table(table, scratch, compression="zstd", compression_level=1)
+            _sync(scratch)
+            target = self.root / kind / f"{key}-{digest_file(scratch)}.parquet"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            scratch.rename(target)
+            _sync(target.parent)
+        finally:
+            scratch.unlink(missing_ok=True)
+        return target.relative_to(self.root).as_posix()
+
+    def parts(self, kind: str) -> list[str]:
+        """Store paths of the intact parts of a kind, in name order; damaged ones are set aside."""
+        intact = []
+        for path in sorted((self.root / kind).glob("*.parquet")):
+            if digest_file(path) == path.stem.rpartition("-")[2]:
+                intact.append(path.relative_to(self.root).as_posix())
+            else:
+                self._set_aside(path)
+        return intact
+
+    # -- scratch -----------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def work_dir(self, kind: str, key: str) -> Iterator[Path]:
+        """A folder for work that resumes after a kill, held by one process at a time; a second one waits for it."""
+        folder = self.root / "work" / f"{kind}-{key}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (self.root / "work" / f"{kind}-{key}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            folder.mkdir(parents=True, exist_ok=True)
+            yield folder
+
+    def _scratch(self) -> Path:
+        return self.root / "tmp" / f"{os.getpid()}-{uuid.uuid4().hex}"
+
+    def _set_aside(self, path: Path) -> None:
+        trash = self.root / "trash"
+        trash.mkdir(parents=True, exist_ok=True)
+        path.rename(trash / f"{path.name[:40]}-{uuid.uuid4().hex}")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file and syncs it to disk."""
+    path.write_text(text, encoding="utf-8")
+    _sync(path)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Replaces a file's content in one step: a reader sees the old bytes or the new ones, never a mixture."""
+    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        scratch.write_bytes(data)
+        _sync(scratch)
+        scratch.rename(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
