@@ -110,6 +110,14 @@ class ChampionRef(Ref):
     model_sha256: Sha256
 
 
+class Rival(Frozen):
+    """The champion, with the samples and features as its own knobs make them."""
+
+    champion: ChampionRef
+    valid: ValidatedRef
+    features: dict[Modality, FeatureRef]
+
+
 class EvalReport(Ref):
     """Figures on the test rows; `rows` is their number. predictions.parquet and detail.json lie at `uri`."""
 

@@ -18,7 +18,7 @@ def raw_schema() -> pa.Schema:
         field
         for modality in MODALITIES
         for field in (
-            pa.field(modality, pa.string()),  # where it is: a real path, or "<file>#<row>#<column>" for inline bytes
+            pa.field(modality, pa.string()),  # where it is: a real path, or "inline:..." for bytes in the manifest
             pa.field(f"{modality}_sha256", pa.string()),  # of the source bytes; null when the cell is empty
         )
     ]

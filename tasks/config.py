@@ -5,6 +5,7 @@ Precedence: these defaults < the profile's TOML < `--set KEY=VALUE`. A profile h
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 import tomllib
@@ -22,9 +23,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
-    """Frozen, and an unknown key is an error."""
+    """Frozen; an unknown key, NaN and infinity are errors; a column or model may be named by a number."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, coerce_numbers_to_str=True
+    )
 
 
 class ColumnsConfig(Section):
@@ -78,7 +81,7 @@ class MediaConfig(Section):
     image_px: Annotated[int, Field(ge=8, le=4096)] = 256
     """Longest side of a stored picture, in pixels; larger ones are scaled down."""
     sample_rate_hz: Annotated[int, Field(ge=4000, le=192_000)] = 16_000
-    max_audio_s: Annotated[float, Field(gt=0)] = 30.0
+    max_audio_s: Annotated[float, Field(ge=0.1)] = 30.0
     """Longer sound is cut, with a warning."""
     max_text_chars: Annotated[int, Field(ge=1)] = 20_000
     """Longer text is cut, with a warning."""
@@ -105,8 +108,8 @@ class ExtractConfig(Section):
     image_px: Annotated[int, Field(ge=16, le=512)] = 32
     """Side of the square picture that the tiny encoder reads, in pixels."""
     n_mels: Annotated[int, Field(ge=16, le=128)] = 64
-    hop_ms: Annotated[float, Field(gt=0, le=100)] = 10.0
-    window_ms: Annotated[float, Field(gt=0, le=200)] = 25.0
+    hop_ms: Annotated[float, Field(ge=1, le=100)] = 10.0
+    window_ms: Annotated[float, Field(ge=1, le=200)] = 25.0
     max_frames: Annotated[int, Field(ge=8)] = 1000
     """Log-mel frames kept of a clip (10 s at the default hop)."""
     max_text_bytes: Annotated[int, Field(ge=8)] = 512
@@ -133,7 +136,7 @@ class TrainConfig(Section):
 
     regime: Literal["auto", "full"] = "auto"
     """auto: `tiny` encoders are trained in full."""
-    epochs: Annotated[int, Field(ge=1)] = 40
+    epochs: Annotated[int, Field(ge=1)] = 25
     batch_size: Annotated[int, Field(ge=1)] = 64
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
@@ -148,6 +151,12 @@ class TrainConfig(Section):
     augment: bool = True
     flip: bool = False
     """Mirror pictures at random: right for photographs, wrong for digits and letters."""
+    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.98
+    """Share of the running average of the weights kept at each step; the average is what is judged and kept. 0: off."""
+    threads: Annotated[int, Field(ge=1)] = 2
+    """CPU threads of the training process; it is part of the result, as the order of a sum depends on it."""
+    device: Literal["auto", "cpu"] = "auto"
+    """auto: a CUDA device when there is one."""
 
 
 class Rule(Section):
@@ -233,7 +242,7 @@ def parse_assignment(text: str) -> tuple[list[str], Any]:
 
 def load_config(profile: Mapping[str, Any], overrides: Sequence[str] = (), where: str = "the profile") -> RunConfig:
     """The config of a profile's values with `KEY=VALUE` overrides on top; UsageError names the key and what it takes."""
-    values = json.loads(json.dumps(dict(profile)))
+    values = copy.deepcopy(dict(profile))
     for text in overrides:
         keys, value = parse_assignment(text)
         _assign(values, keys, value, text)
@@ -244,9 +253,11 @@ def load_config(profile: Mapping[str, Any], overrides: Sequence[str] = (), where
 
 
 def read_profile(path: Path) -> dict[str, Any]:
-    """The values of a profile file; UsageError when it is not TOML."""
+    """The values of a profile file; UsageError when it cannot be read or is not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"profile {path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"profile {path}: not readable as TOML ({error})") from None
 
@@ -264,6 +275,10 @@ def _explain(error: ValidationError, where: str) -> str:
     first = error.errors()[0]
     dotted = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
+        inner = first["input"]
+        while isinstance(inner, dict) and inner:  # an unknown section: name the whole key that was asked for
+            key, inner = next(iter(inner.items()))
+            dotted += f".{key}"
         near = difflib.get_close_matches(dotted, list(known_keys(RunConfig)), n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else f"; sections are {', '.join(RunConfig.model_fields)}"
         return f"config key {dotted!r} (from --set or {where}) does not exist{hint}"

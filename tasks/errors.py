@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from data_contracts.refs import CleanRef
+
 
 class CrossmodalError(Exception):
     """The root; the CLI prints its message as one line and exits with `exit_code`."""
@@ -34,7 +36,11 @@ class DataError(CrossmodalError):
 
 
 class TooManyQuarantined(DataError):
-    """More rows were refused than `data.max_quarantined` allows."""
+    """More rows were refused than `data.max_quarantined` allows; `clean` names the stored quarantine table."""
+
+    def __init__(self, message: str, clean: CleanRef) -> None:
+        super().__init__(message)
+        self.clean = clean
 
 
 class EnvironmentFailed(CrossmodalError):

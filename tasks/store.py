@@ -8,11 +8,13 @@ whose name holds its own digest. Reading verifies; what does not match is set as
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -75,7 +77,7 @@ class Store:
         return self.root / uri
 
     def prepare(self) -> None:
-        """Makes the folder; EnvironmentFailed when it cannot be written to."""
+        """Makes the folder and clears what killed runs left in tmp/; EnvironmentFailed when it cannot be written to."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             probe = self.root / f".write-{uuid.uuid4().hex}"
@@ -85,8 +87,9 @@ class Store:
             raise EnvironmentFailed(
                 f"store {self.root}: cannot be written to ({error.strerror}); choose another with --store"
             ) from None
+        self._clear_leftovers()
 
-    # -- artifacts ---------------------------------------------------------------------------------------------------
+    # -- artifacts ---
 
     def find(self, kind: str, key: str) -> Found | None:
         """The artifact, verified file by file, or None; a damaged one is set aside under trash/."""
@@ -94,10 +97,8 @@ class Store:
         try:
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
             intact = record["format"] == FORMAT and all(
-                digest_file(folder / name) == sha for name, sha in record["files"].items()
+                verified_digest(folder / name) == sha for name, sha in record["files"].items()
             )
-        except FileNotFoundError:
-            intact = False
         except (OSError, ValueError, KeyError, TypeError):
             intact = False
         if intact:
@@ -120,22 +121,27 @@ class Store:
     def _commit(self, draft: Draft, kind: str, key: str) -> None:
         files = {}
         for path in sorted(draft.path.rglob("*")):
+            _sync(path)
             if path.is_file():
-                _sync(path)
                 files[path.relative_to(draft.path).as_posix()] = digest_file(path)
         record = {"format": FORMAT, "kind": kind, "key": key, "files": files, "ref": draft.ref}
         write_text(draft.path / RECORD, canonical_json(record))
+        _sync(draft.path)
         target = self.root / kind / key
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            draft.path.rename(target)
-        except OSError:
-            if self.find(kind, key) is not None:  # another run finished the same work first
-                return
-            draft.path.rename(target)
-        _sync(target.parent)
+        while True:
+            try:
+                draft.path.rename(target)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                if self.find(kind, key) is not None:  # another run finished the same work first
+                    return
+                continue  # what lay there was damaged, and find has set it aside
+            _sync(target.parent)
+            return
 
-    # -- parts -------------------------------------------------------------------------------------------------------
+    # -- parts ---
 
     def put_part(self, kind: str, key: str, table: pa.Table) -> str:
         """Writes one Parquet part and returns its store path."""
@@ -156,13 +162,17 @@ class Store:
         """Store paths of the intact parts of a kind, in name order; damaged ones are set aside."""
         intact = []
         for path in sorted((self.root / kind).glob("*.parquet")):
-            if digest_file(path) == path.stem.rpartition("-")[2]:
+            try:
+                right = verified_digest(path) == path.stem.rpartition("-")[2]
+            except FileNotFoundError:
+                continue  # another run has just set it aside
+            if right:
                 intact.append(path.relative_to(self.root).as_posix())
             else:
                 self._set_aside(path)
         return intact
 
-    # -- scratch -----------------------------------------------------------------------------------------------------
+    # -- scratch ---
 
     @contextlib.contextmanager
     def work_dir(self, kind: str, key: str) -> Iterator[Path]:
@@ -175,12 +185,51 @@ class Store:
             yield folder
 
     def _scratch(self) -> Path:
-        return self.root / "tmp" / f"{os.getpid()}-{uuid.uuid4().hex}"
+        return self.root / "tmp" / f"{os.uname().nodename}.{os.getpid()}.{uuid.uuid4().hex}"
+
+    def _clear_leftovers(self) -> None:
+        """Removes the drafts of processes of this machine that no longer live."""
+        for path in (self.root / "tmp").glob(f"{os.uname().nodename}.*"):
+            pid = path.name.split(".")[-2]
+            if not (pid.isdigit() and _lives(int(pid))):
+                shutil.rmtree(path, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
 
     def _set_aside(self, path: Path) -> None:
         trash = self.root / "trash"
         trash.mkdir(parents=True, exist_ok=True)
-        path.rename(trash / f"{path.name[:40]}-{uuid.uuid4().hex}")
+        with contextlib.suppress(FileNotFoundError):  # another run was quicker
+            path.rename(trash / f"{path.name[:40]}-{uuid.uuid4().hex}")
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+_digests: dict[str, tuple[tuple[int, ...], str]] = {}
+"""Digests taken by this process: path to (device, inode, size, change time in ns) and sha256."""
+_SETTLED_NS = 100_000_000  # a file changed later than this before the look could change again within one clock tick
+
+
+def verified_digest(path: Path) -> str:
+    """The sha256 of a file's bytes, taken once per process for as long as the file system reports no change to it."""
+    state = path.stat()
+    seen = (state.st_dev, state.st_ino, state.st_size, state.st_ctime_ns)
+    known = _digests.get(str(path))
+    if known is not None and known[0] == seen:
+        return known[1]
+    settled = time.time_ns() - state.st_ctime_ns > _SETTLED_NS
+    digest = digest_file(path)
+    if settled:
+        _digests[str(path)] = (seen, digest)
+    return digest
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,0 +1,70 @@
+"""What the benchmarks share: a command's wall and CPU seconds, and a line about the machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One finished command: `cpu_s` counts its descendants too, as far as they ended before it."""
+
+    wall_s: float
+    cpu_s: float
+    last_line: str
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The JSON on the last line of its output."""
+        loaded: dict[str, Any] = json.loads(self.last_line)
+        return loaded
+
+
+def time_command(command: Sequence[str], environment: dict[str, str] | None = None) -> Timing:
+    """Runs a command to its end and measures it from outside. Raises RuntimeError when it fails."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=out, stderr=err, env={**os.environ, **(environment or {})})
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        err.seek(0)
+        if process.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)}: status {process.returncode}\n{err.read()[-2000:]}")
+        lines = out.read().strip().splitlines()
+    return Timing(wall, usage.ru_utime + usage.ru_stime, lines[-1] if lines else "")
+
+
+def program(name: str) -> str:
+    """A console script of this environment."""
+    return str(Path(sys.executable).parent / name)
+
+
+def median(values: Sequence[float]) -> float:
+    """The median."""
+    return statistics.median(values)
+
+
+def machine(*distributions: str) -> str:
+    """Processor, cores, Python and the versions that matter, on one line."""
+    model = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine())
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in distributions)
+    return f"{model}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}"
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []

@@ -1,0 +1,171 @@
+"""What stored features must meet before a model may read them: all there, of the expected shape, finite, not constant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from data_contracts.expectations import about, gallery
+from data_contracts.refs import Modality
+
+if TYPE_CHECKING:
+    from great_expectations.expectations.expectation import Expectation
+
+MOSTLY = 0.99
+"""Share of the features that may not be suspicious (constant, or equal to another's) without a warning."""
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """What one modality's features look like."""
+
+    modality: Modality
+    dtype: str
+    shape: str
+    """A regular expression on the shape written as `32x32x3`."""
+    longest: int | None
+    """The largest first axis, where that varies."""
+    low: float
+    high: float
+    """The range outside which a value is implausible."""
+    may_be_constant: bool = False
+    """A text of one letter is; a picture or a sound of one value carries nothing."""
+
+
+COLUMNS = (
+    "id",  # of the first sample that needs the feature
+    "digest",
+    "copies",  # rows stored under this digest
+    "variants",  # different values among them
+    "dtype",
+    "shape",  # "32x32x3"
+    "length",  # first axis
+    "excess",  # values stored minus values that the shape asks for
+    "not_finite",  # values that are NaN or infinite
+    "lowest",  # among the finite values
+    "highest",
+    "spread",  # highest - lowest
+    "twins",  # other media whose features are the same
+)
+"""The columns of the frame that is checked: one row per medium that the samples need, null where it is not stored."""
+
+
+def features_expectations(spec: FeatureSpec) -> list[Expectation]:
+    """The expectations on a frame of `COLUMNS`, the gravest first."""
+    return [*_presence(), *_form(spec), *_values(spec), *_suspicions(spec)]
+
+
+def _presence() -> list[Expectation]:
+    gxe = gallery()
+    return [
+        gxe.ExpectColumnValuesToBeBetween(
+            column="copies",
+            min_value=1,
+            **about("feature_present", "every medium that the samples need has a feature", "run extract again"),
+        ),
+        gxe.ExpectColumnValuesToBeBetween(
+            column="variants",
+            max_value=1,
+            **about(
+                "feature_unambiguous",
+                "what is stored twice is stored alike",
+                "remove these features from the store and run extract again",
+            ),
+        ),
+        gxe.ExpectColumnValuesToBeBetween(
+            column="copies",
+            max_value=1,
+            **about(
+                "feature_unique",
+                "no medium's feature is stored twice",
+                "harmless while the copies are alike: two runs extracted at the same time",
+                "warning",
+            ),
+        ),
+    ]
+
+
+def _form(spec: FeatureSpec) -> list[Expectation]:
+    gxe = gallery()
+    advice = f"run extract again, or change encoders.{spec.modality}"
+    expectations: list[Expectation] = [
+        gxe.ExpectColumnValuesToBeInSet(
+            column="dtype", value_set=[spec.dtype], **about("feature_dtype", f"values are {spec.dtype}", advice)
+        ),
+        gxe.ExpectColumnValuesToMatchRegex(
+            column="shape", regex=spec.shape, **about("feature_shape", f"shapes match {spec.shape}", advice)
+        ),
+        gxe.ExpectColumnValuesToBeBetween(
+            column="excess",
+            min_value=0,
+            max_value=0,
+            **about("feature_complete", "there are as many values as the shape asks for", advice),
+        ),
+    ]
+    if spec.longest is not None:
+        expectations.append(
+            gxe.ExpectColumnValuesToBeBetween(
+                column="length",
+                min_value=1,
+                max_value=spec.longest,
+                **about("feature_length", f"the first axis has 1 to {spec.longest} entries", advice),
+            )
+        )
+    return expectations
+
+
+def _values(spec: FeatureSpec) -> list[Expectation]:
+    gxe = gallery()
+    return [
+        gxe.ExpectColumnValuesToBeBetween(
+            column="not_finite",
+            min_value=0,
+            max_value=0,
+            **about("feature_finite", "no value is NaN or infinite", f"look at the {spec.modality} of these samples"),
+        ),
+        *(
+            gxe.ExpectColumnValuesToBeBetween(
+                column=column,
+                min_value=spec.low,
+                max_value=spec.high,
+                **about(
+                    f"feature_{column}",
+                    f"the {column} value lies within {spec.low:g} and {spec.high:g}",
+                    f"look at the {spec.modality} of these samples",
+                    "warning",
+                ),
+            )
+            for column in ("lowest", "highest")
+        ),
+    ]
+
+
+def _suspicions(spec: FeatureSpec) -> list[Expectation]:
+    gxe = gallery()
+    twins = gxe.ExpectColumnValuesToBeBetween(
+        column="twins",
+        min_value=0,
+        max_value=0,
+        mostly=MOSTLY,
+        **about(
+            "feature_distinct",
+            f"at least {MOSTLY:.0%} of the media differ from each other as features too",
+            f"look at the {spec.modality} of these samples: scaling or cutting made them equal",
+            "warning",
+        ),
+    )
+    if spec.may_be_constant:
+        return [twins]
+    constant = gxe.ExpectColumnValuesToBeBetween(
+        column="spread",
+        min_value=0,
+        strict_min=True,
+        mostly=MOSTLY,
+        **about(
+            "feature_varied",
+            f"at least {MOSTLY:.0%} of the features hold more than one value",
+            f"look at the {spec.modality} of these samples: blank pictures or silence",
+            "warning",
+        ),
+    )
+    return [twins, constant]

@@ -1,0 +1,1 @@
+"""When and where flows run: prefect.yaml and the profiles."""

@@ -1,0 +1,1 @@
+"""Flow functions and the command line: the order of the stages, once."""

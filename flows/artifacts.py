@@ -1,0 +1,69 @@
+"""What a run leaves in the Prefect UI: progress bars, the table of figures, the gate's table, the link to the report."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from flows.pipeline import Progressed
+from flows.request import Request
+from tasks.progress import Listener
+
+_EVERY_S = 2.0  # each update is a request to the server
+
+
+def progress_artifacts() -> Listener:
+    """A listener that keeps one progress artifact per step, updated at most every two seconds."""
+    known: dict[str, tuple[UUID, float]] = {}
+    lock = threading.Lock()
+
+    def listen(step: str, done: int, total: int, remark: str) -> None:
+        share = 100.0 * done / total if total else 100.0
+        with lock:
+            now = time.monotonic()
+            if step not in known:
+                label = f"{step}: {remark}" if remark else step
+                known[step] = (create_progress_artifact(share, key=_slug(f"progress-{step}"), description=label), now)
+            elif now - known[step][1] >= _EVERY_S or done == total:
+                update_progress_artifact(known[step][0], share, description=f"{step}: {done} of {total} {remark}".strip())
+                known[step] = (known[step][0], now)
+
+    return listen
+
+
+def leave_artifacts(request: Request, so_far: Progressed, summary: dict[str, Any]) -> None:
+    """The run's tables and its verdict, keyed by the model's name so that the UI shows their history."""
+    name = _slug(request.name)
+    if so_far.report is not None:
+        create_table_artifact(figures_table(summary), key=f"{name}-figures", description=f"Test figures of {request.name}")
+    if so_far.verdict is not None:
+        rules = [rule.model_dump(mode="json") for rule in so_far.verdict.rules]
+        create_table_artifact(rules, key=f"{name}-gate", description=so_far.verdict.reason)
+    report = request.store.root / str(summary["report"])
+    text = f"**{summary['verdict']}**: {summary['reason']}\n\nReport: [{report.name}]({report.as_uri()})"
+    create_markdown_artifact(text, key=f"{name}-report", description="Verdict and report")
+
+
+def figures_table(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """One line for the test set, one for each set of modalities."""
+    lines = {"test": summary["metrics"]["test"], **summary["by_modalities"]}
+    return [{"given": name, **{metric: _rounded(value) for metric, value in line.items()}} for name, line in lines.items()]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _slug(text: str) -> str:
+    """Prefect's artifact keys hold lower-case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -1,0 +1,188 @@
+"""The command line. Heavy libraries are loaded by the command that needs them, after its arguments are known to be right."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import click
+import typer
+
+from flows import console
+from flows.environment import PREFECT_DEFAULTS, new_run_id, store_from_environment, tracking_uri_from_environment
+from flows.execute import RunFailed, execute
+from flows.models_cli import models_app
+from flows.pipeline import Stages
+from flows.plan import plan_retrain
+from flows.prepare import check_manifest
+from flows.request import Request, default_tracking_uri, make_request, resolve_config
+from flows.score import predict_manifest
+from flows.summary import empty_summary
+from tasks.errors import CrossmodalError
+from tasks.store import Store
+
+app = typer.Typer(
+    name="crossmodal",
+    help="Retrains classifiers that see, hear and read: checks the data, trains, proves, publishes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(models_app, name="models")
+
+Profile = Annotated[str | None, typer.Option(help="A name in deployments/profiles, or the path of a TOML file.")]
+Data = Annotated[str | None, typer.Option(help="A manifest, a folder per class, or a folder of tables named by split.")]
+Manifest = Annotated[str, typer.Argument(help="A manifest, a folder per class, or a folder of tables named by split.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated.")]
+StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
+Json = Annotated[bool, typer.Option("--json", help="Print the run's summary as JSON on the last line of stdout.")]
+Plain = Annotated[bool, typer.Option("--plain", help="Run in this process without Prefect: for pdb, and to compare.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def _request(profile: str | None, data: str | None, overrides: list[str] | None, store: str | None) -> Request:
+    config = resolve_config(profile, data, overrides or [])
+    return make_request(config, store_from_environment(store), tracking_uri_from_environment(), new_run_id())
+
+
+@app.command()
+def retrain(
+    profile: Profile = None,
+    data: Data = None,
+    overrides: Set = None,
+    store: StoreOption = None,
+    as_json: Json = False,
+    plain: Plain = False,
+    debug: Debug = False,
+) -> None:
+    """Retrain a model, judge it against the champion, publish it if it passes.
+
+    Exit status: 0 the run completed, whatever the verdict; 2 usage; 3 the data; 4 the environment; 130 Ctrl-C.
+    """
+    request = _request(profile, data, overrides, store)
+    with console.progress_bars():
+        if plain:
+            summary = execute(request, Stages())
+        else:
+            summary = _retrain_with_prefect(request, profile, data, overrides, debug)
+    console.print_outcome(summary, request.store.root, as_json)
+
+
+def _retrain_with_prefect(
+    request: Request, profile: str | None, data: str | None, overrides: list[str] | None, debug: bool
+) -> dict[str, Any]:
+    """Calls the flow in this process. Prefect's own log goes to its API; the terminal shows ours."""
+    for name, value in PREFECT_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("PREFECT_LOCAL_STORAGE_PATH", str(request.store.root / "prefect"))
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "DEBUG" if debug else "CRITICAL")
+    from flows.retrain import retrain as retrain_flow
+
+    result: dict[str, Any] = retrain_flow(profile, data, overrides or [], str(request.store.root))
+    return result
+
+
+@app.command()
+def plan(
+    profile: Profile = None,
+    data: Data = None,
+    overrides: Set = None,
+    store: StoreOption = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say what a retrain would compute and what it would reuse."""
+    lines = plan_retrain(_request(profile, data, overrides, store))
+    if as_json:
+        console.print_json({"plan": lines})
+    else:
+        console.print_table(lines)
+
+
+@app.command()
+def check(
+    manifest: Manifest,
+    overrides: Set = None,
+    store: StoreOption = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Read, clean and validate a manifest, without training: what would be used, what is refused and why."""
+    request = _request(None, manifest, overrides, store)
+    with console.progress_bars():
+        summary, notes = check_manifest(request)
+    console.print_check(summary, notes, request.store.root, as_json)
+
+
+@app.command()
+def predict(
+    manifest: Manifest,
+    model: Annotated[str | None, typer.Option(help="NAME or NAME@ALIAS in the registry; may be left out if there is one.")] = None,
+    out: Annotated[str, typer.Option(help="Where the predictions go (Parquet).")] = "predictions.parquet",
+    overrides: Set = None,
+    store: StoreOption = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Predict the label of every sample of a manifest with a published model. Labels are not needed."""
+    request = _request(None, manifest, overrides, store)
+    with console.progress_bars():
+        summary = predict_manifest(request, model, out)
+    console.print_predictions(summary, as_json)
+
+
+@app.command()
+def up(
+    prefect_port: Annotated[int, typer.Option(help="Port of Prefect's server and UI.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's UI.")] = 5000,
+    store: StoreOption = None,
+    debug: Debug = False,
+) -> None:
+    """Start a Prefect server with its UI, the weekly deployment, a worker and MLflow's UI, until Ctrl-C."""
+    from flows.up import Services, serve_until_stopped
+
+    place = Store(store_from_environment(store))
+    place.prepare()
+    tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
+    serve_until_stopped(Services(place, prefect_port, mlflow_port, tracking_uri), console.say)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The console script. Every error ends as one line and an exit status; `--debug` shows the traceback."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    sys.exit(run(lambda: app(args=arguments, standalone_mode=False), "--json" in arguments, "--debug" in arguments))
+
+
+def run(command: Callable[[], Any], as_json: bool, debug: bool) -> int:
+    """The exit status of a command, its error printed."""
+    try:
+        code = command()
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        return _fail(error.format_message(), 2, empty_summary(), as_json)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted; what was finished is kept, and the same command goes on from there", 130, None, False)
+    except RunFailed as failure:
+        if debug:
+            raise
+        return _fail(str(failure.error), failure.error.exit_code, failure.summary, as_json)
+    except CrossmodalError as error:
+        if debug:
+            raise
+        return _fail(str(error), error.exit_code, empty_summary(), as_json)
+    except Exception as error:  # noqa: BLE001 - the last resort: a bug of ours is told as one line, too
+        if debug:
+            raise
+        text = f"internal error: {type(error).__name__}: {error}; run again with --debug and report it"
+        return _fail(text, 4, empty_summary(), as_json)
+    return code if isinstance(code, int) else 0
+
+
+def _fail(text: str, code: int, summary: dict[str, Any] | None, as_json: bool) -> int:
+    console.print_error(text)
+    if as_json and summary is not None:
+        console.print_json(summary | {"verdict": None, "reason": text, "error": text})
+    return code

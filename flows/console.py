@@ -1,0 +1,149 @@
+"""What a person sees in a terminal: progress bars on stderr, the outcome on stdout, errors as one line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from tasks.progress import listening
+
+_ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def progress_bars() -> Iterator[None]:
+    """Shows the progress of the block's work: bars in a terminal, one line per finished step elsewhere."""
+    columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bars = Progress(*columns, TextColumn("{task.fields[remark]}"), console=_ERR, disable=not _ERR.is_terminal)
+    known: dict[str, Any] = {}
+
+    def listen(step: str, done: int, total: int, remark: str) -> None:
+        if _ERR.is_terminal:
+            if step not in known:
+                known[step] = bars.add_task(step, total=total, remark="")
+            bars.update(known[step], completed=done, total=total, remark=escape(remark))
+        elif done == total:
+            _ERR.print(f"{step}: {total} {remark}".rstrip(), markup=False)
+
+    with bars, listening(listen):
+        yield
+
+
+def print_outcome(summary: dict[str, Any], store: Path, as_json: bool) -> None:
+    """The verdict, the test figures, the model, where the report is, and what to type next."""
+    out = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    model, rows = summary["model"], summary["rows"]
+    out.print(f"\n[bold]{escape(str(summary['verdict']))}[/bold]: {escape(str(summary['reason']))}")
+    _print_rows(out, summary)
+    if summary["metrics"]:
+        out.print(_figures(summary))
+    if model["version"] is not None:
+        out.print(f"model    {model['name']} version {model['version']} ({model['alias']}), sha256 {model['sha256'][:16]}…", markup=False)
+    out.print(f"work     {_work(summary['work'])}", markup=False)
+    out.print(f"time     {_seconds(summary['seconds'])}", markup=False)
+    out.print(f"report   {_shown(store / summary['report'])}", markup=False)
+    if rows["quarantined"]:
+        out.print(f"refused  {_shown(store / 'runs' / summary['run'] / 'quarantine.csv')}", markup=False)
+    if model["version"] is not None:
+        out.print(f"next     crossmodal predict MANIFEST --model {model['name']}@{model['alias']}", markup=False)
+        out.print("         crossmodal up", markup=False)
+    if as_json:
+        print_json(summary)
+
+
+def print_check(summary: dict[str, Any], notes: list[str], store: Path, as_json: bool) -> None:
+    """Rows, splits, and what a person should know before training."""
+    out = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    _print_rows(out, summary)
+    for note in notes:
+        out.print(f"note     {note}", markup=False)
+    out.print(f"report   {_shown(store / summary['report'])}", markup=False)
+    if summary["rows"]["quarantined"] or summary["rows"]["duplicates"]:
+        out.print(f"refused  {_shown(store / 'runs' / summary['run'] / 'quarantine.csv')}", markup=False)
+    if as_json:
+        print_json(summary)
+
+
+def print_predictions(summary: dict[str, Any], as_json: bool) -> None:
+    """How many rows were predicted, with which model, and where the predictions are."""
+    out = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    rows, model = summary["rows"], summary["model"]
+    out.print(f"{rows['used']} of {rows['in']} rows predicted with {model['name']} version {model['version']}", markup=False)
+    if rows["quarantined"]:
+        out.print(f"refused  {rows['quarantined']} rows: {summary['quarantine']}", markup=False)
+    accuracy = summary["metrics"].get("labelled", {}).get("accuracy")
+    if accuracy is not None:
+        out.print(f"accuracy {accuracy:.4f} on the {summary['labelled']} rows that have a label", markup=False)
+    out.print(f"written  {summary['out']}", markup=False)
+    if as_json:
+        print_json(summary)
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """Rows with equal keys as a table; a line that says so when there are none."""
+    out = Console(highlight=False, soft_wrap=True)
+    if not rows:
+        out.print("none yet; publish a model with crossmodal retrain")
+        return
+    table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*("–" if value is None else escape(str(value)) for value in row.values()))
+    out.print(table)
+
+
+def print_error(text: str) -> None:
+    """One line on stderr."""
+    _ERR.print(f"[bold red]error:[/bold red] {escape(' '.join(text.split()))}")
+
+
+def say(text: str) -> None:
+    """One line on stdout, at once."""
+    print(text, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """One line on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def _print_rows(out: Console, summary: dict[str, Any]) -> None:
+    rows, splits = summary["rows"], summary["splits"]
+    counts = f"{rows['in']} read, {rows['used']} used, {rows['quarantined']} quarantined, {rows['duplicates']} duplicates"
+    out.print(f"rows     {counts}; train {splits['train']}, val {splits['val']}, test {splits['test']}", markup=False)
+
+
+def _figures(summary: dict[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    names = ("accuracy", "macro_f1", "macro_recall", "macro_precision", "ece")
+    table.add_column("test")
+    for name in names:
+        table.add_column(name, justify="right")
+    full = {"all given": summary["metrics"]["test"]}
+    alone = {f"{name} alone": line for name, line in summary["by_modalities"].items() if "+" not in name}
+    for name, line in (full | (alone if len(alone) > 1 else {})).items():
+        table.add_row(name, *("–" if line.get(metric) is None else f"{line[metric]:.4f}" for metric in names))
+    return table
+
+
+def _work(work: dict[str, dict[str, int]]) -> str:
+    return ", ".join(f"{name}: {work['computed'][name]} computed, {work['reused'][name]} reused" for name in work["computed"])
+
+
+def _seconds(seconds: dict[str, float]) -> str:
+    stages = ", ".join(f"{stage} {value:.1f}" for stage, value in seconds.items() if stage != "total" and value >= 0.05)
+    return f"{seconds['total']:.1f} s ({stages})"
+
+
+def _shown(path: Path) -> str:
+    """The path as the person would type it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,57 @@
+"""Runs the pipeline to its end, whatever the end: the summary, the quarantine and the report are left in the run's folder."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from flows.pipeline import Progressed, Stages, run_pipeline
+from flows.request import Request
+from flows.summary import summarise, write_summary
+from tasks import progress
+from tasks.errors import CrossmodalError, EnvironmentFailed, TooManyQuarantined
+
+_LOG = logging.getLogger("crossmodal")
+
+
+class RunFailed(Exception):
+    """A run that ended with an error of ours; carries the summary that was written."""
+
+    def __init__(self, error: CrossmodalError, summary: dict[str, Any]) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.summary = summary
+
+
+def execute(request: Request, stages: Stages, so_far: Progressed | None = None) -> dict[str, Any]:
+    """The summary of a completed run. Raises RunFailed, with the summary of what is known, when a stage refused."""
+    so_far = so_far or Progressed()
+    error: CrossmodalError | None = None
+    with so_far.timed("total"):
+        try:
+            run_pipeline(request, stages, so_far)
+        except TooManyQuarantined as refusal:
+            so_far.clean, error = refusal.clean, refusal
+        except CrossmodalError as refusal:
+            error = refusal
+        except (OSError, MemoryError) as failure:
+            error = EnvironmentFailed(f"{type(failure).__name__}: {failure}; the run can be started again and goes on")
+            error.__cause__ = failure
+    summary = summarise(request, so_far, "retrain", str(error) if error else None)
+    leave_results(request, so_far, summary)
+    if error is not None:
+        raise RunFailed(error, summary) from error
+    return summary
+
+
+def leave_results(request: Request, so_far: Progressed, summary: dict[str, Any]) -> None:
+    """Writes report.html, summary.json and the quarantine into the run's folder, and fills in `summary["report"]`."""
+    from tasks.evaluate.report import write_report
+
+    progress.report("report", 0, 1)
+    request.folder.mkdir(parents=True, exist_ok=True)
+    path = request.folder / "report.html"
+    write_report(path, summary, request.config, request.store, so_far)
+    summary["report"] = path.relative_to(request.store.root).as_posix()
+    write_summary(request, so_far, summary)
+    progress.report("report", 1, 1)

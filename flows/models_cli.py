@@ -1,0 +1,72 @@
+"""`crossmodal models`: what is in the registry, and who is champion."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from flows.console import print_json, print_table
+from flows.environment import store_from_environment, tracking_uri_from_environment
+from flows.request import default_tracking_uri
+from tasks.publish import registry
+from tasks.store import Store
+
+models_app = typer.Typer(help="List, show, promote and roll back published models.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="The model's name.")]
+StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
+Alias = Annotated[str, typer.Option(help="The alias to move.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def _place(store: str | None) -> tuple[Store, str]:
+    place = Store(store_from_environment(store))
+    return place, tracking_uri_from_environment() or default_tracking_uri(place)
+
+
+def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows)
+
+
+@models_app.command("list")
+def list_models(store: StoreOption = None, as_json: Json = False, debug: Debug = False) -> None:
+    """List every model with its champion."""
+    _show(registry.list_models(*_place(store)), as_json)
+
+
+@models_app.command()
+def show(name: Name, store: StoreOption = None, as_json: Json = False, debug: Debug = False) -> None:
+    """Show every version of a model with its figures."""
+    _show(registry.show_model(name, *_place(store)), as_json)
+
+
+@models_app.command()
+def history(name: Name, store: StoreOption = None, as_json: Json = False, debug: Debug = False) -> None:
+    """Show which versions have been champion, oldest first."""
+    _show(registry.history(name, *_place(store)), as_json)
+
+
+@models_app.command()
+def promote(
+    name: Name,
+    version: Annotated[str, typer.Argument(help="A verified version.")],
+    alias: Alias = "champion",
+    store: StoreOption = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make a verified version the champion. Exit status 5 when the version was never verified."""
+    _show([registry.promote(name, version, alias, *_place(store)).model_dump(mode="json")], as_json)
+
+
+@models_app.command()
+def rollback(
+    name: Name, alias: Alias = "champion", store: StoreOption = None, as_json: Json = False, debug: Debug = False
+) -> None:
+    """Give the alias back to the champion before this one."""
+    _show([registry.rollback(name, alias, *_place(store)).model_dump(mode="json")], as_json)

@@ -1,0 +1,198 @@
+"""The order of the stages, once, without Prefect: what `--plain` runs and what retrain.py wraps."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from data_contracts.refs import (
+    ChampionRef,
+    CheckpointRef,
+    CleanRef,
+    Decision,
+    EvalReport,
+    FeatureRef,
+    Modality,
+    RawRef,
+    ReleaseRef,
+    Rival,
+    Split,
+    ValidatedRef,
+    Verdict,
+)
+from flows.request import Request
+from tasks.config import RunConfig
+from tasks.errors import DataError, EnvironmentFailed, PromotionRefused
+from tasks.evaluate.evaluate import evaluate
+from tasks.extract.extract import ShardRef, collect_features, extract_shard, plan_shards
+from tasks.gate.gate import gate, gate_key
+from tasks.ingest.ingest import ingest
+from tasks.ingest.scan import scan
+from tasks.ingest.source import locate_data
+from tasks.publish.publish import publish
+from tasks.publish.registry import fetch_champion
+from tasks.store import Store
+from tasks.train.train import train
+from tasks.validate.trainable import trainable_problems
+from tasks.validate.validate import validate_features, validate_samples
+
+Features = dict[Modality, FeatureRef]
+Clock = Callable[[], float]
+
+
+def extract_in_turn(shards: list[ShardRef], store: Store) -> list[str]:
+    """Computes shards one after the other."""
+    return [extract_shard(shard, store) for shard in shards]
+
+
+def train_here(valid: ValidatedRef, features: Features, config: RunConfig, store: Store) -> CheckpointRef:
+    """Trains in this process, where a debugger can follow."""
+    return train(valid, features, config, store, isolate=False)
+
+
+@dataclass(frozen=True)
+class Stages:
+    """How each stage is called; retrain.py puts Prefect tasks in their place."""
+
+    scan: Callable[..., RawRef] = scan
+    ingest: Callable[..., CleanRef] = ingest
+    validate_samples: Callable[..., ValidatedRef] = validate_samples
+    extract: Callable[[list[ShardRef], Store], list[str]] = extract_in_turn
+    validate_features: Callable[..., Any] = validate_features
+    train: Callable[..., CheckpointRef] = train_here
+    evaluate: Callable[..., EvalReport] = evaluate
+    gate: Callable[..., Verdict] = gate
+    publish: Callable[..., ReleaseRef] = publish
+
+
+@dataclass
+class Progressed:
+    """What a run has come to know so far; a failed run leaves the later fields empty."""
+
+    clean: CleanRef | None = None
+    valid: ValidatedRef | None = None
+    splits: dict[Split, int] = field(default_factory=dict)
+    features: Features = field(default_factory=dict)
+    checkpoint: CheckpointRef | None = None
+    champion: ChampionRef | None = None
+    report: EvalReport | None = None
+    verdict: Verdict | None = None
+    release: ReleaseRef | None = None
+    decision: str | None = None
+    reason: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    clock: Clock = time.perf_counter
+
+    @contextlib.contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Adds the block's wall time to the stage's seconds."""
+        start = self.clock()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + self.clock() - start
+
+
+def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
+    """Runs every stage in order, filling `so_far`; raises CrossmodalError where one cannot go on."""
+    config, store = request.config, request.store
+    valid = so_far.valid = prepare(request, config, stages, so_far)
+    samples = pq.read_table(store.path(valid.uri) / "samples.parquet")
+    so_far.splits = count_splits(samples)
+    require_trainable(samples)
+    features = so_far.features = extract_features(valid, config, store, stages, so_far)
+    with so_far.timed("train"):
+        checkpoint = so_far.checkpoint = stages.train(valid, features, config, store)
+    with so_far.timed("evaluate"):
+        champion = so_far.champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
+    rival = None if champion is None else rival_of(champion, request, stages, so_far)
+    with so_far.timed("evaluate"):
+        report = so_far.report = stages.evaluate(valid, features, checkpoint, rival, config, store)
+        judged_before = store.find("verdicts", gate_key(report, config)) is not None
+        verdict = so_far.verdict = stages.gate(report, config, store)
+    so_far.decision, so_far.reason = conclude(verdict, champion, judged_before)
+    if so_far.decision == "promote":
+        with so_far.timed("publish"):
+            inputs = (verdict, checkpoint, report, valid, features, config, store)
+            try:
+                so_far.release = stages.publish(*inputs, request.tracking_uri, request.run_id)
+            except PromotionRefused as refusal:  # rolled back by hand, say: a person decides
+                so_far.decision, so_far.reason = "needs-approval", str(refusal)
+
+
+def prepare(request: Request, config: RunConfig, stages: Stages, so_far: Progressed) -> ValidatedRef:
+    """Manifest to validated samples."""
+    store = request.store
+    with so_far.timed("ingest"):
+        raw = stages.scan(config, store, locate_data(config, store))
+        so_far.clean = stages.ingest(raw, config, store)
+    with so_far.timed("validate"):
+        return stages.validate_samples(so_far.clean, config, store)
+
+
+def extract_features(samples: ValidatedRef | CleanRef, config: RunConfig, store: Store, stages: Stages, so_far: Progressed) -> Features:
+    """Features of every modality; only media that are new are computed."""
+    with so_far.timed("extract"):
+        shards = plan_shards(samples, config, store)
+        stages.extract(shards, store)
+        features = collect_features(samples, config, store, shards)
+    if isinstance(samples, ValidatedRef):
+        with so_far.timed("validate"):
+            stages.validate_features(samples, features, config, store)
+    return features
+
+
+def count_splits(samples: pa.Table) -> dict[Split, int]:
+    """Rows per split."""
+    given = samples["split"].to_pylist()
+    return {"train": given.count("train"), "val": given.count("val"), "test": given.count("test")}
+
+
+def require_trainable(samples: pa.Table) -> None:
+    """Raises DataError when the samples cannot be trained on: a split or a second class is missing, say."""
+    problems = trainable_problems(samples)
+    if problems:
+        raise DataError("; ".join(problems))
+
+
+def rival_of(champion: ChampionRef, request: Request, stages: Stages, so_far: Progressed) -> Rival:
+    """The champion with the same samples as it reads them; they are prepared anew where it was made under other knobs."""
+    assert so_far.valid is not None
+    config = champion_config(champion, request)
+    same = all(getattr(config, name) == getattr(request.config, name) for name in ("media", "extract"))
+    if same and set(so_far.features) == {name for name, encoder in config.encoders if encoder != "off"}:
+        return Rival(champion=champion, valid=so_far.valid, features=so_far.features)
+    aside = Progressed(seconds=so_far.seconds)
+    valid = prepare(request, config, stages, aside)
+    return Rival(champion=champion, valid=valid, features=extract_features(valid, config, request.store, stages, aside))
+
+
+def champion_config(champion: ChampionRef, request: Request) -> RunConfig:
+    """The request's config with the knobs under which the champion reads media. EnvironmentFailed when they are unknown."""
+    record = json.loads((request.store.path(champion.uri) / "model.json").read_text(encoding="utf-8"))
+    encoders = {name: encoder if name in record["modalities"] else "off" for name, encoder in record["config"]["encoders"].items()}
+    knobs = {"media": record["config"]["media"], "extract": record["config"]["extract"], "encoders": encoders}
+    try:
+        return RunConfig.model_validate(request.config.model_dump() | knobs)
+    except ValidationError as error:
+        raise EnvironmentFailed(
+            f"model {champion.name} version {champion.version}: made by a crossmodal with other settings "
+            f"({error.errors()[0]['loc']}); retrain it with this version"
+        ) from None
+
+
+def conclude(verdict: Verdict, champion: ChampionRef | None, judged_before: bool) -> tuple[Decision, str]:
+    """The run's decision and its reason: `unchanged` when this very model is, or was judged against, the champion."""
+    if champion is not None and champion.model_sha256 == verdict.model_sha256:
+        return "unchanged", f"nothing that shapes the model has changed: it is {champion.name} version {champion.version}"
+    if judged_before and verdict.decision != "promote":
+        return "unchanged", f"nothing has changed since this model was judged; {verdict.reason}"
+    return verdict.decision, verdict.reason

@@ -1,0 +1,69 @@
+"""What a retrain would compute and what it would reuse: what `crossmodal plan` prints. Loads neither torch nor Prefect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from data_contracts.refs import CleanRef, FeatureRef, Modality, RawRef, ValidatedRef
+from flows.request import Request
+from tasks.extract.extract import plan_shards, preview_features
+from tasks.ingest.ingest import ingest_key
+from tasks.ingest.scan import scan
+from tasks.ingest.source import locate_data
+from tasks.media.packs import media_fingerprint, media_index
+from tasks.store import Store
+from tasks.train.train import train_key
+from tasks.validate.validate import samples_key
+
+UNKNOWN = "known once the stages before it have run"
+
+
+def plan_retrain(request: Request) -> list[dict[str, Any]]:
+    """One line per stage: `reuse` or `compute`, how many samples or files, and why."""
+    config, store = request.config, request.store
+    raw = scan(config, store, locate_data(config, store))
+    found = store.find("clean", ingest_key(raw, config))
+    if found is None:
+        return [*_media_to_decode(raw, request), *(_line(stage, "compute", None, UNKNOWN) for stage in ("validate", "extract", "train"))]
+    clean = CleanRef.model_validate(found.ref)
+    lines = [_line("ingest", "reuse", clean.rows, f"{clean.rows} samples, unchanged")]
+    found = store.find("validations", samples_key(clean, config))
+    if found is None:
+        return [*lines, *(_line(stage, "compute", None, UNKNOWN) for stage in ("validate", "extract", "train"))]
+    valid = ValidatedRef.model_validate(found.ref)
+    lines.append(_line("validate", "reuse", valid.rows, "the contract was met by these samples"))
+    features = preview_features(valid, config, store, plan_shards(valid, config, store))
+    lines += [_features(name, ref) for name, ref in features.items()]
+    return [*lines, _training(valid, features, request)]
+
+
+def _media_to_decode(raw: RawRef, request: Request) -> list[dict[str, Any]]:
+    table = pq.read_table(request.store.path(raw.uri) / "rows.parquet")
+    return [_decoding(modality, table[f"{modality}_sha256"].to_pylist(), request) for modality in raw.modalities]
+
+
+def _decoding(modality: Modality, sources: list[str | None], request: Request) -> dict[str, Any]:
+    index = media_index(request.store, modality, media_fingerprint(modality, request.config.media), ("source",))
+    wanted, known = {source for source in sources if source}, set(index["source"].to_pylist())
+    count = len(wanted - known)
+    return _line(f"decode {modality}", "compute" if count else "reuse", count, f"{count} of {len(wanted)} files are new")
+
+
+def _features(modality: Modality, ref: FeatureRef) -> dict[str, Any]:
+    why = f"{ref.computed} samples to compute, {ref.reused} in the store"
+    return _line(f"extract {modality}", "compute" if ref.computed else "reuse", ref.computed, why)
+
+
+def _training(valid: ValidatedRef, features: dict[Modality, FeatureRef], request: Request) -> dict[str, Any]:
+    store: Store = request.store
+    key = train_key(valid, features, request.config, store)
+    if store.find("checkpoints", key) is not None:
+        return _line("train", "reuse", 0, "this model is in the store")
+    resumed = (store.root / "work" / f"train-{key}").is_dir()
+    return _line("train", "compute", request.config.train.epochs, "goes on from its last epoch" if resumed else "at most so many epochs")
+
+
+def _line(stage: str, action: str, count: int | None, why: str) -> dict[str, Any]:
+    return {"stage": stage, "action": action, "count": count, "why": why}

@@ -1,0 +1,65 @@
+"""The stages as Prefect tasks, to put in the place of the plain ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from prefect import Task, unmapped
+
+from flows.pipeline import Stages
+from tasks.evaluate.evaluate import evaluate_key
+from tasks.evaluate.task import evaluate_task
+from tasks.extract.extract import ShardRef
+from tasks.extract.task import extract_task
+from tasks.gate.gate import gate_key
+from tasks.gate.task import gate_task
+from tasks.ingest.ingest import ingest_key
+from tasks.ingest.task import ingest_task, scan_task
+from tasks.publish.task import publish_task
+from tasks.store import Store
+from tasks.train.task import train_task
+from tasks.train.train import train_key
+from tasks.validate.task import validate_features_task, validate_samples_task
+from tasks.validate.validate import features_key, samples_key
+
+
+def prefect_stages() -> Stages:
+    """Every stage as a task; extraction maps over its shards on the flow's bounded runner."""
+    return Stages(
+        scan=scan_task,
+        ingest=_verified(ingest_task, "clean", lambda raw, config, store: ingest_key(raw, config)),
+        validate_samples=_verified(
+            validate_samples_task, "validations", lambda clean, config, store: samples_key(clean, config)
+        ),
+        extract=_map_shards,
+        validate_features=_verified(
+            validate_features_task,
+            "validations",
+            lambda valid, features, config, store: features_key(valid, features, config),
+        ),
+        train=_verified(train_task, "checkpoints", train_key),
+        evaluate=_verified(
+            evaluate_task,
+            "evaluations",
+            lambda valid, features, checkpoint, rival, config, store: evaluate_key(valid, features, checkpoint, rival, config),
+        ),
+        gate=_verified(gate_task, "verdicts", lambda report, config, store: gate_key(report, config)),
+        publish=publish_task,
+    )
+
+
+def _verified(task: Task[..., Any], kind: str, key: Callable[..., str]) -> Callable[..., Any]:
+    """Calls the task; a cached result counts only while the store still holds the artifact, intact."""
+
+    def call(*args: Any) -> Any:
+        store: Store = args[-1]
+        return task.with_options(refresh_cache=store.find(kind, key(*args)) is None)(*args)
+
+    return call
+
+
+def _map_shards(shards: list[ShardRef], store: Store) -> list[str]:
+    """One task a shard. Only shards whose features are missing are planned, so none may come from the cache."""
+    futures = extract_task.with_options(refresh_cache=True).map(shards, store=unmapped(store))
+    return [future.result() for future in futures]

@@ -1,0 +1,107 @@
+"""Predictions of a published model on a manifest: what `crossmodal predict` runs."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_contracts.refs import ChampionRef, CleanRef
+from data_contracts.tables import predictions_schema
+from flows.pipeline import Progressed, Stages, champion_config, extract_features
+from flows.request import Request
+from flows.summary import summarise, write_summary
+from tasks.errors import UsageError
+from tasks.ingest.ingest import ingest
+from tasks.ingest.scan import scan
+from tasks.ingest.source import locate_data
+from tasks.modalities import joined
+from tasks.publish.registry import fetch_champion, list_models
+from tasks.store import replace_file
+
+
+def predict_manifest(request: Request, model: str | None, out: str) -> dict[str, Any]:
+    """Writes one prediction per usable row to `out` and returns the run's summary. Rows that cannot be read are listed."""
+    target = check_target(out)
+    champion = find_model(request, model)
+    config = champion_config(champion, request)
+    so_far = Progressed(champion=champion)
+    with so_far.timed("total"):
+        with so_far.timed("ingest"):
+            raw = scan(config, request.store, locate_data(config, request.store), "predict")
+            clean = so_far.clean = ingest(raw, config, request.store, "predict")
+        so_far.features = extract_features(clean, config, request.store, Stages(), so_far)
+        with so_far.timed("evaluate"):
+            table = predict_samples(clean, champion, so_far, request)
+            sink = io.BytesIO()
+            pq.write_table(table, sink, compression="zstd")
+            replace_file(target, sink.getvalue())
+    summary = summarise(request, so_far, "predict")
+    summary["model"] = {"name": champion.name, "version": champion.version, "alias": None, "sha256": champion.model_sha256}
+    labelled = table.filter(table["label"].is_valid())
+    right = sum(truth == guess for truth, guess in zip(*(labelled[n].to_pylist() for n in ("label", "predicted")), strict=True))
+    summary["labelled"] = labelled.num_rows
+    summary["metrics"] = {"labelled": {"accuracy": right / labelled.num_rows}} if labelled.num_rows else {}
+    summary |= {"out": str(target), "quarantine": str(request.folder / "quarantine.csv")}
+    write_summary(request, so_far, summary)
+    return summary
+
+
+def predict_samples(clean: CleanRef, champion: ChampionRef, so_far: Progressed, request: Request) -> pa.Table:
+    """The predictions table, in the samples' order; class probabilities in the order of `crossmodal.labels` in its metadata."""
+    from tasks.modeling.inference import predict_probabilities
+    from tasks.modeling.package import load_model
+
+    samples = pq.read_table(request.store.path(clean.uri) / "samples.parquet")
+    model = load_model(request.store.path(champion.uri))
+    probabilities = predict_probabilities(model, samples, so_far.features, request.store)
+    best = probabilities.argmax(axis=1)
+    present = [samples[modality].is_valid().to_pylist() for modality in clean.modalities]
+    columns = {
+        "id": samples["id"],
+        "label": pa.array([label or None for label in samples["label"].to_pylist()], pa.string()),
+        "predicted": pa.array([model.labels[index] for index in best], pa.string()),
+        "probability": pa.array(probabilities.max(axis=1)),
+        "probabilities": pa.array(list(probabilities), pa.list_(pa.float32())),
+        "modalities": [
+            joined([name for name, here in zip(clean.modalities, row, strict=True) if here])
+            for row in zip(*present, strict=True)
+        ],
+    }
+    schema = predictions_schema()
+    labels = {"crossmodal.labels": json.dumps(list(model.labels))}
+    return pa.table(columns, schema=schema.with_metadata({**(schema.metadata or {}), **labels}))
+
+
+def find_model(request: Request, model: str | None) -> ChampionRef:
+    """The model that `NAME@ALIAS` names; without a name the only one there is. UsageError otherwise."""
+    name, _, alias = (model or "").partition("@")
+    known = [entry["name"] for entry in list_models(request.store, request.tracking_uri)]
+    if not name:
+        if len(known) != 1:
+            listed = ", ".join(known) or "none yet; publish one with crossmodal retrain"
+            raise UsageError(f"--model is needed: the registry holds {len(known)} models ({listed})")
+        name = known[0]
+    found = fetch_champion(name, alias or "champion", request.store, request.tracking_uri)
+    if found is None:
+        raise UsageError(
+            f"--model {name}@{alias or 'champion'}: not in the registry; it holds {', '.join(known) or 'no model'}. "
+            "Publish one with crossmodal retrain, or choose another --store"
+        )
+    return found
+
+
+def check_target(out: str) -> Path:
+    """The output path, when it can be written to. Raises UsageError."""
+    target = Path(out).absolute()
+    if target.suffix != ".parquet":
+        raise UsageError(f"--out {out!r}: predictions are written as Parquet; use a name that ends in .parquet")
+    if not target.parent.is_dir():
+        raise UsageError(f"--out {out!r}: the folder {str(target.parent)!r} does not exist")
+    if target.is_dir():
+        raise UsageError(f"--out {out!r}: is a folder")
+    return target

@@ -1,0 +1,184 @@
+"""`crossmodal up`: a Prefect server with its UI, the deployments, a worker and MLflow's UI, in one terminal until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import flows
+from flows.environment import PREFECT_DEFAULTS
+from tasks.errors import EnvironmentFailed, UsageError
+from tasks.store import Store
+
+POOL = "crossmodal"
+_START_S = 180.0
+_ROOT = Path(flows.__file__).resolve().parent.parent
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Services:
+    """Where the services listen, and what they share."""
+
+    store: Store
+    prefect_port: int
+    mlflow_port: int
+    tracking_uri: str
+
+    @property
+    def prefect_url(self) -> str:
+        """The address of Prefect's server and UI."""
+        return f"http://127.0.0.1:{self.prefect_port}"
+
+    @property
+    def mlflow_url(self) -> str:
+        """The address of MLflow's UI."""
+        return f"http://127.0.0.1:{self.mlflow_port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What every service gets: one store, one database, no telemetry."""
+        home = self.store.root / "prefect"
+        return {
+            **os.environ,
+            **PREFECT_DEFAULTS,
+            "CROSSMODAL_STORE": str(self.store.root),
+            "MLFLOW_TRACKING_URI": self.tracking_uri,
+            "PREFECT_HOME": str(home),
+            "PREFECT_API_URL": f"{self.prefect_url}/api",
+            "PREFECT_LOCAL_STORAGE_PATH": str(home / "storage"),
+        }
+
+
+def serve_until_stopped(services: Services, say: Say) -> None:
+    """Starts everything in order and blocks until Ctrl-C or until one service ends. Raises EnvironmentFailed."""
+    for port in (services.prefect_port, services.mlflow_port):
+        require_free(port)
+    (services.store.root / "prefect").mkdir(parents=True, exist_ok=True)
+    running: list[tuple[str, subprocess.Popen[bytes]]] = []
+    try:
+        running.append(("prefect server", start_server(services)))
+        wait_until_healthy(f"{services.prefect_url}/api/health", running[0][1])
+        say(f"Prefect    {services.prefect_url}")
+        deploy(services)
+        say("deployed   retrain/weekly (paused schedules and runs: in the UI under Deployments)")
+        running.append(("worker", spawn(services, "worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"])))
+        running.append(("mlflow", start_mlflow(services)))
+        wait_until_healthy(f"{services.mlflow_url}/health", running[-1][1])
+        say(f"MLflow     {services.mlflow_url}")
+        say(f"logs       {services.store.root / 'prefect'}   (Ctrl-C stops everything)")
+        _watch(running)
+    finally:
+        stop_all(running)
+
+
+def start_server(services: Services) -> subprocess.Popen[bytes]:
+    """Prefect's API and UI on their port, with a database of the store's own."""
+    port = str(services.prefect_port)
+    return spawn(services, "server", ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port])
+
+
+def start_mlflow(services: Services) -> subprocess.Popen[bytes]:
+    """MLflow's UI over the registry that runs publish to."""
+    port, uri = str(services.mlflow_port), services.tracking_uri
+    command = ["mlflow", "server", "--host", "127.0.0.1", "--port", port, "--backend-store-uri", uri, "--workers", "1"]
+    return spawn(services, "mlflow", command)
+
+
+def spawn(services: Services, name: str, command: list[str]) -> subprocess.Popen[bytes]:
+    """Starts one service in a session of its own, its output in `<name>.log` below the store."""
+    with (services.store.root / "prefect" / f"{name}.log").open("ab") as log:
+        return subprocess.Popen(
+            executable(command),
+            cwd=_ROOT,
+            env=services.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def deploy(services: Services) -> None:
+    """Makes the process work pool and the deployments of deployments/prefect.yaml."""
+    _run(services, ["prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite"])
+    _run(services, ["prefect", "--no-prompt", "deploy", "--prefect-file", "deployments/prefect.yaml", "--all"])
+
+
+def wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Returns when the address answers. EnvironmentFailed when its process ends or three minutes pass."""
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise EnvironmentFailed(f"{url}: the server ended with status {process.returncode}; see its log in the store's prefect/")
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+    raise EnvironmentFailed(f"{url}: no answer within {_START_S:.0f} s")
+
+
+def stop_all(running: list[tuple[str, subprocess.Popen[bytes]]]) -> None:
+    """Ends every service and what it started: politely, then not."""
+    for _, process in reversed(running):
+        _signal_group(process, signal.SIGTERM)
+    for _, process in reversed(running):
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            _signal_group(process, signal.SIGKILL)
+            process.wait()
+
+
+def require_free(port: int) -> None:
+    """Raises UsageError when something listens on the port already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise UsageError(f"port {port} is in use; choose another with --prefect-port or --mlflow-port") from None
+
+
+def _watch(running: list[tuple[str, subprocess.Popen[bytes]]]) -> None:
+    while True:
+        for name, process in running:
+            if process.poll() is not None:
+                raise EnvironmentFailed(f"{name} ended with status {process.returncode}; see its log in the store's prefect/")
+        time.sleep(1.0)
+
+
+def _run(services: Services, command: list[str]) -> None:
+    done = subprocess.run(
+        executable(command), cwd=_ROOT, env=services.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
+        raise EnvironmentFailed(f"{' '.join(command)}: status {done.returncode}: {last[0]}")
+
+
+def executable(command: list[str]) -> list[str]:
+    """The command with the program of this environment, whether or not its bin folder is on the PATH."""
+    beside = Path(sys.executable).parent / command[0]
+    program = str(beside) if beside.exists() else shutil.which(command[0])
+    if program is None:
+        raise EnvironmentFailed(f"{command[0]}: not installed beside {sys.executable}")
+    return [program, *command[1:]]
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,115 @@
+"""Small pictures of media for the report, as data URIs: thumbnails of images, waveform and spectrogram of sounds."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_contracts.refs import Modality
+from tasks.media.packs import MediaReader
+from tasks.store import Store
+
+THUMBNAIL_PX = 144
+ENLARGE_BELOW_PX = 64
+TEXT_CHARS = 400
+WAVE_PX, SPECTRUM_PX, SOUND_WIDTH_PX = 36, 84, 200
+# Anchors of the viridis colour map (van der Walt & Smith 2015), which stays legible without colour vision.
+_VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
+_WAVE = (0, 114, 178)
+
+
+def picture_media(mistakes: Sequence[dict[str, Any]], media: dict[Modality, str], store: Store) -> list[dict[str, Any]]:
+    """For each mistake what it looks like: {"image": data URI, "audio": data URI, "seconds": s, "text": text}.
+
+    None for what a mistake does not have, or what is not in the store any more.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for modality, fingerprint in media.items():
+        wanted = [m["media"][modality] for m in mistakes if modality in m["media"]]
+        if not wanted:
+            continue
+        reader = MediaReader(store, modality, fingerprint)
+        for digest, medium in reader.read(wanted):
+            found[modality, digest] = _draw(modality, medium, reader.rate_hz)
+    return [_merge(found.get(item, {}) for item in mistake["media"].items()) for mistake in mistakes]
+
+
+def draw_image(pixels: NDArray[np.uint8]) -> str:
+    """An RGB picture (H, W, 3) as a PNG data URI of at most THUMBNAIL_PX; tiny ones are enlarged without blur."""
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    longest = max(image.size)
+    if longest <= ENLARGE_BELOW_PX:
+        times = max(THUMBNAIL_PX // longest, 1)
+        image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
+    else:
+        image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    return _png(image)
+
+
+def draw_sound(samples: NDArray[np.int16], rate_hz: int) -> str:
+    """A mono sound (T,) as a PNG data URI: its waveform, and below it its spectrogram (0 Hz at the bottom, in dB)."""
+    from PIL import Image
+
+    wave = samples.astype(np.float32) / 32768
+    picture = np.full((WAVE_PX + SPECTRUM_PX, SOUND_WIDTH_PX, 3), 255, dtype=np.uint8)
+    if len(wave):
+        picture[:WAVE_PX] = _waveform(wave)
+        picture[WAVE_PX:] = _spectrogram(wave, rate_hz)
+    return _png(Image.fromarray(picture))
+
+
+def _draw(modality: Modality, medium: NDArray[Any] | str, rate_hz: int) -> dict[str, Any]:
+    if isinstance(medium, str):
+        return {"text": medium[:TEXT_CHARS] + ("…" if len(medium) > TEXT_CHARS else "")}
+    if modality == "audio":
+        return {"audio": draw_sound(medium, rate_hz), "seconds": len(medium) / max(rate_hz, 1)}
+    return {"image": draw_image(medium)}
+
+
+def _merge(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    nothing = {"image": None, "audio": None, "seconds": 0.0, "text": None}
+    return nothing | {key: value for part in parts for key, value in part.items()}
+
+
+def _waveform(wave: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Lowest to highest value of each column, scaled to the loudest."""
+    edges = np.linspace(0, len(wave), SOUND_WIDTH_PX + 1).astype(int)
+    starts = np.minimum(edges[:-1], len(wave) - 1)
+    low, high = np.minimum.reduceat(wave, starts), np.maximum.reduceat(wave, starts)
+    loudest = float(np.abs(wave).max()) or 1.0
+    middle = (WAVE_PX - 1) / 2
+    rows = np.arange(WAVE_PX)[:, None]
+    inside = (rows >= np.floor(middle - high / loudest * middle)) & (rows <= np.ceil(middle - low / loudest * middle))
+    return np.where(inside[..., None], np.array(_WAVE), 255).astype(np.uint8)
+
+
+def _spectrogram(wave: NDArray[np.floating[Any]], rate_hz: int) -> NDArray[np.uint8]:
+    """Power in dB over 70 dB below the loudest, in windows of 25 ms."""
+    size = min(max(int(rate_hz * 0.025), 16), 2048)
+    padded = np.pad(wave, (0, max(size - len(wave), 0)))
+    starts = np.linspace(0, len(padded) - size, SOUND_WIDTH_PX).astype(int)
+    frames = padded[starts[:, None] + np.arange(size)] * np.hanning(size)
+    power = np.abs(np.fft.rfft(frames, n=2 * size, axis=1)) ** 2
+    decibels = 10 * np.log10(power + 1e-10)
+    level = np.clip((decibels - decibels.max()) / 70 + 1, 0, 1)
+    rows = np.linspace(level.shape[1] - 1, 0, SPECTRUM_PX).astype(int)
+    return _colour(level[:, rows].T)
+
+
+def _colour(level: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    anchors = np.array(_VIRIDIS, dtype=np.float64)
+    places = np.linspace(0, 1, len(anchors))
+    return np.stack([np.interp(level, places, anchors[:, c]) for c in range(3)], axis=-1).astype(np.uint8)
+
+
+def _png(image: Any) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,267 @@
+"""The run's report: one HTML file that holds everything it shows and names no external address.
+
+What it shows comes from users' data and is hostile until escaped: jinja2 escapes every value, and characters that a
+browser would act on or hide (control, bidirectional, zero-width) are spelled out, `⟨U+202E⟩`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import unicodedata
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow.parquet as pq
+
+from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef, Modality, ValidatedRef, Verdict
+from tasks.config import RunConfig
+from tasks.evaluate.charts import calibration_chart, confusion_chart, curve_chart
+from tasks.evaluate.metrics import METRICS
+from tasks.evaluate.pictures import picture_media
+from tasks.store import Store, replace_file
+
+TABLE_ROWS = 40
+QUARANTINE_EXAMPLES = 4
+NAMES = {
+    "accuracy": "Accuracy",
+    "macro_f1": "Macro F1",
+    "macro_recall": "Macro recall",
+    "macro_precision": "Macro precision",
+    "auroc": "AUROC",
+    "ece": "Calibration error",
+}
+MEANINGS = {
+    "promote": ("good", "Promoted"),
+    "reject": ("bad", "Rejected"),
+    "inconclusive": ("open", "Inconclusive"),
+    "needs-approval": ("open", "Needs approval"),
+    "unchanged": ("same", "Unchanged"),
+    "failed": ("bad", "Failed"),
+    None: ("same", "Checked"),
+}
+
+
+UNKNOWN: dict[str, Any] = {
+    **dict.fromkeys(("run", "verdict", "reason", "error", "model", "work")),
+    "rows": dict.fromkeys(("in", "used", "quarantined", "duplicates"), 0),
+    "splits": {},
+    "seconds": {},
+}
+
+
+class RunParts(Protocol):
+    """What a run has come to know; a failed or check-only run leaves the later ones None."""
+
+    clean: CleanRef | None
+    valid: ValidatedRef | None
+    features: dict[Modality, FeatureRef]
+    checkpoint: CheckpointRef | None
+    report: EvalReport | None
+    verdict: Verdict | None
+
+
+def write_report(path: Path, summary: dict[str, Any], config: RunConfig, store: Store, parts: RunParts) -> None:
+    """`path` holds the report of the run that `summary` (DESIGN.md, "The command line") describes, in one step."""
+    detail = _read_json(store, parts.report.uri if parts.report else None, "detail.json")
+    history = _read_json(store, parts.checkpoint.uri if parts.checkpoint else None, "history.json")
+    verdict = "failed" if summary.get("error") else summary.get("verdict")
+    tone, title = MEANINGS.get(verdict, ("same", str(verdict)))
+    page = _template().render(
+        summary=UNKNOWN | summary,
+        tone=tone,
+        title=title,
+        names=NAMES,
+        clean=parts.clean,
+        checkpoint=parts.checkpoint,
+        report=parts.report,
+        rules=parts.verdict.rules if parts.verdict else (),
+        figures=_figures(parts.report, detail, config),
+        bars=_bars(parts.report),
+        detail=detail,
+        confusion=confusion_chart(detail["labels"], detail["confusion"]) if detail else None,
+        calibration=calibration_chart(detail["calibration"]) if detail else None,
+        curves=_curves(history),
+        per_class=_worst_first(detail["per_class"]) if detail else None,
+        slices=[row for row in detail["slices"] if row["by"] == "modalities"] if detail else [],
+        mistakes=_mistakes(detail, parts.clean, store),
+        quarantine=_quarantine(parts.clean, store),
+        notices=_notices(parts, detail),
+        docs=_docs_link(path, parts.valid, store),
+        fingerprints=_fingerprints(parts),
+        config=json.dumps(config.model_dump(mode="json"), indent=2, ensure_ascii=False),
+    )
+    replace_file(path, page.encode())
+
+
+def visible(value: Any) -> Any:
+    """A text with every control, format, surrogate and unusual separator character spelled out; other values unchanged."""
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    spelled = "".join(
+        f"⟨U+{ord(c):04X}⟩" if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and c not in "\n\t" else c
+        for c in value
+    )
+    return type(value)(spelled)  # Markup stays Markup: it has been escaped already
+
+
+def _template() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "shorten": shorten,
+        "percent": percent,
+        "points": points,
+        "seconds": seconds,
+        "number": "{:,}".format,
+    }
+    return environment.get_template("report.html.j2")
+
+
+def shorten(text: str, longest: int = 20) -> str:
+    """A text with its middle left out where it is long: names often differ only at their end."""
+    shown = str(visible(text))
+    half = (longest - 1) // 2
+    return shown if len(shown) <= longest else f"{shown[:half]}…{shown[-half:]}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """`0.9125` becomes `91.3 %`, None a dash; what is nearly all is not rounded to all: `99.98 %`."""
+    if value is None:
+        return "–"
+    text = f"{100 * value:.{digits}f}"
+    return f"{100 * value:.{digits + 2}f} %" if float(text) == 100 and value < 1 else f"{text} %"
+
+
+def points(value: float | None) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+
+
+def seconds(value: float) -> str:
+    """`75.3` becomes `1 min 15 s`."""
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _read_json(store: Store, uri: str | None, name: str) -> dict[str, Any] | None:
+    """None where the artifact, or this file of it, is not there."""
+    if uri is None or not (path := store.path(uri) / name).is_file():
+        return None
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _figures(report: EvalReport | None, detail: dict[str, Any] | None, config: RunConfig) -> dict[str, Any] | None:
+    """The test figures, beside the champion's on the same rows."""
+    if report is None:
+        return None
+    metrics, theirs = report.metrics["test"], report.champion_metrics or {}
+    rows = [
+        {
+            "name": NAMES[name],
+            "value": metrics.get(name),
+            "interval": report.intervals.get(name),
+            "champion": theirs.get(name),
+            "difference": report.differences.get(name),
+            "better": "lower" if name == "ece" else "higher",
+        }
+        for name in METRICS
+    ]
+    compared = (detail or {}).get("champion_rows", report.rows)
+    return {"rows": rows, "confidence": config.gate.confidence, "compared": compared}
+
+
+def _bars(report: EvalReport | None) -> list[dict[str, Any]]:
+    """Accuracy per set of given modalities, alone first; the full set is marked."""
+    found = report.by_modalities.items() if report else ()
+    widest = max((name.count("+") for name, _ in found), default=0)
+    return [
+        {
+            "name": name,
+            "accuracy": metrics.get("accuracy"),
+            "f1": metrics.get("macro_f1"),
+            "all": "+" in name and name.count("+") == widest,
+        }
+        for name, metrics in found
+    ]
+
+
+def _curves(history: dict[str, Any] | None) -> dict[str, Any] | None:
+    if not history or not history.get("epochs"):
+        return None
+    epochs = history["epochs"]
+    loss = curve_chart(epochs, [("train_loss", "train loss", "blue"), ("val_loss", "validation loss", "orange")])
+    accuracy = curve_chart(epochs, [("val_accuracy", "validation accuracy", "green")])
+    charts = [("Loss", loss), ("Validation accuracy", accuracy)]
+    return {
+        "charts": [(name, chart) for name, chart in charts if chart],
+        "best": history.get("best_epoch"),
+        "epochs": len(epochs),
+        "parameters": history.get("parameters"),
+    }
+
+
+def _worst_first(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """All classes in their order; of many, those with the lowest F1."""
+    if len(rows) <= TABLE_ROWS:
+        return {"rows": rows, "left_out": 0}
+    return {"rows": sorted(rows, key=lambda row: row["f1"])[:TABLE_ROWS], "left_out": len(rows) - TABLE_ROWS}
+
+
+def _mistakes(detail: dict[str, Any] | None, clean: CleanRef | None, store: Store) -> list[dict[str, Any]]:
+    if detail is None or clean is None:
+        return []
+    pictures = picture_media(detail["mistakes"], clean.media, store)
+    return [{**mistake, "seen": seen} for mistake, seen in zip(detail["mistakes"], pictures, strict=True)]
+
+
+def _quarantine(clean: CleanRef | None, store: Store) -> list[dict[str, Any]]:
+    """Rows per reason, most frequent first, with the first few of each."""
+    if clean is None or not (path := store.path(clean.uri) / "quarantine.parquet").is_file():
+        return []
+    reasons: dict[str, list[dict[str, Any]]] = {}
+    for row in pq.read_table(path).to_pylist():
+        reasons.setdefault(row["reason"], []).append(row)
+    return [
+        {"reason": reason, "count": len(rows), "examples": rows[:QUARANTINE_EXAMPLES]}
+        for reason, rows in sorted(reasons.items(), key=lambda item: -len(item[1]))
+    ]
+
+
+def _notices(parts: RunParts, detail: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """(kind, text): warnings of the data first, then notes."""
+    warnings = list(parts.valid.warnings) if parts.valid else []
+    if detail and detail["not_finite"]:
+        warnings.append(f"the model gave {detail['not_finite']} test rows a probability that is not a number")
+    notes = parts.clean.notes if parts.clean else ()
+    return [("warning", text) for text in warnings] + [("note", text) for text in notes]
+
+
+def _docs_link(path: Path, valid: ValidatedRef | None, store: Store) -> str | None:
+    """A relative link to the Data Docs, where they lie in the store."""
+    if valid is None or not (index := store.path(valid.docs) / "index.html").is_file():
+        return None
+    return Path(os.path.relpath(index, path.parent)).as_posix()
+
+
+def _fingerprints(parts: RunParts) -> list[tuple[str, str, str]]:
+    """(what, where in the store, sha256) of every artifact of the run."""
+    named = [("samples", parts.clean), ("validated samples", parts.valid)]
+    refs = [(name, ref.uri, ref.sha256) for name, ref in named if ref is not None]
+    refs += [(f"features: {name}", ref.uri, ref.sha256) for name, ref in parts.features.items()]
+    later = [("checkpoint", parts.checkpoint), ("evaluation", parts.report), ("verdict", parts.verdict)]
+    refs += [(name, ref.uri, ref.sha256) for name, ref in later if ref is not None]
+    if parts.checkpoint:
+        refs.append(("model.safetensors", f"{parts.checkpoint.uri}/model.safetensors", parts.checkpoint.model_sha256))
+    return refs

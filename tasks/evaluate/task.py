@@ -1,0 +1,17 @@
+"""The evaluate stage as a Prefect task."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from tasks.evaluate.evaluate import evaluate, evaluate_key
+from tasks.task_options import CACHED, RETRIED, TAGGED, keyed
+
+evaluate_task = task(
+    evaluate,
+    name="evaluate",
+    cache_key_fn=keyed(evaluate_key, "valid", "features", "checkpoint", "rival", "config"),
+    **TAGGED,
+    **RETRIED,
+    **CACHED,
+)

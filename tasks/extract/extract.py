@@ -1,0 +1,172 @@
+"""The extract stage: plans shards of what is missing, computes a shard, and joins old and new into one ref."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_contracts.refs import CleanRef, FeatureRef, Frozen, Modality, Sha256, ValidatedRef
+from data_contracts.tables import features_schema
+from tasks.config import RunConfig
+from tasks.errors import EnvironmentFailed
+from tasks.extract.tiny import TINY
+from tasks.fingerprint import code_fingerprint
+from tasks.media.packs import MediaReader, media_index
+from tasks.modalities import MODALITIES
+from tasks.store import Store, digest_json
+
+MAX_SHARDS = 32
+_DTYPES = {"uint8": np.uint8, "int32": np.int32, "float32": np.float32}
+
+
+class ShardRef(Frozen):
+    """A piece of extraction: these media of one modality."""
+
+    modality: Modality
+    media: str
+    fingerprint: Sha256
+    digests: tuple[str, ...]
+    knobs: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """Digest of what the shard's result depends on."""
+        return digest_json([self.fingerprint, list(self.digests)])
+
+    @property
+    def name(self) -> str:
+        """Short, for people."""
+        return f"{self.key[:6]} ({len(self.digests)})"
+
+
+def features_fingerprint(modality: Modality, media: str, config: RunConfig) -> str:
+    """Digest of everything that shapes a modality's features besides the media themselves."""
+    spec = MODALITIES[modality]
+    knobs = {key: getattr(config.extract, key) for key in spec.extract_keys}
+    code = code_fingerprint("tasks.extract.tiny", libraries=("numpy", "pillow"))
+    encoder = getattr(config.encoders, modality)
+    return digest_json({"modality": modality, "encoder": encoder, "media": media, "knobs": knobs, "code": code})
+
+
+def clean_of(samples: CleanRef | ValidatedRef) -> CleanRef:
+    """What is known of the samples: modalities and where their media are. Prediction extracts without validating labels."""
+    return samples.clean if isinstance(samples, ValidatedRef) else samples
+
+
+def features_kind(modality: Modality, fingerprint: str) -> str:
+    """The store folder of a modality's features."""
+    return f"features/{modality}/{fingerprint[:16]}"
+
+
+def plan_shards(samples: CleanRef | ValidatedRef, config: RunConfig, store: Store) -> list[ShardRef]:
+    """Shards that cover every medium of the samples whose feature is not in the store yet; at most 32."""
+    missing = {}
+    for modality in clean_of(samples).modalities:
+        fingerprint = features_fingerprint(modality, clean_of(samples).media[modality], config)
+        stored = stored_digests(modality, fingerprint, store)
+        lacking = set(sample_digests(samples, modality, store)) - stored
+        missing[modality] = (fingerprint, _in_stored_order(lacking, modality, clean_of(samples).media[modality], store))
+    total = sum(len(digests) for _, digests in missing.values())
+    # One shard per started `size` rows and modality, so the modalities' remainders add up to that many more shards.
+    size = max(config.extract.shard_rows, math.ceil(total / max(1, MAX_SHARDS - len(missing))))
+    return [
+        ShardRef(
+            modality=modality,
+            media=clean_of(samples).media[modality],
+            fingerprint=fingerprint,
+            digests=tuple(digests[start : start + size]),
+            knobs={key: getattr(config.extract, key) for key in MODALITIES[modality].extract_keys},
+        )
+        for modality, (fingerprint, digests) in missing.items()
+        for start in range(0, len(digests), size)
+    ]
+
+
+def _in_stored_order(digests: set[str], modality: Modality, media: str, store: Store) -> list[str]:
+    """The digests as their media lie in the store, so that a shard reads few parts instead of a little of each."""
+    stored = media_index(store, modality, media, ("digest",))["digest"].to_pylist()
+    here = [digest for digest in dict.fromkeys(stored) if digest in digests]
+    return here + sorted(digests.difference(here))
+
+
+def extract_shard(shard: ShardRef, store: Store) -> str:
+    """The store path of the Parquet part with the shard's features."""
+    reader = MediaReader(store, shard.modality, shard.media)
+    compute = TINY[shard.modality]
+    dtype = MODALITIES[shard.modality].feature_dtype
+    digests, shapes, values = [], [], []
+    for digest, medium in reader.read(shard.digests):
+        feature = np.ascontiguousarray(compute(medium, reader.rate_hz, shard.knobs), dtype=_DTYPES[dtype])
+        digests.append(digest)
+        shapes.append(list(feature.shape))
+        values.append(feature.reshape(-1))
+    if len(digests) != len(shard.digests):
+        raise EnvironmentFailed(
+            f"{shard.modality} features: {len(shard.digests) - len(digests)} of {len(shard.digests)} media are gone from "
+            "the store; run again to decode them anew"
+        )
+    schema = features_schema(dtype)
+    offsets = np.concatenate([[0], np.cumsum([len(value) for value in values])]).astype(np.int32)
+    flat = pa.ListArray.from_arrays(offsets, pa.array(np.concatenate(values)))
+    columns = [pa.array(digests, pa.string()), pa.array(shapes, pa.list_(pa.int32())), flat]
+    table = pa.Table.from_arrays(columns, schema=schema)
+    return store.put_part(features_kind(shard.modality, shard.fingerprint), shard.key[:16], table)
+
+
+def collect_features(
+    samples: CleanRef | ValidatedRef, config: RunConfig, store: Store, shards: list[ShardRef]
+) -> dict[Modality, FeatureRef]:
+    """One ref per modality over all stored parts; EnvironmentFailed when a medium of the samples has no feature."""
+    features = preview_features(samples, config, store, shards)
+    for modality, ref in features.items():
+        lost = set(sample_digests(samples, modality, store)) - stored_digests(modality, ref.fingerprint, store)
+        if lost:
+            raise EnvironmentFailed(f"{modality} features: {len(lost)} of {ref.rows} are missing; run again")
+    return features
+
+
+def preview_features(
+    samples: CleanRef | ValidatedRef, config: RunConfig, store: Store, shards: list[ShardRef]
+) -> dict[Modality, FeatureRef]:
+    """The refs as they will be once the shards are computed."""
+    return {modality: _preview(modality, samples, config, store, shards) for modality in clean_of(samples).modalities}
+
+
+def _preview(
+    modality: Modality, samples: CleanRef | ValidatedRef, config: RunConfig, store: Store, shards: list[ShardRef]
+) -> FeatureRef:
+    fingerprint = features_fingerprint(modality, clean_of(samples).media[modality], config)
+    cells = sample_digests(samples, modality, store)
+    new = {digest for shard in shards if shard.modality == modality for digest in shard.digests}
+    computed = sum(cell in new for cell in cells)
+    return FeatureRef(
+        uri=features_kind(modality, fingerprint),
+        sha256=digest_json([fingerprint, sorted(set(cells))]),
+        rows=len(set(cells)),
+        parents=(samples.sha256,),
+        modality=modality,
+        encoder=getattr(config.encoders, modality),
+        fingerprint=fingerprint,
+        parts=tuple(store.parts(features_kind(modality, fingerprint))),
+        dtype=MODALITIES[modality].feature_dtype,
+        computed=computed,
+        reused=len(cells) - computed,
+    )
+
+
+def sample_digests(samples: CleanRef | ValidatedRef, modality: Modality, store: Store) -> list[str]:
+    """The modality's cells of all samples that have it, in the samples' order."""
+    table = pq.read_table(store.path(samples.uri) / "samples.parquet", columns=[modality])
+    return [digest for digest in table[modality].to_pylist() if digest is not None]
+
+
+def stored_digests(modality: Modality, fingerprint: str, store: Store) -> set[str]:
+    """The media whose features are in the store."""
+    parts = store.parts(features_kind(modality, fingerprint))
+    return {
+        digest for part in parts for digest in pq.read_table(store.path(part), columns=["digest"])["digest"].to_pylist()
+    }

@@ -1,0 +1,24 @@
+"""The extract stage as a Prefect task: one run per shard."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from tasks.extract.extract import ShardRef, extract_shard
+from tasks.task_options import CACHED, RETRIED, TAGGED, keyed
+
+
+def shard_key(shard: ShardRef) -> str:
+    """The key under which the store keeps the shard's features."""
+    return shard.key
+
+
+extract_task = task(
+    extract_shard,
+    name="extract",
+    task_run_name="extract-{shard.modality}-{shard.name}",
+    cache_key_fn=keyed(shard_key, "shard"),
+    **TAGGED,
+    **RETRIED,
+    **CACHED,
+)

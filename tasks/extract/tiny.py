@@ -1,0 +1,68 @@
+"""What the tiny encoders read: a small square picture, a log-mel spectrogram, UTF-8 bytes. Pure numpy and Pillow."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from data_contracts.refs import Modality
+
+_FLOOR = 1e-6  # power below which a mel band counts as silent: -60 dB of full scale
+Knobs = dict[str, Any]
+
+
+def small_picture(picture: np.ndarray, rate_hz: int, knobs: Knobs) -> np.ndarray:
+    """uint8 (H, W, 3) to uint8 (S, S, 3): the shorter side is scaled to S, the centre is kept."""
+    side = int(knobs["image_px"])
+    height, width = picture.shape[:2]
+    if (height, width) == (side, side):
+        return picture
+    short = min(height, width)
+    left, top = (width - short) / 2, (height - short) / 2
+    box = (left, top, left + short, top + short)
+    scaled = Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(scaled, dtype=np.uint8)
+
+
+def log_mel(pcm: np.ndarray, rate_hz: int, knobs: Knobs) -> np.ndarray:
+    """int16 (T,) to float32 (frames, n_mels): the natural logarithm of the power in each mel band."""
+    window = round(rate_hz * float(knobs["window_ms"]) / 1000)
+    hop = round(rate_hz * float(knobs["hop_ms"]) / 1000)
+    n_fft = 1 << (window - 1).bit_length()
+    samples = pcm.astype(np.float32) / 32_768.0
+    if samples.shape[0] < window:
+        samples = np.pad(samples, (0, window - samples.shape[0]))
+    samples = samples[: window + hop * (int(knobs["max_frames"]) - 1)]
+    frames = np.lib.stride_tricks.sliding_window_view(samples, window)[::hop]
+    spectrum = np.fft.rfft(frames * np.hanning(window + 1)[:-1].astype(np.float32), n_fft)
+    power = (spectrum.real**2 + spectrum.imag**2) / n_fft
+    mel = power @ mel_filters(rate_hz, n_fft, int(knobs["n_mels"]))
+    return np.asarray(np.log(mel + _FLOOR), dtype=np.float32)
+
+
+@functools.cache
+def mel_filters(rate_hz: int, n_fft: int, n_mels: int) -> np.ndarray:
+    """float32 (n_fft // 2 + 1, n_mels): triangles evenly spaced on the HTK mel scale, mel = 2595 log10(1 + f / 700)."""
+    top = 2595.0 * np.log10(1.0 + rate_hz / 2 / 700.0)
+    edges = 700.0 * (10.0 ** (np.linspace(0.0, top, n_mels + 2) / 2595.0) - 1.0)
+    bins = np.arange(n_fft // 2 + 1)[:, None] * rate_hz / n_fft
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+
+
+def text_bytes(text: str, rate_hz: int, knobs: Knobs) -> np.ndarray:
+    """The first `max_text_bytes` UTF-8 bytes as uint8 (L,)."""
+    return np.frombuffer(text.encode("utf-8")[: int(knobs["max_text_bytes"])], dtype=np.uint8)
+
+
+TINY: dict[Modality, Callable[[Any, int, Knobs], np.ndarray]] = {
+    "image": small_picture,
+    "text": text_bytes,
+    "audio": log_mel,
+}
+"""Canonical medium, sample rate in Hz (sound only), knobs of ExtractConfig -> the feature."""

@@ -1,0 +1,62 @@
+"""EvalReport to Verdict: every rule must pass for a model to be promoted. A refusal is a result, not an error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from data_contracts.refs import Decision, EvalReport, RuleResult, Verdict
+from tasks.config import RunConfig
+from tasks.fingerprint import code_fingerprint
+from tasks.gate.rules import compare_with_champion, judge_rule
+from tasks.store import Store, canonical_json, digest_json, write_text
+
+KIND = "verdicts"
+
+
+def gate_key(report: EvalReport, config: RunConfig) -> str:
+    """The digest of everything that a verdict depends on."""
+    return digest_json(
+        {"report": report.sha256, "config": config.subset("gate"), "code": code_fingerprint("tasks.gate.gate")}
+    )
+
+
+def gate(report: EvalReport, config: RunConfig, store: Store) -> Verdict:
+    """The verdict on a candidate is stored: promote, reject or inconclusive, with the table of rules and the reason."""
+    key = gate_key(report, config)
+    found = store.find(KIND, key)
+    if found is not None:
+        return Verdict.model_validate(found.ref)
+    rules = (*(judge_rule(rule, report) for rule in config.gate.rules), compare_with_champion(report, config.gate))
+    decision = decide(rules)
+    content = {
+        "rows": report.rows,
+        "parents": [report.sha256],
+        "decision": decision,
+        "reason": explain(decision, rules),
+        "rules": [rule.model_dump(mode="json") for rule in rules],
+        "model_sha256": report.model_sha256,
+    }
+    verdict = Verdict.model_validate({**content, "uri": f"{KIND}/{key}", "sha256": digest_json(content)})
+    with store.create(KIND, key) as draft:
+        write_text(draft.path / "verdict.json", canonical_json(content))
+        draft.ref = verdict.model_dump(mode="json")
+    return verdict
+
+
+def decide(rules: Sequence[RuleResult]) -> Decision:
+    """Any failure rejects; otherwise anything that did not pass leaves it open; only a clean table promotes."""
+    outcomes = {rule.outcome for rule in rules}
+    if "fail" in outcomes or not rules:
+        return "reject"
+    return "promote" if outcomes == {"pass"} else "inconclusive"
+
+
+def explain(decision: Decision, rules: Sequence[RuleResult]) -> str:
+    """The decision as one readable line, with the figures that made it."""
+    wanted, word = {
+        "promote": ("pass", "promoted"),
+        "reject": ("fail", "rejected"),
+        "inconclusive": ("inconclusive", "inconclusive"),
+    }[decision]
+    details = dict.fromkeys(rule.detail for rule in rules if rule.outcome == wanted)
+    return f"{word}: {'; '.join(details) or 'no rule to judge by'}"

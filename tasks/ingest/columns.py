@@ -1,0 +1,66 @@
+"""Which column of a manifest holds what: by name, unless the config maps it."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from data_contracts.refs import Modality
+from tasks.config import ColumnsConfig, EncodersConfig
+from tasks.errors import DataError, UsageError
+from tasks.modalities import MODALITIES
+
+_ROLES = {
+    "id": ("id", "sample_id"),
+    "label": ("label",),
+    "split": ("split",),
+    "group": ("group",),
+    "weight": ("weight",),
+}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The column of each role and of each modality; a role that the manifest does not fill is None."""
+
+    id: str | None
+    label: str | None
+    split: str | None
+    group: str | None
+    weight: str | None
+    media: dict[Modality, str]
+    video: str | None
+    """Found, but not read yet."""
+    unused: tuple[str, ...]
+    """Columns that are kept out: metadata, or modalities whose encoder is off."""
+
+
+def find_columns(names: tuple[str, ...], config: ColumnsConfig, encoders: EncodersConfig, where: str) -> Columns:
+    """Every role's column. UsageError for a mapped column that is not there; DataError when no medium is found."""
+    roles = {role: _find(names, role, aliases, getattr(config, role), where) for role, aliases in _ROLES.items()}
+    media: dict[Modality, str] = {}
+    for modality, spec in MODALITIES.items():
+        column = _find(names, modality, spec.columns, getattr(config, modality), where)
+        if column is not None and getattr(encoders, modality) != "off":
+            media[modality] = column
+    if not media:
+        accepted = ", ".join(name for spec in MODALITIES.values() for name in spec.columns)
+        raise DataError(
+            f"manifest {where}: none of its columns ({', '.join(names)}) holds a medium; name one {accepted}, "
+            "or map it with --set data.columns.image=COLUMN"
+        )
+    video = _find(names, "video", ("video", "video_path"), config.video, where)
+    used = {*roles.values(), *media.values(), video}
+    unused = tuple(name for name in names if name not in used)
+    return Columns(roles["id"], roles["label"], roles["split"], roles["group"], roles["weight"], media, video, unused)
+
+
+def _find(names: tuple[str, ...], role: str, aliases: tuple[str, ...], mapped: str | None, where: str) -> str | None:
+    if mapped is not None:
+        if mapped in names:
+            return mapped
+        near = difflib.get_close_matches(mapped, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"its columns are {', '.join(names)}"
+        raise UsageError(f"data.columns.{role}={mapped!r}: manifest {where} has no such column; {hint}")
+    by_name = {name.strip().lower(): name for name in reversed(names)}
+    return next((by_name[alias] for alias in aliases if alias in by_name), None)

@@ -1,0 +1,90 @@
+"""Brings every medium of the raw table into the store in canonical form; only sources not seen before are decoded."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from data_contracts.refs import Modality
+from tasks import progress
+from tasks.config import RunConfig
+from tasks.ingest.locate import INLINE, split_inline
+from tasks.ingest.table_files import read_inline
+from tasks.media.packs import MediaWriter, media_fingerprint, media_index
+from tasks.media.pool import Decoded, Job, decode_all
+from tasks.store import Store
+
+_OUTCOME = ("source", "digest", "reason", "detail", "warning")
+Outcomes = dict[str, dict[str, Any]]
+"""Source digest to what decoding it gave: `digest`, or `reason` and `detail`."""
+Places = dict[str, tuple[str, str | None]]
+"""Source digest to where it lies and, for a text in the manifest, the text itself."""
+
+
+def decode_media(
+    raw: pa.Table, modalities: tuple[Modality, ...], config: RunConfig, store: Store, workers: int
+) -> dict[Modality, Outcomes]:
+    """What decoding gave, per modality, for every source in the table. An interruption keeps what is decoded."""
+    outcomes: dict[Modality, Outcomes] = {}
+    places: dict[Modality, Places] = {}
+    writers: dict[Modality, MediaWriter] = {}
+    for modality in modalities:
+        fingerprint = media_fingerprint(modality, config.media)
+        known = media_index(store, modality, fingerprint, _OUTCOME).to_pylist()
+        outcomes[modality] = {row["source"]: row for row in known}
+        places[modality] = _places(raw, modality, outcomes[modality])
+        writers[modality] = MediaWriter(store, modality, fingerprint)
+    jobs = (job for modality in modalities for job in _jobs(places[modality], modality))
+    totals = {modality: len(places[modality]) for modality in modalities}
+    done = decode_all(jobs, config.media.model_dump(mode="json"), workers)
+    try:
+        with contextlib.closing(
+            done
+        ):  # an exception here must end the decoding processes now, not when it is forgotten
+            for outcome in _reported(done, totals):
+                writers[outcome.job.modality].add(outcome)
+                result = {name: outcome.header.get(name) for name in _OUTCOME}
+                outcomes[outcome.job.modality][outcome.job.sha256] = result
+    finally:
+        for writer in writers.values():
+            writer.flush()
+    return outcomes
+
+
+def _reported(done: Iterator[Decoded], totals: Mapping[Modality, int]) -> Iterator[Decoded]:
+    counts: Counter[Modality] = Counter()
+    for outcome in done:
+        modality = outcome.job.modality
+        counts[modality] += 1
+        if counts[modality] % 50 == 0 or counts[modality] == totals[modality]:
+            progress.report(f"decode {modality}", counts[modality], totals[modality])
+        yield outcome
+
+
+def _places(raw: pa.Table, modality: Modality, known: Outcomes) -> Places:
+    """Every source that is not known, at one of its places."""
+    columns = [f"{modality}_sha256", modality, "text_value", "reason"]
+    places: Places = {}
+    for source, where, text, reason in zip(*(raw[name].to_pylist() for name in columns), strict=True):
+        if source is not None and reason is None and source not in known:
+            places.setdefault(source, (where, text))
+    return places
+
+
+def _jobs(places: Places, modality: Modality) -> Iterator[Job]:
+    inline: dict[tuple[Any, str], dict[int, str]] = {}
+    for source, (where, text) in places.items():
+        if where == "":
+            yield Job(modality, source, inline=str(text).encode("utf-8", "surrogatepass"))
+        elif where.startswith(INLINE):
+            file, column, row = split_inline(where)
+            inline.setdefault((file, column), {})[row] = source
+        else:
+            yield Job(modality, source, path=where)
+    for (file, column), rows in inline.items():
+        for number, data in read_inline(file, column, set(rows)):
+            yield Job(modality, rows[number], inline=data)

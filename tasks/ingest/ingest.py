@@ -1,0 +1,181 @@
+"""The ingest stage: the raw table becomes samples.parquet and quarantine.parquet; their rows sum to what came in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import Counter
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_contracts.refs import CleanRef, Modality, RawRef, RowCounts
+from data_contracts.tables import quarantine_schema, samples_schema
+from tasks.config import RunConfig
+from tasks.errors import TooManyQuarantined
+from tasks.fingerprint import code_fingerprint
+from tasks.ingest.clean import apply_outcomes, mark_repeats
+from tasks.ingest.decode import Outcomes, decode_media
+from tasks.ingest.rows import Purpose
+from tasks.ingest.splits import assign_splits
+from tasks.media.packs import media_fingerprint
+from tasks.store import Found, Store, digest_json
+
+_DANGEROUS_STARTS = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+    "\n",
+    "＝",
+    "＋",
+    "－",
+    "＠",
+)  # a spreadsheet would run such a cell (OWASP, CSV injection)
+
+
+def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> str:
+    """Digest of all that the stage's result depends on; the limits, too, as raising one is how a refused file gets in."""
+    media = {modality: media_fingerprint(modality, config.media) for modality in raw.modalities}
+    limits = {"timeout_s": config.media.timeout_s, "memory_mb": config.media.memory_mb}
+    knobs = config.subset("split") | {"limits": limits, "purpose": purpose}
+    return digest_json(
+        {"raw": raw.sha256, "media": media, "knobs": knobs, "code": code_fingerprint("tasks.ingest.ingest")}
+    )
+
+
+def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "train") -> CleanRef:
+    """The cleaned samples of a manifest; `predict` keeps every decodable row, labelled or not, repeated or not.
+
+    Raises TooManyQuarantined (for `predict` only when no row is left); the quarantine table is stored all the same, at the
+    path that the message names.
+    """
+    key = ingest_key(raw, config, purpose)
+    found = store.find("clean", key)
+    if found is None:
+        rows, notes = _judge(raw, config, store, purpose)
+        found = _keep(rows, notes, raw, config, store, key)
+    clean = CleanRef.model_validate(found.ref)
+    _refuse_too_many(clean, config.data.max_quarantined if purpose == "train" else 1.0, store)
+    return clean
+
+
+def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> tuple[list[dict[str, Any]], list[str]]:
+    """Every row with its canonical digests, its split, and its reason if it cannot be used; and notes on the media."""
+    table = pq.read_table(store.path(raw.uri) / "rows.parquet")
+    workers = config.runtime.workers or os.cpu_count() or 1
+    outcomes = decode_media(table, raw.modalities, config, store, workers)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    apply_outcomes(rows, raw.modalities, outcomes)
+    if purpose == "train":
+        mark_repeats(rows, raw.modalities)
+    usable = [row for row in rows if row["reason"] is None]
+    given, groups, ids = ([row[name] for row in usable] for name in ("split", "group", "id"))
+    for row, split in zip(usable, assign_splits(given, groups, ids, config.split), strict=True):
+        row["split"] = split
+    return rows, _warnings(usable, outcomes)
+
+
+def _warnings(rows: list[dict[str, Any]], outcomes: dict[Modality, Outcomes]) -> list[str]:
+    """What was odd about media that are used all the same: `audio: 3 samples, silent`."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for modality, known in outcomes.items():
+        for row in rows:
+            source = row[f"{modality}_sha256"]
+            if source is not None and known[source]["warning"]:
+                counts[modality, known[source]["warning"]] += 1
+    return [f"{modality}: {count} samples, {warning}" for (modality, warning), count in counts.most_common(10)]
+
+
+def _keep(
+    rows: list[dict[str, Any]], notes: list[str], raw: RawRef, config: RunConfig, store: Store, key: str
+) -> Found:
+    """Writes the artifact: samples in id order, so that the order of the manifest's lines changes nothing."""
+    usable = sorted((row for row in rows if row["reason"] is None), key=lambda row: str(row["id"]))
+    refused = [row for row in rows if row["reason"] is not None]
+    samples = pa.Table.from_pylist([_sample(row, raw.modalities) for row in usable], schema=samples_schema())
+    quarantine = pa.Table.from_pylist([_refusal(row) for row in refused], schema=quarantine_schema())
+    duplicates = sum(row["reason"] == "duplicate" for row in refused)
+    counts = RowCounts(
+        rows_in=len(rows), used=len(usable), quarantined=len(refused) - duplicates, duplicates=duplicates
+    )
+    with store.create("clean", key) as draft:
+        pq.write_table(samples, draft.path / "samples.parquet", compression="zstd")
+        pq.write_table(quarantine, draft.path / "quarantine.parquet", compression="zstd")
+        (draft.path / "quarantine.csv").write_text(quarantine_csv(quarantine), encoding="utf-8")
+        draft.ref = CleanRef(
+            uri=f"clean/{key}",
+            sha256=_content_digest(samples, quarantine, counts),
+            rows=len(usable),
+            parents=(raw.sha256,),
+            counts=counts,
+            splits=_count_splits(usable),
+            labels=tuple(sorted({row["label"] for row in usable if row["label"]})),
+            modalities=raw.modalities,
+            media={modality: media_fingerprint(modality, config.media) for modality in raw.modalities},
+            notes=(*raw.notes, *notes),
+        ).model_dump(mode="json")
+    found = store.find("clean", key)
+    assert found is not None
+    return found
+
+
+def _content_digest(samples: pa.Table, quarantine: pa.Table, counts: RowCounts) -> str:
+    """Covers what the rows say, not where they stand: a moved folder or a shuffled manifest is the same data."""
+    refused = sorted(map(str, quarantine.select(["id", "modality", "reason"]).to_pylist()))
+    columns = samples.drop_columns(["row"]).to_pydict()
+    return digest_json({"samples": columns, "refused": refused, "counts": counts.model_dump()})
+
+
+def _count_splits(rows: list[dict[str, Any]]) -> dict[Any, int]:
+    counts = Counter(row["split"] for row in rows)
+    return {split: counts[split] for split in ("train", "val", "test")}
+
+
+def _sample(row: dict[str, Any], modalities: tuple[Modality, ...]) -> dict[str, Any]:
+    media = {modality: row.get(f"{modality}_digest") for modality in modalities}
+    sample = {name: row[name] for name in ("id", "split", "group", "row")}
+    return sample | media | {"label": row["label"] or "", "weight": 1.0 if row["weight"] is None else row["weight"]}
+
+
+def _refusal(row: dict[str, Any]) -> dict[str, Any]:
+    modality = row["bad_modality"]
+    refusal = {name: row[name] for name in ("id", "reason", "detail", "row")}
+    return refusal | {"modality": modality, "path": row.get(modality) if modality else None}
+
+
+def quarantine_csv(table: pa.Table) -> str:
+    """The quarantine table as CSV, inert in a spreadsheet: a cell that would be run as a formula gets a quote before it."""
+    names = ("id", "modality", "path", "reason", "detail")
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(names)
+    for row in table.select(names).to_pylist():
+        cells = ["" if row[name] is None else str(row[name]) for name in names]
+        writer.writerow([f"'{cell}" if cell.startswith(_DANGEROUS_STARTS) else cell for cell in cells])
+    return out.getvalue()
+
+
+def _refuse_too_many(clean: CleanRef, limit: float, store: Store) -> None:
+    counts = clean.counts
+    share = counts.quarantined / counts.rows_in
+    if share <= limit and counts.used:
+        return
+    place = store.path(clean.uri)
+    table = pq.read_table(place / "quarantine.parquet", columns=["reason"])
+    reasons = Counter(reason for reason in table["reason"].to_pylist() if reason != "duplicate")
+    listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+    if counts.used == 0:
+        message = (
+            f"none of {counts.rows_in} rows can be used ({listed}); see {place / 'quarantine.csv'} and mend the data"
+        )
+    else:
+        message = (
+            f"{counts.quarantined} of {counts.rows_in} rows quarantined ({share:.1%}; {listed}), more than "
+            f"data.max_quarantined = {limit:g}; see {place / 'quarantine.csv'}, mend the data, or raise the limit"
+        )
+    raise TooManyQuarantined(message, clean)

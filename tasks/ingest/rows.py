@@ -1,0 +1,52 @@
+"""What a manifest is made of, whatever its format: rows with a number, values by column, or the reason for having none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Purpose = Literal["train", "predict"]
+"""train: rows need a label, and repeats are judged. predict: every row that can be decoded is kept."""
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""Names under which manifests give a split; compared in lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row as read: its values by column, or the reason why it has none."""
+
+    number: int
+    values: dict[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """A medium inside the manifest: its digest stands for it, so that a table of pictures is not held in memory."""
+
+    sha256: str | None
+    """None where the cell holds no bytes."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A source of rows."""
+
+    path: Path
+    """The manifest file, or the folder."""
+    root: Path
+    """Below it, media may lie."""
+    columns: tuple[str, ...]
+    rows: Iterator[Row]

@@ -1,0 +1,294 @@
+"""Reads the manifest and digests what it names. Runs on every retrain: it is how a changed picture is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_contracts.refs import Modality, RawRef
+from data_contracts.tables import raw_schema
+from tasks import progress
+from tasks.config import RunConfig
+from tasks.errors import DataError, UsageError
+from tasks.ingest.columns import Columns, find_columns
+from tasks.ingest.locate import Located, Refused, Roots, locate_file, locate_inline, locate_text, make_roots
+from tasks.ingest.readers import open_manifest
+from tasks.ingest.rows import SPLITS, Inline, Manifest, Purpose, Row
+from tasks.store import Store, digest_json
+
+_THREADS = 4  # reading files waits for the disk; more threads only fight for the interpreter
+_CHUNK_ROWS = 500
+_LABEL_CHARS = 200
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One manifest with its columns resolved."""
+
+    manifest: Manifest
+    columns: Columns
+    split: str | None
+    roots: Roots
+
+
+def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train") -> RawRef:
+    """The manifest at `data` as a table in the store: named, typed, digested; nothing is decoded.
+
+    Raises UsageError (a path or a mapped column that is not there) and DataError (no label, no rows, no media).
+    """
+    sources = [_resolve(manifest, split, config) for manifest, split in open_manifest(data)]
+    _require_labels(sources, purpose, data)
+    picked, notes = _pick(sources, config)
+    rows = list(_locate_all(picked, len(picked), purpose))
+    if not rows:
+        raise DataError(f"manifest {data}: it holds no rows")
+    table = pa.Table.from_pylist(_with_ids(rows), schema=raw_schema())
+    modalities = tuple(m for m in sources[0].columns.media if table[f"{m}_sha256"].null_count < table.num_rows)
+    if not modalities:
+        named = ", ".join(sources[0].columns.media.values())
+        reasons = _most_common_reason(rows)
+        raise DataError(f"manifest {data}: no usable cell in any media column ({named}){reasons}")
+    notes += _notes(sources, modalities, table)
+    return _keep(table, data, modalities, tuple(notes), purpose, store)
+
+
+def _most_common_reason(rows: list[dict[str, Any]]) -> str:
+    reasons = Counter(row["reason"] for row in rows if row["reason"])
+    first = next((row for row in rows if row["reason"]), None)
+    if first is None:
+        return ""
+    reason, count = reasons.most_common(1)[0]
+    return f"; {reason} in {count} of {len(rows)} rows, the first in row {first['row']}: {first['detail']}"
+
+
+def _keep(
+    table: pa.Table,
+    data: Path,
+    modalities: tuple[Modality, ...],
+    notes: tuple[str, ...],
+    purpose: Purpose,
+    store: Store,
+) -> RawRef:
+    """Stores the table; its digest covers content, not places: a moved folder is the same data."""
+    places = [*modalities, "detail"]
+    content = digest_json({"rows": _digest_table(table.drop_columns(places)), "purpose": purpose})
+    key = digest_json({"content": content, "places": _digest_table(table.select(places)), "source": str(data)})
+    if store.find("raw", key) is None:
+        with store.create("raw", key) as draft:
+            pq.write_table(table, draft.path / "rows.parquet", compression="zstd")
+    return RawRef(
+        uri=f"raw/{key}", sha256=content, rows=table.num_rows, source=str(data), modalities=modalities, notes=notes
+    )
+
+
+def _digest_table(table: pa.Table) -> str:
+    digest = hashlib.sha256()
+    for name in table.column_names:
+        digest.update(digest_json([name, table[name].to_pylist()]).encode())
+    return digest.hexdigest()
+
+
+# -- which rows ---
+
+
+def _resolve(manifest: Manifest, split: str | None, config: RunConfig) -> _Source:
+    columns = find_columns(manifest.columns, config.data.columns, config.encoders, str(manifest.path))
+    missing = [root for root in config.data.allowed_roots if not Path(root).is_dir()]
+    if missing:
+        raise UsageError(f"data.allowed_roots: {missing[0]!r} is not a folder")
+    roots = make_roots(manifest.root, config.data.allowed_roots, config.media.max_file_mb * 1e6)
+    return _Source(manifest, columns, split, roots)
+
+
+def _require_labels(sources: list[_Source], purpose: Purpose, data: Path) -> None:
+    for source in sources:
+        if purpose == "train" and source.columns.label is None:
+            names = ", ".join(source.manifest.columns)
+            raise DataError(
+                f"manifest {source.manifest.path}: no column 'label' among {names}; "
+                "map one with --set data.columns.label=COLUMN"
+            )
+        if source.columns.media != sources[0].columns.media:
+            raise DataError(f"data {data}: {source.manifest.path.name} has other media columns than its neighbours")
+
+
+def _pick(sources: list[_Source], config: RunConfig) -> tuple[list[tuple[_Source, Row]], list[str]]:
+    """Every row, or `data.sample` of them: the smallest by a hash of their identity, split by split in proportion."""
+    rows = [(source, row) for source in sources for row in source.manifest.rows]
+    wanted = config.data.sample
+    if wanted is None or wanted >= len(rows):
+        return rows, []
+    by_split: dict[str, list[int]] = {}
+    for index, (source, row) in enumerate(rows):
+        by_split.setdefault(str(source.split or row.values.get(source.columns.split or "")), []).append(index)
+    chosen: list[int] = []
+    for indices in by_split.values():
+        count = max(1, round(wanted * len(indices) / len(rows)))
+        chosen += sorted(indices, key=lambda index: _stable(rows[index]))[:count]
+    return [rows[index] for index in sorted(chosen)], [f"data.sample: {len(chosen)} of {len(rows)} rows are used"]
+
+
+def _stable(item: tuple[_Source, Row]) -> str:
+    source, row = item
+    given = row.values.get(source.columns.id or "")
+    media = [row.values.get(column) for column in source.columns.media.values()]
+    identity = str(given) if given not in (None, "") else str(media)
+    return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+# -- what each row holds ---
+
+
+def _locate_all(picked: list[tuple[_Source, Row]], total: int, purpose: Purpose) -> Iterator[dict[str, Any]]:
+    chunks = [picked[start : start + _CHUNK_ROWS] for start in range(0, total, _CHUNK_ROWS)]
+    done = 0
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for rows in pool.map(lambda chunk: [_locate_row(source, row, purpose) for source, row in chunk], chunks):
+            done += len(rows)
+            progress.report("scan", done, total)
+            yield from rows
+
+
+def _locate_row(source: _Source, row: Row, purpose: Purpose) -> dict[str, Any]:
+    """One row in the raw schema; its first problem, if any, in `reason` and `detail`."""
+    columns, values = source.columns, row.values
+    result: dict[str, Any] = {"row": row.number, "id": None, "reason": row.reason, "detail": row.detail}
+    result["bad_modality"] = None
+    result["id"] = _plain(values.get(columns.id)) if columns.id else None
+    found = 0
+    for modality, column in columns.media.items():
+        cell = values.get(column)
+        if row.reason is not None or _is_empty(cell):
+            continue  # in a row that cannot be read, a cell may have slipped into another column
+        found += 1
+        try:
+            located = _locate_cell(modality, cell, column, source, row)
+        except Refused as refused:
+            _blame(result, refused.reason, refused.detail, modality)
+            result[modality] = None if isinstance(cell, Inline) else _storable(str(cell)[:500])
+            continue
+        result[modality], result[f"{modality}_sha256"] = located.where, located.sha256
+        if located.text is not None:
+            result["text_value"] = located.text
+    video = values.get(columns.video) if columns.video else None
+    result["video"] = None if _is_empty(video) else str(video)[:500]
+    if found == 0:
+        _blame(result, "no-modality", f"all of {', '.join(columns.media.values())} are empty")
+    _read_roles(result, source, values, purpose)
+    return result
+
+
+def _locate_cell(modality: Modality, cell: Any, column: str, source: _Source, row: Row) -> Located:
+    manifest = source.manifest
+    if isinstance(cell, Inline):
+        return locate_inline(cell, manifest.path.absolute(), row.number, column)
+    if modality == "text" and not column.lower().endswith("_path"):
+        return locate_text(cell)
+    if not isinstance(cell, str):
+        raise Refused("wrong-type", f"column {column!r} holds {type(cell).__name__}; expected a path or bytes")
+    return locate_file(cell, source.roots)
+
+
+def _read_roles(result: dict[str, Any], source: _Source, values: dict[str, Any], purpose: Purpose) -> None:
+    """Label, split, group and weight. For a prediction only the label matters, and it need not be usable."""
+    columns = source.columns
+    if columns.label:
+        result["label"], problem = _read_label(values.get(columns.label), columns.label)
+        if problem is not None and purpose == "train":
+            _blame(result, *problem)
+    if purpose == "predict":
+        return
+    result["split"] = source.split
+    given = _plain(values.get(columns.split)) if columns.split else None
+    if source.split is None and given is not None:
+        result["split"] = SPLITS.get(given.lower())
+        if result["split"] is None:
+            _blame(result, "unknown-split", f"{given[:50]!r} is none of {', '.join(SPLITS)}")
+    result["group"] = _plain(values.get(columns.group)) if columns.group else None
+    weight = values.get(columns.weight) if columns.weight else None
+    if not _is_empty(weight):
+        result["weight"] = _weight(weight)
+        if result["weight"] is None:
+            _blame(result, "bad-weight", f"{str(weight)[:50]!r} is not a positive number")
+
+
+def _read_label(cell: Any, column: str) -> tuple[str | None, tuple[str, str] | None]:
+    """The label, or None and the reason and detail of why it cannot be used."""
+    if isinstance(cell, (list, dict, bytes, Inline)):
+        what = "bytes" if isinstance(cell, Inline) else type(cell).__name__
+        return None, ("bad-label", f"column {column!r} holds {what}; expected a string or a number")
+    label = _plain(cell)
+    if label is None:
+        return None, ("missing-label", f"column {column!r} is empty")
+    if len(label) > _LABEL_CHARS or "\x00" in label:
+        return None, ("bad-label", f"{len(label)} characters; at most {_LABEL_CHARS}, and no NUL")
+    return unicodedata.normalize("NFC", label), None
+
+
+def _weight(value: Any) -> float | None:
+    try:
+        weight = float(value)
+    except (TypeError, ValueError):
+        return None
+    return weight if math.isfinite(weight) and weight > 0 else None
+
+
+def _blame(result: dict[str, Any], reason: str, detail: str, modality: str | None = None) -> None:
+    if result["reason"] is None:
+        result["reason"], result["detail"], result["bad_modality"] = reason, detail, modality
+
+
+def _is_empty(cell: Any) -> bool:
+    return cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell))
+
+
+def _plain(value: Any) -> str | None:
+    """A cell as a string: 7, 7.0 and "7" are all "7"; white space around it does not count."""
+    if _is_empty(value):
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return _storable(" ".join(str(value).split())) or None
+
+
+def _storable(text: str) -> str:
+    """The text, with what is no character (from a file name that is not UTF-8) written as an escape."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _with_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row without an id gets the digest of its media, so that it keeps its split when rows are added.
+
+    On both sides of a given split it is two samples: that is leakage, for validate to judge, and needs two ids.
+    """
+    digests = [f"{modality}_sha256" for modality in ("image", "text", "audio", "video")]
+    for row in rows:
+        if row["id"] is None:
+            content = [row.get(name) for name in digests]
+            side = [row["split"]] if row.get("split") else []
+            row["id"] = digest_json([*content, *side] if any(content) else ["row", row["row"]])[:24]
+    return rows
+
+
+def _notes(sources: list[_Source], modalities: tuple[Modality, ...], table: pa.Table) -> list[str]:
+    columns = sources[0].columns
+    empty = [column for modality, column in columns.media.items() if modality not in modalities]
+    notes = [f"column {column!r} is empty and left out" for column in empty]
+    if columns.video:
+        what = "is empty" if table["video"].null_count == table.num_rows else "holds video, which is not read yet,"
+        notes.append(f"column {columns.video!r} {what} and left out")
+    if columns.unused:
+        notes.append(f"columns kept as metadata, not used: {', '.join(columns.unused)}")
+    return notes

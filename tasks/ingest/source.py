@@ -1,0 +1,50 @@
+"""Where the data come from: a path of the user's, or a built-in set that is written into the store once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tasks.config import RunConfig
+from tasks.errors import UsageError
+from tasks.fingerprint import code_fingerprint
+from tasks.ingest.rows import SPLITS
+from tasks.store import Store, digest_json
+
+BUILTIN = "builtin:"
+
+
+def locate_data(config: RunConfig, store: Store) -> Path:
+    """The path of the data, made first when it is `builtin:digits`. UsageError for a path that does not exist."""
+    path = config.data.path
+    if path.startswith(BUILTIN):
+        if path != "builtin:digits":
+            raise UsageError(f"data.path {path!r}: the only built-in data set is builtin:digits")
+        return _builtin_digits(config.seed, store)
+    if not Path(path).exists():
+        raise UsageError(
+            f"data {path!r}: no such file or folder; give a manifest, or a folder with one folder per class"
+        )
+    return Path(path).absolute()
+
+
+def _builtin_digits(seed: int, store: Store) -> Path:
+    from tasks.ingest.digits import build_digits
+
+    key = digest_json(
+        {"seed": seed, "code": code_fingerprint("tasks.ingest.digits", libraries=("numpy", "scikit-learn"))}
+    )
+    if store.find("datasets/digits", key) is None:
+        with store.create("datasets/digits", key) as draft:
+            build_digits(draft.path, seed)
+    return store.path(f"datasets/digits/{key}") / "manifest.parquet"
+
+
+def name_of_data(path: str) -> str:
+    """A model name from a data path: the folder's for manifest.csv, `cifar10-test` for cifar10/test.parquet."""
+    if path.startswith(BUILTIN):
+        return path.removeprefix(BUILTIN)
+    place = Path(path).absolute()
+    stem, parent = (place.stem if place.suffix else place.name), place.parent.name
+    name = parent if stem.lower() == "manifest" else f"{parent}-{stem}" if stem.lower() in SPLITS else stem
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "model"

@@ -1,0 +1,14 @@
+"""The ingest stage as Prefect tasks."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from tasks.ingest.ingest import ingest, ingest_key
+from tasks.ingest.scan import scan
+from tasks.task_options import CACHED, RETRIED, TAGGED, keyed
+
+scan_task = task(scan, name="scan", **TAGGED, **RETRIED)
+ingest_task = task(
+    ingest, name="ingest", cache_key_fn=keyed(ingest_key, "raw", "config"), **TAGGED, **RETRIED, **CACHED
+)

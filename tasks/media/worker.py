@@ -1,0 +1,106 @@
+"""The decoding process: `python -P -m tasks.media.worker`. The only place where user bytes are interpreted.
+
+Reads batches on stdin, answers file by file on stdout. It gives up its right to write files and to use more memory than
+it was told, so that a decoder that goes wrong costs one sample.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import os
+import resource
+import signal
+import sys
+from typing import Any, BinaryIO
+
+from tasks.media.audio import decode_audio
+from tasks.media.canonical import Canonical, Undecodable
+from tasks.media.files import NotRegular, open_regular_file
+from tasks.media.frames import pack, unpack
+from tasks.media.image import decode_image
+from tasks.media.text import decode_text
+
+DECODERS = {"image": decode_image, "audio": decode_audio, "text": decode_text}
+_GRACE_S = 5
+
+
+def main() -> None:
+    """Serves batches until stdin ends."""
+    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not end up between the answers
+
+    def read(size: int) -> bytes:
+        data = source.read(size)
+        if len(data) != size:
+            raise EOFError
+        return data
+
+    with contextlib.suppress(EOFError):
+        first, _ = unpack(read)
+        limits = first["limits"]
+        restrict(limits)
+        sink.write(pack({"ready": True}))
+        sink.flush()
+        while True:
+            header, payload = unpack(read)
+            serve(header["jobs"], payload, limits, sink)
+
+
+def restrict(limits: dict[str, Any]) -> None:
+    """Bounds memory, forbids files larger than nothing, and leaves no core dump."""
+    memory = int(limits["memory_mb"]) << 20
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def serve(jobs: list[dict[str, Any]], payload: bytes, limits: dict[str, Any], sink: BinaryIO) -> None:
+    """Decodes a batch; the answer to each job is sent before the next one begins."""
+    offset = 0
+    for job in jobs:
+        size = job.get("size", 0)
+        inline, offset = payload[offset : offset + size], offset + size
+        signal.alarm(math.ceil(float(limits["timeout_s"])) + _GRACE_S)  # ends us even if the parent is gone
+        message = answer(job, inline, limits)
+        signal.alarm(0)  # a parent that is slow to read is no fault of the file's
+        sink.write(message)
+        sink.flush()
+
+
+def answer(job: dict[str, Any], inline: bytes, limits: dict[str, Any]) -> bytes:
+    """The message for one job: the canonical form, or the reason why there is none."""
+    try:
+        data = read_file(job["path"], limits) if job.get("path") else inline
+        if hashlib.sha256(data).hexdigest() != job["sha256"]:
+            raise Undecodable("changed-file", "the content is not what it was when the manifest was read; run again")
+        canonical: Canonical = DECODERS[job["modality"]](data, limits)
+    except Undecodable as error:
+        return pack({"reason": error.reason, "detail": error.detail[:500]})
+    except MemoryError:
+        return pack({"reason": "decoder-memory", "detail": f"needs more than {limits['memory_mb']} MB"})
+    header = {
+        "digest": canonical.digest,
+        "shape": list(canonical.shape),
+        "rate_hz": canonical.rate_hz,
+        "warning": canonical.warning,
+    }
+    return pack(header, canonical.data)
+
+
+def read_file(path: str, limits: dict[str, Any]) -> bytes:
+    """The bytes of a regular file. It was there when the manifest was read, so every failure is `changed-file`."""
+    try:
+        handle, size = open_regular_file(path, float(limits["max_file_mb"]) * 1e6)
+        with os.fdopen(handle, "rb") as file:
+            return file.read(size + 1)
+    except OSError as error:
+        raise Undecodable("changed-file", f"cannot be read any more ({error.strerror}); run again") from None
+    except NotRegular as error:
+        raise Undecodable("changed-file", f"{error.detail}; run again") from None
+
+
+if __name__ == "__main__":
+    main()
+    sys.exit(0)

@@ -1,0 +1,62 @@
+"""The one table of modalities. Adding one: a decoder in tasks/media, an encoder family in tasks/modeling, a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from data_contracts.refs import Modality
+
+
+@dataclass(frozen=True)
+class ModalitySpec:
+    """What ingest and extract need to know of one modality."""
+
+    name: Modality
+    columns: tuple[str, ...]
+    """Names under which a manifest may give it, in order of preference."""
+    suffixes: tuple[str, ...]
+    """File endings by which a folder per class is recognised."""
+    media_keys: tuple[str, ...]
+    """The knobs of MediaConfig that change its canonical form."""
+    extract_keys: tuple[str, ...]
+    """The knobs of ExtractConfig that change its tiny features."""
+    libraries: tuple[str, ...]
+    """Distributions whose version may change its canonical form."""
+    feature_dtype: str
+
+
+MODALITIES: dict[Modality, ModalitySpec] = {
+    "image": ModalitySpec(
+        "image",
+        ("image", "img", "image_path"),
+        (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".ppm"),
+        ("image_px", "max_pixels", "max_file_mb"),
+        ("image_px",),
+        ("numpy", "pillow"),
+        "uint8",
+    ),
+    "text": ModalitySpec(
+        "text",
+        ("text", "text_path"),
+        (".txt",),
+        ("max_text_chars", "max_file_mb"),
+        ("max_text_bytes",),
+        (),
+        "uint8",
+    ),
+    "audio": ModalitySpec(
+        "audio",
+        ("audio", "audio_path"),
+        (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff"),
+        ("sample_rate_hz", "max_audio_s", "max_file_mb"),
+        ("n_mels", "hop_ms", "window_ms", "max_frames"),
+        ("numpy", "soundfile", "soxr"),
+        "float32",
+    ),
+}
+"""Modalities that can be decoded and trained on, in the order in which names are joined: image+text+audio."""
+
+
+def joined(modalities: tuple[Modality, ...] | list[Modality]) -> str:
+    """`image+audio`: the names in the table's order."""
+    return "+".join(name for name in MODALITIES if name in modalities)

@@ -1,0 +1,158 @@
+"""Features from Parquet to padded numpy batches, found by the digest of their medium. Imports no torch.
+
+A feature is an array whose first axis may vary from row to row (frames of sound, bytes of text); the others are fixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data_contracts.refs import FeatureRef, Modality
+from tasks.errors import DataError, EnvironmentFailed
+from tasks.modalities import MODALITIES
+from tasks.store import Store
+
+Index = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Padded:
+    """One modality of a batch: only the rows that have it."""
+
+    rows: Index
+    """(P,) positions in the batch of the rows that follow."""
+    values: npt.NDArray[np.generic]
+    """(P, L, *inner), zeros beyond each row's length; L is the longest of them."""
+    lengths: Index
+    """(P,)"""
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """All features of one modality that a run needs, end to end in one array."""
+
+    modality: Modality
+    digests: pa.Array
+    starts: Index
+    """(R,) where each feature begins in `values`."""
+    lengths: Index
+    """(R,) how many entries of `values` it has."""
+    values: npt.NDArray[np.generic]
+    """(sum of lengths, *inner)"""
+
+    @classmethod
+    def load(cls, store: Store, ref: FeatureRef, only: pa.Array | None = None) -> FeatureTable:
+        """Reads the parts of a ref; with `only`, no more than the features of these digests.
+
+        Raises EnvironmentFailed where a part cannot be read, DataError where its shapes contradict its values.
+        """
+        tables = [_read_part(store, uri, only) for uri in ref.parts]
+        tables = [table for table in tables if table.num_rows]
+        if not tables:
+            return cls(ref.modality, pa.array([], pa.string()), _no_rows(), _no_rows(), np.zeros((0, 1), ref.dtype))
+        table = pa.concat_tables(tables).combine_chunks()
+        shapes = _shapes(table, ref)
+        inner = tuple(int(size) for size in shapes[0, 1:])
+        lengths = shapes[:, 0]
+        values = np.concatenate([_flat(chunk) for part in tables for chunk in part["values"].chunks])
+        if values.size != int(lengths.sum()) * int(np.prod(inner, dtype=np.int64)):
+            raise DataError(
+                f"{ref.modality} features: {values.size} values do not fill the shapes in {ref.uri}; extract"
+            )
+        digests = table["digest"].combine_chunks()
+        return cls(ref.modality, digests, np.cumsum(lengths) - lengths, lengths, values.reshape(-1, *inner))
+
+    def locate(self, cells: pa.ChunkedArray) -> Index:
+        """(N,) the position of each digest in this table, -1 where the cell is null; DataError for an unknown one."""
+        cells = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
+        found = pc.index_in(cells, value_set=self.digests, skip_nulls=True)
+        lost = int(pc.sum(pc.and_(pc.is_valid(cells), pc.is_null(found))).as_py() or 0)
+        if lost:
+            raise DataError(f"{self.modality} features: {lost} of {len(cells)} samples have none; run extract again")
+        return np.asarray(found.fill_null(-1)).astype(np.int64)
+
+    def take(self, places: Index) -> Padded:
+        """The features at these positions, those that are -1 left out."""
+        rows = np.flatnonzero(places >= 0)
+        chosen = places[rows]
+        lengths = self.lengths[chosen]
+        longest = int(lengths.max(initial=0))
+        offsets = np.arange(longest)
+        inside = offsets < lengths[:, None]
+        taken = self.values[np.where(inside, self.starts[chosen, None] + offsets, 0)] if rows.size else self._nothing()
+        if not inside.all():
+            taken[~inside] = 0
+        return Padded(rows, taken, lengths)
+
+    def _nothing(self) -> npt.NDArray[np.generic]:
+        return np.zeros((0, 0, *self.values.shape[1:]), self.values.dtype)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Samples with their features, in the samples' order."""
+
+    tables: Mapping[Modality, FeatureTable]
+    places: Mapping[Modality, Index]
+    """Modality to (N,) positions in its table, -1 where the sample lacks it."""
+    rows: int
+
+    @classmethod
+    def load(
+        cls,
+        samples: pa.Table,
+        features: Mapping[Modality, FeatureRef],
+        store: Store,
+        given: tuple[Modality, ...] | None = None,
+    ) -> Inputs:
+        """Loads what these samples need, in the order of the table of modalities; `given` leaves all others out."""
+        wanted = [name for name in MODALITIES if name in features and (given is None or name in given)]
+        tables, places = {}, {}
+        for name in wanted:
+            cells = samples[name].combine_chunks()
+            tables[name] = FeatureTable.load(store, features[name], only=pc.unique(cells.drop_null()))
+            places[name] = tables[name].locate(cells)
+        return cls(tables, places, samples.num_rows)
+
+    def batch(self, rows: Index) -> dict[Modality, Padded]:
+        """Every modality of these rows; `Padded.rows` are positions within `rows`."""
+        return {name: table.take(self.places[name][rows]) for name, table in self.tables.items()}
+
+
+def _read_part(store: Store, uri: str, only: pa.Array | None) -> pa.Table:
+    try:
+        table = pq.read_table(store.path(uri), columns=["digest", "shape", "values"])
+    except (OSError, pa.ArrowInvalid) as error:
+        raise EnvironmentFailed(f"feature part {uri}: cannot be read ({error}); run extract again") from None
+    return table if only is None else table.filter(pc.is_in(table["digest"], value_set=only))
+
+
+def _shapes(table: pa.Table, ref: FeatureRef) -> Index:
+    """(R, D) the shape of every feature; DataError unless all but the first axis agree."""
+    column = table["shape"].combine_chunks()
+    flat = np.asarray(column.flatten()).astype(np.int64)
+    if flat.size % len(column) or not np.all(np.asarray(pc.list_value_length(column)) == flat.size // len(column)):
+        raise DataError(f"{ref.modality} features: rows differ in their number of axes ({ref.uri}); run extract again")
+    shapes = flat.reshape(len(column), -1)
+    odd = int((shapes[:, 1:] != shapes[0, 1:]).any(axis=1).sum())
+    if odd:
+        raise DataError(
+            f"{ref.modality} features: {odd} of {len(shapes)} rows do not have the shape (*, "
+            f"{', '.join(map(str, shapes[0, 1:]))}) of the first ({ref.uri}); run extract again"
+        )
+    return shapes
+
+
+def _flat(chunk: pa.ListArray) -> npt.NDArray[np.generic]:
+    return np.asarray(chunk.flatten())
+
+
+def _no_rows() -> Index:
+    return np.zeros(0, np.int64)

@@ -1,0 +1,62 @@
+"""Probabilities from a trained model. On a CPU, the same input gives the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from data_contracts.refs import FeatureRef, Modality
+from tasks.errors import DataError
+from tasks.modeling.batches import to_tensors
+from tasks.modeling.features import Inputs
+from tasks.modeling.fusion import FusedClassifier
+from tasks.store import Store
+
+THREADS = 2  # fixed, because the order of a sum depends on it
+
+
+def predict_probabilities(
+    model: FusedClassifier,
+    samples: pa.Table,
+    features: Mapping[Modality, FeatureRef],
+    store: Store,
+    given: tuple[Modality, ...] | None = None,
+    batch_size: int = 256,
+) -> npt.NDArray[np.float32]:
+    """(N, C), rows in the samples' order, each summing to 1; `given` hides every other modality.
+
+    Raises DataError where a sample's feature is not there, or the output is not finite.
+    """
+    known = {name: ref for name, ref in features.items() if name in model.modalities}
+    return predict_inputs(model, Inputs.load(samples, known, store, given), batch_size)
+
+
+def predict_inputs(model: FusedClassifier, inputs: Inputs, batch_size: int = 256) -> npt.NDArray[np.float32]:
+    """The same for features that are loaded already."""
+    device = next(model.parameters()).device
+    found = np.zeros((inputs.rows, model.classes), np.float32)
+    model.eval()
+    with torch.inference_mode(), _threads(THREADS):
+        for start in range(0, inputs.rows, batch_size):
+            rows = np.arange(start, min(start + batch_size, inputs.rows))
+            output = model(to_tensors(inputs.batch(rows), device), len(rows))
+            found[rows] = output.logits.float().softmax(dim=1).cpu().numpy()
+    broken = int((~np.isfinite(found)).any(axis=1).sum())
+    if broken:
+        raise DataError(f"model: {broken} of {len(found)} samples get a probability that is not finite; train again")
+    return found
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,96 @@
+"""A model as a folder: model.safetensors (numbers only, no time, no path) and model.json (what they mean)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from data_contracts.refs import FeatureRef, Modality, ValidatedRef
+from tasks.config import FusionConfig, RunConfig
+from tasks.errors import DataError, EnvironmentFailed
+from tasks.modalities import MODALITIES
+from tasks.modeling.fusion import FusedClassifier
+from tasks.store import canonical_json, write_text
+
+FORMAT = 1
+WEIGHTS, CARD = "model.safetensors", "model.json"
+
+
+def describe_model(valid: ValidatedRef, features: Mapping[Modality, FeatureRef], config: RunConfig) -> dict[str, Any]:
+    """What model.json says: the labels, the modalities, the config that rebuilds the network and its inputs."""
+    names = [name for name in MODALITIES if name in features]
+    return {
+        "format": FORMAT,
+        "labels": list(valid.clean.labels),
+        "modalities": names,
+        "features": {
+            name: {"fingerprint": features[name].fingerprint, "dtype": features[name].dtype} for name in names
+        },
+        "config": config.subset("media", "extract", "encoders", "fusion"),
+    }
+
+
+def build_model(card: Mapping[str, Any]) -> FusedClassifier:
+    """The untrained network that a card describes; DataError where it does not describe one."""
+    try:
+        if card["format"] != FORMAT:
+            raise DataError(f"model.json: format {card['format']!r}, this version reads {FORMAT}; train again")
+        encoders = {name: card["config"]["encoders"][name] for name in card["modalities"]}
+        fusion = FusionConfig.model_validate(card["config"]["fusion"])
+        return FusedClassifier(encoders, len(card["labels"]), fusion)
+    except (KeyError, TypeError, ValueError, ValidationError) as error:
+        raise DataError(f"model.json: does not describe a model ({_one_line(error)}); train again") from None
+
+
+def save_model(model: FusedClassifier, folder: Path, card: Mapping[str, Any]) -> None:
+    """Writes both files; the same weights give the same bytes."""
+    (folder / WEIGHTS).write_bytes(weights_to_bytes(model.state_dict()))
+    write_text(folder / CARD, canonical_json(card))
+
+
+def load_model(folder: Path) -> FusedClassifier:
+    """The model on the CPU, ready to predict.
+
+    Raises EnvironmentFailed where a file is missing or unreadable, DataError where the content is damaged or does not
+    match its description.
+    """
+    model = build_model(read_card(folder))
+    try:
+        weights = load((folder / WEIGHTS).read_bytes())
+        model.load_state_dict(weights)
+    except OSError as error:
+        raise EnvironmentFailed(f"model {folder / WEIGHTS}: cannot be read ({error.strerror}); train again") from None
+    except SafetensorError as error:
+        raise DataError(f"model {folder / WEIGHTS}: damaged ({_one_line(error)}); train again") from None
+    except RuntimeError as error:
+        raise DataError(f"model {folder / WEIGHTS}: does not match {CARD} ({_one_line(error)}); train again") from None
+    return model.eval()
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The content of model.json."""
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EnvironmentFailed(f"model {folder / CARD}: cannot be read ({error.strerror}); train again") from None
+    except ValueError as error:
+        raise DataError(f"model {folder / CARD}: damaged ({_one_line(error)}); train again") from None
+    if not isinstance(card, dict):
+        raise DataError(f"model {folder / CARD}: damaged (not an object); train again")
+    return card
+
+
+def weights_to_bytes(weights: Mapping[str, Tensor]) -> bytes:
+    """Safetensors without metadata."""
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

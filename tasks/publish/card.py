@@ -1,0 +1,56 @@
+"""The model card: what a reader must know before using the model, filled from the run's own records."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from data_contracts.refs import CheckpointRef, EvalReport, ValidatedRef, Verdict
+from tasks.config import RunConfig
+
+TEMPLATE = "model_card.md.j2"
+
+
+def write_card(
+    checkpoint: CheckpointRef, report: EvalReport, verdict: Verdict, valid: ValidatedRef, config: RunConfig
+) -> str:
+    """The card as Markdown. It holds no time and no path: the same model, judged the same way, has the same card."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    # Markdown, not HTML: escaping would garble labels. Cells are made safe by `cell`.
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, autoescape=False
+    )
+    environment.filters |= {"figure": _figure, "bounds": _bounds, "cell": _cell}
+    return environment.get_template(TEMPLATE).render(
+        name=config.name,
+        alias=config.publish.alias,
+        modalities=checkpoint.modalities,
+        labels=[_cell(label).replace("`", "'") for label in checkpoint.labels],
+        model_sha256=checkpoint.model_sha256,
+        train_key=checkpoint.train_key,
+        best_epoch=checkpoint.best_epoch,
+        epochs=checkpoint.epochs,
+        counts=valid.clean.counts,
+        splits=valid.clean.splits,
+        dataset_sha256=valid.sha256,
+        rows=report.rows,
+        test=report.metrics.get("test", {}),
+        intervals=report.intervals,
+        majority_share=report.majority_share,
+        by_modalities=report.by_modalities,
+        reason=verdict.reason,
+        rules=verdict.rules,
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"
+
+
+def _bounds(interval: tuple[float, float] | None) -> str:
+    return "–" if interval is None else f"{_figure(interval[0])} to {_figure(interval[1])}"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

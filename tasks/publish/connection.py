@@ -1,0 +1,110 @@
+"""A quiet connection to MLflow. It is imported here, and only when there is a registry to talk to."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.errors import EnvironmentFailed
+from tasks.store import Store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_SQLITE = "sqlite:///"
+_SQLITE_MAGIC = b"SQLite format 3\0"
+# Settings that MLflow takes from the environment only. A value set by the user wins.
+_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # it would report use to its makers
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # it would write between our own lines
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # 7 by default: minutes of silence when the server is down
+}
+
+
+def sqlite_file(tracking_uri: str) -> Path | None:
+    """The database file of a sqlite address, None for a server."""
+    if not tracking_uri.startswith(_SQLITE):
+        return None
+    return Path(tracking_uri.removeprefix(_SQLITE).partition("?")[0]).absolute()
+
+
+def is_absent(tracking_uri: str) -> bool:
+    """True when the registry is a sqlite file that nobody has made yet. Imports nothing, creates nothing."""
+    path = sqlite_file(tracking_uri)
+    return path is not None and not path.exists()
+
+
+@contextlib.contextmanager
+def connected(store: Store, tracking_uri: str) -> Iterator[MlflowClient]:
+    """A client of the registry; what MLflow raises inside the block becomes EnvironmentFailed, as one line."""
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    _require_database(tracking_uri)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    _silence()
+    try:
+        _make_database(store, tracking_uri)
+        yield MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    except (MlflowException, SQLAlchemyError) as error:
+        told = " ".join(str(error).split())[:300]
+        raise EnvironmentFailed(
+            f"model registry {without_password(tracking_uri)}: {told}; check MLFLOW_TRACKING_URI"
+        ) from error
+
+
+def without_password(uri: str) -> str:
+    """The address without the user and the password in it."""
+    scheme, separator, rest = uri.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def _silence() -> None:
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+
+
+def _require_database(tracking_uri: str) -> None:
+    """MLflow would try a broken file ten times over a minute before it says so."""
+    path = sqlite_file(tracking_uri)
+    if path is None or not path.exists():
+        return
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_SQLITE_MAGIC))
+    except OSError as error:
+        raise EnvironmentFailed(f"model registry {path}: cannot be read ({error.strerror})") from None
+    if head and head != _SQLITE_MAGIC:
+        raise EnvironmentFailed(
+            f"model registry {path}: is not a sqlite database; restore it from a backup or move it away"
+        )
+
+
+def _make_database(store: Store, tracking_uri: str) -> None:
+    """Makes the sqlite database aside and moves it into place, so that a kill during MLflow's migrations leaves nothing."""
+    path = sqlite_file(tracking_uri)
+    if path is None or path.exists():
+        return
+    from mlflow import MlflowClient
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    with store.work_dir("registry", "creation"):
+        if path.exists():
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        try:
+            uri = f"{_SQLITE}{scratch}"
+            MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(max_results=1)
+            SqlAlchemyStore._get_or_create_engine(uri).dispose()
+            scratch.rename(path)
+        finally:
+            scratch.unlink(missing_ok=True)

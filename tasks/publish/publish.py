@@ -1,0 +1,268 @@
+"""A passing Verdict becomes the champion: logged, registered, read back, verified; the alias moves last.
+
+Every step may be the last one before a kill. Done again, each finds what the one before it left: the run by its
+run id, the version by its digests, the status by its tag. So there is never a second version of the same model, and
+the alias never points to bytes that were not read back and compared.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Modality, ReleaseRef, ValidatedRef, Verdict
+from tasks import progress
+from tasks.config import RunConfig
+from tasks.errors import EnvironmentFailed, PromotionRefused
+from tasks.publish import tracking, versions
+from tasks.publish.card import write_card
+from tasks.publish.connection import connected
+from tasks.publish.moves import Move, move_alias
+from tasks.publish.names import check_alias, check_model_name
+from tasks.publish.registry import release_ref, why_not
+from tasks.publish.verify import DIFFERENT, VerifyRequest
+from tasks.store import Store, digest_file, write_text
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+STEPS = 4
+VERIFY_TIMEOUT_S = 900.0  # importing torch on a busy machine takes a minute; predicting some rows, a second
+
+
+class Destination(Protocol):
+    """What publishing reads of a run's request."""
+
+    @property
+    def config(self) -> RunConfig:
+        """With the model's name and the alias."""
+
+    @property
+    def store(self) -> Store:
+        """Where the artifacts lie."""
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's address."""
+
+    @property
+    def run_id(self) -> str:
+        """Of the crossmodal run."""
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What is published, and where."""
+
+    name: str
+    verdict: Verdict
+    checkpoint: CheckpointRef
+    report: EvalReport
+    valid: ValidatedRef
+    features: dict[Modality, FeatureRef]
+    config: RunConfig
+    store: Store
+    tracking_uri: str
+    run_id: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the checkpoint's files lie."""
+        return self.store.path(self.checkpoint.uri)
+
+
+def publish(
+    verdict: Verdict,
+    checkpoint: CheckpointRef,
+    report: EvalReport,
+    valid: ValidatedRef,
+    features: dict[Modality, FeatureRef],
+    request: Destination,
+) -> ReleaseRef:
+    """The checkpoint is a verified version of the registry, and the alias `publish.alias` points to it.
+
+    Raises PromotionRefused when the verdict is not a passing one of this store on this very model, when another model
+    became champion since it was judged, or when this model was rolled back by hand; EnvironmentFailed when the
+    published bytes do not reproduce the evaluation (the alias stays, the version is tagged as failed).
+    """
+    config, store, run_id = request.config, request.store, request.run_id
+    name, alias = check_model_name(config.name), check_alias(config.publish.alias)
+    job = Publication(name, verdict, checkpoint, report, valid, features, config, store, request.tracking_uri, run_id)
+    require_passing(job)
+    with store.work_dir("publish", name) as work, connected(store, job.tracking_uri) as client:
+        require_same_champion(client, job)
+        version = find_version(client, job)
+        if version is None:
+            progress.report("publish", 1, STEPS, "log")
+            version = register(client, job, work)
+        if versions.ROLLED_BACK in version.tags:
+            raise PromotionRefused(
+                f"model {name} version {version.version}: this very model was rolled back; bring it back with "
+                f"crossmodal models promote {name} {version.version}"
+            )
+        current = versions.aliased_version(client, name, alias)
+        if current is None or current.version != version.version or why_not(version) is not None:
+            progress.report("publish", 2, STEPS, "verify")
+            verify_version(client, job, version, work)
+            require_same_champion(client, job)
+            progress.report("publish", 3, STEPS, "promote")
+            previous = None if current is None else str(current.version)
+            if previous != str(version.version):
+                move = Move(action="publish", version=str(version.version), previous=previous, run=run_id)
+                move_alias(client, name, alias, move)
+        progress.report("publish", STEPS, STEPS)
+        return release_ref(versions.into_store(client, version, store, job.tracking_uri), alias)
+
+
+def require_passing(job: Publication) -> None:
+    """Raises PromotionRefused unless the gate of this store passed this model on this report."""
+    verdict = job.verdict
+    if verdict.decision != "promote" or not all(rule.outcome == "pass" for rule in verdict.rules):
+        raise PromotionRefused(
+            f"model {job.name}: the verdict is {verdict.decision!r}, not 'promote' ({verdict.reason})"
+        )
+    if not verdict.model_sha256 == job.checkpoint.model_sha256 == job.report.model_sha256:
+        raise PromotionRefused(
+            f"model {job.name}: the verdict is on another model than the one to publish; run the gate again"
+        )
+    kind, _, key = verdict.uri.partition("/")
+    found = job.store.find(kind, key)
+    if found is None or Verdict.model_validate(found.ref) != verdict or job.report.sha256 not in verdict.parents:
+        raise PromotionRefused(
+            f"model {job.name}: the verdict {verdict.uri} is not the store's on this report; run the gate again"
+        )
+    if digest_file(job.folder / "model.safetensors") != job.checkpoint.model_sha256:
+        raise EnvironmentFailed(
+            f"checkpoint {job.checkpoint.uri}: model.safetensors is damaged; run crossmodal retrain again"
+        )
+
+
+def require_same_champion(client: MlflowClient, job: Publication) -> None:
+    """Raises PromotionRefused when the champion is no longer the one that the candidate was compared with."""
+    current = versions.aliased_version(client, job.name, job.config.publish.alias)
+    sha256 = None if current is None else current.tags.get(versions.MODEL_SHA256)
+    if sha256 not in (job.report.champion_sha256, job.checkpoint.model_sha256):
+        judged = job.report.champion_version or "none"
+        raise PromotionRefused(
+            f"model {job.name}: the champion is now version {current.version if current else 'none'}, but the candidate was "
+            f"judged against {judged}; run crossmodal retrain again"
+        )
+
+
+def find_version(client: MlflowClient, job: Publication) -> ModelVersion | None:
+    """The newest version that promises these very files and has not failed its verification."""
+    key = versions.files_key(job.checkpoint.model_sha256, digest_file(job.folder / "model.json"))
+    for version in reversed(versions.all_versions(client, job.name)):
+        ours = versions.MODEL_SHA256 in version.tags and versions.CARD_SHA256 in version.tags
+        if ours and versions.content_key(version) == key and version.tags.get(versions.STATUS) != "failed":
+            return version
+    return None
+
+
+def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion:
+    """The model's files and figures are in an MLflow run, and a new version points to them."""
+    tags = {
+        versions.MODEL_SHA256: job.checkpoint.model_sha256,
+        versions.CARD_SHA256: digest_file(job.folder / "model.json"),
+        versions.TRAIN_KEY: job.checkpoint.train_key,
+        versions.RUN: job.run_id,
+        versions.DATA_SHA256: job.valid.sha256,
+    }
+    run = tracking.open_run(client, tracking.open_experiment(client, job.name, job.store, job.tracking_uri), job.run_id)
+    tracking.log_figures(client, run, job.config, job.report, tags)
+    card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config)
+    staged = work / versions.MODEL_FOLDER
+    shutil.rmtree(staged, ignore_errors=True)  # what a killed process left
+    tracking.stage_model(job.folder, card, staged)
+    client.log_artifacts(run.info.run_id, str(staged), versions.MODEL_FOLDER)
+    shutil.rmtree(staged)
+    client.set_terminated(run.info.run_id, "FINISHED")
+    _make_registered_model(client, job.name)
+    return client.create_model_version(
+        job.name,
+        source=f"{run.info.artifact_uri}/{versions.MODEL_FOLDER}",
+        run_id=run.info.run_id,
+        description=job.verdict.reason,
+        tags={
+            **tags,
+            versions.VERDICT: job.verdict.decision,
+            versions.METRICS: json.dumps(job.report.metrics.get("test", {})),
+            versions.STATUS: "registered",
+        },
+    )
+
+
+def verify_version(client: MlflowClient, job: Publication, version: ModelVersion, work: Path) -> None:
+    """The published bytes were fetched anew and reproduce the evaluation in a fresh process; the version says so.
+
+    Raises EnvironmentFailed otherwise. Only a proven difference marks the version as failed: a process that was killed
+    or ran out of memory says nothing about the bytes, and the next run verifies the same version again.
+    """
+    published = work / "published"
+    shutil.rmtree(published, ignore_errors=True)
+    published.mkdir()
+    try:
+        try:
+            versions.download(client, version, published, job.tracking_uri)
+        except EnvironmentFailed as error:
+            _set_status(client, version, "failed", str(error))
+            raise
+        status, told = run_verification(job, published, work)
+        if status == DIFFERENT:
+            message = (
+                f"model {job.name} version {version.version}: the published files do not reproduce the evaluation ({told}); "
+                "the alias was not moved; run crossmodal retrain again"
+            )
+            _set_status(client, version, "failed", told)
+            raise EnvironmentFailed(message)
+        if status != 0:
+            raise EnvironmentFailed(
+                f"model {job.name} version {version.version}: the verifying process ended with status {status} ({told}); "
+                "the alias was not moved; run crossmodal retrain again"
+            )
+        _set_status(client, version, "verified", told)
+    finally:
+        shutil.rmtree(published, ignore_errors=True)
+
+
+def run_verification(job: Publication, published: Path, work: Path) -> tuple[int, str]:
+    """The exit status of a fresh process that compares the published files with the evaluation, and its last words."""
+    request = VerifyRequest(
+        folder=str(published),
+        store=str(job.store.root),
+        samples=f"{job.valid.uri}/samples.parquet",
+        predictions=f"{job.report.uri}/predictions.parquet",
+        features=job.features,
+        rows=job.config.publish.verify_rows,
+    )
+    write_text(work / "verify.json", request.model_dump_json())
+    command = [sys.executable, "-P", "-m", "tasks.publish.verify", str(work / "verify.json")]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=VERIFY_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return -1, f"no answer within {VERIFY_TIMEOUT_S:g} s"
+    lines = (done.stdout if done.returncode in (0, DIFFERENT) else done.stderr).strip().splitlines()
+    return done.returncode, lines[-1][:300] if lines else "it said nothing"
+
+
+def _make_registered_model(client: MlflowClient, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    if client.search_registered_models(f"name='{name}'"):
+        return
+    try:
+        client.create_registered_model(name)
+    except MlflowException:
+        if not client.search_registered_models(f"name='{name}'"):  # else: another run made it in between
+            raise
+
+
+def _set_status(client: MlflowClient, version: ModelVersion, status: str, detail: str) -> None:
+    client.set_model_version_tag(version.name, str(version.version), versions.STATUS_DETAIL, detail[:1000])
+    client.set_model_version_tag(version.name, str(version.version), versions.STATUS, status)

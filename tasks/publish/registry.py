@@ -1,0 +1,161 @@
+"""The model registry: who is champion, what was before, and moving the alias by hand."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from data_contracts.refs import ChampionRef, ReleaseRef
+from tasks.errors import PromotionRefused, UsageError
+from tasks.publish import versions
+from tasks.publish.connection import connected, is_absent
+from tasks.publish.moves import Move, champions_before, move_alias, read_moves
+from tasks.publish.names import check_alias, check_model_name
+from tasks.store import Store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+
+def fetch_champion(name: str, alias: str, store: Store, tracking_uri: str) -> ChampionRef | None:
+    """The version behind the alias, its files in the store and verified; None when there is none.
+
+    Where the sqlite registry does not exist yet, it is not created and MLflow is not imported. Raises EnvironmentFailed
+    when the published files are damaged or gone.
+    """
+    check_model_name(name)
+    check_alias(alias)
+    if is_absent(tracking_uri):
+        return None
+    with connected(store, tracking_uri) as client:
+        version = versions.aliased_version(client, name, alias)
+        return None if version is None else versions.into_store(client, version, store, tracking_uri)
+
+
+def list_models(store: Store, tracking_uri: str) -> list[dict[str, Any]]:
+    """One entry per model: its name, its number of versions, and the version behind each alias."""
+    if is_absent(tracking_uri):
+        return []
+    with connected(store, tracking_uri) as client:
+        found: list[RegisteredModel] = []
+        token = None
+        while True:
+            page = client.search_registered_models(page_token=token)
+            found.extend(page)
+            token = page.token
+            if not token:
+                break
+        return [_model_entry(client, model) for model in sorted(found, key=lambda model: str(model.name))]
+
+
+def show_model(name: str, store: Store, tracking_uri: str) -> list[dict[str, Any]]:
+    """One entry per version, oldest first: status, aliases, digest, run and test figures. UsageError when unknown."""
+    with _existing(name, store, tracking_uri) as client:
+        return [_version_entry(version) for version in _with_aliases(client, name)]
+
+
+def history(name: str, store: Store, tracking_uri: str, alias: str = "champion") -> list[dict[str, Any]]:
+    """Every move of the alias, oldest first: what was done, to which version, from which, by which run."""
+    with _existing(name, store, tracking_uri) as client:
+        current = versions.aliased_version(client, name, check_alias(alias))
+        tags = client.get_registered_model(name).tags
+        return [
+            move.model_dump() for move in read_moves(tags, alias, None if current is None else str(current.version))
+        ]
+
+
+def promote(name: str, version: str, alias: str, store: Store, tracking_uri: str) -> ReleaseRef:
+    """The alias points to a version that the gate passed and that was verified. PromotionRefused for any other."""
+    check_alias(alias)
+    with _existing(name, store, tracking_uri) as client, store.work_dir("publish", name):
+        known = {str(found.version): found for found in versions.all_versions(client, name)}
+        if str(version) not in known:
+            raise UsageError(f"model {name}: has no version {version!r}; it has {', '.join(known) or 'none'}")
+        target = known[str(version)]
+        reason = why_not(target)
+        if reason is not None:
+            raise PromotionRefused(f"model {name} version {version}: {reason}; the alias {alias!r} was not moved")
+        champion = versions.into_store(client, target, store, tracking_uri)
+        current = versions.aliased_version(client, name, alias)
+        previous = None if current is None else str(current.version)
+        if versions.ROLLED_BACK in target.tags:
+            client.delete_model_version_tag(name, str(version), versions.ROLLED_BACK)
+        if previous != str(version):
+            move_alias(client, name, alias, Move(action="promote", version=str(version), previous=previous))
+        return release_ref(champion, alias)
+
+
+def rollback(name: str, alias: str, store: Store, tracking_uri: str) -> ReleaseRef:
+    """The alias points to the champion before this one; done twice, to the one before that.
+
+    Versions that are gone from the registry are passed over. The version that is left behind is marked, so that a
+    retrain that arrives at the same model does not bring it back. PromotionRefused when there is nothing to go back to.
+    """
+    check_alias(alias)
+    with _existing(name, store, tracking_uri) as client, store.work_dir("publish", name):
+        current = versions.aliased_version(client, name, alias)
+        if current is None:
+            raise UsageError(f"model {name}: has no alias {alias!r}; publish one with crossmodal retrain")
+        known = {str(found.version): found for found in versions.all_versions(client, name)}
+        moves = read_moves(client.get_registered_model(name).tags, alias, str(current.version))
+        earlier = [number for number in champions_before(moves) if number in known and why_not(known[number]) is None]
+        if not earlier:
+            raise PromotionRefused(f"model {name}: version {current.version} has no earlier {alias} to roll back to")
+        champion = versions.into_store(client, known[earlier[0]], store, tracking_uri)
+        client.set_model_version_tag(name, str(current.version), versions.ROLLED_BACK, "true")
+        move_alias(client, name, alias, Move(action="rollback", version=earlier[0], previous=str(current.version)))
+        return release_ref(champion, alias)
+
+
+def why_not(version: ModelVersion) -> str | None:
+    """Why a version may not be promoted; None when it may."""
+    if version.tags.get(versions.VERDICT) != "promote":
+        return "the gate has not passed it"
+    status = version.tags.get(versions.STATUS)
+    if status != "verified":
+        return f"its published files were not verified (status {status!r}); run crossmodal retrain again"
+    return None
+
+
+def release_ref(champion: ChampionRef, alias: str | None) -> ReleaseRef:
+    """The ref of a release whose files lie in the store as a champion's."""
+    return ReleaseRef(**champion.model_dump(), alias=alias)
+
+
+@contextlib.contextmanager
+def _existing(name: str, store: Store, tracking_uri: str) -> Iterator[MlflowClient]:
+    """Connects to a registry in which the model must exist; UsageError otherwise."""
+    check_model_name(name)
+    if is_absent(tracking_uri):
+        raise UsageError(f"model {name!r}: there is no registry yet; publish a model with crossmodal retrain")
+    with connected(store, tracking_uri) as client:
+        if not client.search_registered_models(f"name='{name}'"):
+            raise UsageError(f"model {name!r}: not in the registry; see crossmodal models list")
+        yield client
+
+
+def _with_aliases(client: MlflowClient, name: str) -> list[ModelVersion]:
+    """A search leaves a version's aliases out on some backends, so each is read on its own."""
+    return [client.get_model_version(name, str(found.version)) for found in versions.all_versions(client, name)]
+
+
+def _model_entry(client: MlflowClient, model: RegisteredModel) -> dict[str, Any]:
+    name = str(model.name)
+    count = len(versions.all_versions(client, name))
+    aliases = {alias: str(version) for alias, version in sorted(client.get_registered_model(name).aliases.items())}
+    return {"name": name, "versions": count, "champion": aliases.get("champion"), "aliases": aliases}
+
+
+def _version_entry(version: ModelVersion) -> dict[str, Any]:
+    return {
+        "version": str(version.version),
+        "status": version.tags.get(versions.STATUS, "unknown"),
+        "aliases": sorted(version.aliases),
+        "rolled_back": versions.ROLLED_BACK in version.tags,
+        "model_sha256": version.tags.get(versions.MODEL_SHA256),
+        "run": version.tags.get(versions.RUN),
+        "created": int(version.creation_timestamp),
+        "metrics": versions.figures(version),
+    }

@@ -1,0 +1,103 @@
+"""What MLflow's tracking shows of a run: its params, its figures, its model files."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_contracts.refs import EvalReport
+from tasks.config import RunConfig
+from tasks.publish import versions
+from tasks.publish.connection import sqlite_file
+from tasks.store import Store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+_BATCH = 100  # params and tags that MLflow takes at once
+
+
+def open_experiment(client: MlflowClient, name: str, store: Store, tracking_uri: str) -> str:
+    """The id of the model's experiment. On sqlite its files go below the store, never into the current folder."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        local = sqlite_file(tracking_uri) is not None
+        location = (store.root / "mlartifacts" / name).as_uri() if local else None
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)  # another run made it in between
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def open_run(client: MlflowClient, experiment: str, run_id: str) -> Run:
+    """MLflow's run of this crossmodal run: the one a killed process left, or a new one."""
+    for run in client.search_runs([experiment], max_results=1000):
+        if run.data.tags.get(versions.RUN) == run_id:
+            return run
+    return client.create_run(experiment, run_name=run_id, tags={versions.RUN: run_id})
+
+
+def log_figures(client: MlflowClient, run: Run, config: RunConfig, report: EvalReport, tags: Mapping[str, str]) -> None:
+    """Params, metrics and tags are in the run; doing it again adds nothing."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    known = run.data.params
+    params = [Param(key, value) for key, value in flatten(config.model_dump(mode="json")) if key not in known]
+    for first in range(0, len(params), _BATCH):
+        client.log_batch(run.info.run_id, params=params[first : first + _BATCH])
+    # The run's own start stands in for "now": a repeated call writes the same point again.
+    start = run.info.start_time
+    metrics = [Metric(key, value, start, 0) for key, value in metric_values(report) if key not in run.data.metrics]
+    client.log_batch(run.info.run_id, metrics=metrics, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """`train.epochs` to "40" for every value of nested sections; lists are JSON."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
+
+
+def metric_values(report: EvalReport) -> Iterator[tuple[str, float]]:
+    """`test/accuracy`, `by_modalities/image-audio/accuracy` (MLflow takes no `+`); undefined figures are left out."""
+    subsets = ((f"by_modalities/{given.replace('+', '-')}", figures) for given, figures in report.by_modalities.items())
+    for prefix, figures in (*report.metrics.items(), *subsets):
+        for key, value in figures.items():
+            if value is not None and math.isfinite(value):
+                yield f"{prefix}/{key}", value
+
+
+def stage_model(checkpoint: Path, card: str, folder: Path) -> None:
+    """An MLflow model is in `folder`: our files, the model card, and served_model.py as its code."""
+    import mlflow.pyfunc
+
+    readme = folder.parent / "README.md"
+    readme.write_text(card, encoding="utf-8")
+    files = [checkpoint / name for name in versions.FILES] + [readme]
+    mlflow.pyfunc.save_model(
+        path=str(folder),
+        python_model=str(Path(__file__).with_name("served_model.py")),
+        artifacts={file.name: str(file) for file in files},
+        pip_requirements=list(requirements()),
+    )
+
+
+def requirements() -> Iterator[str]:
+    """What serving needs besides crossmodal itself, which is on no index: naming it there would invite an impostor."""
+    from importlib.metadata import version
+
+    for library in ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "safetensors", "torch"):
+        yield f"{library}=={version(library)}"

@@ -1,0 +1,135 @@
+"""Model versions of the registry: what their tags say, and their files brought into the store, verified."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data_contracts.refs import ChampionRef
+from tasks.errors import EnvironmentFailed
+from tasks.store import Draft, Store, digest_file, digest_json
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+KIND = "champions"
+FILES = ("model.safetensors", "model.json")
+MODEL_FOLDER = "model"
+"""Where the logged model lies below a run's artifacts."""
+ARTIFACT_FOLDER = "artifacts"
+"""Where MLflow puts a model's own files inside it."""
+
+# Tags of a version. The digests say which bytes it must hold; the status, how far its publication came.
+MODEL_SHA256 = "crossmodal.model_sha256"
+CARD_SHA256 = "crossmodal.model_json_sha256"
+TRAIN_KEY = "crossmodal.train_key"
+RUN = "crossmodal.run"
+DATA_SHA256 = "crossmodal.dataset_sha256"
+VERDICT = "crossmodal.verdict"
+METRICS = "crossmodal.metrics"
+STATUS = "crossmodal.status"  # registered -> verified, or failed
+STATUS_DETAIL = "crossmodal.status_detail"
+ROLLED_BACK = "crossmodal.rolled_back"
+
+
+def all_versions(client: MlflowClient, name: str) -> list[ModelVersion]:
+    """Every version of a model, oldest first, aliases included; empty when the model is unknown."""
+    found: list[ModelVersion] = []
+    token = None
+    while True:
+        page = client.search_model_versions(f"name='{name}'", page_token=token)
+        found.extend(page)
+        token = page.token
+        if not token:
+            return sorted(found, key=lambda version: int(version.version))
+
+
+def aliased_version(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    """The version that an alias points to, None when there is no such model or alias."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+    absent = {ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)}
+    try:
+        return client.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code in absent:
+            return None
+        raise
+
+
+def content_key(version: ModelVersion) -> str:
+    """The digest of the two files that a version's tags promise. EnvironmentFailed when it was not made by crossmodal."""
+    try:
+        return files_key(version.tags[MODEL_SHA256], version.tags[CARD_SHA256])
+    except KeyError:
+        raise EnvironmentFailed(
+            f"model {version.name} version {version.version}: was not published by crossmodal (no tag {MODEL_SHA256}); "
+            "move the alias with crossmodal models promote"
+        ) from None
+
+
+def files_key(model_sha256: str, card_sha256: str) -> str:
+    """The store key of a published model. model.json counts too: renamed labels leave the weights as they are."""
+    return digest_json({"model.safetensors": model_sha256, "model.json": card_sha256})
+
+
+def download(client: MlflowClient, version: ModelVersion, folder: Path, tracking_uri: str) -> None:
+    """Brings model.safetensors and model.json into `folder` and checks both against the version's tags.
+
+    Raises EnvironmentFailed where one is missing or its bytes are not those that were published.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    address = client.get_model_version_download_uri(version.name, version.version).rstrip("/")
+    which = f"model {version.name} version {version.version}"
+    for name, tag in zip(FILES, (MODEL_SHA256, CARD_SHA256), strict=True):
+        uri = f"{address}/{ARTIFACT_FOLDER}/{name}"
+        try:
+            download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=tracking_uri)
+        except (OSError, MlflowException) as error:
+            told = " ".join(str(error).split())[:200]
+            raise EnvironmentFailed(
+                f"{which}: {name} cannot be fetched from {uri} ({told}); roll back or restore it"
+            ) from None
+        if digest_file(folder / name) != version.tags[tag]:
+            raise EnvironmentFailed(
+                f"{which}: {name} at {uri} is damaged (its sha256 is not the published {version.tags[tag][:12]}...); "
+                "restore it, or use crossmodal models rollback"
+            )
+
+
+def into_store(client: MlflowClient, version: ModelVersion, store: Store, tracking_uri: str) -> ChampionRef:
+    """The version's files lie in the store, verified; nothing is fetched when they are there already."""
+    key = content_key(version)
+    if store.find(KIND, key) is None:
+        with store.create(KIND, key) as draft:
+            download(client, version, draft.path, tracking_uri)
+            describe(draft, version)
+    return champion_ref(version)
+
+
+def describe(draft: Draft, version: ModelVersion) -> None:
+    """Says in the artifact's record what it holds. No version: several may hold the same bytes."""
+    draft.ref = {"model_sha256": version.tags[MODEL_SHA256]}
+
+
+def champion_ref(version: ModelVersion) -> ChampionRef:
+    """The ref of a version whose files lie in the store."""
+    key = content_key(version)
+    return ChampionRef(
+        uri=f"{KIND}/{key}",
+        sha256=key,
+        rows=0,
+        name=version.name,
+        version=str(version.version),
+        model_sha256=version.tags[MODEL_SHA256],
+    )
+
+
+def figures(version: ModelVersion) -> dict[str, float | None]:
+    """The test figures that a version was published with."""
+    return dict(json.loads(version.tags.get(METRICS, "{}")))

@@ -1,0 +1,31 @@
+"""What the Prefect tasks share: retries with jitter on I/O, JSON results, tags, explicit cache keys. Imports no Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def is_transient(task: Any, run: Any, state: Any) -> bool:
+    """True for failures of I/O that may pass. A contract, a gate or a wrong path is never tried again."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
+
+
+TAGGED: dict[str, Any] = {"tags": ["crossmodal"]}
+RETRIED: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay_seconds": [1.0, 5.0, 20.0],
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": is_transient,
+}
+CACHED: dict[str, Any] = {"persist_result": True, "result_serializer": "json"}
+
+
+def keyed(key: Callable[..., str], *names: str) -> Callable[[Any, dict[str, Any]], str]:
+    """A Prefect cache key: the stage's own key over the named parameters. It is the key under which the store keeps it."""
+
+    def cache_key(context: Any, parameters: dict[str, Any]) -> str:
+        return key(*(parameters[name] for name in names))
+
+    return cache_key

@@ -1,0 +1,37 @@
+"""What a training process is told, and the rows that training may see. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data_contracts.refs import FeatureRef, Frozen, Modality, ValidatedRef
+from tasks.config import RunConfig
+from tasks.errors import EnvironmentFailed
+from tasks.modalities import MODALITIES
+from tasks.store import Store
+
+
+class TrainJob(Frozen):
+    """One training run as JSON."""
+
+    valid: ValidatedRef
+    features: dict[Modality, FeatureRef]
+    config: RunConfig
+    store: str
+    """The store's folder."""
+
+
+def read_samples(valid: ValidatedRef, features: Mapping[Modality, FeatureRef], store: Store) -> pa.Table:
+    """The train and val rows, sorted by id, with only the columns that training reads. Test rows never enter."""
+    names = [name for name in MODALITIES if name in features]
+    uri = f"{valid.uri}/samples.parquet"
+    try:
+        table = pq.read_table(store.path(uri), columns=["id", "label", "split", "weight", *names])
+    except (OSError, pa.ArrowInvalid) as error:
+        raise EnvironmentFailed(f"samples {uri}: cannot be read ({error}); run ingest again") from None
+    seen = table.filter(pc.is_in(table["split"], value_set=pa.array(["train", "val"])))
+    return seen.sort_by("id").replace_schema_metadata(None)

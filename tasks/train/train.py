@@ -1,0 +1,84 @@
+"""The train stage: a checkpoint from the store, or a new one from a process that can be killed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from data_contracts.refs import CheckpointRef, FeatureRef, Modality, ValidatedRef
+from tasks.config import RunConfig
+from tasks.fingerprint import code_fingerprint
+from tasks.modalities import MODALITIES
+from tasks.store import Store, digest_file, digest_json
+from tasks.train.isolate import run_isolated
+from tasks.train.job import TrainJob, read_samples
+
+KIND = "checkpoints"
+FILES = ("model.safetensors", "model.json", "history.json")
+
+
+def train_key(valid: ValidatedRef, features: dict[Modality, FeatureRef], config: RunConfig, store: Store) -> str:
+    """The digest of all that training sees: its rows, features, labels, config and code; nothing of the test rows."""
+    return digest_json(
+        {
+            "rows": read_samples(valid, features, store).to_pydict(),
+            "labels": valid.clean.labels,
+            "features": {name: ref.fingerprint for name, ref in features.items()},
+            "config": config.subset("seed", "encoders", "fusion", "train"),
+            "code": code_fingerprint("tasks.train.loop", libraries=("accelerate", "numpy", "torch")),
+        }
+    )
+
+
+def train(
+    valid: ValidatedRef,
+    features: dict[Modality, FeatureRef],
+    config: RunConfig,
+    store: Store,
+    isolate: bool = True,
+) -> CheckpointRef:
+    """The checkpoint for these rows, features and settings; a run that was killed goes on from its last epoch.
+
+    With `isolate` the loop runs in its own process, killed after `runtime.train_timeout_s`; without, in this one, for a
+    debugger. Both give the same weights. Raises DataError where training cannot succeed, EnvironmentFailed where the
+    process died or ran out of time.
+    """
+    key = train_key(valid, features, config, store)
+    if (found := store.find(KIND, key)) is not None:
+        return CheckpointRef.model_validate(found.ref)
+    job = TrainJob(valid=valid, features=features, config=config, store=str(store.root))
+    with store.work_dir("train", key) as work:
+        if (found := store.find(KIND, key)) is not None:  # finished by another run while this one waited
+            return CheckpointRef.model_validate(found.ref)
+        if isolate:
+            run_isolated(job, work)
+        else:
+            from tasks.train.loop import run_training
+
+            run_training(job, work)
+        ref = _commit(job, key, work, store)
+        shutil.rmtree(work, ignore_errors=True)
+    return ref
+
+
+def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
+    weights_sha256, card_sha256 = (digest_file(work / name) for name in FILES[:2])
+    history = json.loads((work / "history.json").read_text(encoding="utf-8"))
+    ref = CheckpointRef(
+        uri=f"{KIND}/{key}",
+        sha256=digest_json({"model": weights_sha256, "card": card_sha256}),
+        rows=job.valid.clean.splits.get("train", 0),
+        parents=(job.valid.sha256, *(job.features[name].sha256 for name in MODALITIES if name in job.features)),
+        model_sha256=weights_sha256,
+        train_key=key,
+        modalities=tuple(name for name in MODALITIES if name in job.features),
+        labels=job.valid.clean.labels,
+        best_epoch=history["best_epoch"],
+        epochs=len(history["epochs"]),
+    )
+    with store.create(KIND, key) as draft:
+        for name in FILES:
+            shutil.copyfile(work / name, draft.path / name)
+        draft.ref = ref.model_dump(mode="json")
+    return ref

@@ -1,0 +1,89 @@
+"""Leakage between splits: the same content, or one group, on two sides of train, val and test.
+
+A row leaks when its twin lies on a later side: rows of train with a twin in val or test, rows of val with a twin in
+test. Those are the rows that `split.leakage = "drop"` leaves out, so the test rows never change.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from data_contracts.refs import Modality
+from tasks.errors import DataError
+
+Policy = Literal["report", "drop", "fail"]
+SIDES = {"train": 0, "val": 1, "test": 2}
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """The rows that leak, by position, and which of them for what cause."""
+
+    rows: tuple[int, ...]
+    same_content: int
+    same_group: int
+    by_split: dict[str, int]
+    """How many of them lie in train and in val."""
+    examples: tuple[str, ...]
+    """Up to five of their ids."""
+
+    def describe(self) -> str:
+        """What leaks, in one clause."""
+        places = " and ".join(f"{count} of {split}" for split, count in self.by_split.items())
+        return (
+            f"leakage: samples with a twin on a later side of train, val, test: {places}"
+            f" (same content: {self.same_content}, same group: {self.same_group}), for example {', '.join(self.examples)}"
+        )
+
+
+def find_leakage(samples: pa.Table, modalities: tuple[Modality, ...]) -> Leakage | None:
+    """The rows that leak, or None. Content is the set of digests of all modalities that the row has."""
+    if not {"id", "split", "group", *modalities} <= set(samples.column_names):
+        return None  # the suite says which column is missing
+    splits: list[str] = samples["split"].to_pylist()
+    media = zip(*(samples[modality].to_pylist() for modality in modalities), strict=True)
+    content = _has_later_twin([key if any(key) else None for key in media], splits)
+    group = _has_later_twin(samples["group"].to_pylist(), splits)
+    rows = tuple(row for row in range(len(splits)) if content[row] or group[row])
+    if not rows:
+        return None
+    ids = samples["id"].to_pylist()
+    counts = Counter(splits[row] for row in rows)
+    return Leakage(
+        rows=rows,
+        same_content=sum(content),
+        same_group=sum(group),
+        by_split={split: counts[split] for split in SIDES if counts[split]},
+        examples=tuple(str(ids[row]) for row in rows[:EXAMPLES]),
+    )
+
+
+def _has_later_twin(keys: Sequence[Hashable | None], splits: list[str]) -> list[bool]:
+    """Whether a row with the same key (None: no key) lies on a later side."""
+    latest: dict[Hashable, int] = {}
+    sides = [SIDES.get(split, 0) for split in splits]
+    for key, side in zip(keys, sides, strict=True):
+        if key is not None:
+            latest[key] = max(side, latest.get(key, 0))
+    return [key is not None and latest[key] > side for key, side in zip(keys, sides, strict=True)]
+
+
+def apply_policy(samples: pa.Table, leakage: Leakage | None, policy: Policy) -> tuple[pa.Table, list[str]]:
+    """The samples that stay, and what to warn of. DataError under `fail`; only `drop` leaves rows out."""
+    if leakage is None:
+        return samples, []
+    found = leakage.describe()
+    if policy == "fail":
+        raise DataError(f"{found}; correct the split or group column, or choose split.leakage=drop or report")
+    if policy == "report":
+        return samples, [f"{found}; split.leakage=drop leaves them out"]
+    stays = np.ones(samples.num_rows, dtype=bool)
+    stays[list(leakage.rows)] = False
+    return samples.filter(pa.array(stays)), [f"{found}; {len(leakage.rows)} rows were dropped (split.leakage=drop)"]

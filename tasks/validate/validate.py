@@ -1,0 +1,210 @@
+"""Samples and features against their contracts. What is broken beyond use is refused; the rest is said.
+
+A validation artifact holds samples.parquet (the rows that every later stage reads), result.json (every expectation's
+outcome) and docs/ (Data Docs). Great Expectations is imported only where there is something to check: a stored
+validation costs no import.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_contracts.expectations.features import FeatureSpec, features_expectations
+from data_contracts.expectations.samples import samples_expectations, samples_frame
+from data_contracts.refs import CleanRef, FeatureRef, Modality, ValidatedRef
+from tasks.config import ExtractConfig, RunConfig
+from tasks.errors import DataError
+from tasks.fingerprint import code_fingerprint
+from tasks.progress import report
+from tasks.store import Draft, Store, canonical_json, digest_file, digest_json, write_text
+from tasks.validate.leakage import apply_policy, find_leakage
+
+if TYPE_CHECKING:
+    from tasks.validate.suite import SuiteResult
+
+KIND = "validations"
+REFUSED = "refusals"
+"""What did not pass: result.json and docs/ only, so that one can look at what is wrong."""
+SAMPLES = "samples.parquet"
+MODULE = "tasks.validate.validate"
+LIBRARIES = ("great-expectations",)
+
+
+class FeaturesCheck(TypedDict):
+    """What `validate_features` hands back; JSON-able."""
+
+    uri: str
+    docs: str
+    """Store path of the Data Docs folder (index.html)."""
+    rows: dict[Modality, int]
+    """Media whose features were checked."""
+    warnings: list[str]
+
+
+# -- samples -----------------------------------------------------------------------------------------------------------
+
+
+def samples_key(clean: CleanRef, config: RunConfig) -> str:
+    """The key under which the validation of these samples is stored."""
+    return digest_json(
+        {
+            "clean": clean.sha256,
+            "labels": clean.labels,
+            "modalities": clean.modalities,
+            "leakage": config.split.leakage,
+            "code": code_fingerprint(MODULE, libraries=LIBRARIES),
+        }
+    )
+
+
+def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> ValidatedRef:
+    """Samples that met their contract, without those that `split.leakage = "drop"` leaves out.
+
+    `<uri>/samples.parquet` is what later stages read; `rows` counts it. Raises DataError for a broken critical
+    expectation, with its name, the number of rows and up to five ids, and for leakage under `split.leakage = "fail"`.
+    """
+    key = samples_key(clean, config)
+    found = store.find(KIND, key)
+    if found is not None:
+        return ValidatedRef.model_validate({**found.ref, "clean": clean})  # its counts and notes are this run's
+    source = store.path(clean.uri) / SAMPLES
+    samples = pq.read_table(source)
+    kept, notes = apply_policy(samples, find_leakage(samples, clean.modalities), config.split.leakage)
+    with store.create(KIND, key) as draft:
+        stored = draft.path / SAMPLES
+        if kept is samples:
+            shutil.copyfile(source, stored)
+        else:
+            pq.write_table(kept, stored, compression="zstd")
+        results = [_check_samples(stored, clean)]
+        _conclude(draft, "Samples", results, notes, store, key)
+        valid = ValidatedRef(
+            uri=f"{KIND}/{key}",
+            sha256=digest_json({"samples": digest_file(stored), "clean": clean.sha256}),
+            rows=kept.num_rows,
+            parents=(clean.sha256,),
+            clean=clean,
+            docs=f"{KIND}/{key}/docs",
+            warnings=(*notes, *_warnings(results)),
+        )
+        draft.ref = valid.model_dump(mode="json")
+    return valid
+
+
+def _check_samples(stored: Path, clean: CleanRef) -> SuiteResult:
+    from tasks.validate.suite import run_suite
+
+    report("validate", 0, 1, "samples")
+    samples = pq.read_table(stored)
+    result = run_suite(
+        "samples", samples_frame(samples, clean.modalities), samples_expectations(clean.labels, clean.modalities)
+    )
+    report("validate", 1, 1, "samples")
+    return result
+
+
+# -- features ----------------------------------------------------------------------------------------------------------
+
+
+def features_key(valid: ValidatedRef, features: dict[Modality, FeatureRef], config: RunConfig) -> str:
+    """The key under which the validation of these features is stored."""
+    return digest_json(
+        {
+            "valid": valid.sha256,
+            "features": {modality: ref.sha256 for modality, ref in features.items()},
+            "extract": config.subset("extract"),
+            "code": code_fingerprint(MODULE, libraries=LIBRARIES),
+        }
+    )
+
+
+def validate_features(
+    valid: ValidatedRef, features: dict[Modality, FeatureRef], config: RunConfig, store: Store
+) -> FeaturesCheck:
+    """The features of every modality met their contract: all there, of the expected shape and type, finite.
+
+    Read from the stored parts. Raises DataError for a broken critical expectation, as `validate_samples` does.
+    """
+    key = features_key(valid, features, config)
+    found = store.find(KIND, key)
+    if found is not None:
+        return _as_check(found.ref)
+    samples = pq.read_table(store.path(valid.uri) / SAMPLES)
+    with store.create(KIND, key) as draft:
+        results: list[SuiteResult] = []
+        for done, (modality, ref) in enumerate(features.items()):
+            report("validate", done, len(features), f"{modality} features")
+            results.append(_check_features(samples, modality, ref, config.extract, store))
+        report("validate", len(features), len(features), "features")
+        _conclude(draft, "Features", results, (), store, key)
+        draft.ref = {
+            "uri": f"{KIND}/{key}",
+            "docs": f"{KIND}/{key}/docs",
+            "rows": {modality: len(set(samples[modality].drop_null().to_pylist())) for modality in features},
+            "warnings": _warnings(results),
+        }
+    return _as_check(draft.ref)
+
+
+def _as_check(ref: dict[str, Any]) -> FeaturesCheck:
+    return FeaturesCheck(uri=ref["uri"], docs=ref["docs"], rows=ref["rows"], warnings=ref["warnings"])
+
+
+def feature_spec(modality: Modality, config: ExtractConfig) -> FeatureSpec:
+    """What the tiny encoders' features of a modality look like. Log-mel is ln(power + 1e-6), so at least ln(1e-6)."""
+    side = config.image_px
+    specs = {
+        "image": FeatureSpec("image", "uint8", f"^{side}x{side}x3$", None, 0, 255),
+        "audio": FeatureSpec(
+            "audio", "float32", rf"^\d+x{config.n_mels}$", config.max_frames, math.log(1e-6) - 0.01, 20
+        ),
+        "text": FeatureSpec("text", "uint8", r"^\d+$", config.max_text_bytes, 0, 255, may_be_constant=True),
+    }
+    return specs[modality]
+
+
+def _check_features(
+    samples: pa.Table, modality: Modality, ref: FeatureRef, config: ExtractConfig, store: Store
+) -> SuiteResult:
+    from tasks.validate.frames import features_frame
+    from tasks.validate.suite import run_suite
+
+    frame = features_frame(samples, modality, [store.path(part) for part in ref.parts])
+    return run_suite(f"{modality}_features", frame, features_expectations(feature_spec(modality, config)))
+
+
+# -- verdict -----------------------------------------------------------------------------------------------------------
+
+
+def _warnings(results: Sequence[SuiteResult]) -> list[str]:
+    return [outcome.describe() for result in results for outcome in result.broken("warning")]
+
+
+def _conclude(
+    draft: Draft, title: str, results: Sequence[SuiteResult], notes: Sequence[str], store: Store, key: str
+) -> None:
+    """Writes result.json and docs/ into the draft; raises DataError where a critical expectation is broken."""
+    broken = [outcome for result in results for outcome in result.broken("critical")]
+    if not broken:
+        _write(draft, title, results, notes)
+        return
+    with store.create(REFUSED, key) as refused:
+        _write(refused, f"{title}: refused", results, notes)
+    more = f" ({len(broken) - 1} more broken)" if len(broken) > 1 else ""
+    raise DataError(f"{broken[0].describe()}{more}; see {store.path(f'{REFUSED}/{key}/docs/index.html')}")
+
+
+def _write(draft: Draft, title: str, results: Sequence[SuiteResult], notes: Sequence[str]) -> None:
+    from tasks.validate.docs import write_docs
+
+    outcomes: list[dict[str, Any]] = [asdict(outcome) for result in results for outcome in result.outcomes]
+    write_text(draft.path / "result.json", canonical_json({"expectations": outcomes, "notes": list(notes)}))
+    write_docs(draft.path / "docs", title, results, notes)

@@ -1,0 +1,97 @@
+"""Fixtures that every part of the tests may use: a store, a config of small things, tiny data, and the shared data."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from tasks.config import RunConfig, load_config
+from tasks.store import Store
+
+MakeData = Callable[..., Path]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    made = Store(tmp_path / "store")
+    made.prepare()
+    return made
+
+
+@pytest.fixture
+def config() -> RunConfig:
+    return load_config({}, ["runtime.workers=1", "media.timeout_s=20"])
+
+
+def write_picture(path: Path, number: int, side: int = 16) -> None:
+    """A PNG that no other number gives."""
+    pixels = np.random.default_rng(number).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def write_sound(path: Path, number: int, rate_hz: int = 8000) -> None:
+    """A WAV of 0.1 s that no other number gives."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    time_s = np.arange(rate_hz // 10) / rate_hz
+    soundfile.write(path, 0.5 * np.sin(2 * np.pi * (200 + 7 * number) * time_s), rate_hz)
+
+
+def write_manifest(path: Path, rows: list[dict[str, Any]]) -> Path:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture
+def make_data(tmp_path: Path) -> MakeData:
+    """make_data(rows=12, labels=("a", "b")) writes data/manifest.csv with PNGs, WAVs and texts, and returns its path.
+
+    Row n has id `s<n>`, image `img/<n>.png`, audio `snd/<n>.wav`, its own text, and the labels in turn. `change(row, n)`
+    may alter a row, or return None to leave it out.
+    """
+
+    def make(
+        rows: int = 12,
+        labels: tuple[str, ...] = ("a", "b"),
+        change: Callable[[dict[str, Any], int], dict[str, Any] | None] = lambda row, number: row,
+        folder: str = "data",
+    ) -> Path:
+        root = tmp_path / folder
+        root.mkdir(exist_ok=True)
+        table = []
+        for number in range(rows):
+            write_picture(root / f"img/{number}.png", number)
+            write_sound(root / f"snd/{number}.wav", number)
+            row = {
+                "id": f"s{number}",
+                "image": f"img/{number}.png",
+                "audio_path": f"snd/{number}.wav",
+                "text": f"words of {number}",
+                "label": labels[number % len(labels)],
+            }
+            changed = change(row, number)
+            if changed is not None:
+                table.append(changed)
+        return write_manifest(root / "manifest.csv", table)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The sample data beside the repository; the test is skipped where they are absent."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared/data beside the repository")
+    return folder

@@ -1,0 +1,95 @@
+"""RunConfig: every wrong key or value is one line that names the key; precedence; the subset a stage reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.config import RunConfig, known_keys, load_config, parse_assignment, read_profile
+from tasks.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("trian.epochs=3", ["'trian.epochs'", "did you mean 'train.epochs'"]),
+        ("train.epoch=3", ["'train.epoch'", "did you mean 'train.epochs'"]),
+        ("data.columns.lable=x", ["'data.columns.lable'", "did you mean 'data.columns.label'"]),
+        ("zzzz=1", ["'zzzz'", "sections are name, seed, data"]),
+        ("train.epochs=many", ["'train.epochs'", "'many'", "valid integer"]),
+        ("train.epochs=0", ["'train.epochs'", "greater than or equal to 1"]),
+        ("train.learning_rate=Infinity", ["'train.learning_rate'", "finite"]),
+        ("train.learning_rate=NaN", ["'train.learning_rate'", "finite"]),
+        ("gate.mode=worse", ["'gate.mode'", "'better' or 'not-worse'"]),
+        ("encoders.video=tiny", ["'encoders.video'", "'off'"]),
+        ("split.val=0.9", ["split.val + split.test is 1.05"]),
+        ("data.max_quarantined=1.5", ["'data.max_quarantined'", "less than or equal to 1"]),
+        ("train=3", ["'train'", "TrainConfig"]),
+        ("seed.x=1", ["'seed'", "valid integer"]),
+        ('gate.rules=[{"metric":"accuracy"}]', ["'gate.rules.0'", "either min or above_majority"]),
+        ('gate.rules=[{"metric":"f2","min":1}]', ["'gate.rules.0.metric'", "'macro_f1'"]),
+        ('gate.rules=[{"metric":"auroc","above_majority":true}]', ["accuracy only"]),
+        ("extract.hop_ms=0.01", ["'extract.hop_ms'", "greater than or equal to 1"]),
+    ],
+)
+def test_wrong_key_or_value_is_one_line_naming_it(override: str, words: list[str]) -> None:
+    with pytest.raises(UsageError) as error:
+        load_config({}, [override])
+    assert "\n" not in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+
+
+def _leaves() -> list[str]:
+    return list(known_keys(RunConfig))
+
+
+@pytest.mark.parametrize("key", _leaves())
+def test_every_key_refuses_a_value_of_the_wrong_type(key: str) -> None:
+    with pytest.raises(UsageError, match=key.replace(".", r"\.")):
+        load_config({}, [key + '={"no": ["such", "value"]}'])
+
+
+def test_a_value_where_a_section_is_expected() -> None:
+    with pytest.raises(UsageError, match="'seed' is a value, not a section"):
+        load_config({"seed": 1}, ["seed.x=2"])
+
+
+@pytest.mark.parametrize("text", ["train.epochs", "=3", " =3"])
+def test_an_assignment_needs_a_key_and_an_equals_sign(text: str) -> None:
+    with pytest.raises(UsageError, match="write KEY=VALUE"):
+        parse_assignment(text)
+
+
+def test_flags_win_over_the_profile_and_the_profile_over_the_defaults() -> None:
+    profile = {"train": {"epochs": 5, "batch_size": 8}}
+    config = load_config(profile, ["train.epochs=7", "data.columns.label=0", "encoders.text=off"])
+    assert (config.train.epochs, config.train.batch_size, config.train.warmup_share) == (7, 8, 0.1)
+    assert (config.data.columns.label, config.encoders.text) == ("0", "off")
+    assert profile == {"train": {"epochs": 5, "batch_size": 8}}
+
+
+def test_subset_holds_the_named_sections_as_json_values() -> None:
+    subset = RunConfig().subset("split", "seed")
+    assert subset == {"split": {"val": 0.15, "test": 0.15, "leakage": "report"}, "seed": 0}
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"a = ", "not readable as TOML"), (b"\xff", "not readable as TOML")])
+def test_a_profile_that_is_not_toml(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "p.toml"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=words):
+        read_profile(path)
+
+
+def test_a_profile_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_profile(tmp_path / "none.toml")
+
+
+def test_a_date_in_a_profile_is_an_error_of_its_key(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text("seed = 2020-01-01\n")
+    with pytest.raises(UsageError, match="'seed'"):
+        load_config(read_profile(path), where=str(path))

@@ -1,0 +1,179 @@
+"""The store: what exists is complete; damage is set aside; two processes may do the same work."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.errors import EnvironmentFailed
+from tasks.store import Store, canonical_json, digest_file, replace_file
+
+
+def _put(store: Store, key: str = "k", text: str = "hello") -> Path:
+    with store.create("kind", key) as draft:
+        (draft.path / "sub").mkdir()
+        (draft.path / "sub/a.txt").write_text(text)
+        draft.ref = {"n": 1}
+    return store.path(f"kind/{key}")
+
+
+def _tmp_entries(store: Store) -> list[str]:
+    folder = store.root / "tmp"
+    return os.listdir(folder) if folder.exists() else []
+
+
+def test_what_was_created_is_found_with_its_ref(store: Store) -> None:
+    folder = _put(store)
+    found = store.find("kind", "k")
+    assert found is not None
+    assert (found.ref, found.uri, found.path) == ({"n": 1}, "kind/k", folder)
+    assert found.files == {"sub/a.txt": digest_file(folder / "sub/a.txt")}
+    assert store.find("kind", "other") is None
+
+
+def test_an_interrupted_creation_leaves_nothing(store: Store) -> None:
+    with pytest.raises(KeyboardInterrupt), store.create("kind", "k") as draft:  # noqa: PT012
+        (draft.path / "a").write_text("half")
+        raise KeyboardInterrupt
+    assert store.find("kind", "k") is None
+    assert _tmp_entries(store) == []
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "no-record", "bad-record"])
+def test_a_damaged_artifact_is_set_aside_and_can_be_made_again(store: Store, damage: str) -> None:
+    folder = _put(store)
+    assert store.find("kind", "k") is not None
+    if damage == "changed":
+        (folder / "sub/a.txt").write_text("hellO")
+    elif damage == "missing":
+        (folder / "sub/a.txt").unlink()
+    elif damage == "no-record":
+        (folder / "artifact.json").unlink()
+    else:
+        (folder / "artifact.json").write_text("{")
+    assert store.find("kind", "k") is None
+    assert not folder.exists()
+    assert len(os.listdir(store.root / "trash")) == 1
+    _put(store)
+    assert store.find("kind", "k") is not None
+
+
+def test_creating_over_a_damaged_artifact_replaces_it(store: Store) -> None:
+    folder = _put(store, text="old")
+    (folder / "sub/a.txt").write_text("bad")
+    _put(store, text="new")
+    found = store.find("kind", "k")
+    assert found is not None
+    assert (found.path / "sub/a.txt").read_text() == "new"
+
+
+def test_creating_what_is_there_keeps_the_first(store: Store) -> None:
+    folder = _put(store, text="first")
+    _put(store, text="second")
+    assert (folder / "sub/a.txt").read_text() == "first"
+
+
+def test_two_processes_that_create_the_same_end_with_one_intact_artifact(store: Store) -> None:
+    code = (
+        "import sys\nfrom tasks.store import Store\nstore = Store(sys.argv[1])\n"
+        "for n in range(40):\n    with store.create('kind', str(n)) as draft:\n"
+        "        (draft.path / 'a').write_text(sys.argv[2])\n"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code, str(store.root), name]) for name in ("one", "two")]
+    assert [process.wait(60) for process in both] == [0, 0]
+    for number in range(40):
+        found = store.find("kind", str(number))
+        assert found is not None
+        assert (found.path / "a").read_text() in ("one", "two")
+    assert _tmp_entries(store) == []
+
+
+def test_parts_are_named_by_their_content_and_verified(store: Store) -> None:
+    table = pa.table({"a": [1, 2]})
+    first, again = store.put_part("p", "key", table), store.put_part("p", "key", table)
+    second = store.put_part("p", "key", pa.table({"a": [3]}))
+    assert first == again
+    assert store.parts("p") == sorted([first, second])
+    assert pq.read_table(store.path(first)).equals(table)
+    data = bytearray(store.path(second).read_bytes())
+    data[10] ^= 1
+    store.path(second).write_bytes(data)
+    assert store.parts("p") == [first]
+    assert not store.path(second).exists()
+
+
+def test_damage_after_a_digest_was_taken_is_noticed(store: Store) -> None:
+    part = store.path(store.put_part("p", "key", pa.table({"a": [1]})))
+    time.sleep(0.15)  # the file has settled: its digest is remembered
+    assert len(store.parts("p")) == 1
+    data = bytearray(part.read_bytes())
+    data[10] ^= 1
+    part.write_bytes(data)
+    assert store.parts("p") == []
+
+
+def test_prepare_clears_what_dead_processes_left_and_nothing_else(store: Store) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    host = os.uname().nodename
+    for name in (f"{host}.{dead.pid}.aa", f"{host}.{os.getpid()}.bb", f"elsewhere.{dead.pid}.cc"):
+        (store.root / "tmp" / name).mkdir(parents=True)
+        (store.root / "tmp" / name / "file").touch()
+    (store.root / "tmp" / f"{host}.{dead.pid}.part").touch()
+    store.prepare()
+    assert sorted(_tmp_entries(store)) == sorted([f"{host}.{os.getpid()}.bb", f"elsewhere.{dead.pid}.cc"])
+
+
+def test_a_killed_creation_is_cleared_by_the_next_run(store: Store) -> None:
+    code = (
+        "import os, sys\nfrom tasks.store import Store\n"
+        "with Store(sys.argv[1]).create('kind', 'k') as draft:\n"
+        "    (draft.path / 'a').write_text('half')\n    os.kill(os.getpid(), 9)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(store.root)], check=False, timeout=60).returncode == -9
+    assert len(_tmp_entries(store)) == 1
+    store.prepare()
+    assert _tmp_entries(store) == []
+    assert store.find("kind", "k") is None
+
+
+def test_prepare_says_where_the_store_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EnvironmentFailed, match=r"cannot be written to .*--store"):
+        Store(tmp_path / "file").prepare()
+
+
+def test_a_work_folder_is_held_by_one_process_at_a_time(store: Store) -> None:
+    code = (
+        "import sys\nfrom tasks.store import Store\n"
+        "with Store(sys.argv[1]).work_dir('w', 'k') as folder:\n"
+        "    print((folder / 'state').read_text())\n"
+    )
+    with store.work_dir("w", "k") as folder:
+        other = subprocess.Popen([sys.executable, "-c", code, str(store.root)], stdout=subprocess.PIPE, text=True)
+        time.sleep(0.7)
+        assert other.poll() is None
+        (folder / "state").write_text("written before the lock was released")
+    assert other.communicate(timeout=30)[0].strip() == "written before the lock was released"
+    assert other.returncode == 0
+
+
+def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+    replace_file(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_canonical_json_is_sorted_and_refuses_nan() -> None:
+    assert canonical_json({"b": 1, "a": "é"}) == '{"a":"é","b":1}'
+    with pytest.raises(ValueError):
+        canonical_json(float("nan"))

@@ -1,0 +1,201 @@
+"""The stage, with a model whose probabilities are given: what is judged, on which rows, against whom."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data_contracts.refs import (
+    ChampionRef,
+    CheckpointRef,
+    CleanRef,
+    EvalReport,
+    FeatureRef,
+    Modality,
+    Rival,
+    RowCounts,
+    ValidatedRef,
+)
+from data_contracts.tables import predictions_schema, samples_schema
+from tasks.config import load_config
+from tasks.errors import DataError
+from tasks.evaluate.evaluate import align, evaluate, subsets
+from tasks.store import Store, digest_json
+
+LABELS = ("a", "b", "c")
+CONFIG = load_config({})
+TRUTH = ["a", "b", "c"] * 20
+
+
+def put_samples(store: Store, uri: str, split: str = "test", labels: list[str] = TRUTH) -> ValidatedRef:
+    rows = len(labels)
+    columns: dict[str, Any] = {
+        "id": [f"s{i}" for i in range(rows)] + ["t"],
+        "label": [*labels, "a"],
+        "split": [split] * rows + ["train"],
+        "weight": [1.0] * (rows + 1),
+        "row": list(range(rows + 1)),
+        "image": ["i"] * (rows + 1),
+        "audio": [None, *["s"] * rows],
+    }
+    names = samples_schema().names
+    table = pa.table({n: columns.get(n, pa.nulls(rows + 1, pa.string())) for n in names}, schema=samples_schema())
+    store.path(uri).mkdir(parents=True)
+    pq.write_table(table, store.path(uri) / "samples.parquet")
+    clean = CleanRef(
+        uri=uri, sha256=digest_json(uri), rows=rows, labels=tuple(sorted(set(labels))), modalities=("image", "audio"),
+        counts=RowCounts(rows_in=rows, used=rows, quarantined=0, duplicates=0), media={},
+        splits={"train": 1, "val": 0, "test": rows if split == "test" else 0},
+    )  # fmt: skip
+    return ValidatedRef(uri=uri, sha256=digest_json([uri, labels]), rows=rows, clean=clean, docs=f"{uri}/docs")
+
+
+def put_model(store: Store, name: str, labels: tuple[str, ...], accuracy: float) -> CheckpointRef:
+    """A "model" that answers the first share of the rows rightly; see predict_probabilities below."""
+    folder = store.path(f"checkpoints/{name}")
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text(json.dumps({"labels": labels, "accuracy": accuracy}))
+    digest = digest_json([name, accuracy])
+    return CheckpointRef(
+        uri=f"checkpoints/{name}", sha256=digest, rows=1, model_sha256=digest, train_key=digest,
+        modalities=("image", "audio"), labels=labels, best_epoch=1, epochs=1,
+    )  # fmt: skip
+
+
+def load_model(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "model.json").read_text()))
+
+
+def predict_probabilities(
+    model: dict[str, Any], samples: pa.Table, features: Any, store: Store, given: tuple[Modality, ...] | None = None
+) -> np.ndarray:
+    """One modality alone loses every second right answer. A label the model does not know it cannot answer."""
+    labels, share = model["labels"], model["accuracy"]
+    found = np.full((samples.num_rows, len(labels)), 0.1 / (len(labels) - 1), dtype=np.float32)
+    for i, label in enumerate(samples["label"].to_pylist()):
+        right = i < share * samples.num_rows and (given is None or len(given) > 1 or i % 2 == 0) and label in labels
+        answer = labels.index(label) if right else (labels.index(label) + 1 if label in labels else 0) % len(labels)
+        found[i, answer] = 0.9
+    return found
+
+
+@pytest.fixture(name="store")
+def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    for name, function in (("inference", predict_probabilities), ("package", load_model)):
+        module = ModuleType(f"tasks.modeling.{name}")
+        module.__spec__ = importlib.util.find_spec(f"tasks.modeling.{name}")
+        setattr(module, function.__name__, function)
+        monkeypatch.setitem(sys.modules, f"tasks.modeling.{name}", module)
+    return Store(tmp_path)
+
+
+def rival(store: Store, labels: tuple[str, ...], accuracy: float, valid: ValidatedRef) -> Rival:
+    model = put_model(store, "champion", labels, accuracy)
+    champion = ChampionRef(
+        uri=model.uri, sha256=model.sha256, rows=1, name="m", version="7", model_sha256=model.model_sha256
+    )
+    return Rival(champion=champion, valid=valid, features={})
+
+
+def test_every_test_row_is_judged(store: Store) -> None:
+    valid, model = put_samples(store, "v"), put_model(store, "m", LABELS, 0.9)
+    report = evaluate(valid, {}, model, None, CONFIG, store)
+    assert report.rows == 60
+    assert report.metrics["test"]["accuracy"] == pytest.approx(0.9)
+    assert report.majority_share == pytest.approx(1 / 3)
+    assert list(report.by_modalities) == ["image", "audio", "image+audio"]
+    assert report.by_modalities["image"]["accuracy"] == pytest.approx(0.45)
+    assert report.by_modalities["image+audio"] == report.metrics["test"]
+    assert report.champion_metrics is None
+    table = pq.read_table(store.path(report.uri) / "predictions.parquet")
+    assert table.schema.equals(predictions_schema())
+    assert table["modalities"].to_pylist()[:2] == ["image", "image+audio"]
+    assert np.allclose(np.array(table["probabilities"].to_pylist()).sum(axis=1), 1)
+    detail = json.loads((store.path(report.uri) / "detail.json").read_text())
+    assert detail["mistakes_in_all"] == len(detail["mistakes"]) == 6
+    assert detail["mistakes"][0]["media"] == {"image": "i", "audio": "s"}
+    assert [row["n"] for row in detail["slices"] if row["by"] == "modalities"] == [59, 1]
+
+
+def test_a_second_evaluation_is_read_from_the_store(store: Store) -> None:
+    valid, model = put_samples(store, "v"), put_model(store, "m", LABELS, 0.9)
+    first = evaluate(valid, {}, model, None, CONFIG, store)
+    store.path("checkpoints/m/model.json").unlink()
+    assert evaluate(valid, {}, model, None, CONFIG, store) == first
+    assert EvalReport.model_validate_json(first.model_dump_json()) == first
+
+
+def test_the_champion_is_scored_on_the_same_rows(store: Store) -> None:
+    valid, model = put_samples(store, "v"), put_model(store, "m", LABELS, 0.9)
+    report = evaluate(valid, {}, model, rival(store, ("c", "a", "b"), 0.6, valid), CONFIG, store)
+    assert report.champion_version == "7"
+    assert report.champion_metrics is not None
+    assert report.champion_metrics["accuracy"] == pytest.approx(0.6)
+    value, low, high = report.differences["accuracy"]
+    assert value == pytest.approx(0.3)
+    assert 0 < low < value < high
+
+
+def test_a_label_unknown_to_the_champion_counts_as_wrong(store: Store) -> None:
+    valid, model = put_samples(store, "v"), put_model(store, "m", LABELS, 1.0)
+    report = evaluate(valid, {}, model, rival(store, ("a", "z", "b"), 1.0, valid), CONFIG, store)
+    assert report.champion_metrics is not None
+    assert report.champion_metrics["accuracy"] == pytest.approx(2 / 3)
+    assert report.metrics["test"]["accuracy"] == 1.0
+
+
+def test_rows_that_the_champion_cannot_read_take_no_part(store: Store) -> None:
+    valid, model = put_samples(store, "v"), put_model(store, "m", LABELS, 0.9)
+    fewer = put_samples(store, "w", labels=TRUTH[:30])
+    report = evaluate(valid, {}, model, rival(store, LABELS, 0.5, fewer), CONFIG, store)
+    assert report.rows == 60
+    assert report.champion_metrics is not None
+    assert report.champion_metrics["accuracy"] == pytest.approx(0.5)
+    assert report.differences["accuracy"][0] == pytest.approx(0.5)
+    assert json.loads((store.path(report.uri) / "detail.json").read_text())["champion_rows"] == 30
+
+
+def test_no_test_rows_is_a_data_error(store: Store) -> None:
+    valid, model = put_samples(store, "v", split="val"), put_model(store, "m", LABELS, 0.9)
+    with pytest.raises(DataError, match="split 'test': 0 rows"):
+        evaluate(valid, {}, model, None, CONFIG, store)
+    assert store.find("evaluations", "v") is None
+
+
+@pytest.mark.parametrize(
+    ("modalities", "expected"),
+    [
+        (("image",), [("image",)]),
+        (("audio", "image"), [("image",), ("audio",), ("image", "audio")]),
+        (("image", "text", "audio"), [("image",), ("text",), ("audio",), ("image", "text"), ("image", "audio"),
+                                      ("text", "audio"), ("image", "text", "audio")]),
+    ],
+)  # fmt: skip
+def test_subsets(modalities: tuple[Modality, ...], expected: list[tuple[Modality, ...]]) -> None:
+    assert subsets(modalities) == expected
+
+
+def test_align_moves_columns_by_name() -> None:
+    moved = align(np.array([[0.7, 0.3]]), ("b", "a"), ("a", "b", "c"))
+    assert moved.tolist() == [[0.3, 0.7, 0.0]]
+
+
+def test_what_changes_the_key(store: Store) -> None:
+    valid, model = put_samples(store, "v"), put_model(store, "m", LABELS, 0.9)
+    feature = FeatureRef(
+        uri="f", sha256=digest_json("f"), rows=1, modality="image", encoder="tiny", fingerprint=digest_json("p"),
+        parts=(), dtype="uint8", computed=1, reused=0,
+    )  # fmt: skip
+    plain = evaluate(valid, {"image": feature}, model, None, CONFIG, store).uri
+    assert evaluate(valid, {"image": feature}, model, None, load_config({}, ["train.epochs=3"]), store).uri == plain
+    assert evaluate(valid, {"image": feature}, model, None, load_config({}, ["seed=1"]), store).uri != plain
+    assert evaluate(valid, {}, model, None, CONFIG, store).uri != plain

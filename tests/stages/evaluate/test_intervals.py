@@ -1,0 +1,118 @@
+"""Intervals: they contain the point, shrink with n, cover what they promise, and know which model is better."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from tasks.evaluate import intervals as module
+from tasks.evaluate.intervals import intervals, paired_differences, wilson
+from tasks.evaluate.metrics import METRICS, judge, score
+
+Classifier = Callable[..., tuple[np.ndarray, np.ndarray]]
+
+
+def test_intervals_contain_the_point_and_shrink_with_n(classifier: Classifier) -> None:
+    widths = []
+    for rows in (100, 2_500):
+        probabilities, truth = classifier(rows, 5, 2.0)
+        point, found = score(probabilities, truth), intervals(probabilities, truth, seed=1)
+        assert set(found) == set(METRICS)
+        assert all(low <= point[name] <= high for name, (low, high) in found.items())
+        widths.append({name: high - low for name, (low, high) in found.items()})
+    assert all(widths[1][name] < widths[0][name] / 2 for name in METRICS)
+
+
+def test_the_accuracy_interval_has_the_binomial_width(classifier: Classifier) -> None:
+    probabilities, truth = classifier(1_000, 4, 1.5)
+    low, high = intervals(probabilities, truth, seed=0)["accuracy"]
+    share = score(probabilities, truth)["accuracy"]
+    assert high - low == pytest.approx(2 * 1.96 * (share * (1 - share) / 1_000) ** 0.5, rel=0.1)
+
+
+def test_a_resample_is_scored_as_scikit_learn_scores_it(classifier: Classifier) -> None:
+    probabilities, truth = classifier(60, 6, 1.0)
+    chosen = np.random.default_rng(0).integers(0, 60, size=(8, 60))
+    found = module._figures(judge(probabilities, truth), chosen)
+    for row, rows in enumerate(chosen):
+        expected = score(probabilities[rows], truth[rows])
+        f1 = reference.f1_score(truth[rows], probabilities[rows].argmax(axis=1), average="macro", zero_division=0)
+        assert found["macro_f1"][row] == pytest.approx(f1)
+        assert {name: values[row] for name, values in found.items()} == pytest.approx(
+            {name: expected[name] for name in found}
+        )
+
+
+def test_the_auroc_interval_agrees_with_a_bootstrap(classifier: Classifier) -> None:
+    probabilities, truth = classifier(300, 3, 0.8)
+    low, high = intervals(probabilities, truth, seed=0)["auroc"]
+    generator = np.random.default_rng(0)
+    draws = [score(probabilities[rows], truth[rows])["auroc"] for rows in generator.integers(0, 300, size=(400, 300))]
+    assert (low, high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), abs=0.01)
+
+
+def test_paired_differences_know_the_better_model(classifier: Classifier) -> None:
+    strong, truth = classifier(800, 5, 2.5, seed=3)
+    weak = (0.3 * strong + 0.7 * classifier(800, 5, 0.0, seed=4)[0]).astype(np.float32)
+    found = paired_differences(strong, weak, truth, seed=0)
+    for name in ("accuracy", "macro_f1", "macro_recall", "macro_precision", "auroc"):
+        value, low, high = found[name]
+        assert 0 < low <= value <= high
+        back = paired_differences(weak, strong, truth, seed=0)[name]
+        assert back == pytest.approx((-value, -high, -low))
+
+
+def test_a_model_differs_from_itself_by_nothing(classifier: Classifier) -> None:
+    probabilities, truth = classifier(200, 3, 1.0)
+    assert set(paired_differences(probabilities, probabilities, truth, seed=0).values()) == {(0.0, 0.0, 0.0)}
+
+
+def test_pairing_is_narrower_than_two_separate_intervals(classifier: Classifier) -> None:
+    strong, truth = classifier(500, 5, 1.5)
+    twin = strong.copy()
+    twin[:5] = np.roll(twin[:5], 1, axis=1)
+    _, low, high = paired_differences(strong, twin, truth, seed=0)["accuracy"]
+    alone = intervals(strong, truth, seed=0)["accuracy"]
+    assert high - low < (alone[1] - alone[0]) / 2
+
+
+def test_more_confidence_is_wider(classifier: Classifier) -> None:
+    strong, truth = classifier(300, 3, 1.5)
+    weak, _ = classifier(300, 3, 0.5)
+    narrow = paired_differences(strong, weak, truth, seed=0, confidence=0.8)
+    wide = paired_differences(strong, weak, truth, seed=0, confidence=0.99)
+    assert all(wide[name][2] - wide[name][1] > narrow[name][2] - narrow[name][1] for name in wide)
+
+
+def test_what_is_undefined_has_no_interval() -> None:
+    one_class = np.array([[0.9, 0.1], [0.7, 0.3]])
+    assert "auroc" not in intervals(one_class, np.array([0, 0]), seed=0)
+    broken = np.full((2, 2), np.nan)
+    assert intervals(broken, np.array([0, 1]), seed=0) == {}
+    assert paired_differences(broken, one_class, np.array([0, 0]), seed=0) == {}
+
+
+def test_same_seed_same_interval(classifier: Classifier) -> None:
+    probabilities, truth = classifier(100, 3, 1.0)
+    assert intervals(probabilities, truth, seed=5) == intervals(probabilities, truth, seed=5)
+    assert intervals(probabilities, truth, seed=5) != intervals(probabilities, truth, seed=6)
+
+
+def test_wilson_against_a_published_value() -> None:
+    # 81 of 263: (0.2553, 0.3662), Newcombe 1998, table I, method 3.
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    low, high = wilson(10, 10)
+    assert low < 0.75
+    assert high == 1.0
+    assert wilson(0, 0) is None
+
+
+def test_ten_thousand_rows_take_seconds(classifier: Classifier) -> None:
+    probabilities, truth = classifier(10_000, 10, 2.0)
+    start = time.process_time()
+    intervals(probabilities, truth, seed=0)
+    assert time.process_time() - start < 10

@@ -1,0 +1,93 @@
+"""Metrics by value: against scikit-learn, and by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from tasks.evaluate.metrics import (
+    METRICS,
+    auroc,
+    calibration,
+    confusion,
+    judge,
+    per_class,
+    score,
+)
+
+Classifier = Callable[..., tuple[np.ndarray, np.ndarray]]
+
+
+@pytest.mark.parametrize(("rows", "classes", "skill"), [(200, 2, 1.0), (500, 10, 2.0), (40, 30, 1.0)])
+def test_figures_equal_scikit_learn(classifier: Classifier, rows: int, classes: int, skill: float) -> None:
+    probabilities, truth = classifier(rows, classes, skill)
+    predicted = probabilities.argmax(axis=1)
+    found = score(probabilities, truth)
+    averages = reference.precision_recall_fscore_support(truth, predicted, average="macro", zero_division=0)
+    assert found["accuracy"] == pytest.approx(reference.accuracy_score(truth, predicted))
+    assert [found["macro_precision"], found["macro_recall"], found["macro_f1"]] == pytest.approx(averages[:3])
+    areas = [reference.roc_auc_score(truth == c, probabilities[:, c]) for c in np.unique(truth)]
+    assert found["auroc"] == pytest.approx(np.mean(areas))
+
+
+def test_figures_by_hand() -> None:
+    probabilities = np.array([[0.9, 0.1, 0.0], [0.6, 0.4, 0.0], [0.3, 0.7, 0.0], [0.2, 0.8, 0.0]])
+    found = score(probabilities, np.array([0, 1, 1, 1]))
+    # class 0: precision 1/2, recall 1; class 1: precision 1, recall 2/3; class 2 never occurs and does not count
+    assert found["accuracy"] == 0.75
+    assert found["macro_precision"] == pytest.approx(0.75)
+    assert found["macro_recall"] == pytest.approx((1 + 2 / 3) / 2)
+    assert found["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    # four bins of one row each: gaps 0.1, 0.6, 0.3, 0.2
+    assert found["ece"] == pytest.approx((0.1 + 0.6 + 0.3 + 0.2) / 4)
+    assert found["auroc"] == 1.0
+
+
+def test_a_class_that_is_only_predicted_counts_as_zero() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8]])
+    found = score(probabilities, np.array([0, 0]))
+    assert found["macro_recall"] == pytest.approx(0.25)
+    assert found["macro_precision"] == pytest.approx(0.5)
+    assert found["auroc"] is None
+
+
+def test_undefined_is_none() -> None:
+    assert score(np.zeros((0, 3)), np.zeros(0, dtype=np.int64)) == dict.fromkeys(METRICS)
+    broken = np.array([[0.5, 0.5], [np.nan, np.nan]])
+    assert score(broken, np.array([0, 1])) == dict.fromkeys(METRICS)
+
+
+def test_ties_count_half_in_the_auroc() -> None:
+    flat = np.full((10, 2), 0.5)
+    value, influence = auroc(flat, np.array([0, 1] * 5))
+    assert value == 0.5
+    assert np.abs(influence).max() == 0
+
+
+def test_calibration_bins_cover_every_row_once(classifier: Classifier) -> None:
+    probabilities, truth = classifier(300, 5, 1.5)
+    judged = judge(probabilities, truth)
+    bins = calibration(judged)
+    assert sum(b["count"] for b in bins) == 300
+    gaps = sum(b["count"] * abs(b["confidence"] - b["accuracy"]) for b in bins if b["count"])
+    assert gaps / 300 == pytest.approx(score(probabilities, truth)["ece"])
+    assert all(b["low"] < b["confidence"] <= b["high"] + 1e-9 for b in bins if b["count"])
+    certain = judge(np.array([[1.0, 0.0]]), np.array([0]))
+    assert calibration(certain)[-1]["count"] == 1
+
+
+def test_confusion_and_per_class_equal_scikit_learn(classifier: Classifier) -> None:
+    probabilities, truth = classifier(200, 4, 1.0)
+    judged = judge(probabilities, truth)
+    matrix = np.zeros((4, 4), dtype=int)
+    for true, predicted, rows in confusion(judged):
+        matrix[true, predicted] = rows
+    assert (matrix == reference.confusion_matrix(truth, judged.predicted)).all()
+    expected = reference.precision_recall_fscore_support(truth, judged.predicted)
+    table = per_class(judged, ("a", "b", "c", "d"))
+    assert [row["label"] for row in table] == ["a", "b", "c", "d"]
+    for column, name in enumerate(("precision", "recall", "f1", "support")):
+        assert [row[name] for row in table] == pytest.approx(list(expected[column]))

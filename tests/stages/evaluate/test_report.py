@@ -1,0 +1,138 @@
+"""The report: whole, self-contained, and safe whatever the data hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.evaluate.report import percent, seconds, shorten, visible, write_report
+
+TEN = tuple(str(i) for i in range(10))
+
+
+def render(run: Any, folder: Path) -> str:
+    path = folder / "report.html"
+    write_report(path, run.summary, run.config, run.store, run.parts)
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(name="page")
+def _page(make_run: Callable[..., Any], tmp_path: Path) -> str:
+    return render(make_run(TEN), tmp_path)
+
+
+HEADINGS = (
+    "Promoted",
+    "The gate's rules",
+    "Against the champion",
+    "What each modality contributes",
+    "By what a sample has",
+    "What is taken for what",
+    "Learning and calibration",
+    "Per class",
+    "The mistakes it was surest of",
+    "Rows that were not used",
+    "Fingerprints",
+    "Configuration",
+)
+
+
+def test_every_section_is_there(page: str) -> None:
+    assert [heading for heading in HEADINGS if heading not in page] == []
+
+
+def test_it_shows_what_the_run_found(page: str) -> None:
+    assert "17 samples of the test split share their group with train" in page
+    assert "column &#39;video&#39; is empty: left out" in page
+    assert "truncated at byte 812" in page
+    assert "and 2 more" in page
+    assert "image + text + audio" in page
+    assert "1,234,567 parameters" in page
+    assert "2 min 53 s" in page
+
+
+def test_it_names_no_external_address(page: str) -> None:
+    assert "http://" not in page
+    assert "https://" not in page
+    sources = re.findall(r"""(?:src|href|data|action|poster)\s*=\s*["']([^"']*)""", page)
+    assert sources
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert not re.search(r"@import|url\(|<script|<link|<iframe", page)
+
+
+def test_hostile_values_stay_text(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    bad = "<script>alert(1)</script>{{7*7}}\"'><img src=x onerror=alert(1)>"
+    run = make_run((bad, "b\u202ecba", "c\x00\x1b[31m"), skill=0.5, text=f"{bad}\u2066 and more")
+    run.summary |= {"reason": bad, "run": bad, "model": {**run.summary["model"], "name": bad, "version": bad}}
+    page = render(run, tmp_path)
+    assert "<script" not in page
+    assert "<img src=x" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;{{7*7}}" in page
+    assert "49&#34;" not in page
+    assert "b⟨U+202E⟩cba" in page
+    assert "c⟨U+0000⟩⟨U+001B⟩[31m" in page
+    assert "⟨U+2066⟩ and more" in page
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x1b]", page)
+
+
+@pytest.mark.parametrize("known", ["nothing", "clean", "valid", "checkpoint", "report"])
+def test_it_renders_with_what_is_known(make_run: Callable[..., Any], tmp_path: Path, known: str) -> None:
+    run = make_run(TEN)
+    order = ["nothing", "clean", "valid", "checkpoint", "report", "verdict"]
+    for name in order[order.index(known) + 1 :]:
+        setattr(run.parts, name, None)
+    run.summary |= {"verdict": None, "error": "train: killed", "reason": None, "model": None, "work": None}
+    page = render(run, tmp_path)
+    assert "Failed" in page
+    assert "train: killed" in page
+    assert ("Rows that were not used" in page) == (known != "nothing")
+    assert ("What is taken for what" in page) == (known == "report")
+
+
+def test_an_empty_summary_renders(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    run = make_run(TEN)
+    run.summary = {}
+    for name in ("clean", "valid", "checkpoint", "report", "verdict"):
+        setattr(run.parts, name, None)
+    assert "Checked" in render(run, tmp_path)
+
+
+def test_many_classes_are_capped_and_it_says_so(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    page = render(make_run(tuple(f"class {i:03d}" for i in range(150)), rows=2000), tmp_path)
+    assert "20 of 150 classes are shown" in page
+    assert "130 classes and" in page
+    assert "The 40 classes with the lowest F1 are shown; 110 more are left out." in page
+    assert len(page) < 2_000_000
+
+
+def test_a_perfect_model_has_no_mistakes_to_show(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    page = render(make_run(TEN, skill=60.0), tmp_path)
+    assert "None on the test rows." in page
+    assert "Nothing was confused." in page
+
+
+def test_media_that_are_gone_leave_their_place_empty(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    run = make_run(TEN)
+    run.parts.clean = run.parts.clean.model_copy(update={"media": {"image": "0" * 64}})
+    page = render(run, tmp_path)
+    assert "<img" not in page
+    assert "The mistakes it was surest of" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("plain é 漢字", "plain é 漢字"), ("a\nb\tc", "a\nb\tc"), ("a\u200bb", "a⟨U+200B⟩b"), ("\ud800", "⟨U+D800⟩"),
+     ("\u2028", "⟨U+2028⟩"), ("\x85", "⟨U+0085⟩")],
+)  # fmt: skip
+def test_what_cannot_be_seen_is_spelled_out(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+def test_figures_are_written_for_people() -> None:
+    assert [percent(v) for v in (None, 0.5, 0.9125, 0.99981, 1.0)] == ["–", "50.0 %", "91.2 %", "99.981 %", "100.0 %"]
+    assert [seconds(v) for v in (0.04, 75.3, 7300)] == ["0.0 s", "1 min 15 s", "2 h 2 min"]
+    assert shorten("class with a long name 017") == "class wit… name 017"

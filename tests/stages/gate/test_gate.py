@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_contracts.refs import EvalReport
+from tasks.config import GateConfig, Rule, RunConfig
+from tasks.gate.gate import gate, gate_key
+from tasks.store import Store, digest_json
+
+SHA = digest_json("x")
+
+
+def make_report(value: float | None = 0.9, **changes: Any) -> EvalReport:
+    fields: dict[str, Any] = {
+        "uri": "evaluations/k", "sha256": digest_json(repr((value, changes))), "rows": 500, "model_sha256": SHA,
+        "metrics": {"test": {"accuracy": value, "macro_f1": value}},
+        "intervals": {"accuracy": (value - 0.03, value + 0.03)} if value is not None else {},
+        "by_modalities": {}, "majority_share": 0.2,
+    }  # fmt: skip
+    return EvalReport(**(fields | changes))
+
+
+def against(value: float | None, difference: float, low: float, high: float, **changes: Any) -> EvalReport:
+    rival: dict[str, Any] = {
+        "champion_sha256": digest_json("champion"),
+        "champion_version": "3",
+        "champion_metrics": {"macro_f1": 0.9 - difference},
+        "differences": {"macro_f1": (difference, low, high)},
+    }
+    return make_report(value, **(rival | changes))
+
+
+def decide(report: EvalReport, tmp_path: Path, **knobs: Any) -> tuple[str, str]:
+    verdict = gate(report, RunConfig(gate=GateConfig(**knobs)), Store(tmp_path))
+    return verdict.decision, verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "better", "not_worse"),
+    [
+        (0.030, 0.010, 0.050, "promote", "promote"),  # a gain that is shown
+        (0.002, -0.009, 0.012, "inconclusive", "promote"),  # equal, shown to lose less than the margin
+        (0.000, -0.018, 0.018, "inconclusive", "promote"),  # the noise of a weekly retrain on 500 rows
+        (-0.006, -0.024, 0.012, "inconclusive", "promote"),  # a small loss that is not shown
+        (-0.010, -0.030, 0.010, "inconclusive", "promote"),  # just at the margin
+        (-0.015, -0.035, 0.005, "inconclusive", "inconclusive"),  # a large loss that is not shown
+        (-0.005, -0.007, -0.003, "reject", "promote"),  # a loss that is shown to stay within the margin
+        (-0.008, -0.015, -0.001, "reject", "inconclusive"),  # a shown loss that may exceed the margin
+        (-0.030, -0.055, -0.005, "reject", "reject"),  # a real loss
+        (-0.030, -0.050, -0.012, "reject", "reject"),
+    ],
+)
+def test_against_the_champion(
+    difference: float, low: float, high: float, better: str, not_worse: str, tmp_path: Path
+) -> None:
+    report = against(0.9, difference, low, high)
+    assert decide(report, tmp_path, mode="better")[0] == better
+    assert decide(report, tmp_path, mode="not-worse")[0] == not_worse
+
+
+@pytest.mark.parametrize("bad", [None, math.nan, math.inf])
+@pytest.mark.parametrize("champion", [True, False])
+@pytest.mark.parametrize(
+    "rules", [(), (Rule(metric="accuracy", min=0.0),), (Rule(metric="accuracy", above_majority=True),)]
+)
+def test_an_undefined_figure_never_passes(bad: float | None, champion: bool, rules: Any, tmp_path: Path) -> None:
+    metrics = {"test": {"accuracy": bad, "macro_f1": bad}}
+    report = against(0.9, 0.0, -0.01, 0.01, metrics=metrics) if champion else make_report(metrics=metrics)
+    assert decide(report, tmp_path, rules=rules)[0] == "reject"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"differences": {}},
+        {"differences": {"macro_f1": (math.nan, -0.01, 0.01)}},
+        {"champion_metrics": {"macro_f1": None}},
+        {"champion_metrics": None},
+    ],
+)
+def test_what_cannot_be_compared_is_inconclusive(changes: dict[str, Any], tmp_path: Path) -> None:
+    assert decide(against(0.9, 0.0, -0.01, 0.01, **changes), tmp_path)[0] == "inconclusive"
+
+
+def test_a_difference_without_interval_decides_itself_and_says_so(tmp_path: Path) -> None:
+    decision, reason = decide(against(0.9, 0.01, math.nan, math.nan), tmp_path, mode="better")
+    assert decision == "promote"
+    assert "no interval" in reason
+    assert decide(against(0.9, -0.02, math.nan, math.nan), tmp_path)[0] == "reject"
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "majority", "expected"),
+    [
+        (0.90, (0.87, 0.93), 0.20, "promote"),
+        (0.22, (0.19, 0.25), 0.20, "inconclusive"),
+        (0.22, (0.20, 0.25), 0.20, "inconclusive"),
+        (0.20, (0.17, 0.23), 0.20, "reject"),
+        (0.10, (0.07, 0.13), 0.20, "reject"),
+        (0.90, None, 0.20, "promote"),
+        (0.90, (math.nan, math.nan), 0.20, "promote"),
+        (0.90, (0.87, 0.93), math.nan, "reject"),
+    ],
+)
+def test_above_majority(value: float, interval: Any, majority: float, expected: str, tmp_path: Path) -> None:
+    report = make_report(value, intervals={"accuracy": interval} if interval else {}, majority_share=majority)
+    decision, reason = decide(report, tmp_path)
+    assert decision == expected
+    assert ("no interval" in reason) == (interval is None or math.isnan(interval[0]))
+
+
+@pytest.mark.parametrize(
+    ("minimum", "expected"), [(0.84, "promote"), (0.9, "promote"), (0.91, "reject")]
+)
+def test_minimum_is_a_floor_on_the_figure(minimum: float, expected: str, tmp_path: Path) -> None:
+    decision, reason = decide(make_report(0.9), tmp_path, rules=(Rule(metric="macro_f1", min=minimum),))
+    assert decision == expected
+    if minimum == 0.91:
+        assert reason == "rejected: macro_f1 0.900 < 0.91"
+
+
+def test_any_failure_rejects_even_beside_an_inconclusive_rule(tmp_path: Path) -> None:
+    rules = (Rule(metric="accuracy", above_majority=True), Rule(metric="macro_f1", min=0.95))
+    report = make_report(0.22)
+    assert decide(report, tmp_path, rules=rules)[0] == "reject"
+
+
+def test_the_first_model_is_promoted_and_the_table_is_complete(tmp_path: Path) -> None:
+    verdict = gate(make_report(), RunConfig(), Store(tmp_path))
+    assert verdict.decision == "promote"
+    assert verdict.reason.startswith("promoted: accuracy 0.900 [0.870, 0.930] > majority share 0.200")
+    assert "no champion" in verdict.reason
+    assert [rule.n for rule in verdict.rules] == [500, 500]
+    assert "\n" not in verdict.reason
+
+
+def test_stored_once_and_found_again(tmp_path: Path) -> None:
+    store, report, config = Store(tmp_path), make_report(), RunConfig()
+    first = gate(report, config, store)
+    assert gate(report, config, store) == first
+    assert first.uri == f"verdicts/{gate_key(report, config)}"
+    stricter = RunConfig(gate=GateConfig(rules=(Rule(metric="accuracy", min=0.99),)))
+    assert gate(report, stricter, store).decision == "reject"

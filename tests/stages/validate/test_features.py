@@ -1,0 +1,157 @@
+"""Good features pass; a corrupted one breaks exactly the expectation that is meant to see it, with the sample's id."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from data_contracts.expectations.features import features_expectations
+from data_contracts.refs import FeatureRef, Modality
+from tasks.errors import DataError
+from tasks.validate.validate import feature_spec, validate_features, validate_samples
+from tests.stages.validate.conftest import CONFIG, MODALITIES, Bench, good_features, good_rows
+
+Rows = list[dict[str, Any]]
+
+
+def with_value(value: float, place: int = 3) -> Callable[[Rows], None]:
+    def spoil(rows: Rows) -> None:
+        rows[place]["values"][5] = value
+
+    return spoil
+
+
+def lost(rows: Rows) -> None:
+    del rows[3:5]
+
+
+def contradicted(rows: Rows) -> None:
+    rows += [{**rows[3], "values": [0.0, *rows[3]["values"][1:]]}]
+
+
+def stored_twice(rows: Rows) -> None:
+    rows += [dict(rows[3])]
+
+
+def narrow(rows: Rows) -> None:
+    rows[3].update(shape=[20, 32], values=rows[3]["values"][: 20 * 32])
+
+
+def cut(rows: Rows) -> None:
+    rows[3]["values"] = rows[3]["values"][:-7]
+
+
+def too_long(rows: Rows) -> None:
+    rows[3].update(shape=[1001, 64], values=[float(i % 5) for i in range(1001 * 64)])
+
+
+def flat(rows: Rows) -> None:
+    rows[3]["values"] = [0.5] * len(rows[3]["values"])
+
+
+def alike(rows: Rows) -> None:
+    rows[4]["values"] = rows[3]["values"]
+
+
+def as_is(rows: Rows) -> None:
+    """Only the type is wrong."""
+
+
+CRITICAL: dict[str, tuple[Callable[[Rows], None], str, str]] = {
+    "feature_present": (lost, "2 of 36", "s03, s04"),
+    "feature_unambiguous": (contradicted, "1 of 36", "s03"),
+    "feature_dtype": (as_is, "36 of 36", "s00, s01, s02, s03, s04"),
+    "feature_shape": (narrow, "1 of 36", "s03"),
+    "feature_complete": (cut, "1 of 36", "s03"),
+    "feature_length": (too_long, "1 of 36", "s03"),
+    "feature_finite": (with_value(math.nan), "1 of 36", "s03"),
+}
+WARNINGS: dict[str, tuple[Callable[[Rows], None], str, str]] = {
+    "feature_unique": (stored_twice, "1 of 36", "s03"),
+    "feature_lowest": (with_value(-40.0), "1 of 36", "s03"),
+    "feature_highest": (with_value(40.0), "1 of 36", "s03"),
+    "feature_distinct": (alike, "2 of 36", "s03, s04"),
+    "feature_varied": (flat, "1 of 36", "s03"),
+}
+
+
+def check_audio(bench: Bench, rows: Rows, dtype: str | None = None) -> list[str]:
+    valid = validate_samples(bench.clean(good_rows()), CONFIG, bench.store)
+    return validate_features(valid, {"audio": bench.features("audio", rows, dtype)}, CONFIG, bench.store)["warnings"]
+
+
+def broken(bench: Bench) -> set[str]:
+    found = [
+        *bench.store.path("refusals").glob("*/result.json"),
+        *bench.store.path("validations").glob("*/result.json"),
+    ]
+    items = [item for path in found for item in json.loads(path.read_text())["expectations"]]
+    return {item["name"] for item in items if not item["success"]}
+
+
+def test_good_features_of_every_modality_pass(bench: Bench) -> None:
+    valid = validate_samples(bench.clean(good_rows()), CONFIG, bench.store)
+    features: dict[Modality, FeatureRef] = {name: bench.features(name, good_features(name)) for name in MODALITIES}
+    check = validate_features(valid, features, CONFIG, bench.store)
+    assert check["warnings"] == []
+    assert check["rows"] == {"image": 36, "text": 28, "audio": 36}
+    assert check == validate_features(valid, features, CONFIG, bench.store) == json.loads(json.dumps(check))
+    pages = {path.name for path in bench.store.path(check["docs"]).iterdir()}
+    assert pages == {"index.html", "image_features.html", "text_features.html", "audio_features.html"}
+
+
+def test_every_expectation_has_a_corruption() -> None:
+    expectations = features_expectations(feature_spec("audio", CONFIG.extract))
+    names = {expectation.meta["name"]: expectation.severity for expectation in expectations}
+    assert names == dict.fromkeys(CRITICAL, "critical") | dict.fromkeys(WARNINGS, "warning")
+
+
+@pytest.mark.parametrize("name", CRITICAL)
+def test_a_broken_critical_expectation_refuses_the_features(bench: Bench, name: str) -> None:
+    spoil, extent, examples = CRITICAL[name]
+    rows = good_features("audio")
+    spoil(rows)
+    if name == "feature_dtype":
+        rows = [{**row, "values": [int(value) for value in row["values"]]} for row in rows]
+    with pytest.raises(DataError) as caught:
+        check_audio(bench, rows, "int32" if name == "feature_dtype" else None)
+    message = str(caught.value)
+    assert message.startswith(f"audio_features: expectation {name} (")
+    assert f"broken by {extent} rows, for example {examples};" in message
+    assert broken(bench) - {"feature_unique"} == {name}  # contradicting copies are also copies
+    assert len(list(bench.store.path("validations").iterdir())) == 1  # the samples'
+
+
+@pytest.mark.parametrize("name", WARNINGS)
+def test_a_broken_warning_is_said(bench: Bench, name: str) -> None:
+    spoil, extent, examples = WARNINGS[name]
+    rows = good_features("audio")
+    spoil(rows)
+    [warning] = check_audio(bench, rows)
+    assert warning.startswith(f"audio_features: expectation {name} (")
+    assert f"broken by {extent} rows, for example {examples};" in warning
+    assert broken(bench) == {name}
+
+
+def test_features_that_no_sample_needs_are_not_looked_at(bench: Bench) -> None:
+    stray = {"digest": "f" * 64, "shape": [20, 64], "values": [math.nan] * 1280}
+    assert check_audio(bench, [*good_features("audio"), stray]) == []
+
+
+def test_an_infinite_value_is_not_finite(bench: Bench) -> None:
+    rows = good_features("audio")
+    rows[0]["values"] = [math.inf] * 1280
+    with pytest.raises(DataError, match="feature_finite"):
+        check_audio(bench, rows)
+
+
+def test_the_picture_has_the_configured_side(bench: Bench) -> None:
+    valid = validate_samples(bench.clean(good_rows()), CONFIG, bench.store)
+    rows = good_features("image")
+    rows[0].update(shape=[16, 64, 3])
+    with pytest.raises(DataError, match=r"feature_shape \(shapes match \^32x32x3\$\) broken by 1 of 36 rows"):
+        validate_features(valid, {"image": bench.features("image", rows)}, CONFIG, bench.store)

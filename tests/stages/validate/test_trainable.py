@@ -1,0 +1,58 @@
+"""What a table lacks to be trained on is said, each reason once, with what to do."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from tasks.validate.trainable import trainable_problems
+from tests.stages.validate.conftest import good_rows, table_of
+
+
+def labelled(**splits: str) -> pa.Table:
+    """`labelled(train="aab", test="a")`: one row per letter, which is its label."""
+    pairs = [(split, label) for split, labels in splits.items() for label in labels]
+    return pa.table({"split": [split for split, _ in pairs], "label": [label for _, label in pairs]})
+
+
+def test_good_rows_can_be_trained_on() -> None:
+    assert trainable_problems(table_of(good_rows())) == []
+
+
+@pytest.mark.parametrize("missing", ["train", "val", "test"])
+def test_a_missing_split_is_named_first(missing: str) -> None:
+    splits = {split: "aabb" for split in ("train", "val", "test") if split != missing}
+    assert trainable_problems(labelled(**splits)) == [
+        f"{missing}: no rows; add rows with split={missing}, or leave the split column out (data.columns.split)"
+        " to let crossmodal divide them"
+    ]
+
+
+def test_every_row_in_train_and_one_single_sample() -> None:
+    problems = trainable_problems(labelled(train="aabbc"))
+    assert [problem.partition(":")[0] for problem in problems] == ["val", "test", "label"]
+    assert problems[2] == "label: a single sample of class 'c'; add samples, or remove the class"
+
+
+def test_one_class_only() -> None:
+    assert trainable_problems(labelled(train="aa", val="a", test="a")) == [
+        "label: one class only ('a'); a classifier needs samples of at least two"
+    ]
+
+
+def test_classes_never_seen_in_train() -> None:
+    problems = trainable_problems(labelled(train="aabb", val="abcc", test="abcdd"))
+    assert problems == [
+        "label: val holds class 'c', never seen in train; move some samples to train",
+        "label: test holds classes 'c', 'd', never seen in train; move some samples to train",
+    ]
+
+
+def test_an_empty_table_lacks_all_three() -> None:
+    empty = labelled(train="a").slice(0, 0)
+    assert [problem.partition(":")[0] for problem in trainable_problems(empty)] == ["train", "val", "test"]
+
+
+def test_many_classes_are_not_all_listed() -> None:
+    [problem] = trainable_problems(labelled(train="zzyyabcdefg", val="z", test="y"))
+    assert "classes 'a', 'b', 'c', 'd', 'e' and 2 more" in problem
