@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import click
 import typer
+from typer.exceptions import Abort, Exit, TyperException
 
 from flows import console
 from flows.environment import PREFECT_DEFAULTS, new_run_id, store_from_environment, tracking_uri_from_environment
@@ -159,11 +159,11 @@ def run(command: Callable[[], Any], as_json: bool, debug: bool) -> int:
     """The exit status of a command, its error printed."""
     try:
         code = command()
-    except click.exceptions.Exit as stop:
+    except Exit as stop:
         return stop.exit_code
-    except click.ClickException as error:
-        return _fail(error.format_message(), 2, empty_summary(), as_json)
-    except (click.Abort, KeyboardInterrupt):
+    except TyperException as error:
+        return _fail(f"{error}; see crossmodal --help", 2, empty_summary(), as_json)
+    except (Abort, KeyboardInterrupt):
         return _fail("interrupted; what was finished is kept, and the same command goes on from there", 130, None, False)
     except RunFailed as failure:
         if debug:

@@ -42,7 +42,8 @@ def print_outcome(summary: dict[str, Any], store: Path, as_json: bool) -> None:
     """The verdict, the test figures, the model, where the report is, and what to type next."""
     out = Console(stderr=as_json, highlight=False, soft_wrap=True)
     model, rows = summary["model"], summary["rows"]
-    out.print(f"\n[bold]{escape(str(summary['verdict']))}[/bold]: {escape(str(summary['reason']))}")
+    out.print(f"\nverdict  [bold]{summary['verdict']}[/bold]")
+    out.print(f"reason   {summary['reason']}", markup=False)
     _print_rows(out, summary)
     if summary["metrics"]:
         out.print(_figures(summary))

@@ -121,8 +121,8 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
     so_far.decision, so_far.reason = conclude(verdict, champion, judged_before)
     if so_far.decision == "promote":
         with so_far.timed("publish"):
-            inputs = (verdict, checkpoint, report, valid, features, config, store)
             try:
+                inputs = (verdict, checkpoint, report, valid, features, config, store)
                 so_far.release = stages.publish(*inputs, request.tracking_uri, request.run_id)
             except PromotionRefused as refusal:  # rolled back by hand, say: a person decides
                 so_far.decision, so_far.reason = "needs-approval", str(refusal)

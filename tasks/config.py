@@ -151,6 +151,8 @@ class TrainConfig(Section):
     augment: bool = True
     flip: bool = False
     """Mirror pictures at random: right for photographs, wrong for digits and letters."""
+    pitch: bool = True
+    """Change the pitch of sound at random: right for speech, wrong where the pitch is the class, as in telephone tones."""
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.98
     """Share of the running average of the weights kept at each step; the average is what is judged and kept. 0: off."""
     threads: Annotated[int, Field(ge=1)] = 2

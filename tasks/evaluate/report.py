@@ -19,6 +19,7 @@ from tasks.config import RunConfig
 from tasks.evaluate.charts import calibration_chart, confusion_chart, curve_chart
 from tasks.evaluate.metrics import METRICS
 from tasks.evaluate.pictures import picture_media
+from tasks.modalities import MODALITIES
 from tasks.store import Store, replace_file
 
 TABLE_ROWS = 40
@@ -184,16 +185,17 @@ def _figures(report: EvalReport | None, detail: dict[str, Any] | None, config: R
 
 def _bars(report: EvalReport | None) -> list[dict[str, Any]]:
     """Accuracy per set of given modalities, alone first; the full set is marked."""
-    found = report.by_modalities.items() if report else ()
-    widest = max((name.count("+") for name, _ in found), default=0)
+    found = report.by_modalities if report else {}
+    order = list(MODALITIES)
+    names = sorted(found, key=lambda name: (name.count("+"), [order.index(m) for m in name.split("+") if m in order]))
     return [
         {
             "name": name,
-            "accuracy": metrics.get("accuracy"),
-            "f1": metrics.get("macro_f1"),
-            "all": "+" in name and name.count("+") == widest,
+            "accuracy": found[name].get("accuracy"),
+            "f1": found[name].get("macro_f1"),
+            "all": name == names[-1],
         }
-        for name, metrics in found
+        for name in names
     ]
 
 

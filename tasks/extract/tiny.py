@@ -22,9 +22,11 @@ def small_picture(picture: np.ndarray, rate_hz: int, knobs: Knobs) -> np.ndarray
     if (height, width) == (side, side):
         return picture
     short = min(height, width)
-    left, top = (width - short) / 2, (height - short) / 2
-    box = (left, top, left + short, top + short)
-    scaled = Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR, box=box)
+    left, top = (width - short) // 2, (height - short) // 2
+    centre = np.ascontiguousarray(
+        picture[top : top + short, left : left + short]
+    )  # resize(box=) would blend in what is outside
+    scaled = Image.fromarray(centre).resize((side, side), Image.Resampling.BILINEAR)
     return np.asarray(scaled, dtype=np.uint8)
 
 

@@ -156,7 +156,10 @@ def quarantine_csv(table: pa.Table) -> str:
     writer.writerow(names)
     for row in table.select(names).to_pylist():
         cells = ["" if row[name] is None else str(row[name]) for name in names]
-        writer.writerow([f"'{cell}" if cell.startswith(_DANGEROUS_STARTS) else cell for cell in cells])
+        inert = [f"'{cell}" if cell.startswith(_DANGEROUS_STARTS) else cell for cell in cells]
+        writer.writerow(
+            [cell.replace("\r", "\\r") for cell in inert]
+        )  # csv leaves it unquoted, and readers end the row there
     return out.getvalue()
 
 

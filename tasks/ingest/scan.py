@@ -131,10 +131,13 @@ def _pick(sources: list[_Source], config: RunConfig) -> tuple[list[tuple[_Source
     by_split: dict[str, list[int]] = {}
     for index, (source, row) in enumerate(rows):
         by_split.setdefault(str(source.split or row.values.get(source.columns.split or "")), []).append(index)
+    shares = {split: wanted * len(indices) / len(rows) for split, indices in by_split.items()}
+    counts = {split: max(1, int(share)) for split, share in shares.items()}
+    for split in sorted(shares, key=lambda name: counts[name] - shares[name])[: max(0, wanted - sum(counts.values()))]:
+        counts[split] += 1
     chosen: list[int] = []
-    for indices in by_split.values():
-        count = max(1, round(wanted * len(indices) / len(rows)))
-        chosen += sorted(indices, key=lambda index: _stable(rows[index]))[:count]
+    for split, indices in by_split.items():
+        chosen += sorted(indices, key=lambda index: _stable(rows[index]))[: counts[split]]
     return [rows[index] for index in sorted(chosen)], [f"data.sample: {len(chosen)} of {len(rows)} rows are used"]
 
 
@@ -284,11 +287,14 @@ def _with_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _notes(sources: list[_Source], modalities: tuple[Modality, ...], table: pa.Table) -> list[str]:
     columns = sources[0].columns
-    empty = [column for modality, column in columns.media.items() if modality not in modalities]
-    notes = [f"column {column!r} is empty and left out" for column in empty]
+    notes = []
+    for modality, column in columns.media.items():
+        if modality not in modalities:
+            what = "is empty" if table[modality].null_count == table.num_rows else "has no usable cell"
+            notes.append(f"column {column!r} {what} and is left out")
     if columns.video:
         what = "is empty" if table["video"].null_count == table.num_rows else "holds video, which is not read yet,"
-        notes.append(f"column {columns.video!r} {what} and left out")
+        notes.append(f"column {columns.video!r} {what} and is left out")
     if columns.unused:
         notes.append(f"columns kept as metadata, not used: {', '.join(columns.unused)}")
     return notes

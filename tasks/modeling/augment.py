@@ -30,8 +30,13 @@ MASKED_TIME = 0.15
 HIDDEN_BYTES = 0.05
 
 
-def augment(batch: Mapping[Modality, Present], flip: bool, generator: torch.Generator) -> dict[Modality, Present]:
-    """The batch with every modality changed at random; shapes stay, but for the time axis of sound."""
+def augment(
+    batch: Mapping[Modality, Present], flip: bool, pitch: bool, generator: torch.Generator
+) -> dict[Modality, Present]:
+    """The batch with every modality changed at random; shapes stay, but for the time axis of sound.
+
+    `flip` allows pictures to be mirrored, `pitch` allows sound to be moved along the mel axis.
+    """
     changed = dict(batch)
     for name, part in batch.items():
         if not part.rows.numel():
@@ -39,7 +44,7 @@ def augment(batch: Mapping[Modality, Present], flip: bool, generator: torch.Gene
         if name == "image":
             changed[name] = part._replace(values=move_pictures(part.values, flip, generator))
         elif name == "audio":
-            changed[name] = change_sound(part, generator)
+            changed[name] = change_sound(part, pitch, generator)
         elif name == "text":
             changed[name] = part._replace(values=hide_bytes(part, generator))
     return changed
@@ -58,18 +63,20 @@ def move_pictures(x: Tensor, flip: bool, generator: torch.Generator) -> Tensor:
     return functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
-def change_sound(part: Present, generator: torch.Generator) -> Present:
+def change_sound(part: Present, pitch: bool, generator: torch.Generator) -> Present:
     """Log-mel (B, T, M) at another speed, pitch and vocal tract length, with noise, coloured, with parts masked."""
-    part = _warp(part, generator)
+    part = _warp(part, pitch, generator)
     x = _add_noise(_colour(part.values, generator), part.lengths, generator)
     return part._replace(values=_mask_sound(x, part.lengths, generator))
 
 
-def _warp(part: Present, generator: torch.Generator) -> Present:
+def _warp(part: Present, move_mel: bool, generator: torch.Generator) -> Present:
     """Resamples time and the mel axis in one bilinear step."""
     x, lengths = part.values, part.lengths
     size, frames, bins = x.shape
     speed, pitch, tract = (_spread(size, generator).to(x.device) for _ in range(3))
+    if not move_mel:
+        pitch, tract = torch.zeros_like(pitch), torch.zeros_like(tract)
     faster = 1 + SPEED * speed
     new_lengths = (lengths / faster).round().long().clamp(min=1)
     longest = int(new_lengths.max())
@@ -103,9 +110,10 @@ def _add_noise(x: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor
     level = low + (high - low) * _uniform(size, generator).to(x.device)
     chosen = _uniform(size, generator).to(x.device) < NOISE_SHARE
     inside = torch.arange(frames, device=x.device) < lengths[:, None]
-    power = (x.exp() * inside[:, :, None]).sum(dim=(1, 2)) / (lengths * bins)
+    top = x.amax(dim=(1, 2), keepdim=True)  # taken out before exp, which overflows at 88
+    power = ((x - top).exp() * inside[:, :, None]).sum(dim=(1, 2)) / (lengths * bins)
     grain = torch.randn(size, frames, bins, generator=generator).to(x.device) * 0.5
-    noise = (power.log() + level)[:, None, None] + grain
+    noise = top + (power.log() + level)[:, None, None] + grain
     return torch.where(chosen[:, None, None], torch.logaddexp(x, noise), x)
 
 

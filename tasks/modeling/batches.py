@@ -12,8 +12,11 @@ from tasks.modeling.fusion import Present
 
 
 def to_tensors(batch: Mapping[Modality, Padded], device: torch.device) -> dict[Modality, Present]:
-    """The batch on a device: pictures (P, 3, S, S) in [0, 1], sound (P, T, M) float32, text (P, L) int64."""
-    return {name: _convert(name, padded, device) for name, padded in batch.items()}
+    """The batch on a device: pictures (P, 3, S, S) in [0, 1], sound (P, T, M) float32, text (P, L) int64.
+
+    A modality that no row has is left out.
+    """
+    return {name: _convert(name, padded, device) for name, padded in batch.items() if len(padded.rows)}
 
 
 def _convert(modality: Modality, padded: Padded, device: torch.device) -> Present:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Modality, ReleaseRef, ValidatedRef, Verdict
 from tasks import progress
@@ -34,26 +34,6 @@ if TYPE_CHECKING:
 
 STEPS = 4
 VERIFY_TIMEOUT_S = 900.0  # importing torch on a busy machine takes a minute; predicting some rows, a second
-
-
-class Destination(Protocol):
-    """What publishing reads of a run's request."""
-
-    @property
-    def config(self) -> RunConfig:
-        """With the model's name and the alias."""
-
-    @property
-    def store(self) -> Store:
-        """Where the artifacts lie."""
-
-    @property
-    def tracking_uri(self) -> str:
-        """MLflow's address."""
-
-    @property
-    def run_id(self) -> str:
-        """Of the crossmodal run."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +57,16 @@ class Publication:
         return self.store.path(self.checkpoint.uri)
 
 
-def publish(
+def publish(  # noqa: PLR0917  (one ref per stage before it, then where to, as in every stage)
     verdict: Verdict,
     checkpoint: CheckpointRef,
     report: EvalReport,
     valid: ValidatedRef,
     features: dict[Modality, FeatureRef],
-    request: Destination,
+    config: RunConfig,
+    store: Store,
+    tracking_uri: str,
+    run_id: str,
 ) -> ReleaseRef:
     """The checkpoint is a verified version of the registry, and the alias `publish.alias` points to it.
 
@@ -91,11 +74,10 @@ def publish(
     became champion since it was judged, or when this model was rolled back by hand; EnvironmentFailed when the
     published bytes do not reproduce the evaluation (the alias stays, the version is tagged as failed).
     """
-    config, store, run_id = request.config, request.store, request.run_id
     name, alias = check_model_name(config.name), check_alias(config.publish.alias)
-    job = Publication(name, verdict, checkpoint, report, valid, features, config, store, request.tracking_uri, run_id)
+    job = Publication(name, verdict, checkpoint, report, valid, features, config, store, tracking_uri, run_id)
     require_passing(job)
-    with store.work_dir("publish", name) as work, connected(store, job.tracking_uri) as client:
+    with store.work_dir("publish", name) as work, connected(store, tracking_uri) as client:
         require_same_champion(client, job)
         version = find_version(client, job)
         if version is None:
@@ -117,7 +99,7 @@ def publish(
                 move = Move(action="publish", version=str(version.version), previous=previous, run=run_id)
                 move_alias(client, name, alias, move)
         progress.report("publish", STEPS, STEPS)
-        return release_ref(versions.into_store(client, version, store, job.tracking_uri), alias)
+        return release_ref(versions.into_store(client, version, store, tracking_uri), alias)
 
 
 def require_passing(job: Publication) -> None:
@@ -201,8 +183,9 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
 def verify_version(client: MlflowClient, job: Publication, version: ModelVersion, work: Path) -> None:
     """The published bytes were fetched anew and reproduce the evaluation in a fresh process; the version says so.
 
-    Raises EnvironmentFailed otherwise. Only a proven difference marks the version as failed: a process that was killed
-    or ran out of memory says nothing about the bytes, and the next run verifies the same version again.
+    Raises EnvironmentFailed otherwise. A proven difference marks the version as failed; so do files that cannot be
+    fetched, because a version that lost them would block every later run. A verifying process that was killed or ran
+    out of memory says nothing about the bytes: the next run verifies the same version again.
     """
     published = work / "published"
     shutil.rmtree(published, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,12 +88,14 @@ def stage_model(checkpoint: Path, card: str, folder: Path) -> None:
     readme = folder.parent / "README.md"
     readme.write_text(card, encoding="utf-8")
     files = [checkpoint / name for name in versions.FILES] + [readme]
-    mlflow.pyfunc.save_model(
-        path=str(folder),
-        python_model=str(Path(__file__).with_name("served_model.py")),
-        artifacts={file.name: str(file) for file in files},
-        pip_requirements=list(requirements()),
-    )
+    # Advice on type hints, meant for authors of models. Recorded, because MLflow overrides filters that ignore it.
+    with warnings.catch_warnings(record=True):
+        mlflow.pyfunc.save_model(
+            path=str(folder),
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={file.name: str(file) for file in files},
+            pip_requirements=list(requirements()),
+        )
 
 
 def requirements() -> Iterator[str]:

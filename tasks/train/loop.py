@@ -110,7 +110,7 @@ class Trainer:
         epoch = state.epoch + 1
         losses, norms = self._run_steps(state, epoch)
         self.averaged.load_state_dict(state.average)
-        val_loss, val_accuracy = judge(self.averaged, val)
+        val_loss, val_accuracy = judge(self.averaged, val, self.config.label_smoothing)
         if not np.isfinite(val_loss):
             raise DataError(f"training: the validation loss is {val_loss} in epoch {epoch}; lower train.learning_rate")
         if state.best_loss is None or val_loss < state.best_loss:
@@ -160,7 +160,7 @@ class Trainer:
         device, config = self.accelerator.device, self.config
         batch = to_tensors(self.train.inputs.batch(rows), device)
         if config.augment:
-            batch = augment(batch, config.flip, generator)
+            batch = augment(batch, config.flip, config.pitch, generator)
         targets = torch.from_numpy(self.train.targets[rows]).to(device)
         weights = torch.from_numpy(self.train.weights[rows]).to(device)
         present = _presence(batch, self.plain, len(rows))
@@ -180,12 +180,18 @@ class Trainer:
         return (each * weights).mean()
 
 
-def judge(model: FusedClassifier, data: Dataset) -> tuple[float, float]:
-    """The weighted mean of the negative log-likelihood, and the accuracy, with all that is present given."""
+def judge(model: FusedClassifier, data: Dataset, smoothing: float) -> tuple[float, float]:
+    """The weighted mean loss, and the accuracy, with all that is present given.
+
+    The targets are smoothed as in training: against hard ones, a model that reaches its smoothed targets looks worse
+    with every epoch, and an early, less accurate one would be kept.
+    """
     probabilities = predict_inputs(model, data.inputs)
-    chosen = probabilities[np.arange(len(probabilities)), data.targets].astype(np.float64)
-    loss = float(np.average(-np.log(np.maximum(chosen, 1e-12)), weights=data.weights))
-    return loss, float((probabilities.argmax(axis=1) == data.targets).mean())
+    surprise = -np.log(np.maximum(probabilities.astype(np.float64), 1e-12))  # (N, C)
+    chosen = surprise[np.arange(len(surprise)), data.targets]
+    each = (1 - smoothing) * chosen + smoothing * surprise.mean(axis=1)
+    accuracy = float((probabilities.argmax(axis=1) == data.targets).mean())
+    return float(np.average(each, weights=data.weights)), accuracy
 
 
 def _dataset(samples: pa.Table, split: str, job: TrainJob, store: Store) -> Dataset:

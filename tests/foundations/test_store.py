@@ -26,7 +26,7 @@ def _put(store: Store, key: str = "k", text: str = "hello") -> Path:
 
 def _tmp_entries(store: Store) -> list[str]:
     folder = store.root / "tmp"
-    return os.listdir(folder) if folder.exists() else []
+    return [path.name for path in folder.glob("*")]
 
 
 def test_what_was_created_is_found_with_its_ref(store: Store) -> None:
@@ -60,7 +60,7 @@ def test_a_damaged_artifact_is_set_aside_and_can_be_made_again(store: Store, dam
         (folder / "artifact.json").write_text("{")
     assert store.find("kind", "k") is None
     assert not folder.exists()
-    assert len(os.listdir(store.root / "trash")) == 1
+    assert len(list((store.root / "trash").iterdir())) == 1
     _put(store)
     assert store.find("kind", "k") is not None
 
@@ -170,7 +170,7 @@ def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
     path.write_bytes(b"old")
     replace_file(path, b"new")
     assert path.read_bytes() == b"new"
-    assert os.listdir(tmp_path) == ["f"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["f"]
 
 
 def test_canonical_json_is_sorted_and_refuses_nan() -> None:

@@ -168,7 +168,7 @@ def test_no_test_rows_is_a_data_error(store: Store) -> None:
     valid, model = put_samples(store, "v", split="val"), put_model(store, "m", LABELS, 0.9)
     with pytest.raises(DataError, match="split 'test': 0 rows"):
         evaluate(valid, {}, model, None, CONFIG, store)
-    assert store.find("evaluations", "v") is None
+    assert not store.path("evaluations").exists()
 
 
 @pytest.mark.parametrize(

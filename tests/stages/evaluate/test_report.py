@@ -134,5 +134,5 @@ def test_what_cannot_be_seen_is_spelled_out(text: str, shown: str) -> None:
 
 def test_figures_are_written_for_people() -> None:
     assert [percent(v) for v in (None, 0.5, 0.9125, 0.99981, 1.0)] == ["–", "50.0 %", "91.2 %", "99.981 %", "100.0 %"]
-    assert [seconds(v) for v in (0.04, 75.3, 7300)] == ["0.0 s", "1 min 15 s", "2 h 2 min"]
+    assert [seconds(v) for v in (0.04, 75.3, 7300)] == ["0.0 s", "1 min 15 s", "2 h 1 min"]
     assert shorten("class with a long name 017") == "class wit… name 017"

@@ -113,9 +113,7 @@ def test_above_majority(value: float, interval: Any, majority: float, expected: 
     assert ("no interval" in reason) == (interval is None or math.isnan(interval[0]))
 
 
-@pytest.mark.parametrize(
-    ("minimum", "expected"), [(0.84, "promote"), (0.9, "promote"), (0.91, "reject")]
-)
+@pytest.mark.parametrize(("minimum", "expected"), [(0.84, "promote"), (0.9, "promote"), (0.91, "reject")])
 def test_minimum_is_a_floor_on_the_figure(minimum: float, expected: str, tmp_path: Path) -> None:
     decision, reason = decide(make_report(0.9), tmp_path, rules=(Rule(metric="macro_f1", min=minimum),))
     assert decision == expected

@@ -58,9 +58,9 @@ class Case:
 
     def publish(self, **changes: Any) -> ReleaseRef:
         case = replace(self, **changes)
-        return publish_module.publish(
-            case.verdict, case.checkpoint, case.report, case.valid, case.features, case.request
-        )
+        to = case.request
+        inputs = (case.verdict, case.checkpoint, case.report, case.valid, case.features)
+        return publish_module.publish(*inputs, to.config, to.store, to.tracking_uri, to.run_id)
 
     @property
     def place(self) -> tuple[Store, str]:

@@ -61,12 +61,17 @@ def test_round_trip(make_case: MakeCase, capfd: pytest.CaptureFixture[str]) -> N
     check_card(case)
 
 
+def test_no_warning_reaches_the_user(make_case: MakeCase, quick: None, recwarn: pytest.WarningsRecorder) -> None:
+    make_case().publish()
+    assert [warning for warning in recwarn if not issubclass(warning.category, DeprecationWarning)] == []
+
+
 def check_tracking(case: Case) -> None:
     client = client_of(case)
     experiment = client.get_experiment_by_name("tiny")
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
-    assert run.data.params["train.epochs"] == "40"
+    assert run.data.params["train.epochs"] == str(case.request.config.train.epochs)
     assert run.data.params["encoders.audio"] == "off"
     assert run.data.metrics["test/accuracy"] == 0.9
     assert run.data.metrics["by_modalities/image-text/macro_f1"] == 0.9
@@ -174,8 +179,7 @@ STEPS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("step", "after"), [*((step, False) for step in STEPS), (STEPS[-1], True)])
 def test_killed_at_any_step_and_run_again(
     step: str, after: bool, make_case: MakeCase, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,7 +219,7 @@ def refusals() -> Iterator[Any]:
     yield pytest.param({"reason": "because"}, id="not the stored one")
 
 
-@pytest.mark.parametrize("changes", refusals())
+@pytest.mark.parametrize("changes", list(refusals()))
 def test_only_a_passing_verdict_is_published(changes: dict[str, Any], make_case: MakeCase) -> None:
     case = make_case()
     forged = Verdict.model_validate(case.verdict.model_dump() | changes)

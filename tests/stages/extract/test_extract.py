@@ -1,0 +1,105 @@
+"""Extraction: only what is missing is planned and computed, and what is damaged is computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from data_contracts.refs import CleanRef
+from data_contracts.tables import features_schema
+from tasks.config import RunConfig, load_config
+from tasks.errors import EnvironmentFailed
+from tasks.extract.extract import collect_features, extract_shard, plan_shards
+from tasks.extract.tiny import TINY
+from tasks.ingest.ingest import ingest
+from tasks.ingest.scan import scan
+from tasks.media.packs import MediaReader
+from tasks.store import Store
+
+MakeData = Callable[..., Path]
+
+
+def _clean(path: Path, config: RunConfig, store: Store) -> CleanRef:
+    return ingest(scan(config, store, path), config, store)
+
+
+def _extract(clean: CleanRef, config: RunConfig, store: Store) -> dict[str, tuple[int, int]]:
+    """(computed, reused) per modality."""
+    shards = plan_shards(clean, config, store)
+    for shard in shards:
+        extract_shard(shard, store)
+    return {name: (ref.computed, ref.reused) for name, ref in collect_features(clean, config, store, shards).items()}
+
+
+def test_features_are_those_of_the_stored_media(make_data: MakeData, config: RunConfig, store: Store) -> None:
+    clean = _clean(make_data(6), config, store)
+    shards = plan_shards(clean, config, store)
+    assert sorted(shard.modality for shard in shards) == ["audio", "image", "text"]
+    for shard in shards:
+        part = extract_shard(shard, store)
+        table = pq.read_table(store.path(part))
+        assert table.schema.equals(features_schema({"audio": "float32"}.get(shard.modality, "uint8")))
+        reader = MediaReader(store, shard.modality, clean.media[shard.modality])
+        for row in table.to_pylist():
+            medium = reader.get(row["digest"])
+            expected = TINY[shard.modality](medium, 16_000, shard.knobs)
+            assert np.array_equal(np.asarray(row["values"], expected.dtype).reshape(row["shape"]), expected)
+
+
+def test_only_what_is_missing_is_planned(make_data: MakeData, config: RunConfig, store: Store) -> None:
+    clean = _clean(make_data(6), config, store)
+    assert _extract(clean, config, store) == {"image": (6, 0), "text": (6, 0), "audio": (6, 0)}
+    assert plan_shards(clean, config, store) == []
+    assert _extract(clean, config, store) == {"image": (0, 6), "text": (0, 6), "audio": (0, 6)}
+    more = _clean(make_data(8, change=lambda row, n: row | ({"audio_path": ""} if n == 7 else {})), config, store)
+    assert _extract(more, config, store) == {"image": (2, 6), "text": (2, 6), "audio": (1, 6)}
+    smaller = load_config({}, ["runtime.workers=1", "extract.image_px=16"])
+    assert _extract(more, smaller, store) == {"image": (8, 0), "text": (0, 8), "audio": (0, 7)}
+
+
+def test_shards_are_bounded_cover_each_medium_once_and_follow_the_store(make_data: MakeData, store: Store) -> None:
+    config = load_config({}, ["runtime.workers=1", "extract.shard_rows=1"])
+    clean = _clean(make_data(50), config, store)
+    shards = plan_shards(clean, config, store)
+    assert 20 <= len(shards) <= 32
+    for modality in clean.modalities:
+        planned = [digest for shard in shards if shard.modality == modality for digest in shard.digests]
+        samples = pq.read_table(store.path(clean.uri) / "samples.parquet")[modality].to_pylist()
+        assert len(planned) == len(set(planned))
+        assert set(planned) == set(samples)
+        (part,) = MediaReader(store, modality, clean.media[modality])._parts
+        assert planned == pq.read_table(store.path(part))["digest"].to_pylist()
+    assert plan_shards(clean, config, store) == shards
+
+
+def test_a_damaged_part_is_set_aside_and_computed_again(make_data: MakeData, config: RunConfig, store: Store) -> None:
+    clean = _clean(make_data(6), config, store)
+    before = {name: ref.sha256 for name, ref in _refs(clean, config, store).items()}
+    (part,) = store.root.glob("features/audio/*/*.parquet")
+    intact = part.read_bytes()
+    part.write_bytes(intact[:-1] + b"?")
+    assert [shard.modality for shard in plan_shards(clean, config, store)] == ["audio"]
+    assert not part.exists()
+    with pytest.raises(EnvironmentFailed, match="audio features: 6 of 6 are missing"):
+        collect_features(clean, config, store, [])
+    assert _extract(clean, config, store)["audio"] == (6, 0)
+    assert part.read_bytes() == intact
+    assert {name: ref.sha256 for name, ref in _refs(clean, config, store).items()} == before
+
+
+def _refs(clean: CleanRef, config: RunConfig, store: Store) -> dict:
+    _extract(clean, config, store)
+    return collect_features(clean, config, store, [])
+
+
+def test_media_that_are_gone_say_what_to_do(make_data: MakeData, config: RunConfig, store: Store) -> None:
+    clean = _clean(make_data(3), config, store)
+    shard = next(shard for shard in plan_shards(clean, config, store) if shard.modality == "image")
+    for part in store.root.glob("media/image/*/*.parquet"):
+        part.unlink()
+    with pytest.raises(EnvironmentFailed, match="3 of 3 media are gone from the store; run again"):
+        extract_shard(shard, store)

@@ -1,0 +1,198 @@
+"""Splits that never move, duplicates, contradictions, and what a retrain decodes anew."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import progress
+from tasks.config import SplitConfig, load_config
+from tasks.ingest import decode
+from tasks.ingest.ingest import ingest, ingest_key
+from tasks.ingest.scan import scan
+from tasks.ingest.splits import assign_splits, hashed_share
+from tasks.store import Store
+
+MakeData = Callable[..., Path]
+IDS = [f"id{number}" for number in range(2000)]
+NONE: list[str | None] = [None] * len(IDS)
+
+
+def test_the_hash_never_changes() -> None:
+    assert hashed_share("id:a") == pytest.approx(0.12393733681545648)
+
+
+def test_shares_are_as_configured_and_rows_stay_when_others_come() -> None:
+    config = SplitConfig(val=0.2, test=0.1)
+    splits = assign_splits(NONE, NONE, IDS, config)
+    assert splits.count("test") == pytest.approx(200, abs=40)
+    assert splits.count("val") == pytest.approx(400, abs=60)
+    assert assign_splits(NONE[:500], NONE[:500], IDS[:500], config) == splits[:500]
+
+
+def test_a_group_never_straddles_splits() -> None:
+    groups = [f"speaker {number % 40}" for number in range(len(IDS))]
+    for given in (NONE, [("test", "train", "train")[number % 40 % 3] for number in range(len(IDS))]):
+        splits = assign_splits(given, groups, IDS, SplitConfig())
+        assert len(set(zip(groups, splits, strict=True))) == 40
+        assert set(splits) == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        (("train", "val", "test"), {"train": {"train"}, "val": {"val"}, "test": {"test"}}),
+        (("train", "test"), {"train": {"train", "val"}, "test": {"test"}}),
+        (("train",), {"train": {"train"}}),
+        (("train", "val", None), {"train": {"train"}, "val": {"val"}, None: {"train"}}),
+        (("train", "test", None), {"train": {"train", "val"}, "test": {"test"}, None: {"train", "val"}}),
+    ],
+)
+def test_given_splits_stand_and_only_a_missing_val_is_carved(named: tuple[str | None, ...], expected: Any) -> None:
+    given = [named[number % len(named)] for number in range(len(IDS))]
+    found: dict[Any, set[str]] = {}
+    for before, after in zip(given, assign_splits(given, NONE, IDS, SplitConfig()), strict=True):
+        found.setdefault(before, set()).add(after)
+    assert found == expected
+
+
+def test_shuffling_and_adding_rows_changes_no_sample(make_data: MakeData, run_ingest: Any) -> None:
+    without_ids = lambda row, n: {key: value for key, value in row.items() if key != "id"}  # noqa: E731
+    path = make_data(20, change=without_ids)
+    before = run_ingest(path)
+    header, *lines = path.read_text().splitlines()
+    random.Random(0).shuffle(lines)
+    path.write_text("\n".join([header, *lines]))
+    shuffled = run_ingest(path)
+    assert shuffled.clean.sha256 == before.clean.sha256
+    after = run_ingest(make_data(25, change=without_ids))
+    splits = {key: row["split"] for key, row in after.samples.items()}
+    assert {key: splits[key] for key in before.samples} == {key: row["split"] for key, row in before.samples.items()}
+    assert len(after.samples) == 25
+
+
+def test_a_moved_folder_is_the_same_data(make_data: MakeData, run_ingest: Any) -> None:
+    one, other = run_ingest(make_data(4)), run_ingest(make_data(4, folder="elsewhere"))
+    assert (one.raw.sha256, one.clean.sha256) == (other.raw.sha256, other.clean.sha256)
+
+
+def test_exact_duplicates_and_contradictions(make_data: MakeData, run_ingest: Any) -> None:
+    same = {"image": "img/0.png", "audio_path": "", "text": ""}
+    other = {"image": "img/1.png", "audio_path": "", "text": ""}
+    changes = [same, same, other, other, {}, same]
+    path = make_data(6, labels=("a", "a", "a", "b", "c", "a"), change=lambda row, n: row | changes[n])
+    done = run_ingest(path)
+    assert done.reasons == {"s1": "duplicate", "s5": "duplicate", "s2": "conflicting-label", "s3": "conflicting-label"}
+    assert (done.clean.counts.duplicates, done.clean.counts.quarantined) == (2, 2)
+    assert "s0 (row 2)" in done.refused[0]["detail"]
+    assert "a, b" in done.refused[1]["detail"]
+
+
+@pytest.mark.parametrize("with_ids", [True, False])
+def test_duplicates_on_two_sides_of_a_given_split_stay(make_data: MakeData, run_ingest: Any, with_ids: bool) -> None:
+    splits = ["train", "train", "test", "val"]
+
+    def change(row: dict[str, Any], number: int) -> dict[str, Any]:
+        row = {"id": row["id"], "image": "img/0.png", "label": "a", "split": splits[number]}
+        return row if with_ids else {key: value for key, value in row.items() if key != "id"}
+
+    done = run_ingest(make_data(4, change=change))
+    assert sorted(row["split"] for row in done.samples.values()) == ["test", "train", "val"]
+    assert [row["reason"] for row in done.refused] == ["duplicate"]
+
+
+def test_predict_keeps_unlabelled_repeated_and_contradictory_rows(make_data: MakeData, run_ingest: Any) -> None:
+    def change(row: dict[str, Any], number: int) -> dict[str, Any]:
+        image = ["img/0.png", "img/0.png", "img/0.png", "none.png"][number]
+        return {"id": "same", "image": image, "label": ["a", "b", "", ""][number], "split": "nonsense", "weight": "x"}
+
+    path = make_data(4, change=change)
+    done = run_ingest(path, "data.max_quarantined=0.0", purpose="predict")
+    assert done.clean.counts.used == 3
+    assert [row["reason"] for row in done.refused] == ["missing-file"]
+
+
+def test_predict_needs_no_label_column_and_does_not_mix_with_training(make_data: MakeData, store: Store) -> None:
+    path = make_data(3, change=lambda row, n: {"id": row["id"], "image": row["image"]})
+    config = load_config({}, ["runtime.workers=1"])
+    raw = scan(config, store, path, "predict")
+    assert ingest(raw, config, store, "predict").counts.used == 3
+    assert ingest_key(raw, config) != ingest_key(raw, config, "predict")
+
+
+def test_a_sample_of_the_rows_is_stable_and_in_proportion(make_data: MakeData, run_ingest: Any) -> None:
+    def change(row: dict[str, Any], number: int) -> dict[str, Any]:
+        split = "test" if number % 4 == 0 else "train"
+        return {"id": row["id"], "image": row["image"], "label": "a", "split": split}
+
+    path = make_data(40, change=change)
+    done = run_ingest(path, "data.sample=20", "split.val=0")
+    assert done.clean.splits == {"train": 15, "val": 0, "test": 5}
+    assert "data.sample: 20 of 40 rows are used" in done.raw.notes
+    header, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([header, *reversed(lines)]))
+    assert set(run_ingest(path, "data.sample=20", "split.val=0").samples) == set(done.samples)
+    smaller = run_ingest(path, "data.sample=8", "split.val=0")
+    assert set(smaller.samples) < set(done.samples)
+    assert set(run_ingest(path, "data.sample=400", "split.val=0").samples) == {f"s{n}" for n in range(40)}
+
+
+def _decoded(run: Callable[[], object]) -> dict[str, int]:
+    """What `run` decoded, per step, as reported."""
+    totals: dict[str, int] = {}
+    with progress.listening(lambda step, done, total, remark: totals.__setitem__(step, total)):
+        run()
+    return {step: total for step, total in totals.items() if step.startswith("decode")}
+
+
+def test_only_what_is_new_is_decoded(make_data: MakeData, run_ingest: Any) -> None:
+    path = make_data(4)
+    assert _decoded(lambda: run_ingest(path)) == {"decode image": 4, "decode audio": 4, "decode text": 4}
+    assert _decoded(lambda: run_ingest(path)) == {}
+    (path.parent / "img/1.png").write_bytes((make_data(9, folder="other").parent / "img/8.png").read_bytes())
+    assert _decoded(lambda: run_ingest(path)) == {"decode image": 1}
+    path.write_text(path.read_text().replace("img/2.png,snd/2.wav,words of 2,a", "img/2.png,snd/2.wav,words of 2,b"))
+    assert _decoded(lambda: run_ingest(path)) == {}
+    assert run_ingest(path).samples["s2"]["label"] == "b"
+
+
+def test_a_bad_medium_is_not_tried_again(make_data: MakeData, run_ingest: Any) -> None:
+    path = make_data(3)
+    (path.parent / "img/0.png").write_text("no picture")
+    assert run_ingest(path).reasons == {"s0": "unreadable-image"}
+    path.write_text(path.read_text().replace("words of 1", "other words"))
+    assert _decoded(lambda: run_ingest(path)) == {"decode text": 1}
+    assert run_ingest(path).reasons == {"s0": "unreadable-image"}
+
+
+def test_ctrl_c_keeps_what_was_decoded_and_leaves_no_process(
+    make_data: MakeData, run_ingest: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_data(40)
+    seen = 0
+
+    def interrupt(writer: Any, outcome: Any, add: Any = decode.MediaWriter.add) -> None:
+        nonlocal seen
+        add(writer, outcome)
+        seen += 1
+        if seen == 10:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decode.MediaWriter, "add", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_ingest(path)
+        children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+        assert children == []
+    again = _decoded(lambda: run_ingest(path))
+    assert sum(again.values()) == 120 - 10
+
+
+def test_odd_media_are_noted(make_data: MakeData, run_ingest: Any) -> None:
+    path = make_data(3, change=lambda row, n: row | {"text": "x" * (5 + n)})
+    assert "text: 1 samples, cut to 6 of 7 characters" in run_ingest(path, "media.max_text_chars=6").clean.notes

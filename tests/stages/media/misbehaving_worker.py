@@ -1,0 +1,42 @@
+"""The real worker with a text decoder that does what its input says: run by test_pool.py as the pool's command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.media import worker
+from tasks.media.canonical import Canonical, Undecodable
+
+
+def decode(data: bytes, limits: Mapping[str, Any]) -> Canonical:
+    order, _, argument = data.decode().partition(" ")
+    if order == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif order == "hang":
+        time.sleep(1000)
+    elif order == "balloon":
+        bytearray(8 << 30)
+    elif order == "raise":
+        raise KeyError("a bug in the decoder")
+    elif order == "print":
+        print("noise " * 100, flush=True)
+    elif order == "write":
+        try:
+            Path(argument).write_bytes(b"stolen")
+        except OSError as error:
+            raise Undecodable("no-write", error.strerror or "") from None
+    elif order == "slow":
+        time.sleep(float(argument))
+    elif order == "large":
+        return Canonical((1,), b"x" * int(argument))
+    return Canonical((len(data),), data)
+
+
+if __name__ == "__main__":
+    worker.DECODERS["text"] = decode
+    worker.main()

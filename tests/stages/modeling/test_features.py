@@ -1,0 +1,83 @@
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tasks.errors import DataError, EnvironmentFailed
+from tasks.modeling.features import FeatureTable, Inputs
+
+
+def _sounds():
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=(length, 4)).astype(np.float32) for length in (3, 7, 1, 5)]
+
+
+def test_rows_are_found_by_digest_whatever_their_order_and_part(store, make_features):
+    sounds = _sounds()
+    ref, digests = make_features("audio", sounds)
+    table = FeatureTable.load(store, ref)
+    places = table.locate(pa.chunked_array([[digests[2], None], [digests[1]]]))
+    padded = table.take(places)
+    assert padded.rows.tolist() == [0, 2]
+    assert padded.lengths.tolist() == [1, 7]
+    assert padded.values.shape == (2, 7, 4)
+    np.testing.assert_array_equal(padded.values[0, :1], sounds[2])
+    np.testing.assert_array_equal(padded.values[1], sounds[1])
+
+
+def test_what_lies_beyond_a_rows_length_is_zero(store, make_features):
+    ref, digests = make_features("audio", _sounds())
+    table = FeatureTable.load(store, ref)
+    padded = table.take(table.locate(pa.array(digests)))
+    beyond = np.arange(7) >= padded.lengths[:, None]
+    assert np.all(padded.values[beyond] == 0)
+    assert np.all(padded.values[~beyond] != 0)
+
+
+def test_only_the_wanted_digests_are_kept(store, make_features):
+    ref, digests = make_features("audio", _sounds())
+    table = FeatureTable.load(store, ref, only=pa.array(digests[:1]))
+    assert len(table.digests) == 1
+    assert table.values.shape == (3, 4)
+
+
+def test_pictures_keep_their_shape_and_type(store, make_features):
+    pictures = [np.full((8, 8, 3), n, np.uint8) for n in range(3)]
+    ref, digests = make_features("image", pictures)
+    table = FeatureTable.load(store, ref)
+    padded = table.take(table.locate(pa.array(digests)))
+    assert padded.values.dtype == np.uint8
+    np.testing.assert_array_equal(padded.values, np.stack(pictures))
+
+
+def test_a_digest_without_feature_is_an_error_that_counts_them(store, make_features):
+    ref, digests = make_features("audio", _sounds())
+    with pytest.raises(DataError, match="1 of 3 samples have none"):
+        FeatureTable.load(store, ref).locate(pa.array([digests[0], None, "f" * 64]))
+
+
+def test_a_missing_part_is_an_environment_error(store, make_features):
+    ref, _ = make_features("audio", _sounds())
+    store.path(ref.parts[0]).unlink()
+    with pytest.raises(EnvironmentFailed, match="cannot be read"):
+        FeatureTable.load(store, ref)
+
+
+def test_rows_of_another_inner_shape_are_an_error(store, make_features):
+    ref, _ = make_features("audio", [np.zeros((3, 4), np.float32), np.zeros((3, 5), np.float32)])
+    with pytest.raises(DataError, match="1 of 2 rows do not have the shape"):
+        FeatureTable.load(store, ref)
+
+
+def test_a_modality_that_no_sample_has_gives_an_empty_batch(store, make_features):
+    ref, _ = make_features("audio", _sounds())
+    samples = pa.table({"audio": pa.array([None, None], pa.string())})
+    batch = Inputs.load(samples, {"audio": ref}, store).batch(np.arange(2))
+    assert batch["audio"].rows.size == 0
+
+
+def test_importing_it_leaves_torch_alone():
+    code = "import sys, tasks.modeling.features, tasks.train.train; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0

@@ -1,0 +1,181 @@
+import itertools
+
+import pytest
+import torch
+from torch.nn import functional
+
+from tasks.config import FusionConfig
+from tasks.modeling.augment import _warp, augment
+from tasks.modeling.encoders import TinyAudio, TinyImage, TinyText, build_encoder
+from tasks.modeling.fusion import FusedClassifier, Present, drop_modalities
+
+MODALITIES = ("image", "text", "audio")
+SMALL = FusionConfig(width=16, hidden=16)
+
+
+def _batch(size=4, seed=0):
+    draw = torch.Generator().manual_seed(seed)
+    rows = torch.arange(size)
+    return {
+        "image": Present(rows, torch.rand(size, 3, 32, 32, generator=draw), torch.full((size,), 32)),
+        "text": Present(
+            rows, torch.randint(0, 256, (size, 11), generator=draw), torch.randint(1, 12, (size,), generator=draw)
+        ),
+        "audio": Present(
+            rows, torch.randn(size, 20, 64, generator=draw), torch.randint(1, 21, (size,), generator=draw)
+        ),
+    }
+
+
+def _model(modalities=MODALITIES, seed=0):
+    torch.manual_seed(seed)
+    return FusedClassifier(dict.fromkeys(modalities, "tiny"), 5, SMALL)
+
+
+@pytest.mark.parametrize("side", [16, 32, 45])
+def test_image_encoder_takes_any_side(side):
+    assert TinyImage()(torch.rand(2, 3, side, side), torch.tensor([side, side])).shape == (2, TinyImage.width)
+
+
+@pytest.mark.parametrize(("frames", "bins"), [(1, 16), (2, 64), (37, 40)])
+def test_audio_encoder_takes_any_length_and_number_of_bins(frames, bins):
+    x = TinyAudio()(torch.randn(2, frames, bins), torch.tensor([frames, 1]))
+    assert x.shape == (2, TinyAudio.width)
+    assert x.isfinite().all()
+
+
+def test_silence_is_finite():
+    assert TinyAudio().eval()(torch.full((1, 9, 64), -13.8), torch.tensor([9])).isfinite().all()
+
+
+def test_level_does_not_change_what_is_heard():
+    encoder, x = TinyAudio().eval(), torch.randn(1, 30, 64)
+    lengths = torch.tensor([30])
+    torch.testing.assert_close(encoder(x, lengths), encoder(x + 3.0, lengths), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("encoder", [TinyAudio(), TinyText()])
+def test_padding_changes_nothing(encoder):
+    encoder.eval()
+    audio = isinstance(encoder, TinyAudio)
+    short = torch.randn(1, 13, 64) if audio else torch.randint(0, 256, (1, 13))
+    padding = (0, 0, 0, 24) if audio else (0, 24)
+    long, lengths = functional.pad(short, padding, value=7), torch.tensor([13])
+    if audio:
+        long[:, 13:] = 0
+    torch.testing.assert_close(encoder(short, lengths), encoder(long, lengths), rtol=1e-4, atol=1e-5)
+
+
+def test_an_unknown_encoder_is_an_error():
+    with pytest.raises(ValueError, match="no video encoder named 'tiny'"):
+        build_encoder("video", "tiny")
+
+
+@pytest.mark.parametrize("names", [c for n in (1, 2, 3) for c in itertools.combinations(MODALITIES, n)])
+def test_any_subset_of_modalities_can_be_trained_and_given(names):
+    model, batch = _model(names), {name: part for name, part in _batch().items() if name in names}
+    output = model(batch, 4)
+    assert output.logits.shape == (4, 5)
+    assert set(output.auxiliary) == set(names)
+    output.logits.sum().backward()
+    model.eval()
+    for name in names:
+        seen = model({name: batch[name]}, 4)
+        assert seen.logits.shape == (4, 5)
+        assert not seen.auxiliary
+    assert model({}, 4).logits.isfinite().all()
+
+
+def test_a_missing_modality_is_its_learned_embedding():
+    model, batch = _model().eval(), _batch()
+    without = {name: part for name, part in batch.items() if name != "audio"}
+    before = model(without, 4).logits
+    assert not torch.equal(before, model(batch, 4).logits)
+    with torch.no_grad():
+        model.missing["audio"].add_(1.0)
+    assert not torch.equal(before, model(without, 4).logits)
+
+
+def test_a_present_modality_does_not_use_its_embedding():
+    model, batch = _model().eval(), _batch()
+    before = model(batch, 4).logits
+    with torch.no_grad():
+        model.missing["audio"].add_(1.0)
+    assert torch.equal(before, model(batch, 4).logits)
+
+
+def test_a_hidden_modality_is_the_same_as_one_that_is_not_there():
+    model, batch = _model().eval(), _batch()
+    hidden = torch.zeros(4, 3, dtype=torch.bool)
+    hidden[1, MODALITIES.index("audio")] = True
+    seen = model(batch, 4, hidden).logits
+    torch.testing.assert_close(seen[0], model(batch, 4).logits[0])
+    without = {name: part for name, part in batch.items() if name != "audio"}
+    torch.testing.assert_close(seen[1], model(without, 4).logits[1])
+
+
+def test_rows_with_missing_cells_are_predicted_from_what_they_have():
+    model, batch = _model().eval(), _batch()
+    part = batch["image"]
+    some = Present(torch.tensor([3, 0]), part.values[[3, 0]], part.lengths[:2])
+    logits = model({**batch, "image": some}, 4).logits
+    full = model(batch, 4).logits
+    torch.testing.assert_close(logits[[0, 3]], full[[0, 3]])
+    assert not torch.allclose(logits[1], full[1])
+
+
+def test_modality_dropout_leaves_one_and_invents_none():
+    present = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) < 0.6
+    hidden = drop_modalities(present, 0.5, torch.Generator().manual_seed(1))
+    kept = present & ~hidden
+    assert not (hidden & ~present).any()
+    assert kept[present.any(dim=1)].any(dim=1).all()
+    assert hidden.any()
+    assert not drop_modalities(present, 0.0, torch.Generator()).any()
+    alone = drop_modalities(present, 1.0, torch.Generator())
+    assert ((present & ~alone).sum(dim=1) == present.any(dim=1).long()).all()
+
+
+def test_one_batch_is_learned_by_heart():
+    model, batch, targets = _model(), _batch(), torch.tensor([0, 1, 2, 3])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(40):
+        optimizer.zero_grad()
+        functional.cross_entropy(model(batch, 4).logits, targets).backward()
+        optimizer.step()
+    model.train()
+    assert functional.cross_entropy(model(batch, 4).logits, targets) < 0.3
+
+
+def test_augmentation_repeats_with_its_generator_and_keeps_shapes():
+    batch = _batch(16)
+    one, same, other = (augment(batch, True, True, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    for name in MODALITIES:
+        torch.testing.assert_close(one[name].values, same[name].values, rtol=0, atol=0)
+        assert one[name].values.shape != other[name].values.shape or not torch.equal(
+            one[name].values, other[name].values
+        )
+        assert one[name].values.isfinite().all()
+        assert int(one[name].lengths.min()) >= 1
+        assert int(one[name].lengths.max()) <= one[name].values.shape[1] or name == "image"
+    assert one["image"].values.shape == batch["image"].values.shape
+
+
+def test_pictures_are_mirrored_only_when_asked():
+    ramp = torch.linspace(0, 1, 32).expand(64, 3, 32, 32)
+    rows = Present(torch.arange(64), ramp, torch.full((64,), 32))
+    draw = torch.Generator().manual_seed(0)
+    for flip, expected in ((False, False), (True, True)):
+        x = augment({"image": rows}, flip, True, draw)["image"].values
+        mirrored = x[:, 0, 16, 4] > x[:, 0, 16, 28]
+        assert bool(mirrored.any()) is expected
+        assert not bool(mirrored.all())
+
+
+@pytest.mark.parametrize("pitch", [False, True])
+def test_a_tone_stays_in_its_bin_unless_pitch_may_change(pitch):
+    tone = torch.full((64, 20, 64), -9.0)
+    tone[:, :, 30:33] = 3.0
+    rows = Present(torch.arange(64), tone, torch.full((64,), 20))
+    moved = _warp(rows, pitch, torch.Generator().manual_seed(0)).values[:, 0].argmax(dim=1)
+    assert bool(((moved < 30) | (moved > 32)).any()) is pitch

@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from tasks.config import RunConfig
+from tasks.errors import DataError, EnvironmentFailed
+from tasks.modeling.inference import predict_probabilities
+from tasks.modeling.package import build_model, load_model, save_model
+from tasks.store import digest_file
+
+CARD = {
+    "format": 1,
+    "labels": ["a", "b", "c"],
+    "modalities": ["image", "audio"],
+    "config": RunConfig().subset("media", "extract", "encoders", "fusion"),
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    torch.manual_seed(0)
+    save_model(build_model(CARD), tmp_path, CARD)
+    return tmp_path
+
+
+@pytest.fixture
+def data(store, make_features):
+    rng = np.random.default_rng(0)
+    image, images = make_features("image", [rng.integers(0, 256, (32, 32, 3), np.uint8) for _ in range(6)])
+    audio, audios = make_features("audio", [rng.normal(size=(4 + n, 64)).astype(np.float32) for n in range(6)])
+    audios[2] = images[4] = None
+    return pa.table({"image": images, "audio": audios}), {"image": image, "audio": audio}
+
+
+def test_the_same_weights_are_the_same_bytes(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    save_model(load_model(folder), other, CARD)
+    for name in ("model.safetensors", "model.json"):
+        assert digest_file(folder / name) == digest_file(other / name)
+
+
+def test_predictions_are_probabilities_and_repeat_to_the_byte(folder, data, store):
+    samples, features = data
+    one, two = (predict_probabilities(load_model(folder), samples, features, store) for _ in range(2))
+    assert one.shape == (6, 3)
+    assert one.dtype == np.float32
+    np.testing.assert_allclose(one.sum(axis=1), 1, atol=1e-6)
+    assert one.tobytes() == two.tobytes()
+
+
+def test_predictions_do_not_depend_on_the_batch(folder, data, store):
+    samples, features = data
+    model = load_model(folder)
+    whole = predict_probabilities(model, samples, features, store)
+    np.testing.assert_allclose(whole, predict_probabilities(model, samples, features, store, batch_size=1), atol=1e-5)
+
+
+def test_given_hides_the_content_of_the_others(folder, data, store):
+    samples, features = data
+    model = load_model(folder)
+    seen = predict_probabilities(model, samples, features, store, given=("image",))
+    swapped = samples.set_column(1, "audio", samples["audio"].take(pa.array([5, 4, 3, 2, 1, 0])))
+    np.testing.assert_array_equal(seen, predict_probabilities(model, swapped, features, store, given=("image",)))
+    assert not np.allclose(seen, predict_probabilities(model, samples, features, store))
+
+
+def test_a_missing_folder_is_an_environment_error(tmp_path):
+    with pytest.raises(EnvironmentFailed, match=r"model\.json"):
+        load_model(tmp_path / "nowhere")
+
+
+def test_missing_weights_are_an_environment_error(folder):
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(EnvironmentFailed, match=r"model\.safetensors"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", None])
+def test_damaged_weights_are_a_data_error(folder, damage):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100] if damage is None else damage)
+    with pytest.raises(DataError, match="damaged"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": ["a", "b"]}, "does not match"),
+        ({"modalities": ["image"]}, "does not match"),
+        ({"format": 99}, "format 99"),
+        ({"config": {}}, "does not describe"),
+        ({"modalities": ["video"]}, "does not describe"),
+    ],
+)
+def test_a_card_that_does_not_fit_is_a_data_error(folder, change, message):
+    (folder / "model.json").write_text(json.dumps(CARD | change))
+    with pytest.raises(DataError, match=message):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "\udcff".encode(errors="surrogateescape").decode(errors="replace")])
+def test_a_card_that_is_no_json_object_is_a_data_error(folder, text):
+    (folder / "model.json").write_text(text)
+    with pytest.raises(DataError, match="damaged"):
+        load_model(folder)

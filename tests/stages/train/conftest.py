@@ -1,0 +1,99 @@
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data_contracts.refs import CleanRef, FeatureRef, Modality, RowCounts, ValidatedRef
+from data_contracts.tables import features_schema, samples_schema
+from tasks.config import RunConfig, load_config
+from tasks.store import Store, digest_json
+
+SMALL = ("train.epochs=3", "train.batch_size=8", "fusion.width=8", "fusion.hidden=8", "train.threads=1")
+
+
+@dataclass
+class World:
+    """A store with twenty tiny samples of three classes, some of them without sound."""
+
+    store: Store
+    valid: ValidatedRef
+    features: dict[Modality, FeatureRef]
+    config: RunConfig
+
+    @property
+    def all(self) -> tuple[Any, ...]:
+        return self.valid, self.features, self.config, self.store
+
+
+def _rows() -> list[dict[str, Any]]:
+    rows = []
+    for n in range(24):
+        split = "train" if n < 16 else "val" if n < 20 else "test"
+        media = {name: hashlib.sha256(f"{name}{n}".encode()).hexdigest() for name in ("image", "audio")}
+        row = {"id": f"s{n:02}", "label": "abc"[n % 3], "split": split, "weight": 1.0, "row": n + 1, **media}
+        rows.append(row | ({"audio": None} if n % 5 == 0 else {}))
+    return rows
+
+
+def _put_features(store: Store, name: Modality, rows: list[dict[str, Any]]) -> FeatureRef:
+    rng = np.random.default_rng(len(name))
+    content = []
+    for n, row in enumerate(rows):
+        if row[name] is None:
+            continue
+        shape = [16, 16, 3] if name == "image" else [6 + n, 16]
+        values = rng.integers(0, 100, shape) + 50 * "abc".index(row["label"])
+        if name == "audio":
+            values = values / 20 - 8  # the range of a log-mel
+        content.append({"digest": row[name], "shape": shape, "values": values.ravel().tolist()})
+    dtype = "uint8" if name == "image" else "float32"
+    part = store.put_part(f"features/{name}", "shard", pa.Table.from_pylist(content, schema=features_schema(dtype)))
+    return FeatureRef(
+        uri=f"features/{name}",
+        sha256=digest_json(name),
+        rows=len(content),
+        modality=name,
+        encoder="tiny",
+        fingerprint=digest_json(name),
+        parts=(part,),
+        dtype=dtype,
+        computed=len(content),
+        reused=0,
+    )
+
+
+@pytest.fixture
+def make_world(tmp_path: Path) -> Callable[..., World]:
+    """Builds a world; `change` edits its rows before they are written."""
+    made = []
+
+    def make(*overrides: str, change: Callable[[list[dict[str, Any]]], object] | None = None) -> World:
+        store = Store(tmp_path / f"store{len(made)}")
+        rows = _rows()
+        features: dict[Modality, FeatureRef] = {name: _put_features(store, name, rows) for name in ("image", "audio")}
+        if change is not None:
+            change(rows)
+        store.path("samples").mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(rows, schema=samples_schema()), store.path("samples/samples.parquet"))
+        sha256 = digest_json(rows)
+        clean = CleanRef(
+            uri="samples",
+            sha256=sha256,
+            rows=24,
+            counts=RowCounts(rows_in=24, used=24, quarantined=0, duplicates=0),
+            splits={"train": 16, "val": 4, "test": 4},
+            labels=("a", "b", "c"),
+            modalities=("image", "audio"),
+            media={"image": "x", "audio": "x"},
+        )
+        valid = ValidatedRef(uri="samples", sha256=sha256, rows=24, clean=clean, docs="docs")
+        made.append(store)
+        return World(store, valid, features, load_config({}, [*SMALL, *overrides]))
+
+    return make

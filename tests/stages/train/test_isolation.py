@@ -1,0 +1,126 @@
+"""The training process under fire: killed, late, orphaned. The real subprocess every time."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks import progress
+from tasks.errors import DataError, EnvironmentFailed
+from tasks.train.train import train
+
+LONG = ("train.epochs=100000", "train.patience=100000")
+
+
+def _children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _workers(pid):
+    return [child for child in _children(pid) if b"tasks.train.worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def _gone(pid, within_s=20.0):
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_killed_after_an_epoch_it_goes_on_to_the_same_bytes(make_world):
+    through, killed = make_world("train.average_decay=0.5"), make_world("train.average_decay=0.5")
+    expected = train(*through.all, isolate=False)  # in this process: isolation changes nothing either
+    epochs = []
+
+    def kill_after_the_first(step, done, total, remark):
+        epochs.append(done)
+        if done == 1:
+            for worker in _workers(os.getpid()):
+                os.kill(worker, signal.SIGKILL)
+
+    with progress.listening(kill_after_the_first), pytest.raises(EnvironmentFailed, match="SIGKILL"):
+        train(*killed.all)
+    assert epochs[0] == 1
+    assert epochs[-1] < 3
+    epochs.append(0)
+    with progress.listening(lambda step, done, total, remark: epochs.append(done)):
+        ref = train(*killed.all)
+    assert epochs[epochs.index(0) + 1] > 1  # it went on, it did not begin again
+    assert ref == expected.model_copy(update={"uri": ref.uri})
+
+
+def test_a_damaged_state_is_not_gone_on_from(make_world):
+    world = make_world()
+    expected = train(*world.all, isolate=False)
+    again = make_world()
+    with again.store.work_dir("train", expected.train_key) as work:
+        (work / "state.safetensors").write_bytes(b"\x08garbage")
+    assert train(*again.all, isolate=False).model_sha256 == expected.model_sha256
+
+
+def test_out_of_time_it_is_killed(make_world):
+    world = make_world(*LONG, "runtime.train_timeout_s=1")
+    seen = []
+    with (
+        progress.listening(lambda *what: seen.extend(_workers(os.getpid()))),
+        pytest.raises(EnvironmentFailed, match=r"longer than 1 s.*runtime\.train_timeout_s"),
+    ):
+        train(*world.all)
+    assert not _workers(os.getpid())
+    assert all(_gone(worker) for worker in seen)
+
+
+def test_an_interrupt_takes_the_process_with_it(make_world):
+    seen = []
+
+    def interrupt(step, done, total, remark):
+        seen.extend(_workers(os.getpid()))
+        raise KeyboardInterrupt
+
+    with progress.listening(interrupt), pytest.raises(KeyboardInterrupt):
+        train(*make_world(*LONG).all)
+    assert len(seen) == 1
+    assert _gone(seen[0])
+
+
+def test_the_loops_errors_come_through(make_world):
+    def empty(rows):
+        for row in rows:
+            row["split"] = "train"
+
+    with pytest.raises(DataError, match="no rows in the val split"):
+        train(*make_world(change=empty).all)
+
+
+def test_it_does_not_outlive_its_parent(make_world, tmp_path):
+    world = make_world(*LONG)
+    job = tmp_path / "job.json"
+    from tasks.train.job import TrainJob
+
+    job.write_text(
+        TrainJob(
+            valid=world.valid, features=world.features, config=world.config, store=str(world.store.root)
+        ).model_dump_json()
+    )
+    code = (
+        "import pathlib, sys; from tasks.train.job import TrainJob; from tasks.train.train import train;"
+        "from tasks.store import Store; from tasks import progress;"
+        "progress._listeners.append(lambda *what: print(what, flush=True));"
+        "job = TrainJob.model_validate_json(pathlib.Path(sys.argv[1]).read_text());"
+        "train(job.valid, job.features, job.config, Store(job.store))"
+    )
+    with subprocess.Popen([sys.executable, "-P", "-c", code, str(job)], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()  # an epoch is done
+        (worker,) = _workers(parent.pid)
+        parent.kill()
+    assert _gone(worker)
