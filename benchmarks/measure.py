@@ -60,7 +60,9 @@ def median(values: Sequence[float]) -> float:
 
 def machine(*distributions: str) -> str:
     """Processor, cores, Python and the versions that matter, on one line."""
-    model = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine())
+    model = next(
+        (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine()
+    )
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in distributions)
     return f"{model}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}"
 

@@ -53,7 +53,9 @@ def _compare(title: str, timings: dict[str, list[Timing]]) -> None:
     print(f"\n{title} (medians of {len(timings['plain'])})")
     for what in ("wall_s", "cpu_s"):
         with_prefect, plain = (median([getattr(t, what) for t in timings[kind]]) for kind in ("prefect", "plain"))
-        ratio = median([getattr(a, what) / getattr(b, what) for a, b in zip(timings["prefect"], timings["plain"], strict=True)])
+        ratio = median(
+            [getattr(a, what) / getattr(b, what) for a, b in zip(timings["prefect"], timings["plain"], strict=True)]
+        )
         print(f"  {what:7} prefect {with_prefect:7.2f}   plain {plain:7.2f}   ratio {ratio:.2f}")
 
 
@@ -70,7 +72,9 @@ def _take_apart(again: dict[str, list[Timing]], runs: int) -> None:
     print("\nstart-up, in pieces (medians)")
     for name, command in pieces.items():
         timings = [time_command(command, _ENVIRONMENT) for _ in range(runs)]
-        print(f"  {name:26} wall {median([t.wall_s for t in timings]):6.2f} s   cpu {median([t.cpu_s for t in timings]):6.2f} s")
+        print(
+            f"  {name:26} wall {median([t.wall_s for t in timings]):6.2f} s   cpu {median([t.cpu_s for t in timings]):6.2f} s"
+        )
     for kind, timings in again.items():
         work = median([t.summary["seconds"]["total"] for t in timings])
         print(f"  {'work inside, ' + kind:26} wall {work:6.2f} s")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from prefect.artifacts import (
@@ -33,9 +33,12 @@ def progress_artifacts() -> Listener:
             now = time.monotonic()
             if step not in known:
                 label = f"{step}: {remark}" if remark else step
-                known[step] = (create_progress_artifact(share, key=_slug(f"progress-{step}"), description=label), now)
+                made = create_progress_artifact(share, key=_slug(f"progress-{step}"), description=label)
+                known[step] = (cast(UUID, made), now)
             elif now - known[step][1] >= _EVERY_S or done == total:
-                update_progress_artifact(known[step][0], share, description=f"{step}: {done} of {total} {remark}".strip())
+                update_progress_artifact(
+                    known[step][0], share, description=f"{step}: {done} of {total} {remark}".strip()
+                )
                 known[step] = (known[step][0], now)
 
     return listen
@@ -45,7 +48,9 @@ def leave_artifacts(request: Request, so_far: Progressed, summary: dict[str, Any
     """The run's tables and its verdict, keyed by the model's name so that the UI shows their history."""
     name = _slug(request.name)
     if so_far.report is not None:
-        create_table_artifact(figures_table(summary), key=f"{name}-figures", description=f"Test figures of {request.name}")
+        create_table_artifact(
+            figures_table(summary), key=f"{name}-figures", description=f"Test figures of {request.name}"
+        )
     if so_far.verdict is not None:
         rules = [rule.model_dump(mode="json") for rule in so_far.verdict.rules]
         create_table_artifact(rules, key=f"{name}-gate", description=so_far.verdict.reason)
@@ -57,7 +62,9 @@ def leave_artifacts(request: Request, so_far: Progressed, summary: dict[str, Any
 def figures_table(summary: dict[str, Any]) -> list[dict[str, Any]]:
     """One line for the test set, one for each set of modalities."""
     lines = {"test": summary["metrics"]["test"], **summary["by_modalities"]}
-    return [{"given": name, **{metric: _rounded(value) for metric, value in line.items()}} for name, line in lines.items()]
+    return [
+        {"given": name, **{metric: _rounded(value) for metric, value in line.items()}} for name, line in lines.items()
+    ]
 
 
 def _rounded(value: float | None) -> float | None:

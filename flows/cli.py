@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from typer.exceptions import Abort, Exit, TyperException
@@ -35,7 +35,9 @@ app.add_typer(models_app, name="models")
 Profile = Annotated[str | None, typer.Option(help="A name in deployments/profiles, or the path of a TOML file.")]
 Data = Annotated[str | None, typer.Option(help="A manifest, a folder per class, or a folder of tables named by split.")]
 Manifest = Annotated[str, typer.Argument(help="A manifest, a folder per class, or a folder of tables named by split.")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated.")
+]
 StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
 Json = Annotated[bool, typer.Option("--json", help="Print the run's summary as JSON on the last line of stdout.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Run in this process without Prefect: for pdb, and to compare.")]
@@ -80,8 +82,7 @@ def _retrain_with_prefect(
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "DEBUG" if debug else "CRITICAL")
     from flows.retrain import retrain as retrain_flow
 
-    result: dict[str, Any] = retrain_flow(profile, data, overrides or [], str(request.store.root))
-    return result
+    return cast(dict[str, Any], retrain_flow(profile, data, overrides or [], str(request.store.root)))
 
 
 @app.command()
@@ -119,7 +120,9 @@ def check(
 @app.command()
 def predict(
     manifest: Manifest,
-    model: Annotated[str | None, typer.Option(help="NAME or NAME@ALIAS in the registry; may be left out if there is one.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="NAME or NAME@ALIAS in the registry; may be left out if there is one.")
+    ] = None,
     out: Annotated[str, typer.Option(help="Where the predictions go (Parquet).")] = "predictions.parquet",
     overrides: Set = None,
     store: StoreOption = None,
@@ -156,29 +159,32 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(command: Callable[[], Any], as_json: bool, debug: bool) -> int:
-    """The exit status of a command, its error printed."""
+    """The exit status of a command, its error told as one line; with `debug` the error is raised instead."""
     try:
         code = command()
     except Exit as stop:
         return stop.exit_code
-    except TyperException as error:
-        return _fail(f"{error}; see crossmodal --help", 2, empty_summary(), as_json)
     except (Abort, KeyboardInterrupt):
-        return _fail("interrupted; what was finished is kept, and the same command goes on from there", 130, None, False)
-    except RunFailed as failure:
-        if debug:
+        return _fail(
+            "interrupted; what was finished is kept, and the same command goes on from there", 130, None, False
+        )
+    except Exception as error:
+        if debug and not isinstance(error, TyperException):
             raise
-        return _fail(str(failure.error), failure.error.exit_code, failure.summary, as_json)
-    except CrossmodalError as error:
-        if debug:
-            raise
-        return _fail(str(error), error.exit_code, empty_summary(), as_json)
-    except Exception as error:  # noqa: BLE001 - the last resort: a bug of ours is told as one line, too
-        if debug:
-            raise
-        text = f"internal error: {type(error).__name__}: {error}; run again with --debug and report it"
-        return _fail(text, 4, empty_summary(), as_json)
+        return _fail(*_told(error), as_json)
     return code if isinstance(code, int) else 0
+
+
+def _told(error: Exception) -> tuple[str, int, dict[str, Any]]:
+    """An error as its message, exit status and summary. One that is not ours is a bug, and told as one."""
+    if isinstance(error, RunFailed):
+        return str(error.error), error.error.exit_code, error.summary
+    if isinstance(error, CrossmodalError):
+        return str(error), error.exit_code, empty_summary()
+    if isinstance(error, TyperException):
+        return f"{error.format_message()}; see crossmodal --help", 2, empty_summary()
+    text = f"internal error: {type(error).__name__}: {error}; run again with --debug and report it"
+    return text, 4, empty_summary()
 
 
 def _fail(text: str, code: int, summary: dict[str, Any] | None, as_json: bool) -> int:

@@ -48,7 +48,10 @@ def print_outcome(summary: dict[str, Any], store: Path, as_json: bool) -> None:
     if summary["metrics"]:
         out.print(_figures(summary))
     if model["version"] is not None:
-        out.print(f"model    {model['name']} version {model['version']} ({model['alias']}), sha256 {model['sha256'][:16]}…", markup=False)
+        out.print(
+            f"model    {model['name']} version {model['version']} ({model['alias']}), sha256 {model['sha256'][:16]}…",
+            markup=False,
+        )
     out.print(f"work     {_work(summary['work'])}", markup=False)
     out.print(f"time     {_seconds(summary['seconds'])}", markup=False)
     out.print(f"report   {_shown(store / summary['report'])}", markup=False)
@@ -78,7 +81,9 @@ def print_predictions(summary: dict[str, Any], as_json: bool) -> None:
     """How many rows were predicted, with which model, and where the predictions are."""
     out = Console(stderr=as_json, highlight=False, soft_wrap=True)
     rows, model = summary["rows"], summary["model"]
-    out.print(f"{rows['used']} of {rows['in']} rows predicted with {model['name']} version {model['version']}", markup=False)
+    out.print(
+        f"{rows['used']} of {rows['in']} rows predicted with {model['name']} version {model['version']}", markup=False
+    )
     if rows["quarantined"]:
         out.print(f"refused  {rows['quarantined']} rows: {summary['quarantine']}", markup=False)
     accuracy = summary["metrics"].get("labelled", {}).get("accuracy")
@@ -119,7 +124,9 @@ def print_json(value: Any) -> None:
 
 def _print_rows(out: Console, summary: dict[str, Any]) -> None:
     rows, splits = summary["rows"], summary["splits"]
-    counts = f"{rows['in']} read, {rows['used']} used, {rows['quarantined']} quarantined, {rows['duplicates']} duplicates"
+    counts = (
+        f"{rows['in']} read, {rows['used']} used, {rows['quarantined']} quarantined, {rows['duplicates']} duplicates"
+    )
     out.print(f"rows     {counts}; train {splits['train']}, val {splits['val']}, test {splits['test']}", markup=False)
 
 
@@ -137,7 +144,9 @@ def _figures(summary: dict[str, Any]) -> Table:
 
 
 def _work(work: dict[str, dict[str, int]]) -> str:
-    return ", ".join(f"{name}: {work['computed'][name]} computed, {work['reused'][name]} reused" for name in work["computed"])
+    return ", ".join(
+        f"{name}: {work['computed'][name]} computed, {work['reused'][name]} reused" for name in work["computed"]
+    )
 
 
 def _seconds(seconds: dict[str, float]) -> str:

@@ -138,7 +138,9 @@ def prepare(request: Request, config: RunConfig, stages: Stages, so_far: Progres
         return stages.validate_samples(so_far.clean, config, store)
 
 
-def extract_features(samples: ValidatedRef | CleanRef, config: RunConfig, store: Store, stages: Stages, so_far: Progressed) -> Features:
+def extract_features(
+    samples: ValidatedRef | CleanRef, config: RunConfig, store: Store, stages: Stages, so_far: Progressed
+) -> Features:
     """Features of every modality; only media that are new are computed."""
     with so_far.timed("extract"):
         shards = plan_shards(samples, config, store)
@@ -178,7 +180,10 @@ def rival_of(champion: ChampionRef, request: Request, stages: Stages, so_far: Pr
 def champion_config(champion: ChampionRef, request: Request) -> RunConfig:
     """The request's config with the knobs under which the champion reads media. EnvironmentFailed when they are unknown."""
     record = json.loads((request.store.path(champion.uri) / "model.json").read_text(encoding="utf-8"))
-    encoders = {name: encoder if name in record["modalities"] else "off" for name, encoder in record["config"]["encoders"].items()}
+    encoders = {
+        name: encoder if name in record["modalities"] else "off"
+        for name, encoder in record["config"]["encoders"].items()
+    }
     knobs = {"media": record["config"]["media"], "extract": record["config"]["extract"], "encoders": encoders}
     try:
         return RunConfig.model_validate(request.config.model_dump() | knobs)
@@ -192,7 +197,10 @@ def champion_config(champion: ChampionRef, request: Request) -> RunConfig:
 def conclude(verdict: Verdict, champion: ChampionRef | None, judged_before: bool) -> tuple[Decision, str]:
     """The run's decision and its reason: `unchanged` when this very model is, or was judged against, the champion."""
     if champion is not None and champion.model_sha256 == verdict.model_sha256:
-        return "unchanged", f"nothing that shapes the model has changed: it is {champion.name} version {champion.version}"
+        return (
+            "unchanged",
+            f"nothing that shapes the model has changed: it is {champion.name} version {champion.version}",
+        )
     if judged_before and verdict.decision != "promote":
         return "unchanged", f"nothing has changed since this model was judged; {verdict.reason}"
     return verdict.decision, verdict.reason

@@ -26,7 +26,10 @@ def plan_retrain(request: Request) -> list[dict[str, Any]]:
     raw = scan(config, store, locate_data(config, store))
     found = store.find("clean", ingest_key(raw, config))
     if found is None:
-        return [*_media_to_decode(raw, request), *(_line(stage, "compute", None, UNKNOWN) for stage in ("validate", "extract", "train"))]
+        return [
+            *_media_to_decode(raw, request),
+            *(_line(stage, "compute", None, UNKNOWN) for stage in ("validate", "extract", "train")),
+        ]
     clean = CleanRef.model_validate(found.ref)
     lines = [_line("ingest", "reuse", clean.rows, f"{clean.rows} samples, unchanged")]
     found = store.find("validations", samples_key(clean, config))
@@ -48,7 +51,9 @@ def _decoding(modality: Modality, sources: list[str | None], request: Request) -
     index = media_index(request.store, modality, media_fingerprint(modality, request.config.media), ("source",))
     wanted, known = {source for source in sources if source}, set(index["source"].to_pylist())
     count = len(wanted - known)
-    return _line(f"decode {modality}", "compute" if count else "reuse", count, f"{count} of {len(wanted)} files are new")
+    return _line(
+        f"decode {modality}", "compute" if count else "reuse", count, f"{count} of {len(wanted)} files are new"
+    )
 
 
 def _features(modality: Modality, ref: FeatureRef) -> dict[str, Any]:
@@ -62,7 +67,12 @@ def _training(valid: ValidatedRef, features: dict[Modality, FeatureRef], request
     if store.find("checkpoints", key) is not None:
         return _line("train", "reuse", 0, "this model is in the store")
     resumed = (store.root / "work" / f"train-{key}").is_dir()
-    return _line("train", "compute", request.config.train.epochs, "goes on from its last epoch" if resumed else "at most so many epochs")
+    return _line(
+        "train",
+        "compute",
+        request.config.train.epochs,
+        "goes on from its last epoch" if resumed else "at most so many epochs",
+    )
 
 
 def _line(stage: str, action: str, count: int | None, why: str) -> dict[str, Any]:

@@ -42,7 +42,9 @@ def prefect_stages() -> Stages:
         evaluate=_verified(
             evaluate_task,
             "evaluations",
-            lambda valid, features, checkpoint, rival, config, store: evaluate_key(valid, features, checkpoint, rival, config),
+            lambda valid, features, checkpoint, rival, config, store: evaluate_key(
+                valid, features, checkpoint, rival, config
+            ),
         ),
         gate=_verified(gate_task, "verdicts", lambda report, config, store: gate_key(report, config)),
         publish=publish_task,

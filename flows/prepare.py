@@ -24,7 +24,11 @@ def check_manifest(request: Request) -> tuple[dict[str, Any], list[str]]:
             so_far.valid = prepare(request, request.config, Stages(), so_far)
             samples = pq.read_table(request.store.path(so_far.valid.uri) / "samples.parquet")
             so_far.splits = count_splits(samples)
-            notes = [*so_far.valid.clean.notes, *so_far.valid.warnings, *(f"not trainable: {text}" for text in trainable_problems(samples))]
+            notes = [
+                *so_far.valid.clean.notes,
+                *so_far.valid.warnings,
+                *(f"not trainable: {text}" for text in trainable_problems(samples)),
+            ]
         except TooManyQuarantined as refusal:
             so_far.clean, error = refusal.clean, refusal
         except CrossmodalError as refusal:

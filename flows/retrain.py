@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, cast
 
 from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
-from prefect.states import Completed, State
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.states import Completed
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.artifacts import leave_artifacts, progress_artifacts
 from flows.environment import store_from_environment, tracking_uri_from_environment
@@ -18,10 +20,13 @@ from flows.prefect_stages import prefect_stages
 from flows.request import make_request, resolve_config
 from tasks.progress import listening
 
+# Prefect types a runner by its own future; the decorator asks for one of any future.
+_RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=min(8, os.cpu_count() or 1)))
+
 
 @flow(
     name="retrain",
-    task_runner=ThreadPoolTaskRunner(max_workers=min(8, os.cpu_count() or 1)),
+    task_runner=_RUNNER,
     persist_result=True,
     result_serializer="json",
 )

@@ -41,9 +41,16 @@ def predict_manifest(request: Request, model: str | None, out: str) -> dict[str,
             pq.write_table(table, sink, compression="zstd")
             replace_file(target, sink.getvalue())
     summary = summarise(request, so_far, "predict")
-    summary["model"] = {"name": champion.name, "version": champion.version, "alias": None, "sha256": champion.model_sha256}
+    summary["model"] = {
+        "name": champion.name,
+        "version": champion.version,
+        "alias": None,
+        "sha256": champion.model_sha256,
+    }
     labelled = table.filter(table["label"].is_valid())
-    right = sum(truth == guess for truth, guess in zip(*(labelled[n].to_pylist() for n in ("label", "predicted")), strict=True))
+    right = sum(
+        truth == guess for truth, guess in zip(*(labelled[n].to_pylist() for n in ("label", "predicted")), strict=True)
+    )
     summary["labelled"] = labelled.num_rows
     summary["metrics"] = {"labelled": {"accuracy": right / labelled.num_rows}} if labelled.num_rows else {}
     summary |= {"out": str(target), "quarantine": str(request.folder / "quarantine.csv")}
@@ -54,17 +61,18 @@ def predict_manifest(request: Request, model: str | None, out: str) -> dict[str,
 def predict_samples(clean: CleanRef, champion: ChampionRef, so_far: Progressed, request: Request) -> pa.Table:
     """The predictions table, in the samples' order; class probabilities in the order of `crossmodal.labels` in its metadata."""
     from tasks.modeling.inference import predict_probabilities
-    from tasks.modeling.package import load_model
+    from tasks.modeling.package import load_model, read_card
 
     samples = pq.read_table(request.store.path(clean.uri) / "samples.parquet")
     model = load_model(request.store.path(champion.uri))
+    labels = read_card(request.store.path(champion.uri))["labels"]
     probabilities = predict_probabilities(model, samples, so_far.features, request.store)
     best = probabilities.argmax(axis=1)
     present = [samples[modality].is_valid().to_pylist() for modality in clean.modalities]
     columns = {
         "id": samples["id"],
         "label": pa.array([label or None for label in samples["label"].to_pylist()], pa.string()),
-        "predicted": pa.array([model.labels[index] for index in best], pa.string()),
+        "predicted": pa.array([labels[index] for index in best], pa.string()),
         "probability": pa.array(probabilities.max(axis=1)),
         "probabilities": pa.array(list(probabilities), pa.list_(pa.float32())),
         "modalities": [
@@ -73,8 +81,8 @@ def predict_samples(clean: CleanRef, champion: ChampionRef, so_far: Progressed, 
         ],
     }
     schema = predictions_schema()
-    labels = {"crossmodal.labels": json.dumps(list(model.labels))}
-    return pa.table(columns, schema=schema.with_metadata({**(schema.metadata or {}), **labels}))
+    order = {"crossmodal.labels": json.dumps(labels)}
+    return pa.table(columns, schema=schema.with_metadata({**(schema.metadata or {}), **order}))
 
 
 def find_model(request: Request, model: str | None) -> ChampionRef:

@@ -72,7 +72,9 @@ def serve_until_stopped(services: Services, say: Say) -> None:
         say(f"Prefect    {services.prefect_url}")
         deploy(services)
         say("deployed   retrain/weekly (paused schedules and runs: in the UI under Deployments)")
-        running.append(("worker", spawn(services, "worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"])))
+        running.append(
+            ("worker", spawn(services, "worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"]))
+        )
         running.append(("mlflow", start_mlflow(services)))
         wait_until_healthy(f"{services.mlflow_url}/health", running[-1][1])
         say(f"MLflow     {services.mlflow_url}")
@@ -120,7 +122,9 @@ def wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise EnvironmentFailed(f"{url}: the server ended with status {process.returncode}; see its log in the store's prefect/")
+            raise EnvironmentFailed(
+                f"{url}: the server ended with status {process.returncode}; see its log in the store's prefect/"
+            )
         try:
             with urllib.request.urlopen(url, timeout=2):
                 return
@@ -155,13 +159,21 @@ def _watch(running: list[tuple[str, subprocess.Popen[bytes]]]) -> None:
     while True:
         for name, process in running:
             if process.poll() is not None:
-                raise EnvironmentFailed(f"{name} ended with status {process.returncode}; see its log in the store's prefect/")
+                raise EnvironmentFailed(
+                    f"{name} ended with status {process.returncode}; see its log in the store's prefect/"
+                )
         time.sleep(1.0)
 
 
 def _run(services: Services, command: list[str]) -> None:
     done = subprocess.run(
-        executable(command), cwd=_ROOT, env=services.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        executable(command),
+        cwd=_ROOT,
+        env=services.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]

@@ -8,10 +8,9 @@ from tasks.evaluate.evaluate import evaluate, evaluate_key
 from tasks.task_options import CACHED, RETRIED, TAGGED, keyed
 
 evaluate_task = task(
-    evaluate,
     name="evaluate",
     cache_key_fn=keyed(evaluate_key, "valid", "features", "checkpoint", "rival", "config"),
     **TAGGED,
     **RETRIED,
     **CACHED,
-)
+)(evaluate)

@@ -14,11 +14,10 @@ def shard_key(shard: ShardRef) -> str:
 
 
 extract_task = task(
-    extract_shard,
     name="extract",
     task_run_name="extract-{shard.modality}-{shard.name}",
     cache_key_fn=keyed(shard_key, "shard"),
     **TAGGED,
     **RETRIED,
     **CACHED,
-)
+)(extract_shard)

@@ -8,7 +8,7 @@ from tasks.ingest.ingest import ingest, ingest_key
 from tasks.ingest.scan import scan
 from tasks.task_options import CACHED, RETRIED, TAGGED, keyed
 
-scan_task = task(scan, name="scan", **TAGGED, **RETRIED)
-ingest_task = task(
-    ingest, name="ingest", cache_key_fn=keyed(ingest_key, "raw", "config"), **TAGGED, **RETRIED, **CACHED
+scan_task = task(name="scan", **TAGGED, **RETRIED)(scan)
+ingest_task = task(name="ingest", cache_key_fn=keyed(ingest_key, "raw", "config"), **TAGGED, **RETRIED, **CACHED)(
+    ingest
 )

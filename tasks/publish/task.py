@@ -7,4 +7,4 @@ from prefect import task
 from tasks.publish.publish import publish
 from tasks.task_options import RETRIED, TAGGED
 
-publish_task = task(publish, name="publish", **TAGGED, **RETRIED)
+publish_task = task(name="publish", **TAGGED, **RETRIED)(publish)

@@ -8,10 +8,9 @@ from tasks.task_options import CACHED, RETRIED, TAGGED, keyed
 from tasks.train.train import train, train_key
 
 train_task = task(
-    train,
     name="train",
     cache_key_fn=keyed(train_key, "valid", "features", "config", "store"),
     **TAGGED,
     **RETRIED,
     **CACHED,
-)
+)(train)

@@ -8,18 +8,16 @@ from tasks.task_options import CACHED, RETRIED, TAGGED, keyed
 from tasks.validate.validate import features_key, samples_key, validate_features, validate_samples
 
 validate_samples_task = task(
-    validate_samples,
     name="validate-samples",
     cache_key_fn=keyed(samples_key, "clean", "config"),
     **TAGGED,
     **RETRIED,
     **CACHED,
-)
+)(validate_samples)
 validate_features_task = task(
-    validate_features,
     name="validate-features",
     cache_key_fn=keyed(features_key, "valid", "features", "config"),
     **TAGGED,
     **RETRIED,
     **CACHED,
-)
+)(validate_features)

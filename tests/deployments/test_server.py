@@ -44,7 +44,9 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     try:
         wait_until_healthy(f"{made.prefect_url}/api/health", running[0][1])
         deploy(made)
-        running.append(("worker", spawn(made, "worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"])))
+        running.append(
+            ("worker", spawn(made, "worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"]))
+        )
         yield made
     finally:
         stop_all(running)
@@ -79,14 +81,25 @@ def test_a_run_triggered_through_the_api_completes_and_publishes(services: Servi
     assert {"served-figures", "served-gate", "served-report"} <= keys
     assert any(key.startswith("progress-") for key in keys)
     tasks = call(services, "task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
-    assert {"scan", "ingest", "validate-samples", "train", "evaluate", "gate"} <= {task["name"].rsplit("-", 1)[0] for task in tasks}
+    assert {"scan", "ingest", "validate-samples", "train", "evaluate", "gate"} <= {
+        task["name"].rsplit("-", 1)[0] for task in tasks
+    }
 
 
 def test_up_serves_both_pages_and_stops_on_ctrl_c(tmp_path: Path) -> None:
     from flows.up import executable
 
     prefect_port, mlflow_port = free_port(), free_port()
-    command = ["crossmodal", "up", "--store", str(tmp_path), "--prefect-port", str(prefect_port), "--mlflow-port", str(mlflow_port)]
+    command = [
+        "crossmodal",
+        "up",
+        "--store",
+        str(tmp_path),
+        "--prefect-port",
+        str(prefect_port),
+        "--mlflow-port",
+        str(mlflow_port),
+    ]
     process = subprocess.Popen(executable(command), stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout is not None
     lines = []

@@ -1,0 +1,202 @@
+"""The whole pipeline through the command line, in one process: publish, do nothing, do just what is needed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from conftest import Ran, write_picture
+
+Crossmodal = Callable[..., Ran]
+SUMMARY_KEYS = {
+    "run", "flow", "verdict", "reason", "model", "rows", "splits", "metrics", "by_modalities", "work", "seconds", "report",
+}  # fmt: skip
+
+
+def edit(manifest: Path, change: Callable[[list[dict[str, str]]], Any]) -> None:
+    with manifest.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    change(rows)
+    with manifest.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def computed(ran: Ran) -> dict[str, int]:
+    counts: dict[str, int] = ran.json["work"]["computed"]
+    return counts
+
+
+def test_first_run_publishes_second_does_nothing_later_ones_do_what_is_needed(
+    crossmodal: Crossmodal, learnable: Path, tmp_path: Path
+) -> None:
+    arguments = ("--plain", "--data", str(learnable))
+    first = crossmodal("retrain", *arguments)
+    assert first.status == 0, first.err
+    assert set(first.json) == SUMMARY_KEYS
+    assert first.json["verdict"] == "promote", first.json["reason"]
+    assert first.json["rows"] == {"in": 120, "used": 120, "quarantined": 0, "duplicates": 0}
+    assert first.json["splits"] == {"train": 80, "val": 20, "test": 20}
+    assert computed(first) == {"image": 120, "text": 120, "audio": 120}
+    assert {"image", "text", "audio", "image+text+audio"} <= set(first.json["by_modalities"])
+    assert first.json["model"] | {"sha256": ""} == {"name": "learnable", "version": "1", "alias": "champion", "sha256": ""}
+    folder = tmp_path / "store" / "runs" / first.json["run"]
+    assert json.loads((folder / "summary.json").read_text()) == first.json
+    assert {"report.html", "quarantine.csv", "quarantine.parquet"} <= {path.name for path in folder.iterdir()}
+
+    again = crossmodal("retrain", *arguments)
+    assert again.json["verdict"] == "unchanged"
+    assert again.json["model"] == first.json["model"]
+    assert computed(again) == {"image": 0, "text": 0, "audio": 0}
+    assert again.json["metrics"] == first.json["metrics"]
+
+    def relabel_a_test_row(rows: list[dict[str, str]]) -> None:
+        rows[0]["label"] = "high"
+
+    edit(learnable, relabel_a_test_row)
+    relabelled = crossmodal("retrain", *arguments)
+    assert relabelled.json["verdict"] == "unchanged", "the same weights, judged on other rows"
+    assert computed(relabelled) == {"image": 0, "text": 0, "audio": 0}
+    assert relabelled.json["metrics"]["test"]["accuracy"] != first.json["metrics"]["test"]["accuracy"]
+
+    write_picture(learnable.parent / "img/50.png", 0, np.random.default_rng(99))
+    replaced = crossmodal("retrain", *arguments)
+    assert computed(replaced) == {"image": 1, "text": 0, "audio": 0}
+    assert replaced.json["model"]["sha256"] != first.json["model"]["sha256"]
+
+    edit(learnable, lambda rows: rows.append(rows[60] | {"id": "new", "text": "it is low, once more"}))
+    added = crossmodal("retrain", *arguments)
+    assert added.json["rows"]["used"] == 121
+    assert computed(added) == {"image": 0, "text": 1, "audio": 0}
+
+
+def test_a_published_model_predicts_any_subset_of_modalities(
+    crossmodal: Crossmodal, learnable: Path, tmp_path: Path
+) -> None:
+    assert crossmodal("retrain", "--plain", "--data", str(learnable)).json["verdict"] == "promote"
+
+    def hide(rows: list[dict[str, str]]) -> None:
+        del rows[9:]
+        for number, row in enumerate(rows):
+            for name in ("image", "text", "audio"):
+                row[name] = row[name] if name == ("image", "text", "audio")[number % 3] else ""
+            row["label"] = ""
+        rows[8]["image"] = "img/none.png"
+        rows[8]["audio"] = ""
+
+    edit(learnable, hide)
+    out = tmp_path / "p.parquet"
+    ran = crossmodal("predict", str(learnable), "--out", str(out))
+    assert ran.status == 0, ran.err
+    assert ran.json["rows"] == {"in": 9, "used": 8, "quarantined": 1, "duplicates": 0}
+    table = pq.read_table(out)
+    assert table.num_rows == 8
+    assert set(table["modalities"].to_pylist()) == {"image", "text", "audio"}
+    assert np.allclose([sum(row) for row in table["probabilities"].to_pylist()], 1.0, atol=1e-5)
+    assert json.loads(table.schema.metadata[b"crossmodal.labels"]) == ["high", "low"]
+    assert table["label"].null_count == 8
+    listed = crossmodal("models list", small=False)
+    assert [entry["name"] for entry in listed.json] == ["learnable"]
+
+
+def test_plan_tells_what_would_be_computed_and_computes_nothing(crossmodal: Crossmodal, learnable: Path) -> None:
+    before = crossmodal("plan", "--data", str(learnable))
+    assert {(line["stage"], line["count"]) for line in before.json["plan"] if line["stage"].startswith("decode")} == {
+        ("decode image", 120),
+        ("decode text", 120),
+        ("decode audio", 120),
+    }
+    assert crossmodal("retrain", "--plain", "--data", str(learnable)).status == 0
+    after = crossmodal("plan", "--data", str(learnable))
+    assert {line["action"] for line in after.json["plan"]} == {"reuse"}
+
+
+def test_check_reads_without_training_and_notes_why_it_could_not_be_trained(
+    crossmodal: Crossmodal, learnable: Path, tmp_path: Path
+) -> None:
+    edit(learnable, lambda rows: [row.update(split="train") for row in rows])
+    checked = crossmodal("check", str(learnable))
+    assert checked.status == 0
+    assert checked.json["verdict"] is None
+    assert checked.json["rows"]["used"] == 120
+    assert "not trainable: test" in checked.err
+    assert not (tmp_path / "store" / "checkpoints").exists()
+    retrained = crossmodal("retrain", "--plain", "--data", str(learnable))
+    assert retrained.status == 3
+    assert "test" in retrained.json["error"]
+
+
+def test_a_damaged_artifact_is_computed_anew(crossmodal: Crossmodal, learnable: Path, tmp_path: Path) -> None:
+    arguments = ("--plain", "--data", str(learnable))
+    first = crossmodal("retrain", *arguments)
+    part = next((tmp_path / "store" / "features" / "image").rglob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:-1])
+    weights = next((tmp_path / "store" / "checkpoints").rglob("model.safetensors"))
+    weights.chmod(0o600)
+    with weights.open("r+b") as file:
+        file.seek(-4, os.SEEK_END)
+        file.write(b"\0\1\2\3")
+    again = crossmodal("retrain", *arguments)
+    assert again.json["verdict"] == "unchanged"
+    assert computed(again)["image"] == 120
+    assert again.json["model"]["sha256"] == first.json["model"]["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["--data", "nowhere.csv"], 2, "nowhere.csv"),
+        (["--profile", "nothing"], 2, "profile 'nothing'"),
+        (["--set", "train.epoch=3"], 2, "did you mean 'train.epochs'"),
+        (["--set", "train.epochs=many"], 2, "'many'"),
+        (["--set", "epochs"], 2, "KEY=VALUE"),
+        (["--frobnicate"], 2, "--frobnicate"),
+        (["--set", "data.columns.label=species"], 2, "species"),
+        (["--set", "name=../../x"], 2, "../../x"),
+        (["--store", "/proc/nothing"], 4, "store"),
+    ],
+)
+def test_a_mistake_is_one_line_and_an_exit_status(
+    crossmodal: Crossmodal, learnable: Path, arguments: list[str], status: int, told: str
+) -> None:
+    given = [] if {"--data", "--profile"} & set(arguments) else ["--data", str(learnable)]
+    if "--store" in arguments:
+        from flows.cli import main
+
+        with pytest.raises(SystemExit) as stop:
+            main(["retrain", "--plain", *given, *arguments])
+        assert stop.value.code == status
+        return
+    ran = crossmodal("retrain", "--plain", *given, *arguments)
+    assert ran.status == status
+    assert told in ran.err
+    assert ran.err.count("\n") == 1
+    assert "Traceback" not in ran.err
+    assert told in ran.json["error"]
+
+
+def test_too_many_bad_rows_stop_the_run_before_training_and_are_all_listed(
+    crossmodal: Crossmodal, learnable: Path, tmp_path: Path
+) -> None:
+    for number in range(40, 60):
+        (learnable.parent / f"img/{number}.png").write_bytes(b"not a picture")
+    ran = crossmodal("retrain", "--plain", "--data", str(learnable))
+    assert ran.status == 3
+    assert ran.json["rows"] == {"in": 120, "used": 100, "quarantined": 20, "duplicates": 0}
+    listing = tmp_path / "store" / "runs" / ran.json["run"] / "quarantine.csv"
+    with listing.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["reason"] for row in rows] == ["unreadable-image"] * 20
+    assert (listing.parent / "report.html").exists()
+    allowed = crossmodal("retrain", "--plain", "--data", str(learnable), "--set", "data.max_quarantined=0.2")
+    assert allowed.status == 0
+    assert allowed.json["splits"]["train"] == 60
