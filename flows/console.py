@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,28 +15,45 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tasks.progress import listening
+from tasks.progress import Listener, listening
 
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+_LINE_EVERY_S = 10.0
 
 
 @contextlib.contextmanager
 def progress_bars() -> Iterator[None]:
-    """Shows the progress of the block's work: bars in a terminal, one line per finished step elsewhere."""
+    """Shows the progress of the block's work: bars in a terminal, a line now and then elsewhere."""
+    with _bars() if _ERR.is_terminal else listening(_lines()):
+        yield
+
+
+@contextlib.contextmanager
+def _bars() -> Iterator[None]:
     columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bars = Progress(*columns, TextColumn("{task.fields[remark]}"), console=_ERR, disable=not _ERR.is_terminal)
+    bars = Progress(*columns, TextColumn("{task.fields[remark]}"), console=_ERR)
     known: dict[str, Any] = {}
 
     def listen(step: str, done: int, total: int, remark: str) -> None:
-        if _ERR.is_terminal:
-            if step not in known:
-                known[step] = bars.add_task(step, total=total, remark="")
-            bars.update(known[step], completed=done, total=total, remark=escape(remark))
-        elif done == total:
-            _ERR.print(f"{step}: {total} {remark}".rstrip(), markup=False)
+        if step not in known:
+            known[step] = bars.add_task(step, total=total, remark="")
+        bars.update(known[step], completed=done, total=total, remark=escape(remark))
 
     with bars, listening(listen):
         yield
+
+
+def _lines() -> Listener:
+    """A line when a step is done, and at most every ten seconds before that."""
+    last = time.monotonic()
+
+    def listen(step: str, done: int, total: int, remark: str) -> None:
+        nonlocal last
+        if done == total or time.monotonic() - last >= _LINE_EVERY_S:
+            last = time.monotonic()
+            _ERR.print(f"{step}: {done} of {total} {remark}".rstrip(), markup=False)
+
+    return listen
 
 
 def print_outcome(summary: dict[str, Any], store: Path, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from flows.pipeline import Progressed, Stages, run_pipeline
 from flows.request import Request
 from flows.summary import summarise, write_summary
 from tasks import progress
-from tasks.errors import CrossmodalError, EnvironmentFailed, TooManyQuarantined
+from tasks.errors import CrossmodalError, EnvironmentFailed, TooManyQuarantined, UsageError
 
 _LOG = logging.getLogger("crossmodal")
 
@@ -24,12 +24,14 @@ class RunFailed(Exception):
 
 
 def execute(request: Request, stages: Stages, so_far: Progressed | None = None) -> dict[str, Any]:
-    """The summary of a completed run. Raises RunFailed, with the summary of what is known, when a stage refused."""
+    """The summary of a completed run. Raises RunFailed, with the summary of what is known, when a stage refused; UsageError as it is."""
     so_far = so_far or Progressed()
     error: CrossmodalError | None = None
     with so_far.timed("total"):
         try:
             run_pipeline(request, stages, so_far)
+        except UsageError:
+            raise  # a wrong path or column: there is no run to report on
         except TooManyQuarantined as refusal:
             so_far.clean, error = refusal.clean, refusal
         except CrossmodalError as refusal:

@@ -10,7 +10,7 @@ from flows.execute import RunFailed, leave_results
 from flows.pipeline import Progressed, Stages, count_splits, prepare
 from flows.request import Request
 from flows.summary import summarise
-from tasks.errors import CrossmodalError, TooManyQuarantined
+from tasks.errors import CrossmodalError, TooManyQuarantined, UsageError
 from tasks.validate.trainable import trainable_problems
 
 
@@ -29,6 +29,8 @@ def check_manifest(request: Request) -> tuple[dict[str, Any], list[str]]:
                 *so_far.valid.warnings,
                 *(f"not trainable: {text}" for text in trainable_problems(samples)),
             ]
+        except UsageError:
+            raise
         except TooManyQuarantined as refusal:
             so_far.clean, error = refusal.clean, refusal
         except CrossmodalError as refusal:

@@ -51,6 +51,12 @@ def learnable(tmp_path: Path) -> Path:
     return write_learnable(tmp_path / "learnable")
 
 
+@pytest.fixture
+def repaint() -> Callable[[Path], None]:
+    """Replaces a picture of the class "low" by another of that class."""
+    return lambda path: write_picture(path, 0, np.random.default_rng(99))
+
+
 @dataclass
 class Ran:
     """What a command left: its exit status, its JSON line, and what it said on stderr."""
