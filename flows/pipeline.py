@@ -113,7 +113,9 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
         checkpoint = so_far.checkpoint = stages.train(valid, features, config, store)
     with so_far.timed("evaluate"):
         champion = so_far.champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
-    rival = None if champion is None else rival_of(champion, request, stages, so_far)
+    # Against itself a model need not be judged: the evaluation of the run that published it is still right.
+    same = champion is None or champion.model_sha256 == checkpoint.model_sha256
+    rival = None if champion is None or same else rival_of(champion, request, stages, so_far)
     with so_far.timed("evaluate"):
         report = so_far.report = stages.evaluate(valid, features, checkpoint, rival, config, store)
         judged_before = store.find("verdicts", gate_key(report, config)) is not None

@@ -32,7 +32,9 @@ def write_learnable(folder: Path, rows: int = 120) -> Path:
             kind = number % 2
             write_picture(folder / f"img/{number}.png", kind, rng)
             time_s = np.arange(1600) / 8000
-            tone = 0.4 * np.sin(2 * np.pi * (400 + 1200 * kind + rng.uniform(-50, 50)) * time_s) + rng.normal(0, 0.02, 1600)
+            tone = 0.4 * np.sin(2 * np.pi * (400 + 1200 * kind + rng.uniform(-50, 50)) * time_s) + rng.normal(
+                0, 0.02, 1600
+            )
             soundfile.write(folder / f"snd/{number}.wav", tone, 8000)
             split = "test" if number < 20 else "val" if number < 40 else "train"
             words = f"it is {LABELS[kind]} number {number}"
@@ -67,7 +69,9 @@ class Ran:
 
 
 @pytest.fixture
-def crossmodal(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+def crossmodal(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Ran]:
     """crossmodal("retrain", "--plain", ...) with a store of its own, small settings and --json."""
     monkeypatch.chdir(tmp_path)
     for name in ("MLFLOW_TRACKING_URI", "CROSSMODAL_STORE"):

@@ -46,7 +46,12 @@ def test_first_run_publishes_second_does_nothing_later_ones_do_what_is_needed(
     assert first.json["splits"] == {"train": 80, "val": 20, "test": 20}
     assert computed(first) == {"image": 120, "text": 120, "audio": 120}
     assert {"image", "text", "audio", "image+text+audio"} <= set(first.json["by_modalities"])
-    assert first.json["model"] | {"sha256": ""} == {"name": "learnable", "version": "1", "alias": "champion", "sha256": ""}
+    assert first.json["model"] | {"sha256": ""} == {
+        "name": "learnable",
+        "version": "1",
+        "alias": "champion",
+        "sha256": "",
+    }
     folder = tmp_path / "store" / "runs" / first.json["run"]
     assert json.loads((folder / "summary.json").read_text()) == first.json
     assert {"report.html", "quarantine.csv", "quarantine.parquet"} <= {path.name for path in folder.iterdir()}
