@@ -24,7 +24,7 @@ class RunFailed(Exception):
 
 
 def execute(request: Request, stages: Stages, so_far: Progressed | None = None) -> dict[str, Any]:
-    """The summary of a completed run. Raises RunFailed, with the summary of what is known, when a stage refused; UsageError as it is."""
+    """The summary of a completed run. Raises RunFailed, with the summary of what is known, when a stage refused."""
     so_far = so_far or Progressed()
     error: CrossmodalError | None = None
     with so_far.timed("total"):

@@ -28,18 +28,10 @@ def predict_manifest(request: Request, model: str | None, out: str) -> dict[str,
     """Writes one prediction per usable row to `out` and returns the run's summary. Rows that cannot be read are listed."""
     target = check_target(out)
     champion = find_model(request, model)
-    config = champion_config(champion, request)
-    so_far = Progressed(champion=champion)
-    with so_far.timed("total"):
-        with so_far.timed("ingest"):
-            raw = scan(config, request.store, locate_data(config, request.store), "predict")
-            clean = so_far.clean = ingest(raw, config, request.store, "predict")
-        so_far.features = extract_features(clean, config, request.store, Stages(), so_far)
-        with so_far.timed("evaluate"):
-            table = predict_samples(clean, champion, so_far, request)
-            sink = io.BytesIO()
-            pq.write_table(table, sink, compression="zstd")
-            replace_file(target, sink.getvalue())
+    table, so_far = predict_table(request, champion)
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    replace_file(target, sink.getvalue())
     summary = summarise(request, so_far, "predict")
     summary["model"] = {
         "name": champion.name,
@@ -48,14 +40,26 @@ def predict_manifest(request: Request, model: str | None, out: str) -> dict[str,
         "sha256": champion.model_sha256,
     }
     labelled = table.filter(table["label"].is_valid())
-    right = sum(
-        truth == guess for truth, guess in zip(*(labelled[n].to_pylist() for n in ("label", "predicted")), strict=True)
-    )
+    pairs = zip(labelled["label"].to_pylist(), labelled["predicted"].to_pylist(), strict=True)
+    right = sum(truth == guess for truth, guess in pairs)
     summary["labelled"] = labelled.num_rows
     summary["metrics"] = {"labelled": {"accuracy": right / labelled.num_rows}} if labelled.num_rows else {}
     summary |= {"out": str(target), "quarantine": str(request.folder / "quarantine.csv")}
     write_summary(request, so_far, summary)
     return summary
+
+
+def predict_table(request: Request, champion: ChampionRef) -> tuple[pa.Table, Progressed]:
+    """The predictions of every usable row, and what is known of the rows."""
+    config = champion_config(champion, request)
+    so_far = Progressed(champion=champion)
+    with so_far.timed("total"):
+        with so_far.timed("ingest"):
+            raw = scan(config, request.store, locate_data(config, request.store), "predict")
+            clean = so_far.clean = ingest(raw, config, request.store, "predict")
+        so_far.features = extract_features(clean, config, request.store, Stages(), so_far)
+        with so_far.timed("evaluate"):
+            return predict_samples(clean, champion, so_far, request), so_far
 
 
 def predict_samples(clean: CleanRef, champion: ChampionRef, so_far: Progressed, request: Request) -> pa.Table:

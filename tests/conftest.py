@@ -95,3 +95,52 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("needs ../shared/data beside the repository")
     return folder
+
+
+TONES = ("low", "high")
+SMALL = ["train.epochs=4", "train.batch_size=16", "train.learning_rate=0.003", "runtime.workers=1", "gate.margin=0.2"]
+
+
+def write_learnable(folder: Path, rows: int = 120) -> Path:
+    """A manifest whose label shows in the picture's colour, the sound's pitch and the words; 20 test rows."""
+    rng = np.random.default_rng(0)
+    for place in ("img", "snd"):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "image", "audio", "text", "label", "split"])
+        for number in range(rows):
+            kind = number % 2
+            paint(folder / f"img/{number}.png", kind, rng)
+            time_s = np.arange(1600) / 8000
+            tone = 0.4 * np.sin(2 * np.pi * (400 + 1200 * kind + rng.uniform(-50, 50)) * time_s) + rng.normal(
+                0, 0.02, 1600
+            )
+            soundfile.write(folder / f"snd/{number}.wav", tone, 8000)
+            split = "test" if number < 20 else "val" if number < 40 else "train"
+            words = f"it is {TONES[kind]} number {number}"
+            writer.writerow([f"s{number:03}", f"img/{number}.png", f"snd/{number}.wav", words, TONES[kind], split])
+    return folder / "manifest.csv"
+
+
+def paint(path: Path, kind: int, rng: np.random.Generator) -> None:
+    pixels = rng.integers(0, 120, (24, 24, 3), dtype=np.uint8)
+    pixels[..., 2 * kind] += 120
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def learnable(tmp_path: Path) -> Path:
+    return write_learnable(tmp_path / "learnable")
+
+
+@pytest.fixture
+def small_settings() -> list[str]:
+    """Flags that make a retrain of the learnable data a matter of seconds."""
+    return [part for value in SMALL for part in ("--set", value)]
+
+
+@pytest.fixture
+def repaint() -> Callable[[Path], None]:
+    """Replaces a picture of the class "low" by another of that class."""
+    return lambda path: paint(path, 0, np.random.default_rng(99))

@@ -1,0 +1,69 @@
+"""Loading the flows and the command line is cheap, and the house's size rules hold."""
+
+from __future__ import annotations
+
+import ast
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = {"torch", "torchvision", "transformers", "great_expectations", "mlflow", "accelerate", "sklearn", "matplotlib"}
+PRODUCT = [
+    path
+    for name in ("data_contracts", "tasks", "flows", "deployments", "benchmarks")
+    for path in (ROOT / name).rglob("*.py")
+]
+
+
+def modules_after(statement: str) -> set[str]:
+    code = f"import json, sys; {statement}; print(json.dumps(sorted(m for m in sys.modules if '.' not in m)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def seconds_of(statement: str) -> float:
+    code = f"import time; start = time.process_time(); {statement}; print(time.process_time() - start)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return float(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("module", ["flows.retrain", "flows.cli", "crossmodal"])
+def test_loading_imports_nothing_heavy(module: str) -> None:
+    assert modules_after(f"import {module}") & HEAVY == set()
+
+
+def test_planning_and_the_command_line_load_no_prefect() -> None:
+    assert "prefect" not in modules_after("import flows.cli, flows.plan")
+
+
+def test_loading_the_flow_costs_at_most_half_a_cpu_second_more_than_prefect() -> None:
+    differences = [seconds_of("import flows.retrain") - seconds_of("import prefect") for _ in range(3)]
+    assert statistics.median(differences) <= 0.5, differences
+
+
+def test_no_file_is_longer_than_400_lines() -> None:
+    assert [path.name for path in PRODUCT if len(path.read_text().splitlines()) > 400] == []
+
+
+def public_definitions(path: Path) -> list[ast.FunctionDef | ast.ClassDef]:
+    """Module-level functions and classes, and the methods of those classes."""
+    top = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    classes = [node for node in top if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+    methods = [node for made in classes for node in made.body if isinstance(node, ast.FunctionDef)]
+    return [node for node in (*top, *methods) if not node.name.startswith("_")]
+
+
+def test_every_public_function_has_a_docstring() -> None:
+    silent = [
+        f"{path.relative_to(ROOT)}:{node.name}"
+        for path in PRODUCT
+        if path.parent.name != "benchmarks"
+        for node in public_definitions(path)
+        if not ast.get_docstring(node)
+    ]
+    assert silent == []
