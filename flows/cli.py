@@ -186,6 +186,11 @@ def run(command: Callable[[], Any], as_json: bool, debug: bool) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _interrupted() -> int:
+    console.print_error("interrupted; what was finished is kept, and the same command goes on from there")
+    return 130
+
+
 def _told(error: Exception) -> tuple[str, int, dict[str, Any]]:
     """An error as its message, exit status and summary. One that is not ours is a bug, and told as one."""
     if isinstance(error, RunFailed):
@@ -198,8 +203,8 @@ def _told(error: Exception) -> tuple[str, int, dict[str, Any]]:
     return text, 4, empty_summary()
 
 
-def _fail(text: str, code: int, summary: dict[str, Any] | None, as_json: bool) -> int:
+def _fail(text: str, code: int, summary: dict[str, Any], as_json: bool) -> int:
     console.print_error(text)
-    if as_json and summary is not None:
+    if as_json:
         console.print_json(summary | {"verdict": None, "reason": text, "error": text})
     return code

@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import flows
 from flows.environment import PREFECT_DEFAULTS
@@ -66,12 +67,13 @@ def serve_until_stopped(services: Services, say: Say) -> None:
         require_free(port)
     (services.store.root / "prefect").mkdir(parents=True, exist_ok=True)
     running: list[tuple[str, subprocess.Popen[bytes]]] = []
+    signal.signal(signal.SIGTERM, _stop)  # a service manager's stop ends what we started, too
     try:
         running.append(("prefect server", start_server(services)))
         wait_until_healthy(f"{services.prefect_url}/api/health", running[0][1])
         say(f"Prefect    {services.prefect_url}")
         deploy(services)
-        say("deployed   retrain/weekly (paused schedules and runs: in the UI under Deployments)")
+        say("deployed   retrain/weekly: Mondays 03:00 UTC, or now from the UI under Deployments")
         running.append(
             ("worker", spawn(services, "worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"]))
         )
@@ -153,6 +155,10 @@ def require_free(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError:
             raise UsageError(f"port {port} is in use; choose another with --prefect-port or --mlflow-port") from None
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _watch(running: list[tuple[str, subprocess.Popen[bytes]]]) -> None:

@@ -139,7 +139,7 @@ def percent(value: float | None, digits: int = 1) -> str:
     if value is None:
         return "–"
     text = f"{100 * value:.{digits}f}"
-    return f"{100 * value:.{digits + 2}f} %" if float(text) == 100 and value < 1 else f"{text} %"
+    return f"{100 * value:.{digits + 2}f} %" if float(text) == 100 and value < 1 - 1e-6 else f"{text} %"
 
 
 def points(value: float | None) -> str:
