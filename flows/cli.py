@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, cast
 
 import typer
-from typer.exceptions import Abort, Exit, TyperException
+from typer.exceptions import Abort, TyperException
 
 from flows import console
 from flows.environment import PREFECT_DEFAULTS, new_run_id, store_from_environment, tracking_uri_from_environment
@@ -27,7 +27,6 @@ from tasks.store import Store
 app = typer.Typer(
     name="crossmodal",
     help="Retrains classifiers that see, hear and read: checks the data, trains, proves, publishes.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -45,14 +44,19 @@ Plain = Annotated[bool, typer.Option("--plain", help="Run in this process withou
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-@app.callback()
-def options(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
-) -> None:
-    """Retrains classifiers that see, hear and read: checks the data, trains, proves, publishes."""
-    if version:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         console.say(f"crossmodal {importlib.metadata.version('crossmodal')}")
         raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Retrains classifiers that see, hear and read: checks the data, trains, proves, publishes."""
 
 
 def _request(profile: str | None, data: str | None, overrides: list[str] | None, store: str | None) -> Request:
@@ -165,7 +169,7 @@ def up(
 
 def main(arguments: list[str] | None = None) -> None:
     """The console script. Every error ends as one line and an exit status; `--debug` shows the traceback."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     sys.exit(run(lambda: app(args=arguments, standalone_mode=False), "--json" in arguments, "--debug" in arguments))
 
 
@@ -173,16 +177,14 @@ def run(command: Callable[[], Any], as_json: bool, debug: bool) -> int:
     """The exit status of a command, its error told as one line; with `debug` the error is raised instead."""
     try:
         code = command()
-    except Exit as stop:
-        return stop.exit_code
     except (Abort, KeyboardInterrupt):
-        return _fail(
-            "interrupted; what was finished is kept, and the same command goes on from there", 130, None, False
-        )
+        return _interrupted()
     except Exception as error:
         if debug and not isinstance(error, TyperException):
             raise
         return _fail(*_told(error), as_json)
+    if code == 130:  # what typer makes of Ctrl-C
+        return _interrupted()
     return code if isinstance(code, int) else 0
 
 
@@ -198,7 +200,7 @@ def _told(error: Exception) -> tuple[str, int, dict[str, Any]]:
     if isinstance(error, CrossmodalError):
         return str(error), error.exit_code, empty_summary()
     if isinstance(error, TyperException):
-        return f"{error.format_message()}; see crossmodal --help", 2, empty_summary()
+        return f"{error.format_message().rstrip('.')}; see crossmodal --help", 2, empty_summary()
     text = f"internal error: {type(error).__name__}: {error}; run again with --debug and report it"
     return text, 4, empty_summary()
 

@@ -12,7 +12,7 @@ from flows.request import default_tracking_uri
 from tasks.publish import registry
 from tasks.store import Store
 
-models_app = typer.Typer(help="List, show, promote and roll back published models.", no_args_is_help=True)
+models_app = typer.Typer(help="List, show, promote and roll back published models.")
 
 Name = Annotated[str, typer.Argument(help="The model's name.")]
 StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
