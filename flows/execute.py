@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import shutil
 from typing import Any
 
 from flows.pipeline import Progressed, Stages, run_pipeline
@@ -10,8 +10,6 @@ from flows.request import Request
 from flows.summary import summarise, write_summary
 from tasks import progress
 from tasks.errors import CrossmodalError, EnvironmentFailed, TooManyQuarantined, UsageError
-
-_LOG = logging.getLogger("crossmodal")
 
 
 class RunFailed(Exception):
@@ -47,11 +45,13 @@ def execute(request: Request, stages: Stages, so_far: Progressed | None = None) 
 
 
 def leave_results(request: Request, so_far: Progressed, summary: dict[str, Any]) -> None:
-    """Writes report.html, summary.json and the quarantine into the run's folder, and fills in `summary["report"]`."""
+    """Leaves report.html, Data Docs, summary.json and the quarantine in the run's folder; fills in `summary["report"]`."""
     from tasks.evaluate.report import write_report
 
     progress.report("report", 0, 1)
     request.folder.mkdir(parents=True, exist_ok=True)
+    for table, uri in so_far.docs.items():
+        shutil.copytree(request.store.path(uri), request.folder / "docs" / table, dirs_exist_ok=True)
     path = request.folder / "report.html"
     write_report(path, summary, request.config, request.store, so_far)
     summary["report"] = path.relative_to(request.store.root).as_posix()

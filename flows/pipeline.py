@@ -81,6 +81,8 @@ class Progressed:
     valid: ValidatedRef | None = None
     splits: dict[Split, int] = field(default_factory=dict)
     features: Features = field(default_factory=dict)
+    docs: dict[str, str] = field(default_factory=dict)
+    """Table (samples, features) to the store path of its Data Docs."""
     checkpoint: CheckpointRef | None = None
     champion: ChampionRef | None = None
     report: EvalReport | None = None
@@ -137,7 +139,9 @@ def prepare(request: Request, config: RunConfig, stages: Stages, so_far: Progres
         raw = stages.scan(config, store, locate_data(config, store))
         so_far.clean = stages.ingest(raw, config, store)
     with so_far.timed("validate"):
-        return stages.validate_samples(so_far.clean, config, store)
+        valid = stages.validate_samples(so_far.clean, config, store)
+    so_far.docs["samples"] = valid.docs
+    return valid
 
 
 def extract_features(
@@ -150,7 +154,7 @@ def extract_features(
         features = collect_features(samples, config, store, shards)
     if isinstance(samples, ValidatedRef):
         with so_far.timed("validate"):
-            stages.validate_features(samples, features, config, store)
+            so_far.docs["features"] = stages.validate_features(samples, features, config, store)["docs"]
     return features
 
 

@@ -7,7 +7,6 @@ browser would act on or hide (control, bidirectional, zero-width) are spelled ou
 from __future__ import annotations
 
 import json
-import os
 import unicodedata
 from pathlib import Path
 from typing import Any, Protocol
@@ -88,7 +87,7 @@ def write_report(path: Path, summary: dict[str, Any], config: RunConfig, store: 
         mistakes=_mistakes(detail, parts.clean, store),
         quarantine=_quarantine(parts.clean, store),
         notices=_notices(parts, detail),
-        docs=_docs_link(path, parts.valid, store),
+        docs=_docs_links(path),
         fingerprints=_fingerprints(parts),
         config=json.dumps(config.model_dump(mode="json"), indent=2, ensure_ascii=False),
     )
@@ -250,11 +249,10 @@ def _notices(parts: RunParts, detail: dict[str, Any] | None) -> list[tuple[str, 
     return [("warning", text) for text in warnings] + [("note", text) for text in notes]
 
 
-def _docs_link(path: Path, valid: ValidatedRef | None, store: Store) -> str | None:
-    """A relative link to the Data Docs, where they lie in the store."""
-    if valid is None or not (index := store.path(valid.docs) / "index.html").is_file():
-        return None
-    return Path(os.path.relpath(index, path.parent)).as_posix()
+def _docs_links(path: Path) -> list[tuple[str, str]]:
+    """(table, relative link) of each of the Data Docs that lie beside the report."""
+    pages = sorted(path.parent.glob("docs/*/index.html"))
+    return [(page.parent.name, page.relative_to(path.parent).as_posix()) for page in pages]
 
 
 def _fingerprints(parts: RunParts) -> list[tuple[str, str, str]]:

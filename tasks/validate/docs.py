@@ -39,7 +39,7 @@ td:first-child:has(i.fas), td.state { width: 90px; white-space: nowrap; }
 .card { border: 1px solid var(--line); border-radius: 6px; } .card-header { padding: 8px 12px; background: var(--wash); }
 .card-body { padding: 8px 12px; } .nav { list-style: none; margin: 0; padding: 0; } .nav a { text-decoration: none; }
 .nav li { padding: 2px 0; }
-.badge, code { padding: 1px 6px; border-radius: 4px; background: #e8edf3; font: 13px monospace; overflow-wrap: anywhere; }
+.badge, code { padding: 1px 6px; border-radius: 4px; background: #e8edf3; font: 13px monospace; overflow-wrap: break-word; }
 .fa-check-circle::before { content: "\\2713  met"; color: var(--good); font: 600 14px sans-serif; }
 .fa-times::before { content: "\\2717  broken"; color: var(--bad); font: 600 14px sans-serif; }
 .fa-exclamation-triangle::before { content: "! failed to run"; color: var(--warn); font: 600 14px sans-serif; }

@@ -55,6 +55,10 @@ def test_first_run_publishes_second_does_nothing_later_ones_do_what_is_needed(
     folder = tmp_path / "store" / "runs" / first.json["run"]
     assert json.loads((folder / "summary.json").read_text()) == first.json
     assert {"report.html", "quarantine.csv", "quarantine.parquet"} <= {path.name for path in folder.iterdir()}
+    report = (folder / "report.html").read_text()
+    for table in ("samples", "features"):
+        assert (folder / "docs" / table / "index.html").is_file()
+        assert f'href="docs/{table}/index.html"' in report
 
     again = crossmodal("retrain", *arguments)
     assert again.json["verdict"] == "unchanged"

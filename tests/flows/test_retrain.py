@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -48,14 +49,20 @@ def run(arguments: list[str]) -> dict[str, Any]:
 
 def kill_when(arguments: list[str], reached: Callable[[], bool]) -> None:
     """Starts the command and sends SIGKILL to it, and to it alone, as soon as the condition holds."""
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(arguments, stdout=quiet, stderr=quiet, start_new_session=True)
     deadline = time.monotonic() + 300
-    while not reached():
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        while not reached():
+            assert process.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        time.sleep(1)  # what it had started must notice by itself that it is gone
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # Prefect's temporary server does not
 
 
 def test_prefect_and_plain_give_the_same_model_and_prefect_does_nothing_twice(command: Command, tmp_path: Path) -> None:
