@@ -98,7 +98,14 @@ def shared_data() -> Path:
 
 
 TONES = ("low", "high")
-SMALL = ["train.epochs=4", "train.batch_size=16", "train.learning_rate=0.003", "runtime.workers=1", "gate.margin=0.2"]
+SMALL = [
+    "train.epochs=4",
+    "train.batch_size=16",
+    "train.threads=1",
+    "train.learning_rate=0.003",
+    "runtime.workers=1",
+    "gate.margin=0.2",
+]
 
 
 def write_learnable(folder: Path, rows: int = 120) -> Path:
