@@ -51,9 +51,10 @@ class Model:
 
         Raises UsageError for a path that does not exist, DataError for data that cannot be read.
         """
+        from flows.pipeline import Progressed
         from flows.score import predict_table
 
-        table, _ = predict_table(_request(manifest, (), self._store), self._champion)
+        table = predict_table(_request(manifest, (), self._store), self._champion, Progressed())
         frame: pd.DataFrame = table.to_pandas()
         return frame
 

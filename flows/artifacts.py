@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
 from typing import Any, cast
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
@@ -19,6 +21,7 @@ from flows.pipeline import Progressed
 from flows.request import Request
 from tasks.progress import Listener
 
+_LOG = logging.getLogger("prefect.crossmodal")
 _EVERY_S = 2.0  # each update is a request to the server
 
 
@@ -28,6 +31,12 @@ def progress_artifacts() -> Listener:
     lock = threading.Lock()
 
     def listen(step: str, done: int, total: int, remark: str) -> None:
+        try:
+            update(step, done, total, remark)
+        except httpx.HTTPError as error:  # a bar that could not be drawn must not stop the work
+            _LOG.warning("progress of %s not shown: %s", step, error)
+
+    def update(step: str, done: int, total: int, remark: str) -> None:
         share = 100.0 * done / total if total else 100.0
         with lock:
             now = time.monotonic()
@@ -46,6 +55,13 @@ def progress_artifacts() -> Listener:
 
 def leave_artifacts(request: Request, so_far: Progressed, summary: dict[str, Any]) -> None:
     """The run's tables and its verdict, keyed by the model's name so that the UI shows their history."""
+    try:
+        _leave(request, so_far, summary)
+    except httpx.HTTPError as error:  # the run is done and its report is on disk
+        _LOG.warning("artifacts not shown: %s", error)
+
+
+def _leave(request: Request, so_far: Progressed, summary: dict[str, Any]) -> None:
     name = _slug(request.name)
     if so_far.report is not None:
         create_table_artifact(

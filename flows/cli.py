@@ -21,7 +21,7 @@ from flows.prepare import check_manifest
 from flows.request import Request, default_tracking_uri, make_request, resolve_config
 from flows.score import predict_manifest
 from flows.summary import empty_summary
-from tasks.errors import CrossmodalError
+from tasks.errors import CrossmodalError, EnvironmentFailed
 from tasks.store import Store
 
 app = typer.Typer(
@@ -93,11 +93,21 @@ def _retrain_with_prefect(
     """Calls the flow in this process. Prefect's own log goes to its API; the terminal shows ours."""
     for name, value in PREFECT_DEFAULTS.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("PREFECT_LOCAL_STORAGE_PATH", str(request.store.root / "prefect"))
+    home = request.store.root / "prefect"
+    if "PREFECT_API_URL" not in os.environ:
+        os.environ.setdefault("PREFECT_HOME", str(home))  # the temporary server's database stays in the store
+    os.environ.setdefault("PREFECT_LOCAL_STORAGE_PATH", str(home / "storage"))
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "DEBUG" if debug else "CRITICAL")
     from flows.retrain import retrain as retrain_flow
 
-    return cast(dict[str, Any], retrain_flow(profile, data, overrides or [], str(request.store.root)))
+    try:
+        return cast(dict[str, Any], retrain_flow(profile, data, overrides or [], str(request.store.root)))
+    except RuntimeError as error:
+        if "API" not in str(error) and "server" not in str(error):
+            raise
+        where = os.environ.get("PREFECT_API_URL", "the temporary server")
+        text = f"Prefect: {error}; check PREFECT_API_URL ({where}), or run with --plain"
+        raise EnvironmentFailed(text) from error
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 from flows.pipeline import Progressed, Stages, run_pipeline
@@ -24,24 +25,31 @@ class RunFailed(Exception):
 def execute(request: Request, stages: Stages, so_far: Progressed | None = None) -> dict[str, Any]:
     """The summary of a completed run. Raises RunFailed, with the summary of what is known, when a stage refused."""
     so_far = so_far or Progressed()
-    error: CrossmodalError | None = None
-    with so_far.timed("total"):
-        try:
-            run_pipeline(request, stages, so_far)
-        except UsageError:
-            raise  # a wrong path or column: there is no run to report on
-        except TooManyQuarantined as refusal:
-            so_far.clean, error = refusal.clean, refusal
-        except CrossmodalError as refusal:
-            error = refusal
-        except (OSError, MemoryError) as failure:
-            error = EnvironmentFailed(f"{type(failure).__name__}: {failure}; the run can be started again and goes on")
-            error.__cause__ = failure
+    error = attempt(lambda: run_pipeline(request, stages, so_far), so_far)
     summary = summarise(request, so_far, "retrain", str(error) if error else None)
     leave_results(request, so_far, summary)
     if error is not None:
         raise RunFailed(error, summary) from error
     return summary
+
+
+def attempt(work: Callable[[], object], so_far: Progressed) -> CrossmodalError | None:
+    """Does the work and returns the error with which it ended, if any; a wrong path or column is raised: no run to report."""
+    with so_far.timed("total"):
+        try:
+            work()
+        except UsageError:
+            raise
+        except TooManyQuarantined as refusal:
+            so_far.clean = refusal.clean
+            return refusal
+        except CrossmodalError as refusal:
+            return refusal
+        except (OSError, MemoryError) as failure:
+            error = EnvironmentFailed(f"{type(failure).__name__}: {failure}; the run can be started again and goes on")
+            error.__cause__ = failure
+            return error
+    return None
 
 
 def leave_results(request: Request, so_far: Progressed, summary: dict[str, Any]) -> None:

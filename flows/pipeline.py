@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ from data_contracts.refs import (
     Verdict,
 )
 from flows.request import Request
+from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import DataError, EnvironmentFailed, PromotionRefused
 from tasks.evaluate.evaluate import evaluate
@@ -37,6 +38,7 @@ from tasks.gate.gate import gate, gate_key
 from tasks.ingest.ingest import ingest
 from tasks.ingest.scan import scan
 from tasks.ingest.source import locate_data
+from tasks.modalities import MODALITIES
 from tasks.publish.publish import publish
 from tasks.publish.registry import fetch_champion
 from tasks.store import Store
@@ -50,7 +52,11 @@ Clock = Callable[[], float]
 
 def extract_in_turn(shards: list[ShardRef], store: Store) -> list[str]:
     """Computes shards one after the other."""
-    return [extract_shard(shard, store) for shard in shards]
+    parts = []
+    for done, shard in enumerate(shards, start=1):
+        parts.append(extract_shard(shard, store))
+        progress.report("extract", done, len(shards), "shards")
+    return parts
 
 
 def train_here(valid: ValidatedRef, features: Features, config: RunConfig, store: Store) -> CheckpointRef:
@@ -175,12 +181,23 @@ def rival_of(champion: ChampionRef, request: Request, stages: Stages, so_far: Pr
     """The champion with the same samples as it reads them; they are prepared anew where it was made under other knobs."""
     assert so_far.valid is not None
     config = champion_config(champion, request)
-    same = all(getattr(config, name) == getattr(request.config, name) for name in ("media", "extract"))
-    if same and set(so_far.features) == {name for name, encoder in config.encoders if encoder != "off"}:
+    if reading(config, so_far.features) == reading(request.config, so_far.features) and set(so_far.features) == {
+        name for name, encoder in config.encoders if encoder != "off"
+    }:
         return Rival(champion=champion, valid=so_far.valid, features=so_far.features)
     aside = Progressed(seconds=so_far.seconds)
     valid = prepare(request, config, stages, aside)
     return Rival(champion=champion, valid=valid, features=extract_features(valid, config, request.store, stages, aside))
+
+
+def reading(config: RunConfig, modalities: Iterable[Modality]) -> list[dict[str, Any]]:
+    """The knobs that decide what a model reads of each modality, without limits and shard sizes."""
+    specs = [MODALITIES[name] for name in modalities]
+    return [
+        {key: getattr(config.media, key) for key in spec.media_keys}
+        | {f"extract.{key}": getattr(config.extract, key) for key in spec.extract_keys}
+        for spec in specs
+    ]
 
 
 def champion_config(champion: ChampionRef, request: Request) -> RunConfig:
@@ -190,7 +207,8 @@ def champion_config(champion: ChampionRef, request: Request) -> RunConfig:
         name: encoder if name in record["modalities"] else "off"
         for name, encoder in record["config"]["encoders"].items()
     }
-    knobs = {"media": record["config"]["media"], "extract": record["config"]["extract"], "encoders": encoders}
+    limits = request.config.media.model_dump(include={"timeout_s", "memory_mb"})  # of this machine, not of the model
+    knobs = {"media": record["config"]["media"] | limits, "extract": record["config"]["extract"], "encoders": encoders}
     try:
         return RunConfig.model_validate(request.config.model_dump() | knobs)
     except ValidationError as error:
@@ -201,12 +219,24 @@ def champion_config(champion: ChampionRef, request: Request) -> RunConfig:
 
 
 def conclude(verdict: Verdict, champion: ChampionRef | None, judged_before: bool) -> tuple[Decision, str]:
-    """The run's decision and its reason: `unchanged` when this very model is, or was judged against, the champion."""
-    if champion is not None and champion.model_sha256 == verdict.model_sha256:
+    """The run's decision and its reason: `unchanged` when this very model is, or was judged against, the champion.
+
+    A champion that new test rows or new rules fail is told once as what the gate says; it stays until something beats it.
+    """
+    is_champion = champion is not None and champion.model_sha256 == verdict.model_sha256
+    passes = verdict.decision == "promote"
+    if champion is not None and is_champion and (passes or judged_before):
+        doubt = "" if passes else f", which no longer passes the gate: {verdict.reason}"
+        name = f"{champion.name} version {champion.version}"
+        return "unchanged", f"nothing that shapes the model has changed: it is {name}{doubt}"
+    if champion is not None and is_champion:
+        return (
+            verdict.decision,
+            f"version {champion.version} is champion and no longer passes the gate: {verdict.reason}",
+        )
+    if judged_before and not passes:
         return (
             "unchanged",
-            f"nothing that shapes the model has changed: it is {champion.name} version {champion.version}",
+            f"nothing has changed since this model was refused (the figures are its own): {verdict.reason}",
         )
-    if judged_before and verdict.decision != "promote":
-        return "unchanged", f"nothing has changed since this model was judged; {verdict.reason}"
     return verdict.decision, verdict.reason

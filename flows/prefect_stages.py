@@ -8,6 +8,7 @@ from typing import Any
 from prefect import Task, unmapped
 
 from flows.pipeline import Stages
+from tasks import progress
 from tasks.evaluate.evaluate import evaluate_key
 from tasks.evaluate.task import evaluate_task
 from tasks.extract.extract import ShardRef
@@ -64,4 +65,8 @@ def _verified(task: Task[..., Any], kind: str, key: Callable[..., str]) -> Calla
 def _map_shards(shards: list[ShardRef], store: Store) -> list[str]:
     """One task a shard. Only shards whose features are missing are planned, so none may come from the cache."""
     futures = extract_task.with_options(refresh_cache=True).map(shards, store=unmapped(store))
-    return [future.result() for future in futures]
+    parts = []
+    for done, future in enumerate(futures, start=1):
+        parts.append(future.result())
+        progress.report("extract", done, len(shards), "shards")
+    return parts

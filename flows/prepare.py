@@ -6,11 +6,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from flows.execute import RunFailed, leave_results
+from flows.execute import RunFailed, attempt, leave_results
 from flows.pipeline import Progressed, Stages, count_splits, prepare
 from flows.request import Request
 from flows.summary import summarise
-from tasks.errors import CrossmodalError, TooManyQuarantined, UsageError
 from tasks.validate.trainable import trainable_problems
 
 
@@ -18,23 +17,15 @@ def check_manifest(request: Request) -> tuple[dict[str, Any], list[str]]:
     """The summary of a manifest that meets its contract, and notes on it. Raises RunFailed where it does not."""
     so_far = Progressed()
     notes: list[str] = []
-    error: CrossmodalError | None = None
-    with so_far.timed("total"):
-        try:
-            so_far.valid = prepare(request, request.config, Stages(), so_far)
-            samples = pq.read_table(request.store.path(so_far.valid.uri) / "samples.parquet")
-            so_far.splits = count_splits(samples)
-            notes = [
-                *so_far.valid.clean.notes,
-                *so_far.valid.warnings,
-                *(f"not trainable: {text}" for text in trainable_problems(samples)),
-            ]
-        except UsageError:
-            raise
-        except TooManyQuarantined as refusal:
-            so_far.clean, error = refusal.clean, refusal
-        except CrossmodalError as refusal:
-            error = refusal
+
+    def look() -> None:
+        valid = so_far.valid = prepare(request, request.config, Stages(), so_far)
+        samples = pq.read_table(request.store.path(valid.uri) / "samples.parquet")
+        so_far.splits = count_splits(samples)
+        problems = [f"not trainable: {text}" for text in trainable_problems(samples)]
+        notes.extend([*valid.clean.notes, *valid.warnings, *problems])
+
+    error = attempt(look, so_far)
     summary = summarise(request, so_far, "check", str(error) if error else None)
     leave_results(request, so_far, summary)
     if error is not None:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from data_contracts.refs import ChampionRef, CleanRef
 from data_contracts.tables import predictions_schema
+from flows.execute import RunFailed, attempt
 from flows.pipeline import Progressed, Stages, champion_config, extract_features
 from flows.request import Request
 from flows.summary import summarise, write_summary
@@ -28,7 +29,14 @@ def predict_manifest(request: Request, model: str | None, out: str) -> dict[str,
     """Writes one prediction per usable row to `out` and returns the run's summary. Rows that cannot be read are listed."""
     target = check_target(out)
     champion = find_model(request, model)
-    table, so_far = predict_table(request, champion)
+    so_far = Progressed(champion=champion)
+    tables: list[pa.Table] = []
+    error = attempt(lambda: tables.append(predict_table(request, champion, so_far)), so_far)
+    if error is not None:
+        summary = summarise(request, so_far, "predict", str(error))
+        write_summary(request, so_far, summary)
+        raise RunFailed(error, summary) from error
+    table = tables[0]
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
     replace_file(target, sink.getvalue())
@@ -49,17 +57,15 @@ def predict_manifest(request: Request, model: str | None, out: str) -> dict[str,
     return summary
 
 
-def predict_table(request: Request, champion: ChampionRef) -> tuple[pa.Table, Progressed]:
-    """The predictions of every usable row, and what is known of the rows."""
+def predict_table(request: Request, champion: ChampionRef, so_far: Progressed) -> pa.Table:
+    """The predictions of every usable row; what is known of the rows is left in `so_far`."""
     config = champion_config(champion, request)
-    so_far = Progressed(champion=champion)
-    with so_far.timed("total"):
-        with so_far.timed("ingest"):
-            raw = scan(config, request.store, locate_data(config, request.store), "predict")
-            clean = so_far.clean = ingest(raw, config, request.store, "predict")
-        so_far.features = extract_features(clean, config, request.store, Stages(), so_far)
-        with so_far.timed("evaluate"):
-            return predict_samples(clean, champion, so_far, request), so_far
+    with so_far.timed("ingest"):
+        raw = scan(config, request.store, locate_data(config, request.store), "predict")
+        clean = so_far.clean = ingest(raw, config, request.store, "predict")
+    so_far.features = extract_features(clean, config, request.store, Stages(), so_far)
+    with so_far.timed("evaluate"):
+        return predict_samples(clean, champion, so_far, request)
 
 
 def predict_samples(clean: CleanRef, champion: ChampionRef, so_far: Progressed, request: Request) -> pa.Table:

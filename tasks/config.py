@@ -201,7 +201,7 @@ class RuntimeConfig(Section):
     """How the work is spread; none of it changes a result."""
 
     workers: Annotated[int, Field(ge=1)] | None = None
-    """Decoding processes and concurrent extraction tasks; None: the number of cores."""
+    """Decoding processes; None: the number of cores. Extraction tasks run one per core."""
     train_timeout_s: Annotated[float, Field(gt=0)] = 6 * 3600.0
     """Training is killed after this time; its last epoch is kept and a new run goes on from there."""
 

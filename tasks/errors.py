@@ -44,9 +44,13 @@ class TooManyQuarantined(DataError):
 
 
 class EnvironmentFailed(CrossmodalError):
-    """The machine failed: disk, server, memory, a worker that died."""
+    """The machine failed: disk, server, memory, a worker that died. `transient`: another try may end well."""
 
     exit_code = 4
+
+    def __init__(self, message: str, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
 
 
 class PromotionRefused(CrossmodalError):

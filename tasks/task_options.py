@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tasks.errors import EnvironmentFailed
+
 
 def is_transient(task: Any, run: Any, state: Any) -> bool:
     """True for failures of I/O that may pass. A contract, a gate or a wrong path is never tried again."""
     error = state.result(raise_on_failure=False)
+    if isinstance(error, EnvironmentFailed):
+        return error.transient
     return isinstance(error, OSError) and not isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
 
 

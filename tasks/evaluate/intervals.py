@@ -69,7 +69,8 @@ def wilson(correct: int, rows: int, confidence: float = CONFIDENCE) -> Interval 
     share = correct / rows
     centre = (share + z * z / (2 * rows)) / (1 + z * z / rows)
     half = z * ((share * (1 - share) + z * z / (4 * rows)) / rows) ** 0.5 / (1 + z * z / rows)
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    # At the ends the formula gives them but for rounding.
+    return 0.0 if correct == 0 else max(centre - half, 0.0), 1.0 if correct == rows else min(centre + half, 1.0)
 
 
 def _draws(models: list[Judged], seed: int) -> list[dict[str, Floats]]:

@@ -56,7 +56,7 @@ def connected(store: Store, tracking_uri: str) -> Iterator[MlflowClient]:
     except (MlflowException, SQLAlchemyError) as error:
         told = " ".join(str(error).split())[:300]
         raise EnvironmentFailed(
-            f"model registry {without_password(tracking_uri)}: {told}; check MLFLOW_TRACKING_URI"
+            f"model registry {without_password(tracking_uri)}: {told}; check MLFLOW_TRACKING_URI", transient=True
         ) from error
 
 
