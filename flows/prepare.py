@@ -24,10 +24,11 @@ def check_manifest(request: Request) -> tuple[dict[str, Any], list[str]]:
             so_far.valid = prepare(request, request.config, Stages(), so_far)
             samples = pq.read_table(request.store.path(so_far.valid.uri) / "samples.parquet")
             so_far.splits = count_splits(samples)
+            least = request.config.split.min_test_per_class
             notes = [
                 *so_far.valid.clean.notes,
                 *so_far.valid.warnings,
-                *(f"not trainable: {text}" for text in trainable_problems(samples)),
+                *(f"not trainable: {text}" for text in trainable_problems(samples, least)),
             ]
         except UsageError:
             raise
