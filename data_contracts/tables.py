@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-CONTRACT_VERSION = "1"
+CONTRACT_VERSION = "2"
+"""Raised whenever a column or its meaning changes. It enters the keys of the stages: tables of another version are made
+anew, and `require_contract` refuses one that is read all the same. 2: raw rows carry `time` and `metadata`."""
+CONTRACT_KEY = b"crossmodal.contract"
 MODALITIES = ("image", "text", "audio", "video")
 
 
 def _versioned(fields: list[pa.Field]) -> pa.Schema:
-    return pa.schema(fields, metadata={"crossmodal.contract": CONTRACT_VERSION})
+    return pa.schema(fields, metadata={CONTRACT_KEY: CONTRACT_VERSION})
+
+
+def contract_version(schema: pa.Schema) -> str | None:
+    """The version under which a table was written; None where it does not say."""
+    stated = (schema.metadata or {}).get(CONTRACT_KEY)
+    return None if stated is None else str(stated, "utf-8", "replace")
 
 
 def raw_schema() -> pa.Schema:
@@ -30,6 +39,8 @@ def raw_schema() -> pa.Schema:
             pa.field("split", pa.string()),  # train | val | test, null when not given
             pa.field("group", pa.string()),  # never straddles splits
             pa.field("weight", pa.float64()),
+            pa.field("time", pa.string()),  # as given; read under split.by = time
+            pa.field("metadata", pa.string()),  # the columns that have no role, and time, as a JSON object; or null
             pa.field("text_value", pa.string()),  # a text given in the cell itself
             *media,
             pa.field("reason", pa.string()),  # why the row cannot be used, when that is known before decoding
@@ -54,6 +65,37 @@ def samples_schema() -> pa.Schema:
     )
 
 
+def metadata_schema() -> pa.Schema:
+    """The user's own columns, one row per sample, in the samples' order."""
+    return _versioned(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("metadata", pa.string()),  # a JSON object, column to cell; null where there is none
+        ]
+    )
+
+
+def twins_schema() -> pa.Schema:
+    """Samples that nearly repeat another in every modality they have; those of one cluster repeat each other."""
+    return _versioned(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("cluster", pa.int32(), nullable=False),
+        ]
+    )
+
+
+def fingerprints_schema() -> pa.Schema:
+    """What near repeats of canonical media are found by, one row per medium; null where it is too small to judge."""
+    return _versioned(
+        [
+            pa.field("digest", pa.string(), nullable=False),
+            pa.field("code", pa.binary()),  # compared bit by bit or band by band to find candidates
+            pa.field("form", pa.binary()),  # on which candidates are confirmed
+        ]
+    )
+
+
 def quarantine_schema() -> pa.Schema:
     """Rows that were not used, and duplicates (reason `duplicate`): what, where, why."""
     return _versioned(
@@ -71,7 +113,8 @@ def quarantine_schema() -> pa.Schema:
 def media_schema() -> pa.Schema:
     """Canonical media, one row per distinct source: decoded once, read by every later stage.
 
-    image: uint8 (H, W, 3), RGB. audio: int16 (T,), mono at the stated rate. text: UTF-8 bytes, NFC, shape (characters,).
+    image: uint8 (H, W, 3), RGB. video: uint8 (N, H, W, 3), RGB frames evenly spaced in time. audio: int16 (T,), mono at the
+    stated rate. text: UTF-8 bytes, NFC, shape (characters,).
     A source that could not be decoded has a reason and no data, so that it is not tried again.
     """
     return _versioned(

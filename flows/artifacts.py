@@ -19,6 +19,7 @@ from prefect.artifacts import (
 
 from flows.pipeline import Progressed
 from flows.request import Request
+from tasks.names import markdown_text, one_line
 from tasks.progress import Listener
 
 _LOG = logging.getLogger("prefect.crossmodal")
@@ -41,12 +42,12 @@ def progress_artifacts() -> Listener:
         with lock:
             now = time.monotonic()
             if step not in known:
-                label = f"{step}: {remark}" if remark else step
+                label = markdown_text(f"{step}: {remark}" if remark else step)
                 made = create_progress_artifact(share, key=_slug(f"progress-{step}"), description=label)
                 known[step] = (cast(UUID, made), now)
             elif now - known[step][1] >= _EVERY_S or done == total:
                 update_progress_artifact(
-                    known[step][0], share, description=f"{step}: {done} of {total} {remark}".strip()
+                    known[step][0], share, description=markdown_text(f"{step}: {done} of {total} {remark}".strip())
                 )
                 known[step] = (known[step][0], now)
 
@@ -68,10 +69,10 @@ def _leave(request: Request, so_far: Progressed, summary: dict[str, Any]) -> Non
             figures_table(summary), key=f"{name}-figures", description=f"Test figures of {request.name}"
         )
     if so_far.verdict is not None:
-        rules = [rule.model_dump(mode="json") for rule in so_far.verdict.rules]
-        create_table_artifact(rules, key=f"{name}-gate", description=so_far.verdict.reason)
+        rules = [_shown(rule.model_dump(mode="json")) for rule in so_far.verdict.rules]
+        create_table_artifact(rules, key=f"{name}-gate", description=markdown_text(so_far.verdict.reason))
     report = request.store.root / str(summary["report"])
-    text = f"**{summary['verdict']}**: {summary['reason']}\n\nReport: [{report.name}]({report.as_uri()})"
+    text = f"**{summary['verdict']}**: {markdown_text(str(summary['reason']))}\n\nReport: [{report.name}]({report.as_uri()})"
     create_markdown_artifact(text, key=f"{name}-report", description="Verdict and report")
 
 
@@ -81,6 +82,11 @@ def figures_table(summary: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {"given": name, **{metric: _rounded(value) for metric, value in line.items()}} for name, line in lines.items()
     ]
+
+
+def _shown(line: dict[str, Any]) -> dict[str, Any]:
+    """A table's line; the UI shows a cell as text, so only what cannot be seen needs care."""
+    return {name: one_line(value) if isinstance(value, str) else value for name, value in line.items()}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -14,11 +13,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
+from tasks.names import json_text, one_line, visible
 from tasks.progress import Listener, listening
 
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 _LINE_EVERY_S = 10.0
+_ERROR_CHARS = 4000
 
 
 @contextlib.contextmanager
@@ -37,7 +39,7 @@ def _bars() -> Iterator[None]:
     def listen(step: str, done: int, total: int, remark: str) -> None:
         if step not in known:
             known[step] = bars.add_task(step, total=total, remark="")
-        bars.update(known[step], completed=done, total=total, remark=escape(remark))
+        bars.update(known[step], completed=done, total=total, remark=escape(one_line(remark)))
 
     with bars, listening(listen):
         yield
@@ -51,7 +53,7 @@ def _lines() -> Listener:
         nonlocal last
         if done == total or time.monotonic() - last >= _LINE_EVERY_S:
             last = time.monotonic()
-            _ERR.print(f"{step}: {done} of {total} {remark}".rstrip(), markup=False)
+            _tell(_ERR, f"{step}: {done} of {total} {remark}".rstrip())
 
     return listen
 
@@ -60,24 +62,24 @@ def print_outcome(summary: dict[str, Any], store: Path, as_json: bool) -> None:
     """The verdict, the test figures, the model, where the report is, and what to type next."""
     out = Console(stderr=as_json, highlight=False, soft_wrap=True)
     model, rows = summary["model"], summary["rows"]
-    out.print(f"\nverdict  [bold]{summary['verdict']}[/bold]")
-    out.print(f"reason   {summary['reason']}", markup=False)
+    out.print(f"\nverdict  [bold]{summary['verdict']}[/bold]")  # one of ours
+    _tell(out, f"reason   {summary['reason']}")
     _print_rows(out, summary)
     if summary["metrics"]:
         out.print(_figures(summary))
     if model["version"] is not None:
-        out.print(
+        _tell(
+            out,
             f"model    {model['name']} version {model['version']} ({model['alias']}), sha256 {model['sha256'][:16]}…",
-            markup=False,
         )
-    out.print(f"work     {_work(summary['work'])}", markup=False)
-    out.print(f"time     {_seconds(summary['seconds'])}", markup=False)
-    out.print(f"report   {_shown(store / summary['report'])}", markup=False)
+    _tell(out, f"work     {_work(summary['work'])}")
+    _tell(out, f"time     {_seconds(summary['seconds'])}")
+    _tell(out, f"report   {_shown(store / summary['report'])}")
     if rows["quarantined"]:
-        out.print(f"refused  {_shown(store / 'runs' / summary['run'] / 'quarantine.csv')}", markup=False)
+        _tell(out, f"refused  {_shown(store / 'runs' / summary['run'] / 'quarantine.csv')}")
     if model["version"] is not None:
-        out.print(f"next     crossmodal predict MANIFEST --model {model['name']}@{model['alias']}", markup=False)
-        out.print("         crossmodal up", markup=False)
+        _tell(out, f"next     crossmodal predict MANIFEST --model {model['name']}@{model['alias']}")
+        _tell(out, "         crossmodal up")
     if as_json:
         print_json(summary)
 
@@ -87,10 +89,10 @@ def print_check(summary: dict[str, Any], notes: list[str], store: Path, as_json:
     out = Console(stderr=as_json, highlight=False, soft_wrap=True)
     _print_rows(out, summary)
     for note in notes:
-        out.print(f"note     {note}", markup=False)
-    out.print(f"report   {_shown(store / summary['report'])}", markup=False)
+        _tell(out, f"note     {note}")
+    _tell(out, f"report   {_shown(store / summary['report'])}")
     if summary["rows"]["quarantined"] or summary["rows"]["duplicates"]:
-        out.print(f"refused  {_shown(store / 'runs' / summary['run'] / 'quarantine.csv')}", markup=False)
+        _tell(out, f"refused  {_shown(store / 'runs' / summary['run'] / 'quarantine.csv')}")
     if as_json:
         print_json(summary)
 
@@ -99,15 +101,13 @@ def print_predictions(summary: dict[str, Any], as_json: bool) -> None:
     """How many rows were predicted, with which model, and where the predictions are."""
     out = Console(stderr=as_json, highlight=False, soft_wrap=True)
     rows, model = summary["rows"], summary["model"]
-    out.print(
-        f"{rows['used']} of {rows['in']} rows predicted with {model['name']} version {model['version']}", markup=False
-    )
+    _tell(out, f"{rows['used']} of {rows['in']} rows predicted with {model['name']} version {model['version']}")
     if rows["quarantined"]:
-        out.print(f"refused  {rows['quarantined']} rows: {summary['quarantine']}", markup=False)
+        _tell(out, f"refused  {rows['quarantined']} rows: {summary['quarantine']}")
     accuracy = summary["metrics"].get("labelled", {}).get("accuracy")
     if accuracy is not None:
-        out.print(f"accuracy {accuracy:.4f} on the {summary['labelled']} rows that have a label", markup=False)
-    out.print(f"written  {summary['out']}", markup=False)
+        _tell(out, f"accuracy {accuracy:.4f} on the {summary['labelled']} rows that have a label")
+    _tell(out, f"written  {summary['out']}")
     if as_json:
         print_json(summary)
 
@@ -120,24 +120,29 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         return
     table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*("–" if value is None else escape(str(value)) for value in row.values()))
+        table.add_row(*("–" if value is None else escape(one_line(str(value))) for value in row.values()))
     out.print(table)
 
 
 def print_error(text: str) -> None:
     """One line on stderr."""
-    _ERR.print(f"[bold red]error:[/bold red] {escape(' '.join(text.split()))}")
+    _ERR.print(Text.assemble(("error:", "bold red"), " ", one_line(text, _ERROR_CHARS)))
 
 
 def say(text: str) -> None:
     """One line on stdout, at once."""
-    print(text, flush=True)
+    print(visible(text), flush=True)
 
 
 def print_json(value: Any) -> None:
-    """One line on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    """One line on stdout, which a terminal shows and does not act on."""
+    sys.stdout.write(json_text(value) + "\n")
     sys.stdout.flush()
+
+
+def _tell(out: Console, text: str) -> None:
+    """One line, shown as it is: no markup, and no control or bidirectional character that a label or a path brought."""
+    out.print(visible(text, keep=""), markup=False, emoji=False)
 
 
 def _print_rows(out: Console, summary: dict[str, Any]) -> None:
@@ -145,7 +150,7 @@ def _print_rows(out: Console, summary: dict[str, Any]) -> None:
     counts = (
         f"{rows['in']} read, {rows['used']} used, {rows['quarantined']} quarantined, {rows['duplicates']} duplicates"
     )
-    out.print(f"rows     {counts}; train {splits['train']}, val {splits['val']}, test {splits['test']}", markup=False)
+    _tell(out, f"rows     {counts}; train {splits['train']}, val {splits['val']}, test {splits['test']}")
 
 
 def _figures(summary: dict[str, Any]) -> Table:

@@ -115,7 +115,7 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
     valid = so_far.valid = prepare(request, config, stages, so_far)
     samples = pq.read_table(store.path(valid.uri) / "samples.parquet")
     so_far.splits = count_splits(samples)
-    require_trainable(samples)
+    require_trainable(samples, config.split.min_test_per_class)
     features = so_far.features = extract_features(valid, config, store, stages, so_far)
     with so_far.timed("train"):
         checkpoint = so_far.checkpoint = stages.train(valid, features, config, store)
@@ -170,9 +170,9 @@ def count_splits(samples: pa.Table) -> dict[Split, int]:
     return {"train": given.count("train"), "val": given.count("val"), "test": given.count("test")}
 
 
-def require_trainable(samples: pa.Table) -> None:
+def require_trainable(samples: pa.Table, min_test_per_class: int) -> None:
     """Raises DataError when the samples cannot be trained on: a split or a second class is missing, say."""
-    problems = trainable_problems(samples)
+    problems = trainable_problems(samples, min_test_per_class)
     if problems:
         raise DataError("; ".join(problems))
 

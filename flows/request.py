@@ -12,6 +12,7 @@ from tasks.errors import UsageError
 from tasks.ingest.source import name_of_data
 from tasks.publish.names import check_model_name
 from tasks.store import Store
+from tasks.validate.own import read_expectations
 
 DEFAULT_PROFILE = "digits"
 DEFAULT_STORE = ".crossmodal"
@@ -47,6 +48,8 @@ def resolve_config(profile: str | None, data: str | None, overrides: Sequence[st
     config = load_config(values, overrides, f"profile {profile}")
     if data is not None:
         config = config.model_copy(update={"data": config.data.model_copy(update={"path": data})})
+    if config.data.expectations is not None:
+        read_expectations(config.data.expectations)  # a wrong file ends here, before anything is decoded
     name = config.name or (path.stem if path is not None and data is None else name_of_data(config.data.path))
     return config.model_copy(update={"name": check_model_name(name)})
 

@@ -39,6 +39,8 @@ class ColumnsConfig(Section):
     group: str | None = None
     """Speaker, patient, product: a group never straddles splits."""
     weight: str | None = None
+    time: str | None = None
+    """When a row was recorded: a number, or an ISO 8601 date; read under split.by = time."""
     image: str | None = None
     text: str | None = None
     audio: str | None = None
@@ -53,20 +55,30 @@ class DataConfig(Section):
     columns: ColumnsConfig = ColumnsConfig()
     allowed_roots: tuple[str, ...] = ()
     """Folders, besides the manifest's own, below which media may lie."""
+    max_manifest_mb: Annotated[float, Field(gt=0)] = 2048.0
+    """Size of a manifest file, and of what a Parquet file declares to hold once unpacked, media included."""
     problem: Literal["auto", "multiclass"] = "auto"
     sample: Annotated[int, Field(ge=1)] | None = None
     """Use this many rows, chosen by a stable hash, spread over the given splits; None: all."""
     max_quarantined: Share = 0.10
     """Share of rows that may be quarantined before the run fails."""
+    expectations: str | None = None
+    """A JSON file with expectations of your own on the manifest's columns; None: ours only."""
 
 
 class SplitConfig(Section):
-    """How rows without a given split are divided: by a stable hash of the group, else of the id."""
+    """How rows without a given split are divided."""
 
+    by: Literal["hash", "time"] = "hash"
+    """hash: by a stable hash of the group, else of the id. time: the newest rows are test, those before them val."""
     val: Share = 0.15
     test: Share = 0.15
     leakage: Literal["report", "drop", "fail"] = "report"
-    """The same sample, or one group, on two sides: say so, drop it from train, or fail the run."""
+    """The same or nearly the same sample, or one group, on two sides: say so, drop it from train, or fail the run."""
+    near_duplicates: bool = True
+    """Look for samples that nearly repeat another in every modality; splits that we make keep them on one side."""
+    min_test_per_class: Annotated[int, Field(ge=0)] = 0
+    """Fewer test rows of a class than this are an error of retrain; 0: a class without any is a warning."""
 
     @model_validator(mode="after")
     def _leaves_a_train_split(self) -> SplitConfig:
@@ -85,8 +97,19 @@ class MediaConfig(Section):
     """Longer sound is cut, with a warning."""
     max_text_chars: Annotated[int, Field(ge=1)] = 20_000
     """Longer text is cut, with a warning."""
+    video_frames: Annotated[int, Field(ge=1, le=64)] = 8
+    """Frames kept of a clip, spaced evenly over its duration."""
+    video_px: Annotated[int, Field(ge=8, le=1024)] = 128
+    """Longest side of a kept frame, in pixels."""
+    max_video_s: Annotated[float, Field(ge=0.1)] = 30.0
+    """A longer clip is cut, with a warning."""
+    max_video_frames: Annotated[int, Field(ge=1)] = 2000
+    """A clip of more frames is cut, with a warning."""
+    audio_from_video: bool = False
+    """Where a row has a video and an empty audio cell, the video's sound becomes its audio."""
     max_file_mb: Annotated[float, Field(gt=0)] = 64.0
     max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    """Of a picture, or of one frame of a clip."""
     timeout_s: Annotated[float, Field(gt=0)] = 10.0
     """Time that one file may take to decode."""
     memory_mb: Annotated[int, Field(ge=256)] = 2048
@@ -99,7 +122,7 @@ class EncodersConfig(Section):
     image: Literal["tiny", "off"] = "tiny"
     text: Literal["tiny", "off"] = "tiny"
     audio: Literal["tiny", "off"] = "tiny"
-    video: Literal["off"] = "off"
+    video: Literal["tiny", "off"] = "tiny"
 
 
 class ExtractConfig(Section):
@@ -114,6 +137,8 @@ class ExtractConfig(Section):
     """Log-mel frames kept of a clip (10 s at the default hop)."""
     max_text_bytes: Annotated[int, Field(ge=8)] = 512
     """UTF-8 bytes kept of a text."""
+    video_px: Annotated[int, Field(ge=16, le=256)] = 32
+    """Side of the square frames that the tiny encoder reads, in pixels."""
     shard_rows: Annotated[int, Field(ge=1)] = 512
     """Smallest number of samples in a shard; large tables get larger shards, at most 32 in all."""
 

@@ -32,7 +32,7 @@ MODALITIES: dict[Modality, ModalitySpec] = {
         (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".ppm"),
         ("image_px", "max_pixels", "max_file_mb"),
         ("image_px",),
-        ("numpy", "pillow"),
+        ("numpy", "pillow", "simplejpeg"),
         "uint8",
     ),
     "text": ModalitySpec(
@@ -41,20 +41,29 @@ MODALITIES: dict[Modality, ModalitySpec] = {
         (".txt",),
         ("max_text_chars", "max_file_mb"),
         ("max_text_bytes",),
-        (),
+        ("charset-normalizer",),
         "uint8",
     ),
     "audio": ModalitySpec(
         "audio",
         ("audio", "audio_path"),
-        (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff"),
+        (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".m4a", ".aac", ".wma"),
         ("sample_rate_hz", "max_audio_s", "max_file_mb"),
         ("n_mels", "hop_ms", "window_ms", "max_frames"),
-        ("numpy", "soundfile", "soxr"),
+        ("av", "numpy", "soundfile", "soxr"),
         "float32",
     ),
+    "video": ModalitySpec(
+        "video",
+        ("video", "video_path"),
+        (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".3gp", ".wmv", ".flv", ".ogv"),
+        ("video_frames", "video_px", "max_video_s", "max_video_frames", "max_pixels", "max_file_mb"),
+        ("video_px",),
+        ("av", "numpy"),
+        "uint8",
+    ),
 }
-"""Modalities that can be decoded and trained on, in the order in which names are joined: image+text+audio."""
+"""Modalities that can be decoded and trained on, in the order in which names are joined: image+text+audio+video."""
 
 
 def joined(modalities: tuple[Modality, ...] | list[Modality]) -> str:

@@ -44,6 +44,51 @@ def write_sound(path: Path, number: int, rate_hz: int = 8000) -> None:
     soundfile.write(path, 0.5 * np.sin(2 * np.pi * (200 + 7 * number) * time_s), rate_hz)
 
 
+def clip_bytes(
+    frames: list[np.ndarray],
+    rate: int = 25,
+    sound_s: float = 0.0,
+    kind: str = "mp4",
+    turn: int = 0,
+    codec: str = "mpeg4",
+) -> bytes:
+    """A video of RGB frames (H, W, 3) with even sides, with a tone of `sound_s` seconds where that is not 0."""
+    import io
+
+    import av
+
+    sink = io.BytesIO()
+    with av.open(sink, "w", format=kind) as out:
+        video = out.add_stream(codec, rate=rate, options={"qmin": "1", "qmax": "2"})
+        video.height, video.width = frames[0].shape[:2]
+        video.pix_fmt, video.gop_size = "yuv420p", 5
+        if turn:
+            video.set_display_rotation(turn)
+        sound = out.add_stream("aac", rate=16_000, layout="mono") if sound_s else None
+        for frame in frames:
+            out.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        out.mux(video.encode())
+        if sound is not None:
+            tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(round(16_000 * sound_s), dtype=np.float32) / 16_000)
+            block = av.AudioFrame.from_ndarray(tone[None].astype(np.float32), format="fltp", layout="mono")
+            block.sample_rate = 16_000
+            out.mux(sound.encode(block))
+            out.mux(sound.encode())
+    return sink.getvalue()
+
+
+@pytest.fixture
+def make_clip() -> Callable[..., bytes]:
+    """make_clip(frames, ...) -> the bytes of a video; make_clip(5, ...) -> of 5 plain frames, each 8 levels brighter."""
+
+    def make(frames: list[np.ndarray] | int, **options: Any) -> bytes:
+        if isinstance(frames, int):
+            frames = [np.full((48, 64, 3), 8 * number, np.uint8) for number in range(frames)]
+        return clip_bytes(frames, **options)
+
+    return make
+
+
 def write_manifest(path: Path, rows: list[dict[str, Any]]) -> Path:
     names = list(dict.fromkeys(name for row in rows for name in row))
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -121,6 +121,24 @@ def path_of(points: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{'M' if i == 0 else 'L'}{px:.1f} {py:.1f}" for i, (px, py) in enumerate(points))
 
 
+def size_chart(sizes: dict[str, Any]) -> dict[str, Any]:
+    """A histogram of equal bins from `low` to `high` as bars in a box of 200 x 56, and what stands below it."""
+    counts = sizes["counts"]
+    width, most = 200 / len(counts), max(counts)
+    step = (sizes["high"] - sizes["low"]) / len(counts)
+    bars = [
+        {
+            "x": place * width + 0.5,
+            "width": width - 1,
+            "y": 56 - 54 * count / most,
+            "height": 54 * count / most,
+            "says": f"{sizes['low'] + place * step:.4g} to {sizes['low'] + (place + 1) * step:.4g}: {count:,}",
+        }
+        for place, count in enumerate(counts)
+    ]
+    return {"bars": bars, **{name: f"{sizes[name]:.4g}" for name in ("low", "median", "high")}}
+
+
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     """About `count` round values that enclose low and high."""
     span = high - low or abs(high) or 1.0

@@ -1,4 +1,4 @@
-"""Small pictures of media for the report, as data URIs: thumbnails of images, waveform and spectrogram of sounds."""
+"""Small pictures of media for the report, as data URIs: thumbnails, filmstrips, waveform and spectrogram of sounds."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tasks.store import Store
 
 THUMBNAIL_PX = 144
 ENLARGE_BELOW_PX = 64
+STRIP_FRAMES, STRIP_PX = 4, 72
 TEXT_CHARS = 400
 WAVE_PX, SPECTRUM_PX, SOUND_WIDTH_PX = 36, 84, 200
 # Anchors of the viridis colour map (van der Walt & Smith 2015), which stays legible without colour vision.
@@ -24,7 +25,7 @@ _WAVE = (0, 114, 178)
 
 
 def picture_media(mistakes: Sequence[dict[str, Any]], media: dict[Modality, str], store: Store) -> list[dict[str, Any]]:
-    """For each mistake what it looks like: {"image": data URI, "audio": data URI, "seconds": s, "text": text}.
+    """For each mistake what it looks like: {"image": data URI, "audio": data URI, "seconds": s, "text": text, "video": URI}.
 
     None for what a mistake does not have, or what is not in the store any more.
     """
@@ -53,6 +54,24 @@ def draw_image(pixels: NDArray[np.uint8]) -> str:
     return _png(image)
 
 
+def draw_clip(frames: NDArray[np.uint8]) -> str:
+    """Frames (N, H, W, 3) as a PNG data URI: a filmstrip of at most STRIP_FRAMES of them, in order, two to a line."""
+    from PIL import Image
+
+    chosen = np.linspace(0, len(frames) - 1, min(STRIP_FRAMES, len(frames))).round().astype(int)
+    small = []
+    for frame in frames[chosen]:
+        image = Image.fromarray(np.ascontiguousarray(frame))
+        scale = STRIP_PX / max(image.size)
+        small.append(image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale)))))
+    columns = min(2, len(small))
+    width, height = small[0].width + 2, small[0].height + 2
+    strip = Image.new("RGB", (width * columns - 2, height * -(-len(small) // columns) - 2), "white")
+    for place, image in enumerate(small):
+        strip.paste(image, (place % columns * width, place // columns * height))
+    return _png(strip)
+
+
 def draw_sound(samples: NDArray[np.int16], rate_hz: int) -> str:
     """A mono sound (T,) as a PNG data URI: its waveform, and below it its spectrogram (0 Hz at the bottom, in dB)."""
     from PIL import Image
@@ -70,11 +89,13 @@ def _draw(modality: Modality, medium: NDArray[Any] | str, rate_hz: int) -> dict[
         return {"text": medium[:TEXT_CHARS] + ("…" if len(medium) > TEXT_CHARS else "")}
     if modality == "audio":
         return {"audio": draw_sound(medium, rate_hz), "seconds": len(medium) / max(rate_hz, 1)}
+    if modality == "video":
+        return {"video": draw_clip(medium)}
     return {"image": draw_image(medium)}
 
 
 def _merge(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    nothing = {"image": None, "audio": None, "seconds": 0.0, "text": None}
+    nothing = {"image": None, "audio": None, "seconds": 0.0, "text": None, "video": None}
     return nothing | {key: value for part in parts for key, value in part.items()}
 
 

@@ -7,15 +7,15 @@ browser would act on or hide (control, bidirectional, zero-width) are spelled ou
 from __future__ import annotations
 
 import json
-import unicodedata
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow.parquet as pq
 
 from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef, Modality, ValidatedRef, Verdict
+from tasks import names
 from tasks.config import RunConfig
-from tasks.evaluate.charts import calibration_chart, confusion_chart, curve_chart
+from tasks.evaluate.charts import calibration_chart, confusion_chart, curve_chart, size_chart
 from tasks.evaluate.metrics import METRICS
 from tasks.evaluate.pictures import picture_media
 from tasks.modalities import MODALITIES
@@ -85,6 +85,7 @@ def write_report(path: Path, summary: dict[str, Any], config: RunConfig, store: 
         per_class=_worst_first(detail["per_class"]) if detail else None,
         slices=[row for row in detail["slices"] if row["by"] == "modalities"] if detail else [],
         mistakes=_mistakes(detail, parts.clean, store),
+        profile=_profile(parts.valid, store),
         quarantine=_quarantine(parts.clean, store),
         notices=_notices(parts, detail),
         docs=_docs_links(path),
@@ -96,13 +97,7 @@ def write_report(path: Path, summary: dict[str, Any], config: RunConfig, store: 
 
 def visible(value: Any) -> Any:
     """A text with every control, format, surrogate and unusual separator character spelled out; other values unchanged."""
-    if not isinstance(value, str) or value.isprintable():
-        return value
-    spelled = "".join(
-        f"⟨U+{ord(c):04X}⟩" if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and c not in "\n\t" else c
-        for c in value
-    )
-    return type(value)(spelled)  # Markup stays Markup: it has been escaped already
+    return type(value)(names.visible(value)) if isinstance(value, str) else value  # Markup stays Markup
 
 
 def _template() -> Any:
@@ -225,6 +220,19 @@ def _mistakes(detail: dict[str, Any] | None, clean: CleanRef | None, store: Stor
         return []
     pictures = picture_media(detail["mistakes"], clean.media, store)
     return [{**mistake, "seen": seen} for mistake, seen in zip(detail["mistakes"], pictures, strict=True)]
+
+
+def _profile(valid: ValidatedRef | None, store: Store) -> dict[str, Any] | None:
+    """What validate wrote of the data, with the histograms as bars to draw; None for a store that has none."""
+    profile = _read_json(store, valid.uri if valid else None, "profile.json")
+    if profile is None:
+        return None
+    modalities = [
+        {**modality, "chart": size_chart(modality["sizes"]) if modality["sizes"] else None}
+        for modality in profile["modalities"]
+    ]
+    largest = max((row["rows"] for row in profile["classes"]["rows"]), default=1)
+    return {**profile, "modalities": modalities, "largest": largest}
 
 
 def _quarantine(clean: CleanRef | None, store: Store) -> list[dict[str, Any]]:

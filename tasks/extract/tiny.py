@@ -1,4 +1,4 @@
-"""What the tiny encoders read: a small square picture, a log-mel spectrogram, UTF-8 bytes. Pure numpy and Pillow."""
+"""What the tiny encoders read: small square pictures, a log-mel spectrogram, UTF-8 bytes. Pure numpy and Pillow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ Knobs = dict[str, Any]
 
 def small_picture(picture: np.ndarray, rate_hz: int, knobs: Knobs) -> np.ndarray:
     """uint8 (H, W, 3) to uint8 (S, S, 3): the shorter side is scaled to S, the centre is kept."""
-    side = int(knobs["image_px"])
+    return _square(picture, int(knobs["image_px"]))
+
+
+def small_frames(clip: np.ndarray, rate_hz: int, knobs: Knobs) -> np.ndarray:
+    """uint8 (N, H, W, 3) to uint8 (N, S, S, 3): frame by frame, as a picture."""
+    return np.stack([_square(frame, int(knobs["video_px"])) for frame in clip])
+
+
+def _square(picture: np.ndarray, side: int) -> np.ndarray:
     height, width = picture.shape[:2]
     if (height, width) == (side, side):
         return picture
@@ -66,5 +74,6 @@ TINY: dict[Modality, Callable[[Any, int, Knobs], np.ndarray]] = {
     "image": small_picture,
     "text": text_bytes,
     "audio": log_mel,
+    "video": small_frames,
 }
 """Canonical medium, sample rate in Hz (sound only), knobs of ExtractConfig -> the feature."""

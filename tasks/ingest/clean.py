@@ -6,7 +6,9 @@ from collections import defaultdict
 from typing import Any
 
 from data_contracts.refs import Modality
+from tasks.errors import DataError
 from tasks.ingest.decode import Outcomes
+from tasks.ingest.splits import parse_time
 
 Rows = list[dict[str, Any]]
 
@@ -20,6 +22,8 @@ def apply_outcomes(rows: Rows, modalities: tuple[Modality, ...], outcomes: dict[
                 continue
             outcome = outcomes[modality][source]
             row[f"{modality}_digest"] = outcome["digest"]
+            if outcome["reason"] == "no-sound" and source == row["video_sha256"]:
+                continue  # a silent clip under media.audio_from_video: no audio is missing, not broken
             if outcome["reason"] is not None:
                 row |= {"reason": outcome["reason"], "detail": outcome["detail"], "bad_modality": modality}
 
@@ -61,3 +65,44 @@ def _mark_repeated_ids(rows: Rows) -> None:
 def content_of(row: dict[str, Any], modalities: tuple[Modality, ...]) -> tuple[str | None, ...]:
     """The digests of a row's present modalities, None for a missing one."""
     return tuple(row.get(f"{modality}_digest") for modality in modalities)
+
+
+def count_repeats(rows: Rows, modalities: tuple[Modality, ...]) -> list[str]:
+    """One line per modality in which samples that differ elsewhere share a medium: normal, and said for the record."""
+    notes = []
+    for modality in modalities:
+        contents: dict[str, set[tuple[str | None, ...]]] = defaultdict(set)
+        for row in rows:
+            digest = row.get(f"{modality}_digest")
+            if digest is not None:
+                contents[digest].add(content_of(row, modalities))
+        shared = [len(different) for different in contents.values() if len(different) > 1]
+        if shared:
+            notes.append(
+                f"{modality}: {len(shared)} of {len(contents)} occur in several samples that differ elsewhere "
+                f"({sum(shared)} samples); they are kept"
+            )
+    return notes
+
+
+def judge_times(rows: Rows, by_time: bool) -> None:
+    """Replaces each row's time by a number; a row that is to be divided by time and has none gets a reason.
+
+    Raises DataError where none of those rows has one: the column is missing.
+    """
+    given = {row["split"] for row in rows}
+    divided = {None, "train"} if "val" not in given and {"train", "test"} <= given else {None}
+    needed = [row for row in rows if by_time and row["reason"] is None and row["split"] in divided]
+    if needed and all(row["time"] is None for row in needed):
+        raise DataError(
+            "split.by=time: no row has a time; add a column 'time', map one with --set data.columns.time=COLUMN, "
+            "or choose split.by=hash"
+        )
+    said = [row["time"] for row in needed]
+    for row in rows:
+        row["time"] = None if row["time"] is None else parse_time(row["time"])
+    for row, text in zip(needed, said, strict=True):
+        if text is None:
+            row |= {"reason": "missing-time", "detail": "the time column is empty, and split.by is time"}
+        elif row["time"] is None:
+            row |= {"reason": "bad-time", "detail": f"{text[:50]!r} is neither a number nor an ISO 8601 date"}

@@ -16,6 +16,7 @@ _ROLES = {
     "split": ("split",),
     "group": ("group",),
     "weight": ("weight",),
+    "time": ("time",),
 }
 
 
@@ -28,9 +29,8 @@ class Columns:
     split: str | None
     group: str | None
     weight: str | None
+    time: str | None
     media: dict[Modality, str]
-    video: str | None
-    """Found, but not read yet."""
     unused: tuple[str, ...]
     """Columns that are kept out: metadata, or modalities whose encoder is off."""
 
@@ -49,10 +49,9 @@ def find_columns(names: tuple[str, ...], config: ColumnsConfig, encoders: Encode
             f"manifest {where}: none of its columns ({', '.join(names)}) holds a medium; name one {accepted}, "
             "or map it with --set data.columns.image=COLUMN"
         )
-    video = _find(names, "video", ("video", "video_path"), config.video, where)
-    used = {*roles.values(), *media.values(), video}
+    used = {*roles.values(), *media.values()}
     unused = tuple(name for name in names if name not in used)
-    return Columns(roles["id"], roles["label"], roles["split"], roles["group"], roles["weight"], media, video, unused)
+    return Columns(**roles, media=media, unused=unused)
 
 
 def _find(names: tuple[str, ...], role: str, aliases: tuple[str, ...], mapped: str | None, where: str) -> str | None:

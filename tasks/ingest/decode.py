@@ -12,8 +12,9 @@ import pyarrow as pa
 from data_contracts.refs import Modality
 from tasks import progress
 from tasks.config import RunConfig
+from tasks.ingest.limits import ReadLimits, read_limits
 from tasks.ingest.locate import INLINE, split_inline
-from tasks.ingest.table_files import read_inline
+from tasks.ingest.parquet_tables import read_inline
 from tasks.media.packs import MediaWriter, media_fingerprint, media_index
 from tasks.media.pool import Decoded, Job, decode_all
 from tasks.store import Store
@@ -38,7 +39,7 @@ def decode_media(
         outcomes[modality] = {row["source"]: row for row in known}
         places[modality] = _places(raw, modality, outcomes[modality])
         writers[modality] = MediaWriter(store, modality, fingerprint)
-    jobs = (job for modality in modalities for job in _jobs(places[modality], modality))
+    jobs = (job for modality in modalities for job in _jobs(places[modality], modality, read_limits(config)))
     totals = {modality: len(places[modality]) for modality in modalities}
     done = decode_all(jobs, config.media.model_dump(mode="json"), workers)
     try:
@@ -75,7 +76,7 @@ def _places(raw: pa.Table, modality: Modality, known: Outcomes) -> Places:
     return places
 
 
-def _jobs(places: Places, modality: Modality) -> Iterator[Job]:
+def _jobs(places: Places, modality: Modality, limits: ReadLimits) -> Iterator[Job]:
     inline: dict[tuple[Any, str], dict[int, str]] = {}
     for source, (where, text) in places.items():
         if where == "":
@@ -86,5 +87,5 @@ def _jobs(places: Places, modality: Modality) -> Iterator[Job]:
         else:
             yield Job(modality, source, path=where)
     for (file, column), rows in inline.items():
-        for number, data in read_inline(file, column, set(rows)):
+        for number, data in read_inline(file, column, set(rows), limits):
             yield Job(modality, rows[number], inline=data)

@@ -12,40 +12,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_contracts.refs import CleanRef, Modality, RawRef, RowCounts
-from data_contracts.tables import quarantine_schema, samples_schema
+from data_contracts.tables import CONTRACT_VERSION, metadata_schema, quarantine_schema, samples_schema, twins_schema
 from tasks.config import RunConfig
+from tasks.contract import read_table
 from tasks.errors import TooManyQuarantined
 from tasks.fingerprint import code_fingerprint
-from tasks.ingest.clean import apply_outcomes, mark_repeats
+from tasks.ingest.clean import apply_outcomes, count_repeats, judge_times, mark_repeats
 from tasks.ingest.decode import Outcomes, decode_media
+from tasks.ingest.near import describe_twins, find_twins
 from tasks.ingest.rows import Purpose
 from tasks.ingest.splits import assign_splits
 from tasks.media.packs import media_fingerprint
+from tasks.names import spreadsheet_cell
 from tasks.store import Found, Store, digest_json
-
-_DANGEROUS_STARTS = (
-    "=",
-    "+",
-    "-",
-    "@",
-    "\t",
-    "\r",
-    "\n",
-    "＝",
-    "＋",
-    "－",
-    "＠",
-)  # a spreadsheet would run such a cell (OWASP, CSV injection)
 
 
 def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> str:
     """Digest of all that the stage's result depends on; the limits, too, as raising one is how a refused file gets in."""
     media = {modality: media_fingerprint(modality, config.media) for modality in raw.modalities}
     limits = {"timeout_s": config.media.timeout_s, "memory_mb": config.media.memory_mb}
-    knobs = config.subset("split") | {"limits": limits, "purpose": purpose}
-    return digest_json(
-        {"raw": raw.sha256, "media": media, "knobs": knobs, "code": code_fingerprint("tasks.ingest.ingest")}
-    )
+    split = config.split.model_dump(mode="json", include={"by", "val", "test", "near_duplicates"})
+    knobs = {"split": split, "limits": limits, "purpose": purpose}
+    code = code_fingerprint("tasks.ingest.ingest", libraries=("numpy", "pillow"))
+    return digest_json({"raw": raw.sha256, "media": media, "knobs": knobs, "code": code, "contract": CONTRACT_VERSION})
 
 
 def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "train") -> CleanRef:
@@ -66,18 +55,25 @@ def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "tra
 
 def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> tuple[list[dict[str, Any]], list[str]]:
     """Every row with its canonical digests, its split, and its reason if it cannot be used; and notes on the media."""
-    table = pq.read_table(store.path(raw.uri) / "rows.parquet")
+    table = read_table(store.path(raw.uri) / "rows.parquet")
     workers = config.runtime.workers or os.cpu_count() or 1
     outcomes = decode_media(table, raw.modalities, config, store, workers)
     rows: list[dict[str, Any]] = table.to_pylist()
     apply_outcomes(rows, raw.modalities, outcomes)
     if purpose == "train":
+        judge_times(rows, config.split.by == "time")
         mark_repeats(rows, raw.modalities)
     usable = [row for row in rows if row["reason"] is None]
-    given, groups, ids = ([row[name] for row in usable] for name in ("split", "group", "id"))
-    for row, split in zip(usable, assign_splits(given, groups, ids, config.split), strict=True):
-        row["split"] = split
-    return rows, _warnings(usable, outcomes)
+    notes = _warnings(usable, outcomes)
+    twins: list[int | None] = [None] * len(usable)
+    if purpose == "train" and config.split.near_duplicates:
+        twins = find_twins(usable, raw.modalities, config.media, store)
+        notes += [*count_repeats(usable, raw.modalities), *describe_twins(twins)]
+    given, groups, ids, times = ([row[name] for row in usable] for name in ("split", "group", "id", "time"))
+    splits = assign_splits(given, groups, ids, config.split, times, twins)
+    for row, split, cluster in zip(usable, splits, twins, strict=True):
+        row |= {"split": split, "cluster": cluster}
+    return rows, notes
 
 
 def _warnings(rows: list[dict[str, Any]], outcomes: dict[Modality, Outcomes]) -> list[str]:
@@ -99,6 +95,8 @@ def _keep(
     refused = [row for row in rows if row["reason"] is not None]
     samples = pa.Table.from_pylist([_sample(row, raw.modalities) for row in usable], schema=samples_schema())
     quarantine = pa.Table.from_pylist([_refusal(row) for row in refused], schema=quarantine_schema())
+    twins = pa.Table.from_pylist([row for row in usable if row["cluster"] is not None], schema=twins_schema())
+    own = [{"id": row["id"], "metadata": row["metadata"]} for row in usable]
     duplicates = sum(row["reason"] == "duplicate" for row in refused)
     counts = RowCounts(
         rows_in=len(rows), used=len(usable), quarantined=len(refused) - duplicates, duplicates=duplicates
@@ -106,10 +104,13 @@ def _keep(
     with store.create("clean", key) as draft:
         pq.write_table(samples, draft.path / "samples.parquet", compression="zstd")
         pq.write_table(quarantine, draft.path / "quarantine.parquet", compression="zstd")
+        pq.write_table(twins, draft.path / "twins.parquet", compression="zstd")
+        own_columns = pa.Table.from_pylist(own, schema=metadata_schema())
+        pq.write_table(own_columns, draft.path / "metadata.parquet", compression="zstd")
         (draft.path / "quarantine.csv").write_text(quarantine_csv(quarantine), encoding="utf-8")
         draft.ref = CleanRef(
             uri=f"clean/{key}",
-            sha256=_content_digest(samples, quarantine, counts),
+            sha256=_content_digest(samples, quarantine, twins, counts),
             rows=len(usable),
             parents=(raw.sha256,),
             counts=counts,
@@ -124,11 +125,13 @@ def _keep(
     return found
 
 
-def _content_digest(samples: pa.Table, quarantine: pa.Table, counts: RowCounts) -> str:
+def _content_digest(samples: pa.Table, quarantine: pa.Table, twins: pa.Table, counts: RowCounts) -> str:
     """Covers what the rows say, not where they stand: a moved folder or a shuffled manifest is the same data."""
     refused = sorted(map(str, quarantine.select(["id", "modality", "reason"]).to_pylist()))
     columns = samples.drop_columns(["row"]).to_pydict()
-    return digest_json({"samples": columns, "refused": refused, "counts": counts.model_dump()})
+    return digest_json(
+        {"samples": columns, "refused": refused, "twins": twins.to_pydict(), "counts": counts.model_dump()}
+    )
 
 
 def _count_splits(rows: list[dict[str, Any]]) -> dict[Any, int]:
@@ -156,10 +159,7 @@ def quarantine_csv(table: pa.Table) -> str:
     writer.writerow(names)
     for row in table.select(names).to_pylist():
         cells = ["" if row[name] is None else str(row[name]) for name in names]
-        inert = [f"'{cell}" if cell.startswith(_DANGEROUS_STARTS) else cell for cell in cells]
-        writer.writerow(
-            [cell.replace("\r", "\\r") for cell in inert]
-        )  # csv leaves it unquoted, and readers end the row there
+        writer.writerow([spreadsheet_cell(cell) for cell in cells])
     return out.getvalue()
 
 

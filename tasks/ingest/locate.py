@@ -15,8 +15,10 @@ from tasks.media.files import NotRegular, open_regular_file
 
 INLINE = "inline:"
 """Starts the place of a medium that is given inside a Parquet file; a real path starts with a slash."""
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|(?:data|file|https?|s3):", re.IGNORECASE)
+_SCHEME = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*://|(?:data|file|ftp|gs|https?|javascript|s3):)", re.IGNORECASE)
 _BLOCK = 1 << 20
+_NEVER = ("/proc", "/sys")
+"""Not data, whatever data.allowed_roots says. Devices and pipes are refused by what they are, wherever they lie."""
 
 
 class Refused(Exception):
@@ -62,8 +64,16 @@ class Roots:
 
     def require_inside(self, folder: str) -> None:
         """Refused for a real folder that is not one of the allowed ones, nor below one."""
+        if is_beneath(folder, _NEVER):
+            raise Refused("path-outside", "a file that the kernel makes up, in /proc or /sys")
         if not any(folder == root or folder.startswith(root.rstrip("/") + "/") for root in self.allowed):
             raise Refused("path-outside", "beyond the manifest's folder; name its folder in data.allowed_roots")
+
+
+def is_beneath(real: str, roots: tuple[str, ...]) -> bool:
+    """True for a real path that is one of the roots, or below one. Roots may be links."""
+    resolved = [os.path.realpath(root) for root in roots]
+    return any(real == root or real.startswith(root.rstrip("/") + "/") for root in resolved)
 
 
 def make_roots(base: Path, allowed: tuple[str, ...], max_bytes: float) -> Roots:
@@ -78,7 +88,7 @@ def locate_file(cell: str, roots: Roots) -> Located:
     `unreadable-file`, `bad-path`.
     """
     if _SCHEME.match(cell):
-        raise Refused("scheme-not-allowed", "only local files beneath the manifest's folder or data.allowed_roots")
+        raise Refused("scheme-not-allowed", "local files only; download it, and name its path")
     if "\x00" in cell or not _storable(cell):
         raise Refused("bad-path", "a character in the path that is not text")
     try:

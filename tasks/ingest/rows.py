@@ -50,3 +50,5 @@ class Manifest:
     """Below it, media may lie."""
     columns: tuple[str, ...]
     rows: Iterator[Row]
+    notes: tuple[str, ...] = ()
+    """What a person should know about how it was read."""

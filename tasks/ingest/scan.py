@@ -21,9 +21,12 @@ from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import DataError, UsageError
 from tasks.ingest.columns import Columns, find_columns
+from tasks.ingest.extras import metadata_json
+from tasks.ingest.limits import read_limits
 from tasks.ingest.locate import Located, Refused, Roots, locate_file, locate_inline, locate_text, make_roots
 from tasks.ingest.readers import open_manifest
 from tasks.ingest.rows import SPLITS, Inline, Manifest, Purpose, Row
+from tasks.modalities import MODALITIES
 from tasks.store import Store, digest_json
 
 _THREADS = 4  # reading files waits for the disk; more threads only fight for the interpreter
@@ -39,6 +42,8 @@ class _Source:
     columns: Columns
     split: str | None
     roots: Roots
+    borrows_sound: bool
+    """A row without audio takes the sound of its video."""
 
 
 def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train") -> RawRef:
@@ -46,14 +51,15 @@ def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train"
 
     Raises UsageError (a path or a mapped column that is not there) and DataError (no label, no rows, no media).
     """
-    sources = [_resolve(manifest, split, config) for manifest, split in open_manifest(data)]
+    sources = [_resolve(manifest, split, config) for manifest, split in open_manifest(data, read_limits(config))]
     _require_labels(sources, purpose, data)
     picked, notes = _pick(sources, config)
     rows = list(_locate_all(picked, len(picked), purpose))
     if not rows:
         raise DataError(f"manifest {data}: it holds no rows")
     table = pa.Table.from_pylist(_with_ids(rows), schema=raw_schema())
-    modalities = tuple(m for m in sources[0].columns.media if table[f"{m}_sha256"].null_count < table.num_rows)
+    read = {*sources[0].columns.media, *(["audio"] if sources[0].borrows_sound else [])}
+    modalities = tuple(m for m in MODALITIES if m in read and table[f"{m}_sha256"].null_count < table.num_rows)
     if not modalities:
         named = ", ".join(sources[0].columns.media.values())
         reasons = _most_common_reason(rows)
@@ -102,12 +108,27 @@ def _digest_table(table: pa.Table) -> str:
 
 
 def _resolve(manifest: Manifest, split: str | None, config: RunConfig) -> _Source:
-    columns = find_columns(manifest.columns, config.data.columns, config.encoders, str(manifest.path))
+    try:
+        columns = find_columns(manifest.columns, config.data.columns, config.encoders, str(manifest.path))
+    except DataError as error:
+        raise DataError(f"{error}{_unreadable(manifest)}") from None
     missing = [root for root in config.data.allowed_roots if not Path(root).is_dir()]
     if missing:
         raise UsageError(f"data.allowed_roots: {missing[0]!r} is not a folder")
     roots = make_roots(manifest.root, config.data.allowed_roots, config.media.max_file_mb * 1e6)
-    return _Source(manifest, columns, split, roots)
+    borrows = config.media.audio_from_video and "video" in columns.media and config.encoders.audio != "off"
+    return _Source(manifest, columns, split, roots, borrows)
+
+
+def _unreadable(manifest: Manifest) -> str:
+    """What else is wrong with a manifest that is refused for its columns: rows that could not be read, with the first."""
+    rows = list(manifest.rows)
+    bad = [row for row in rows if row.reason]
+    return (
+        f"; also, {bad[0].reason} in {len(bad)} of {len(rows)} rows, row {bad[0].number}: {bad[0].detail}"
+        if bad
+        else ""
+    )
 
 
 def _require_labels(sources: list[_Source], purpose: Purpose, data: Path) -> None:
@@ -116,7 +137,7 @@ def _require_labels(sources: list[_Source], purpose: Purpose, data: Path) -> Non
             names = ", ".join(source.manifest.columns)
             raise DataError(
                 f"manifest {source.manifest.path}: no column 'label' among {names}; "
-                "map one with --set data.columns.label=COLUMN"
+                f"map one with --set data.columns.label=COLUMN{_unreadable(source.manifest)}"
             )
         if source.columns.media != sources[0].columns.media:
             raise DataError(f"data {data}: {source.manifest.path.name} has other media columns than its neighbours")
@@ -183,8 +204,8 @@ def _locate_row(source: _Source, row: Row, purpose: Purpose) -> dict[str, Any]:
         result[modality], result[f"{modality}_sha256"] = located.where, located.sha256
         if located.text is not None:
             result["text_value"] = located.text
-    video = values.get(columns.video) if columns.video else None
-    result["video"] = None if _is_empty(video) else str(video)[:500]
+    if source.borrows_sound and _is_empty(values.get(columns.media.get("audio", ""))):
+        result["audio"], result["audio_sha256"] = result.get("video"), result.get("video_sha256")
     if found == 0:
         _blame(result, "no-modality", f"all of {', '.join(columns.media.values())} are empty")
     _read_roles(result, source, values, purpose)
@@ -218,6 +239,8 @@ def _read_roles(result: dict[str, Any], source: _Source, values: dict[str, Any],
         if result["split"] is None:
             _blame(result, "unknown-split", f"{given[:50]!r} is none of {', '.join(SPLITS)}")
     result["group"] = _plain(values.get(columns.group)) if columns.group else None
+    result["time"] = _plain(values.get(columns.time)) if columns.time else None
+    result["metadata"] = metadata_json(values, (*columns.unused, columns.time))
     weight = values.get(columns.weight) if columns.weight else None
     if not _is_empty(weight):
         result["weight"] = _weight(weight)
@@ -241,7 +264,7 @@ def _read_label(cell: Any, column: str) -> tuple[str | None, tuple[str, str] | N
 def _weight(value: Any) -> float | None:
     try:
         weight = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return weight if math.isfinite(weight) and weight > 0 else None
 
@@ -287,14 +310,11 @@ def _with_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _notes(sources: list[_Source], modalities: tuple[Modality, ...], table: pa.Table) -> list[str]:
     columns = sources[0].columns
-    notes = []
+    notes = [note for source in sources for note in source.manifest.notes]
     for modality, column in columns.media.items():
         if modality not in modalities:
             what = "is empty" if table[modality].null_count == table.num_rows else "has no usable cell"
             notes.append(f"column {column!r} {what} and is left out")
-    if columns.video:
-        what = "is empty" if table["video"].null_count == table.num_rows else "holds video, which is not read yet,"
-        notes.append(f"column {columns.video!r} {what} and is left out")
     if columns.unused:
         notes.append(f"columns kept as metadata, not used: {', '.join(columns.unused)}")
     return notes

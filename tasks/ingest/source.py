@@ -12,6 +12,7 @@ from tasks.ingest.rows import SPLITS
 from tasks.store import Store, digest_json
 
 BUILTIN = "builtin:"
+_NAME_CHARS = 100  # what a model's name may have; see tasks/publish/names.py
 
 
 def locate_data(config: RunConfig, store: Store) -> Path:
@@ -47,4 +48,4 @@ def name_of_data(path: str) -> str:
     place = Path(path).absolute()
     stem, parent = (place.stem if place.suffix else place.name), place.parent.name
     name = parent if stem.lower() == "manifest" else f"{parent}-{stem}" if stem.lower() in SPLITS else stem
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "model"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:_NAME_CHARS].strip("-._") or "model"

@@ -1,43 +1,155 @@
-"""Which split a row belongs to: the given one, else a stable hash of its group or id. Old rows never move."""
+"""Which split a row belongs to: the given one, else by a stable hash or by time.
+
+**By hash** (`split.by = "hash"`). The hash of a row's group, else of its id, decides, and nothing else: so a row never
+changes sides when others come. It is stratified in expectation: each class gives the configured shares, give or take
+the binomial spread, and a group goes as a whole. Exact shares per class would need to know the other rows, and every
+row added would then move old ones from side to side, test rows into train among them. Stability is chosen; a class too
+small to be sure of test rows is told of, or refused, by `split.min_test_per_class`.
+
+**By time** (`split.by = "time"`). The newest rows are test, those before them val. A group is as new as its newest row.
+Newer rows move the boundary, and that is the point: yesterday's test rows become today's validation and training rows;
+an older row never becomes test.
+
+**Near twins** (tasks/ingest/near.py) go to one side, with all their groups: that of their oldest by time where times are
+read, else of the one with the smallest hash. A twin that is added therefore leaves an old sample where it is unless it
+takes the lead: with a chance of 1 in 2 against one old sample, 1 in 3 against two, and the old ones then go where the
+new one's own hash sends them. Without a memory nothing can tell old from new; give a `time` or a `group` where it matters.
+"""
 
 from __future__ import annotations
 
+import datetime
 import hashlib
+import math
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tasks.config import SplitConfig
 
 _SALT = "crossmodal split 1:"  # changing it would move every sample of every user
+_LEADER_SALT = "crossmodal leader 1:"  # another hash than the split's: the leader's side must not depend on its leading
+_LARGEST_SHARE = (
+    0.1  # twins that are more of the rows than this (and than 20 rows) are a habit of the data, not repeats
+)
+_ALWAYS_KEPT = 20
 
 
-def hashed_share(identity: str) -> float:
+@dataclass(frozen=True, slots=True)
+class _Row:
+    id: str
+    given: str | None
+    group: str | None
+    time: float | None
+    twins: int | None
+
+    @property
+    def unit(self) -> str:
+        """What is never divided: the group, else the row."""
+        return f"group:{self.group}" if self.group is not None else f"id:{self.id}"
+
+
+def hashed_share(identity: str, salt: str = _SALT) -> float:
     """A number in [0, 1) that depends on the identity alone."""
-    return int.from_bytes(hashlib.sha256((_SALT + identity).encode()).digest()[:8]) / 2**64
+    return int.from_bytes(hashlib.sha256((salt + identity).encode()).digest()[:8]) / 2**64
+
+
+def parse_time(text: str) -> float | None:
+    """A number as it is, an ISO 8601 date as seconds since 1970 (UTC where it names no zone); None for anything else."""
+    try:
+        number = float(text)
+    except ValueError:
+        pass
+    else:
+        return number if math.isfinite(number) else None
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+        return aware.timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def assign_splits(
-    given: Sequence[str | None], groups: Sequence[str | None], ids: Sequence[str], config: SplitConfig
+    given: Sequence[str | None],
+    groups: Sequence[str | None],
+    ids: Sequence[str],
+    config: SplitConfig,
+    times: Sequence[float | None] | None = None,
+    twins: Sequence[int | None] | None = None,
 ) -> list[str]:
-    """One of train, val, test per row.
+    """One of train, val, test per row; `times` as numbers, `twins` as the number of a row's cluster of near duplicates.
 
-    Without any given split the hash decides among the three. Where the manifest gives splits they stand; rows it leaves
-    open, and a validation set it does not give, are taken from what is open or train, again by the hash.
+    Without any given split all three are ours to make. Where the manifest gives splits they stand; rows it leaves open,
+    and a validation set it does not give, are taken from what is open or train.
     """
-    named = {split for split in given if split is not None}
-    keys = [f"group:{group}" if group is not None else f"id:{name}" for group, name in zip(groups, ids, strict=True)]
-    if not named:
-        return [_three_way(hashed_share(key), config) for key in keys]
-    carve = "val" not in named and "train" in named and "test" in named
-    return [_complete(split, hashed_share(key), carve, config) for split, key in zip(given, keys, strict=True)]
+    nothing = [None] * len(ids)
+    rows = [_Row(*cells) for cells in zip(ids, given, groups, times or nothing, twins or nothing, strict=True)]
+    named = {row.given for row in rows if row.given is not None}
+    if named:
+        open_ = [row for row in rows if row.given in (None, "train")]
+        carve = "val" not in named and {"train", "test"} <= named
+        shares = {"val": config.val / (1.0 - config.test) if carve else 0.0, "test": 0.0}
+    else:
+        open_, shares = rows, {"val": config.val, "test": config.test}
+    leaders = _lead_units(open_, len(rows))
+    divide = _by_time if config.by == "time" else _by_hash
+    sides = divide(open_, leaders, shares["val"], shares["test"])
+    return [sides[leaders[row.unit]] if row.given in (None, "train") else str(row.given) for row in rows]
 
 
-def _three_way(share: float, config: SplitConfig) -> str:
-    if share < config.test:
-        return "test"
-    return "val" if share < config.test + config.val else "train"
+def _by_hash(rows: Sequence[_Row], leaders: dict[str, str], val: float, test: float) -> dict[str, str]:
+    sides = {}
+    for leader in set(leaders.values()):
+        share = hashed_share(leader)
+        sides[leader] = "test" if share < test else "val" if share < test + val else "train"
+    return sides
 
 
-def _complete(split: str | None, share: float, carve: bool, config: SplitConfig) -> str:
-    """A given split, or train for an open row; validation is carved out of train where there is none."""
-    result = split or "train"
-    return "val" if carve and result == "train" and share < config.val / (1.0 - config.test) else result
+def _by_time(rows: Sequence[_Row], leaders: dict[str, str], val: float, test: float) -> dict[str, str]:
+    """From the newest on, test until its share of the rows is reached, then val; equal times in the order of the names."""
+    newest: dict[str, float] = defaultdict(lambda: -math.inf)
+    sizes: dict[str, int] = defaultdict(int)
+    for row in rows:
+        leader = leaders[row.unit]
+        newest[leader] = max(newest[leader], -math.inf if row.time is None else row.time)
+        sizes[leader] += 1
+    sides, taken = {}, 0
+    for leader in sorted(newest, key=lambda name: (-newest[name], name)):
+        middle = (taken + sizes[leader] / 2) / len(rows)
+        sides[leader] = "test" if middle < test else "val" if middle < test + val else "train"
+        taken += sizes[leader]
+    return sides
+
+
+def _lead_units(rows: Sequence[_Row], total: int) -> dict[str, str]:
+    """Each unit's leader: itself, or that of all the units with which near twins tie it together.
+
+    Units that would bind more than a tenth of all rows (and more than 20) stay on their own: validate then reports them.
+    """
+    tied: dict[str, str] = {}
+
+    def root(unit: str) -> str:
+        while tied.setdefault(unit, unit) != unit:
+            tied[unit] = unit = tied[tied[unit]]
+        return unit
+
+    first: dict[int, str] = {}
+    oldest: dict[str, float] = defaultdict(lambda: math.inf)
+    for row in rows:
+        unit = root(row.unit)
+        oldest[row.unit] = min(oldest[row.unit], math.inf if row.time is None else row.time)
+        if row.twins is not None:
+            tied[unit] = root(first.setdefault(row.twins, row.unit))
+    parties: dict[str, list[str]] = defaultdict(list)
+    for unit in list(tied):
+        parties[root(unit)].append(unit)
+    sizes: dict[str, int] = defaultdict(int)
+    for row in rows:
+        sizes[root(row.unit)] += 1
+    leaders: dict[str, str] = {}
+    for party, units in parties.items():
+        together = sizes[party] <= max(_ALWAYS_KEPT, _LARGEST_SHARE * total)
+        leader = min(units, key=lambda unit: (oldest[unit], hashed_share(unit, _LEADER_SALT), unit))
+        leaders |= {unit: leader if together else unit for unit in units}
+    return leaders

@@ -3,42 +3,41 @@
 from __future__ import annotations
 
 import csv
-import hashlib
+import io
 import json
+import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from tasks.errors import DataError, UsageError
-from tasks.ingest.rows import Inline, Manifest, Row
+from tasks.ingest.encodings import NotText, decode_table
+from tasks.ingest.limits import ReadLimits
+from tasks.ingest.parquet_tables import open_parquet
+from tasks.ingest.rows import Manifest, Row
 
 TABLES = {".csv": ",", ".tsv": "\t", ".jsonl": "", ".ndjson": "", ".parquet": ""}
 """Accepted file endings, with the delimiter where there is one."""
 _FIELD_BYTES = 64 << 20  # largest CSV field: an inlined text, never a limit that a sane file meets
-_BATCH_ROWS = 256
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
-def open_table(path: Path) -> Manifest:
+def open_table(path: Path, limits: ReadLimits) -> Manifest:
     """The rows of a table file. UsageError for an unknown ending, DataError for a file that is not such a table."""
     suffix = path.suffix.lower()
     if suffix not in TABLES:
         raise UsageError(
             f"data {str(path)!r}: {suffix or 'no'} ending; accepted are {', '.join(TABLES)}, or a folder per class"
         )
-    if path.stat().st_size == 0:
+    size = path.stat().st_size
+    if size == 0:
         raise DataError(f"manifest {path}: the file is empty")
+    if size > limits.manifest_mb * 1e6:
+        raise DataError(f"manifest {path}: {size} bytes; the limit is data.max_manifest_mb = {limits.manifest_mb:g}")
     if suffix == ".parquet":
-        return _open_parquet(path)
+        return open_parquet(path, limits)
     return _open_jsonl(path) if suffix in (".jsonl", ".ndjson") else _open_csv(path, TABLES[suffix])
-
-
-def _require_distinct(header: list[str], path: Path) -> None:
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    if repeated:
-        raise DataError(f"manifest {path}: column {repeated[0]!r} appears twice; rename one")
 
 
 # -- CSV, TSV ---
@@ -47,10 +46,10 @@ def _require_distinct(header: list[str], path: Path) -> None:
 def _open_csv(path: Path, delimiter: str) -> Manifest:
     csv.field_size_limit(_FIELD_BYTES)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            read = list(csv.reader(file, delimiter=delimiter, strict=True))
-    except UnicodeDecodeError as error:
-        raise DataError(f"manifest {path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+        text, note = decode_table(path.read_bytes())
+        read = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except NotText as error:
+        raise DataError(f"manifest {path}: {error}") from None
     except csv.Error as error:
         raise DataError(f"manifest {path}: not readable as a table ({error})") from None
     lines = [(number, line) for number, line in enumerate(read, start=1) if line]
@@ -59,8 +58,11 @@ def _open_csv(path: Path, delimiter: str) -> Manifest:
     header = [name.strip() for name in lines[0][1]]
     if any("\x00" in name for name in header):
         raise DataError(f"manifest {path}: a NUL character in the header; save it as UTF-8 text")
-    _require_distinct(header, path)
-    return Manifest(path, path.parent, tuple(header), _csv_rows(lines[1:], header))
+    repeated = [name for name, count in Counter(header).items() if count > 1]
+    if repeated:
+        raise DataError(f"manifest {path}: column {repeated[0]!r} appears twice; rename one")
+    notes = () if note is None else (f"{path.name} {note}",)
+    return Manifest(path, path.parent, tuple(header), _csv_rows(lines[1:], header), notes)
 
 
 def _csv_rows(lines: list[tuple[int, list[str]]], header: list[str]) -> Iterator[Row]:
@@ -79,6 +81,9 @@ def _csv_rows(lines: list[tuple[int, list[str]]], header: list[str]) -> Iterator
 
 def _open_jsonl(path: Path) -> Manifest:
     with path.open("rb") as file:
+        if file.read(2) in _UTF16_MARKS:
+            raise DataError(f"manifest {path}: UTF-16; JSON lines are UTF-8 (RFC 8259): save it as UTF-8")
+        file.seek(0)
         rows = [
             _json_row(number, line) for number, line in enumerate(file, start=1) if line.strip(b"\xef\xbb\xbf \t\r\n")
         ]
@@ -95,11 +100,11 @@ def _open_jsonl(path: Path) -> Manifest:
 def _json_row(number: int, line: bytes) -> Row:
     try:
         text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeats)
+        value = json.loads(
+            text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_refuse_repeats
+        )
         if "\\u" in text:
-            json.dumps(value, ensure_ascii=False).encode(
-                "utf-8"
-            )  # an escaped half of a surrogate pair cannot be stored
+            json.dumps(value, ensure_ascii=False).encode()  # an escaped half of a surrogate pair cannot be stored
     except (ValueError, RecursionError) as error:
         return Row(number, {}, "unreadable-row", f"{type(error).__name__}: {str(error)[:200]}")
     if not isinstance(value, dict):
@@ -111,85 +116,15 @@ def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is not JSON")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is larger than a number can be")
+    return value
+
+
 def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
         raise ValueError("a key appears twice")
     return values
-
-
-# -- Parquet ---
-
-
-def _open_parquet(path: Path) -> Manifest:
-    try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        schema = file.schema_arrow
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"manifest {path}: not readable as Parquet ({_one_line(error)})") from None
-    if file.metadata.num_rows == 0:
-        raise DataError(f"manifest {path}: the file holds no rows")
-    _require_distinct(list(schema.names), path)
-    inline = [field.name for field in schema if _holds_bytes(field.type)]
-    return Manifest(path, path.parent, tuple(schema.names), _parquet_rows(path, file, inline))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
-
-
-def _holds_bytes(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return any(field.name == "bytes" and _holds_bytes(field.type) for field in kind)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _parquet_rows(path: Path, file: pq.ParquetFile, inline: list[str]) -> Iterator[Row]:
-    number = 0
-    try:
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-            media = {name: _digests(batch.column(name)) for name in inline}
-            for index, values in enumerate(_records(batch.drop_columns(inline) if inline else batch)):
-                number += 1
-                if isinstance(values, str):
-                    yield Row(number, {}, "unreadable-row", values)
-                else:
-                    yield Row(number, values | {name: cells[index] for name, cells in media.items()})
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"manifest {path}: damaged after row {number} ({_one_line(error)})") from None
-
-
-def _records(batch: pa.RecordBatch) -> list[dict[str, Any] | str]:
-    """The rows as dicts; for a row that Python cannot hold, such as text that is not UTF-8, the reason."""
-    if batch.num_columns == 0:
-        return [{} for _ in range(batch.num_rows)]
-    try:
-        return list(batch.to_pylist())
-    except (ValueError, OverflowError) as error:
-        if batch.num_rows == 1:
-            return [f"{type(error).__name__}: {_one_line(error)}"]
-        return [record for row in range(batch.num_rows) for record in _records(batch.slice(row, 1))]
-
-
-def _digests(column: pa.Array) -> list[Inline | None]:
-    present = column.is_valid().to_pylist()
-    cells = zip(present, _bytes_of(column).to_pylist(), strict=True)
-    return [Inline(hashlib.sha256(data).hexdigest() if data else None) if here else None for here, data in cells]
-
-
-def _bytes_of(column: pa.Array) -> pa.Array:
-    """The bytes of each cell: the cell itself, or the field `bytes` of a struct, null where the struct is null."""
-    while pa.types.is_struct(column.type):
-        column = column.flatten()[column.type.get_field_index("bytes")]
-    return column
-
-
-def read_inline(path: Path, column: str, rows: set[int]) -> Iterator[tuple[int, bytes]]:
-    """Yields (row number, bytes) for the wanted 1-based rows of one column of a Parquet file."""
-    number = 0
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=_BATCH_ROWS, columns=[column]):
-        first, number = number + 1, number + batch.num_rows
-        here = [row for row in range(first, number + 1) if row in rows]
-        if here:
-            cells = _bytes_of(batch.column(0)).take(pa.array([row - first for row in here])).to_pylist()
-            yield from ((row, data or b"") for row, data in zip(here, cells, strict=True))

@@ -17,7 +17,10 @@ class Undecodable(Exception):
 
 @dataclass(frozen=True)
 class Canonical:
-    """Decoded content. image: uint8 (H, W, 3). audio: int16 (T,) at `rate_hz`. text: UTF-8, shape (characters,)."""
+    """Decoded content.
+
+    image: uint8 (H, W, 3). video: uint8 (N, H, W, 3). audio: int16 (T,) at `rate_hz`. text: UTF-8, shape (characters,).
+    """
 
     shape: tuple[int, ...]
     data: bytes

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import stat
 
+_FOLDER = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
+"""O_PATH, where there is one: a folder that may be entered but not listed will do."""
+
 
 class NotRegular(Exception):
     """A file that will not be read; `reason` is the code that lands in quarantine."""
@@ -16,11 +19,12 @@ class NotRegular(Exception):
 
 
 def open_regular_file(path: str, max_bytes: float) -> tuple[int, int]:
-    """An open handle, which the caller closes, and the size in bytes.
+    """An open handle, which the caller closes, and the size in bytes, of the file at a real path.
 
-    Raises NotRegular (`not-a-file`, `empty-file`, `file-too-large`) and OSError (ELOOP where the path itself is a link).
+    No part of the path may be a link: one that was swapped in after the path was judged is not followed. Raises NotRegular
+    (`not-a-file`, `empty-file`, `file-too-large`) and OSError (ELOOP where the file is a link, ENOTDIR where a folder is).
     """
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    handle = _open_without_links(path)
     try:
         state = os.fstat(handle)
         if not stat.S_ISREG(state.st_mode):
@@ -33,3 +37,17 @@ def open_regular_file(path: str, max_bytes: float) -> tuple[int, int]:
         os.close(handle)
         raise
     return handle, state.st_size
+
+
+def _open_without_links(path: str) -> int:
+    """Opens folder after folder, each relative to the one before: a name is looked up once, and never through a link."""
+    *folders, name = path.strip("/").split("/")
+    place = os.open("/" if path.startswith("/") else ".", _FOLDER)
+    try:
+        for folder in folders:
+            inner = os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=place)
+            os.close(place)
+            place = inner
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place)
+    finally:
+        os.close(place)

@@ -10,13 +10,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tasks.media.canonical import Canonical, Undecodable
 
 _BROKEN = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError)
 """What Pillow's parsers raise on damaged files; anything else costs the worker, and still only this file."""
-_FRAMES_CHECKED = 50
+_FRAMES_CHECKED = 100
+_ORIENTATION = 0x0112  # the EXIF tag
+_SPARE = 3  # as Pillow's reducing_gap: with twice the size, differences of 11 levels were seen
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 """Checked against the content, never the file's ending."""
 
@@ -32,11 +35,15 @@ def decode_image(data: bytes, limits: Mapping[str, Any]) -> Canonical:
         warnings.simplefilter("ignore", UserWarning)  # odd metadata of a picture that decodes
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-                opened.load()
-                upright = ImageOps.exif_transpose(opened)
-                picture = _bounded(_rgb(upright), int(limits["image_px"]))
+                side = int(limits["image_px"])
+                loaded = _scaled_jpeg(data, opened, side)
+                if loaded is None:
+                    opened.load()
+                    loaded = opened
+                picture = _bounded(_rgb(ImageOps.exif_transpose(loaded)), side)
                 for frame in range(1, min(getattr(opened, "n_frames", 1), _FRAMES_CHECKED)):
                     opened.seek(frame)  # a damaged or oversized later frame says that the file is not what it seems
+                    opened.load()
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise Undecodable("too-many-pixels", str(error)) from None
         except UnidentifiedImageError:
@@ -46,6 +53,29 @@ def decode_image(data: bytes, limits: Mapping[str, Any]) -> Canonical:
             raise Undecodable(reason, f"{type(error).__name__}: {error}") from None
     array = np.asarray(picture, dtype=np.uint8)
     return Canonical(array.shape, array.tobytes())
+
+
+def _scaled_jpeg(data: bytes, opened: Image.Image, side: int) -> Image.Image | None:
+    """A large JPEG, decoded at n eighths of its size, at most a half but at least _SPARE times what is kept, and scaled.
+
+    Half the time at 12 megapixels; what is kept differs from Pillow's by at most 8 of 256 levels, 1 in the mean (a test).
+    None where Pillow must do it: small, CMYK, or so damaged that libjpeg has something to say.
+    """
+    if opened.format != "JPEG" or opened.mode not in ("RGB", "L") or max(opened.size) < 2 * _SPARE * side:
+        return None
+    least = [max(1, _SPARE * side * length // max(opened.size)) for length in opened.size]
+    try:
+        pixels = simplejpeg.decode_jpeg(data, "RGB", min_width=least[0], min_height=least[1], min_factor=2)
+    except ValueError:
+        return None
+    eighths = round(8 * pixels.shape[1] / opened.width)
+    width, height = (
+        length * eighths / 8 for length in opened.size
+    )  # the last row and column may hold a part of a pixel
+    box = (0.0, 0.0, min(width, pixels.shape[1]), min(height, pixels.shape[0]))
+    picture = Image.fromarray(pixels).resize(_bounded_size(opened.size, side), Image.Resampling.BILINEAR, box)
+    picture.getexif()[_ORIENTATION] = opened.getexif().get(_ORIENTATION, 1)
+    return picture
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
@@ -69,6 +99,9 @@ def _rgb(picture: Image.Image) -> Image.Image:
 def _bounded(picture: Image.Image, side: int) -> Image.Image:
     if max(picture.size) <= side:
         return picture
-    scale = side / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
+    return picture.resize(_bounded_size(picture.size, side), Image.Resampling.BILINEAR, reducing_gap=3.0)
+
+
+def _bounded_size(size: tuple[int, int], side: int) -> tuple[int, int]:
+    scale = side / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

@@ -82,7 +82,10 @@ class MediaReader:
         """Sample rate of the sounds read so far."""
 
     def get(self, digest: str) -> np.ndarray | str:
-        """One medium: image uint8 (H, W, 3), audio int16 (T,), or the text. EnvironmentFailed when it is not stored."""
+        """One medium: image uint8 (H, W, 3), video uint8 (N, H, W, 3), audio int16 (T,), or the text.
+
+        EnvironmentFailed when it is not stored.
+        """
         for _, medium in self.read([digest]):
             return medium
         raise EnvironmentFailed(f"{self._modality} {digest[:12]}: not in the store; run again to decode it anew")

@@ -7,6 +7,7 @@ it was told, so that a decoder that goes wrong costs one sample.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import math
 import os
@@ -21,9 +22,13 @@ from tasks.media.files import NotRegular, open_regular_file
 from tasks.media.frames import pack, unpack
 from tasks.media.image import decode_image
 from tasks.media.text import decode_text
+from tasks.media.video import decode_video
 
-DECODERS = {"image": decode_image, "audio": decode_audio, "text": decode_text}
+DECODERS = {"image": decode_image, "audio": decode_audio, "text": decode_text, "video": decode_video}
 _GRACE_S = 5
+_HANDLES = 64
+"""Files that a worker may have open: the pipes, the medium, the libraries it loads."""
+_NO_NEW_PRIVILEGES = 38  # prctl's PR_SET_NO_NEW_PRIVS: no program that we might start can have more rights than we
 
 
 def main() -> None:
@@ -49,11 +54,25 @@ def main() -> None:
 
 
 def restrict(limits: dict[str, Any]) -> None:
-    """Bounds memory, forbids files larger than nothing, and leaves no core dump."""
+    """Bounds memory and open files, forbids files larger than nothing, leaves no core dump, gains no privilege."""
     memory = int(limits["memory_mb"]) << 20
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    handles = _HANDLES if most == resource.RLIM_INFINITY else min(_HANDLES, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (handles, handles))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+
+
+def allow_time(timeout_s: float) -> None:
+    """Ends this process when the next job takes much too long, even if the parent, who waits `timeout_s`, is gone."""
+    signal.alarm(math.ceil(timeout_s) + _GRACE_S)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    cpu_s = math.ceil(used.ru_utime + used.ru_stime + timeout_s) + _GRACE_S  # a signal handler cannot put this one off
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s if most == resource.RLIM_INFINITY else min(cpu_s, most), most))
 
 
 def serve(jobs: list[dict[str, Any]], payload: bytes, limits: dict[str, Any], sink: BinaryIO) -> None:
@@ -62,7 +81,7 @@ def serve(jobs: list[dict[str, Any]], payload: bytes, limits: dict[str, Any], si
     for job in jobs:
         size = job.get("size", 0)
         inline, offset = payload[offset : offset + size], offset + size
-        signal.alarm(math.ceil(float(limits["timeout_s"])) + _GRACE_S)  # ends us even if the parent is gone
+        allow_time(float(limits["timeout_s"]))
         message = answer(job, inline, limits)
         signal.alarm(0)  # a parent that is slow to read is no fault of the file's
         sink.write(message)

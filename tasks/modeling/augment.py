@@ -43,6 +43,9 @@ def augment(
             continue
         if name == "image":
             changed[name] = part._replace(values=move_pictures(part.values, flip, generator))
+        elif name == "video":
+            moved = move_pictures(part.values.flatten(1, 2), flip, generator)  # all frames of a clip alike
+            changed[name] = part._replace(values=moved.view_as(part.values))
         elif name == "audio":
             changed[name] = change_sound(part, pitch, generator)
         elif name == "text":
@@ -51,7 +54,7 @@ def augment(
 
 
 def move_pictures(x: Tensor, flip: bool, generator: torch.Generator) -> Tensor:
-    """(B, 3, S, S): turned, zoomed and shifted, the border repeated; mirrored half the time with `flip`."""
+    """(B, C, S, S): turned, zoomed and shifted, the border repeated; mirrored half the time with `flip`."""
     turn, zoom, right, down = (_spread(len(x), generator).to(x.device) for _ in range(4))
     turn, scale = turn * TURN, 1 + zoom * ZOOM
     side = torch.ones_like(scale)

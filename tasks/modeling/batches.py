@@ -12,7 +12,7 @@ from tasks.modeling.fusion import Present
 
 
 def to_tensors(batch: Mapping[Modality, Padded], device: torch.device) -> dict[Modality, Present]:
-    """The batch on a device: pictures (P, 3, S, S) in [0, 1], sound (P, T, M) float32, text (P, L) int64.
+    """The batch on a device: pictures (P, 3, S, S) and frames (P, N, 3, S, S) in [0, 1], sound (P, T, M), text (P, L) int64.
 
     A modality that no row has is left out.
     """
@@ -23,6 +23,8 @@ def _convert(modality: Modality, padded: Padded, device: torch.device) -> Presen
     values = torch.from_numpy(padded.values).to(device)
     if modality == "image":
         values = values.permute(0, 3, 1, 2).float().div(255.0).contiguous()
+    elif modality == "video":
+        values = values.permute(0, 1, 4, 2, 3).float().div(255.0).contiguous()
     elif modality == "text":
         values = values.long()
     else:

@@ -122,15 +122,55 @@ class TinyText(nn.Module):
         return peak + (h * mask).sum(dim=1) / lengths[:, None].to(h.dtype)
 
 
-def build_encoder(modality: Modality, encoder: str) -> TinyImage | TinyAudio | TinyText:
+class TinyVideo(nn.Module):
+    """A small network shared by all frames, what changed from frame to frame, and attention over the frames that exist."""
+
+    width = 128
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 24, 3, padding=1, bias=False), nn.BatchNorm2d(24), nn.ReLU())
+        self.middle = _Block(24, 48)
+        self.last = _Block(48, 96)
+        self.still = nn.Linear(96, self.width)
+        self.change = nn.Linear(96, self.width, bias=False)
+        self.score = nn.Linear(self.width, 1)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """(B, N, 3, S, S) in [0, 1], (B,) frames -> (B, width)."""
+        mask = _mask(lengths, x.shape[1]) > 0  # (B, N)
+        seen = self._look(x[mask])  # padding is left out, so that it does not enter the batch norms
+        frames = torch.zeros(*mask.shape, seen.shape[1], dtype=seen.dtype, device=x.device)
+        frames[mask] = seen
+        steps = functional.pad(frames[:, 1:] - frames[:, :-1], (0, 0, 1, 0))  # the first frame has none before it
+        h = functional.gelu(self.still(frames) + self.change(steps))
+        weights = self.score(h).squeeze(2).masked_fill(~mask, -torch.inf).softmax(dim=1)
+        mean = (h * mask.unsqueeze(2)).sum(dim=1) / lengths[:, None].to(h.dtype)
+        chosen: Tensor = (h * weights.unsqueeze(2)).sum(dim=1)
+        return chosen + mean
+
+    def _look(self, x: Tensor) -> Tensor:
+        """(F, 3, S, S) -> (F, 96)."""
+        x = self.stem((x - 0.5) * 4.0)
+        x = self.middle(functional.max_pool2d(x, 2))
+        x = self.last(functional.max_pool2d(x, 2))
+        x = functional.max_pool2d(x, 2)
+        return x.mean(dim=(2, 3)) + x.amax(dim=(2, 3))
+
+
+Tiny = TinyImage | TinyAudio | TinyText | TinyVideo
+
+
+def build_encoder(modality: Modality, encoder: str) -> Tiny:
     """The untrained encoder of a modality; ValueError where there is none of that name."""
-    families: dict[tuple[str, str], type[TinyImage | TinyAudio | TinyText]] = {
+    families: dict[tuple[str, str], type[Tiny]] = {
         ("image", "tiny"): TinyImage,
         ("audio", "tiny"): TinyAudio,
         ("text", "tiny"): TinyText,
+        ("video", "tiny"): TinyVideo,
     }
     if (modality, encoder) not in families:
-        raise ValueError(f"no {modality} encoder named {encoder!r}; there is 'tiny' for image, text and audio")
+        raise ValueError(f"no {modality} encoder named {encoder!r}; there is 'tiny' for each modality")
     # Channels last halves the time of a convolution on a CPU (measured: 47 to 29 ms a step of 64 pictures).
     return families[modality, encoder]().to(memory_format=torch.channels_last)
 

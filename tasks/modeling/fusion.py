@@ -19,9 +19,9 @@ class Present(NamedTuple):
     rows: Tensor
     """(P,) positions in the batch."""
     values: Tensor
-    """image (P, 3, S, S) float in [0, 1]; audio (P, T, M) float; text (P, L) int64."""
+    """image (P, 3, S, S) and video (P, N, 3, S, S) float in [0, 1]; audio (P, T, M) float; text (P, L) int64."""
     lengths: Tensor
-    """(P,) frames or bytes."""
+    """(P,) frames of sound or video, or bytes."""
 
 
 class Output(NamedTuple):

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from data_contracts.refs import CheckpointRef, EvalReport, ValidatedRef, Verdict
 from tasks.config import RunConfig
+from tasks.names import markdown_text
 
 TEMPLATE = "model_card.md.j2"
+_LABEL_CHARS = 100
 
 
 def write_card(
@@ -17,16 +19,16 @@ def write_card(
     """The card as Markdown. It holds no time and no path: the same model, judged the same way, has the same card."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    # Markdown, not HTML: escaping would garble labels. Cells are made safe by `cell`.
+    # Markdown, not HTML: what comes from the data is made inert by `markdown_text`, here or in a cell.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, autoescape=False
     )
-    environment.filters |= {"figure": _figure, "bounds": _bounds, "cell": _cell}
+    environment.filters |= {"figure": _figure, "bounds": _bounds, "cell": markdown_text}
     return environment.get_template(TEMPLATE).render(
         name=config.name,
         alias=config.publish.alias,
         modalities=checkpoint.modalities,
-        labels=[_cell(label).replace("`", "'") for label in checkpoint.labels],
+        labels=[markdown_text(label.replace("`", "'"), _LABEL_CHARS) for label in checkpoint.labels],
         model_sha256=checkpoint.model_sha256,
         train_key=checkpoint.train_key,
         best_epoch=checkpoint.best_epoch,
@@ -39,7 +41,7 @@ def write_card(
         intervals=report.intervals,
         majority_share=report.majority_share,
         by_modalities=report.by_modalities,
-        reason=verdict.reason,
+        reason=markdown_text(verdict.reason),
         rules=verdict.rules,
     )
 
@@ -50,7 +52,3 @@ def _figure(value: float | None) -> str:
 
 def _bounds(interval: tuple[float, float] | None) -> str:
     return "–" if interval is None else f"{_figure(interval[0])} to {_figure(interval[1])}"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

@@ -19,6 +19,7 @@ from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Modality,
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed, PromotionRefused
+from tasks.names import markdown_text
 from tasks.publish import tracking, versions
 from tasks.publish.card import write_card
 from tasks.publish.connection import connected
@@ -170,7 +171,7 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
         job.name,
         source=f"{run.info.artifact_uri}/{versions.MODEL_FOLDER}",
         run_id=run.info.run_id,
-        description=job.verdict.reason,
+        description=markdown_text(job.verdict.reason),
         tags={
             **tags,
             versions.VERDICT: job.verdict.decision,

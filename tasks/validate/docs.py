@@ -6,12 +6,12 @@ before rendering; the rest, and so the content, is Great Expectations' own.
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.names import html_text, visible
 from tasks.validate.suite import Outcome, SuiteResult
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def render_page(result: ExpectationSuiteValidationResult) -> str:
     view.env.globals["house_style"] = STYLE
     page: str = view.render(ValidationResultsPageRenderer(run_info_at_end=True).render(result))
     page = _AWAY.sub(r"\1", _LOADS.sub("", page))  # links to pages of a site that is not built
-    return _RANDOM.sub("", page)
+    return visible(_RANDOM.sub("", page))  # what Great Expectations escapes as HTML can still hide or turn text
 
 
 def write_docs(folder: Path, title: str, results: Sequence[SuiteResult], notes: Sequence[str] = ()) -> None:
@@ -88,11 +88,11 @@ def write_docs(folder: Path, title: str, results: Sequence[SuiteResult], notes: 
 
 
 def _index(title: str, results: Sequence[SuiteResult], notes: Sequence[str]) -> str:
-    said = "".join(f'<p class="alert">{html.escape(note)}</p>' for note in notes)
+    said = "".join(f'<p class="alert">{html_text(note)}</p>' for note in notes)
     return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="UTF-8"><title>{html.escape(title)}: Data Docs</title>'
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="UTF-8"><title>{html_text(title)}: Data Docs</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>'
-        f'<header><a href="index.html">Data Docs</a></header><div class="page"><main><h1>{html.escape(title)}</h1>'
+        f'<header><a href="index.html">Data Docs</a></header><div class="page"><main><h1>{html_text(title)}</h1>'
         f"{said}{''.join(_table(result) for result in results)}</main></div></body></html>\n"
     )
 
@@ -101,8 +101,8 @@ def _table(result: SuiteResult) -> str:
     met = sum(outcome.success for outcome in result.outcomes)
     rows = "".join(_line(outcome) for outcome in result.outcomes)
     return (
-        f'<h2>{html.escape(result.name)}</h2><p class="soft">{met} of {len(result.outcomes)} expectations met. '
-        f'<a href="{html.escape(result.name)}.html">Values and counts, by column</a></p><table><thead><tr><th>State</th>'
+        f'<h2>{html_text(result.name)}</h2><p class="soft">{met} of {len(result.outcomes)} expectations met. '
+        f'<a href="{html_text(result.name)}.html">Values and counts, by column</a></p><table><thead><tr><th>State</th>'
         f"<th>Expectation</th><th>It says that</th><th>Broken by</th><th>For example</th></tr></thead>"
         f"<tbody>{rows}</tbody></table>"
     )
@@ -114,9 +114,9 @@ def _line(outcome: Outcome) -> str:
         state, style = "warning", "warn"
     extent = f"{outcome.unexpected} of {outcome.rows}" if outcome.unexpected else "" if outcome.success else "the table"
     cells = [
-        f"<code>{html.escape(outcome.name)}</code>",
-        html.escape(outcome.states),
-        html.escape(extent),
-        html.escape(", ".join(outcome.examples)),
+        f"<code>{html_text(outcome.name)}</code>",
+        html_text(outcome.states),
+        html_text(extent),
+        html_text(", ".join(outcome.examples)),
     ]
     return f'<tr><td class="state {style}">{state}</td>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'

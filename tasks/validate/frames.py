@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from data_contracts.expectations.features import COLUMNS
 from data_contracts.refs import Modality
+from tasks.contract import require_contract
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +56,7 @@ def features_frame(samples: pa.Table, modality: Modality, parts: list[Path]) -> 
 
 def _figures(part: Path, needed: pa.Array) -> Iterator[dict[str, Any]]:
     file = pq.ParquetFile(part)
+    require_contract(file.schema_arrow, part)
     dtype = np.dtype(file.schema_arrow.field("values").type.value_type.to_pandas_dtype()).name
     for batch in file.iter_batches(BATCH_ROWS, columns=["digest", "shape", "values"]):
         chosen = batch.filter(pc.is_in(batch["digest"], needed))

@@ -1,4 +1,4 @@
-"""Leakage between splits: the same content, or one group, on two sides of train, val and test.
+"""Leakage between splits: the same or nearly the same content, or one group, on two sides of train, val and test.
 
 A row leaks when its twin lies on a later side: rows of train with a twin in val or test, rows of val with a twin in
 test. Those are the rows that `split.leakage = "drop"` leaves out, so the test rows never change.
@@ -7,7 +7,7 @@ test. Those are the rows that `split.leakage = "drop"` leaves out, so the test r
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +29,8 @@ class Leakage:
     rows: tuple[int, ...]
     same_content: int
     same_group: int
+    near: int
+    """Those whose twin is a near duplicate (data_contracts.tables.twins_schema) and not the same content."""
     by_split: dict[str, int]
     """How many of them lie in train and in val."""
     examples: tuple[str, ...]
@@ -37,29 +39,37 @@ class Leakage:
     def describe(self) -> str:
         """What leaks, in one clause."""
         places = " and ".join(f"{count} of {split}" for split, count in self.by_split.items())
+        near = f", near duplicate: {self.near}" if self.near else ""
         return (
             f"leakage: samples with a twin on a later side of train, val, test: {places}"
-            f" (same content: {self.same_content}, same group: {self.same_group}), for example {', '.join(self.examples)}"
+            f" (same content: {self.same_content}, same group: {self.same_group}{near}), for example {', '.join(self.examples)}"
         )
 
 
-def find_leakage(samples: pa.Table, modalities: tuple[Modality, ...]) -> Leakage | None:
-    """The rows that leak, or None. Content is the set of digests of all modalities that the row has."""
+def find_leakage(
+    samples: pa.Table, modalities: tuple[Modality, ...], clusters: Mapping[str, int] | None = None
+) -> Leakage | None:
+    """The rows that leak, or None. Content is the set of digests of all modalities that the row has.
+
+    `clusters`: id to the number of its cluster of near duplicates.
+    """
     if not {"id", "split", "group", *modalities} <= set(samples.column_names):
         return None  # the suite says which column is missing
     splits: list[str] = samples["split"].to_pylist()
     media = zip(*(samples[modality].to_pylist() for modality in modalities), strict=True)
     content = _has_later_twin([key if any(key) else None for key in media], splits)
     group = _has_later_twin(samples["group"].to_pylist(), splits)
-    rows = tuple(row for row in range(len(splits)) if content[row] or group[row])
+    ids = samples["id"].to_pylist()
+    near = _has_later_twin([(clusters or {}).get(name) for name in ids], splits)
+    rows = tuple(row for row in range(len(splits)) if content[row] or group[row] or near[row])
     if not rows:
         return None
-    ids = samples["id"].to_pylist()
     counts = Counter(splits[row] for row in rows)
     return Leakage(
         rows=rows,
         same_content=sum(content),
         same_group=sum(group),
+        near=sum(twin and not same for twin, same in zip(near, content, strict=True)),
         by_split={split: counts[split] for split in SIDES if counts[split]},
         examples=tuple(str(ids[row]) for row in rows[:EXAMPLES]),
     )

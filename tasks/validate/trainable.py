@@ -10,8 +10,11 @@ SPLITS = ("train", "val", "test")
 NAMED = 5
 
 
-def trainable_problems(samples: pa.Table) -> list[str]:
-    """One line per reason why these samples (data_contracts.tables.samples_schema) cannot be trained on; [] for none."""
+def trainable_problems(samples: pa.Table, min_test_per_class: int = 0) -> list[str]:
+    """One line per reason why these samples (data_contracts.tables.samples_schema) cannot be trained on; [] for none.
+
+    Every class needs `min_test_per_class` test rows, classes that occur in train or val only among them.
+    """
     splits = samples["split"].to_pylist()
     labels = samples["label"].to_pylist()
     present = Counter(splits)
@@ -32,7 +35,41 @@ def trainable_problems(samples: pa.Table) -> list[str]:
         unseen = sorted({label for label, side in zip(labels, splits, strict=True) if side == split} - learned)
         if unseen and learned:
             problems.append(f"label: {split} holds {_listed(unseen)}, never seen in train; move some samples to train")
-    return problems
+    return problems + (_too_few_tests(labels, splits, min_test_per_class) if present["test"] else [])
+
+
+def _too_few_tests(labels: list[str], splits: list[str], least: int) -> list[str]:
+    """A line that names the classes with fewer test rows than asked for, or nothing."""
+    tests = tests_per_class(labels, splits)
+    few = sorted(label for label, count in tests.items() if count < least)
+    if not few:
+        return []
+    return [
+        f"test: {_listed(few)} with fewer than split.min_test_per_class = {least} test rows (the fewest: "
+        f"{min(tests.values())}); add samples, merge or remove the class, raise split.test, or lower the limit"
+    ]
+
+
+def untested_classes(samples: pa.Table) -> list[str]:
+    """A line that names the classes without a test row, where there is a test split; else nothing."""
+    if not {"label", "split"} <= set(samples.column_names):
+        return []
+    tests = tests_per_class(samples["label"].to_pylist(), samples["split"].to_pylist())
+    untested = sorted(str(label) for label, count in tests.items() if not count)
+    if not untested or not any(tests.values()):
+        return []
+    return [
+        f"test: no rows of {_listed(untested)}; no figure will tell how well that is recognised "
+        "(split.min_test_per_class=1 makes this an error)"
+    ]
+
+
+def tests_per_class(labels: list[str], splits: list[str]) -> dict[str, int]:
+    """Every class to its number of test rows."""
+    counts = dict.fromkeys(labels, 0)
+    for label, split in zip(labels, splits, strict=True):
+        counts[label] += split == "test"
+    return counts
 
 
 def _listed(labels: list[str]) -> str:

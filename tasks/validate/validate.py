@@ -1,8 +1,8 @@
 """Samples and features against their contracts. What is broken beyond use is refused; the rest is said.
 
-A validation artifact holds samples.parquet (the rows that every later stage reads), result.json (every expectation's
-outcome) and docs/ (Data Docs). Great Expectations is imported only where there is something to check: a stored
-validation costs no import.
+A validation artifact holds samples.parquet (the rows that every later stage reads), profile.json (figures on them),
+result.json (every expectation's outcome) and docs/ (Data Docs). Great Expectations is imported only where there is
+something to check: a stored validation costs no import.
 """
 
 from __future__ import annotations
@@ -20,12 +20,17 @@ import pyarrow.parquet as pq
 from data_contracts.expectations.features import FeatureSpec, features_expectations
 from data_contracts.expectations.samples import samples_expectations, samples_frame
 from data_contracts.refs import CleanRef, FeatureRef, Modality, ValidatedRef
+from data_contracts.tables import CONTRACT_VERSION
 from tasks.config import ExtractConfig, RunConfig
+from tasks.contract import read_table
 from tasks.errors import DataError
 from tasks.fingerprint import code_fingerprint
 from tasks.progress import report
 from tasks.store import Draft, Store, canonical_json, digest_file, digest_json, write_text
 from tasks.validate.leakage import apply_policy, find_leakage
+from tasks.validate.own import as_numbers, as_text, build_expectations, own_frame, read_expectations
+from tasks.validate.profile import profile_samples
+from tasks.validate.trainable import untested_classes
 
 if TYPE_CHECKING:
     from tasks.validate.suite import SuiteResult
@@ -60,9 +65,17 @@ def samples_key(clean: CleanRef, config: RunConfig) -> str:
             "labels": clean.labels,
             "modalities": clean.modalities,
             "leakage": config.split.leakage,
+            "own": _own_key(clean, config),
+            "contract": CONTRACT_VERSION,
             "code": code_fingerprint(MODULE, libraries=LIBRARIES),
         }
     )
+
+
+def _own_key(clean: CleanRef, config: RunConfig) -> list[Any] | None:
+    """What the user's own expectations are, and where the columns lie that they judge: clean.sha256 does not cover those."""
+    path = config.data.expectations
+    return None if path is None else [[entry.model_dump() for entry in read_expectations(path)], clean.uri]
 
 
 def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> ValidatedRef:
@@ -70,22 +83,26 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
 
     `<uri>/samples.parquet` is what later stages read; `rows` counts it. Raises DataError for a broken critical
     expectation, with its name, the number of rows and up to five ids, and for leakage under `split.leakage = "fail"`.
+    UsageError for a file of expectations (`data.expectations`) that is wrong.
     """
     key = samples_key(clean, config)
     found = store.find(KIND, key)
     if found is not None:
         return ValidatedRef.model_validate({**found.ref, "clean": clean})  # its counts and notes are this run's
     source = store.path(clean.uri) / SAMPLES
-    samples = pq.read_table(source)
-    kept, notes = apply_policy(samples, find_leakage(samples, clean.modalities), config.split.leakage)
+    samples = read_table(source)
+    twins = _twins(source.parent)
+    kept, notes = apply_policy(samples, find_leakage(samples, clean.modalities, twins), config.split.leakage)
+    notes += untested_classes(kept)
     with store.create(KIND, key) as draft:
         stored = draft.path / SAMPLES
         if kept is samples:
             shutil.copyfile(source, stored)
         else:
             pq.write_table(kept, stored, compression="zstd")
-        results = [_check_samples(stored, clean)]
+        results = [_check_samples(stored, clean), *_check_own(stored, source.parent, config.data.expectations)]
         _conclude(draft, "Samples", results, notes, store, key)
+        write_text(draft.path / "profile.json", canonical_json(profile_samples(kept, clean, store)))
         valid = ValidatedRef(
             uri=f"{KIND}/{key}",
             sha256=digest_json({"samples": digest_file(stored), "clean": clean.sha256}),
@@ -97,6 +114,29 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
         )
         draft.ref = valid.model_dump(mode="json")
     return valid
+
+
+def _twins(folder: Path) -> dict[str, int]:
+    """Id to the cluster of near duplicates that ingest found; none where it did not look."""
+    path = folder / "twins.parquet"
+    if not path.is_file():
+        return {}
+    table = read_table(path)
+    return dict(zip(table["id"].to_pylist(), table["cluster"].to_pylist(), strict=True))
+
+
+def _check_own(stored: Path, folder: Path, path: str | None) -> list[SuiteResult]:
+    """The user's expectations: those on how values are written see text, the others numbers where a column holds only such."""
+    if path is None:
+        return []
+    entries = read_expectations(path)
+    frame = own_frame(pq.read_table(stored), read_table(folder / "metadata.parquet"))
+    suites = {"own": [e for e in entries if not e.is_of_text], "own_as_text": [e for e in entries if e.is_of_text]}
+    built = {name: build_expectations(tuple(those), frame, path) for name, those in suites.items() if those}
+    from tasks.validate.suite import run_suite
+
+    frames = {"own": as_numbers, "own_as_text": as_text}
+    return [run_suite(name, frames[name](frame), expectations) for name, expectations in built.items()]
 
 
 def _check_samples(stored: Path, clean: CleanRef) -> SuiteResult:
@@ -167,6 +207,7 @@ def feature_spec(modality: Modality, config: ExtractConfig) -> FeatureSpec:
             "audio", "float32", rf"^\d+x{config.n_mels}$", config.max_frames, math.log(1e-6) - 0.01, 20
         ),
         "text": FeatureSpec("text", "uint8", r"^\d+$", config.max_text_bytes, 0, 255, may_be_constant=True),
+        "video": FeatureSpec("video", "uint8", rf"^\d+x{config.video_px}x{config.video_px}x3$", None, 0, 255),
     }
     return specs[modality]
 

@@ -22,7 +22,7 @@ from tasks.errors import UsageError
         ("train.learning_rate=Infinity", ["'train.learning_rate'", "finite"]),
         ("train.learning_rate=NaN", ["'train.learning_rate'", "finite"]),
         ("gate.mode=worse", ["'gate.mode'", "'better' or 'not-worse'"]),
-        ("encoders.video=tiny", ["'encoders.video'", "'off'"]),
+        ("encoders.video=huge", ["'encoders.video'", "'tiny' or 'off'"]),
         ("split.val=0.9", ["split.val + split.test is 1.05"]),
         ("data.max_quarantined=1.5", ["'data.max_quarantined'", "less than or equal to 1"]),
         ("train=3", ["'train'", "TrainConfig"]),
@@ -71,8 +71,9 @@ def test_flags_win_over_the_profile_and_the_profile_over_the_defaults() -> None:
 
 
 def test_subset_holds_the_named_sections_as_json_values() -> None:
-    subset = RunConfig().subset("split", "seed")
-    assert subset == {"split": {"val": 0.15, "test": 0.15, "leakage": "report"}, "seed": 0}
+    split = {"by": "hash", "val": 0.15, "test": 0.15, "leakage": "report"}
+    split |= {"near_duplicates": True, "min_test_per_class": 0}
+    assert RunConfig().subset("split", "seed") == {"split": split, "seed": 0}
 
 
 @pytest.mark.parametrize(("content", "words"), [(b"a = ", "not readable as TOML"), (b"\xff", "not readable as TOML")])

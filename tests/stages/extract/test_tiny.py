@@ -5,9 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.extract.tiny import log_mel, mel_filters, small_picture, text_bytes
+from tasks.extract.tiny import log_mel, mel_filters, small_frames, small_picture, text_bytes
 
-KNOBS = {"image_px": 8, "n_mels": 64, "hop_ms": 10.0, "window_ms": 25.0, "max_frames": 50, "max_text_bytes": 5}
+KNOBS = {
+    "image_px": 8,
+    "video_px": 6,
+    "n_mels": 64,
+    "hop_ms": 10.0,
+    "window_ms": 25.0,
+    "max_frames": 50,
+    "max_text_bytes": 5,
+}
 RATE_HZ = 16_000
 
 
@@ -65,3 +73,11 @@ def test_a_picture_of_the_right_size_is_untouched() -> None:
 def test_text_is_cut_in_bytes() -> None:
     assert text_bytes("äbcdef", 0, KNOBS).tolist() == list("äbcd".encode())[:5]
     assert text_bytes("a", 0, KNOBS).tolist() == [97]
+
+
+def test_frames_are_scaled_one_by_one_like_pictures() -> None:
+    clip = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 3), dtype=np.uint8)
+    frames = small_frames(clip, 0, KNOBS)
+    assert (frames.shape, frames.dtype) == ((3, 6, 6, 3), np.uint8)
+    for frame, small in zip(clip, frames, strict=True):
+        assert (small == small_picture(frame, 0, {"image_px": 6})).all()

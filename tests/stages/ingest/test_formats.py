@@ -32,7 +32,11 @@ HEADER = "id,image,label\n"
         ("m.csv", b"id,image\na,b.png\n", DataError, "no column 'label' among id, image"),
         ("m.csv", b"id,label\na,b\n", DataError, "none of its columns (id, label) holds a medium"),
         ("m.csv", b"id,image,image,label\n", DataError, "column 'image' appears twice"),
-        ("m.csv", HEADER.encode("utf-16"), DataError, "not UTF-8"),
+        ("m.csv", HEADER.encode("utf-16"), DataError, "holds no rows"),
+        ("m.csv", HEADER.encode("utf-16-le"), DataError, "NUL"),
+        ("m.csv", b"\xff\xfe" + HEADER.encode(), DataError, "not UTF-16 at byte"),
+        ("m.csv", HEADER.encode() + bytes(range(1, 256)), DataError, "no other encoding fits with confidence"),
+        ("m.jsonl", '{"id": 1}\n'.encode("utf-16"), DataError, "UTF-16; JSON lines are UTF-8"),
         ("m.csv", b'id,image,label\n"a,b.png,c\n', DataError, "not readable as a table"),
         ("m.csv", b"id,image,la\0bel\n", DataError, "NUL"),
         (

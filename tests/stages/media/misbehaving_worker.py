@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from tasks.media import worker
 from tasks.media.canonical import Canonical, Undecodable
 
 
-def decode(data: bytes, limits: Mapping[str, Any]) -> Canonical:
+def decode(data: bytes, limits: Mapping[str, Any]) -> Canonical:  # noqa: PLR0912
     order, _, argument = data.decode().partition(" ")
     if order == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -30,6 +31,18 @@ def decode(data: bytes, limits: Mapping[str, Any]) -> Canonical:
             Path(argument).write_bytes(b"stolen")
         except OSError as error:
             raise Undecodable("no-write", error.strerror or "") from None
+    elif order == "limits":
+        status = Path("/proc/self/status").read_text()
+        privileges = status.partition("NoNewPrivs:")[2].split()[0]
+        cpu_s, handles = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_CPU, resource.RLIMIT_NOFILE))
+        raise Undecodable("limits", f"{privileges} {cpu_s} {handles}")
+    elif order == "hoard":
+        hoard = []
+        try:
+            for _ in range(1000):
+                hoard.append(Path(__file__).open("rb"))  # noqa: SIM115
+        except OSError as error:
+            raise Undecodable("no-handles", error.strerror or "") from None
     elif order == "slow":
         time.sleep(float(argument))
     elif order == "large":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from typing import Any
 
@@ -115,7 +116,9 @@ def test_text_is_cleaned(data: bytes, text: str, warning: str | None) -> None:
     ("data", "reason"),
     [
         (b"a\x00b", "unreadable-text"),
-        (b"\xff\xfea\x00", "unreadable-text"),
+        (b"\xff\xfea", "unreadable-text"),
+        (b"caf\xe9", "unreadable-text"),
+        (bytes(range(128, 256)), "unreadable-text"),
         ("\ud800".encode("utf-8", "surrogatepass"), "unreadable-text"),
         (b" \n", "empty-text"),
         ("\u200f\ufeff".encode(), "empty-text"),
@@ -125,6 +128,41 @@ def test_text_that_cannot_be_used(data: bytes, reason: str) -> None:
     with pytest.raises(Undecodable) as error:
         decode_text(data, LIMITS)
     assert error.value.reason == reason
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+def test_a_byte_order_mark_is_believed(encoding: str) -> None:
+    canonical = decode_text("größer".encode(encoding), LIMITS)
+    assert canonical.data.decode() == "größer"
+    named = (
+        "1 control characters stripped" if encoding == "utf-8-sig" else f"not UTF-8, read as {encoding} (by its mark)"
+    )
+    assert str(canonical.warning).startswith(named)
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "named"),
+    [
+        (
+            "Die Straße führt über die Brücke, und später wird es draußen schön und kühl.",
+            "latin-1",
+            "cp125[02]",
+        ),  # 1250 and 1252 agree on it
+        ("A língua não é difícil para quem já fala outra; então é só começar.", "cp1252", "cp1252"),
+        ("Сегодня хорошая погода, и мы пойдём гулять в большой городской парк.", "cp1251", "cp1251"),
+        ("Сегодня хорошая погода, и мы пойдём гулять в большой городской парк.", "koi8_r", "koi8_r"),
+    ],
+)
+def test_another_encoding_is_detected_and_named(text: str, encoding: str, named: str) -> None:
+    canonical = decode_text(text.encode(encoding), LIMITS | {"max_text_chars": 1000})
+    assert canonical.data.decode() == text
+    assert re.match(rf"not UTF-8, read as {named} \(detected, coherence 0\.\d\)$", str(canonical.warning))
+
+
+def test_a_long_text_is_detected_on_its_beginning() -> None:
+    line = "Сегодня хорошая погода, и мы пойдём гулять в большой городской парк.\n"
+    canonical = decode_text((line * 3000).encode("cp1251"), LIMITS | {"max_text_chars": 200})
+    assert canonical.data.decode() == (line * 3)[:200]
 
 
 def test_equal_content_has_equal_digests_whatever_the_file() -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tasks.media.canonical import Canonical, Undecodable
-from tasks.media.image import decode_image
+from tasks.media.image import _scaled_jpeg, decode_image
 
 LIMITS = {"image_px": 64, "max_pixels": 100_000}
 RED, WHITE = [255, 0, 0], [255, 255, 255]
@@ -84,6 +84,53 @@ def test_cmyk_grey_and_one_bit() -> None:
 def test_an_animation_gives_its_first_frame() -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     assert _decode(frames[0], "GIF", save_all=True, append_images=frames[1:])[0, 0].tolist() == RED
+
+
+def test_an_animation_is_decoded_in_every_frame_up_to_100() -> None:
+    rng = np.random.default_rng(0)
+    frames = [Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)) for _ in range(99)]
+    data = _encode(frames[0], "PNG", save_all=True, append_images=frames[1:])
+    assert decode_image(data, LIMITS).shape == (8, 8, 3)
+    at = data.rindex(b"fdAT") + 12
+    with pytest.raises(Undecodable, match="image"):
+        decode_image(data[:at] + b"\xff" * 40 + data[at + 40 :], LIMITS)
+
+
+def _photo(size: tuple[int, int], mode: str = "RGB", **options: Any) -> bytes:
+    """A JPEG with soft shapes and grain."""
+    rng = np.random.default_rng(3)
+    soft = Image.fromarray(rng.integers(0, 256, (size[1] // 16, size[0] // 16, 3), dtype=np.uint8)).resize(size)
+    grainy = np.asarray(soft).astype(int) + rng.integers(-12, 12, (size[1], size[0], 3))
+    picture = Image.fromarray(grainy.clip(0, 255).astype(np.uint8)).convert(mode)
+    return _encode(picture, "JPEG", **options)
+
+
+@pytest.mark.parametrize("size", [(384, 200), (600, 400), (1000, 350), (400, 1200), (640, 640), (1021, 733)])
+@pytest.mark.parametrize("options", [{"quality": 75}, {"quality": 95, "subsampling": 0}, {"progressive": True}])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_scaled_decoding_stays_near_pillows(
+    size: tuple[int, int], options: dict[str, Any], mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = _photo(size, mode, exif=exif, **options)
+    limits = LIMITS | {"max_pixels": 1_000_000}
+    fast = _pixels(decode_image(data, limits)).astype(int)
+    monkeypatch.setattr("tasks.media.image._scaled_jpeg", lambda *given: None)
+    slow = _pixels(decode_image(data, limits)).astype(int)
+    difference = np.abs(fast - slow)
+    assert difference.max() <= 8
+    assert difference.mean() <= 1
+
+
+def test_large_jpegs_take_the_fast_path() -> None:
+    for size, taken in (((383, 135), False), ((384, 135), True)):
+        data = _photo(size)
+        with Image.open(io.BytesIO(data)) as opened:
+            scaled = _scaled_jpeg(data, opened, 64)
+            assert (scaled is not None) is taken
+            assert scaled is None or scaled.size == (64, 22)
+            assert _scaled_jpeg(data[: len(data) // 2], opened, 64) is None
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,16 @@ def test_a_worker_cannot_write_a_file(tmp_path: Path) -> None:
     assert done["good"].data == b"good"
 
 
+def test_a_worker_is_bounded_in_time_and_handles_and_gains_no_privilege() -> None:
+    done = _decode(["limits", "limits again", "hoard", "good"])
+    for order in ("limits", "limits again"):
+        privileges, cpu_s, handles = map(int, done[order].header["detail"].split())
+        assert (privileges, handles) == (1, 64)
+        assert LIMITS["timeout_s"] < cpu_s < LIMITS["timeout_s"] + 30
+    assert done["hoard"].header["reason"] == "no-handles"
+    assert done["good"].data == b"good"
+
+
 def test_what_a_decoder_prints_does_not_mix_with_the_answers() -> None:
     assert _decode(["print", "good"])["good"].data == b"good"
 

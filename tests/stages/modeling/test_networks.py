@@ -6,10 +6,10 @@ from torch.nn import functional
 
 from tasks.config import FusionConfig
 from tasks.modeling.augment import _warp, augment
-from tasks.modeling.encoders import TinyAudio, TinyImage, TinyText, build_encoder
+from tasks.modeling.encoders import TinyAudio, TinyImage, TinyText, TinyVideo, build_encoder
 from tasks.modeling.fusion import FusedClassifier, Present, drop_modalities
 
-MODALITIES = ("image", "text", "audio")
+MODALITIES = ("image", "text", "audio", "video")
 SMALL = FusionConfig(width=16, hidden=16)
 
 
@@ -23,6 +23,9 @@ def _batch(size=4, seed=0):
         ),
         "audio": Present(
             rows, torch.randn(size, 20, 64, generator=draw), torch.randint(1, 21, (size,), generator=draw)
+        ),
+        "video": Present(
+            rows, torch.rand(size, 3, 3, 16, 16, generator=draw), torch.randint(1, 4, (size,), generator=draw)
         ),
     }
 
@@ -66,9 +69,33 @@ def test_padding_changes_nothing(encoder):
     torch.testing.assert_close(encoder(short, lengths), encoder(long, lengths), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_frames_that_do_not_exist_change_nothing(training):
+    encoder = TinyVideo().train(training)
+    short, lengths = torch.rand(3, 4, 3, 16, 16), torch.tensor([4, 1, 2])
+    long = functional.pad(short, (0, 0, 0, 0, 0, 0, 0, 5), value=0.7)
+    long[1, 1:], long[2, 2:] = 0.3, 0.9
+    torch.testing.assert_close(encoder(short, lengths), encoder(long, lengths), rtol=1e-4, atol=1e-5)
+
+
+def test_the_order_of_frames_is_seen():
+    encoder, clip = TinyVideo().eval(), torch.rand(1, 5, 3, 16, 16)
+    lengths = torch.tensor([5])
+    assert not torch.allclose(encoder(clip, lengths), encoder(clip.flip(1), lengths), atol=1e-4)
+
+
+def test_all_frames_of_a_clip_move_alike():
+    frame = torch.rand(6, 1, 3, 16, 16)
+    part = Present(torch.arange(6), frame.expand(6, 4, 3, 16, 16), torch.full((6,), 4))
+    moved = augment({"video": part}, True, True, torch.Generator().manual_seed(0))["video"].values
+    assert moved.shape == (6, 4, 3, 16, 16)
+    torch.testing.assert_close(moved, moved[:, :1].expand_as(moved), rtol=0, atol=0)
+    assert not torch.equal(moved, part.values)
+
+
 def test_an_unknown_encoder_is_an_error():
-    with pytest.raises(ValueError, match="no video encoder named 'tiny'"):
-        build_encoder("video", "tiny")
+    with pytest.raises(ValueError, match="no video encoder named 'huge'"):
+        build_encoder("video", "huge")
 
 
 @pytest.mark.parametrize("names", [c for n in (1, 2, 3) for c in itertools.combinations(MODALITIES, n)])
@@ -106,7 +133,7 @@ def test_a_present_modality_does_not_use_its_embedding():
 
 def test_a_hidden_modality_is_the_same_as_one_that_is_not_there():
     model, batch = _model().eval(), _batch()
-    hidden = torch.zeros(4, 3, dtype=torch.bool)
+    hidden = torch.zeros(4, len(MODALITIES), dtype=torch.bool)
     hidden[1, MODALITIES.index("audio")] = True
     seen = model(batch, 4, hidden).logits
     torch.testing.assert_close(seen[0], model(batch, 4).logits[0])

@@ -93,7 +93,8 @@ def test_damaged_weights_are_a_data_error(folder, damage):
         ({"modalities": ["image"]}, "does not match"),
         ({"format": 99}, "format 99"),
         ({"config": {}}, "does not describe"),
-        ({"modalities": ["video"]}, "does not describe"),
+        ({"modalities": ["video"]}, "does not match"),
+        ({"modalities": ["smell"]}, "does not describe"),
     ],
 )
 def test_a_card_that_does_not_fit_is_a_data_error(folder, change, message):

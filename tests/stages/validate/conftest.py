@@ -51,7 +51,7 @@ def good_rows() -> list[dict[str, Any]]:
 def table_of(rows: list[dict[str, Any]]) -> pa.Table:
     """The rows as a table whose columns may hold nulls: a corrupted file does not keep to its schema either."""
     fields = [field.with_nullable(True) for field in samples_schema() if field.name in rows[0]]
-    return pa.Table.from_pylist(rows, schema=pa.schema(fields))
+    return pa.Table.from_pylist(rows, schema=pa.schema(fields, metadata=samples_schema().metadata))
 
 
 def good_features(modality: Modality) -> list[dict[str, Any]]:

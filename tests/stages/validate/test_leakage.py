@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data_contracts.tables import twins_schema
 from tasks.config import RunConfig
 from tasks.errors import DataError
 from tasks.validate.leakage import find_leakage
@@ -80,3 +82,21 @@ def test_fail_refuses_and_names_the_rows(bench: Bench) -> None:
     with pytest.raises(DataError, match=r"for example s01, s02, s04, s27; correct the split or group column"):
         validate_samples(bench.clean(leaky_rows()), with_policy("fail"), bench.store)
     assert not bench.store.path("validations").exists()
+
+
+def test_a_near_duplicate_on_a_later_side_leaks(bench: Bench) -> None:
+    clusters = {"s01": 0, "s33": 0, "s02": 1, "s03": 1, "s27": 2, "s34": 2}
+    found = find_leakage(table_of(good_rows()), MODALITIES, clusters)
+    assert found is not None
+    assert (found.rows, found.near, found.same_content) == ((1, 27), 2, 0)
+    assert "(same content: 0, same group: 0, near duplicate: 2), for example s01, s27" in found.describe()
+
+
+def test_near_duplicates_that_ingest_found_are_judged_by_the_policy(bench: Bench) -> None:
+    clean = bench.clean(good_rows())
+    twins = pa.table({"id": ["s01", "s33"], "cluster": [0, 0]}).cast(twins_schema())
+    pq.write_table(twins, bench.store.path(clean.uri) / "twins.parquet")
+    assert "near duplicate: 1" in validate_samples(clean, with_policy("report"), bench.store).warnings[0]
+    assert validate_samples(clean, with_policy("drop"), bench.store).rows == 35
+    with pytest.raises(DataError, match="near duplicate: 1"):
+        validate_samples(clean, with_policy("fail"), bench.store)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from tasks.validate.trainable import trainable_problems
+from tasks.validate.trainable import trainable_problems, untested_classes
 from tests.stages.validate.conftest import good_rows, table_of
 
 
@@ -56,3 +56,25 @@ def test_an_empty_table_lacks_all_three() -> None:
 def test_many_classes_are_not_all_listed() -> None:
     [problem] = trainable_problems(labelled(train="zzyyabcdefg", val="z", test="y"))
     assert "classes 'a', 'b', 'c', 'd', 'e' and 2 more" in problem
+
+
+def test_too_few_test_rows_of_a_class() -> None:
+    samples = labelled(train="aabbcc", val="abc", test="aaab")
+    assert trainable_problems(samples) == []
+    assert trainable_problems(samples, 1) == [
+        "test: class 'c' with fewer than split.min_test_per_class = 1 test rows (the fewest: 0); add samples, merge or "
+        "remove the class, raise split.test, or lower the limit"
+    ]
+    [problem] = trainable_problems(samples, 3)
+    assert "classes 'b', 'c' with fewer than split.min_test_per_class = 3" in problem
+    assert [text.partition(":")[0] for text in trainable_problems(labelled(train="aabb", val="a"), 5)] == ["test"]
+
+
+def test_untested_classes_are_told_of() -> None:
+    assert untested_classes(labelled(train="aabbcc", val="abc", test="ab")) == [
+        "test: no rows of class 'c'; no figure will tell how well that is recognised "
+        "(split.min_test_per_class=1 makes this an error)"
+    ]
+    assert untested_classes(labelled(train="aabb", test="ab")) == []
+    assert untested_classes(labelled(train="aabb", val="a")) == []
+    assert untested_classes(pa.table({"label": ["a"]})) == []

@@ -1,0 +1,34 @@
+"""Tables of the store, read under the contract they were written under, or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_contracts.tables import CONTRACT_VERSION, contract_version
+from tasks.errors import EnvironmentFailed
+
+
+def read_table(path: Path) -> pa.Table:
+    """The table, whose schema states the version of the contracts that this code knows.
+
+    The keys of the stages hold the version, so that tables of another one are made anew and never looked for; this
+    refuses what reaches a stage all the same: a store copied together, a ref kept from an older release.
+    EnvironmentFailed says which version the table states, and what to do.
+    """
+    table = pq.read_table(path)
+    require_contract(table.schema, path)
+    return table
+
+
+def require_contract(schema: pa.Schema, path: Path) -> None:
+    """Raises EnvironmentFailed where the schema states another version than this code's, or none."""
+    stated = contract_version(schema)
+    if stated != CONTRACT_VERSION:
+        was = "no contract version" if stated is None else f"contract version {stated[:20]!r}"
+        raise EnvironmentFailed(
+            f"table {path}: written under {was}, this crossmodal reads version {CONTRACT_VERSION!r}; "
+            "remove it and run again, or choose another --store"
+        )

@@ -1,0 +1,27 @@
+"""How far the reading of a manifest may go: sizes, memory, time, and where links may lead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tasks.config import RunConfig
+
+
+@dataclass(frozen=True)
+class ReadLimits:
+    """What a manifest may cost before it is refused. The defaults are those of RunConfig."""
+
+    manifest_mb: float = 2048.0
+    """Size of a manifest file, and of what a Parquet file declares to hold once unpacked."""
+    memory_mb: int = 2048
+    """Address space of the process that reads a Parquet file."""
+    timeout_s: float = 10.0
+    """Time in which that process must answer with the next rows."""
+    allowed_roots: tuple[str, ...] = ()
+    """Where links in a data folder may lead, besides that folder."""
+
+
+def read_limits(config: RunConfig) -> ReadLimits:
+    """The limits that a run's config sets."""
+    media = config.media
+    return ReadLimits(config.data.max_manifest_mb, media.memory_mb, media.timeout_s, config.data.allowed_roots)

@@ -1,0 +1,67 @@
+"""Candidates for near repeats among many codes, by locality-sensitive hashing, and what they add up to."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+Pairs = np.ndarray[Any, np.dtype[np.int64]]
+"""(N, 2) positions, the smaller first, each pair once."""
+_WINDOW = 24
+"""Codes that share a table's key are compared with so many that follow them in order: a bucket of thousands of blank
+pictures must not cost millions of pairs. Repeats of one another are neighbours there, so a chain still joins them."""
+_MOST_PER_CODE = 2
+"""Pairs that one table gives, per code in it; where there are more, the window is narrowed."""
+
+
+def similar_codes(codes: np.ndarray[Any, np.dtype[np.uint64]], distance: int) -> Pairs:
+    """Pairs of 64-bit codes at most `distance` bits apart; all of those within 6 bits, most of those beyond.
+
+    Two codes within 6 bits agree in at least two of their eight bytes, so they meet in one of the 28 tables of two bytes.
+    """
+    pieces = codes.astype("<u8").view(np.uint8).reshape(-1, 8).astype(np.uint32)
+    tables = ((pieces[:, one] << 8) | pieces[:, other] for one, other in itertools.combinations(range(8), 2))
+    pairs = candidate_pairs(tables, codes)
+    near = np.bitwise_count(codes[pairs[:, 0]] ^ codes[pairs[:, 1]]) <= distance
+    close: Pairs = pairs[near]
+    return close
+
+
+def candidate_pairs(tables: Iterable[np.ndarray[Any, Any]], order: np.ndarray[Any, Any]) -> Pairs:
+    """Pairs that share a key in a table; in a crowded bucket only neighbours in `order`."""
+    found: list[Pairs] = []
+    for keys in tables:
+        sequence = np.lexsort((order, keys))
+        ordered = keys[sequence]
+        left = _MOST_PER_CODE * len(keys)
+        for step in range(1, min(_WINDOW, len(keys) - 1) + 1):
+            same = np.flatnonzero(ordered[step:] == ordered[:-step])
+            left -= same.size
+            if not same.size or left < 0:
+                break
+            found.append(np.stack([sequence[same], sequence[same + step]], axis=1))
+    if not found:
+        return np.empty((0, 2), np.int64)
+    return np.unique(np.sort(np.concatenate(found), axis=1), axis=0).astype(np.int64)
+
+
+def join_pairs(names: Sequence[str], pairs: Iterable[tuple[int, int]]) -> dict[str, str]:
+    """Each name that is in a pair to the smallest name that chains of pairs tie it to."""
+    root = list(range(len(names)))
+
+    def find(place: int) -> int:
+        while root[place] != place:
+            root[place] = place = root[root[place]]
+        return place
+
+    touched: set[int] = set()
+    for one, other in pairs:
+        touched |= {one, other}
+        root[find(one)] = find(other)
+    smallest: dict[int, str] = {}
+    for place in touched:
+        smallest[find(place)] = min(names[place], smallest.get(find(place), names[place]))
+    return {names[place]: smallest[find(place)] for place in touched}

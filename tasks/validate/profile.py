@@ -1,0 +1,75 @@
+"""A profile of the data in figures: what the report draws. JSON: counts, shares and histograms, no row of the data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from data_contracts.refs import CleanRef, Modality
+from tasks.media.packs import media_index
+from tasks.store import Store
+
+SPLITS = ("train", "val", "test")
+CLASSES = 40
+"""Classes listed; of more, the largest and the smallest halves of so many."""
+BINS = 12
+UNITS = {"image": "longest side, px", "text": "characters", "audio": "seconds", "video": "frames"}
+
+
+def profile_samples(samples: pa.Table, clean: CleanRef, store: Store) -> dict[str, Any]:
+    """Rows per class and split, and per modality: how many lack it, how many media are distinct, and their sizes."""
+    return {
+        "rows": samples.num_rows,
+        "classes": _classes(samples),
+        "modalities": [_modality(samples, modality, clean, store) for modality in clean.modalities],
+    }
+
+
+def _classes(samples: pa.Table) -> dict[str, Any]:
+    """The classes by size, each with its rows per split."""
+    counts = Counter(zip(samples["label"].to_pylist(), samples["split"].to_pylist(), strict=True))
+    sizes: Counter[str] = Counter(samples["label"].to_pylist())
+    ordered = sorted(sizes, key=lambda label: (-sizes[label], label))
+    shown = ordered if len(ordered) <= CLASSES else ordered[: CLASSES // 2] + ordered[-CLASSES // 2 :]
+    rows = [
+        {"label": label, "rows": sizes[label], **{split: counts[label, split] for split in SPLITS}} for label in shown
+    ]
+    return {"count": len(ordered), "left_out": len(ordered) - len(shown), "rows": rows}
+
+
+def _modality(samples: pa.Table, modality: Modality, clean: CleanRef, store: Store) -> dict[str, Any]:
+    digests = samples[modality].drop_null().to_pylist()
+    rows: Counter[str] = Counter(digests)
+    sizes: list[float] = []
+    if modality in clean.media:
+        index = media_index(store, modality, clean.media[modality], ("digest", "shape", "rate_hz")).to_pylist()
+        known = {row["digest"]: _size(modality, row["shape"], row["rate_hz"]) for row in index if row["digest"] in rows}
+        sizes = [known[digest] for digest in digests if digest in known]
+    return {
+        "name": modality,
+        "missing": samples.num_rows - len(digests),
+        "distinct": len(rows),
+        "unit": UNITS[modality],
+        "sizes": histogram(sizes),
+    }
+
+
+def _size(modality: Modality, shape: Sequence[int], rate_hz: int | None) -> float:
+    if modality == "audio":
+        return shape[0] / (rate_hz or 1)
+    return float(max(shape[:2])) if modality == "image" else float(shape[0])
+
+
+def histogram(values: Sequence[float]) -> dict[str, Any] | None:
+    """Counts in equal bins from the smallest to the largest value, and the median; None for no values."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    low, high = ordered[0], ordered[-1]
+    bins = [0] * (BINS if high > low else 1)
+    for value in ordered:
+        bins[min(int((value - low) / (high - low) * len(bins)), len(bins) - 1) if high > low else 0] += 1
+    return {"low": low, "high": high, "median": ordered[len(ordered) // 2], "counts": bins}

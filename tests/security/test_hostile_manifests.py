@@ -1,0 +1,83 @@
+"""`crossmodal check` on each hostile manifest, one by one: as the index expects, quickly, and in little memory."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.security.conftest import ROOT, bare
+
+pytestmark = [pytest.mark.shared, pytest.mark.slow]
+ENDINGS = {"csv": ".csv", "jsonl": ".jsonl", "parquet": ".parquet"}
+ABOUT_COLUMNS = re.compile(
+    r"no column 'label'|none of its columns .* holds a medium|no usable cell|none of \d+ rows can be used"
+)
+"""A table that was read, and is no manifest: that is `ok` for a file that was made to test a reader."""
+UNREADABLE = ("unreadable-row", "ragged-row", "nul-in-row")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of one check."""
+
+    got: str
+    status: int
+    seconds: float
+    peak_mb: float
+    told: str
+
+
+def check(path: Path, store: Path) -> Checked:
+    """Runs the command; `got` is ok, or quarantine where the file or one of its rows could not be read."""
+    command = [sys.executable, "-m", "flows", "check", str(path), "--json", "--store", str(store)]
+    command += ["--set", "data.max_quarantined=1"]
+    start = time.monotonic()
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    out, err = process.stdout.read(), process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.monotonic() - start
+    summary = json.loads(out.splitlines()[-1])
+    told = summary.get("error", "")
+    assert process.returncode in (0, 3), err
+    assert bare(out + err) == set()
+    tables = list(store.glob("runs/*/quarantine.csv"))
+    reasons = {row["reason"] for row in csv.DictReader(tables[0].open(newline=""))} if tables else set()
+    readable = process.returncode == 0 or ABOUT_COLUMNS.search(told)
+    if reasons & set(UNREADABLE) or any(reason in told for reason in UNREADABLE):
+        readable = None
+    return Checked("ok" if readable else "quarantine", process.returncode, seconds, usage.ru_maxrss / 1024, told)
+
+
+def test_every_hostile_manifest_through_the_command_line(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "hostile"
+    with (folder / "index.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["modality"].startswith("manifest_")]
+    assert len(rows) > 40
+    wrong, lines = [], []
+    for number, row in enumerate(rows):
+        path = tmp_path / f"{number}{ENDINGS[row['format']]}"
+        shutil.copyfile(folder / row["path"], path)
+        done = check(path, tmp_path / f"store{number}")
+        lines.append(
+            f"{row['expected']:10} {done.got:10} {done.seconds:5.1f} s {done.peak_mb:4.0f} MB {row['path']}: {done.told[-110:]}"
+        )
+        fits = done.got == row["expected"] or (row["quarantine_also_fine"] == "1" and done.got == "quarantine")
+        if not fits or done.peak_mb > 1000 or done.seconds > 10:
+            wrong.append(lines[-1])
+    print("\n".join(lines))
+    assert wrong == []

@@ -1,0 +1,224 @@
+"""Near duplicates: what counts as one, over all modalities, kept together, and never a reason to move what is alone."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from PIL import Image
+
+from tasks.config import SplitConfig, load_config
+from tasks.ingest.ingest import ingest
+from tasks.ingest.near_media import match_images, match_sounds, match_texts, print_image, print_sound, print_text
+from tasks.ingest.near_pairs import join_pairs, similar_codes
+from tasks.ingest.scan import scan
+from tasks.ingest.splits import assign_splits
+from tasks.store import Store
+from tests.conftest import write_manifest
+
+STORY = "the quick brown fox jumps over the lazy dog while the old cat sleeps on the warm red roof of the mill"
+
+
+def photograph(number: int, side: int = 128) -> Image.Image:
+    """A picture of smooth shapes that no other number gives."""
+    coarse = np.random.default_rng(number).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def recompressed(picture: Image.Image, quality: int = 40) -> Image.Image:
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=quality)
+    return Image.open(out).convert("RGB")
+
+
+def speech(number: int, seconds: float = 0.6, rate_hz: int = 16_000) -> np.ndarray:
+    """Noise whose loudness and colour change, as no other number's."""
+    rng = np.random.default_rng(number)
+    noise = rng.normal(size=int(seconds * rate_hz))
+    tone = np.sin(2 * np.pi * rng.uniform(150, 2000) * np.arange(len(noise)) / rate_hz)
+    loudness = np.interp(np.arange(len(noise)), np.linspace(0, len(noise), 8), rng.uniform(0.05, 1, 8))
+    return ((noise * 0.2 + tone) * loudness * 6000).astype(np.int16)
+
+
+def matched(prints: list[Any], match: Callable[[list[Any]], Any]) -> set[tuple[int, int]]:
+    assert all(prints)
+    return {(int(one), int(other)) for one, other in match(prints)}
+
+
+def test_copies_of_a_picture_match_and_other_pictures_do_not() -> None:
+    original = photograph(0)
+    brighter = Image.fromarray((np.asarray(original) * 1.1).clip(0, 255).astype(np.uint8))
+    smaller = original.resize((90, 90))
+    red = np.asarray(original).copy()
+    red[..., 0] = 255 - red[..., 0]
+    copies = [original, recompressed(original), smaller, brighter]
+    others = [Image.fromarray(red), original.transpose(Image.Transpose.FLIP_LEFT_RIGHT), *map(photograph, range(1, 30))]
+    prints = [print_image(np.asarray(picture)) for picture in copies + others]
+    assert matched(prints, match_images) == {(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)}
+
+
+def test_small_pictures_are_not_judged() -> None:
+    assert print_image(np.asarray(photograph(0, 63))) is None
+    assert print_image(np.zeros((200, 30, 3), np.uint8)) is None
+
+
+def test_blank_pictures_match_by_tone_and_many_of_them_cost_little() -> None:
+    tones = [print_image(np.full((64, 64, 3), tone, np.uint8)) for tone in (250, 250, 20)]
+    assert (0, 1) in matched(tones, match_images)
+    codes = np.zeros(20_000, np.uint64)
+    start = time.perf_counter()
+    pairs = similar_codes(codes, 6)
+    assert time.perf_counter() - start < 20
+    names = [f"{place:05}" for place in range(len(codes))]
+    assert set(join_pairs(names, pairs.tolist()).values()) == {"00000"}
+
+
+def test_every_pair_within_six_bits_is_found() -> None:
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 2**63, 500, dtype=np.uint64)
+    flips = np.array([sum(1 << int(bit) for bit in rng.choice(64, 6, replace=False)) for _ in codes], np.uint64)
+    found = {tuple(pair) for pair in similar_codes(np.concatenate([codes, codes ^ flips]), 6).tolist()}
+    assert {(place, place + 500) for place in range(500)} <= found
+
+
+def test_texts_that_differ_by_little_match() -> None:
+    other = "we regret that the parcel could not be handed over, since nobody was at home when the driver came by"
+    texts = [STORY, STORY.upper().replace(" ", "  "), STORY.replace("warm", "hot"), STORY[: len(STORY) // 2], other]
+    assert matched([print_text(text) for text in texts], match_texts) == {(0, 1), (0, 2), (1, 2)}
+    assert print_text("words of 7") is None
+
+
+def test_copies_of_a_sound_match_and_other_sounds_do_not() -> None:
+    original = speech(0)
+    encoded = io.BytesIO()
+    soundfile.write(encoded, original, 16_000, format="OGG", subtype="VORBIS")
+    encoded.seek(0)
+    copies = [original, original // 3, np.pad(original, (900, 0)), soundfile.read(encoded, dtype="int16")[0]]
+    prints = [print_sound(sound, 16_000) for sound in [*copies, *(speech(number) for number in range(1, 30))]]
+    assert matched(prints, match_sounds) == {(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)}
+    assert print_sound(original[:2000], 16_000) is None
+    assert print_sound(np.zeros(16_000, np.int16), 16_000) is None
+    assert print_sound(np.zeros(0, np.int16), 16_000) is None
+
+
+# -- samples ---
+
+
+def write_pairs(folder: Path, rows: int, change: Callable[[dict[str, Any], int], dict[str, Any]]) -> Path:
+    """Row n is a photograph with its own story; the picture of an odd row is a recompressed copy of the row before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = []
+    for number in range(rows):
+        picture = photograph(number) if number % 2 == 0 else recompressed(photograph(number - 1))
+        picture.save(folder / f"{number}.png")
+        text = f"{STORY} {'again ' * (number % 2)}and {np.random.default_rng(number // 2).integers(10**9, 10**17, 9)}"
+        table.append(
+            change({"id": f"p{number}", "image": f"{number}.png", "text": text, "label": "ab"[number % 2]}, number)
+        )
+    return write_manifest(folder / "manifest.csv", table)
+
+
+def clusters_of(store: Store, done: Any) -> dict[str, int]:
+    table = pq.read_table(store.path(done.clean.uri) / "twins.parquet")
+    return dict(zip(table["id"].to_pylist(), table["cluster"].to_pylist(), strict=True))
+
+
+def test_near_duplicates_are_kept_on_one_side_and_told_of(tmp_path: Path, store: Store, run_ingest: Any) -> None:
+    done = run_ingest(write_pairs(tmp_path / "d", 60, lambda row, n: row))
+    clusters = clusters_of(store, done)
+    assert len(clusters) == 60
+    assert all(clusters[f"p{n}"] == clusters[f"p{n + 1}"] for n in range(0, 60, 2))
+    assert len(set(clusters.values())) == 30
+    sides = {key: row["split"] for key, row in done.samples.items()}
+    assert all(sides[f"p{n}"] == sides[f"p{n + 1}"] for n in range(0, 60, 2))
+    assert set(sides.values()) == {"train", "val", "test"}
+    assert any("near duplicates: 60 samples in 30 clusters, the largest of 2" in note for note in done.clean.notes)
+
+
+def test_all_modalities_must_be_near(tmp_path: Path, store: Store, run_ingest: Any) -> None:
+    def change(row: dict[str, Any], number: int) -> dict[str, Any]:
+        if number in (1, 3):
+            row["text"] = f"{number} is described in words that nobody else in this table has ever used, not even once"
+        return row | ({"text": ""} if number == 5 else {}) | ({"text": "the same"} if number in (6, 7) else {})
+
+    clusters = clusters_of(store, run_ingest(write_pairs(tmp_path / "d", 10, change)))
+    assert set(clusters) == {"p6", "p7", "p8", "p9"}
+
+
+def test_off_means_off(tmp_path: Path, store: Store, run_ingest: Any) -> None:
+    path = write_pairs(tmp_path / "d", 6, lambda row, n: row)
+    off = run_ingest(path, "split.near_duplicates=false")
+    assert clusters_of(store, off) == {}
+    assert store.parts("prints/image") == []
+    assert off.clean.sha256 != run_ingest(path).clean.sha256
+
+
+def test_given_splits_are_not_rewritten(tmp_path: Path, store: Store, run_ingest: Any) -> None:
+    sides = ["train", "test", "val"]
+    done = run_ingest(write_pairs(tmp_path / "d", 6, lambda row, n: row | {"split": sides[n % 3]}))
+    assert {key: row["split"] for key, row in done.samples.items()} == {f"p{n}": sides[n % 3] for n in range(6)}
+    assert len(clusters_of(store, done)) == 6
+
+
+def test_only_new_media_are_compared(
+    tmp_path: Path, store: Store, run_ingest: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_ingest(write_pairs(tmp_path / "d", 6, lambda row, n: row))
+    from tasks.ingest import near
+
+    counted: list[int] = []
+    monkeypatch.setattr(near, "_keep", lambda made, place, store: counted.append(len(made)))
+    done = run_ingest(write_pairs(tmp_path / "d", 8, lambda row, n: row))
+    assert sum(counted) == 4  # two pictures, two texts
+    assert len(clusters_of(store, done)) == 8
+
+
+def test_a_row_that_is_alone_stays_when_twins_of_others_come() -> None:
+    ids = [f"id{number}" for number in range(300)]
+    nothing: list[str | None] = [None] * 300
+    alone = assign_splits(nothing, nothing, ids, SplitConfig())
+    twins = [0 if number in (3, 4) else 1 if number in (5, 6, 7) else None for number in range(300)]
+    together = assign_splits(nothing, nothing, ids, SplitConfig(), None, twins)
+    assert [a for a, t in zip(alone, twins, strict=True) if t is None] == [
+        a for a, t in zip(together, twins, strict=True) if t is None
+    ]
+    assert len(set(together[5:8])) == 1
+
+
+def test_the_oldest_leads_so_that_a_newer_twin_moves_nothing() -> None:
+    ids = [f"id{number}" for number in range(400)]
+    nothing: list[str | None] = [None] * 400
+    times = [float(number) for number in range(400)]
+    before = assign_splits(nothing[:200], nothing[:200], ids[:200], SplitConfig(), times[:200])
+    twins = [number % 200 for number in range(400)]
+    after = assign_splits(nothing, nothing, ids, SplitConfig(), times, twins)
+    assert after[:200] == after[200:] == before
+
+
+def test_twins_tie_groups_together_but_not_most_of_the_data() -> None:
+    groups: list[str | None] = [f"speaker {number % 50}" for number in range(500)]
+    ids, nothing = [f"id{number}" for number in range(500)], [None] * 500
+    twins = [7 if number in (0, 1) else None for number in range(500)]
+    splits = assign_splits(nothing, groups, ids, SplitConfig(), None, twins)
+    assert len({split for split, group in zip(splits, groups, strict=True) if group in ("speaker 0", "speaker 1")}) == 1
+    everything = assign_splits(nothing, groups, ids, SplitConfig(), None, [7] * 500)
+    assert everything == assign_splits(nothing, groups, ids, SplitConfig())
+
+
+def test_prediction_compares_nothing(tmp_path: Path, store: Store, run_ingest: Any) -> None:
+    done = run_ingest(write_pairs(tmp_path / "d", 4, lambda row, n: row), purpose="predict")
+    assert clusters_of(store, done) == {}
+
+
+@pytest.mark.shared
+def test_no_spoken_digit_with_its_picture_repeats_another(shared_data: Path, store: Store) -> None:
+    config = load_config({}, ["data.sample=600"])
+    clean = ingest(scan(config, store, shared_data / "avdigits"), config, store)
+    assert pq.read_table(store.path(clean.uri) / "twins.parquet").num_rows == 0
