@@ -30,7 +30,23 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print_json(rows)
     else:
-        print_table(rows)
+        print_table([_readable(row) for row in rows])
+
+
+def _readable(row: dict[str, Any]) -> dict[str, Any]:
+    """A row for people: digests cut short, the main figures instead of all, what only scripts need left out."""
+    metrics = row.get("metrics") or {}
+    figures = {name: f"{metrics[name]:.4f}" for name in ("accuracy", "macro_f1") if metrics.get(name) is not None}
+    left_out = {"metrics", "created", "uri", "sha256", "parents", "rows"}
+    return {name: _cell(name, value) for name, value in row.items() if name not in left_out} | figures
+
+
+def _cell(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={item}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return f"{value[:12]}…" if name == "model_sha256" and isinstance(value, str) else value
 
 
 @models_app.command("list")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from typing import Any
 
-from data_contracts.refs import Split
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_contracts.refs import CleanRef, Split, ValidatedRef
 from flows.pipeline import Progressed
 from flows.request import Request
-from tasks.store import replace_file
+from tasks.ingest.ingest import quarantine_csv
+from tasks.store import Store, replace_file
 
 NO_SPLITS: dict[Split, int] = {"train": 0, "val": 0, "test": 0}
 STAGES = ("ingest", "validate", "extract", "train", "evaluate", "publish", "total")
@@ -75,10 +78,11 @@ def rows_of(so_far: Progressed) -> dict[str, int]:
     if so_far.clean is None:
         return {"in": 0, "used": 0, "quarantined": 0, "duplicates": 0}
     counts = so_far.clean.counts
+    leaked = counts.used - so_far.valid.rows if so_far.valid else 0  # left out of train by split.leakage = drop
     return {
         "in": counts.rows_in,
-        "used": counts.used,
-        "quarantined": counts.quarantined,
+        "used": counts.used - leaked,
+        "quarantined": counts.quarantined + leaked,
         "duplicates": counts.duplicates,
     }
 
@@ -87,10 +91,28 @@ def write_summary(request: Request, so_far: Progressed, summary: dict[str, Any])
     """Leaves summary.json, and the quarantine tables when there are any, in the run's folder."""
     request.folder.mkdir(parents=True, exist_ok=True)
     if so_far.clean is not None:
-        for name in ("quarantine.csv", "quarantine.parquet"):
-            shutil.copyfile(request.store.path(so_far.clean.uri) / name, request.folder / name)
+        table = quarantine_of(request.store, so_far.clean, so_far.valid)
+        pq.write_table(table, request.folder / "quarantine.parquet", compression="zstd")
+        replace_file(request.folder / "quarantine.csv", quarantine_csv(table).encode())
     text = json.dumps(without_nan(summary), indent=1, ensure_ascii=False, allow_nan=False)
     replace_file(request.folder / "summary.json", text.encode())
+
+
+def quarantine_of(store: Store, clean: CleanRef, valid: ValidatedRef | None) -> pa.Table:
+    """Every row that was not used: refused by ingest, and `leaked` where validation left it out of train."""
+    refused = pq.read_table(store.path(clean.uri) / "quarantine.parquet")
+    if valid is None or valid.rows == clean.rows:
+        return refused
+    kept = set(pq.read_table(store.path(valid.uri) / "samples.parquet", columns=["id"])["id"].to_pylist())
+    samples = pq.read_table(store.path(clean.uri) / "samples.parquet", columns=["id", "row"]).to_pylist()
+    why = {
+        "modality": None,
+        "path": None,
+        "reason": "leaked",
+        "detail": "its twin or its group is on another side of the split",
+    }
+    leaked = [row | why for row in samples if row["id"] not in kept]
+    return pa.concat_tables([refused, pa.Table.from_pylist(leaked, schema=refused.schema)])
 
 
 def without_nan(value: Any) -> Any:

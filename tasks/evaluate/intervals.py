@@ -33,6 +33,10 @@ def intervals(
         return {}
     (draws,) = _draws([judge(probabilities, truth)], seed)
     found = {name: _percentiles(values, confidence, point[name]) for name, values in draws.items()}
+    # A bootstrap of rows that are all right is all right, too: with three rows, [1, 1]. A share has an honest interval.
+    share = wilson(round(point["accuracy"] * len(truth)), len(truth), confidence)
+    if share is not None:
+        found["accuracy"] = share
     if "auroc" in point:
         found["auroc"] = _normal(point["auroc"], auroc(probabilities, truth)[1], confidence)
     return {name: (max(low, 0.0), min(high, 1.0)) for name, (low, high) in found.items()}

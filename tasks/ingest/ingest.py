@@ -23,6 +23,7 @@ from tasks.ingest.near import describe_twins, find_twins
 from tasks.ingest.rows import Purpose
 from tasks.ingest.splits import assign_splits
 from tasks.media.packs import media_fingerprint
+from tasks.media.pool import TRANSIENT
 from tasks.names import spreadsheet_cell
 from tasks.store import Found, Store, digest_json
 
@@ -49,6 +50,7 @@ def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "tra
         rows, notes = _judge(raw, config, store, purpose)
         found = _keep(rows, notes, raw, config, store, key)
     clean = CleanRef.model_validate(found.ref)
+    clean = clean.model_copy(update={"notes": (*raw.notes, *clean.notes)})  # of this manifest, not of an equal one
     _refuse_too_many(clean, config.data.max_quarantined if purpose == "train" else 1.0, store)
     return clean
 
@@ -101,7 +103,10 @@ def _keep(
     counts = RowCounts(
         rows_in=len(rows), used=len(usable), quarantined=len(refused) - duplicates, duplicates=duplicates
     )
-    with store.create("clean", key) as draft:
+    # What a busy machine or a file in motion cost is not for ever: such a result is stored, but not found again.
+    passing = [[row["id"], row["reason"]] for row in refused if row["reason"].startswith(TRANSIENT)]
+    name = digest_json([key, passing]) if passing else key
+    with store.create("clean", name) as draft:
         pq.write_table(samples, draft.path / "samples.parquet", compression="zstd")
         pq.write_table(quarantine, draft.path / "quarantine.parquet", compression="zstd")
         pq.write_table(twins, draft.path / "twins.parquet", compression="zstd")
@@ -109,7 +114,7 @@ def _keep(
         pq.write_table(own_columns, draft.path / "metadata.parquet", compression="zstd")
         (draft.path / "quarantine.csv").write_text(quarantine_csv(quarantine), encoding="utf-8")
         draft.ref = CleanRef(
-            uri=f"clean/{key}",
+            uri=f"clean/{name}",
             sha256=_content_digest(samples, quarantine, twins, counts),
             rows=len(usable),
             parents=(raw.sha256,),
@@ -118,9 +123,9 @@ def _keep(
             labels=tuple(sorted({row["label"] for row in usable if row["label"]})),
             modalities=raw.modalities,
             media={modality: media_fingerprint(modality, config.media) for modality in raw.modalities},
-            notes=(*raw.notes, *notes),
+            notes=tuple(notes),
         ).model_dump(mode="json")
-    found = store.find("clean", key)
+    found = store.find("clean", name)
     assert found is not None
     return found
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import unicodedata
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -60,21 +59,11 @@ def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train"
     table = pa.Table.from_pylist(_with_ids(rows), schema=raw_schema())
     read = {*sources[0].columns.media, *(["audio"] if sources[0].borrows_sound else [])}
     modalities = tuple(m for m in MODALITIES if m in read and table[f"{m}_sha256"].null_count < table.num_rows)
-    if not modalities:
-        named = ", ".join(sources[0].columns.media.values())
-        reasons = _most_common_reason(rows)
-        raise DataError(f"manifest {data}: no usable cell in any media column ({named}){reasons}")
+    modalities = modalities or tuple(
+        m for m in MODALITIES if m in read
+    )  # no usable cell at all: ingest lists every row
     notes += _notes(sources, modalities, table)
     return _keep(table, data, modalities, tuple(notes), purpose, store)
-
-
-def _most_common_reason(rows: list[dict[str, Any]]) -> str:
-    reasons = Counter(row["reason"] for row in rows if row["reason"])
-    first = next((row for row in rows if row["reason"]), None)
-    if first is None:
-        return ""
-    reason, count = reasons.most_common(1)[0]
-    return f"; {reason} in {count} of {len(rows)} rows, the first in row {first['row']}: {first['detail']}"
 
 
 def _keep(

@@ -88,7 +88,7 @@ def assign_splits(
     named = {row.given for row in rows if row.given is not None}
     if named:
         open_ = [row for row in rows if row.given in (None, "train")]
-        carve = "val" not in named and {"train", "test"} <= named
+        carve = "val" not in named and "test" in named
         shares = {"val": config.val / (1.0 - config.test) if carve else 0.0, "test": 0.0}
     else:
         open_, shares = rows, {"val": config.val, "test": config.test}

@@ -25,6 +25,8 @@ from tasks.errors import EnvironmentFailed
 from tasks.media.frames import pack, unpack
 
 BATCH = 32
+TRANSIENT = ("decoder-", "changed-")
+"""Reasons that another try may not give."""
 _INLINE_BYTES = 16 << 20  # a batch is closed when its inline bytes exceed this
 _START_S = 60.0
 WORKER = (sys.executable, "-P", "-m", "tasks.media.worker")
@@ -53,7 +55,7 @@ class Decoded:
     @property
     def transient(self) -> bool:
         """True where another try may end differently, so that the outcome must not be kept."""
-        return str(self.header.get("reason", "")).startswith(("decoder-", "changed-"))
+        return str(self.header.get("reason", "")).startswith(TRANSIENT)
 
 
 class _TookTooLong(Exception):

@@ -207,3 +207,44 @@ def test_too_many_bad_rows_stop_the_run_before_training_and_are_all_listed(
     allowed = crossmodal("retrain", "--plain", "--data", str(learnable), "--set", "data.max_quarantined=0.2")
     assert allowed.status == 0
     assert allowed.json["splits"]["train"] == 60
+
+
+def test_rows_that_leak_are_left_out_of_train_and_listed(
+    crossmodal: Crossmodal, learnable: Path, tmp_path: Path
+) -> None:
+    edit(learnable, lambda rows: rows.append(rows[0] | {"id": "twin", "split": "train"}))
+    ran = crossmodal("check", str(learnable), "--set", "split.leakage=drop")
+    assert ran.status == 0
+    assert ran.json["rows"] == {"in": 121, "used": 120, "quarantined": 1, "duplicates": 0}
+    assert sum(ran.json["splits"].values()) == 120
+    with (tmp_path / "store" / "runs" / ran.json["run"] / "quarantine.csv").open(newline="") as file:
+        assert [(row["id"], row["reason"]) for row in csv.DictReader(file)] == [("twin", "leaked")]
+
+
+def test_a_champion_that_new_rules_fail_is_told_once_and_stays(crossmodal: Crossmodal, learnable: Path) -> None:
+    arguments = ("--plain", "--data", str(learnable))
+    assert crossmodal("retrain", *arguments).json["verdict"] == "promote"
+    harder = (*arguments, "--set", 'gate.rules=[{"metric": "accuracy", "min": 1.5}]')
+    told = crossmodal("retrain", *harder)
+    assert told.json["verdict"] == "reject"
+    assert "version 1 is champion and no longer passes the gate" in told.json["reason"]
+    again = crossmodal("retrain", *harder)
+    assert again.json["verdict"] == "unchanged"
+    assert "no longer passes the gate" in again.json["reason"]
+    assert crossmodal("models list", small=False).json[0]["champion"] == "1"
+
+
+def test_a_prediction_that_fails_leaves_its_summary_and_the_listing(
+    crossmodal: Crossmodal, learnable: Path, tmp_path: Path
+) -> None:
+    assert crossmodal("retrain", "--plain", "--data", str(learnable)).json["verdict"] == "promote"
+    (tmp_path / "junk").mkdir()
+    (tmp_path / "junk" / "a.png").write_bytes(b"junk")
+    (tmp_path / "junk" / "manifest.csv").write_text("id,image\na,a.png\n")
+    ran = crossmodal("predict", str(tmp_path / "junk" / "manifest.csv"), "--out", str(tmp_path / "p.parquet"))
+    assert ran.status == 3
+    assert ran.json["rows"] == {"in": 1, "used": 0, "quarantined": 1, "duplicates": 0}
+    folder = tmp_path / "store" / "runs" / ran.json["run"]
+    assert json.loads((folder / "summary.json").read_text())["error"] == ran.json["error"]
+    assert "unreadable-image" in (folder / "quarantine.csv").read_text()
+    assert not (tmp_path / "p.parquet").exists()

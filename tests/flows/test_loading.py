@@ -67,3 +67,7 @@ def test_every_public_function_has_a_docstring() -> None:
         if not ast.get_docstring(node)
     ]
     assert silent == []
+
+
+def test_the_readme_holds_figures_and_no_placeholders() -> None:
+    assert "@@" not in (ROOT / "README.md").read_text()

@@ -116,3 +116,10 @@ def test_ten_thousand_rows_take_seconds(classifier: Classifier) -> None:
     start = time.process_time()
     intervals(probabilities, truth, seed=0)
     assert time.process_time() - start < 10
+
+
+def test_three_rows_that_are_all_right_prove_little() -> None:
+    probabilities = np.eye(3)
+    low, high = intervals(probabilities, np.arange(3), seed=0)["accuracy"]
+    assert low == pytest.approx(0.4385, abs=1e-4)
+    assert high == 1.0

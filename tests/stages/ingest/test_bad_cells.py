@@ -156,3 +156,28 @@ def test_the_listing_is_inert_in_a_spreadsheet(make_data: MakeData, run_ingest: 
     with (store.path(done.clean.uri) / "quarantine.csv").open(newline="", encoding="utf-8") as file:
         paths = [row["path"] for row in csv.DictReader(file)]
     assert paths == [f"'{formula}".replace("\r", "\\r") for formula in formulas[:-1]] + ["x\\r=1+1"]
+
+
+def test_rows_whose_media_are_all_gone_are_listed_one_by_one(make_data: MakeData, store: Store) -> None:
+    def misplace(row: dict[str, Any], number: int) -> dict[str, Any]:
+        return {"id": row["id"], "image": f"elsewhere/{number}.png", "label": row["label"]}
+
+    config = load_config({})
+    raw = scan(config, store, make_data(change=misplace))
+    with pytest.raises(TooManyQuarantined, match="none of 12 rows can be used \\(12 missing-file\\)") as refusal:
+        ingest(raw, config, store)
+    assert refusal.value.clean.counts.model_dump() == {"rows_in": 12, "used": 0, "quarantined": 12, "duplicates": 0}
+
+
+def test_a_file_in_motion_costs_its_row_once_and_not_for_ever(make_data: MakeData, store: Store) -> None:
+    config = load_config({"data": {"max_quarantined": 0.5}})
+    manifest = make_data()
+    raw = scan(config, store, manifest)
+    picture = manifest.parent / "img/3.png"
+    aside = picture.rename(picture.with_suffix(".moved"))
+    while_away = ingest(raw, config, store)
+    assert (while_away.counts.used, while_away.counts.quarantined) == (11, 1)
+    aside.rename(picture)
+    again = ingest(scan(config, store, manifest), config, store)
+    assert (again.counts.used, again.counts.quarantined) == (12, 0)
+    assert ingest(raw, config, store) == again
