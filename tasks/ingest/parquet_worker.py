@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.media.frames import pack, unpack
+from tasks.media.frames import pack, pipes, unpack
 
 BATCH_ROWS = 256
 _CELL_ITEMS = 1_000
@@ -33,15 +33,7 @@ _Send = Callable[[dict[str, Any], bytes], None]
 
 def main() -> None:
     """Serves one request."""
-    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not end up between the answers
-
-    def read(size: int) -> bytes:
-        data = source.read(size)
-        if len(data) != size:
-            raise EOFError
-        return data
-
+    read, sink = pipes()
     request, _ = unpack(read)
     restrict(int(request["memory_mb"]))
     with contextlib.suppress(BrokenPipeError):  # the parent has had enough

@@ -6,9 +6,10 @@ One message is 12 bytes of lengths (header: 4, payload: 8, big-endian), a JSON o
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO
 
 _LENGTHS = struct.Struct(">IQ")
 
@@ -17,6 +18,20 @@ def pack(header: dict[str, Any], payload: bytes = b"") -> bytes:
     """One message as bytes."""
     text = json.dumps(header).encode()
     return _LENGTHS.pack(len(text), len(payload)) + text + payload
+
+
+def pipes() -> tuple[Callable[[int], bytes], BinaryIO]:
+    """A worker's side: `read(n)` for unpack on what was stdin, and what was stdout; printing now goes to stderr."""
+    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not end up between the answers
+
+    def read(size: int) -> bytes:
+        data = source.read(size)
+        if len(data) != size:
+            raise EOFError
+        return data
+
+    return read, sink
 
 
 def unpack(read: Callable[[int], bytes]) -> tuple[dict[str, Any], bytes]:

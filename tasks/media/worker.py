@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from tasks.media.audio import decode_audio
 from tasks.media.canonical import Canonical, Undecodable
 from tasks.media.files import NotRegular, open_regular_file
-from tasks.media.frames import pack, unpack
+from tasks.media.frames import pack, pipes, unpack
 from tasks.media.image import decode_image
 from tasks.media.text import decode_text
 from tasks.media.video import decode_video
@@ -33,15 +33,7 @@ _NO_NEW_PRIVILEGES = 38  # prctl's PR_SET_NO_NEW_PRIVS: no program that we might
 
 def main() -> None:
     """Serves batches until stdin ends."""
-    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not end up between the answers
-
-    def read(size: int) -> bytes:
-        data = source.read(size)
-        if len(data) != size:
-            raise EOFError
-        return data
-
+    read, sink = pipes()
     with contextlib.suppress(EOFError):
         first, _ = unpack(read)
         limits = first["limits"]

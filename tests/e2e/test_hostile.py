@@ -1,19 +1,25 @@
-"""Every broken or strange file of the shared data comes out as its index expects."""
+"""Every broken or strange file of the shared data comes out as its index expects, within bounds of time and memory."""
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.hostile import judge_all, peak_mb
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
 @pytest.mark.shared
-def test_every_hostile_file_is_as_expected(shared_data: Path, tmp_path: Path) -> None:
-    outcomes = judge_all(shared_data / "hostile", tmp_path)
-    assert len(outcomes) == 205
-    assert [outcome for outcome in outcomes if not outcome.as_expected] == []
-    assert max(outcome.seconds for outcome in outcomes) < 10
-    assert peak_mb() < 1000
+def test_every_hostile_file_is_as_expected(shared_data: Path) -> None:
+    # In a process of its own: its peak of memory is what is measured, not what other tests have loaded.
+    command = [sys.executable, "-m", "benchmarks.hostile", "--data", str(shared_data / "hostile")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    told = re.search(r"(\d+) of (\d+) as expected; slowest \S+ ([\d.]+) s; peak (\d+) MB", done.stdout)
+    assert told is not None, done.stdout
+    assert (told[1], told[2]) == ("205", "205"), done.stdout
+    assert float(told[3]) < 10
+    assert int(told[4]) < 1000

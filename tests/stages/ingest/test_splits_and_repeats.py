@@ -51,6 +51,7 @@ def test_a_group_never_straddles_splits() -> None:
         (("train",), {"train": {"train"}}),
         (("train", "val", None), {"train": {"train"}, "val": {"val"}, None: {"train"}}),
         (("train", "test", None), {"train": {"train", "val"}, "test": {"test"}, None: {"train", "val"}}),
+        (("test", None), {"test": {"test"}, None: {"train", "val"}}),
     ],
 )
 def test_given_splits_stand_and_only_a_missing_val_is_carved(named: tuple[str | None, ...], expected: Any) -> None:
