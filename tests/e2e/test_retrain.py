@@ -111,6 +111,10 @@ def test_a_published_model_predicts_any_subset_of_modalities(
     assert np.allclose([sum(row) for row in table["probabilities"].to_pylist()], 1.0, atol=1e-5)
     assert json.loads(table.schema.metadata[b"crossmodal.labels"]) == ["high", "low"]
     assert table["label"].null_count == 8
+    import crossmodal as library
+
+    frame = library.load("learnable@champion", store=tmp_path / "store").predict(learnable)
+    assert frame["predicted"].tolist() == table["predicted"].to_pylist()
     listed = crossmodal("models list", small=False)
     assert [entry["name"] for entry in listed.json] == ["learnable"]
 

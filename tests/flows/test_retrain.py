@@ -74,7 +74,7 @@ def test_prefect_and_plain_give_the_same_model_and_prefect_does_nothing_twice(co
     again = run(command(tmp_path / "flow"))
     assert again["verdict"] == "unchanged"
     assert set(again["work"]["computed"].values()) == {0}
-    results = list((tmp_path / "flow" / "prefect").rglob("*"))
+    results = list((tmp_path / "flow" / "prefect" / "storage").rglob("*"))
     assert results
     assert all(json.loads(path.read_text()) is not None for path in results if path.is_file()), "every result is JSON"
 
