@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -78,8 +79,8 @@ def print_outcome(summary: dict[str, Any], store: Path, as_json: bool) -> None:
     if rows["quarantined"]:
         _tell(out, f"refused  {_shown(store / 'runs' / summary['run'] / 'quarantine.csv')}")
     if model["version"] is not None:
-        _tell(out, f"next     crossmodal predict MANIFEST --model {model['name']}@{model['alias']}")
-        _tell(out, "         crossmodal up")
+        _tell(out, f"next     {_program()} predict MANIFEST --model {model['name']}@{model['alias']}")
+        _tell(out, f"         {_program()} up")
     if as_json:
         print_json(summary)
 
@@ -175,6 +176,11 @@ def _work(work: dict[str, dict[str, int]]) -> str:
 def _seconds(seconds: dict[str, float]) -> str:
     stages = ", ".join(f"{stage} {value:.1f}" for stage, value in seconds.items() if stage != "total" and value >= 0.05)
     return f"{seconds['total']:.1f} s ({stages})"
+
+
+def _program() -> str:
+    """The command as the person can type it: by name where it is on the PATH, else as it was started."""
+    return "crossmodal" if shutil.which("crossmodal") else sys.argv[0]
 
 
 def _shown(path: Path) -> str:
