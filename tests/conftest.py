@@ -136,7 +136,7 @@ def make_data(tmp_path: Path) -> MakeData:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The sample data beside the repository; the test is skipped where they are absent."""
-    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = (Path(__file__).resolve().parents[2] / "shared" / "data").resolve()  # it may be a link
     if not folder.is_dir():
         pytest.skip("needs ../shared/data beside the repository")
     return folder
