@@ -75,7 +75,8 @@ def one_line_or_none() -> Iterator[None]:
             raise AssertionError(str(error)) from error
 
 
-def _open(path: Path, data: bytes) -> None:
+def check_opens(path: Path, data: bytes) -> None:
+    """Asserts that a file of these bytes is read row by row, or refused in one line."""
     path.write_bytes(data)
     with one_line_or_none():
         assert all(row.reason or isinstance(row.values, dict) for row in open_table(path, ReadLimits()).rows)
@@ -90,7 +91,7 @@ def _open(path: Path, data: bytes) -> None:
 @example(b"id\x85label\n1\xa02")
 def test_csv_and_tsv(tmp_path: Path, data: bytes) -> None:
     for name in ("m.csv", "m.tsv"):
-        _open(tmp_path / name, data)
+        check_opens(tmp_path / name, data)
 
 
 @BOUNDED
@@ -101,7 +102,7 @@ def test_csv_and_tsv(tmp_path: Path, data: bytes) -> None:
 @example(b'{"a": 1e999}')
 @example(b'{"\\ud800": 1}')
 def test_json_lines(tmp_path: Path, data: bytes) -> None:
-    _open(tmp_path / "m.jsonl", data)
+    check_opens(tmp_path / "m.jsonl", data)
 
 
 CELLS = st.recursive(
@@ -151,4 +152,4 @@ def _messages(sink: io.BytesIO) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("cut", [4, 100, 1000])
 def test_a_cut_parquet_file_through_its_process(tmp_path: Path, cut: int) -> None:
-    _open(tmp_path / "m.parquet", _parquet_seeds()[0][:-cut])
+    check_opens(tmp_path / "m.parquet", _parquet_seeds()[0][:-cut])
