@@ -182,7 +182,7 @@ def rival_of(champion: ChampionRef, request: Request, stages: Stages, so_far: Pr
     assert so_far.valid is not None
     config = champion_config(champion, request)
     if reading(config, so_far.features) == reading(request.config, so_far.features) and set(so_far.features) == {
-        name for name, encoder in config.encoders if encoder != "off"
+        name for name in MODALITIES if getattr(config.encoders, name) != "off"
     }:
         return Rival(champion=champion, valid=so_far.valid, features=so_far.features)
     aside = Progressed(seconds=so_far.seconds)
@@ -203,10 +203,8 @@ def reading(config: RunConfig, modalities: Iterable[Modality]) -> list[dict[str,
 def champion_config(champion: ChampionRef, request: Request) -> RunConfig:
     """The request's config with the knobs under which the champion reads media. EnvironmentFailed when they are unknown."""
     record = json.loads((request.store.path(champion.uri) / "model.json").read_text(encoding="utf-8"))
-    encoders = {
-        name: encoder if name in record["modalities"] else "off"
-        for name, encoder in record["config"]["encoders"].items()
-    }
+    unused = {name: "off" for name in MODALITIES if name not in record["modalities"]}
+    encoders = record["config"]["encoders"] | unused
     limits = request.config.media.model_dump(include={"timeout_s", "memory_mb"})  # of this machine, not of the model
     knobs = {"media": record["config"]["media"] | limits, "extract": record["config"]["extract"], "encoders": encoders}
     try:

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from tasks.encoder_ids import parse_encoder
 from tasks.errors import UsageError
 
 Modality = Literal["image", "text", "audio", "video"]
@@ -117,12 +118,23 @@ class MediaConfig(Section):
 
 
 class EncodersConfig(Section):
-    """One encoder id per modality; `off` leaves the modality out."""
+    """One encoder id per modality: `tiny`, `torchvision:NAME[@WEIGHTS]`, `hf:ID_OR_FOLDER[@REVISION]`; `off` leaves it out.
 
-    image: Literal["tiny", "off"] = "tiny"
-    text: Literal["tiny", "off"] = "tiny"
-    audio: Literal["tiny", "off"] = "tiny"
-    video: Literal["tiny", "off"] = "tiny"
+    WEIGHTS is a .safetensors file, the name of torchvision's own weights, or `random` to train from scratch.
+    """
+
+    image: str = "tiny"
+    text: str = "tiny"
+    audio: str = "tiny"
+    video: str = "tiny"
+    image_px: Annotated[int, Field(ge=16, le=1024)] | None = None
+    """Side of the square picture that a pretrained encoder of pictures or frames sees; None: what it was trained with."""
+
+    @field_validator("image", "text", "audio", "video")
+    @classmethod
+    def _is_known(cls, encoder: str, info: ValidationInfo) -> str:
+        parse_encoder(encoder, info.field_name or "")
+        return encoder
 
 
 class ExtractConfig(Section):
@@ -146,11 +158,17 @@ class ExtractConfig(Section):
 class FusionConfig(Section):
     """How the modalities are joined."""
 
-    kind: Literal["concat"] = "concat"
+    kind: Literal["concat", "gated", "attention", "late"] = "concat"
+    """concat: one vector beside the other. gated: a weighted sum, the weights learned from what is there. attention: a
+    transformer over one token per modality. late: every modality votes with its own logits."""
     width: Annotated[int, Field(ge=8)] = 128
     """Every encoder is projected to this width."""
     hidden: Annotated[int, Field(ge=8)] = 256
     """Width of the shared layer."""
+    activation: Literal["gelu", "relu", "silu", "tanh"] = "gelu"
+    """Of the shared layer."""
+    trunk: Literal["separate", "shared"] = "separate"
+    """shared: after their projections all modalities pass through one and the same layer."""
     dropout: Share = 0.3
     modality_dropout: Share = 0.3
     """Chance that a present modality is hidden from a training sample; one always stays."""
@@ -159,31 +177,76 @@ class FusionConfig(Section):
 class TrainConfig(Section):
     """The training loop."""
 
-    regime: Literal["auto", "full"] = "auto"
-    """auto: `tiny` encoders are trained in full."""
+    regime: Literal["auto", "head", "lora", "last-n", "full"] = "auto"
+    """What is trained of a pretrained encoder. head: nothing, its embeddings are read from the store. lora: low-rank updates
+    of its layers. last-n: its last blocks. full: all of it. auto: head. Encoders from scratch are always trained in full."""
     epochs: Annotated[int, Field(ge=1)] = 25
+    head_epochs: Annotated[int, Field(ge=0)] = 5
+    """lora, last-n, full: epochs in which only what is new is trained, before the encoders are."""
+    last_n: Annotated[int, Field(ge=1)] = 2
+    """last-n: how many blocks of each pretrained encoder are trained, counted from its output."""
+    lora_rank: Annotated[int, Field(ge=1)] = 8
+    lora_alpha: Annotated[float, Field(gt=0)] = 16.0
     batch_size: Annotated[int, Field(ge=1)] = 64
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    """Batches whose gradients are summed into one step of the optimizer."""
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    encoder_learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    """Of the pretrained weights."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on the rate of a pretrained block for every block between it and the output; 1: off."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    encoder_weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """Of the pretrained weights."""
     warmup_share: Share = 0.1
     """Share of the steps over which the learning rate rises."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    loss: Literal["cross-entropy", "focal"] = "cross-entropy"
+    focal_gamma: Annotated[float, Field(gt=0)] = 2.0
+    balance: Literal["none", "class-weights", "sampler"] = "none"
+    """Against rare classes: weigh their rows in the loss, or draw them more often."""
+    tune_thresholds: bool = False
+    """Choose on the validation rows what is added to each class's logit before the decision, for the best macro F1."""
     patience: Annotated[int, Field(ge=1)] = 15
     """Epochs without a better validation loss before training stops."""
     auxiliary: Annotated[float, Field(ge=0)] = 0.3
     """Weight of the loss of each modality's own head, during training only."""
+    alignment: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of a contrastive loss that draws the modalities of one sample together; 0: off."""
     augment: bool = True
     flip: bool = False
     """Mirror pictures at random: right for photographs, wrong for digits and letters."""
     pitch: bool = True
     """Change the pitch of sound at random: right for speech, wrong where the pitch is the class, as in telephone tones."""
+    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Pictures: smallest share of the area that a random resized crop keeps; 1: off."""
+    trivial_augment: bool = False
+    """Pictures: one random operation of random strength each (TrivialAugment)."""
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    """Parameter of the Beta distribution by which samples are blended; 0: off."""
+    cutmix: Annotated[float, Field(ge=0)] = 0.0
+    """The same for pasting a piece of one picture into another; 0: off."""
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.98
     """Share of the running average of the weights kept at each step; the average is what is judged and kept. 0: off."""
+    checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
+    """Keep the state every so many steps, besides after every epoch; None: once a minute at most is lost on average."""
+    continue_from: Literal["none", "champion"] = "none"
+    """champion: start from the weights of the model in production where its labels and network allow."""
+    replay: Share = 1.0
+    """continue_from: share of the champion's own training rows that are trained on again beside the new ones."""
+    gradient_checkpointing: bool = False
+    """Compute activations of pretrained encoders twice instead of keeping them: less memory, more time."""
+    compile: bool = False
+    """torch.compile: slower to start, faster on a GPU."""
     threads: Annotated[int, Field(ge=1)] = 2
     """CPU threads of the training process; it is part of the result, as the order of a sum depends on it."""
     device: Literal["auto", "cpu"] = "auto"
     """auto: a CUDA device when there is one."""
+    devices: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that train together, one a GPU, or on the CPU over gloo; each gets its share of every batch."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """devices > 1. ddp: every process holds the model. fsdp: its weights are divided among them."""
 
 
 class Rule(Section):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from data_contracts.refs import Modality
 from tasks.config import FusionConfig
+from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.encoders import build_encoder
 
 
@@ -36,11 +37,11 @@ class Output(NamedTuple):
 class FusedClassifier(nn.Module):
     """Predicts from any non-empty or even empty subset of its modalities."""
 
-    def __init__(self, encoders: Mapping[Modality, str], classes: int, config: FusionConfig) -> None:
+    def __init__(self, encoders: Mapping[Modality, EncoderSpec], classes: int, config: FusionConfig) -> None:
         super().__init__()
         self.modalities: tuple[Modality, ...] = tuple(encoders)
         self.width, self.classes = config.width, classes
-        built = {name: build_encoder(name, encoder) for name, encoder in encoders.items()}
+        built = {name: build_encoder(name, spec) for name, spec in encoders.items()}
         self.encoders = nn.ModuleDict(dict(built.items()))
         self.projections = nn.ModuleDict(
             {

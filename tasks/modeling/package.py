@@ -14,12 +14,14 @@ from torch import Tensor
 
 from data_contracts.refs import FeatureRef, Modality, ValidatedRef
 from tasks.config import FusionConfig, RunConfig
+from tasks.encoder_ids import encoder_reads
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.modalities import MODALITIES
+from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.fusion import FusedClassifier
 from tasks.store import canonical_json, write_text
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS, CARD = "model.safetensors", "model.json"
 
 
@@ -33,6 +35,13 @@ def describe_model(valid: ValidatedRef, features: Mapping[Modality, FeatureRef],
         "features": {
             name: {"fingerprint": features[name].fingerprint, "dtype": features[name].dtype} for name in names
         },
+        "encoders": {
+            name: EncoderSpec(
+                encoder=getattr(config.encoders, name),
+                reads=encoder_reads(getattr(config.encoders, name), name, config.train.regime),
+            ).model_dump(mode="json")
+            for name in names
+        },
         "config": config.subset("media", "extract", "encoders", "fusion"),
     }
 
@@ -42,7 +51,7 @@ def build_model(card: Mapping[str, Any]) -> FusedClassifier:
     try:
         if card["format"] != FORMAT:
             raise DataError(f"model.json: format {card['format']!r}, this version reads {FORMAT}; train again")
-        encoders = {name: card["config"]["encoders"][name] for name in card["modalities"]}
+        encoders = {name: EncoderSpec.model_validate(card["encoders"][name]) for name in card["modalities"]}
         fusion = FusionConfig.model_validate(card["config"]["fusion"])
         return FusedClassifier(encoders, len(card["labels"]), fusion)
     except (KeyError, TypeError, ValueError, ValidationError) as error:

@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from tasks.config import FusionConfig
 from tasks.modeling.augment import _warp, augment
+from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.encoders import TinyAudio, TinyImage, TinyText, TinyVideo, build_encoder
 from tasks.modeling.fusion import FusedClassifier, Present, drop_modalities
 
@@ -32,7 +33,7 @@ def _batch(size=4, seed=0):
 
 def _model(modalities=MODALITIES, seed=0):
     torch.manual_seed(seed)
-    return FusedClassifier(dict.fromkeys(modalities, "tiny"), 5, SMALL)
+    return FusedClassifier(dict.fromkeys(modalities, EncoderSpec(encoder="tiny", reads="inputs")), 5, SMALL)
 
 
 @pytest.mark.parametrize("side", [16, 32, 45])
@@ -94,8 +95,8 @@ def test_all_frames_of_a_clip_move_alike():
 
 
 def test_an_unknown_encoder_is_an_error():
-    with pytest.raises(ValueError, match="no video encoder named 'huge'"):
-        build_encoder("video", "huge")
+    with pytest.raises(ValueError, match="video encoder 'huge'"):
+        build_encoder("video", EncoderSpec(encoder="huge", reads="inputs"))
 
 
 @pytest.mark.parametrize("names", [c for n in (1, 2, 3) for c in itertools.combinations(MODALITIES, n)])

@@ -12,9 +12,10 @@ from tasks.modeling.package import build_model, load_model, save_model
 from tasks.store import digest_file
 
 CARD = {
-    "format": 1,
+    "format": 2,
     "labels": ["a", "b", "c"],
     "modalities": ["image", "audio"],
+    "encoders": {name: {"encoder": "tiny", "reads": "inputs"} for name in ("image", "audio")},
     "config": RunConfig().subset("media", "extract", "encoders", "fusion"),
 }
 
@@ -93,7 +94,7 @@ def test_damaged_weights_are_a_data_error(folder, damage):
         ({"modalities": ["image"]}, "does not match"),
         ({"format": 99}, "format 99"),
         ({"config": {}}, "does not describe"),
-        ({"modalities": ["video"]}, "does not match"),
+        ({"modalities": ["video"], "encoders": {"video": CARD["encoders"]["image"]}}, "does not match"),
         ({"modalities": ["smell"]}, "does not describe"),
     ],
 )

@@ -1,0 +1,58 @@
+"""Encoder ids: what `encoders.image` and its like may say, where the weights lie, and what they are. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Family = Literal["tiny", "off", "torchvision", "hf"]
+Reads = Literal["embedding", "inputs"]
+RANDOM = "random"
+"""As weights: none; the network is trained from scratch."""
+
+_NAME = re.compile(r"[A-Za-z0-9_]+")
+
+
+@dataclass(frozen=True)
+class EncoderId:
+    """An encoder id in its parts."""
+
+    family: Family
+    name: str = ""
+    """torchvision: the model's name. hf: a hub id or a folder."""
+    version: str | None = None
+    """torchvision: a .safetensors file, the name of torchvision's weights, or `random`. hf: a revision. None: the default."""
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether it brings weights of its own."""
+        return self.family in ("torchvision", "hf") and self.version != RANDOM
+
+
+def parse_encoder(encoder: str, modality: str) -> EncoderId:
+    """The parts of an id; ValueError with what may be written where it is none, or cannot read this modality."""
+    if encoder in ("tiny", "off"):
+        return EncoderId("tiny" if encoder == "tiny" else "off")
+    family, colon, rest = encoder.partition(":")
+    if family == "torchvision" and colon:
+        name, at, version = rest.partition("@")
+        if modality not in ("image", "video"):
+            raise ValueError(f"torchvision has no encoder of {modality}; use tiny, or hf:ID_OR_FOLDER")
+        if not _NAME.fullmatch(name) or (at and not version):
+            raise ValueError(
+                "write torchvision:NAME or torchvision:NAME@WEIGHTS, for example torchvision:resnet18@random"
+            )
+        return EncoderId("torchvision", name, version or None)
+    if family == "hf" and colon:
+        name, at, version = rest.rpartition("@") if "@" in rest else (rest, "", "")
+        if not name or (at and not version):
+            raise ValueError("write hf:ID, hf:FOLDER or hf:ID@REVISION, for example hf:google-bert/bert-base-uncased")
+        return EncoderId("hf", name, version or None)
+    raise ValueError("an encoder is tiny, off, torchvision:NAME[@WEIGHTS] or hf:ID_OR_FOLDER[@REVISION]")
+
+
+def encoder_reads(encoder: str, modality: str, regime: str) -> Reads:
+    """What training reads of a modality: the frozen encoder's embedding, or what a trained encoder takes in."""
+    frozen = parse_encoder(encoder, modality).is_pretrained and regime in ("auto", "head")
+    return "embedding" if frozen else "inputs"

@@ -1,0 +1,25 @@
+"""What a model's card says of each of its encoders. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from data_contracts.refs import Frozen, Sha256
+from tasks.encoder_ids import Reads
+
+
+class EncoderSpec(Frozen):
+    """All that is needed to build an encoder's network without its weights at hand."""
+
+    encoder: str
+    """The id, as in the config."""
+    reads: Reads
+    """embedding: the frozen encoder's output, computed by extract; its weights are not the model's. inputs: they are."""
+    width: int | None = None
+    """Length of the embedding; None where the network itself says."""
+    weights_sha256: Sha256 | None = None
+    """Digest of the pretrained weights, and of all beside them that shapes the output; None for a network from scratch."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """What else the network is built from: the side of the picture, a transformers config."""
