@@ -40,6 +40,7 @@ class FusedClassifier(nn.Module):
     def __init__(self, encoders: Mapping[Modality, EncoderSpec], classes: int, config: FusionConfig) -> None:
         super().__init__()
         self.modalities: tuple[Modality, ...] = tuple(encoders)
+        self.specs = dict(encoders)
         self.width, self.classes = config.width, classes
         built = {name: build_encoder(name, spec) for name, spec in encoders.items()}
         self.encoders = nn.ModuleDict(dict(built.items()))
