@@ -160,7 +160,7 @@ class Trainer:
         device, config = self.accelerator.device, self.config
         batch = to_tensors(self.train.inputs.batch(rows), device)
         if config.augment:
-            batch = augment(batch, config.flip, config.pitch, generator)
+            batch = augment(batch, config, self.plain.specs, generator)
         targets = torch.from_numpy(self.train.targets[rows]).to(device)
         weights = torch.from_numpy(self.train.weights[rows]).to(device)
         present = _presence(batch, self.plain, len(rows))

@@ -5,7 +5,6 @@ import torch
 from torch.nn import functional
 
 from tasks.config import FusionConfig
-from tasks.modeling.augment import _warp, augment
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.encoders import TinyAudio, TinyImage, TinyText, TinyVideo, build_encoder
 from tasks.modeling.fusion import FusedClassifier, Present, drop_modalities
@@ -83,15 +82,6 @@ def test_the_order_of_frames_is_seen():
     encoder, clip = TinyVideo().eval(), torch.rand(1, 5, 3, 16, 16)
     lengths = torch.tensor([5])
     assert not torch.allclose(encoder(clip, lengths), encoder(clip.flip(1), lengths), atol=1e-4)
-
-
-def test_all_frames_of_a_clip_move_alike():
-    frame = torch.rand(6, 1, 3, 16, 16)
-    part = Present(torch.arange(6), frame.expand(6, 4, 3, 16, 16), torch.full((6,), 4))
-    moved = augment({"video": part}, True, True, torch.Generator().manual_seed(0))["video"].values
-    assert moved.shape == (6, 4, 3, 16, 16)
-    torch.testing.assert_close(moved, moved[:, :1].expand_as(moved), rtol=0, atol=0)
-    assert not torch.equal(moved, part.values)
 
 
 def test_an_unknown_encoder_is_an_error():
@@ -173,37 +163,3 @@ def test_one_batch_is_learned_by_heart():
         optimizer.step()
     model.train()
     assert functional.cross_entropy(model(batch, 4).logits, targets) < 0.3
-
-
-def test_augmentation_repeats_with_its_generator_and_keeps_shapes():
-    batch = _batch(16)
-    one, same, other = (augment(batch, True, True, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
-    for name in MODALITIES:
-        torch.testing.assert_close(one[name].values, same[name].values, rtol=0, atol=0)
-        assert one[name].values.shape != other[name].values.shape or not torch.equal(
-            one[name].values, other[name].values
-        )
-        assert one[name].values.isfinite().all()
-        assert int(one[name].lengths.min()) >= 1
-        assert int(one[name].lengths.max()) <= one[name].values.shape[1] or name == "image"
-    assert one["image"].values.shape == batch["image"].values.shape
-
-
-def test_pictures_are_mirrored_only_when_asked():
-    ramp = torch.linspace(0, 1, 32).expand(64, 3, 32, 32)
-    rows = Present(torch.arange(64), ramp, torch.full((64,), 32))
-    draw = torch.Generator().manual_seed(0)
-    for flip, expected in ((False, False), (True, True)):
-        x = augment({"image": rows}, flip, True, draw)["image"].values
-        mirrored = x[:, 0, 16, 4] > x[:, 0, 16, 28]
-        assert bool(mirrored.any()) is expected
-        assert not bool(mirrored.all())
-
-
-@pytest.mark.parametrize("pitch", [False, True])
-def test_a_tone_stays_in_its_bin_unless_pitch_may_change(pitch):
-    tone = torch.full((64, 20, 64), -9.0)
-    tone[:, :, 30:33] = 3.0
-    rows = Present(torch.arange(64), tone, torch.full((64,), 20))
-    moved = _warp(rows, pitch, torch.Generator().manual_seed(0)).values[:, 0].argmax(dim=1)
-    assert bool(((moved < 30) | (moved > 32)).any()) is pitch
