@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from data_contracts.refs import (
@@ -31,6 +30,7 @@ from data_contracts.refs import (
 from flows.request import Request
 from tasks import progress
 from tasks.config import RunConfig
+from tasks.contract import read_table
 from tasks.errors import DataError, EnvironmentFailed, PromotionRefused
 from tasks.evaluate.evaluate import evaluate
 from tasks.extract.extract import ShardRef, collect_features, extract_shard, plan_shards
@@ -113,7 +113,7 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
     """Runs every stage in order, filling `so_far`; raises CrossmodalError where one cannot go on."""
     config, store = request.config, request.store
     valid = so_far.valid = prepare(request, config, stages, so_far)
-    samples = pq.read_table(store.path(valid.uri) / "samples.parquet")
+    samples = read_table(store.path(valid.uri) / "samples.parquet")
     so_far.splits = count_splits(samples)
     require_trainable(samples, config.split.min_test_per_class)
     features = so_far.features = extract_features(valid, config, store, stages, so_far)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from data_contracts.refs import CleanRef, FeatureRef, Modality, RawRef, ValidatedRef
 from flows.request import Request
+from tasks.contract import read_table
 from tasks.extract.extract import plan_shards, preview_features
 from tasks.ingest.ingest import ingest_key
 from tasks.ingest.scan import scan
@@ -43,7 +42,7 @@ def plan_retrain(request: Request) -> list[dict[str, Any]]:
 
 
 def _media_to_decode(raw: RawRef, request: Request) -> list[dict[str, Any]]:
-    table = pq.read_table(request.store.path(raw.uri) / "rows.parquet")
+    table = read_table(request.store.path(raw.uri) / "rows.parquet")
     return [_decoding(modality, table[f"{modality}_sha256"].to_pylist(), request) for modality in raw.modalities]
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from flows.execute import RunFailed, attempt, leave_results
 from flows.pipeline import Progressed, Stages, count_splits, prepare
 from flows.request import Request
 from flows.summary import summarise
+from tasks.contract import read_table
 from tasks.validate.trainable import trainable_problems
 
 
@@ -20,7 +19,7 @@ def check_manifest(request: Request) -> tuple[dict[str, Any], list[str]]:
 
     def look() -> None:
         valid = so_far.valid = prepare(request, request.config, Stages(), so_far)
-        samples = pq.read_table(request.store.path(valid.uri) / "samples.parquet")
+        samples = read_table(request.store.path(valid.uri) / "samples.parquet")
         so_far.splits = count_splits(samples)
         problems = [
             f"not trainable: {text}" for text in trainable_problems(samples, request.config.split.min_test_per_class)

@@ -16,6 +16,7 @@ from flows.execute import RunFailed, attempt
 from flows.pipeline import Progressed, Stages, champion_config, extract_features
 from flows.request import Request
 from flows.summary import summarise, write_summary
+from tasks.contract import read_table
 from tasks.errors import UsageError
 from tasks.ingest.ingest import ingest
 from tasks.ingest.scan import scan
@@ -73,7 +74,7 @@ def predict_samples(clean: CleanRef, champion: ChampionRef, so_far: Progressed, 
     from tasks.modeling.inference import predict_probabilities
     from tasks.modeling.package import load_model, read_card
 
-    samples = pq.read_table(request.store.path(clean.uri) / "samples.parquet")
+    samples = read_table(request.store.path(clean.uri) / "samples.parquet")
     model = load_model(request.store.path(champion.uri))
     labels = read_card(request.store.path(champion.uri))["labels"]
     probabilities = predict_probabilities(model, samples, so_far.features, request.store)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from data_contracts.refs import CleanRef, Split, ValidatedRef
 from flows.pipeline import Progressed
 from flows.request import Request
+from tasks.contract import read_table
 from tasks.ingest.ingest import quarantine_csv
 from tasks.store import Store, replace_file
 
@@ -100,11 +101,11 @@ def write_summary(request: Request, so_far: Progressed, summary: dict[str, Any])
 
 def quarantine_of(store: Store, clean: CleanRef, valid: ValidatedRef | None) -> pa.Table:
     """Every row that was not used: refused by ingest, and `leaked` where validation left it out of train."""
-    refused = pq.read_table(store.path(clean.uri) / "quarantine.parquet")
+    refused = read_table(store.path(clean.uri) / "quarantine.parquet")
     if valid is None or valid.rows == clean.rows:
         return refused
-    kept = set(pq.read_table(store.path(valid.uri) / "samples.parquet", columns=["id"])["id"].to_pylist())
-    samples = pq.read_table(store.path(clean.uri) / "samples.parquet", columns=["id", "row"]).to_pylist()
+    kept = set(read_table(store.path(valid.uri) / "samples.parquet", ["id"])["id"].to_pylist())
+    samples = read_table(store.path(clean.uri) / "samples.parquet", ["id", "row"]).to_pylist()
     why = {
         "modality": None,
         "path": None,

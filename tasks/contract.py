@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,14 +13,16 @@ from data_contracts.tables import CONTRACT_VERSION, contract_version
 from tasks.errors import EnvironmentFailed
 
 
-def read_table(path: Path) -> pa.Table:
-    """The table, whose schema states the version of the contracts that this code knows.
+def read_table(
+    path: Path, columns: Sequence[str] | None = None, filters: list[tuple[str, str, Any]] | None = None
+) -> pa.Table:
+    """The table, or these columns and rows of it; its schema states the version of the contracts that this code knows.
 
     The keys of the stages hold the version, so that tables of another one are made anew and never looked for; this
     refuses what reaches a stage all the same: a store copied together, a ref kept from an older release.
     EnvironmentFailed says which version the table states, and what to do.
     """
-    table = pq.read_table(path)
+    table = pq.read_table(path, columns=None if columns is None else list(columns), filters=filters)
     require_contract(table.schema, path)
     return table
 

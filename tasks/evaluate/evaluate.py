@@ -17,6 +17,7 @@ from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Modality,
 from data_contracts.tables import predictions_schema
 from tasks import progress
 from tasks.config import RunConfig
+from tasks.contract import read_table
 from tasks.errors import DataError
 from tasks.evaluate.detail import describe, present
 from tasks.evaluate.intervals import intervals, paired_differences
@@ -98,7 +99,7 @@ def evaluate(
 
 def read_test_rows(valid: ValidatedRef, store: Store) -> pa.Table:
     """The rows of the test split, in the samples table's order; DataError when there are none."""
-    samples = pq.read_table(store.path(valid.uri) / "samples.parquet", filters=[("split", "==", "test")])
+    samples = read_table(store.path(valid.uri) / "samples.parquet", filters=[("split", "==", "test")])
     if samples.num_rows == 0:
         given = ", ".join(f"{name} {rows}" for name, rows in valid.clean.splits.items())
         raise DataError(
@@ -169,7 +170,7 @@ def _champion_probabilities(
     from tasks.modeling.package import load_model
 
     folder = store.path(rival.champion.uri)
-    theirs = pq.read_table(store.path(rival.valid.uri) / "samples.parquet")
+    theirs = read_table(store.path(rival.valid.uri) / "samples.parquet")
     places = pc.index_in(samples["id"], value_set=theirs["id"]).to_numpy(zero_copy_only=False)
     shared = np.flatnonzero(~np.isnan(places.astype(np.float64)))
     chosen = theirs.take(places[shared].astype(np.int64))

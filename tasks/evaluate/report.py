@@ -10,11 +10,10 @@ import json
 from pathlib import Path
 from typing import Any, Protocol
 
-import pyarrow.parquet as pq
-
 from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef, Modality, ValidatedRef, Verdict
 from tasks import names
 from tasks.config import RunConfig
+from tasks.contract import read_table
 from tasks.evaluate.charts import calibration_chart, confusion_chart, curve_chart, size_chart
 from tasks.evaluate.metrics import METRICS
 from tasks.evaluate.pictures import picture_media
@@ -240,7 +239,7 @@ def _quarantine(clean: CleanRef | None, store: Store) -> list[dict[str, Any]]:
     if clean is None or not (path := store.path(clean.uri) / "quarantine.parquet").is_file():
         return []
     reasons: dict[str, list[dict[str, Any]]] = {}
-    for row in pq.read_table(path).to_pylist():
+    for row in read_table(path).to_pylist():
         reasons.setdefault(row["reason"], []).append(row)
     return [
         {"reason": reason, "count": len(rows), "examples": rows[:QUARANTINE_EXAMPLES]}

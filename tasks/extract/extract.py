@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_contracts.refs import CleanRef, FeatureRef, Frozen, Modality, Sha256, ValidatedRef
-from data_contracts.tables import features_schema
+from data_contracts.tables import CONTRACT_VERSION, features_schema
 from tasks.config import RunConfig
+from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed
 from tasks.extract.tiny import TINY
 from tasks.fingerprint import code_fingerprint
@@ -49,7 +49,8 @@ def features_fingerprint(modality: Modality, media: str, config: RunConfig) -> s
     knobs = {key: getattr(config.extract, key) for key in spec.extract_keys}
     code = code_fingerprint("tasks.extract.tiny", libraries=("numpy", "pillow"))
     encoder = getattr(config.encoders, modality)
-    return digest_json({"modality": modality, "encoder": encoder, "media": media, "knobs": knobs, "code": code})
+    made = {"encoder": encoder, "media": media, "knobs": knobs, "code": code, "contract": CONTRACT_VERSION}
+    return digest_json({"modality": modality, **made})
 
 
 def clean_of(samples: CleanRef | ValidatedRef) -> CleanRef:
@@ -160,13 +161,11 @@ def _preview(
 
 def sample_digests(samples: CleanRef | ValidatedRef, modality: Modality, store: Store) -> list[str]:
     """The modality's cells of all samples that have it, in the samples' order."""
-    table = pq.read_table(store.path(samples.uri) / "samples.parquet", columns=[modality])
+    table = read_table(store.path(samples.uri) / "samples.parquet", [modality])
     return [digest for digest in table[modality].to_pylist() if digest is not None]
 
 
 def stored_digests(modality: Modality, fingerprint: str, store: Store) -> set[str]:
     """The media whose features are in the store."""
     parts = store.parts(features_kind(modality, fingerprint))
-    return {
-        digest for part in parts for digest in pq.read_table(store.path(part), columns=["digest"])["digest"].to_pylist()
-    }
+    return {digest for part in parts for digest in read_table(store.path(part), ["digest"])["digest"].to_pylist()}

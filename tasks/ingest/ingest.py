@@ -174,7 +174,7 @@ def _refuse_too_many(clean: CleanRef, limit: float, store: Store) -> None:
     if share <= limit and counts.used:
         return
     place = store.path(clean.uri)
-    table = pq.read_table(place / "quarantine.parquet", columns=["reason"])
+    table = read_table(place / "quarantine.parquet", ["reason"])
     reasons = Counter(reason for reason in table["reason"].to_pylist() if reason != "duplicate")
     listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
     if counts.used == 0:

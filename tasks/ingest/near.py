@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_contracts.refs import Modality
-from data_contracts.tables import fingerprints_schema
+from data_contracts.tables import CONTRACT_VERSION, fingerprints_schema
 from tasks import progress
 from tasks.config import MediaConfig
+from tasks.contract import read_table
 from tasks.fingerprint import code_fingerprint
 from tasks.ingest.clean import Rows, content_of
 from tasks.ingest.near_media import (
@@ -106,11 +106,12 @@ def _prints(
     """The prints of the media, read from the store or made and kept there."""
     fingerprint = media_fingerprint(modality, media)
     code = code_fingerprint("tasks.ingest.near_media", libraries=("numpy", "pillow"))
-    place = f"prints/{modality}/{digest_json({'media': fingerprint, 'code': code})[:16]}"
+    version = digest_json({"media": fingerprint, "code": code, "contract": CONTRACT_VERSION})
+    place = f"prints/{modality}/{version[:16]}"
     wanted = set(digests)
     known: dict[str, Print | None] = {}
     for part in store.parts(place):
-        for row in pq.read_table(store.path(part)).to_pylist():
+        for row in read_table(store.path(part)).to_pylist():
             if row["digest"] in wanted:
                 known[row["digest"]] = None if row["form"] is None else Print(row["code"], row["form"])
     index = media_index(store, modality, fingerprint, ("digest", "shape")).to_pylist()

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_contracts.refs import Modality, RawRef
-from data_contracts.tables import raw_schema
+from data_contracts.tables import CONTRACT_VERSION, raw_schema
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import DataError, UsageError
@@ -77,7 +77,8 @@ def _keep(
     """Stores the table; its digest covers content, not places: a moved folder is the same data."""
     places = [*modalities, "detail"]
     content = digest_json({"rows": _digest_table(table.drop_columns(places)), "purpose": purpose})
-    key = digest_json({"content": content, "places": _digest_table(table.select(places)), "source": str(data)})
+    found = {"content": content, "places": _digest_table(table.select(places)), "source": str(data)}
+    key = digest_json({**found, "contract": CONTRACT_VERSION})
     if store.find("raw", key) is None:
         with store.create("raw", key) as draft:
             pq.write_table(table, draft.path / "rows.parquet", compression="zstd")

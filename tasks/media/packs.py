@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_contracts.refs import Modality
-from data_contracts.tables import media_schema
+from data_contracts.tables import CONTRACT_VERSION, media_schema
 from tasks.config import MediaConfig
+from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed
 from tasks.fingerprint import code_fingerprint
 from tasks.media.pool import Decoded
@@ -27,7 +27,7 @@ def media_fingerprint(modality: Modality, config: MediaConfig) -> str:
     spec = MODALITIES[modality]
     knobs = {key: getattr(config, key) for key in spec.media_keys}
     code = code_fingerprint(f"tasks.media.{modality}", libraries=spec.libraries)
-    return digest_json({"modality": modality, "knobs": knobs, "code": code})
+    return digest_json({"modality": modality, "knobs": knobs, "code": code, "contract": CONTRACT_VERSION})
 
 
 def media_kind(modality: Modality, fingerprint: str) -> str:
@@ -67,7 +67,7 @@ def media_index(store: Store, modality: Modality, fingerprint: str, columns: tup
     """The named columns of all stored media of a modality; no rows when there are none yet."""
     fields = [media_schema().field(name) for name in columns]
     parts = store.parts(media_kind(modality, fingerprint))
-    tables = [pq.read_table(store.path(part), columns=list(columns)) for part in parts]
+    tables = [read_table(store.path(part), columns) for part in parts]
     return pa.concat_tables(tables) if tables else pa.schema(fields).empty_table()
 
 
@@ -96,7 +96,7 @@ class MediaReader:
         for part in self._parts:
             if not wanted:
                 return
-            here = pq.read_table(self._store.path(part), columns=["digest"])["digest"].to_pylist()
+            here = read_table(self._store.path(part), ["digest"])["digest"].to_pylist()
             rows: list[int] = []
             for row, digest in enumerate(here):
                 if digest in wanted:
@@ -104,7 +104,7 @@ class MediaReader:
                     wanted.discard(digest)
             if rows:
                 columns = ["digest", "shape", "data", "rate_hz"]
-                table = pq.read_table(self._store.path(part), columns=columns).take(rows)
+                table = read_table(self._store.path(part), columns).take(rows)
                 for start in range(0, table.num_rows, 256):
                     for row_values in table.slice(start, 256).to_pylist():
                         yield row_values["digest"], self._restore(row_values)

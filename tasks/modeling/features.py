@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from data_contracts.refs import FeatureRef, Modality
+from tasks.contract import read_table
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.modalities import MODALITIES
 from tasks.store import Store
@@ -128,7 +128,7 @@ class Inputs:
 
 def _read_part(store: Store, uri: str, only: pa.Array | None) -> pa.Table:
     try:
-        table = pq.read_table(store.path(uri), columns=["digest", "shape", "values"])
+        table = read_table(store.path(uri), ["digest", "shape", "values"])
     except (OSError, pa.ArrowInvalid) as error:
         raise EnvironmentFailed(f"feature part {uri}: cannot be read ({error}); run extract again") from None
     return table if only is None else table.filter(pc.is_in(table["digest"], value_set=only))

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from data_contracts.refs import FeatureRef, Modality
+from tasks.contract import read_table
 from tasks.errors import CrossmodalError
 from tasks.store import Store
 
@@ -55,9 +55,9 @@ def verify(request: VerifyRequest) -> VerifyResult:
     from tasks.modeling.package import load_model
 
     store = Store(request.store)
-    known = pq.read_table(store.path(request.predictions), columns=["id", "probabilities"])
+    known = read_table(store.path(request.predictions), ["id", "probabilities"])
     known = known.take(spread(known.num_rows, request.rows))
-    samples = pq.read_table(store.path(request.samples), filters=[("split", "==", "test")])
+    samples = read_table(store.path(request.samples), filters=[("split", "==", "test")])
     positions = {sample: row for row, sample in enumerate(samples["id"].to_pylist())}
     samples = samples.take(pa.array([positions[sample] for sample in known["id"].to_pylist()], pa.int64()))
     expected = np.array(known["probabilities"].to_pylist(), dtype=np.float64)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from data_contracts.refs import FeatureRef, Frozen, Modality, ValidatedRef
 from tasks.config import RunConfig
+from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed
 from tasks.modalities import MODALITIES
 from tasks.store import Store
@@ -30,7 +30,7 @@ def read_samples(valid: ValidatedRef, features: Mapping[Modality, FeatureRef], s
     names = [name for name in MODALITIES if name in features]
     uri = f"{valid.uri}/samples.parquet"
     try:
-        table = pq.read_table(store.path(uri), columns=["id", "label", "split", "weight", *names])
+        table = read_table(store.path(uri), ["id", "label", "split", "weight", *names])
     except (OSError, pa.ArrowInvalid) as error:
         raise EnvironmentFailed(f"samples {uri}: cannot be read ({error}); run ingest again") from None
     seen = table.filter(pc.is_in(table["split"], value_set=pa.array(["train", "val"])))

@@ -130,7 +130,7 @@ def _check_own(stored: Path, folder: Path, path: str | None) -> list[SuiteResult
     if path is None:
         return []
     entries = read_expectations(path)
-    frame = own_frame(pq.read_table(stored), read_table(folder / "metadata.parquet"))
+    frame = own_frame(read_table(stored), read_table(folder / "metadata.parquet"))
     suites = {"own": [e for e in entries if not e.is_of_text], "own_as_text": [e for e in entries if e.is_of_text]}
     built = {name: build_expectations(tuple(those), frame, path) for name, those in suites.items() if those}
     from tasks.validate.suite import run_suite
@@ -143,7 +143,7 @@ def _check_samples(stored: Path, clean: CleanRef) -> SuiteResult:
     from tasks.validate.suite import run_suite
 
     report("validate", 0, 1, "samples")
-    samples = pq.read_table(stored)
+    samples = read_table(stored)
     result = run_suite(
         "samples", samples_frame(samples, clean.modalities), samples_expectations(clean.labels, clean.modalities)
     )
@@ -177,7 +177,7 @@ def validate_features(
     found = store.find(KIND, key)
     if found is not None:
         return _as_check(found.ref)
-    samples = pq.read_table(store.path(valid.uri) / SAMPLES)
+    samples = read_table(store.path(valid.uri) / SAMPLES)
     with store.create(KIND, key) as draft:
         results: list[SuiteResult] = []
         for done, (modality, ref) in enumerate(features.items()):
