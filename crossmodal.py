@@ -62,7 +62,7 @@ class Model:
 def load(model: str, store: str | Path | None = None) -> Model:
     """The model that `NAME` or `NAME@ALIAS` names in the store's registry. Raises UsageError when there is none."""
     from flows.score import find_model
-    from tasks.modeling.package import read_card
+    from tasks.modeling.card import read_card
 
     request = _request("builtin:digits", (), store)
     champion = find_model(request, model)

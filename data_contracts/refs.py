@@ -118,6 +118,23 @@ class Rival(Frozen):
     features: dict[Modality, FeatureRef]
 
 
+class Floor(Frozen):
+    """scikit-learn's logistic regression on the same frozen features: what a trained head must not stay below."""
+
+    metrics: Metrics
+    """On the same test rows."""
+    c: float
+    """Inverse strength of the regularisation, chosen on the validation rows."""
+    rows: int
+    """Training rows that were fitted."""
+    width: int
+    """Features of a row."""
+    differences: dict[str, tuple[float, float, float]] = {}
+    """Metric to the model minus the floor: value, low, high (paired bootstrap, 95 %)."""
+    notes: tuple[str, ...] = ()
+    """Rows left out to keep it short; that it did not converge."""
+
+
 class EvalReport(Ref):
     """Figures on the test rows; `rows` is their number. predictions.parquet and detail.json lie at `uri`."""
 
@@ -136,6 +153,8 @@ class EvalReport(Ref):
     """The champion re-scored on the same rows."""
     differences: dict[str, tuple[float, float, float]] = {}
     """Metric to candidate minus champion: value, low, high (paired bootstrap, 95 %)."""
+    floor: Floor | None = None
+    """Where every modality is read as a frozen encoder's embedding."""
 
 
 class RuleResult(Frozen):

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -71,20 +72,23 @@ def predict_table(request: Request, champion: ChampionRef, so_far: Progressed) -
 
 def predict_samples(clean: CleanRef, champion: ChampionRef, so_far: Progressed, request: Request) -> pa.Table:
     """The predictions table, in the samples' order; class probabilities in the order of `crossmodal.labels` in its metadata."""
+    from tasks.modeling.card import read_card
+    from tasks.modeling.decision import decide, read_offsets
     from tasks.modeling.inference import predict_probabilities
-    from tasks.modeling.package import load_model, read_card
+    from tasks.modeling.package import load_model
 
     samples = read_table(request.store.path(clean.uri) / "samples.parquet")
     model = load_model(request.store.path(champion.uri))
-    labels = read_card(request.store.path(champion.uri))["labels"]
+    card = read_card(request.store.path(champion.uri))
+    labels = card["labels"]
     probabilities = predict_probabilities(model, samples, so_far.features, request.store)
-    best = probabilities.argmax(axis=1)
+    best = decide(probabilities, read_offsets(card))
     present = [samples[modality].is_valid().to_pylist() for modality in clean.modalities]
     columns = {
         "id": samples["id"],
         "label": pa.array([label or None for label in samples["label"].to_pylist()], pa.string()),
         "predicted": pa.array([labels[index] for index in best], pa.string()),
-        "probability": pa.array(probabilities.max(axis=1)),
+        "probability": pa.array(np.take_along_axis(probabilities, best[:, None], axis=1)[:, 0]),
         "probabilities": pa.array(list(probabilities), pa.list_(pa.float32())),
         "modalities": [
             joined([name for name, here in zip(clean.modalities, row, strict=True) if here])

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_contracts.refs import CleanRef, Split, ValidatedRef
+from data_contracts.refs import CleanRef, Floor, Split, ValidatedRef
 from flows.pipeline import Progressed
 from flows.request import Request
 from tasks.contract import read_table
@@ -39,6 +39,8 @@ def summarise(request: Request, so_far: Progressed, flow: str, error: str | None
         "seconds": {stage: round(so_far.seconds.get(stage, 0.0), 3) for stage in STAGES},
         "report": None,
     }
+    if so_far.report is not None and so_far.report.floor is not None:
+        summary["floor"] = floor_of(so_far.report.floor)
     return summary | ({"error": error} if error else {})
 
 
@@ -58,6 +60,19 @@ def empty_summary() -> dict[str, Any]:
         "work": {"computed": {}, "reused": {}},
         "seconds": dict.fromkeys(STAGES, 0.0),
         "report": None,
+    }
+
+
+def floor_of(floor: Floor) -> dict[str, Any]:
+    """The linear floor's figures on the test rows; `ahead` is the model's accuracy minus its."""
+    figures = {name: floor.metrics.get(name) for name in ("accuracy", "macro_f1")}
+    ahead = floor.differences.get("accuracy")
+    return {
+        **figures,
+        "ahead": ahead[0] if ahead else None,
+        "c": floor.c,
+        "rows": floor.rows,
+        "notes": list(floor.notes),
     }
 
 

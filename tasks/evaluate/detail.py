@@ -22,13 +22,15 @@ def describe(
     truth: Indices,
     labels: tuple[str, ...],
     modalities: tuple[Modality, ...],
+    predicted: Indices | None = None,
 ) -> dict[str, Any]:
     """The content of detail.json. Rows whose probabilities are not finite are counted, and judged as if they were 0.
 
-    `probabilities` (N, C) and `truth` (N,) are over `labels`; `modalities` are those that the model reads.
+    `probabilities` (N, C) and `truth` (N,) are over `labels`; `modalities` are those that the model reads; `predicted`
+    (N,) are its answers where they are not the most probable class.
     """
     finite = np.isfinite(probabilities).all(axis=1)
-    judged = judge(np.where(finite[:, None], probabilities, 0), truth)
+    judged = judge(np.where(finite[:, None], probabilities, 0), truth, predicted)
     return {
         "labels": list(labels),
         "per_class": per_class(judged, labels),

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import itertools
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Modality, Rival, ValidatedRef
+from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Floor, Modality, Rival, ValidatedRef
 from data_contracts.tables import predictions_schema
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import DataError
+from tasks.evaluate.answers import Answers, Probabilities, align, answers_of, read_labels
+from tasks.evaluate.comparison import against, champion_answers
 from tasks.evaluate.detail import describe, present
+from tasks.evaluate.floor import fit_floor, reads_embeddings
 from tasks.evaluate.intervals import intervals, paired_differences
 from tasks.evaluate.metrics import Indices, score
 from tasks.fingerprint import code_fingerprint
 from tasks.modalities import MODALITIES, joined
+from tasks.modeling.card import read_card
+from tasks.modeling.decision import decide, read_offsets
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
 
 KIND = "evaluations"
-Probabilities = NDArray[np.floating[Any]]
 Features = dict[Modality, FeatureRef]
 
 
@@ -46,7 +46,7 @@ def evaluate_key(
             "model": [checkpoint.train_key, checkpoint.model_sha256],
             "rival": against,
             "config": {"seed": config.seed, "confidence": config.gate.confidence},
-            "code": code_fingerprint("tasks.evaluate.evaluate", libraries=("numpy", "torch")),
+            "code": code_fingerprint("tasks.evaluate.evaluate", libraries=("numpy", "scikit-learn", "torch")),
         }
     )
 
@@ -69,27 +69,33 @@ def evaluate(
         labels = _universe(valid, checkpoint, rival, store)
         truth = class_indices(samples, labels)
         subset = predict_subsets(samples, features, checkpoint, store)
+        card = read_card(store.path(checkpoint.uri))
+        offsets = read_offsets(card)
         full = subset[joined(checkpoint.modalities)]
-        candidate = align(full, checkpoint.labels, labels)
-        predictions = _predictions(samples, full, checkpoint)
+        candidate = answers_of(full, checkpoint.labels, offsets, labels)
+        predictions = _predictions(samples, full, candidate, checkpoint)
         pq.write_table(predictions, draft.path / "predictions.parquet", compression="zstd")
-        detail = describe(samples, candidate, truth, labels, checkpoint.modalities)
+        shown = candidate.probabilities
+        detail = describe(samples, shown, truth, labels, checkpoint.modalities, candidate.predicted)
         payload: dict[str, Any] = {
             "rows": samples.num_rows,
             "parents": [valid.sha256, checkpoint.sha256],
             "model_sha256": checkpoint.model_sha256,
-            "metrics": {"test": score(candidate, truth)},
-            "intervals": intervals(candidate, truth, config.seed),
+            "metrics": {"test": score(shown, truth, candidate.predicted)},
+            "intervals": intervals(shown, truth, config.seed, predicted=candidate.predicted),
             "by_modalities": {
-                name: score(align(given, checkpoint.labels, labels), truth) for name, given in subset.items()
+                name: score(align(given, checkpoint.labels, labels), truth, decide(given, offsets))
+                for name, given in subset.items()
             },
             "majority_share": float(np.bincount(truth).max() / len(truth)),
         }
         if rival is not None:
             payload["parents"].append(rival.champion.sha256)
-            shared, theirs = _champion_probabilities(samples, rival, labels, store)
+            shared, theirs = champion_answers(samples, rival, labels, store)
             detail["champion_rows"] = len(shared)
-            payload |= _against(candidate[shared], theirs, truth[shared], rival, config)
+            payload |= against(candidate.take(shared), theirs, truth[shared], rival, config)
+        if reads_embeddings(card) and (floor := _floor(valid, features, labels, (candidate, truth), config, store)):
+            payload["floor"] = floor.model_dump(mode="json")
         write_text(draft.path / "detail.json", canonical_json(detail))
         contents = {path.name: digest_file(path) for path in sorted(draft.path.iterdir())}
         report = EvalReport(uri=f"{KIND}/{key}", sha256=digest_json({"ref": payload, "files": contents}), **payload)
@@ -115,16 +121,6 @@ def class_indices(samples: pa.Table, labels: tuple[str, ...]) -> Indices:
     return np.array([positions[label] for label in samples["label"].to_pylist()], dtype=np.int64)
 
 
-def align(probabilities: Probabilities, own: tuple[str, ...], labels: tuple[str, ...]) -> Probabilities:
-    """Columns moved from a model's own label order to `labels`; a label that the model does not know gets 0."""
-    if own == labels:
-        return probabilities
-    positions = {label: index for index, label in enumerate(labels)}
-    aligned = np.zeros((len(probabilities), len(labels)), dtype=probabilities.dtype)
-    aligned[:, [positions[label] for label in own]] = probabilities
-    return aligned
-
-
 def subsets(modalities: tuple[Modality, ...]) -> list[tuple[Modality, ...]]:
     """Every single modality, every pair where there are three or more, and all of them; in the table's order."""
     ordered = tuple(name for name in MODALITIES if name in modalities)
@@ -134,12 +130,8 @@ def subsets(modalities: tuple[Modality, ...]) -> list[tuple[Modality, ...]]:
 
 def _universe(valid: ValidatedRef, checkpoint: CheckpointRef, rival: Rival | None, store: Store) -> tuple[str, ...]:
     """The candidate's labels first, then those that only the data or the champion know."""
-    others = _labels(store.path(rival.champion.uri)) if rival is not None else ()
+    others = read_labels(store.path(rival.champion.uri)) if rival is not None else ()
     return tuple(dict.fromkeys((*checkpoint.labels, *valid.clean.labels, *others)))
-
-
-def _labels(folder: Path) -> tuple[str, ...]:
-    return tuple(json.loads((folder / "model.json").read_text(encoding="utf-8"))["labels"])
 
 
 def predict_subsets(
@@ -159,38 +151,36 @@ def predict_subsets(
     return found
 
 
-def _champion_probabilities(
-    samples: pa.Table, rival: Rival, labels: tuple[str, ...], store: Store
-) -> tuple[Indices, Probabilities]:
-    """Positions (S,) of the test rows that the champion's samples hold too, and its probabilities (S, C) for them.
-
-    Under other media knobs a row may be refused, or become another row's duplicate; it then takes no part in the comparison.
-    """
-    from tasks.modeling.inference import predict_probabilities
-    from tasks.modeling.package import load_model
-
-    folder = store.path(rival.champion.uri)
-    theirs = read_table(store.path(rival.valid.uri) / "samples.parquet")
-    places = pc.index_in(samples["id"], value_set=theirs["id"]).to_numpy(zero_copy_only=False)
-    shared = np.flatnonzero(~np.isnan(places.astype(np.float64)))
-    chosen = theirs.take(places[shared].astype(np.int64))
-    probabilities = predict_probabilities(load_model(folder), chosen, rival.features, store)
-    return shared, align(probabilities, _labels(folder), labels)
-
-
-def _against(
-    candidate: Probabilities, champion: Probabilities, truth: Indices, rival: Rival, config: RunConfig
-) -> dict[str, Any]:
-    return {
-        "champion_sha256": rival.champion.model_sha256,
-        "champion_version": rival.champion.version,
-        "champion_metrics": score(champion, truth),
-        "differences": paired_differences(candidate, champion, truth, config.seed, config.gate.confidence),
-    }
+def _floor(
+    valid: ValidatedRef,
+    features: Features,
+    labels: tuple[str, ...],
+    judged: tuple[Answers, Indices],
+    config: RunConfig,
+    store: Store,
+) -> Floor | None:
+    """The floor's figures beside the model's answers and the truth, `judged`, on the same rows."""
+    fitted = fit_floor(valid, features, labels, config.seed, store)
+    if fitted is None:
+        return None
+    model, truth = judged
+    return Floor(
+        metrics=score(fitted.probabilities, truth),
+        c=fitted.c,
+        rows=fitted.rows,
+        width=fitted.width,
+        differences=paired_differences(
+            model.probabilities, fitted.probabilities, truth, config.seed, predicted=(model.predicted, None)
+        ),
+        notes=fitted.notes,
+    )
 
 
-def _predictions(samples: pa.Table, probabilities: Probabilities, checkpoint: CheckpointRef) -> pa.Table:
-    best = np.nan_to_num(probabilities).argmax(axis=1)
+def _predictions(
+    samples: pa.Table, probabilities: Probabilities, answers: Answers, checkpoint: CheckpointRef
+) -> pa.Table:
+    """`probabilities` are over the checkpoint's own labels, which come first in those of the answers."""
+    best = answers.predicted
     return pa.table(
         {
             "id": samples["id"],

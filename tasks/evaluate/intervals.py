@@ -25,13 +25,20 @@ Interval = tuple[float, float]
 
 
 def intervals(
-    probabilities: Probabilities, truth: Indices, seed: int, confidence: float = CONFIDENCE
+    probabilities: Probabilities,
+    truth: Indices,
+    seed: int,
+    confidence: float = CONFIDENCE,
+    predicted: Indices | None = None,
 ) -> dict[str, Interval]:
-    """Metric to its two-sided interval, which always contains the point estimate; undefined metrics are left out."""
-    point = {name: value for name, value in score(probabilities, truth).items() if value is not None}
+    """Metric to its two-sided interval, which always contains the point estimate; undefined metrics are left out.
+
+    `predicted` (N,): the answers of a model that decides by other than the greatest probability.
+    """
+    point = {name: value for name, value in score(probabilities, truth, predicted).items() if value is not None}
     if not point:
         return {}
-    (draws,) = _draws([judge(probabilities, truth)], seed)
+    (draws,) = _draws([judge(probabilities, truth, predicted)], seed)
     found = {name: _percentiles(values, confidence, point[name]) for name, values in draws.items()}
     # A bootstrap of rows that are all right is all right, too: with three rows, [1, 1]. A share has an honest interval.
     share = wilson(round(point["accuracy"] * len(truth)), len(truth), confidence)
@@ -43,19 +50,25 @@ def intervals(
 
 
 def paired_differences(
-    candidate: Probabilities, champion: Probabilities, truth: Indices, seed: int, confidence: float = CONFIDENCE
+    candidate: Probabilities,
+    champion: Probabilities,
+    truth: Indices,
+    seed: int,
+    confidence: float = CONFIDENCE,
+    predicted: tuple[Indices | None, Indices | None] = (None, None),
 ) -> dict[str, tuple[float, float, float]]:
     """Metric to candidate minus champion: value, low, high. Both are judged on the same resampled rows.
 
-    `candidate` and `champion` are (N, C) over the same classes. Metrics that either does not have are left out.
+    `candidate` and `champion` are (N, C) over the same classes; `predicted`, the answers of either where they are not the
+    most probable class. Metrics that either does not have are left out.
     """
-    ours, theirs = score(candidate, truth), score(champion, truth)
+    ours, theirs = score(candidate, truth, predicted[0]), score(champion, truth, predicted[1])
     points = {
         name: value - other for name, value in ours.items() if value is not None and (other := theirs[name]) is not None
     }
     if not points:
         return {}
-    mine, other_draws = _draws([judge(candidate, truth), judge(champion, truth)], seed)
+    mine, other_draws = _draws([judge(candidate, truth, predicted[0]), judge(champion, truth, predicted[1])], seed)
     found = {
         name: (points[name], *_percentiles(mine[name] - other_draws[name], confidence, points[name])) for name in mine
     }

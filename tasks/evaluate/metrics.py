@@ -1,8 +1,8 @@
 """Figures of a classifier, from probabilities (N, C) and true class indices (N,). Pure numpy.
 
-Conventions: the predicted class is the most probable one, the first of equals. Macro figures are means over the classes
-that occur in the truth or among the predictions; a precision, recall or F1 whose denominator is zero counts as 0 (as
-scikit-learn with `zero_division=0`). What is not defined is None, never NaN.
+Conventions: the predicted class is the most probable one, the first of equals, unless the answers are given. Macro figures
+are means over the classes that occur in the truth or among the predictions; a precision, recall or F1 whose denominator
+is zero counts as 0 (as scikit-learn with `zero_division=0`). What is not defined is None, never NaN.
 """
 
 from __future__ import annotations
@@ -41,20 +41,23 @@ class Judged:
         return np.equal(self.truth, self.predicted)
 
 
-def judge(probabilities: NDArray[np.floating[Any]], truth: Indices) -> Judged:
-    """Every row's prediction, confidence and calibration bin. `probabilities` (N, C) is finite, `truth` lies in [0, C)."""
-    predicted = probabilities.argmax(axis=1)
+def judge(probabilities: NDArray[np.floating[Any]], truth: Indices, predicted: Indices | None = None) -> Judged:
+    """Every row's prediction, confidence and calibration bin. `probabilities` (N, C) is finite, `truth` lies in [0, C).
+
+    `predicted` (N,): the answers of a model that decides by other than the greatest probability.
+    """
+    predicted = probabilities.argmax(axis=1) if predicted is None else predicted
     confidence = np.take_along_axis(probabilities, predicted[:, None], axis=1)[:, 0].astype(np.float64)
     # Bins are (lower, upper], so that a confidence of exactly 1 falls into the last one.
     bins = np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
     return Judged(truth.astype(np.int64), predicted, confidence, bins, probabilities.shape[1])
 
 
-def score(probabilities: NDArray[np.floating[Any]], truth: Indices) -> Metrics:
-    """Every metric of METRICS; all None when there are no rows or a probability is not finite."""
+def score(probabilities: NDArray[np.floating[Any]], truth: Indices, predicted: Indices | None = None) -> Metrics:
+    """Every metric of METRICS; all None when there are no rows or a probability is not finite. `predicted`: see judge."""
     if not len(truth) or not np.isfinite(probabilities).all():
         return dict.fromkeys(METRICS)
-    judged = judge(probabilities, truth)
+    judged = judge(probabilities, truth, predicted)
     hits, support, answers = (counts[None] for counts in class_counts(judged))
     gaps = np.bincount(judged.bins, weights=judged.correct - judged.confidence, minlength=ECE_BINS)
     macro = {name: float(values[0]) for name, values in macro_figures(hits, support, answers).items()}

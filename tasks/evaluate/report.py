@@ -14,9 +14,10 @@ from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef,
 from tasks import names
 from tasks.config import RunConfig
 from tasks.contract import read_table
-from tasks.evaluate.charts import calibration_chart, confusion_chart, curve_chart, size_chart
+from tasks.evaluate.charts import calibration_chart, confusion_chart, size_chart
 from tasks.evaluate.metrics import METRICS
 from tasks.evaluate.pictures import picture_media
+from tasks.evaluate.training import training_curves, training_figures, training_notes, training_thresholds
 from tasks.modalities import MODALITIES
 from tasks.store import Store, replace_file
 
@@ -64,6 +65,7 @@ def write_report(path: Path, summary: dict[str, Any], config: RunConfig, store: 
     """`path` holds the report of the run that `summary` (DESIGN.md, "The command line") describes, in one step."""
     detail = _read_json(store, parts.report.uri if parts.report else None, "detail.json")
     history = _read_json(store, parts.checkpoint.uri if parts.checkpoint else None, "history.json")
+    card = _read_json(store, parts.checkpoint.uri if parts.checkpoint else None, "model.json")
     verdict = "failed" if summary.get("error") else summary.get("verdict")
     tone, title = MEANINGS.get(verdict, ("same", str(verdict)))
     page = _template().render(
@@ -80,7 +82,10 @@ def write_report(path: Path, summary: dict[str, Any], config: RunConfig, store: 
         detail=detail,
         confusion=confusion_chart(detail["labels"], detail["confusion"]) if detail else None,
         calibration=calibration_chart(detail["calibration"]) if detail else None,
-        curves=_curves(history),
+        curves=training_curves(history),
+        speed=training_figures(history),
+        training_notes=training_notes(history),
+        thresholds=training_thresholds(history, card),
         per_class=_worst_first(detail["per_class"]) if detail else None,
         slices=[row for row in detail["slices"] if row["by"] == "modalities"] if detail else [],
         mistakes=_mistakes(detail, parts.clean, store),
@@ -190,21 +195,6 @@ def _bars(report: EvalReport | None) -> list[dict[str, Any]]:
         }
         for name in names
     ]
-
-
-def _curves(history: dict[str, Any] | None) -> dict[str, Any] | None:
-    if not history or not history.get("epochs"):
-        return None
-    epochs = history["epochs"]
-    loss = curve_chart(epochs, [("train_loss", "train loss", "blue"), ("val_loss", "validation loss", "orange")])
-    accuracy = curve_chart(epochs, [("val_accuracy", "validation accuracy", "green")])
-    charts = [("Loss", loss), ("Validation accuracy", accuracy)]
-    return {
-        "charts": [(name, chart) for name, chart in charts if chart],
-        "best": history.get("best_epoch"),
-        "epochs": len(epochs),
-        "parameters": history.get("parameters"),
-    }
 
 
 def _worst_first(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ from tasks.config import FusionConfig, RunConfig
 from tasks.encoder_ids import encoder_reads
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.modalities import MODALITIES
+from tasks.modeling.card import CARD, read_card
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.fusion import FusedClassifier
 from tasks.store import canonical_json, write_text
 
 FORMAT = 2
-WEIGHTS, CARD = "model.safetensors", "model.json"
+WEIGHTS = "model.safetensors"
 
 
 def describe_model(valid: ValidatedRef, features: Mapping[Modality, FeatureRef], config: RunConfig) -> dict[str, Any]:
@@ -81,19 +81,6 @@ def load_model(folder: Path) -> FusedClassifier:
     except RuntimeError as error:
         raise DataError(f"model {folder / WEIGHTS}: does not match {CARD} ({_one_line(error)}); train again") from None
     return model.eval()
-
-
-def read_card(folder: Path) -> dict[str, Any]:
-    """The content of model.json."""
-    try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise EnvironmentFailed(f"model {folder / CARD}: cannot be read ({error.strerror}); train again") from None
-    except ValueError as error:
-        raise DataError(f"model {folder / CARD}: damaged ({_one_line(error)}); train again") from None
-    if not isinstance(card, dict):
-        raise DataError(f"model {folder / CARD}: damaged (not an object); train again")
-    return card
 
 
 def weights_to_bytes(weights: Mapping[str, Tensor]) -> bytes:

@@ -2,7 +2,8 @@
 
 It needs crossmodal itself to be installed. Input: a data frame with one column per modality, each cell the model-ready
 feature as nested lists or an array (image (S, S, 3) uint8, audio (T, n_mels) float32 log-mel, text a string or its
-UTF-8 bytes as integers), None where the modality is missing. Output: one column of probabilities per label.
+UTF-8 bytes as integers), None where the modality is missing. Output: one column of probabilities per label. Where the
+model's decision is not the most probable label (train.tune_thresholds), a last column names it: crossmodal.predicted.
 """
 
 from __future__ import annotations
@@ -24,22 +25,26 @@ from tasks.store import Store, digest_json
 if TYPE_CHECKING:
     import pandas as pd
 
+PREDICTED = "crossmodal.predicted"
+
 
 class ServedModel(PythonModel):
     """Probabilities from features, with the very code that evaluated the model."""
 
     def load_context(self, context: Any) -> None:
         """Loads model.safetensors and model.json, which lie side by side among the artifacts."""
-        from tasks.modeling.package import load_model, read_card
+        from tasks.modeling.card import read_card
+        from tasks.modeling.package import load_model
 
         folder = Path(context.artifacts["model.safetensors"]).parent
         self.card = read_card(folder)
         self.model = load_model(folder)
 
     def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """One row of probabilities per input row, columns named by the labels."""
+        """One row of probabilities per input row, columns named by the labels; the answer too where they do not tell it."""
         import pandas as pd
 
+        from tasks.modeling.decision import decide, read_offsets
         from tasks.modeling.inference import predict_probabilities
 
         columns: dict[str, list[Any]] = {name: [None] * len(model_input) for name in MODALITIES}
@@ -51,7 +56,11 @@ class ServedModel(PythonModel):
                 features[name], columns[name] = _store_features(store, name, known, cells)
             samples = pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()})
             probabilities = predict_probabilities(self.model, samples, features, store)
-        return pd.DataFrame(probabilities, columns=self.card["labels"])
+        labels, offsets = self.card["labels"], read_offsets(self.card)
+        frame = pd.DataFrame(probabilities, columns=labels)
+        if offsets is not None:
+            frame[PREDICTED] = [labels[index] for index in decide(probabilities, offsets)]
+        return frame
 
 
 def _store_features(

@@ -31,6 +31,7 @@ from tasks.store import Store, canonical_json, write_text
 from tasks.train.job import TrainJob, read_samples
 from tasks.train.optim import build_optimizer, learning_rate, set_learning_rate, update_average
 from tasks.train.state import TrainState, optimizer_tensors, read_state, restore_optimizer, save_state
+from tasks.train.thresholds import tune_card
 
 HISTORY = "history.json"
 
@@ -66,9 +67,14 @@ def run_training(job: TrainJob, work: Path) -> None:
             progress.report("train", state.epoch, job.config.train.epochs, remark)
         best = build_model(card)
         best.load_state_dict(state.best)
+        tuned = (
+            tune_card(card, predict_inputs(best, val.inputs), val.targets) if job.config.train.tune_thresholds else None
+        )
     save_model(best, work, card)
     parameters = sum(parameter.numel() for parameter in best.parameters())
     history = {"epochs": state.history, "best_epoch": state.best_epoch, "parameters": parameters}
+    if tuned is not None:
+        history["thresholds"] = tuned
     write_text(work / HISTORY, canonical_json(history))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import sys
@@ -28,7 +29,9 @@ from data_contracts.refs import (
 from data_contracts.tables import predictions_schema, samples_schema
 from tasks.config import load_config
 from tasks.errors import DataError
-from tasks.evaluate.evaluate import align, evaluate, subsets
+from tasks.evaluate.answers import align
+from tasks.evaluate.evaluate import evaluate, subsets
+from tasks.evaluate.floor import Fitted
 from tasks.store import Store, digest_json
 
 LABELS = ("a", "b", "c")
@@ -59,11 +62,11 @@ def put_samples(store: Store, uri: str, split: str = "test", labels: list[str] =
     return ValidatedRef(uri=uri, sha256=digest_json([uri, labels]), rows=rows, clean=clean, docs=f"{uri}/docs")
 
 
-def put_model(store: Store, name: str, labels: tuple[str, ...], accuracy: float) -> CheckpointRef:
+def put_model(store: Store, name: str, labels: tuple[str, ...], accuracy: float, **card: Any) -> CheckpointRef:
     """A "model" that answers the first share of the rows rightly; see predict_probabilities below."""
     folder = store.path(f"checkpoints/{name}")
     folder.mkdir(parents=True)
-    (folder / "model.json").write_text(json.dumps({"labels": labels, "accuracy": accuracy}))
+    (folder / "model.json").write_text(json.dumps({"labels": labels, "accuracy": accuracy, **card}))
     digest = digest_json([name, accuracy])
     return CheckpointRef(
         uri=f"checkpoints/{name}", sha256=digest, rows=1, model_sha256=digest, train_key=digest,
@@ -199,3 +202,43 @@ def test_what_changes_the_key(store: Store) -> None:
     assert evaluate(valid, {"image": feature}, model, None, load_config({}, ["train.epochs=3"]), store).uri == plain
     assert evaluate(valid, {"image": feature}, model, None, load_config({}, ["seed=1"]), store).uri != plain
     assert evaluate(valid, {}, model, None, CONFIG, store).uri != plain
+
+
+def test_tuned_offsets_decide_for_candidate_and_champion_and_leave_probabilities(store: Store) -> None:
+    valid = put_samples(store, "v")
+    always_a = {"decision": {"offsets": [9.0, 0.0, 0.0]}}
+    model = put_model(store, "m", LABELS, 0.9, **always_a)
+    against = rival(store, ("c", "a", "b"), 0.6, valid)
+    (store.path(against.champion.uri) / "model.json").write_text(
+        json.dumps({"labels": ("c", "a", "b"), "accuracy": 0.6, **always_a})
+    )
+    report = evaluate(valid, {}, model, against, CONFIG, store)
+    assert report.metrics["test"]["accuracy"] == pytest.approx(1 / 3)
+    assert report.by_modalities["image"]["accuracy"] == pytest.approx(1 / 3)
+    assert report.intervals["accuracy"][0] < 1 / 3 < report.intervals["accuracy"][1]
+    assert report.champion_metrics is not None
+    assert report.champion_metrics["accuracy"] == pytest.approx(1 / 3), "its first offset is that of c"
+    assert report.differences["accuracy"][0] == pytest.approx(0)
+    table = pq.read_table(store.path(report.uri) / "predictions.parquet")
+    assert set(table["predicted"].to_pylist()) == {"a"}
+    given = np.array(table["probabilities"].to_pylist())
+    assert given.max(axis=1) == pytest.approx(0.9)
+    assert table["probability"].to_numpy() == pytest.approx(given[:, 0])
+    detail = json.loads((store.path(report.uri) / "detail.json").read_text())
+    assert {cell[1] for cell in detail["confusion"]} == {0}
+
+
+def test_frozen_features_get_a_floor(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("tasks.evaluate.evaluate")
+    truth = np.array([LABELS.index(label) for label in TRUTH])
+    given = Fitted(np.eye(3)[np.where(np.arange(60) < 48, truth, (truth + 1) % 3)], 0.01, 1, 1, 7, ("a note",))
+    monkeypatch.setattr(module, "fit_floor", lambda *args: given)
+    valid = put_samples(store, "v")
+    frozen = put_model(store, "m", LABELS, 0.9, encoders={"image": {"reads": "embedding"}})
+    floor = evaluate(valid, {}, frozen, None, CONFIG, store).floor
+    assert floor is not None
+    assert floor.metrics["accuracy"] == pytest.approx(0.8)
+    assert floor.differences["accuracy"][0] == pytest.approx(0.1)
+    assert (floor.c, floor.width, floor.notes) == (0.01, 7, ("a note",))
+    trained = put_model(store, "n", LABELS, 0.9, encoders={"image": {"reads": "inputs"}})
+    assert evaluate(valid, {}, trained, None, CONFIG, store).floor is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from data_contracts.refs import Floor
 from tasks.evaluate.report import percent, seconds, shorten, visible, write_report
 
 TEN = tuple(str(i) for i in range(10))
@@ -136,3 +138,62 @@ def test_figures_are_written_for_people() -> None:
     assert [percent(v) for v in (None, 0.5, 0.9125, 0.99981, 1.0)] == ["–", "50.0 %", "91.2 %", "99.981 %", "100.0 %"]
     assert [seconds(v) for v in (0.04, 75.3, 7300)] == ["0.0 s", "1 min 15 s", "2 h 1 min"]
     assert shorten("class with a long name 017") == "class wit… name 017"
+
+
+def with_history(run: Any, **more: Any) -> Any:
+    path = run.store.path("checkpoints/k/history.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | more))
+    return run
+
+
+def test_the_floor_is_shown_beside_the_model(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    run = make_run(TEN)
+    test = run.parts.report.metrics["test"]
+    floor = Floor(
+        metrics={**test, "accuracy": test["accuracy"] + 0.02}, c=0.001, rows=9000, width=1280,
+        differences={"accuracy": (-0.02, -0.03, -0.01)}, notes=("fitted on 9,000 of 50,000 training rows",),
+    )  # fmt: skip
+    run.parts.report = run.parts.report.model_copy(update={"floor": floor})
+    page = render(run, tmp_path)
+    assert "Against a linear floor" in page
+    assert "1,280 of each row" in page
+    assert "C = 0.001" in page
+    assert "−3.0 to −1.0" in page
+    assert "more than half a point less accurate than a linear one" in page
+    assert "The floor: fitted on 9,000 of 50,000 training rows." in page
+    close = floor.model_copy(update={"differences": {"accuracy": (-0.005, -0.03, 0.01)}, "notes": ()})
+    run.parts.report = run.parts.report.model_copy(update={"floor": close})
+    assert "more than half a point" not in render(run, tmp_path)
+
+
+def test_training_tells_stages_speed_and_notes_that_were_recorded(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    run = make_run(TEN)
+    plain = render(run, tmp_path)
+    assert "Gradient norm" in plain
+    assert "Learning rate" in plain
+    assert not any(text in plain for text in ("Samples per second", "Best validation loss", "Decision thresholds"))
+    epochs = json.loads(run.store.path("checkpoints/k/history.json").read_text())["epochs"]
+    for epoch in epochs:
+        epoch["stage"] = "head" if epoch["epoch"] <= 5 else "last-n"
+    figures = {"samples_per_s": 1234.4, "mfu": 0.412, "notes": ["out of memory once: batch 64 to 32 <b>"]}
+    page = render(with_history(run, epochs=epochs, figures=figures), tmp_path)
+    assert '<td>head</td><td class="n">1 to 5</td><td class="n">15.0 s</td>' in page
+    assert '<td>last-n</td><td class="n">6 to 12</td>' in page
+    assert "1,234</td>" in page
+    assert "41.2%" in page
+    assert "Peak memory" not in page
+    assert "batch 64 to 32 &lt;b&gt;" in page
+    assert "upright: a new stage" in page
+
+
+def test_tuned_thresholds_are_shown(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    run = make_run(TEN)
+    record = {"macro_f1": 0.5, "tuned_macro_f1": 0.6, "left_out_macro_f1": 0.55, "used": True}
+    card = {"labels": TEN, "decision": {"offsets": [0.1 * i for i in range(10)]}}
+    run.store.path("checkpoints/k/model.json").write_text(json.dumps(card))
+    page = render(with_history(run, thresholds=record), tmp_path)
+    assert "55.0 % with offsets tuned on other rows" in page
+    assert page.index("+0.900") < page.index("+0.100")
+    run.store.path("checkpoints/k/model.json").write_text(json.dumps({"labels": TEN}))
+    page = render(with_history(run, thresholds={**record, "used": False}), tmp_path)
+    assert "so the most probable class stays the answer" in page

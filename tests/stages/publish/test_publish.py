@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -110,6 +111,18 @@ def test_mlflow_serves_what_was_evaluated(make_case: MakeCase, quick: None) -> N
     expected = pq.read_table(store.path(case.report.uri) / "predictions.parquet")["probabilities"].to_pylist()
     assert list(answer.columns) == ["no|pe", "yes"]
     assert abs(answer.to_numpy() - expected).max() < 1e-6
+
+    from tasks.publish.served_model import PREDICTED, ServedModel
+
+    served = ServedModel()
+    served.load_context(
+        SimpleNamespace(artifacts={"model.safetensors": f"{store.path(case.checkpoint.uri)}/model.safetensors"})
+    )
+    assert list(served.predict(None, pd.DataFrame(cells)).columns) == ["no|pe", "yes"]
+    served.card["decision"] = {"offsets": [50.0, 0.0]}
+    decided = served.predict(None, pd.DataFrame(cells))
+    assert set(decided[PREDICTED]) == {"no|pe"}
+    assert abs(decided[["no|pe", "yes"]].to_numpy() - expected).max() < 1e-6
 
 
 def shaped(values: list[int], shape: list[int]) -> Any:

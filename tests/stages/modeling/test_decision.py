@@ -1,0 +1,40 @@
+"""The one decision: the most probable class, or with offsets the one they lift."""
+
+import numpy as np
+import pytest
+
+from tasks.errors import DataError
+from tasks.modeling.decision import decide, decide_labels, read_offsets
+
+GIVEN = np.array([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5], [np.nan, 0.1, 0.9]])
+
+
+def test_without_offsets_it_is_the_most_probable_the_first_of_equals():
+    assert decide(GIVEN).tolist() == [0, 2, 2]
+    assert decide(GIVEN).tolist() == decide(GIVEN, [0.0, 0.0, 0.0]).tolist()
+
+
+def test_offsets_are_added_to_log_probabilities():
+    assert decide(GIVEN, [0.0, np.log(0.51 / 0.3), 0.0]).tolist() == [1, 1, 2]
+    assert decide(GIVEN, [0.0, np.log(0.49 / 0.3), 0.0]).tolist() == [1, 2, 2]
+
+
+def test_a_class_of_probability_zero_is_never_lifted():
+    assert decide(GIVEN, [0.0, 0.0, 50.0]).tolist() == [0, 2, 2]
+
+
+def test_labels_are_given_from_their_threshold_on():
+    given = np.array([[0.5, 0.3], [0.4, np.nan]])
+    assert decide_labels(given).tolist() == [[True, False], [False, False]]
+    assert decide_labels(given, [0.45, 0.3]).tolist() == [[True, True], [False, False]]
+
+
+def test_a_card_without_a_decision_has_no_offsets():
+    assert read_offsets({"labels": ["a", "b"]}) is None
+    assert read_offsets({"labels": ["a", "b"], "decision": {"offsets": [0, 0.5]}}) == (0.0, 0.5)
+
+
+@pytest.mark.parametrize("bad", [[0.5], [0.1, "x"], [0.1, float("nan")], None, {"a": 1}])
+def test_offsets_that_do_not_fit_the_labels_are_an_error(bad):
+    with pytest.raises(DataError, match="one number for each label"):
+        read_offsets({"labels": ["a", "b"], "decision": {"offsets": bad}})
