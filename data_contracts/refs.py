@@ -84,7 +84,7 @@ class FeatureRef(Ref):
     """Of the encoder and of everything that changes its output."""
     parts: tuple[str, ...]
     """Store paths of the Parquet files that together hold the rows."""
-    dtype: Literal["uint8", "int32", "float32"]
+    dtype: Literal["uint8", "int16", "int32", "float32"]
     computed: int
     """Samples whose feature was computed in this run."""
     reused: int

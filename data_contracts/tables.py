@@ -133,7 +133,7 @@ def media_schema() -> pa.Schema:
 
 def features_schema(dtype: str) -> pa.Schema:
     """Features of one modality: `values` is the row-major flattening of an array of `shape`."""
-    value_type = {"uint8": pa.uint8(), "int32": pa.int32(), "float32": pa.float32()}[dtype]
+    value_type = {"uint8": pa.uint8(), "int16": pa.int16(), "int32": pa.int32(), "float32": pa.float32()}[dtype]
     return _versioned(
         [
             pa.field("digest", pa.string(), nullable=False),  # of the canonical medium

@@ -33,12 +33,15 @@ from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import DataError, EnvironmentFailed, PromotionRefused
 from tasks.evaluate.evaluate import evaluate
-from tasks.extract.extract import ShardRef, collect_features, extract_shard, plan_shards
+from tasks.extract.extract import ShardRef, collect_features, extract_shard, features_fingerprint, plan_shards
 from tasks.gate.gate import gate, gate_key
 from tasks.ingest.ingest import ingest
 from tasks.ingest.scan import scan
 from tasks.ingest.source import locate_data
+from tasks.media.packs import media_fingerprint
 from tasks.modalities import MODALITIES
+from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.modeling.pretrained.describe import find_again
 from tasks.publish.publish import publish
 from tasks.publish.registry import fetch_champion
 from tasks.store import Store
@@ -190,23 +193,23 @@ def rival_of(champion: ChampionRef, request: Request, stages: Stages, so_far: Pr
     return Rival(champion=champion, valid=valid, features=extract_features(valid, config, request.store, stages, aside))
 
 
-def reading(config: RunConfig, modalities: Iterable[Modality]) -> list[dict[str, Any]]:
-    """The knobs that decide what a model reads of each modality, without limits and shard sizes."""
-    specs = [MODALITIES[name] for name in modalities]
-    return [
-        {key: getattr(config.media, key) for key in spec.media_keys}
-        | {f"extract.{key}": getattr(config.extract, key) for key in spec.extract_keys}
-        for spec in specs
-    ]
+def reading(config: RunConfig, modalities: Iterable[Modality]) -> list[str]:
+    """Digests of all that decides what a model reads of each modality, but the data."""
+    return [features_fingerprint(name, media_fingerprint(name, config.media), config) for name in modalities]
 
 
 def champion_config(champion: ChampionRef, request: Request) -> RunConfig:
     """The request's config with the knobs under which the champion reads media. EnvironmentFailed when they are unknown."""
     record = json.loads((request.store.path(champion.uri) / "model.json").read_text(encoding="utf-8"))
     unused = {name: "off" for name in MODALITIES if name not in record["modalities"]}
-    encoders = record["config"]["encoders"] | unused
+    specs = {name: EncoderSpec.model_validate(record["encoders"][name]) for name in record["modalities"]}
+    named = {name: find_again(name, spec, getattr(request.config.encoders, name)) for name, spec in specs.items()}
+    encoders = record["config"]["encoders"] | unused | named
+    frozen = any(spec.reads == "embedding" for spec in specs.values())
+    train = request.config.train.model_dump() | {"regime": "head" if frozen else "full"}
     limits = request.config.media.model_dump(include={"timeout_s", "memory_mb"})  # of this machine, not of the model
     knobs = {"media": record["config"]["media"] | limits, "extract": record["config"]["extract"], "encoders": encoders}
+    knobs["train"] = train
     try:
         return RunConfig.model_validate(request.config.model_dump() | knobs)
     except ValidationError as error:

@@ -138,19 +138,22 @@ class EncodersConfig(Section):
 
 
 class ExtractConfig(Section):
-    """What the tiny encoders read, and how extraction is cut into shards."""
+    """What encoders read, and how extraction is cut into shards."""
 
-    image_px: Annotated[int, Field(ge=16, le=512)] = 32
-    """Side of the square picture that the tiny encoder reads, in pixels."""
+    image_px: Annotated[int, Field(ge=16, le=1024)] | None = None
+    """Side of the square picture that is stored for an encoder, in pixels; it scales the picture to its own side where that
+    differs. None: 32 for tiny, the encoder's own side for others."""
     n_mels: Annotated[int, Field(ge=16, le=128)] = 64
     hop_ms: Annotated[float, Field(ge=1, le=100)] = 10.0
     window_ms: Annotated[float, Field(ge=1, le=200)] = 25.0
     max_frames: Annotated[int, Field(ge=8)] = 1000
     """Log-mel frames kept of a clip (10 s at the default hop)."""
     max_text_bytes: Annotated[int, Field(ge=8)] = 512
-    """UTF-8 bytes kept of a text."""
-    video_px: Annotated[int, Field(ge=16, le=256)] = 32
-    """Side of the square frames that the tiny encoder reads, in pixels."""
+    """UTF-8 bytes that the tiny encoder reads of a text."""
+    max_tokens: Annotated[int, Field(ge=4, le=8192)] = 256
+    """Tokens that a pretrained encoder reads of a text, those that open and close it included."""
+    video_px: Annotated[int, Field(ge=16, le=512)] | None = None
+    """Side of the square frames that are stored for an encoder; None: as for image_px."""
     shard_rows: Annotated[int, Field(ge=1)] = 512
     """Smallest number of samples in a shard; large tables get larger shards, at most 32 in all."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,14 +14,16 @@ from data_contracts.tables import CONTRACT_VERSION, features_schema
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed
-from tasks.extract.tiny import TINY
+from tasks.extract.inputs import extract_keys, input_dtype, preparer
+from tasks.extract.tiny import SIDE_PX
 from tasks.fingerprint import code_fingerprint
 from tasks.media.packs import MediaReader, media_index
-from tasks.modalities import MODALITIES
+from tasks.modeling.pretrained.describe import Identity, complete_encoder, identify_encoder
 from tasks.store import Store, digest_json
 
 MAX_SHARDS = 32
-_DTYPES = {"uint8": np.uint8, "int32": np.int32, "float32": np.float32}
+_LIBRARIES = {"tiny": (), "torchvision": ("torch", "torchvision"), "hf": ("tokenizers", "torch", "transformers")}
+_DTYPES = {"uint8": np.uint8, "int16": np.int16, "int32": np.int32, "float32": np.float32}
 
 
 class ShardRef(Frozen):
@@ -30,6 +33,8 @@ class ShardRef(Frozen):
     media: str
     fingerprint: Sha256
     digests: tuple[str, ...]
+    encoder: str
+    identity: Identity
     knobs: dict[str, Any]
 
     @property
@@ -45,12 +50,36 @@ class ShardRef(Frozen):
 
 def features_fingerprint(modality: Modality, media: str, config: RunConfig) -> str:
     """Digest of everything that shapes a modality's features besides the media themselves."""
-    spec = MODALITIES[modality]
-    knobs = {key: getattr(config.extract, key) for key in spec.extract_keys}
-    code = code_fingerprint("tasks.extract.tiny", libraries=("numpy", "pillow"))
-    encoder = getattr(config.encoders, modality)
-    made = {"encoder": encoder, "media": media, "knobs": knobs, "code": code, "contract": CONTRACT_VERSION}
-    return digest_json({"modality": modality, **made})
+    identity = _identify(modality, config)
+    pretrained = identity.family != "tiny"
+    module = "tasks.extract.embed" if identity.reads == "embedding" else "tasks.extract.inputs"
+    code = code_fingerprint(
+        module if pretrained else "tasks.extract.tiny", libraries=("numpy", "pillow", *_LIBRARIES[identity.family])
+    )
+    shaping = identity.model_dump(mode="json")
+    if identity.reads == "inputs":  # the inputs do not depend on the weights, nor pixels of a given side on the network
+        del shaping["weights_sha256"]
+    return digest_json(
+        {
+            "modality": modality,
+            "encoder": shaping,
+            "media": media,
+            "knobs": _knobs(modality, config, identity),
+            "code": code,
+            "contract": CONTRACT_VERSION,
+        }
+    )
+
+
+def _identify(modality: Modality, config: RunConfig) -> Identity:
+    return identify_encoder(modality, getattr(config.encoders, modality), config.train.regime, config.encoders)
+
+
+def _knobs(modality: Modality, config: RunConfig, identity: Identity) -> dict[str, Any]:
+    """The knobs by value; a side that the config leaves open is known for tiny, and is the encoder's own for others."""
+    tiny = identity.family == "tiny"
+    knobs = {key: getattr(config.extract, key) for key in extract_keys(modality, not tiny)}
+    return {key: SIDE_PX if tiny and value is None else value for key, value in knobs.items()}
 
 
 def clean_of(samples: CleanRef | ValidatedRef) -> CleanRef:
@@ -80,9 +109,12 @@ def plan_shards(samples: CleanRef | ValidatedRef, config: RunConfig, store: Stor
             media=clean_of(samples).media[modality],
             fingerprint=fingerprint,
             digests=tuple(digests[start : start + size]),
-            knobs={key: getattr(config.extract, key) for key in MODALITIES[modality].extract_keys},
+            encoder=getattr(config.encoders, modality),
+            identity=identity,
+            knobs=_knobs(modality, config, identity),
         )
         for modality, (fingerprint, digests) in missing.items()
+        for identity in [_identify(modality, config)]
         for start in range(0, len(digests), size)
     ]
 
@@ -96,12 +128,10 @@ def _in_stored_order(digests: set[str], modality: Modality, media: str, store: S
 
 def extract_shard(shard: ShardRef, store: Store) -> str:
     """The store path of the Parquet part with the shard's features."""
-    reader = MediaReader(store, shard.modality, shard.media)
-    compute = TINY[shard.modality]
-    dtype = MODALITIES[shard.modality].feature_dtype
+    dtype = _feature_dtype(shard.modality, shard.identity)
     digests, shapes, values = [], [], []
-    for digest, medium in reader.read(shard.digests):
-        feature = np.ascontiguousarray(compute(medium, reader.rate_hz, shard.knobs), dtype=_DTYPES[dtype])
+    for digest, computed in _compute(shard, store):
+        feature = np.ascontiguousarray(computed, dtype=_DTYPES[dtype])
         digests.append(digest)
         shapes.append(list(feature.shape))
         values.append(feature.reshape(-1))
@@ -116,6 +146,23 @@ def extract_shard(shard: ShardRef, store: Store) -> str:
     columns = [pa.array(digests, pa.string()), pa.array(shapes, pa.list_(pa.int32())), flat]
     table = pa.Table.from_arrays(columns, schema=schema)
     return store.put_part(features_kind(shard.modality, shard.fingerprint), shard.key[:16], table)
+
+
+def _compute(shard: ShardRef, store: Store) -> Iterator[tuple[str, np.ndarray]]:
+    """Digest and feature of every medium of the shard that is stored."""
+    spec = complete_encoder(shard.modality, shard.encoder, shard.identity)
+    prepare = preparer(shard.modality, spec, shard.knobs)
+    reader = MediaReader(store, shard.modality, shard.media)
+    inputs = ((digest, prepare(medium, reader.rate_hz)) for digest, medium in reader.read(shard.digests))
+    if spec.reads == "inputs":
+        return inputs
+    from tasks.extract.embed import embed
+
+    return embed(shard.modality, spec, inputs)
+
+
+def _feature_dtype(modality: Modality, identity: Identity) -> Literal["uint8", "int16", "int32", "float32"]:
+    return "float32" if identity.reads == "embedding" else input_dtype(modality, identity.family != "tiny")
 
 
 def collect_features(
@@ -153,7 +200,7 @@ def _preview(
         encoder=getattr(config.encoders, modality),
         fingerprint=fingerprint,
         parts=tuple(store.parts(features_kind(modality, fingerprint))),
-        dtype=MODALITIES[modality].feature_dtype,
+        dtype=_feature_dtype(modality, _identify(modality, config)),
         computed=computed,
         reused=len(cells) - computed,
     )

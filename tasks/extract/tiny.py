@@ -12,20 +12,23 @@ from PIL import Image
 from data_contracts.refs import Modality
 
 _FLOOR = 1e-6  # power below which a mel band counts as silent: -60 dB of full scale
+SIDE_PX = 32
+"""Of pictures and frames, where the config says none."""
 Knobs = dict[str, Any]
 
 
 def small_picture(picture: np.ndarray, rate_hz: int, knobs: Knobs) -> np.ndarray:
     """uint8 (H, W, 3) to uint8 (S, S, 3): the shorter side is scaled to S, the centre is kept."""
-    return _square(picture, int(knobs["image_px"]))
+    return square(picture, int(knobs["image_px"]))
 
 
 def small_frames(clip: np.ndarray, rate_hz: int, knobs: Knobs) -> np.ndarray:
     """uint8 (N, H, W, 3) to uint8 (N, S, S, 3): frame by frame, as a picture."""
-    return np.stack([_square(frame, int(knobs["video_px"])) for frame in clip])
+    return np.stack([square(frame, int(knobs["video_px"])) for frame in clip])
 
 
-def _square(picture: np.ndarray, side: int) -> np.ndarray:
+def square(picture: np.ndarray, side: int, resample: int = Image.Resampling.BILINEAR) -> np.ndarray:
+    """uint8 (H, W, 3) to uint8 (S, S, 3): the centre, scaled with one of Pillow's filters."""
     height, width = picture.shape[:2]
     if (height, width) == (side, side):
         return picture
@@ -34,7 +37,7 @@ def _square(picture: np.ndarray, side: int) -> np.ndarray:
     centre = np.ascontiguousarray(
         picture[top : top + short, left : left + short]
     )  # resize(box=) would blend in what is outside
-    scaled = Image.fromarray(centre).resize((side, side), Image.Resampling.BILINEAR)
+    scaled = Image.fromarray(centre).resize((side, side), Image.Resampling(resample))
     return np.asarray(scaled, dtype=np.uint8)
 
 

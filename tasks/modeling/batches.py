@@ -12,22 +12,22 @@ from tasks.modeling.fusion import Present
 
 
 def to_tensors(batch: Mapping[Modality, Padded], device: torch.device) -> dict[Modality, Present]:
-    """The batch on a device: pictures (P, 3, S, S) and frames (P, N, 3, S, S) in [0, 1], sound (P, T, M), text (P, L) int64.
+    """The batch on a device. The stored type says what a feature is:
 
-    A modality that no row has is left out.
+    uint8: pictures (P, 3, S, S) and frames (P, N, 3, S, S) as float in [0, 1], or bytes of text (P, L) as int64.
+    int32: tokens of text (P, L) as int64. int16: sound (P, T) as float in [-1, 1).
+    float32: log-mel sound (P, T, M), or embeddings (P, D). A modality that no row has is left out.
     """
     return {name: _convert(name, padded, device) for name, padded in batch.items() if len(padded.rows)}
 
 
 def _convert(modality: Modality, padded: Padded, device: torch.device) -> Present:
     values = torch.from_numpy(padded.values).to(device)
-    if modality == "image":
-        values = values.permute(0, 3, 1, 2).float().div(255.0).contiguous()
-    elif modality == "video":
-        values = values.permute(0, 1, 4, 2, 3).float().div(255.0).contiguous()
-    elif modality == "text":
+    if values.dtype == torch.uint8 and modality in ("image", "video"):
+        values = values.movedim(-1, -3).float().div(255.0).contiguous()
+    elif values.dtype == torch.int16:
+        values = values.float().div(32_768.0)
+    elif not values.is_floating_point():
         values = values.long()
-    else:
-        values = values.float()
     rows = torch.from_numpy(padded.rows).to(device)
     return Present(rows, values, torch.from_numpy(padded.lengths).to(device))

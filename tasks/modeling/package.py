@@ -13,12 +13,12 @@ from torch import Tensor
 
 from data_contracts.refs import FeatureRef, Modality, ValidatedRef
 from tasks.config import FusionConfig, RunConfig
-from tasks.encoder_ids import encoder_reads
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.modalities import MODALITIES
 from tasks.modeling.card import CARD, read_card
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.fusion import FusedClassifier
+from tasks.modeling.pretrained.describe import describe_encoder
 from tasks.store import canonical_json, write_text
 
 FORMAT = 2
@@ -36,9 +36,8 @@ def describe_model(valid: ValidatedRef, features: Mapping[Modality, FeatureRef],
             name: {"fingerprint": features[name].fingerprint, "dtype": features[name].dtype} for name in names
         },
         "encoders": {
-            name: EncoderSpec(
-                encoder=getattr(config.encoders, name),
-                reads=encoder_reads(getattr(config.encoders, name), name, config.train.regime),
+            name: describe_encoder(
+                name, getattr(config.encoders, name), config.train.regime, config.encoders
             ).model_dump(mode="json")
             for name in names
         },

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from data_contracts.refs import CheckpointRef, FeatureRef, Modality, ValidatedRef
 from tasks.config import RunConfig
 from tasks.fingerprint import code_fingerprint
 from tasks.modalities import MODALITIES
+from tasks.modeling.pretrained.describe import identify_encoder
 from tasks.store import Store, digest_file, digest_json
 from tasks.train.isolate import run_isolated
 from tasks.train.job import TrainJob, read_samples
@@ -25,10 +27,17 @@ def train_key(valid: ValidatedRef, features: dict[Modality, FeatureRef], config:
             "rows": read_samples(valid, features, store).to_pydict(),
             "labels": valid.clean.labels,
             "features": {name: ref.fingerprint for name, ref in features.items()},
-            "config": config.subset("seed", "encoders", "fusion", "train"),
+            "encoders": {name: _identity(name, config) for name in features},
+            "config": config.subset("seed", "fusion", "train"),
             "code": code_fingerprint("tasks.train.loop", libraries=("accelerate", "numpy", "torch")),
         }
     )
+
+
+def _identity(modality: Modality, config: RunConfig) -> dict[str, Any]:
+    """What an encoder is, without the place where its files lie."""
+    encoder = getattr(config.encoders, modality)
+    return identify_encoder(modality, encoder, config.train.regime, config.encoders).model_dump(mode="json")
 
 
 def train(

@@ -25,6 +25,7 @@ from tasks.config import ExtractConfig, RunConfig
 from tasks.contract import read_table
 from tasks.errors import DataError
 from tasks.fingerprint import code_fingerprint
+from tasks.modeling.pretrained.describe import describe_encoder
 from tasks.progress import report
 from tasks.store import Draft, Store, canonical_json, digest_file, digest_json, write_text
 from tasks.validate.leakage import apply_policy, find_leakage
@@ -41,6 +42,8 @@ REFUSED = "refusals"
 SAMPLES = "samples.parquet"
 MODULE = "tasks.validate.validate"
 LIBRARIES = ("great-expectations",)
+EXTREME = 1e4
+"""A larger value in an embedding is implausible: the known encoders stay below a few hundred."""
 
 
 class FeaturesCheck(TypedDict):
@@ -160,7 +163,8 @@ def features_key(valid: ValidatedRef, features: dict[Modality, FeatureRef], conf
         {
             "valid": valid.sha256,
             "features": {modality: ref.sha256 for modality, ref in features.items()},
-            "extract": config.subset("extract"),
+            "knobs": config.subset("extract", "encoders"),
+            "regime": config.train.regime,
             "code": code_fingerprint(MODULE, libraries=LIBRARIES),
         }
     )
@@ -182,7 +186,7 @@ def validate_features(
         results: list[SuiteResult] = []
         for done, (modality, ref) in enumerate(features.items()):
             report("validate", done, len(features), f"{modality} features")
-            results.append(_check_features(samples, modality, ref, config.extract, store))
+            results.append(_check_features(samples, modality, ref, config, store))
         report("validate", len(features), len(features), "features")
         _conclude(draft, "Features", results, (), store, key)
         draft.ref = {
@@ -198,22 +202,38 @@ def _as_check(ref: dict[str, Any]) -> FeaturesCheck:
     return FeaturesCheck(uri=ref["uri"], docs=ref["docs"], rows=ref["rows"], warnings=ref["warnings"])
 
 
-def feature_spec(modality: Modality, config: ExtractConfig) -> FeatureSpec:
-    """What the tiny encoders' features of a modality look like. Log-mel is ln(power + 1e-6), so at least ln(1e-6)."""
-    side = config.image_px
+def feature_spec(modality: Modality, config: RunConfig) -> FeatureSpec:
+    """What the features of a modality look like: a frozen encoder's vectors, or what an encoder reads."""
+    encoder, knobs = getattr(config.encoders, modality), config.extract
+    if encoder == "tiny":
+        return _tiny_spec(modality, knobs)
+    spec = describe_encoder(modality, encoder, config.train.regime, config.encoders)
+    if spec.reads == "embedding":
+        return FeatureSpec(modality, "float32", f"^{spec.width}$", None, -EXTREME, EXTREME, exact=False)
+    if modality == "text":
+        return FeatureSpec("text", "int32", r"^\d+$", knobs.max_tokens, 0, 2**31 - 1, may_be_constant=True)
+    given = knobs.image_px if modality == "image" else knobs.video_px
+    side = given or spec.settings["px"]
+    shape = f"{side}x{side}x3$"
+    return FeatureSpec(modality, "uint8", f"^{shape}" if modality == "image" else rf"^\d+x{shape}", None, 0, 255)
+
+
+def _tiny_spec(modality: Modality, config: ExtractConfig) -> FeatureSpec:
+    """Log-mel is ln(power + 1e-6), so at least ln(1e-6)."""
+    side, frame = config.image_px or 32, config.video_px or 32
     specs = {
         "image": FeatureSpec("image", "uint8", f"^{side}x{side}x3$", None, 0, 255),
         "audio": FeatureSpec(
             "audio", "float32", rf"^\d+x{config.n_mels}$", config.max_frames, math.log(1e-6) - 0.01, 20
         ),
         "text": FeatureSpec("text", "uint8", r"^\d+$", config.max_text_bytes, 0, 255, may_be_constant=True),
-        "video": FeatureSpec("video", "uint8", rf"^\d+x{config.video_px}x{config.video_px}x3$", None, 0, 255),
+        "video": FeatureSpec("video", "uint8", rf"^\d+x{frame}x{frame}x3$", None, 0, 255),
     }
     return specs[modality]
 
 
 def _check_features(
-    samples: pa.Table, modality: Modality, ref: FeatureRef, config: ExtractConfig, store: Store
+    samples: pa.Table, modality: Modality, ref: FeatureRef, config: RunConfig, store: Store
 ) -> SuiteResult:
     from tasks.validate.frames import features_frame
     from tasks.validate.suite import run_suite

@@ -105,7 +105,7 @@ def test_good_features_of_every_modality_pass(bench: Bench) -> None:
 
 
 def test_every_expectation_has_a_corruption() -> None:
-    expectations = features_expectations(feature_spec("audio", CONFIG.extract))
+    expectations = features_expectations(feature_spec("audio", CONFIG))
     names = {expectation.meta["name"]: expectation.severity for expectation in expectations}
     assert names == dict.fromkeys(CRITICAL, "critical") | dict.fromkeys(WARNINGS, "warning")
 

@@ -1,0 +1,79 @@
+"""What encoders read of a canonical medium, each as it wants it: pixels, frames, bytes or tokens, spectra or waveforms."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+
+from data_contracts.refs import Modality
+from tasks.errors import UsageError
+from tasks.extract.tiny import TINY, square
+from tasks.modalities import MODALITIES
+from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.modeling.pretrained.describe import require_place
+
+Dtype = Literal["uint8", "int16", "int32", "float32"]
+Prepare = Callable[[Any, int], np.ndarray]
+"""Canonical medium and its sample rate in Hz -> the feature."""
+PRETRAINED_KEYS: dict[Modality, tuple[str, ...]] = {
+    "image": ("image_px",),
+    "text": ("max_tokens",),
+    "audio": (),
+    "video": ("video_px",),
+}
+"""The knobs of ExtractConfig that change what a pretrained encoder reads."""
+
+
+def extract_keys(modality: Modality, pretrained: bool) -> tuple[str, ...]:
+    """The knobs of ExtractConfig that shape an encoder's inputs."""
+    return PRETRAINED_KEYS[modality] if pretrained else MODALITIES[modality].extract_keys
+
+
+def input_dtype(modality: Modality, pretrained: bool) -> Dtype:
+    """The type in which an encoder's inputs are stored."""
+    if pretrained and modality == "text":
+        return "int32"
+    return "float32" if modality == "audio" else "uint8"
+
+
+def preparer(modality: Modality, spec: EncoderSpec, knobs: dict[str, Any]) -> Prepare:
+    """Makes an encoder's inputs; safe among threads. UsageError where its tokenizer is not on this machine."""
+    if spec.encoder == "tiny":
+        return lambda medium, rate_hz: TINY[modality](medium, rate_hz, knobs)
+    settings = spec.settings
+    if modality == "image":
+        side = knobs["image_px"] or settings["px"]
+        return lambda picture, rate_hz: square(picture, side, settings["resample"])
+    if modality == "video":
+        side = knobs["video_px"] or settings["px"]
+        return lambda clip, rate_hz: np.stack([square(frame, side, settings["resample"]) for frame in clip])
+    if modality == "text":
+        return _tokens(spec, int(knobs["max_tokens"]))
+    raise UsageError(f"encoder {spec.encoder}: pretrained encoders of {modality} are not read yet")
+
+
+def _tokens(spec: EncoderSpec, most: int) -> Prepare:
+    """Text -> int32 (L,): the ids that the encoder's own tokenizer gives, at most `most` and what the network can place."""
+    from transformers import AutoTokenizer
+
+    place = require_place("text", spec)
+    tokenizer = AutoTokenizer.from_pretrained(place.root, local_files_only=True, trust_remote_code=False)
+    limit = min(most, tokenizer.model_max_length, _positions(spec.settings["config"]))
+    turn = threading.Lock()  # a tokenizer that cuts keeps the length inside, and refuses to be used twice at a time
+
+    def prepare(text: str, rate_hz: int) -> np.ndarray:
+        with turn:
+            ids = tokenizer(text, truncation=True, max_length=limit)["input_ids"]
+        return np.asarray(ids or [tokenizer.pad_token_id or 0], np.int32)
+
+    return prepare
+
+
+def _positions(config: dict[str, Any]) -> int:
+    """How many tokens a network has positions for; RoBERTa begins to count after its padding token's id."""
+    most = int(config.get("max_position_embeddings") or 1 << 30)
+    offset = int(config.get("pad_token_id") or 0) + 1 if "roberta" in str(config.get("model_type")) else 0
+    return most - offset

@@ -1,0 +1,62 @@
+"""What every adapter of a family of pretrained networks offers, and what several of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tasks.modeling.encoders import Encoder
+from tasks.modeling.pretrained.blocks import find_blocks
+from tasks.modeling.pretrained.locate import Place
+
+Settings = dict[str, Any]
+BICUBIC = 3  # as Pillow and the processors of transformers count; 2 is bilinear
+
+
+class Pretrained(Encoder):
+    """A known network without its head, fed and pooled as it was trained to be."""
+
+    network: nn.Module
+
+    def blocks(self) -> list[nn.Module]:
+        """Its parts from input to output, for training the last ones only, or the first ones more slowly."""
+        return find_blocks(self.network)
+
+    def load(self, place: Place) -> None:
+        """Puts the pretrained weights into the network, as float32. EnvironmentFailed where they are damaged or do not fit."""
+        raise NotImplementedError
+
+
+class Pixels(nn.Module):
+    """Pictures as a network wants them: its side, its mean and deviation."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, px: int, mean: Sequence[float], std: Sequence[float], resample: int) -> None:
+        super().__init__()
+        self.px, self.mode = px, "bicubic" if resample == BICUBIC else "bilinear"
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> (B, 3, px, px), normalised; scaled with antialiasing where the side differs."""
+        if x.shape[-2:] != (self.px, self.px):
+            size = (self.px, self.px)
+            x = functional.interpolate(x, size=size, mode=self.mode, align_corners=False, antialias=True).clamp(0, 1)
+        return (x - self.mean) / self.std
+
+
+def mean_of(x: Tensor, mask: Tensor) -> Tensor:
+    """(B, L, D), (B, L) True where real -> (B, D), the mean over what is real."""
+    weights = mask.unsqueeze(2).to(x.dtype)
+    return (x * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+
+def inside(lengths: Tensor, longest: int) -> Tensor:
+    """(B,) -> (B, longest), True inside."""
+    return torch.arange(longest, device=lengths.device) < lengths[:, None]

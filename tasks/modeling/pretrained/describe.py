@@ -1,0 +1,120 @@
+"""What a card says of an encoder, from its id and its files. torch is imported only to complete what only it knows."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import Any
+
+from data_contracts.refs import Frozen, Modality, Sha256
+from tasks.config import EncodersConfig
+from tasks.encoder_ids import Reads, encoder_reads, parse_encoder
+from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
+from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.modeling.pretrained.locate import Place, locate_encoder
+
+_lock = threading.Lock()
+
+
+class Identity(Frozen):
+    """What tells an encoder's output from another's: equal identities, equal features. No path is part of it."""
+
+    family: str
+    name: str
+    """torchvision's name of the network; else empty, as the digest says it."""
+    reads: Reads
+    weights_sha256: Sha256 | None
+    inputs_sha256: Sha256 | None
+    """Of the tokenizer and the configs."""
+    model_type: str | None
+    """What transformers calls the architecture."""
+    px: int | None
+    """Side of the picture, where the config sets it."""
+
+
+def identify_encoder(modality: Modality, encoder: str, regime: str, encoders: EncodersConfig) -> Identity:
+    """The identity of an encoder, known without torch. Raises UsageError where its files are not on this machine."""
+    parsed, place = parse_encoder(encoder, modality), locate_encoder(modality, encoder)
+    pretrained = parsed.family in ("torchvision", "hf")
+    return Identity(
+        family=parsed.family,
+        name=parsed.name if parsed.family == "torchvision" else "",
+        reads=encoder_reads(encoder, modality, regime),
+        weights_sha256=None if place is None or not parsed.is_pretrained else place.weights_sha256,
+        inputs_sha256=None if place is None else place.inputs_sha256,
+        model_type=place.model_type if parsed.family == "hf" and place is not None else None,
+        px=encoders.image_px if pretrained and modality in ("image", "video") else None,
+    )
+
+
+def describe_encoder(modality: Modality, encoder: str, regime: str, encoders: EncodersConfig) -> EncoderSpec:
+    """The encoder with its width, its weights' digest and all that its network is built from.
+
+    Raises UsageError where its files are not on this machine or are no encoder of the modality.
+    """
+    return complete_encoder(modality, encoder, identify_encoder(modality, encoder, regime, encoders))
+
+
+def complete_encoder(modality: Modality, encoder: str, identity: Identity) -> EncoderSpec:
+    """The same for an encoder whose identity is known already."""
+    if identity.family == "tiny":
+        return EncoderSpec(encoder=encoder, reads=identity.reads)
+    with _lock:
+        width, settings = _complete(modality, encoder, identity)
+    return EncoderSpec(
+        encoder=encoder,
+        reads=identity.reads,
+        width=width,
+        weights_sha256=identity.weights_sha256,
+        settings=settings,
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def _complete(modality: Modality, encoder: str, identity: Identity) -> tuple[int, dict[str, Any]]:
+    """Width and settings of a pretrained encoder; the identity is there so that a changed file is looked at again."""
+    from tasks.modeling.pretrained.families import family_settings, measure_width
+
+    place = locate_encoder(modality, encoder)
+    settings = family_settings(modality, encoder, place) | ({} if identity.px is None else {"px": identity.px})
+    spec = EncoderSpec(encoder=encoder, reads="inputs", settings=settings)
+    return measure_width(modality, spec), settings
+
+
+def require_place(modality: Modality, spec: EncoderSpec) -> Place:
+    """The files of a pretrained encoder, which are those that its spec was made from.
+
+    Raises UsageError where they are gone, EnvironmentFailed where they have changed.
+    """
+    place = locate_encoder(modality, spec.encoder)
+    if place is None:
+        raise UsageError(f"{modality} encoder {spec.encoder}: has no weights to load")
+    if spec.weights_sha256 is not None and place.weights_sha256 != spec.weights_sha256:
+        raise EnvironmentFailed(
+            f"{modality} encoder {spec.encoder}: {place.root} has changed (digest {place.weights_sha256[:12]}, "
+            f"expected {spec.weights_sha256[:12]}); put the old files back, or train again"
+        )
+    return place
+
+
+def find_again(modality: Modality, spec: EncoderSpec, otherwise: str) -> str:
+    """The id under which the very files lie that a model was made with: its own, else `otherwise`.
+
+    Raises EnvironmentFailed where both are gone or have changed.
+    """
+    if spec.weights_sha256 is None:
+        return spec.encoder
+    doubts = []
+    for encoder in dict.fromkeys([spec.encoder, otherwise]):
+        if encoder in ("tiny", "off"):
+            continue
+        try:
+            require_place(modality, spec.model_copy(update={"encoder": encoder}))
+        except CrossmodalError as error:
+            doubts.append(str(error))
+            continue
+        return encoder
+    raise EnvironmentFailed(
+        f"the model reads {modality} with files that are not here any more: {doubts[-1]}; "
+        f"say where they are with --set encoders.{modality}=…"
+    )

@@ -1,0 +1,60 @@
+"""Which adapter reads which encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from data_contracts.refs import Modality
+from tasks.encoder_ids import parse_encoder
+from tasks.errors import UsageError
+from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.modeling.pretrained.adapter import Pretrained, Settings
+from tasks.modeling.pretrained.framewise import FrameWise
+from tasks.modeling.pretrained.locate import Place
+
+
+def family_settings(modality: Modality, encoder: str, place: Place | None) -> Settings:
+    """All that rebuilds an encoder's network, and that its inputs are made by. Raises UsageError for what is no encoder."""
+    parsed = parse_encoder(encoder, modality)
+    if parsed.family == "torchvision":
+        from tasks.modeling.pretrained.torchvision_models import torchvision_settings
+
+        return torchvision_settings(modality, encoder, parsed)
+    assert place is not None  # an hf encoder always has files
+    if modality == "text":
+        from tasks.modeling.pretrained.hf_text import text_settings
+
+        return text_settings(encoder, place)
+    raise UsageError(f"encoder {encoder}: transformers models of {modality} are not read yet")
+
+
+def build_pretrained(modality: Modality, spec: EncoderSpec) -> Pretrained:
+    """The network of a spec with random weights; ValueError where the spec describes none."""
+    settings = spec.settings
+    if "adapter" not in settings:
+        raise ValueError(f"{modality} encoder {spec.encoder!r}: nothing says what its network is")
+    encoder = _adapter(str(settings["adapter"]))(settings)
+    reads_pictures = settings["adapter"] in ("torchvision-pictures", "hf-pictures")
+    return FrameWise(encoder) if modality == "video" and reads_pictures else encoder
+
+
+def measure_width(modality: Modality, spec: EncoderSpec) -> int:
+    """The length of an encoder's vectors, found without making its weights."""
+    with torch.device("meta"):
+        return build_pretrained(modality, spec).width
+
+
+def _adapter(name: str) -> Callable[[Settings], Pretrained]:
+    if name.startswith("torchvision-"):
+        from tasks.modeling.pretrained import torchvision_models
+
+        return {"torchvision-pictures": torchvision_models.Pictures, "torchvision-clips": torchvision_models.Clips}[
+            name
+        ]
+    if name == "hf-text":
+        from tasks.modeling.pretrained import hf_text
+
+        return hf_text.Text
+    raise ValueError(f"no adapter is called {name!r}")

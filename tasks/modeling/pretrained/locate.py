@@ -1,0 +1,127 @@
+"""Where an encoder's files lie on this machine, and their digests. Never goes to the network; imports no torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_contracts.refs import Modality
+from tasks.encoder_ids import EncoderId, parse_encoder
+from tasks.errors import UsageError
+from tasks.store import digest_json, verified_digest
+
+CACHE = "~/.cache/crossmodal/torchvision"
+"""Where `crossmodal fetch` puts torchvision's weights."""
+_WEIGHTS = ".safetensors"
+_BESIDE = (".json", ".txt", ".model", ".jinja")  # configs, tokenizers, poolings; never code, never pickle
+_POOLING = "1_Pooling/config.json"
+
+
+@dataclass(frozen=True)
+class Place:
+    """The files of a pretrained encoder."""
+
+    root: Path
+    """A .safetensors file, or a folder as transformers writes it."""
+    weights: tuple[Path, ...]
+    beside: tuple[Path, ...] = ()
+    """What else shapes its output: configs and tokenizer."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """Digest of the weights and of all beside them; taken anew only where the file system reports a change."""
+        return _digest((*self.weights, *self.beside), self.root)
+
+    @property
+    def inputs_sha256(self) -> str | None:
+        """Digest of what shapes the network's inputs, so of all but the weights; None where there is nothing."""
+        return _digest(self.beside, self.root) if self.beside else None
+
+    @property
+    def model_type(self) -> str | None:
+        """What a folder's config.json calls the architecture."""
+        try:
+            record = json.loads((self.root / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"encoder file {self.root / 'config.json'}: cannot be read ({error})") from None
+        found = record.get("model_type") if isinstance(record, dict) else None
+        return found if isinstance(found, str) else None
+
+
+def locate_encoder(modality: Modality, encoder: str) -> Place | None:
+    """The files of an encoder; None for one that has none (tiny, or from scratch).
+
+    Raises UsageError where they are not on this machine, with the way to get them there.
+    """
+    parsed = parse_encoder(encoder, modality)
+    if parsed.family == "hf":
+        return _folder(encoder, parsed)
+    if parsed.family == "torchvision" and parsed.is_pretrained:
+        return _weights_file(encoder, parsed)
+    return None
+
+
+def cached_weights(name: str, version: str | None) -> Path:
+    """Where torchvision's weights of that name lie once they are fetched."""
+    return Path(CACHE).expanduser() / f"{name}{f'@{version}' if version else ''}{_WEIGHTS}"
+
+
+def is_file(version: str | None) -> bool:
+    """Whether the part behind the @ is a file, not the name of torchvision's weights."""
+    return version is not None and (version.endswith(_WEIGHTS) or "/" in version)
+
+
+def _weights_file(encoder: str, parsed: EncoderId) -> Place:
+    given = is_file(parsed.version)
+    path = Path(str(parsed.version)).expanduser() if given else cached_weights(parsed.name, parsed.version)
+    if given and path.suffix != _WEIGHTS:
+        raise UsageError(f"encoder {encoder}: weights are read from {_WEIGHTS} files only; no pickle is ever loaded")
+    if path.is_file():
+        return Place(path, (path,))
+    if given:
+        raise UsageError(f"encoder {encoder}: there is no file {str(path)!r} (seen from {str(Path.cwd())!r})")
+    raise UsageError(
+        f"encoder {encoder}: its weights are not on this machine; get them with crossmodal fetch {encoder}"
+    )
+
+
+def _folder(encoder: str, parsed: EncoderId) -> Place:
+    folder = Path(parsed.name).expanduser()
+    if not folder.is_dir():
+        folder = _snapshot(encoder, parsed)
+    elif parsed.version is not None:
+        raise UsageError(f"encoder {encoder}: a folder has no revision; leave @{parsed.version} out")
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    weights = tuple(path for path in files if path.suffix == _WEIGHTS)
+    beside = [path for path in files if path.suffix in _BESIDE]
+    pooling = folder / _POOLING
+    if not (folder / "config.json").is_file():
+        raise UsageError(f"encoder {encoder}: {str(folder)!r} has no config.json, so is no model of transformers")
+    if not weights:
+        raise UsageError(f"encoder {encoder}: {str(folder)!r} has no {_WEIGHTS} file; no pickle is ever loaded")
+    return Place(folder, weights, (*beside, *([pooling] if pooling.is_file() else [])))
+
+
+def _snapshot(encoder: str, parsed: EncoderId) -> Path:
+    """The folder of a hub id in the cache of huggingface_hub."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    if parsed.name.startswith(("/", ".", "~")):
+        raise UsageError(f"encoder {encoder}: there is no folder {parsed.name!r} (seen from {str(Path.cwd())!r})")
+    try:
+        return Path(snapshot_download(parsed.name, revision=parsed.version, local_files_only=True))
+    except LocalEntryNotFoundError:
+        raise UsageError(
+            f"encoder {encoder}: neither a folder nor in the local cache; get it with crossmodal fetch {encoder}"
+        ) from None
+    except HFValidationError:
+        raise UsageError(f"encoder {encoder}: {parsed.name!r} is neither a folder nor the id of a model") from None
+
+
+def _digest(files: tuple[Path, ...], root: Path) -> str:
+    base = root if root.is_dir() else root.parent
+    if files == (root,):
+        return verified_digest(root)
+    return digest_json({path.relative_to(base).as_posix(): verified_digest(path) for path in files})

@@ -1,0 +1,51 @@
+"""Pretrained weights into networks."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from data_contracts.refs import Modality
+from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.modeling.encoders import build_encoder
+from tasks.modeling.pretrained.adapter import Pretrained
+from tasks.modeling.pretrained.describe import require_place
+from tasks.store import canonical_json
+
+KEPT = 4
+"""Frozen networks that a process keeps; the one used longest ago makes room."""
+_frozen: OrderedDict[str, Pretrained] = OrderedDict()
+_lock = threading.Lock()
+
+
+def load_pretrained(model: nn.Module, card: Mapping[str, Any]) -> None:
+    """Every trained encoder of a fresh model that has pretrained weights holds them.
+
+    `model` is the FusedClassifier of `card`. Raises UsageError or EnvironmentFailed where the weights are gone or changed.
+    """
+    for modality in card["modalities"]:
+        spec = EncoderSpec.model_validate(card["encoders"][modality])
+        if spec.reads == "inputs" and spec.weights_sha256 is not None:
+            encoder = model.get_submodule(f"encoders.{modality}")
+            assert isinstance(encoder, Pretrained)
+            encoder.load(require_place(modality, spec))
+
+
+def frozen_encoder(modality: Modality, spec: EncoderSpec) -> Pretrained:
+    """The encoder with its pretrained weights, ready to look at inputs; read once per process, safe among threads."""
+    key = canonical_json([modality, spec.model_dump(mode="json")])
+    with _lock:
+        if key not in _frozen:
+            place = require_place(modality, spec)
+            encoder = build_encoder(modality, spec.model_copy(update={"reads": "inputs"}))
+            assert isinstance(encoder, Pretrained)
+            encoder.load(place)
+            _frozen[key] = encoder.eval().requires_grad_(False)
+        _frozen.move_to_end(key)
+        while len(_frozen) > KEPT:
+            _frozen.popitem(last=False)
+        return _frozen[key]
