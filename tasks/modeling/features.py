@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +70,13 @@ class FeatureTable:
         digests = table["digest"].combine_chunks()
         return cls(ref.modality, digests, np.cumsum(lengths) - lengths, lengths, values.reshape(-1, *inner))
 
+    @cached_property
+    def alike(self) -> npt.NDArray[np.generic] | None:
+        """(R, L, *inner) one feature after the other where all have the same length, as pictures and embeddings do."""
+        if not len(self.lengths) or (self.lengths != self.lengths[0]).any():
+            return None
+        return self.values.reshape(len(self.lengths), -1, *self.values.shape[1:])
+
     def locate(self, cells: pa.ChunkedArray) -> Index:
         """(N,) the position of each digest in this table, -1 where the cell is null; DataError for an unknown one."""
         cells = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
@@ -83,6 +91,8 @@ class FeatureTable:
         rows = np.flatnonzero(places >= 0)
         chosen = places[rows]
         lengths = self.lengths[chosen]
+        if self.alike is not None and rows.size:
+            return Padded(rows, self.alike[chosen], lengths)
         longest = int(lengths.max(initial=0))
         offsets = np.arange(longest)
         inside = offsets < lengths[:, None]
@@ -120,6 +130,10 @@ class Inputs:
             tables[name] = FeatureTable.load(store, features[name], only=pc.unique(cells.drop_null()))
             places[name] = tables[name].locate(cells)
         return cls(tables, places, samples.num_rows)
+
+    def cut(self, first: int, last: int) -> Inputs:
+        """The samples from position `first` up to `last`, over the same tables."""
+        return Inputs(self.tables, {name: places[first:last] for name, places in self.places.items()}, last - first)
 
     def batch(self, rows: Index) -> dict[Modality, Padded]:
         """Every modality of these rows; `Padded.rows` are positions within `rows`."""

@@ -3,43 +3,55 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-
-from tasks.config import TrainConfig
-
-
-def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW; norms, biases and embeddings of what is missing (all of one axis) do not decay."""
-    wide = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    flat = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    groups = [{"params": wide, "weight_decay": config.weight_decay}, {"params": flat, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
+from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 
-def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
-    """The rate of a step, counted from 0: a linear rise over `warmup_share` of all steps, then a cosine to 0."""
-    warmup = max(1, round(steps * config.warmup_share))
+def build_optimizer(groups: Sequence[Mapping[str, Any]]) -> torch.optim.AdamW:
+    """AdamW over those parameters of the groups that want gradients; each group keeps its peak rate as `rate`.
+
+    One fused kernel a step where the parameters are ordinary tensors: a loop over them costs more than the arithmetic.
+    """
+    wanted = [
+        dict(group) | {"params": [parameter for parameter in group["params"] if parameter.requires_grad]}
+        for group in groups
+    ]
+    wanted = [group for group in wanted if group["params"]]
+    divided = any(isinstance(parameter, DTensor) for group in wanted for parameter in group["params"])
+    return torch.optim.AdamW(wanted, betas=(0.9, 0.98), fused=not divided)
+
+
+def rate_factor(step: int, steps: int, warmup_share: float) -> float:
+    """The share of the peak rate at a step, counted from 0: a linear rise over `warmup_share` of all, a cosine to 0."""
+    warmup = max(1, round(steps * warmup_share))
     if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
+        return (step + 1) / warmup
     done = (step - warmup) / max(1, steps - warmup)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    return 0.5 * (1 + math.cos(math.pi * done))
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Sets the rate of every group."""
+def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Sets every group's rate to this share of its peak."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = group["rate"] * factor
 
 
 @torch.no_grad()
-def update_average(average: dict[str, Tensor], current: Mapping[str, Tensor], step: int, decay: float) -> None:
+def update_average(average: Mapping[str, Tensor], current: Mapping[str, Tensor], step: int, decay: float) -> None:
     """Moves the average towards the current weights, faster in the first steps (Polyak and Juditsky, 1992)."""
     share = 1 - min(decay, (1 + step) / (10 + step))
+    floats: tuple[list[Tensor], list[Tensor]] = ([], [])
     for name, tensor in current.items():
-        if tensor.is_floating_point():
+        if not tensor.is_floating_point():
+            average[name].copy_(tensor)
+        elif isinstance(tensor, DTensor):
             average[name].lerp_(tensor, share)
         else:
-            average[name].copy_(tensor)
+            floats[0].append(average[name])
+            floats[1].append(tensor)
+    if floats[0]:
+        torch._foreach_lerp_(*floats, share)  # the function that torch.optim itself uses for many tensors at once

@@ -1,37 +1,61 @@
-"""The state of a training run on disk: one safetensors file, replaced in one step after every epoch."""
+"""The state of a training run on disk: what moves in one safetensors file that is replaced in one step, the rest in another."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from tasks.store import canonical_json, replace_file
 
-STATE = "state.safetensors"
+STATE, FIXED = "state.safetensors", "fixed.safetensors"
 Weights = dict[str, Tensor]
 
 
 @dataclass
+class Progress:
+    """How far a run is, in plain numbers. Random draws depend on seed, epoch and step alone: no generator is kept."""
+
+    epoch: int = 0
+    """Epochs finished."""
+    step: int = 0
+    """Steps done of the epoch that is under way."""
+    stage: int = 0
+    """Which of the stages this epoch belongs to."""
+    stage_epochs: int = 0
+    """Epochs finished of this stage."""
+    stale: int = 0
+    """Epochs of this stage since the last better validation loss."""
+    best_epoch: int = 0
+    best_loss: float | None = None
+    losses: list[float] = field(default_factory=list)
+    """Of the steps of the epoch that is under way."""
+    norms: list[float] = field(default_factory=list)
+    """Of the gradients, likewise, before clipping."""
+    seconds: float = 0.0
+    """Of the epoch that is under way."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    halved: dict[str, Any] | None = None
+    """Where memory ran out and batches were halved."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """Sums that the figures of speed are made of."""
+
+
+@dataclass
 class TrainState:
-    """All that an epoch hands to the next; random draws depend on seed and epoch alone, so no generator is kept."""
+    """All that a run needs to go on. Every group holds only the tensors that training moves."""
 
     model: Weights
     optimizer: dict[str, Weights]
     """Parameter's name to its tensors in the optimizer (step, exp_avg, exp_avg_sq)."""
     average: Weights
     best: Weights
-    epoch: int = 0
-    """Epochs finished."""
-    best_epoch: int = 0
-    best_loss: float | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
+    progress: Progress = field(default_factory=Progress)
 
 
 def save_state(state: TrainState, work: Path) -> None:
@@ -41,14 +65,8 @@ def save_state(state: TrainState, work: Path) -> None:
     tensors |= {f"best/{name}": tensor for name, tensor in state.best.items()}
     for name, parts in state.optimizer.items():
         tensors |= {f"optimizer/{name}/{part}": tensor for part, tensor in parts.items()}
-    plain = {
-        "epoch": state.epoch,
-        "best_epoch": state.best_epoch,
-        "best_loss": state.best_loss,
-        "history": state.history,
-    }
-    copied = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    replace_file(work / STATE, save(copied, metadata={"state": canonical_json(plain)}))
+    plain = {each.name: getattr(state.progress, each.name) for each in fields(Progress)}
+    replace_file(work / STATE, save(_copied(tensors), metadata={"state": canonical_json(plain)}))
 
 
 def read_state(work: Path) -> TrainState | None:
@@ -58,10 +76,9 @@ def read_state(work: Path) -> TrainState | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            plain = json.loads(file.metadata()["state"])
+            progress = Progress(**json.loads(file.metadata()["state"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
-        path.unlink(missing_ok=True)
         return None
     groups: dict[str, Weights] = {"model": {}, "average": {}, "best": {}}
     optimizer: dict[str, Weights] = {}
@@ -72,19 +89,26 @@ def read_state(work: Path) -> TrainState | None:
             optimizer.setdefault(parameter, {})[part] = tensor
         else:
             groups[kind][rest] = tensor
-    return TrainState(groups["model"], optimizer, groups["average"], groups["best"], **plain)
+    return TrainState(groups["model"], optimizer, groups["average"], groups["best"], progress)
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]) -> dict[str, Weights]:
-    """The optimizer's tensors by the name of their parameter."""
-    return {names[parameter]: dict(parts) for parameter, parts in optimizer.state.items()}
+def save_fixed(weights: Weights, work: Path) -> None:
+    """Puts the weights in place that training never moves: once, so that no later state has to repeat them."""
+    replace_file(work / FIXED, save(_copied(weights)))
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, names: dict[Tensor, str], kept: dict[str, Weights]) -> None:
-    """Puts kept tensors back; the step counter stays on the CPU, where AdamW wants it."""
-    for parameter, name in names.items():
-        if name in kept:
-            optimizer.state[parameter] = {
-                part: tensor.clone() if part == "step" else torch.empty_like(parameter).copy_(tensor)
-                for part, tensor in kept[name].items()
-            }
+def read_fixed(work: Path) -> Weights | None:
+    """The weights that `save_fixed` left; None where there are none, or they cannot be read."""
+    path = work / FIXED
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (OSError, SafetensorError):
+        return None
+
+
+def _copied(tensors: Weights) -> Weights:
+    """On the CPU, each with memory of its own, as safetensors wants them."""
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}

@@ -1,0 +1,143 @@
+"""What one stage trains: the model as it is called, its optimizer, the running average, and a step of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+
+from tasks.config import TrainConfig
+from tasks.modeling.fusion import FusedClassifier
+from tasks.train.feeding import Ready
+from tasks.train.optim import build_optimizer, set_rates, update_average
+from tasks.train.processes import Processes, like, whole
+from tasks.train.regimes import Stage, enter_training, freeze, parameter_groups
+from tasks.train.state import Weights
+
+
+class Engine:
+    """A model set up for one stage. Only tensors named in `moving` are averaged and kept."""
+
+    def __init__(
+        self, plain: FusedClassifier, stage: Stage, config: TrainConfig, processes: Processes, moving: frozenset[str]
+    ) -> None:
+        self.plain, self.config, self.processes = plain, config, processes
+        freeze(plain, stage, config)
+        if config.compile:
+            for encoder in plain.encoders.values():
+                encoder.compile()
+        self.model: nn.Module = processes.wrap(plain)
+        self.names: dict[Tensor, str] = {parameter: name for name, parameter in plain.named_parameters()}
+        self.optimizer = build_optimizer(parameter_groups(plain, config))
+        self.trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        self.current: Weights = {name: tensor for name, tensor in plain.state_dict().items() if name in moving}
+        self.average: Weights = self.current
+        if config.average_decay:
+            self.average = {name: tensor.detach().clone() for name, tensor in self.current.items()}
+
+    # -- the state ---
+
+    def optimizer_tensors(self) -> dict[str, Weights]:
+        """The optimizer's tensors, whole, by the name of their parameter."""
+        return {
+            self.names[parameter]: {part: whole(tensor) for part, tensor in parts.items()}
+            for parameter, parts in self.optimizer.state.items()
+        }
+
+    def restore(self, optimizer: dict[str, Weights], average: Weights) -> None:
+        """Puts back what `optimizer_tensors` and `average` were."""
+        for parameter, name in self.names.items():
+            if name in optimizer:
+                # AdamW's counter lies on the CPU, but beside the parameter for the fused kernel.
+                place = parameter.device if self.optimizer.defaults["fused"] else torch.device("cpu")
+                self.optimizer.state[parameter] = {
+                    part: tensor.to(place, copy=True) if part == "step" else like(tensor, parameter.detach())
+                    for part, tensor in optimizer[name].items()
+                }
+        if self.config.average_decay:
+            self.average = {name: like(average[name], tensor) for name, tensor in self.current.items()}
+
+    # -- a step ---
+
+    def enter_training(self) -> None:
+        """Training mode, frozen parts excepted."""
+        self.model.train()
+        enter_training(self.plain)
+
+    def accumulate(self, feed: Iterator[Ready]) -> tuple[Tensor, int]:
+        """Adds up the gradients of one step; its loss on this process, and how many rows this process passed through."""
+        total, rows = torch.zeros((), device=self.processes.device), 0
+        for ready in feed:
+            with self._undistributed() if not ready.piece.last else contextlib.nullcontext():
+                loss = self._loss(ready)
+                loss.backward()  # type: ignore[no-untyped-call]
+            total, rows = total + loss.detach(), rows + len(ready.piece.rows)
+            if ready.piece.last:
+                return total, rows
+        raise RuntimeError("a step ended before its last piece")
+
+    def update(self, factor: float, step: int) -> Tensor:
+        """One step of the optimizer at this share of the peak rates; the norm of the gradients before clipping.
+
+        `step` counts from 0 within the stage.
+        """
+        set_rates(self.optimizer, factor)
+        norm = whole(nn.utils.clip_grad_norm_(self.trained, self.config.clip_norm))
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.config.average_decay:
+            update_average(self.average, self.current, step, self.config.average_decay)
+        return norm
+
+    def _loss(self, ready: Ready) -> Tensor:
+        """The weighted loss of a piece: the fused head's, and those of each modality's own head."""
+        torch.manual_seed(ready.piece.seed)  # dropout inside the network
+        device = self.processes.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.processes.bf16):
+            output = self.model(ready.batch, len(ready.weights), ready.hidden)
+        loss = self._cross_entropy(output.logits, ready.soft, ready.weights) * ready.piece.share
+        if self.config.auxiliary:
+            shares = dict(zip(self.plain.modalities, ready.piece.shares.tolist(), strict=True))
+            for name, logits in output.auxiliary.items():
+                own = ready.batch[name].rows
+                part = self._cross_entropy(logits, ready.soft[own], ready.weights[own])
+                loss = loss + self.config.auxiliary * shares[name] * part
+        return loss
+
+    def _cross_entropy(self, logits: Tensor, soft: Tensor, weights: Tensor) -> Tensor:
+        each = functional.cross_entropy(
+            logits.float(), soft, reduction="none", label_smoothing=self.config.label_smoothing
+        )
+        return (each * weights).mean()
+
+    def _undistributed(self) -> AbstractContextManager[None]:
+        """Gradients stay with this process: they are exchanged once a step."""
+        if isinstance(self.model, DistributedDataParallel):
+            return self.model.no_sync()  # type: ignore[no-any-return, unused-ignore]
+        return _unsynced(self.model) if isinstance(self.model, FSDPModule) else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _unsynced(model: FSDPModule) -> Iterator[None]:
+    model.set_requires_gradient_sync(False)
+    try:
+        yield
+    finally:
+        model.set_requires_gradient_sync(True)
+
+
+def moving_names(model: FusedClassifier, config: TrainConfig) -> frozenset[str]:
+    """Names in the state dict of what any stage may change: trained parameters, and statistics of the layers they are in."""
+    trained = {parameter for group in parameter_groups(model, config) for parameter in group["params"]}
+    names = {name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter in trained}
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        inside = list(module.parameters())
+        if not inside or any(parameter in trained for parameter in inside):
+            names |= {f"{prefix}.{name}" if prefix else name for name, _ in module.named_buffers(recurse=False)}
+    return frozenset(names & model.state_dict().keys())

@@ -1,0 +1,106 @@
+"""Batches made ready for a step: features on the device, augmented, blended, with their targets and weights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from data_contracts.refs import Modality
+from tasks.config import TrainConfig
+from tasks.modeling.augment import augment
+from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.modeling.fusion import Present
+from tasks.train.dataset import Dataset, source_of
+from tasks.train.drawing import Piece
+from tasks.train.mixing import mix
+from tasks.train.prefetch import ahead
+
+
+class Ready(NamedTuple):
+    """A piece of a step on the device."""
+
+    batch: dict[Modality, Present]
+    soft: Tensor
+    """(B, C) targets."""
+    weights: Tensor
+    """(B,)"""
+    hidden: Tensor | None
+    """(B, K) on the device."""
+    piece: Piece
+
+
+class Feeder:
+    """Makes pieces ready: in this thread on a CPU, whose cores the step needs itself; in one of its own beside a GPU."""
+
+    def __init__(
+        self,
+        data: Dataset,
+        specs: Mapping[Modality, EncoderSpec],
+        classes: int,
+        config: TrainConfig,
+        device: torch.device,
+    ) -> None:
+        self.specs, self.config, self.device, self.classes = specs, config, device, classes
+        self.source = source_of(data.inputs, specs, device)
+        self.targets = torch.from_numpy(data.targets).to(device)
+        self.weights = torch.from_numpy(data.weights).to(device)
+        self.alone = all(spec.reads == "embedding" for spec in specs.values()) and not (config.mixup or config.cutmix)
+        self.waited_s = 0.0
+        """Time that steps spent waiting for what they read."""
+
+    def feed(self, pieces: Iterator[Piece]) -> Generator[Ready, None, None]:
+        """The pieces made ready, in their order."""
+        made: Iterator[Ready] = map(self.prepare, pieces)
+        if self.device.type == "cuda" and not self.alone:
+            made = _on_side_stream(made, self.device)
+        while True:
+            began = time.perf_counter()
+            ready = next(made, None)
+            self.waited_s += time.perf_counter() - began
+            if ready is None:
+                return
+            yield ready
+
+    def prepare(self, piece: Piece) -> Ready:
+        """One piece on the device; every draw comes from its seed."""
+        batch = self.source.take(piece.rows)
+        rows = torch.from_numpy(piece.rows).to(self.device)
+        soft = functional.one_hot(self.targets.index_select(0, rows), self.classes).float()
+        if not self.alone:  # embeddings are neither augmented nor, unless asked for, blended
+            generator = torch.Generator().manual_seed(piece.seed)
+            if self.config.augment:
+                batch = augment(batch, self.config, self.specs, generator)
+            batch, soft = mix(batch, soft, self.config, generator)
+        hidden = None if piece.hidden is None else piece.hidden.to(self.device)
+        return Ready(batch, soft, self.weights.index_select(0, rows), hidden, piece)
+
+
+def _on_side_stream(made: Iterator[Ready], device: torch.device) -> Iterator[Ready]:
+    """Prepares ahead in a thread whose copies and kernels run beside the step's, and waits for them on the device."""
+    side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    def record() -> Iterator[tuple[Ready, torch.cuda.Event]]:
+        while True:
+            with torch.cuda.stream(side):
+                ready = next(made, None)
+                if ready is None:
+                    return
+                event = side.record_event()
+            yield ready, event
+
+    for ready, event in ahead(record()):
+        current = torch.cuda.current_stream(device)
+        current.wait_event(event)
+        for tensor in _tensors(ready):
+            tensor.record_stream(current)  # so that its memory is not handed out again while the step reads it
+        yield ready
+
+
+def _tensors(ready: Ready) -> Iterator[Tensor]:
+    yield from (tensor for part in ready.batch.values() for tensor in part)
+    yield from (tensor for tensor in (ready.soft, ready.weights, ready.hidden) if tensor is not None)

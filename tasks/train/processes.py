@@ -1,0 +1,120 @@
+"""The processes that train together, as one of them sees them; a single one is the ordinary case."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import Tensor, distributed, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from tasks.config import TrainConfig
+from tasks.errors import EnvironmentFailed
+
+RENDEZVOUS = "CROSSMODAL_RENDEZVOUS"
+"""Names the file through which processes find each other; set by the one that starts them."""
+
+
+class Processes:
+    """This process's rank, its device, and what it does together with the others."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.on_cpu = config.device == "cpu" or not torch.cuda.is_available()
+        self.count, self.strategy = config.devices, config.strategy
+        if self.count > 1:
+            self._join()
+        with warnings.catch_warnings():  # accelerate warns where it could set threads itself; we have set them
+            warnings.simplefilter("ignore")
+            self.accelerator = Accelerator(
+                cpu=self.on_cpu,
+                mixed_precision="no",  # where to compute in bf16 is said at the step, once, for every strategy
+                # A modality that none of a process's rows has leaves its encoder without gradients there.
+                kwargs_handlers=[
+                    DistributedDataParallelKwargs(find_unused_parameters=True, gradient_as_bucket_view=True)
+                ],
+            )
+        self.device: torch.device = self.accelerator.device
+        self.rank: int = self.accelerator.process_index if self.count > 1 else 0
+
+    @property
+    def divides(self) -> bool:
+        """Whether weights are divided among the processes."""
+        return self.count > 1 and self.strategy == "fsdp"
+
+    @property
+    def bf16(self) -> bool:
+        """Whether to compute in bfloat16: on GPUs that can."""
+        return not self.on_cpu and torch.cuda.is_bf16_supported(including_emulation=False)
+
+    def _join(self) -> None:
+        """Meets the other processes; EnvironmentFailed where they were not started, or there are too few GPUs."""
+        place, found = os.environ.get(RENDEZVOUS), 0 if self.on_cpu else torch.cuda.device_count()
+        if place is None:
+            raise EnvironmentFailed(
+                f"train.devices = {self.count}: several devices need processes of their own; train with isolation"
+            )
+        if not self.on_cpu:
+            if found < self.count:
+                raise EnvironmentFailed(
+                    f"train.devices = {self.count}: this machine has {found} GPUs; lower it, or set train.device = cpu"
+                )
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        distributed.init_process_group(
+            "gloo" if self.on_cpu else "cpu:gloo,cuda:nccl",
+            init_method=place,
+            rank=int(os.environ["RANK"]),
+            world_size=self.count,
+        )
+
+    def leave(self) -> None:
+        """Parts from the others, when all is done."""
+        if self.count > 1:
+            distributed.destroy_process_group()
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model as training calls it: as it is, copied to every process (ddp), or divided among them (fsdp)."""
+        if self.count == 1:
+            return model
+        if self.divides:
+            fully_shard(model)  # type: ignore[no-untyped-call, unused-ignore]
+            return model
+        self.accelerator.free_memory()  # the wrapper of the stage before
+        wrapped: nn.Module = self.accelerator.prepare_model(model)
+        return wrapped
+
+    def mean(self, values: list[float]) -> list[float]:
+        """Each number's mean over the processes."""
+        if self.count == 1 or not values:
+            return values
+        together = torch.tensor(values, dtype=torch.float64)
+        distributed.all_reduce(together)
+        means: list[float] = (together / self.count).tolist()
+        return means
+
+    def sum_arrays(self, array: Tensor) -> Tensor:
+        """The sum over the processes of a tensor on the CPU."""
+        if self.count > 1:
+            distributed.all_reduce(array)
+        return array
+
+    def copy_from_first(self, tensors: list[Tensor]) -> None:
+        """Gives all processes the first one's values."""
+        if self.count > 1:
+            for tensor in tensors:
+                distributed.broadcast(tensor, 0)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A divided tensor as one, on every process; another as it is. All processes must call it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def like(kept: Tensor, reference: Tensor) -> Tensor:
+    """A copy of a whole tensor on the reference's device, and divided as it is."""
+    if isinstance(reference, DTensor):
+        moved = kept.to(device=reference.device, dtype=reference.dtype)
+        return distribute_tensor(moved, reference.device_mesh, reference.placements)
+    return torch.empty_like(reference).copy_(kept)

@@ -1,0 +1,254 @@
+"""One training run: stages, epochs, steps. All that outlasts a step can be written to the state."""
+
+from __future__ import annotations
+
+import copy
+import gc
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tasks.config import RunConfig
+from tasks.errors import DataError, EnvironmentFailed
+from tasks.modeling.fusion import FusedClassifier
+from tasks.modeling.package import build_model
+from tasks.train.dataset import Dataset
+from tasks.train.drawing import Drawing
+from tasks.train.engine import Engine, moving_names
+from tasks.train.feeding import Feeder, Ready
+from tasks.train.judging import judge
+from tasks.train.keeping import Keeper
+from tasks.train.lora import add_lora
+from tasks.train.meter import Meter, count_flops
+from tasks.train.optim import rate_factor
+from tasks.train.processes import Processes, whole
+from tasks.train.regimes import Stage, stages_of
+from tasks.train.state import Progress, TrainState, Weights, read_fixed, read_state, save_fixed
+
+LOOK_STEPS = 50  # the loss is looked at once in so many steps: on a GPU each look empties its queue of work
+
+
+class Trainer:
+    """A model and its data; `work` holds the state that it goes on from."""
+
+    def __init__(
+        self, card: dict[str, Any], train: Dataset, val: Dataset, config: RunConfig, processes: Processes, work: Path
+    ) -> None:
+        self.val, self.config, self.processes = val, config.train, processes
+        self.drawing = Drawing(
+            train.present, config.train, config.fusion.modality_dropout, config.seed, processes.rank, processes.count
+        )
+        if processes.divides and not train.present.all():
+            raise DataError(
+                "train.strategy = fsdp: some samples lack a modality, and a process with none of it would hold up the "
+                "others; use ddp"
+            )
+        self.keeper = Keeper(work, config.train.checkpoint_steps, processes.divides, processes.rank == 0)
+        plain = build_model(card).to(processes.device)
+        self.stages = stages_of(config.train, plain.specs)
+        kept = self._restore(plain, work)
+        self.averaged = copy.deepcopy(plain)
+        self.best: Weights = kept.best if kept else self._copy_moving()
+        self.progress = kept.progress if kept else Progress()
+        self.meter = Meter(self.progress.figures, processes.device, processes.count)
+        self.feeder = Feeder(train, plain.specs, plain.classes, config.train, processes.device)
+        if not self.finished:
+            self.engine = self._set_up(plain)
+            if kept:
+                self.engine.restore(kept.optimizer, kept.average)
+
+    def _restore(self, plain: FusedClassifier, work: Path) -> TrainState | None:
+        """The weights as an earlier run left them, else as training begins; what never moves is written once."""
+        if self.config.regime == "lora":
+            add_lora(plain, self.config)
+        self.moving = moving_names(plain, self.config)
+        kept, fixed = read_state(work), read_fixed(work)
+        if kept is not None and fixed is not None:
+            plain.load_state_dict(fixed | kept.model)
+            return kept
+        if self.keeper.writes:
+            save_fixed({name: t for name, t in plain.state_dict().items() if name not in self.moving}, work)
+        return None
+
+    def _set_up(self, plain: FusedClassifier) -> Engine:
+        self.flops_each: float | None = None  # of a sample, in this stage
+        return Engine(plain, self.stage, self.config, self.processes, self.moving)
+
+    @property
+    def finished(self) -> bool:
+        """True after the last epoch of the last stage, or when `patience` ended it."""
+        return self.progress.stage >= len(self.stages)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all stages, should none end early."""
+        return sum(stage.epochs for stage in self.stages)
+
+    @property
+    def stage(self) -> Stage:
+        """The stage under way."""
+        return self.stages[self.progress.stage]
+
+    def gather(self) -> TrainState:
+        """The state as it is now, every tensor whole; where weights are divided, all processes must call this."""
+        engine = self.engine
+        return TrainState(
+            {name: whole(tensor) for name, tensor in engine.current.items()},
+            engine.optimizer_tensors(),
+            {name: whole(tensor) for name, tensor in engine.average.items()} if self.config.average_decay else {},
+            self.best,
+            self.progress,
+        )
+
+    def run_epoch(self) -> dict[str, Any]:
+        """Trains one epoch, judges the averaged weights, writes the state when due; returns the epoch's history."""
+        progress = self.progress
+        self._run_steps()
+        loss, accuracy = self._judge()
+        progress.epoch += 1
+        progress.stage_epochs += 1
+        progress.stale += 1
+        if progress.best_loss is None or loss < progress.best_loss:
+            progress.best_loss, progress.best_epoch, progress.stale = loss, progress.epoch, 0
+            self.best = self._copy_moving()
+        entry = {
+            "epoch": progress.epoch,
+            "stage": self.stage.name,
+            "train_loss": float(np.mean(self.processes.mean(progress.losses))),
+            "val_loss": loss,
+            "val_accuracy": accuracy,
+            "learning_rate": float(self.engine.optimizer.param_groups[0]["lr"]),
+            "grad_norm": float(np.mean(progress.norms)),
+            "seconds": round(progress.seconds, 3),
+        }
+        progress.history.append(entry)
+        progress.losses, progress.norms, progress.seconds, progress.step = [], [], 0.0, 0
+        if progress.stage_epochs >= self.stage.epochs or progress.stale >= self.config.patience:
+            self._leave_stage()
+        if not self.finished and self.keeper.due_after_epoch():
+            self.keeper.keep(self.gather)
+        return entry
+
+    def _judge(self) -> tuple[float, float]:
+        """Validation loss and accuracy of the averaged weights; DataError where the loss is not finite."""
+        self.averaged.load_state_dict({name: whole(t) for name, t in self.engine.average.items()}, strict=False)
+        self.processes.copy_from_first(list(self.averaged.buffers()))  # each has seen other rows
+        loss, accuracy = judge(self.averaged, self.val, self.config.label_smoothing, self.processes)
+        if not np.isfinite(loss):
+            epoch = self.progress.epoch + 1
+            raise DataError(f"training: the validation loss is {loss} in epoch {epoch}; lower train.learning_rate")
+        return loss, accuracy
+
+    def _leave_stage(self) -> None:
+        """The next stage begins with the best weights so far."""
+        self.progress.stage, self.progress.stage_epochs, self.progress.stale = self.progress.stage + 1, 0, 0
+        if self.finished:
+            return
+        # A divided model cannot be divided again in another way.
+        plain = copy.deepcopy(self.averaged) if self.processes.divides else self.engine.plain
+        plain.load_state_dict(self.best, strict=False)
+        self.engine = self._set_up(plain)
+
+    def finish(self) -> FusedClassifier:
+        """The model with the best weights, whole."""
+        self.averaged.load_state_dict(self.best, strict=False)
+        return self.averaged
+
+    def _copy_moving(self) -> Weights:
+        """Copies of what moves, as it was judged."""
+        return {name: t.detach().clone() for name, t in self.averaged.state_dict().items() if name in self.moving}
+
+    # -- steps ---
+
+    def _run_steps(self) -> None:
+        """The steps of this epoch that are not done yet."""
+        progress, per_epoch = self.progress, self.drawing.steps_per_epoch
+        self.engine.enter_training()
+        self._watch()
+        feed = self._feed(progress.step)
+        seen: list[tuple[Tensor, Tensor]] = []
+        for step in range(progress.step, per_epoch):
+            of_stage = progress.stage_epochs * per_epoch + step
+            loss = self._accumulate(feed)
+            if loss is None:
+                feed.close()
+                self._halve(step)
+                feed = self._feed(step)
+                loss = self._accumulate(feed)
+                if loss is None:
+                    raise EnvironmentFailed(self._too_large())
+            factor = rate_factor(of_stage, self.stage.epochs * per_epoch, self.config.warmup_share)
+            seen.append((loss, self.engine.update(factor, of_stage)))
+            due = step + 1 < per_epoch and self.keeper.due_within(progress.epoch * per_epoch + step + 1)
+            if due or step + 1 == per_epoch or len(seen) == LOOK_STEPS:
+                self._settle(step + 1, seen)
+                seen = []
+            if due:
+                self.keeper.keep(self.gather)
+                self._watch()
+
+    def _feed(self, step: int) -> Generator[Ready, None, None]:
+        """What is read from this step of the epoch on."""
+        return self.feeder.feed(self.drawing.pieces(self.progress.epoch + 1, step, self.progress.halved is not None))
+
+    def _accumulate(self, feed: Generator[Ready, None, None]) -> Tensor | None:
+        """The loss of a step whose gradients are there; None, and no gradients, where the GPU's memory did not suffice."""
+        engine, meter = self.engine, self.meter
+        found: tuple[Tensor, int] | None = None
+        try:
+            if self.flops_each is None and self.processes.device.type == "cuda":
+                flops, (total, rows) = count_flops(lambda: engine.accumulate(feed))
+                found, self.flops_each = (total, rows), flops / rows
+            else:
+                found = engine.accumulate(feed)
+        except torch.OutOfMemoryError:
+            found = None  # and the memory is set free after this block, when the traceback no longer holds it
+        if found is None:
+            engine.optimizer.zero_grad()
+            gc.collect()
+            torch.cuda.empty_cache()
+            return None
+        loss, rows = found
+        meter.add(samples=rows, flops=rows * (self.flops_each or 0.0))
+        return loss
+
+    def _halve(self, step: int) -> None:
+        """From here on batches have half the size and steps twice as many of them: once in a run, recorded."""
+        progress = self.progress
+        if progress.halved is not None or self.processes.count > 1 or self.config.batch_size == 1:
+            raise EnvironmentFailed(self._too_large())
+        progress.halved = {"epoch": progress.epoch + 1, "step": step + 1, "batch_size": -(-self.config.batch_size // 2)}
+
+    def _too_large(self) -> str:
+        halved = " even with halved batches" if self.progress.halved else ""
+        return (
+            f"training: the GPU's memory does not suffice for train.batch_size = {self.config.batch_size}{halved}; lower it "
+            "and raise train.accumulate by as much, or set train.gradient_checkpointing"
+        )
+
+    def _watch(self) -> None:
+        """Starts the clock of the training steps."""
+        self._began, self._waited = self.meter.clock(), self.feeder.waited_s
+
+    def _settle(self, done: int, seen: list[tuple[Tensor, Tensor]]) -> None:
+        """Brings the books up to the first `done` steps of the epoch; DataError where a loss is not finite."""
+        losses, norms = (torch.stack(column).tolist() for column in zip(*seen, strict=True))
+        progress, now = self.progress, self.meter.clock()
+        progress.losses += losses
+        progress.norms += norms
+        progress.step = done
+        for place, loss in enumerate(losses):
+            if not np.isfinite(loss):
+                raise DataError(
+                    f"training: the loss is {loss} in epoch {progress.epoch + 1}, step {done - len(losses) + place + 1} "
+                    f"(learning rate {self.engine.optimizer.param_groups[0]['lr']:.2g}); lower train.learning_rate, or "
+                    "look for extreme values in the features"
+                )
+        self.meter.add(train_s=now - self._began, wait_s=self.feeder.waited_s - self._waited)
+        self.meter.note_memory()
+        progress.seconds += now - self._began
+        self._began, self._waited = now, self.feeder.waited_s
