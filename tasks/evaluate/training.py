@@ -15,6 +15,7 @@ LARGEST_OFFSETS = 20
 # Key of history["figures"], what it is called, how it is written.
 FIGURES = (
     ("samples_per_s", "Samples per second", "{:,.0f}"),
+    ("gpu_s", "GPU-seconds", "{:,.0f}"),
     ("peak_memory_mb", "Peak memory of the device", "{:,.0f} MB"),
     ("mfu", "Model FLOPs utilisation", "{:.1%}"),
     ("data_wait_share", "Share of the time spent waiting for data", "{:.1%}"),

@@ -52,7 +52,7 @@ def run_training(job: TrainJob, work: Path) -> None:
         "epochs": trainer.progress.history,
         "best_epoch": trainer.progress.best_epoch,
         "parameters": sum(parameter.numel() for parameter in best.parameters()),
-        "figures": trainer.meter.figures(),
+        "figures": trainer.meter.figures() | {"notes": trainer.notes()},
         "halved": trainer.progress.halved,
     }
     if tuned is not None:

@@ -223,6 +223,16 @@ class Trainer:
             raise EnvironmentFailed(self._too_large())
         progress.halved = {"epoch": progress.epoch + 1, "step": step + 1, "batch_size": -(-self.config.batch_size // 2)}
 
+    def notes(self) -> list[str]:
+        """What a reader of the report must know of how the run went."""
+        halved = self.progress.halved
+        if halved is None:
+            return []
+        return [
+            f"The GPU's memory ran out in epoch {halved['epoch']}, step {halved['step']}: from there on every batch was "
+            f"passed through in parts of {halved['batch_size']} rows, their gradients added up."
+        ]
+
     def _too_large(self) -> str:
         halved = " even with halved batches" if self.progress.halved else ""
         return (
