@@ -32,16 +32,18 @@ class Output(NamedTuple):
     """(B, C)"""
     auxiliary: dict[Modality, Tensor]
     """Modality to (P, C) logits from that modality alone, rows as in `Present.rows`; empty outside training."""
+    vectors: dict[Modality, Tensor]
+    """Modality to (P, width) projected vectors, for the alignment loss; empty outside training."""
 
 
 class FusedClassifier(nn.Module):
     """Predicts from any non-empty or even empty subset of its modalities."""
 
-    def __init__(self, encoders: Mapping[Modality, EncoderSpec], classes: int, config: FusionConfig) -> None:
+    def __init__(self, encoders: Mapping[Modality, EncoderSpec], outputs: int, config: FusionConfig) -> None:
         super().__init__()
         self.modalities: tuple[Modality, ...] = tuple(encoders)
         self.specs = dict(encoders)
-        self.width, self.classes = config.width, classes
+        self.width, self.outputs = config.width, outputs
         built = {name: build_encoder(name, spec) for name, spec in encoders.items()}
         self.encoders = nn.ModuleDict(dict(built.items()))
         self.projections = nn.ModuleDict(
@@ -53,14 +55,14 @@ class FusedClassifier(nn.Module):
         self.missing = nn.ParameterDict(
             {name: nn.Parameter(torch.randn(config.width) * 0.02) for name in self.modalities}
         )
-        self.auxiliary = nn.ModuleDict({name: nn.Linear(config.width, classes) for name in self.modalities})
+        self.auxiliary = nn.ModuleDict({name: nn.Linear(config.width, outputs) for name in self.modalities})
         self.shared = nn.Sequential(
             nn.Dropout(config.dropout),
             nn.Linear(len(self.modalities) * (config.width + 1), config.hidden),
             nn.GELU(),
             nn.Dropout(config.dropout),
         )
-        self.head = nn.Linear(config.hidden, classes)
+        self.head = nn.Linear(config.hidden, outputs)
 
     def forward(self, batch: Mapping[Modality, Present], size: int, hidden: Tensor | None = None) -> Output:
         """A batch of `size` = B rows -> logits (B, C).
@@ -68,7 +70,7 @@ class FusedClassifier(nn.Module):
         `hidden` (B, modalities), True where a modality that is there must not reach the fused head. A modality that is
         absent from `batch`, or from a row, is replaced by its learned embedding.
         """
-        joined, present, auxiliary = [], [], {}
+        joined, present, auxiliary, projected = [], [], {}, {}
         for column, name in enumerate(self.modalities):
             vectors = self.missing[name].expand(size, self.width)
             seen = torch.zeros(size, 1, device=vectors.device)
@@ -76,7 +78,7 @@ class FusedClassifier(nn.Module):
             if part is not None and part.rows.numel():
                 encoded = self.projections[name](self.encoders[name](part.values, part.lengths))
                 if self.training:
-                    auxiliary[name] = self.auxiliary[name](encoded)
+                    auxiliary[name], projected[name] = self.auxiliary[name](encoded), encoded
                 seen = seen.index_fill(0, part.rows, 1.0)
                 if hidden is not None:
                     seen = seen.masked_fill(hidden[:, column : column + 1], 0.0)
@@ -85,7 +87,7 @@ class FusedClassifier(nn.Module):
             joined.append(vectors)
             present.append(seen)
         logits = self.head(self.shared(torch.cat([*joined, *present], dim=1)))
-        return Output(logits, auxiliary)
+        return Output(logits, auxiliary, projected)
 
 
 def drop_modalities(present: Tensor, chance: float, generator: torch.Generator) -> Tensor:

@@ -39,7 +39,7 @@ def predict_probabilities(
 def predict_inputs(model: FusedClassifier, inputs: Inputs, batch_size: int = 256) -> npt.NDArray[np.float32]:
     """The same for features that are loaded already."""
     device = next(model.parameters()).device
-    found = np.zeros((inputs.rows, model.classes), np.float32)
+    found = np.zeros((inputs.rows, model.outputs), np.float32)
     model.eval()
     with torch.inference_mode(), _threads(THREADS):
         for start in range(0, inputs.rows, batch_size):

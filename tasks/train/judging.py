@@ -18,7 +18,7 @@ def judge(model: FusedClassifier, data: Dataset, smoothing: float, processes: Pr
     with every epoch, and an early, less accurate one would be kept.
     """
     first, last = (data.rows * rank // processes.count for rank in (processes.rank, processes.rank + 1))
-    found = np.zeros((data.rows, model.classes), np.float32)
+    found = np.zeros((data.rows, model.outputs), np.float32)
     if last > first:
         with torch.autocast(processes.device.type, torch.bfloat16, enabled=processes.bf16):
             found[first:last] = predict_inputs(model, data.inputs.cut(first, last))

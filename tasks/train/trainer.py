@@ -55,7 +55,7 @@ class Trainer:
         self.best: Weights = kept.best if kept else self._copy_moving()
         self.progress = kept.progress if kept else Progress()
         self.meter = Meter(self.progress.figures, processes.device, processes.count)
-        self.feeder = Feeder(train, plain.specs, plain.classes, config.train, processes.device)
+        self.feeder = Feeder(train, plain.specs, plain.outputs, config.train, processes.device)
         if not self.finished:
             self.engine = self._set_up(plain)
             if kept:
