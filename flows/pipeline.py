@@ -46,8 +46,10 @@ from tasks.publish.publish import publish
 from tasks.publish.registry import fetch_champion
 from tasks.store import Store
 from tasks.train.train import train
+from tasks.validate.ends import validate_manifest, validate_predictions
 from tasks.validate.trainable import trainable_problems
 from tasks.validate.validate import validate_features, validate_samples
+from tasks.validate.verdict import TableCheck
 
 Features = dict[Modality, FeatureRef]
 Clock = Callable[[], float]
@@ -73,11 +75,13 @@ class Stages:
 
     scan: Callable[..., RawRef] = scan
     ingest: Callable[..., CleanRef] = ingest
+    validate_manifest: Callable[..., TableCheck] = validate_manifest
     validate_samples: Callable[..., ValidatedRef] = validate_samples
     extract: Callable[[list[ShardRef], Store], list[str]] = extract_in_turn
-    validate_features: Callable[..., Any] = validate_features
+    validate_features: Callable[..., TableCheck] = validate_features
     train: Callable[..., CheckpointRef] = train_here
     evaluate: Callable[..., EvalReport] = evaluate
+    validate_predictions: Callable[..., TableCheck] = validate_predictions
     gate: Callable[..., Verdict] = gate
     publish: Callable[..., ReleaseRef] = publish
 
@@ -91,7 +95,9 @@ class Progressed:
     splits: dict[Split, int] = field(default_factory=dict)
     features: Features = field(default_factory=dict)
     docs: dict[str, str] = field(default_factory=dict)
-    """Table (samples, features) to the store path of its Data Docs."""
+    """Table (manifest, samples, features, predictions) to the store path of its Data Docs."""
+    warnings: list[str] = field(default_factory=list)
+    """Broken expectations of severity warning on other tables than the samples, whose own are in `valid`."""
     checkpoint: CheckpointRef | None = None
     champion: ChampionRef | None = None
     report: EvalReport | None = None
@@ -101,6 +107,11 @@ class Progressed:
     reason: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     clock: Clock = time.perf_counter
+
+    def note(self, table: str, check: TableCheck) -> None:
+        """Keeps where a table's Data Docs are, and what they warn of."""
+        self.docs[table] = check["docs"]
+        self.warnings += check["warnings"]
 
     @contextlib.contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -129,6 +140,9 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
     rival = None if champion is None or same else rival_of(champion, request, stages, so_far)
     with so_far.timed("evaluate"):
         report = so_far.report = stages.evaluate(valid, features, checkpoint, rival, config, store)
+    with so_far.timed("validate"):
+        so_far.note("predictions", stages.validate_predictions(report, checkpoint, store))
+    with so_far.timed("evaluate"):
         judged_before = store.find("verdicts", gate_key(report, config)) is not None
         verdict = so_far.verdict = stages.gate(report, config, store)
     so_far.decision, so_far.reason = conclude(verdict, champion, judged_before)
@@ -148,6 +162,7 @@ def prepare(request: Request, config: RunConfig, stages: Stages, so_far: Progres
         raw = stages.scan(config, store, locate_data(config, store))
         so_far.clean = stages.ingest(raw, config, store)
     with so_far.timed("validate"):
+        so_far.note("manifest", stages.validate_manifest(raw, store))
         valid = stages.validate_samples(so_far.clean, config, store)
     so_far.docs["samples"] = valid.docs
     return valid
@@ -163,7 +178,7 @@ def extract_features(
         features = collect_features(samples, config, store, shards)
     if isinstance(samples, ValidatedRef):
         with so_far.timed("validate"):
-            so_far.docs["features"] = stages.validate_features(samples, features, config, store)["docs"]
+            so_far.note("features", stages.validate_features(samples, features, config, store))
     return features
 
 

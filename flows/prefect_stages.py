@@ -21,7 +21,13 @@ from tasks.publish.task import publish_task
 from tasks.store import Store
 from tasks.train.task import train_task
 from tasks.train.train import train_key
-from tasks.validate.task import validate_features_task, validate_samples_task
+from tasks.validate.ends import manifest_key, predictions_key
+from tasks.validate.task import (
+    validate_features_task,
+    validate_manifest_task,
+    validate_predictions_task,
+    validate_samples_task,
+)
 from tasks.validate.validate import features_key, samples_key
 
 
@@ -30,6 +36,7 @@ def prefect_stages() -> Stages:
     return Stages(
         scan=scan_task,
         ingest=_verified(ingest_task, "clean", lambda raw, config, store: ingest_key(raw, config)),
+        validate_manifest=_verified(validate_manifest_task, "validations", lambda raw, store: manifest_key(raw)),
         validate_samples=_verified(
             validate_samples_task, "validations", lambda clean, config, store: samples_key(clean, config)
         ),
@@ -47,6 +54,7 @@ def prefect_stages() -> Stages:
                 valid, features, checkpoint, rival, config
             ),
         ),
+        validate_predictions=_verified(validate_predictions_task, "validations", predictions_key),
         gate=_verified(gate_task, "verdicts", lambda report, config, store: gate_key(report, config)),
         publish=publish_task,
     )

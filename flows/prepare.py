@@ -24,7 +24,7 @@ def check_manifest(request: Request) -> tuple[dict[str, Any], list[str]]:
         problems = [
             f"not trainable: {text}" for text in trainable_problems(samples, request.config.split.min_test_per_class)
         ]
-        notes.extend([*valid.clean.notes, *valid.warnings, *problems])
+        notes.extend([*valid.clean.notes, *valid.warnings, *so_far.warnings, *problems])
 
     error = attempt(look, so_far)
     summary = summarise(request, so_far, "check", str(error) if error else None)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MOSTLY = 0.99
 """Share of the features that may not be suspicious (constant, or equal to another's) without a warning."""
+COLUMNS_MOSTLY = 0.9
+"""Share of an embedding's columns that must tell some media apart; a few units that never fire are normal."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ class FeatureSpec:
     """A text of one letter is; a picture or a sound of one value carries nothing."""
     exact: bool = True
     """Whether equal media have equal features to the bit; sums of a network depend on what it computes them beside."""
+    norms: tuple[float, float] | None = None
+    """Embeddings: the Euclidean norms outside which one is implausible (all zeros, or an overflow)."""
+    columns_vary: bool = False
+    """Embeddings: every column must tell some media apart. Of pictures the border may well be black in all."""
 
 
 COLUMNS = (
@@ -47,6 +53,7 @@ COLUMNS = (
     "lowest",  # among the finite values
     "highest",
     "spread",  # highest - lowest
+    "norm",  # Euclidean, of the finite values
     "twins",  # other media whose features are the same
 )
 """The columns of the frame that is checked: one row per medium that the samples need, null where it is not stored."""
@@ -55,6 +62,24 @@ COLUMNS = (
 def features_expectations(spec: FeatureSpec) -> list[Expectation]:
     """The expectations on a frame of `COLUMNS`, the gravest first."""
     return [*_presence(spec), *_form(spec), *_values(spec), *_suspicions(spec)]
+
+
+def columns_expectations(modality: Modality) -> list[Expectation]:
+    """The expectations on a frame with one row per column of an embedding: `id` (its number) and `spread` over the media."""
+    return [
+        gallery().ExpectColumnValuesToBeBetween(
+            column="spread",
+            min_value=0,
+            strict_min=True,
+            mostly=COLUMNS_MOSTLY,
+            **about(
+                "column_varied",
+                f"at least {COLUMNS_MOSTLY:.0%} of the columns differ between media",
+                f"look at encoders.{modality}: dead columns carry nothing",
+                "warning",
+            ),
+        )
+    ]
 
 
 def _presence(spec: FeatureSpec) -> list[Expectation]:
@@ -139,6 +164,23 @@ def _values(spec: FeatureSpec) -> list[Expectation]:
                 ),
             )
             for column in ("lowest", "highest")
+        ),
+        *(
+            [
+                gxe.ExpectColumnValuesToBeBetween(
+                    column="norm",
+                    min_value=spec.norms[0],
+                    max_value=spec.norms[1],
+                    **about(
+                        "feature_norm",
+                        f"the norm lies within {spec.norms[0]:g} and {spec.norms[1]:g}",
+                        f"look at the {spec.modality} of these samples, and at encoders.{spec.modality}",
+                        "warning",
+                    ),
+                )
+            ]
+            if spec.norms is not None
+            else []
         ),
     ]
 

@@ -59,6 +59,8 @@ class RunParts(Protocol):
     checkpoint: CheckpointRef | None
     report: EvalReport | None
     verdict: Verdict | None
+    warnings: list[str]
+    """What the contracts of other tables than the samples warn of."""
 
 
 def write_report(path: Path, summary: dict[str, Any], config: RunConfig, store: Store, parts: RunParts) -> None:
@@ -239,7 +241,7 @@ def _quarantine(clean: CleanRef | None, store: Store) -> list[dict[str, Any]]:
 
 def _notices(parts: RunParts, detail: dict[str, Any] | None) -> list[tuple[str, str]]:
     """(kind, text): warnings of the data first, then notes."""
-    warnings = list(parts.valid.warnings) if parts.valid else []
+    warnings = [*(parts.valid.warnings if parts.valid else ()), *parts.warnings]
     if detail and detail["not_finite"]:
         warnings.append(f"the model gave {detail['not_finite']} test rows a probability that is not a number")
     notes = parts.clean.notes if parts.clean else ()

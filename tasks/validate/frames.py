@@ -54,12 +54,43 @@ def features_frame(samples: pa.Table, modality: Modality, parts: list[Path]) -> 
     return pd.DataFrame.from_records(records, columns=list(COLUMNS))
 
 
-def _figures(part: Path, needed: pa.Array) -> Iterator[dict[str, Any]]:
+def columns_frame(samples: pa.Table, modality: Modality, parts: list[Path]) -> pd.DataFrame:
+    """One row per column of the embeddings that the samples need: `id`, its number, and `spread`, highest - lowest value.
+
+    Values that are not finite, and features of another length than the first, are left to `features_frame`.
+    """
+    import pandas as pd
+
+    needed = pa.array(samples[modality].drop_null().unique().to_pylist(), pa.string())
+    lows: np.ndarray[Any, Any] | None = None
+    highs: np.ndarray[Any, Any] | None = None
+    for part in parts:
+        for batch in _batches(part, needed):
+            rows = [row for row in _arrays(batch["values"]) if lows is None or row.size == lows.size]
+            rows = [row for row in rows if row.size == rows[0].size]
+            if not rows:
+                continue
+            block = np.stack(rows).astype(np.float64)
+            low = np.where(np.isfinite(block), block, np.inf).min(axis=0)
+            high = np.where(np.isfinite(block), block, -np.inf).max(axis=0)
+            lows = low if lows is None else np.minimum(lows, low)
+            highs = high if highs is None else np.maximum(highs, high)
+    spread = np.zeros(0) if lows is None or highs is None else highs - lows
+    names = [f"column {number}" for number in range(len(spread))]
+    return pd.DataFrame({"id": names, "spread": np.where(np.isfinite(spread), spread, np.nan)})
+
+
+def _batches(part: Path, needed: pa.Array) -> Iterator[pa.RecordBatch]:
+    """The rows of a part that the samples need."""
     file = pq.ParquetFile(part)
     require_contract(file.schema_arrow, part)
-    dtype = np.dtype(file.schema_arrow.field("values").type.value_type.to_pandas_dtype()).name
     for batch in file.iter_batches(BATCH_ROWS, columns=["digest", "shape", "values"]):
-        chosen = batch.filter(pc.is_in(batch["digest"], needed))
+        yield batch.filter(pc.is_in(batch["digest"], needed))
+
+
+def _figures(part: Path, needed: pa.Array) -> Iterator[dict[str, Any]]:
+    for chosen in _batches(part, needed):
+        dtype = np.dtype(chosen.schema.field("values").type.value_type.to_pandas_dtype()).name
         for digest, shape, values in zip(
             chosen["digest"].to_pylist(), chosen["shape"].to_pylist(), _arrays(chosen["values"]), strict=True
         ):
@@ -87,5 +118,6 @@ def _row(shape: list[int], values: np.ndarray[Any, Any]) -> dict[str, Any]:
         "lowest": lowest,
         "highest": highest,
         "spread": None if lowest is None or highest is None else highest - lowest,
+        "norm": float(np.linalg.norm(finite.astype(np.float64))) if finite.size else None,
         "values": hashlib.sha256(text.encode() + values.tobytes()).hexdigest(),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import task
 
 from tasks.task_options import CACHED, RETRIED, TAGGED, keyed
+from tasks.validate.ends import manifest_key, predictions_key, validate_manifest, validate_predictions
 from tasks.validate.validate import features_key, samples_key, validate_features, validate_samples
 
 validate_samples_task = task(
@@ -21,3 +22,17 @@ validate_features_task = task(
     **RETRIED,
     **CACHED,
 )(validate_features)
+validate_manifest_task = task(
+    name="validate-manifest",
+    cache_key_fn=keyed(manifest_key, "raw"),
+    **TAGGED,
+    **RETRIED,
+    **CACHED,
+)(validate_manifest)
+validate_predictions_task = task(
+    name="validate-predictions",
+    cache_key_fn=keyed(predictions_key, "report", "checkpoint", "store"),
+    **TAGGED,
+    **RETRIED,
+    **CACHED,
+)(validate_predictions)

@@ -9,52 +9,45 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_contracts.expectations.features import FeatureSpec, features_expectations
+from data_contracts.expectations.features import FeatureSpec, columns_expectations, features_expectations
 from data_contracts.expectations.samples import samples_expectations, samples_frame
 from data_contracts.refs import CleanRef, FeatureRef, Modality, ValidatedRef
 from data_contracts.tables import CONTRACT_VERSION
 from tasks.config import ExtractConfig, RunConfig
 from tasks.contract import read_table
-from tasks.errors import DataError
 from tasks.fingerprint import code_fingerprint
 from tasks.modeling.pretrained.describe import describe_encoder
 from tasks.progress import report
-from tasks.store import Draft, Store, canonical_json, digest_file, digest_json, write_text
+from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
 from tasks.validate.leakage import apply_policy, find_leakage
 from tasks.validate.own import as_numbers, as_text, build_expectations, own_frame, read_expectations
 from tasks.validate.profile import profile_samples
 from tasks.validate.trainable import untested_classes
+from tasks.validate.verdict import KIND, TableCheck, conclude, warnings_of
 
 if TYPE_CHECKING:
     from tasks.validate.suite import SuiteResult
 
-KIND = "validations"
-REFUSED = "refusals"
-"""What did not pass: result.json and docs/ only, so that one can look at what is wrong."""
 SAMPLES = "samples.parquet"
 MODULE = "tasks.validate.validate"
 LIBRARIES = ("great-expectations",)
 EXTREME = 1e4
 """A larger value in an embedding is implausible: the known encoders stay below a few hundred."""
+NORMS = (1e-3, 1e5)
+"""Euclidean, of an embedding: from all but nothing to what EXTREME values in a hundred columns give."""
 
 
-class FeaturesCheck(TypedDict):
+class FeaturesCheck(TableCheck):
     """What `validate_features` hands back; JSON-able."""
 
-    uri: str
-    docs: str
-    """Store path of the Data Docs folder (index.html)."""
     rows: dict[Modality, int]
     """Media whose features were checked."""
-    warnings: list[str]
 
 
 # -- samples -----------------------------------------------------------------------------------------------------------
@@ -104,7 +97,7 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
         else:
             pq.write_table(kept, stored, compression="zstd")
         results = [_check_samples(stored, clean), *_check_own(stored, source.parent, config.data.expectations)]
-        _conclude(draft, "Samples", results, notes, store, key)
+        conclude(draft, "Samples", results, notes, store, key)
         write_text(draft.path / "profile.json", canonical_json(profile_samples(kept, clean, store)))
         valid = ValidatedRef(
             uri=f"{KIND}/{key}",
@@ -113,7 +106,7 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
             parents=(clean.sha256,),
             clean=clean,
             docs=f"{KIND}/{key}/docs",
-            warnings=(*notes, *_warnings(results)),
+            warnings=(*notes, *warnings_of(results)),
         )
         draft.ref = valid.model_dump(mode="json")
     return valid
@@ -186,14 +179,14 @@ def validate_features(
         results: list[SuiteResult] = []
         for done, (modality, ref) in enumerate(features.items()):
             report("validate", done, len(features), f"{modality} features")
-            results.append(_check_features(samples, modality, ref, config, store))
+            results += _check_features(samples, modality, ref, config, store)
         report("validate", len(features), len(features), "features")
-        _conclude(draft, "Features", results, (), store, key)
+        conclude(draft, "Features", results, (), store, key)
         draft.ref = {
             "uri": f"{KIND}/{key}",
             "docs": f"{KIND}/{key}/docs",
             "rows": {modality: len(set(samples[modality].drop_null().to_pylist())) for modality in features},
-            "warnings": _warnings(results),
+            "warnings": warnings_of(results),
         }
     return _as_check(draft.ref)
 
@@ -209,7 +202,9 @@ def feature_spec(modality: Modality, config: RunConfig) -> FeatureSpec:
         return _tiny_spec(modality, knobs)
     spec = describe_encoder(modality, encoder, config.train.regime, config.encoders)
     if spec.reads == "embedding":
-        return FeatureSpec(modality, "float32", f"^{spec.width}$", None, -EXTREME, EXTREME, exact=False)
+        return FeatureSpec(
+            modality, "float32", f"^{spec.width}$", None, -EXTREME, EXTREME, exact=False, norms=NORMS, columns_vary=True
+        )
     if modality == "text":
         return FeatureSpec("text", "int32", r"^\d+$", knobs.max_tokens, 0, 2**31 - 1, may_be_constant=True)
     given = knobs.image_px if modality == "image" else knobs.video_px
@@ -234,38 +229,14 @@ def _tiny_spec(modality: Modality, config: ExtractConfig) -> FeatureSpec:
 
 def _check_features(
     samples: pa.Table, modality: Modality, ref: FeatureRef, config: RunConfig, store: Store
-) -> SuiteResult:
-    from tasks.validate.frames import features_frame
+) -> list[SuiteResult]:
+    from tasks.validate.frames import columns_frame, features_frame
     from tasks.validate.suite import run_suite
 
-    frame = features_frame(samples, modality, [store.path(part) for part in ref.parts])
-    return run_suite(f"{modality}_features", frame, features_expectations(feature_spec(modality, config)))
-
-
-# -- verdict -----------------------------------------------------------------------------------------------------------
-
-
-def _warnings(results: Sequence[SuiteResult]) -> list[str]:
-    return [outcome.describe() for result in results for outcome in result.broken("warning")]
-
-
-def _conclude(
-    draft: Draft, title: str, results: Sequence[SuiteResult], notes: Sequence[str], store: Store, key: str
-) -> None:
-    """Writes result.json and docs/ into the draft; raises DataError where a critical expectation is broken."""
-    broken = [outcome for result in results for outcome in result.broken("critical")]
-    if not broken:
-        _write(draft, title, results, notes)
-        return
-    with store.create(REFUSED, key) as refused:
-        _write(refused, f"{title}: refused", results, notes)
-    more = f" ({len(broken) - 1} more broken)" if len(broken) > 1 else ""
-    raise DataError(f"{broken[0].describe()}{more}; see {store.path(f'{REFUSED}/{key}/docs/index.html')}")
-
-
-def _write(draft: Draft, title: str, results: Sequence[SuiteResult], notes: Sequence[str]) -> None:
-    from tasks.validate.docs import write_docs
-
-    outcomes: list[dict[str, Any]] = [asdict(outcome) for result in results for outcome in result.outcomes]
-    write_text(draft.path / "result.json", canonical_json({"expectations": outcomes, "notes": list(notes)}))
-    write_docs(draft.path / "docs", title, results, notes)
+    spec, parts = feature_spec(modality, config), [store.path(part) for part in ref.parts]
+    frame = features_frame(samples, modality, parts)
+    results = [run_suite(f"{modality}_features", frame, features_expectations(spec))]
+    if spec.columns_vary and samples[modality].null_count < samples.num_rows:
+        columns = columns_frame(samples, modality, parts)
+        results.append(run_suite(f"{modality}_columns", columns, columns_expectations(modality)))
+    return results

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+from tasks.evaluate import evaluate as evaluate_module
 
 Crossmodal = Callable[..., Any]
 SUMMARY_KEYS = {
@@ -56,7 +59,7 @@ def test_first_run_publishes_second_does_nothing_later_ones_do_what_is_needed(
     assert json.loads((folder / "summary.json").read_text()) == first.json
     assert {"report.html", "quarantine.csv", "quarantine.parquet"} <= {path.name for path in folder.iterdir()}
     report = (folder / "report.html").read_text()
-    for table in ("samples", "features"):
+    for table in ("manifest", "samples", "features", "predictions"):
         assert (folder / "docs" / table / "index.html").is_file()
         assert f'href="docs/{table}/index.html"' in report
 
@@ -84,6 +87,27 @@ def test_first_run_publishes_second_does_nothing_later_ones_do_what_is_needed(
     added = crossmodal("retrain", *arguments)
     assert added.json["rows"]["used"] == 121
     assert computed(added) == {"image": 0, "text": 1, "audio": 0}
+
+
+def test_predictions_that_break_their_contract_stop_the_run_before_the_gate(
+    crossmodal: Crossmodal, learnable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = evaluate_module._predictions
+
+    def double(*arguments: Any) -> pa.Table:
+        table = make(*arguments)
+        doubled = pa.array([[2 * value for value in row] for row in table["probabilities"].to_pylist()])
+        place = table.column_names.index("probabilities")
+        field = table.schema.field(place)
+        return table.set_column(place, field, doubled.cast(field.type))
+
+    monkeypatch.setattr(evaluate_module, "_predictions", double)
+    ran = crossmodal("retrain", "--plain", "--data", str(learnable))
+    assert ran.status == 3
+    assert "predictions: expectation probabilities_at_most_1 (" in ran.json["error"]
+    assert "broken by 20 of 20 rows, for example s000, s001, s002, s003, s004" in ran.json["error"]
+    assert ran.json["verdict"] is None
+    assert not list((tmp_path / "store").glob("verdicts/*"))
 
 
 def test_a_published_model_predicts_any_subset_of_modalities(

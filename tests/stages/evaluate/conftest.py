@@ -56,6 +56,7 @@ class FakeParts:
     checkpoint: CheckpointRef | None = None
     report: EvalReport | None = None
     verdict: Verdict | None = None
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass

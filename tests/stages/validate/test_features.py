@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
-from data_contracts.expectations.features import features_expectations
+from data_contracts.expectations.features import FeatureSpec, features_expectations
 from data_contracts.refs import FeatureRef, Modality
 from tasks.errors import DataError
+from tasks.validate import validate as validate_module
 from tasks.validate.validate import feature_spec, validate_features, validate_samples
 from tests.stages.validate.conftest import CONFIG, MODALITIES, Bench, good_features, good_rows
 
@@ -155,3 +158,50 @@ def test_the_picture_has_the_configured_side(bench: Bench) -> None:
     rows[0].update(shape=[16, 64, 3])
     with pytest.raises(DataError, match=r"feature_shape \(shapes match \^32x32x3\$\) broken by 1 of 36 rows"):
         validate_features(valid, {"image": bench.features("image", rows)}, CONFIG, bench.store)
+
+
+# -- embeddings ---
+
+
+EMBEDDING = FeatureSpec(
+    "image", "float32", "^8$", None, -100, 100, may_be_constant=True, norms=(0.01, 1000), columns_vary=True
+)
+
+
+def check_embeddings(bench: Bench, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Rows], None]) -> list[str]:
+    """What is said of 36 vectors of 8 numbers."""
+    rng = np.random.default_rng(3)
+    rows = [row | {"shape": [8], "values": rng.normal(size=8).tolist()} for row in good_features("image")]
+    spoil(rows)
+    monkeypatch.setattr(validate_module, "feature_spec", lambda modality, config: EMBEDDING)
+    valid = validate_samples(bench.clean(good_rows()), CONFIG, bench.store)
+    return validate_features(valid, {"image": bench.features("image", rows, "float32")}, CONFIG, bench.store)[
+        "warnings"
+    ]
+
+
+def dead_column(rows: Rows) -> None:
+    for row in rows:
+        row["values"][6] = 0.25
+
+
+def zeros(rows: Rows) -> None:
+    rows[3]["values"] = [0.0] * 8
+
+
+def test_good_embeddings_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_embeddings(bench, monkeypatch, lambda rows: None) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (zeros, r"image_features: expectation feature_norm \(.*broken by 1 of 36 rows, for example s03;"),
+        (dead_column, r"image_columns: expectation column_varied \(.*broken by 1 of 8 rows, for example column 6;"),
+    ],
+)
+def test_embeddings_of_no_norm_and_dead_columns_are_told_of(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Rows], None], said: str
+) -> None:
+    [warning] = check_embeddings(bench, monkeypatch, spoil)
+    assert re.search(said, warning)

@@ -1,0 +1,118 @@
+"""What stored predictions must meet: every test row once, answered by a known label, with probabilities that sum to 1."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from data_contracts.expectations import about, gallery
+from data_contracts.tables import predictions_schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from great_expectations.expectations.expectation import Expectation
+
+SUM_TOLERANCE = 1e-3
+"""Of float32 probabilities of up to thousands of classes; a softmax that was forgotten is off by far more."""
+AGAIN = "train again; if it stays, the model's output is not what it should be: report it"
+
+
+def predictions_frame(predictions: pa.Table, labels: tuple[str, ...]) -> pd.DataFrame:
+    """The predictions without their lists, and figures on those: `count` (of probabilities), `not_finite`, `lowest`,
+    `highest`, `total`, and `misstated`: how far `probability` is from the predicted label's in the list.
+    """
+    import numpy as np
+
+    frame: pd.DataFrame = predictions.drop_columns(["probabilities"]).to_pandas()
+    lists = [np.asarray(row or [], np.float64) for row in predictions["probabilities"].to_pylist()]
+    places = {label: place for place, label in enumerate(labels)}
+    frame["count"] = [len(row) for row in lists]
+    frame["not_finite"] = [int((~np.isfinite(row)).sum()) for row in lists]
+    frame["lowest"] = [float(row.min(initial=np.inf)) for row in lists]
+    frame["highest"] = [float(row.max(initial=-np.inf)) for row in lists]
+    frame["total"] = [float(row.sum()) for row in lists]
+    stated = [
+        row[places[label]] if places.get(label, len(row)) < len(row) else np.nan
+        for label, row in zip(frame["predicted"], lists, strict=True)
+    ]
+    frame["misstated"] = np.abs(frame["probability"].to_numpy(np.float64) - np.array(stated, np.float64))
+    return frame
+
+
+def predictions_expectations(labels: tuple[str, ...], rows: int) -> list[Expectation]:
+    """The expectations on `predictions_frame` of a model with these labels, on so many test rows; the gravest first."""
+    return [*_rows(rows), *_answers(labels), *_probabilities(len(labels))]
+
+
+def _rows(rows: int) -> list[Expectation]:
+    gxe = gallery()
+    columns = [name for name in predictions_schema().names if name != "probabilities"]
+    return [
+        gxe.ExpectTableColumnsToMatchSet(
+            column_set=columns, exact_match=False, **about("predictions_columns", "every column is there", AGAIN)
+        ),
+        gxe.ExpectTableRowCountToEqual(
+            value=rows, **about("predictions_rows", f"there is one prediction for each of {rows} test rows", AGAIN)
+        ),
+        gxe.ExpectColumnValuesToNotBeNull(column="id", **about("predicted_id_given", "every row has an id", AGAIN)),
+        gxe.ExpectColumnValuesToBeUnique(
+            column="id", **about("predicted_id_unique", "no row is predicted twice", AGAIN)
+        ),
+    ]
+
+
+def _answers(labels: tuple[str, ...]) -> list[Expectation]:
+    gxe = gallery()
+    return [
+        gxe.ExpectColumnValuesToNotBeNull(
+            column="predicted", **about("predicted_given", "every row has an answer", AGAIN)
+        ),
+        gxe.ExpectColumnValuesToBeInSet(
+            column="predicted",
+            value_set=list(labels),
+            **about("predicted_known", "an answer is one of the model's labels", AGAIN),
+        ),
+        gxe.ExpectColumnUniqueValueCountToBeBetween(
+            column="predicted",
+            min_value=2,
+            **about(
+                "predicted_varied",
+                "the model gives at least two different answers",
+                "look at the learning curves: it may have learned the most frequent class only",
+                "warning",
+            ),
+        ),
+        gxe.ExpectColumnValuesToBeInSet(
+            column="label",
+            value_set=list(labels),
+            **about(
+                "label_learned",
+                "the true label is one that the model knows",
+                "it can only be wrong on those rows: move samples of that class to train",
+                "warning",
+            ),
+        ),
+    ]
+
+
+def _probabilities(classes: int) -> list[Expectation]:
+    gxe = gallery()
+
+    def between(column: str, low: float, high: float, name: str, states: str) -> Expectation:
+        made: Expectation = gxe.ExpectColumnValuesToBeBetween(
+            column=column, min_value=low, max_value=high, **about(name, states, AGAIN)
+        )
+        return made
+
+    return [
+        between("count", classes, classes, "probabilities_complete", f"there is one for each of {classes} classes"),
+        between("not_finite", 0, 0, "probabilities_finite", "no probability is NaN or infinite"),
+        between("lowest", 0, 1, "probabilities_not_negative", "no probability is below 0"),
+        between("highest", 0, 1, "probabilities_at_most_1", "no probability is above 1"),
+        between("total", 1 - SUM_TOLERANCE, 1 + SUM_TOLERANCE, "probabilities_sum_to_1", "a row's sum to 1"),
+        gxe.ExpectColumnValuesToNotBeNull(
+            column="misstated", **about("probability_given", "the answer's probability is stated", AGAIN)
+        ),
+        between("misstated", 0, 1e-6, "probability_of_answer", "the probability stated is that of the answer"),
+    ]
