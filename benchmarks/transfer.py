@@ -1,0 +1,115 @@
+"""What transfer brings: one network with every regime, and the same network from scratch.
+
+    python -m benchmarks.transfer [--px 96] [--epochs 4] [--only full,head] [--store DIR]
+    python -m benchmarks.transfer --all            on a GPU: all 50,000 pictures, the full recipe, 10,000 test pictures
+
+Without `--all`: 9,000 CIFAR-10 pictures on 2 threads, made large to `px` pixels. Counted as minutes: the epochs, validation
+included, and for the frozen head the computing of its features. Left out: reading the pictures in (once for all), the start
+of the training process, evaluation. The network from scratch gets twice the epochs that fine-tuning has in all, and at
+least its minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.judged import Judged, train_and_judge
+from benchmarks.measure import machine
+
+NETWORK = "torchvision:mobilenet_v2"
+MARGIN_POINTS = 15.0
+"""How far ahead of the network from scratch fine-tuning must be."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Pretrained against from scratch")
+    parser.add_argument("--all", action="store_true", help="all pictures, full fine-tuning; meant for a GPU")
+    parser.add_argument("--data", help="a manifest instead of the one in ../shared/data")
+    parser.add_argument("--weights", default="../shared/weights/mobilenet_v2-imagenet.safetensors")
+    parser.add_argument("--px", type=int, help="side of the pictures as the network sees them; 96, with --all 160")
+    parser.add_argument("--epochs", type=int, help="of fine-tuning; 4, with --all 15")
+    parser.add_argument("--sample", type=int, help="only so many rows, to try the command out")
+    parser.add_argument("--only", help="names of rows, with commas between")
+    parser.add_argument("--store", help="keep what is computed here; a broken run goes on from it")
+    options = parser.parse_args()
+    print(machine("torch", "torchvision"), flush=True)
+    data = options.data or f"../shared/data/{'cifar10' if options.all else 'cifar10_12k/manifest.csv'}"
+    pretrained = f"{NETWORK}@{Path(options.weights).resolve()}"
+    if options.all:
+        rows = whole_recipe(pretrained, options.px or 160, options.epochs or 15)
+    else:
+        rows = recipes(pretrained, options.px or 96, options.epochs or 4)
+    if options.only:
+        rows = {name: settings for name, settings in rows.items() if name in options.only.split(",")}
+    with ExitStack() as stack:
+        store = Path(options.store or stack.enter_context(tempfile.TemporaryDirectory()))
+        found: dict[str, Judged] = {}
+        for name, settings in rows.items():
+            sample = [f"data.sample={options.sample}"] if options.sample else []
+            found[name] = train_and_judge(data, [*settings, *sample], store)
+            print(line(name, found[name]), flush=True)
+    print("\n| | epochs | test accuracy | computing features | training | CPU | trained parameters |")
+    print("|---|---|---|---|---|---|---|")
+    print("\n".join(line(name, judged) for name, judged in found.items()))
+    judge(found)
+
+
+def recipes(pretrained: str, px: int, epochs: int) -> dict[str, list[str]]:
+    """The settings of every row; what fine-tunes starts with one epoch of the head."""
+    common = [f"encoders.image_px={px}", "train.flip=true", "train.threads=2"]
+    tuned = [*common, f"encoders.image={pretrained}", "train.head_epochs=1", f"train.epochs={epochs}"]
+    return {
+        "head": [*common, f"encoders.image={pretrained}", "train.regime=head", "train.epochs=25"],
+        "last-n": [*tuned, "train.regime=last-n", "train.last_n=6", "train.encoder_learning_rate=5e-4"],
+        "lora": [*tuned, "train.regime=lora", "train.encoder_learning_rate=3e-4"],
+        "full": [*tuned, "train.regime=full", "train.encoder_learning_rate=5e-4"],
+        "scratch": [*common, f"encoders.image={NETWORK}@random", f"train.epochs={2 * (epochs + 1)}"],
+    }
+
+
+def whole_recipe(pretrained: str, px: int, epochs: int) -> dict[str, list[str]]:
+    """Full fine-tuning with all the augmentation that pays over many epochs."""
+    settings = {
+        "encoders.image": pretrained,
+        "encoders.image_px": px,
+        "train.regime": "full",
+        "train.head_epochs": 1,
+        "train.epochs": epochs,
+        "train.batch_size": 256,
+        "train.learning_rate": 2e-3,
+        "train.encoder_learning_rate": 1e-3,
+        "train.encoder_weight_decay": 0.05,
+        "train.label_smoothing": 0.1,
+        "train.average_decay": 0.99,
+        "train.flip": "true",
+        "train.crop": 0.4,
+        "train.trivial_augment": "true",
+        "train.mixup": 0.2,
+        "train.cutmix": 1.0,
+    }
+    return {"full, all pictures": [f"{key}={value}" for key, value in settings.items()]}
+
+
+def line(name: str, judged: Judged) -> str:
+    """One row of the table."""
+    return (
+        f"| {name} | {len(judged.history['epochs'])} | {100 * judged.accuracy:.1f} % | {judged.extract_s / 60:.1f} min "
+        f"| {judged.train_s / 60:.1f} min | {judged.cpu_s / 60:.1f} min | {judged.history.get('trained', '')} |"
+    )
+
+
+def judge(found: dict[str, Judged]) -> None:
+    """Says by how much transfer is ahead, where both sides were run."""
+    if {"full", "scratch"} <= set(found):
+        ahead = 100 * (found["full"].accuracy - found["scratch"].accuracy)
+        verdict = "as demanded" if ahead >= MARGIN_POINTS else "NOT enough"
+        print(
+            f"\nfull fine-tuning is {ahead:.1f} points ahead of the network from scratch: {verdict} ({MARGIN_POINTS:g})"
+        )
+
+
+if __name__ == "__main__":
+    main()
