@@ -188,6 +188,9 @@ class TrainConfig(Section):
     """lora, last-n, full: epochs in which only what is new is trained, before the encoders are."""
     last_n: Annotated[int, Field(ge=1)] = 2
     """last-n: how many blocks of each pretrained encoder are trained, counted from its output."""
+    norm_statistics: Literal["pretrained", "batch"] = "pretrained"
+    """What batch norms of a trained pretrained encoder normalise by. pretrained: the statistics they came with, which suits
+    few rows and small batches. batch: those of each batch, whose running mean is what predictions then use."""
     lora_rank: Annotated[int, Field(ge=1)] = 8
     lora_alpha: Annotated[float, Field(gt=0)] = 16.0
     batch_size: Annotated[int, Field(ge=1)] = 64
@@ -195,7 +198,7 @@ class TrainConfig(Section):
     """Batches whose gradients are summed into one step of the optimizer."""
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     encoder_learning_rate: Annotated[float, Field(gt=0)] = 1e-4
-    """Of the pretrained weights."""
+    """Of the pretrained weights; their low-rank updates take ten times as much."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor on the rate of a pretrained block for every block between it and the output; 1: off."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05

@@ -68,7 +68,7 @@ class Engine:
     def enter_training(self) -> None:
         """Training mode, frozen parts excepted."""
         self.model.train()
-        enter_training(self.plain)
+        enter_training(self.plain, self.config)
 
     def accumulate(self, feed: Iterator[Ready]) -> tuple[Tensor, int]:
         """Adds up the gradients of one step; its loss on this process, and how many rows this process passed through."""

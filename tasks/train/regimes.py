@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, cast
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from data_contracts.refs import Modality
 from tasks.config import TrainConfig
@@ -58,20 +59,23 @@ def freeze(model: FusedClassifier, stage: Stage, config: TrainConfig) -> None:
         trained = _trained_names(encoder, config) if stage.trains_encoders else frozenset()
         for name, parameter in encoder.named_parameters():
             parameter.requires_grad_(name in trained)
-    enter_training(model)
+    enter_training(model, config)
 
 
-def enter_training(model: FusedClassifier) -> None:
+def enter_training(model: FusedClassifier, config: TrainConfig) -> None:
     """Puts the model in training mode, all of a pretrained encoder that is frozen excepted.
 
-    There, batch norms neither use nor move the statistics of a batch, and nothing is dropped. Where a process trains a
-    wrapped model, call this with the model inside, after the wrapper's own `train()`.
+    There, batch norms neither use nor move the statistics of a batch, and nothing is dropped. Under `norm_statistics =
+    pretrained` that holds for the batch norms of trained blocks too. Where a process trains a wrapped model, call this with
+    the model inside, after the wrapper's own `train()`.
     """
     model.train()
+    keep = config.norm_statistics == "pretrained"
     for encoder in tuned_encoders(model).values():
         for module in encoder.modules():
             parameters = list(module.parameters())
-            if parameters and not any(parameter.requires_grad for parameter in parameters):
+            frozen = bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
+            if frozen or (keep and isinstance(module, _BatchNorm)):
                 module.eval()
 
 

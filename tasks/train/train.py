@@ -29,7 +29,9 @@ def train_key(valid: ValidatedRef, features: dict[Modality, FeatureRef], config:
             "features": {name: ref.fingerprint for name, ref in features.items()},
             "encoders": {name: _identity(name, config) for name in features},
             "config": config.subset("seed", "fusion", "train"),
-            "code": code_fingerprint("tasks.train.loop", libraries=("accelerate", "numpy", "torch")),
+            "code": code_fingerprint(
+                "tasks.train.loop", libraries=("accelerate", "numpy", "peft", "torch", "torchvision", "transformers")
+            ),
         }
     )
 

@@ -16,6 +16,7 @@ from tasks.config import RunConfig
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.modeling.fusion import FusedClassifier
 from tasks.modeling.package import build_model
+from tasks.modeling.pretrained.weights import load_pretrained
 from tasks.train.dataset import Dataset
 from tasks.train.drawing import Drawing
 from tasks.train.engine import Engine, moving_names
@@ -50,7 +51,7 @@ class Trainer:
         self.keeper = Keeper(work, config.train.checkpoint_steps, processes.divides, processes.rank == 0)
         plain = build_model(card).to(processes.device)
         self.stages = stages_of(config.train, plain.specs)
-        kept = self._restore(plain, work)
+        kept = self._restore(plain, card, work)
         self.averaged = copy.deepcopy(plain)
         self.best: Weights = kept.best if kept else self._copy_moving()
         self.progress = kept.progress if kept else Progress()
@@ -61,12 +62,14 @@ class Trainer:
             if kept:
                 self.engine.restore(kept.optimizer, kept.average)
 
-    def _restore(self, plain: FusedClassifier, work: Path) -> TrainState | None:
+    def _restore(self, plain: FusedClassifier, card: dict[str, Any], work: Path) -> TrainState | None:
         """The weights as an earlier run left them, else as training begins; what never moves is written once."""
+        kept, fixed = read_state(work), read_fixed(work)
+        if kept is None or fixed is None:
+            load_pretrained(plain, card)  # before layers are renamed by the updates
         if self.config.regime == "lora":
             add_lora(plain, self.config)
         self.moving = moving_names(plain, self.config)
-        kept, fixed = read_state(work), read_fixed(work)
         if kept is not None and fixed is not None:
             plain.load_state_dict(fixed | kept.model)
             return kept

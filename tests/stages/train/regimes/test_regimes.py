@@ -66,22 +66,25 @@ def test_frozen_parts_drop_nothing_and_the_rest_is_in_training_mode(build, batch
 
 def test_training_mode_can_be_entered_again_after_an_evaluation(build, batch_of) -> None:
     model = build()
-    config = TrainConfig(regime="last-n", last_n=2)
+    config = TrainConfig(regime="last-n", last_n=2, norm_statistics="batch")
     freeze(model, REST, config)
     modes = {name: module.training for name, module in model.named_modules()}
     model.eval()
-    enter_training(model)
+    enter_training(model, config)
     assert modes == {name: module.training for name, module in model.named_modules()}
-    assert modes["encoders.image.net.features.18"]
+    assert modes["encoders.image.net.features.18.1"]
     assert not modes["encoders.image.net.features.0.1"]
 
 
-def test_last_n_moves_the_last_blocks_and_their_statistics_only(build, batch_of) -> None:
-    model = build()
-    changed = changed_by(model, batch_of, REST, TrainConfig(regime="last-n", last_n=2))
+@pytest.mark.parametrize("statistics", ["pretrained", "batch"])
+def test_last_n_moves_the_last_blocks_only_and_their_statistics_when_asked(build, batch_of, statistics) -> None:
+    config = TrainConfig(regime="last-n", last_n=2, norm_statistics=statistics)
+    changed = changed_by(build(), batch_of, REST, config)
     blocks = {name.split(".")[4] for name in changed if name.startswith("encoders.image")}
     assert blocks == {"17", "18"}
-    assert "encoders.image.net.features.18.1.running_mean" in changed
+    assert "encoders.image.net.features.18.1.weight" in changed
+    assert ("encoders.image.net.features.18.1.running_mean" in changed) is (statistics == "batch")
+    assert any(name.startswith("encoders.audio") and "running_mean" in name for name in changed)
 
 
 def test_last_n_trains_the_final_norm_and_not_the_embeddings(build, batch_of) -> None:
