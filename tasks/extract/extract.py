@@ -54,7 +54,8 @@ def features_fingerprint(modality: Modality, media: str, config: RunConfig) -> s
     pretrained = identity.family != "tiny"
     module = "tasks.extract.embed" if identity.reads == "embedding" else "tasks.extract.inputs"
     code = code_fingerprint(
-        module if pretrained else "tasks.extract.tiny", libraries=("numpy", "pillow", *_LIBRARIES[identity.family])
+        module if pretrained else "tasks.extract.tiny",
+        libraries=("numpy", "pillow", "soxr", *_LIBRARIES[identity.family]),
     )
     shaping = identity.model_dump(mode="json")
     if identity.reads == "inputs":  # the inputs do not depend on the weights, nor pixels of a given side on the network

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
+import soxr
 
 from data_contracts.refs import Modality
-from tasks.errors import UsageError
 from tasks.extract.tiny import TINY, square
 from tasks.modalities import MODALITIES
 from tasks.modeling.encoder_spec import EncoderSpec
@@ -34,8 +35,8 @@ def extract_keys(modality: Modality, pretrained: bool) -> tuple[str, ...]:
 
 def input_dtype(modality: Modality, pretrained: bool) -> Dtype:
     """The type in which an encoder's inputs are stored."""
-    if pretrained and modality == "text":
-        return "int32"
+    if pretrained and modality in ("text", "audio"):
+        return "int32" if modality == "text" else "int16"
     return "float32" if modality == "audio" else "uint8"
 
 
@@ -52,7 +53,15 @@ def preparer(modality: Modality, spec: EncoderSpec, knobs: dict[str, Any]) -> Pr
         return lambda clip, rate_hz: np.stack([square(frame, side, settings["resample"]) for frame in clip])
     if modality == "text":
         return _tokens(spec, int(knobs["max_tokens"]))
-    raise UsageError(f"encoder {spec.encoder}: pretrained encoders of {modality} are not read yet")
+    return functools.partial(_waveform, settings["rate_hz"])
+
+
+def _waveform(wanted_hz: int, pcm: np.ndarray, rate_hz: int) -> np.ndarray:
+    """int16 (T,) at one rate -> int16 (T',) at another."""
+    if rate_hz == wanted_hz:
+        return pcm
+    changed = soxr.resample(pcm.astype(np.float32), rate_hz, wanted_hz, quality="HQ")
+    return np.asarray(np.clip(np.round(changed), -32_768, 32_767), dtype=np.int16)
 
 
 def _tokens(spec: EncoderSpec, most: int) -> Prepare:

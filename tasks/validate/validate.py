@@ -207,6 +207,9 @@ def feature_spec(modality: Modality, config: RunConfig) -> FeatureSpec:
         )
     if modality == "text":
         return FeatureSpec("text", "int32", r"^\d+$", knobs.max_tokens, 0, 2**31 - 1, may_be_constant=True)
+    if modality == "audio":
+        longest = math.ceil(config.media.max_audio_s * spec.settings["rate_hz"]) + 1
+        return FeatureSpec("audio", "int16", r"^\d+$", longest, -32_768, 32_767)
     given = knobs.image_px if modality == "image" else knobs.video_px
     side = given or spec.settings["px"]
     shape = f"{side}x{side}x3$"

@@ -60,3 +60,10 @@ def mean_of(x: Tensor, mask: Tensor) -> Tensor:
 def inside(lengths: Tensor, longest: int) -> Tensor:
     """(B,) -> (B, longest), True inside."""
     return torch.arange(longest, device=lengths.device) < lengths[:, None]
+
+
+def pick_frames(x: Tensor, lengths: Tensor, count: int) -> Tensor:
+    """(B, N, ...), (B,) real frames -> (B, count, ...): evenly spaced among the real ones, repeated where they are few."""
+    moments = (torch.arange(count, device=x.device) + 0.5) / count
+    chosen = (moments * lengths[:, None]).long().clamp(max=x.shape[1] - 1)
+    return x[torch.arange(len(x), device=x.device)[:, None], chosen]

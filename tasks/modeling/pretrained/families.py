@@ -27,7 +27,13 @@ def family_settings(modality: Modality, encoder: str, place: Place | None) -> Se
         from tasks.modeling.pretrained.hf_text import text_settings
 
         return text_settings(encoder, place)
-    raise UsageError(f"encoder {encoder}: transformers models of {modality} are not read yet")
+    if modality == "audio":
+        from tasks.modeling.pretrained.hf_audio import audio_settings
+
+        return audio_settings(encoder, place)
+    from tasks.modeling.pretrained.hf_image import picture_settings
+
+    return picture_settings(encoder, place, clips=modality == "video")
 
 
 def build_pretrained(modality: Modality, spec: EncoderSpec) -> Pretrained:
@@ -41,9 +47,25 @@ def build_pretrained(modality: Modality, spec: EncoderSpec) -> Pretrained:
 
 
 def measure_width(modality: Modality, spec: EncoderSpec) -> int:
-    """The length of an encoder's vectors, found without making its weights."""
-    with torch.device("meta"):
-        return build_pretrained(modality, spec).width
+    """The length of an encoder's vectors, found without making its weights where that can be.
+
+    Raises UsageError for a network of torchvision that cannot read pictures of the side asked for.
+    """
+    side = int(spec.settings.get("px", 0))
+    try:
+        with torch.device("meta"), torch.inference_mode():
+            encoder = build_pretrained(modality, spec).eval()
+            if spec.settings["adapter"].startswith("torchvision-"):
+                shape = (1, 3, side, side) if modality == "image" else (1, 1, 3, side, side)
+                encoder(torch.zeros(shape), torch.ones(1, dtype=torch.long))
+    except NotImplementedError:  # a network whose shape is computed with tensors (RegNet)
+        encoder = build_pretrained(modality, spec)
+    except (ValueError, RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(
+            f"{modality} encoder {spec.encoder}: cannot read pictures of {side} px ({reason}); change encoders.image_px"
+        ) from None
+    return encoder.width
 
 
 def _adapter(name: str) -> Callable[[Settings], Pretrained]:
@@ -57,4 +79,13 @@ def _adapter(name: str) -> Callable[[Settings], Pretrained]:
         from tasks.modeling.pretrained import hf_text
 
         return hf_text.Text
+    if name in ("hf-pictures", "hf-clips"):
+        from tasks.modeling.pretrained import hf_image
+
+        return hf_image.Pictures if name == "hf-pictures" else hf_image.Clips
+    if name in ("hf-speech", "hf-spectrogram", "hf-whisper"):
+        from tasks.modeling.pretrained import hf_audio
+
+        sounds = {"hf-speech": hf_audio.Speech, "hf-spectrogram": hf_audio.Spectrogram, "hf-whisper": hf_audio.Whisper}
+        return sounds[name]
     raise ValueError(f"no adapter is called {name!r}")

@@ -9,15 +9,16 @@ import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torchvision.models.vision_transformer import interpolate_embeddings
 
 from data_contracts.refs import Modality
 from tasks.encoder_ids import RANDOM, EncoderId
 from tasks.errors import EnvironmentFailed, UsageError
-from tasks.modeling.pretrained.adapter import Pixels, Pretrained, Settings
+from tasks.modeling.pretrained.adapter import Pixels, Pretrained, Settings, pick_frames
 from tasks.modeling.pretrained.locate import Place, is_file
 
 CLIP_FRAMES = 16  # what torchvision's networks of clips were trained on
-_WITHOUT_AUXILIARY = ("inception_v3", "googlenet")
+_POSITIONS = "encoder.pos_embedding"
 _SPARE = ("num_batches_tracked",)
 
 
@@ -56,9 +57,7 @@ class _Torchvision(Pretrained):
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         name = settings["network"]
-        # What these two train beside the head is left out; they shift ImageNet's mean to the one they were trained with.
-        options = {"aux_logits": False, "transform_input": True, "init_weights": False}
-        self.network = torchvision.models.get_model(name, weights=None, **options if name in _WITHOUT_AUXILIARY else {})
+        self.network = torchvision.models.get_model(name, weights=None, **_options(name, settings["px"]))
         self._head, self.width = _strip_head(self.network)
         self.pixels = Pixels(settings["px"], settings["mean"], settings["std"], settings["resample"])
 
@@ -69,6 +68,9 @@ class _Torchvision(Pretrained):
         except (OSError, SafetensorError) as error:
             raise EnvironmentFailed(f"weights {place.root}: cannot be read ({error}); fetch them again") from None
         own = self.network.state_dict()
+        places = own.get(_POSITIONS)
+        if places is not None and _POSITIONS in weights and weights[_POSITIONS].shape != places.shape:
+            weights = dict(interpolate_embeddings(self.pixels.px, self.network.patch_size, weights))
         fitting = {name: weights[name] for name in own if name in weights and weights[name].shape == own[name].shape}
         lost = [name for name in own if name not in fitting and not name.endswith(_SPARE)]
         if lost:
@@ -81,6 +83,10 @@ class _Torchvision(Pretrained):
 
 class Pictures(_Torchvision):
     """A classifier of pictures."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.network.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, 3, S, S) in [0, 1], (B,) unused -> (B, width)."""
@@ -104,11 +110,13 @@ class Clips(_Torchvision):
         return found
 
 
-def pick_frames(x: Tensor, lengths: Tensor, count: int) -> Tensor:
-    """(B, N, ...), (B,) real frames -> (B, count, ...): evenly spaced among the real ones, repeated where they are few."""
-    moments = (torch.arange(count, device=x.device) + 0.5) / count
-    chosen = (moments * lengths[:, None]).long().clamp(max=x.shape[1] - 1)
-    return x[torch.arange(len(x), device=x.device)[:, None], chosen]
+def _options(name: str, px: int) -> dict[str, Any]:
+    """What some networks must be told: their side, or to leave out what is trained beside the head."""
+    if name in ("inception_v3", "googlenet"):  # these also shift ImageNet's mean to the one they were trained with
+        return {"aux_logits": False, "transform_input": True, "init_weights": False}
+    if name.startswith("vit_"):
+        return {"image_size": px}
+    return {"input_size": (px, px)} if name.startswith("maxvit") else {}
 
 
 def _strip_head(network: nn.Module) -> tuple[str, int]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
@@ -24,7 +25,7 @@ def read_config(encoder: str, place: Place) -> Any:
     try:
         return AutoConfig.from_pretrained(place.root, **LOCAL)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"encoder {encoder}: transformers cannot read its config ({_line(error)})") from None
+        raise UsageError(f"encoder {encoder}: transformers cannot read its config ({one_line(error)})") from None
 
 
 def portable(config: PreTrainedConfig) -> dict[str, Any]:
@@ -46,19 +47,21 @@ def processor_of(place: Place, name: str = "preprocessor_config.json") -> dict[s
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise EnvironmentFailed(f"encoder file {path}: cannot be read ({_line(error)}); fetch it again") from None
+        raise EnvironmentFailed(f"encoder file {path}: cannot be read ({one_line(error)}); fetch it again") from None
     return dict(found) if isinstance(found, dict) else {}
 
 
 class Transformer(Pretrained):
     """A network of transformers."""
 
-    network: PreTrainedModel
+    network: Any
+    """A PreTrainedModel; its attributes differ from family to family."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self.network = self.make(restore(settings["config"]))
-        self.width = int(self.network.config.hidden_size)
+        config: Any = self.network.config
+        self.width = int(getattr(config, "hidden_size", 0) or config.hidden_sizes[-1])
 
     def make(self, config: Any) -> PreTrainedModel:
         """The network of a config, with random weights, without what this adapter does not use."""
@@ -66,8 +69,23 @@ class Transformer(Pretrained):
 
     def load(self, place: Place) -> None:
         """Reads the folder's safetensors with transformers, which knows the names that checkpoints use."""
+        weights, lost = self.read(place)
+        own = self.network.state_dict()
+        lost = [name for name in lost if name in own]
+        if lost:
+            raise EnvironmentFailed(
+                f"weights {place.root}: {len(lost)} of {len(own)} tensors are not there or of another shape, for example "
+                f"{lost[0]}; are they those of {type(self.network).__name__}?"
+            )
+        self.network.load_state_dict({name: weights[name] for name in own})
+
+    def read(self, place: Place) -> tuple[dict[str, Tensor], list[str]]:
+        """The network's weights by name, and the names that the folder has no weights for."""
+        return self.read_as(type(self.network), place)
+
+    def read_as(self, kind: Any, place: Place) -> tuple[dict[str, Tensor], list[str]]:
+        """The same for the weights of another class of transformers; EnvironmentFailed where they are damaged."""
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        kind: Any = type(self.network)
         try:
             loaded, found = kind.from_pretrained(
                 place.root,
@@ -79,18 +97,12 @@ class Transformer(Pretrained):
             )
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise EnvironmentFailed(
-                f"weights {place.root}: cannot be read ({_line(error)}); fetch them again"
+                f"weights {place.root}: cannot be read ({one_line(error)}); fetch them again"
             ) from None
-        own = self.network.state_dict()
-        lost = sorted(set(found["missing_keys"]) & set(own)) + [name for name, *_ in found["mismatched_keys"]]
-        if lost:
-            raise EnvironmentFailed(
-                f"weights {place.root}: {len(lost)} of {len(own)} tensors are not there or of another shape, for example "
-                f"{lost[0]}; are they those of {type(self.network).__name__}?"
-            )
-        weights = loaded.state_dict()
-        self.network.load_state_dict({name: weights[name] for name in own})
+        lost = sorted(found["missing_keys"]) + [name for name, *_ in found["mismatched_keys"]]
+        return loaded.state_dict(), lost
 
 
-def _line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """An error's message on one line, cut."""
     return " ".join(str(error).split())[:200]

@@ -1,0 +1,258 @@
+"""Every family, with random weights saved as the real ones are, against transformers' own processor and network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+from torch import Tensor
+
+from data_contracts.refs import Modality
+from tasks.config import EncodersConfig
+from tasks.errors import UsageError
+from tasks.modeling.pretrained.adapter import Pretrained
+from tasks.modeling.pretrained.describe import describe_encoder
+from tasks.modeling.pretrained.weights import frozen_encoder
+
+MakeFolder = Callable[..., Path]
+SMALL: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+}
+CLIP_SMALL = SMALL | {"projection_dim": 16}
+MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.3, 0.25]
+RATE_HZ = 16_000
+
+
+def load(modality: Modality, folder: Path, px: int | None = None) -> Pretrained:
+    spec = describe_encoder(modality, f"hf:{folder}", "head", EncodersConfig(image_px=px))
+    encoder = frozen_encoder(modality, spec)
+    assert spec.width == encoder.width
+    return encoder
+
+
+def pictures(count: int = 3, side: int = 32) -> Tensor:
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def normalised(x: Tensor) -> Tensor:
+    return (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+
+
+def waves(*samples: int) -> tuple[Tensor, Tensor, list[np.ndarray]]:
+    rng = np.random.default_rng(0)
+    rows = [rng.normal(0.01, 0.1, n).astype(np.float32) for n in samples]
+    x = torch.zeros(len(rows), max(samples))
+    for number, row in enumerate(rows):
+        x[number, : len(row)] = torch.from_numpy(row)
+    return x, torch.tensor(samples), rows
+
+
+def processor() -> Any:
+    return hf.ViTImageProcessor(
+        size={"height": 32, "width": 32}, image_mean=MEAN, image_std=STD, do_resize=True, do_normalize=True
+    )
+
+
+VISION: dict[str, tuple[type, Callable[[], Any], str]] = {
+    "vit": (hf.ViTModel, lambda: hf.ViTConfig(image_size=32, patch_size=8, **SMALL), "first"),
+    "dinov2": (hf.Dinov2Model, lambda: hf.Dinov2Config(image_size=32, patch_size=8, **SMALL), "both"),
+    "clip": (
+        hf.CLIPModel,
+        lambda: hf.CLIPConfig(
+            vision_config={"image_size": 32, "patch_size": 8, **CLIP_SMALL},
+            text_config={"vocab_size": 50, **CLIP_SMALL},
+        ),
+        "own",
+    ),
+    "convnext": (
+        hf.ConvNextModel,
+        lambda: hf.ConvNextConfig(hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], image_size=32),
+        "own",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", VISION)
+def test_pictures_are_what_the_network_sees(make_folder: MakeFolder, name: str) -> None:
+    kind, config, pooling = VISION[name]
+    folder = make_folder(kind, config(), processor())
+    encoder, x = load("image", folder), pictures()
+    reference = kind.from_pretrained(folder).eval()  # type: ignore[attr-defined]
+    with torch.inference_mode():
+        if name == "clip":
+            expected = reference.vision_model(pixel_values=normalised(x)).pooler_output
+        else:
+            output = reference(pixel_values=normalised(x))
+            tokens = output.last_hidden_state
+            expected = {
+                "first": lambda: tokens[:, 0],
+                "both": lambda: torch.cat([tokens[:, 0], tokens[:, 1:].mean(1)], 1),
+                "own": lambda: output.pooler_output.flatten(1),
+            }[pooling]()
+        found = encoder(x, torch.ones(3))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", VISION)
+def test_a_picture_of_another_side_is_read(make_folder: MakeFolder, name: str) -> None:
+    kind, config, _ = VISION[name]
+    folder = make_folder(kind, config(), processor())
+    with torch.inference_mode():
+        assert load("image", folder, px=48)(pictures(2, 20), torch.ones(2)).isfinite().all()
+
+
+def test_frames_are_read_one_by_one_and_padding_counts_nothing(make_folder: MakeFolder) -> None:
+    kind, config, _ = VISION["vit"]
+    folder = make_folder(kind, config(), processor())
+    x, alone = pictures(6).view(2, 3, 3, 32, 32), load("image", folder)
+    with torch.inference_mode():
+        found = load("video", folder)(x, torch.tensor([3, 2]))
+        seen = alone(x.flatten(0, 1), torch.ones(6)).view(2, 3, -1)
+    torch.testing.assert_close(found, torch.stack([seen[0].mean(0), seen[1, :2].mean(0)]), atol=1e-5, rtol=1e-4)
+
+
+def test_clips_are_brought_to_the_networks_frames(make_folder: MakeFolder) -> None:
+    config = hf.VideoMAEConfig(image_size=32, patch_size=16, num_frames=4, tubelet_size=2, **SMALL)
+    shaping = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    folder = make_folder(hf.VideoMAEModel, config, hf.VideoMAEImageProcessor(image_mean=MEAN, image_std=STD, **shaping))
+    x = pictures(6).view(2, 3, 3, 32, 32)
+    reference = hf.VideoMAEModel.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        found = load("video", folder)(x, torch.tensor([3, 2]))
+        clips = torch.stack([x[0, [0, 1, 1, 2]], x[1, [0, 0, 1, 1]]])
+        expected = reference(pixel_values=normalised(clips)).last_hidden_state.mean(1)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    with pytest.raises(UsageError, match="videomae reads clips"):
+        load("image", folder)
+
+
+SPEECH = {
+    "conv_dim": (16, 16),
+    "conv_kernel": (10, 4),
+    "conv_stride": (5, 4),
+    "num_feat_extract_layers": 2,
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 2,
+    **SMALL,
+}
+
+
+@pytest.mark.parametrize("norm", ["group", "layer"])
+@pytest.mark.parametrize("kind", ["Wav2Vec2", "Hubert", "WavLM"])
+def test_speech_is_read_as_if_each_clip_were_alone(make_folder: MakeFolder, kind: str, norm: str) -> None:
+    model = getattr(hf, f"{kind}Model")
+    config = getattr(hf, f"{kind}Config")(feat_extract_norm=norm, do_stable_layer_norm=norm == "layer", **SPEECH)
+    extractor = hf.Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=norm == "layer")
+    folder = make_folder(model, config, extractor)
+    x, lengths, rows = waves(900, 1600, 700)
+    reference = model.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        found = load("audio", folder)(x, lengths)
+        for row, vector in zip(rows, found, strict=True):
+            inputs = extractor(row, sampling_rate=RATE_HZ, return_tensors="pt").input_values
+            torch.testing.assert_close(vector, reference(inputs).last_hidden_state[0].mean(0), atol=2e-5, rtol=1e-3)
+        assert load("audio", folder)(x[:, :3], torch.tensor([3, 2, 1])).isfinite().all()
+
+
+def test_spectrograms_are_those_of_the_processor(make_folder: MakeFolder) -> None:
+    config = hf.ASTConfig(max_length=64, num_mel_bins=32, **SMALL)
+    extractor = hf.ASTFeatureExtractor(max_length=64, num_mel_bins=32)
+    folder = make_folder(hf.ASTModel, config, extractor)
+    x, lengths, rows = waves(4000, 16_000, 400)
+    reference = hf.ASTModel.from_pretrained(folder).eval()
+    inputs = torch.stack([extractor(r, sampling_rate=RATE_HZ, return_tensors="pt").input_values[0] for r in rows])
+    with torch.inference_mode():
+        encoder = load("audio", folder)
+        torch.testing.assert_close(encoder.mel(x, lengths), inputs, atol=2e-4, rtol=1e-3)
+        torch.testing.assert_close(encoder(x, lengths), reference(inputs).pooler_output, atol=1e-4, rtol=1e-3)
+
+
+def test_whisper_listens_to_what_there_is(make_folder: MakeFolder) -> None:
+    small = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 1, "encoder_attention_heads": 2}
+    rest = {"decoder_attention_heads": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "vocab_size": 50}
+    tokens = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
+    config = hf.WhisperConfig(max_source_positions=50, num_mel_bins=16, **small, **rest, **tokens)
+    extractor = hf.WhisperFeatureExtractor(feature_size=16, chunk_length=1)
+    folder = make_folder(hf.WhisperForConditionalGeneration, config, extractor)
+    x, lengths, rows = waves(4000, 16_000, 100)
+    reference = hf.WhisperModel.from_pretrained(folder).eval().encoder
+    inputs = extractor(rows, sampling_rate=RATE_HZ, return_tensors="pt").input_features
+    with torch.inference_mode():
+        found = load("audio", folder)(x, lengths)
+        hidden = reference(inputs).last_hidden_state
+    for row, frames in enumerate((13, 50, 1)):
+        torch.testing.assert_close(found[row], hidden[row, :frames].mean(0), atol=1e-4, rtol=1e-3)
+
+
+TEXT: dict[str, tuple[type, Callable[[], Any]]] = {
+    "bert": (hf.BertModel, lambda: hf.BertConfig(vocab_size=50, max_position_embeddings=64, **SMALL)),
+    "roberta": (
+        hf.RobertaModel,
+        lambda: hf.RobertaConfig(vocab_size=50, max_position_embeddings=64, pad_token_id=1, **SMALL),
+    ),
+    "modernbert": (
+        hf.ModernBertModel,
+        lambda: hf.ModernBertConfig(
+            vocab_size=50, max_position_embeddings=64, pad_token_id=0, eos_token_id=3, bos_token_id=2,
+            cls_token_id=2, sep_token_id=3, **SMALL,
+        ),
+    ),
+    "distilbert": (
+        hf.DistilBertModel,
+        lambda: hf.DistilBertConfig(vocab_size=50, dim=32, n_layers=2, n_heads=2, hidden_dim=64),
+    ),
+}  # fmt: skip
+TOKENS = torch.tensor([[2, 7, 9, 11, 3], [2, 8, 3, 0, 0]])
+LENGTHS = torch.tensor([5, 3])
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+@pytest.mark.parametrize("name", TEXT)
+def test_text_is_read_as_if_each_were_alone(make_folder: MakeFolder, name: str, pooling: str) -> None:
+    kind, config = TEXT[name]
+    folder = make_folder(kind, config())
+    if pooling == "first":
+        (folder / "1_Pooling").mkdir()
+        (folder / "1_Pooling/config.json").write_text('{"pooling_mode_cls_token": true}')
+    reference = kind.from_pretrained(folder).eval()  # type: ignore[attr-defined]
+    with torch.inference_mode():
+        found = load("text", folder)(TOKENS, LENGTHS)
+        for row, length in enumerate(LENGTHS.tolist()):
+            hidden = reference(input_ids=TOKENS[row : row + 1, :length]).last_hidden_state[0]
+            expected = hidden.mean(0) if pooling == "mean" else hidden[0]
+            torch.testing.assert_close(found[row], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_clip_reads_a_text_by_its_end(make_folder: MakeFolder) -> None:
+    folder = make_folder(hf.CLIPModel, VISION["clip"][1](), name="clip")
+    reference = hf.CLIPModel.from_pretrained(folder).eval()
+    tokens = torch.tensor([[2, 7, 9, 11, 49], [2, 8, 49, 0, 0]])
+    with torch.inference_mode():
+        found = load("text", folder)(tokens, LENGTHS)
+        for row, length in enumerate(LENGTHS.tolist()):
+            expected = reference.text_model(input_ids=tokens[row : row + 1, :length]).pooler_output[0]
+            torch.testing.assert_close(found[row], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_half_precision_is_read_as_float32(bert: Path) -> None:
+    assert {p.dtype for p in load("text", bert).parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("modality", "kind", "config"),
+    [("audio", hf.BertModel, TEXT["bert"][1]), ("image", hf.BertModel, TEXT["bert"][1])],
+)
+def test_an_encoder_of_something_else_is_told(
+    make_folder: MakeFolder, modality: Modality, kind: type, config: Callable[[], Any]
+) -> None:
+    folder = make_folder(kind, config())
+    with pytest.raises(UsageError, match=r"bert is not among|no processor of pictures"):
+        load(modality, folder)
