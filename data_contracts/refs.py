@@ -96,6 +96,8 @@ class CheckpointRef(Ref):
     model_sha256: Sha256
     """Of model.safetensors, which holds no time and no path."""
     train_key: Sha256
+    base_key: Sha256 | None = None
+    """Of all that training saw but the model it started from; the train_key itself where it started from nothing."""
     modalities: tuple[Modality, ...]
     labels: tuple[str, ...]
     best_epoch: int
@@ -103,11 +105,17 @@ class CheckpointRef(Ref):
 
 
 class ChampionRef(Ref):
-    """The model in production, copied from the registry into the store: model.safetensors and model.json at `uri`."""
+    """The model in production, copied from the registry into the store: model.safetensors and model.json at `uri`.
+
+    Beside them lies rows.safetensors, which tells the rows it was made and judged with, unless it is an older model.
+    """
 
     name: str
     version: str
     model_sha256: Sha256
+    train_key: Sha256 | None = None
+    base_key: Sha256 | None = None
+    """As its checkpoint's."""
 
 
 class Rival(Frozen):
@@ -135,6 +143,16 @@ class Floor(Frozen):
     """Rows left out to keep it short; that it did not converge."""
 
 
+class Compared(Frozen):
+    """Candidate and champion on some of the test rows."""
+
+    rows: int
+    candidate: Metrics
+    champion: Metrics
+    differences: dict[str, tuple[float, float, float]]
+    """Metric to candidate minus champion: value, low, high (paired bootstrap)."""
+
+
 class EvalReport(Ref):
     """Figures on the test rows; `rows` is their number. predictions.parquet and detail.json lie at `uri`."""
 
@@ -153,6 +171,8 @@ class EvalReport(Ref):
     """The champion re-scored on the same rows."""
     differences: dict[str, tuple[float, float, float]] = {}
     """Metric to candidate minus champion: value, low, high (paired bootstrap, 95 %)."""
+    forgetting: dict[Literal["old", "new"], Compared] = {}
+    """Test rows that were there when the champion was published, and rows that came since; empty unless both are there."""
     floor: Floor | None = None
     """Where every modality is read as a frozen encoder's embedding."""
 

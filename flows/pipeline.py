@@ -63,9 +63,11 @@ def extract_in_turn(shards: list[ShardRef], store: Store) -> list[str]:
     return parts
 
 
-def train_here(valid: ValidatedRef, features: Features, config: RunConfig, store: Store) -> CheckpointRef:
+def train_here(
+    valid: ValidatedRef, features: Features, config: RunConfig, store: Store, champion: ChampionRef | None
+) -> CheckpointRef:
     """Trains in this process, where a debugger can follow."""
-    return train(valid, features, config, store, isolate=False)
+    return train(valid, features, config, store, champion, isolate=False)
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,8 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
     require_trainable(samples, config.split.min_test_per_class)
     features = so_far.features = extract_features(valid, config, store, stages, so_far)
     with so_far.timed("train"):
-        checkpoint = so_far.checkpoint = stages.train(valid, features, config, store)
-    with so_far.timed("evaluate"):
+        checkpoint = so_far.checkpoint = stages.train(valid, features, config, store, champion_to_continue(request))
+    with so_far.timed("evaluate"):  # asked again: training takes time, and another model may have been promoted
         champion = so_far.champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
     # Against itself a model need not be judged: the evaluation of the run that published it is still right.
     same = champion is None or champion.model_sha256 == checkpoint.model_sha256
@@ -152,6 +154,13 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
                 so_far.release = stages.publish(*inputs, request.tracking_uri, request.run_id)
             except PromotionRefused as refusal:  # rolled back by hand, say: a person decides
                 so_far.decision, so_far.reason = "needs-approval", str(refusal)
+
+
+def champion_to_continue(request: Request) -> ChampionRef | None:
+    """The model that training goes on from, where the config asks for it and there is one."""
+    if request.config.train.continue_from == "none":
+        return None
+    return fetch_champion(request.name, request.config.publish.alias, request.store, request.tracking_uri)
 
 
 def prepare(request: Request, config: RunConfig, stages: Stages, so_far: Progressed) -> ValidatedRef:

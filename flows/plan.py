@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from data_contracts.refs import CleanRef, FeatureRef, Modality, RawRef, ValidatedRef
+from flows.pipeline import champion_to_continue
 from flows.request import Request
 from tasks.contract import read_table
 from tasks.extract.extract import plan_shards, preview_features
@@ -62,7 +63,7 @@ def _features(modality: Modality, ref: FeatureRef) -> dict[str, Any]:
 
 def _training(valid: ValidatedRef, features: dict[Modality, FeatureRef], request: Request) -> dict[str, Any]:
     store: Store = request.store
-    key = train_key(valid, features, request.config, store)
+    key = train_key(valid, features, request.config, store, champion_to_continue(request))
     if store.find("checkpoints", key) is not None:
         return _line("train", "reuse", 0, "this model is in the store")
     resumed = (store.root / "work" / f"train-{key}").is_dir()

@@ -64,7 +64,7 @@ def _verified(task: Task[..., Any], kind: str, key: Callable[..., str]) -> Calla
     """Calls the task; a cached result counts only while the store still holds the artifact, intact."""
 
     def call(*args: Any) -> Any:
-        store: Store = args[-1]
+        store = next(arg for arg in args if isinstance(arg, Store))
         return task.with_options(refresh_cache=store.find(kind, key(*args)) is None)(*args)
 
     return call

@@ -39,6 +39,8 @@ def summarise(request: Request, so_far: Progressed, flow: str, error: str | None
         "seconds": {stage: round(so_far.seconds.get(stage, 0.0), 3) for stage in STAGES},
         "report": None,
     }
+    if so_far.report is not None and so_far.report.forgetting:
+        summary["forgetting"] = {name: part.model_dump() for name, part in so_far.report.forgetting.items()}
     if so_far.report is not None and so_far.report.floor is not None:
         summary["floor"] = floor_of(so_far.report.floor)
     return summary | ({"error": error} if error else {})

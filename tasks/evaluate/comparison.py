@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from tasks.evaluate.intervals import paired_differences
 from tasks.evaluate.metrics import Indices, score
 from tasks.modeling.card import read_card
 from tasks.modeling.decision import read_offsets
+from tasks.modeling.lineage import are_known, read_rows
 from tasks.store import Store
 
 
@@ -35,6 +37,38 @@ def champion_answers(samples: pa.Table, rival: Rival, labels: tuple[str, ...], s
     probabilities = predict_probabilities(load_model(folder), chosen, rival.features, store)
     card = read_card(folder)
     return shared, answers_of(probabilities, tuple(card["labels"]), read_offsets(card), labels)
+
+
+def forgetting(
+    ids: list[str], pair: tuple[Answers, Answers], truth: Indices, folder: Path, config: RunConfig
+) -> dict[str, Any]:
+    """Candidate and champion, `pair`, apart on the rows that the champion was judged on when it was published, and on new
+    ones. Empty where either set is, or the champion in `folder` does not tell."""
+    known = read_rows(folder)
+    if known is None:
+        return {}
+    old = are_known(ids, known["test"])
+    if old.all() or not old.any():
+        return {}
+    return {name: _compared(pair, truth, np.flatnonzero(rows), config) for name, rows in (("old", old), ("new", ~old))}
+
+
+def _compared(pair: tuple[Answers, Answers], truth: Indices, rows: Indices, config: RunConfig) -> dict[str, Any]:
+    ours, theirs, right = pair[0].take(rows), pair[1].take(rows), truth[rows]
+    differences = paired_differences(
+        ours.probabilities,
+        theirs.probabilities,
+        right,
+        config.seed,
+        config.gate.confidence,
+        (ours.predicted, theirs.predicted),
+    )
+    return {
+        "rows": len(rows),
+        "candidate": score(ours.probabilities, right, ours.predicted),
+        "champion": score(theirs.probabilities, right, theirs.predicted),
+        "differences": differences,
+    }
 
 
 def against(candidate: Answers, champion: Answers, truth: Indices, rival: Rival, config: RunConfig) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import DataError
 from tasks.evaluate.answers import Answers, Probabilities, align, answers_of, read_labels
-from tasks.evaluate.comparison import against, champion_answers
+from tasks.evaluate.comparison import against, champion_answers, forgetting
 from tasks.evaluate.detail import describe, present
 from tasks.evaluate.floor import fit_floor, reads_embeddings
 from tasks.evaluate.intervals import intervals, paired_differences
@@ -94,6 +94,9 @@ def evaluate(
             shared, theirs = champion_answers(samples, rival, labels, store)
             detail["champion_rows"] = len(shared)
             payload |= against(candidate.take(shared), theirs, truth[shared], rival, config)
+            ids, folder = samples["id"].take(shared).to_pylist(), store.path(rival.champion.uri)
+            pair = (candidate.take(shared), theirs)
+            payload["forgetting"] = forgetting(ids, pair, truth[shared], folder, config)
         if reads_embeddings(card) and (floor := _floor(valid, features, labels, (candidate, truth), config, store)):
             payload["floor"] = floor.model_dump(mode="json")
         write_text(draft.path / "detail.json", canonical_json(detail))

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Modality, ReleaseRef, ValidatedRef, Verdict
 from tasks import progress
 from tasks.config import RunConfig
+from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed, PromotionRefused
+from tasks.modeling.lineage import ROWS, write_rows
 from tasks.names import markdown_text
 from tasks.publish import tracking, versions
 from tasks.publish.card import write_card
@@ -150,10 +152,14 @@ def find_version(client: MlflowClient, job: Publication) -> ModelVersion | None:
 
 def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion:
     """The model's files and figures are in an MLflow run, and a new version points to them."""
+    rows = work / ROWS
+    write_rows(read_table(job.store.path(job.valid.uri) / "samples.parquet", columns=["id", "split"]), rows)
     tags = {
         versions.MODEL_SHA256: job.checkpoint.model_sha256,
         versions.CARD_SHA256: digest_file(job.folder / "model.json"),
+        versions.ROWS_SHA256: digest_file(rows),
         versions.TRAIN_KEY: job.checkpoint.train_key,
+        **({versions.BASE_KEY: job.checkpoint.base_key} if job.checkpoint.base_key else {}),
         versions.RUN: job.run_id,
         versions.DATA_SHA256: job.valid.sha256,
     }
@@ -162,7 +168,7 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
     card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config)
     staged = work / versions.MODEL_FOLDER
     shutil.rmtree(staged, ignore_errors=True)  # what a killed process left
-    tracking.stage_model(job.folder, card, staged)
+    tracking.stage_model(job.folder, card, rows, staged)
     client.log_artifacts(run.info.run_id, str(staged), versions.MODEL_FOLDER)
     shutil.rmtree(staged)
     client.set_terminated(run.info.run_id, "FINISHED")

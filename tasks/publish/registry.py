@@ -121,7 +121,7 @@ def why_not(version: ModelVersion) -> str | None:
 
 def release_ref(champion: ChampionRef, alias: str | None) -> ReleaseRef:
     """The ref of a release whose files lie in the store as a champion's."""
-    return ReleaseRef(**champion.model_dump(), alias=alias)
+    return ReleaseRef(**champion.model_dump(exclude={"train_key", "base_key"}), alias=alias)
 
 
 @contextlib.contextmanager

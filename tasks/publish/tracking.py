@@ -81,13 +81,13 @@ def metric_values(report: EvalReport) -> Iterator[tuple[str, float]]:
                 yield f"{prefix}/{key}", value
 
 
-def stage_model(checkpoint: Path, card: str, folder: Path) -> None:
-    """An MLflow model is in `folder`: our files, the model card, and served_model.py as its code."""
+def stage_model(checkpoint: Path, card: str, rows: Path, folder: Path) -> None:
+    """An MLflow model is in `folder`: our files, the rows it was made with, the model card, served_model.py as its code."""
     import mlflow.pyfunc
 
     readme = folder.parent / "README.md"
     readme.write_text(card, encoding="utf-8")
-    files = [checkpoint / name for name in versions.FILES] + [readme]
+    files = [checkpoint / name for name in versions.FILES] + [rows, readme]
     # Advice on type hints, meant for authors of models. Recorded, because MLflow overrides filters that ignore it.
     with warnings.catch_warnings(record=True):
         mlflow.pyfunc.save_model(

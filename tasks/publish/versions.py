@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from data_contracts.refs import ChampionRef
 from tasks.errors import EnvironmentFailed
+from tasks.modeling.lineage import ROWS
 from tasks.store import Draft, Store, digest_file, digest_json
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ ARTIFACT_FOLDER = "artifacts"
 # Tags of a version. The digests say which bytes it must hold; the status, how far its publication came.
 MODEL_SHA256 = "crossmodal.model_sha256"
 CARD_SHA256 = "crossmodal.model_json_sha256"
+ROWS_SHA256 = "crossmodal.rows_sha256"
 TRAIN_KEY = "crossmodal.train_key"
+BASE_KEY = "crossmodal.base_key"
 RUN = "crossmodal.run"
 DATA_SHA256 = "crossmodal.dataset_sha256"
 VERDICT = "crossmodal.verdict"
@@ -71,13 +74,19 @@ def content_key(version: ModelVersion) -> str:
         ) from None
 
 
+def store_key(version: ModelVersion) -> str:
+    """The store key of a version's files, those that tell its rows included where it was published with them."""
+    rows = version.tags.get(ROWS_SHA256)
+    return content_key(version) if rows is None else digest_json({"model": content_key(version), ROWS: rows})
+
+
 def files_key(model_sha256: str, card_sha256: str) -> str:
     """The store key of a published model. model.json counts too: renamed labels leave the weights as they are."""
     return digest_json({"model.safetensors": model_sha256, "model.json": card_sha256})
 
 
 def download(client: MlflowClient, version: ModelVersion, folder: Path, tracking_uri: str) -> None:
-    """Brings model.safetensors and model.json into `folder` and checks both against the version's tags.
+    """Brings model.safetensors, model.json and what tells its rows into `folder`, checked against the version's tags.
 
     Raises EnvironmentFailed where one is missing or its bytes are not those that were published.
     """
@@ -86,7 +95,10 @@ def download(client: MlflowClient, version: ModelVersion, folder: Path, tracking
 
     address = client.get_model_version_download_uri(version.name, version.version).rstrip("/")
     which = f"model {version.name} version {version.version}"
-    for name, tag in zip(FILES, (MODEL_SHA256, CARD_SHA256), strict=True):
+    promised = {"model.safetensors": MODEL_SHA256, "model.json": CARD_SHA256, ROWS: ROWS_SHA256}
+    for name, tag in promised.items():
+        if tag not in version.tags:
+            continue  # rows: an older version was published without
         uri = f"{address}/{ARTIFACT_FOLDER}/{name}"
         try:
             download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=tracking_uri)
@@ -104,7 +116,7 @@ def download(client: MlflowClient, version: ModelVersion, folder: Path, tracking
 
 def into_store(client: MlflowClient, version: ModelVersion, store: Store, tracking_uri: str) -> ChampionRef:
     """The version's files lie in the store, verified; nothing is fetched when they are there already."""
-    key = content_key(version)
+    key = store_key(version)
     if store.find(KIND, key) is None:
         with store.create(KIND, key) as draft:
             download(client, version, draft.path, tracking_uri)
@@ -119,7 +131,7 @@ def describe(draft: Draft, version: ModelVersion) -> None:
 
 def champion_ref(version: ModelVersion) -> ChampionRef:
     """The ref of a version whose files lie in the store."""
-    key = content_key(version)
+    key = store_key(version)
     return ChampionRef(
         uri=f"{KIND}/{key}",
         sha256=key,
@@ -127,6 +139,8 @@ def champion_ref(version: ModelVersion) -> ChampionRef:
         name=version.name,
         version=str(version.version),
         model_sha256=version.tags[MODEL_SHA256],
+        train_key=version.tags.get(TRAIN_KEY),
+        base_key=version.tags.get(BASE_KEY),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_contracts.refs import FeatureRef, Frozen, Modality, ValidatedRef
+from data_contracts.refs import ChampionRef, FeatureRef, Frozen, Modality, ValidatedRef
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed
@@ -23,6 +23,8 @@ class TrainJob(Frozen):
     config: RunConfig
     store: str
     """The store's folder."""
+    champion: ChampionRef | None = None
+    """The model that training goes on from, under train.continue_from."""
 
 
 def read_samples(valid: ValidatedRef, features: Mapping[Modality, FeatureRef], store: Store) -> pa.Table:

@@ -13,6 +13,7 @@ from tasks import progress
 from tasks.modeling.inference import predict_inputs
 from tasks.modeling.package import describe_model, save_model
 from tasks.store import Store, canonical_json, write_text
+from tasks.train.continuation import begin
 from tasks.train.dataset import load_dataset
 from tasks.train.job import TrainJob, read_samples
 from tasks.train.lora import merge_lora
@@ -30,12 +31,12 @@ def run_training(job: TrainJob, work: Path) -> None:
     the loss is not finite.
     """
     store, config = Store(job.store), job.config
-    samples = read_samples(job.valid, job.features, store)
-    train, val = (load_dataset(samples, split, job, store) for split in ("train", "val"))
+    start = begin(job.champion, read_samples(job.valid, job.features, store), config, store)
+    train, val = (load_dataset(start.samples, split, job, store) for split in ("train", "val"))
     card = describe_model(job.valid, job.features, config)
     with _reproducible(config.seed, config.train.threads):
         processes = Processes(config.train)
-        trainer = Trainer(card, train, val, config, processes, work)
+        trainer = Trainer(card, (train, val), config, processes, work, start)
         while not trainer.finished:
             entry = trainer.run_epoch()
             if processes.rank == 0:
@@ -55,6 +56,8 @@ def run_training(job: TrainJob, work: Path) -> None:
         "figures": trainer.meter.figures() | {"notes": trainer.notes()},
         "halved": trainer.progress.halved,
     }
+    if start.record is not None:
+        history["start"] = start.record
     if tuned is not None:
         history["thresholds"] = tuned
     write_text(work / HISTORY, canonical_json(history))

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from data_contracts.refs import CheckpointRef, FeatureRef, Modality, ValidatedRef
+from data_contracts.refs import ChampionRef, CheckpointRef, FeatureRef, Modality, ValidatedRef
 from tasks.config import RunConfig
 from tasks.fingerprint import code_fingerprint
 from tasks.modalities import MODALITIES
@@ -20,8 +20,27 @@ KIND = "checkpoints"
 FILES = ("model.safetensors", "model.json", "history.json")
 
 
-def train_key(valid: ValidatedRef, features: dict[Modality, FeatureRef], config: RunConfig, store: Store) -> str:
-    """The digest of all that training sees: its rows, features, labels, config and code; nothing of the test rows."""
+def train_key(
+    valid: ValidatedRef,
+    features: dict[Modality, FeatureRef],
+    config: RunConfig,
+    store: Store,
+    champion: ChampionRef | None = None,
+) -> str:
+    """The key of the checkpoint: all that training sees, and under train.continue_from the champion it starts from.
+
+    A champion that was itself made from these very rows, settings and code is the answer already: the key is then its own.
+    """
+    base = base_key(valid, features, config, store)
+    if config.train.continue_from == "none" or champion is None:
+        return base
+    if champion.base_key == base and champion.train_key and store.find(KIND, champion.train_key) is not None:
+        return champion.train_key
+    return digest_json({"base": base, "champion": champion.sha256})
+
+
+def base_key(valid: ValidatedRef, features: dict[Modality, FeatureRef], config: RunConfig, store: Store) -> str:
+    """The digest of all that training sees but its start: rows, features, labels, config, code; nothing of the test rows."""
     return digest_json(
         {
             "rows": read_samples(valid, features, store).to_pydict(),
@@ -47,18 +66,19 @@ def train(
     features: dict[Modality, FeatureRef],
     config: RunConfig,
     store: Store,
+    champion: ChampionRef | None = None,
     isolate: bool = True,
 ) -> CheckpointRef:
     """The checkpoint for these rows, features and settings; a run that was killed goes on from its last epoch.
 
     With `isolate` the loop runs in its own process, killed after `runtime.train_timeout_s`; without, in this one, for a
-    debugger. Both give the same weights. Raises DataError where training cannot succeed, EnvironmentFailed where the
-    process died or ran out of time.
+    debugger. Both give the same weights. `champion` is the model to go on from, under train.continue_from. Raises DataError
+    where training cannot succeed, EnvironmentFailed where the process died or ran out of time.
     """
-    key = train_key(valid, features, config, store)
+    key = train_key(valid, features, config, store, champion)
     if (found := store.find(KIND, key)) is not None:
         return CheckpointRef.model_validate(found.ref)
-    job = TrainJob(valid=valid, features=features, config=config, store=str(store.root))
+    job = TrainJob(valid=valid, features=features, config=config, store=str(store.root), champion=champion)
     with store.work_dir("train", key) as work:
         if (found := store.find(KIND, key)) is not None:  # finished by another run while this one waited
             return CheckpointRef.model_validate(found.ref)
@@ -76,13 +96,15 @@ def train(
 def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
     weights_sha256, card_sha256 = (digest_file(work / name) for name in FILES[:2])
     history = json.loads((work / "history.json").read_text(encoding="utf-8"))
+    start = [job.champion.sha256] if job.champion is not None and job.config.train.continue_from == "champion" else []
     ref = CheckpointRef(
         uri=f"{KIND}/{key}",
         sha256=digest_json({"model": weights_sha256, "card": card_sha256}),
         rows=job.valid.clean.splits.get("train", 0),
-        parents=(job.valid.sha256, *(job.features[name].sha256 for name in MODALITIES if name in job.features)),
+        parents=(job.valid.sha256, *(job.features[name].sha256 for name in MODALITIES if name in job.features), *start),
         model_sha256=weights_sha256,
         train_key=key,
+        base_key=base_key(job.valid, job.features, job.config, store),
         modalities=tuple(name for name in MODALITIES if name in job.features),
         labels=job.valid.clean.labels,
         best_epoch=history["best_epoch"],

@@ -17,6 +17,7 @@ from tasks.errors import DataError, EnvironmentFailed
 from tasks.modeling.fusion import FusedClassifier
 from tasks.modeling.package import build_model
 from tasks.modeling.pretrained.weights import load_pretrained
+from tasks.train.continuation import Continuation, take_over
 from tasks.train.dataset import Dataset
 from tasks.train.drawing import Drawing
 from tasks.train.engine import Engine, moving_names
@@ -37,8 +38,15 @@ class Trainer:
     """A model and its data; `work` holds the state that it goes on from."""
 
     def __init__(
-        self, card: dict[str, Any], train: Dataset, val: Dataset, config: RunConfig, processes: Processes, work: Path
+        self,
+        card: dict[str, Any],
+        data: tuple[Dataset, Dataset],
+        config: RunConfig,
+        processes: Processes,
+        work: Path,
+        start: Continuation | None = None,
     ) -> None:
+        train, val = data
         self.val, self.config, self.processes = val, config.train, processes
         self.drawing = Drawing(
             train.present, config.train, config.fusion.modality_dropout, config.seed, processes.rank, processes.count
@@ -51,7 +59,7 @@ class Trainer:
         self.keeper = Keeper(work, config.train.checkpoint_steps, processes.divides, processes.rank == 0)
         plain = build_model(card).to(processes.device)
         self.stages = stages_of(config.train, plain.specs)
-        kept = self._restore(plain, card, work)
+        kept = self._restore(plain, card, work, start)
         self.averaged = copy.deepcopy(plain)
         self.best: Weights = kept.best if kept else self._copy_moving()
         self.progress = kept.progress if kept else Progress()
@@ -62,11 +70,15 @@ class Trainer:
             if kept:
                 self.engine.restore(kept.optimizer, kept.average)
 
-    def _restore(self, plain: FusedClassifier, card: dict[str, Any], work: Path) -> TrainState | None:
+    def _restore(
+        self, plain: FusedClassifier, card: dict[str, Any], work: Path, start: Continuation | None
+    ) -> TrainState | None:
         """The weights as an earlier run left them, else as training begins; what never moves is written once."""
         kept, fixed = read_state(work), read_fixed(work)
         if kept is None or fixed is None:
             load_pretrained(plain, card)  # before layers are renamed by the updates
+        if start is not None:  # also where a kept state replaces it: what it tells belongs to the history
+            take_over(plain, card, start)
         if self.config.regime == "lora":
             add_lora(plain, self.config)
         self.moving = moving_names(plain, self.config)
