@@ -32,6 +32,7 @@ from tasks.errors import DataError
 from tasks.evaluate.answers import align
 from tasks.evaluate.evaluate import evaluate, subsets
 from tasks.evaluate.floor import Fitted
+from tasks.modeling.lineage import ROWS, write_rows
 from tasks.store import Store, digest_json
 
 LABELS = ("a", "b", "c")
@@ -242,3 +243,28 @@ def test_frozen_features_get_a_floor(store: Store, monkeypatch: pytest.MonkeyPat
     assert (floor.c, floor.width, floor.notes) == (0.01, 7, ("a note",))
     trained = put_model(store, "n", LABELS, 0.9, encoders={"image": {"reads": "inputs"}})
     assert evaluate(valid, {}, trained, None, CONFIG, store).floor is None
+
+
+def test_old_and_new_test_rows_are_told_apart(store: Store) -> None:
+    valid, model = put_samples(store, "v"), put_model(store, "m", LABELS, 0.5)
+    against = rival(store, LABELS, 0.8, valid)
+    folder = store.path(against.champion.uri)
+    before = pa.table({"id": [f"s{i}" for i in range(20)] + ["s50"], "split": ["test"] * 20 + ["train"]})
+    write_rows(before, folder / ROWS)
+    parts = evaluate(valid, {}, model, against, CONFIG, store).forgetting
+    assert {name: part.rows for name, part in parts.items()} == {"old": 20, "new": 40}
+    assert parts["old"].candidate["accuracy"] == parts["old"].champion["accuracy"] == 1.0
+    assert parts["new"].candidate["accuracy"] == pytest.approx(0.25)
+    assert parts["new"].champion["accuracy"] == pytest.approx(0.7)
+    value, low, high = parts["new"].differences["accuracy"]
+    assert value == pytest.approx(-0.45)
+    assert low < value < high < 0
+
+
+@pytest.mark.parametrize("known", [0, 60])
+def test_only_old_or_only_new_rows_are_not_told_apart(store: Store, known: int) -> None:
+    valid, model = put_samples(store, "v"), put_model(store, "m", LABELS, 0.5)
+    against = rival(store, LABELS, 0.8, valid)
+    rows = pa.table({"id": [f"s{i}" for i in range(known)] + ["z"], "split": ["test"] * known + ["train"]})
+    write_rows(rows, store.path(against.champion.uri) / ROWS)
+    assert evaluate(valid, {}, model, against, CONFIG, store).forgetting == {}

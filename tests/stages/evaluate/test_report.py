@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from data_contracts.refs import Floor
+from data_contracts.refs import Compared, Floor
 from tasks.evaluate.report import percent, seconds, shorten, visible, write_report
 
 TEN = tuple(str(i) for i in range(10))
@@ -197,3 +197,20 @@ def test_tuned_thresholds_are_shown(make_run: Callable[..., Any], tmp_path: Path
     run.store.path("checkpoints/k/model.json").write_text(json.dumps({"labels": TEN}))
     page = render(with_history(run, thresholds={**record, "used": False}), tmp_path)
     assert "so the most probable class stays the answer" in page
+
+
+def test_what_was_forgotten_is_shown(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    run = make_run(TEN)
+    part = Compared(
+        rows=200, candidate={"accuracy": 0.9, "macro_f1": None}, champion={"accuracy": 0.92, "macro_f1": None},
+        differences={"accuracy": (-0.02, -0.05, 0.01)},
+    )  # fmt: skip
+    assert "What was forgotten" not in render(run, tmp_path)
+    parts = {"old": part, "new": part.model_copy(update={"rows": 1234})}
+    run.parts.report = run.parts.report.model_copy(update={"forgetting": parts})
+    start = {"notes": ["started from the champion: 7 of 9 tensors taken over"]}
+    page = render(with_history(run, start=start), tmp_path)
+    assert "What was forgotten, what was learned" in page
+    assert '<td>new</td><td class="n">1,234</td>' in page
+    assert "−5.0 to +1.0" in page
+    assert "7 of 9 tensors taken over" in page

@@ -13,8 +13,9 @@ from mlflow import MlflowClient
 
 from data_contracts.refs import RuleResult, Verdict
 from tasks.errors import EnvironmentFailed, PromotionRefused, UsageError
+from tasks.modeling.lineage import ROWS, read_rows
 from tasks.publish import publish as publish_module
-from tasks.publish import registry
+from tasks.publish import registry, versions
 from tasks.publish.verify import spread
 from tasks.store import digest_file
 
@@ -46,6 +47,10 @@ def test_round_trip(make_case: MakeCase, capfd: pytest.CaptureFixture[str]) -> N
     store = case.request.store
     for name in ("model.safetensors", "model.json"):
         assert digest_file(store.path(champion.uri) / name) == digest_file(store.path(case.checkpoint.uri) / name)
+    assert (champion.train_key, champion.base_key) == (case.checkpoint.train_key, case.checkpoint.base_key)
+    rows = read_rows(store.path(champion.uri))
+    assert rows is not None
+    assert {split: len(digests) for split, digests in rows.items()} == {"train": 4, "val": 0, "test": 12}
     assert list(Path.cwd().iterdir()) == [], "something was written into the current folder"
     files = [path for path in (store.root / "mlartifacts").rglob("*") if path.is_file()]
     assert {path.name for path in files} >= {
@@ -285,3 +290,15 @@ def test_verified_rows_are_spread(total: int, wanted: int) -> None:
     assert all(0 <= row < total for row in rows)
     if wanted > 1 and total > 1:
         assert (rows[0], rows[-1]) == (0, total - 1)
+
+
+def test_a_version_published_before_rows_were_kept_is_still_a_champion(make_case: MakeCase, quick: None) -> None:
+    case = make_case()
+    case.publish()
+    client = client_of(case)
+    client.delete_model_version_tag("tiny", "1", versions.ROWS_SHA256)
+    client.delete_model_version_tag("tiny", "1", versions.BASE_KEY)
+    champion = registry.fetch_champion("tiny", "champion", *case.place)
+    assert champion is not None
+    assert champion.base_key is None
+    assert not (case.request.store.path(champion.uri) / ROWS).exists()
