@@ -97,8 +97,8 @@ class Engine:
 
     def _loss(self, ready: Ready) -> Tensor:
         """The weighted loss of a piece: the fused head's, and those of each modality's own head."""
-        torch.manual_seed(ready.piece.seed)  # dropout inside the network
         device = self.processes.device
+        _seed_dropout(ready.piece.seed, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.processes.bf16):
             output = self.model(ready.batch, len(ready.weights), ready.hidden)
         loss = self._cross_entropy(output.logits, ready.soft, ready.weights) * ready.piece.share
@@ -121,6 +121,13 @@ class Engine:
         if isinstance(self.model, DistributedDataParallel):
             return self.model.no_sync()  # type: ignore[no-any-return, unused-ignore]
         return _unsynced(self.model) if isinstance(self.model, FSDPModule) else contextlib.nullcontext()
+
+
+def _seed_dropout(seed: int, device: torch.device) -> None:
+    """As torch.manual_seed, for one device: that formats a stack trace per call where CUDA has not been started."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 @contextlib.contextmanager

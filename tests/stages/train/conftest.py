@@ -8,6 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
 
 from data_contracts.refs import CleanRef, FeatureRef, Modality, RowCounts, ValidatedRef
 from data_contracts.tables import features_schema, samples_schema
@@ -41,18 +44,18 @@ def _rows() -> list[dict[str, Any]]:
     return rows
 
 
-def _put_features(store: Store, name: Modality, rows: list[dict[str, Any]]) -> FeatureRef:
+def _put_features(store: Store, name: Modality, rows: list[dict[str, Any]], width: int | None) -> FeatureRef:
     rng = np.random.default_rng(len(name))
     content = []
     for n, row in enumerate(rows):
         if row[name] is None:
             continue
-        shape = [16, 16, 3] if name == "image" else [6 + n, 16]
+        shape = [width] if width else [16, 16, 3] if name == "image" else [6 + n, 16]
         values = rng.integers(0, 100, shape) + 50 * "abc".index(row["label"])
-        if name == "audio":
+        if name == "audio" or width:
             values = values / 20 - 8  # the range of a log-mel
         content.append({"digest": row[name], "shape": shape, "values": values.ravel().tolist()})
-    dtype = "uint8" if name == "image" else "float32"
+    dtype = "uint8" if name == "image" and not width else "float32"
     part = store.put_part(f"features/{name}", "shard", pa.Table.from_pylist(content, schema=features_schema(dtype)))
     return FeatureRef(
         uri=f"features/{name}",
@@ -69,14 +72,32 @@ def _put_features(store: Store, name: Modality, rows: list[dict[str, Any]]) -> F
 
 
 @pytest.fixture
+def shufflenet(tmp_path: Path) -> tuple[str, ...]:
+    """Settings under which pictures are read by a small pretrained network with batch norms; its weights are random."""
+    torch.manual_seed(0)
+    network = torchvision.models.get_model("shufflenet_v2_x0_5")
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0  # so that its statistics are those of a network in use
+    network(torch.rand(16, 3, 32, 32))
+    path = tmp_path / "shufflenet.safetensors"
+    save_file(network.state_dict(), path)
+    return f"encoders.image=torchvision:shufflenet_v2_x0_5@{path}", "encoders.image_px=32"
+
+
+@pytest.fixture
 def make_world(tmp_path: Path) -> Callable[..., World]:
-    """Builds a world; `change` edits its rows before they are written."""
+    """Builds a world; `change` edits its rows before they are written, `width` makes its features embeddings."""
     made = []
 
-    def make(*overrides: str, change: Callable[[list[dict[str, Any]]], object] | None = None) -> World:
+    def make(
+        *overrides: str, change: Callable[[list[dict[str, Any]]], object] | None = None, width: int | None = None
+    ) -> World:
         store = Store(tmp_path / f"store{len(made)}")
         rows = _rows()
-        features: dict[Modality, FeatureRef] = {name: _put_features(store, name, rows) for name in ("image", "audio")}
+        features: dict[Modality, FeatureRef] = {
+            name: _put_features(store, name, rows, width) for name in ("image", "audio")
+        }
         if change is not None:
             change(rows)
         store.path("samples").mkdir(parents=True)

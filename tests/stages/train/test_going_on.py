@@ -41,6 +41,13 @@ def _run(world, work, monkeypatch=None, die_before=None):
     return None
 
 
+def _without_times(work):
+    history = json.loads((work / "history.json").read_text())
+    for entry in history["epochs"]:
+        del entry["seconds"]
+    return history["epochs"], history["figures"]["samples"]
+
+
 @pytest.mark.parametrize(
     ("settings", "die_before", "found"),
     [
@@ -61,12 +68,30 @@ def test_killed_within_an_epoch_it_goes_on_to_the_same_bytes(
     assert len(state.progress.losses) == found[1]
     torch.rand(5)  # no generator of the process is part of the result
     assert _run(world, tmp_path / "killed") == expected
-    through, killed = (json.loads((tmp_path / name / "history.json").read_text()) for name in ("through", "killed"))
-    for history in (through, killed):
-        for entry in history["epochs"]:
-            del entry["seconds"]
-    assert killed["epochs"] == through["epochs"]
-    assert killed["figures"]["samples"] == through["figures"]["samples"] == 3 * 16
+    assert _without_times(tmp_path / "killed") == _without_times(tmp_path / "through")
+    assert _without_times(tmp_path / "killed")[1] == 3 * 16
+
+
+@pytest.mark.parametrize("regime", ["full", "last-n", "lora"])
+@pytest.mark.parametrize("die_before", [4, 10])
+def test_a_pretrained_encoder_goes_on_in_either_stage(
+    make_world, shufflenet, tmp_path, monkeypatch, regime, die_before
+):
+    world = make_world(
+        *WHOLE,
+        *shufflenet,
+        "train.checkpoint_steps=2",
+        f"train.regime={regime}",
+        "train.head_epochs=1",
+        "train.epochs=2",
+    )
+    expected = _run(world, tmp_path / "through")
+    _run(world, tmp_path / "killed", monkeypatch, die_before)
+    fixed, state = read_fixed(tmp_path / "killed"), read_state(tmp_path / "killed")
+    assert bool(fixed) is (regime != "full")
+    assert not fixed.keys() & state.model.keys()
+    assert _run(world, tmp_path / "killed") == expected
+    assert _without_times(tmp_path / "killed") == _without_times(tmp_path / "through")
 
 
 def test_how_often_the_state_is_kept_changes_nothing(make_world, tmp_path):
