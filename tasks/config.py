@@ -108,6 +108,8 @@ class MediaConfig(Section):
     """A clip of more frames is cut, with a warning."""
     audio_from_video: bool = False
     """Where a row has a video and an empty audio cell, the video's sound becomes its audio."""
+    image_from_video: bool = False
+    """Where a row has a video and an empty image cell, the frame in the middle of the video becomes its picture."""
     max_file_mb: Annotated[float, Field(gt=0)] = 64.0
     max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     """Of a picture, or of one frame of a clip."""

@@ -30,9 +30,9 @@ MODALITIES: dict[Modality, ModalitySpec] = {
         "image",
         ("image", "img", "image_path"),
         (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".ppm"),
-        ("image_px", "max_pixels", "max_file_mb"),
+        ("image_px", "image_from_video", "max_pixels", "max_file_mb"),
         ("image_px",),
-        ("numpy", "pillow", "simplejpeg"),
+        ("av", "numpy", "pillow", "simplejpeg"),
         "uint8",
     ),
     "text": ModalitySpec(

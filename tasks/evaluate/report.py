@@ -13,16 +13,15 @@ from typing import Any, Protocol
 from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef, Modality, ValidatedRef, Verdict
 from tasks import names
 from tasks.config import RunConfig
-from tasks.contract import read_table
 from tasks.evaluate.charts import calibration_chart, confusion_chart, size_chart
 from tasks.evaluate.metrics import METRICS
 from tasks.evaluate.pictures import picture_media
+from tasks.evaluate.refused import refused_rows
 from tasks.evaluate.training import training_curves, training_figures, training_notes, training_thresholds
 from tasks.modalities import MODALITIES
 from tasks.store import Store, replace_file
 
 TABLE_ROWS = 40
-QUARANTINE_EXAMPLES = 4
 NAMES = {
     "accuracy": "Accuracy",
     "macro_f1": "Macro F1",
@@ -92,7 +91,7 @@ def write_report(path: Path, summary: dict[str, Any], config: RunConfig, store: 
         slices=[row for row in detail["slices"] if row["by"] == "modalities"] if detail else [],
         mistakes=_mistakes(detail, parts.clean, store),
         profile=_profile(parts.valid, store),
-        quarantine=_quarantine(parts.clean, store),
+        refused=refused_rows(parts.clean, store),
         notices=_notices(parts, detail),
         docs=_docs_links(path),
         fingerprints=_fingerprints(parts),
@@ -224,19 +223,6 @@ def _profile(valid: ValidatedRef | None, store: Store) -> dict[str, Any] | None:
     ]
     largest = max((row["rows"] for row in profile["classes"]["rows"]), default=1)
     return {**profile, "modalities": modalities, "largest": largest}
-
-
-def _quarantine(clean: CleanRef | None, store: Store) -> list[dict[str, Any]]:
-    """Rows per reason, most frequent first, with the first few of each."""
-    if clean is None or not (path := store.path(clean.uri) / "quarantine.parquet").is_file():
-        return []
-    reasons: dict[str, list[dict[str, Any]]] = {}
-    for row in read_table(path).to_pylist():
-        reasons.setdefault(row["reason"], []).append(row)
-    return [
-        {"reason": reason, "count": len(rows), "examples": rows[:QUARANTINE_EXAMPLES]}
-        for reason, rows in sorted(reasons.items(), key=lambda item: -len(item[1]))
-    ]
 
 
 def _notices(parts: RunParts, detail: dict[str, Any] | None) -> list[tuple[str, str]]:

@@ -33,7 +33,8 @@ def mark_repeats(rows: Rows, modalities: tuple[Modality, ...]) -> None:
 
     Rows whose present modalities are all equal are the same sample. With one label the first stays and the others of the
     same given split are duplicates (on two sides of a given split both stay: that is leakage, for validate to judge).
-    With several labels all are quarantined. A second row under the same id is quarantined, too.
+    With several labels all are quarantined. A second row under the same id is quarantined, too. `twin` is the row that such
+    a one repeats or contradicts.
     """
     by_content: dict[tuple[str | None, ...], Rows] = defaultdict(list)
     for row in rows:
@@ -43,23 +44,29 @@ def mark_repeats(rows: Rows, modalities: tuple[Modality, ...]) -> None:
         labels = sorted({row["label"] for row in twins})
         if len(labels) > 1:
             detail = f"the same content is labelled {', '.join(labels[:5])}"
+            one, other = (next(row for row in twins if row["label"] == label) for label in labels[:2])
             for row in twins:
-                row |= {"reason": "conflicting-label", "detail": detail}
+                twin = other if row["label"] == one["label"] else one
+                row |= {"reason": "conflicting-label", "detail": detail, "twin": twin}
             continue
         first: dict[str | None, dict[str, Any]] = {}
         for row in twins:
             kept = first.setdefault(row["split"], row)
             if kept is not row:
-                row |= {"reason": "duplicate", "detail": f"same content as {kept['id']} (row {kept['row']})"}
+                row |= {
+                    "reason": "duplicate",
+                    "detail": f"same content as {kept['id']} (row {kept['row']})",
+                    "twin": kept,
+                }
     _mark_repeated_ids(rows)
 
 
 def _mark_repeated_ids(rows: Rows) -> None:
     """Quarantines every usable row whose id an earlier usable row already has."""
-    seen: dict[str, int] = {}
+    seen: dict[str, dict[str, Any]] = {}
     for row in rows:
-        if row["reason"] is None and seen.setdefault(row["id"], row["row"]) != row["row"]:
-            row |= {"reason": "duplicate-id", "detail": f"row {seen[row['id']]} has this id, too"}
+        if row["reason"] is None and (kept := seen.setdefault(row["id"], row)) is not row:
+            row |= {"reason": "duplicate-id", "detail": f"row {kept['row']} has this id, too", "twin": kept}
 
 
 def content_of(row: dict[str, Any], modalities: tuple[Modality, ...]) -> tuple[str | None, ...]:

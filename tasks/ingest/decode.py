@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -27,9 +27,17 @@ Places = dict[str, tuple[str, str | None]]
 
 
 def decode_media(
-    raw: pa.Table, modalities: tuple[Modality, ...], config: RunConfig, store: Store, workers: int
+    raw: pa.Table,
+    modalities: tuple[Modality, ...],
+    config: RunConfig,
+    store: Store,
+    workers: int,
+    also: Collection[int] = (),
 ) -> dict[Modality, Outcomes]:
-    """What decoding gave, per modality, for every source in the table. An interruption keeps what is decoded."""
+    """What decoding gave, per modality, for every source in the table but those of rows with a reason.
+
+    `also`: positions of rows to decode even so. An interruption keeps what is decoded.
+    """
     outcomes: dict[Modality, Outcomes] = {}
     places: dict[Modality, Places] = {}
     writers: dict[Modality, MediaWriter] = {}
@@ -37,7 +45,7 @@ def decode_media(
         fingerprint = media_fingerprint(modality, config.media)
         known = media_index(store, modality, fingerprint, _OUTCOME).to_pylist()
         outcomes[modality] = {row["source"]: row for row in known}
-        places[modality] = _places(raw, modality, outcomes[modality])
+        places[modality] = _places(raw, modality, outcomes[modality], also)
         writers[modality] = MediaWriter(store, modality, fingerprint)
     jobs = (job for modality in modalities for job in _jobs(places[modality], modality, read_limits(config)))
     totals = {modality: len(places[modality]) for modality in modalities}
@@ -66,12 +74,13 @@ def _reported(done: Iterator[Decoded], totals: Mapping[Modality, int]) -> Iterat
         yield outcome
 
 
-def _places(raw: pa.Table, modality: Modality, known: Outcomes) -> Places:
+def _places(raw: pa.Table, modality: Modality, known: Outcomes, also: Collection[int]) -> Places:
     """Every source that is not known, at one of its places."""
     columns = [f"{modality}_sha256", modality, "text_value", "reason"]
     places: Places = {}
-    for source, where, text, reason in zip(*(raw[name].to_pylist() for name in columns), strict=True):
-        if source is not None and reason is None and source not in known:
+    cells = zip(*(raw[name].to_pylist() for name in columns), strict=True)
+    for row, (source, where, text, reason) in enumerate(cells):
+        if source is not None and (reason is None or row in also) and source not in known:
             places.setdefault(source, (where, text))
     return places
 

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -19,13 +20,14 @@ from tasks.errors import TooManyQuarantined
 from tasks.fingerprint import code_fingerprint
 from tasks.ingest.clean import apply_outcomes, count_repeats, judge_times, mark_repeats
 from tasks.ingest.decode import Outcomes, decode_media
+from tasks.ingest.examples import choose_rows, describe_examples
 from tasks.ingest.near import describe_twins, find_twins
 from tasks.ingest.rows import Purpose
 from tasks.ingest.splits import assign_splits
 from tasks.media.packs import media_fingerprint
 from tasks.media.pool import TRANSIENT
 from tasks.names import spreadsheet_cell
-from tasks.store import Found, Store, digest_json
+from tasks.store import Found, Store, canonical_json, digest_json, write_text
 
 
 def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> str:
@@ -47,20 +49,26 @@ def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "tra
     key = ingest_key(raw, config, purpose)
     found = store.find("clean", key)
     if found is None:
-        rows, notes = _judge(raw, config, store, purpose)
-        found = _keep(rows, notes, raw, config, store, key)
+        found = _keep(_judge(raw, config, store, purpose), raw, config, store, key)
     clean = CleanRef.model_validate(found.ref)
     clean = clean.model_copy(update={"notes": (*raw.notes, *clean.notes)})  # of this manifest, not of an equal one
     _refuse_too_many(clean, config.data.max_quarantined if purpose == "train" else 1.0, store)
     return clean
 
 
-def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> tuple[list[dict[str, Any]], list[str]]:
-    """Every row with its canonical digests, its split, and its reason if it cannot be used; and notes on the media."""
+@dataclass(frozen=True)
+class _Judged:
+    rows: list[dict[str, Any]]
+    """Every row with its canonical digests, its split, and its reason if it cannot be used."""
+    notes: list[str]
+    examples: dict[str, list[Any]]
+
+
+def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _Judged:
     table = read_table(store.path(raw.uri) / "rows.parquet")
     workers = config.runtime.workers or os.cpu_count() or 1
-    outcomes = decode_media(table, raw.modalities, config, store, workers)
     rows: list[dict[str, Any]] = table.to_pylist()
+    outcomes = decode_media(table, raw.modalities, config, store, workers, choose_rows(rows, raw.modalities))
     apply_outcomes(rows, raw.modalities, outcomes)
     if purpose == "train":
         judge_times(rows, config.split.by == "time")
@@ -75,7 +83,7 @@ def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> tu
     splits = assign_splits(given, groups, ids, config.split, times, twins)
     for row, split, cluster in zip(usable, splits, twins, strict=True):
         row |= {"split": split, "cluster": cluster}
-    return rows, notes
+    return _Judged(rows, notes, describe_examples(rows, raw.modalities, outcomes))
 
 
 def _warnings(rows: list[dict[str, Any]], outcomes: dict[Modality, Outcomes]) -> list[str]:
@@ -89,10 +97,9 @@ def _warnings(rows: list[dict[str, Any]], outcomes: dict[Modality, Outcomes]) ->
     return [f"{modality}: {count} samples, {warning}" for (modality, warning), count in counts.most_common(10)]
 
 
-def _keep(
-    rows: list[dict[str, Any]], notes: list[str], raw: RawRef, config: RunConfig, store: Store, key: str
-) -> Found:
+def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: str) -> Found:
     """Writes the artifact: samples in id order, so that the order of the manifest's lines changes nothing."""
+    rows = judged.rows
     usable = sorted((row for row in rows if row["reason"] is None), key=lambda row: str(row["id"]))
     refused = [row for row in rows if row["reason"] is not None]
     samples = pa.Table.from_pylist([_sample(row, raw.modalities) for row in usable], schema=samples_schema())
@@ -113,6 +120,7 @@ def _keep(
         own_columns = pa.Table.from_pylist(own, schema=metadata_schema())
         pq.write_table(own_columns, draft.path / "metadata.parquet", compression="zstd")
         (draft.path / "quarantine.csv").write_text(quarantine_csv(quarantine), encoding="utf-8")
+        write_text(draft.path / "examples.json", canonical_json(judged.examples))
         draft.ref = CleanRef(
             uri=f"clean/{name}",
             sha256=_content_digest(samples, quarantine, twins, counts),
@@ -123,7 +131,7 @@ def _keep(
             labels=tuple(sorted({row["label"] for row in usable if row["label"]})),
             modalities=raw.modalities,
             media={modality: media_fingerprint(modality, config.media) for modality in raw.modalities},
-            notes=tuple(notes),
+            notes=tuple(judged.notes),
         ).model_dump(mode="json")
     found = store.find("clean", name)
     assert found is not None

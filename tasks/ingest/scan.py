@@ -41,8 +41,8 @@ class _Source:
     columns: Columns
     split: str | None
     roots: Roots
-    borrows_sound: bool
-    """A row without audio takes the sound of its video."""
+    borrowed: tuple[Modality, ...]
+    """What a row without it takes from its video: its sound as the audio, a frame as the image."""
 
 
 def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train") -> RawRef:
@@ -57,7 +57,7 @@ def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train"
     if not rows:
         raise DataError(f"manifest {data}: it holds no rows")
     table = pa.Table.from_pylist(_with_ids(rows), schema=raw_schema())
-    read = {*sources[0].columns.media, *(["audio"] if sources[0].borrows_sound else [])}
+    read = {*sources[0].columns.media, *sources[0].borrowed}
     modalities = tuple(m for m in MODALITIES if m in read and table[f"{m}_sha256"].null_count < table.num_rows)
     modalities = modalities or tuple(
         m for m in MODALITIES if m in read
@@ -106,8 +106,9 @@ def _resolve(manifest: Manifest, split: str | None, config: RunConfig) -> _Sourc
     if missing:
         raise UsageError(f"data.allowed_roots: {missing[0]!r} is not a folder")
     roots = make_roots(manifest.root, config.data.allowed_roots, config.media.max_file_mb * 1e6)
-    borrows = config.media.audio_from_video and "video" in columns.media and config.encoders.audio != "off"
-    return _Source(manifest, columns, split, roots, borrows)
+    wanted: dict[Modality, bool] = {"image": config.media.image_from_video, "audio": config.media.audio_from_video}
+    borrowed = [name for name, wants in wanted.items() if wants and getattr(config.encoders, name) != "off"]
+    return _Source(manifest, columns, split, roots, tuple(borrowed) if "video" in columns.media else ())
 
 
 def _unreadable(manifest: Manifest) -> str:
@@ -194,8 +195,9 @@ def _locate_row(source: _Source, row: Row, purpose: Purpose) -> dict[str, Any]:
         result[modality], result[f"{modality}_sha256"] = located.where, located.sha256
         if located.text is not None:
             result["text_value"] = located.text
-    if source.borrows_sound and _is_empty(values.get(columns.media.get("audio", ""))):
-        result["audio"], result["audio_sha256"] = result.get("video"), result.get("video_sha256")
+    for modality in source.borrowed:
+        if _is_empty(values.get(columns.media.get(modality, ""))):
+            result[modality], result[f"{modality}_sha256"] = result.get("video"), result.get("video_sha256")
     if found == 0:
         _blame(result, "no-modality", f"all of {', '.join(columns.media.values())} are empty")
     _read_roles(result, source, values, purpose)

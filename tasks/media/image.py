@@ -14,6 +14,7 @@ import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tasks.media.canonical import Canonical, Undecodable
+from tasks.media.video import UNREADABLE, decode_video
 
 _BROKEN = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError)
 """What Pillow's parsers raise on damaged files; anything else costs the worker, and still only this file."""
@@ -27,7 +28,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 def decode_image(data: bytes, limits: Mapping[str, Any]) -> Canonical:
     """The picture as uint8 (H, W, 3), EXIF orientation applied, transparency laid on white, the first frame of many.
 
-    Raises Undecodable: `unreadable-image`, `truncated-image`, `too-many-pixels`, `not-finite-image`.
+    Under `image_from_video` a clip is taken, too: the frame in its middle. Raises Undecodable: `unreadable-image`,
+    `truncated-image`, `too-many-pixels`, `not-finite-image`.
     """
     Image.MAX_IMAGE_PIXELS = int(limits["max_pixels"])
     with warnings.catch_warnings():
@@ -47,12 +49,25 @@ def decode_image(data: bytes, limits: Mapping[str, Any]) -> Canonical:
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise Undecodable("too-many-pixels", str(error)) from None
         except UnidentifiedImageError:
+            if limits.get("image_from_video"):
+                return _frame(data, limits)
             raise Undecodable("unreadable-image", f"not one of {', '.join(FORMATS)}") from None
         except (*_BROKEN, EOFError, struct.error, zlib.error) as error:
             reason = "truncated-image" if "truncated" in str(error).lower() else "unreadable-image"
             raise Undecodable(reason, f"{type(error).__name__}: {error}") from None
     array = np.asarray(picture, dtype=np.uint8)
     return Canonical(array.shape, array.tobytes())
+
+
+def _frame(data: bytes, limits: Mapping[str, Any]) -> Canonical:
+    """The frame in the middle of a clip, bounded like a picture. Refused for a clip's reasons, or as neither of both."""
+    try:
+        clip = decode_video(data, {**limits, "video_frames": 1, "video_px": limits["image_px"]})
+    except Undecodable as error:
+        if error.reason != UNREADABLE:
+            raise
+        raise Undecodable("unreadable-image", f"not one of {', '.join(FORMATS)}, nor a clip: {error.detail}") from None
+    return Canonical(clip.shape[1:], clip.data, None, clip.warning)
 
 
 def _scaled_jpeg(data: bytes, opened: Image.Image, side: int) -> Image.Image | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,8 +15,10 @@ from tasks.config import load_config
 from tasks.extract.extract import collect_features, extract_shard, plan_shards
 from tasks.ingest.ingest import ingest
 from tasks.ingest.scan import scan
+from tasks.media.packs import MediaReader
 from tasks.modeling.features import FeatureTable
 from tasks.store import Store
+from tests.conftest import write_picture
 
 MakeClip = Callable[..., bytes]
 SOUND = "media.audio_from_video=true"
@@ -106,3 +109,41 @@ def test_grid_mini_is_checked_and_extracted(shared_data: Path, store: Store) -> 
         extract_shard(shard, store)
     features = collect_features(clean, config, store, shards)
     assert FeatureTable.load(store, features["video"]).values.shape == (80, 32, 32, 3)
+
+
+FRAME = "media.image_from_video=true"
+
+
+def test_a_frame_of_the_clip_becomes_the_picture(
+    tmp_path: Path, make_clip: MakeClip, run_ingest: Any, store: Store
+) -> None:
+    write_picture(tmp_path / "data/own.png", 1)
+    rows = ["s0,0.mp4,a,", "s1,1.mp4,b,own.png", "s2,,a,own.png", "s3,3.mp4,b,"]
+    done = run_ingest(_write(tmp_path / "data", make_clip, "id,video,label,image", rows), FRAME)
+    assert done.clean.modalities == ("image", "video")
+    assert done.samples["s1"]["image"] == done.samples["s2"]["image"] != done.samples["s0"]["image"]
+    frame = MediaReader(store, "image", done.clean.media["image"]).get(done.samples["s0"]["image"])
+    clip = MediaReader(store, "video", done.clean.media["video"]).get(done.samples["s0"]["video"])
+    assert isinstance(frame, np.ndarray)
+    assert frame.shape == (48, 64, 3)
+    assert np.array_equal(frame, clip[1])  # the middle of three
+    assert done.reasons == {"s3": "unreadable-image"}
+    assert "nor a clip" in done.refused[0]["detail"]
+
+
+def test_without_the_knob_a_clip_is_no_picture(tmp_path: Path, make_clip: MakeClip, run_ingest: Any) -> None:
+    path = _write(tmp_path / "data", make_clip, "id,image,label,video", ["s0,0.mp4,a,", "s1,,b,1.mp4"])
+    done = run_ingest(path)
+    assert done.reasons == {"s0": "unreadable-image"}
+    assert done.samples["s1"]["image"] is None
+
+
+@pytest.mark.shared
+def test_grid_mini_is_image_text_audio_and_video(shared_data: Path, store: Store) -> None:
+    config = load_config({}, [FRAME])
+    clean = ingest(scan(config, store, shared_data / "grid_mini" / "manifest.csv"), config, store)
+    assert (clean.counts.used, clean.modalities) == (10, ("image", "text", "audio", "video"))
+    shards = plan_shards(clean, config, store)
+    for shard in shards:
+        extract_shard(shard, store)
+    assert collect_features(clean, config, store, shards)["image"].rows == 10

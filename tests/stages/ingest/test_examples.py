@@ -1,0 +1,102 @@
+"""What the report can show of refused rows: a few of each reason, decoded where they can be, repeats with their twin."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.evaluate.refused import refused_rows
+from tasks.ingest.examples import PER_REASON
+from tasks.media import pool
+from tasks.store import Store
+from tests.conftest import write_manifest, write_picture
+from tests.stages.ingest.test_near_duplicates import STORY, photograph, recompressed
+
+
+def _rows(folder: Path, count: int = 8) -> list[dict[str, Any]]:
+    for number in range(count):
+        write_picture(folder / f"img/{number}.png", number)
+    return [{"id": f"s{n}", "image": f"img/{n}.png", "text": f"words {n}", "label": "ab"[n % 2]} for n in range(count)]
+
+
+def _examples(done: Any, store: Store) -> dict[str, list[dict[str, Any]]]:
+    kept = json.loads((store.path(done.clean.uri) / "examples.json").read_text())
+    found: dict[str, list[dict[str, Any]]] = {"near": kept["near"]}
+    for row in kept["refused"]:
+        found.setdefault(row["reason"], []).append(row)
+    return found
+
+
+def test_rows_of_each_reason_with_what_they_hold(tmp_path: Path, store: Store, run_ingest: Any) -> None:
+    rows = _rows(tmp_path)
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    write_picture(tmp_path / "img/unlabelled.png", 99)
+    rows += [
+        rows[1] | {"id": "again"},
+        rows[2] | {"id": "contrary", "label": "b"},
+        {"id": "broken", "image": "bad.png", "text": "its words", "label": "a"},
+        {"id": "unlabelled", "image": "img/unlabelled.png", "text": "", "label": ""},
+        {"id": "gone", "image": "img/none.png", "text": "", "label": "a"},
+    ]
+    done = run_ingest(write_manifest(tmp_path / "m.csv", rows))
+    found = _examples(done, store)
+    assert set(found) == {"near", *done.reasons.values()}
+    [again] = found["duplicate"]
+    assert (again["id"], again["twin"]["id"]) == ("again", "s1")
+    assert again["media"] == again["twin"]["media"]
+    assert [(row["id"], row["label"], row["twin"]["id"]) for row in found["conflicting-label"]] == [
+        ("s2", "a", "contrary"),
+        ("contrary", "b", "s2"),
+    ]
+    [broken] = found["unreadable-image"]
+    assert (set(broken["media"]), broken["bad_modality"], broken["twin"]) == ({"text"}, "image", None)
+    assert Path(broken["path"]) == tmp_path / "bad.png"
+    [unlabelled] = found["missing-label"]  # a row that was refused before decoding is decoded for this
+    assert set(unlabelled["media"]) == {"image"}
+    assert found["missing-file"][0]["media"] == {}
+    shown = refused_rows(done.clean, store)
+    assert shown is not None
+    seen = {item["reason"]: item["seen"] for item in shown["reasons"]}
+    assert seen["missing-label"][0]["seen"]["image"].startswith("data:image/png;base64,")
+    assert seen["duplicate"][0]["twin"]["seen"]["image"] == seen["duplicate"][0]["seen"]["image"]
+    assert seen["unreadable-image"][0]["seen"]["text"] == "its words"
+    assert seen["missing-file"] == []
+    assert [fate["count"] for fate in shown["fates"]] == [7, 5, 1]
+    assert sum(fate["width"] for fate in shown["fates"]) == pytest.approx(520)
+
+
+def test_few_of_many_are_decoded(
+    tmp_path: Path, store: Store, run_ingest: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[str] = []
+    send = pool._message
+
+    def count(batch: list[pool.Job]) -> bytes:
+        decoded.extend(job.sha256 for job in batch if job.modality == "image")
+        return send(batch)
+
+    monkeypatch.setattr(pool, "_message", count)
+    rows = _rows(tmp_path, 20)
+    for row in rows[4:]:
+        row["label"] = ""
+    done = run_ingest(write_manifest(tmp_path / "m.csv", rows))
+    assert len(decoded) == 4 + PER_REASON
+    assert len(_examples(done, store)["missing-label"]) == PER_REASON
+    shown = refused_rows(done.clean, store)
+    assert shown is not None
+    assert (shown["reasons"][0]["count"], len(shown["reasons"][0]["seen"])) == (16, PER_REASON)
+
+
+def test_near_duplicates_are_shown_as_pairs(tmp_path: Path, store: Store, run_ingest: Any) -> None:
+    rows = []
+    for number in range(4):
+        photograph(number).save(tmp_path / f"{number}.png")
+        rows.append({"id": f"s{number}", "image": f"{number}.png", "text": f"{number} {STORY}", "label": "a"})
+    recompressed(photograph(2)).save(tmp_path / "copy.png")
+    rows.append({"id": "t2", "image": "copy.png", "text": f"2 {STORY}", "label": "a"})
+    [pair] = _examples(run_ingest(write_manifest(tmp_path / "m.csv", rows)), store)["near"]
+    assert [row["id"] for row in pair] == ["s2", "t2"]
+    assert pair[0]["media"]["image"] != pair[1]["media"]["image"]
