@@ -171,9 +171,11 @@ class FusionConfig(Section):
     hidden: Annotated[int, Field(ge=8)] = 256
     """Width of the shared layer."""
     activation: Literal["gelu", "relu", "silu", "tanh"] = "gelu"
-    """Of the shared layer."""
+    """Of the shared layer, and of those inside the fusion."""
     trunk: Literal["separate", "shared"] = "separate"
     """shared: after their projections all modalities pass through one and the same layer."""
+    head_init: Literal["uniform", "truncated-normal"] = "uniform"
+    """How the weights of the last layers begin. truncated-normal: small, without bias."""
     dropout: Share = 0.3
     modality_dropout: Share = 0.3
     """Chance that a present modality is hidden from a training sample; one always stays."""

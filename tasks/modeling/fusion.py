@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -12,6 +12,12 @@ from data_contracts.refs import Modality
 from tasks.config import FusionConfig
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.encoders import build_encoder
+from tasks.modeling.joins.attention import Attention
+from tasks.modeling.joins.concat import Concat
+from tasks.modeling.joins.gated import Gated
+from tasks.modeling.joins.late import Late, Voter
+from tasks.modeling.joins.layers import shrink_head
+from tasks.modeling.joins.trunk import SharedTrunk
 
 
 class Present(NamedTuple):
@@ -29,9 +35,9 @@ class Output(NamedTuple):
     """What a forward pass gives."""
 
     logits: Tensor
-    """(B, C)"""
+    """(B, outputs)"""
     auxiliary: dict[Modality, Tensor]
-    """Modality to (P, C) logits from that modality alone, rows as in `Present.rows`; empty outside training."""
+    """Modality to (P, outputs) logits from that modality alone, rows as in `Present.rows`; empty outside training."""
     vectors: dict[Modality, Tensor]
     """Modality to (P, width) projected vectors, for the alignment loss; empty outside training."""
 
@@ -43,7 +49,7 @@ class FusedClassifier(nn.Module):
         super().__init__()
         self.modalities: tuple[Modality, ...] = tuple(encoders)
         self.specs = dict(encoders)
-        self.width, self.outputs = config.width, outputs
+        self.width, self.outputs, self.late = config.width, outputs, config.kind == "late"
         built = {name: build_encoder(name, spec) for name, spec in encoders.items()}
         self.encoders = nn.ModuleDict(dict(built.items()))
         self.projections = nn.ModuleDict(
@@ -52,20 +58,26 @@ class FusedClassifier(nn.Module):
                 for name, e in built.items()
             }
         )
+        self.trunk = SharedTrunk(config) if config.trunk == "shared" else nn.Identity()
         self.missing = nn.ParameterDict(
             {name: nn.Parameter(torch.randn(config.width) * 0.02) for name in self.modalities}
         )
-        self.auxiliary = nn.ModuleDict({name: nn.Linear(config.width, outputs) for name in self.modalities})
-        self.shared = nn.Sequential(
-            nn.Dropout(config.dropout),
-            nn.Linear(len(self.modalities) * (config.width + 1), config.hidden),
-            nn.GELU(),
-            nn.Dropout(config.dropout),
+        self.auxiliary = nn.ModuleDict(
+            {
+                name: Voter(outputs, config) if self.late else nn.Linear(config.width, outputs)
+                for name in self.modalities
+            }
         )
-        self.head = nn.Linear(config.hidden, outputs)
+        self.shared = _join(len(self.modalities), outputs, config)
+        self.head = nn.Identity() if self.late else nn.Linear(config.hidden, outputs)
+        if config.head_init == "truncated-normal":
+            for head in (self.head, *self.auxiliary.values()):
+                last = head[-1] if isinstance(head, Voter) else head
+                if isinstance(last, nn.Linear):
+                    shrink_head(last)
 
     def forward(self, batch: Mapping[Modality, Present], size: int, hidden: Tensor | None = None) -> Output:
-        """A batch of `size` = B rows -> logits (B, C).
+        """A batch of `size` = B rows -> logits (B, outputs).
 
         `hidden` (B, modalities), True where a modality that is there must not reach the fused head. A modality that is
         absent from `batch`, or from a row, is replaced by its learned embedding.
@@ -76,18 +88,48 @@ class FusedClassifier(nn.Module):
             seen = torch.zeros(size, 1, device=vectors.device)
             part = batch.get(name)
             if part is not None and part.rows.numel():
-                encoded = self.projections[name](self.encoders[name](part.values, part.lengths))
+                encoded = self.trunk(self.projections[name](self.encoders[name](part.values, part.lengths)))
                 if self.training:
-                    auxiliary[name], projected[name] = self.auxiliary[name](encoded), encoded
+                    projected[name] = encoded
+                if self.training or self.late:
+                    auxiliary[name] = self.auxiliary[name](encoded)
                 seen = seen.index_fill(0, part.rows, 1.0)
                 if hidden is not None:
                     seen = seen.masked_fill(hidden[:, column : column + 1], 0.0)
-                full = torch.zeros_like(vectors, dtype=encoded.dtype).index_copy(0, part.rows, encoded)
-                vectors = torch.where(seen > 0, full, vectors.to(encoded.dtype))
+                vectors = torch.where(seen > 0, _spread(encoded, part.rows, size), vectors.to(encoded.dtype))
             joined.append(vectors)
             present.append(seen)
-        logits = self.head(self.shared(torch.cat([*joined, *present], dim=1)))
-        return Output(logits, auxiliary, projected)
+        inputs = torch.stack(joined, dim=1), torch.cat(present, dim=1)
+        if self.late:
+            logits = self.shared(*inputs, self._votes(auxiliary, batch, inputs[0]))
+        else:
+            logits = self.head(self.shared(*inputs))
+        return Output(logits, auxiliary if self.training else {}, projected)
+
+    def _votes(self, cast: Mapping[Modality, Tensor], batch: Mapping[Modality, Present], like: Tensor) -> Tensor:
+        """(B, K, outputs) logits of every modality alone, 0 where it is not there."""
+        nothing = like.new_zeros(like.shape[0], self.outputs)
+        votes = [
+            _spread(cast[name], batch[name].rows, like.shape[0]) if name in cast else nothing
+            for name in self.modalities
+        ]
+        return torch.stack(votes, dim=1)
+
+
+def _join(modalities: int, outputs: int, config: FusionConfig) -> nn.Module:
+    if config.kind == "late":
+        return Late(modalities, outputs, config)
+    kinds: dict[str, Callable[[int, FusionConfig], nn.Module]] = {
+        "concat": Concat,
+        "gated": Gated,
+        "attention": Attention,
+    }
+    return kinds[config.kind](modalities, config)
+
+
+def _spread(vectors: Tensor, rows: Tensor, size: int) -> Tensor:
+    """(P, D) at their places among `size` rows, zeros elsewhere."""
+    return vectors.new_zeros(size, vectors.shape[1]).index_copy(0, rows, vectors)
 
 
 def drop_modalities(present: Tensor, chance: float, generator: torch.Generator) -> Tensor:
