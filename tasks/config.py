@@ -20,6 +20,7 @@ from tasks.errors import UsageError
 
 Modality = Literal["image", "text", "audio", "video"]
 Metric = Literal["accuracy", "macro_f1", "macro_recall", "macro_precision", "auroc"]
+REMOTE_SCHEMES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "hf", "http", "https", "memory", "oci", "oss", "s3", "s3a")
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -56,6 +57,10 @@ class DataConfig(Section):
     columns: ColumnsConfig = ColumnsConfig()
     allowed_roots: tuple[str, ...] = ()
     """Folders, besides the manifest's own, below which media may lie."""
+    allowed_schemes: tuple[str, ...] = ()
+    """Schemes of remote stores that cells and the manifest's own path may name, such as s3 or gs; () for local files only."""
+    remote_timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    """Time that one remote file may take to fetch."""
     max_manifest_mb: Annotated[float, Field(gt=0)] = 2048.0
     """Size of a manifest file, and of what a Parquet file declares to hold once unpacked, media included."""
     problem: Literal["auto", "multiclass"] = "auto"
@@ -65,6 +70,17 @@ class DataConfig(Section):
     """Share of rows that may be quarantined before the run fails."""
     expectations: str | None = None
     """A JSON file with expectations of your own on the manifest's columns; None: ours only."""
+
+    @field_validator("allowed_schemes")
+    @classmethod
+    def _is_a_remote_store(cls, schemes: tuple[str, ...]) -> tuple[str, ...]:
+        lowered = tuple(scheme.lower() for scheme in schemes)
+        for scheme in lowered:  # file, local, zip, simplecache and the like would lead around data.allowed_roots
+            if scheme not in REMOTE_SCHEMES:
+                raise ValueError(
+                    f"{scheme!r} is not the scheme of a remote store; accepted: {', '.join(REMOTE_SCHEMES)}"
+                )
+        return lowered
 
 
 class SplitConfig(Section):

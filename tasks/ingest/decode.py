@@ -15,6 +15,8 @@ from tasks.config import RunConfig
 from tasks.ingest.limits import ReadLimits, read_limits
 from tasks.ingest.locate import INLINE, split_inline
 from tasks.ingest.parquet_tables import read_inline
+from tasks.ingest.refusals import Refused
+from tasks.ingest.remote import Remote, is_remote, make_remote
 from tasks.media.packs import MediaWriter, media_fingerprint, media_index
 from tasks.media.pool import Decoded, Job, decode_all
 from tasks.store import Store
@@ -47,7 +49,8 @@ def decode_media(
         outcomes[modality] = {row["source"]: row for row in known}
         places[modality] = _places(raw, modality, outcomes[modality], also)
         writers[modality] = MediaWriter(store, modality, fingerprint)
-    jobs = (job for modality in modalities for job in _jobs(places[modality], modality, read_limits(config)))
+    limits, remote = read_limits(config), make_remote(config)
+    jobs = (job for modality in modalities for job in _jobs(places[modality], modality, limits, remote))
     totals = {modality: len(places[modality]) for modality in modalities}
     done = decode_all(jobs, config.media.model_dump(mode="json"), workers)
     try:
@@ -85,7 +88,15 @@ def _places(raw: pa.Table, modality: Modality, known: Outcomes, also: Collection
     return places
 
 
-def _jobs(places: Places, modality: Modality, limits: ReadLimits) -> Iterator[Job]:
+def _fetched(url: str, remote: Remote) -> bytes:
+    """The bytes at an address that scan has fetched before; none when it does not give them again (`changed-file`)."""
+    try:
+        return remote.fetch(url)
+    except Refused:
+        return b""
+
+
+def _jobs(places: Places, modality: Modality, limits: ReadLimits, remote: Remote) -> Iterator[Job]:
     inline: dict[tuple[Any, str], dict[int, str]] = {}
     for source, (where, text) in places.items():
         if where == "":
@@ -93,6 +104,8 @@ def _jobs(places: Places, modality: Modality, limits: ReadLimits) -> Iterator[Jo
         elif where.startswith(INLINE):
             file, column, row = split_inline(where)
             inline.setdefault((file, column), {})[row] = source
+        elif is_remote(where):
+            yield Job(modality, source, inline=_fetched(where, remote))
         else:
             yield Job(modality, source, path=where)
     for (file, column), rows in inline.items():

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tasks.ingest.refusals import Refused
+from tasks.ingest.remote import Remote
 from tasks.ingest.rows import Inline
 from tasks.media.files import NotRegular, open_regular_file
 
@@ -21,18 +23,9 @@ _NEVER = ("/proc", "/sys")
 """Not data, whatever data.allowed_roots says. Devices and pipes are refused by what they are, wherever they lie."""
 
 
-class Refused(Exception):
-    """A cell that cannot be used; `reason` is the code that lands in quarantine."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
-
-
 @dataclass(frozen=True, slots=True)
 class Located:
-    """A medium found: `where` is a real path, `inline:<row>:<column>:<file>`, or "" for a text in the cell itself."""
+    """A medium found: `where` is a real path, `inline:<row>:<column>:<file>`, an address, or "" for a text in the cell."""
 
     where: str
     sha256: str
@@ -48,6 +41,8 @@ class Roots:
     allowed: tuple[str, ...]
     """Real paths of the folders below which a file may lie."""
     max_bytes: float
+    remote: Remote | None = None
+    """What may be fetched besides; None: nothing."""
     _parents: dict[str, str] = field(default_factory=dict)
     """Folder as written to its real path: resolved once in a scan, as most files share a few folders."""
 
@@ -76,21 +71,23 @@ def is_beneath(real: str, roots: tuple[str, ...]) -> bool:
     return any(real == root or real.startswith(root.rstrip("/") + "/") for root in resolved)
 
 
-def make_roots(base: Path, allowed: tuple[str, ...], max_bytes: float) -> Roots:
+def make_roots(base: Path, allowed: tuple[str, ...], max_bytes: float, remote: Remote | None = None) -> Roots:
     """The manifest's folder and the user's other folders, as real paths."""
-    return Roots(str(base), tuple(os.path.realpath(root) for root in (str(base), *allowed)), max_bytes)
+    return Roots(str(base), tuple(os.path.realpath(root) for root in (str(base), *allowed)), max_bytes, remote)
 
 
 def locate_file(cell: str, roots: Roots) -> Located:
     """The real path and digest of a file named by a cell. Links are judged by where they lead, before anything is read.
 
     Raises Refused: `path-outside`, `scheme-not-allowed`, `missing-file`, `not-a-file`, `empty-file`, `file-too-large`,
-    `unreadable-file`, `bad-path`.
+    `unreadable-file`, `bad-path`, `fetch-failed`.
     """
-    if _SCHEME.match(cell):
-        raise Refused("scheme-not-allowed", "local files only; download it, and name its path")
     if "\x00" in cell or not _storable(cell):
         raise Refused("bad-path", "a character in the path that is not text")
+    if roots.remote is not None and (url := roots.remote.resolve(cell)) is not None:
+        return Located(url, hashlib.sha256(roots.remote.fetch(url)).hexdigest())
+    if _SCHEME.match(cell):
+        raise Refused("scheme-not-allowed", "local files only; download it, and name its path")
     try:
         path = roots.resolve(cell)
         try:

@@ -22,8 +22,10 @@ from tasks.errors import DataError, UsageError
 from tasks.ingest.columns import Columns, find_columns
 from tasks.ingest.extras import metadata_json
 from tasks.ingest.limits import read_limits
-from tasks.ingest.locate import Located, Refused, Roots, locate_file, locate_inline, locate_text, make_roots
+from tasks.ingest.locate import Located, Roots, locate_file, locate_inline, locate_text, make_roots
 from tasks.ingest.readers import open_manifest
+from tasks.ingest.refusals import Refused
+from tasks.ingest.remote import make_remote
 from tasks.ingest.rows import SPLITS, Inline, Manifest, Purpose, Row
 from tasks.modalities import MODALITIES
 from tasks.store import Store, digest_json
@@ -105,7 +107,7 @@ def _resolve(manifest: Manifest, split: str | None, config: RunConfig) -> _Sourc
     missing = [root for root in config.data.allowed_roots if not Path(root).is_dir()]
     if missing:
         raise UsageError(f"data.allowed_roots: {missing[0]!r} is not a folder")
-    roots = make_roots(manifest.root, config.data.allowed_roots, config.media.max_file_mb * 1e6)
+    roots = make_roots(manifest.root, config.data.allowed_roots, config.media.max_file_mb * 1e6, make_remote(config))
     wanted: dict[Modality, bool] = {"image": config.media.image_from_video, "audio": config.media.audio_from_video}
     borrowed = [name for name, wants in wanted.items() if wants and getattr(config.encoders, name) != "off"]
     return _Source(manifest, columns, split, roots, tuple(borrowed) if "video" in columns.media else ())

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from tasks.config import RunConfig
 from tasks.errors import UsageError
 from tasks.fingerprint import code_fingerprint
+from tasks.ingest.refusals import Refused
+from tasks.ingest.remote import is_remote, make_remote
 from tasks.ingest.rows import SPLITS
+from tasks.ingest.table_files import TABLES
 from tasks.store import Store, digest_json
 
 BUILTIN = "builtin:"
@@ -16,17 +21,41 @@ _NAME_CHARS = 100  # what a model's name may have; see tasks/publish/names.py
 
 
 def locate_data(config: RunConfig, store: Store) -> Path:
-    """The path of the data, made first when it is `builtin:digits`. UsageError for a path that does not exist."""
+    """The path of the data, made first when it is `builtin:digits`, fetched first when it is remote.
+
+    UsageError for a path that does not exist, or that may not be read.
+    """
     path = config.data.path
     if path.startswith(BUILTIN):
         if path != "builtin:digits":
             raise UsageError(f"data.path {path!r}: the only built-in data set is builtin:digits")
         return _builtin_digits(config.seed, store)
+    if is_remote(path):
+        return _fetch_manifest(config, store)
     if not Path(path).exists():
         raise UsageError(
             f"data {path!r}: no such file or folder; give a manifest, or a folder with one folder per class"
         )
     return Path(path).absolute()
+
+
+def _fetch_manifest(config: RunConfig, store: Store) -> Path:
+    """A remote manifest as a file of the store, under its own name: one copy for each content that it has had."""
+    path = config.data.path
+    name = PurePosixPath(urlsplit(path).path or path).name
+    if PurePosixPath(name).suffix.lower() not in TABLES:
+        raise UsageError(f"data {path!r}: a remote manifest is a file that ends in {', '.join(TABLES)}")
+    remote = make_remote(config, config.data.max_manifest_mb)
+    try:
+        url = remote.allow(path)
+        data = remote.fetch(url)
+    except Refused as refused:
+        raise UsageError(f"data {path!r}: {refused.reason} ({refused.detail})") from None
+    key = digest_json([url, hashlib.sha256(data).hexdigest()])
+    if store.find("manifests", key) is None:
+        with store.create("manifests", key) as draft:
+            (draft.path / name).write_bytes(data)
+    return store.path(f"manifests/{key}") / name
 
 
 def _builtin_digits(seed: int, store: Store) -> Path:

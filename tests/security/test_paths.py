@@ -15,8 +15,9 @@ import pytest
 
 from tasks.errors import DataError, UsageError
 from tasks.ingest import locate
-from tasks.ingest.locate import Refused, locate_file, make_roots
+from tasks.ingest.locate import locate_file, make_roots
 from tasks.ingest.readers import open_manifest
+from tasks.ingest.refusals import Refused
 from tasks.media.files import open_regular_file
 from tests.conftest import write_manifest, write_picture
 from tests.security.conftest import Listener

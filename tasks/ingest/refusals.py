@@ -1,0 +1,12 @@
+"""The error that costs a row and not the run."""
+
+from __future__ import annotations
+
+
+class Refused(Exception):
+    """A cell that cannot be used; `reason` is the code that lands in quarantine."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
