@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from tasks.config import TrainConfig
+from tasks.modeling.alignment import alignment_loss
 from tasks.modeling.fusion import FusedClassifier
 from tasks.train.feeding import Ready
 from tasks.train.optim import build_optimizer, set_rates, update_average
@@ -96,7 +97,7 @@ class Engine:
         return norm
 
     def _loss(self, ready: Ready) -> Tensor:
-        """The weighted loss of a piece: the fused head's, and those of each modality's own head."""
+        """The weighted loss of a piece: the fused head's, those of each modality's own head, and that of their alignment."""
         device = self.processes.device
         _seed_dropout(ready.piece.seed, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.processes.bf16):
@@ -108,6 +109,10 @@ class Engine:
                 own = ready.batch[name].rows
                 part = self._cross_entropy(logits, ready.soft[own], ready.weights[own])
                 loss = loss + self.config.auxiliary * shares[name] * part
+        if self.config.alignment:
+            rows = {name: ready.batch[name].rows for name in output.vectors}
+            aligned = alignment_loss(output.vectors, rows, ready.soft.argmax(dim=1))  # of a blend, the larger part
+            loss = loss + self.config.alignment * ready.piece.share * aligned
         return loss
 
     def _cross_entropy(self, logits: Tensor, soft: Tensor, weights: Tensor) -> Tensor:

@@ -1,0 +1,81 @@
+"""Which fusion, and what modality dropout, a shared trunk, alignment and small heads bring: avdigits, the same seeds for all.
+
+    python -m benchmarks.fusions [--data MANIFEST] [--epochs 12] [--seeds 3] [--only "concat;late"] [--store DIR]
+
+Judged on the test rows, each of which has a picture and a sound: with both, and with one of them missing. One thread, so
+that the same command gives the same figures anywhere. Ingest and extraction are done once, training for every row. With
+`--store` a broken run goes on where it was, and its table holds what has been trained so far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.judged import Judged, train_and_judge
+from benchmarks.measure import machine
+
+DATA = Path(__file__).parents[2] / "shared/data/avdigits/manifest.csv"
+GIVEN = {"picture and sound": "image+audio", "sound missing": "image", "picture missing": "audio"}
+
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "concat": (),
+    "gated": ("fusion.kind=gated",),
+    "attention": ("fusion.kind=attention",),
+    "late": ("fusion.kind=late",),
+    "concat, no modality dropout": ("fusion.modality_dropout=0",),
+    "attention, no modality dropout": ("fusion.kind=attention", "fusion.modality_dropout=0"),
+    "concat, shared trunk": ("fusion.trunk=shared",),
+    "concat, alignment 0.1": ("train.alignment=0.1",),
+    "concat, truncated-normal heads": ("fusion.head_init=truncated-normal",),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Ways of joining modalities")
+    parser.add_argument("--data", default=str(DATA), help="a manifest of pictures with sound")
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", help="names of rows, with semicolons between")
+    parser.add_argument("--store", help="keep what is computed here; a broken run goes on from it")
+    options = parser.parse_args()
+    print(machine("torch"), flush=True)
+    chosen = options.only.split(";") if options.only else list(VARIANTS)
+    found: dict[str, list[Judged]] = {}
+    with ExitStack() as stack:
+        store = Path(options.store or stack.enter_context(tempfile.TemporaryDirectory()))
+        for seed in range(options.seeds):
+            for name, change in VARIANTS.items():
+                if name not in chosen:
+                    continue
+                settings = ["train.threads=1", f"train.epochs={options.epochs}", f"seed={seed}", *change]
+                found.setdefault(name, []).append(train_and_judge(options.data, settings, store))
+                print(f"seed {seed}, {name}: {points([found[name][-1]])}", flush=True)
+    print(table(found))
+
+
+def points(runs: Sequence[Judged]) -> str:
+    """Accuracy in points with everything and with one modality missing: the mean, and ± the deviation over the seeds."""
+    cells = []
+    for given in GIVEN.values():
+        values = [100 * run.accuracy_of(given) for run in runs]
+        spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+        cells.append(f"{statistics.mean(values):.1f}{spread}")
+    return " | ".join(cells)
+
+
+def table(found: Mapping[str, Sequence[Judged]]) -> str:
+    """Markdown, a line for every variant."""
+    lines = [f"| fusion | {' | '.join(GIVEN)} | weights | CPU a training |", "|---" * (len(GIVEN) + 3) + "|"]
+    for name, runs in found.items():
+        weights = runs[0].history["parameters"]
+        lines.append(f"| {name} | {points(runs)} | {weights:,} | {statistics.mean(run.cpu_s for run in runs):.0f} s |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.modeling.inference import predict_probabilities
+from tasks.modeling.package import load_model
+from tasks.train.train import train
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("fusion.kind=gated", "fusion.head_init=truncated-normal"),
+        ("fusion.kind=attention", "train.alignment=0.1"),
+        ("fusion.kind=late", "fusion.trunk=shared"),
+    ],
+    ids=lambda change: change[0],
+)
+def test_every_fusion_is_trained_packed_and_predicts_without_anything(make_world, change):
+    world, same = (make_world("train.epochs=2", *change) for _ in range(2))
+    ref = train(*world.all, isolate=False)
+    assert train(*same.all, isolate=False).model_sha256 == ref.model_sha256
+    model = load_model(world.store.path(ref.uri))
+    samples = pq.read_table(world.store.path(f"{world.valid.uri}/samples.parquet"))
+    told = [
+        predict_probabilities(model, samples, world.features, world.store, given)
+        for given in (("image", "audio"), ("image",), ("audio",), ())
+    ]
+    for one in told:
+        np.testing.assert_allclose(one.sum(axis=1), 1, atol=1e-5)
+    assert np.ptp(told[3], axis=0).max() < 1e-6  # nothing was given: every row gets the same answer
+    assert not np.allclose(told[0], told[1])
+
+
+def test_alignment_is_part_of_the_loss(make_world):
+    plain, aligned = make_world(), make_world("train.alignment=0.5")
+    shas = [train(*world.all, isolate=False).model_sha256 for world in (plain, aligned)]
+    assert shas[0] != shas[1]
