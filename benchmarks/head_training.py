@@ -99,7 +99,7 @@ def time_ours(rows: Rows, config: RunConfig) -> tuple[float, float]:
         mock.patch.object(trainer, "build_model", return_value=network),
         mock.patch.object(trainer, "load_pretrained"),
     ):
-        run = trainer.Trainer({}, part(0, len(targets)), part(0, 256), config, Processes(config.train), Path(work))
+        run = trainer.Trainer({}, (part(0, len(targets)), part(0, 256)), config, Processes(config.train), Path(work))
         began = time.perf_counter()
         while not run.finished:
             run.run_epoch()

@@ -60,6 +60,10 @@ class Drawing:
         """The last step of an epoch may have fewer rows than the others."""
         return -(-len(self.present) // self.rows_per_step)
 
+    def rows_of(self, step: int) -> int:
+        """How many rows, over all processes, the step of an epoch has."""
+        return min(self.rows_per_step, len(self.present) - step * self.rows_per_step)
+
     def order(self, epoch: int) -> Index:
         """The rows of an epoch in order."""
         return np.random.default_rng([self.seed, epoch, 2]).permutation(len(self.present))

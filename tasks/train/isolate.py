@@ -1,29 +1,93 @@
-"""Training in a process of its own, which can be killed, and never outlives the one that started it."""
+"""Training in processes of its own, which can be killed, and never outlive the one that started them."""
 
 from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
 import threading
+import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tasks import errors, progress
 from tasks.errors import CrossmodalError, EnvironmentFailed
-from tasks.train.job import TrainJob
+from tasks.train.job import RENDEZVOUS, TrainJob
 
 LOG = "worker.log"
 
 
-def run_isolated(job: TrainJob, work: Path) -> None:
-    """Runs the loop in a subprocess and passes its progress on; it is gone when this returns or raises.
+@dataclass(frozen=True)
+class _Worker:
+    """One process and the file that its complaints go to."""
 
-    Raises what the loop raised, or EnvironmentFailed where the process died or ran out of time.
+    rank: int
+    process: subprocess.Popen[str]
+    log: Path
+
+
+_Messages = queue.Queue[tuple[_Worker, str | None]]
+"""Lines that workers wrote; None where one will write no more."""
+
+
+def run_isolated(job: TrainJob, work: Path) -> None:
+    """Runs the loop in a subprocess for each of `train.devices` and passes its progress on; all are gone when this ends.
+
+    Raises what the loop raised, or EnvironmentFailed where a process died or time ran out. One that fails ends them all.
     """
-    with (work / LOG).open("w") as log:
+    meeting = work / f"meeting-{uuid.uuid4().hex}"
+    workers: list[_Worker] = []
+    overdue = threading.Event()
+
+    def end_it() -> None:
+        overdue.set()
+        _kill(workers)
+
+    timer = threading.Timer(job.config.runtime.train_timeout_s, end_it)
+    timer.daemon = True
+    try:
+        for rank in range(job.config.train.devices):
+            workers.append(_start(rank, job, work, meeting))
+        timer.start()
+        failed = _talk(workers, json.dumps({"job": job.model_dump(mode="json"), "work": str(work)}))
+    finally:
+        timer.cancel()
+        _kill(workers)
+        _close(workers)
+        meeting.unlink(missing_ok=True)
+    if failed is None:
+        return
+    if overdue.is_set():
+        raise EnvironmentFailed(
+            f"training: took longer than {job.config.runtime.train_timeout_s:g} s and was ended; run again to go on "
+            "from where its state was last kept, or raise runtime.train_timeout_s"
+        )
+    which = f"process {failed.rank + 1} of {len(workers)}" if len(workers) > 1 else "its process"
+    raise EnvironmentFailed(f"training: {which} died ({_epitaph(failed)}); run again to go on")
+
+
+def _start(rank: int, job: TrainJob, work: Path, meeting: Path) -> _Worker:
+    # cuBLAS is reproducible only with a fixed workspace (NVIDIA, "Results reproducibility"). Threads that wait for each
+    # other sleep: where they spin, two runs on two cores take ten times as long each.
+    environment = os.environ | {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "OMP_WAIT_POLICY": "passive"}
+    count = job.config.train.devices
+    if count > 1:
+        environment |= {
+            RENDEZVOUS: meeting.absolute().as_uri(),
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(count),
+            "LOCAL_WORLD_SIZE": str(count),
+            "OMP_NUM_THREADS": str(job.config.train.threads),  # else accelerate divides the cores as it likes
+        }
+        if sys.platform == "linux":  # all are on this machine, whose name need not resolve
+            environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    path = work / (LOG if rank == 0 else f"worker-{rank}.log")
+    with path.open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "tasks.train.worker", str(os.getpid())],
             stdin=subprocess.PIPE,
@@ -31,52 +95,49 @@ def run_isolated(job: TrainJob, work: Path) -> None:
             stderr=log,
             text=True,
             start_new_session=True,  # a Ctrl-C in the terminal reaches us, and we end it
-            # cuBLAS is reproducible only with a fixed workspace (NVIDIA, "Results reproducibility"). Threads that wait
-            # for each other sleep: where they spin, two runs on two cores take ten times as long each.
-            env=os.environ | {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "OMP_WAIT_POLICY": "passive"},
+            env=environment,
         )
-    overdue = threading.Event()
-
-    def end_it() -> None:
-        overdue.set()
-        _kill(process)
-
-    timer = threading.Timer(job.config.runtime.train_timeout_s, end_it)
-    timer.daemon = True
-    timer.start()
-    try:
-        finished = _talk(process, json.dumps({"job": job.model_dump(mode="json"), "work": str(work)}))
-    finally:
-        timer.cancel()
-        _kill(process)
-        _close(process)
-    if overdue.is_set() and not finished:
-        raise EnvironmentFailed(
-            f"training: took longer than {job.config.runtime.train_timeout_s:g} s and was ended; run again to go on "
-            "from its last epoch, or raise runtime.train_timeout_s"
-        )
-    if not finished:
-        raise EnvironmentFailed(f"training: its process died ({_epitaph(process, work)}); run again to go on")
+    return _Worker(rank, process, path)
 
 
-def _talk(process: subprocess.Popen[str], job: str) -> bool:
-    """Sends the job and handles messages until the process ends; True when it said that it had finished."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    finished = False
-    try:
-        process.stdin.write(job + "\n")
-        process.stdin.flush()  # left open: its end tells the worker that we are gone
-    except BrokenPipeError:
-        return False
-    for line in process.stdout:
+def _talk(workers: list[_Worker], job: str) -> _Worker | None:
+    """Sends the job and handles messages until all have finished; the first that ended without saying so, if any did.
+
+    Raises the first error that one reports: what the others then say of the broken connection is of no interest.
+    """
+    messages: _Messages = queue.Queue()
+    for worker in workers:
+        assert worker.process.stdin is not None
+        try:
+            worker.process.stdin.write(job + "\n")
+            worker.process.stdin.flush()  # left open: its end tells the worker that we are gone
+        except BrokenPipeError:
+            return worker
+        threading.Thread(target=_listen, args=(worker, messages), daemon=True).start()
+    finished: set[int] = set()
+    ended = 0
+    while ended < len(workers):
+        worker, line = messages.get()
+        if line is None:
+            ended += 1
+            if worker.rank not in finished:
+                return worker
+            continue
         message = json.loads(line)
         if "progress" in message:
             progress.report(*message["progress"])
         elif "error" in message:
             raise _error(message)
-        finished = finished or "finished" in message
-    return finished
+        elif "finished" in message:
+            finished.add(worker.rank)
+    return None
+
+
+def _listen(worker: _Worker, messages: _Messages) -> None:
+    assert worker.process.stdout is not None
+    for line in worker.process.stdout:
+        messages.put((worker, line))
+    messages.put((worker, None))
 
 
 def _error(message: dict[str, Any]) -> CrossmodalError:
@@ -84,27 +145,30 @@ def _error(message: dict[str, Any]) -> CrossmodalError:
     return kind(message["text"])
 
 
-def _epitaph(process: subprocess.Popen[str], work: Path) -> str:
-    code = process.returncode
+def _epitaph(worker: _Worker) -> str:
+    code = worker.process.returncode
     how = signal.Signals(-code).name if code < 0 else f"exit {code}"
-    said = (work / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    said = worker.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return f"{how}: {said[-1][:300]}" if said else how
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
-    """Kills the process and all it started; waits until it is gone."""
-    if process.poll() is None:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-        process.wait()
-
-
-def _close(process: subprocess.Popen[str]) -> None:
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
+def _kill(workers: list[_Worker]) -> None:
+    """Kills the processes and all they started; waits until they are gone."""
+    for worker in workers:
+        if worker.process.poll() is None:
             try:
-                stream.close()
-            except BrokenPipeError:
-                continue  # a dead process did not read it
+                os.killpg(worker.process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+    for worker in workers:
+        worker.process.wait()
+
+
+def _close(workers: list[_Worker]) -> None:
+    for worker in workers:
+        for stream in (worker.process.stdin, worker.process.stdout):
+            if stream is not None:
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    continue  # a dead process did not read it

@@ -14,6 +14,9 @@ from tasks.errors import EnvironmentFailed
 from tasks.modalities import MODALITIES
 from tasks.store import Store
 
+RENDEZVOUS = "CROSSMODAL_RENDEZVOUS"
+"""In the environment of processes that train together: the file through which they find each other, as a URI."""
+
 
 class TrainJob(Frozen):
     """One training run as JSON."""

@@ -63,7 +63,7 @@ class Meter:
         flops_per_sample: of forward and backward pass. mfu: share of the GPUs' peak that these make use of.
         """
         seconds = self.sums.get("train_s", 0.0)
-        samples = self.sums.get("samples", 0.0) * self.processes  # of this process
+        samples = self.sums.get("samples", 0.0)
         on_gpu = self.device.type == "cuda"
         rate = samples / seconds if seconds else None
         flops = self.sums.get("flops", 0.0)

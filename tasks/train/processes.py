@@ -13,9 +13,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from tasks.config import TrainConfig
 from tasks.errors import EnvironmentFailed
-
-RENDEZVOUS = "CROSSMODAL_RENDEZVOUS"
-"""Names the file through which processes find each other; set by the one that starts them."""
+from tasks.train.job import RENDEZVOUS
 
 
 class Processes:

@@ -196,6 +196,8 @@ class Trainer:
                 loss = self._accumulate(feed)
                 if loss is None:
                     raise EnvironmentFailed(self._too_large())
+            rows = self.drawing.rows_of(step)
+            self.meter.add(samples=rows, flops=rows * (self.flops_each or 0.0))
             factor = rate_factor(of_stage, self.stage.epochs * per_epoch, self.config.warmup_share)
             seen.append((loss, self.engine.update(factor, of_stage)))
             due = step + 1 < per_epoch and self.keeper.due_within(progress.epoch * per_epoch + step + 1)
@@ -212,7 +214,7 @@ class Trainer:
 
     def _accumulate(self, feed: Generator[Ready, None, None]) -> Tensor | None:
         """The loss of a step whose gradients are there; None, and no gradients, where the GPU's memory did not suffice."""
-        engine, meter = self.engine, self.meter
+        engine = self.engine
         found: tuple[Tensor, int] | None = None
         try:
             if self.flops_each is None and self.processes.device.type == "cuda":
@@ -227,9 +229,7 @@ class Trainer:
             gc.collect()
             torch.cuda.empty_cache()
             return None
-        loss, rows = found
-        meter.add(samples=rows, flops=rows * (self.flops_each or 0.0))
-        return loss
+        return found[0]
 
     def _halve(self, step: int) -> None:
         """From here on batches have half the size and steps twice as many of them: once in a run, recorded."""

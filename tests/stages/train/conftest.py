@@ -34,13 +34,13 @@ class World:
         return self.valid, self.features, self.config, self.store
 
 
-def _rows() -> list[dict[str, Any]]:
+def _rows(other: Modality) -> list[dict[str, Any]]:
     rows = []
     for n in range(24):
         split = "train" if n < 16 else "val" if n < 20 else "test"
-        media = {name: hashlib.sha256(f"{name}{n}".encode()).hexdigest() for name in ("image", "audio")}
+        media = {name: hashlib.sha256(f"{name}{n}".encode()).hexdigest() for name in ("image", other)}
         row = {"id": f"s{n:02}", "label": "abc"[n % 3], "split": split, "weight": 1.0, "row": n + 1, **media}
-        rows.append(row | ({"audio": None} if n % 5 == 0 else {}))
+        rows.append(row | ({other: None} if n % 5 == 0 else {}))
     return rows
 
 
@@ -87,16 +87,17 @@ def shufflenet(tmp_path: Path) -> tuple[str, ...]:
 
 @pytest.fixture
 def make_world(tmp_path: Path) -> Callable[..., World]:
-    """Builds a world; `change` edits its rows before they are written, `width` makes its features embeddings."""
+    """Builds a world; `change` edits its rows before they are written, `width` makes them embeddings of image and video."""
     made = []
 
     def make(
         *overrides: str, change: Callable[[list[dict[str, Any]]], object] | None = None, width: int | None = None
     ) -> World:
         store = Store(tmp_path / f"store{len(made)}")
-        rows = _rows()
+        other: Modality = "video" if width else "audio"
+        rows = _rows(other)
         features: dict[Modality, FeatureRef] = {
-            name: _put_features(store, name, rows, width) for name in ("image", "audio")
+            name: _put_features(store, name, rows, width) for name in ("image", other)
         }
         if change is not None:
             change(rows)
@@ -110,8 +111,8 @@ def make_world(tmp_path: Path) -> Callable[..., World]:
             counts=RowCounts(rows_in=24, used=24, quarantined=0, duplicates=0),
             splits={"train": 16, "val": 4, "test": 4},
             labels=("a", "b", "c"),
-            modalities=("image", "audio"),
-            media={"image": "x", "audio": "x"},
+            modalities=("image", other),
+            media={"image": "x", other: "x"},
         )
         valid = ValidatedRef(uri="samples", sha256=sha256, rows=24, clean=clean, docs="docs")
         made.append(store)
