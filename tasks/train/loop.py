@@ -36,7 +36,7 @@ def run_training(job: TrainJob, work: Path) -> None:
     card = describe_model(job.valid, job.features, config)
     with _reproducible(config.seed, config.train.threads):
         processes = Processes(config.train)
-        trainer = Trainer(card, (train, val), config, processes, work, start)
+        trainer = Trainer(card, train, val, config, processes, work, start)
         while not trainer.finished:
             entry = trainer.run_epoch()
             if processes.rank == 0:

@@ -40,13 +40,13 @@ class Trainer:
     def __init__(
         self,
         card: dict[str, Any],
-        data: tuple[Dataset, Dataset],
+        train: Dataset,
+        val: Dataset,
         config: RunConfig,
         processes: Processes,
         work: Path,
         start: Continuation | None = None,
     ) -> None:
-        train, val = data
         self.val, self.config, self.processes = val, config.train, processes
         self.drawing = Drawing(
             train.present, config.train, config.fusion.modality_dropout, config.seed, processes.rank, processes.count
