@@ -24,12 +24,10 @@ _SPARE = ("num_batches_tracked",)
 
 def torchvision_settings(modality: Modality, encoder: str, parsed: EncoderId) -> Settings:
     """What the network of an id sees: from the transforms that torchvision keeps beside its weights."""
-    clips = parsed.name in torchvision.models.list_models(module=torchvision.models.video)
-    if not clips and parsed.name not in torchvision.models.list_models(module=torchvision.models):
-        raise UsageError(f"encoder {encoder}: torchvision {torchvision.__version__} has no network {parsed.name!r}")
+    transforms = weights_entry(encoder, parsed).transforms()
+    clips = parsed.name in _clip_networks()
     if clips and modality == "image":
         raise UsageError(f"encoder {encoder}: {parsed.name} reads clips; use it for encoders.video")
-    transforms = _weights_entry(encoder, parsed).transforms()
     return {
         "adapter": "torchvision-clips" if clips else "torchvision-pictures",
         "network": parsed.name,
@@ -41,7 +39,13 @@ def torchvision_settings(modality: Modality, encoder: str, parsed: EncoderId) ->
     }
 
 
-def _weights_entry(encoder: str, parsed: EncoderId) -> Any:
+def weights_entry(encoder: str, parsed: EncoderId) -> Any:
+    """What torchvision says of the weights of an id, the default ones where it names none.
+
+    Raises UsageError for a network or for weights that torchvision does not have.
+    """
+    if parsed.name not in [*_clip_networks(), *torchvision.models.list_models(module=torchvision.models)]:
+        raise UsageError(f"encoder {encoder}: torchvision {torchvision.__version__} has no network {parsed.name!r}")
     entries = torchvision.models.get_model_weights(parsed.name)
     if parsed.version in (None, RANDOM) or is_file(parsed.version):
         return entries.DEFAULT
@@ -49,6 +53,10 @@ def _weights_entry(encoder: str, parsed: EncoderId) -> Any:
         known = ", ".join([*entries.__members__, RANDOM])
         raise UsageError(f"encoder {encoder}: {parsed.version!r} is neither a .safetensors file nor one of {known}")
     return entries[str(parsed.version)]
+
+
+def _clip_networks() -> list[str]:
+    return list(torchvision.models.list_models(module=torchvision.models.video))
 
 
 class _Torchvision(Pretrained):

@@ -1,0 +1,90 @@
+"""Brings an encoder's weights to this machine: the only thing in crossmodal that goes to the network for them.
+
+torchvision publishes its weights as pickles. They are read here and nowhere else, by torch's reader that makes nothing but
+tensors, after the digest in their name has been checked; what is kept, and read ever after, is safetensors.
+"""
+
+from __future__ import annotations
+
+import http.client
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from tasks.encoder_ids import EncoderId, parse_encoder
+from tasks.errors import EnvironmentFailed, UsageError
+from tasks.modeling.pretrained.locate import cached_weights, is_file, locate_encoder
+
+WANTED = ("*.json", "*.txt", "*.jinja", "*.safetensors")
+"""Of a model on the hub: never code, never pickle."""
+UNWANTED = ("onnx/*", "openvino/*", "*/*.safetensors", "*.fp16.safetensors")
+
+
+class Fetched(NamedTuple):
+    """What lies on this machine now."""
+
+    path: Path
+    size_bytes: int
+
+
+def fetch_encoder(encoder: str) -> Fetched:
+    """The encoder's files are on this machine; what was there already is not fetched again.
+
+    Raises UsageError for an id that names nothing to fetch, EnvironmentFailed where the network does not give it.
+    """
+    try:
+        parsed = parse_encoder(encoder, "image")
+    except ValueError as error:
+        raise UsageError(f"encoder {encoder!r}: {error}") from None
+    if not parsed.is_pretrained or is_file(parsed.version) or Path(parsed.name).expanduser().is_dir():
+        raise UsageError(f"encoder {encoder!r}: there is nothing to fetch for it")
+    if parsed.family == "hf":
+        _fetch_snapshot(encoder, parsed)
+    else:
+        _fetch_weights(encoder, parsed)
+    place = locate_encoder("image", encoder)
+    assert place is not None  # it is pretrained
+    files = (*place.weights, *place.beside)
+    return Fetched(place.root, sum(path.stat().st_size for path in files))
+
+
+def _fetch_weights(encoder: str, parsed: EncoderId) -> None:
+    from safetensors.torch import save_file
+
+    from tasks.modeling.pretrained.torchvision_models import weights_entry
+
+    entry = weights_entry(encoder, parsed)
+    target = cached_weights(parsed.name, parsed.version)
+    if target.is_file():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        try:
+            state = entry.get_state_dict(model_dir=scratch, check_hash=True, weights_only=True, map_location="cpu")
+        except (OSError, RuntimeError, EOFError, http.client.HTTPException) as error:
+            raise _not_fetched(encoder, error) from None
+        converted = Path(scratch) / target.name
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, converted, {"weights": str(entry)})
+        converted.rename(target)
+
+
+def _fetch_snapshot(encoder: str, parsed: EncoderId) -> None:
+    import httpx
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        snapshot_download(
+            parsed.name, revision=parsed.version, allow_patterns=list(WANTED), ignore_patterns=list(UNWANTED)
+        )
+    except HFValidationError:
+        raise UsageError(f"encoder {encoder}: {parsed.name!r} is neither a folder nor the id of a model") from None
+    except (OSError, httpx.HTTPError) as error:
+        raise _not_fetched(encoder, error) from None
+
+
+def _not_fetched(encoder: str, error: Exception) -> EnvironmentFailed:
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    return EnvironmentFailed(
+        f"encoder {encoder}: could not be fetched ({reason}); check the network and the name", True
+    )
