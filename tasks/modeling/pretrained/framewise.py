@@ -30,3 +30,8 @@ class FrameWise(Pretrained):
     def load(self, place: Place) -> None:
         """Loads the encoder of pictures."""
         self.pictures.load(place)
+
+    def settle(self) -> None:
+        """Settles the encoder of pictures."""
+        super().settle()
+        self.pictures.settle()

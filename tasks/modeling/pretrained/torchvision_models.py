@@ -15,6 +15,7 @@ from data_contracts.refs import Modality
 from tasks.encoder_ids import RANDOM, EncoderId
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.modeling.pretrained.adapter import Pixels, Pretrained, Settings, pick_frames
+from tasks.modeling.pretrained.fold import fold_norms
 from tasks.modeling.pretrained.locate import Place, is_file
 
 CLIP_FRAMES = 16  # what torchvision's networks of clips were trained on
@@ -87,6 +88,12 @@ class _Torchvision(Pretrained):
                 f"{lost[0]}; is it a state dict of torchvision's {type(self.network).__name__}?"
             )
         self.network.load_state_dict(fitting, strict=False)
+
+    def settle(self) -> None:
+        """As for all, with the batch norms folded into the convolutions."""
+        super().settle()
+        fold_norms(self.network)
+        self.requires_grad_(False)
 
 
 class Pictures(_Torchvision):

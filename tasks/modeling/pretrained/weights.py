@@ -44,7 +44,8 @@ def frozen_encoder(modality: Modality, spec: EncoderSpec) -> Pretrained:
             encoder = build_encoder(modality, spec.model_copy(update={"reads": "inputs"}))
             assert isinstance(encoder, Pretrained)
             encoder.load(place)
-            _frozen[key] = encoder.eval().requires_grad_(False)
+            encoder.settle()
+            _frozen[key] = encoder
         _frozen.move_to_end(key)
         while len(_frozen) > KEPT:
             _frozen.popitem(last=False)

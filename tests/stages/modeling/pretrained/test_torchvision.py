@@ -83,6 +83,39 @@ def test_weights_give_what_torchvision_computes(tmp_path: Path, name: str) -> No
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("modality", "name"),
+    [
+        ("image", "resnet18"),
+        ("image", "resnet50"),
+        ("image", "googlenet"),
+        ("image", "densenet121"),
+        ("image", "mobilenet_v2"),
+        ("image", "shufflenet_v2_x1_0"),
+        ("image", "vgg11_bn"),
+        ("image", "efficientnet_b0"),
+        ("image", "regnet_x_400mf"),
+        ("video", "r3d_18"),
+    ],
+)
+def test_a_settled_network_gives_the_same(modality: Modality, name: str) -> None:
+    torch.manual_seed(0)
+    encoder = build_pretrained(modality, scratch(modality, name, 96))
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.running_mean = (torch.rand(module.num_features) - 0.5) * 0.1  # as if it had been trained
+            module.running_var = torch.rand(module.num_features) + 0.5
+    x = torch.rand(2, 3, 96, 96) if modality == "image" else torch.rand(2, 2, 3, 96, 96)
+    with torch.inference_mode():
+        before = encoder.eval()(x, torch.tensor([2, 1]))
+        encoder.settle()
+        after = encoder(x, torch.tensor([2, 1]))
+    torch.testing.assert_close(after / before.abs().max(), before / before.abs().max(), atol=1e-4, rtol=1e-3)
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+    folded = not any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in encoder.modules())
+    assert folded or name == "densenet121"  # a norm before its convolution cannot be folded
+
+
 def test_a_vision_transformer_is_read_at_another_side(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_file(torchvision.models.get_model("vit_b_32").state_dict(), path)
