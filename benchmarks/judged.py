@@ -26,7 +26,7 @@ class Judged:
     extract_s: float
     """Wall seconds in which what it reads was computed."""
     train_s: float
-    """Wall seconds of the epochs, validation included; starting the process (6 to 10 s) is left out."""
+    """Wall seconds of training, with the start of its process (6 to 10 s) and validation."""
     cpu_s: float
     """CPU seconds of extraction and training, all processes."""
 
@@ -41,19 +41,25 @@ class Judged:
 
 
 def train_and_judge(data: str, overrides: Sequence[str], store: Path) -> Judged:
-    """A model trained on a manifest under `KEY=VALUE` settings; what an earlier call left in `store` is not done again."""
+    """A model trained on a manifest under `KEY=VALUE` settings.
+
+    What an earlier call left in `store` is not done again; its times are those that were taken when it was.
+    """
     config = resolve_config(None, data, overrides)
     request = make_request(config, str(store), None, "benchmark")
     valid = prepare(request, config, Stages(), Progressed())
     before, start = _cpu_s(), time.perf_counter()
     features = extract_features(valid, config, request.store, Stages(), Progressed())
-    extract_s = time.perf_counter() - start
+    extracted = time.perf_counter()
     checkpoint = train(valid, features, config, request.store)
-    cpu_s = _cpu_s() - before
+    taken = {"extract_s": extracted - start, "train_s": time.perf_counter() - extracted, "cpu_s": _cpu_s() - before}
+    times = store / f"times-{checkpoint.train_key}.json"
+    if times.exists():
+        taken = json.loads(times.read_text(encoding="utf-8"))
+    times.write_text(json.dumps(taken), encoding="utf-8")
     report = evaluate(valid, features, checkpoint, None, config, request.store)
     history = json.loads(request.store.path(f"{checkpoint.uri}/history.json").read_text(encoding="utf-8"))
-    train_s = sum(epoch["seconds"] for epoch in history["epochs"])
-    return Judged(report, history, extract_s, train_s, cpu_s)
+    return Judged(report, history, **taken)
 
 
 def _cpu_s() -> float:
