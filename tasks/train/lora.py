@@ -1,17 +1,18 @@
-"""Low-rank updates (LoRA, Hu et al., 2021) of pretrained encoders: added before training, merged into the weights after it."""
+"""Low-rank updates (LoRA, Hu et al., 2021) of pretrained encoders: added before training, merged into the weights after it.
+
+peft is imported where it is needed: with transformers, which it brings, it takes 4 s.
+"""
 
 from __future__ import annotations
 
 import re
 
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from tasks.config import TrainConfig
 from tasks.errors import DataError
 from tasks.modeling.fusion import FusedClassifier
-from tasks.train.regimes import tuned_encoders
+from tasks.train.regimes import LORA_MARK, tuned_encoders
 
 # Their forward reads the weights of the layers inside without calling them: an update in there would never be seen.
 _READS_WEIGHTS = {
@@ -29,7 +30,12 @@ def add_lora(model: FusedClassifier, config: TrainConfig) -> None:
     Draws from torch's global generator. Names of the model's parameters change until `merge_lora`. Nothing changes where
     no pretrained encoder is trained. Raises DataError where an encoder has no such layer.
     """
-    for modality, encoder in tuned_encoders(model).items():
+    tuned = tuned_encoders(model)
+    if not tuned:
+        return
+    from peft import LoraConfig, inject_adapter_in_model
+
+    for modality, encoder in tuned.items():
         names = _targets(encoder)
         if not names:
             raise DataError(
@@ -46,6 +52,10 @@ def add_lora(model: FusedClassifier, config: TrainConfig) -> None:
 
 def merge_lora(model: FusedClassifier) -> None:
     """Adds the updates to the weights and takes them out: names and shapes are those of a model without them."""
+    if not any(LORA_MARK in name for name in model.state_dict()):
+        return
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
     for encoder in tuned_encoders(model).values():
         for name, layer in list(encoder.named_modules()):
             if isinstance(layer, BaseTunerLayer):
