@@ -21,6 +21,7 @@ from tasks.config import MediaConfig
 from tasks.contract import read_table
 from tasks.fingerprint import code_fingerprint
 from tasks.ingest.clean import Rows, content_of
+from tasks.ingest.near_clips import match_clips, print_clip
 from tasks.ingest.near_media import (
     IMAGE_PX,
     Print,
@@ -51,6 +52,7 @@ _KINDS: dict[Modality, _Kind] = {
     "image": _Kind(lambda pixels, rate_hz: print_image(pixels), match_images, lambda shape: min(shape[:2]) >= IMAGE_PX),
     "text": _Kind(lambda text, rate_hz: print_text(text), match_texts),
     "audio": _Kind(print_sound, match_sounds),
+    "video": _Kind(lambda frames, rate_hz: print_clip(frames), match_clips, lambda shape: min(shape[1:3]) >= IMAGE_PX),
 }
 
 
@@ -105,7 +107,7 @@ def _prints(
 ) -> dict[str, Print | None]:
     """The prints of the media, read from the store or made and kept there."""
     fingerprint = media_fingerprint(modality, media)
-    code = code_fingerprint("tasks.ingest.near_media", libraries=("numpy", "pillow"))
+    code = code_fingerprint("tasks.ingest.near_clips", "tasks.ingest.near_media", libraries=("numpy", "pillow"))
     version = digest_json({"media": fingerprint, "code": code, "contract": CONTRACT_VERSION})
     place = f"prints/{modality}/{version[:16]}"
     wanted = set(digests)

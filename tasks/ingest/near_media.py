@@ -59,12 +59,17 @@ def print_image(pixels: Array) -> Print | None:
     """Of uint8 (H, W, 3); None where a side is under 64 px."""
     if min(pixels.shape[:2]) < IMAGE_PX:
         return None
+    grey, colours = thumbnail(pixels)
+    return Print(grey_hash(grey).tobytes(), grey.tobytes() + colours.tobytes())
+
+
+def thumbnail(pixels: Array) -> tuple[Array, Array]:
+    """What is compared of a picture: uint8 (32, 32) in grey, and (8, 8, 3) in colour."""
     from PIL import Image
 
     picture = Image.fromarray(pixels).resize((_THUMB_PX, _THUMB_PX), Image.Resampling.BOX)
     grey = np.asarray(picture.convert("L"), np.uint8)
-    colours = np.asarray(picture.resize((_COLOUR_PX, _COLOUR_PX), Image.Resampling.BOX), np.uint8)
-    return Print(_perceptual_hash(grey).tobytes(), grey.tobytes() + colours.tobytes())
+    return grey, np.asarray(picture.resize((_COLOUR_PX, _COLOUR_PX), Image.Resampling.BOX), np.uint8)
 
 
 @cache
@@ -74,8 +79,11 @@ def _cosines() -> Array:
     return np.cos(np.pi / _THUMB_PX * np.outer(np.arange(8), places))
 
 
-def _perceptual_hash(grey: Array) -> Array:
-    """One uint64: which of the 8 x 8 lowest frequencies lie above their median; 0 for a picture of one tone."""
+def grey_hash(grey: Array) -> Array:
+    """Of (32, 32) levels of grey, one uint64: which of the 8 x 8 lowest frequencies lie above their median.
+
+    0 for a picture of one tone.
+    """
     low = (_cosines() @ grey.astype(np.float64) @ _cosines().T).ravel()
     low[0] = 0.0  # the mean brightness says nothing of the picture
     bits = low > np.median(low) if np.abs(low).max() > _THUMB_PX else np.zeros(64, bool)
@@ -87,11 +95,12 @@ def match_images(prints: list[Print]) -> Pairs:
     codes = np.frombuffer(b"".join(p.code for p in prints), "<u8")
     pairs = similar_codes(codes, _CODE_DISTANCE)
     forms = np.frombuffer(b"".join(p.form for p in prints), np.uint8).reshape(len(prints), -1)
-    kept = [_confirm_images(forms[part[:, 0]], forms[part[:, 1]]) for part in _parts(pairs)]
+    kept = [confirm_images(forms[part[:, 0]], forms[part[:, 1]]) for part in parts_of(pairs)]
     return pairs[np.concatenate(kept)] if kept else pairs
 
 
-def _confirm_images(one: Array, other: Array) -> Array:
+def confirm_images(one: Array, other: Array) -> Array:
+    """(N,) whether the forms (N, bytes) of pictures show the same."""
     one, other = one.astype(np.float32), other.astype(np.float32)
     cut = _THUMB_PX * _THUMB_PX
     tints = [form[:, cut:] - form[:, cut:].mean(axis=1, keepdims=True) for form in (one, other)]
@@ -103,7 +112,8 @@ def _confirm_images(one: Array, other: Array) -> Array:
     return right
 
 
-def _parts(pairs: Pairs, size: int = 8192) -> list[Pairs]:
+def parts_of(pairs: Pairs, size: int = 8192) -> list[Pairs]:
+    """The pairs in runs that fit into memory with their forms."""
     return [pairs[start : start + size] for start in range(0, len(pairs), size)]
 
 
@@ -146,7 +156,7 @@ def match_texts(prints: list[Print]) -> Pairs:
     for place in range(bands.shape[2]):
         mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + bands[:, :, place]
     pairs = candidate_pairs(mixed.T, hashes[:, 0])
-    kept = [(hashes[part[:, 0]] == hashes[part[:, 1]]).mean(axis=1) >= _TEXT_OVERLAP for part in _parts(pairs)]
+    kept = [(hashes[part[:, 0]] == hashes[part[:, 1]]).mean(axis=1) >= _TEXT_OVERLAP for part in parts_of(pairs)]
     return pairs[np.concatenate(kept)] if kept else pairs
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,14 +21,18 @@ from tasks.ingest.ingest import ingest
 from tasks.ingest.scan import scan
 from tasks.store import Store
 
-CONFIG = load_config({}, ["runtime.workers=1", "media.timeout_s=20", "data.max_quarantined=1.0"])
+SETTINGS = ["runtime.workers=1", "media.timeout_s=20", "data.max_quarantined=1.0", 'data.allowed_schemes=["memory"]']
+CONFIG = load_config({}, [*SETTINGS, "media.audio_from_video=true", "media.image_from_video=true"])
 IMAGES = ["", "img/0.png", "img/1.png", "img/2.png", "bad.png", "none.png", "../x.png", "http://x/y.png"]
-COLUMNS = ("id", "image", "text", "label", "split", "group")
+IMAGES += ["memory://b/2.png", "memory://b/none.png", "memory://b/bad.png", "memory://b"]
+VIDEOS = ["", "", "0.mp4", "1.mp4", "bad.png", "memory://b/1.mp4", "none.mp4"]
+COLUMNS = ("id", "image", "text", "video", "label", "split", "group")
 ROW = st.fixed_dictionaries(
     {
         "id": st.sampled_from(["", "a", "b", "c", "d", "e", "=f"]),
         "image": st.sampled_from(IMAGES),
         "text": st.sampled_from(["", "one", "two", "\u200f", "one "]),
+        "video": st.sampled_from(VIDEOS),
         "label": st.sampled_from(["", "x", "y"]),
         "split": st.sampled_from(["", "train", "dev", "TEST", "other"]),
         "group": st.sampled_from(["", "g", "h"]),
@@ -54,10 +59,20 @@ def _ingest(path: Path, store: Store) -> CleanRef | None:
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(ROW, min_size=1, max_size=10), broken=st.integers(0, 3))
 def test_every_row_is_used_quarantined_or_a_duplicate(
-    make_data: Callable[..., Path], warm: Store, rows: list[dict[str, Any]], broken: int
+    make_data: Callable[..., Path],
+    make_clip: Callable[..., bytes],
+    warm: Store,
+    rows: list[dict[str, Any]],
+    broken: int,
 ) -> None:
     path = make_data(3)
     (path.parent / "bad.png").write_bytes(b"no picture")
+    remote = fsspec.filesystem("memory")
+    for number in range(2):
+        if not (clip := path.parent / f"{number}.mp4").exists():  # one folder for all examples
+            clip.write_bytes(make_clip(2 + number, sound_s=0.2 * number))
+    for name in ("img/2.png", "bad.png", "1.mp4"):
+        remote.pipe(f"/b/{Path(name).name}", (path.parent / name).read_bytes())
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)

@@ -16,10 +16,12 @@ from PIL import Image
 
 from tasks.config import SplitConfig, load_config
 from tasks.ingest.ingest import ingest
+from tasks.ingest.near_clips import match_clips, print_clip
 from tasks.ingest.near_media import match_images, match_sounds, match_texts, print_image, print_sound, print_text
 from tasks.ingest.near_pairs import join_pairs, similar_codes
 from tasks.ingest.scan import scan
 from tasks.ingest.splits import assign_splits
+from tasks.media.video import decode_video
 from tasks.store import Store
 from tests.conftest import write_manifest
 
@@ -109,6 +111,64 @@ def test_copies_of_a_sound_match_and_other_sounds_do_not() -> None:
 
 
 # -- samples ---
+
+
+def scene(number: int, moves: int = 0, side: int = 96, frames: int = 8) -> list[np.ndarray]:
+    """A clip of one background per `number`, before which a bright disc goes the way that `moves` says."""
+    ground = np.asarray(photograph(number, side), np.float32)
+    path = np.random.default_rng(1000 + moves).uniform(0.15, 0.85, (frames, 2)) * side
+    y, x = np.mgrid[:side, :side]
+    discs = [(np.hypot(y - a, x - b) < side / 10)[..., None] for a, b in path]
+    return [np.where(disc, 255, ground).astype(np.uint8) for disc in discs]
+
+
+def clip_print(clip: bytes) -> Any:
+    found = decode_video(clip, load_config({}, []).media.model_dump())
+    return print_clip(np.frombuffer(found.data, np.uint8).reshape(found.shape))
+
+
+def test_copies_of_a_clip_match_and_other_clips_do_not(make_clip: Callable[..., bytes]) -> None:
+    original = scene(0)
+    brighter = [(frame * 1.1).clip(0, 255).astype(np.uint8) for frame in original]
+    smaller = [np.asarray(Image.fromarray(frame).resize((80, 80))) for frame in original]
+    copies = [make_clip(brighter), make_clip(smaller), make_clip(original, codec="libx264", rate=30)]
+    others = [make_clip(scene(0, moves=1)), make_clip(scene(1)), make_clip(scene(0)[::-1]), make_clip(scene(0)[:1] * 8)]
+    found = matched([clip_print(clip) for clip in [make_clip(original), *copies, *others]], match_clips)
+    assert {pair for pair in found if min(pair) < 4} == {(a, b) for b in range(4) for a in range(b)}
+    assert not any(max(pair) >= 4 for pair in found)
+
+
+def test_still_clips_match_by_their_picture_and_small_ones_are_not_judged(make_clip: Callable[..., bytes]) -> None:
+    still = [np.asarray(photograph(3, 96))] * 8
+    copy = [np.asarray(recompressed(photograph(3, 96)))] * 8
+    other = [np.asarray(photograph(4, 96))] * 8
+    assert matched([clip_print(make_clip(frames)) for frames in (still, copy, other)], match_clips) == {(0, 1)}
+    assert clip_print(make_clip(scene(0, side=48))) is None
+
+
+def test_near_clips_are_kept_on_one_side(
+    tmp_path: Path, store: Store, run_ingest: Any, make_clip: Callable[..., bytes]
+) -> None:
+    rows = []
+    for number in range(12):
+        brighter = [(frame * (1 + 0.1 * (number % 2))).clip(0, 255).astype(np.uint8) for frame in scene(number // 2)]
+        (tmp_path / f"{number}.mp4").write_bytes(make_clip(brighter, sound_s=0.0))
+        rows.append({"id": f"v{number:02}", "video": f"{number}.mp4", "label": "ab"[number // 2 % 2]})
+    rows[11]["text"] = "another modality, so it is another sample"
+    done = run_ingest(write_manifest(tmp_path / "m.csv", rows))
+    clusters = clusters_of(store, done)
+    assert set(clusters) == {f"v{n:02}" for n in range(10)}
+    for number in range(0, 10, 2):
+        one, other = f"v{number:02}", f"v{number + 1:02}"
+        assert clusters[one] == clusters[other]
+        assert done.samples[one]["split"] == done.samples[other]["split"]
+    assert len(set(clusters.values())) == 5
+
+
+@pytest.mark.shared
+def test_no_clip_of_grid_mini_repeats_another(shared_data: Path) -> None:
+    clips = sorted((shared_data / "grid_mini" / "video").iterdir())
+    assert matched([clip_print(clip.read_bytes()) for clip in clips], match_clips) == set()
 
 
 def write_pairs(folder: Path, rows: int, change: Callable[[dict[str, Any], int], dict[str, Any]]) -> Path:

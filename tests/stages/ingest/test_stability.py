@@ -1,0 +1,93 @@
+"""Adding samples never moves an old one, whatever is added, unless it has a near twin: a property over generated tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.config import SplitConfig
+from tasks.ingest.splits import assign_splits
+
+IDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=8)
+ROW = st.tuples(IDS, st.none() | st.sampled_from(["g", "h", "i", "ü"]), st.none() | st.integers(0, 4))
+"""An id, a group, and the cluster of near twins."""
+TABLE = st.lists(ROW, max_size=25, unique_by=lambda row: row[0])
+SHARES = st.sampled_from([(0.15, 0.15), (0.0, 0.3), (0.3, 0.0), (0.45, 0.45)])
+
+
+def _sides(rows: list[tuple[str, str | None, int | None]], config: SplitConfig, given: Any = None) -> dict[str, str]:
+    splits = given or [None] * len(rows)
+    ids, groups, twins = ([row[place] for row in rows] for place in range(3))
+    return dict(zip(ids, assign_splits(splits, groups, ids, config, None, twins), strict=True))
+
+
+def _alone(rows: list[tuple[str, str | None, int | None]]) -> set[str]:
+    """The ids of rows that no chain of groups and twins ties to a twin."""
+    tied = {group for _, group, twins in rows if group is not None and twins is not None}
+    return {name for name, group, twins in rows if twins is None and group not in tied}
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(old=TABLE, new=TABLE, shares=SHARES, order=st.randoms(use_true_random=False))
+def test_rows_that_are_added_move_no_old_row_that_has_no_twin(
+    old: list[Any], new: list[Any], shares: tuple[float, float], order: Any
+) -> None:
+    config = SplitConfig(val=shares[0], test=shares[1])
+    names = {row[0] for row in old}
+    together = [*old, *(row for row in new if row[0] not in names)]
+    before = _sides(old, config)
+    order.shuffle(together)
+    after = _sides(together, config)
+    alone = _alone(old) & _alone(together)
+    assert {name: before[name] for name in alone} == {name: after[name] for name in alone}
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(rows=TABLE, shares=SHARES)
+def test_groups_and_twins_are_never_divided(rows: list[Any], shares: tuple[float, float]) -> None:
+    sides = _sides(rows, SplitConfig(val=shares[0], test=shares[1]))
+    for place in (1, 2):
+        for key in {row[place] for row in rows} - {None}:
+            assert len({sides[row[0]] for row in rows if row[place] == key}) == 1  # fewer than 20 rows are always kept
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(old=TABLE, new=TABLE, given=st.lists(st.sampled_from(["train", "val", "test", None]), min_size=50, max_size=50))
+def test_given_splits_stay_as_given(old: list[Any], new: list[Any], given: list[str | None]) -> None:
+    names = {row[0] for row in old}
+    rows = [row for row in [*old, *(row for row in new if row[0] not in names)] if row[2] is None]
+    splits = given[: len(rows)]
+    sides = _sides(rows, SplitConfig(), splits)
+    for row, split in zip(rows, splits, strict=True):
+        if split in ("val", "test"):
+            assert sides[row[0]] == split
+        elif split == "train":
+            assert sides[row[0]] in ("train", "val")  # val is carved from train where there is none
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(salt=st.integers(0, 10**6), shares=SHARES)
+def test_every_class_gets_its_share_within_the_binomial_spread(salt: int, shares: tuple[float, float]) -> None:
+    rows = [(f"{salt}-{number}", None, None) for number in range(2000)]
+    sides = _sides(rows, SplitConfig(val=shares[0], test=shares[1]))
+    for half in (0, 1):  # two classes: the label is no part of the hash, so each gets its share
+        mine = [sides[row[0]] for row in rows[half::2]]
+        for side, share in zip(("val", "test"), shares, strict=True):
+            spread = 6 * (share * (1 - share) / len(mine)) ** 0.5
+            assert abs(mine.count(side) / len(mine) - share) <= spread
+
+
+def test_the_property_would_notice_a_hash_of_the_position(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A split by position, as a shuffled index gives, fails it."""
+    seen: list[str] = []
+
+    def by_position(identity: str, salt: str = "") -> float:
+        seen.append(identity)
+        return len(seen) % 10 / 10
+
+    monkeypatch.setattr("tasks.ingest.splits.hashed_share", by_position)
+    with pytest.raises(AssertionError):
+        test_rows_that_are_added_move_no_old_row_that_has_no_twin()
