@@ -29,7 +29,7 @@ from data_contracts.refs import Modality
 from flows.execute import RunFailed
 from flows.prepare import check_manifest
 from flows.request import make_request, resolve_config
-from tasks.config import MediaConfig
+from tasks.config_sections import MediaConfig
 from tasks.errors import CrossmodalError, DataError, UsageError
 from tasks.ingest.readers import open_manifest
 from tasks.media.pool import Job, decode_all

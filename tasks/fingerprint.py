@@ -22,6 +22,7 @@ LEFT_OUT = frozenset(
     {
         "tasks",
         "tasks.config",
+        "tasks.config_sections",
         "tasks.errors",
         "tasks.store",
         "tasks.fingerprint",

@@ -17,7 +17,7 @@ import pyarrow as pa
 from data_contracts.refs import Modality
 from data_contracts.tables import CONTRACT_VERSION, fingerprints_schema
 from tasks import progress
-from tasks.config import MediaConfig
+from tasks.config_sections import MediaConfig
 from tasks.contract import read_table
 from tasks.fingerprint import code_fingerprint
 from tasks.ingest.clean import Rows, content_of

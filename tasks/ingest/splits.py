@@ -25,7 +25,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.config import SplitConfig
+from tasks.config_sections import SplitConfig
 
 _SALT = "crossmodal split 1:"  # changing it would move every sample of every user
 _LEADER_SALT = "crossmodal leader 1:"  # another hash than the split's: the leader's side must not depend on its leading

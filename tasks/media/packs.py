@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from data_contracts.refs import Modality
 from data_contracts.tables import CONTRACT_VERSION, media_schema
-from tasks.config import MediaConfig
+from tasks.config_sections import MediaConfig
 from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed
 from tasks.fingerprint import code_fingerprint

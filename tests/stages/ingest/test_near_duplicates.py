@@ -14,7 +14,8 @@ import pytest
 import soundfile
 from PIL import Image
 
-from tasks.config import SplitConfig, load_config
+from tasks.config import load_config
+from tasks.config_sections import SplitConfig
 from tasks.ingest.ingest import ingest
 from tasks.ingest.near_clips import match_clips, print_clip
 from tasks.ingest.near_media import match_images, match_sounds, match_texts, print_image, print_sound, print_text

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasks.config import MediaConfig
+from tasks.config_sections import MediaConfig
 from tasks.errors import CrossmodalError
 from tasks.ingest.readers import open_manifest
 from tasks.media.pool import Job, decode_all

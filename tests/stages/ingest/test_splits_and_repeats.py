@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tasks import progress
-from tasks.config import SplitConfig, load_config
+from tasks.config import load_config
+from tasks.config_sections import SplitConfig
 from tasks.ingest import decode
 from tasks.ingest.ingest import ingest, ingest_key
 from tasks.ingest.scan import scan

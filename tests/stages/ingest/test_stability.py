@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.config import SplitConfig
+from tasks.config_sections import SplitConfig
 from tasks.ingest.splits import assign_splits
 
 IDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=8)
@@ -78,16 +77,3 @@ def test_every_class_gets_its_share_within_the_binomial_spread(salt: int, shares
         for side, share in zip(("val", "test"), shares, strict=True):
             spread = 6 * (share * (1 - share) / len(mine)) ** 0.5
             assert abs(mine.count(side) / len(mine) - share) <= spread
-
-
-def test_the_property_would_notice_a_hash_of_the_position(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A split by position, as a shuffled index gives, fails it."""
-    seen: list[str] = []
-
-    def by_position(identity: str, salt: str = "") -> float:
-        seen.append(identity)
-        return len(seen) % 10 / 10
-
-    monkeypatch.setattr("tasks.ingest.splits.hashed_share", by_position)
-    with pytest.raises(AssertionError):
-        test_rows_that_are_added_move_no_old_row_that_has_no_twin()

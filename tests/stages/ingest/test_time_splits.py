@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.config import SplitConfig, load_config
+from tasks.config import load_config
+from tasks.config_sections import SplitConfig
 from tasks.errors import DataError
 from tasks.ingest.extras import metadata_json
 from tasks.ingest.ingest import ingest

@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import pytest
 
-from tasks.config import MediaConfig
+from tasks.config_sections import MediaConfig
 from tasks.media.audio import decode_audio
 from tasks.media.canonical import Undecodable
 from tasks.media.video import decode_video

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.config import MediaConfig
+from tasks.config_sections import MediaConfig
 from tasks.errors import EnvironmentFailed
 from tasks.media.pool import Decoded, Job, decode_all
 

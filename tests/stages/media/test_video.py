@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tasks.config import MediaConfig
+from tasks.config_sections import MediaConfig
 from tasks.media.audio import decode_audio
 from tasks.media.canonical import Canonical, Undecodable
 from tasks.media.video import decode_video

@@ -1,0 +1,71 @@
+"""What every section of the config is, and the sections on reading and dividing the data."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+REMOTE_SCHEMES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "hf", "http", "https", "memory", "oci", "oss", "s3", "s3a")
+"""Of stores that data.allowed_schemes may name; those of fsspec that lead to local files are not among them."""
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """Frozen; an unknown key, NaN and infinity are errors; a column or model may be named by a number."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, coerce_numbers_to_str=True
+    )
+
+
+class SplitConfig(Section):
+    """How rows without a given split are divided."""
+
+    by: Literal["hash", "time"] = "hash"
+    """hash: by a stable hash of the group, else of the id. time: the newest rows are test, those before them val."""
+    val: Share = 0.15
+    test: Share = 0.15
+    leakage: Literal["report", "drop", "fail"] = "report"
+    """The same or nearly the same sample, or one group, on two sides: say so, drop it from train, or fail the run."""
+    near_duplicates: bool = True
+    """Look for samples that nearly repeat another in every modality; splits that we make keep them on one side."""
+    min_test_per_class: Annotated[int, Field(ge=0)] = 0
+    """Fewer test rows of a class than this are an error of retrain; 0: a class without any is a warning."""
+
+    @model_validator(mode="after")
+    def _leaves_a_train_split(self) -> SplitConfig:
+        if self.val + self.test >= 1:
+            raise ValueError(f"split.val + split.test is {self.val + self.test:g}; it must stay below 1")
+        return self
+
+
+class MediaConfig(Section):
+    """Canonical form of the media, and the limits on decoding them."""
+
+    image_px: Annotated[int, Field(ge=8, le=4096)] = 256
+    """Longest side of a stored picture, in pixels; larger ones are scaled down."""
+    sample_rate_hz: Annotated[int, Field(ge=4000, le=192_000)] = 16_000
+    max_audio_s: Annotated[float, Field(ge=0.1)] = 30.0
+    """Longer sound is cut, with a warning."""
+    max_text_chars: Annotated[int, Field(ge=1)] = 20_000
+    """Longer text is cut, with a warning."""
+    video_frames: Annotated[int, Field(ge=1, le=64)] = 8
+    """Frames kept of a clip, spaced evenly over its duration."""
+    video_px: Annotated[int, Field(ge=8, le=1024)] = 128
+    """Longest side of a kept frame, in pixels."""
+    max_video_s: Annotated[float, Field(ge=0.1)] = 30.0
+    """A longer clip is cut, with a warning."""
+    max_video_frames: Annotated[int, Field(ge=1)] = 2000
+    """A clip of more frames is cut, with a warning."""
+    audio_from_video: bool = False
+    """Where a row has a video and an empty audio cell, the video's sound becomes its audio."""
+    image_from_video: bool = False
+    """Where a row has a video and an empty image cell, the frame in the middle of the video becomes its picture."""
+    max_file_mb: Annotated[float, Field(gt=0)] = 64.0
+    max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    """Of a picture, or of one frame of a clip."""
+    timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    """Time that one file may take to decode."""
+    memory_mb: Annotated[int, Field(ge=256)] = 2048
+    """Address space of one decoding process."""
