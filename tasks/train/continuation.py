@@ -114,9 +114,18 @@ def take_over(model: FusedClassifier, card: Mapping[str, Any], start: Continuati
     return taken
 
 
-def output_names(card: Mapping[str, Any]) -> list[str]:
-    """What each output of the model stands for, in order."""
-    return [str(label) for label in card["labels"]]
+def output_names(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What each output of the model stands for, in order: (label column, label), the first column without its name.
+
+    A card with several label columns, or with one that is not multiclass, lists them as `targets`; a column of numbers has
+    one output and no label.
+    """
+    targets = card.get("targets") or [{"name": "", "labels": card["labels"]}]
+    names = []
+    for place, target in enumerate(targets):
+        column = "" if place == 0 else str(target["name"])
+        names += [(column, str(label)) for label in target["labels"] or [""]]
+    return names
 
 
 def _rows_of_outputs(model: FusedClassifier, card: Mapping[str, Any]) -> set[str]:

@@ -16,7 +16,7 @@ from tasks.modeling.card import read_card
 from tasks.modeling.lineage import ROWS, are_known, read_rows, write_rows
 from tasks.modeling.package import build_model
 from tasks.store import digest_json
-from tasks.train.continuation import Continuation, begin, replay, take_over
+from tasks.train.continuation import Continuation, begin, output_names, replay, take_over
 from tasks.train.train import train, train_key
 
 CONTINUE = "train.continue_from=champion"
@@ -110,6 +110,13 @@ def test_another_encoder_or_shape_is_initialised_anew(made):
     fresh = {name for name in before if "audio" in name.split(".")} | {"shared.1.weight"}
     assert set(taken.fresh) == fresh
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in fresh)
+
+
+def test_outputs_are_named_by_column_and_label():
+    numbers = {"name": "price", "problem": "regression", "labels": []}
+    kinds = {"name": "kind", "problem": "multilabel", "labels": ["x", "y"]}
+    assert output_names({"labels": ["a", "b"]}) == [("", "a"), ("", "b")]
+    assert output_names({"labels": [], "targets": [numbers, kinds]}) == [("", ""), ("kind", "x"), ("kind", "y")]
 
 
 def test_training_starts_from_it_and_tells(made, make_world):
