@@ -2,7 +2,8 @@
 
 It needs crossmodal itself to be installed. Input: a data frame with one column per modality, each cell the model-ready
 feature as nested lists or an array (image (S, S, 3) uint8, audio (T, n_mels) float32 log-mel, text a string or its
-UTF-8 bytes as integers), None where the modality is missing. Output: one column of probabilities per label. Where the
+UTF-8 bytes as integers; of a frozen pretrained encoder its vector (D,), of a trained one what the card's encoders say),
+None where the modality is missing. Output: one column of probabilities per label. Where the
 model's decision is not the most probable label (train.tune_thresholds), a last column names it: crossmodal.predicted.
 """
 
@@ -20,6 +21,7 @@ from mlflow.pyfunc.model import PythonModel
 
 from data_contracts.refs import FeatureRef, Modality
 from data_contracts.tables import MODALITIES, features_schema
+from tasks.errors import DataError
 from tasks.store import Store, digest_json
 
 if TYPE_CHECKING:
@@ -98,6 +100,11 @@ def _is_missing(cell: Any) -> bool:
 
 def _to_array(cell: Any, dtype: str) -> np.ndarray[Any, Any]:
     if isinstance(cell, str):
+        if dtype != "uint8":
+            raise DataError(
+                f"a text was given as it is, but this model reads {dtype} features of it (tokens, or the vector of a "
+                "frozen encoder); give those, or use crossmodal predict"
+            )
         return np.frombuffer(cell.encode(), np.uint8)
     return np.asarray(cell.tolist() if isinstance(cell, np.ndarray) and cell.dtype == object else cell, dtype=dtype)
 
