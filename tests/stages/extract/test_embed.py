@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 import torchvision
+import transformers
 from safetensors.torch import save_file
 
 from tasks.config import load_config
@@ -65,3 +67,56 @@ def test_other_weights_are_other_features(make_data: MakeData, store: Store, tmp
         found.append(pq.read_table(store.path(extract_shard(shard, store)))["values"].to_pylist())
     assert len(found[0]) == len(found[1]) == 3
     assert not np.allclose(found[0], found[1])
+
+
+def test_sound_and_text_are_embedded_whatever_lies_beside_them(
+    make_data: MakeData, store: Store, bert: Path, tmp_path: Path
+) -> None:
+    small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    convs = {"conv_dim": (16, 16), "conv_kernel": (10, 4), "conv_stride": (5, 4), "num_feat_extract_layers": 2}
+    torch.manual_seed(0)
+    folder = tmp_path / "speech"
+    places = {"num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
+    transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**small, **convs, **places)).save_pretrained(folder)
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
+    knobs = ["runtime.workers=1", "encoders.image=off", f"encoders.audio=hf:{folder}", f"encoders.text=hf:{bert}"]
+    config = load_config({}, knobs)
+
+    def longer(row: dict[str, Any], number: int) -> dict[str, Any]:
+        return row | {"text": "words " * (number + 1)}
+
+    found: list[dict[str, np.ndarray]] = []
+    for rows in (3, 7):  # the first three are computed alone, and once more among seven
+        place = Store(tmp_path / f"store{rows}")
+        place.prepare()
+        clean = ingest(scan(config, place, make_data(rows, change=longer)), config, place)
+        parts = [place.path(extract_shard(shard, place)) for shard in plan_shards(clean, config, place)]
+        table = [row for part in parts for row in pq.read_table(part).to_pylist()]
+        found.append({row["digest"]: np.array(row["values"]) for row in table})
+        refs = collect_features(clean, config, place, [])
+        assert {name: ref.dtype for name, ref in refs.items()} == {"text": "float32", "audio": "float32"}
+    assert (len(found[0]), len(found[1])) == (6, 14)
+    for digest, vector in found[0].items():
+        np.testing.assert_allclose(found[1][digest], vector, atol=1e-5)
+
+
+def test_clips_are_embedded_frame_by_frame(
+    make_data: MakeData, make_clip: Callable[..., bytes], store: Store, network: tuple[torch.nn.Module, Path]
+) -> None:
+    def with_clip(row: dict[str, Any], number: int) -> dict[str, Any]:
+        (Path(store.root).parent / "data" / f"{number}.mp4").write_bytes(make_clip(2 + number))
+        return {"id": row["id"], "label": row["label"], "video": f"{number}.mp4"}
+
+    knobs = ["runtime.workers=1", f"encoders.video=torchvision:squeezenet1_1@{network[1]}", "encoders.image_px=40"]
+    config = load_config({}, knobs)
+    clean = ingest(scan(config, store, make_data(3, change=with_clip)), config, store)
+    (shard,) = plan_shards(clean, config, store)
+    rows = pq.read_table(store.path(extract_shard(shard, store))).to_pylist()
+    reader = MediaReader(store, "video", clean.media["video"])
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+    for row in rows:
+        frames = np.stack([square(frame, 40) for frame in reader.get(row["digest"])])
+        pixels = torch.from_numpy(frames).permute(0, 3, 1, 2) / 255
+        with torch.inference_mode():
+            expected = network[0].features((pixels - mean) / std).relu().mean(dim=(0, 2, 3))
+        np.testing.assert_allclose(row["values"], expected.numpy(), atol=1e-5)

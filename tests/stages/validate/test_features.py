@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from data_contracts.expectations.features import FeatureSpec, features_expectations
 from data_contracts.refs import FeatureRef, Modality
+from tasks.config import load_config
 from tasks.errors import DataError
 from tasks.validate import validate as validate_module
 from tasks.validate.validate import feature_spec, validate_features, validate_samples
@@ -205,3 +207,17 @@ def test_embeddings_of_no_norm_and_dead_columns_are_told_of(
 ) -> None:
     [warning] = check_embeddings(bench, monkeypatch, spoil)
     assert re.search(said, warning)
+
+
+def test_embeddings_have_the_encoders_width_and_may_differ_in_rounding(squeezenet: Path, bert: Path) -> None:
+    knobs = [f"encoders.image=torchvision:squeezenet1_1@{squeezenet}", f"encoders.text=hf:{bert}"]
+    frozen = load_config({}, knobs)
+    image, text = (feature_spec(name, frozen) for name in ("image", "text"))
+    assert [(spec.dtype, spec.shape) for spec in (image, text)] == [("float32", "^512$"), ("float32", "^32$")]
+    severities = {e.meta["name"]: e.severity for e in features_expectations(image)}
+    assert severities["feature_unambiguous"] == "warning"
+    assert severities["feature_finite"] == "critical"
+    trained = load_config({}, [*knobs, "train.regime=full", "encoders.image_px=48", "extract.max_tokens=16"])
+    image, text = (feature_spec(name, trained) for name in ("image", "text"))
+    assert (image.dtype, image.shape) == ("uint8", "^48x48x3$")
+    assert (text.dtype, text.longest) == ("int32", 16)
