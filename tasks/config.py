@@ -155,6 +155,9 @@ class TrainConfig(Section):
     batch_size: Annotated[int, Field(ge=1)] = 64
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Batches whose gradients are summed into one step of the optimizer."""
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    """The rows of a step pass through the model sorted by the length of their text, in pieces of at most so many tokens (or
+    bytes), padding included; the step stays the same. None: in batches of batch_size."""
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     encoder_learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """Of the pretrained weights; their low-rank updates take ten times as much."""
@@ -195,15 +198,17 @@ class TrainConfig(Section):
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.98
     """Share of the running average of the weights kept at each step; the average is what is judged and kept. 0: off."""
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
-    """Keep the state every so many steps, besides after every epoch; None: once a minute at most is lost on average."""
+    """Keep the state every so many steps, besides after every epoch; None: by the clock, once a minute within an epoch and
+    after epochs, less often where writing it would take more than a twentieth (a tenth) of the time."""
     continue_from: Literal["none", "champion"] = "none"
     """champion: start from the weights of the model in production where its labels and network allow."""
     replay: Share = 1.0
     """continue_from: share of the champion's own training rows that are trained on again beside the new ones."""
     gradient_checkpointing: bool = False
-    """Compute activations of pretrained encoders twice instead of keeping them: less memory, more time."""
+    """Compute activations of trained pretrained encoders twice instead of keeping them: less memory, more time, the same
+    weights."""
     compile: bool = False
-    """torch.compile: slower to start, faster on a GPU."""
+    """torch.compile of the encoders: slower to start, faster on a GPU."""
     threads: Annotated[int, Field(ge=1)] = 2
     """CPU threads of the training process; it is part of the result, as the order of a sum depends on it."""
     device: Literal["auto", "cpu"] = "auto"
@@ -256,7 +261,7 @@ class RuntimeConfig(Section):
     workers: Annotated[int, Field(ge=1)] | None = None
     """Decoding processes; None: the number of cores. Extraction tasks run one per core."""
     train_timeout_s: Annotated[float, Field(gt=0)] = 6 * 3600.0
-    """Training is killed after this time; its last epoch is kept and a new run goes on from there."""
+    """Training is killed after this time; its state is kept and a new run goes on from there."""
 
 
 class RunConfig(Section):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -43,6 +43,15 @@ class Dataset:
         """(N, K) whether a row has a modality, in the order of the table of modalities."""
         return np.stack([places >= 0 for places in self.inputs.places.values()], axis=1)
 
+    def text_lengths(self) -> Index:
+        """(N,) tokens or bytes of each row's text, 0 where it has none; DataError where no row can have any."""
+        if "text" not in self.inputs.tables:
+            raise DataError("train.max_tokens: there is no text in these samples; leave it out")
+        places = self.inputs.places["text"]
+        lengths = np.zeros(self.rows, np.int64)
+        lengths[places >= 0] = self.inputs.tables["text"].lengths[places[places >= 0]]
+        return lengths
+
 
 def load_dataset(samples: pa.Table, split: str, job: TrainJob, store: Store) -> Dataset:
     """The rows of a split with their features; DataError where there are none, or their weights sum to nothing."""
@@ -72,13 +81,21 @@ class TableSource:
 
     def take(self, rows: Index) -> dict[Modality, Present]:
         """What the model takes in of these rows; on a CUDA device pictures lie channels last, as tensor cores want them."""
-        batch = to_tensors(self.inputs.batch(rows), self.device)
+        cut = self.inputs.batch(rows)
+        if self.device.type == "cuda":  # from pinned memory a copy runs beside the kernels
+            cut = {name: replace(part, values=_pinned(part.values)) for name, part in cut.items()}
+        batch = to_tensors(cut, self.device)
         if self.device.type == "cuda":
             for name, part in batch.items():
                 if part.values.ndim == 4:
                     values = part.values.contiguous(memory_format=torch.channels_last)
                     batch[name] = part._replace(values=values)
         return batch
+
+
+def _pinned(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    found: npt.NDArray[np.generic] = torch.from_numpy(values).pin_memory().numpy()
+    return found
 
 
 class ResidentSource:

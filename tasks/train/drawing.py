@@ -49,6 +49,8 @@ class Drawing:
     rank: int = 0
     """Which of the processes this is."""
     processes: int = 1
+    tokens: Index | None = None
+    """(N,) length of each row's text; None: pieces are cut by rows."""
 
     @property
     def rows_per_step(self) -> int:
@@ -84,30 +86,36 @@ class Drawing:
         present = self.present[rows]
         counts = present.sum(axis=0)  # (K,) of the whole step
         hidden = self._hidden(present, seed)
-        width = -(-self.config.batch_size // 2) if halved else self.config.batch_size
-        for start in range(0, len(rows), width):
-            end = min(start + width, len(rows))
-            own = self._own(start, end)
-            share = (own.stop - own.start) / len(rows) * self.processes
-            mine = present[own].sum(axis=0)
-            shares = mine / np.maximum(counts, 1) * self.processes
-            if (
-                own.stop == own.start
-            ):  # fewer rows than processes: one is passed through for nothing, so that none waits
-                own = slice(start, start + 1)
-                share, shares = 0.0, np.zeros(len(counts))
-            key = np.random.SeedSequence([seed, start, self.rank]).generate_state(1, np.uint64)[0]
-            yield Piece(
-                rows[own], None if hidden is None else hidden[own], share, shares, int(key >> 1), end == len(rows)
-            )
+        cuts = self._by_rows(len(rows), halved) if self.tokens is None else self._by_tokens(self.tokens[rows], halved)
+        for number, mine in enumerate(cuts):
+            share = len(mine) / len(rows) * self.processes
+            shares = present[mine].sum(axis=0) / np.maximum(counts, 1) * self.processes  # 0 where it has none
+            # Fewer rows than processes: one is passed through for nothing, so that the others need not wait.
+            own = mine if len(mine) else np.zeros(1, np.int64)
+            key = np.random.SeedSequence([seed, number, self.rank]).generate_state(1, np.uint64)[0]
+            masked = None if hidden is None else hidden[torch.from_numpy(own)]
+            yield Piece(rows[own], masked, share, shares, int(key >> 1), number + 1 == len(cuts))
 
-    def _own(self, start: int, end: int) -> slice:
-        """This process's rows among those from `start` to `end`: shares differ by one row at most."""
-        size = end - start
-        return slice(
-            start + size * self.rank // self.processes,
-            start + size * (self.rank + 1) // self.processes,
-        )
+    def _by_rows(self, size: int, halved: bool) -> list[Index]:
+        """Positions within a step of this process's rows of each piece; shares differ by one row at most."""
+        width = -(-self.config.batch_size // 2) if halved else self.config.batch_size
+        cuts = []
+        for start in range(0, size, width):
+            count = min(width, size - start)
+            first, last = (start + count * rank // self.processes for rank in (self.rank, self.rank + 1))
+            cuts.append(np.arange(first, last))
+        return cuts
+
+    def _by_tokens(self, tokens: Index, halved: bool) -> list[Index]:
+        """The same with rows of like length together; a row that is longer than the budget is a piece of its own."""
+        budget = (self.config.max_tokens or 1) // (2 if halved else 1)
+        own = np.argsort(tokens, kind="stable")[self.rank :: self.processes]
+        cuts, start = [], 0
+        for end in range(1, len(own) + 1):
+            if end == len(own) or (end + 1 - start) * tokens[own[end]] > budget:
+                cuts.append(own[start:end])
+                start = end
+        return cuts or [own]
 
     def _hidden(self, present: npt.NDArray[np.bool_], seed: int) -> Tensor | None:
         """Drawn for all rows of a step at once, so that it does not matter who takes which."""

@@ -18,6 +18,7 @@ from tasks.modeling.fusion import FusedClassifier
 from tasks.train.feeding import Ready
 from tasks.train.optim import build_optimizer, set_rates, update_average
 from tasks.train.processes import Processes, like, whole
+from tasks.train.recompute import recompute_blocks
 from tasks.train.regimes import Stage, enter_training, freeze, parameter_groups
 from tasks.train.state import Weights
 
@@ -30,6 +31,8 @@ class Engine:
     ) -> None:
         self.plain, self.config, self.processes = plain, config, processes
         freeze(plain, stage, config)
+        if config.gradient_checkpointing:
+            recompute_blocks(plain)
         if config.compile:
             for encoder in plain.encoders.values():
                 encoder.compile()

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch.utils import deterministic
 
 from tasks import progress
+from tasks.config import TrainConfig
 from tasks.modeling.inference import predict_inputs
 from tasks.modeling.package import describe_model, save_model
 from tasks.store import Store, canonical_json, write_text
@@ -34,7 +37,7 @@ def run_training(job: TrainJob, work: Path) -> None:
     start = begin(job.champion, read_samples(job.valid, job.features, store), config, store)
     train, val = (load_dataset(start.samples, split, job, store) for split in ("train", "val"))
     card = describe_model(job.valid, job.features, config)
-    with _reproducible(config.seed, config.train.threads):
+    with reproducible(config.seed, config.train):
         processes = Processes(config.train)
         trainer = Trainer(card, train, val, config, processes, work, start)
         while not trainer.finished:
@@ -64,15 +67,23 @@ def run_training(job: TrainJob, work: Path) -> None:
 
 
 @contextmanager
-def _reproducible(seed: int, threads: int) -> Iterator[None]:
-    """Deterministic kernels on a CPU, a fixed number of threads, the seed; all as before afterwards."""
-    before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
+def reproducible(seed: int, config: TrainConfig) -> Iterator[None]:
+    """The seed, a fixed number of threads, and deterministic kernels where a CPU trains; all as before afterwards.
+
+    On a GPU the fastest kernels are taken instead, whose sums may come in another order from run to run.
+    """
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    library: Any = deterministic  # a module whose attributes mypy does not see
+    filled = library.fill_uninitialized_memory
     with torch.random.fork_rng():
         torch.manual_seed(int(np.random.SeedSequence([seed, 0, 3]).generate_state(1, np.uint64)[0] >> 1))
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+        torch.set_num_threads(config.threads)
+        torch.use_deterministic_algorithms(config.device == "cpu" or not torch.cuda.is_available())
+        # Else every new tensor is filled with NaN before its first use, in case something reads what was never written.
+        library.fill_uninitialized_memory = False
         try:
             yield
         finally:
-            torch.set_num_threads(before[0])
-            torch.use_deterministic_algorithms(before[1])
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(strict)
+            library.fill_uninitialized_memory = filled

@@ -49,12 +49,22 @@ class Trainer:
     ) -> None:
         self.val, self.config, self.processes = val, config.train, processes
         self.drawing = Drawing(
-            train.present, config.train, config.fusion.modality_dropout, config.seed, processes.rank, processes.count
+            train.present,
+            config.train,
+            config.fusion.modality_dropout,
+            config.seed,
+            processes.rank,
+            processes.count,
+            tokens=train.text_lengths() if config.train.max_tokens else None,
         )
         if processes.divides and not train.present.all():
             raise DataError(
                 "train.strategy = fsdp: some samples lack a modality, and a process with none of it would hold up the "
                 "others; use ddp"
+            )
+        if processes.divides and config.train.max_tokens:
+            raise DataError(
+                "train.max_tokens: processes of strategy fsdp take equally many pieces; use ddp, or leave it out"
             )
         self.keeper = Keeper(work, config.train.checkpoint_steps, processes.divides, processes.rank == 0)
         plain = build_model(card).to(processes.device)
@@ -232,11 +242,14 @@ class Trainer:
         return found[0]
 
     def _halve(self, step: int) -> None:
-        """From here on batches have half the size and steps twice as many of them: once in a run, recorded."""
+        """From here on batches have half the size and steps twice as many of them: once in a run, recorded.
+
+        Not where several processes train: the others have gone on and wait for this one's gradients.
+        """
         progress = self.progress
         if progress.halved is not None or self.processes.count > 1 or self.config.batch_size == 1:
             raise EnvironmentFailed(self._too_large())
-        progress.halved = {"epoch": progress.epoch + 1, "step": step + 1, "batch_size": -(-self.config.batch_size // 2)}
+        progress.halved = {"epoch": progress.epoch + 1, "step": step + 1}
 
     def notes(self) -> list[str]:
         """What a reader of the report must know of how the run went."""
@@ -245,7 +258,7 @@ class Trainer:
             return []
         return [
             f"The GPU's memory ran out in epoch {halved['epoch']}, step {halved['step']}: from there on every batch was "
-            f"passed through in parts of {halved['batch_size']} rows, their gradients added up."
+            "passed through in halves, their gradients added up."
         ]
 
     def _too_large(self) -> str:

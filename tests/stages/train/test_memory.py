@@ -1,0 +1,126 @@
+"""Steps that do not fit at once: out of memory, token budgets, activations computed twice."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from tasks.config import TrainConfig
+from tasks.errors import DataError, EnvironmentFailed
+from tasks.train import recompute, trainer
+from tasks.train.drawing import Drawing
+from tasks.train.train import train
+
+EXACT = ("fusion.dropout=0", "train.patience=100")
+
+
+@pytest.fixture
+def fill(monkeypatch):
+    """fill(n, …): the GPU's memory does not suffice at these calls of accumulate, counted from 1."""
+
+    def make(*numbers):
+        calls = []
+        real = trainer.Engine.accumulate
+
+        def accumulate(self, feed):
+            calls.append(1)
+            if len(calls) in numbers:
+                next(feed)  # as much was done before memory ran out
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return real(self, feed)
+
+        monkeypatch.setattr(trainer.Engine, "accumulate", accumulate)
+        return calls
+
+    return make
+
+
+def _embeddings(make_world, shufflenet, *settings):
+    return make_world(*EXACT, *shufflenet, shufflenet[0].replace("image", "video", 1), *settings, width=1024)
+
+
+def _history(world):
+    ref = train(*world.all, isolate=False)
+    return ref, json.loads((world.store.path(ref.uri) / "history.json").read_text())
+
+
+def test_out_of_memory_halves_the_batches_and_keeps_the_step(make_world, shufflenet, fill):
+    through = _history(_embeddings(make_world, shufflenet))[1]
+    assert through["halved"] is None
+    assert through["figures"]["notes"] == []
+    calls = fill(4)  # two steps an epoch
+    halved = _history(_embeddings(make_world, shufflenet))[1]
+    assert len(calls) == 3 * 2 + 1  # that step was done again
+    assert halved["halved"] == {"epoch": 2, "step": 2}
+    assert "ran out in epoch 2, step 2" in halved["figures"]["notes"][0]
+    for one, other in zip(through["epochs"], halved["epochs"], strict=True):
+        assert other["train_loss"] == pytest.approx(one["train_loss"], abs=1e-4)
+        assert other["val_loss"] == pytest.approx(one["val_loss"], abs=1e-4)
+
+
+def test_out_of_memory_is_met_once(make_world, shufflenet, fill):
+    fill(2, 5)
+    with pytest.raises(EnvironmentFailed, match=r"train\.batch_size = 8 even with halved batches; lower it"):
+        _history(_embeddings(make_world, shufflenet))
+
+
+def test_halves_that_are_too_large_as_well_are_an_error(make_world, shufflenet, fill):
+    fill(1, 2)
+    with pytest.raises(EnvironmentFailed, match="even with halved batches"):
+        _history(_embeddings(make_world, shufflenet))
+
+
+@pytest.mark.parametrize("regime", ["full", "lora"])
+def test_activations_computed_twice_change_nothing(make_world, shufflenet, monkeypatch, regime):
+    calls, real = [], recompute.checkpoint
+    monkeypatch.setattr(recompute, "checkpoint", lambda *what, **how: calls.append(1) or real(*what, **how))
+    settings = (
+        *shufflenet,
+        f"train.regime={regime}",
+        "train.head_epochs=1",
+        "train.epochs=1",
+        "train.checkpoint_steps=1",
+    )
+    kept = train(*make_world(*settings).all, isolate=False)
+    assert not calls
+    again = train(*make_world(*settings, "train.gradient_checkpointing=true").all, isolate=False)
+    assert again.model_sha256 == kept.model_sha256
+    assert len(calls) > 2 * 10  # steps of the second stage by blocks
+
+
+def _drawing(tokens, processes=1, rank=0, **settings):
+    present = np.ones((len(tokens), 1), np.bool_)
+    config = TrainConfig(batch_size=8, **settings)
+    return Drawing(present, config, 0.0, 0, rank, processes, tokens=np.array(tokens))
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+@pytest.mark.parametrize("halved", [False, True])
+def test_pieces_keep_to_the_budget_and_hold_every_row_once(processes, halved):
+    tokens = np.random.default_rng(0).integers(1, 60, 21)
+    seen, shares = [], {}
+    for rank in range(processes):
+        step = 0
+        for piece in _drawing(tokens, processes, rank, max_tokens=100).pieces(1, halved=halved):
+            if piece.share:
+                assert len(piece.rows) == 1 or len(piece.rows) * tokens[piece.rows].max() <= (50 if halved else 100)
+                seen.extend(piece.rows.tolist())
+            shares[step] = shares.get(step, 0.0) + piece.share
+            step += piece.last
+    assert sorted(seen) == list(range(21))
+    assert list(shares.values()) == pytest.approx([processes] * 3)  # the means over a step's rows add up to their mean
+
+
+def test_a_step_has_the_same_rows_with_and_without_a_budget():
+    tokens = list(range(1, 17))
+    budget = list(_drawing(tokens, max_tokens=20).pieces(1))
+    plain = list(Drawing(np.ones((16, 1), np.bool_), TrainConfig(batch_size=8), 0.0, 0).pieces(1))
+    first = [piece.rows for piece in budget][: [piece.last for piece in budget].index(True) + 1]
+    assert set(np.concatenate(first).tolist()) == set(plain[0].rows.tolist())
+    assert len(first) > 1
+
+
+def test_a_budget_of_tokens_needs_text(make_world):
+    with pytest.raises(DataError, match=r"train\.max_tokens: there is no text"):
+        train(*make_world("train.max_tokens=100").all, isolate=False)
