@@ -4,11 +4,12 @@
 
 The same network (projection, norm, shared layer, head, the modality's own head; built by us), the same rows, batch size,
 optimizer (AdamW) and number of steps for all. Ours is what a run does: the real Trainer, with its running average of the
-weights, gradient norms and modality mask; validation rows are few, so that its time is that of the steps. HF Trainer gets
+weights, gradient norms and modality mask, judging (on 256 rows) and keeping its state included. HF Trainer gets
 its fused AdamW, no evaluation, no saving, no reports; Lightning no checkpoints, loggers or bars; both read a dataset of
 tensors through a DataLoader without worker processes, once as most scripts write it (row by row) and once with whole
 batches picked by an index, which is the best they can do. Feature loading and model building are left out of all timings.
-The floor is the products of forward and backward pass alone, on batches already cut. Contestants take turns; medians.
+The floor is the products of forward and backward pass alone, on batches already cut. Contestants take turns; medians. With
+one thread, CPU seconds are what wall seconds would be on an idle machine.
 """
 
 from __future__ import annotations
@@ -37,11 +38,24 @@ from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.features import FeatureTable, Inputs
 from tasks.modeling.fusion import FusedClassifier, Present
 from tasks.train import dataset as ours
-from tasks.train import trainer
+from tasks.train import loop, trainer
 from tasks.train.processes import Processes
 
 CLASSES = 10
 Rows = tuple[Tensor, Tensor]
+Seconds = tuple[float, float]
+"""Of wall and of CPU time."""
+
+
+class Clock:
+    """Runs from when it is made."""
+
+    def __init__(self) -> None:
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def read(self) -> Seconds:
+        """Seconds since then."""
+        return time.perf_counter() - self.wall, time.process_time() - self.cpu
 
 
 def make_rows(rows: int, width: int) -> Rows:
@@ -77,8 +91,8 @@ class Head(nn.Module):
         return {"loss": loss + self.knobs.auxiliary * own, "logits": output.logits}
 
 
-def time_ours(rows: Rows, config: RunConfig) -> tuple[float, float]:
-    """Seconds of the training steps of all epochs, and of whole epochs, with judging and keeping the state."""
+def time_ours(rows: Rows, config: RunConfig) -> Seconds:
+    """Seconds of all epochs, with judging, and keeping the state when it is due."""
     features, targets = (tensor.numpy() for tensor in rows)
 
     def part(first: int, last: int) -> ours.Dataset:
@@ -98,12 +112,13 @@ def time_ours(rows: Rows, config: RunConfig) -> tuple[float, float]:
         tempfile.TemporaryDirectory() as work,
         mock.patch.object(trainer, "build_model", return_value=network),
         mock.patch.object(trainer, "load_pretrained"),
+        loop.reproducible(0, config.train),
     ):
         run = trainer.Trainer({}, (part(0, len(targets)), part(0, 256)), config, Processes(config.train), Path(work))
-        began = time.perf_counter()
+        clock = Clock()
         while not run.finished:
             run.run_epoch()
-        return run.progress.figures["train_s"], time.perf_counter() - began
+        return clock.read()
 
 
 class ByBatch(Dataset[dict[str, Tensor]]):
@@ -140,7 +155,7 @@ def batches(rows: Rows, size: int) -> DataLoader[Any]:
     return DataLoader(data, sampler=cast(Any, sampler), batch_size=None)
 
 
-def time_hf(rows: Rows, config: RunConfig, by_batch: bool) -> float:
+def time_hf(rows: Rows, config: RunConfig, by_batch: bool) -> Seconds:
     """Seconds of `Trainer.train`."""
     from transformers import Trainer, TrainingArguments
 
@@ -170,12 +185,12 @@ def time_hf(rows: Rows, config: RunConfig, by_batch: bool) -> float:
         kind = Quick if by_batch else Trainer
         model = Head(build(rows[0].shape[1], config), config)
         run = kind(model=model, args=arguments, train_dataset=cast(Any, ByRow(rows)))
-        began = time.perf_counter()
+        clock = Clock()
         run.train()
-        return time.perf_counter() - began
+        return clock.read()
 
 
-def time_lightning(rows: Rows, config: RunConfig, by_batch: bool) -> float:
+def time_lightning(rows: Rows, config: RunConfig, by_batch: bool) -> Seconds:
     """Seconds of `Trainer.fit`. ImportError where Lightning is not installed."""
     import pytorch_lightning as lightning  # type: ignore[import-not-found, unused-ignore]
 
@@ -209,12 +224,12 @@ def time_lightning(rows: Rows, config: RunConfig, by_batch: bool) -> float:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    began = time.perf_counter()
+    clock = Clock()
     run.fit(Module(), loader)
-    return time.perf_counter() - began
+    return clock.read()
 
 
-def time_floor(rows: Rows, config: RunConfig) -> float:
+def time_floor(rows: Rows, config: RunConfig) -> Seconds:
     """Seconds of the products that no implementation can leave out."""
     features, size, fusion = rows[0], config.train.batch_size, config.fusion
     shapes = [(features.shape[1], fusion.width), (fusion.width + 1, fusion.hidden), (fusion.hidden, CLASSES)]
@@ -222,7 +237,7 @@ def time_floor(rows: Rows, config: RunConfig) -> float:
     weights = [torch.randn(shape) for shape in shapes]
     inputs = [torch.randn(size, shape[0]) for shape in shapes]
     gradients = [torch.randn(size, shape[1]) for shape in shapes]
-    began = time.perf_counter()
+    clock = Clock()
     for _ in range(config.train.epochs):
         for start in range(0, len(features) - size + 1, size):
             inputs[0] = features[start : start + size]
@@ -231,7 +246,7 @@ def time_floor(rows: Rows, config: RunConfig) -> float:
                 x.T @ g
                 if number:  # nothing before the features wants a gradient
                     g @ w.T
-    return time.perf_counter() - began
+    return clock.read()
 
 
 def main() -> None:
@@ -240,21 +255,21 @@ def main() -> None:
     for name, value in {"rows": 50_000, "width": 1664, "epochs": 2, "runs": 3, "threads": 1, "batch": 64}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     args = parser.parse_args()
-    settings = [f"train.epochs={args.epochs}", f"train.batch_size={args.batch}", "train.device=cpu"]
-    config = load_config({}, settings)
+    settings = [f"train.epochs={args.epochs}", f"train.batch_size={args.batch}", f"train.threads={args.threads}"]
+    config = load_config({}, [*settings, "train.device=cpu"])
     torch.set_num_threads(args.threads)
     warnings.simplefilter("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     rows = make_rows(args.rows, args.width)
-    contestants: dict[str, Callable[[], float]] = {
-        "ours, training steps": lambda: time_ours(rows, config)[0],
+    contestants: dict[str, Callable[[], Seconds]] = {
+        "ours": lambda: time_ours(rows, config),
         "HF Trainer, row by row": lambda: time_hf(rows, config, False),
         "HF Trainer, whole batches": lambda: time_hf(rows, config, True),
         "Lightning, row by row": lambda: time_lightning(rows, config, False),
         "Lightning, whole batches": lambda: time_lightning(rows, config, True),
         "GEMM floor": lambda: time_floor(rows, config),
     }
-    found: dict[str, list[float]] = {name: [] for name in contestants}
+    found: dict[str, list[Seconds]] = {name: [] for name in contestants}
     for turn in range(args.runs + 1):
         for name, contestant in contestants.items():
             try:
@@ -265,14 +280,17 @@ def main() -> None:
                 found[name].append(seconds)
     print(machine("torch", "transformers", "accelerate"), f"{args.threads} threads", sep="; ")
     print(f"{args.rows:,} rows x {args.width:,}, {args.epochs} epochs, batches of {args.batch}; medians of {args.runs}")
-    base = median(found["ours, training steps"])
+    base = [median(column) for column in zip(*found["ours"], strict=True)]
     for name, times in found.items():
-        if times:
-            middle = median(times)
-            rate = args.rows * args.epochs / middle
-            print(f"{name:28} {middle:8.2f} s {rate:10,.0f} rows/s {middle / base:6.2f} x ours")
-        else:
-            print(f"{name:28} not installed")
+        if not times:
+            print(f"{name:26} not installed")
+            continue
+        wall, cpu = (median(column) for column in zip(*times, strict=True))
+        rate = args.rows * args.epochs / cpu
+        print(
+            f"{name:26} wall {wall:7.2f} s ({wall / base[0]:5.2f} x ours)   "
+            f"CPU {cpu:7.2f} s ({cpu / base[1]:5.2f} x ours), {rate:9,.0f} rows per CPU second"
+        )
 
 
 if __name__ == "__main__":
