@@ -108,7 +108,7 @@ def time_ours(task: Task, config: RunConfig) -> dict[str, Any]:
         loop.reproducible(0, config.train),
     ):
         data = part(len(task.targets)), part(config.train.batch_size)
-        run = trainer.Trainer({}, data, config, Processes(config.train), Path(work))
+        run = trainer.Trainer({}, *data, config, Processes(config.train), Path(work))
         run.run_epoch()  # warms up: kernels are chosen, and compiled if asked for
         before = dict(run.progress.figures)
         run.run_epoch()

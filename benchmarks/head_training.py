@@ -114,7 +114,7 @@ def time_ours(rows: Rows, config: RunConfig) -> Seconds:
         mock.patch.object(trainer, "load_pretrained"),
         loop.reproducible(0, config.train),
     ):
-        run = trainer.Trainer({}, (part(0, len(targets)), part(0, 256)), config, Processes(config.train), Path(work))
+        run = trainer.Trainer({}, part(0, len(targets)), part(0, 256), config, Processes(config.train), Path(work))
         clock = Clock()
         while not run.finished:
             run.run_epoch()
