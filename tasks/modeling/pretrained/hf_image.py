@@ -123,6 +123,9 @@ class Clips(_Vision):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.frames = int(settings["frames"])
+        side = getattr(self.network.config, "image_size", settings["px"])
+        if settings["px"] != side and not self.options:
+            raise ValueError(f"its positions are those of {side} px")
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, N, 3, S, S) in [0, 1], (B,) frames -> (B, width)."""

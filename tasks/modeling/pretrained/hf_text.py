@@ -7,6 +7,7 @@ from typing import Any, cast
 from torch import Tensor
 from transformers import AutoModel, CLIPTextModel, PreTrainedModel
 
+from tasks.errors import UsageError
 from tasks.modeling.pretrained.adapter import Settings, inside, mean_of
 from tasks.modeling.pretrained.locate import Place
 from tasks.modeling.pretrained.transformers_models import Transformer, portable, processor_of, read_config
@@ -20,6 +21,10 @@ def text_settings(encoder: str, place: Place) -> Settings:
     config = read_config(encoder, place)
     if config.model_type == "clip":
         config = config.text_config
+    if config.is_encoder_decoder:
+        raise UsageError(
+            f"encoder {encoder}: {config.model_type} needs a decoder to be read; use an encoder, as BERT is"
+        )
     first = processor_of(place, "1_Pooling/config.json").get("pooling_mode_cls_token")
     pooling = "end" if config.model_type in _END_TOKEN else "first" if first else "mean"
     return {"adapter": "hf-text", "config": portable(config), "pooling": pooling}

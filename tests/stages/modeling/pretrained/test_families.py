@@ -132,6 +132,8 @@ def test_clips_are_brought_to_the_networks_frames(make_folder: MakeFolder) -> No
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     with pytest.raises(UsageError, match="videomae reads clips"):
         load("image", folder)
+    with pytest.raises(UsageError, match="cannot read pictures of 48 px"):
+        load("video", folder, px=48)
 
 
 SPEECH = {
@@ -240,6 +242,12 @@ def test_clip_reads_a_text_by_its_end(make_folder: MakeFolder) -> None:
         for row, length in enumerate(LENGTHS.tolist()):
             expected = reference.text_model(input_ids=tokens[row : row + 1, :length]).pooler_output[0]
             torch.testing.assert_close(found[row], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_network_that_needs_a_decoder_is_refused(make_folder: MakeFolder) -> None:
+    config = hf.T5Config(vocab_size=50, d_model=32, d_ff=64, d_kv=16, num_layers=1, num_heads=2)
+    with pytest.raises(UsageError, match="t5 needs a decoder"):
+        load("text", make_folder(hf.T5Model, config))
 
 
 def test_half_precision_is_read_as_float32(bert: Path) -> None:
