@@ -42,6 +42,8 @@ def main() -> None:
     parser.add_argument("--weights", default="../shared/weights")
     parser.add_argument("--px", type=int, default=96, help="side of the pictures as the network sees them")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--sample", type=int, help="only so many rows")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of every training")
     parser.add_argument("--store", help="keep what is computed here; a broken run goes on from it")
     options = parser.parse_args()
     print(machine("torch", "torchvision", "transformers"), flush=True)
@@ -49,6 +51,7 @@ def main() -> None:
     image = f"encoders.image={NETWORK}@{weights / 'mobilenet_v2-imagenet.safetensors'}"
     text = f"encoders.text=hf:{weights / 'minilm'}"
     settings = [f"encoders.image_px={options.px}", f'data.allowed_roots=["{Path(options.data).resolve()}"]']
+    settings += [*options.set, *([f"data.sample={options.sample}"] if options.sample else [])]
     rows = {
         "picture and words": [image, text],
         "picture alone": [image, "encoders.text=off"],
