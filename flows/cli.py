@@ -203,14 +203,19 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(command: Callable[[], Any], as_json: bool, debug: bool) -> int:
-    """The exit status of a command, its error told as one line; with `debug` the error is raised instead."""
+    """The exit status of a command, its error told as one line; with `debug` after the traceback.
+
+    Under a debugger the error is raised, so that it can be looked at where it happened.
+    """
     try:
         code = command()
     except (Abort, KeyboardInterrupt):
         return _interrupted()
     except Exception as error:
         if debug and not isinstance(error, TyperException):
-            raise
+            if sys.gettrace() is not None:
+                raise
+            console.print_traceback(error)
         return _fail(*_told(error), as_json)
     if code == 130:  # what typer makes of Ctrl-C
         return _interrupted()

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,11 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 def print_error(text: str) -> None:
     """One line on stderr."""
     _ERR.print(Text.assemble(("error:", "bold red"), " ", one_line(text, _ERROR_CHARS)))
+
+
+def print_traceback(error: BaseException) -> None:
+    """The traceback on stderr. Its messages may hold what users' files hold: nothing in it moves the cursor."""
+    sys.stderr.write(visible("".join(traceback.format_exception(error))))
 
 
 def say(text: str) -> None:

@@ -22,6 +22,8 @@ from tasks.modeling.pretrained.describe import Identity, complete_encoder, ident
 from tasks.store import Store, digest_json
 
 MAX_SHARDS = 32
+PART_BYTES = 512 << 20
+"""Features that are written as one part: offsets into it are 32-bit, and it is held in memory."""
 _LIBRARIES = {"tiny": (), "torchvision": ("torch", "torchvision"), "hf": ("tokenizers", "torch", "transformers")}
 _DTYPES = {"uint8": np.uint8, "int16": np.int16, "int32": np.int32, "float32": np.float32}
 
@@ -128,20 +130,30 @@ def _in_stored_order(digests: set[str], modality: Modality, media: str, store: S
 
 
 def extract_shard(shard: ShardRef, store: Store) -> str:
-    """The store path of the Parquet part with the shard's features."""
+    """The store path of the Parquet part with the shard's features; the last one, where they fill several."""
     dtype = _feature_dtype(shard.modality, shard.identity)
-    digests, shapes, values = [], [], []
+    digests: list[str] = []
+    features: list[np.ndarray] = []
+    done = held = 0
     for digest, computed in _compute(shard, store):
-        feature = np.ascontiguousarray(computed, dtype=_DTYPES[dtype])
+        features.append(np.ascontiguousarray(computed, dtype=_DTYPES[dtype]))
         digests.append(digest)
-        shapes.append(list(feature.shape))
-        values.append(feature.reshape(-1))
-    if len(digests) != len(shard.digests):
+        done, held = done + 1, held + features[-1].nbytes
+        if held >= PART_BYTES and done < len(shard.digests):
+            _put(shard, digests, features, store)
+            digests, features, held = [], [], 0
+    if done != len(shard.digests):
         raise EnvironmentFailed(
-            f"{shard.modality} features: {len(shard.digests) - len(digests)} of {len(shard.digests)} media are gone from "
+            f"{shard.modality} features: {len(shard.digests) - done} of {len(shard.digests)} media are gone from "
             "the store; run again to decode them anew"
         )
-    schema = features_schema(dtype)
+    return _put(shard, digests, features, store)
+
+
+def _put(shard: ShardRef, digests: list[str], features: list[np.ndarray], store: Store) -> str:
+    shapes = [list(feature.shape) for feature in features]
+    values = [feature.reshape(-1) for feature in features]
+    schema = features_schema(str(features[0].dtype))
     offsets = np.concatenate([[0], np.cumsum([len(value) for value in values])]).astype(np.int32)
     flat = pa.ListArray.from_arrays(offsets, pa.array(np.concatenate(values)))
     columns = [pa.array(digests, pa.string()), pa.array(shapes, pa.list_(pa.int32())), flat]

@@ -69,6 +69,24 @@ def _mark_repeated_ids(rows: Rows) -> None:
             row |= {"reason": "duplicate-id", "detail": f"row {kept['row']} has this id, too", "twin": kept}
 
 
+def count_straddling(rows: Rows) -> list[str]:
+    """A line on the ids that stand on two sides of a given split: the sample is known to be one, whatever its content.
+
+    It is no leakage of the rows that are used, as only the first row of an id is; but the split was not made by sample.
+    """
+    apart = [
+        row["id"]
+        for row in rows
+        if row["reason"] == "duplicate-id" and row["split"] and row["twin"]["split"] not in (None, row["split"])
+    ]
+    if not apart:
+        return []
+    return [
+        f"{len(apart)} ids stand on two sides of the given split, for example {', '.join(sorted(set(apart))[:5])}; only the "
+        "first row of each is used: split by sample, or give different samples different ids"
+    ]
+
+
 def content_of(row: dict[str, Any], modalities: tuple[Modality, ...]) -> tuple[str | None, ...]:
     """The digests of a row's present modalities, None for a missing one."""
     return tuple(row.get(f"{modality}_digest") for modality in modalities)

@@ -18,7 +18,7 @@ from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import TooManyQuarantined
 from tasks.fingerprint import code_fingerprint
-from tasks.ingest.clean import apply_outcomes, count_repeats, judge_times, mark_repeats
+from tasks.ingest.clean import apply_outcomes, count_repeats, count_straddling, judge_times, mark_repeats
 from tasks.ingest.decode import Outcomes, decode_media
 from tasks.ingest.examples import choose_rows, describe_examples
 from tasks.ingest.near import describe_twins, find_twins
@@ -74,7 +74,7 @@ def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _J
         judge_times(rows, config.split.by == "time")
         mark_repeats(rows, raw.modalities)
     usable = [row for row in rows if row["reason"] is None]
-    notes = _warnings(usable, outcomes)
+    notes = [*_warnings(usable, outcomes), *(count_straddling(rows) if purpose == "train" else [])]
     twins: list[int | None] = [None] * len(usable)
     if purpose == "train" and config.split.near_duplicates:
         twins = find_twins(usable, raw.modalities, config.media, store)

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.media.frames import pack, pipes, unpack
+from tasks.media.sandbox import forbid_calls
 
 BATCH_ROWS = 256
 _CELL_ITEMS = 1_000
@@ -48,6 +49,7 @@ def restrict(memory_mb: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    forbid_calls()
 
 
 def serve(request: dict[str, Any], sink: BinaryIO) -> None:

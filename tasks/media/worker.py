@@ -21,6 +21,7 @@ from tasks.media.canonical import Canonical, Undecodable
 from tasks.media.files import NotRegular, open_regular_file
 from tasks.media.frames import pack, pipes, unpack
 from tasks.media.image import decode_image
+from tasks.media.sandbox import forbid_calls
 from tasks.media.text import decode_text
 from tasks.media.video import decode_video
 
@@ -46,7 +47,7 @@ def main() -> None:
 
 
 def restrict(limits: dict[str, Any]) -> None:
-    """Bounds memory and open files, forbids files larger than nothing, leaves no core dump, gains no privilege."""
+    """Bounds memory and open files, leaves no core dump, gains no privilege, and gives up network, programs and writing."""
     memory = int(limits["memory_mb"]) << 20
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -56,6 +57,7 @@ def restrict(limits: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (handles, handles))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    forbid_calls()
 
 
 def allow_time(timeout_s: float) -> None:

@@ -103,3 +103,13 @@ def test_media_that_are_gone_say_what_to_do(make_data: MakeData, config: RunConf
         part.unlink()
     with pytest.raises(EnvironmentFailed, match="3 of 3 media are gone from the store; run again"):
         extract_shard(shard, store)
+
+
+def test_a_large_shard_becomes_several_parts(
+    make_data: MakeData, config: RunConfig, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean = _clean(make_data(7), config, store)
+    monkeypatch.setattr("tasks.extract.extract.PART_BYTES", 2 * 32 * 32 * 3)
+    assert _extract(clean, config, store)["image"] == (7, 0)
+    [place] = (store.root / "features/image").iterdir()
+    assert sorted(pq.read_table(path).num_rows for path in place.iterdir()) == [1, 2, 2, 2]

@@ -198,3 +198,17 @@ def test_ctrl_c_keeps_what_was_decoded_and_leaves_no_process(
 def test_odd_media_are_noted(make_data: MakeData, run_ingest: Any) -> None:
     path = make_data(3, change=lambda row, n: row | {"text": "x" * (5 + n)})
     assert "text: 1 samples, cut to 6 of 7 characters" in run_ingest(path, "media.max_text_chars=6").clean.notes
+
+
+def test_an_id_on_two_sides_of_a_given_split_is_told_of(make_data: Any, run_ingest: Any) -> None:
+    def change(row: dict[str, Any], number: int) -> dict[str, Any]:
+        return row | {"split": ["train", "test"][number % 2], "id": f"s{number // 2}" if number < 4 else f"t{number}"}
+
+    done = run_ingest(make_data(8, change=change))
+    assert done.reasons == {"s0": "duplicate-id", "s1": "duplicate-id"}
+    assert any(
+        note.startswith("2 ids stand on two sides of the given split, for example s0, s1") for note in done.clean.notes
+    )
+    assert done.clean.counts.used == 6
+    same = run_ingest(make_data(8, change=lambda row, n: row | {"split": "train", "id": f"s{n // 2}"}))
+    assert not any("two sides" in note for note in same.clean.notes)
