@@ -181,7 +181,7 @@ class TrainConfig(Section):
     auxiliary: Annotated[float, Field(ge=0)] = 0.3
     """Weight of the loss of each modality's own head, during training only."""
     alignment: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of a contrastive loss that draws the modalities of one sample together; 0: off."""
+    """Weight of a contrastive loss that draws the modalities of samples with one label together; 0: off."""
     augment: bool = True
     flip: bool = False
     """Mirror pictures at random: right for photographs, wrong for digits and letters."""

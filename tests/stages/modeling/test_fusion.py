@@ -241,3 +241,23 @@ def test_bfloat16_autocast_is_finite_with_modalities_missing(config):
         output = model(_batch(modalities=("image", "audio"), rows=(0, 2)), ROWS)
     assert output.logits.float().isfinite().all()
     output.logits.float().sum().backward()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_but_late_learn_what_only_two_say_together(kind):
+    """The label is whether two signs agree: neither alone says anything of it."""
+    signs = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
+    targets = (signs[:, 0] == signs[:, 1]).long()
+    pattern = torch.randn(2, 6, generator=torch.Generator().manual_seed(0))
+    batch = {
+        name: Present(torch.arange(4), signs[:, k, None] * pattern[k, : WIDTHS[name]], torch.ones(4, dtype=torch.long))
+        for k, name in enumerate(("image", "audio"))
+    }
+    model = _model(modalities=("image", "audio"), kind=kind, dropout=0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(150):
+        optimizer.zero_grad()
+        functional.cross_entropy(model(batch, 4).logits, targets).backward()
+        optimizer.step()
+    correct = int((model.eval()(batch, 4).logits.argmax(dim=1) == targets).sum())
+    assert (correct == 4) == (kind != "late")
