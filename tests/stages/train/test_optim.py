@@ -1,0 +1,33 @@
+import pytest
+import torch
+
+from tasks.train.optim import build_optimizer, rate_factor, set_rates, update_average
+
+
+def test_the_rate_rises_and_then_falls_to_nothing():
+    factors = [rate_factor(step, 100, 0.1) for step in range(100)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[9] == factors[10] == 1.0
+    assert factors == [*sorted(factors[:10]), *sorted(factors[10:], reverse=True)]
+    assert factors[-1] < 0.001
+    assert rate_factor(0, 1, 0.0) == 1.0
+
+
+def test_every_group_keeps_its_own_peak():
+    one, two = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    frozen = torch.nn.Parameter(torch.ones(2), requires_grad=False)
+    groups = [{"params": [one], "rate": 1.0, "lr": 1.0}, {"params": [two, frozen], "rate": 0.1, "lr": 0.1}]
+    optimizer = build_optimizer([*groups, {"params": [frozen], "rate": 3.0, "lr": 3.0}])
+    assert [group["params"] for group in optimizer.param_groups] == [[one], [two]]
+    set_rates(optimizer, 0.5)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.05]
+
+
+def test_the_average_follows_faster_at_first_and_copies_counters():
+    average, current = {"w": torch.zeros(3), "n": torch.tensor(0)}, {"w": torch.ones(3), "n": torch.tensor(7)}
+    update_average(average, current, 0, 0.98)
+    assert torch.allclose(average["w"], torch.full((3,), 0.9))
+    assert average["n"] == 7
+    average["w"].zero_()
+    update_average(average, current, 100_000, 0.98)
+    assert torch.allclose(average["w"], torch.full((3,), 0.02))
