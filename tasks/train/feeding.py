@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Generator, Iterator, Mapping
 from typing import NamedTuple
@@ -55,16 +56,17 @@ class Feeder:
 
     def feed(self, pieces: Iterator[Piece]) -> Generator[Ready, None, None]:
         """The pieces made ready, in their order."""
-        made: Iterator[Ready] = map(self.prepare, pieces)
+        made: Generator[Ready, None, None] = (self.prepare(piece) for piece in pieces)
         if self.device.type == "cuda" and not self.alone:
             made = _on_side_stream(made, self.device)
-        while True:
-            began = time.perf_counter()
-            ready = next(made, None)
-            self.waited_s += time.perf_counter() - began
-            if ready is None:
-                return
-            yield ready
+        with contextlib.closing(made):  # and with it the thread, when the epoch ends or memory runs out
+            while True:
+                began = time.perf_counter()
+                ready = next(made, None)
+                self.waited_s += time.perf_counter() - began
+                if ready is None:
+                    return
+                yield ready
 
     def prepare(self, piece: Piece) -> Ready:
         """One piece on the device; every draw comes from its seed."""
@@ -80,7 +82,7 @@ class Feeder:
         return Ready(batch, soft, self.weights.index_select(0, rows), hidden, piece)
 
 
-def _on_side_stream(made: Iterator[Ready], device: torch.device) -> Iterator[Ready]:
+def _on_side_stream(made: Iterator[Ready], device: torch.device) -> Generator[Ready, None, None]:
     """Prepares ahead in a thread whose copies and kernels run beside the step's, and waits for them on the device."""
     side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
@@ -93,12 +95,13 @@ def _on_side_stream(made: Iterator[Ready], device: torch.device) -> Iterator[Rea
                 event = side.record_event()
             yield ready, event
 
-    for ready, event in ahead(record()):
-        current = torch.cuda.current_stream(device)
-        current.wait_event(event)
-        for tensor in _tensors(ready):
-            tensor.record_stream(current)  # so that its memory is not handed out again while the step reads it
-        yield ready
+    with contextlib.closing(ahead(record())) as items:
+        for ready, event in items:
+            current = torch.cuda.current_stream(device)
+            current.wait_event(event)
+            for tensor in _tensors(ready):
+                tensor.record_stream(current)  # its memory is not handed out again while the step reads it
+            yield ready
 
 
 def _tensors(ready: Ready) -> Iterator[Tensor]:

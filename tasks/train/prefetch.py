@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
 DEPTH = 2  # batches that wait ready: one would do if all took the same time
 
 
-def ahead(items: Iterator[T], depth: int = DEPTH) -> Iterator[T]:
+def ahead(items: Iterator[T], depth: int = DEPTH) -> Generator[T, None, None]:
     """The same items in the same order, made up to `depth` ahead in a thread of their own.
 
     An error in the making is raised here. The thread ends when this iterator is exhausted or closed.

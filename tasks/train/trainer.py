@@ -217,6 +217,7 @@ class Trainer:
             if due:
                 self.keeper.keep(self.gather)
                 self._watch()
+        feed.close()
 
     def _feed(self, step: int) -> Generator[Ready, None, None]:
         """What is read from this step of the epoch on."""
