@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Modality = Literal["image", "text", "audio", "video"]
 Split = Literal["train", "val", "test"]
 Decision = Literal["promote", "reject", "inconclusive", "needs-approval", "unchanged"]
+Problem = Literal["multiclass", "multilabel", "regression"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Metrics = dict[str, float | None]
 """Metric name to value; None where it is not defined (AUROC of a class that never occurs)."""
@@ -44,6 +45,23 @@ class RowCounts(Frozen):
     duplicates: int
 
 
+class Target(Frozen):
+    """One label column: what is to be predicted."""
+
+    name: str
+    problem: Problem = "multiclass"
+    labels: tuple[str, ...] = ()
+    """Sorted; their positions are the outputs' positions. Empty for numbers."""
+    mean: float = 0.0
+    """Of the numbers of the train rows, once training has seen them: the network learns (number - mean) / std."""
+    std: float = 1.0
+
+    @property
+    def width(self) -> int:
+        """Outputs of the network for this column."""
+        return 1 if self.problem == "regression" else len(self.labels)
+
+
 class RawRef(Ref):
     """The manifest as read: a table of rows whose media are named and digested, but not decoded."""
 
@@ -51,6 +69,8 @@ class RawRef(Ref):
     """What the user named, for messages."""
     modalities: tuple[Modality, ...]
     notes: tuple[str, ...] = ()
+    targets: tuple[Target, ...] = ()
+    """The label columns, not yet with their labels."""
 
 
 class CleanRef(Ref):
@@ -59,11 +79,19 @@ class CleanRef(Ref):
     counts: RowCounts
     splits: dict[Split, int]
     labels: tuple[str, ...]
-    """Sorted; their positions are the class indices everywhere downstream."""
+    """Sorted, of the first label column; their positions are the class indices everywhere downstream."""
+    targets: tuple[Target, ...] = ()
+    """Every label column, the first one first; empty: one multiclass column with `labels`."""
     modalities: tuple[Modality, ...]
     media: dict[Modality, str]
     """Modality to the fingerprint under which its canonical media are stored."""
     notes: tuple[str, ...] = ()
+
+
+    @property
+    def wanted(self) -> tuple[Target, ...]:
+        """The label columns, also where only `labels` tell of them."""
+        return self.targets or (Target(name="label", labels=self.labels),)
 
 
 class ValidatedRef(Ref):

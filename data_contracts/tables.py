@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-CONTRACT_VERSION = "2"
+CONTRACT_VERSION = "3"
 """Raised whenever a column or its meaning changes. It enters the keys of the stages: tables of another version are made
-anew, and `require_contract` refuses one that is read all the same. 2: raw rows carry `time` and `metadata`."""
+anew, and `require_contract` refuses one that is read all the same. 2: raw rows carry `time` and `metadata`.
+3: raw rows and samples carry `targets`; a prediction of a number has no probability."""
 CONTRACT_KEY = b"crossmodal.contract"
 MODALITIES = ("image", "text", "audio", "video")
 
@@ -35,7 +36,8 @@ def raw_schema() -> pa.Schema:
         [
             pa.field("row", pa.int64(), nullable=False),  # 1-based position in the manifest
             pa.field("id", pa.string(), nullable=False),
-            pa.field("label", pa.string()),
+            pa.field("label", pa.string()),  # of the first label column; a set of labels is joined by |, [] if empty
+            pa.field("targets", pa.string()),  # the other label columns, name to text, as a JSON object; or null
             pa.field("split", pa.string()),  # train | val | test, null when not given
             pa.field("group", pa.string()),  # never straddles splits
             pa.field("weight", pa.float64()),
@@ -55,7 +57,8 @@ def samples_schema() -> pa.Schema:
     return _versioned(
         [
             pa.field("id", pa.string(), nullable=False),
-            pa.field("label", pa.string(), nullable=False),
+            pa.field("label", pa.string(), nullable=False),  # as in raw rows
+            pa.field("targets", pa.string()),
             pa.field("split", pa.string(), nullable=False),
             pa.field("group", pa.string()),
             pa.field("weight", pa.float64(), nullable=False),
@@ -144,13 +147,19 @@ def features_schema(dtype: str) -> pa.Schema:
 
 
 def predictions_schema() -> pa.Schema:
-    """One row per sample: the predicted label, its probability, and all probabilities in class order (they sum to 1)."""
+    """One row per sample: the answer in the first label column, its probability, and all outputs of the model.
+
+    `predicted` is a label, labels joined by `|` (`[]`: none), or a number as text. `probability` is that of the answer; of a
+    set of labels the product over all labels; null for a number. `probabilities` holds the outputs of every label column one
+    after the other: per class (they sum to 1), per label, or the number itself.
+    """
     return _versioned(
         [
             pa.field("id", pa.string(), nullable=False),
             pa.field("label", pa.string()),  # the true one, where it is known
             pa.field("predicted", pa.string(), nullable=False),
-            pa.field("probability", pa.float32(), nullable=False),
+            pa.field("targets", pa.string()),  # the answers in the other label columns, name to text; null if none
+            pa.field("probability", pa.float32()),
             pa.field("probabilities", pa.list_(pa.float32()), nullable=False),
             pa.field("modalities", pa.string(), nullable=False),  # those present, "image+audio"
         ]

@@ -28,6 +28,9 @@ class ColumnsConfig(Section):
 
     id: str | None = None
     label: str | None = None
+    labels: tuple[str, ...] = ()
+    """Several label columns instead of one, each COLUMN or COLUMN:problem ("age:regression"). The first is the one that
+    the headline figures and the gate are about; its cell must be filled, those of the others may be empty."""
     split: str | None = None
     group: str | None = None
     """Speaker, patient, product: a group never straddles splits."""
@@ -38,6 +41,15 @@ class ColumnsConfig(Section):
     text: str | None = None
     audio: str | None = None
     video: str | None = None
+
+
+    @model_validator(mode="after")
+    def _names_labels_once(self) -> ColumnsConfig:
+        if self.label is not None and self.labels:
+            raise ValueError("label and labels are both given; name all label columns in labels")
+        if len(set(self.labels)) < len(self.labels) or any(not name.strip() for name in self.labels):
+            raise ValueError(f"labels holds a column twice, or an empty name: {', '.join(map(repr, self.labels))}")
+        return self
 
 
 class DataConfig(Section):
@@ -54,7 +66,9 @@ class DataConfig(Section):
     """Time that one remote file may take to fetch."""
     max_manifest_mb: Annotated[float, Field(gt=0)] = 2048.0
     """Size of a manifest file, and of what a Parquet file declares to hold once unpacked, media included."""
-    problem: Literal["auto", "multiclass"] = "auto"
+    problem: Literal["auto", "multiclass", "multilabel", "regression"] = "auto"
+    """multiclass: one label a row. multilabel: any number, separated by | or as a list. regression: a number. auto:
+    multiclass, as numbers may name classes."""
     sample: Annotated[int, Field(ge=1)] | None = None
     """Use this many rows, chosen by a stable hash, spread over the given splits; None: all."""
     max_quarantined: Share = 0.10
@@ -172,6 +186,8 @@ class TrainConfig(Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05
     loss: Literal["cross-entropy", "focal"] = "cross-entropy"
     focal_gamma: Annotated[float, Field(gt=0)] = 2.0
+    regression_loss: Literal["smooth-l1", "squared"] = "smooth-l1"
+    """Of numbers, standardised on the train rows. smooth-l1: beyond one deviation an error counts in proportion."""
     balance: Literal["none", "class-weights", "sampler"] = "none"
     """Against rare classes: weigh their rows in the loss, or draw them more often."""
     tune_thresholds: bool = False

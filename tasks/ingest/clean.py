@@ -41,7 +41,7 @@ def mark_repeats(rows: Rows, modalities: tuple[Modality, ...]) -> None:
         if row["reason"] is None:
             by_content[content_of(row, modalities)].append(row)
     for twins in by_content.values():
-        labels = sorted({row["label"] for row in twins})
+        labels = sorted({" ".join(filter(None, (row["label"], row["targets"]))) for row in twins})
         if len(labels) > 1:
             detail = f"the same content is labelled {', '.join(labels[:5])}"
             one, other = (next(row for row in twins if row["label"] == label) for label in labels[:2])

@@ -6,8 +6,9 @@ import difflib
 from dataclasses import dataclass
 
 from data_contracts.refs import Modality
-from tasks.config import ColumnsConfig, EncodersConfig
+from tasks.config import DataConfig, EncodersConfig
 from tasks.errors import DataError, UsageError
+from tasks.labels import label_columns
 from tasks.modalities import MODALITIES
 
 _ROLES = {
@@ -26,6 +27,8 @@ class Columns:
 
     id: str | None
     label: str | None
+    labels: tuple[str, ...]
+    """All label columns, the first one first; empty where there is none."""
     split: str | None
     group: str | None
     weight: str | None
@@ -35,9 +38,14 @@ class Columns:
     """Columns that are kept out: metadata, or modalities whose encoder is off."""
 
 
-def find_columns(names: tuple[str, ...], config: ColumnsConfig, encoders: EncodersConfig, where: str) -> Columns:
+def find_columns(names: tuple[str, ...], data: DataConfig, encoders: EncodersConfig, where: str) -> Columns:
     """Every role's column. UsageError for a mapped column that is not there; DataError when no medium is found."""
+    config = data.columns
     roles = {role: _find(names, role, aliases, getattr(config, role), where) for role, aliases in _ROLES.items()}
+    first, *others = label_columns(data)
+    roles["label"] = _find(names, "labels" if config.labels else "label", _ROLES["label"], first.name, where)
+    more = [_find(names, "labels", (), column.name, where) for column in others]
+    labels = tuple(name for name in (roles["label"], *more) if name is not None)
     media: dict[Modality, str] = {}
     for modality, spec in MODALITIES.items():
         column = _find(names, modality, spec.columns, getattr(config, modality), where)
@@ -49,9 +57,9 @@ def find_columns(names: tuple[str, ...], config: ColumnsConfig, encoders: Encode
             f"manifest {where}: none of its columns ({', '.join(names)}) holds a medium; name one {accepted}, "
             "or map it with --set data.columns.image=COLUMN"
         )
-    used = {*roles.values(), *media.values()}
+    used = {*roles.values(), *labels, *media.values()}
     unused = tuple(name for name in names if name not in used)
-    return Columns(**roles, media=media, unused=unused)
+    return Columns(**roles, labels=labels, media=media, unused=unused)
 
 
 def _find(names: tuple[str, ...], role: str, aliases: tuple[str, ...], mapped: str | None, where: str) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_contracts.refs import CleanRef, Modality, RawRef, RowCounts
+from data_contracts.refs import CleanRef, Modality, RawRef, RowCounts, Target
 from data_contracts.tables import CONTRACT_VERSION, metadata_schema, quarantine_schema, samples_schema, twins_schema
 from tasks.config import RunConfig
 from tasks.contract import read_table
@@ -24,6 +24,7 @@ from tasks.ingest.examples import choose_rows, describe_examples
 from tasks.ingest.near import describe_twins, find_twins
 from tasks.ingest.rows import Purpose
 from tasks.ingest.splits import assign_splits
+from tasks.labels import cells_of, describe_targets
 from tasks.media.packs import media_fingerprint
 from tasks.media.pool import TRANSIENT
 from tasks.names import spreadsheet_cell
@@ -37,7 +38,9 @@ def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> st
     split = config.split.model_dump(mode="json", include={"by", "val", "test", "near_duplicates"})
     knobs = {"split": split, "limits": limits, "purpose": purpose}
     code = code_fingerprint("tasks.ingest.ingest", libraries=("numpy", "pillow"))
-    return digest_json({"raw": raw.sha256, "media": media, "knobs": knobs, "code": code, "contract": CONTRACT_VERSION})
+    targets = [target.model_dump(mode="json") for target in raw.targets]
+    content = {"raw": raw.sha256, "targets": targets}
+    return digest_json({**content, "media": media, "knobs": knobs, "code": code, "contract": CONTRACT_VERSION})
 
 
 def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "train") -> CleanRef:
@@ -104,6 +107,9 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
     refused = [row for row in rows if row["reason"] is not None]
     samples = pa.Table.from_pylist([_sample(row, raw.modalities) for row in usable], schema=samples_schema())
     quarantine = pa.Table.from_pylist([_refusal(row) for row in refused], schema=quarantine_schema())
+    columns = [(target.name, target.problem) for target in raw.targets or (Target(name="label"),)]
+    cells = [cells_of(samples, place, name) for place, (name, _) in enumerate(columns)]
+    targets = describe_targets(columns, cells)
     twins = pa.Table.from_pylist([row for row in usable if row["cluster"] is not None], schema=twins_schema())
     own = [{"id": row["id"], "metadata": row["metadata"]} for row in usable]
     duplicates = sum(row["reason"] == "duplicate" for row in refused)
@@ -123,12 +129,13 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
         write_text(draft.path / "examples.json", canonical_json(judged.examples))
         draft.ref = CleanRef(
             uri=f"clean/{name}",
-            sha256=_content_digest(samples, quarantine, twins, counts),
+            sha256=digest_json([_content_digest(samples, quarantine, twins, counts), *map(str, targets)]),
             rows=len(usable),
             parents=(raw.sha256,),
             counts=counts,
             splits=_count_splits(usable),
-            labels=tuple(sorted({row["label"] for row in usable if row["label"]})),
+            labels=targets[0].labels,
+            targets=targets,
             modalities=raw.modalities,
             media={modality: media_fingerprint(modality, config.media) for modality in raw.modalities},
             notes=tuple(judged.notes),
@@ -154,7 +161,7 @@ def _count_splits(rows: list[dict[str, Any]]) -> dict[Any, int]:
 
 def _sample(row: dict[str, Any], modalities: tuple[Modality, ...]) -> dict[str, Any]:
     media = {modality: row.get(f"{modality}_digest") for modality in modalities}
-    sample = {name: row[name] for name in ("id", "split", "group", "row")}
+    sample = {name: row[name] for name in ("id", "targets", "split", "group", "row")}
     return sample | media | {"label": row["label"] or "", "weight": 1.0 if row["weight"] is None else row["weight"]}
 
 

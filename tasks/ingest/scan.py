@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import unicodedata
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,11 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_contracts.refs import Modality, RawRef
+from data_contracts.refs import Modality, Problem, RawRef, Target
 from data_contracts.tables import CONTRACT_VERSION, raw_schema
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import DataError, UsageError
+from tasks.ingest.cells import is_empty, plain, read_label, storable
 from tasks.ingest.columns import Columns, find_columns
 from tasks.ingest.extras import metadata_json
 from tasks.ingest.limits import read_limits
@@ -27,12 +27,12 @@ from tasks.ingest.readers import open_manifest
 from tasks.ingest.refusals import Refused
 from tasks.ingest.remote import make_remote
 from tasks.ingest.rows import SPLITS, Inline, Manifest, Purpose, Row
+from tasks.labels import label_columns
 from tasks.modalities import MODALITIES
-from tasks.store import Store, digest_json
+from tasks.store import Store, canonical_json, digest_json
 
 _THREADS = 4  # reading files waits for the disk; more threads only fight for the interpreter
 _CHUNK_ROWS = 500
-_LABEL_CHARS = 200
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class _Source:
 
     manifest: Manifest
     columns: Columns
+    problems: tuple[Problem, ...]
+    """Of the label columns."""
     split: str | None
     roots: Roots
     borrowed: tuple[Modality, ...]
@@ -64,8 +66,9 @@ def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train"
     modalities = modalities or tuple(
         m for m in MODALITIES if m in read
     )  # no usable cell at all: ingest lists every row
-    notes += _notes(sources, modalities, table)
-    return _keep(table, data, modalities, tuple(notes), purpose, store)
+    notes += [*_notes(sources, modalities, table), *_doubt_classes(table, config)]
+    raw = _keep(table, data, modalities, tuple(notes), purpose, store)
+    return raw.model_copy(update={"targets": _targets(sources[0])})
 
 
 def _keep(
@@ -89,6 +92,12 @@ def _keep(
     )
 
 
+def _targets(source: _Source) -> tuple[Target, ...]:
+    """The label columns, whose labels ingest will tell."""
+    names = source.columns.labels or ("label",)
+    return tuple(Target(name=name, problem=problem) for name, problem in zip(names, source.problems, strict=True))
+
+
 def _digest_table(table: pa.Table) -> str:
     digest = hashlib.sha256()
     for name in table.column_names:
@@ -101,7 +110,7 @@ def _digest_table(table: pa.Table) -> str:
 
 def _resolve(manifest: Manifest, split: str | None, config: RunConfig) -> _Source:
     try:
-        columns = find_columns(manifest.columns, config.data.columns, config.encoders, str(manifest.path))
+        columns = find_columns(manifest.columns, config.data, config.encoders, str(manifest.path))
     except DataError as error:
         raise DataError(f"{error}{_unreadable(manifest)}") from None
     missing = [root for root in config.data.allowed_roots if not Path(root).is_dir()]
@@ -110,7 +119,8 @@ def _resolve(manifest: Manifest, split: str | None, config: RunConfig) -> _Sourc
     roots = make_roots(manifest.root, config.data.allowed_roots, config.media.max_file_mb * 1e6, make_remote(config))
     wanted: dict[Modality, bool] = {"image": config.media.image_from_video, "audio": config.media.audio_from_video}
     borrowed = [name for name, wants in wanted.items() if wants and getattr(config.encoders, name) != "off"]
-    return _Source(manifest, columns, split, roots, tuple(borrowed) if "video" in columns.media else ())
+    problems = tuple(column.problem for column in label_columns(config.data))
+    return _Source(manifest, columns, problems, split, roots, tuple(borrowed) if "video" in columns.media else ())
 
 
 def _unreadable(manifest: Manifest) -> str:
@@ -181,24 +191,24 @@ def _locate_row(source: _Source, row: Row, purpose: Purpose) -> dict[str, Any]:
     columns, values = source.columns, row.values
     result: dict[str, Any] = {"row": row.number, "id": None, "reason": row.reason, "detail": row.detail}
     result["bad_modality"] = None
-    result["id"] = _plain(values.get(columns.id)) if columns.id else None
+    result["id"] = plain(values.get(columns.id)) if columns.id else None
     found = 0
     for modality, column in columns.media.items():
         cell = values.get(column)
-        if row.reason is not None or _is_empty(cell):
+        if row.reason is not None or is_empty(cell):
             continue  # in a row that cannot be read, a cell may have slipped into another column
         found += 1
         try:
             located = _locate_cell(modality, cell, column, source, row)
         except Refused as refused:
             _blame(result, refused.reason, refused.detail, modality)
-            result[modality] = None if isinstance(cell, Inline) else _storable(str(cell)[:500])
+            result[modality] = None if isinstance(cell, Inline) else storable(str(cell)[:500])
             continue
         result[modality], result[f"{modality}_sha256"] = located.where, located.sha256
         if located.text is not None:
             result["text_value"] = located.text
     for modality in source.borrowed:
-        if _is_empty(values.get(columns.media.get(modality, ""))):
+        if is_empty(values.get(columns.media.get(modality, ""))):
             result[modality], result[f"{modality}_sha256"] = result.get("video"), result.get("video_sha256")
     if found == 0:
         _blame(result, "no-modality", f"all of {', '.join(columns.media.values())} are empty")
@@ -221,38 +231,38 @@ def _read_roles(result: dict[str, Any], source: _Source, values: dict[str, Any],
     """Label, split, group and weight. For a prediction only the label matters, and it need not be usable."""
     columns = source.columns
     if columns.label:
-        result["label"], problem = _read_label(values.get(columns.label), columns.label)
+        result["label"], problem = read_label(values.get(columns.label), columns.label, source.problems[0])
         if problem is not None and purpose == "train":
             _blame(result, *problem)
     if purpose == "predict":
         return
+    _read_targets(result, source, values)
     result["split"] = source.split
-    given = _plain(values.get(columns.split)) if columns.split else None
+    given = plain(values.get(columns.split)) if columns.split else None
     if source.split is None and given is not None:
         result["split"] = SPLITS.get(given.lower())
         if result["split"] is None:
             _blame(result, "unknown-split", f"{given[:50]!r} is none of {', '.join(SPLITS)}")
-    result["group"] = _plain(values.get(columns.group)) if columns.group else None
-    result["time"] = _plain(values.get(columns.time)) if columns.time else None
+    result["group"] = plain(values.get(columns.group)) if columns.group else None
+    result["time"] = plain(values.get(columns.time)) if columns.time else None
     result["metadata"] = metadata_json(values, (*columns.unused, columns.time))
     weight = values.get(columns.weight) if columns.weight else None
-    if not _is_empty(weight):
+    if not is_empty(weight):
         result["weight"] = _weight(weight)
         if result["weight"] is None:
             _blame(result, "bad-weight", f"{str(weight)[:50]!r} is not a positive number")
 
 
-def _read_label(cell: Any, column: str) -> tuple[str | None, tuple[str, str] | None]:
-    """The label, or None and the reason and detail of why it cannot be used."""
-    if isinstance(cell, (list, dict, bytes, Inline)):
-        what = "bytes" if isinstance(cell, Inline) else type(cell).__name__
-        return None, ("bad-label", f"column {column!r} holds {what}; expected a string or a number")
-    label = _plain(cell)
-    if label is None:
-        return None, ("missing-label", f"column {column!r} is empty")
-    if len(label) > _LABEL_CHARS or "\x00" in label:
-        return None, ("bad-label", f"{len(label)} characters; at most {_LABEL_CHARS}, and no NUL")
-    return unicodedata.normalize("NFC", label), None
+def _read_targets(result: dict[str, Any], source: _Source, values: dict[str, Any]) -> None:
+    """The label columns after the first, those that are filled, as a JSON object."""
+    found = {}
+    for column, problem in zip(source.columns.labels[1:], source.problems[1:], strict=True):
+        text, wrong = read_label(values.get(column), column, problem)
+        if text is not None:
+            found[column] = text
+        elif wrong is not None and wrong[0] != "missing-label":
+            _blame(result, *wrong)
+    result["targets"] = canonical_json(found) if found else None
 
 
 def _weight(value: Any) -> float | None:
@@ -266,26 +276,6 @@ def _weight(value: Any) -> float | None:
 def _blame(result: dict[str, Any], reason: str, detail: str, modality: str | None = None) -> None:
     if result["reason"] is None:
         result["reason"], result["detail"], result["bad_modality"] = reason, detail, modality
-
-
-def _is_empty(cell: Any) -> bool:
-    return cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell))
-
-
-def _plain(value: Any) -> str | None:
-    """A cell as a string: 7, 7.0 and "7" are all "7"; white space around it does not count."""
-    if _is_empty(value):
-        return None
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return _storable(" ".join(str(value).split())) or None
-
-
-def _storable(text: str) -> str:
-    """The text, with what is no character (from a file name that is not UTF-8) written as an escape."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _with_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -312,3 +302,13 @@ def _notes(sources: list[_Source], modalities: tuple[Modality, ...], table: pa.T
     if columns.unused:
         notes.append(f"columns kept as metadata, not used: {', '.join(columns.unused)}")
     return notes
+
+
+def _doubt_classes(table: pa.Table, config: RunConfig) -> list[str]:
+    """A line where labels that nobody called classes are all different numbers."""
+    labels = table["label"].drop_null().to_pylist()
+    if config.data.problem != "auto" or config.data.columns.labels or len(labels) < 10 or len(set(labels)) < len(labels):
+        return []
+    if any(read_label(label, "label", "regression")[0] is None for label in labels):
+        return []
+    return ["label: every row has another number, and each is taken for a class; data.problem=regression predicts numbers"]

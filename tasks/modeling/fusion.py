@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from data_contracts.refs import Modality
+from data_contracts.refs import Modality, Target
 from tasks.config import FusionConfig
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.encoders import build_encoder
@@ -18,6 +18,7 @@ from tasks.modeling.joins.gated import Gated
 from tasks.modeling.joins.late import Late, Voter
 from tasks.modeling.joins.layers import shrink_head
 from tasks.modeling.joins.trunk import SharedTrunk
+from tasks.modeling.targets import Targets
 
 
 class Present(NamedTuple):
@@ -40,6 +41,8 @@ class Output(NamedTuple):
     """Modality to (P, outputs) logits from that modality alone, rows as in `Present.rows`; empty outside training."""
     vectors: dict[Modality, Tensor]
     """Modality to (P, width) projected vectors, for the alignment loss; empty outside training."""
+    log_variances: Tensor | None = None
+    """(columns,) learned log-variances of several label columns. They pass through here so that processes exchange them."""
 
 
 class FusedClassifier(nn.Module):
@@ -50,6 +53,10 @@ class FusedClassifier(nn.Module):
         self.modalities: tuple[Modality, ...] = tuple(encoders)
         self.specs = dict(encoders)
         self.width, self.outputs, self.late = config.width, outputs, config.kind == "late"
+        self.targets = Targets((Target(name="label", labels=tuple(str(n) for n in range(outputs))),))
+        """What the outputs mean; one multiclass column unless a card says otherwise."""
+        self.log_variances: nn.Parameter | None
+        self.register_parameter("log_variances", None)
         built = {name: build_encoder(name, spec) for name, spec in encoders.items()}
         self.encoders = nn.ModuleDict(dict(built.items()))
         self.projections = nn.ModuleDict(
@@ -104,7 +111,8 @@ class FusedClassifier(nn.Module):
             logits = self.shared(*inputs, self._votes(auxiliary, batch, inputs[0]))
         else:
             logits = self.head(self.shared(*inputs))
-        return Output(logits, auxiliary if self.training else {}, projected)
+        spread = None if self.log_variances is None else self.log_variances.clone()
+        return Output(logits, auxiliary if self.training else {}, projected, spread)
 
     def _votes(self, cast: Mapping[Modality, Tensor], batch: Mapping[Modality, Present], like: Tensor) -> Tensor:
         """(B, K, outputs) logits of every modality alone, 0 where it is not there."""

@@ -28,7 +28,8 @@ def predict_probabilities(
     given: tuple[Modality, ...] | None = None,
     batch_size: int = 256,
 ) -> npt.NDArray[np.float32]:
-    """(N, C), rows in the samples' order, each summing to 1; `given` hides every other modality.
+    """(N, outputs), rows in the samples' order: shares that sum to 1, a share per label, numbers in the user's unit, by what
+    the model's label columns are; `given` hides every other modality.
 
     Raises DataError where a sample's feature is not there, or the output is not finite.
     """
@@ -45,7 +46,7 @@ def predict_inputs(model: FusedClassifier, inputs: Inputs, batch_size: int = 256
         for start in range(0, inputs.rows, batch_size):
             rows = np.arange(start, min(start + batch_size, inputs.rows))
             output = model(to_tensors(inputs.batch(rows), device), len(rows))
-            found[rows] = output.logits.float().softmax(dim=1).cpu().numpy()
+            found[rows] = model.targets.activate(output.logits.float()).cpu().numpy()
     broken = int((~np.isfinite(found)).any(axis=1).sum())
     if broken:
         raise DataError(f"model: {broken} of {len(found)} samples get a probability that is not finite; train again")

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from data_contracts.refs import FeatureRef, Modality, ValidatedRef
 from tasks.config import FusionConfig, RunConfig
@@ -19,6 +20,7 @@ from tasks.modeling.card import CARD, read_card
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.fusion import FusedClassifier
 from tasks.modeling.pretrained.describe import describe_encoder
+from tasks.modeling.targets import targets_of_card
 from tasks.store import canonical_json, write_text
 
 FORMAT = 2
@@ -30,7 +32,8 @@ def describe_model(valid: ValidatedRef, features: Mapping[Modality, FeatureRef],
     names = [name for name in MODALITIES if name in features]
     return {
         "format": FORMAT,
-        "labels": list(valid.clean.labels),
+        "labels": list(valid.clean.wanted[0].labels),
+        "targets": [target.model_dump(mode="json") for target in valid.clean.wanted],
         "modalities": names,
         "features": {
             name: {"fingerprint": features[name].fingerprint, "dtype": features[name].dtype} for name in names
@@ -52,7 +55,12 @@ def build_model(card: Mapping[str, Any]) -> FusedClassifier:
             raise DataError(f"model.json: format {card['format']!r}, this version reads {FORMAT}; train again")
         encoders = {name: EncoderSpec.model_validate(card["encoders"][name]) for name in card["modalities"]}
         fusion = FusionConfig.model_validate(card["config"]["fusion"])
-        return FusedClassifier(encoders, len(card["labels"]), fusion)
+        targets = targets_of_card(card)
+        model = FusedClassifier(encoders, targets.outputs, fusion)
+        model.targets = targets
+        if len(targets.columns) > 1:
+            model.log_variances = nn.Parameter(torch.zeros(len(targets.columns)))
+        return model
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise DataError(f"model.json: does not describe a model ({_one_line(error)}); train again") from None
 

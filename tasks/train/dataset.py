@@ -19,6 +19,7 @@ from tasks.modeling.batches import to_tensors
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.features import Index, Inputs
 from tasks.modeling.fusion import Present
+from tasks.modeling.targets import EncodedTargets, Targets
 from tasks.store import Store
 from tasks.train.job import TrainJob
 
@@ -28,8 +29,7 @@ class Dataset:
     """The rows of one split, ready to be drawn from."""
 
     inputs: Inputs
-    targets: npt.NDArray[np.int64]
-    """(N,) class indices."""
+    targets: EncodedTargets
     weights: npt.NDArray[np.float32]
     """(N,), 1 on average."""
 
@@ -53,17 +53,15 @@ class Dataset:
         return lengths
 
 
-def load_dataset(samples: pa.Table, split: str, job: TrainJob, store: Store) -> Dataset:
+def load_dataset(samples: pa.Table, split: str, job: TrainJob, targets: Targets, store: Store) -> Dataset:
     """The rows of a split with their features; DataError where there are none, or their weights sum to nothing."""
     rows = samples.filter(pa.compute.equal(samples["split"], split))
     if not rows.num_rows:
         raise DataError(f"training: there are no rows in the {split} split; give some, or raise split.{split}")
-    index = {label: position for position, label in enumerate(job.valid.clean.labels)}
-    targets = np.array([index[label] for label in rows["label"].to_pylist()], np.int64)
     weights = rows["weight"].to_numpy().astype(np.float32)
     if not weights.mean() > 0:
         raise DataError(f"training: the weights of the {split} rows sum to {weights.sum():g}; at least one must be > 0")
-    return Dataset(Inputs.load(rows, job.features, store), targets, weights / weights.mean())
+    return Dataset(Inputs.load(rows, job.features, store), targets.encode(rows), weights / weights.mean())
 
 
 class Source(Protocol):

@@ -18,6 +18,7 @@ from torch import Tensor
 from tasks.config import TrainConfig
 from tasks.modeling.features import Index
 from tasks.modeling.fusion import drop_modalities
+from tasks.train.sampling import epoch_order
 
 
 class Piece(NamedTuple):
@@ -51,6 +52,8 @@ class Drawing:
     processes: int = 1
     tokens: Index | None = None
     """(N,) length of each row's text; None: pieces are cut by rows."""
+    chances: npt.NDArray[np.float64] | None = None
+    """(N,) of the rows to be drawn; None: every row once an epoch."""
 
     @property
     def rows_per_step(self) -> int:
@@ -68,7 +71,7 @@ class Drawing:
 
     def order(self, epoch: int) -> Index:
         """The rows of an epoch in order."""
-        return np.random.default_rng([self.seed, epoch, 2]).permutation(len(self.present))
+        return epoch_order(len(self.present), self.seed, epoch, self.chances)
 
     def pieces(self, epoch: int, first_step: int = 0, halved: bool = False) -> Iterator[Piece]:
         """The pieces of an epoch's steps from `first_step` on, for this process.

@@ -9,13 +9,13 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
-from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from tasks.config import TrainConfig
 from tasks.modeling.alignment import alignment_loss
 from tasks.modeling.fusion import FusedClassifier
 from tasks.train.feeding import Ready
+from tasks.train.losses import joint_loss
 from tasks.train.optim import build_optimizer, set_rates, update_average
 from tasks.train.processes import Processes, like, whole
 from tasks.train.recompute import recompute_blocks
@@ -27,9 +27,17 @@ class Engine:
     """A model set up for one stage. Only tensors named in `moving` are averaged and kept."""
 
     def __init__(
-        self, plain: FusedClassifier, stage: Stage, config: TrainConfig, processes: Processes, moving: frozenset[str]
+        self,
+        plain: FusedClassifier,
+        stage: Stage,
+        config: TrainConfig,
+        processes: Processes,
+        moving: frozenset[str],
+        balance: Tensor | None,
     ) -> None:
         self.plain, self.config, self.processes = plain, config, processes
+        self.balance = balance
+        """(outputs,) weights of classes and labels; None: all count alike."""
         freeze(plain, stage, config)
         if config.gradient_checkpointing:
             recompute_blocks(plain)
@@ -105,24 +113,22 @@ class Engine:
         _seed_dropout(ready.piece.seed, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.processes.bf16):
             output = self.model(ready.batch, len(ready.weights), ready.hidden)
-        loss = self._cross_entropy(output.logits, ready.soft, ready.weights) * ready.piece.share
+        balance, spread = self.balance, output.log_variances
+        loss = joint_loss(output.logits, ready.soft, ready.weights, self.plain.targets, self.config, balance, spread)
+        loss = loss * ready.piece.share
         if self.config.auxiliary:
             shares = dict(zip(self.plain.modalities, ready.piece.shares.tolist(), strict=True))
+            spread = None if spread is None else spread.detach()  # learned from the fused head alone
             for name, logits in output.auxiliary.items():
                 own = ready.batch[name].rows
-                part = self._cross_entropy(logits, ready.soft[own], ready.weights[own])
+                soft, weights = ready.soft[own], ready.weights[own]
+                part = joint_loss(logits, soft, weights, self.plain.targets, self.config, balance, spread)
                 loss = loss + self.config.auxiliary * shares[name] * part
         if self.config.alignment:
             rows = {name: ready.batch[name].rows for name in output.vectors}
             aligned = alignment_loss(output.vectors, rows, ready.soft.argmax(dim=1))  # of a blend, the larger part
             loss = loss + self.config.alignment * ready.piece.share * aligned
         return loss
-
-    def _cross_entropy(self, logits: Tensor, soft: Tensor, weights: Tensor) -> Tensor:
-        each = functional.cross_entropy(
-            logits.float(), soft, reduction="none", label_smoothing=self.config.label_smoothing
-        )
-        return (each * weights).mean()
 
     def _undistributed(self) -> AbstractContextManager[None]:
         """Gradients stay with this process: they are exchanged once a step."""

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from data_contracts.refs import Modality
 from tasks.config import TrainConfig
@@ -27,7 +26,7 @@ class Ready(NamedTuple):
 
     batch: dict[Modality, Present]
     soft: Tensor
-    """(B, C) targets."""
+    """(B, outputs) targets, NaN where one is not known."""
     weights: Tensor
     """(B,)"""
     hidden: Tensor | None
@@ -42,13 +41,12 @@ class Feeder:
         self,
         data: Dataset,
         specs: Mapping[Modality, EncoderSpec],
-        classes: int,
         config: TrainConfig,
         device: torch.device,
     ) -> None:
-        self.specs, self.config, self.device, self.classes = specs, config, device, classes
+        self.specs, self.config, self.device = specs, config, device
         self.source = source_of(data.inputs, specs, device)
-        self.targets = torch.from_numpy(data.targets).to(device)
+        self.targets = data.targets.to(device)
         self.weights = torch.from_numpy(data.weights).to(device)
         self.alone = all(spec.reads == "embedding" for spec in specs.values()) and not (config.mixup or config.cutmix)
         self.waited_s = 0.0
@@ -72,7 +70,7 @@ class Feeder:
         """One piece on the device; every draw comes from its seed."""
         batch = self.source.take(piece.rows)
         rows = torch.from_numpy(piece.rows).to(self.device)
-        soft = functional.one_hot(self.targets.index_select(0, rows), self.classes).float()
+        soft = self.targets.soft(rows)
         if not self.alone:  # embeddings are neither augmented nor, unless asked for, blended
             generator = torch.Generator().manual_seed(piece.seed)
             if self.config.augment:

@@ -35,7 +35,7 @@ def read_samples(valid: ValidatedRef, features: Mapping[Modality, FeatureRef], s
     names = [name for name in MODALITIES if name in features]
     uri = f"{valid.uri}/samples.parquet"
     try:
-        table = read_table(store.path(uri), ["id", "label", "split", "weight", *names])
+        table = read_table(store.path(uri), ["id", "label", "targets", "split", "weight", *names])
     except (OSError, pa.ArrowInvalid) as error:
         raise EnvironmentFailed(f"samples {uri}: cannot be read ({error}); run ingest again") from None
     seen = table.filter(pc.is_in(table["split"], value_set=pa.array(["train", "val"])))

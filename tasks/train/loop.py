@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 from torch.utils import deterministic
 
@@ -15,10 +16,12 @@ from tasks import progress
 from tasks.config import TrainConfig
 from tasks.modeling.inference import predict_inputs
 from tasks.modeling.package import describe_model, save_model
+from tasks.modeling.targets import targets_of_card
 from tasks.store import Store, canonical_json, write_text
 from tasks.train.continuation import begin
 from tasks.train.dataset import load_dataset
 from tasks.train.job import TrainJob, read_samples
+from tasks.train.judging import remark_on
 from tasks.train.lora import merge_lora
 from tasks.train.processes import Processes
 from tasks.train.thresholds import tune_card
@@ -35,16 +38,18 @@ def run_training(job: TrainJob, work: Path) -> None:
     """
     store, config = Store(job.store), job.config
     start = begin(job.champion, read_samples(job.valid, job.features, store), config, store)
-    train, val = (load_dataset(start.samples, split, job, store) for split in ("train", "val"))
     card = describe_model(job.valid, job.features, config)
+    seen = start.samples.filter(pc.equal(start.samples["split"], "train"))
+    targets = targets_of_card(card).fit(seen)
+    card["targets"] = [target.model_dump(mode="json") for target in targets.columns]
+    train, val = (load_dataset(start.samples, split, job, targets, store) for split in ("train", "val"))
     with reproducible(config.seed, config.train):
         processes = Processes(config.train)
         trainer = Trainer(card, train, val, config, processes, work, start)
         while not trainer.finished:
             entry = trainer.run_epoch()
             if processes.rank == 0:
-                remark = f"val loss {entry['val_loss']:.4f}, accuracy {entry['val_accuracy']:.4f}"
-                progress.report("train", entry["epoch"], trainer.epochs, remark)
+                progress.report("train", entry["epoch"], trainer.epochs, remark_on(entry))
         processes.leave()
         if processes.rank:
             return

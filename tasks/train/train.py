@@ -44,7 +44,7 @@ def base_key(valid: ValidatedRef, features: dict[Modality, FeatureRef], config: 
     return digest_json(
         {
             "rows": read_samples(valid, features, store).to_pydict(),
-            "labels": valid.clean.labels,
+            "targets": [target.model_dump(mode="json") for target in valid.clean.wanted],
             "features": {name: ref.fingerprint for name, ref in features.items()},
             "encoders": {name: _identity(name, config) for name in features},
             "config": config.subset("seed", "fusion", "train"),

@@ -25,10 +25,12 @@ from tasks.train.feeding import Feeder, Ready
 from tasks.train.judging import judge
 from tasks.train.keeping import Keeper
 from tasks.train.lora import add_lora
+from tasks.train.losses import class_weights
 from tasks.train.meter import Meter, count_flops
 from tasks.train.optim import rate_factor
 from tasks.train.processes import Processes, whole
 from tasks.train.regimes import Stage, stages_of
+from tasks.train.sampling import row_chances
 from tasks.train.state import Progress, TrainState, Weights, read_fixed, read_state, save_fixed
 
 LOOK_STEPS = 50  # the loss is looked at once in so many steps: on a GPU each look empties its queue of work
@@ -56,7 +58,10 @@ class Trainer:
             processes.rank,
             processes.count,
             tokens=train.text_lengths() if config.train.max_tokens else None,
+            chances=row_chances(train.targets) if config.train.balance == "sampler" else None,
         )
+        balanced = config.train.balance != "none"  # rows drawn evenly are judged evenly, too
+        self.balance = class_weights(train.targets).to(processes.device) if balanced else None
         if processes.divides and not train.present.all():
             raise DataError(
                 "train.strategy = fsdp: some samples lack a modality, and a process with none of it would hold up the "
@@ -74,7 +79,7 @@ class Trainer:
         self.best: Weights = kept.best if kept else self._copy_moving()
         self.progress = kept.progress if kept else Progress()
         self.meter = Meter(self.progress.figures, processes.device, processes.count)
-        self.feeder = Feeder(train, plain.specs, plain.outputs, config.train, processes.device)
+        self.feeder = Feeder(train, plain.specs, config.train, processes.device)
         if not self.finished:
             self.engine = self._set_up(plain)
             if kept:
@@ -101,7 +106,8 @@ class Trainer:
 
     def _set_up(self, plain: FusedClassifier) -> Engine:
         self.flops_each: float | None = None  # of a sample, in this stage
-        return Engine(plain, self.stage, self.config, self.processes, self.moving)
+        weighs = self.balance if self.config.balance == "class-weights" else None
+        return Engine(plain, self.stage, self.config, self.processes, self.moving, weighs)
 
     @property
     def finished(self) -> bool:
@@ -133,7 +139,7 @@ class Trainer:
         """Trains one epoch, judges the averaged weights, writes the state when due; returns the epoch's history."""
         progress = self.progress
         self._run_steps()
-        loss, accuracy = self._judge()
+        loss, figures = self._judge()
         progress.epoch += 1
         progress.stage_epochs += 1
         progress.stale += 1
@@ -145,7 +151,7 @@ class Trainer:
             "stage": self.stage.name,
             "train_loss": float(np.mean(self.processes.mean(progress.losses))),
             "val_loss": loss,
-            "val_accuracy": accuracy,
+            **figures,
             "learning_rate": float(self.engine.optimizer.param_groups[0]["lr"]),
             "grad_norm": float(np.mean(progress.norms)),
             "seconds": round(progress.seconds, 3),
@@ -158,15 +164,15 @@ class Trainer:
             self.keeper.keep(self.gather)
         return entry
 
-    def _judge(self) -> tuple[float, float]:
-        """Validation loss and accuracy of the averaged weights; DataError where the loss is not finite."""
+    def _judge(self) -> tuple[float, dict[str, float]]:
+        """Validation loss and figures of the averaged weights; DataError where the loss is not finite."""
         self.averaged.load_state_dict({name: whole(t) for name, t in self.engine.average.items()}, strict=False)
         self.processes.copy_from_first(list(self.averaged.buffers()))  # each has seen other rows
-        loss, accuracy = judge(self.averaged, self.val, self.config.label_smoothing, self.processes)
+        loss, figures = judge(self.averaged, self.val, self.config, self.processes, self.balance)
         if not np.isfinite(loss):
             epoch = self.progress.epoch + 1
             raise DataError(f"training: the validation loss is {loss} in epoch {epoch}; lower train.learning_rate")
-        return loss, accuracy
+        return loss, figures
 
     def _leave_stage(self) -> None:
         """The next stage begins with the best weights so far."""

@@ -1,0 +1,120 @@
+"""What a label cell means under each problem, as text in a table and as numbers. Imports no torch.
+
+A multiclass label is itself. A set of labels is their sorted names joined by `|`, or `[]` where it is known to be empty.
+A number is its shortest text. The first label column's cell stands in `label`, those of the others in `targets`, a JSON
+object; a column that a row's object does not name is unknown for that row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from data_contracts.refs import Problem, Target
+from tasks.config import DataConfig, RunConfig
+from tasks.errors import UsageError
+
+SEPARATOR = "|"
+NO_LABELS = "[]"
+PROBLEMS: tuple[Problem, ...] = ("multiclass", "multilabel", "regression")
+
+
+@dataclass(frozen=True)
+class LabelColumn:
+    """A label column as the config asks for it."""
+
+    name: str | None
+    """None: found by name."""
+    problem: Problem
+
+
+def label_columns(config: DataConfig) -> tuple[LabelColumn, ...]:
+    """The label columns, the first one first: of data.columns.labels, each `COLUMN` or `COLUMN:problem`, else the one."""
+    usual: Problem = "multiclass" if config.problem == "auto" else config.problem
+    if not config.columns.labels:
+        return (LabelColumn(config.columns.label, usual),)
+    found = []
+    for entry in config.columns.labels:
+        name, colon, problem = entry.rpartition(":")
+        known = next((one for one in PROBLEMS if one == problem), None) if colon and name else None
+        found.append(LabelColumn(name if known else entry, known or usual))
+    return tuple(found)
+
+
+def join_labels(labels: Iterable[str]) -> str:
+    """The text of a set of labels."""
+    return SEPARATOR.join(sorted(set(labels))) or NO_LABELS
+
+
+def split_labels(text: str) -> tuple[str, ...]:
+    """The set of labels in a text."""
+    return () if text == NO_LABELS else tuple(text.split(SEPARATOR))
+
+
+def number_text(value: float) -> str:
+    """The shortest text that reads as the same number; 7.0 is `7`."""
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+
+
+def cells_of(samples: pa.Table, place: int, name: str) -> list[str | None]:
+    """The text of every row's cell in the label column at this place; None where it is not known."""
+    if place == 0:
+        return [cell or None for cell in samples["label"].to_pylist()]
+    rows = samples["targets"].to_pylist() if "targets" in samples.column_names else [None] * samples.num_rows
+    return [None if row is None else json.loads(row).get(name) for row in rows]
+
+
+def describe_targets(columns: Sequence[tuple[str, Problem]], cells: Sequence[Sequence[str | None]]) -> tuple[Target, ...]:
+    """The label columns with the labels that occur in each, sorted; none for numbers."""
+    found = []
+    for (name, problem), column in zip(columns, cells, strict=True):
+        texts = {cell for cell in column if cell is not None}
+        if problem == "multilabel":
+            texts = {label for text in texts for label in split_labels(text)}
+        found.append(Target(name=name, problem=problem, labels=() if problem == "regression" else tuple(sorted(texts))))
+    return tuple(found)
+
+
+def to_indices(cells: Sequence[str | None], labels: Sequence[str]) -> NDArray[np.int64]:
+    """(N,) positions in the labels, -1 where the cell is unknown, or names a label that is none of them."""
+    positions = {label: index for index, label in enumerate(labels)}
+    return np.array([-1 if cell is None else positions.get(cell, -1) for cell in cells], np.int64)
+
+
+def to_members(cells: Sequence[str | None], labels: Sequence[str]) -> NDArray[np.float32]:
+    """(N, L) 1 where a row has the label, NaN in every place of a row whose cell is unknown; other labels are left out."""
+    positions = {label: index for index, label in enumerate(labels)}
+    found = np.zeros((len(cells), len(labels)), np.float32)
+    for row, cell in enumerate(cells):
+        if cell is None:
+            found[row] = np.nan
+            continue
+        for label in split_labels(cell):
+            if label in positions:
+                found[row, positions[label]] = 1.0
+    return found
+
+
+def to_numbers(cells: Sequence[str | None]) -> NDArray[np.float64]:
+    """(N,) NaN where the cell is unknown."""
+    return np.array([np.nan if cell is None else float(cell) for cell in cells], np.float64)
+
+
+def require_fitting(config: RunConfig, targets: Sequence[Target]) -> None:
+    """Returns where the settings make sense for these label columns; UsageError names the first that does not."""
+    problems = {target.problem for target in targets}
+    if problems == {"regression"}:
+        for key, asked in (
+            ("train.balance", config.train.balance != "none"),
+            ("train.loss", config.train.loss == "focal"),
+            ("train.tune_thresholds", config.train.tune_thresholds),
+        ):
+            if asked:
+                raise UsageError(f"{key}: there are no classes under data.problem=regression; leave it at its default")
+    if targets[0].problem == "regression" and config.split.min_test_per_class:
+        raise UsageError("split.min_test_per_class: there are no classes under data.problem=regression; set it to 0")
