@@ -87,7 +87,6 @@ class CleanRef(Ref):
     """Modality to the fingerprint under which its canonical media are stored."""
     notes: tuple[str, ...] = ()
 
-
     @property
     def wanted(self) -> tuple[Target, ...]:
         """The label columns, also where only `labels` tell of them."""
@@ -128,6 +127,9 @@ class CheckpointRef(Ref):
     """Of all that training saw but the model it started from; the train_key itself where it started from nothing."""
     modalities: tuple[Modality, ...]
     labels: tuple[str, ...]
+    """Of the first label column; empty for numbers."""
+    outputs: int | None = None
+    """Of all label columns together; None: one for each label."""
     best_epoch: int
     epochs: int
 
@@ -186,13 +188,17 @@ class EvalReport(Ref):
 
     model_sha256: Sha256
     metrics: dict[str, Metrics]
-    """{"test": {"accuracy": ..., "macro_f1": ..., ...}}"""
+    """{"test": {"accuracy": ..., "macro_f1": ..., ...}}; with several label columns each further one under its name."""
     intervals: dict[str, tuple[float, float]]
-    """Metric to its 95 % bootstrap interval."""
+    """Metric to its 95 % bootstrap interval; `column.metric` for further label columns."""
     by_modalities: dict[str, Metrics]
     """ "image+audio" to the figures of the same model when only those modalities are given, on all test rows."""
-    majority_share: float
-    """Share of the most frequent class: the accuracy of always answering it."""
+    majority_share: float | None
+    """Share of the most frequent class: the accuracy of always answering it. None where there are no classes."""
+    problem: Problem = "multiclass"
+    """Of the first label column, which `metrics["test"]` and all figures that name no column are about."""
+    baselines: dict[str, float] = {}
+    """Metric to what one and the same answer to every row scores; `column.metric` for further label columns."""
     champion_sha256: Sha256 | None = None
     champion_version: str | None = None
     champion_metrics: Metrics | None = None

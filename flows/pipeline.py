@@ -23,6 +23,7 @@ from data_contracts.refs import (
     ReleaseRef,
     Rival,
     Split,
+    Target,
     ValidatedRef,
     Verdict,
 )
@@ -37,6 +38,7 @@ from tasks.gate.gate import gate, gate_key
 from tasks.ingest.ingest import ingest
 from tasks.ingest.scan import scan
 from tasks.ingest.source import locate_data
+from tasks.labels import require_fitting
 from tasks.media.packs import media_fingerprint
 from tasks.modalities import MODALITIES
 from tasks.modeling.encoder_spec import EncoderSpec
@@ -130,7 +132,7 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
     valid = so_far.valid = prepare(request, config, stages, so_far)
     samples = read_table(store.path(valid.uri) / "samples.parquet")
     so_far.splits = count_splits(samples)
-    require_trainable(samples, config.split.min_test_per_class)
+    require_trainable(samples, config.split.min_test_per_class, valid.clean.wanted)
     features = so_far.features = extract_features(valid, config, store, stages, so_far)
     with so_far.timed("train"):
         checkpoint = so_far.checkpoint = stages.train(valid, features, config, store, champion_to_continue(request))
@@ -168,6 +170,7 @@ def prepare(request: Request, config: RunConfig, stages: Stages, so_far: Progres
     store = request.store
     with so_far.timed("ingest"):
         raw = stages.scan(config, store, locate_data(config, store))
+        require_fitting(config, raw.targets)
         so_far.clean = stages.ingest(raw, config, store)
     with so_far.timed("validate"):
         so_far.note("manifest", stages.validate_manifest(raw, store))
@@ -196,9 +199,9 @@ def count_splits(samples: pa.Table) -> dict[Split, int]:
     return {"train": given.count("train"), "val": given.count("val"), "test": given.count("test")}
 
 
-def require_trainable(samples: pa.Table, min_test_per_class: int) -> None:
+def require_trainable(samples: pa.Table, min_test_per_class: int, targets: tuple[Target, ...]) -> None:
     """Raises DataError when the samples cannot be trained on: a split or a second class is missing, say."""
-    problems = trainable_problems(samples, min_test_per_class)
+    problems = trainable_problems(samples, min_test_per_class, targets)
     if problems:
         raise DataError("; ".join(problems))
 

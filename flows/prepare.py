@@ -21,9 +21,8 @@ def check_manifest(request: Request) -> tuple[dict[str, Any], list[str]]:
         valid = so_far.valid = prepare(request, request.config, Stages(), so_far)
         samples = read_table(request.store.path(valid.uri) / "samples.parquet")
         so_far.splits = count_splits(samples)
-        problems = [
-            f"not trainable: {text}" for text in trainable_problems(samples, request.config.split.min_test_per_class)
-        ]
+        found = trainable_problems(samples, request.config.split.min_test_per_class, valid.clean.wanted)
+        problems = [f"not trainable: {text}" for text in found]
         notes.extend([*valid.clean.notes, *valid.warnings, *so_far.warnings, *problems])
 
     error = attempt(look, so_far)

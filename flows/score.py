@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,6 +16,7 @@ from flows.execute import RunFailed, attempt
 from flows.pipeline import Progressed, Stages, champion_config, extract_features
 from flows.request import Request
 from flows.summary import summarise, write_summary
+from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import UsageError
 from tasks.ingest.ingest import ingest
@@ -50,18 +50,28 @@ def predict_manifest(request: Request, model: str | None, out: str) -> dict[str,
         "sha256": champion.model_sha256,
     }
     labelled = table.filter(table["label"].is_valid())
-    pairs = zip(labelled["label"].to_pylist(), labelled["predicted"].to_pylist(), strict=True)
-    right = sum(truth == guess for truth, guess in pairs)
     summary["labelled"] = labelled.num_rows
-    summary["metrics"] = {"labelled": {"accuracy": right / labelled.num_rows}} if labelled.num_rows else {}
+    summary["metrics"] = {"labelled": _figures(labelled, champion, request)} if labelled.num_rows else {}
     summary |= {"out": str(target), "quarantine": str(request.folder / "quarantine.csv")}
     write_summary(request, so_far, summary)
     return summary
 
 
+def _figures(table: pa.Table, champion: ChampionRef, request: Request) -> dict[str, float]:
+    """Of rows whose truth is known: accuracy, of sets of labels exact_match, of numbers mae."""
+    from tasks.modeling.card import read_card, read_targets
+
+    problem = read_targets(read_card(request.store.path(champion.uri)))[0].problem
+    pairs = list(zip(table["label"].to_pylist(), table["predicted"].to_pylist(), strict=True))
+    if problem == "regression":
+        return {"mae": sum(abs(float(truth) - float(guess)) for truth, guess in pairs) / len(pairs)}
+    right = sum(truth == guess for truth, guess in pairs) / len(pairs)
+    return {"accuracy" if problem == "multiclass" else "exact_match": right}
+
+
 def predict_table(request: Request, champion: ChampionRef, so_far: Progressed) -> pa.Table:
     """The predictions of every usable row; what is known of the rows is left in `so_far`."""
-    config = champion_config(champion, request)
+    config = asking(champion_config(champion, request), champion, request)
     with so_far.timed("ingest"):
         raw = scan(config, request.store, locate_data(config, request.store), "predict")
         clean = so_far.clean = ingest(raw, config, request.store, "predict")
@@ -70,25 +80,35 @@ def predict_table(request: Request, champion: ChampionRef, so_far: Progressed) -
         return predict_samples(clean, champion, so_far, request)
 
 
+def asking(config: RunConfig, champion: ChampionRef, request: Request) -> RunConfig:
+    """The config under which a label column, where there is one, is read as the model's first."""
+    from tasks.modeling.card import read_card, read_targets
+
+    first = read_targets(read_card(request.store.path(champion.uri)))[0]
+    columns = config.data.columns.model_copy(update={"labels": ()})
+    data = config.data.model_copy(update={"problem": first.problem, "columns": columns})
+    return config.model_copy(update={"data": data})
+
+
 def predict_samples(clean: CleanRef, champion: ChampionRef, so_far: Progressed, request: Request) -> pa.Table:
-    """The predictions table, in the samples' order; class probabilities in the order of `crossmodal.labels` in its metadata."""
+    """The predictions table, in the samples' order; the model's outputs in the order of `crossmodal.labels` in its metadata."""
     from tasks.modeling.card import read_card
-    from tasks.modeling.decision import decide, read_offsets
+    from tasks.modeling.decision import answer_column, answer_others, output_names
     from tasks.modeling.inference import predict_probabilities
     from tasks.modeling.package import load_model
 
     samples = read_table(request.store.path(clean.uri) / "samples.parquet")
     model = load_model(request.store.path(champion.uri))
     card = read_card(request.store.path(champion.uri))
-    labels = card["labels"]
     probabilities = predict_probabilities(model, samples, so_far.features, request.store)
-    best = decide(probabilities, read_offsets(card))
+    predicted, chances = answer_column(card, 0, probabilities)
     present = [samples[modality].is_valid().to_pylist() for modality in clean.modalities]
     columns = {
         "id": samples["id"],
         "label": pa.array([label or None for label in samples["label"].to_pylist()], pa.string()),
-        "predicted": pa.array([labels[index] for index in best], pa.string()),
-        "probability": pa.array(np.take_along_axis(probabilities, best[:, None], axis=1)[:, 0]),
+        "predicted": pa.array(predicted, pa.string()),
+        "targets": pa.array(answer_others(card, probabilities), pa.string()),
+        "probability": pa.array([None] * len(predicted) if chances is None else chances, pa.float32()),
         "probabilities": pa.array(list(probabilities), pa.list_(pa.float32())),
         "modalities": [
             joined([name for name, here in zip(clean.modalities, row, strict=True) if here])
@@ -96,7 +116,7 @@ def predict_samples(clean: CleanRef, champion: ChampionRef, so_far: Progressed, 
         ],
     }
     schema = predictions_schema()
-    order = {"crossmodal.labels": json.dumps(labels)}
+    order = {"crossmodal.labels": json.dumps(output_names(card))}
     return pa.table(columns, schema=schema.with_metadata({**(schema.metadata or {}), **order}))
 
 

@@ -20,7 +20,11 @@ from tasks.encoder_ids import parse_encoder
 from tasks.errors import UsageError
 
 Modality = Literal["image", "text", "audio", "video"]
-Metric = Literal["accuracy", "macro_f1", "macro_recall", "macro_precision", "auroc"]
+Metric = Literal[
+    "accuracy", "macro_f1", "macro_recall", "macro_precision", "auroc",
+    "exact_match", "micro_f1", "mean_ap",
+    "mae", "rmse", "r2",
+]  # fmt: skip
 
 
 class ColumnsConfig(Section):
@@ -41,7 +45,6 @@ class ColumnsConfig(Section):
     text: str | None = None
     audio: str | None = None
     video: str | None = None
-
 
     @model_validator(mode="after")
     def _names_labels_once(self) -> ColumnsConfig:
@@ -236,18 +239,23 @@ class TrainConfig(Section):
 
 
 class Rule(Section):
-    """One rule of the gate: a metric must reach `min`, or exceed what the `majority` answer scores."""
+    """One rule of the gate: a metric must reach `min`, stay within `max`, or beat the best answer that is always the same."""
 
-    metric: Metric
+    metric: Metric | Literal["auto"]
+    """auto: accuracy, mean_ap or mae, by the problem."""
     min: float | None = None
+    max: float | None = None
     above_majority: bool = False
+    """The answer that is always the same: the most frequent class, or the mean of the train rows."""
+    column: str = ""
+    """The label column, where there are several; empty: the first."""
 
     @model_validator(mode="after")
     def _asks_one_thing(self) -> Rule:
-        if (self.min is None) != self.above_majority:
-            raise ValueError("a rule takes either min or above_majority = true")
-        if self.above_majority and self.metric != "accuracy":
-            raise ValueError("above_majority is defined for accuracy only")
+        if (self.min is not None) + (self.max is not None) + self.above_majority != 1:
+            raise ValueError("a rule takes one of min, max and above_majority = true")
+        if self.above_majority and self.metric not in {"auto", "accuracy", "mean_ap", "mae", "rmse"}:
+            raise ValueError("above_majority is defined for accuracy, mean_ap, mae and rmse only")
         return self
 
 
@@ -255,12 +263,12 @@ class GateConfig(Section):
     """What a candidate must show before it replaces the champion."""
 
     mode: Literal["better", "not-worse"] = "not-worse"
-    metric: Metric = "macro_f1"
-    """The metric on which candidate and champion are compared, on the same test rows."""
+    metric: Metric | Literal["auto"] = "auto"
+    """The metric on which candidate and champion are compared, on the same test rows. auto: macro_f1, for numbers mae."""
     margin: Annotated[float, Field(ge=0)] = 0.01
-    """not-worse: how much of the metric a candidate may lose."""
+    """not-worse: how much of the metric a candidate may lose; of mae and rmse this share of the champion's."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    rules: tuple[Rule, ...] = (Rule(metric="accuracy", above_majority=True),)
+    rules: tuple[Rule, ...] = (Rule(metric="auto", above_majority=True),)
 
 
 class PublishConfig(Section):

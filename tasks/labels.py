@@ -8,7 +8,7 @@ object; a column that a row's object does not name is unknown for that row.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,16 @@ from tasks.errors import UsageError
 
 SEPARATOR = "|"
 NO_LABELS = "[]"
+METRICS: dict[Problem, tuple[str, ...]] = {
+    "multiclass": ("accuracy", "macro_f1", "macro_recall", "macro_precision", "ece", "auroc"),
+    "multilabel": ("exact_match", "micro_f1", "macro_f1", "macro_recall", "macro_precision", "mean_ap"),
+    "regression": ("mae", "rmse", "r2"),
+}
+LOWER_IS_BETTER = frozenset({"ece", "mae", "rmse"})
+COMPARED: dict[Problem, str] = {"multiclass": "macro_f1", "multilabel": "macro_f1", "regression": "mae"}
+"""The metric on which candidate and champion are compared, unless the config names one."""
+TELLING: dict[Problem, str] = {"multiclass": "accuracy", "multilabel": "mean_ap", "regression": "mae"}
+"""The metric on which one and the same answer to every row is beaten, unless the config names one."""
 PROBLEMS: tuple[Problem, ...] = ("multiclass", "multilabel", "regression")
 
 
@@ -69,7 +79,9 @@ def cells_of(samples: pa.Table, place: int, name: str) -> list[str | None]:
     return [None if row is None else json.loads(row).get(name) for row in rows]
 
 
-def describe_targets(columns: Sequence[tuple[str, Problem]], cells: Sequence[Sequence[str | None]]) -> tuple[Target, ...]:
+def describe_targets(
+    columns: Sequence[tuple[str, Problem]], cells: Sequence[Sequence[str | None]]
+) -> tuple[Target, ...]:
     """The label columns with the labels that occur in each, sorted; none for numbers."""
     found = []
     for (name, problem), column in zip(columns, cells, strict=True):
@@ -105,16 +117,38 @@ def to_numbers(cells: Sequence[str | None]) -> NDArray[np.float64]:
     return np.array([np.nan if cell is None else float(cell) for cell in cells], np.float64)
 
 
+def metric_of(metric: str, problem: Problem, usual: Mapping[Problem, str]) -> str:
+    """The metric that `auto` stands for."""
+    return usual[problem] if metric == "auto" else metric
+
+
 def require_fitting(config: RunConfig, targets: Sequence[Target]) -> None:
     """Returns where the settings make sense for these label columns; UsageError names the first that does not."""
-    problems = {target.problem for target in targets}
-    if problems == {"regression"}:
-        for key, asked in (
-            ("train.balance", config.train.balance != "none"),
-            ("train.loss", config.train.loss == "focal"),
-            ("train.tune_thresholds", config.train.tune_thresholds),
-        ):
-            if asked:
-                raise UsageError(f"{key}: there are no classes under data.problem=regression; leave it at its default")
-    if targets[0].problem == "regression" and config.split.min_test_per_class:
-        raise UsageError("split.min_test_per_class: there are no classes under data.problem=regression; set it to 0")
+    first, known = targets[0], {target.name: target for target in targets}
+    if "test" in known and known["test"] is not first:
+        raise UsageError("data.columns.labels: a label column beside the first may not be called 'test'; rename it")
+    if all(target.problem == "regression" for target in targets):
+        asked = {
+            "train.balance": config.train.balance != "none",
+            "train.loss": config.train.loss == "focal",
+            "split.min_test_per_class": config.split.min_test_per_class > 0,
+        }
+        for key in (key for key, wanted in asked.items() if wanted):
+            raise UsageError(f"{key}: there are no classes under data.problem=regression; leave it at its default")
+    if config.train.tune_thresholds and first.problem == "regression":
+        raise UsageError(
+            "train.tune_thresholds: the first label column holds numbers, which need none; set it to false"
+        )
+    _require_metric("gate.metric", config.gate.metric, first)
+    for rule in config.gate.rules:
+        if rule.column and rule.column not in known:
+            raise UsageError(f"gate.rules: no label column {rule.column!r}; there are {', '.join(known)}")
+        _require_metric("gate.rules", rule.metric, known.get(rule.column, first))
+
+
+def _require_metric(key: str, metric: str, target: Target) -> None:
+    if metric != "auto" and metric not in METRICS[target.problem]:
+        raise UsageError(
+            f"{key}: {metric} is no figure of a {target.problem} column ({target.name!r}); "
+            f"use one of {', '.join(METRICS[target.problem])}"
+        )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from data_contracts.expectations import about, gallery
+from data_contracts.refs import Problem
 from data_contracts.tables import predictions_schema
 
 if TYPE_CHECKING:
@@ -18,9 +19,10 @@ SUM_TOLERANCE = 1e-3
 AGAIN = "train again; if it stays, the model's output is not what it should be: report it"
 
 
-def predictions_frame(predictions: pa.Table, labels: tuple[str, ...]) -> pd.DataFrame:
+def predictions_frame(predictions: pa.Table, labels: tuple[str, ...], outputs: int | None = None) -> pd.DataFrame:
     """The predictions without their lists, and figures on those: `count` (of probabilities), `not_finite`, `lowest`,
-    `highest`, `total`, and `misstated`: how far `probability` is from the predicted label's in the list.
+    `highest`, `total`, and `misstated`: how far `probability` is from the predicted label's in the list. `lowest`, `highest`
+    and `total` are of the first label column; `outputs`: how many belong to it, None for all.
     """
     import numpy as np
 
@@ -29,6 +31,7 @@ def predictions_frame(predictions: pa.Table, labels: tuple[str, ...]) -> pd.Data
     places = {label: place for place, label in enumerate(labels)}
     frame["count"] = [len(row) for row in lists]
     frame["not_finite"] = [int((~np.isfinite(row)).sum()) for row in lists]
+    lists = [row[:outputs] for row in lists]
     frame["lowest"] = [float(row.min(initial=np.inf)) for row in lists]
     frame["highest"] = [float(row.max(initial=-np.inf)) for row in lists]
     frame["total"] = [float(row.sum()) for row in lists]
@@ -40,9 +43,17 @@ def predictions_frame(predictions: pa.Table, labels: tuple[str, ...]) -> pd.Data
     return frame
 
 
-def predictions_expectations(labels: tuple[str, ...], rows: int) -> list[Expectation]:
-    """The expectations on `predictions_frame` of a model with these labels, on so many test rows; the gravest first."""
-    return [*_rows(rows), *_answers(labels), *_probabilities(len(labels))]
+def predictions_expectations(
+    labels: tuple[str, ...], rows: int, problem: Problem = "multiclass", outputs: int | None = None
+) -> list[Expectation]:
+    """The expectations on `predictions_frame` of a model with these labels, on so many test rows; the gravest first.
+
+    `problem` is that of the first label column, `outputs` those of all columns together; None: one for each label.
+    """
+    common = [*_rows(rows), *_complete(outputs or len(labels))]
+    if problem == "multiclass":
+        return [*common, *_answers(labels), *_probabilities()]
+    return [*common, *_varied(), *(_shares() if problem == "multilabel" else [])]
 
 
 def _rows(rows: int) -> list[Expectation]:
@@ -62,16 +73,11 @@ def _rows(rows: int) -> list[Expectation]:
     ]
 
 
-def _answers(labels: tuple[str, ...]) -> list[Expectation]:
+def _varied() -> list[Expectation]:
     gxe = gallery()
     return [
         gxe.ExpectColumnValuesToNotBeNull(
             column="predicted", **about("predicted_given", "every row has an answer", AGAIN)
-        ),
-        gxe.ExpectColumnValuesToBeInSet(
-            column="predicted",
-            value_set=list(labels),
-            **about("predicted_known", "an answer is one of the model's labels", AGAIN),
         ),
         gxe.ExpectColumnUniqueValueCountToBeBetween(
             column="predicted",
@@ -82,6 +88,18 @@ def _answers(labels: tuple[str, ...]) -> list[Expectation]:
                 "look at the learning curves: it may have learned the most frequent class only",
                 "warning",
             ),
+        ),
+    ]
+
+
+def _answers(labels: tuple[str, ...]) -> list[Expectation]:
+    gxe = gallery()
+    return [
+        *_varied(),
+        gxe.ExpectColumnValuesToBeInSet(
+            column="predicted",
+            value_set=list(labels),
+            **about("predicted_known", "an answer is one of the model's labels", AGAIN),
         ),
         gxe.ExpectColumnValuesToBeInSet(
             column="label",
@@ -96,23 +114,34 @@ def _answers(labels: tuple[str, ...]) -> list[Expectation]:
     ]
 
 
-def _probabilities(classes: int) -> list[Expectation]:
-    gxe = gallery()
+def _between(column: str, low: float, high: float, name: str, states: str) -> Expectation:
+    made: Expectation = gallery().ExpectColumnValuesToBeBetween(
+        column=column, min_value=low, max_value=high, **about(name, states, AGAIN)
+    )
+    return made
 
-    def between(column: str, low: float, high: float, name: str, states: str) -> Expectation:
-        made: Expectation = gxe.ExpectColumnValuesToBeBetween(
-            column=column, min_value=low, max_value=high, **about(name, states, AGAIN)
-        )
-        return made
 
+def _complete(outputs: int) -> list[Expectation]:
     return [
-        between("count", classes, classes, "probabilities_complete", f"there is one for each of {classes} classes"),
-        between("not_finite", 0, 0, "probabilities_finite", "no probability is NaN or infinite"),
-        between("lowest", 0, 1, "probabilities_not_negative", "no probability is below 0"),
-        between("highest", 0, 1, "probabilities_at_most_1", "no probability is above 1"),
-        between("total", 1 - SUM_TOLERANCE, 1 + SUM_TOLERANCE, "probabilities_sum_to_1", "a row's sum to 1"),
+        _between("count", outputs, outputs, "probabilities_complete", f"there is one for each of {outputs} outputs"),
+        _between("not_finite", 0, 0, "probabilities_finite", "no probability is NaN or infinite"),
+    ]
+
+
+def _shares() -> list[Expectation]:
+    return [
+        _between("lowest", 0, 1, "probabilities_not_negative", "no probability is below 0"),
+        _between("highest", 0, 1, "probabilities_at_most_1", "no probability is above 1"),
+    ]
+
+
+def _probabilities() -> list[Expectation]:
+    gxe = gallery()
+    return [
+        *_shares(),
+        _between("total", 1 - SUM_TOLERANCE, 1 + SUM_TOLERANCE, "probabilities_sum_to_1", "a row's sum to 1"),
         gxe.ExpectColumnValuesToNotBeNull(
             column="misstated", **about("probability_given", "the answer's probability is stated", AGAIN)
         ),
-        between("misstated", 0, 1e-6, "probability_of_answer", "the probability stated is that of the answer"),
+        _between("misstated", 0, 1e-6, "probability_of_answer", "the probability stated is that of the answer"),
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from data_contracts.expectations import about, gallery
-from data_contracts.refs import Modality
+from data_contracts.refs import Modality, Problem
 from data_contracts.tables import samples_schema
 
 if TYPE_CHECKING:
@@ -34,9 +34,11 @@ def samples_frame(samples: pa.Table, modalities: tuple[Modality, ...]) -> pd.Dat
     return frame
 
 
-def samples_expectations(labels: tuple[str, ...], modalities: tuple[Modality, ...]) -> list[Expectation]:
+def samples_expectations(
+    labels: tuple[str, ...], modalities: tuple[Modality, ...], problem: Problem = "multiclass"
+) -> list[Expectation]:
     """The expectations on `samples_frame`, the gravest first."""
-    return [*_rows(), *_labels(labels), *_media(modalities)]
+    return [*_rows(), *_labels(labels, problem), *_media(modalities)]
 
 
 def _rows() -> list[Expectation]:
@@ -84,12 +86,25 @@ def _rows() -> list[Expectation]:
     ]
 
 
-def _labels(labels: tuple[str, ...]) -> list[Expectation]:
+def _labels(labels: tuple[str, ...], problem: Problem) -> list[Expectation]:
     gxe = gallery()
-    return [
+    given = [
         gxe.ExpectColumnValuesToNotBeNull(
             column="label", **about("label_given", "every row has a label", "label those rows, or remove them")
         ),
+    ]
+    if problem == "regression":
+        number = r"^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$"
+        return [
+            *given,
+            gxe.ExpectColumnValuesToMatchRegex(
+                column="label", regex=number, **about("label_number", "every label is a number", "run ingest again")
+            ),
+        ]
+    if problem == "multilabel":
+        return given
+    return [
+        *given,
         gxe.ExpectColumnValuesToBeInSet(
             column="label",
             value_set=list(labels),

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.evaluate.metrics import Indices
-from tasks.modeling.card import read_card
 from tasks.modeling.decision import decide
 
 Probabilities = NDArray[np.floating[Any]]
@@ -48,8 +46,3 @@ def align(probabilities: Probabilities, own: tuple[str, ...], labels: tuple[str,
     aligned = np.zeros((len(probabilities), len(labels)), dtype=probabilities.dtype)
     aligned[:, [positions[label] for label in own]] = probabilities
     return aligned
-
-
-def read_labels(folder: Path) -> tuple[str, ...]:
-    """The labels of the model in a folder."""
-    return tuple(read_card(folder)["labels"])

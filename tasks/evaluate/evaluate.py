@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,19 @@ from tasks import progress
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import DataError
-from tasks.evaluate.answers import Answers, Probabilities, align, answers_of, read_labels
-from tasks.evaluate.comparison import against, champion_answers, forgetting
-from tasks.evaluate.detail import describe, present
+from tasks.evaluate.answers import Answers, Probabilities
+from tasks.evaluate.comparison import against, champion_told, forgetting, require_same_problem
+from tasks.evaluate.detail import present
 from tasks.evaluate.floor import fit_floor, reads_embeddings
-from tasks.evaluate.intervals import intervals, paired_differences
+from tasks.evaluate.intervals import paired_differences
+from tasks.evaluate.judgement import Classes, Judgement, judge_column
 from tasks.evaluate.metrics import Indices, score
+from tasks.evaluate.pictured import describe
 from tasks.fingerprint import code_fingerprint
+from tasks.labels import cells_of
 from tasks.modalities import MODALITIES, joined
-from tasks.modeling.card import read_card
-from tasks.modeling.decision import decide, read_offsets
+from tasks.modeling.card import read_card, read_targets
+from tasks.modeling.decision import answer_column, answer_others
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
 
 KIND = "evaluations"
@@ -65,40 +69,44 @@ def evaluate(
     if found is not None:
         return EvalReport.model_validate(found.ref)
     samples = read_test_rows(valid, store)
+    card = read_card(store.path(checkpoint.uri))
+    if rival is not None:
+        require_same_problem(rival, read_targets(card)[0], store)
     with store.create(KIND, key) as draft:
-        labels = _universe(valid, checkpoint, rival, store)
-        truth = class_indices(samples, labels)
         subset = predict_subsets(samples, features, checkpoint, store)
-        card = read_card(store.path(checkpoint.uri))
-        offsets = read_offsets(card)
         full = subset[joined(checkpoint.modalities)]
-        candidate = answers_of(full, checkpoint.labels, offsets, labels)
-        predictions = _predictions(samples, full, candidate, checkpoint)
-        pq.write_table(predictions, draft.path / "predictions.parquet", compression="zstd")
-        shown = candidate.probabilities
-        detail = describe(samples, shown, truth, labels, checkpoint.modalities, candidate.predicted)
+        pq.write_table(
+            _predictions(samples, full, card, checkpoint), draft.path / "predictions.parquet", compression="zstd"
+        )
+        columns = Columns(samples, card, _universes(valid, card, rival, store))
+        candidate = columns.judge(full)
+        detail = describe(samples, candidate, columns.labels[0], checkpoint.modalities)
         payload: dict[str, Any] = {
             "rows": samples.num_rows,
             "parents": [valid.sha256, checkpoint.sha256],
             "model_sha256": checkpoint.model_sha256,
-            "metrics": {"test": score(shown, truth, candidate.predicted)},
-            "intervals": intervals(shown, truth, config.seed, predicted=candidate.predicted),
-            "by_modalities": {
-                name: score(align(given, checkpoint.labels, labels), truth, decide(given, offsets))
-                for name, given in subset.items()
-            },
-            "majority_share": float(np.bincount(truth).max() / len(truth)),
+            "problem": read_targets(card)[0].problem,
+            "metrics": {"test": candidate.score()},
+            "intervals": candidate.intervals(config.seed),
+            "by_modalities": {name: columns.judge(given).score() for name, given in subset.items()},
+            "baselines": candidate.baselines(),
+            "majority_share": candidate.baselines().get("accuracy"),
         }
+        for key_, figures in columns.judge_others(full, config.seed).items():
+            payload[key_] |= figures
         if rival is not None:
             payload["parents"].append(rival.champion.sha256)
-            shared, theirs = champion_answers(samples, rival, labels, store)
+            shared, theirs = champion_told(samples, rival, store)
             detail["champion_rows"] = len(shared)
-            payload |= against(candidate.take(shared), theirs, truth[shared], rival, config)
-            ids, folder = samples["id"].take(shared).to_pylist(), store.path(rival.champion.uri)
-            pair = (candidate.take(shared), theirs)
-            payload["forgetting"] = forgetting(ids, pair, truth[shared], folder, config)
-        if reads_embeddings(card) and (floor := _floor(valid, features, labels, (candidate, truth), config, store)):
-            payload["floor"] = floor.model_dump(mode="json")
+            folder = store.path(rival.champion.uri)
+            other = Columns(samples.take(shared), read_card(folder), columns.labels)
+            pair = (candidate.take(shared), other.judge(theirs))
+            payload |= against(*pair, rival, config)
+            payload["forgetting"] = forgetting(samples["id"].take(shared).to_pylist(), pair, folder, config)
+        if isinstance(candidate, Classes) and reads_embeddings(card):
+            judged = (candidate.answers, candidate.truth)
+            floor = _floor(valid, features, columns.labels[0], judged, config, store)
+            payload["floor"] = None if floor is None else floor.model_dump(mode="json")
         write_text(draft.path / "detail.json", canonical_json(detail))
         contents = {path.name: digest_file(path) for path in sorted(draft.path.iterdir())}
         report = EvalReport(uri=f"{KIND}/{key}", sha256=digest_json({"ref": payload, "files": contents}), **payload)
@@ -118,12 +126,6 @@ def read_test_rows(valid: ValidatedRef, store: Store) -> pa.Table:
     return samples
 
 
-def class_indices(samples: pa.Table, labels: tuple[str, ...]) -> Indices:
-    """Each sample's position of its label in `labels` (N,)."""
-    positions = {label: index for index, label in enumerate(labels)}
-    return np.array([positions[label] for label in samples["label"].to_pylist()], dtype=np.int64)
-
-
 def subsets(modalities: tuple[Modality, ...]) -> list[tuple[Modality, ...]]:
     """Every single modality, every pair where there are three or more, and all of them; in the table's order."""
     ordered = tuple(name for name in MODALITIES if name in modalities)
@@ -131,10 +133,44 @@ def subsets(modalities: tuple[Modality, ...]) -> list[tuple[Modality, ...]]:
     return [chosen for size in sizes for chosen in itertools.combinations(ordered, size)]
 
 
-def _universe(valid: ValidatedRef, checkpoint: CheckpointRef, rival: Rival | None, store: Store) -> tuple[str, ...]:
-    """The candidate's labels first, then those that only the data or the champion know."""
-    others = read_labels(store.path(rival.champion.uri)) if rival is not None else ()
-    return tuple(dict.fromkeys((*checkpoint.labels, *valid.clean.labels, *others)))
+@dataclass(frozen=True)
+class Columns:
+    """The truth of some rows in every label column of a model, and the labels to judge over."""
+
+    samples: pa.Table
+    card: dict[str, Any]
+    labels: tuple[tuple[str, ...], ...]
+    """Per label column: the candidate's own first."""
+
+    def judge(self, told: Probabilities) -> Judgement:
+        """The first column, of which every row's truth is known."""
+        return judge_column(self.card, 0, told, cells_of(self.samples, 0, ""), self.labels[0])[0]
+
+    def judge_others(self, told: Probabilities, seed: int) -> dict[str, dict[str, Any]]:
+        """Fields of EvalReport with the figures of every further column on the rows whose truth is known."""
+        found: dict[str, dict[str, Any]] = {"metrics": {}, "intervals": {}, "baselines": {}}
+        for place, target in enumerate(read_targets(self.card)):
+            if place == 0:
+                continue
+            cells = cells_of(self.samples, place, target.name)
+            judgement, _ = judge_column(self.card, place, told, cells, self.labels[place])
+            found["metrics"][target.name] = judgement.score()
+            ranges = judgement.intervals(seed) if judgement.rows else {}
+            found["intervals"] |= {f"{target.name}.{name}": value for name, value in ranges.items()}
+            found["baselines"] |= {f"{target.name}.{name}": value for name, value in judgement.baselines().items()}
+        return found
+
+
+def _universes(
+    valid: ValidatedRef, card: dict[str, Any], rival: Rival | None, store: Store
+) -> tuple[tuple[str, ...], ...]:
+    """Per label column the candidate's labels first, then those that only the data or the champion know."""
+    theirs = read_targets(read_card(store.path(rival.champion.uri))) if rival is not None else ()
+    found = []
+    for place, (own, data) in enumerate(zip(read_targets(card), valid.clean.wanted, strict=True)):
+        others = theirs[0].labels if place == 0 and theirs else ()
+        found.append(tuple(dict.fromkeys((*own.labels, *data.labels, *others))))
+    return tuple(found)
 
 
 def predict_subsets(
@@ -179,18 +215,17 @@ def _floor(
     )
 
 
-def _predictions(
-    samples: pa.Table, probabilities: Probabilities, answers: Answers, checkpoint: CheckpointRef
-) -> pa.Table:
-    """`probabilities` are over the checkpoint's own labels, which come first in those of the answers."""
-    best = answers.predicted
+def _predictions(samples: pa.Table, told: Probabilities, card: dict[str, Any], checkpoint: CheckpointRef) -> pa.Table:
+    """One row per test row, with all that the model gave out."""
+    predicted, chances = answer_column(card, 0, told)
     return pa.table(
         {
             "id": samples["id"],
             "label": samples["label"],
-            "predicted": [checkpoint.labels[index] for index in best],
-            "probability": np.take_along_axis(probabilities, best[:, None], axis=1)[:, 0].astype(np.float32),
-            "probabilities": list(probabilities.astype(np.float32)),
+            "predicted": predicted,
+            "targets": pa.array(answer_others(card, told), pa.string()),
+            "probability": pa.array([None] * len(told) if chances is None else chances, pa.float32()),
+            "probabilities": list(told.astype(np.float32)),
             "modalities": present(samples, checkpoint.modalities),
         },
         schema=predictions_schema(),

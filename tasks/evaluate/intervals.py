@@ -39,7 +39,7 @@ def intervals(
     if not point:
         return {}
     (draws,) = _draws([judge(probabilities, truth, predicted)], seed)
-    found = {name: _percentiles(values, confidence, point[name]) for name, values in draws.items()}
+    found = {name: percentiles(values, confidence, point[name]) for name, values in draws.items()}
     # A bootstrap of rows that are all right is all right, too: with three rows, [1, 1]. A share has an honest interval.
     share = wilson(round(point["accuracy"] * len(truth)), len(truth), confidence)
     if share is not None:
@@ -70,7 +70,7 @@ def paired_differences(
         return {}
     mine, other_draws = _draws([judge(candidate, truth, predicted[0]), judge(champion, truth, predicted[1])], seed)
     found = {
-        name: (points[name], *_percentiles(mine[name] - other_draws[name], confidence, points[name])) for name in mine
+        name: (points[name], *percentiles(mine[name] - other_draws[name], confidence, points[name])) for name in mine
     }
     if "auroc" in points:
         influence = auroc(candidate, truth)[1] - auroc(champion, truth)[1]
@@ -94,13 +94,13 @@ def _draws(models: list[Judged], seed: int) -> list[dict[str, Floats]]:
     """For each model, metric to its values (RESAMPLES,) on the same resamples."""
     rows = len(models[0].truth)
     blocks: list[list[dict[str, Floats]]] = [[] for _ in models]
-    for chosen in _resamples(rows, seed):
+    for chosen in resamples(rows, seed):
         for judged, collected in zip(models, blocks, strict=True):
             collected.append(_figures(judged, chosen))
     return [{name: np.concatenate([block[name] for block in found]) for name in found[0]} for found in blocks]
 
 
-def _resamples(rows: int, seed: int) -> Iterator[Indices]:
+def resamples(rows: int, seed: int) -> Iterator[Indices]:
     """Blocks of row indices (R, N), RESAMPLES in all."""
     generator = np.random.default_rng(seed)
     step = max(_BLOCK_ROWS // rows, 1)
@@ -129,7 +129,8 @@ def _figures(judged: Judged, chosen: Indices) -> dict[str, Floats]:
     }
 
 
-def _percentiles(draws: Floats, confidence: float, point: float) -> Interval:
+def percentiles(draws: Floats, confidence: float, point: float) -> Interval:
+    """The interval of a figure from its draws; it always contains the figure."""
     # Centred on the point: a resample's ECE is biased upwards (noise widens every bin's gap), and the macro figures of
     # many small classes downwards (a resample misses some of them).
     low, high = np.quantile(draws - draws.mean() + point, [(1 - confidence) / 2, (1 + confidence) / 2])

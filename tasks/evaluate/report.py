@@ -14,22 +14,24 @@ from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef,
 from tasks import names
 from tasks.config import RunConfig
 from tasks.evaluate.charts import calibration_chart, confusion_chart, size_chart
-from tasks.evaluate.metrics import METRICS
 from tasks.evaluate.pictures import picture_media
+from tasks.evaluate.problem_charts import (
+    NAMES,
+    baseline_line,
+    column_tables,
+    metric_table,
+    precision_charts,
+    residual_chart,
+    scatter_chart,
+    unit_of,
+)
 from tasks.evaluate.refused import refused_rows
 from tasks.evaluate.training import training_curves, training_figures, training_notes, training_thresholds
+from tasks.labels import LOWER_IS_BETTER, METRICS
 from tasks.modalities import MODALITIES
 from tasks.store import Store, replace_file
 
 TABLE_ROWS = 40
-NAMES = {
-    "accuracy": "Accuracy",
-    "macro_f1": "Macro F1",
-    "macro_recall": "Macro recall",
-    "macro_precision": "Macro precision",
-    "auroc": "AUROC",
-    "ece": "Calibration error",
-}
 MEANINGS = {
     "promote": ("good", "Promoted"),
     "reject": ("bad", "Rejected"),
@@ -79,16 +81,20 @@ def write_report(path: Path, summary: dict[str, Any], config: RunConfig, store: 
         report=parts.report,
         rules=parts.verdict.rules if parts.verdict else (),
         figures=_figures(parts.report, detail, config),
-        bars=_bars(parts.report),
+        bars=_bars(parts.report) if parts.report and parts.report.problem == "multiclass" else [],
+        baseline=baseline_line(parts.report) if parts.report else "",
         detail=detail,
-        confusion=confusion_chart(detail["labels"], detail["confusion"]) if detail else None,
-        calibration=calibration_chart(detail["calibration"]) if detail else None,
+        confusion=confusion_chart(detail["labels"], detail["confusion"]) if detail and "confusion" in detail else None,
+        calibration=calibration_chart(detail["calibration"]) if detail and "calibration" in detail else None,
+        **_of_problem(parts.report, detail),
         curves=training_curves(history),
         speed=training_figures(history),
         training_notes=training_notes(history),
         thresholds=training_thresholds(history, card),
-        per_class=_worst_first(detail["per_class"]) if detail else None,
-        slices=[row for row in detail["slices"] if row["by"] == "modalities"] if detail else [],
+        per_class=_worst_first(detail["per_class"]) if detail and detail.get("per_class") else None,
+        slices=[row for row in detail["slices"] if row["by"] == "modalities"]
+        if detail and _has_classes(detail)
+        else [],
         mistakes=_mistakes(detail, parts.clean, store),
         profile=_profile(parts.valid, store),
         refused=refused_rows(parts.clean, store),
@@ -119,6 +125,8 @@ def _template() -> Any:
     environment.filters |= {
         "shorten": shorten,
         "percent": percent,
+        "figure": figure,
+        "change": change,
         "points": points,
         "seconds": seconds,
         "number": "{:,}".format,
@@ -144,6 +152,18 @@ def percent(value: float | None, digits: int = 1) -> str:
 def points(value: float | None) -> str:
     """A difference of shares in percentage points, with its sign."""
     return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+
+
+def figure(value: float | None, unit: str) -> str:
+    """A share in percent, a number in the user's unit with four digits."""
+    if unit == "share" or value is None:
+        return percent(value)
+    return f"{value:.4g}".replace("-", "−")
+
+
+def change(value: float, unit: str) -> str:
+    """A difference, with its sign."""
+    return points(value) if unit == "share" else f"{value:+.4g}".replace("-", "−")
 
 
 def seconds(value: float) -> str:
@@ -174,12 +194,43 @@ def _figures(report: EvalReport | None, detail: dict[str, Any] | None, config: R
             "interval": report.intervals.get(name),
             "champion": theirs.get(name),
             "difference": report.differences.get(name),
-            "better": "lower" if name == "ece" else "higher",
+            "better": "lower" if name in LOWER_IS_BETTER else "higher",
+            "unit": unit_of(name),
         }
-        for name in METRICS
+        for name in METRICS[report.problem]
     ]
     compared = (detail or {}).get("champion_rows", report.rows)
     return {"rows": rows, "confidence": config.gate.confidence, "compared": compared}
+
+
+def _has_classes(detail: dict[str, Any]) -> bool:
+    return bool(detail.get("problem", "multiclass") == "multiclass")
+
+
+def _of_problem(report: EvalReport | None, detail: dict[str, Any] | None) -> dict[str, Any]:
+    """What only label sets, numbers, or several label columns have to show."""
+    found: dict[str, Any] = {"columns": column_tables(report), "tables": [], "precision": []}
+    found |= {"scatter": None, "residuals": None}
+    if report is None or detail is None or _has_classes(detail):
+        return found
+    given = [{"value": name, **figures} for name, figures in report.by_modalities.items()]
+    found["tables"] = [
+        (
+            "What each modality contributes",
+            "The same model on all test rows when it is given only these modalities.",
+            metric_table(given, report.problem),
+        ),
+        (
+            "By what a sample has",
+            "Test rows by the set of modalities that is present in them, with everything they have given to the model.",
+            metric_table(detail["slices"], report.problem),
+        ),
+    ]
+    if report.problem == "regression":
+        found |= {"scatter": scatter_chart(detail["points"]), "residuals": residual_chart(detail["residuals"])}
+    else:
+        found["precision"] = precision_charts(detail["pr_curves"])
+    return found
 
 
 def _bars(report: EvalReport | None) -> list[dict[str, Any]]:
@@ -222,7 +273,8 @@ def _profile(valid: ValidatedRef | None, store: Store) -> dict[str, Any] | None:
         for modality in profile["modalities"]
     ]
     largest = max((row["rows"] for row in profile["classes"]["rows"]), default=1)
-    return {**profile, "modalities": modalities, "largest": largest}
+    numbers = size_chart(profile["numbers"]) if profile.get("numbers") else None
+    return {**profile, "modalities": modalities, "largest": largest, "numbers": numbers}
 
 
 def _notices(parts: RunParts, detail: dict[str, Any] | None) -> list[tuple[str, str]]:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.evaluate.charts import curve_chart
-from tasks.modeling.decision import read_offsets
+from tasks.modeling.card import read_targets
+from tasks.modeling.decision import read_offsets, read_thresholds
 
 LARGEST_OFFSETS = 20
 # Key of history["figures"], what it is called, how it is written.
@@ -23,6 +24,8 @@ FIGURES = (
 CHARTS = (
     ("Loss", (("train_loss", "train loss", "blue"), ("val_loss", "validation loss", "orange"))),
     ("Validation accuracy", (("val_accuracy", "validation accuracy", "green"),)),
+    ("Validation micro F1", (("val_micro_f1", "validation micro F1", "green"),)),
+    ("Validation error", (("val_mae", "mean absolute error", "green"),)),
     ("Learning rate", (("learning_rate", "at the epoch's end", "blue"),)),
     ("Gradient norm", (("grad_norm", "mean of the epoch, before clipping", "blue"),)),
 )
@@ -81,7 +84,8 @@ def training_thresholds(history: Mapping[str, Any] | None, card: Mapping[str, An
     record = (history or {}).get("thresholds")
     if not record:
         return None
-    offsets = (read_offsets(card) if card else None) or ()
+    sets = card is not None and read_targets(card)[0].problem == "multilabel"
+    offsets = ((read_thresholds(card) if sets else read_offsets(card)) if card else None) or ()
     labels = card["labels"] if card else ()
     rows = sorted(zip(labels, offsets, strict=bool(offsets)), key=lambda pair: -abs(pair[1]))
-    return {**record, "offsets": rows[:LARGEST_OFFSETS], "left_out": max(len(rows) - LARGEST_OFFSETS, 0)}
+    return {**record, "sets": sets, "offsets": rows[:LARGEST_OFFSETS], "left_out": max(len(rows) - LARGEST_OFFSETS, 0)}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
-from data_contracts.refs import EvalReport, RuleResult
+from data_contracts.refs import EvalReport, Problem, RuleResult
 from tasks.config import GateConfig, Rule
+from tasks.labels import COMPARED, LOWER_IS_BETTER, METRICS, TELLING, metric_of
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 
@@ -14,26 +16,30 @@ Outcome = Literal["pass", "fail", "inconclusive"]
 def judge_rule(rule: Rule, report: EvalReport) -> RuleResult:
     """One rule of the config, decided.
 
-    `min` is a floor on the figure itself, as its author would read it: the interval is told but does not decide.
-    `above_majority` is a statistical claim: the interval's low end must lie above the majority share. A figure above
-    it with an interval that reaches down to it is inconclusive; without an interval the figure itself decides.
+    `min` and `max` are bounds on the figure itself, as their author would read them: the interval is told but does not
+    decide. `above_majority` is a statistical claim: the whole interval must lie on the better side of what one and the same
+    answer scores. A figure that is better with an interval that reaches it is inconclusive; without an interval the figure
+    itself decides.
     """
-    value = defined(report.metrics.get("test", {}).get(rule.metric))
-    interval = _interval(report, rule.metric)
+    metric = _metric(rule.metric, report, rule.column, TELLING)
+    told_as = f"{rule.column}.{metric}" if rule.column and rule.column in report.metrics else metric
+    value = defined(report.metrics.get(rule.column or "test", report.metrics["test"]).get(metric))
+    interval = _interval(report, told_as)
     bounds = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
-    if rule.min is not None:
-        name, baseline, threshold = f"{rule.metric} >= {rule.min:g}", "absolute minimum", rule.min
-        outcome, told = _at_least(rule, value, bounds)
+    limit = rule.min if rule.min is not None else rule.max
+    if limit is not None:
+        least = rule.min is not None
+        name = f"{told_as} {'>=' if least else '<='} {limit:g}"
+        threshold: float | None = limit
+        baseline = "absolute minimum" if least else "absolute maximum"
+        outcome, told = _within(told_as, value, bounds, limit, least)
     else:
-        name, baseline, threshold = (
-            f"{rule.metric} above majority",
-            "always the most frequent class",
-            report.majority_share,
-        )
-        outcome, told = _above(rule, value, interval, bounds, threshold)
+        threshold = defined(report.baselines.get(told_as, report.majority_share if metric == "accuracy" else None))
+        name, baseline = _names(told_as, metric)
+        outcome, told = _beats(told_as, value, interval, bounds, threshold, metric in LOWER_IS_BETTER)
     return RuleResult(
         rule=name,
-        metric=rule.metric,
+        metric=told_as,
         value=value,
         threshold=defined(threshold),
         baseline=baseline,
@@ -43,10 +49,27 @@ def judge_rule(rule: Rule, report: EvalReport) -> RuleResult:
     )
 
 
+def _metric(metric: str, report: EvalReport, column: str, usual: Mapping[Problem, str]) -> str:
+    """What `auto` stands for; the problem of a further label column is told by the figures that it has."""
+    figures = report.metrics.get(column)
+    problem = report.problem
+    if figures is not None:
+        problem = next(name for name, metrics in METRICS.items() if set(figures) <= set(metrics))
+    return metric_of(metric, problem, usual)
+
+
+def _names(told_as: str, metric: str) -> tuple[str, str]:
+    if metric in {"mae", "rmse"}:
+        return f"{told_as} below that of the mean", "always the mean of the train rows"
+    if metric == "mean_ap":
+        return f"{told_as} above chance", "the same scores for every row"
+    return f"{told_as} above majority", "always the most frequent class"
+
+
 def compare_with_champion(report: EvalReport, config: GateConfig) -> RuleResult:
     """Candidate against champion on `gate.metric`, paired on the same test rows; passes where there is no champion.
 
-    With the difference d (candidate - champion) and its interval [low, high]:
+    With the difference d (candidate - champion; of errors, champion - candidate) and its interval [low, high]:
 
     better      pass: low > 0. fail: high < 0. Else inconclusive.
     not-worse   pass: low > -margin (shown to lose less than the margin), or d >= -margin and high >= 0 (the best
@@ -58,7 +81,8 @@ def compare_with_champion(report: EvalReport, config: GateConfig) -> RuleResult:
     so with a margin of 0.01 a weekly retrain would never be published. Why that is safe enough: what slips through is
     a loss of at most `margin` that 500 rows cannot tell from noise; `gate.rules` set the floor under a slow drift.
     """
-    metric = config.metric
+    metric = _metric(config.metric, report, "", COMPARED)
+    lower = metric in LOWER_IS_BETTER
     value = defined(report.metrics.get("test", {}).get(metric))
     if report.champion_sha256 is None:
         baseline, threshold = "no champion yet", None
@@ -66,8 +90,11 @@ def compare_with_champion(report: EvalReport, config: GateConfig) -> RuleResult:
     else:
         champion = defined((report.champion_metrics or {}).get(metric))
         baseline = f"champion version {report.champion_version}" + ("" if champion is None else f": {champion:.3f}")
-        threshold = champion if config.mode == "better" or champion is None else champion - config.margin
-        outcome, told = _difference(report, config, value, champion)
+        margin = _margin(config, champion, lower)
+        threshold = champion
+        if config.mode != "better" and champion is not None:
+            threshold = champion + margin if lower else champion - margin
+        outcome, told = _difference(report, config, metric, value, champion)
     return RuleResult(
         rule=f"{metric} {'better than' if config.mode == 'better' else 'not worse than'} the champion",
         metric=metric,
@@ -90,35 +117,36 @@ def _interval(report: EvalReport, metric: str) -> tuple[float, float] | None:
     return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
 
-def _at_least(rule: Rule, value: float | None, bounds: str) -> tuple[Outcome, str]:
-    assert rule.min is not None
+def _within(metric: str, value: float | None, bounds: str, limit: float, least: bool) -> tuple[Outcome, str]:
     if value is None:
-        return "fail", f"{rule.metric} is not defined on these test rows"
-    passes = value >= rule.min
-    return ("pass" if passes else "fail"), f"{rule.metric} {value:.3f}{bounds} {'>=' if passes else '<'} {rule.min:g}"
+        return "fail", f"{metric} is not defined on these test rows"
+    passes = value >= limit if least else value <= limit
+    sign = {(True, True): ">=", (True, False): "<=", (False, True): "<", (False, False): ">"}[passes, least]
+    return ("pass" if passes else "fail"), f"{metric} {value:.3f}{bounds} {sign} {limit:g}"
 
 
-def _above(
-    rule: Rule, value: float | None, interval: tuple[float, float] | None, bounds: str, majority: float
+def _beats(
+    metric: str,
+    value: float | None,
+    interval: tuple[float, float] | None,
+    bounds: str,
+    baseline: float | None,
+    lower: bool,
 ) -> tuple[Outcome, str]:
-    if value is None or defined(majority) is None:
-        return "fail", f"{rule.metric} or the majority share is not defined on these test rows"
-    if value <= majority:
-        return (
-            "fail",
-            f"{rule.metric} {value:.3f}{bounds} does not exceed {majority:.3f}, the share of the largest class",
-        )
+    what = "what the same answer to every row scores" if lower or metric.endswith("mean_ap") else "majority share"
+    if value is None or baseline is None:
+        return "fail", f"{metric} or {what} is not defined on these test rows"
+    sign, relation = (-1, "<") if lower else (1, ">")
+    if sign * value <= sign * baseline:
+        whose = "the share of the largest class" if what == "majority share" else what
+        verb = "stay below" if lower else "exceed"
+        return "fail", f"{metric} {value:.3f}{bounds} does not {verb} {baseline:.3f}, {whose}"
     if interval is None:
-        return (
-            "pass",
-            f"{rule.metric} {value:.3f} (no interval: the figure itself decided) > majority share {majority:.3f}",
-        )
-    if interval[0] > majority:
-        return "pass", f"{rule.metric} {value:.3f}{bounds} > majority share {majority:.3f}"
-    return (
-        "inconclusive",
-        f"{rule.metric} {value:.3f}, but its interval{bounds} reaches the majority share {majority:.3f}",
-    )
+        return "pass", f"{metric} {value:.3f} (no interval: the figure itself decided) {relation} {what} {baseline:.3f}"
+    nearest = interval[1] if lower else interval[0]
+    if sign * nearest > sign * baseline:
+        return "pass", f"{metric} {value:.3f}{bounds} {relation} {what} {baseline:.3f}"
+    return "inconclusive", f"{metric} {value:.3f}, but its interval{bounds} reaches the {what} {baseline:.3f}"
 
 
 def _first(metric: str, value: float | None) -> tuple[Outcome, str]:
@@ -128,9 +156,8 @@ def _first(metric: str, value: float | None) -> tuple[Outcome, str]:
 
 
 def _difference(
-    report: EvalReport, config: GateConfig, value: float | None, champion: float | None
+    report: EvalReport, config: GateConfig, metric: str, value: float | None, champion: float | None
 ) -> tuple[Outcome, str]:
-    metric = config.metric
     if value is None:
         return "fail", f"{metric} is not defined on these test rows"
     found = report.differences.get(metric)
@@ -143,9 +170,18 @@ def _difference(
         told += ", no interval: the difference itself decided"
     else:
         told += f" [{low:+.3f}, {high:+.3f}]"
+    lower = metric in LOWER_IS_BETTER
+    if lower:  # from here on, more is better
+        difference, low, high = -difference, -high, -low
     if config.mode == "better":
         return _is_better(low, high), f"{told})"
-    return _is_not_worse(difference, low, high, config.margin), f"{told}, margin {config.margin:g})"
+    margin = _margin(config, champion, lower)
+    return _is_not_worse(difference, low, high, margin), f"{told}, margin {margin:g})"
+
+
+def _margin(config: GateConfig, champion: float | None, lower: bool) -> float:
+    """In the metric's own unit: errors have any, so there the margin is a share of the champion's."""
+    return config.margin * abs(champion) if lower and champion is not None else config.margin
 
 
 def _is_better(low: float, high: float) -> Outcome:

@@ -307,8 +307,15 @@ def _notes(sources: list[_Source], modalities: tuple[Modality, ...], table: pa.T
 def _doubt_classes(table: pa.Table, config: RunConfig) -> list[str]:
     """A line where labels that nobody called classes are all different numbers."""
     labels = table["label"].drop_null().to_pylist()
-    if config.data.problem != "auto" or config.data.columns.labels or len(labels) < 10 or len(set(labels)) < len(labels):
+    if (
+        config.data.problem != "auto"
+        or config.data.columns.labels
+        or len(labels) < 10
+        or len(set(labels)) < len(labels)
+    ):
         return []
     if any(read_label(label, "label", "regression")[0] is None for label in labels):
         return []
-    return ["label: every row has another number, and each is taken for a class; data.problem=regression predicts numbers"]
+    return [
+        "label: every row has another number, and each is taken for a class; data.problem=regression predicts numbers"
+    ]

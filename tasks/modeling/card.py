@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from data_contracts.refs import Target
 from tasks.errors import DataError, EnvironmentFailed
 
 CARD = "model.json"
@@ -26,3 +28,9 @@ def read_card(folder: Path) -> dict[str, Any]:
     if not isinstance(card, dict):
         raise DataError(f"model {folder / CARD}: damaged (not an object); train again")
     return card
+
+
+def read_targets(card: Mapping[str, Any]) -> tuple[Target, ...]:
+    """The label columns that a card tells, in the order of the outputs; one multiclass column where it names only labels."""
+    given: Iterable[Any] = card.get("targets") or [{"name": "label", "labels": card["labels"]}]
+    return tuple(Target.model_validate(target) for target in given)

@@ -13,9 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_contracts.refs import Target
 from tasks.errors import DataError
+from tasks.labels import join_labels, number_text
+from tasks.modeling.card import read_targets
+from tasks.store import canonical_json
 
-DECISION, OFFSETS = "decision", "offsets"
+DECISION, OFFSETS, THRESHOLDS = "decision", "offsets", "thresholds"
 
 
 def read_offsets(card: Mapping[str, Any]) -> tuple[float, ...] | None:
@@ -50,3 +54,66 @@ def decide_labels(
     """(N, L) probabilities of labels that exclude nothing to (N, L): which are given, those from 0.5 or their threshold on."""
     limits = np.full(probabilities.shape[1], 0.5) if thresholds is None else np.asarray(thresholds)
     return np.asarray(np.nan_to_num(probabilities) >= limits)
+
+
+def read_thresholds(card: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """The thresholds (L,) of a card whose first label column holds sets of labels; None where it has none.
+
+    DataError where they do not fit its labels.
+    """
+    if DECISION not in card:
+        return None
+    given = card[DECISION].get(THRESHOLDS) if isinstance(card[DECISION], dict) else None
+    if (
+        not isinstance(given, list)
+        or len(given) != len(card["labels"])
+        or not all(isinstance(value, int | float) and np.isfinite(value) for value in given)
+    ):
+        raise DataError(f"model.json: {DECISION}.{THRESHOLDS} is not one number for each label; train again")
+    return tuple(float(value) for value in given)
+
+
+def column_slices(targets: Sequence[Target]) -> tuple[slice, ...]:
+    """Where the outputs of each label column lie."""
+    ends = np.cumsum([target.width for target in targets]).tolist()
+    return tuple(slice(end - target.width, end) for target, end in zip(targets, ends, strict=True))
+
+
+def output_names(card: Mapping[str, Any]) -> list[str]:
+    """What each output is called: labels of the first column by themselves, a column of numbers by its name, and those of
+    further columns as `column: label`."""
+    names: list[str] = []
+    for place, target in enumerate(read_targets(card)):
+        own = target.labels or (target.name,)
+        names += own if place == 0 or target.problem == "regression" else [f"{target.name}: {label}" for label in own]
+    return names
+
+
+def answer_column(
+    card: Mapping[str, Any], place: int, told: NDArray[np.floating[Any]]
+) -> tuple[list[str], NDArray[np.float32] | None]:
+    """The answers of a model in one label column, as text, and the probability of each; None for numbers.
+
+    `told` (N, outputs) is all that the model gave out. Of a set of labels the probability is the product over all labels.
+    """
+    targets = read_targets(card)
+    target, part = targets[place], told[:, column_slices(targets)[place]]
+    if target.problem == "regression":
+        return [number_text(float(value)) for value in part[:, 0]], None
+    if target.problem == "multilabel":
+        given = decide_labels(part, read_thresholds(card) if place == 0 else None)
+        chances = np.where(given, part, 1 - part).astype(np.float64).prod(axis=1)
+        names = [join_labels(np.asarray(target.labels, object)[row]) for row in given]
+        return names, chances.astype(np.float32)
+    best = decide(part, read_offsets(card) if place == 0 else None)
+    chances = np.take_along_axis(part, best[:, None], axis=1)[:, 0]
+    return [target.labels[index] for index in best], chances.astype(np.float32)
+
+
+def answer_others(card: Mapping[str, Any], told: NDArray[np.floating[Any]]) -> list[str | None]:
+    """The answers in the label columns after the first, for every row as a JSON object; None where there are none."""
+    names = [target.name for target in read_targets(card)[1:]]
+    columns = [answer_column(card, place + 1, told)[0] for place in range(len(names))]
+    if not columns:
+        return [None] * len(told)
+    return [canonical_json(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]

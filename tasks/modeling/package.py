@@ -20,7 +20,7 @@ from tasks.modeling.card import CARD, read_card
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.fusion import FusedClassifier
 from tasks.modeling.pretrained.describe import describe_encoder
-from tasks.modeling.targets import targets_of_card
+from tasks.modeling.targets import Targets, targets_of_card
 from tasks.store import canonical_json, write_text
 
 FORMAT = 2
@@ -32,8 +32,7 @@ def describe_model(valid: ValidatedRef, features: Mapping[Modality, FeatureRef],
     names = [name for name in MODALITIES if name in features]
     return {
         "format": FORMAT,
-        "labels": list(valid.clean.wanted[0].labels),
-        "targets": [target.model_dump(mode="json") for target in valid.clean.wanted],
+        **Targets(valid.clean.wanted).as_card(),
         "modalities": names,
         "features": {
             name: {"fingerprint": features[name].fingerprint, "dtype": features[name].dtype} for name in names

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,8 @@ from torch.nn import functional
 
 from data_contracts.refs import Target
 from tasks.labels import cells_of, to_indices, to_members, to_numbers
+from tasks.modeling.card import read_targets
+from tasks.modeling.decision import column_slices
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,7 @@ class Targets:
     @cached_property
     def slices(self) -> tuple[slice, ...]:
         """Where the outputs of each column lie."""
-        ends = np.cumsum([target.width for target in self.columns]).tolist()
-        return tuple(slice(end - target.width, end) for target, end in zip(self.columns, ends, strict=True))
+        return column_slices(self.columns)
 
     @property
     def outputs(self) -> int:
@@ -39,6 +40,11 @@ class Targets:
     def is_plain(self) -> bool:
         """Whether this is one multiclass column."""
         return len(self.columns) == 1 and self.columns[0].problem == "multiclass"
+
+    def as_card(self) -> dict[str, Any]:
+        """What model.json says of them: `labels` of the first column, and `targets` where that does not tell all."""
+        labels = {"labels": list(self.columns[0].labels)}
+        return labels if self.is_plain else labels | {"targets": [t.model_dump(mode="json") for t in self.columns]}
 
     def encode(self, samples: pa.Table) -> EncodedTargets:
         """The label cells of a samples table as arrays, numbers standardised."""
@@ -108,6 +114,11 @@ class EncodedTargets:
         return replace(self, parts=tuple(part.to(device) for part in self.parts))
 
     @property
+    def first(self) -> npt.NDArray[Any]:
+        """The first column's part as an array."""
+        return self.parts[0].cpu().numpy()
+
+    @property
     def classes(self) -> npt.NDArray[np.int64]:
         """(N,) class indices of the first column, which is multiclass."""
         return self.parts[0].cpu().numpy()
@@ -132,9 +143,3 @@ class EncodedTargets:
 def targets_of_card(card: Mapping[str, Any]) -> Targets:
     """The label columns that a model's card tells; a card without any is of one multiclass column."""
     return Targets(read_targets(card))
-
-
-def read_targets(card: Mapping[str, Any]) -> tuple[Target, ...]:
-    """The same as a plain tuple."""
-    given: Iterable[Any] = card.get("targets") or [{"name": "label", "labels": card["labels"]}]
-    return tuple(Target.model_validate(target) for target in given)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from data_contracts.refs import CheckpointRef, EvalReport, ValidatedRef, Verdict
 from tasks.config import RunConfig
+from tasks.labels import METRICS
 from tasks.names import markdown_text
 
 TEMPLATE = "model_card.md.j2"
@@ -28,6 +29,10 @@ def write_card(
         name=config.name,
         alias=config.publish.alias,
         modalities=checkpoint.modalities,
+        problem=report.problem,
+        columns=[markdown_text(name, _LABEL_CHARS) for name in report.metrics if name != "test"],
+        baseline=report.baselines,
+        by_metrics=[name for name in METRICS[report.problem] if name not in {"ece", "auroc"}],
         labels=[markdown_text(label.replace("`", "'"), _LABEL_CHARS) for label in checkpoint.labels],
         model_sha256=checkpoint.model_sha256,
         train_key=checkpoint.train_key,
@@ -39,7 +44,6 @@ def write_card(
         rows=report.rows,
         test=report.metrics.get("test", {}),
         intervals=report.intervals,
-        majority_share=report.majority_share,
         by_modalities=report.by_modalities,
         reason=markdown_text(verdict.reason),
         rules=verdict.rules,

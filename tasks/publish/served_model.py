@@ -3,8 +3,9 @@
 It needs crossmodal itself to be installed. Input: a data frame with one column per modality, each cell the model-ready
 feature as nested lists or an array (image (S, S, 3) uint8, audio (T, n_mels) float32 log-mel, text a string or its
 UTF-8 bytes as integers; of a frozen pretrained encoder its vector (D,), of a trained one what the card's encoders say),
-None where the modality is missing. Output: one column of probabilities per label. Where the
-model's decision is not the most probable label (train.tune_thresholds), a last column names it: crossmodal.predicted.
+None where the modality is missing. Output: one column per output of the model: the probability of a label, or a number; those
+of further label columns are named `column: label`. Where the answer in the first label column is not just the most probable
+label, a last column names it: crossmodal.predicted.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class ServedModel(PythonModel):
         """One row of probabilities per input row, columns named by the labels; the answer too where they do not tell it."""
         import pandas as pd
 
-        from tasks.modeling.decision import decide, read_offsets
+        from tasks.modeling.decision import DECISION, answer_column, output_names
         from tasks.modeling.inference import predict_probabilities
 
         columns: dict[str, list[Any]] = {name: [None] * len(model_input) for name in MODALITIES}
@@ -58,10 +59,9 @@ class ServedModel(PythonModel):
                 features[name], columns[name] = _store_features(store, name, known, cells)
             samples = pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()})
             probabilities = predict_probabilities(self.model, samples, features, store)
-        labels, offsets = self.card["labels"], read_offsets(self.card)
-        frame = pd.DataFrame(probabilities, columns=labels)
-        if offsets is not None:
-            frame[PREDICTED] = [labels[index] for index in decide(probabilities, offsets)]
+        frame = pd.DataFrame(probabilities, columns=output_names(self.card))
+        if "targets" in self.card or DECISION in self.card:
+            frame[PREDICTED] = answer_column(self.card, 0, probabilities)[0]
         return frame
 
 

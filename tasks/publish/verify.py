@@ -64,7 +64,8 @@ def verify(request: VerifyRequest) -> VerifyResult:
     found = predict_probabilities(load_model(Path(request.folder)), samples, request.features, store)
     if found.shape != expected.shape:
         return VerifyResult(rows=len(expected), difference=None)
-    difference = float(np.abs(found - expected).max(initial=0.0))
+    # Numbers have any size: beyond 1 a difference is relative.
+    difference = float((np.abs(found - expected) / np.maximum(np.abs(expected), 1)).max(initial=0.0))
     return VerifyResult(rows=len(expected), difference=difference if np.isfinite(difference) else None)
 
 

@@ -18,11 +18,10 @@ from torch import Tensor
 from data_contracts.refs import ChampionRef
 from tasks.config import FusionConfig, RunConfig
 from tasks.errors import EnvironmentFailed
-from tasks.modeling.card import read_card
+from tasks.modeling.card import read_card, read_targets
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.fusion import FusedClassifier
 from tasks.modeling.lineage import are_known, read_rows
-from tasks.modeling.targets import read_targets
 from tasks.store import Store
 
 NAMES_TOLD = 6
@@ -138,7 +137,9 @@ def _rows_of_outputs(model: FusedClassifier, card: Mapping[str, Any]) -> set[str
     fusion = FusionConfig.model_validate(card["config"]["fusion"])
     with torch.device("meta"):
         larger = FusedClassifier(specs, len(output_names(card)) + 1, fusion).state_dict()
-    return {name for name, tensor in model.state_dict().items() if name in larger and larger[name].shape != tensor.shape}
+    return {
+        name for name, tensor in model.state_dict().items() if name in larger and larger[name].shape != tensor.shape
+    }
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:

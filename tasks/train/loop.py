@@ -41,7 +41,7 @@ def run_training(job: TrainJob, work: Path) -> None:
     card = describe_model(job.valid, job.features, config)
     seen = start.samples.filter(pc.equal(start.samples["split"], "train"))
     targets = targets_of_card(card).fit(seen)
-    card["targets"] = [target.model_dump(mode="json") for target in targets.columns]
+    card |= targets.as_card()
     train, val = (load_dataset(start.samples, split, job, targets, store) for split in ("train", "val"))
     with reproducible(config.seed, config.train):
         processes = Processes(config.train)
@@ -55,7 +55,11 @@ def run_training(job: TrainJob, work: Path) -> None:
             return
         best = trainer.finish()
         merge_lora(best)
-        tuned = tune_card(card, predict_inputs(best, val.inputs), val.targets) if config.train.tune_thresholds else None
+        tuned = (
+            tune_card(card, predict_inputs(best, val.inputs), val.targets.first)
+            if config.train.tune_thresholds
+            else None
+        )
     save_model(best, work, card)
     history = {
         "epochs": trainer.progress.history,

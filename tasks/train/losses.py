@@ -14,7 +14,7 @@ MOST = 100.0
 """A class or a label weighs at most so much more than in the plain loss: one row must not steer the training."""
 
 
-def joint_loss(  # noqa: PLR0917  (a loss takes what it compares, then how)
+def joint_loss(
     logits: Tensor,
     soft: Tensor,
     weights: Tensor,

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.modeling.decision import DECISION, OFFSETS, decide, decide_labels
+from tasks.modeling.card import read_targets
+from tasks.modeling.decision import DECISION, OFFSETS, THRESHOLDS, column_slices, decide, decide_labels
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -23,12 +24,47 @@ LARGEST = 5.0
 """No class is pushed further, in nats: a factor of 150 on its odds."""
 
 
-def tune_card(card: dict[str, Any], probabilities: NDArray[np.floating[Any]], truth: Indices) -> dict[str, Any]:
-    """The record of tuning on these validation rows; the card holds the offsets where they help."""
-    offsets, record = tune_decision(probabilities, truth)
+def tune_card(
+    card: dict[str, Any], told: NDArray[np.floating[Any]], truth: Indices | NDArray[np.bool_]
+) -> dict[str, Any]:
+    """The record of tuning the first label column on these validation rows; the card holds the offsets where they help, or
+    one threshold for each label.
+
+    `told` (N, outputs); `truth` (N,) class indices, or (N, L) which labels a row has.
+    """
+    probabilities = told[:, column_slices(read_targets(card))[0]]
+    if truth.ndim == 2:
+        return _tune_sets(card, probabilities, truth > 0)
+    offsets, record = tune_decision(probabilities, truth.astype(np.int64))
     if offsets is not None:
         card[DECISION] = {OFFSETS: offsets}
     return record
+
+
+def _tune_sets(
+    card: dict[str, Any], probabilities: NDArray[np.floating[Any]], truth: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """As `tune_decision`, for labels that exclude nothing."""
+    before = _mean_f1(decide_labels(probabilities), truth)
+    thresholds = tune_label_thresholds(probabilities, truth)
+    after = _mean_f1(decide_labels(probabilities, thresholds), truth)
+    folds = np.arange(len(truth)) % FOLDS
+    answers = decide_labels(probabilities)
+    for fold in range(min(FOLDS, len(truth))):
+        inside = folds == fold
+        apart = tune_label_thresholds(probabilities[~inside], truth[~inside])
+        answers[inside] = decide_labels(probabilities[inside], apart)
+    left_out = _mean_f1(answers, truth)
+    if left_out > before:
+        card[DECISION] = {THRESHOLDS: thresholds}
+    return {"macro_f1": before, "tuned_macro_f1": after, "left_out_macro_f1": left_out, "used": left_out > before}
+
+
+def _mean_f1(given: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """The mean F1 over the labels that occur in `truth`."""
+    there = truth.any(axis=0)
+    f1 = 2 * (given & truth).sum(axis=0)[there] / np.maximum((given.sum(axis=0) + truth.sum(axis=0))[there], 1)
+    return float(f1.mean()) if there.any() else 0.0
 
 
 def tune_decision(

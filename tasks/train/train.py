@@ -106,7 +106,8 @@ def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
         train_key=key,
         base_key=base_key(job.valid, job.features, job.config, store),
         modalities=tuple(name for name in MODALITIES if name in job.features),
-        labels=job.valid.clean.labels,
+        labels=job.valid.clean.wanted[0].labels,
+        outputs=sum(target.width for target in job.valid.clean.wanted),
         best_epoch=history["best_epoch"],
         epochs=len(history["epochs"]),
     )

@@ -57,6 +57,7 @@ def predictions_key(report: EvalReport, checkpoint: CheckpointRef, store: Store)
         {
             "predictions": verified_digest(store.path(report.uri) / PREDICTIONS),
             "labels": checkpoint.labels,
+            "problem": [report.problem, checkpoint.outputs],
             "rows": report.rows,
             "contract": CONTRACT_VERSION,
             "code": code_fingerprint(MODULE, libraries=LIBRARIES),
@@ -71,8 +72,10 @@ def validate_predictions(report: EvalReport, checkpoint: CheckpointRef, store: S
         from tasks.validate.suite import run_suite
 
         tell("validate", 0, 1, "predictions")
-        frame = predictions_frame(read_table(store.path(report.uri) / PREDICTIONS), checkpoint.labels)
-        result = run_suite("predictions", frame, predictions_expectations(checkpoint.labels, report.rows))
+        table, labels = read_table(store.path(report.uri) / PREDICTIONS), checkpoint.labels
+        frame = predictions_frame(table, labels, len(labels) if report.problem != "regression" else 1)
+        expectations = predictions_expectations(labels, report.rows, report.problem, checkpoint.outputs)
+        result = run_suite("predictions", frame, expectations)
         tell("validate", 1, 1, "predictions")
         return result
 

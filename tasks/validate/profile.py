@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_contracts.refs import CleanRef, Modality
+from data_contracts.refs import CleanRef, Modality, Target
+from tasks.labels import split_labels
 from tasks.media.packs import media_index
 from tasks.store import Store
 
@@ -23,15 +24,26 @@ def profile_samples(samples: pa.Table, clean: CleanRef, store: Store) -> dict[st
     """Rows per class and split, and per modality: how many lack it, how many media are distinct, and their sizes."""
     return {
         "rows": samples.num_rows,
-        "classes": _classes(samples),
+        "classes": _classes(samples, clean.wanted[0]),
+        "numbers": _numbers(samples, clean.wanted[0]),
         "modalities": [_modality(samples, modality, clean, store) for modality in clean.modalities],
     }
 
 
-def _classes(samples: pa.Table) -> dict[str, Any]:
-    """The classes by size, each with its rows per split."""
-    counts = Counter(zip(samples["label"].to_pylist(), samples["split"].to_pylist(), strict=True))
-    sizes: Counter[str] = Counter(samples["label"].to_pylist())
+def _numbers(samples: pa.Table, target: Target) -> dict[str, Any] | None:
+    """How the numbers of the first label column are spread; None where it has labels."""
+    return histogram([float(text) for text in samples["label"].to_pylist()]) if target.problem == "regression" else None
+
+
+def _classes(samples: pa.Table, target: Target) -> dict[str, Any]:
+    """The classes or labels by size, each with its rows per split; none for numbers."""
+    pairs = list(zip(samples["label"].to_pylist(), samples["split"].to_pylist(), strict=True))
+    if target.problem == "multilabel":
+        pairs = [(label, split) for text, split in pairs for label in split_labels(text)]
+    counts = Counter(pairs if target.problem != "regression" else [])
+    sizes: Counter[str] = Counter()
+    for (label, _), count in counts.items():
+        sizes[label] += count
     ordered = sorted(sizes, key=lambda label: (-sizes[label], label))
     shown = ordered if len(ordered) <= CLASSES else ordered[: CLASSES // 2] + ordered[-CLASSES // 2 :]
     rows = [

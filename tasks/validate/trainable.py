@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pyarrow as pa
 
+from data_contracts.refs import Target
+from tasks.labels import cells_of, split_labels
+
 SPLITS = ("train", "val", "test")
 NAMED = 5
+ONE_COLUMN = Target(name="label")
 
 
-def trainable_problems(samples: pa.Table, min_test_per_class: int = 0) -> list[str]:
+def trainable_problems(
+    samples: pa.Table, min_test_per_class: int = 0, targets: Sequence[Target] = (ONE_COLUMN,)
+) -> list[str]:
     """One line per reason why these samples (data_contracts.tables.samples_schema) cannot be trained on; [] for none.
 
-    Every class needs `min_test_per_class` test rows, classes that occur in train or val only among them.
+    Every class needs `min_test_per_class` test rows, classes that occur in train or val only among them. A column of numbers
+    needs different ones, a label that some rows have and some lack, in train.
     """
     splits = samples["split"].to_pylist()
-    labels = samples["label"].to_pylist()
     present = Counter(splits)
     problems = [
         f"{split}: no rows; add rows with split={split}, or leave the split column out (data.columns.split)"
@@ -24,18 +31,66 @@ def trainable_problems(samples: pa.Table, min_test_per_class: int = 0) -> list[s
         for split in SPLITS
         if not present[split]
     ]
-    sizes = Counter(labels)
+    for place, target in enumerate(targets):
+        cells = cells_of(samples, place, target.name)
+        rows = [(cell, split) for cell, split in zip(cells, splits, strict=True) if cell is not None]
+        name = "label" if place == 0 else f"label column {target.name!r}"
+        if target.problem == "multiclass":
+            problems += _of_classes(name, rows)
+        else:
+            problems += _of_numbers(name, rows) if target.problem == "regression" else _of_sets(name, rows)
+    if not present["test"] or targets[0].problem == "regression":
+        return problems
+    return problems + _too_few_tests(*_labels_by_row(samples, targets[0]), min_test_per_class)
+
+
+def _of_classes(name: str, rows: list[tuple[str, str]]) -> list[str]:
+    sizes = Counter(label for label, _ in rows)
+    problems = []
     if len(sizes) == 1:
-        problems.append(f"label: one class only ({labels[0]!r}); a classifier needs samples of at least two")
+        problems.append(f"{name}: one class only ({rows[0][0]!r}); a classifier needs samples of at least two")
+    elif not rows and name != "label":
+        problems.append(f"{name}: it is empty in every row; fill it, or leave the column out")
     single = sorted(label for label, size in sizes.items() if size == 1)
     if single:
-        problems.append(f"label: a single sample of {_listed(single)}; add samples, or remove the class")
-    learned = {label for label, split in zip(labels, splits, strict=True) if split == "train"}
+        problems.append(f"{name}: a single sample of {_listed(single)}; add samples, or remove the class")
+    return problems + _unseen(name, rows)
+
+
+def _of_sets(name: str, rows: list[tuple[str, str]]) -> list[str]:
+    train = [set(split_labels(text)) for text, split in rows if split == "train"]
+    if train and all(labels == train[0] for labels in train):
+        return [f"{name}: every row of train has the same labels; there is nothing to tell apart"]
+    return _unseen(name, [(label, split) for text, split in rows for label in split_labels(text)])
+
+
+def _of_numbers(name: str, rows: list[tuple[str, str]]) -> list[str]:
+    train = {text for text, split in rows if split == "train"}
+    if len(train) > 1 or not rows:
+        return [] if rows else [f"{name}: no row has a number; fill the column, or leave it out"]
+    return [f"{name}: train needs different numbers, and has {', '.join(train) or 'none'}"]
+
+
+def _unseen(name: str, rows: list[tuple[str, str]]) -> list[str]:
+    learned = {label for label, split in rows if split == "train"}
+    problems = []
     for split in SPLITS[1:]:
-        unseen = sorted({label for label, side in zip(labels, splits, strict=True) if side == split} - learned)
+        unseen = sorted({label for label, side in rows if side == split} - learned)
         if unseen and learned:
-            problems.append(f"label: {split} holds {_listed(unseen)}, never seen in train; move some samples to train")
-    return problems + (_too_few_tests(labels, splits, min_test_per_class) if present["test"] else [])
+            problems.append(f"{name}: {split} holds {_listed(unseen)}, never seen in train; move some samples to train")
+    return problems
+
+
+def _labels_by_row(samples: pa.Table, target: Target) -> tuple[list[str], list[str]]:
+    """Every label with the split of its row; a row of several labels comes several times, of numbers none."""
+    pairs = zip(samples["label"].to_pylist(), samples["split"].to_pylist(), strict=True)
+    if target.problem == "multilabel":
+        return _apart([(label, split) for text, split in pairs if text for label in split_labels(text)])
+    return _apart([] if target.problem == "regression" else list(pairs))
+
+
+def _apart(pairs: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    return [first for first, _ in pairs], [second for _, second in pairs]
 
 
 def _too_few_tests(labels: list[str], splits: list[str], least: int) -> list[str]:
@@ -50,11 +105,11 @@ def _too_few_tests(labels: list[str], splits: list[str], least: int) -> list[str
     ]
 
 
-def untested_classes(samples: pa.Table) -> list[str]:
+def untested_classes(samples: pa.Table, target: Target = ONE_COLUMN) -> list[str]:
     """A line that names the classes without a test row, where there is a test split; else nothing."""
     if not {"label", "split"} <= set(samples.column_names):
         return []
-    tests = tests_per_class(samples["label"].to_pylist(), samples["split"].to_pylist())
+    tests = tests_per_class(*_labels_by_row(samples, target))
     untested = sorted(str(label) for label, count in tests.items() if not count)
     if not untested or not any(tests.values()):
         return []

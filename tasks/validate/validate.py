@@ -89,7 +89,7 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
     samples = read_table(source)
     twins = _twins(source.parent)
     kept, notes = apply_policy(samples, find_leakage(samples, clean.modalities, twins), config.split.leakage)
-    notes += untested_classes(kept)
+    notes += untested_classes(kept, clean.wanted[0])
     with store.create(KIND, key) as draft:
         stored = draft.path / SAMPLES
         if kept is samples:
@@ -141,7 +141,9 @@ def _check_samples(stored: Path, clean: CleanRef) -> SuiteResult:
     report("validate", 0, 1, "samples")
     samples = read_table(stored)
     result = run_suite(
-        "samples", samples_frame(samples, clean.modalities), samples_expectations(clean.labels, clean.modalities)
+        "samples",
+        samples_frame(samples, clean.modalities),
+        samples_expectations(clean.labels, clean.modalities, clean.wanted[0].problem),
     )
     report("validate", 1, 1, "samples")
     return result

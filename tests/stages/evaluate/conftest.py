@@ -153,6 +153,7 @@ def _samples(labels: tuple[str, ...], truth: np.ndarray, digests: dict[str, str]
         {
             "id": [f"sample-{i:05d}" for i in range(rows)],
             "label": [labels[c] for c in truth],
+            "targets": pa.nulls(rows, pa.string()),
             "split": ["test"] * rows,
             "group": pa.nulls(rows, pa.string()),
             "weight": np.ones(rows),

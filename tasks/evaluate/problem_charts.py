@@ -1,0 +1,139 @@
+"""Charts and tables of the report for label columns that hold sets of labels or numbers, and for further label columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from data_contracts.refs import EvalReport, Problem
+from tasks.evaluate.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, nice_ticks, path_of
+from tasks.labels import METRICS
+
+NAMES = {
+    "accuracy": "Accuracy",
+    "macro_f1": "Macro F1",
+    "macro_recall": "Macro recall",
+    "macro_precision": "Macro precision",
+    "auroc": "AUROC",
+    "ece": "Calibration error",
+    "exact_match": "Exact match",
+    "micro_f1": "Micro F1",
+    "mean_ap": "Mean average precision",
+    "mae": "Mean absolute error",
+    "rmse": "Root mean squared error",
+    "r2": "Variance explained (R²)",
+}
+COLOURS = ("blue", "orange", "green")
+
+
+def unit_of(metric: str) -> str:
+    """`number` for errors in the user's unit, else `share`."""
+    return "number" if metric in {"mae", "rmse", "r2"} else "share"
+
+
+def baseline_line(report: EvalReport) -> str:
+    """What one and the same answer to every row would score, as a sentence."""
+    if report.problem == "multiclass":
+        share = report.majority_share or 0.0
+        return f"Always answering the most frequent class would score {100 * share:.1f} % accuracy."
+    if report.problem == "regression":
+        error = report.baselines.get("mae")
+        told = "–" if error is None else f"{error:.4g}"
+        return f"Always answering the mean of the train rows would have a mean absolute error of {told}."
+    precision = report.baselines.get("mean_ap")
+    return f"The same scores for every row would have a mean average precision of {100 * (precision or 0):.1f} %."
+
+
+def column_tables(report: EvalReport | None) -> list[dict[str, Any]]:
+    """The figures of every label column after the first, with their intervals."""
+    found = []
+    for column, figures in (report.metrics if report else {}).items():
+        if column == "test":
+            continue
+        rows = [
+            {
+                "name": NAMES.get(name, name),
+                "value": value,
+                "interval": report.intervals.get(f"{column}.{name}") if report else None,
+                "baseline": report.baselines.get(f"{column}.{name}") if report else None,
+                "unit": unit_of(name),
+            }
+            for name, value in figures.items()
+        ]
+        found.append({"name": column, "rows": rows})
+    return found
+
+
+def metric_table(rows: list[dict[str, Any]], problem: Problem) -> dict[str, Any]:
+    """(name, n or None, values) of each row, for the metrics of a problem."""
+    metrics = METRICS[problem]
+    return {
+        "heads": [NAMES[name] for name in metrics],
+        "rows": [(row["value"], row.get("n"), [(row.get(name), unit_of(name)) for name in metrics]) for row in rows],
+    }
+
+
+def scatter_chart(points: list[list[float]]) -> dict[str, Any]:
+    """True numbers across, predicted ones up, on one scale, with the line on which both agree."""
+    values = [value for point in points for value in point]
+    ticks = nice_ticks(min(values), max(values))
+    low, high = ticks[0], ticks[-1]
+
+    def x(value: float) -> float:
+        return LEFT + (value - low) / (high - low) * (WIDTH - RIGHT - LEFT)
+
+    def y(value: float) -> float:
+        return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - BOTTOM - TOP)
+
+    return {
+        "points": [(x(true), y(told)) for true, told in points],
+        "diagonal": (x(low), y(low), x(high), y(high)),
+        "x_ticks": [(x(tick), f"{tick:.4g}") for tick in ticks],
+        "y_ticks": [(y(tick), f"{tick:.4g}") for tick in ticks],
+    }
+
+
+def residual_chart(residuals: dict[str, Any]) -> dict[str, Any]:
+    """How often the prediction was off by how much: predicted minus true."""
+    counts, edges = residuals["counts"], residuals["edges"]
+    span, most = float(edges[-1] - edges[0]) or 1.0, max(counts) or 1
+    ticks, rows = nice_ticks(edges[0], edges[-1]), nice_ticks(0, most)
+
+    def x(value: float) -> float:
+        return LEFT + (value - float(edges[0])) / span * (WIDTH - RIGHT - LEFT)
+
+    def y(count: float) -> float:
+        return HEIGHT - BOTTOM - count / rows[-1] * (HEIGHT - BOTTOM - TOP)
+
+    return {
+        "bars": [
+            {
+                "x": x(low) + 0.5,
+                "width": max(x(high) - x(low) - 1, 0.5),
+                "y": y(count),
+                "height": y(0) - y(count),
+                "says": f"{low:.4g} to {high:.4g}: {count:,} rows",
+            }
+            for count, low, high in zip(counts, edges, edges[1:], strict=False)
+        ],
+        "x_ticks": [(x(tick), f"{tick:.4g}") for tick in ticks if edges[0] <= tick <= edges[-1]],
+        "y_ticks": [(y(tick), f"{tick:.4g}") for tick in rows],
+    }
+
+
+def precision_charts(curves: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Precision over recall, one small chart a label."""
+
+    def place(recall: float, precision: float) -> tuple[float, float]:
+        return LEFT + recall * (WIDTH - RIGHT - LEFT), HEIGHT - BOTTOM - precision * (HEIGHT - BOTTOM - TOP)
+
+    ticks = [(place(t / 4, 0)[0], f"{t * 25} %") for t in range(5)]
+    rows = [(place(0, t / 4)[1], f"{t * 25} %") for t in range(5)]
+    return [
+        {
+            "label": curve["label"],
+            "path": path_of([place(recall, precision) for recall, precision in curve["points"]]),
+            "x_ticks": ticks,
+            "y_ticks": rows,
+        }
+        for curve in curves
+    ]

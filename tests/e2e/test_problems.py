@@ -1,0 +1,127 @@
+"""Every problem through the command line: trained, judged, published, predicted with."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+Crossmodal = Callable[..., Any]
+
+
+def relabel(manifest: Path, answer: Callable[[int, str], dict[str, str]]) -> None:
+    """Replaces the label column by what `answer` gives for a row's number and its label."""
+    with manifest.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    changed = [
+        {**{key: row[key] for key in row if key != "label"}, **answer(number, row["label"])}
+        for number, row in enumerate(rows)
+    ]
+    with manifest.open("w", newline="") as file:
+        writer = csv.DictWriter(file, changed[0])
+        writer.writeheader()
+        writer.writerows(changed)
+
+
+def predicted(crossmodal: Crossmodal, manifest: Path, tmp_path: Path) -> tuple[Any, list[dict[str, Any]]]:
+    ran = crossmodal("predict", str(manifest), "--out", str(tmp_path / "predictions.parquet"))
+    assert ran.status == 0, ran.err
+    return ran, pq.read_table(tmp_path / "predictions.parquet").to_pylist()
+
+
+def report_of(ran: Any, tmp_path: Path) -> str:
+    return (tmp_path / "store" / "runs" / ran.json["run"] / "report.html").read_text()
+
+
+def test_numbers(crossmodal: Crossmodal, learnable: Path, tmp_path: Path) -> None:
+    relabel(learnable, lambda number, label: {"label": str(1000 + 50 * (label == "high") + number % 5)})
+    ran = crossmodal("retrain", "--plain", "--data", str(learnable), "--set", "data.problem=regression")
+    assert ran.status == 0, ran.err
+    assert ran.json["verdict"] == "promote", ran.json["reason"]
+    assert set(ran.json["metrics"]["test"]) == {"mae", "rmse", "r2"}
+    assert ran.json["metrics"]["test"]["mae"] < 12
+    assert set(ran.json["by_modalities"]["image"]) == {"mae", "rmse", "r2"}
+    page = report_of(ran, tmp_path)
+    assert "Predicted and true numbers" in page
+    assert "The largest errors" in page
+    found, rows = predicted(crossmodal, learnable, tmp_path)
+    assert found.json["metrics"]["labelled"]["mae"] < 12
+    assert all(row["probability"] is None and float(row["predicted"]) > 900 for row in rows)
+    again = crossmodal("retrain", "--plain", "--data", str(learnable), "--set", "data.problem=regression")
+    assert again.json["verdict"] == "unchanged"
+    seeded = crossmodal(
+        "retrain", "--plain", "--data", str(learnable), "--set", "data.problem=regression", "--set", "seed=1"
+    )
+    assert seeded.status == 0, seeded.err
+    assert "mae" in seeded.json["reason"]
+    other = crossmodal("retrain", "--plain", "--data", str(learnable), "--set", "data.problem=multilabel")
+    assert other.status == 2
+    assert "the champion is of data.problem=regression" in other.err
+
+
+def test_label_sets(crossmodal: Crossmodal, learnable: Path, tmp_path: Path) -> None:
+    def sets(number: int, label: str) -> dict[str, str]:
+        return {"label": {"low": "low|tone", "high": '["tone"]' if number % 4 else "[]"}[label]}
+
+    relabel(learnable, sets)
+    ran = crossmodal(
+        "retrain", "--plain", "--data", str(learnable), "--set", "data.problem=multilabel",
+        "--set", "train.tune_thresholds=true", "--set", "train.balance=class-weights",
+    )  # fmt: skip
+    assert ran.status == 0, ran.err
+    assert ran.json["verdict"] == "promote", ran.json["reason"]
+    figures = ran.json["metrics"]["test"]
+    assert set(figures) == {"exact_match", "micro_f1", "macro_f1", "macro_recall", "macro_precision", "mean_ap"}
+    assert figures["micro_f1"] > 0.8
+    page = report_of(ran, tmp_path)
+    assert "Precision over recall" in page
+    assert "Per label" in page
+    found, rows = predicted(crossmodal, learnable, tmp_path)
+    assert "exact_match" in found.json["metrics"]["labelled"]
+    assert {row["predicted"] for row in rows} <= {"low|tone", "tone", "low", "[]"}
+    assert len(rows[0]["probabilities"]) == 2
+
+
+def test_several_label_columns(crossmodal: Crossmodal, learnable: Path, tmp_path: Path) -> None:
+    def columns(number: int, label: str) -> dict[str, str]:
+        size = "" if number % 7 == 3 else str(5.0 + 2 * (label == "high"))
+        return {"tone": label, "size": size, "traits": "loud|long" if label == "high" else "long"}
+
+    relabel(learnable, columns)
+    wanted = 'data.columns.labels=["tone", "size:regression", "traits:multilabel"]'
+    ran = crossmodal("retrain", "--plain", "--data", str(learnable), "--set", wanted)
+    assert ran.status == 0, ran.err
+    assert ran.json["verdict"] == "promote", ran.json["reason"]
+    assert set(ran.json["metrics"]) == {"test", "size", "traits"}
+    assert ran.json["metrics"]["size"]["mae"] < 1
+    assert ran.json["metrics"]["traits"]["micro_f1"] > 0.8
+    assert "Label column size" in report_of(ran, tmp_path)
+    _, rows = predicted(crossmodal, learnable, tmp_path)
+    others = json.loads(rows[0]["targets"])
+    assert set(others) == {"size", "traits"}
+    assert float(others["size"]) > 3
+    assert len(rows[0]["probabilities"]) == 2 + 1 + 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (("data.problem=regression", "train.balance=sampler"), "train.balance"),
+        (("data.problem=regression", "gate.metric=accuracy"), "gate.metric: accuracy is no figure of a regression"),
+        (('data.columns.labels=["label"]', "data.columns.label=label"), "both given"),
+        (('data.columns.labels=["label", "nothing"]',), "no such column"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    crossmodal: Crossmodal, learnable: Path, settings: tuple[str, ...], told: str
+) -> None:
+    relabel(learnable, lambda number, label: {"label": str(number)})
+    flags = [part for setting in settings for part in ("--set", setting)]
+    ran = crossmodal("retrain", "--plain", "--data", str(learnable), *flags)
+    assert ran.status == 2, ran.err
+    assert told in ran.err
