@@ -18,7 +18,7 @@ from torch import Tensor
 from data_contracts.refs import ChampionRef
 from tasks.config import FusionConfig, RunConfig
 from tasks.errors import EnvironmentFailed
-from tasks.modeling.card import read_card, read_targets
+from tasks.modeling.card import read_card
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.fusion import FusedClassifier
 from tasks.modeling.lineage import are_known, read_rows

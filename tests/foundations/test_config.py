@@ -27,9 +27,9 @@ from tasks.errors import UsageError
         ("data.max_quarantined=1.5", ["'data.max_quarantined'", "less than or equal to 1"]),
         ("train=3", ["'train'", "TrainConfig"]),
         ("seed.x=1", ["'seed'", "valid integer"]),
-        ('gate.rules=[{"metric":"accuracy"}]', ["'gate.rules.0'", "either min or above_majority"]),
+        ('gate.rules=[{"metric":"accuracy"}]', ["'gate.rules.0'", "one of min, max and above_majority"]),
         ('gate.rules=[{"metric":"f2","min":1}]', ["'gate.rules.0.metric'", "'macro_f1'"]),
-        ('gate.rules=[{"metric":"auroc","above_majority":true}]', ["accuracy only"]),
+        ('gate.rules=[{"metric":"auroc","above_majority":true}]', ["accuracy, mean_ap, mae and rmse only"]),
         ("extract.hop_ms=0.01", ["'extract.hop_ms'", "greater than or equal to 1"]),
     ],
 )

@@ -35,6 +35,7 @@ def good_rows() -> list[dict[str, Any]]:
         {
             "id": f"s{row:02d}",
             "label": LABELS[row % 3],
+            "targets": None,
             "split": splits[row // 6],
             "group": None,
             "weight": 1.0,

@@ -154,6 +154,7 @@ def predicted_rows(count: int = 12) -> Rows:
                 "id": f"s{number:02d}",
                 "label": LABELS[number % 3],
                 "predicted": LABELS[number % 3],
+                "targets": None,
                 "probability": 0.75,
                 "probabilities": probabilities.tolist(),
                 "modalities": "image",
