@@ -64,7 +64,8 @@ def test_unknown_numbers_neither_count_nor_teach() -> None:
     loss = joint_loss(logits, soft, torch.ones(3), targets, config, None, spread)
     assert loss.item() == pytest.approx(np.log(2) + 0.5 * 1.0, rel=1e-6)
     loss.backward()
-    assert logits.grad is not None and spread.grad is not None
+    assert logits.grad is not None
+    assert spread.grad is not None
     assert logits.grad[1, 2] == 0
     assert spread.grad.tolist() == pytest.approx([0.5 - np.log(2), 0.0], abs=1e-6)
 
