@@ -241,7 +241,7 @@ class TrainConfig(Section):
 class Rule(Section):
     """One rule of the gate: a metric must reach `min`, stay within `max`, or beat the best answer that is always the same."""
 
-    metric: Metric | Literal["auto"]
+    metric: Literal["auto", Metric]
     """auto: accuracy, mean_ap or mae, by the problem."""
     min: float | None = None
     max: float | None = None
@@ -263,7 +263,7 @@ class GateConfig(Section):
     """What a candidate must show before it replaces the champion."""
 
     mode: Literal["better", "not-worse"] = "not-worse"
-    metric: Metric | Literal["auto"] = "auto"
+    metric: Literal["auto", Metric] = "auto"
     """The metric on which candidate and champion are compared, on the same test rows. auto: macro_f1, for numbers mae."""
     margin: Annotated[float, Field(ge=0)] = 0.01
     """not-worse: how much of the metric a candidate may lose; of mae and rmse this share of the champion's."""
