@@ -126,7 +126,9 @@ class Engine:
                 loss = loss + self.config.auxiliary * shares[name] * part
         if self.config.alignment:
             rows = {name: ready.batch[name].rows for name in output.vectors}
-            aligned = alignment_loss(output.vectors, rows, ready.soft.argmax(dim=1))  # of a blend, the larger part
+            # Of a blend, the larger part; where there is no one label, a sample is aligned with itself alone.
+            labels = ready.soft.argmax(dim=1) if self.plain.targets.is_plain else None
+            aligned = alignment_loss(output.vectors, rows, labels)
             loss = loss + self.config.alignment * ready.piece.share * aligned
         return loss
 
