@@ -35,6 +35,7 @@ from tasks.config import RunConfig, load_config
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.features import FeatureTable, Index, Inputs
 from tasks.modeling.fusion import FusedClassifier, Present
+from tasks.modeling.targets import EncodedTargets
 from tasks.train import dataset as ours
 from tasks.train import loop, trainer
 from tasks.train.meter import peak_flops
@@ -98,7 +99,8 @@ def time_ours(task: Task, config: RunConfig) -> dict[str, Any]:
 
     def part(last: int) -> ours.Dataset:
         inputs = Inputs({task.modality: task.table}, {task.modality: np.arange(last)}, last)
-        return ours.Dataset(inputs, task.targets[:last], np.ones(last, np.float32))
+        known = EncodedTargets(network.targets, (torch.from_numpy(task.targets[:last]),))
+        return ours.Dataset(inputs, known, np.ones(last, np.float32))
 
     network = task.build(config)
     with (

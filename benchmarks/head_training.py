@@ -37,6 +37,7 @@ from tasks.encoder_ids import Reads
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.features import FeatureTable, Inputs
 from tasks.modeling.fusion import FusedClassifier, Present
+from tasks.modeling.targets import EncodedTargets
 from tasks.train import dataset as ours
 from tasks.train import loop, trainer
 from tasks.train.processes import Processes
@@ -105,7 +106,8 @@ def time_ours(rows: Rows, config: RunConfig) -> Seconds:
             features[first:last].reshape(-1),
         )
         inputs = Inputs({"image": table}, {"image": np.arange(count)}, count)
-        return ours.Dataset(inputs, targets[first:last], np.ones(count, np.float32))
+        known = EncodedTargets(network.targets, (torch.from_numpy(targets[first:last]),))
+        return ours.Dataset(inputs, known, np.ones(count, np.float32))
 
     network = build(features.shape[1], config)
     with (

@@ -192,11 +192,11 @@ def test_tuned_thresholds_are_shown(make_run: Callable[..., Any], tmp_path: Path
     card = {"labels": TEN, "decision": {"offsets": [0.1 * i for i in range(10)]}}
     run.store.path("checkpoints/k/model.json").write_text(json.dumps(card))
     page = render(with_history(run, thresholds=record), tmp_path)
-    assert "55.0 % with offsets tuned on other rows" in page
+    assert "55.0 % with values tuned on other rows" in page
     assert page.index("+0.900") < page.index("+0.100")
     run.store.path("checkpoints/k/model.json").write_text(json.dumps({"labels": TEN}))
     page = render(with_history(run, thresholds={**record, "used": False}), tmp_path)
-    assert "so the most probable class stays the answer" in page
+    assert "They do not help on rows they were not tuned on, so they are not used" in page
 
 
 def test_what_was_forgotten_is_shown(make_run: Callable[..., Any], tmp_path: Path) -> None:

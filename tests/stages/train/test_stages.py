@@ -38,7 +38,7 @@ def _changed(model, settings):
 @pytest.mark.parametrize("regime", ["full", "last-n", "lora"])
 def test_the_head_is_trained_first_and_then_the_encoder(make_world, shufflenet, regime, monkeypatch):
     losses = iter([4.0, 3.0, 2.0, 1.0])
-    monkeypatch.setattr(trainer, "judge", lambda *what: (next(losses), 0.5))
+    monkeypatch.setattr(trainer, "judge", lambda *what: (next(losses), {"val_accuracy": 0.5}))
     model, history = _train(make_world(*SETTINGS, *shufflenet, f"train.regime={regime}"))
     assert [entry["stage"] for entry in history["epochs"]] == ["head", "head", regime, regime]
     assert [entry["epoch"] for entry in history["epochs"]] == [1, 2, 3, 4]
@@ -50,7 +50,9 @@ def test_the_head_is_trained_first_and_then_the_encoder(make_world, shufflenet, 
 
 def test_in_the_heads_stage_the_encoder_stays_as_it_came(make_world, shufflenet, monkeypatch):
     losses = iter([3.0, 2.0, 1.0, 9.0])
-    monkeypatch.setattr(trainer, "judge", lambda *what: (next(losses), 0.5))  # the last epoch is not kept
+    monkeypatch.setattr(
+        trainer, "judge", lambda *what: (next(losses), {"val_accuracy": 0.5})
+    )  # the last epoch is not kept
     settings = ("train.regime=full", "train.head_epochs=3", "train.epochs=1")
     model, history = _train(make_world(*SETTINGS, *shufflenet, *settings))
     assert history["best_epoch"] == 3
