@@ -3,7 +3,7 @@
     python -m benchmarks.hostile [--data ../shared/data/hostile] [--all]
 
 One check per medium, over a manifest of that medium's files, and one per manifest file, all in this process; media are
-decoded in worker processes as always. Peak memory is this process's own (ru_maxrss), with all libraries. The slowest
+decoded in worker processes as always. Peak memory is this process's own (VmHWM), with all libraries. The slowest
 file is that of a second decoding of each medium in one worker that is already warm; start-up is left out.
 """
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
-import resource
 import shutil
 import tempfile
 import time
@@ -143,8 +142,9 @@ def _judge_manifest(row: dict[str, str], data: Path, work: Path) -> Outcome:
 
 
 def peak_mb() -> float:
-    """The largest memory this process has had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    """The largest memory this process has had, in MB. Not ru_maxrss, which counts the parent's memory before exec, too."""
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1000
 
 
 def main() -> None:

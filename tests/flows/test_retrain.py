@@ -34,6 +34,8 @@ def command(learnable: Path, small_settings: list[str]) -> Command:
             str(store),
             "--json",
             *small_settings,
+            "--set",
+            "train.checkpoint_steps=1",  # the state is there as soon as training has begun
             *more,
         ]
 
