@@ -85,7 +85,7 @@ def _read_set(cell: Any, column: str) -> tuple[str | None, Problems]:
 def _json_list(text: str) -> list[Any] | None:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the second of "[" a thousand times
         return None
     return found if isinstance(found, list) else None
 

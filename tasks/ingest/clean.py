@@ -41,12 +41,12 @@ def mark_repeats(rows: Rows, modalities: tuple[Modality, ...]) -> None:
         if row["reason"] is None:
             by_content[content_of(row, modalities)].append(row)
     for twins in by_content.values():
-        labels = sorted({" ".join(filter(None, (row["label"], row["targets"]))) for row in twins})
+        labels = sorted({_said(row) for row in twins})
         if len(labels) > 1:
             detail = f"the same content is labelled {', '.join(labels[:5])}"
-            one, other = (next(row for row in twins if row["label"] == label) for label in labels[:2])
+            one, other = (next(row for row in twins if _said(row) == label) for label in labels[:2])
             for row in twins:
-                twin = other if row["label"] == one["label"] else one
+                twin = other if _said(row) == _said(one) else one
                 row |= {"reason": "conflicting-label", "detail": detail, "twin": twin}
             continue
         first: dict[str | None, dict[str, Any]] = {}
@@ -59,6 +59,11 @@ def mark_repeats(rows: Rows, modalities: tuple[Modality, ...]) -> None:
                     "twin": kept,
                 }
     _mark_repeated_ids(rows)
+
+
+def _said(row: dict[str, Any]) -> str:
+    """What a row's label columns say, as one text."""
+    return " ".join(filter(None, (row["label"], row["targets"])))
 
 
 def _mark_repeated_ids(rows: Rows) -> None:

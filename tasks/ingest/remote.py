@@ -12,7 +12,8 @@ import re
 import socket
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -26,6 +27,8 @@ _BLOCK = 1 << 20
 _HANGING = 3
 """Fetches in a row without an answer in time after which the store counts as down."""
 _REDIRECTS = 5
+_METADATA = ipaddress.ip_address("fd00:ec2::254")
+"""Where AWS serves instance metadata over IPv6: a private address, not a link-local one."""
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://[^\s\x00-\x1f\x7f\\]+", re.IGNORECASE)
 
 
@@ -68,7 +71,11 @@ class Remote:
             raise Refused("scheme-not-allowed", "download it, or name its scheme in data.allowed_schemes")
         if written is None or ("::" in url and scheme not in WEB):  # fsspec would open one address through another
             raise Refused("bad-path", "not one address: white space, a control character, or '::'")
-        if "@" in urlsplit(url).netloc:
+        try:
+            netloc = urlsplit(url).netloc
+        except ValueError as error:
+            raise Refused("bad-path", f"not an address: {error}") from None
+        if "@" in netloc:
             raise Refused("bad-path", "a user or a password in the address; give them to the store's own settings")
         return f"{scheme}{url.strip()[len(scheme) :]}"
 
@@ -81,9 +88,7 @@ class Remote:
         self._require_up(url)
         web = url.partition("://")[0] in WEB
         # A call into a store cannot be interrupted: it is left behind, and what it would give is not waited for.
-        pending = ThreadPoolExecutor(1, thread_name_prefix="fetch")
-        work = pending.submit(_fetch_web if web else _fetch_store, url, self.max_bytes, self.timeout_s)
-        pending.shutdown(wait=False)
+        work = _begin(_fetch_web if web else _fetch_store, url, self.max_bytes, self.timeout_s)
         try:
             error = work.exception(self.timeout_s)
         except TimeoutError:
@@ -115,6 +120,20 @@ def make_remote(config: RunConfig, max_mb: float | None = None) -> Remote:
     base = data.path[: data.path.rindex("/") + 1] if is_remote(data.path) else None
     limit = config.media.max_file_mb if max_mb is None else max_mb
     return Remote(data.allowed_schemes, limit * 1e6, data.remote_timeout_s, base)
+
+
+def _begin(fetch: Callable[[str, float, float], bytes], *given: Any) -> Future[bytes]:
+    """A fetch under way in a thread that, other than an executor's, does not hold up the end of the process."""
+    work: Future[bytes] = Future()
+
+    def run() -> None:
+        try:
+            work.set_result(fetch(*given))
+        except BaseException as error:  # noqa: BLE001 (the one who waits for it judges it)
+            work.set_exception(error)
+
+    threading.Thread(target=run, name="fetch", daemon=True).start()
+    return work
 
 
 def _explained(error: BaseException, url: str) -> BaseException:
@@ -188,7 +207,8 @@ def _fetch_web(url: str, max_bytes: float, timeout_s: float) -> bytes:
                 raise Refused("fetch-failed", f"HTTP {answer.status_code} {answer.headers.get('content-encoding', '')}")
             declared = answer.headers.get("content-length", "")
             _require_small(int(declared) if declared.isdigit() else 0, max_bytes)
-            return _bounded(answer.iter_raw(_BLOCK), max_bytes, deadline)
+            # As it comes: a block that is filled drop by drop would not be looked at before it is full.
+            return _bounded(answer.iter_raw(), max_bytes, deadline)
     raise Refused("fetch-failed", f"more than {_REDIRECTS} redirects")
 
 
@@ -210,5 +230,12 @@ def _require_routable(parts: SplitResult) -> None:
         found = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
     except OSError:
         return  # not to be found from here: a proxy may find it, and else the fetch fails by itself
-    if any(ipaddress.ip_address(str(entry[4][0]).partition("%")[0]).is_link_local for entry in found):
-        raise Refused("path-outside", "a link-local address")
+    if any(_hands_out_secrets(str(entry[4][0]).partition("%")[0]) for entry in found):
+        raise Refused("path-outside", "a link-local address, or that of a cloud's metadata")
+
+
+def _hands_out_secrets(text: str) -> bool:
+    """Whether an address is link-local, also as IPv4 written as IPv6, or one of a cloud's metadata elsewhere."""
+    address = ipaddress.ip_address(text)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_link_local or address == _METADATA

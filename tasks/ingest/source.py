@@ -42,12 +42,12 @@ def locate_data(config: RunConfig, store: Store) -> Path:
 def _fetch_manifest(config: RunConfig, store: Store) -> Path:
     """A remote manifest as a file of the store, under its own name: one copy for each content that it has had."""
     path = config.data.path
-    name = PurePosixPath(urlsplit(path).path or path).name
-    if PurePosixPath(name).suffix.lower() not in TABLES:
-        raise UsageError(f"data {path!r}: a remote manifest is a file that ends in {', '.join(TABLES)}")
     remote = make_remote(config, config.data.max_manifest_mb)
     try:
         url = remote.allow(path)
+        name = PurePosixPath(urlsplit(url).path or url).name
+        if PurePosixPath(name).suffix.lower() not in TABLES:
+            raise UsageError(f"data {path!r}: a remote manifest is a file that ends in {', '.join(TABLES)}")
         data = remote.fetch(url)
     except Refused as refused:
         raise UsageError(f"data {path!r}: {refused.reason} ({refused.detail})") from None

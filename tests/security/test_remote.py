@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.server
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +17,7 @@ import pytest
 from tasks.config import load_config
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.ingest.refusals import Refused
-from tasks.ingest.remote import Remote
+from tasks.ingest.remote import Remote, _fetch_web
 from tasks.ingest.scan import scan
 from tasks.ingest.source import locate_data, name_of_data
 from tasks.store import Store
@@ -87,6 +89,8 @@ def test_no_scheme_is_allowed_by_default(data: Path, bucket: Any, run_ingest: An
         ("memory://x::http://127.0.0.1:{port}/", "bad-path"),
         ("memory://user:secret@bucket/img/0.png", "bad-path"),
         ("memory://bucket/img/0.png\nfile://{canary}", "bad-path"),
+        ("memory://[x/y.png", "bad-path"),
+        ("memory://a\u2100b/x.png", "bad-path"),
         ("{canary}", "path-outside"),
         ("../outside/canary.png", "path-outside"),
     ],
@@ -148,6 +152,8 @@ def _table(store: Store, raw: Any) -> list[dict[str, Any]]:
         ("s3://bucket/m.csv", "scheme-not-allowed"),
         ("file:///etc/passwd.csv", "scheme-not-allowed"),
         ("memory://bucket/big.csv", "file-too-large"),
+        ("memory://[x/m.csv", "bad-path"),
+        ("memory://a\u2100b/m.csv", "bad-path"),
     ],
 )
 def test_a_remote_manifest_that_may_not_be_read(bucket: Any, store: Store, path: str, said: str) -> None:
@@ -182,6 +188,9 @@ class _Pages(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body[start : start + (1 << 16)])
         if self.path == "/slow":
             time.sleep(3)
+        for _ in range(40 if self.path == "/drip" else 0):
+            time.sleep(0.1)
+            self.wfile.write(b"x")
 
     def log_message(self, format: str, *args: Any) -> None:
         """Silent."""
@@ -239,8 +248,9 @@ def test_a_redirect_that_leads_elsewhere_is_not_followed(
 
 def test_a_link_local_address_is_never_asked(run_ingest: Any, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = ["img/0.png", "http://169.254.169.254/latest/x.png", "http://[fe80::1]/x.png"]
+    cells += ["http://[::ffff:169.254.169.254]/x.png", "http://[fd00:ec2::254]/x.png"]
     done = run_ingest(write_manifest(data / "m.csv", _rows(*cells)), WEB)
-    assert done.reasons == {"s1": "path-outside", "s2": "path-outside"}
+    assert done.reasons == dict.fromkeys(["s1", "s2", "s3", "s4"], "path-outside")
 
 
 def test_what_a_server_sends_has_limits(data: Path, web: Callable[..., str], run_ingest: Any) -> None:
@@ -275,3 +285,26 @@ def test_a_store_that_hangs_costs_its_time_and_then_the_run(web: Callable[..., s
         with pytest.raises(EnvironmentFailed, match=r"took longer than data\.remote_timeout_s"):
             fetcher.fetch(slow)
     assert time.monotonic() - start < 2
+
+
+def test_a_server_that_sends_drop_by_drop_is_left_behind(web: Callable[..., str]) -> None:
+    drip = web("/drip", headers={"Content-Length": "40"})
+    start = time.monotonic()
+    with pytest.raises(Refused, match=r"took longer than data\.remote_timeout_s"):
+        _fetch_web(drip, 1e6, 0.5)
+    assert time.monotonic() - start < 3, "the whole page takes 4 s"
+
+
+def test_a_fetch_that_hangs_does_not_hold_up_the_end_of_the_process() -> None:
+    script = """
+import time
+from tasks.ingest import remote
+from tasks.ingest.refusals import Refused
+remote._fetch_store = lambda *given: time.sleep(60)
+try:
+    remote.Remote(("memory",), 1e6, 0.2).fetch("memory://bucket/x.png")
+except Refused as refused:
+    print(refused.reason)
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    assert ran.stdout.split() == ["fetch-failed"]

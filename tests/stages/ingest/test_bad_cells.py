@@ -12,6 +12,7 @@ import pytest
 
 from tasks.config import load_config
 from tasks.errors import TooManyQuarantined
+from tasks.ingest.cells import read_label
 from tasks.ingest.ingest import ingest
 from tasks.ingest.scan import scan
 from tasks.store import Store
@@ -181,3 +182,10 @@ def test_a_file_in_motion_costs_its_row_once_and_not_for_ever(make_data: MakeDat
     again = ingest(scan(config, store, manifest), config, store)
     assert (again.counts.used, again.counts.quarantined) == (12, 0)
     assert ingest(raw, config, store) == again
+
+
+def test_a_list_within_lists_without_end_is_no_set_of_labels() -> None:
+    label, problem = read_label("[" * 100_000, "traits", "multilabel")
+    assert label is None
+    assert problem is not None
+    assert problem[0] == "bad-label"

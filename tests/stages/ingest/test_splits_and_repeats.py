@@ -14,6 +14,7 @@ from tasks import progress
 from tasks.config import load_config
 from tasks.config_sections import SplitConfig
 from tasks.ingest import decode
+from tasks.ingest.clean import mark_repeats
 from tasks.ingest.ingest import ingest, ingest_key
 from tasks.ingest.scan import scan
 from tasks.ingest.splits import assign_splits, hashed_share
@@ -212,3 +213,14 @@ def test_an_id_on_two_sides_of_a_given_split_is_told_of(make_data: Any, run_inge
     assert done.clean.counts.used == 6
     same = run_ingest(make_data(8, change=lambda row, n: row | {"split": "train", "id": f"s{n // 2}"}))
     assert not any("two sides" in note for note in same.clean.notes)
+
+
+def test_repeats_that_contradict_each_other_in_a_further_label_column_are_refused() -> None:
+    said = [("cat", '{"size":"1"}'), ("cat", '{"size":"2"}'), ("dog", None)]
+    rows: list[dict[str, Any]] = [
+        {"id": f"s{n}", "row": n, "label": label, "targets": more, "split": None, "reason": None, "image_digest": "d"}
+        for n, (label, more) in enumerate(said)
+    ]
+    mark_repeats(rows, ("image",))
+    assert [row["reason"] for row in rows] == ["conflicting-label"] * 3
+    assert [row["twin"]["id"] for row in rows] == ["s1", "s0", "s0"]
