@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from data_contracts.refs import Metrics, Target
+from data_contracts.refs import Metrics
 from tasks.evaluate import weighted
 from tasks.evaluate.answers import Answers, Probabilities, align, answers_of
 from tasks.evaluate.intervals import intervals, paired_differences
@@ -144,10 +144,3 @@ def judge_column(
     chances = align(part, target.labels, labels).astype(np.float64)
     sets = JudgedSets(chances, wide, there)
     return Weighed(sets).take(known), known
-
-
-def find_target(targets: Sequence[Target], name: str, place: int) -> int | None:
-    """The place of a label column in another model: the first is the first, the others go by name."""
-    if place == 0:
-        return 0 if targets else None
-    return next((n for n, target in enumerate(targets) if n and target.name == name), None)

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.refs import Metrics
-from tasks.evaluate.intervals import CONFIDENCE, percentiles, resamples
+from tasks.evaluate.intervals import CONFIDENCE, percentiles, resamples, wilson
 from tasks.evaluate.metrics import Floats, Indices
+from tasks.labels import METRICS
 
 Interval = tuple[float, float]
 _AP_CELLS = 200_000
@@ -121,7 +122,7 @@ def average_precision(scores: Floats, truth: NDArray[np.bool_], weights: Floats)
 def score(judged: Judged) -> Metrics:
     """Every metric of the problem; None where it is not defined, or there are no rows."""
     if not judged.rows:
-        return dict.fromkeys(judged.figures(np.ones((1, 0))))
+        return dict.fromkeys(METRICS["regression" if isinstance(judged, JudgedNumbers) else "multilabel"])
     found = judged.figures(np.ones((1, judged.rows)))
     return {name: float(values[0]) if np.isfinite(values[0]) else None for name, values in found.items()}
 
@@ -132,11 +133,22 @@ def intervals(judged: Judged, seed: int, confidence: float = CONFIDENCE) -> dict
     if not point:
         return {}
     draws = _draws([judged], seed)[0]
-    return {
-        name: percentiles(draws[name], confidence, value)
+    found = {
+        name: _possible(name, percentiles(draws[name], confidence, value))
         for name, value in point.items()
         if name in draws and np.isfinite(draws[name]).all()
     }
+    # As of accuracy: of rows that are all right, every resample is all right, too.
+    if "exact_match" in point:
+        share = wilson(round(point["exact_match"] * judged.rows), judged.rows, confidence)
+        found |= {} if share is None else {"exact_match": share}
+    return found
+
+
+def _possible(name: str, bounds: Interval) -> Interval:
+    """The part of an interval in which the metric can lie."""
+    low, high = bounds
+    return (low if name == "r2" else max(low, 0.0)), (high if name in ("mae", "rmse") else min(high, 1.0))
 
 
 def differences(ours: Judged, theirs: Judged, seed: int, confidence: float) -> dict[str, tuple[float, float, float]]:

@@ -28,7 +28,7 @@ from data_contracts.refs import (
 )
 from data_contracts.tables import predictions_schema, samples_schema
 from tasks.config import load_config
-from tasks.errors import DataError
+from tasks.errors import DataError, UsageError
 from tasks.evaluate.answers import align
 from tasks.evaluate.evaluate import evaluate, subsets
 from tasks.evaluate.floor import Fitted
@@ -155,6 +155,12 @@ def test_a_label_unknown_to_the_champion_counts_as_wrong(store: Store) -> None:
     assert report.champion_metrics is not None
     assert report.champion_metrics["accuracy"] == pytest.approx(2 / 3)
     assert report.metrics["test"]["accuracy"] == 1.0
+
+
+def test_a_champion_without_one_label_in_common_is_refused(store: Store) -> None:
+    valid, model = put_samples(store, "v"), put_model(store, "m", LABELS, 0.8)
+    with pytest.raises(UsageError, match="none in common"):
+        evaluate(valid, {}, model, rival(store, ("x", "y", "z"), 1.0, valid), CONFIG, store)
 
 
 def test_rows_that_the_champion_cannot_read_take_no_part(store: Store) -> None:

@@ -1,0 +1,42 @@
+"""Figures of label sets and numbers: none without rows, and intervals that stay where the metric can lie."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tasks.evaluate.judgement import judge_column
+from tasks.evaluate.weighted import JudgedNumbers, JudgedSets, intervals, score
+from tasks.labels import METRICS
+
+
+@pytest.mark.parametrize("problem", ["multiclass", "multilabel", "regression"])
+def test_a_further_column_without_a_known_row_has_no_figures(problem: str) -> None:
+    labels = () if problem == "regression" else ("a", "b")
+    first = {"name": "kind", "problem": "multiclass", "labels": ["x", "y"]}
+    card = {"labels": ["x", "y"], "targets": [first, {"name": "more", "problem": problem, "labels": list(labels)}]}
+    told = np.full((3, 2 + (len(labels) or 1)), 0.5, np.float32)
+    judgement, known = judge_column(card, 1, told, [None] * 3, labels)
+    assert len(known) == judgement.rows == 0
+    assert judgement.score() == dict.fromkeys(METRICS[problem])  # type: ignore[index]
+    assert judgement.baselines() == {}
+
+
+def test_intervals_stay_where_a_metric_can_lie() -> None:
+    generator = np.random.default_rng(0)
+    truth = generator.random((12, 3)) < 0.5
+    for given in (truth, ~truth, np.where(np.arange(12)[:, None] < 11, truth, ~truth)):
+        judged = JudgedSets(np.where(given, 0.9, 0.1), given, truth)
+        found, point = intervals(judged, 0), score(judged)
+        for name, (low, high) in found.items():
+            assert 0 <= low <= point[name] <= high <= 1, name
+        assert found["exact_match"][1] - found["exact_match"][0] > 0.1, "12 rows prove no share"
+    numbers = np.arange(12.0)
+    off = np.zeros(12)
+    off[0] = 5000.0
+    found = intervals(JudgedNumbers(numbers + off, numbers), 0)
+    assert found["mae"][0] >= 0
+    assert found["rmse"][0] >= 0
+    assert found["rmse"][1] > 1
+    assert found["r2"][0] < 0
+    assert found["r2"][1] <= 1
