@@ -204,7 +204,7 @@ class EvalReport(Ref):
     champion_metrics: Metrics | None = None
     """The champion re-scored on the same rows."""
     differences: dict[str, tuple[float, float, float]] = {}
-    """Metric to candidate minus champion: value, low, high (paired bootstrap, 95 %)."""
+    """Metric to candidate minus champion: value, low, high (paired bootstrap, gate.confidence)."""
     forgetting: dict[Literal["old", "new"], Compared] = {}
     """Test rows that were there when the champion was published, and rows that came since; empty unless both are there."""
     floor: Floor | None = None

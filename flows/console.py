@@ -106,9 +106,8 @@ def print_predictions(summary: dict[str, Any], as_json: bool) -> None:
     _tell(out, f"{rows['used']} of {rows['in']} rows predicted with {model['name']} version {model['version']}")
     if rows["quarantined"]:
         _tell(out, f"refused  {rows['quarantined']} rows: {summary['quarantine']}")
-    accuracy = summary["metrics"].get("labelled", {}).get("accuracy")
-    if accuracy is not None:
-        _tell(out, f"accuracy {accuracy:.4f} on the {summary['labelled']} rows that have a label")
+    for name, value in summary["metrics"].get("labelled", {}).items():
+        _tell(out, f"{name:<8} {value:.4f} on the {summary['labelled']} rows that have a label")
     _tell(out, f"written  {summary['out']}")
     if as_json:
         print_json(summary)

@@ -22,6 +22,7 @@ from tasks.errors import UsageError
 from tasks.ingest.ingest import ingest
 from tasks.ingest.scan import scan
 from tasks.ingest.source import locate_data
+from tasks.labels import label_columns
 from tasks.modalities import joined
 from tasks.publish.registry import fetch_champion, list_models
 from tasks.store import replace_file
@@ -85,7 +86,7 @@ def asking(config: RunConfig, champion: ChampionRef, request: Request) -> RunCon
     from tasks.modeling.card import read_card, read_targets
 
     first = read_targets(read_card(request.store.path(champion.uri)))[0]
-    columns = config.data.columns.model_copy(update={"labels": ()})
+    columns = config.data.columns.model_copy(update={"label": label_columns(config.data)[0].name, "labels": ()})
     data = config.data.model_copy(update={"problem": first.problem, "columns": columns})
     return config.model_copy(update={"data": data})
 

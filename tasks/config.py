@@ -268,6 +268,7 @@ class GateConfig(Section):
     margin: Annotated[float, Field(ge=0)] = 0.01
     """not-worse: how much of the metric a candidate may lose; of mae and rmse this share of the champion's."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Of the interval of candidate minus champion; single figures have 95 %."""
     rules: tuple[Rule, ...] = (Rule(metric="auto", above_majority=True),)
 
 

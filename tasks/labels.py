@@ -44,7 +44,10 @@ class LabelColumn:
 
 
 def label_columns(config: DataConfig) -> tuple[LabelColumn, ...]:
-    """The label columns, the first one first: of data.columns.labels, each `COLUMN` or `COLUMN:problem`, else the one."""
+    """The label columns, the first one first: of data.columns.labels, each `COLUMN` or `COLUMN:problem`, else the one.
+
+    UsageError where two entries name one column.
+    """
     usual: Problem = "multiclass" if config.problem == "auto" else config.problem
     if not config.columns.labels:
         return (LabelColumn(config.columns.label, usual),)
@@ -53,6 +56,12 @@ def label_columns(config: DataConfig) -> tuple[LabelColumn, ...]:
         name, colon, problem = entry.rpartition(":")
         known = next((one for one in PROBLEMS if one == problem), None) if colon and name else None
         found.append(LabelColumn(name if known else entry, known or usual))
+    names = [column.name for column in found]
+    if len(set(names)) < len(names):
+        raise UsageError(
+            f"data.columns.labels {', '.join(map(repr, config.columns.labels))}: a column is named twice; "
+            "a column is of one problem"
+        )
     return tuple(found)
 
 

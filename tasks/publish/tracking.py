@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _BATCH = 100  # params and tags that MLflow takes at once
+_PREFIX_CHARS = 100  # of the 250 that a metric's name may have
 
 
 def open_experiment(client: MlflowClient, name: str, store: Store, tracking_uri: str) -> str:
@@ -73,12 +76,23 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def metric_values(report: EvalReport) -> Iterator[tuple[str, float]]:
-    """`test/accuracy`, `by_modalities/image-audio/accuracy` (MLflow takes no `+`); undefined figures are left out."""
+    """`test/accuracy`, `columns/NAME/mae` of a further label column, `by_modalities/image-audio/accuracy` (MLflow takes no
+    `+`); undefined figures are left out."""
     subsets = ((f"by_modalities/{given.replace('+', '-')}", figures) for given, figures in report.by_modalities.items())
-    for prefix, figures in (*report.metrics.items(), *subsets):
+    columns = ((_metric_prefix(name), figures) for name, figures in report.metrics.items())
+    for prefix, figures in (*columns, *subsets):
         for key, value in figures.items():
             if value is not None and math.isfinite(value):
                 yield f"{prefix}/{key}", value
+
+
+def _metric_prefix(name: str) -> str:
+    """`test`, or a further label column's name as MLflow takes it: what is left out is told apart by a digest."""
+    if name == "test":
+        return name
+    clean = re.sub(r"[^A-Za-z0-9_. -]+", "_", name)[:_PREFIX_CHARS].strip(". ") or "column"
+    digest = "" if clean == name else f"-{hashlib.sha256(name.encode('utf-8')).hexdigest()[:8]}"
+    return f"columns/{clean}{digest}"
 
 
 def stage_model(checkpoint: Path, card: str, rows: Path, folder: Path) -> None:

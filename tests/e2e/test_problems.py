@@ -28,8 +28,8 @@ def relabel(manifest: Path, answer: Callable[[int, str], dict[str, str]]) -> Non
         writer.writerows(changed)
 
 
-def predicted(crossmodal: Crossmodal, manifest: Path, tmp_path: Path) -> tuple[Any, list[dict[str, Any]]]:
-    ran = crossmodal("predict", str(manifest), "--out", str(tmp_path / "predictions.parquet"))
+def predicted(crossmodal: Crossmodal, manifest: Path, tmp_path: Path, *flags: str) -> tuple[Any, list[dict[str, Any]]]:
+    ran = crossmodal("predict", str(manifest), "--out", str(tmp_path / "predictions.parquet"), *flags)
     assert ran.status == 0, ran.err
     return ran, pq.read_table(tmp_path / "predictions.parquet").to_pylist()
 
@@ -101,7 +101,9 @@ def test_several_label_columns(crossmodal: Crossmodal, learnable: Path, tmp_path
     assert ran.json["metrics"]["size"]["mae"] < 1
     assert ran.json["metrics"]["traits"]["micro_f1"] > 0.8
     assert "Label column size" in report_of(ran, tmp_path)
-    _, rows = predicted(crossmodal, learnable, tmp_path)
+    told, rows = predicted(crossmodal, learnable, tmp_path, "--set", wanted)
+    assert told.json["metrics"]["labelled"]["accuracy"] > 0.8
+    assert {row["label"] for row in rows} == {"low", "high"}
     others = json.loads(rows[0]["targets"])
     assert set(others) == {"size", "traits"}
     assert float(others["size"]) > 3
@@ -115,6 +117,7 @@ def test_several_label_columns(crossmodal: Crossmodal, learnable: Path, tmp_path
         (("data.problem=regression", "gate.metric=accuracy"), "gate.metric: accuracy is no figure of a regression"),
         (('data.columns.labels=["label"]', "data.columns.label=label"), "both given"),
         (('data.columns.labels=["label", "nothing"]',), "no such column"),
+        (('data.columns.labels=["label", "label:regression"]',), "a column is named twice"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(

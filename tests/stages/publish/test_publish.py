@@ -302,3 +302,16 @@ def test_a_version_published_before_rows_were_kept_is_still_a_champion(make_case
     assert champion is not None
     assert champion.base_key is None
     assert not (case.request.store.path(champion.uri) / ROWS).exists()
+
+
+def test_a_label_column_may_be_called_anything(make_case: MakeCase, quick: None) -> None:
+    case = make_case()
+    names = ("size", "größe: (cm)+", "größe: [cm]+", "../x", "?")
+    metrics = case.report.metrics | {name: {"mae": float(n)} for n, name in enumerate(names)}
+    case.publish(report=case.report.model_copy(update={"metrics": metrics}))
+    client = client_of(case)
+    (run,) = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
+    own = {key: value for key, value in run.data.metrics.items() if key.startswith("columns/")}
+    assert sorted(own.values()) == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert own["columns/size/mae"] == 0.0
+    assert run.data.metrics["test/accuracy"] == 0.9
