@@ -53,10 +53,13 @@ class ShardRef(Frozen):
 def features_fingerprint(modality: Modality, media: str, config: RunConfig) -> str:
     """Digest of everything that shapes a modality's features besides the media themselves."""
     identity = _identify(modality, config)
-    pretrained = identity.family != "tiny"
-    module = "tasks.extract.embed" if identity.reads == "embedding" else "tasks.extract.inputs"
+    if identity.family == "tiny":
+        modules: tuple[str, ...] = ("tasks.extract.tiny",)
+    else:
+        embedded = ("tasks.extract.embed",) if identity.reads == "embedding" else ()
+        modules = ("tasks.extract.inputs", *embedded)
     code = code_fingerprint(
-        module if pretrained else "tasks.extract.tiny",
+        *modules,
         libraries=("numpy", "pillow", "soxr", *_LIBRARIES[identity.family]),
     )
     shaping = identity.model_dump(mode="json")

@@ -24,16 +24,7 @@ DECISION, OFFSETS, THRESHOLDS = "decision", "offsets", "thresholds"
 
 def read_offsets(card: Mapping[str, Any]) -> tuple[float, ...] | None:
     """The offsets (C,) of a model's card, None where it has none; DataError where they do not fit its labels."""
-    if DECISION not in card:
-        return None
-    given = card[DECISION].get(OFFSETS) if isinstance(card[DECISION], dict) else None
-    if (
-        not isinstance(given, list)
-        or len(given) != len(card["labels"])
-        or not all(isinstance(value, int | float) and np.isfinite(value) for value in given)
-    ):
-        raise DataError(f"model.json: {DECISION}.{OFFSETS} is not one number for each label; train again")
-    return tuple(float(value) for value in given)
+    return _read_numbers(card, OFFSETS)
 
 
 def decide(probabilities: NDArray[np.floating[Any]], offsets: Sequence[float] | None = None) -> NDArray[np.int64]:
@@ -61,15 +52,19 @@ def read_thresholds(card: Mapping[str, Any]) -> tuple[float, ...] | None:
 
     DataError where they do not fit its labels.
     """
+    return _read_numbers(card, THRESHOLDS)
+
+
+def _read_numbers(card: Mapping[str, Any], key: str) -> tuple[float, ...] | None:
     if DECISION not in card:
         return None
-    given = card[DECISION].get(THRESHOLDS) if isinstance(card[DECISION], dict) else None
+    given = card[DECISION].get(key) if isinstance(card[DECISION], dict) else None
     if (
         not isinstance(given, list)
         or len(given) != len(card["labels"])
         or not all(isinstance(value, int | float) and np.isfinite(value) for value in given)
     ):
-        raise DataError(f"model.json: {DECISION}.{THRESHOLDS} is not one number for each label; train again")
+        raise DataError(f"model.json: {DECISION}.{key} is not one number for each label; train again")
     return tuple(float(value) for value in given)
 
 
@@ -99,7 +94,8 @@ def answer_column(
     targets = read_targets(card)
     target, part = targets[place], told[:, column_slices(targets)[place]]
     if target.problem == "regression":
-        return [number_text(float(value)) for value in part[:, 0]], None
+        # As short as a float32 can be told: 0.3, not the 0.30000001192092896 that it is as a float64.
+        return [number_text(float(str(np.float32(value)))) for value in part[:, 0]], None
     if target.problem == "multilabel":
         given = decide_labels(part, read_thresholds(card) if place == 0 else None)
         chances = np.where(given, part, 1 - part).astype(np.float64).prod(axis=1)

@@ -118,11 +118,6 @@ class EncodedTargets:
         """The first column's part as an array."""
         return self.parts[0].cpu().numpy()
 
-    @property
-    def classes(self) -> npt.NDArray[np.int64]:
-        """(N,) class indices of the first column, which is multiclass."""
-        return self.parts[0].cpu().numpy()
-
     def soft(self, rows: Tensor) -> Tensor:
         """(B, outputs) float targets of some rows; NaN wherever a row's column is not known.
 

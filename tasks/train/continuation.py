@@ -18,7 +18,7 @@ from torch import Tensor
 from data_contracts.refs import ChampionRef
 from tasks.config import FusionConfig, RunConfig
 from tasks.errors import EnvironmentFailed
-from tasks.modeling.card import read_card
+from tasks.modeling.card import read_card, read_targets
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.fusion import FusedClassifier
 from tasks.modeling.lineage import are_known, read_rows
@@ -84,8 +84,9 @@ def replay(samples: pa.Table, folder: Path, share: float, seed: int) -> tuple[pa
 def take_over(model: FusedClassifier, card: Mapping[str, Any], start: Continuation) -> Taken:
     """The model holds the champion's weights where name and shape agree, the rest as it was initialised.
 
-    Of tensors with one row per output (heads), the rows are matched by label. What belongs to a modality whose encoder is
-    another one is left as it is. Does nothing without a champion. Raises EnvironmentFailed where its weights cannot be read.
+    Of tensors with one row per output (heads), the rows are matched by label; a column of numbers that are standardised in
+    another way has none to match. What belongs to a modality whose encoder is another one is left as it is. Does nothing
+    without a champion. Raises EnvironmentFailed where its weights cannot be read.
     """
     taken = Taken()
     if start.champion is None or start.record is None:
@@ -93,9 +94,10 @@ def take_over(model: FusedClassifier, card: Mapping[str, Any], start: Continuati
     theirs, weights = read_card(start.champion), _read_weights(start.champion)
     ours, rows = model.state_dict(), _rows_of_outputs(model, card)
     old, new = output_names(theirs), output_names(card)
-    pairs = [(new.index(name), old.index(name)) for name in new if name in old]
+    restated = _scales(card).items() - _scales(theirs).items()
+    pairs = [(new.index(name), old.index(name)) for name in new if name in old and name not in dict(restated)]
     to, of = (torch.tensor(side, dtype=torch.long) for side in (zip(*pairs, strict=True) if pairs else ((), ())))
-    strangers = {name for name in card["modalities"] if card["encoders"][name] != theirs["encoders"].get(name)}
+    strangers = {name for name in card["modalities"] if _network(card, name) != _network(theirs, name)}
     with torch.no_grad():
         for name, tensor in ours.items():
             found = weights.get(name)
@@ -126,6 +128,25 @@ def output_names(card: Mapping[str, Any]) -> list[tuple[str, str]]:
         column = "" if place == 0 else str(target["name"])
         names += [(column, str(label)) for label in target["labels"] or [""]]
     return names
+
+
+def _scales(card: Mapping[str, Any]) -> dict[tuple[str, str], tuple[float, float]]:
+    """(mean, deviation) of the numbers of each output that tells one, by its name."""
+    names, columns = output_names(card), read_targets(card)
+    starts = [sum(column.width for column in columns[:place]) for place in range(len(columns))]
+    return {
+        names[start]: (column.mean, column.std)
+        for start, column in zip(starts, columns, strict=True)
+        if column.problem == "regression"
+    }
+
+
+def _network(card: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What tells a modality's encoder from another, nothing where there is none. By known weights, an id is only a place."""
+    spec: dict[str, Any] = card["encoders"].get(name, {})
+    if spec.get("weights_sha256") is None:
+        return spec
+    return {key: value for key, value in spec.items() if key != "encoder"}
 
 
 def _rows_of_outputs(model: FusedClassifier, card: Mapping[str, Any]) -> set[str]:

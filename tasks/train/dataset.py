@@ -44,9 +44,16 @@ class Dataset:
         return np.stack([places >= 0 for places in self.inputs.places.values()], axis=1)
 
     def text_lengths(self) -> Index:
-        """(N,) tokens or bytes of each row's text, 0 where it has none; DataError where no row can have any."""
+        """(N,) tokens or bytes of each row's text, 0 where it has none.
+
+        DataError where no row can have any, or the texts are vectors already.
+        """
         if "text" not in self.inputs.tables:
             raise DataError("train.max_tokens: there is no text in these samples; leave it out")
+        if self.inputs.tables["text"].values.dtype.kind == "f":  # bytes and tokens are integers
+            raise DataError(
+                "train.max_tokens: the text encoder is frozen, its vectors have no length; leave it out, or train it"
+            )
         places = self.inputs.places["text"]
         lengths = np.zeros(self.rows, np.int64)
         lengths[places >= 0] = self.inputs.tables["text"].lengths[places[places >= 0]]

@@ -18,6 +18,7 @@ from tasks.train.losses import joint_loss
 from tasks.train.processes import Processes
 
 FIGURES = ("val_accuracy", "val_micro_f1", "val_mae")
+BATCH = 256
 Outputs = npt.NDArray[np.float32]
 
 
@@ -32,9 +33,11 @@ def judge(
     """
     first, last = (data.rows * rank // processes.count for rank in (processes.rank, processes.rank + 1))
     found = np.zeros((data.rows, model.outputs), np.float32)
+    # On a GPU what fits in training fits here, too; on a CPU there is no such bound, and the batches are prediction's.
+    batch = min(BATCH, config.batch_size) if processes.device.type == "cuda" else BATCH
     if last > first:
         with torch.autocast(processes.device.type, torch.bfloat16, enabled=processes.bf16):
-            found[first:last] = predict_inputs(model, data.inputs.cut(first, last))
+            found[first:last] = predict_inputs(model, data.inputs.cut(first, last), batch)
     told = processes.sum_arrays(torch.from_numpy(found))
     figures = _figures(told.numpy(), data)
     if model.targets.is_plain and config.loss == "cross-entropy" and balance is None:
@@ -55,7 +58,7 @@ def judge(
 
 def _cross_entropy(probabilities: Outputs, data: Dataset, smoothing: float) -> float:
     surprise = -np.log(np.maximum(probabilities.astype(np.float64), 1e-12))  # (N, C)
-    chosen = surprise[np.arange(len(surprise)), data.targets.classes]
+    chosen = surprise[np.arange(len(surprise)), data.targets.first]
     each = (1 - smoothing) * chosen + smoothing * surprise.mean(axis=1)
     return float(np.average(each, weights=data.weights))
 

@@ -37,7 +37,7 @@ def joint_loss(
         known = ~wanted.isnan().any(dim=1)
         own = None if class_weights is None else class_weights[cut]
         each = _rows(target.problem, logits[:, cut], wanted.nan_to_num(), config, own)
-        loss = (each * weights * known).sum() / known.sum().clamp(min=1)
+        loss = (each * weights * known).mean()  # over all rows: so a step's loss is its pieces', however it is cut
         if log_variances is not None:
             spread = log_variances[place]
             loss = (0.5 if target.problem == "regression" else 1.0) * torch.exp(-spread) * loss + 0.5 * spread

@@ -36,13 +36,26 @@ def main() -> None:
     except CrossmodalError as error:
         _send(out, {"error": type(error).__name__, "text": str(error)})
         sys.exit(error.exit_code)
-    except (OSError, MemoryError) as error:  # CUDA's out-of-memory is a RuntimeError and shows in the log
+    except (OSError, MemoryError) as error:
         _send(
             out,
             {"error": "EnvironmentFailed", "text": f"training: {type(error).__name__}: {error}; free some, run again"},
         )
         sys.exit(4)
+    except _gpu_memory_errors() as error:
+        told = " ".join(str(error).split())[:300]
+        text = (
+            f"training: the GPU's memory does not suffice ({told}); lower train.batch_size, or free some, and run again"
+        )
+        _send(out, {"error": "EnvironmentFailed", "text": text})
+        sys.exit(4)
     _send(out, {"finished": True})
+
+
+def _gpu_memory_errors() -> tuple[type[Exception], ...]:
+    """torch's error of that kind, without importing torch: where it is not loaded nothing can have raised it."""
+    torch = sys.modules.get("torch")
+    return () if torch is None else (torch.OutOfMemoryError,)
 
 
 def _send(out: TextIO, message: dict[str, Any]) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 from data_contracts.refs import Frozen, Modality, Sha256
 from tasks.config import EncodersConfig
-from tasks.encoder_ids import Reads, encoder_reads, parse_encoder
+from tasks.encoder_ids import EncoderId, Reads, encoder_reads, parse_encoder
 from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
 from tasks.modeling.encoder_spec import EncoderSpec
-from tasks.modeling.pretrained.locate import Place, locate_encoder
+from tasks.modeling.pretrained.locate import Place, is_file, locate_encoder
 
 _lock = threading.Lock()
 
@@ -21,7 +21,8 @@ class Identity(Frozen):
 
     family: str
     name: str
-    """torchvision's name of the network; else empty, as the digest says it."""
+    """torchvision's name of the network, and of its weights where it is given: they say what inputs are prepared. Else empty,
+    as the digest says it."""
     reads: Reads
     weights_sha256: Sha256 | None
     inputs_sha256: Sha256 | None
@@ -38,13 +39,18 @@ def identify_encoder(modality: Modality, encoder: str, regime: str, encoders: En
     pretrained = parsed.family in ("torchvision", "hf")
     return Identity(
         family=parsed.family,
-        name=parsed.name if parsed.family == "torchvision" else "",
+        name=_network_name(parsed) if parsed.family == "torchvision" else "",
         reads=encoder_reads(encoder, modality, regime),
         weights_sha256=None if place is None or not parsed.is_pretrained else place.weights_sha256,
         inputs_sha256=None if place is None else place.inputs_sha256,
         model_type=place.model_type if parsed.family == "hf" and place is not None else None,
         px=encoders.image_px if pretrained and modality in ("image", "video") else None,
     )
+
+
+def _network_name(parsed: EncoderId) -> str:
+    named = parsed.is_pretrained and parsed.version is not None and not is_file(parsed.version)
+    return f"{parsed.name}@{parsed.version}" if named else parsed.name
 
 
 def describe_encoder(modality: Modality, encoder: str, regime: str, encoders: EncodersConfig) -> EncoderSpec:
@@ -115,6 +121,6 @@ def find_again(modality: Modality, spec: EncoderSpec, otherwise: str) -> str:
             continue
         return encoder
     raise EnvironmentFailed(
-        f"the model reads {modality} with files that are not here any more: {doubts[-1]}; "
+        f"the model reads {modality} with files that are not here any more: {doubts[0]}; "
         f"say where they are with --set encoders.{modality}=…"
     )

@@ -15,7 +15,7 @@ import transformers
 from safetensors.torch import save_file
 
 from tasks.config import load_config
-from tasks.extract.extract import collect_features, extract_shard, plan_shards
+from tasks.extract.extract import collect_features, extract_shard, features_fingerprint, plan_shards
 from tasks.extract.tiny import square
 from tasks.ingest.ingest import ingest
 from tasks.ingest.scan import scan
@@ -67,6 +67,23 @@ def test_other_weights_are_other_features(make_data: MakeData, store: Store, tmp
         found.append(pq.read_table(store.path(extract_shard(shard, store)))["values"].to_pylist())
     assert len(found[0]) == len(found[1]) == 3
     assert not np.allclose(found[0], found[1])
+
+
+@pytest.mark.parametrize(
+    ("encoder", "modules"),
+    [
+        ("tiny", ("tasks.extract.tiny",)),
+        ("torchvision:resnet18@random", ("tasks.extract.inputs",)),
+        ("torchvision:squeezenet1_1@{}", ("tasks.extract.inputs", "tasks.extract.embed")),
+    ],
+)
+def test_the_code_that_shapes_features_is_known(
+    encoder: str, modules: tuple[str, ...], network: tuple[torch.nn.Module, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, ...]] = []
+    monkeypatch.setattr("tasks.extract.extract.code_fingerprint", lambda *given, **_: seen.append(given))
+    features_fingerprint("image", "x", load_config({}, [f"encoders.image={encoder.format(network[1])}"]))
+    assert seen == [modules]
 
 
 def test_sound_and_text_are_embedded_whatever_lies_beside_them(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tasks.errors import DataError
-from tasks.modeling.decision import decide, decide_labels, read_offsets
+from tasks.modeling.decision import answer_column, decide, decide_labels, read_offsets, read_thresholds
 
 GIVEN = np.array([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5], [np.nan, 0.1, 0.9]])
 
@@ -38,3 +38,15 @@ def test_a_card_without_a_decision_has_no_offsets():
 def test_offsets_that_do_not_fit_the_labels_are_an_error(bad):
     with pytest.raises(DataError, match="one number for each label"):
         read_offsets({"labels": ["a", "b"], "decision": {"offsets": bad}})
+
+
+def test_thresholds_are_read_alike():
+    assert read_thresholds({"labels": ["a"], "decision": {"thresholds": [0.5]}}) == (0.5,)
+    with pytest.raises(DataError, match=r"decision\.thresholds is not one number"):
+        read_thresholds({"labels": ["a"], "decision": {"offsets": [0.5]}})
+
+
+def test_numbers_are_told_without_the_noise_of_float32():
+    card = {"labels": [], "targets": [{"name": "price", "problem": "regression"}]}
+    told = np.array([[0.3], [7.0], [-1234.5]], np.float32)
+    assert answer_column(card, 0, told) == (["0.3", "7", "-1234.5"], None)

@@ -112,6 +112,38 @@ def test_another_encoder_or_shape_is_initialised_anew(made):
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in fresh)
 
 
+def test_an_encoder_that_was_moved_is_the_same_one(made):
+    world, champion = made
+    card = read_card(world.store.path(champion.uri))
+    folder = relabel(world.store.path(champion.uri), card["labels"])
+    for record, place in ((card, "tiny"), (theirs := read_card(folder), "hf:/old/folder")):
+        record["encoders"]["audio"] |= {"weights_sha256": "a" * 64, "encoder": place}
+    (folder / "model.json").write_text(json.dumps(theirs))
+    start = Continuation(None, {"notes": []}, folder)
+    assert not take_over(build_model(read_card(world.store.path(champion.uri))), card, start).fresh
+    theirs["encoders"]["audio"]["weights_sha256"] = "b" * 64
+    (folder / "model.json").write_text(json.dumps(theirs))
+    taken = take_over(build_model(read_card(world.store.path(champion.uri))), card, start)
+    assert any("audio" in name.split(".") for name in taken.fresh)
+
+
+def test_the_head_of_numbers_on_another_scale_begins_anew(made):
+    world, champion = made
+    folder = relabel(world.store.path(champion.uri), ["a", "b"])
+    kinds = {"name": "kind", "problem": "multiclass", "labels": ["a", "b"]}
+    price = {"name": "price", "problem": "regression", "labels": [], "mean": 3.0, "std": 2.0}
+    ours = read_card(folder) | {"labels": ["a", "b"], "targets": [kinds, price]}
+    for mean, same in ((3.0, True), (4.0, False)):
+        (folder / "model.json").write_text(json.dumps(ours | {"targets": [kinds, price | {"mean": mean}]}))
+        model = build_model(ours)
+        before = model.head.weight.detach().clone()
+        taken = take_over(model, ours, Continuation(None, {"notes": []}, folder))
+        theirs = load_file(folder / "model.safetensors")["head.weight"]
+        assert torch.equal(model.head.weight[:2], theirs[:2])
+        assert torch.equal(model.head.weight[2], theirs[2] if same else before[2])
+        assert ("head.weight" in taken.whole) is same
+
+
 def test_outputs_are_named_by_column_and_label():
     numbers = {"name": "price", "problem": "regression", "labels": []}
     kinds = {"name": "kind", "problem": "multilabel", "labels": ["x", "y"]}

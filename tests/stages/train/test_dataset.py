@@ -3,9 +3,10 @@ import pyarrow as pa
 import pytest
 import torch
 
+from tasks.errors import DataError
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.features import FeatureTable, Inputs
-from tasks.train.dataset import ResidentSource, TableSource, source_of
+from tasks.train.dataset import Dataset, ResidentSource, TableSource, source_of
 
 CPU = torch.device("cpu")
 
@@ -50,3 +51,9 @@ def test_only_embeddings_alone_stay_on_the_device(reads, kind):
         for name, how in zip(("image", "text"), reads, strict=True)
     }
     assert isinstance(source_of(inputs, specs, CPU), kind)
+
+
+def test_vectors_have_no_tokens_to_budget():
+    data = Dataset(_inputs({"image": [4, 0, 2, 1], "text": [1, 3, 2, 0]}), None, np.ones(4, np.float32))
+    with pytest.raises(DataError, match=r"train\.max_tokens: the text encoder is frozen"):
+        data.text_lengths()

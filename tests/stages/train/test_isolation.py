@@ -1,5 +1,6 @@
 """The training process under fire: killed, late, orphaned. The real subprocess every time."""
 
+import json
 import os
 import signal
 import subprocess
@@ -99,6 +100,24 @@ def test_the_loops_errors_come_through(make_world):
 
     with pytest.raises(DataError, match="no rows in the val split"):
         train(*make_world(change=empty).all)
+
+
+def test_a_gpu_that_is_full_outside_of_a_step_is_told_in_one_line():
+    code = (
+        "import torch, tasks.train.loop as loop, tasks.train.worker as worker\n"
+        "def full(*_): raise torch.OutOfMemoryError('CUDA out of memory.\\nTried to allocate 2 GiB')\n"
+        "loop.run_training, worker.TrainJob.model_validate = full, lambda job: job\n"
+        "import os, sys; sys.argv = ['worker', str(os.getppid())]; worker.main()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        process.stdin.write('{"job": {}, "work": "."}\n')
+        process.stdin.flush()
+        message = json.loads(process.stdout.readline())
+        assert process.wait() == 4
+    assert message["error"] == "EnvironmentFailed"
+    assert "(CUDA out of memory. Tried to allocate 2 GiB); lower train.batch_size" in message["text"]
 
 
 def test_it_does_not_outlive_its_parent(make_world, tmp_path):

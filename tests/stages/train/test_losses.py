@@ -62,12 +62,12 @@ def test_unknown_numbers_neither_count_nor_teach() -> None:
     config = TrainConfig(label_smoothing=0, regression_loss="squared")
     spread = torch.zeros(2, requires_grad=True)
     loss = joint_loss(logits, soft, torch.ones(3), targets, config, None, spread)
-    assert loss.item() == pytest.approx(np.log(2) + 0.5 * 1.0, rel=1e-6)
+    assert loss.item() == pytest.approx(np.log(2) + 0.5 * 2 / 3, rel=1e-6)
     loss.backward()
     assert logits.grad is not None
     assert spread.grad is not None
     assert logits.grad[1, 2] == 0
-    assert spread.grad.tolist() == pytest.approx([0.5 - np.log(2), 0.0], abs=1e-6)
+    assert spread.grad.tolist() == pytest.approx([0.5 - np.log(2), 0.5 - 0.5 * 2 / 3], abs=1e-6)
 
 
 def test_what_is_told_gives_the_loss_again() -> None:
@@ -92,3 +92,17 @@ def test_the_sampler_draws_every_class_alike_and_the_plain_order_is_a_permutatio
     assert (drawn >= 90).mean() == pytest.approx(0.5, abs=0.05)
     assert sorted(epoch_order(100, 0, 1)) == list(range(100))
     assert row_chances(Targets((Target(name="n", problem="regression"),)).encode(rows_of(["1", "2"]))) is None
+
+
+def test_a_steps_loss_is_that_of_its_pieces_however_it_is_cut() -> None:
+    torch.manual_seed(3)
+    soft = torch.cat([torch.eye(2)[torch.arange(8) % 2], torch.randn(8, 1)], dim=1)
+    soft[[0, 1, 2, 6], 2] = torch.nan
+    soft[3, :2] = torch.nan
+    logits, weights = torch.randn(8, 3), torch.rand(8)
+    whole = joint_loss(logits, soft, weights, BOTH, TrainConfig())
+    cut = [slice(0, 3), slice(3, 4), slice(4, 8)]
+    pieces = [joint_loss(logits[one], soft[one], weights[one], BOTH, TrainConfig()) for one in cut]
+    shares = [(one.stop - one.start) / 8 for one in cut]
+    told = sum(share * piece.item() for share, piece in zip(shares, pieces, strict=True))
+    assert told == pytest.approx(whole.item(), rel=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from tasks.config import EncodersConfig
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.modeling.pretrained.describe import describe_encoder, find_again, identify_encoder, require_place
+from tasks.modeling.pretrained.locate import Place
 
 CONFIG = EncodersConfig()
 
@@ -103,3 +105,21 @@ def test_weights_that_changed_are_refused(squeezenet: Path) -> None:
     with pytest.raises(EnvironmentFailed, match=r"not here any more: .* has changed .*--set encoders\.image="):
         find_again("image", spec, "tiny")
     assert find_again("image", spec, f"torchvision:squeezenet1_1@{copy}") == f"torchvision:squeezenet1_1@{copy}"
+
+
+def test_weights_by_name_tell_what_inputs_are_prepared(monkeypatch: pytest.MonkeyPatch, squeezenet: Path) -> None:
+    place = Place(squeezenet, (squeezenet,))
+    monkeypatch.setattr("tasks.modeling.pretrained.describe.locate_encoder", lambda *_: place)
+
+    def name(encoder: str) -> str:
+        return identify_encoder("image", f"torchvision:{encoder}", "full", CONFIG).name
+
+    assert name("vit_b_16@IMAGENET1K_SWAG_E2E_V1") == "vit_b_16@IMAGENET1K_SWAG_E2E_V1"
+    assert {name(f"vit_b_16{end}") for end in ("", "@random", "@weights.safetensors")} == {"vit_b_16"}
+
+
+def test_the_models_own_files_are_named_first_where_both_are_gone(squeezenet: Path) -> None:
+    spec = describe_encoder("image", f"torchvision:squeezenet1_1@{squeezenet}", "head", CONFIG)
+    squeezenet.unlink()
+    with pytest.raises(EnvironmentFailed, match=re.escape(f"there is no file '{squeezenet}'")):
+        find_again("image", spec, "torchvision:squeezenet1_1@/elsewhere.safetensors")
