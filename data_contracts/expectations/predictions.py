@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from data_contracts.expectations import about, gallery
-from data_contracts.refs import Problem
+from data_contracts.refs import Target
 from data_contracts.tables import predictions_schema
 
 if TYPE_CHECKING:
@@ -19,41 +20,54 @@ SUM_TOLERANCE = 1e-3
 AGAIN = "train again; if it stays, the model's output is not what it should be: report it"
 
 
-def predictions_frame(predictions: pa.Table, labels: tuple[str, ...], outputs: int | None = None) -> pd.DataFrame:
-    """The predictions without their lists, and figures on those: `count` (of probabilities), `not_finite`, `lowest`,
-    `highest`, `total`, and `misstated`: how far `probability` is from the predicted label's in the list. `lowest`, `highest`
-    and `total` are of the first label column; `outputs`: how many belong to it, None for all.
+def predictions_frame(predictions: pa.Table, targets: Sequence[Target]) -> pd.DataFrame:
+    """The predictions without their lists, and figures on those, which hold the outputs of every label column in turn.
+
+    `count` (of outputs) and `not_finite`; `lowest` and `highest` of all that are shares, not numbers; `total`, the sum of a
+    multiclass column's that is farthest from 1, and 1 without such a column. Of the first column `misstated`: how far
+    `probability` is from the predicted label's in the list, and `unknown`: how many labels in its answer the model does not
+    have.
     """
     import numpy as np
 
     frame: pd.DataFrame = predictions.drop_columns(["probabilities"]).to_pandas()
     lists = [np.asarray(row or [], np.float64) for row in predictions["probabilities"].to_pylist()]
-    places = {label: place for place, label in enumerate(labels)}
+    ends = np.cumsum([target.width for target in targets]).tolist()
+    slices = [(target, slice(end - target.width, end)) for target, end in zip(targets, ends, strict=True)]
+    shares = [[row[part] for target, part in slices if target.problem != "regression"] for row in lists]
+    totals = [[float(row[part].sum()) for target, part in slices if target.problem == "multiclass"] for row in lists]
     frame["count"] = [len(row) for row in lists]
     frame["not_finite"] = [int((~np.isfinite(row)).sum()) for row in lists]
-    lists = [row[:outputs] for row in lists]
-    frame["lowest"] = [float(row.min(initial=np.inf)) for row in lists]
-    frame["highest"] = [float(row.max(initial=-np.inf)) for row in lists]
-    frame["total"] = [float(row.sum()) for row in lists]
+    frame["lowest"] = [min((float(part.min(initial=np.inf)) for part in parts), default=np.inf) for parts in shares]
+    frame["highest"] = [max((float(part.max(initial=-np.inf)) for part in parts), default=-np.inf) for parts in shares]
+    frame["total"] = [max(sums, key=lambda total: abs(total - 1), default=1.0) for sums in totals]
+    labels = targets[0].labels
+    places = {label: place for place, label in enumerate(labels)}
     stated = [
         row[places[label]] if places.get(label, len(row)) < len(row) else np.nan
         for label, row in zip(frame["predicted"], lists, strict=True)
     ]
     frame["misstated"] = np.abs(frame["probability"].to_numpy(np.float64) - np.array(stated, np.float64))
+    answers = [() if text in {None, "[]"} else text.split("|") for text in predictions["predicted"].to_pylist()]
+    frame["unknown"] = [len(set(answer) - set(labels)) for answer in answers]
     return frame
 
 
-def predictions_expectations(
-    labels: tuple[str, ...], rows: int, problem: Problem = "multiclass", outputs: int | None = None
-) -> list[Expectation]:
-    """The expectations on `predictions_frame` of a model with these labels, on so many test rows; the gravest first.
-
-    `problem` is that of the first label column, `outputs` those of all columns together; None: one for each label.
-    """
-    common = [*_rows(rows), *_complete(outputs or len(labels))]
-    if problem == "multiclass":
-        return [*common, *_answers(labels), *_probabilities()]
-    return [*common, *_varied(), *(_shares() if problem == "multilabel" else [])]
+def predictions_expectations(targets: Sequence[Target], rows: int) -> list[Expectation]:
+    """The expectations on `predictions_frame` of a model with these label columns, on so many test rows; the gravest
+    first."""
+    first, problems = targets[0], {target.problem for target in targets}
+    found = [*_rows(rows), *_complete(sum(target.width for target in targets))]
+    found += _answers(first.labels) if first.problem == "multiclass" else _varied()
+    if first.problem == "multilabel":
+        found.append(_between("unknown", 0, 0, "predicted_known", "an answer holds only labels of the model"))
+    if problems != {"regression"}:
+        found += _shares()
+    if "multiclass" in problems:
+        found.append(
+            _between("total", 1 - SUM_TOLERANCE, 1 + SUM_TOLERANCE, "probabilities_sum_to_1", "a row's sum to 1")
+        )
+    return found + (_stated() if first.problem == "multiclass" else [])
 
 
 def _rows(rows: int) -> list[Expectation]:
@@ -135,11 +149,9 @@ def _shares() -> list[Expectation]:
     ]
 
 
-def _probabilities() -> list[Expectation]:
+def _stated() -> list[Expectation]:
     gxe = gallery()
     return [
-        *_shares(),
-        _between("total", 1 - SUM_TOLERANCE, 1 + SUM_TOLERANCE, "probabilities_sum_to_1", "a row's sum to 1"),
         gxe.ExpectColumnValuesToNotBeNull(
             column="misstated", **about("probability_given", "the answer's probability is stated", AGAIN)
         ),

@@ -14,6 +14,7 @@ from data_contracts.refs import CheckpointRef, EvalReport, RawRef
 from data_contracts.tables import CONTRACT_VERSION
 from tasks.contract import read_table
 from tasks.fingerprint import code_fingerprint
+from tasks.modeling.card import read_card, read_targets
 from tasks.progress import report as tell
 from tasks.store import Store, digest_json, verified_digest
 from tasks.validate.verdict import TableCheck, check_table
@@ -56,8 +57,9 @@ def predictions_key(report: EvalReport, checkpoint: CheckpointRef, store: Store)
     return digest_json(
         {
             "predictions": verified_digest(store.path(report.uri) / PREDICTIONS),
-            "labels": checkpoint.labels,
-            "problem": [report.problem, checkpoint.outputs],
+            "targets": [
+                target.model_dump(mode="json") for target in read_targets(read_card(store.path(checkpoint.uri)))
+            ],
             "rows": report.rows,
             "contract": CONTRACT_VERSION,
             "code": code_fingerprint(MODULE, libraries=LIBRARIES),
@@ -72,10 +74,10 @@ def validate_predictions(report: EvalReport, checkpoint: CheckpointRef, store: S
         from tasks.validate.suite import run_suite
 
         tell("validate", 0, 1, "predictions")
-        table, labels = read_table(store.path(report.uri) / PREDICTIONS), checkpoint.labels
-        frame = predictions_frame(table, labels, len(labels) if report.problem != "regression" else 1)
-        expectations = predictions_expectations(labels, report.rows, report.problem, checkpoint.outputs)
-        result = run_suite("predictions", frame, expectations)
+        table = read_table(store.path(report.uri) / PREDICTIONS)
+        targets = read_targets(read_card(store.path(checkpoint.uri)))
+        frame = predictions_frame(table, targets)
+        result = run_suite("predictions", frame, predictions_expectations(targets, report.rows))
         tell("validate", 1, 1, "predictions")
         return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 from data_contracts.expectations.manifest import manifest_expectations
 from data_contracts.expectations.predictions import predictions_expectations
-from data_contracts.refs import CheckpointRef, EvalReport, RawRef
+from data_contracts.refs import CheckpointRef, EvalReport, RawRef, Target
 from data_contracts.tables import predictions_schema, raw_schema
 from tasks.config import load_config
 from tasks.errors import DataError
@@ -26,6 +27,7 @@ from tasks.validate.ends import validate_manifest, validate_predictions
 from tests.stages.validate.conftest import digest
 
 LABELS = ("cat", "dog", "owl")
+ANIMAL = Target(name="animal", problem="multiclass", labels=LABELS)
 Rows = list[dict[str, Any]]
 Spoil = Callable[[Rows], Any]
 MakeData = Callable[..., Path]
@@ -163,7 +165,7 @@ def predicted_rows(count: int = 12) -> Rows:
     return rows
 
 
-def check_predictions(store: Store, rows: Rows, tested: int = 12) -> list[str]:
+def check_predictions(store: Store, rows: Rows, tested: int = 12, targets: tuple[Target, ...] = (ANIMAL,)) -> list[str]:
     uri = put(store, "evaluations", "predictions.parquet", rows, predictions_schema())
     report = EvalReport(
         uri=uri, sha256=digest(uri), rows=tested, model_sha256="0" * 64, metrics={}, intervals={}, by_modalities={},
@@ -173,6 +175,9 @@ def check_predictions(store: Store, rows: Rows, tested: int = 12) -> list[str]:
         uri="checkpoints/x", sha256="0" * 64, rows=9, model_sha256="0" * 64, train_key="0" * 64,
         modalities=("image",), labels=LABELS, best_epoch=1, epochs=1,
     )  # fmt: skip
+    folder = store.path(checkpoint.uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.json").write_text(json.dumps({"targets": [target.model_dump(mode="json") for target in targets]}))
     return validate_predictions(report, checkpoint, store)["warnings"]
 
 
@@ -204,7 +209,7 @@ WARNED_PREDICTIONS: dict[str, Spoil] = {
 
 
 def test_every_expectation_on_predictions_has_a_corruption() -> None:
-    said = {e.meta["name"]: e.severity for e in predictions_expectations(LABELS, 12)}
+    said = {e.meta["name"]: e.severity for e in predictions_expectations((ANIMAL,), 12)}
     assert said == dict.fromkeys(BROKEN_PREDICTIONS, "critical") | dict.fromkeys(WARNED_PREDICTIONS, "warning")
 
 
@@ -232,6 +237,41 @@ def test_doubtful_predictions_are_told_of(store: Store, name: str) -> None:
     WARNED_PREDICTIONS[name](rows)
     [warning] = check_predictions(store, rows)
     assert warning.startswith(f"predictions: expectation {name} (")
+
+
+def several_rows() -> Rows:
+    """Sets of labels, a number and a class."""
+    rows = predicted_rows()
+    for number, row in enumerate(rows):
+        row.update(predicted=("cat|owl", "[]")[number % 2], probability=0.5)
+        row["probabilities"] = [0.9, 0.1, 0.9, -70.0, 0.25, 0.75]
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        (None, {}),
+        ("predicted_known", {"predicted": "cat|cow"}),
+        ("probabilities_complete", {"probabilities": [0.9, 0.1, 0.9, -70.0, 1.0]}),
+        ("probabilities_not_negative", {"probabilities": [0.9, -0.1, 0.9, -70.0, 0.25, 0.75]}),
+        ("probabilities_at_most_1", {"probabilities": [1.9, 0.1, 0.9, -70.0, 0.25, 0.75]}),
+        ("probabilities_sum_to_1", {"probabilities": [0.9, 0.1, 0.9, -70.0, 0.25, 0.5]}),
+    ],
+)
+def test_every_label_column_is_judged(store: Store, name: str | None, cells: dict[str, Any]) -> None:
+    targets = (
+        Target(name="traits", problem="multilabel", labels=LABELS),
+        Target(name="size", problem="regression", labels=()),
+        Target(name="sex", problem="multiclass", labels=("f", "m")),
+    )
+    rows = several_rows()
+    rows[3].update(cells)
+    if name is None:
+        assert check_predictions(store, rows, targets=targets) == []
+        return
+    with pytest.raises(DataError, match=rf"expectation {name} \("):
+        check_predictions(store, rows, targets=targets)
 
 
 def test_what_was_checked_before_costs_no_import(store: Store, tmp_path: Path) -> None:
