@@ -46,7 +46,8 @@ class LabelColumn:
 def label_columns(config: DataConfig) -> tuple[LabelColumn, ...]:
     """The label columns, the first one first: of data.columns.labels, each `COLUMN` or `COLUMN:problem`, else the one.
 
-    UsageError where two entries name one column.
+    UsageError where two entries name one column, or one after the first is called `test`: that is the first one's place
+    among the figures.
     """
     usual: Problem = "multiclass" if config.problem == "auto" else config.problem
     if not config.columns.labels:
@@ -57,6 +58,8 @@ def label_columns(config: DataConfig) -> tuple[LabelColumn, ...]:
         known = next((one for one in PROBLEMS if one == problem), None) if colon and name else None
         found.append(LabelColumn(name if known else entry, known or usual))
     names = [column.name for column in found]
+    if "test" in names[1:]:
+        raise UsageError("data.columns.labels: a further column cannot be called 'test'; put it first, or rename it")
     if len(set(names)) < len(names):
         raise UsageError(
             f"data.columns.labels {', '.join(map(repr, config.columns.labels))}: a column is named twice; "

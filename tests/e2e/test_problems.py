@@ -118,6 +118,7 @@ def test_several_label_columns(crossmodal: Crossmodal, learnable: Path, tmp_path
         (('data.columns.labels=["label"]', "data.columns.label=label"), "both given"),
         (('data.columns.labels=["label", "nothing"]',), "no such column"),
         (('data.columns.labels=["label", "label:regression"]',), "a column is named twice"),
+        (('data.columns.labels=["label", "test"]',), "cannot be called 'test'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(
