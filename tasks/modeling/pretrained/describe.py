@@ -121,6 +121,6 @@ def find_again(modality: Modality, spec: EncoderSpec, otherwise: str) -> str:
             continue
         return encoder
     raise EnvironmentFailed(
-        f"the model reads {modality} with files that are not here any more: {doubts[0]}; "
+        f"the model reads {modality} with files that are not here any more: {'; and '.join(doubts)}; "
         f"say where they are with --set encoders.{modality}=…"
     )
