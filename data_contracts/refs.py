@@ -191,6 +191,8 @@ class EvalReport(Ref):
     """{"test": {"accuracy": ..., "macro_f1": ..., ...}}; with several label columns each further one under its name."""
     intervals: dict[str, tuple[float, float]]
     """Metric to its 95 % bootstrap interval; `column.metric` for further label columns."""
+    known_rows: dict[str, int] = {}
+    """Further label column to the number of test rows whose cell in it is filled: those that its figures are about."""
     by_modalities: dict[str, Metrics]
     """ "image+audio" to the figures of the same model when only those modalities are given, on all test rows."""
     majority_share: float | None
@@ -203,6 +205,8 @@ class EvalReport(Ref):
     champion_version: str | None = None
     champion_metrics: Metrics | None = None
     """The champion re-scored on the same rows."""
+    champion_rows: int | None = None
+    """How many rows those are: its samples may lack some of the test rows. None: all, as far as an older report tells."""
     differences: dict[str, tuple[float, float, float]] = {}
     """Metric to candidate minus champion: value, low, high (paired bootstrap, gate.confidence)."""
     forgetting: dict[Literal["old", "new"], Compared] = {}

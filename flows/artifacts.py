@@ -19,6 +19,7 @@ from prefect.artifacts import (
 
 from flows.pipeline import Progressed
 from flows.request import Request
+from tasks.figures import figure_text
 from tasks.names import markdown_text, one_line
 from tasks.progress import Listener
 
@@ -80,7 +81,8 @@ def figures_table(summary: dict[str, Any]) -> list[dict[str, Any]]:
     """One line for the test set, one for each set of modalities."""
     lines = {"test": summary["metrics"]["test"], **summary["by_modalities"]}
     return [
-        {"given": name, **{metric: _rounded(value) for metric, value in line.items()}} for name, line in lines.items()
+        {"given": name, **{metric: _rounded(value, metric) for metric, value in line.items()}}
+        for name, line in lines.items()
     ]
 
 
@@ -89,8 +91,8 @@ def _shown(line: dict[str, Any]) -> dict[str, Any]:
     return {name: one_line(value) if isinstance(value, str) else value for name, value in line.items()}
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+def _rounded(value: float | None, metric: str) -> float | None:
+    return None if value is None else float(figure_text(value, metric, decimals=4))
 
 
 def _slug(text: str) -> str:

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from tasks.figures import figure_text
 from tasks.names import json_text, one_line, visible
 from tasks.progress import Listener, listening
 
@@ -107,7 +108,7 @@ def print_predictions(summary: dict[str, Any], as_json: bool) -> None:
     if rows["quarantined"]:
         _tell(out, f"refused  {rows['quarantined']} rows: {summary['quarantine']}")
     for name, value in summary["metrics"].get("labelled", {}).items():
-        _tell(out, f"{name:<8} {value:.4f} on the {summary['labelled']} rows that have a label")
+        _tell(out, f"{name:<8} {_figure(value, name)} on the {summary['labelled']} rows that have a label")
     _tell(out, f"written  {summary['out']}")
     if as_json:
         print_json(summary)
@@ -160,16 +161,22 @@ def _print_rows(out: Console, summary: dict[str, Any]) -> None:
 
 
 def _figures(summary: dict[str, Any]) -> Table:
+    from tasks.labels import METRICS, problem_of
+
     table = Table(box=None, pad_edge=False, header_style="bold")
-    names = ("accuracy", "macro_f1", "macro_recall", "macro_precision", "ece")
+    names = [name for name in METRICS[problem_of(summary["metrics"]["test"])] if name != "auroc"]
     table.add_column("test")
     for name in names:
         table.add_column(name, justify="right")
     full = {"all given": summary["metrics"]["test"]}
     alone = {f"{name} alone": line for name, line in summary["by_modalities"].items() if "+" not in name}
     for name, line in (full | (alone if len(alone) > 1 else {})).items():
-        table.add_row(name, *("–" if line.get(metric) is None else f"{line[metric]:.4f}" for metric in names))
+        table.add_row(name, *(_figure(line.get(metric), metric) for metric in names))
     return table
+
+
+def _figure(value: float | None, metric: str) -> str:
+    return "–" if value is None else figure_text(value, metric, decimals=4)
 
 
 def _work(work: dict[str, dict[str, int]]) -> str:

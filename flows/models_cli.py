@@ -9,8 +9,12 @@ import typer
 from flows.console import print_json, print_table
 from flows.environment import store_from_environment, tracking_uri_from_environment
 from flows.request import default_tracking_uri
+from tasks.figures import figure_text
 from tasks.publish import registry
 from tasks.store import Store
+
+MAIN = ("accuracy", "exact_match", "macro_f1", "mae")
+"""The figures that a list of models shows, those of them that any of its models has."""
 
 models_app = typer.Typer(help="List, show, promote and roll back published models.")
 
@@ -30,13 +34,16 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print_json(rows)
     else:
-        print_table([_readable(row) for row in rows])
+        figures = [name for name in MAIN if any((row.get("metrics") or {}).get(name) is not None for row in rows)]
+        print_table([_readable(row, figures) for row in rows])
 
 
-def _readable(row: dict[str, Any]) -> dict[str, Any]:
-    """A row for people: digests cut short, the main figures instead of all, what only scripts need left out."""
+def _readable(row: dict[str, Any], named: list[str]) -> dict[str, Any]:
+    """A row for people: digests cut short, the figures named here instead of all, what only scripts need left out."""
     metrics = row.get("metrics") or {}
-    figures = {name: f"{metrics[name]:.4f}" for name in ("accuracy", "macro_f1") if metrics.get(name) is not None}
+    figures = {
+        name: None if metrics.get(name) is None else figure_text(metrics[name], name, decimals=4) for name in named
+    }
     left_out = {"metrics", "created", "uri", "sha256", "parents", "rows"}
     return {name: _cell(name, value) for name, value in row.items() if name not in left_out} | figures
 

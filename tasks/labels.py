@@ -129,6 +129,11 @@ def to_numbers(cells: Sequence[str | None]) -> NDArray[np.float64]:
     return np.array([np.nan if cell is None else float(cell) for cell in cells], np.float64)
 
 
+def problem_of(figures: Iterable[str]) -> Problem:
+    """The problem that has all of these metrics."""
+    return next(problem for problem, metrics in METRICS.items() if set(figures) <= set(metrics))
+
+
 def metric_of(metric: str, problem: Problem, usual: Mapping[Problem, str]) -> str:
     """The metric that `auto` stands for."""
     return usual[problem] if metric == "auto" else metric

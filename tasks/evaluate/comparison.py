@@ -82,5 +82,6 @@ def against(candidate: Judgement, champion: Judgement, rival: Rival, config: Run
         "champion_sha256": rival.champion.model_sha256,
         "champion_version": rival.champion.version,
         "champion_metrics": champion.score(),
+        "champion_rows": champion.rows,
         "differences": candidate.differences(champion, config.seed, config.gate.confidence),
     }

@@ -91,6 +91,7 @@ def evaluate(
             "by_modalities": {name: columns.judge(given).score() for name, given in subset.items()},
             "baselines": candidate.baselines(),
             "majority_share": candidate.baselines().get("accuracy"),
+            "known_rows": {},
         }
         for key_, figures in columns.judge_others(full, config.seed).items():
             payload[key_] |= figures
@@ -148,13 +149,14 @@ class Columns:
 
     def judge_others(self, told: Probabilities, seed: int) -> dict[str, dict[str, Any]]:
         """Fields of EvalReport with the figures of every further column on the rows whose truth is known."""
-        found: dict[str, dict[str, Any]] = {"metrics": {}, "intervals": {}, "baselines": {}}
+        found: dict[str, dict[str, Any]] = {"metrics": {}, "intervals": {}, "baselines": {}, "known_rows": {}}
         for place, target in enumerate(read_targets(self.card)):
             if place == 0:
                 continue
             cells = cells_of(self.samples, place, target.name)
             judgement, _ = judge_column(self.card, place, told, cells, self.labels[place])
             found["metrics"][target.name] = judgement.score()
+            found["known_rows"][target.name] = judgement.rows
             ranges = judgement.intervals(seed) if judgement.rows else {}
             found["intervals"] |= {f"{target.name}.{name}": value for name, value in ranges.items()}
             found["baselines"] |= {f"{target.name}.{name}": value for name, value in judgement.baselines().items()}

@@ -59,7 +59,8 @@ def column_tables(report: EvalReport | None) -> list[dict[str, Any]]:
             }
             for name, value in figures.items()
         ]
-        found.append({"name": column, "rows": rows})
+        known = report.known_rows.get(column) if report else None
+        found.append({"name": column, "rows": rows, "known": known})
     return found
 
 

@@ -27,6 +27,7 @@ from tasks.evaluate.problem_charts import (
 )
 from tasks.evaluate.refused import refused_rows
 from tasks.evaluate.training import training_curves, training_figures, training_notes, training_thresholds
+from tasks.figures import figure_text, short_number
 from tasks.labels import LOWER_IS_BETTER, METRICS
 from tasks.modalities import MODALITIES
 from tasks.store import Store, replace_file
@@ -127,6 +128,7 @@ def _template() -> Any:
         "percent": percent,
         "figure": figure,
         "change": change,
+        "ruled": ruled,
         "points": points,
         "seconds": seconds,
         "number": "{:,}".format,
@@ -158,12 +160,17 @@ def figure(value: float | None, unit: str) -> str:
     """A share in percent, a number in the user's unit with four digits."""
     if unit == "share" or value is None:
         return percent(value)
-    return f"{value:.4g}".replace("-", "−")
+    return short_number(value).replace("-", "−")
 
 
 def change(value: float, unit: str) -> str:
     """A difference, with its sign."""
-    return points(value) if unit == "share" else f"{value:+.4g}".replace("-", "−")
+    return points(value) if unit == "share" else short_number(value, sign=True).replace("-", "−")
+
+
+def ruled(value: float | None, metric: str) -> str:
+    """A figure of the gate's table, None a dash."""
+    return "–" if value is None else figure_text(value, metric, decimals=4)
 
 
 def seconds(value: float) -> str:

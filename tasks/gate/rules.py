@@ -8,7 +8,8 @@ from typing import Literal
 
 from data_contracts.refs import EvalReport, Problem, RuleResult
 from tasks.config import GateConfig, Rule
-from tasks.labels import COMPARED, LOWER_IS_BETTER, METRICS, TELLING, metric_of
+from tasks.figures import figure_text, short_number
+from tasks.labels import COMPARED, LOWER_IS_BETTER, TELLING, metric_of, number_text, problem_of
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 
@@ -25,11 +26,11 @@ def judge_rule(rule: Rule, report: EvalReport) -> RuleResult:
     told_as = f"{rule.column}.{metric}" if rule.column and rule.column in report.metrics else metric
     value = defined(report.metrics.get(rule.column or "test", report.metrics["test"]).get(metric))
     interval = _interval(report, told_as)
-    bounds = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
+    bounds = f" [{figure_text(interval[0], metric)}, {figure_text(interval[1], metric)}]" if interval else ""
     limit = rule.min if rule.min is not None else rule.max
     if limit is not None:
         least = rule.min is not None
-        name = f"{told_as} {'>=' if least else '<='} {limit:g}"
+        name = f"{told_as} {'>=' if least else '<='} {number_text(limit)}"
         threshold: float | None = limit
         baseline = "absolute minimum" if least else "absolute maximum"
         outcome, told = _within(told_as, value, bounds, limit, least)
@@ -43,7 +44,7 @@ def judge_rule(rule: Rule, report: EvalReport) -> RuleResult:
         value=value,
         threshold=defined(threshold),
         baseline=baseline,
-        n=report.rows,
+        n=report.known_rows.get(rule.column, report.rows),
         outcome=outcome,
         detail=told,
     )
@@ -52,10 +53,7 @@ def judge_rule(rule: Rule, report: EvalReport) -> RuleResult:
 def _metric(metric: str, report: EvalReport, column: str, usual: Mapping[Problem, str]) -> str:
     """What `auto` stands for; the problem of a further label column is told by the figures that it has."""
     figures = report.metrics.get(column)
-    problem = report.problem
-    if figures is not None:
-        problem = next(name for name, metrics in METRICS.items() if set(figures) <= set(metrics))
-    return metric_of(metric, problem, usual)
+    return metric_of(metric, report.problem if figures is None else problem_of(figures), usual)
 
 
 def _names(told_as: str, metric: str) -> tuple[str, str]:
@@ -89,7 +87,8 @@ def compare_with_champion(report: EvalReport, config: GateConfig) -> RuleResult:
         outcome, told = _first(metric, value)
     else:
         champion = defined((report.champion_metrics or {}).get(metric))
-        baseline = f"champion version {report.champion_version}" + ("" if champion is None else f": {champion:.3f}")
+        scored = "" if champion is None else f": {figure_text(champion, metric)}"
+        baseline = f"champion version {report.champion_version}{scored}"
         margin = _margin(config, champion, lower)
         threshold = champion
         if config.mode != "better" and champion is not None:
@@ -101,7 +100,7 @@ def compare_with_champion(report: EvalReport, config: GateConfig) -> RuleResult:
         value=value,
         threshold=threshold,
         baseline=baseline,
-        n=report.rows,
+        n=report.rows if report.champion_rows is None else report.champion_rows,
         outcome=outcome,
         detail=told,
     )
@@ -120,9 +119,9 @@ def _interval(report: EvalReport, metric: str) -> tuple[float, float] | None:
 def _within(metric: str, value: float | None, bounds: str, limit: float, least: bool) -> tuple[Outcome, str]:
     if value is None:
         return "fail", f"{metric} is not defined on these test rows"
-    passes = value >= limit if least else value <= limit
+    passes, figure = value >= limit if least else value <= limit, figure_text(value, metric, beside=limit)
     sign = {(True, True): ">=", (True, False): "<=", (False, True): "<", (False, False): ">"}[passes, least]
-    return ("pass" if passes else "fail"), f"{metric} {value:.3f}{bounds} {sign} {limit:g}"
+    return ("pass" if passes else "fail"), f"{metric} {figure}{bounds} {sign} {number_text(limit)}"
 
 
 def _beats(
@@ -137,22 +136,23 @@ def _beats(
     if value is None or baseline is None:
         return "fail", f"{metric} or {what} is not defined on these test rows"
     sign, relation = (-1, "<") if lower else (1, ">")
+    figure, base = figure_text(value, metric, beside=baseline), figure_text(baseline, metric)
     if sign * value <= sign * baseline:
         whose = "the share of the largest class" if what == "majority share" else what
         verb = "stay below" if lower else "exceed"
-        return "fail", f"{metric} {value:.3f}{bounds} does not {verb} {baseline:.3f}, {whose}"
+        return "fail", f"{metric} {figure}{bounds} does not {verb} {base}, {whose}"
     if interval is None:
-        return "pass", f"{metric} {value:.3f} (no interval: the figure itself decided) {relation} {what} {baseline:.3f}"
+        return "pass", f"{metric} {figure} (no interval: the figure itself decided) {relation} {what} {base}"
     nearest = interval[1] if lower else interval[0]
     if sign * nearest > sign * baseline:
-        return "pass", f"{metric} {value:.3f}{bounds} {relation} {what} {baseline:.3f}"
-    return "inconclusive", f"{metric} {value:.3f}, but its interval{bounds} reaches the {what} {baseline:.3f}"
+        return "pass", f"{metric} {figure}{bounds} {relation} {what} {base}"
+    return "inconclusive", f"{metric} {figure}, but its interval{bounds} reaches the {what} {base}"
 
 
 def _first(metric: str, value: float | None) -> tuple[Outcome, str]:
     if value is None:
         return "fail", f"{metric} is not defined on these test rows"
-    return "pass", f"{metric} {value:.3f}; no champion to compare with"
+    return "pass", f"{metric} {figure_text(value, metric)}; no champion to compare with"
 
 
 def _difference(
@@ -160,23 +160,24 @@ def _difference(
 ) -> tuple[Outcome, str]:
     if value is None:
         return "fail", f"{metric} is not defined on these test rows"
-    found = report.differences.get(metric)
+    figure, found = figure_text(value, metric), report.differences.get(metric)
     if champion is None or found is None or defined(found[0]) is None:
-        return "inconclusive", f"{metric} {value:.3f} cannot be compared: the champion has none on these test rows"
+        return "inconclusive", f"{metric} {figure} cannot be compared: the champion has none on these test rows"
     difference, low, high = found
-    told = f"{metric} {value:.3f} against the champion's {champion:.3f} (difference {difference:+.3f}"
+    gained, worst, best = (figure_text(number, metric, sign=True) for number in found)
+    told = f"{metric} {figure} against the champion's {figure_text(champion, metric)} (difference {gained}"
     if defined(low) is None or defined(high) is None:
         low = high = difference
         told += ", no interval: the difference itself decided"
     else:
-        told += f" [{low:+.3f}, {high:+.3f}]"
+        told += f" [{worst}, {best}]"
     lower = metric in LOWER_IS_BETTER
     if lower:  # from here on, more is better
         difference, low, high = -difference, -high, -low
     if config.mode == "better":
         return _is_better(low, high), f"{told})"
     margin = _margin(config, champion, lower)
-    return _is_not_worse(difference, low, high, margin), f"{told}, margin {margin:g})"
+    return _is_not_worse(difference, low, high, margin), f"{told}, margin {short_number(margin)})"
 
 
 def _margin(config: GateConfig, champion: float | None, lower: bool) -> float:

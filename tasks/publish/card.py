@@ -7,6 +7,7 @@ from pathlib import Path
 
 from data_contracts.refs import CheckpointRef, EvalReport, ValidatedRef, Verdict
 from tasks.config import RunConfig
+from tasks.figures import figure_text
 from tasks.labels import METRICS
 from tasks.names import markdown_text
 
@@ -30,7 +31,7 @@ def write_card(
         alias=config.publish.alias,
         modalities=checkpoint.modalities,
         problem=report.problem,
-        columns=[markdown_text(name, _LABEL_CHARS) for name in report.metrics if name != "test"],
+        columns=[_column(name, report) for name in report.metrics if name != "test"],
         baseline=report.baselines,
         by_metrics=[name for name in METRICS[report.problem] if name not in {"ece", "auroc"}],
         labels=[markdown_text(label.replace("`", "'"), _LABEL_CHARS) for label in checkpoint.labels],
@@ -50,9 +51,16 @@ def write_card(
     )
 
 
-def _figure(value: float | None) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"
+def _column(name: str, report: EvalReport) -> str:
+    """A further label column, and how many of the test rows tell something of it."""
+    known = report.known_rows.get(name)
+    judged = "" if known is None or known == report.rows else f" (known in {known} of the test rows)"
+    return markdown_text(name, _LABEL_CHARS) + judged
 
 
-def _bounds(interval: tuple[float, float] | None) -> str:
-    return "–" if interval is None else f"{_figure(interval[0])} to {_figure(interval[1])}"
+def _figure(value: float | None, metric: str) -> str:
+    return "–" if value is None or not math.isfinite(value) else figure_text(value, metric, decimals=4)
+
+
+def _bounds(interval: tuple[float, float] | None, metric: str) -> str:
+    return "–" if interval is None else f"{_figure(interval[0], metric)} to {_figure(interval[1], metric)}"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tasks.config import TrainConfig
+from tasks.figures import figure_text
 from tasks.modeling.decision import decide_labels
 from tasks.modeling.fusion import FusedClassifier
 from tasks.modeling.inference import predict_inputs
@@ -79,5 +80,9 @@ def _figures(told: Outputs, data: Dataset) -> dict[str, float]:
 def remark_on(entry: Mapping[str, float]) -> str:
     """What a person sees of an epoch while it runs: `val loss 0.4321, accuracy 0.9125`."""
     told = [f"val loss {entry['val_loss']:.4f}"]
-    told += [f"{name.removeprefix('val_').replace('_', ' ')} {entry[name]:.4f}" for name in FIGURES if name in entry]
+    told += [
+        f"{name.removeprefix('val_').replace('_', ' ')} {figure_text(entry[name], name.removeprefix('val_'), decimals=4)}"
+        for name in FIGURES
+        if name in entry
+    ]
     return ", ".join(told)

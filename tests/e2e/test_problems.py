@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,14 +101,17 @@ def test_several_label_columns(crossmodal: Crossmodal, learnable: Path, tmp_path
     assert set(ran.json["metrics"]) == {"test", "size", "traits"}
     assert ran.json["metrics"]["size"]["mae"] < 1
     assert ran.json["metrics"]["traits"]["micro_f1"] > 0.8
-    assert "Label column size" in report_of(ran, tmp_path)
-    told, rows = predicted(crossmodal, learnable, tmp_path, "--set", wanted)
+    page = report_of(ran, tmp_path)
+    assert "Label column size" in page
+    known, rows = map(int, re.findall(r"On (\d+) of (\d+) test rows", page)[0])
+    assert 0 < known < rows == ran.json["splits"]["test"]
+    told, answers = predicted(crossmodal, learnable, tmp_path, "--set", wanted)
     assert told.json["metrics"]["labelled"]["accuracy"] > 0.8
-    assert {row["label"] for row in rows} == {"low", "high"}
-    others = json.loads(rows[0]["targets"])
+    assert {row["label"] for row in answers} == {"low", "high"}
+    others = json.loads(answers[0]["targets"])
     assert set(others) == {"size", "traits"}
     assert float(others["size"]) > 3
-    assert len(rows[0]["probabilities"]) == 2 + 1 + 2
+    assert len(answers[0]["probabilities"]) == 2 + 1 + 2
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,7 @@ def test_rows_that_the_champion_cannot_read_take_no_part(store: Store) -> None:
     assert report.champion_metrics is not None
     assert report.champion_metrics["accuracy"] == pytest.approx(0.5)
     assert report.differences["accuracy"][0] == pytest.approx(0.5)
+    assert report.champion_rows == 30
     assert json.loads((store.path(report.uri) / "detail.json").read_text())["champion_rows"] == 30
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from tasks.evaluate.evaluate import Columns
 from tasks.evaluate.judgement import judge_column
 from tasks.evaluate.weighted import JudgedNumbers, JudgedSets, intervals, score
 from tasks.labels import METRICS
@@ -20,6 +22,15 @@ def test_a_further_column_without_a_known_row_has_no_figures(problem: str) -> No
     assert len(known) == judgement.rows == 0
     assert judgement.score() == dict.fromkeys(METRICS[problem])  # type: ignore[index]
     assert judgement.baselines() == {}
+
+
+def test_a_further_columns_known_rows_are_counted() -> None:
+    targets = [{"name": "kind", "labels": ["x", "y"]}, {"name": "size", "problem": "regression"}]
+    samples = pa.table({"label": ["x", "y", "x"], "targets": ['{"size": "2"}', None, '{"size": "4"}']})
+    columns = Columns(samples, {"labels": ["x", "y"], "targets": targets}, (("x", "y"), ()))
+    found = columns.judge_others(np.full((3, 3), 0.5, np.float32), 0)
+    assert found["known_rows"] == {"size": 2}
+    assert found["metrics"]["size"]["mae"] == pytest.approx(2.5)
 
 
 def test_intervals_stay_where_a_metric_can_lie() -> None:

@@ -121,6 +121,57 @@ def test_minimum_is_a_floor_on_the_figure(minimum: float, expected: str, tmp_pat
         assert reason == "rejected: macro_f1 0.900 < 0.91"
 
 
+def told_of(rule: Rule, report: EvalReport, tmp_path: Path) -> Any:
+    return gate(report, RunConfig(gate=GateConfig(rules=(rule,))), Store(tmp_path)).rules[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "told"),
+    [
+        (0.0004213, 0.0005, "mae 0.0004213 [0.0004171, 0.0004255] <= 0.0005"),
+        (123456.789, 123500.25, "mae 123457 [122222, 124691] <= 123500.25"),
+        (12.3504, 12.35, "mae 12.3504 [12.23, 12.47] > 12.35"),
+    ],
+)
+def test_errors_are_told_with_digits_that_count(value: float, limit: float, told: str, tmp_path: Path) -> None:
+    report = make_report(
+        metrics={"test": {"mae": value}}, intervals={"mae": (0.99 * value, 1.01 * value)}, problem="regression"
+    )
+    rule = told_of(Rule(metric="mae", max=limit), report, tmp_path)
+    assert rule.detail == told
+    assert rule.rule == f"mae <= {limit}"
+
+
+def test_small_errors_against_the_champion(tmp_path: Path) -> None:
+    report = make_report(
+        metrics={"test": {"mae": 0.0004}}, problem="regression", majority_share=None, baselines={"mae": 0.001},
+        champion_sha256=SHA, champion_version="3", champion_metrics={"mae": 0.00045},
+        differences={"mae": (-0.00005, -0.00007, -0.00003)},
+    )  # fmt: skip
+    decision, reason = decide(report, tmp_path)
+    assert decision == "promote"
+    assert "mae 0.0004 against the champion's 0.00045 (difference -5e-05 [-7e-05, -3e-05], margin 4.5e-06)" in reason
+
+
+def test_a_figure_just_below_its_limit_is_not_told_as_equal(tmp_path: Path) -> None:
+    rule = told_of(Rule(metric="macro_f1", min=0.9), make_report(0.89996), tmp_path)
+    assert rule.detail == "macro_f1 0.89996 < 0.9"
+
+
+def test_a_rule_on_a_further_column_counts_the_rows_that_it_judged(tmp_path: Path) -> None:
+    figures = {"test": {"accuracy": 0.9}, "size": {"mae": 2.5, "rmse": 3.0, "r2": 0.5}}
+    report = make_report(metrics=figures, known_rows={"size": 37})
+    assert told_of(Rule(metric="mae", max=3.0, column="size"), report, tmp_path).n == 37
+    assert told_of(Rule(metric="accuracy", min=0.5, column="label"), report, tmp_path).n == 500
+    old = EvalReport.model_validate(report.model_dump(exclude={"known_rows"}) | {"sha256": SHA})
+    assert told_of(Rule(metric="mae", max=3.0, column="size"), old, tmp_path).n == 500
+
+
+def test_the_comparison_counts_the_rows_that_both_have_seen(tmp_path: Path) -> None:
+    verdict = gate(against(0.9, 0.0, -0.01, 0.01, champion_rows=430), RunConfig(), Store(tmp_path))
+    assert [rule.n for rule in verdict.rules] == [500, 430]
+
+
 def test_any_failure_rejects_even_beside_an_inconclusive_rule(tmp_path: Path) -> None:
     rules = (Rule(metric="accuracy", above_majority=True), Rule(metric="macro_f1", min=0.95))
     report = make_report(0.22)
