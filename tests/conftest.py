@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,20 @@ def clip_bytes(
             out.mux(sound.encode(block))
             out.mux(sound.encode())
     return sink.getvalue()
+
+
+@pytest.fixture
+def interruptible() -> Callable[[Sequence[str]], list[str]]:
+    """interruptible(command) is a command that Ctrl-C ends, also where whoever started the tests ignores it (`nohup … &`).
+
+    A process that is born with SIGINT ignored keeps it so, and Python then installs no handler.
+    """
+
+    def make(command: Sequence[str]) -> list[str]:
+        reset = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])"
+        return [sys.executable, "-c", reset, *command]
+
+    return make
 
 
 @pytest.fixture

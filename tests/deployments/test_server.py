@@ -86,7 +86,7 @@ def test_a_run_triggered_through_the_api_completes_and_publishes(services: Servi
     }
 
 
-def test_up_serves_both_pages_and_stops_on_ctrl_c(tmp_path: Path) -> None:
+def test_up_serves_both_pages_and_stops_on_ctrl_c(tmp_path: Path, interruptible: Any) -> None:
     from flows.up import executable
 
     prefect_port, mlflow_port = free_port(), free_port()
@@ -100,7 +100,8 @@ def test_up_serves_both_pages_and_stops_on_ctrl_c(tmp_path: Path) -> None:
         "--mlflow-port",
         str(mlflow_port),
     ]
-    process = subprocess.Popen(executable(command), stdout=subprocess.PIPE, text=True, start_new_session=True)
+    started = interruptible(executable(command))
+    process = subprocess.Popen(started, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout is not None
     lines = []
     for line in process.stdout:

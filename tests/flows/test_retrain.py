@@ -102,8 +102,11 @@ def test_a_run_killed_in_extract_and_again_in_train_ends_with_the_same_model(
     assert not list((killed / "work").glob("train-*/state*"))
 
 
-def test_ctrl_c_ends_with_130_and_leaves_a_store_that_goes_on(command: Command, tmp_path: Path) -> None:
-    process = subprocess.Popen(command(tmp_path / "s"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+def test_ctrl_c_ends_with_130_and_leaves_a_store_that_goes_on(
+    command: Command, tmp_path: Path, interruptible: Command
+) -> None:
+    quiet, pipe = subprocess.DEVNULL, subprocess.PIPE
+    process = subprocess.Popen(interruptible(command(tmp_path / "s")), stdout=quiet, stderr=pipe, text=True)
     deadline = time.monotonic() + 300
     while not any((tmp_path / "s").glob("work/train-*/state*")) and time.monotonic() < deadline:
         time.sleep(0.01)
