@@ -43,6 +43,7 @@ from tasks.media.packs import media_fingerprint
 from tasks.modalities import MODALITIES
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import find_again
+from tasks.modeling.pretrained.packaged import is_packaged, packaged_encoder
 from tasks.publish.publish import publish
 from tasks.publish.registry import fetch_champion
 from tasks.store import Store
@@ -226,10 +227,15 @@ def reading(config: RunConfig, modalities: Iterable[Modality]) -> list[str]:
 
 def champion_config(champion: ChampionRef, request: Request) -> RunConfig:
     """The request's config with the knobs under which the champion reads media. EnvironmentFailed when they are unknown."""
-    record = json.loads((request.store.path(champion.uri) / "model.json").read_text(encoding="utf-8"))
+    folder = request.store.path(champion.uri)
+    record = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     unused = {name: "off" for name in MODALITIES if name not in record["modalities"]}
     specs = {name: EncoderSpec.model_validate(record["encoders"][name]) for name in record["modalities"]}
-    named = {name: find_again(name, spec, getattr(request.config.encoders, name)) for name, spec in specs.items()}
+    brought = {name: packaged_encoder(folder) for name, spec in specs.items() if is_packaged(name, spec)}
+    named = {
+        name: "tiny" if name in brought else find_again(name, spec, getattr(request.config.encoders, name))
+        for name, spec in specs.items()
+    }
     encoders = record["config"]["encoders"] | unused | named
     frozen = any(spec.reads == "embedding" for spec in specs.values())
     train = request.config.train.model_dump() | {"regime": "head" if frozen else "full"}
@@ -237,12 +243,14 @@ def champion_config(champion: ChampionRef, request: Request) -> RunConfig:
     knobs = {"media": record["config"]["media"] | limits, "extract": record["config"]["extract"], "encoders": encoders}
     knobs["train"] = train
     try:
-        return RunConfig.model_validate(request.config.model_dump() | knobs)
+        config = RunConfig.model_validate(request.config.model_dump() | knobs)
     except ValidationError as error:
         raise EnvironmentFailed(
             f"model {champion.name} version {champion.version}: made by a crossmodal with other settings "
             f"({error.errors()[0]['loc']}); retrain it with this version"
         ) from None
+    # What the model brings along has no id that a config may say, so it is put in behind the checks.
+    return config.model_copy(update={"encoders": config.encoders.model_copy(update=brought)})
 
 
 def conclude(verdict: Verdict, champion: ChampionRef | None, judged_before: bool) -> tuple[Decision, str]:

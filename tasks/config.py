@@ -107,7 +107,8 @@ class EncodersConfig(Section):
     @field_validator("image", "text", "audio", "video")
     @classmethod
     def _is_known(cls, encoder: str, info: ValidationInfo) -> str:
-        parse_encoder(encoder, info.field_name or "")
+        if parse_encoder(encoder, info.field_name or "").family == "model":
+            raise ValueError("an encoder is tiny, off, torchvision:NAME[@WEIGHTS] or hf:ID_OR_FOLDER[@REVISION]")
         return encoder
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Family = Literal["tiny", "off", "torchvision", "hf"]
+Family = Literal["tiny", "off", "torchvision", "hf", "model"]
 Reads = Literal["embedding", "inputs"]
 RANDOM = "random"
 """As weights: none; the network is trained from scratch."""
@@ -20,7 +20,7 @@ class EncoderId:
 
     family: Family
     name: str = ""
-    """torchvision: the model's name. hf: a hub id or a folder."""
+    """torchvision: the model's name. hf: a hub id or a folder. model: the folder of a trained model that holds the encoder."""
     version: str | None = None
     """torchvision: a .safetensors file, the name of torchvision's weights, or `random`. hf: a revision. None: the default."""
 
@@ -35,6 +35,8 @@ def parse_encoder(encoder: str, modality: str) -> EncoderId:
     if encoder in ("tiny", "off"):
         return EncoderId("tiny" if encoder == "tiny" else "off")
     family, colon, rest = encoder.partition(":")
+    if family == "model" and rest:
+        return EncoderId("model", rest)
     if family == "torchvision" and colon:
         name, at, version = rest.partition("@")
         if modality not in ("image", "video"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from tasks.extract.tiny import TINY, square
 from tasks.modalities import MODALITIES
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import require_place
+from tasks.modeling.pretrained.packaged import package_folder
 
 Dtype = Literal["uint8", "int16", "int32", "float32"]
 Prepare = Callable[[Any, int], np.ndarray]
@@ -66,23 +66,11 @@ def _waveform(wanted_hz: int, pcm: np.ndarray, rate_hz: int) -> np.ndarray:
 
 def _tokens(spec: EncoderSpec, most: int) -> Prepare:
     """Text -> int32 (L,): the ids that the encoder's own tokenizer gives, at most `most` and what the network can place."""
-    from transformers import AutoTokenizer
+    from tasks.modeling.pretrained.tokens import packaged_tokenizer, tokenizer_of
 
-    place = require_place("text", spec)
-    tokenizer = AutoTokenizer.from_pretrained(place.root, local_files_only=True, trust_remote_code=False)
-    limit = min(most, tokenizer.model_max_length, _positions(spec.settings["config"]))
-    turn = threading.Lock()  # a tokenizer that cuts keeps the length inside, and refuses to be used twice at a time
-
-    def prepare(text: str, rate_hz: int) -> np.ndarray:
-        with turn:
-            ids = tokenizer(text, truncation=True, max_length=limit)["input_ids"]
-        return np.asarray(ids or [tokenizer.pad_token_id or 0], np.int32)
-
-    return prepare
-
-
-def _positions(config: dict[str, Any]) -> int:
-    """How many tokens a network has positions for; RoBERTa begins to count after its padding token's id."""
-    most = int(config.get("max_position_embeddings") or 1 << 30)
-    offset = int(config.get("pad_token_id") or 0) + 1 if "roberta" in str(config.get("model_type")) else 0
-    return most - offset
+    folder = package_folder("text", spec.encoder)
+    if folder is None:
+        tokenize = tokenizer_of(require_place("text", spec), spec, most)
+    else:
+        tokenize = packaged_tokenizer(folder, spec, most)
+    return lambda text, rate_hz: tokenize(text)

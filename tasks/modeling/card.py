@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from data_contracts.refs import Target
 from tasks.errors import DataError, EnvironmentFailed
+from tasks.modeling.encoder_spec import EncoderSpec
 
 CARD = "model.json"
 
@@ -34,3 +38,32 @@ def read_targets(card: Mapping[str, Any]) -> tuple[Target, ...]:
     """The label columns that a card tells, in the order of the outputs; one multiclass column where it names only labels."""
     given: Iterable[Any] = card.get("targets") or [{"name": "label", "labels": card["labels"]}]
     return tuple(Target.model_validate(target) for target in given)
+
+
+def tokenizer_file(sha256: str) -> str:
+    """The name of a tokenizer beside model.json: by its digest, so that encoders which read alike share it."""
+    return f"tokenizer-{sha256[:16]}.json"
+
+
+def files_beside(card: Mapping[str, Any]) -> dict[str, str]:
+    """Names and sha256 of the files besides weights and card that a model cannot predict without; often none."""
+    try:
+        specs = [EncoderSpec.model_validate(spec) for spec in card.get("encoders", {}).values()]
+    except (AttributeError, ValidationError):
+        raise DataError(f"{CARD}: does not describe its encoders; train again") from None
+    digests = sorted({spec.tokenizer_sha256 for spec in specs if spec.tokenizer_sha256 is not None})
+    return {tokenizer_file(digest): digest for digest in digests}
+
+
+def read_beside(folder: Path, name: str, sha256: str) -> bytes:
+    """The content of a file beside model.json. EnvironmentFailed where it is gone, DataError where it is another one."""
+    try:
+        content = (folder / name).read_bytes()
+    except OSError as error:
+        raise EnvironmentFailed(f"model {folder / name}: cannot be read ({error.strerror}); restore it") from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise DataError(
+            f"model {folder / name}: damaged (its sha256 is {found[:12]}, {CARD} says {sha256[:12]}); restore it"
+        )
+    return content

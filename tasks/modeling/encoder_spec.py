@@ -21,5 +21,11 @@ class EncoderSpec(Frozen):
     """Length of the embedding; None where the network itself says."""
     weights_sha256: Sha256 | None = None
     """Digest of the pretrained weights, and of all beside them that shapes the output; None for a network from scratch."""
+    inputs_sha256: Sha256 | None = None
+    """hf: digest of the configs and the tokenizer it came with."""
+    model_type: str | None = None
+    """hf: what the config.json it came with calls the architecture."""
+    tokenizer_sha256: Sha256 | None = None
+    """Digest of the file beside the model that cuts texts into its tokens; None where there is none."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """What else the network is built from: the side of the picture, a transformers config."""

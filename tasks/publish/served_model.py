@@ -1,17 +1,17 @@
 """The model as MLflow serves it. This file is copied into every logged model and run from there: no pickle.
 
 It needs crossmodal itself to be installed. Input: a data frame with one column per modality, each cell the model-ready
-feature as nested lists or an array (image (S, S, 3) uint8, audio (T, n_mels) float32 log-mel, text a string or its
-UTF-8 bytes as integers; of a frozen pretrained encoder its vector (D,), of a trained one what the card's encoders say),
-None where the modality is missing. Output: one column per output of the model: the probability of a label, or a number; those
-of further label columns are named `column: label`. Where the answer in the first label column is not just the most probable
-label, a last column names it: crossmodal.predicted.
+feature as nested lists or an array (image (S, S, 3) uint8, audio (T, n_mels) float32 log-mel, text a string, or its
+UTF-8 bytes or tokens as integers; of a frozen pretrained encoder its vector (D,), of a trained one what the card's encoders
+say), None where the modality is missing. Output: one column per output of the model: the probability of a label, or a
+number; those of further label columns are named `column: label`. Where the answer in the first label column is not just the
+most probable label, a last column names it: crossmodal.predicted.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,9 @@ from mlflow.pyfunc.model import PythonModel
 from data_contracts.refs import FeatureRef, Modality
 from data_contracts.tables import MODALITIES, features_schema
 from tasks.errors import DataError
+from tasks.media.canonical import Undecodable
+from tasks.media.text import decode_text
+from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.store import Store, digest_json
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ class ServedModel(PythonModel):
         folder = Path(context.artifacts["model.safetensors"]).parent
         self.card = read_card(folder)
         self.model = load_model(folder)
+        self.tokenize = _tokenizer(folder, self.card)
 
     def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """One row of probabilities per input row, columns named by the labels; the answer too where they do not tell it."""
@@ -56,6 +60,8 @@ class ServedModel(PythonModel):
             features: dict[Modality, FeatureRef] = {}
             for name, known in self.card["features"].items():
                 cells = list(model_input[name]) if name in model_input else columns[name]
+                if self.tokenize is not None and name == "text":
+                    cells = [self.tokenize(cell) if isinstance(cell, str) else cell for cell in cells]
                 features[name], columns[name] = _store_features(store, name, known, cells)
             samples = pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()})
             probabilities = predict_probabilities(self.model, samples, features, store)
@@ -63,6 +69,27 @@ class ServedModel(PythonModel):
         if "targets" in self.card or DECISION in self.card:
             frame[PREDICTED] = answer_column(self.card, 0, probabilities)[0]
         return frame
+
+
+def _tokenizer(folder: Path, card: Mapping[str, Any]) -> Callable[[str], np.ndarray[Any, Any]] | None:
+    """What cuts a text into the tokens that the model reads, from the model's own file; None where it has none."""
+    spec = EncoderSpec.model_validate(card["encoders"].get("text") or {"encoder": "off", "reads": "inputs"})
+    if spec.tokenizer_sha256 is None:
+        return None
+    from tasks.modeling.pretrained.tokens import packaged_tokenizer
+
+    limits, tokenize = (
+        card["config"]["media"],
+        packaged_tokenizer(folder, spec, card["config"]["extract"]["max_tokens"]),
+    )
+
+    def read(text: str) -> np.ndarray[Any, Any]:
+        try:
+            return tokenize(decode_text(text.encode(), limits).data.decode())  # as ingest leaves it
+        except Undecodable as error:
+            raise DataError(f"text {text[:40]!r}: cannot be read ({error}); give None where there is none") from None
+
+    return read
 
 
 def _store_features(
@@ -102,8 +129,8 @@ def _to_array(cell: Any, dtype: str) -> np.ndarray[Any, Any]:
     if isinstance(cell, str):
         if dtype != "uint8":
             raise DataError(
-                f"a text was given as it is, but this model reads {dtype} features of it (tokens, or the vector of a "
-                "frozen encoder); give those, or use crossmodal predict"
+                f"a text was given as it is, but this model reads {dtype} features of it (the vector of a frozen encoder, "
+                "or tokens of a tokenizer that did not go with it); give those, or use crossmodal predict"
             )
         return np.frombuffer(cell.encode(), np.uint8)
     return np.asarray(cell.tolist() if isinstance(cell, np.ndarray) and cell.dtype == object else cell, dtype=dtype)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_contracts.refs import EvalReport
 from tasks.config import RunConfig
+from tasks.modeling.card import files_beside, read_card
 from tasks.publish import versions
 from tasks.publish.connection import sqlite_file
 from tasks.store import Store
@@ -101,7 +102,7 @@ def stage_model(checkpoint: Path, card: str, rows: Path, folder: Path) -> None:
 
     readme = folder.parent / "README.md"
     readme.write_text(card, encoding="utf-8")
-    files = [checkpoint / name for name in versions.FILES] + [rows, readme]
+    files = [checkpoint / name for name in (*versions.FILES, *files_beside(read_card(checkpoint)))] + [rows, readme]
     # Advice on type hints, meant for authors of models. Recorded, because MLflow overrides filters that ignore it.
     with warnings.catch_warnings(record=True):
         mlflow.pyfunc.save_model(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from data_contracts.refs import ChampionRef
 from tasks.errors import EnvironmentFailed
+from tasks.modeling.card import CARD, files_beside, read_card
 from tasks.modeling.lineage import ROWS
 from tasks.store import Draft, Store, digest_file, digest_json
 
@@ -86,32 +87,38 @@ def files_key(model_sha256: str, card_sha256: str) -> str:
 
 
 def download(client: MlflowClient, version: ModelVersion, folder: Path, tracking_uri: str) -> None:
-    """Brings model.safetensors, model.json and what tells its rows into `folder`, checked against the version's tags.
+    """Brings a version's files into `folder`, checked: weights, card and rows against its tags, all else against the card.
 
     Raises EnvironmentFailed where one is missing or its bytes are not those that were published.
     """
+    address = client.get_model_version_download_uri(version.name, version.version).rstrip("/")
+    which = f"model {version.name} version {version.version}"
+    tags = {"model.safetensors": MODEL_SHA256, CARD: CARD_SHA256, ROWS: ROWS_SHA256}
+    promised = {name: version.tags[tag] for name, tag in tags.items() if tag in version.tags}  # older ones have no rows
+    for name, sha256 in promised.items():
+        _fetch(f"{address}/{ARTIFACT_FOLDER}/{name}", folder, sha256, which, tracking_uri)
+    for name, sha256 in files_beside(read_card(folder)).items():
+        _fetch(f"{address}/{ARTIFACT_FOLDER}/{name}", folder, sha256, which, tracking_uri)
+
+
+def _fetch(uri: str, folder: Path, sha256: str, which: str, tracking_uri: str) -> None:
+    """A file of `which` version lies in `folder`, with the digest that it must have."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    address = client.get_model_version_download_uri(version.name, version.version).rstrip("/")
-    which = f"model {version.name} version {version.version}"
-    promised = {"model.safetensors": MODEL_SHA256, "model.json": CARD_SHA256, ROWS: ROWS_SHA256}
-    for name, tag in promised.items():
-        if tag not in version.tags:
-            continue  # rows: an older version was published without
-        uri = f"{address}/{ARTIFACT_FOLDER}/{name}"
-        try:
-            download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=tracking_uri)
-        except (OSError, MlflowException) as error:
-            told = " ".join(str(error).split())[:200]
-            raise EnvironmentFailed(
-                f"{which}: {name} cannot be fetched from {uri} ({told}); roll back or restore it"
-            ) from None
-        if digest_file(folder / name) != version.tags[tag]:
-            raise EnvironmentFailed(
-                f"{which}: {name} at {uri} is damaged (its sha256 is not the published {version.tags[tag][:12]}...); "
-                "restore it, or use crossmodal models rollback"
-            )
+    name = uri.rpartition("/")[2]
+    try:
+        download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=tracking_uri)
+    except (OSError, MlflowException) as error:
+        told = " ".join(str(error).split())[:200]
+        raise EnvironmentFailed(
+            f"{which}: {name} cannot be fetched from {uri} ({told}); roll back or restore it"
+        ) from None
+    if digest_file(folder / name) != sha256:
+        raise EnvironmentFailed(
+            f"{which}: {name} at {uri} is damaged (its sha256 is not the published {sha256[:12]}...); "
+            "restore it, or use crossmodal models rollback"
+        )
 
 
 def into_store(client: MlflowClient, version: ModelVersion, store: Store, tracking_uri: str) -> ChampionRef:

@@ -143,10 +143,12 @@ def _scales(card: Mapping[str, Any]) -> dict[tuple[str, str], tuple[float, float
 
 def _network(card: Mapping[str, Any], name: str) -> dict[str, Any]:
     """What tells a modality's encoder from another, nothing where there is none. By known weights, an id is only a place."""
-    spec: dict[str, Any] = card["encoders"].get(name, {})
-    if spec.get("weights_sha256") is None:
-        return spec
-    return {key: value for key, value in spec.items() if key != "encoder"}
+    given = card["encoders"].get(name)
+    if given is None:
+        return {}
+    spec = EncoderSpec.model_validate(given)
+    place = set() if spec.weights_sha256 is None else {"encoder"}
+    return spec.model_dump(mode="json", exclude={"inputs_sha256", "model_type", "tokenizer_sha256", *place})
 
 
 def _rows_of_outputs(model: FusedClassifier, card: Mapping[str, Any]) -> set[str]:

@@ -15,7 +15,7 @@ from torch.utils import deterministic
 from tasks import progress
 from tasks.config import TrainConfig
 from tasks.modeling.inference import predict_inputs
-from tasks.modeling.package import describe_model, save_model
+from tasks.modeling.package import describe_model, gather_files, save_model
 from tasks.modeling.targets import targets_of_card
 from tasks.store import Store, canonical_json, write_text
 from tasks.train.continuation import begin
@@ -39,6 +39,7 @@ def run_training(job: TrainJob, work: Path) -> None:
     store, config = Store(job.store), job.config
     start = begin(job.champion, read_samples(job.valid, job.features, store), config, store)
     card = describe_model(job.valid, job.features, config)
+    files = gather_files(card)  # now: hours later they may be gone
     seen = start.samples.filter(pc.equal(start.samples["split"], "train"))
     targets = targets_of_card(card).fit(seen)
     card |= targets.as_card()
@@ -60,7 +61,7 @@ def run_training(job: TrainJob, work: Path) -> None:
             if config.train.tune_thresholds
             else None
         )
-    save_model(best, work, card)
+    save_model(best, work, card, files)
     history = {
         "epochs": trainer.progress.history,
         "best_epoch": trainer.progress.best_epoch,

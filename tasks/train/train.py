@@ -11,6 +11,7 @@ from data_contracts.refs import ChampionRef, CheckpointRef, FeatureRef, Modality
 from tasks.config import RunConfig
 from tasks.fingerprint import code_fingerprint
 from tasks.modalities import MODALITIES
+from tasks.modeling.card import files_beside, read_card
 from tasks.modeling.pretrained.describe import identify_encoder
 from tasks.store import Store, digest_file, digest_json
 from tasks.train.isolate import run_isolated
@@ -112,7 +113,7 @@ def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
         epochs=len(history["epochs"]),
     )
     with store.create(KIND, key) as draft:
-        for name in FILES:
+        for name in (*FILES, *files_beside(read_card(work))):
             shutil.copyfile(work / name, draft.path / name)
         draft.ref = ref.model_dump(mode="json")
     return ref

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from flows.cli import main
 
@@ -81,6 +87,90 @@ def test_a_trained_encoder_is_part_of_the_model(
     regime = ["--set", "train.regime=full", "--set", "train.head_epochs=1"]
     first = retrain(capsys, learnable, store, *small_settings, *flags, *regime)
     assert first["verdict"] == "promote"
+    shutil.rmtree(bert)
     predict = ["predict", str(learnable), "--store", str(store), "--out", str(tmp_path / "out.parquet")]
     code, summary, _ = run(capsys, *predict)
     assert (code, summary["model"]["sha256"]) == (0, first["model"]["sha256"])
+
+
+SERVE = """
+import sys
+import mlflow.pyfunc, numpy as np, pandas as pd
+from PIL import Image
+model = mlflow.pyfunc.load_model(sys.argv[1])
+pixels = np.array(Image.open(sys.argv[2]).convert("RGB").resize((64, 64)), np.uint8).tolist()
+frame = pd.DataFrame({"text": [None, "  it is low\\tnumber 3", "it is high number 0"], "image": [pixels, None, None]})
+print(model.predict(frame).to_json(orient="values"))
+"""
+
+
+@pytest.fixture
+def trained(
+    capsys: pytest.CaptureFixture[str], learnable: Path, small_settings: list[str], squeezenet: Path, bert: Path
+) -> Path:
+    """A store with a model of both encoders, trained in full; the encoders' files are gone."""
+    store = learnable.parent / "store"
+    named = ["--set", f"encoders.image=torchvision:squeezenet1_1@{squeezenet}", "--set", f"encoders.text=hf:{bert}"]
+    regime = ["--set", "train.regime=full", "--set", "train.head_epochs=1", "--set", "train.epochs=1"]
+    summary = retrain(capsys, learnable, store, *small_settings, *FROZEN, *named, *regime)
+    assert summary["verdict"] == "promote", summary["reason"]
+    shutil.rmtree(bert)
+    squeezenet.unlink()
+    return store
+
+
+def away(store: Path, folder: Path, *command: str) -> str:
+    """What a fresh process says that starts in an empty folder, without a network and with an empty home."""
+    (folder / "home").mkdir(parents=True, exist_ok=True)
+    root = Path(__file__).resolve().parents[2]
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(root), "HOME": str(folder / "home"), "HF_HUB_OFFLINE": "1"}
+    env |= {"CROSSMODAL_STORE": str(store), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=500
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_a_trained_model_needs_nothing_of_what_it_was_trained_from(
+    capsys: pytest.CaptureFixture[str], trained: Path, learnable: Path, small_settings: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out.parquet"
+    told = away(trained, tmp_path / "away", "-m", "flows", "predict", str(learnable), "--out", str(out), "--json")
+    summary = json.loads(told.splitlines()[-1])
+    # What extraction made for training is found again: the encoders are the same.
+    assert summary["work"]["computed"] == {"image": 0, "text": 0}
+    predictions = {row["id"]: row for row in pq.read_table(out).to_pylist()}
+    evaluated = pq.read_table(next((trained / "evaluations").glob("*/predictions.parquet"))).to_pylist()
+    assert len(evaluated) == 20
+    for row in evaluated:
+        assert predictions[row["id"]]["probabilities"] == pytest.approx(row["probabilities"], abs=1e-5)
+    # New media too: another store has no features of them.
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(trained, elsewhere, ignore=shutil.ignore_patterns("features", "champions"))
+    told = away(elsewhere, tmp_path / "away", "-m", "flows", "predict", str(learnable), "--out", str(out), "--json")
+    assert json.loads(told.splitlines()[-1])["work"]["computed"] == {"image": 120, "text": 120}
+    again = {row["id"]: row["probabilities"] for row in pq.read_table(out).to_pylist()}
+    assert again == {name: row["probabilities"] for name, row in predictions.items()}
+    # As champion it is judged on the same rows as its rival, which reads otherwise.
+    other = retrain(capsys, learnable, trained, *small_settings, "--set", "encoders.audio=off")
+    assert other["verdict"] in ("promote", "reject", "inconclusive", "needs-approval")
+    reports = [json.loads(path.read_text())["ref"] for path in (trained / "evaluations").glob("*/artifact.json")]
+    assert [report["champion_version"] for report in reports if report["champion_version"]] == ["1"]
+
+
+@pytest.mark.slow
+def test_mlflow_serves_a_trained_model_from_texts_and_pixels(trained: Path, learnable: Path, tmp_path: Path) -> None:
+    (logged,) = (trained / "mlartifacts").glob("*/*/artifacts/model")
+    served = tmp_path / "away" / "served"
+    shutil.copytree(logged, served)
+    shutil.rmtree(trained)
+    for folder in ("img", "snd"):
+        shutil.move(learnable.parent / folder, tmp_path / folder)
+    picture = tmp_path / "img" / "3.png"
+    assert Image.open(picture).size == (24, 24)
+    told = away(tmp_path / "nowhere", tmp_path / "away", "-c", SERVE, str(served), str(picture))
+    rows = json.loads(told.splitlines()[-1])
+    assert [round(sum(row), 5) for row in rows] == [1, 1, 1]
+    assert rows[1] != rows[2]

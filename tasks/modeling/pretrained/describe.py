@@ -12,6 +12,7 @@ from tasks.encoder_ids import EncoderId, Reads, encoder_reads, parse_encoder
 from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.locate import Place, is_file, locate_encoder
+from tasks.modeling.pretrained.packaged import package_folder, packaged_spec
 
 _lock = threading.Lock()
 
@@ -35,6 +36,9 @@ class Identity(Frozen):
 
 def identify_encoder(modality: Modality, encoder: str, regime: str, encoders: EncodersConfig) -> Identity:
     """The identity of an encoder, known without torch. Raises UsageError where its files are not on this machine."""
+    folder = package_folder(modality, encoder)
+    if folder is not None:
+        return _packaged_identity(modality, packaged_spec(modality, folder), encoders)
     parsed, place = parse_encoder(encoder, modality), locate_encoder(modality, encoder)
     pretrained = parsed.family in ("torchvision", "hf")
     return Identity(
@@ -45,6 +49,20 @@ def identify_encoder(modality: Modality, encoder: str, regime: str, encoders: En
         inputs_sha256=None if place is None else place.inputs_sha256,
         model_type=place.model_type if parsed.family == "hf" and place is not None else None,
         px=encoders.image_px if pretrained and modality in ("image", "video") else None,
+    )
+
+
+def _packaged_identity(modality: Modality, spec: EncoderSpec, encoders: EncodersConfig) -> Identity:
+    """The identity that the encoder had when the model was trained: what was extracted then is found again."""
+    parsed = parse_encoder(spec.encoder, modality)
+    return Identity(
+        family=parsed.family,
+        name=_network_name(parsed) if parsed.family == "torchvision" else "",
+        reads=spec.reads,
+        weights_sha256=spec.weights_sha256,
+        inputs_sha256=spec.inputs_sha256,
+        model_type=spec.model_type,
+        px=encoders.image_px if modality in ("image", "video") else None,
     )
 
 
@@ -65,26 +83,40 @@ def complete_encoder(modality: Modality, encoder: str, identity: Identity) -> En
     """The same for an encoder whose identity is known already."""
     if identity.family == "tiny":
         return EncoderSpec(encoder=encoder, reads=identity.reads)
+    folder = package_folder(modality, encoder)
+    if folder is not None:
+        return packaged_spec(modality, folder).model_copy(update={"encoder": encoder})
     with _lock:
-        width, settings = _complete(modality, encoder, identity)
+        width, settings, tokenizer_sha256 = _complete(modality, encoder, identity)
     return EncoderSpec(
         encoder=encoder,
         reads=identity.reads,
         width=width,
         weights_sha256=identity.weights_sha256,
+        inputs_sha256=identity.inputs_sha256,
+        model_type=identity.model_type,
+        tokenizer_sha256=tokenizer_sha256,
         settings=settings,
     )
 
 
 @functools.lru_cache(maxsize=32)
-def _complete(modality: Modality, encoder: str, identity: Identity) -> tuple[int, dict[str, Any]]:
-    """Width and settings of a pretrained encoder; the identity is there so that a changed file is looked at again."""
+def _complete(modality: Modality, encoder: str, identity: Identity) -> tuple[int, dict[str, Any], str | None]:
+    """Width, settings, and the digest of a tokenizer that is to go with the model; of a pretrained encoder.
+
+    The identity is there so that a changed file is looked at again.
+    """
     from tasks.modeling.pretrained.families import family_settings, measure_width
 
     place = locate_encoder(modality, encoder)
     settings = family_settings(modality, encoder, place) | ({} if identity.px is None else {"px": identity.px})
     spec = EncoderSpec(encoder=encoder, reads="inputs", settings=settings)
-    return measure_width(modality, spec), settings
+    width = measure_width(modality, spec)
+    if modality != "text" or place is None or identity.reads == "embedding":
+        return width, settings, None
+    from tasks.modeling.pretrained.tokens import tokenizer_digest
+
+    return width, settings, tokenizer_digest(place, spec)
 
 
 def require_place(modality: Modality, spec: EncoderSpec) -> Place:

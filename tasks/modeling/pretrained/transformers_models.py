@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
@@ -24,7 +25,7 @@ def read_config(encoder: str, place: Place) -> Any:
     """The config of a folder, sub-configs of towers included. UsageError where transformers does not know it."""
     try:
         return AutoConfig.from_pretrained(place.root, **LOCAL)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
         raise UsageError(f"encoder {encoder}: transformers cannot read its config ({one_line(error)})") from None
 
 
@@ -35,8 +36,11 @@ def portable(config: PreTrainedConfig) -> dict[str, Any]:
 
 
 def restore(config: Mapping[str, Any]) -> Any:
-    """The config from its portable form."""
-    return AutoConfig.for_model(**config)
+    """The config from its portable form; ValueError where a value is of the wrong type."""
+    try:
+        return AutoConfig.for_model(**config)
+    except StrictDataclassError as error:
+        raise ValueError(one_line(error)) from None
 
 
 def processor_of(place: Place, name: str = "preprocessor_config.json") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from data_contracts.refs import (
 from data_contracts.tables import features_schema, predictions_schema, samples_schema
 from tasks.config import EncodersConfig, FusionConfig, RunConfig
 from tasks.gate.gate import gate
+from tasks.modeling.card import tokenizer_file
 from tasks.modeling.inference import predict_probabilities
 from tasks.modeling.package import build_model, describe_model, load_model, save_model
 from tasks.publish import publish as publish_module
@@ -87,9 +89,13 @@ def make_case(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -
     shutil.copyfile(migrated, store.root / "mlflow.db")
 
     def make(
-        seed: int = 0, champion: CheckpointRef | None = None, run_id: str = "run-1", accuracy: float = 0.9
+        seed: int = 0,
+        champion: CheckpointRef | None = None,
+        run_id: str = "run-1",
+        accuracy: float = 0.9,
+        tokenizer: bytes | None = None,
     ) -> Case:
-        return build_case(store, seed, champion, run_id, accuracy)
+        return build_case(store, seed, champion, run_id, accuracy, tokenizer)
 
     return make
 
@@ -100,12 +106,19 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publish_module, "run_verification", lambda *_: (0, "taken for granted"))
 
 
-def build_case(store: Store, seed: int, champion: CheckpointRef | None, run_id: str, accuracy: float) -> Case:
+def build_case(
+    store: Store,
+    seed: int,
+    champion: CheckpointRef | None,
+    run_id: str,
+    accuracy: float,
+    tokenizer: bytes | None = None,
+) -> Case:
     config = RunConfig(
         name="tiny", seed=seed, encoders=EncodersConfig(audio="off"), fusion=FusionConfig(width=8, hidden=8)
     )
     valid, features = make_samples(store), make_features(store)
-    checkpoint = make_checkpoint(store, valid, features, config)
+    checkpoint = make_checkpoint(store, valid, features, config, tokenizer)
     report = make_report(store, valid, features, checkpoint, champion, accuracy)
     verdict = gate(report, config, store)
     request = Request(config, store, f"sqlite:///{store.root}/mlflow.db", run_id)
@@ -163,14 +176,21 @@ def make_features(store: Store) -> dict[Any, FeatureRef]:
 
 
 def make_checkpoint(
-    store: Store, valid: ValidatedRef, features: dict[Any, FeatureRef], config: RunConfig
+    store: Store,
+    valid: ValidatedRef,
+    features: dict[Any, FeatureRef],
+    config: RunConfig,
+    tokenizer: bytes | None = None,
 ) -> CheckpointRef:
     torch.manual_seed(config.seed)
-    card = describe_model(valid, features, config)
-    key = digest_json(["checkpoint", config.seed])
+    card, files = describe_model(valid, features, config), {}
+    if tokenizer is not None:
+        card["encoders"]["text"]["tokenizer_sha256"] = sha256 = hashlib.sha256(tokenizer).hexdigest()
+        files = {tokenizer_file(sha256): tokenizer}
+    key = digest_json(["checkpoint", config.seed, sorted(files)])
     if store.find("checkpoints", key) is None:
         with store.create("checkpoints", key) as draft:
-            save_model(build_model(card), draft.path, card)
+            save_model(build_model(card), draft.path, card, files)
     sha256 = digest_file(store.path(f"checkpoints/{key}") / "model.safetensors")
     return CheckpointRef(
         uri=f"checkpoints/{key}", sha256=digest_json([sha256]), rows=4, model_sha256=sha256, train_key=key,

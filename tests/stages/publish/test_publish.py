@@ -315,3 +315,34 @@ def test_a_label_column_may_be_called_anything(make_case: MakeCase, quick: None)
     assert sorted(own.values()) == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert own["columns/size/mae"] == 0.0
     assert run.data.metrics["test/accuracy"] == 0.9
+
+
+def test_a_tokenizer_is_published_with_its_model(make_case: MakeCase, quick: None) -> None:
+    case = make_case(tokenizer=b'{"model": {}}')
+    release = case.publish()
+    (file,) = (logged(case) / "artifacts").glob("tokenizer-*.json")
+    assert file.read_bytes() == b'{"model": {}}'
+    store = case.request.store
+    assert digest_file(store.path(release.uri) / file.name) == digest_file(file)
+
+
+@pytest.mark.parametrize("damage", ["edited", "lost"])
+def test_a_damaged_tokenizer_does_not_become_champion(
+    damage: str, make_case: MakeCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = make_case(tokenizer=b'{"model": {}}')
+    register = publish_module.register
+
+    def tampering(*args: Any) -> Any:
+        version = register(*args)
+        (file,) = (logged(case) / "artifacts").glob("tokenizer-*.json")
+        file.unlink() if damage == "lost" else file.write_text('{"model": {"type": "BPE"}}')
+        return version
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publish_module, "register", tampering)
+        expected = r"tokenizer-\w+\.json " + ("cannot be fetched" if damage == "lost" else "at .* is damaged")
+        with pytest.raises(EnvironmentFailed, match=expected):
+            case.publish()
+    assert champion_version(case) is None
+    assert registry.show_model("tiny", *case.place)[0]["status"] == "failed"

@@ -127,6 +127,17 @@ def test_an_encoder_that_was_moved_is_the_same_one(made):
     assert any("audio" in name.split(".") for name in taken.fresh)
 
 
+def test_a_champion_made_before_cards_told_of_tokenizers_is_the_same_one(made):
+    folder = made[0].store.path(made[1].uri)
+    older = relabel(folder, read_card(folder)["labels"])
+    card = read_card(older)
+    for spec in card["encoders"].values():
+        for key in ("inputs_sha256", "model_type", "tokenizer_sha256"):
+            del spec[key]
+    (older / "model.json").write_text(json.dumps(card))
+    assert not taking(made, older)[2].fresh
+
+
 def test_the_head_of_numbers_on_another_scale_begins_anew(made):
     world, champion = made
     folder = relabel(world.store.path(champion.uri), ["a", "b"])

@@ -1,0 +1,52 @@
+"""Encoders that a model brings along: their weights are in model.safetensors, all else in its card and its tokenizer file.
+
+Inside the program such an encoder has an id of its own, `model:FOLDER`, so that it is asked for like any other. No config may
+say it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from data_contracts.refs import Modality
+from tasks.encoder_ids import parse_encoder
+from tasks.errors import DataError
+from tasks.modeling.card import CARD, read_card
+from tasks.modeling.encoder_spec import EncoderSpec
+
+
+def packaged_encoder(folder: Path) -> str:
+    """The id of the encoders of the model in a folder."""
+    return f"model:{folder}"
+
+
+def package_folder(modality: Modality, encoder: str) -> Path | None:
+    """The model's folder, where an id is one of these."""
+    parsed = parse_encoder(encoder, modality)
+    return Path(parsed.name) if parsed.family == "model" else None
+
+
+def packaged_spec(modality: Modality, folder: Path) -> EncoderSpec:
+    """What the model's card says of an encoder, under the id that it had when the model was trained.
+
+    Raises EnvironmentFailed where the card is gone, DataError where it is damaged.
+    """
+    try:
+        return EncoderSpec.model_validate(read_card(folder)["encoders"][modality])
+    except (KeyError, TypeError, ValidationError):
+        raise DataError(f"model {folder / CARD}: does not describe its encoder of {modality}; train again") from None
+
+
+def is_packaged(modality: Modality, spec: EncoderSpec) -> bool:
+    """Whether a model holds all of this encoder, so that the files it came from are not needed any more.
+
+    Not where it was frozen: its weights are not the model's. Nor where the model was made before tokenizers were kept.
+    """
+    family = parse_encoder(spec.encoder, modality).family
+    if spec.reads == "embedding" or family not in ("torchvision", "hf"):
+        return False
+    if family == "hf" and spec.inputs_sha256 is None:
+        return False
+    return modality != "text" or spec.tokenizer_sha256 is not None

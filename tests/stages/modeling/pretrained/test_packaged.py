@@ -1,0 +1,223 @@
+"""Encoders that travel with a model: their tokens, their identity, and what is said of files that were edited."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from data_contracts.refs import Modality
+from tasks.config import EncodersConfig, FusionConfig, RunConfig
+from tasks.encoder_ids import parse_encoder
+from tasks.errors import CrossmodalError, DataError, EnvironmentFailed
+from tasks.modeling.card import files_beside, tokenizer_file
+from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.modeling.package import build_model, gather_files, load_model, save_model
+from tasks.modeling.pretrained.describe import describe_encoder, identify_encoder
+from tasks.modeling.pretrained.locate import Place
+from tasks.modeling.pretrained.packaged import is_packaged, packaged_encoder, packaged_spec
+from tasks.modeling.pretrained.tokens import packaged_tokenizer, tokenizer_json
+
+CONFIG = EncodersConfig(image_px=64)
+TEXTS = [
+    "it is low",
+    "",
+    " ",
+    "IT  is\tLow!",
+    "a" * 300,
+    "of a b " * 60,
+    "naïve ﬁne 漢字 🙂 \u202e[SEP]<s> </s>",
+    "don't 1,000.5",
+]
+
+
+def card_of(**specs: EncoderSpec) -> dict[str, Any]:
+    return {
+        "format": 2,
+        "labels": ["a", "b"],
+        "modalities": list(specs),
+        "encoders": {name: spec.model_dump(mode="json") for name, spec in specs.items()},
+        "config": RunConfig(encoders=CONFIG, fusion=FusionConfig(width=8, hidden=8)).subset(
+            "media", "extract", "encoders", "fusion"
+        ),
+    }
+
+
+@pytest.fixture
+def specs(bert: Path, squeezenet: Path) -> dict[Modality, EncoderSpec]:
+    return {
+        "image": describe_encoder("image", f"torchvision:squeezenet1_1@{squeezenet}", "full", CONFIG),
+        "text": describe_encoder("text", f"hf:{bert}", "full", CONFIG),
+    }
+
+
+@pytest.fixture
+def folder(specs: dict[Modality, EncoderSpec], tmp_path: Path) -> Path:
+    made, card = tmp_path / "model-folder", card_of(**specs)
+    made.mkdir()
+    torch.manual_seed(0)
+    save_model(build_model(card), made, card, gather_files(card))
+    return made
+
+
+def make_tokenizer(kind: str, folder: Path) -> Any:
+    """Tokenizers of the three kinds that encoders of text have, over few words."""
+    import transformers
+
+    letters = [*"abcdefghijklmnopqrstuvwxyzILTS'!.,0123456789"]
+    if kind == "wordpiece":
+        words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "low", "is", "##is", "fine", *letters]
+        words += [f"##{letter}" for letter in letters]
+        return transformers.BertTokenizer({word: n for n, word in enumerate(words)}, model_max_length=20)
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    units = list(bytes_to_unicode().values())
+    merges = [("l", "o"), ("i", "s"), ("Ġ", "is")]
+    if kind == "roberta":
+        words = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *units, "lo", "is", "Ġis"]
+        vocabulary = {word: n for n, word in enumerate(words)}
+        return transformers.RobertaTokenizer(vocabulary, merges)
+    words = [*units, *(f"{unit}</w>" for unit in units), "lo", "<|startoftext|>", "<|endoftext|>"]
+    return transformers.CLIPTokenizer({word: n for n, word in enumerate(words)}, [("l", "o")], model_max_length=77)
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "roberta", "clip"])
+def test_tokens_are_those_of_transformers(kind: str, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    make_tokenizer(kind, tmp_path).save_pretrained(tmp_path / "from")
+    settings = {"config": {"model_type": kind, "max_position_embeddings": 60, "pad_token_id": 1}}
+    (tmp_path / "from" / "config.json").write_text(json.dumps({"model_type": "bert" if kind == "wordpiece" else kind}))
+    spec, place = EncoderSpec(encoder="hf:x", reads="inputs", settings=settings), Place(tmp_path / "from", ())
+    content = tokenizer_json(place, spec)
+    assert content is not None
+    assert content == tokenizer_json(place, spec)
+    sha256 = hashlib.sha256(content).hexdigest()
+    (tmp_path / tokenizer_file(sha256)).write_bytes(content)
+    packed = spec.model_copy(update={"tokenizer_sha256": sha256})
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "from", local_files_only=True)
+    longest = min(theirs.model_max_length, 58 if kind == "roberta" else 60)
+    for most in (8, 500):
+        ours = packaged_tokenizer(tmp_path, packed, most)
+        for text in TEXTS:
+            expected = theirs(text, truncation=True, max_length=min(most, longest))["input_ids"]
+            assert ours(text).tolist() == expected, text
+        assert len(ours(TEXTS[4])) <= min(most, longest)
+
+
+def test_an_encoder_is_the_same_without_its_files(
+    specs: dict[Modality, EncoderSpec], folder: Path, bert: Path, squeezenet: Path
+) -> None:
+    before = {name: identify_encoder(name, spec.encoder, "full", CONFIG) for name, spec in specs.items()}
+    shutil.rmtree(bert)
+    squeezenet.unlink()
+    here = packaged_encoder(folder)
+    assert {name: identify_encoder(name, here, "full", CONFIG) for name in specs} == before
+    for name, spec in specs.items():
+        assert describe_encoder(name, here, "full", CONFIG) == spec.model_copy(update={"encoder": here})
+        assert is_packaged(name, packaged_spec(name, folder))
+    load_model(folder)
+
+
+def test_a_model_holds_nothing_twice(specs: dict[Modality, EncoderSpec], folder: Path) -> None:
+    (name,) = files_beside(card_of(**specs))
+    assert {path.name for path in folder.iterdir()} == {"model.safetensors", "model.json", name}
+    assert files_beside(card_of(text=specs["text"], audio=specs["text"])) == files_beside(card_of(**specs))
+    held = sum(tensor.numel() * tensor.element_size() for tensor in load_model(folder).state_dict().values())
+    assert held < sum(path.stat().st_size for path in folder.iterdir()) < held + 200_000
+
+
+def edit(folder: Path, content: bytes, forge: bool) -> None:
+    """Puts other content in the place of the tokenizer; with `forge` the card says that it is the right one."""
+    (old,) = folder.glob("tokenizer-*.json")
+    old.write_bytes(content)
+    if forge:
+        sha256 = hashlib.sha256(content).hexdigest()
+        old.rename(folder / tokenizer_file(sha256))
+        card = json.loads((folder / "model.json").read_text())
+        card["encoders"]["text"]["tokenizer_sha256"] = sha256
+        (folder / "model.json").write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"version": "1.0", "model": {"type": "BPE"}}'])
+@pytest.mark.parametrize("forge", [False, True])
+def test_an_edited_tokenizer_is_refused(folder: Path, content: bytes, forge: bool) -> None:
+    edit(folder, content, forge)
+    with pytest.raises(DataError, match="damaged"):
+        packaged_tokenizer(folder, packaged_spec("text", folder), 8)
+    if not forge:
+        with pytest.raises(DataError, match=r"tokenizer-\w+\.json: damaged \(its sha256 is"):
+            load_model(folder)
+
+
+def test_a_lost_tokenizer_is_named(folder: Path) -> None:
+    (path,) = folder.glob("tokenizer-*.json")
+    path.unlink()
+    with pytest.raises(EnvironmentFailed, match=rf"{path.name}: cannot be read"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tokenizer_sha256": "../../etc/passwd"},
+        {"settings": {"adapter": "hf-text", "config": {"model_type": "bert", "hidden_size": "x"}, "pooling": "mean"}},
+        {"settings": {"adapter": "hf-text", "config": {"model_type": "bert", "hidden_size": 10**6}, "pooling": "mean"}},
+        {"settings": {"adapter": "hf-text", "config": {"model_type": "bert", "hidden_act": "boo"}, "pooling": "mean"}},
+        {"settings": {"adapter": "hf-text", "config": {"model_type": "bert", "torch_dtype": "boo"}, "pooling": "mean"}},
+        {"settings": {"adapter": "hf-text", "config": {"model_type": "nope"}, "pooling": "mean"}},
+        {"settings": {"adapter": "os-system"}},
+    ],
+)
+def test_an_edited_card_is_refused_on_one_line(folder: Path, change: dict[str, Any]) -> None:
+    card = json.loads((folder / "model.json").read_text())
+    card["encoders"]["text"] |= change
+    (folder / "model.json").write_text(json.dumps(card))
+    with pytest.raises(CrossmodalError) as told:
+        load_model(folder)
+    assert "\n" not in str(told.value)
+    assert str(told.value).startswith("model")
+
+
+def test_a_frozen_encoder_does_not_travel(bert: Path, squeezenet: Path) -> None:
+    for name, encoder in (("text", f"hf:{bert}"), ("image", f"torchvision:squeezenet1_1@{squeezenet}")):
+        spec = describe_encoder(name, encoder, "head", CONFIG)  # type: ignore[arg-type]
+        assert not is_packaged(name, spec)  # type: ignore[arg-type]
+        assert spec.tokenizer_sha256 is None
+
+
+def test_models_made_before_tokenizers_were_kept(
+    specs: dict[Modality, EncoderSpec], folder: Path, tmp_path: Path
+) -> None:
+    old = card_of(**specs)
+    for spec in old["encoders"].values():
+        for key in ("inputs_sha256", "model_type", "tokenizer_sha256"):
+            del spec[key]
+    (place := tmp_path / "old").mkdir()
+    save_model(load_model(folder), place, old)
+    load_model(place)
+    found: dict[Modality, EncoderSpec] = {name: packaged_spec(name, place) for name in specs}
+    assert {name: is_packaged(name, spec) for name, spec in found.items()} == {"image": True, "text": False}
+
+
+@pytest.mark.parametrize("encoder", ["model:/somewhere", "model:x"])
+def test_no_config_may_say_it(encoder: str) -> None:
+    assert parse_encoder(encoder, "text").family == "model"
+    with pytest.raises(ValueError, match="an encoder is tiny, off"):
+        EncodersConfig(text=encoder)
+
+
+def test_a_tokenizer_that_json_does_not_hold_stays_behind(make_folder: Callable[..., Path]) -> None:
+    from transformers import BertConfig, BertModel, ByT5Tokenizer
+
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    folder = make_folder(BertModel, BertConfig(vocab_size=400, **small), ByT5Tokenizer())
+    spec = describe_encoder("text", f"hf:{folder}", "full", CONFIG)
+    assert spec.tokenizer_sha256 is None
+    assert not is_packaged("text", spec)
