@@ -9,7 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Modality = Literal["image", "text", "audio", "video"]
+Kind = Literal["image", "text", "audio", "video"]
+"""What can be decoded and encoded."""
+Modality = Annotated[str, Field(pattern=r"^(image|text|audio|video)(_[2-8])?$")]
+"""The name of one input of a sample: its kind, and `image_2`, `image_3` ... for further columns of one kind."""
 Split = Literal["train", "val", "test"]
 Decision = Literal["promote", "reject", "inconclusive", "needs-approval", "unchanged"]
 Problem = Literal["multiclass", "multilabel", "regression"]

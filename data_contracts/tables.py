@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pyarrow as pa
+
+from data_contracts.modalities import KINDS, in_order, kind_of
+from data_contracts.refs import Modality
 
 CONTRACT_VERSION = "3"
 """Raised whenever a column or its meaning changes. It enters the keys of the stages: tables of another version are made
 anew, and `require_contract` refuses one that is read all the same. 2: raw rows carry `time` and `metadata`.
 3: raw rows and samples carry `targets`; a prediction of a number has no probability."""
 CONTRACT_KEY = b"crossmodal.contract"
-MODALITIES = ("image", "text", "audio", "video")
 
 
 def _versioned(fields: list[pa.Field]) -> pa.Schema:
@@ -22,16 +26,28 @@ def contract_version(schema: pa.Schema) -> str | None:
     return None if stated is None else str(stated, "utf-8", "replace")
 
 
-def raw_schema() -> pa.Schema:
-    """Rows of a manifest, one per line read; media are named and digested, not decoded."""
+def value_column(modality: Modality) -> str | None:
+    """The raw table's column with texts that are given in the cells themselves; None for what is no text."""
+    return f"{modality}_value" if kind_of(modality) == "text" else None
+
+
+def _with_kinds(inputs: Collection[Modality]) -> list[Modality]:
+    """The four that every table has, and those of these inputs that are further ones of their kind."""
+    return [*KINDS, *(name for name in in_order(inputs) if name not in KINDS)]
+
+
+def raw_schema(inputs: Collection[Modality] = ()) -> pa.Schema:
+    """Rows of a manifest with these inputs, one per line read; media are named and digested, not decoded."""
+    named = _with_kinds(inputs)
     media = [
         field
-        for modality in MODALITIES
+        for modality in named
         for field in (
             pa.field(modality, pa.string()),  # where it is: a real path, or "inline:..." for bytes in the manifest
             pa.field(f"{modality}_sha256", pa.string()),  # of the source bytes; null when the cell is empty
         )
     ]
+    values = filter(None, map(value_column, named))
     return _versioned(
         [
             pa.field("row", pa.int64(), nullable=False),  # 1-based position in the manifest
@@ -43,7 +59,7 @@ def raw_schema() -> pa.Schema:
             pa.field("weight", pa.float64()),
             pa.field("time", pa.string()),  # as given; read under split.by = time
             pa.field("metadata", pa.string()),  # the columns that have no role, and time, as a JSON object; or null
-            pa.field("text_value", pa.string()),  # a text given in the cell itself
+            *(pa.field(name, pa.string()) for name in values),  # a text given in the cell itself
             *media,
             pa.field("reason", pa.string()),  # why the row cannot be used, when that is known before decoding
             pa.field("detail", pa.string()),
@@ -52,8 +68,8 @@ def raw_schema() -> pa.Schema:
     )
 
 
-def samples_schema() -> pa.Schema:
-    """One row per usable sample. A modality's cell is the digest of its canonical form, null when it is missing."""
+def samples_schema(inputs: Collection[Modality] = ()) -> pa.Schema:
+    """One row per usable sample with these inputs, whose cell is the digest of its canonical form, null when it is missing."""
     return _versioned(
         [
             pa.field("id", pa.string(), nullable=False),
@@ -62,7 +78,7 @@ def samples_schema() -> pa.Schema:
             pa.field("split", pa.string(), nullable=False),
             pa.field("group", pa.string()),
             pa.field("weight", pa.float64(), nullable=False),
-            *(pa.field(modality, pa.string()) for modality in MODALITIES),
+            *(pa.field(modality, pa.string()) for modality in _with_kinds(inputs)),
             pa.field("row", pa.int64(), nullable=False),
         ]
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from pydantic import ValidationError
 
+from data_contracts.modalities import KINDS, kind_of
 from data_contracts.refs import (
     ChampionRef,
     CheckpointRef,
@@ -40,7 +41,6 @@ from tasks.ingest.scan import scan
 from tasks.ingest.source import locate_data
 from tasks.labels import require_fitting
 from tasks.media.packs import media_fingerprint
-from tasks.modalities import MODALITIES
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import find_again
 from tasks.modeling.pretrained.packaged import is_packaged, packaged_encoder
@@ -211,9 +211,9 @@ def rival_of(champion: ChampionRef, request: Request, stages: Stages, so_far: Pr
     """The champion with the same samples as it reads them; they are prepared anew where it was made under other knobs."""
     assert so_far.valid is not None
     config = champion_config(champion, request)
-    if reading(config, so_far.features) == reading(request.config, so_far.features) and set(so_far.features) == {
-        name for name in MODALITIES if getattr(config.encoders, name) != "off"
-    }:
+    if reading(config, so_far.features) == reading(request.config, so_far.features) and set(
+        map(kind_of, so_far.features)
+    ) == {kind for kind in KINDS if config.encoders.of(kind) != "off"}:
         return Rival(champion=champion, valid=so_far.valid, features=so_far.features)
     aside = Progressed(seconds=so_far.seconds)
     valid = prepare(request, config, stages, aside)
@@ -222,19 +222,21 @@ def rival_of(champion: ChampionRef, request: Request, stages: Stages, so_far: Pr
 
 def reading(config: RunConfig, modalities: Iterable[Modality]) -> list[str]:
     """Digests of all that decides what a model reads of each modality, but the data."""
-    return [features_fingerprint(name, media_fingerprint(name, config.media), config) for name in modalities]
+    return [features_fingerprint(name, media_fingerprint(kind_of(name), config.media), config) for name in modalities]
 
 
 def champion_config(champion: ChampionRef, request: Request) -> RunConfig:
     """The request's config with the knobs under which the champion reads media. EnvironmentFailed when they are unknown."""
     folder = request.store.path(champion.uri)
     record = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    unused = {name: "off" for name in MODALITIES if name not in record["modalities"]}
-    specs = {name: EncoderSpec.model_validate(record["encoders"][name]) for name in record["modalities"]}
-    brought = {name: packaged_encoder(folder) for name, spec in specs.items() if is_packaged(name, spec)}
+    unused = {kind: "off" for kind in KINDS if kind not in map(kind_of, record["modalities"])}
+    specs = {kind_of(name): EncoderSpec.model_validate(record["encoders"][name]) for name in record["modalities"]}
+    brought: dict[str, str] = {
+        kind: packaged_encoder(folder) for kind, spec in specs.items() if is_packaged(kind, spec)
+    }
     named = {
-        name: "tiny" if name in brought else find_again(name, spec, getattr(request.config.encoders, name))
-        for name, spec in specs.items()
+        kind: "tiny" if kind in brought else find_again(kind, spec, request.config.encoders.of(kind))
+        for kind, spec in specs.items()
     }
     encoders = record["config"]["encoders"] | unused | named
     frozen = any(spec.reads == "embedding" for spec in specs.values())

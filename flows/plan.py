@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
-from data_contracts.refs import CleanRef, FeatureRef, Modality, RawRef, ValidatedRef
+from data_contracts.modalities import kind_of
+from data_contracts.refs import CleanRef, FeatureRef, Kind, Modality, RawRef, ValidatedRef
 from flows.pipeline import champion_to_continue
 from flows.request import Request
 from tasks.contract import read_table
@@ -44,16 +46,16 @@ def plan_retrain(request: Request) -> list[dict[str, Any]]:
 
 def _media_to_decode(raw: RawRef, request: Request) -> list[dict[str, Any]]:
     table = read_table(request.store.path(raw.uri) / "rows.parquet")
-    return [_decoding(modality, table[f"{modality}_sha256"].to_pylist(), request) for modality in raw.modalities]
+    sources: dict[Kind, set[str]] = defaultdict(set)
+    for modality in raw.modalities:
+        sources[kind_of(modality)].update(table[f"{modality}_sha256"].drop_null().to_pylist())
+    return [_decoding(kind, wanted, request) for kind, wanted in sources.items()]
 
 
-def _decoding(modality: Modality, sources: list[str | None], request: Request) -> dict[str, Any]:
-    index = media_index(request.store, modality, media_fingerprint(modality, request.config.media), ("source",))
-    wanted, known = {source for source in sources if source}, set(index["source"].to_pylist())
-    count = len(wanted - known)
-    return _line(
-        f"decode {modality}", "compute" if count else "reuse", count, f"{count} of {len(wanted)} files are new"
-    )
+def _decoding(kind: Kind, wanted: set[str], request: Request) -> dict[str, Any]:
+    index = media_index(request.store, kind, media_fingerprint(kind, request.config.media), ("source",))
+    count = len(wanted - set(index["source"].to_pylist()))
+    return _line(f"decode {kind}", "compute" if count else "reuse", count, f"{count} of {len(wanted)} files are new")
 
 
 def _features(modality: Modality, ref: FeatureRef) -> dict[str, Any]:

@@ -15,11 +15,12 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from data_contracts.modalities import kind_of
+from data_contracts.refs import Modality
 from tasks.config_sections import REMOTE_SCHEMES, MediaConfig, Section, Share, SplitConfig
 from tasks.encoder_ids import parse_encoder
 from tasks.errors import UsageError
 
-Modality = Literal["image", "text", "audio", "video"]
 Metric = Literal[
     "accuracy", "macro_f1", "macro_recall", "macro_precision", "auroc",
     "exact_match", "micro_f1", "mean_ap",
@@ -110,6 +111,11 @@ class EncodersConfig(Section):
         if parse_encoder(encoder, info.field_name or "").family == "model":
             raise ValueError("an encoder is tiny, off, torchvision:NAME[@WEIGHTS] or hf:ID_OR_FOLDER[@REVISION]")
         return encoder
+
+    def of(self, name: Modality) -> str:
+        """The encoder of an input: that of its kind."""
+        found: str = getattr(self, kind_of(name))
+        return found
 
 
 class ExtractConfig(Section):

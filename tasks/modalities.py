@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from data_contracts.refs import Modality
+from data_contracts.modalities import in_order, kind_of
+from data_contracts.refs import Kind, Modality
 
 
 @dataclass(frozen=True)
 class ModalitySpec:
     """What ingest and extract need to know of one modality."""
 
-    name: Modality
+    name: Kind
     columns: tuple[str, ...]
     """Names under which a manifest may give it, in order of preference."""
     suffixes: tuple[str, ...]
@@ -25,7 +27,7 @@ class ModalitySpec:
     feature_dtype: str
 
 
-MODALITIES: dict[Modality, ModalitySpec] = {
+MODALITIES: dict[Kind, ModalitySpec] = {
     "image": ModalitySpec(
         "image",
         ("image", "img", "image_path"),
@@ -63,9 +65,14 @@ MODALITIES: dict[Modality, ModalitySpec] = {
         "uint8",
     ),
 }
-"""Modalities that can be decoded and trained on, in the order in which names are joined: image+text+audio+video."""
+"""What can be decoded and trained on, in the order in which names are joined: image+text+audio+video."""
 
 
-def joined(modalities: tuple[Modality, ...] | list[Modality]) -> str:
-    """`image+audio`: the names in the table's order."""
-    return "+".join(name for name in MODALITIES if name in modalities)
+def spec_of(name: Modality) -> ModalitySpec:
+    """The row of an input's kind."""
+    return MODALITIES[kind_of(name)]
+
+
+def joined(modalities: Collection[Modality]) -> str:
+    """`image+image_2+audio`: the names in their order."""
+    return "+".join(in_order(modalities))

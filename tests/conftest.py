@@ -86,7 +86,9 @@ def interruptible() -> Callable[[Sequence[str]], list[str]]:
     """
 
     def make(command: Sequence[str]) -> list[str]:
-        reset = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])"
+        reset = (
+            "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])"
+        )
         return [sys.executable, "-c", reset, *command]
 
     return make

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from data_contracts.expectations import about, gallery
+from data_contracts.modalities import kind_of
 from data_contracts.refs import Modality
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def columns_expectations(modality: Modality) -> list[Expectation]:
             **about(
                 "column_varied",
                 f"at least {COLUMNS_MOSTLY:.0%} of the columns differ between media",
-                f"look at encoders.{modality}: dead columns carry nothing",
+                f"look at encoders.{kind_of(modality)}: dead columns carry nothing",
                 "warning",
             ),
         )
@@ -115,7 +116,7 @@ def _presence(spec: FeatureSpec) -> list[Expectation]:
 
 def _form(spec: FeatureSpec) -> list[Expectation]:
     gxe = gallery()
-    advice = f"run extract again, or change encoders.{spec.modality}"
+    advice = f"run extract again, or change encoders.{kind_of(spec.modality)}"
     expectations: list[Expectation] = [
         gxe.ExpectColumnValuesToBeInSet(
             column="dtype", value_set=[spec.dtype], **about("feature_dtype", f"values are {spec.dtype}", advice)
@@ -174,7 +175,7 @@ def _values(spec: FeatureSpec) -> list[Expectation]:
                     **about(
                         "feature_norm",
                         f"the norm lies within {spec.norms[0]:g} and {spec.norms[1]:g}",
-                        f"look at the {spec.modality} of these samples, and at encoders.{spec.modality}",
+                        f"look at the {spec.modality} of these samples, and at encoders.{kind_of(spec.modality)}",
                         "warning",
                     ),
                 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from data_contracts.expectations import about, gallery
+from data_contracts.modalities import kind_of
 from data_contracts.refs import Modality, Problem
 from data_contracts.tables import samples_schema
 
@@ -145,7 +146,7 @@ def _media(modalities: tuple[Modality, ...]) -> list[Expectation]:
                 **about(
                     f"{modality}_missing",
                     f"at most {MOST_MISSING:.0%} of the rows lack {modality}",
-                    f"fill the {modality} column, or leave it out with encoders.{modality}=off",
+                    f"fill the {modality} column, or leave it out with encoders.{kind_of(modality)}=off",
                     "warning",
                 ),
             ),

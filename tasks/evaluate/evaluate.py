@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_contracts.modalities import in_order
 from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Floor, Modality, Rival, ValidatedRef
 from data_contracts.tables import predictions_schema
 from tasks import progress
@@ -26,7 +27,7 @@ from tasks.evaluate.metrics import Indices, score
 from tasks.evaluate.pictured import describe
 from tasks.fingerprint import code_fingerprint
 from tasks.labels import cells_of
-from tasks.modalities import MODALITIES, joined
+from tasks.modalities import joined
 from tasks.modeling.card import read_card, read_targets
 from tasks.modeling.decision import answer_column, answer_others
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
@@ -129,7 +130,7 @@ def read_test_rows(valid: ValidatedRef, store: Store) -> pa.Table:
 
 def subsets(modalities: tuple[Modality, ...]) -> list[tuple[Modality, ...]]:
     """Every single modality, every pair where there are three or more, and all of them; in the table's order."""
-    ordered = tuple(name for name in MODALITIES if name in modalities)
+    ordered = in_order(modalities)
     sizes = sorted({1, len(ordered)} | ({2} if len(ordered) >= 3 else set()))
     return [chosen for size in sizes for chosen in itertools.combinations(ordered, size)]
 

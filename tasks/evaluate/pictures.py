@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_contracts.refs import Modality
+from data_contracts.modalities import kind_of
+from data_contracts.refs import Kind, Modality
 from tasks.media.packs import MediaReader
 from tasks.store import Store
 
@@ -34,9 +35,10 @@ def picture_media(mistakes: Sequence[dict[str, Any]], media: dict[Modality, str]
         wanted = [m["media"][modality] for m in mistakes if modality in m["media"]]
         if not wanted:
             continue
-        reader = MediaReader(store, modality, fingerprint)
+        kind = kind_of(modality)
+        reader = MediaReader(store, kind, fingerprint)
         for digest, medium in reader.read(wanted):
-            found[modality, digest] = _draw(modality, medium, reader.rate_hz)
+            found[modality, digest] = _draw(kind, medium, reader.rate_hz)
     return [_merge(found.get(item, {}) for item in mistake["media"].items()) for mistake in mistakes]
 
 
@@ -84,7 +86,7 @@ def draw_sound(samples: NDArray[np.int16], rate_hz: int) -> str:
     return _png(Image.fromarray(picture))
 
 
-def _draw(modality: Modality, medium: NDArray[Any] | str, rate_hz: int) -> dict[str, Any]:
+def _draw(modality: Kind, medium: NDArray[Any] | str, rate_hz: int) -> dict[str, Any]:
     if isinstance(medium, str):
         return {"text": medium[:TEXT_CHARS] + ("…" if len(medium) > TEXT_CHARS else "")}
     if modality == "audio":

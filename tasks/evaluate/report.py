@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, Protocol
 
+from data_contracts.modalities import INPUTS
 from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef, Modality, ValidatedRef, Verdict
 from tasks import names
 from tasks.config import RunConfig
@@ -29,7 +30,6 @@ from tasks.evaluate.refused import refused_rows
 from tasks.evaluate.training import training_curves, training_figures, training_notes, training_thresholds
 from tasks.figures import figure_text, short_number
 from tasks.labels import LOWER_IS_BETTER, METRICS
-from tasks.modalities import MODALITIES
 from tasks.store import Store, replace_file
 
 TABLE_ROWS = 40
@@ -243,7 +243,7 @@ def _of_problem(report: EvalReport | None, detail: dict[str, Any] | None) -> dic
 def _bars(report: EvalReport | None) -> list[dict[str, Any]]:
     """Accuracy per set of given modalities, alone first; the full set is marked."""
     found = report.by_modalities if report else {}
-    order = list(MODALITIES)
+    order = list(INPUTS)
     names = sorted(found, key=lambda name: (name.count("+"), [order.index(m) for m in name.split("+") if m in order]))
     return [
         {

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from data_contracts.refs import CleanRef, FeatureRef, Frozen, Modality, Sha256, ValidatedRef
+from data_contracts.modalities import kind_of
+from data_contracts.refs import CleanRef, FeatureRef, Frozen, Kind, Modality, Sha256, ValidatedRef
 from data_contracts.tables import CONTRACT_VERSION, features_schema
 from tasks.config import RunConfig
 from tasks.contract import read_table
@@ -29,9 +31,9 @@ _DTYPES = {"uint8": np.uint8, "int16": np.int16, "int32": np.int32, "float32": n
 
 
 class ShardRef(Frozen):
-    """A piece of extraction: these media of one modality."""
+    """A piece of extraction: these media of one kind, whichever inputs hold them."""
 
-    modality: Modality
+    modality: Kind
     media: str
     fingerprint: Sha256
     digests: tuple[str, ...]
@@ -67,7 +69,7 @@ def features_fingerprint(modality: Modality, media: str, config: RunConfig) -> s
         del shaping["weights_sha256"]
     return digest_json(
         {
-            "modality": modality,
+            "modality": kind_of(modality),
             "encoder": shaping,
             "media": media,
             "knobs": _knobs(modality, config, identity),
@@ -78,13 +80,13 @@ def features_fingerprint(modality: Modality, media: str, config: RunConfig) -> s
 
 
 def _identify(modality: Modality, config: RunConfig) -> Identity:
-    return identify_encoder(modality, getattr(config.encoders, modality), config.train.regime, config.encoders)
+    return identify_encoder(kind_of(modality), config.encoders.of(modality), config.train.regime, config.encoders)
 
 
 def _knobs(modality: Modality, config: RunConfig, identity: Identity) -> dict[str, Any]:
     """The knobs by value; a side that the config leaves open is known for tiny, and is the encoder's own for others."""
     tiny = identity.family == "tiny"
-    knobs = {key: getattr(config.extract, key) for key in extract_keys(modality, not tiny)}
+    knobs = {key: getattr(config.extract, key) for key in extract_keys(kind_of(modality), not tiny)}
     return {key: SIDE_PX if tiny and value is None else value for key, value in knobs.items()}
 
 
@@ -94,40 +96,44 @@ def clean_of(samples: CleanRef | ValidatedRef) -> CleanRef:
 
 
 def features_kind(modality: Modality, fingerprint: str) -> str:
-    """The store folder of a modality's features."""
-    return f"features/{modality}/{fingerprint[:16]}"
+    """The store folder of the features of all inputs of a kind: a medium that two of them hold is computed once."""
+    return f"features/{kind_of(modality)}/{fingerprint[:16]}"
 
 
 def plan_shards(samples: CleanRef | ValidatedRef, config: RunConfig, store: Store) -> list[ShardRef]:
     """Shards that cover every medium of the samples whose feature is not in the store yet; at most 32."""
-    missing = {}
+    wanted: dict[Kind, set[str]] = defaultdict(set)
+    media: dict[Kind, str] = {}
     for modality in clean_of(samples).modalities:
-        fingerprint = features_fingerprint(modality, clean_of(samples).media[modality], config)
-        stored = stored_digests(modality, fingerprint, store)
-        lacking = set(sample_digests(samples, modality, store)) - stored
-        missing[modality] = (fingerprint, _in_stored_order(lacking, modality, clean_of(samples).media[modality], store))
-    total = sum(len(digests) for _, digests in missing.values())
-    # One shard per started `size` rows and modality, so the modalities' remainders add up to that many more shards.
+        wanted[kind_of(modality)].update(sample_digests(samples, modality, store))
+        media[kind_of(modality)] = clean_of(samples).media[modality]
+    missing = {}
+    for kind, digests in wanted.items():
+        fingerprint = features_fingerprint(kind, media[kind], config)
+        lacking = digests - stored_digests(kind, fingerprint, store)
+        missing[kind] = (fingerprint, _in_stored_order(lacking, kind, media[kind], store))
+    total = sum(len(ordered) for _, ordered in missing.values())
+    # One shard per started `size` rows and kind, so the kinds' remainders add up to that many more shards.
     size = max(config.extract.shard_rows, math.ceil(total / max(1, MAX_SHARDS - len(missing))))
     return [
         ShardRef(
-            modality=modality,
-            media=clean_of(samples).media[modality],
+            modality=kind,
+            media=media[kind],
             fingerprint=fingerprint,
-            digests=tuple(digests[start : start + size]),
-            encoder=getattr(config.encoders, modality),
+            digests=tuple(ordered[start : start + size]),
+            encoder=config.encoders.of(kind),
             identity=identity,
-            knobs=_knobs(modality, config, identity),
+            knobs=_knobs(kind, config, identity),
         )
-        for modality, (fingerprint, digests) in missing.items()
-        for identity in [_identify(modality, config)]
-        for start in range(0, len(digests), size)
+        for kind, (fingerprint, ordered) in missing.items()
+        for identity in [_identify(kind, config)]
+        for start in range(0, len(ordered), size)
     ]
 
 
-def _in_stored_order(digests: set[str], modality: Modality, media: str, store: Store) -> list[str]:
+def _in_stored_order(digests: set[str], kind: Kind, media: str, store: Store) -> list[str]:
     """The digests as their media lie in the store, so that a shard reads few parts instead of a little of each."""
-    stored = media_index(store, modality, media, ("digest",))["digest"].to_pylist()
+    stored = media_index(store, kind, media, ("digest",))["digest"].to_pylist()
     here = [digest for digest in dict.fromkeys(stored) if digest in digests]
     return here + sorted(digests.difference(here))
 
@@ -166,19 +172,20 @@ def _put(shard: ShardRef, digests: list[str], features: list[np.ndarray], store:
 
 def _compute(shard: ShardRef, store: Store) -> Iterator[tuple[str, np.ndarray]]:
     """Digest and feature of every medium of the shard that is stored."""
-    spec = complete_encoder(shard.modality, shard.encoder, shard.identity)
-    prepare = preparer(shard.modality, spec, shard.knobs)
-    reader = MediaReader(store, shard.modality, shard.media)
+    kind = shard.modality
+    spec = complete_encoder(kind, shard.encoder, shard.identity)
+    prepare = preparer(kind, spec, shard.knobs)
+    reader = MediaReader(store, kind, shard.media)
     inputs = ((digest, prepare(medium, reader.rate_hz)) for digest, medium in reader.read(shard.digests))
     if spec.reads == "inputs":
         return inputs
     from tasks.extract.embed import embed
 
-    return embed(shard.modality, spec, inputs)
+    return embed(kind, spec, inputs)
 
 
 def _feature_dtype(modality: Modality, identity: Identity) -> Literal["uint8", "int16", "int32", "float32"]:
-    return "float32" if identity.reads == "embedding" else input_dtype(modality, identity.family != "tiny")
+    return "float32" if identity.reads == "embedding" else input_dtype(kind_of(modality), identity.family != "tiny")
 
 
 def collect_features(
@@ -205,7 +212,7 @@ def _preview(
 ) -> FeatureRef:
     fingerprint = features_fingerprint(modality, clean_of(samples).media[modality], config)
     cells = sample_digests(samples, modality, store)
-    new = {digest for shard in shards if shard.modality == modality for digest in shard.digests}
+    new = {digest for shard in shards if shard.modality == kind_of(modality) for digest in shard.digests}
     computed = sum(cell in new for cell in cells)
     return FeatureRef(
         uri=features_kind(modality, fingerprint),
@@ -213,7 +220,7 @@ def _preview(
         rows=len(set(cells)),
         parents=(samples.sha256,),
         modality=modality,
-        encoder=getattr(config.encoders, modality),
+        encoder=config.encoders.of(modality),
         fingerprint=fingerprint,
         parts=tuple(store.parts(features_kind(modality, fingerprint))),
         dtype=_feature_dtype(modality, _identify(modality, config)),

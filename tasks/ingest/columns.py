@@ -49,7 +49,7 @@ def find_columns(names: tuple[str, ...], data: DataConfig, encoders: EncodersCon
     media: dict[Modality, str] = {}
     for modality, spec in MODALITIES.items():
         column = _find(names, modality, spec.columns, getattr(config, modality), where)
-        if column is not None and getattr(encoders, modality) != "off":
+        if column is not None and encoders.of(modality) != "off":
             media[modality] = column
     if not media:
         accepted = ", ".join(name for spec in MODALITIES.values() for name in spec.columns)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
-from data_contracts.refs import Modality
+from data_contracts.modalities import kind_of
+from data_contracts.refs import Kind, Modality
+from data_contracts.tables import value_column
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.ingest.limits import ReadLimits, read_limits
@@ -36,22 +38,26 @@ def decode_media(
     workers: int,
     also: Collection[int] = (),
 ) -> dict[Modality, Outcomes]:
-    """What decoding gave, per modality, for every source in the table but those of rows with a reason.
+    """What decoding gave, per input, for every source in the table but those of rows with a reason.
+
+    A source is decoded once for all inputs of a kind.
 
     `also`: positions of rows to decode even so. An interruption keeps what is decoded.
     """
-    outcomes: dict[Modality, Outcomes] = {}
-    places: dict[Modality, Places] = {}
-    writers: dict[Modality, MediaWriter] = {}
+    outcomes: dict[Kind, Outcomes] = {}
+    places: dict[Kind, Places] = defaultdict(dict)
+    writers: dict[Kind, MediaWriter] = {}
     for modality in modalities:
-        fingerprint = media_fingerprint(modality, config.media)
-        known = media_index(store, modality, fingerprint, _OUTCOME).to_pylist()
-        outcomes[modality] = {row["source"]: row for row in known}
-        places[modality] = _places(raw, modality, outcomes[modality], also)
-        writers[modality] = MediaWriter(store, modality, fingerprint)
+        kind = kind_of(modality)
+        if kind not in outcomes:
+            fingerprint = media_fingerprint(kind, config.media)
+            known = media_index(store, kind, fingerprint, _OUTCOME).to_pylist()
+            outcomes[kind] = {row["source"]: row for row in known}
+            writers[kind] = MediaWriter(store, kind, fingerprint)
+        _add_places(places[kind], raw, modality, outcomes[kind], also)
     limits, remote = read_limits(config), make_remote(config)
-    jobs = (job for modality in modalities for job in _jobs(places[modality], modality, limits, remote))
-    totals = {modality: len(places[modality]) for modality in modalities}
+    jobs = (job for kind, wanted in places.items() for job in _jobs(wanted, kind, limits, remote))
+    totals = {kind: len(wanted) for kind, wanted in places.items()}
     done = decode_all(jobs, config.media.model_dump(mode="json"), workers)
     try:
         with contextlib.closing(
@@ -64,11 +70,11 @@ def decode_media(
     finally:
         for writer in writers.values():
             writer.flush()
-    return outcomes
+    return {modality: outcomes[kind_of(modality)] for modality in modalities}
 
 
-def _reported(done: Iterator[Decoded], totals: Mapping[Modality, int]) -> Iterator[Decoded]:
-    counts: Counter[Modality] = Counter()
+def _reported(done: Iterator[Decoded], totals: Mapping[Kind, int]) -> Iterator[Decoded]:
+    counts: Counter[Kind] = Counter()
     for outcome in done:
         modality = outcome.job.modality
         counts[modality] += 1
@@ -77,15 +83,13 @@ def _reported(done: Iterator[Decoded], totals: Mapping[Modality, int]) -> Iterat
         yield outcome
 
 
-def _places(raw: pa.Table, modality: Modality, known: Outcomes, also: Collection[int]) -> Places:
-    """Every source that is not known, at one of its places."""
-    columns = [f"{modality}_sha256", modality, "text_value", "reason"]
-    places: Places = {}
+def _add_places(places: Places, raw: pa.Table, modality: Modality, known: Outcomes, also: Collection[int]) -> None:
+    """Adds every source of an input that is not known, at one of its places."""
+    columns = [f"{modality}_sha256", modality, value_column(modality) or modality, "reason"]
     cells = zip(*(raw[name].to_pylist() for name in columns), strict=True)
     for row, (source, where, text, reason) in enumerate(cells):
         if source is not None and (reason is None or row in also) and source not in known:
             places.setdefault(source, (where, text))
-    return places
 
 
 def _fetched(url: str, remote: Remote) -> bytes:
@@ -96,18 +100,18 @@ def _fetched(url: str, remote: Remote) -> bytes:
         return b""
 
 
-def _jobs(places: Places, modality: Modality, limits: ReadLimits, remote: Remote) -> Iterator[Job]:
+def _jobs(places: Places, kind: Kind, limits: ReadLimits, remote: Remote) -> Iterator[Job]:
     inline: dict[tuple[Any, str], dict[int, str]] = {}
     for source, (where, text) in places.items():
         if where == "":
-            yield Job(modality, source, inline=str(text).encode("utf-8", "surrogatepass"))
+            yield Job(kind, source, inline=str(text).encode("utf-8", "surrogatepass"))
         elif where.startswith(INLINE):
             file, column, row = split_inline(where)
             inline.setdefault((file, column), {})[row] = source
         elif is_remote(where):
-            yield Job(modality, source, inline=_fetched(where, remote))
+            yield Job(kind, source, inline=_fetched(where, remote))
         else:
-            yield Job(modality, source, path=where)
+            yield Job(kind, source, path=where)
     for (file, column), rows in inline.items():
         for number, data in read_inline(file, column, set(rows), limits):
-            yield Job(modality, rows[number], inline=data)
+            yield Job(kind, rows[number], inline=data)

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_contracts.refs import Modality
+from data_contracts.refs import Kind
 from tasks.errors import DataError, UsageError
 from tasks.ingest.locate import is_beneath
 from tasks.ingest.rows import SPLITS, Manifest, Row
 from tasks.modalities import MODALITIES
 
-_MODALITY_OF: dict[str, Modality] = {suffix: spec.name for spec in MODALITIES.values() for suffix in spec.suffixes}
+_MODALITY_OF: dict[str, Kind] = {suffix: spec.name for spec in MODALITIES.values() for suffix in spec.suffixes}
 _Files = list[tuple[Path, str]]
 
 
@@ -72,7 +72,7 @@ def _class_files(path: Path, roots: tuple[str, ...]) -> _Files:
     return files
 
 
-def _rows(files: _Files, root: Path, modality: Modality) -> Iterator[Row]:
+def _rows(files: _Files, root: Path, modality: Kind) -> Iterator[Row]:
     for number, (file, label) in enumerate(files, start=1):
         name = file.relative_to(root).as_posix()
         values = {"id": name, "label": label}

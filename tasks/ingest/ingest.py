@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_contracts.modalities import kind_of
 from data_contracts.refs import CleanRef, Modality, RawRef, RowCounts, Target
 from data_contracts.tables import CONTRACT_VERSION, metadata_schema, quarantine_schema, samples_schema, twins_schema
 from tasks.config import RunConfig
@@ -33,7 +34,7 @@ from tasks.store import Found, Store, canonical_json, digest_json, write_text
 
 def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> str:
     """Digest of all that the stage's result depends on; the limits, too, as raising one is how a refused file gets in."""
-    media = {modality: media_fingerprint(modality, config.media) for modality in raw.modalities}
+    media = {modality: media_fingerprint(kind_of(modality), config.media) for modality in raw.modalities}
     limits = {"timeout_s": config.media.timeout_s, "memory_mb": config.media.memory_mb}
     split = config.split.model_dump(mode="json", include={"by", "val", "test", "near_duplicates"})
     knobs = {"split": split, "limits": limits, "purpose": purpose}
@@ -137,7 +138,7 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
             labels=targets[0].labels,
             targets=targets,
             modalities=raw.modalities,
-            media={modality: media_fingerprint(modality, config.media) for modality in raw.modalities},
+            media={modality: media_fingerprint(kind_of(modality), config.media) for modality in raw.modalities},
             notes=tuple(judged.notes),
         ).model_dump(mode="json")
     found = store.find("clean", name)

@@ -14,7 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_contracts.refs import Modality
+from data_contracts.modalities import kind_of
+from data_contracts.refs import Kind, Modality
 from data_contracts.tables import CONTRACT_VERSION, fingerprints_schema
 from tasks import progress
 from tasks.config_sections import MediaConfig
@@ -48,7 +49,7 @@ class _Kind:
     is_judged: Callable[[list[int]], bool] = lambda shape: True
 
 
-_KINDS: dict[Modality, _Kind] = {
+_KINDS: dict[Kind, _Kind] = {
     "image": _Kind(lambda pixels, rate_hz: print_image(pixels), match_images, lambda shape: min(shape[:2]) >= IMAGE_PX),
     "text": _Kind(lambda text, rate_hz: print_text(text), match_texts),
     "audio": _Kind(print_sound, match_sounds),
@@ -91,10 +92,10 @@ def describe_twins(twins: Sequence[int | None]) -> list[str]:
 def _leaders(rows: Rows, modality: Modality, media: MediaConfig, store: Store) -> dict[str, str]:
     """Every medium that repeats another to the one that stands for them all."""
     digests = sorted({str(row[f"{modality}_digest"]) for row in rows if row.get(f"{modality}_digest") is not None})
-    kind = _KINDS.get(modality)
-    if kind is None or len(digests) < 2:
+    if len(digests) < 2:
         return {}
-    known = _prints(digests, modality, kind, media, store)
+    kind = _KINDS[kind_of(modality)]
+    known = _prints(digests, kind_of(modality), kind, media, store)
     judged = [digest for digest in digests if known.get(digest) is not None]
     if len(judged) < 2:
         return {}
@@ -103,7 +104,7 @@ def _leaders(rows: Rows, modality: Modality, media: MediaConfig, store: Store) -
 
 
 def _prints(
-    digests: Sequence[str], modality: Modality, kind: _Kind, media: MediaConfig, store: Store
+    digests: Sequence[str], modality: Kind, kind: _Kind, media: MediaConfig, store: Store
 ) -> dict[str, Print | None]:
     """The prints of the media, read from the store or made and kept there."""
     fingerprint = media_fingerprint(modality, media)

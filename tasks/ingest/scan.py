@@ -118,7 +118,7 @@ def _resolve(manifest: Manifest, split: str | None, config: RunConfig) -> _Sourc
         raise UsageError(f"data.allowed_roots: {missing[0]!r} is not a folder")
     roots = make_roots(manifest.root, config.data.allowed_roots, config.media.max_file_mb * 1e6, make_remote(config))
     wanted: dict[Modality, bool] = {"image": config.media.image_from_video, "audio": config.media.audio_from_video}
-    borrowed = [name for name, wants in wanted.items() if wants and getattr(config.encoders, name) != "off"]
+    borrowed = [name for name, wants in wanted.items() if wants and config.encoders.of(name) != "off"]
     problems = tuple(column.problem for column in label_columns(config.data))
     return _Source(manifest, columns, problems, split, roots, tuple(borrowed) if "video" in columns.media else ())
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from data_contracts.refs import Modality
+from data_contracts.refs import Kind
 from data_contracts.tables import CONTRACT_VERSION, media_schema
 from tasks.config_sections import MediaConfig
 from tasks.contract import read_table
@@ -22,7 +22,7 @@ _PART_ROWS = 1024
 _PART_BYTES = 64 << 20
 
 
-def media_fingerprint(modality: Modality, config: MediaConfig) -> str:
+def media_fingerprint(modality: Kind, config: MediaConfig) -> str:
     """Digest of everything that shapes the canonical form: the decoder's code, its knobs, its libraries."""
     spec = MODALITIES[modality]
     knobs = {key: getattr(config, key) for key in spec.media_keys}
@@ -30,7 +30,7 @@ def media_fingerprint(modality: Modality, config: MediaConfig) -> str:
     return digest_json({"modality": modality, "knobs": knobs, "code": code, "contract": CONTRACT_VERSION})
 
 
-def media_kind(modality: Modality, fingerprint: str) -> str:
+def media_kind(modality: Kind, fingerprint: str) -> str:
     """The store folder of a modality's canonical media."""
     return f"media/{modality}/{fingerprint[:16]}"
 
@@ -38,7 +38,7 @@ def media_kind(modality: Modality, fingerprint: str) -> str:
 class MediaWriter:
     """Collects outcomes and writes them as parts; what is written survives a kill."""
 
-    def __init__(self, store: Store, modality: Modality, fingerprint: str) -> None:
+    def __init__(self, store: Store, modality: Kind, fingerprint: str) -> None:
         self._store = store
         self._kind = media_kind(modality, fingerprint)
         self._rows: list[dict[str, Any]] = []
@@ -63,7 +63,7 @@ class MediaWriter:
         self._rows, self._bytes = [], 0
 
 
-def media_index(store: Store, modality: Modality, fingerprint: str, columns: tuple[str, ...]) -> pa.Table:
+def media_index(store: Store, modality: Kind, fingerprint: str, columns: tuple[str, ...]) -> pa.Table:
     """The named columns of all stored media of a modality; no rows when there are none yet."""
     fields = [media_schema().field(name) for name in columns]
     parts = store.parts(media_kind(modality, fingerprint))
@@ -74,7 +74,7 @@ def media_index(store: Store, modality: Modality, fingerprint: str, columns: tup
 class MediaReader:
     """Looks canonical media up by digest."""
 
-    def __init__(self, store: Store, modality: Modality, fingerprint: str) -> None:
+    def __init__(self, store: Store, modality: Kind, fingerprint: str) -> None:
         self._store = store
         self._modality = modality
         self._parts = store.parts(media_kind(modality, fingerprint))

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_contracts.refs import Modality
+from data_contracts.refs import Kind
 from tasks.errors import EnvironmentFailed
 from tasks.media.frames import pack, unpack
 
@@ -38,7 +38,7 @@ _KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHO
 class Job:
     """One medium to decode: a real path, or the bytes themselves."""
 
-    modality: Modality
+    modality: Kind
     sha256: str
     path: str | None = None
     inline: bytes = b""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from data_contracts.modalities import kind_of
 from data_contracts.refs import Modality
 from tasks.config import TrainConfig
 from tasks.modeling.augment_pictures import change_pictures
@@ -32,19 +33,19 @@ def augment(
     """
     changed = dict(batch)
     for name, part in batch.items():
-        spec = specs[name]
+        kind, spec = kind_of(name), specs[name]
         if not part.rows.numel() or spec.reads == "embedding":
             continue
-        if name == "image":
+        if kind == "image":
             frames = change_pictures(part.values.unsqueeze(1), config, generator)
             changed[name] = part._replace(values=frames.squeeze(1))
-        elif name == "video":
+        elif kind == "video":
             changed[name] = part._replace(values=change_pictures(part.values, config, generator))
-        elif name == "audio" and spec.encoder == "tiny":
+        elif kind == "audio" and spec.encoder == "tiny":
             changed[name] = change_sound(part, config.pitch, generator)
-        elif name == "audio" and part.values.ndim == 3:
+        elif kind == "audio" and part.values.ndim == 3:
             changed[name] = part._replace(values=mask_sound(part.values, part.lengths, generator))
-        elif name == "text" and spec.encoder == "tiny":
+        elif kind == "text" and spec.encoder == "tiny":
             changed[name] = part._replace(values=hide_bytes(part, generator))
     return changed
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
+from data_contracts.modalities import kind_of
 from data_contracts.refs import Modality
 from tasks.modeling.features import Padded
 from tasks.modeling.fusion import Present
@@ -23,7 +24,7 @@ def to_tensors(batch: Mapping[Modality, Padded], device: torch.device) -> dict[M
 
 def _convert(modality: Modality, padded: Padded, device: torch.device) -> Present:
     values = torch.from_numpy(padded.values).to(device)
-    if values.dtype == torch.uint8 and modality in ("image", "video"):
+    if values.dtype == torch.uint8 and kind_of(modality) in ("image", "video"):
         values = values.movedim(-1, -3).float().div(255.0).contiguous()
     elif values.dtype == torch.int16:
         values = values.float().div(32_768.0)

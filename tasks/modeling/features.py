@@ -14,10 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data_contracts.modalities import in_order
 from data_contracts.refs import FeatureRef, Modality
 from tasks.contract import read_table
 from tasks.errors import DataError, EnvironmentFailed
-from tasks.modalities import MODALITIES
 from tasks.store import Store
 
 Index = npt.NDArray[np.int64]
@@ -123,7 +123,7 @@ class Inputs:
         given: tuple[Modality, ...] | None = None,
     ) -> Inputs:
         """Loads what these samples need, in the order of the table of modalities; `given` leaves all others out."""
-        wanted = [name for name in MODALITIES if name in features and (given is None or name in given)]
+        wanted = [name for name in in_order(features) if given is None or name in given]
         tables, places = {}, {}
         for name in wanted:
             cells = samples[name].combine_chunks()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from data_contracts.modalities import kind_of
 from data_contracts.refs import Modality, Target
 from tasks.config import FusionConfig
 from tasks.modeling.encoder_spec import EncoderSpec
@@ -57,7 +58,7 @@ class FusedClassifier(nn.Module):
         """What the outputs mean; one multiclass column unless a card says otherwise."""
         self.log_variances: nn.Parameter | None
         self.register_parameter("log_variances", None)
-        built = {name: build_encoder(name, spec) for name, spec in encoders.items()}
+        built = {name: build_encoder(kind_of(name), spec) for name, spec in encoders.items()}
         self.encoders = nn.ModuleDict(dict(built.items()))
         self.projections = nn.ModuleDict(
             {

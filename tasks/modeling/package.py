@@ -14,10 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from data_contracts.modalities import in_order, kind_of
 from data_contracts.refs import FeatureRef, Modality, ValidatedRef
 from tasks.config import FusionConfig, RunConfig
 from tasks.errors import DataError, EnvironmentFailed
-from tasks.modalities import MODALITIES
 from tasks.modeling.card import CARD, files_beside, read_beside, read_card, tokenizer_file
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.fusion import FusedClassifier
@@ -31,7 +31,7 @@ WEIGHTS = "model.safetensors"
 
 def describe_model(valid: ValidatedRef, features: Mapping[Modality, FeatureRef], config: RunConfig) -> dict[str, Any]:
     """What model.json says: the labels, the modalities, the config that rebuilds the network and its inputs."""
-    names = [name for name in MODALITIES if name in features]
+    names = list(in_order(features))
     return {
         "format": FORMAT,
         **Targets(valid.clean.wanted).as_card(),
@@ -41,7 +41,7 @@ def describe_model(valid: ValidatedRef, features: Mapping[Modality, FeatureRef],
         },
         "encoders": {
             name: describe_encoder(
-                name, getattr(config.encoders, name), config.train.regime, config.encoders
+                kind_of(name), config.encoders.of(name), config.train.regime, config.encoders
             ).model_dump(mode="json")
             for name in names
         },
@@ -82,7 +82,7 @@ def gather_files(card: Mapping[str, Any]) -> dict[str, bytes]:
         if spec.tokenizer_sha256 is not None:
             from tasks.modeling.pretrained.tokens import tokenizer_json
 
-            content = tokenizer_json(require_place(name, spec), spec)
+            content = tokenizer_json(require_place(kind_of(name), spec), spec)
             assert content is not None  # or there would be no digest of it
             found[tokenizer_file(spec.tokenizer_sha256)] = content
     return found

@@ -20,8 +20,9 @@ import pyarrow as pa
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
+from data_contracts.modalities import KINDS, kind_of
 from data_contracts.refs import FeatureRef, Modality
-from data_contracts.tables import MODALITIES, features_schema
+from data_contracts.tables import features_schema
 from tasks.errors import DataError
 from tasks.media.canonical import Undecodable
 from tasks.media.text import decode_text
@@ -54,13 +55,13 @@ class ServedModel(PythonModel):
         from tasks.modeling.decision import DECISION, answer_column, output_names
         from tasks.modeling.inference import predict_probabilities
 
-        columns: dict[str, list[Any]] = {name: [None] * len(model_input) for name in MODALITIES}
+        columns: dict[str, list[Any]] = {name: [None] * len(model_input) for name in (*KINDS, *self.card["features"])}
         with tempfile.TemporaryDirectory() as folder:
             store = Store(folder)
             features: dict[Modality, FeatureRef] = {}
             for name, known in self.card["features"].items():
                 cells = list(model_input[name]) if name in model_input else columns[name]
-                if self.tokenize is not None and name == "text":
+                if self.tokenize is not None and kind_of(name) == "text":
                     cells = [self.tokenize(cell) if isinstance(cell, str) else cell for cell in cells]
                 features[name], columns[name] = _store_features(store, name, known, cells)
             samples = pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()})
@@ -73,8 +74,9 @@ class ServedModel(PythonModel):
 
 def _tokenizer(folder: Path, card: Mapping[str, Any]) -> Callable[[str], np.ndarray[Any, Any]] | None:
     """What cuts a text into the tokens that the model reads, from the model's own file; None where it has none."""
-    spec = EncoderSpec.model_validate(card["encoders"].get("text") or {"encoder": "off", "reads": "inputs"})
-    if spec.tokenizer_sha256 is None:
+    specs = [spec for name, spec in card["encoders"].items() if kind_of(name) == "text"]  # the same for all texts
+    spec = EncoderSpec.model_validate(specs[0]) if specs else None
+    if spec is None or spec.tokenizer_sha256 is None:
         return None
     from tasks.modeling.pretrained.tokens import packaged_tokenizer
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data_contracts.modalities import in_order
 from data_contracts.refs import ChampionRef, FeatureRef, Frozen, Modality, ValidatedRef
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed
-from tasks.modalities import MODALITIES
 from tasks.store import Store
 
 RENDEZVOUS = "CROSSMODAL_RENDEZVOUS"
@@ -32,7 +32,7 @@ class TrainJob(Frozen):
 
 def read_samples(valid: ValidatedRef, features: Mapping[Modality, FeatureRef], store: Store) -> pa.Table:
     """The train and val rows, sorted by id, with only the columns that training reads. Test rows never enter."""
-    names = [name for name in MODALITIES if name in features]
+    names = in_order(features)
     uri = f"{valid.uri}/samples.parquet"
     try:
         table = read_table(store.path(uri), ["id", "label", "targets", "split", "weight", *names])

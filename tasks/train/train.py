@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from data_contracts.modalities import in_order, kind_of
 from data_contracts.refs import ChampionRef, CheckpointRef, FeatureRef, Modality, ValidatedRef
 from tasks.config import RunConfig
 from tasks.fingerprint import code_fingerprint
-from tasks.modalities import MODALITIES
 from tasks.modeling.card import files_beside, read_card
 from tasks.modeling.pretrained.describe import identify_encoder
 from tasks.store import Store, digest_file, digest_json
@@ -58,8 +58,8 @@ def base_key(valid: ValidatedRef, features: dict[Modality, FeatureRef], config: 
 
 def _identity(modality: Modality, config: RunConfig) -> dict[str, Any]:
     """What an encoder is, without the place where its files lie."""
-    encoder = getattr(config.encoders, modality)
-    return identify_encoder(modality, encoder, config.train.regime, config.encoders).model_dump(mode="json")
+    encoder = config.encoders.of(modality)
+    return identify_encoder(kind_of(modality), encoder, config.train.regime, config.encoders).model_dump(mode="json")
 
 
 def train(
@@ -102,11 +102,11 @@ def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
         uri=f"{KIND}/{key}",
         sha256=digest_json({"model": weights_sha256, "card": card_sha256}),
         rows=job.valid.clean.splits.get("train", 0),
-        parents=(job.valid.sha256, *(job.features[name].sha256 for name in MODALITIES if name in job.features), *start),
+        parents=(job.valid.sha256, *(job.features[name].sha256 for name in in_order(job.features)), *start),
         model_sha256=weights_sha256,
         train_key=key,
         base_key=base_key(job.valid, job.features, job.config, store),
-        modalities=tuple(name for name in MODALITIES if name in job.features),
+        modalities=in_order(job.features),
         labels=job.valid.clean.wanted[0].labels,
         outputs=sum(target.width for target in job.valid.clean.wanted),
         best_epoch=history["best_epoch"],

@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_contracts.refs import CleanRef, Modality, Target
+from data_contracts.modalities import kind_of
+from data_contracts.refs import CleanRef, Kind, Modality, Target
 from tasks.labels import split_labels
 from tasks.media.packs import media_index
 from tasks.store import Store
@@ -17,7 +18,7 @@ SPLITS = ("train", "val", "test")
 CLASSES = 40
 """Classes listed; of more, the largest and the smallest halves of so many."""
 BINS = 12
-UNITS = {"image": "longest side, px", "text": "characters", "audio": "seconds", "video": "frames"}
+UNITS: dict[Kind, str] = {"image": "longest side, px", "text": "characters", "audio": "seconds", "video": "frames"}
 
 
 def profile_samples(samples: pa.Table, clean: CleanRef, store: Store) -> dict[str, Any]:
@@ -53,23 +54,24 @@ def _classes(samples: pa.Table, target: Target) -> dict[str, Any]:
 
 
 def _modality(samples: pa.Table, modality: Modality, clean: CleanRef, store: Store) -> dict[str, Any]:
+    kind = kind_of(modality)
     digests = samples[modality].drop_null().to_pylist()
     rows: Counter[str] = Counter(digests)
     sizes: list[float] = []
     if modality in clean.media:
-        index = media_index(store, modality, clean.media[modality], ("digest", "shape", "rate_hz")).to_pylist()
-        known = {row["digest"]: _size(modality, row["shape"], row["rate_hz"]) for row in index if row["digest"] in rows}
+        index = media_index(store, kind, clean.media[modality], ("digest", "shape", "rate_hz")).to_pylist()
+        known = {row["digest"]: _size(kind, row["shape"], row["rate_hz"]) for row in index if row["digest"] in rows}
         sizes = [known[digest] for digest in digests if digest in known]
     return {
         "name": modality,
         "missing": samples.num_rows - len(digests),
         "distinct": len(rows),
-        "unit": UNITS[modality],
+        "unit": UNITS[kind],
         "sizes": histogram(sizes),
     }
 
 
-def _size(modality: Modality, shape: Sequence[int], rate_hz: int | None) -> float:
+def _size(modality: Kind, shape: Sequence[int], rate_hz: int | None) -> float:
     if modality == "audio":
         return shape[0] / (rate_hz or 1)
     return float(max(shape[:2])) if modality == "image" else float(shape[0])

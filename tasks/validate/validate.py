@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from data_contracts.expectations.features import FeatureSpec, columns_expectations, features_expectations
 from data_contracts.expectations.samples import samples_expectations, samples_frame
-from data_contracts.refs import CleanRef, FeatureRef, Modality, ValidatedRef
+from data_contracts.modalities import kind_of
+from data_contracts.refs import CleanRef, FeatureRef, Kind, Modality, ValidatedRef
 from data_contracts.tables import CONTRACT_VERSION
 from tasks.config import ExtractConfig, RunConfig
 from tasks.contract import read_table
@@ -199,37 +200,37 @@ def _as_check(ref: dict[str, Any]) -> FeaturesCheck:
 
 def feature_spec(modality: Modality, config: RunConfig) -> FeatureSpec:
     """What the features of a modality look like: a frozen encoder's vectors, or what an encoder reads."""
-    encoder, knobs = getattr(config.encoders, modality), config.extract
+    kind, encoder, knobs = kind_of(modality), config.encoders.of(modality), config.extract
     if encoder == "tiny":
         return _tiny_spec(modality, knobs)
-    spec = describe_encoder(modality, encoder, config.train.regime, config.encoders)
+    spec = describe_encoder(kind, encoder, config.train.regime, config.encoders)
     if spec.reads == "embedding":
         return FeatureSpec(
             modality, "float32", f"^{spec.width}$", None, -EXTREME, EXTREME, exact=False, norms=NORMS, columns_vary=True
         )
-    if modality == "text":
-        return FeatureSpec("text", "int32", r"^\d+$", knobs.max_tokens, 0, 2**31 - 1, may_be_constant=True)
-    if modality == "audio":
+    if kind == "text":
+        return FeatureSpec(modality, "int32", r"^\d+$", knobs.max_tokens, 0, 2**31 - 1, may_be_constant=True)
+    if kind == "audio":
         longest = math.ceil(config.media.max_audio_s * spec.settings["rate_hz"]) + 1
-        return FeatureSpec("audio", "int16", r"^\d+$", longest, -32_768, 32_767)
-    given = knobs.image_px if modality == "image" else knobs.video_px
+        return FeatureSpec(modality, "int16", r"^\d+$", longest, -32_768, 32_767)
+    given = knobs.image_px if kind == "image" else knobs.video_px
     side = given or spec.settings["px"]
     shape = f"{side}x{side}x3$"
-    return FeatureSpec(modality, "uint8", f"^{shape}" if modality == "image" else rf"^\d+x{shape}", None, 0, 255)
+    return FeatureSpec(modality, "uint8", f"^{shape}" if kind == "image" else rf"^\d+x{shape}", None, 0, 255)
 
 
 def _tiny_spec(modality: Modality, config: ExtractConfig) -> FeatureSpec:
     """Log-mel is ln(power + 1e-6), so at least ln(1e-6)."""
     side, frame = config.image_px or 32, config.video_px or 32
-    specs = {
-        "image": FeatureSpec("image", "uint8", f"^{side}x{side}x3$", None, 0, 255),
+    specs: dict[Kind, FeatureSpec] = {
+        "image": FeatureSpec(modality, "uint8", f"^{side}x{side}x3$", None, 0, 255),
         "audio": FeatureSpec(
-            "audio", "float32", rf"^\d+x{config.n_mels}$", config.max_frames, math.log(1e-6) - 0.01, 20
+            modality, "float32", rf"^\d+x{config.n_mels}$", config.max_frames, math.log(1e-6) - 0.01, 20
         ),
-        "text": FeatureSpec("text", "uint8", r"^\d+$", config.max_text_bytes, 0, 255, may_be_constant=True),
-        "video": FeatureSpec("video", "uint8", rf"^\d+x{frame}x{frame}x3$", None, 0, 255),
+        "text": FeatureSpec(modality, "uint8", r"^\d+$", config.max_text_bytes, 0, 255, may_be_constant=True),
+        "video": FeatureSpec(modality, "uint8", rf"^\d+x{frame}x{frame}x3$", None, 0, 255),
     }
-    return specs[modality]
+    return specs[kind_of(modality)]
 
 
 def _check_features(

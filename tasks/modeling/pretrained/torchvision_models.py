@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-from data_contracts.refs import Modality
+from data_contracts.refs import Kind
 from tasks.encoder_ids import RANDOM, EncoderId
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.modeling.pretrained.adapter import Pixels, Pretrained, Settings, pick_frames
@@ -23,7 +23,7 @@ _POSITIONS = "encoder.pos_embedding"
 _SPARE = ("num_batches_tracked",)
 
 
-def torchvision_settings(modality: Modality, encoder: str, parsed: EncoderId) -> Settings:
+def torchvision_settings(modality: Kind, encoder: str, parsed: EncoderId) -> Settings:
     """What the network of an id sees: from the transforms that torchvision keeps beside its weights."""
     transforms = weights_entry(encoder, parsed).transforms()
     clips = parsed.name in _clip_networks()
