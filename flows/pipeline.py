@@ -33,6 +33,7 @@ from tasks import progress
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import DataError, EnvironmentFailed, PromotionRefused
+from tasks.evaluate.comparison import require_same_problem
 from tasks.evaluate.evaluate import evaluate
 from tasks.extract.extract import ShardRef, collect_features, extract_shard, features_fingerprint, plan_shards
 from tasks.gate.gate import gate, gate_key
@@ -134,9 +135,14 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
     samples = read_table(store.path(valid.uri) / "samples.parquet")
     so_far.splits = count_splits(samples)
     require_trainable(samples, config.split.min_test_per_class, valid.clean.wanted)
+    with so_far.timed("validate"):
+        champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
+        if champion is not None:
+            require_comparable(champion, valid, request)
     features = so_far.features = extract_features(valid, config, store, stages, so_far)
     with so_far.timed("train"):
-        checkpoint = so_far.checkpoint = stages.train(valid, features, config, store, champion_to_continue(request))
+        start = None if config.train.continue_from == "none" else champion
+        checkpoint = so_far.checkpoint = stages.train(valid, features, config, store, start)
     with so_far.timed("evaluate"):  # asked again: training takes time, and another model may have been promoted
         champion = so_far.champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
     # Against itself a model need not be judged: the evaluation of the run that published it is still right.
@@ -205,6 +211,22 @@ def require_trainable(samples: pa.Table, min_test_per_class: int, targets: tuple
     problems = trainable_problems(samples, min_test_per_class, targets)
     if problems:
         raise DataError("; ".join(problems))
+
+
+def require_comparable(champion: ChampionRef, valid: ValidatedRef, request: Request) -> None:
+    """What would make the comparison with the champion impossible is told before anything is extracted or trained.
+
+    Raises UsageError where it answers another question than this run's, EnvironmentFailed where the files of an encoder that it
+    does not hold itself are gone.
+    """
+    require_same_problem(champion, valid.clean.wanted[0], request.store)
+    try:
+        champion_config(champion, request)
+    except EnvironmentFailed as error:
+        raise EnvironmentFailed(
+            f"model {champion.name} version {champion.version}: the champion cannot be compared with: {error}; or give the new "
+            "model another name (--set name=...)"
+        ) from None
 
 
 def rival_of(champion: ChampionRef, request: Request, stages: Stages, so_far: Progressed) -> Rival:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_contracts.refs import Rival, Target
+from data_contracts.refs import ChampionRef, Rival, Target
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import UsageError
@@ -21,19 +21,19 @@ from tasks.modeling.lineage import are_known, read_rows
 from tasks.store import Store
 
 
-def require_same_problem(rival: Rival, target: Target, store: Store) -> None:
+def require_same_problem(champion: ChampionRef, target: Target, store: Store) -> None:
     """UsageError where the champion answers another kind of question than this first label column asks, or the same kind
     with not one label in common: every answer of either would be wrong by the other's."""
-    theirs = read_targets(read_card(store.path(rival.champion.uri)))[0]
+    theirs = read_targets(read_card(store.path(champion.uri)))[0]
     if theirs.problem != target.problem:
         raise UsageError(
-            f"model {rival.champion.name} version {rival.champion.version}: the champion is of data.problem="
+            f"model {champion.name} version {champion.version}: the champion is of data.problem="
             f"{theirs.problem}, this run of {target.problem}; give the new model another name (--set name=...)"
         )
     if theirs.labels and target.labels and not set(theirs.labels) & set(target.labels):
         known, ours = (", ".join(map(repr, labels[:5])) for labels in (theirs.labels, target.labels))
         raise UsageError(
-            f"model {rival.champion.name} version {rival.champion.version}: the champion knows {known}, this run's labels "
+            f"model {champion.name} version {champion.version}: the champion knows {known}, this run's labels "
             f"are {ours}, none in common; give the new model another name (--set name=...)"
         )
 

@@ -72,7 +72,7 @@ def evaluate(
     samples = read_test_rows(valid, store)
     card = read_card(store.path(checkpoint.uri))
     if rival is not None:
-        require_same_problem(rival, read_targets(card)[0], store)
+        require_same_problem(rival.champion, read_targets(card)[0], store)
     with store.create(KIND, key) as draft:
         subset = predict_subsets(samples, features, checkpoint, store)
         full = subset[joined(checkpoint.modalities)]

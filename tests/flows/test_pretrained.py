@@ -72,6 +72,12 @@ def test_a_frozen_encoder_from_first_run_to_lost_weights(
     assert code == 4
     assert "there is no file" in summary["error"]
     assert "--set encoders.image=" in summary["error"]
+    anew = ["retrain", "--plain", "--data", str(learnable), "--store", str(store), *small_settings, "--set", "seed=5"]
+    code, summary, _ = run(capsys, *anew, "--set", "encoders.audio=off")
+    assert code == 4
+    assert "version 1: the champion cannot be compared with: the model reads image with files" in summary["error"]
+    assert "(--set name=...)" in summary["error"]
+    assert (summary["seconds"]["extract"], summary["seconds"]["train"]) == (0, 0)
     there = ["--set", f"encoders.image=torchvision:squeezenet1_1@{moved}"]
     assert run(capsys, *predict, "--model", name, *there)[0] == 0
     moved.write_bytes(moved.read_bytes()[:-4] + b"0000")
