@@ -2,14 +2,14 @@
 
     python -m benchmarks.head_training [--rows 50000] [--width 1664] [--epochs 2] [--runs 3] [--threads 1] [--batch 64]
 
-The same network (projection, norm, shared layer, head, the modality's own head; built by us), the same rows, batch size,
-optimizer (AdamW) and number of steps for all. Ours is what a run does: the real Trainer, with its running average of the
-weights, gradient norms and modality mask, judging (on 256 rows) and keeping its state included. HF Trainer gets
-its fused AdamW, no evaluation, no saving, no reports; Lightning no checkpoints, loggers or bars; both read a dataset of
-tensors through a DataLoader without worker processes, once as most scripts write it (row by row) and once with whole
-batches picked by an index, which is the best they can do. Feature loading and model building are left out of all timings.
-The floor is the products of forward and backward pass alone, on batches already cut. Contestants take turns; medians. With
-one thread, CPU seconds are what wall seconds would be on an idle machine.
+The same layers (projection, norm, shared layer, head, the modality's own head), rows, batch size, loss, optimizer (AdamW)
+and number of steps for all; the others' are plain torch modules, without our mask of what is there. Ours is what a run
+does: the real Trainer, with its running average of the weights, gradient norms and modality mask, judging (on 256 rows)
+and keeping its state included. HF Trainer gets its fused AdamW, no evaluation, no saving, no reports; Lightning no
+checkpoints, loggers or bars; both read a dataset of tensors through a DataLoader without worker processes, once as most
+scripts write it (row by row) and once with whole batches picked by an index, which is the best they can do. Feature loading
+and model building are left out of all timings. The floor is the products of forward and backward pass alone, on batches
+already cut. Contestants take turns; medians. With one thread, CPU seconds are what wall seconds would be on an idle machine.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tasks.config import RunConfig, load_config
 from tasks.encoder_ids import Reads
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.features import FeatureTable, Inputs
-from tasks.modeling.fusion import FusedClassifier, Present
+from tasks.modeling.fusion import FusedClassifier
 from tasks.modeling.targets import EncodedTargets
 from tasks.train import dataset as ours
 from tasks.train import loop, trainer
@@ -68,7 +68,7 @@ def make_rows(rows: int, width: int) -> Rows:
 
 
 def build(width: int, config: RunConfig) -> FusedClassifier:
-    """The network of every contestant."""
+    """Our network."""
     torch.manual_seed(0)
     reads: Reads = "embedding"
     spec = EncoderSpec(encoder="torchvision:mobilenet_v2", reads=reads, width=width, weights_sha256="0" * 64)
@@ -76,20 +76,33 @@ def build(width: int, config: RunConfig) -> FusedClassifier:
 
 
 class Head(nn.Module):
-    """The network as HF Trainer and Lightning call it: features and labels in, loss and logits out."""
+    """The same layers as one would write them for HF Trainer and Lightning: features and labels in, loss and logits out.
 
-    def __init__(self, network: FusedClassifier, config: RunConfig) -> None:
+    Nothing of ours is in it: no mask of what is there, no embedding of what is missing.
+    """
+
+    def __init__(self, width: int, config: RunConfig) -> None:
         super().__init__()
-        self.network, self.knobs = network, config.train
+        torch.manual_seed(0)
+        fusion, self.knobs = config.fusion, config.train
+        self.projection = nn.Sequential(nn.Linear(width, fusion.width), nn.LayerNorm(fusion.width))
+        self.auxiliary = nn.Linear(fusion.width, CLASSES)
+        self.head = nn.Sequential(
+            nn.Dropout(fusion.dropout),
+            nn.Linear(fusion.width, fusion.hidden),
+            nn.GELU(),
+            nn.Dropout(fusion.dropout),
+            nn.Linear(fusion.hidden, CLASSES),
+        )
 
     def forward(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """(B, width), (B,) -> the loss that we train on, and logits."""
-        rows = torch.arange(len(features))
-        output = self.network({"image": Present(rows, features, rows)}, len(features), None)
+        vectors = self.projection(features)
+        logits = self.head(vectors)
         smoothing = self.knobs.label_smoothing
-        loss = functional.cross_entropy(output.logits, labels, label_smoothing=smoothing)
-        own = functional.cross_entropy(output.auxiliary["image"], labels, label_smoothing=smoothing)
-        return {"loss": loss + self.knobs.auxiliary * own, "logits": output.logits}
+        loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+        own = functional.cross_entropy(self.auxiliary(vectors), labels, label_smoothing=smoothing)
+        return {"loss": loss + self.knobs.auxiliary * own, "logits": logits}
 
 
 def time_ours(rows: Rows, config: RunConfig) -> Seconds:
@@ -185,7 +198,7 @@ def time_hf(rows: Rows, config: RunConfig, by_batch: bool) -> Seconds:
             dataloader_pin_memory=False,
         )
         kind = Quick if by_batch else Trainer
-        model = Head(build(rows[0].shape[1], config), config)
+        model = Head(rows[0].shape[1], config)
         run = kind(model=model, args=arguments, train_dataset=cast(Any, ByRow(rows)))
         clock = Clock()
         run.train()
@@ -201,7 +214,7 @@ def time_lightning(rows: Rows, config: RunConfig, by_batch: bool) -> Seconds:
 
         def __init__(self) -> None:
             super().__init__()
-            self.head = Head(build(rows[0].shape[1], config), config)
+            self.head = Head(rows[0].shape[1], config)
 
         def training_step(self, batch: Any, number: int) -> Tensor:
             """The loss of a batch."""

@@ -77,6 +77,15 @@ class Engine:
 
     # -- a step ---
 
+    @property
+    def learning_rate(self) -> float:
+        """Of the first group, in the latest step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def forget_gradients(self) -> None:
+        """As before the step."""
+        self.optimizer.zero_grad()
+
     def enter_training(self) -> None:
         """Training mode, frozen parts excepted."""
         self.model.train()

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+BETAS = 0.9, 0.98
+"""Of AdamW: the second is lower than torch's, as in most trainings of transformers."""
+
 
 def build_optimizer(groups: Sequence[Mapping[str, Any]]) -> torch.optim.AdamW:
     """AdamW over those parameters of the groups that want gradients; each group keeps its peak rate as `rate`.
@@ -22,7 +25,7 @@ def build_optimizer(groups: Sequence[Mapping[str, Any]]) -> torch.optim.AdamW:
     ]
     wanted = [group for group in wanted if group["params"]]
     divided = any(isinstance(parameter, DTensor) for group in wanted for parameter in group["params"])
-    return torch.optim.AdamW(wanted, betas=(0.9, 0.98), fused=not divided)
+    return torch.optim.AdamW(wanted, betas=BETAS, fused=not divided)
 
 
 def rate_factor(step: int, steps: int, warmup_share: float) -> float:
@@ -40,10 +43,15 @@ def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group["rate"] * factor
 
 
+def average_share(step: int, decay: float) -> float:
+    """How far the average moves towards the weights at a step, counted from 0: further in the first ones."""
+    return 1 - min(decay, (1 + step) / (10 + step))
+
+
 @torch.no_grad()
 def update_average(average: Mapping[str, Tensor], current: Mapping[str, Tensor], step: int, decay: float) -> None:
-    """Moves the average towards the current weights, faster in the first steps (Polyak and Juditsky, 1992)."""
-    share = 1 - min(decay, (1 + step) / (10 + step))
+    """Moves the average towards the current weights by `average_share` (Polyak and Juditsky, 1992)."""
+    share = average_share(step, decay)
     floats: tuple[list[Tensor], list[Tensor]] = ([], [])
     for name, tensor in current.items():
         if not tensor.is_floating_point():

@@ -22,6 +22,7 @@ from tasks.train.dataset import Dataset
 from tasks.train.drawing import Drawing
 from tasks.train.engine import Engine, moving_names
 from tasks.train.feeding import Feeder, Ready
+from tasks.train.head_engine import HeadEngine
 from tasks.train.judging import judge
 from tasks.train.keeping import Keeper
 from tasks.train.lora import add_lora
@@ -49,7 +50,7 @@ class Trainer:
         work: Path,
         start: Continuation | None = None,
     ) -> None:
-        self.val, self.config, self.processes = val, config.train, processes
+        self.val, self.run, self.config, self.processes = val, config, config.train, processes
         self.drawing = Drawing(
             train.present,
             config.train,
@@ -104,9 +105,11 @@ class Trainer:
             save_fixed({name: t for name, t in plain.state_dict().items() if name not in self.moving}, work)
         return None
 
-    def _set_up(self, plain: FusedClassifier) -> Engine:
+    def _set_up(self, plain: FusedClassifier) -> Engine | HeadEngine:
         self.flops_each: float | None = None  # of a sample, in this stage
         weighs = self.balance if self.config.balance == "class-weights" else None
+        if HeadEngine.suits(plain, self.run, self.processes):
+            return HeadEngine(plain, self.config, self.moving, weighs)
         return Engine(plain, self.stage, self.config, self.processes, self.moving, weighs)
 
     @property
@@ -152,7 +155,7 @@ class Trainer:
             "train_loss": float(np.mean(self.processes.mean(progress.losses))),
             "val_loss": loss,
             **figures,
-            "learning_rate": float(self.engine.optimizer.param_groups[0]["lr"]),
+            "learning_rate": self.engine.learning_rate,
             "grad_norm": float(np.mean(progress.norms)),
             "seconds": round(progress.seconds, 3),
         }
@@ -242,7 +245,7 @@ class Trainer:
         except torch.OutOfMemoryError:
             found = None  # and the memory is set free after this block, when the traceback no longer holds it
         if found is None:
-            engine.optimizer.zero_grad()
+            engine.forget_gradients()
             gc.collect()
             torch.cuda.empty_cache()
             return None
@@ -290,7 +293,7 @@ class Trainer:
             if not np.isfinite(loss):
                 raise DataError(
                     f"training: the loss is {loss} in epoch {progress.epoch + 1}, step {done - len(losses) + place + 1} "
-                    f"(learning rate {self.engine.optimizer.param_groups[0]['lr']:.2g}); lower train.learning_rate, or "
+                    f"(learning rate {self.engine.learning_rate:.2g}); lower train.learning_rate, or "
                     "look for extreme values in the features"
                 )
         self.meter.add(train_s=now - self._began, wait_s=self.feeder.waited_s - self._waited)

@@ -26,16 +26,19 @@ def _run(world, work, monkeypatch=None, die_before=None):
         run_training(job, work)
         return hashlib.sha256((work / "model.safetensors").read_bytes()).hexdigest()
     steps = []
-    update = trainer.Engine.update
 
-    def dying(self, *what):
-        steps.append(1)
-        if len(steps) == die_before:
-            raise Killed
-        return update(self, *what)
+    def mortal(update):
+        def dying(self, *what):
+            steps.append(1)
+            if len(steps) == die_before:
+                raise Killed
+            return update(self, *what)
+
+        return dying
 
     with monkeypatch.context() as patched:
-        patched.setattr(trainer.Engine, "update", dying)
+        for engine in (trainer.Engine, trainer.HeadEngine):
+            patched.setattr(engine, "update", mortal(engine.update))
         with pytest.raises(Killed):
             run_training(job, work)
     return None
@@ -90,6 +93,16 @@ def test_a_pretrained_encoder_goes_on_in_either_stage(
     fixed, state = read_fixed(tmp_path / "killed"), read_state(tmp_path / "killed")
     assert bool(fixed) is (regime != "full")
     assert not fixed.keys() & state.model.keys()
+    assert _run(world, tmp_path / "killed") == expected
+    assert _without_times(tmp_path / "killed") == _without_times(tmp_path / "through")
+
+
+def test_a_head_on_embeddings_goes_on_to_the_same_bytes(make_world, shufflenet, tmp_path, monkeypatch):
+    clips = shufflenet[0].replace("image", "video", 1)
+    world = make_world(*WHOLE, *shufflenet, clips, "train.checkpoint_steps=1", width=1024)
+    expected = _run(world, tmp_path / "through")
+    _run(world, tmp_path / "killed", monkeypatch, 4)
+    assert read_state(tmp_path / "killed").progress.step == 3
     assert _run(world, tmp_path / "killed") == expected
     assert _without_times(tmp_path / "killed") == _without_times(tmp_path / "through")
 
