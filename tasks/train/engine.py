@@ -109,6 +109,9 @@ class Engine:
         `step` counts from 0 within the stage.
         """
         set_rates(self.optimizer, factor)
+        for parameter in self.trained:
+            if parameter.grad is None:  # no row of the step had its modality: its moments go on as with any other
+                parameter.grad = torch.zeros_like(parameter)
         norm = whole(nn.utils.clip_grad_norm_(self.trained, self.config.clip_norm))
         self.optimizer.step()
         self.optimizer.zero_grad()
