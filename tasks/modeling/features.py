@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from data_contracts.modalities import in_order
 from data_contracts.refs import FeatureRef, Modality
-from tasks.contract import read_table
-from tasks.errors import DataError, EnvironmentFailed
+from tasks.errors import DataError
+from tasks.modeling.feature_parts import read_part, read_values
 from tasks.store import Store
 
 Index = npt.NDArray[np.int64]
@@ -54,20 +54,15 @@ class FeatureTable:
 
         Raises EnvironmentFailed where a part cannot be read, DataError where its shapes contradict its values.
         """
-        tables = [_read_part(store, uri, only) for uri in ref.parts]
-        tables = [table for table in tables if table.num_rows]
-        if not tables:
+        parts = [part for part in (read_part(store, uri, only) for uri in ref.parts) if part.rows.num_rows]
+        if not parts:
             return cls(ref.modality, pa.array([], pa.string()), _no_rows(), _no_rows(), np.zeros((0, 1), ref.dtype))
-        table = pa.concat_tables(tables).combine_chunks()
-        shapes = _shapes(table, ref)
+        rows = pa.concat_tables([part.rows for part in parts])
+        shapes = _shapes(rows, ref)
         inner = tuple(int(size) for size in shapes[0, 1:])
         lengths = shapes[:, 0]
-        values = np.concatenate([_flat(chunk) for part in tables for chunk in part["values"].chunks])
-        if values.size != int(lengths.sum()) * int(np.prod(inner, dtype=np.int64)):
-            raise DataError(
-                f"{ref.modality} features: {values.size} values do not fill the shapes in {ref.uri}; extract"
-            )
-        digests = table["digest"].combine_chunks()
+        values = read_values(parts, int(lengths.sum()) * int(np.prod(inner, dtype=np.int64)), ref)
+        digests = rows["digest"].combine_chunks()
         return cls(ref.modality, digests, np.cumsum(lengths) - lengths, lengths, values.reshape(-1, *inner))
 
     @cached_property
@@ -140,14 +135,6 @@ class Inputs:
         return {name: table.take(self.places[name][rows]) for name, table in self.tables.items()}
 
 
-def _read_part(store: Store, uri: str, only: pa.Array | None) -> pa.Table:
-    try:
-        table = read_table(store.path(uri), ["digest", "shape", "values"])
-    except (OSError, pa.ArrowInvalid) as error:
-        raise EnvironmentFailed(f"feature part {uri}: cannot be read ({error}); run extract again") from None
-    return table if only is None else table.filter(pc.is_in(table["digest"], value_set=only))
-
-
 def _shapes(table: pa.Table, ref: FeatureRef) -> Index:
     """(R, D) the shape of every feature; DataError unless all but the first axis agree."""
     column = table["shape"].combine_chunks()
@@ -162,10 +149,6 @@ def _shapes(table: pa.Table, ref: FeatureRef) -> Index:
             f"{', '.join(map(str, shapes[0, 1:]))}) of the first ({ref.uri}); run extract again"
         )
     return shapes
-
-
-def _flat(chunk: pa.ListArray) -> npt.NDArray[np.generic]:
-    return np.asarray(chunk.flatten())
 
 
 def _no_rows() -> Index:

@@ -5,7 +5,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from data_contracts.tables import features_schema
 from tasks.errors import DataError, EnvironmentFailed
+from tasks.modeling import feature_parts
 from tasks.modeling.features import FeatureTable, Inputs
 
 
@@ -34,6 +36,59 @@ def test_what_lies_beyond_a_rows_length_is_zero(store, make_features):
     beyond = np.arange(7) >= padded.lengths[:, None]
     assert np.all(padded.values[beyond] == 0)
     assert np.all(padded.values[~beyond] != 0)
+
+
+@pytest.mark.parametrize("limit", [1, 60, 1 << 20])
+def test_many_small_batches_give_what_one_gives(store, make_features, monkeypatch, limit):
+    rng = np.random.default_rng(1)
+    sounds = [rng.normal(size=(length, 4)).astype(np.float32) for length in rng.integers(1, 9, 41)]
+    ref, digests = make_features("audio", sounds)
+    monkeypatch.setattr(feature_parts, "BATCH_BYTES", limit)
+    for kept in (range(41), range(0, 41, 3), [7], [40, 0]):
+        table = FeatureTable.load(store, ref, only=pa.array([digests[n] for n in kept]))
+        padded = table.take(table.locate(pa.array([digests[n] for n in kept])))
+        for place, number in enumerate(kept):
+            np.testing.assert_array_equal(padded.values[place, : padded.lengths[place]], sounds[number])
+
+
+def test_memory_holds_the_values_once(store, make_features, monkeypatch):
+    """Arrow holds a small part of them at any time, and never a list of all: its offsets have 32 bits."""
+    ref, _ = make_features("image", [np.zeros((2, 2, 3), np.uint8)] * 2)
+    values = np.random.default_rng(0).integers(0, 256, 8 << 20, np.uint8)
+    offsets = pa.array(np.arange(0, len(values) + 1, 1 << 12), pa.int32())
+    rows = len(offsets) - 1
+    columns = [[f"d{n}" for n in range(rows)], [[1, 1 << 12]] * rows, pa.ListArray.from_arrays(offsets, values)]
+    whole = pa.Table.from_arrays([pa.array(columns[0]), pa.array(columns[1], pa.list_(pa.int32())), columns[2]],
+                                 schema=features_schema("uint8"))  # fmt: skip
+    part = store.put_part("features/image", "big", whole)
+    del whole, columns
+    monkeypatch.setattr(feature_parts, "BATCH_BYTES", 1 << 16)
+    held, batches, before = [], feature_parts._batches, pa.total_allocated_bytes()
+
+    def watched(*given):
+        for batch in batches(*given):
+            held.append(pa.total_allocated_bytes() - before)
+            yield batch
+
+    monkeypatch.setattr(feature_parts, "_batches", watched)
+    table = FeatureTable.load(store, ref.model_copy(update={"parts": (part,)}))
+    np.testing.assert_array_equal(table.values.ravel(), values)
+    assert len(held) > 100
+    assert max(held) < values.nbytes / 2, "not even the compressed column is read at once"
+
+
+def test_a_part_of_another_type_is_an_error(store, make_features):
+    ref, _ = make_features("audio", _sounds())
+    with pytest.raises(DataError, match="holds float, expected uint8; extract again"):
+        FeatureTable.load(store, ref.model_copy(update={"dtype": "uint8"}))
+
+
+def test_values_that_do_not_fill_their_shapes_are_an_error(store, make_features):
+    ref, _ = make_features("audio", _sounds())
+    columns = [pa.array(["a"]), pa.array([[2, 4]], pa.list_(pa.int32())), pa.array([[0.0] * 9], pa.list_(pa.float32()))]
+    part = store.put_part("features/audio", "odd", pa.Table.from_arrays(columns, schema=features_schema("float32")))
+    with pytest.raises(DataError, match="9 values do not fill the shapes"):
+        FeatureTable.load(store, ref.model_copy(update={"parts": (part,)}))
 
 
 def test_only_the_wanted_digests_are_kept(store, make_features):

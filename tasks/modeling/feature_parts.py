@@ -1,0 +1,95 @@
+"""The stored parts of features as one numpy array, read a batch at a time: memory holds the values once, and one batch.
+
+Arrow's lists have offsets of 32 bits, so that one list of all features would end at 2^31 values: 14,266 pictures of 224 px.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data_contracts.refs import FeatureRef
+from tasks.contract import require_contract
+from tasks.errors import DataError, EnvironmentFailed
+from tasks.store import Store
+
+BATCH_BYTES = 4 << 20
+"""Of stored values that are decoded at once, which takes ten times as much; a batch has at least one row."""
+_BUFFER_BYTES = 1 << 20  # without it the whole column is read before any of it is decoded
+
+
+@dataclass(frozen=True)
+class Part:
+    """One stored file, and which of its rows are wanted."""
+
+    store: Store
+    uri: str
+    rows: pa.Table
+    """`digest` and `shape` of the wanted rows."""
+    wanted: npt.NDArray[np.bool_] | None
+    """(stored rows,) None: all."""
+
+
+def read_part(store: Store, uri: str, only: pa.Array | None) -> Part:
+    """What a stored part holds but its values; with `only`, of these digests. EnvironmentFailed where it cannot be read."""
+    try:
+        with pq.ParquetFile(store.path(uri)) as file:
+            require_contract(file.schema_arrow, store.path(uri))
+            rows = file.read(["digest", "shape"])
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _unreadable(uri, error) from None
+    wanted = None if only is None else np.asarray(pc.is_in(rows["digest"], value_set=only))
+    if wanted is None or wanted.all():
+        return Part(store, uri, rows, None)
+    return Part(store, uri, rows.filter(pa.array(wanted)), wanted)
+
+
+def read_values(parts: Sequence[Part], size: int, ref: FeatureRef) -> npt.NDArray[np.generic]:
+    """(size,) the values of all wanted rows, one after the other; DataError where there are more or fewer than `size`."""
+    values = np.empty(size, ref.dtype)
+    filled = 0
+    for part in parts:
+        for batch in _batches(part, ref):
+            if filled + len(batch) <= size:
+                values[filled : filled + len(batch)] = batch
+            filled += len(batch)
+    if filled != size:
+        raise DataError(f"{ref.modality} features: {filled} values do not fill the shapes in {ref.uri}; extract")
+    return values
+
+
+def _batches(part: Part, ref: FeatureRef) -> Iterator[npt.NDArray[np.generic]]:
+    """The wanted values of a part, some rows at a time."""
+    try:
+        with pq.ParquetFile(part.store.path(part.uri), buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
+            stored = file.schema_arrow.field("values").type.value_type
+            if stored != pa.from_numpy_dtype(ref.dtype):
+                raise DataError(
+                    f"{ref.modality} features: part {part.uri} holds {stored}, expected {ref.dtype}; extract again"
+                )
+            start = 0
+            for batch in file.iter_batches(_rows_at_once(file.metadata), columns=["values"]):
+                lists = batch.column(0)
+                if part.wanted is not None:
+                    lists = lists.filter(pa.array(part.wanted[start : start + len(lists)]))
+                start += batch.num_rows
+                yield np.asarray(lists.flatten())
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _unreadable(part.uri, error) from None
+
+
+def _rows_at_once(stored: pq.FileMetaData) -> int:
+    """How many rows of a file have BATCH_BYTES of values, were all alike."""
+    groups = [stored.row_group(number) for number in range(stored.num_row_groups)]
+    size = int(sum(group.column(group.num_columns - 1).total_uncompressed_size for group in groups))
+    return max(1, BATCH_BYTES * int(stored.num_rows) // max(1, size))
+
+
+def _unreadable(uri: str, error: Exception) -> EnvironmentFailed:
+    return EnvironmentFailed(f"feature part {uri}: cannot be read ({error}); run extract again")
