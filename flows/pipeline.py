@@ -45,7 +45,7 @@ from tasks.media.packs import media_fingerprint
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import find_again
 from tasks.modeling.pretrained.packaged import is_packaged, packaged_encoder
-from tasks.publish.publish import publish
+from tasks.publish.publish import Made, publish
 from tasks.publish.registry import fetch_champion
 from tasks.store import Store
 from tasks.train.train import train
@@ -159,8 +159,8 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
     if so_far.decision == "promote":
         with so_far.timed("publish"):
             try:
-                inputs = (verdict, checkpoint, report, valid, features, config, store)
-                so_far.release = stages.publish(*inputs, request.tracking_uri, request.run_id)
+                made = Made(verdict, checkpoint, report, valid, features)
+                so_far.release = stages.publish(made, config, store, request.tracking_uri, request.run_id)
             except PromotionRefused as refusal:  # rolled back by hand, say: a person decides
                 so_far.decision, so_far.reason = "needs-approval", str(refusal)
 

@@ -29,6 +29,9 @@ _HANGING = 3
 _REDIRECTS = 5
 _METADATA = ipaddress.ip_address("fd00:ec2::254")
 """Where AWS serves instance metadata over IPv6: a private address, not a link-local one."""
+_CONTAINERS = ("abfs", "abfss")
+"""Schemes of Azure's data lake, whose addresses name a container where others name a user: container@account.host/path."""
+_CONTAINER = re.compile(r"\$?[a-z0-9-]{3,63}")
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://[^\s\x00-\x1f\x7f\\]+", re.IGNORECASE)
 
 
@@ -75,7 +78,8 @@ class Remote:
             netloc = urlsplit(url).netloc
         except ValueError as error:
             raise Refused("bad-path", f"not an address: {error}") from None
-        if "@" in netloc:
+        user = netloc.rpartition("@")[0]
+        if "@" in netloc and not (scheme in _CONTAINERS and _CONTAINER.fullmatch(user)):
             raise Refused("bad-path", "a user or a password in the address; give them to the store's own settings")
         return f"{scheme}{url.strip()[len(scheme) :]}"
 

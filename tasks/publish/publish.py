@@ -13,7 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Modality, ReleaseRef, ValidatedRef, Verdict
 from tasks import progress
@@ -39,6 +39,16 @@ STEPS = 4
 VERIFY_TIMEOUT_S = 900.0  # importing torch on a busy machine takes a minute; predicting some rows, a second
 
 
+class Made(NamedTuple):
+    """What the stages before this one made of one model."""
+
+    verdict: Verdict
+    checkpoint: CheckpointRef
+    report: EvalReport
+    valid: ValidatedRef
+    features: dict[Modality, FeatureRef]
+
+
 @dataclass(frozen=True)
 class Publication:
     """What is published, and where."""
@@ -60,17 +70,7 @@ class Publication:
         return self.store.path(self.checkpoint.uri)
 
 
-def publish(  # noqa: PLR0917  (one ref per stage before it, then where to, as in every stage)
-    verdict: Verdict,
-    checkpoint: CheckpointRef,
-    report: EvalReport,
-    valid: ValidatedRef,
-    features: dict[Modality, FeatureRef],
-    config: RunConfig,
-    store: Store,
-    tracking_uri: str,
-    run_id: str,
-) -> ReleaseRef:
+def publish(made: Made, config: RunConfig, store: Store, tracking_uri: str, run_id: str) -> ReleaseRef:
     """The checkpoint is a verified version of the registry, and the alias `publish.alias` points to it.
 
     Raises PromotionRefused when the verdict is not a passing one of this store on this very model, when another model
@@ -78,7 +78,7 @@ def publish(  # noqa: PLR0917  (one ref per stage before it, then where to, as i
     published bytes do not reproduce the evaluation (the alias stays, the version is tagged as failed).
     """
     name, alias = check_model_name(config.name), check_alias(config.publish.alias)
-    job = Publication(name, verdict, checkpoint, report, valid, features, config, store, tracking_uri, run_id)
+    job = Publication(name, *made, config, store, tracking_uri, run_id)
     require_passing(job)
     with store.work_dir("publish", name) as work, connected(store, tracking_uri) as client:
         require_same_champion(client, job)

@@ -69,6 +69,33 @@ def test_what_changes_in_the_store_is_noticed(data: Path, bucket: Any, run_inges
     assert before.samples["s1"]["image"] != after.samples["s1"]["image"]
 
 
+AZURE = "container@account.dfs.core.windows.net"
+
+
+@pytest.mark.parametrize("url", [f"abfs://{AZURE}/a/b.png", f"abfss://{AZURE}/b.png", f"ABFS://{AZURE}/b.png"])
+def test_azure_names_a_container_where_others_name_a_user(url: str) -> None:
+    remote = Remote(("abfs", "abfss"), 1e6, 1, f"abfs://{AZURE}/data/")
+    assert remote.resolve(url) == url.replace("ABFS", "abfs")
+    assert remote.resolve("img/1.png") == f"abfs://{AZURE}/data/img/1.png"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "abfs://user:secret@account.dfs.core.windows.net/b.png",
+        "abfs://container:@account.dfs.core.windows.net/b.png",
+        "abfs://user:secret@container@account.dfs.core.windows.net/b.png",
+        "abfs://@account.dfs.core.windows.net/b.png",
+        "abfs://Some%3Asecret@account.dfs.core.windows.net/b.png",
+        "s3://container@account.dfs.core.windows.net/b.png",
+        "https://container@account.dfs.core.windows.net/b.png",
+    ],
+)
+def test_no_user_and_no_password_elsewhere(url: str) -> None:
+    with pytest.raises(Refused, match="a user or a password in the address"):
+        Remote(("abfs", "s3", "https"), 1e6, 1).resolve(url)
+
+
 def test_no_scheme_is_allowed_by_default(data: Path, bucket: Any, run_ingest: Any) -> None:
     done = run_ingest(write_manifest(data / "m.csv", _rows("img/0.png", "memory://bucket/img/1.png")))
     assert done.reasons == {"s1": "scheme-not-allowed"}

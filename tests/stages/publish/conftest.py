@@ -61,8 +61,8 @@ class Case:
     def publish(self, **changes: Any) -> ReleaseRef:
         case = replace(self, **changes)
         to = case.request
-        inputs = (case.verdict, case.checkpoint, case.report, case.valid, case.features)
-        return publish_module.publish(*inputs, to.config, to.store, to.tracking_uri, to.run_id)
+        made = publish_module.Made(case.verdict, case.checkpoint, case.report, case.valid, case.features)
+        return publish_module.publish(made, to.config, to.store, to.tracking_uri, to.run_id)
 
     @property
     def place(self) -> tuple[Store, str]:
