@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from data_contracts.refs import Modality
 from tasks.config import DataConfig, EncodersConfig
 from tasks.errors import DataError, UsageError
+from tasks.ingest.rows import Purpose
 from tasks.labels import label_columns
 from tasks.modalities import MODALITIES
 
@@ -38,12 +39,22 @@ class Columns:
     """Columns that are kept out: metadata, or modalities whose encoder is off."""
 
 
-def find_columns(names: tuple[str, ...], data: DataConfig, encoders: EncodersConfig, where: str) -> Columns:
-    """Every role's column. UsageError for a mapped column that is not there; DataError when no medium is found."""
+def find_columns(
+    names: tuple[str, ...], data: DataConfig, encoders: EncodersConfig, where: str, purpose: Purpose = "train"
+) -> Columns:
+    """Every role's column. UsageError for a mapped column that is not there; DataError when no medium is found.
+
+    A prediction needs no label, split, group, weight or time: where such a column is mapped and not there, it has none.
+    """
     config = data.columns
-    roles = {role: _find(names, role, aliases, getattr(config, role), where) for role, aliases in _ROLES.items()}
     first, *others = label_columns(data)
-    roles["label"] = _find(names, "labels" if config.labels else "label", _ROLES["label"], first.name, where)
+    asked = {role: getattr(config, role) for role in _ROLES} | {"label": first.name}
+    needless = set(_ROLES) - {"id"} if purpose == "predict" else set()
+    roles: dict[str, str | None] = {}
+    for role, aliases in _ROLES.items():
+        told = "labels" if role == "label" and config.labels else role
+        absent = asked[role] is not None and asked[role] not in names
+        roles[role] = None if absent and role in needless else _find(names, told, aliases, asked[role], where)
     more = [_find(names, "labels", (), column.name, where) for column in others]
     labels = tuple(name for name in (roles["label"], *more) if name is not None)
     media: dict[Modality, str] = {}

@@ -54,7 +54,9 @@ def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train"
 
     Raises UsageError (a path or a mapped column that is not there) and DataError (no label, no rows, no media).
     """
-    sources = [_resolve(manifest, split, config) for manifest, split in open_manifest(data, read_limits(config))]
+    sources = [
+        _resolve(manifest, split, config, purpose) for manifest, split in open_manifest(data, read_limits(config))
+    ]
     _require_labels(sources, purpose, data)
     picked, notes = _pick(sources, config)
     rows = list(_locate_all(picked, len(picked), purpose))
@@ -108,9 +110,9 @@ def _digest_table(table: pa.Table) -> str:
 # -- which rows ---
 
 
-def _resolve(manifest: Manifest, split: str | None, config: RunConfig) -> _Source:
+def _resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: Purpose) -> _Source:
     try:
-        columns = find_columns(manifest.columns, config.data, config.encoders, str(manifest.path))
+        columns = find_columns(manifest.columns, config.data, config.encoders, str(manifest.path), purpose)
     except DataError as error:
         raise DataError(f"{error}{_unreadable(manifest)}") from None
     missing = [root for root in config.data.allowed_roots if not Path(root).is_dir()]

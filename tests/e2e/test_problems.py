@@ -29,6 +29,18 @@ def relabel(manifest: Path, answer: Callable[[int, str], dict[str, str]]) -> Non
         writer.writerows(changed)
 
 
+def without(manifest: Path, columns: tuple[str, ...]) -> Path:
+    """The same manifest beside it, without these columns."""
+    with manifest.open(newline="") as file:
+        rows = [{key: row[key] for key in row if key not in columns} for row in csv.DictReader(file)]
+    bare = manifest.with_name("bare.csv")
+    with bare.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return bare
+
+
 def predicted(crossmodal: Crossmodal, manifest: Path, tmp_path: Path, *flags: str) -> tuple[Any, list[dict[str, Any]]]:
     ran = crossmodal("predict", str(manifest), "--out", str(tmp_path / "predictions.parquet"), *flags)
     assert ran.status == 0, ran.err
@@ -112,6 +124,11 @@ def test_several_label_columns(crossmodal: Crossmodal, learnable: Path, tmp_path
     assert set(others) == {"size", "traits"}
     assert float(others["size"]) > 3
     assert len(answers[0]["probabilities"]) == 2 + 1 + 2
+    for left_out, labelled in ((("tone", "size", "traits"), 0), (("size",), told.json["labelled"])):
+        bare, again = predicted(crossmodal, without(learnable, left_out), tmp_path, "--set", wanted)
+        assert [row["predicted"] for row in again] == [row["predicted"] for row in answers]
+        assert bare.json["labelled"] == labelled
+        assert ("accuracy" in bare.json["metrics"].get("labelled", {})) == bool(labelled)
 
 
 @pytest.mark.parametrize(
