@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -113,11 +114,15 @@ def test_mlflow_serves_what_was_evaluated(make_case: MakeCase, quick: None) -> N
         known = {row["digest"]: shaped(row["values"], row["shape"]) for row in table}
         cells[name] = [known.get(digest) for digest in samples[name].to_pylist()]
     answer = mlflow.pyfunc.load_model(str(logged(case))).predict(pd.DataFrame(cells))
+    # Models that were published with the code of an earlier crossmodal inside.
+    shutil.copyfile(Path(__file__).with_name("served_before.py"), logged(case) / "served_model.py")
+    before = mlflow.pyfunc.load_model(str(logged(case))).predict(pd.DataFrame(cells))
+    assert (before == answer).all(axis=None)
     expected = pq.read_table(store.path(case.report.uri) / "predictions.parquet")["probabilities"].to_pylist()
     assert list(answer.columns) == ["no|pe", "yes"]
     assert abs(answer.to_numpy() - expected).max() < 1e-6
 
-    from tasks.publish.served_model import PREDICTED, ServedModel
+    from tasks.publish.serving import PREDICTED, ServedModel
 
     served = ServedModel()
     served.load_context(

@@ -1,0 +1,114 @@
+"""As published models of before hold it: kept to show that they are served still. It must not change.
+
+The model as MLflow serves it. This file is copied into every logged model and run from there: no pickle.
+
+It needs crossmodal itself to be installed. Input: a data frame with one column per modality, each cell the model-ready
+feature as nested lists or an array (image (S, S, 3) uint8, audio (T, n_mels) float32 log-mel, text a string or its
+UTF-8 bytes as integers; of a frozen pretrained encoder its vector (D,), of a trained one what the card's encoders say),
+None where the modality is missing. Output: one column per output of the model: the probability of a label, or a number; those
+of further label columns are named `column: label`. Where the answer in the first label column is not just the most probable
+label, a last column names it: crossmodal.predicted.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
+
+from data_contracts.refs import FeatureRef, Modality
+from data_contracts.tables import MODALITIES, features_schema
+from tasks.errors import DataError
+from tasks.store import Store, digest_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PREDICTED = "crossmodal.predicted"
+
+
+class ServedModel(PythonModel):
+    """Probabilities from features, with the very code that evaluated the model."""
+
+    def load_context(self, context: Any) -> None:
+        """Loads model.safetensors and model.json, which lie side by side among the artifacts."""
+        from tasks.modeling.card import read_card
+        from tasks.modeling.package import load_model
+
+        folder = Path(context.artifacts["model.safetensors"]).parent
+        self.card = read_card(folder)
+        self.model = load_model(folder)
+
+    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """One row of probabilities per input row, columns named by the labels; the answer too where they do not tell it."""
+        import pandas as pd
+
+        from tasks.modeling.decision import DECISION, answer_column, output_names
+        from tasks.modeling.inference import predict_probabilities
+
+        columns: dict[str, list[Any]] = {name: [None] * len(model_input) for name in MODALITIES}
+        with tempfile.TemporaryDirectory() as folder:
+            store = Store(folder)
+            features: dict[Modality, FeatureRef] = {}
+            for name, known in self.card["features"].items():
+                cells = list(model_input[name]) if name in model_input else columns[name]
+                features[name], columns[name] = _store_features(store, name, known, cells)
+            samples = pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()})
+            probabilities = predict_probabilities(self.model, samples, features, store)
+        frame = pd.DataFrame(probabilities, columns=output_names(self.card))
+        if "targets" in self.card or DECISION in self.card:
+            frame[PREDICTED] = answer_column(self.card, 0, probabilities)[0]
+        return frame
+
+
+def _store_features(
+    store: Store, name: Modality, known: dict[str, str], cells: Sequence[Any]
+) -> tuple[FeatureRef, list[str | None]]:
+    """The cells as a features part; with it, each row's digest (here: its position), None where the cell is missing."""
+    digests = [None if _is_missing(cell) else str(row) for row, cell in enumerate(cells)]
+    arrays = [_to_array(cell, known["dtype"]) for cell in cells if not _is_missing(cell)]
+    table = pa.table(
+        {
+            "digest": [digest for digest in digests if digest is not None],
+            "shape": [list(array.shape) for array in arrays],
+            "values": [array.ravel() for array in arrays],
+        },
+        schema=features_schema(known["dtype"]),
+    )
+    ref = FeatureRef(
+        uri=f"features/{name}",
+        sha256=digest_json(name),
+        rows=len(arrays),
+        modality=name,
+        encoder="served",
+        fingerprint=known["fingerprint"],
+        parts=(store.put_part(f"features/{name}", "served", table),),
+        dtype=known["dtype"],
+        computed=len(arrays),
+        reused=0,
+    )
+    return ref, digests
+
+
+def _is_missing(cell: Any) -> bool:
+    return cell is None or (isinstance(cell, float) and np.isnan(cell))
+
+
+def _to_array(cell: Any, dtype: str) -> np.ndarray[Any, Any]:
+    if isinstance(cell, str):
+        if dtype != "uint8":
+            raise DataError(
+                f"a text was given as it is, but this model reads {dtype} features of it (tokens, or the vector of a "
+                "frozen encoder); give those, or use crossmodal predict"
+            )
+        return np.frombuffer(cell.encode(), np.uint8)
+    return np.asarray(cell.tolist() if isinstance(cell, np.ndarray) and cell.dtype == object else cell, dtype=dtype)
+
+
+set_model(ServedModel())
