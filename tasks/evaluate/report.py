@@ -98,7 +98,7 @@ def write_report(path: Path, summary: dict[str, Any], config: RunConfig, store: 
         else [],
         mistakes=_mistakes(detail, parts.clean, store),
         profile=_profile(parts.valid, store),
-        refused=refused_rows(parts.clean, store),
+        refused=refused_rows(parts.clean, parts.valid, store),
         notices=_notices(parts, detail),
         docs=_docs_links(path),
         fingerprints=_fingerprints(parts),

@@ -7,9 +7,9 @@ test. Those are the rows that `split.leakage = "drop"` leaves out, so the test r
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,8 @@ from tasks.errors import DataError
 Policy = Literal["report", "drop", "fail"]
 SIDES = {"train": 0, "val": 1, "test": 2}
 EXAMPLES = 5
+PAIRS = 4
+"""Rows of each cause that the report shows beside their twin."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Leakage:
     """How many of them lie in train and in val."""
     examples: tuple[str, ...]
     """Up to five of their ids."""
+    pairs: tuple[tuple[int, int, str], ...] = ()
+    """(row, its twin, cause), by position: the first few of each cause, each row once."""
 
     def describe(self) -> str:
         """What leaks, in one clause."""
@@ -57,32 +61,60 @@ def find_leakage(
         return None  # the suite says which column is missing
     splits: list[str] = samples["split"].to_pylist()
     media = zip(*(samples[modality].to_pylist() for modality in modalities), strict=True)
-    content = _has_later_twin([key if any(key) else None for key in media], splits)
-    group = _has_later_twin(samples["group"].to_pylist(), splits)
+    content = _later_twins([key if any(key) else None for key in media], splits)
+    group = _later_twins(samples["group"].to_pylist(), splits)
     ids = samples["id"].to_pylist()
-    near = _has_later_twin([(clusters or {}).get(name) for name in ids], splits)
-    rows = tuple(row for row in range(len(splits)) if content[row] or group[row] or near[row])
+    near = _later_twins([(clusters or {}).get(name) for name in ids], splits)
+    near = [twin if same is None else None for twin, same in zip(near, content, strict=True)]
+    found = {"same content": content, "near duplicate": near, "same group": group}
+    rows = tuple(row for row in range(len(splits)) if any(twins[row] is not None for twins in found.values()))
     if not rows:
         return None
     counts = Counter(splits[row] for row in rows)
     return Leakage(
         rows=rows,
-        same_content=sum(content),
-        same_group=sum(group),
-        near=sum(twin and not same for twin, same in zip(near, content, strict=True)),
+        same_content=sum(twin is not None for twin in content),
+        same_group=sum(twin is not None for twin in group),
+        near=sum(twin is not None for twin in near),
         by_split={split: counts[split] for split in SIDES if counts[split]},
         examples=tuple(str(ids[row]) for row in rows[:EXAMPLES]),
+        pairs=tuple(_pairs(found)),
     )
 
 
-def _has_later_twin(keys: Sequence[Hashable | None], splits: list[str]) -> list[bool]:
-    """Whether a row with the same key (None: no key) lies on a later side."""
+def _later_twins(keys: Sequence[Hashable | None], splits: list[str]) -> list[int | None]:
+    """Of each row the first one with the same key (None: no key) on the latest side, where that is later than its own."""
     latest: dict[Hashable, int] = {}
     sides = [SIDES.get(split, 0) for split in splits]
-    for key, side in zip(keys, sides, strict=True):
-        if key is not None:
-            latest[key] = max(side, latest.get(key, 0))
-    return [key is not None and latest[key] > side for key, side in zip(keys, sides, strict=True)]
+    for place, key in enumerate(keys):
+        if key is not None and (key not in latest or sides[place] > sides[latest[key]]):
+            latest[key] = place
+    return [
+        latest[key] if key is not None and sides[latest[key]] > side else None
+        for key, side in zip(keys, sides, strict=True)
+    ]
+
+
+def _pairs(found: Mapping[str, Sequence[int | None]]) -> Iterator[tuple[int, int, str]]:
+    shown: set[int] = set()
+    for cause, twins in found.items():
+        chosen = [(row, twin) for row, twin in enumerate(twins) if twin is not None and row not in shown][:PAIRS]
+        shown |= {row for row, _ in chosen}
+        yield from ((row, twin, cause) for row, twin in chosen)
+
+
+def describe_pairs(
+    samples: pa.Table, leakage: Leakage, modalities: tuple[Modality, ...], policy: Policy
+) -> dict[str, Any]:
+    """The content of leaked.json: how many rows leak, whether they were dropped, and the pairs with digests of their media."""
+
+    def look(place: int) -> dict[str, Any]:
+        row = samples.slice(place, 1).to_pylist()[0]
+        media = {name: row[name] for name in modalities if row[name] is not None}
+        return {**{name: row[name] for name in ("id", "label", "split", "group")}, "media": media}
+
+    pairs = [{"row": look(row), "twin": look(twin), "cause": cause} for row, twin, cause in leakage.pairs]
+    return {"rows": len(leakage.rows), "dropped": policy == "drop", "pairs": pairs}
 
 
 def apply_policy(samples: pa.Table, leakage: Leakage | None, policy: Policy) -> tuple[pa.Table, list[str]]:

@@ -1,6 +1,7 @@
 """Samples and features against their contracts. What is broken beyond use is refused; the rest is said.
 
 A validation artifact holds samples.parquet (the rows that every later stage reads), profile.json (figures on them),
+leaked.json (some rows that leak, beside their twins, where there are any),
 result.json (every expectation's outcome) and docs/ (Data Docs). Great Expectations is imported only where there is
 something to check: a stored validation costs no import.
 """
@@ -26,7 +27,7 @@ from tasks.fingerprint import code_fingerprint
 from tasks.modeling.pretrained.describe import describe_encoder
 from tasks.progress import report
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
-from tasks.validate.leakage import apply_policy, find_leakage
+from tasks.validate.leakage import apply_policy, describe_pairs, find_leakage
 from tasks.validate.own import as_numbers, as_text, build_expectations, own_frame, read_expectations
 from tasks.validate.profile import profile_samples
 from tasks.validate.trainable import untested_classes
@@ -89,7 +90,8 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
     source = store.path(clean.uri) / SAMPLES
     samples = read_table(source)
     twins = _twins(source.parent)
-    kept, notes = apply_policy(samples, find_leakage(samples, clean.modalities, twins), config.split.leakage)
+    leakage = find_leakage(samples, clean.modalities, twins)
+    kept, notes = apply_policy(samples, leakage, config.split.leakage)
     notes += untested_classes(kept, clean.wanted[0])
     with store.create(KIND, key) as draft:
         stored = draft.path / SAMPLES
@@ -100,6 +102,9 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
         results = [_check_samples(stored, clean), *_check_own(stored, source.parent, config.data.expectations)]
         conclude(draft, "Samples", results, notes, store, key)
         write_text(draft.path / "profile.json", canonical_json(profile_samples(kept, clean, store)))
+        if leakage is not None:
+            leaked = describe_pairs(samples, leakage, clean.modalities, config.split.leakage)
+            write_text(draft.path / "leaked.json", canonical_json(leaked))
         valid = ValidatedRef(
             uri=f"{KIND}/{key}",
             sha256=digest_json({"samples": digest_file(stored), "clean": clean.sha256}),

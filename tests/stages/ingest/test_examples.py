@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tasks.config import RunConfig
 from tasks.evaluate.refused import refused_rows
+from tasks.evaluate.report import write_report
 from tasks.ingest.examples import PER_REASON
 from tasks.media import pool
 from tasks.store import Store
+from tasks.validate.validate import validate_samples
 from tests.conftest import write_manifest, write_picture
 from tests.stages.ingest.test_near_duplicates import STORY, photograph, recompressed
 
@@ -20,6 +24,13 @@ def _rows(folder: Path, count: int = 8) -> list[dict[str, Any]]:
     for number in range(count):
         write_picture(folder / f"img/{number}.png", number)
     return [{"id": f"s{n}", "image": f"img/{n}.png", "text": f"words {n}", "label": "ab"[n % 2]} for n in range(count)]
+
+
+def write_page(path: Path, config: RunConfig, store: Store, clean: Any, valid: Any) -> str:
+    """The report of a run that came as far as validation."""
+    later = dict.fromkeys(("checkpoint", "report", "verdict"))
+    write_report(path, {}, config, store, SimpleNamespace(clean=clean, valid=valid, features={}, warnings=[], **later))
+    return path.read_text()
 
 
 def _examples(done: Any, store: Store) -> dict[str, list[dict[str, Any]]]:
@@ -57,7 +68,7 @@ def test_rows_of_each_reason_with_what_they_hold(tmp_path: Path, store: Store, r
     [unlabelled] = found["missing-label"]  # a row that was refused before decoding is decoded for this
     assert set(unlabelled["media"]) == {"image"}
     assert found["missing-file"][0]["media"] == {}
-    shown = refused_rows(done.clean, store)
+    shown = refused_rows(done.clean, None, store)
     assert shown is not None
     seen = {item["reason"]: item["seen"] for item in shown["reasons"]}
     assert seen["missing-label"][0]["seen"]["image"].startswith("data:image/png;base64,")
@@ -85,7 +96,7 @@ def test_few_of_many_are_decoded(
     done = run_ingest(write_manifest(tmp_path / "m.csv", rows))
     assert len(decoded) == 4 + PER_REASON
     assert len(_examples(done, store)["missing-label"]) == PER_REASON
-    shown = refused_rows(done.clean, store)
+    shown = refused_rows(done.clean, None, store)
     assert shown is not None
     assert (shown["reasons"][0]["count"], len(shown["reasons"][0]["seen"])) == (16, PER_REASON)
 
@@ -100,3 +111,27 @@ def test_near_duplicates_are_shown_as_pairs(tmp_path: Path, store: Store, run_in
     [pair] = _examples(run_ingest(write_manifest(tmp_path / "m.csv", rows)), store)["near"]
     assert [row["id"] for row in pair] == ["s2", "t2"]
     assert pair[0]["media"]["image"] != pair[1]["media"]["image"]
+
+
+@pytest.mark.parametrize("policy", ["report", "drop"])
+def test_leaked_rows_are_shown_beside_their_twins(tmp_path: Path, store: Store, run_ingest: Any, policy: str) -> None:
+    rows = [row | {"split": "test" if n > 4 else "train"} for n, row in enumerate(_rows(tmp_path))]
+    rows += [rows[6] | {"id": "same", "split": "train"}]
+    rows[0]["group"] = rows[7]["group"] = "speaker <1>"
+    done = run_ingest(write_manifest(tmp_path / "m.csv", [{"group": "", **row} for row in rows]))
+    config = RunConfig.model_validate({"split": {"leakage": policy}})
+    valid = validate_samples(done.clean, config, store)
+    shown = refused_rows(done.clean, valid, store)
+    assert shown is not None
+    leaked = shown["leaked"]
+    assert (leaked["rows"], leaked["dropped"]) == (2, policy == "drop")
+    told = [(pair["row"]["id"], pair["twin"]["id"], pair["twin"]["split"], pair["cause"]) for pair in leaked["pairs"]]
+    assert told == [("same", "s6", "test", "same content"), ("s0", "s7", "test", "same group")]
+    pictures = [pair[side]["seen"]["image"] for pair in leaked["pairs"] for side in ("row", "twin")]
+    assert all(picture.startswith("data:image/png;base64,") for picture in pictures)
+    assert pictures[0] == pictures[1] != pictures[2] != pictures[3]
+    assert [fate["count"] for fate in shown["fates"]] == ([7, 2, 0] if policy == "drop" else [9, 0, 0])
+    page = write_page(tmp_path / "report.html", config, store, done.clean, valid)
+    assert "<code>leaked</code> 2" in page
+    assert "same group: speaker &lt;1&gt;" in page
+    assert ("left out of it" in page) == (policy == "drop")

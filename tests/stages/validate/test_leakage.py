@@ -11,7 +11,7 @@ import pytest
 from data_contracts.tables import twins_schema
 from tasks.config import RunConfig
 from tasks.errors import DataError
-from tasks.validate.leakage import find_leakage
+from tasks.validate.leakage import PAIRS, find_leakage
 from tasks.validate.validate import validate_samples
 from tests.stages.validate.conftest import MODALITIES, Bench, good_rows, table_of
 
@@ -36,6 +36,24 @@ def test_rows_whose_twin_lies_on_a_later_side_leak() -> None:
     assert (found.same_content, found.same_group) == (3, 1)
     assert found.by_split == {"train": 3, "val": 1}
     assert found.examples == ("s01", "s02", "s04", "s27")
+    assert found.pairs == (
+        (1, 33, "same content"),
+        (2, 26, "same content"),
+        (27, 34, "same content"),
+        (4, 35, "same group"),
+    )
+
+
+def test_pairs_are_few_of_each_cause_and_each_row_is_shown_once() -> None:
+    rows = good_rows()
+    twin = {modality: rows[30][modality] for modality in MODALITIES} | {"group": "speaker 1"}
+    rows[:10] = [row | twin for row in rows[:10]]
+    rows[30]["group"] = "speaker 1"
+    found = find_leakage(table_of(rows), MODALITIES)
+    assert found is not None
+    assert len(found.rows) == found.same_content == found.same_group == 10
+    assert [row for row, _, _ in found.pairs] == list(range(2 * PAIRS))
+    assert {place for _, place, _ in found.pairs} == {30}
 
 
 def test_nothing_leaks_in_good_rows() -> None:
