@@ -32,6 +32,8 @@ class Piece(NamedTuple):
     """Factor on a mean over these rows, so that the mean over all processes and pieces is that over the step's rows."""
     shares: npt.NDArray[np.float64]
     """(K,) the same for a mean over those of the rows that have the modality; 0 where none has it."""
+    somewhere: npt.NDArray[np.bool_]
+    """(K,) whether any row of the step, whichever process has it, has the modality."""
     seed: int
     """For all else that is drawn at random for these rows."""
     last: bool
@@ -52,6 +54,8 @@ class Drawing:
     processes: int = 1
     tokens: Index | None = None
     """(N,) length of each row's text; None: pieces are cut by rows."""
+    even: bool = False
+    """Whether all processes take equally many pieces, empty ones among them."""
     chances: npt.NDArray[np.float64] | None = None
     """(N,) of the rows to be drawn; None: every row once an epoch."""
 
@@ -97,7 +101,7 @@ class Drawing:
             own = mine if len(mine) else np.zeros(1, np.int64)
             key = np.random.SeedSequence([seed, number, self.rank]).generate_state(1, np.uint64)[0]
             masked = None if hidden is None else hidden[torch.from_numpy(own)]
-            yield Piece(rows[own], masked, share, shares, int(key >> 1), number + 1 == len(cuts))
+            yield Piece(rows[own], masked, share, shares, counts > 0, int(key >> 1), number + 1 == len(cuts))
 
     def _by_rows(self, size: int, halved: bool) -> list[Index]:
         """Positions within a step of this process's rows of each piece; shares differ by one row at most."""
@@ -112,16 +116,25 @@ class Drawing:
     def _by_tokens(self, tokens: Index, halved: bool) -> list[Index]:
         """The same with rows of like length together; a row that is longer than the budget is a piece of its own."""
         budget = (self.config.max_tokens or 1) // (2 if halved else 1)
-        own = np.argsort(tokens, kind="stable")[self.rank :: self.processes]
-        cuts, start = [], 0
-        for end in range(1, len(own) + 1):
-            if end == len(own) or (end + 1 - start) * tokens[own[end]] > budget:
-                cuts.append(own[start:end])
-                start = end
-        return cuts or [own]
+        order = np.argsort(tokens, kind="stable")
+        cuts = _fill(order[self.rank :: self.processes], tokens, budget)
+        if self.even:
+            most = max(len(_fill(order[rank :: self.processes], tokens, budget)) for rank in range(self.processes))
+            cuts += [np.zeros(0, np.int64)] * (most - len(cuts))
+        return cuts
 
     def _hidden(self, present: npt.NDArray[np.bool_], seed: int) -> Tensor | None:
         """Drawn for all rows of a step at once, so that it does not matter who takes which."""
         if present.shape[1] == 1 or not self.modality_dropout:
             return None
         return drop_modalities(torch.from_numpy(present), self.modality_dropout, torch.Generator().manual_seed(seed))
+
+
+def _fill(own: Index, tokens: Index, budget: int) -> list[Index]:
+    """Rows sorted by length, cut into pieces of at most `budget` tokens, padding included; one piece where there are none."""
+    cuts, start = [], 0
+    for end in range(1, len(own) + 1):
+        if end == len(own) or (end + 1 - start) * tokens[own[end]] > budget:
+            cuts.append(own[start:end])
+            start = end
+    return cuts or [own]

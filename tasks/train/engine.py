@@ -44,9 +44,13 @@ class Engine:
         if config.compile:
             for encoder in plain.encoders.values():
                 encoder.compile()
+        before = {parameter: name for name, parameter in plain.named_parameters()}
+        groups = parameter_groups(plain, config)  # before it is divided, and has other parameters and classes
         self.model: nn.Module = processes.wrap(plain)
-        self.names: dict[Tensor, str] = {parameter: name for name, parameter in plain.named_parameters()}
-        self.optimizer = build_optimizer(parameter_groups(plain, config))
+        after = dict(plain.named_parameters())
+        self.names: dict[Tensor, str] = {parameter: name for name, parameter in after.items()}
+        groups = [group | {"params": [after[before[parameter]] for parameter in group["params"]]} for group in groups]
+        self.optimizer = build_optimizer(groups)
         self.trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         self.current: Weights = {name: tensor for name, tensor in plain.state_dict().items() if name in moving}
         self.average: Weights = self.current
@@ -56,9 +60,9 @@ class Engine:
     # -- the state ---
 
     def optimizer_tensors(self) -> dict[str, Weights]:
-        """The optimizer's tensors, whole, by the name of their parameter."""
+        """The optimizer's tensors by the name of their parameter, whole on the first process."""
         return {
-            self.names[parameter]: {part: whole(tensor) for part, tensor in parts.items()}
+            self.names[parameter]: {part: self.processes.collect(tensor) for part, tensor in parts.items()}
             for parameter, parts in self.optimizer.state.items()
         }
 
@@ -128,8 +132,8 @@ class Engine:
         balance, spread = self.balance, output.log_variances
         loss = joint_loss(output.logits, ready.soft, ready.weights, self.plain.targets, self.config, balance, spread)
         loss = loss * ready.piece.share
+        shares = dict(zip(self.plain.modalities, ready.piece.shares.tolist(), strict=True))
         if self.config.auxiliary:
-            shares = dict(zip(self.plain.modalities, ready.piece.shares.tolist(), strict=True))
             spread = None if spread is None else spread.detach()  # learned from the fused head alone
             for name, logits in output.auxiliary.items():
                 own = ready.batch[name].rows
@@ -137,10 +141,11 @@ class Engine:
                 part = joint_loss(logits, soft, weights, self.plain.targets, self.config, balance, spread)
                 loss = loss + self.config.auxiliary * shares[name] * part
         if self.config.alignment:
-            rows = {name: ready.batch[name].rows for name in output.vectors}
+            vectors = {name: found for name, found in output.vectors.items() if shares[name]}  # no stand-ins
+            rows = {name: ready.batch[name].rows for name in vectors}
             # Of a blend, the larger part; where there is no one label, a sample is aligned with itself alone.
             labels = ready.soft.argmax(dim=1) if self.plain.targets.is_plain else None
-            aligned = alignment_loss(output.vectors, rows, labels)
+            aligned = alignment_loss(vectors, rows, labels)
             loss = loss + self.config.alignment * ready.piece.share * aligned
         return loss
 

@@ -16,6 +16,7 @@ from tasks.modeling.augment import augment
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.fusion import Present
 from tasks.train.dataset import Dataset, source_of
+from tasks.train.dividing import StandIns
 from tasks.train.drawing import Piece
 from tasks.train.mixing import mix
 from tasks.train.prefetch import ahead
@@ -43,12 +44,14 @@ class Feeder:
         specs: Mapping[Modality, EncoderSpec],
         config: TrainConfig,
         device: torch.device,
+        divided: bool = False,
     ) -> None:
         self.specs, self.config, self.device = specs, config, device
         self.source = source_of(data.inputs, specs, device)
         self.targets = data.targets.to(device)
         self.weights = torch.from_numpy(data.weights).to(device)
         self.alone = all(spec.reads == "embedding" for spec in specs.values()) and not (config.mixup or config.cutmix)
+        self.stand_ins = StandIns(data, self.source, tuple(specs)) if divided else None
         self.waited_s = 0.0
         """Time that steps spent waiting for what they read."""
 
@@ -76,7 +79,10 @@ class Feeder:
             if self.config.augment:
                 batch = augment(batch, self.config, self.specs, generator)
             batch, soft = mix(batch, soft, self.config, generator)
-        hidden = None if piece.hidden is None else piece.hidden.to(self.device)
+        hidden = piece.hidden
+        if self.stand_ins is not None:
+            batch, hidden = self.stand_ins.add(batch, hidden, piece)
+        hidden = None if hidden is None else hidden.to(self.device)
         return Ready(batch, soft, self.weights.index_select(0, rows), hidden, piece)
 
 

@@ -8,11 +8,13 @@ import warnings
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, distributed, nn
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from tasks.config import TrainConfig
 from tasks.errors import EnvironmentFailed
+from tasks.modeling.fusion import FusedClassifier
+from tasks.train.dividing import divide
 from tasks.train.job import RENDEZVOUS
 
 
@@ -35,6 +37,8 @@ class Processes:
                 ],
             )
         self.device: torch.device = self.accelerator.device
+        # Said here, as torch would take a GPU where there is one, whatever train.device says.
+        self.mesh = init_device_mesh(self.device.type, (self.count,)) if self.divides else None
         self.rank: int = self.accelerator.process_index if self.count > 1 else 0
 
     @property
@@ -72,16 +76,28 @@ class Processes:
         if self.count > 1:
             distributed.destroy_process_group()
 
-    def wrap(self, model: nn.Module) -> nn.Module:
+    @property
+    def home(self) -> torch.device:
+        """Where whole models lie between their uses: beside the CPU where one might not fit a GPU."""
+        return torch.device("cpu") if self.divides else self.device
+
+    def wrap(self, model: FusedClassifier) -> nn.Module:
         """The model as training calls it: as it is, copied to every process (ddp), or divided among them (fsdp)."""
         if self.count == 1:
             return model
-        if self.divides:
-            fully_shard(model)  # type: ignore[no-untyped-call, unused-ignore]
+        if self.mesh is not None:
+            divide(model, self.mesh)
             return model
         self.accelerator.free_memory()  # the wrapper of the stage before
         wrapped: nn.Module = self.accelerator.prepare_model(model)
         return wrapped
+
+    def collect(self, tensor: Tensor) -> Tensor:
+        """A divided tensor whole on the first process's CPU, and nothing on the others, which must call it too."""
+        if not isinstance(tensor, DTensor):
+            return tensor
+        found = tensor.full_tensor()
+        return found.cpu() if self.rank == 0 else found.new_empty(0)
 
     def mean(self, values: list[float]) -> list[float]:
         """Each number's mean over the processes."""

@@ -59,28 +59,20 @@ class Trainer:
             processes.rank,
             processes.count,
             tokens=train.text_lengths() if config.train.max_tokens else None,
+            even=processes.divides,
             chances=row_chances(train.targets) if config.train.balance == "sampler" else None,
         )
         balanced = config.train.balance != "none"  # rows drawn evenly are judged evenly, too
         self.balance = class_weights(train.targets).to(processes.device) if balanced else None
-        if processes.divides and not train.present.all():
-            raise DataError(
-                "train.strategy = fsdp: some samples lack a modality, and a process with none of it would hold up the "
-                "others; use ddp"
-            )
-        if processes.divides and config.train.max_tokens:
-            raise DataError(
-                "train.max_tokens: processes of strategy fsdp take equally many pieces; use ddp, or leave it out"
-            )
         self.keeper = Keeper(work, config.train.checkpoint_steps, processes.divides, processes.rank == 0)
-        plain = build_model(card).to(processes.device)
+        plain = build_model(card).to(processes.home)
         self.stages = stages_of(config.train, plain.specs)
         kept = self._restore(plain, card, work, start)
         self.averaged = copy.deepcopy(plain)
         self.best: Weights = kept.best if kept else self._copy_moving()
         self.progress = kept.progress if kept else Progress()
         self.meter = Meter(self.progress.figures, processes.device, processes.count)
-        self.feeder = Feeder(train, plain.specs, config.train, processes.device)
+        self.feeder = Feeder(train, plain.specs, config.train, processes.device, processes.divides)
         if not self.finished:
             self.engine = self._set_up(plain)
             if kept:
@@ -128,12 +120,12 @@ class Trainer:
         return self.stages[self.progress.stage]
 
     def gather(self) -> TrainState:
-        """The state as it is now, every tensor whole; where weights are divided, all processes must call this."""
-        engine = self.engine
+        """The state as it is now; where weights are divided, all processes must call this, and the first one has it whole."""
+        engine, collect = self.engine, self.processes.collect
         return TrainState(
-            {name: whole(tensor) for name, tensor in engine.current.items()},
+            {name: collect(tensor) for name, tensor in engine.current.items()},
             engine.optimizer_tensors(),
-            {name: whole(tensor) for name, tensor in engine.average.items()} if self.config.average_decay else {},
+            {name: collect(tensor) for name, tensor in engine.average.items()} if self.config.average_decay else {},
             self.best,
             self.progress,
         )
@@ -169,9 +161,13 @@ class Trainer:
 
     def _judge(self) -> tuple[float, dict[str, float]]:
         """Validation loss and figures of the averaged weights; DataError where the loss is not finite."""
-        self.averaged.load_state_dict({name: whole(t) for name, t in self.engine.average.items()}, strict=False)
+        own = self.averaged.state_dict()
+        for name, tensor in self.engine.average.items():
+            own[name].copy_(whole(tensor))
+        self.averaged.to(self.processes.device)
         self.processes.copy_from_first(list(self.averaged.buffers()))  # each has seen other rows
         loss, figures = judge(self.averaged, self.val, self.config, self.processes, self.balance)
+        self.averaged.to(self.processes.home)
         if not np.isfinite(loss):
             epoch = self.progress.epoch + 1
             raise DataError(f"training: the validation loss is {loss} in epoch {epoch}; lower train.learning_rate")
@@ -190,7 +186,7 @@ class Trainer:
     def finish(self) -> FusedClassifier:
         """The model with the best weights, whole."""
         self.averaged.load_state_dict(self.best, strict=False)
-        return self.averaged
+        return self.averaged.to(self.processes.device)
 
     def _copy_moving(self) -> Weights:
         """Copies of what moves, as it was judged."""

@@ -12,12 +12,16 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from data_contracts.refs import CleanRef, FeatureRef, Modality, RowCounts, ValidatedRef
+from data_contracts.refs import CleanRef, FeatureRef, Modality, RowCounts, Target, ValidatedRef
 from data_contracts.tables import features_schema, samples_schema
 from tasks.config import RunConfig, load_config
 from tasks.store import Store, digest_json
 
 SMALL = ("train.epochs=3", "train.batch_size=8", "fusion.width=8", "fusion.hidden=8", "train.threads=1")
+
+
+# What follows the axis that grows from row to row.
+_INNER: dict[str, list[int]] = {"audio": [16], "video": [16, 16, 3], "text": []}
 
 
 @dataclass
@@ -50,12 +54,13 @@ def _put_features(store: Store, name: Modality, rows: list[dict[str, Any]], widt
     for n, row in enumerate(rows):
         if row[name] is None:
             continue
-        shape = [width] if width else [16, 16, 3] if name == "image" else [6 + n, 16]
+        frames = 1 + n % 3 if name == "video" else 6 + n
+        shape = [width] if width else [16, 16, 3] if name == "image" else [frames, *_INNER[name]]
         values = rng.integers(0, 100, shape) + 50 * "abc".index(row["label"])
         if name == "audio" or width:
             values = values / 20 - 8  # the range of a log-mel
         content.append({"digest": row[name], "shape": shape, "values": values.ravel().tolist()})
-    dtype = "uint8" if name == "image" and not width else "float32"
+    dtype = "float32" if name == "audio" or width else "uint8"
     part = store.put_part(f"features/{name}", "shard", pa.Table.from_pylist(content, schema=features_schema(dtype)))
     return FeatureRef(
         uri=f"features/{name}",
@@ -74,27 +79,54 @@ def _put_features(store: Store, name: Modality, rows: list[dict[str, Any]], widt
 @pytest.fixture
 def shufflenet(tmp_path: Path) -> tuple[str, ...]:
     """Settings under which pictures are read by a small pretrained network with batch norms; its weights are random."""
+    return _shufflenet(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def lasting_shufflenet(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """The same for all tests of a file."""
+    return _shufflenet(tmp_path_factory.mktemp("shufflenet"))
+
+
+@pytest.fixture
+def make_world(tmp_path: Path) -> Callable[..., World]:
+    """Builds a world of images and something else; `change` edits its rows before they are written.
+
+    With `width` they are embeddings of image and video; `targets` are its label columns, if not the one of classes.
+    """
+    return _maker(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def make_lasting_world(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., World]:
+    """The same for all tests of a file."""
+    return _maker(tmp_path_factory.mktemp("worlds"))
+
+
+def _shufflenet(folder: Path) -> tuple[str, ...]:
     torch.manual_seed(0)
     network = torchvision.models.get_model("shufflenet_v2_x0_5")
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0  # so that its statistics are those of a network in use
     network(torch.rand(16, 3, 32, 32))
-    path = tmp_path / "shufflenet.safetensors"
+    path = folder / "shufflenet.safetensors"
     save_file(network.state_dict(), path)
     return f"encoders.image=torchvision:shufflenet_v2_x0_5@{path}", "encoders.image_px=32"
 
 
-@pytest.fixture
-def make_world(tmp_path: Path) -> Callable[..., World]:
-    """Builds a world; `change` edits its rows before they are written, `width` makes them embeddings of image and video."""
+def _maker(folder: Path) -> Callable[..., World]:
     made = []
 
     def make(
-        *overrides: str, change: Callable[[list[dict[str, Any]]], object] | None = None, width: int | None = None
+        *overrides: str,
+        change: Callable[[list[dict[str, Any]]], object] | None = None,
+        width: int | None = None,
+        other: Modality = "audio",
+        targets: tuple[Target, ...] = (),
     ) -> World:
-        store = Store(tmp_path / f"store{len(made)}")
-        other: Modality = "video" if width else "audio"
+        store = Store(folder / f"store{len(made)}")
+        other = "video" if width else other
         rows = _rows(other)
         features: dict[Modality, FeatureRef] = {
             name: _put_features(store, name, rows, width) for name in ("image", other)
@@ -110,7 +142,8 @@ def make_world(tmp_path: Path) -> Callable[..., World]:
             rows=24,
             counts=RowCounts(rows_in=24, used=24, quarantined=0, duplicates=0),
             splits={"train": 16, "val": 4, "test": 4},
-            labels=("a", "b", "c"),
+            labels=targets[0].labels if targets else ("a", "b", "c"),
+            targets=targets,
             modalities=("image", other),
             media={"image": "x", other: "x"},
         )
