@@ -90,10 +90,10 @@ def test_activations_computed_twice_change_nothing(make_world, shufflenet, monke
     assert len(calls) > 2 * 10  # steps of the second stage by blocks
 
 
-def _drawing(tokens, processes=1, rank=0, **settings):
+def _drawing(tokens, processes=1, rank=0, even=False, **settings):
     present = np.ones((len(tokens), 1), np.bool_)
     config = TrainConfig(batch_size=8, **settings)
-    return Drawing(present, config, 0.0, 0, rank, processes, tokens=np.array(tokens))
+    return Drawing(present, config, 0.0, 0, rank, processes, tokens=np.array(tokens), even=even)
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
@@ -111,6 +111,19 @@ def test_pieces_keep_to_the_budget_and_hold_every_row_once(processes, halved):
             step += piece.last
     assert sorted(seen) == list(range(21))
     assert list(shares.values()) == pytest.approx([processes] * 3)  # the means over a step's rows add up to their mean
+
+
+def test_processes_that_wait_for_each_other_take_equally_many_pieces():
+    tokens = np.array([90, 5, 5, 60, 5, 60, 5, 5])
+    free, even = (
+        [list(_drawing(tokens, 2, rank, even, max_tokens=100).pieces(1)) for rank in (0, 1)] for even in (0, 1)
+    )
+    assert len(free[0]) != len(free[1])
+    assert [piece.last for piece in even[0]] == [piece.last for piece in even[1]]
+    for with_empty, without in zip(even, free, strict=True):
+        kept = [piece.rows.tolist() for piece in with_empty if piece.share]
+        assert kept == [piece.rows.tolist() for piece in without]
+        assert all(piece.shares == 0 for piece in with_empty if not piece.share)
 
 
 def test_a_step_has_the_same_rows_with_and_without_a_budget():
