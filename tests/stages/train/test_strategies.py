@@ -80,7 +80,7 @@ VARIANTS = {
 }
 
 
-SLOW = ("full", "tokens", "fsdp-seldom", "fsdp-lora", "fsdp-last-n")
+SLOW = ("lora", "full", "tokens", "fsdp-seldom", "fsdp-lora", "fsdp-last-n", "fsdp-tokens")
 CASES = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in VARIANTS]
 
 
