@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -221,3 +222,55 @@ def test_a_tokenizer_that_json_does_not_hold_stays_behind(make_folder: Callable[
     spec = describe_encoder("text", f"hf:{folder}", "full", CONFIG)
     assert spec.tokenizer_sha256 is None
     assert not is_packaged("text", spec)
+
+
+SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+
+
+def save_family(modality: Modality, make_folder: Callable[..., Path]) -> Path:
+    """A tiny encoder of transformers with its processor."""
+    import transformers as hf
+
+    if modality == "audio":
+        shape = {"conv_dim": (16, 16), "conv_kernel": (10, 4), "conv_stride": (5, 4)}
+        convolved = {**shape, "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
+        return make_folder(hf.Wav2Vec2Model, hf.Wav2Vec2Config(**SMALL, **convolved), hf.Wav2Vec2FeatureExtractor())
+    if modality == "video":
+        config = hf.VideoMAEConfig(image_size=32, patch_size=16, num_frames=4, tubelet_size=2, **SMALL)
+        sizes = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+        return make_folder(hf.VideoMAEModel, config, hf.VideoMAEImageProcessor(**sizes))
+    towers = {f"{part}_config": SMALL | {"projection_dim": 16} for part in ("text", "vision")}
+    towers["vision_config"] |= {"image_size": 32, "patch_size": 8}
+    towers["text_config"] |= {"vocab_size": 600}
+    processor = hf.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    folder = make_folder(hf.CLIPModel, hf.CLIPConfig(**towers), processor)
+    make_tokenizer("clip", folder).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("modality", ["image", "text", "audio", "video"])
+def test_every_kind_of_encoder_travels(modality: Modality, make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    from tasks.extract.inputs import preparer
+
+    config = EncodersConfig()
+    origin = save_family(modality, make_folder)
+    spec = describe_encoder(modality, f"hf:{origin}", "lora", config)
+    card = card_of(**{modality: spec})
+    (folder := tmp_path / "model-folder").mkdir()
+    save_model(build_model(card), folder, card, gather_files(card))
+    before = identify_encoder(modality, spec.encoder, "lora", config)
+    medium: Any = {
+        "image": np.full((20, 30, 3), 7, np.uint8),
+        "text": "is it low?",
+        "audio": np.arange(4000, dtype=np.int16),
+        "video": np.full((3, 20, 30, 3), 7, np.uint8),
+    }[modality]
+    knobs = {"image_px": None, "video_px": None, "max_tokens": 6}
+    read = preparer(modality, spec, knobs)(medium, 8000)
+    shutil.rmtree(origin)
+    here = packaged_encoder(folder)
+    assert is_packaged(modality, packaged_spec(modality, folder))
+    assert identify_encoder(modality, here, "full", config) == before
+    again = preparer(modality, describe_encoder(modality, here, "full", config), knobs)(medium, 8000)
+    assert np.array_equal(read, again)
+    load_model(folder)
