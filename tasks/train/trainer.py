@@ -269,9 +269,10 @@ class Trainer:
 
     def _too_large(self) -> str:
         halved = " even with halved batches" if self.progress.halved else ""
+        where = f"in one of {self.processes.count} processes " if self.processes.count > 1 else ""
         return (
-            f"training: the GPU's memory does not suffice for train.batch_size = {self.config.batch_size}{halved}; lower it "
-            "and raise train.accumulate by as much, or set train.gradient_checkpointing"
+            f"training: {where}the GPU's memory does not suffice for train.batch_size = {self.config.batch_size}{halved}; "
+            "lower it and raise train.accumulate by as much, or set train.gradient_checkpointing"
         )
 
     def _watch(self) -> None:

@@ -72,6 +72,18 @@ def test_halves_that_are_too_large_as_well_are_an_error(make_world, shufflenet, 
         _history(_embeddings(make_world, shufflenet))
 
 
+def test_one_of_several_processes_that_runs_out_of_memory_ends_the_run(make_world, shufflenet, monkeypatch):
+    def accumulate(self, feed):
+        self.processes.count = 2  # as it is where another one trains beside it
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(trainer.HeadEngine, "suits", lambda *_: False)
+    monkeypatch.setattr(trainer.Engine, "accumulate", accumulate)
+    message = r"in one of 2 processes the GPU's memory does not suffice for train\.batch_size = 8; lower it"
+    with pytest.raises(EnvironmentFailed, match=message):
+        _history(_embeddings(make_world, shufflenet))
+
+
 @pytest.mark.parametrize("regime", ["full", "lora"])
 def test_activations_computed_twice_change_nothing(make_world, shufflenet, monkeypatch, regime):
     calls, real = [], recompute.checkpoint
