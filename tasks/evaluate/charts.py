@@ -11,6 +11,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from tasks.figures import short_number
+
 WIDTH, HEIGHT = 420, 260
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 38
 CONFUSION_CLASSES = 20
@@ -40,7 +42,7 @@ def curve_chart(epochs: Sequence[dict[str, Any]], series: Sequence[tuple[str, st
         lines.append({"name": name, "colour": colour, "points": points, "path": path_of(points)})
     return {
         "lines": lines,
-        "y_ticks": [(y(tick), f"{tick:.4g}") for tick in ticks],
+        "y_ticks": [(y(tick), short_number(tick)) for tick in ticks],
         "x_ticks": [(x(tick), str(tick)) for tick in _whole_ticks(first, last)],
         "x": x,
     }
@@ -126,17 +128,18 @@ def size_chart(sizes: dict[str, Any]) -> dict[str, Any]:
     counts = sizes["counts"]
     width, most = 200 / len(counts), max(counts)
     step = (sizes["high"] - sizes["low"]) / len(counts)
+    edges = [short_number(sizes["low"] + place * step) for place in range(len(counts) + 1)]
     bars = [
         {
             "x": place * width + 0.5,
             "width": width - 1,
             "y": 56 - 54 * count / most,
             "height": 54 * count / most,
-            "says": f"{sizes['low'] + place * step:.4g} to {sizes['low'] + (place + 1) * step:.4g}: {count:,}",
+            "says": f"{edges[place]} to {edges[place + 1]}: {count:,}",
         }
         for place, count in enumerate(counts)
     ]
-    return {"bars": bars, **{name: f"{sizes[name]:.4g}" for name in ("low", "median", "high")}}
+    return {"bars": bars, **{name: short_number(sizes[name]) for name in ("low", "median", "high")}}
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:

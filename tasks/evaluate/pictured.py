@@ -12,7 +12,8 @@ from tasks.evaluate import detail
 from tasks.evaluate.judgement import Classes, Judgement, Weighed
 from tasks.evaluate.metrics import Floats
 from tasks.evaluate.weighted import JudgedNumbers, JudgedSets, average_precision
-from tasks.labels import join_labels, number_text
+from tasks.figures import short_number
+from tasks.labels import join_labels
 
 POINTS = 1_000
 """Of more test rows so many are drawn, evenly spaced among them."""
@@ -56,7 +57,9 @@ def _numbers(samples: pa.Table, judged: JudgedNumbers, modalities: tuple[Modalit
     chosen = np.unique(np.linspace(0, judged.rows - 1, min(judged.rows, POINTS)).astype(int))
     counts, edges = np.histogram(errors, BINS)
     worst = np.argsort(-np.abs(errors), kind="stable")[: detail.MISTAKES]
-    said = [(number_text(float(judged.truth[n])), f"{judged.told[n]:.4g}") for n in worst]
+    said = [
+        (short_number(float(judged.truth[n]), digits=6), short_number(float(judged.told[n]), digits=6)) for n in worst
+    ]
     return {
         "points": [[float(judged.truth[n]), float(judged.told[n])] for n in chosen],
         "residuals": {"counts": counts.tolist(), "edges": edges.tolist()},

@@ -6,6 +6,7 @@ from typing import Any
 
 from data_contracts.refs import EvalReport, Problem
 from tasks.evaluate.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, nice_ticks, path_of
+from tasks.figures import short_number
 from tasks.labels import METRICS
 
 NAMES = {
@@ -37,7 +38,7 @@ def baseline_line(report: EvalReport) -> str:
         return f"Always answering the most frequent class would score {100 * share:.1f} % accuracy."
     if report.problem == "regression":
         error = report.baselines.get("mae")
-        told = "–" if error is None else f"{error:.4g}"
+        told = "–" if error is None else short_number(error)
         return f"Always answering the mean of the train rows would have a mean absolute error of {told}."
     precision = report.baselines.get("mean_ap")
     return f"The same scores for every row would have a mean average precision of {100 * (precision or 0):.1f} %."
@@ -88,8 +89,8 @@ def scatter_chart(points: list[list[float]]) -> dict[str, Any]:
     return {
         "points": [(x(true), y(told)) for true, told in points],
         "diagonal": (x(low), y(low), x(high), y(high)),
-        "x_ticks": [(x(tick), f"{tick:.4g}") for tick in ticks],
-        "y_ticks": [(y(tick), f"{tick:.4g}") for tick in ticks],
+        "x_ticks": [(x(tick), short_number(tick)) for tick in ticks],
+        "y_ticks": [(y(tick), short_number(tick)) for tick in ticks],
     }
 
 
@@ -112,12 +113,12 @@ def residual_chart(residuals: dict[str, Any]) -> dict[str, Any]:
                 "width": max(x(high) - x(low) - 1, 0.5),
                 "y": y(count),
                 "height": y(0) - y(count),
-                "says": f"{low:.4g} to {high:.4g}: {count:,} rows",
+                "says": f"{short_number(low)} to {short_number(high)}: {count:,} rows",
             }
             for count, low, high in zip(counts, edges, edges[1:], strict=False)
         ],
-        "x_ticks": [(x(tick), f"{tick:.4g}") for tick in ticks if edges[0] <= tick <= edges[-1]],
-        "y_ticks": [(y(tick), f"{tick:.4g}") for tick in rows],
+        "x_ticks": [(x(tick), short_number(tick)) for tick in ticks if edges[0] <= tick <= edges[-1]],
+        "y_ticks": [(y(tick), short_number(tick)) for tick in rows],
     }
 
 

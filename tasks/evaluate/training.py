@@ -21,6 +21,12 @@ FIGURES = (
     ("mfu", "Model FLOPs utilisation", "{:.1%}"),
     ("data_wait_share", "Share of the time spent waiting for data", "{:.1%}"),
 )
+REACHED = {
+    "val_accuracy": ("Its accuracy", "share"),
+    "val_micro_f1": ("Its micro F1", "share"),
+    "val_mae": ("Its mean absolute error", "number"),
+}
+"""What the best epoch of a stage is told by, the one of them that its problem has: its heading and its unit."""
 CHARTS = (
     ("Loss", (("train_loss", "train loss", "blue"), ("val_loss", "validation loss", "orange"))),
     ("Validation accuracy", (("val_accuracy", "validation accuracy", "green"),)),
@@ -61,7 +67,9 @@ def training_stages(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         stage["last"] = epoch["epoch"]
         stage["seconds"] += epoch.get("seconds") or 0.0
         if stage["val_loss"] is None or epoch["val_loss"] < stage["val_loss"]:
-            stage |= {"val_loss": epoch["val_loss"], "val_accuracy": epoch.get("val_accuracy")}
+            reached = next((key for key in REACHED if epoch.get(key) is not None), None)
+            told = None if reached is None else (*REACHED[reached], epoch[reached])
+            stage |= {"val_loss": epoch["val_loss"], "reached": told}
     return stages
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tasks.evaluate.charts import calibration_chart, confusion_chart, curve_chart, nice_ticks, path_of
 from tasks.evaluate.pictures import SOUND_WIDTH_PX, SPECTRUM_PX, THUMBNAIL_PX, WAVE_PX, draw_image, draw_sound
+from tasks.evaluate.training import training_stages
 
 
 @pytest.mark.parametrize(
@@ -80,3 +81,16 @@ def test_a_high_tone_lies_above_a_low_one() -> None:
 @pytest.mark.parametrize("length", [0, 1, 150, 90_000])
 def test_any_length_of_sound_is_drawn(length: int) -> None:
     assert opened(draw_sound(np.zeros(length, dtype=np.int16), 8_000)).size == (SOUND_WIDTH_PX, WAVE_PX + SPECTRUM_PX)
+
+
+@pytest.mark.parametrize(
+    ("reached", "told"),
+    [
+        ({"val_accuracy": 0.5}, ("Its accuracy", "share", 0.5)),
+        ({"val_mae": 4e-5}, ("Its mean absolute error", "number", 4e-5)),
+        ({}, None),
+    ],
+)
+def test_a_stage_is_told_by_what_its_problem_has(reached: dict[str, float], told: Any) -> None:
+    epochs = [{"epoch": 1, "stage": "head", "val_loss": 1.0, "seconds": 1.0, **reached}]
+    assert training_stages(epochs)[0]["reached"] == told
