@@ -71,6 +71,8 @@ class RawRef(Ref):
     source: str
     """What the user named, for messages."""
     modalities: tuple[Modality, ...]
+    columns: dict[Modality, str] = {}
+    """Input to its column in the manifest, for people."""
     notes: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()
     """The label columns, not yet with their labels."""
@@ -88,6 +90,8 @@ class CleanRef(Ref):
     modalities: tuple[Modality, ...]
     media: dict[Modality, str]
     """Modality to the fingerprint under which its canonical media are stored."""
+    columns: dict[Modality, str] = {}
+    """As the raw table's."""
     notes: tuple[str, ...] = ()
 
     @property

@@ -260,7 +260,7 @@ def champion_config(champion: ChampionRef, request: Request) -> RunConfig:
         kind: "tiny" if kind in brought else find_again(kind, spec, request.config.encoders.of(kind))
         for kind, spec in specs.items()
     }
-    encoders = record["config"]["encoders"] | unused | named
+    encoders = record["config"]["encoders"] | unused | named | {"share": ()}  # of the network, not of what it reads
     frozen = any(spec.reads == "embedding" for spec in specs.values())
     train = request.config.train.model_dump() | {"regime": "head" if frozen else "full"}
     limits = request.config.media.model_dump(include={"timeout_s", "memory_mb"})  # of this machine, not of the model

@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from data_contracts.modalities import kind_of
-from data_contracts.refs import Modality
-from tasks.config_sections import REMOTE_SCHEMES, MediaConfig, Section, Share, SplitConfig
+from data_contracts.modalities import KINDS, kind_of
+from data_contracts.refs import Kind, Modality
+from tasks.config_sections import REMOTE_SCHEMES, ColumnsConfig, MediaConfig, Section, Share, SplitConfig
 from tasks.encoder_ids import parse_encoder
 from tasks.errors import UsageError
 
@@ -26,34 +26,6 @@ Metric = Literal[
     "exact_match", "micro_f1", "mean_ap",
     "mae", "rmse", "r2",
 ]  # fmt: skip
-
-
-class ColumnsConfig(Section):
-    """Columns of the manifest; None: found by name."""
-
-    id: str | None = None
-    label: str | None = None
-    labels: tuple[str, ...] = ()
-    """Several label columns instead of one, each COLUMN or COLUMN:problem ("age:regression"). The first is the one that
-    the headline figures and the gate are about; its cell must be filled, those of the others may be empty."""
-    split: str | None = None
-    group: str | None = None
-    """Speaker, patient, product: a group never straddles splits."""
-    weight: str | None = None
-    time: str | None = None
-    """When a row was recorded: a number, or an ISO 8601 date; read under split.by = time."""
-    image: str | None = None
-    text: str | None = None
-    audio: str | None = None
-    video: str | None = None
-
-    @model_validator(mode="after")
-    def _names_labels_once(self) -> ColumnsConfig:
-        if self.label is not None and self.labels:
-            raise ValueError("label and labels are both given; name all label columns in labels")
-        if len(set(self.labels)) < len(self.labels) or any(not name.strip() for name in self.labels):
-            raise ValueError(f"labels holds a column twice, or an empty name: {', '.join(map(repr, self.labels))}")
-        return self
 
 
 class DataConfig(Section):
@@ -102,8 +74,16 @@ class EncodersConfig(Section):
     text: str = "tiny"
     audio: str = "tiny"
     video: str = "tiny"
+    share: tuple[Kind, ...] = ()
+    """Kinds of which a manifest has several columns (["image"]): their inputs pass through one and the same encoder, trained on
+    all of them. (): each input trains one of its own. Frozen encoders are one network either way."""
     image_px: Annotated[int, Field(ge=16, le=1024)] | None = None
     """Side of the square picture that a pretrained encoder of pictures or frames sees; None: what it was trained with."""
+
+    @field_validator("share")
+    @classmethod
+    def _in_order(cls, share: tuple[Kind, ...]) -> tuple[Kind, ...]:
+        return tuple(kind for kind in KINDS if kind in share)
 
     @field_validator("image", "text", "audio", "video")
     @classmethod

@@ -6,6 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from data_contracts.modalities import KINDS, MOST
+from data_contracts.refs import Kind
+
 REMOTE_SCHEMES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "hf", "http", "https", "memory", "oci", "oss", "s3", "s3a")
 """Of stores that data.allowed_schemes may name; those of fsspec that lead to local files are not among them."""
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -17,6 +20,58 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, coerce_numbers_to_str=True
     )
+
+
+MediaColumns = str | tuple[str, ...] | None
+
+
+class ColumnsConfig(Section):
+    """Columns of the manifest; None: found by name."""
+
+    id: str | None = None
+    label: str | None = None
+    labels: tuple[str, ...] = ()
+    """Several label columns instead of one, each COLUMN or COLUMN:problem ("age:regression"). The first is the one that
+    the headline figures and the gate are about; its cell must be filled, those of the others may be empty."""
+    split: str | None = None
+    group: str | None = None
+    """Speaker, patient, product: a group never straddles splits."""
+    weight: str | None = None
+    time: str | None = None
+    """When a row was recorded: a number, or an ISO 8601 date; read under split.by = time."""
+    image: MediaColumns = None
+    """One column, or several (["front", "back"]): the inputs image, image_2 and so on, each with its own cell in a row."""
+    text: MediaColumns = None
+    audio: MediaColumns = None
+    video: MediaColumns = None
+
+    def of(self, kind: Kind) -> tuple[str, ...]:
+        """The columns that are named for the inputs of a kind, in order; () where they are found by name."""
+        given: MediaColumns = getattr(self, kind)
+        return () if given is None else (given,) if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _names_media_once(self) -> ColumnsConfig:
+        for kind in KINDS:
+            given = getattr(self, kind)
+            if isinstance(given, str) or given is None:
+                continue
+            told = ", ".join(map(repr, given))
+            if not given:
+                raise ValueError(f"{kind} names no column; leave it out, or set encoders.{kind}=off")
+            if len(given) > MOST:
+                raise ValueError(f"{kind} names {len(given)} columns, at most {MOST} are read: {told}")
+            if len(set(given)) < len(given) or any(not name.strip() for name in given):
+                raise ValueError(f"{kind} names a column twice, or holds an empty name: {told}")
+        return self
+
+    @model_validator(mode="after")
+    def _names_labels_once(self) -> ColumnsConfig:
+        if self.label is not None and self.labels:
+            raise ValueError("label and labels are both given; name all label columns in labels")
+        if len(set(self.labels)) < len(self.labels) or any(not name.strip() for name in self.labels):
+            raise ValueError(f"labels holds a column twice, or an empty name: {', '.join(map(repr, self.labels))}")
+        return self
 
 
 class SplitConfig(Section):

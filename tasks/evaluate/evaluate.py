@@ -129,9 +129,13 @@ def read_test_rows(valid: ValidatedRef, store: Store) -> pa.Table:
 
 
 def subsets(modalities: tuple[Modality, ...]) -> list[tuple[Modality, ...]]:
-    """Every single modality, every pair where there are three or more, and all of them; in the table's order."""
+    """Every single modality, every pair where there are three or four, and all of them; in their order.
+
+    Of more than four inputs, whose pairs would be many, all but one instead of pairs.
+    """
     ordered = in_order(modalities)
-    sizes = sorted({1, len(ordered)} | ({2} if len(ordered) >= 3 else set()))
+    count = len(ordered)
+    sizes = sorted({1, count} | ({2 if count <= 4 else count - 1} if count >= 3 else set()))
     return [chosen for size in sizes for chosen in itertools.combinations(ordered, size)]
 
 

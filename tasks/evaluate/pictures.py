@@ -26,7 +26,8 @@ _WAVE = (0, 114, 178)
 
 
 def picture_media(mistakes: Sequence[dict[str, Any]], media: dict[Modality, str], store: Store) -> list[dict[str, Any]]:
-    """For each mistake what it looks like: {"image": data URI, "audio": data URI, "seconds": s, "text": text, "video": URI}.
+    """For each mistake what it looks like: {"image": data URI, "audio": data URI, "seconds": s, "text": text, "video": URI},
+    and in `more` the same of further media of a kind.
 
     None for what a mistake does not have, or what is not in the store any more.
     """
@@ -97,8 +98,15 @@ def _draw(modality: Kind, medium: NDArray[Any] | str, rate_hz: int) -> dict[str,
 
 
 def _merge(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    nothing = {"image": None, "audio": None, "seconds": 0.0, "text": None, "video": None}
-    return nothing | {key: value for part in parts for key, value in part.items()}
+    """One medium of each kind, and in `more` the second ones, with the third ones in their `more`."""
+    found: dict[str, Any] = {"image": None, "audio": None, "seconds": 0.0, "text": None, "video": None}
+    others = []
+    for part in parts:
+        if any(found[key] for key in part):
+            others.append(part)
+        else:
+            found |= part
+    return found | {"more": _merge(others) if others else None}
 
 
 def _waveform(wave: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
-from data_contracts.refs import Modality
+from data_contracts.modalities import MOST, input_name
+from data_contracts.refs import Kind, Modality
 from tasks.config import DataConfig, EncodersConfig
 from tasks.errors import DataError, UsageError
 from tasks.ingest.rows import Purpose
@@ -58,10 +59,9 @@ def find_columns(
     more = [_find(names, "labels", (), column.name, where) for column in others]
     labels = tuple(name for name in (roles["label"], *more) if name is not None)
     media: dict[Modality, str] = {}
-    for modality, spec in MODALITIES.items():
-        column = _find(names, modality, spec.columns, getattr(config, modality), where)
-        if column is not None and encoders.of(modality) != "off":
-            media[modality] = column
+    for kind in MODALITIES:
+        if encoders.of(kind) != "off":
+            media |= _find_inputs(names, kind, config.of(kind), where)
     if not media:
         accepted = ", ".join(name for spec in MODALITIES.values() for name in spec.columns)
         raise DataError(
@@ -71,6 +71,32 @@ def find_columns(
     used = {*roles.values(), *labels, *media.values()}
     unused = tuple(name for name in names if name not in used)
     return Columns(**roles, labels=labels, media=media, unused=unused)
+
+
+def _find_inputs(names: tuple[str, ...], kind: Kind, mapped: tuple[str, ...], where: str) -> dict[Modality, str]:
+    """Every input of a kind with its column: those that the config names, else `image`, `image_2` and so on by name."""
+    if mapped:
+        return {
+            input_name(kind, number): str(_find(names, kind, (), column, where))
+            for number, column in enumerate(mapped, start=1)
+        }
+    found = {
+        input_name(kind, number): _find(names, kind, column_names(kind, number), None, where)
+        for number in range(1, MOST + 1)
+    }
+    return {name: column for name, column in found.items() if column is not None}
+
+
+def column_names(kind: Kind, number: int) -> tuple[str, ...]:
+    """Names under which a manifest may give an input, in order of preference: `image_2`, `img_2`, `image_2_path`."""
+    names = MODALITIES[kind].columns
+    if number == 1:
+        return names
+    return tuple(f"{stem}_{number}{path}" for stem, path in map(_cut_path, names))
+
+
+def _cut_path(name: str) -> tuple[str, str]:
+    return (name.removesuffix("_path"), "_path") if name.endswith("_path") else (name, "")
 
 
 def _find(names: tuple[str, ...], role: str, aliases: tuple[str, ...], mapped: str | None, where: str) -> str | None:

@@ -55,7 +55,8 @@ def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "tra
     if found is None:
         found = _keep(_judge(raw, config, store, purpose), raw, config, store, key)
     clean = CleanRef.model_validate(found.ref)
-    clean = clean.model_copy(update={"notes": (*raw.notes, *clean.notes)})  # of this manifest, not of an equal one
+    told = {"notes": (*raw.notes, *clean.notes), "columns": raw.columns}  # of this manifest, not of an equal one
+    clean = clean.model_copy(update=told)
     _refuse_too_many(clean, config.data.max_quarantined if purpose == "train" else 1.0, store)
     return clean
 
@@ -106,7 +107,9 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
     rows = judged.rows
     usable = sorted((row for row in rows if row["reason"] is None), key=lambda row: str(row["id"]))
     refused = [row for row in rows if row["reason"] is not None]
-    samples = pa.Table.from_pylist([_sample(row, raw.modalities) for row in usable], schema=samples_schema())
+    samples = pa.Table.from_pylist(
+        [_sample(row, raw.modalities) for row in usable], schema=samples_schema(raw.modalities)
+    )
     quarantine = pa.Table.from_pylist([_refusal(row) for row in refused], schema=quarantine_schema())
     columns = [(target.name, target.problem) for target in raw.targets or (Target(name="label"),)]
     cells = [cells_of(samples, place, name) for place, (name, _) in enumerate(columns)]

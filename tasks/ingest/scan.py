@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_contracts.modalities import INPUTS, KINDS, in_order, kind_of
 from data_contracts.refs import Modality, Problem, RawRef, Target
 from data_contracts.tables import CONTRACT_VERSION, raw_schema
 from tasks import progress
@@ -28,7 +29,6 @@ from tasks.ingest.refusals import Refused
 from tasks.ingest.remote import make_remote
 from tasks.ingest.rows import SPLITS, Inline, Manifest, Purpose, Row
 from tasks.labels import label_columns
-from tasks.modalities import MODALITIES
 from tasks.store import Store, canonical_json, digest_json
 
 _THREADS = 4  # reading files waits for the disk; more threads only fight for the interpreter
@@ -62,15 +62,28 @@ def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train"
     rows = list(_locate_all(picked, len(picked), purpose))
     if not rows:
         raise DataError(f"manifest {data}: it holds no rows")
-    table = pa.Table.from_pylist(_with_ids(rows), schema=raw_schema())
-    read = {*sources[0].columns.media, *sources[0].borrowed}
-    modalities = tuple(m for m in MODALITIES if m in read and table[f"{m}_sha256"].null_count < table.num_rows)
-    modalities = modalities or tuple(
-        m for m in MODALITIES if m in read
-    )  # no usable cell at all: ingest lists every row
+    read = in_order({*sources[0].columns.media, *sources[0].borrowed})
+    table = pa.Table.from_pylist(_with_ids(rows), schema=raw_schema(read))
+    modalities = tuple(m for m in read if table[f"{m}_sha256"].null_count < table.num_rows)
+    modalities = modalities or read  # no usable cell at all: ingest lists every row
     notes += [*_notes(sources, modalities, table), *_doubt_classes(table, config)]
-    raw = _keep(table, data, modalities, tuple(notes), purpose, store)
-    return raw.model_copy(update={"targets": _targets(sources[0])})
+    _require_several(config, modalities, data, purpose)
+    filled = [m for m in read if m in modalities or table[m].null_count < table.num_rows]  # an empty one says nothing
+    raw = _keep(table.select(raw_schema(filled).names), data, modalities, tuple(notes), purpose, store)
+    columns = {name: column for name, column in sources[0].columns.media.items() if name in modalities}
+    return raw.model_copy(update={"targets": _targets(sources[0]), "columns": columns})
+
+
+def _require_several(config: RunConfig, modalities: tuple[Modality, ...], data: Path, purpose: Purpose) -> None:
+    """Raises UsageError where encoders.share names a kind of which there are not two inputs to train on."""
+    for kind in config.encoders.share if purpose == "train" else ():
+        inputs = [name for name in modalities if kind_of(name) == kind]
+        if len(inputs) < 2:
+            raise UsageError(
+                f"encoders.share names {kind!r}, and data {data} fills {len(inputs)} {kind} columns; two are needed: "
+                f'call a second one {kind}_2, name them with --set data.columns.{kind}=\'["ONE", "OTHER"]\', or leave {kind} '
+                "out of encoders.share"
+            )
 
 
 def _keep(
@@ -208,7 +221,7 @@ def _locate_row(source: _Source, row: Row, purpose: Purpose) -> dict[str, Any]:
             continue
         result[modality], result[f"{modality}_sha256"] = located.where, located.sha256
         if located.text is not None:
-            result["text_value"] = located.text
+            result[f"{modality}_value"] = located.text
     for modality in source.borrowed:
         if is_empty(values.get(columns.media.get(modality, ""))):
             result[modality], result[f"{modality}_sha256"] = result.get("video"), result.get("video_sha256")
@@ -222,7 +235,7 @@ def _locate_cell(modality: Modality, cell: Any, column: str, source: _Source, ro
     manifest = source.manifest
     if isinstance(cell, Inline):
         return locate_inline(cell, manifest.path.absolute(), row.number, column)
-    if modality == "text" and not column.lower().endswith("_path"):
+    if kind_of(modality) == "text" and not column.lower().endswith("_path"):
         return locate_text(cell)
     if not isinstance(cell, str):
         raise Refused("wrong-type", f"column {column!r} holds {type(cell).__name__}; expected a path or bytes")
@@ -285,10 +298,11 @@ def _with_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     On both sides of a given split it is two samples: that is leakage, for validate to judge, and needs two ids.
     """
-    digests = [f"{modality}_sha256" for modality in ("image", "text", "audio", "video")]
+    further = [name for name in INPUTS if name not in KINDS]
     for row in rows:
         if row["id"] is None:
-            content = [row.get(name) for name in digests]
+            content = [row.get(f"{name}_sha256") for name in KINDS]
+            content += [f"{name}:{digest}" for name in further if (digest := row.get(f"{name}_sha256"))]
             side = [row["split"]] if row.get("split") else []
             row["id"] = digest_json([*content, *side] if any(content) else ["row", row["row"]])[:24]
     return rows

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from data_contracts.refs import Target
+from data_contracts.refs import Kind, Target
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.modeling.encoder_spec import EncoderSpec
 
@@ -32,6 +32,11 @@ def read_card(folder: Path) -> dict[str, Any]:
     if not isinstance(card, dict):
         raise DataError(f"model {folder / CARD}: damaged (not an object); train again")
     return card
+
+
+def shared_kinds(card: Mapping[str, Any]) -> tuple[Kind, ...]:
+    """The kinds whose inputs pass through one encoder; none in a card from before there were several inputs of a kind."""
+    return tuple(card["config"].get("encoders", {}).get("share", ()))
 
 
 def read_targets(card: Mapping[str, Any]) -> tuple[Target, ...]:

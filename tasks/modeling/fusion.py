@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from data_contracts.modalities import kind_of
-from data_contracts.refs import Modality, Target
+from data_contracts.refs import Kind, Modality, Target
 from tasks.config import FusionConfig
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.encoders import build_encoder
@@ -49,7 +50,15 @@ class Output(NamedTuple):
 class FusedClassifier(nn.Module):
     """Predicts from any non-empty or even empty subset of its modalities."""
 
-    def __init__(self, encoders: Mapping[Modality, EncoderSpec], outputs: int, config: FusionConfig) -> None:
+    def __init__(
+        self,
+        encoders: Mapping[Modality, EncoderSpec],
+        outputs: int,
+        config: FusionConfig,
+        share: Collection[Kind] = (),
+    ) -> None:
+        """All inputs of a kind in `share` pass through one encoder. ValueError where a spec describes none, or where those of
+        inputs that share one differ."""
         super().__init__()
         self.modalities: tuple[Modality, ...] = tuple(encoders)
         self.specs = dict(encoders)
@@ -58,12 +67,16 @@ class FusedClassifier(nn.Module):
         """What the outputs mean; one multiclass column unless a card says otherwise."""
         self.log_variances: nn.Parameter | None
         self.register_parameter("log_variances", None)
-        built = {name: build_encoder(kind_of(name), spec) for name, spec in encoders.items()}
+        self.owners = owners_of(encoders, share)
+        """Input to the input under whose name its encoder lies."""
+        built = {
+            name: build_encoder(kind_of(name), spec) for name, spec in encoders.items() if self.owners[name] == name
+        }
         self.encoders = nn.ModuleDict(dict(built.items()))
         self.projections = nn.ModuleDict(
             {
-                name: nn.Sequential(nn.Linear(e.width, config.width), nn.LayerNorm(config.width))
-                for name, e in built.items()
+                name: nn.Sequential(nn.Linear(built[owner].width, config.width), nn.LayerNorm(config.width))
+                for name, owner in self.owners.items()
             }
         )
         self.trunk = SharedTrunk(config) if config.trunk == "shared" else nn.Identity()
@@ -91,12 +104,15 @@ class FusedClassifier(nn.Module):
         absent from `batch`, or from a row, is replaced by its learned embedding.
         """
         joined, present, auxiliary, projected = [], [], {}, {}
+        encodings: dict[Modality, Tensor] = {}
         for column, name in enumerate(self.modalities):
             vectors = self.missing[name].expand(size, self.width)
             seen = torch.zeros(size, 1, device=vectors.device)
             part = batch.get(name)
             if part is not None and part.rows.numel():
-                encoded = self.trunk(self.projections[name](self.encoders[name](part.values, part.lengths)))
+                if name not in encodings:
+                    encodings |= self._encode(name, batch)
+                encoded = self.trunk(self.projections[name](encodings[name]))
                 if self.training:
                     projected[name] = encoded
                 if self.training or self.late:
@@ -115,6 +131,21 @@ class FusedClassifier(nn.Module):
         spread = None if self.log_variances is None else self.log_variances.clone()
         return Output(logits, auxiliary if self.training else {}, projected, spread)
 
+    def _encode(self, name: Modality, batch: Mapping[Modality, Present]) -> dict[Modality, Tensor]:
+        """(P, its width) for this input, and for all others of the batch that share its encoder.
+
+        They pass through it as one batch: so batch norms see in training what they will be used on, the inputs together.
+        """
+        owner = self.owners[name]
+        together = [each for each in self.modalities if self.owners[each] == owner and each in batch]
+        parts = {each: batch[each] for each in together if batch[each].rows.numel()}
+        if len(parts) == 1:
+            vectors: Tensor = self.encoders[owner](parts[name].values, parts[name].lengths)
+            return {name: vectors}
+        vectors = self.encoders[owner](*_one_after_the_other(list(parts.values())))
+        counts = [len(part.rows) for part in parts.values()]
+        return dict(zip(parts, torch.split(vectors, counts), strict=True))
+
     def _votes(self, cast: Mapping[Modality, Tensor], batch: Mapping[Modality, Present], like: Tensor) -> Tensor:
         """(B, K, outputs) logits of every modality alone, 0 where it is not there."""
         nothing = like.new_zeros(like.shape[0], self.outputs)
@@ -123,6 +154,29 @@ class FusedClassifier(nn.Module):
             for name in self.modalities
         ]
         return torch.stack(votes, dim=1)
+
+
+def owners_of(encoders: Mapping[Modality, EncoderSpec], share: Collection[Kind]) -> dict[Modality, Modality]:
+    """Input to the input whose encoder it passes through: its own, or that of the first of its kind where they share one.
+
+    Raises ValueError where inputs that share an encoder describe different ones.
+    """
+    first: dict[Kind, Modality] = {}
+    owners = {name: first.setdefault(kind_of(name), name) if kind_of(name) in share else name for name in encoders}
+    for name, owner in owners.items():
+        if encoders[name] != encoders[owner]:
+            raise ValueError(f"{name} and {owner} share an encoder, but describe different ones")
+    return owners
+
+
+def _one_after_the_other(parts: Sequence[Present]) -> tuple[Tensor, Tensor]:
+    """Values and lengths of several inputs as those of one, padded with zeros to the longest row."""
+    longest = max(part.values.shape[1] for part in parts)
+    padded = [
+        functional.pad(part.values, [0, 0] * (part.values.ndim - 2) + [0, longest - part.values.shape[1]])
+        for part in parts
+    ]
+    return torch.cat(padded), torch.cat([part.lengths for part in parts])
 
 
 def _join(modalities: int, outputs: int, config: FusionConfig) -> nn.Module:

@@ -18,7 +18,7 @@ from data_contracts.modalities import in_order, kind_of
 from data_contracts.refs import FeatureRef, Modality, ValidatedRef
 from tasks.config import FusionConfig, RunConfig
 from tasks.errors import DataError, EnvironmentFailed
-from tasks.modeling.card import CARD, files_beside, read_beside, read_card, tokenizer_file
+from tasks.modeling.card import CARD, files_beside, read_beside, read_card, shared_kinds, tokenizer_file
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.fusion import FusedClassifier
 from tasks.modeling.pretrained.describe import describe_encoder, require_place
@@ -60,7 +60,7 @@ def build_model(card: Mapping[str, Any]) -> FusedClassifier:
         encoders = {name: EncoderSpec.model_validate(card["encoders"][name]) for name in card["modalities"]}
         fusion = FusionConfig.model_validate(card["config"]["fusion"])
         targets = targets_of_card(card)
-        model = FusedClassifier(encoders, targets.outputs, fusion)
+        model = FusedClassifier(encoders, targets.outputs, fusion, shared_kinds(card))
         model.targets = targets
         if len(targets.columns) > 1:
             model.log_variances = nn.Parameter(torch.zeros(len(targets.columns)))

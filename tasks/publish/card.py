@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 
+from data_contracts.modalities import kind_of
 from data_contracts.refs import CheckpointRef, EvalReport, ValidatedRef, Verdict
 from tasks.config import RunConfig
 from tasks.figures import figure_text
@@ -30,6 +32,7 @@ def write_card(
         name=config.name,
         alias=config.publish.alias,
         modalities=checkpoint.modalities,
+        inputs=_inputs(checkpoint, valid, config),
         problem=report.problem,
         columns=[_column(name, report) for name in report.metrics if name != "test"],
         baseline=report.baselines,
@@ -56,6 +59,17 @@ def _column(name: str, report: EvalReport) -> str:
     known = report.known_rows.get(name)
     judged = "" if known is None or known == report.rows else f" (known in {known} of the test rows)"
     return markdown_text(name, _LABEL_CHARS) + judged
+
+
+def _inputs(checkpoint: CheckpointRef, valid: ValidatedRef, config: RunConfig) -> list[str]:
+    """Where a model has several inputs of one kind: what each of those was called, and which pass through one encoder."""
+    kinds = Counter(kind_of(name) for name in checkpoint.modalities)
+    lines = [
+        f"`{name}` is the column {markdown_text(valid.clean.columns.get(name, name), _LABEL_CHARS)}"
+        for name in checkpoint.modalities
+        if kinds[kind_of(name)] > 1
+    ]
+    return lines + [f"one encoder for all of {kind}" for kind in config.encoders.share if kinds[kind] > 1]
 
 
 def _figure(value: float | None, metric: str) -> str:

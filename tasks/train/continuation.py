@@ -18,7 +18,7 @@ from torch import Tensor
 from data_contracts.refs import ChampionRef
 from tasks.config import FusionConfig, RunConfig
 from tasks.errors import EnvironmentFailed
-from tasks.modeling.card import read_card, read_targets
+from tasks.modeling.card import read_card, read_targets, shared_kinds
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.fusion import FusedClassifier
 from tasks.modeling.lineage import are_known, read_rows
@@ -159,7 +159,7 @@ def _rows_of_outputs(model: FusedClassifier, card: Mapping[str, Any]) -> set[str
     specs = {name: EncoderSpec.model_validate(card["encoders"][name]) for name in card["modalities"]}
     fusion = FusionConfig.model_validate(card["config"]["fusion"])
     with torch.device("meta"):
-        larger = FusedClassifier(specs, len(output_names(card)) + 1, fusion).state_dict()
+        larger = FusedClassifier(specs, len(output_names(card)) + 1, fusion, shared_kinds(card)).state_dict()
     return {
         name for name, tensor in model.state_dict().items() if name in larger and larger[name].shape != tensor.shape
     }

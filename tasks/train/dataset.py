@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from data_contracts.modalities import kind_of
 from data_contracts.refs import Modality
 from tasks.errors import DataError
 from tasks.modeling.batches import to_tensors
@@ -44,20 +45,24 @@ class Dataset:
         return np.stack([places >= 0 for places in self.inputs.places.values()], axis=1)
 
     def text_lengths(self) -> Index:
-        """(N,) tokens or bytes of each row's text, 0 where it has none.
+        """(N,) tokens or bytes of each row's text, 0 where it has none; of K texts K times the longest, which bounds what
+        they fill once they are padded.
 
         DataError where no row can have any, or the texts are vectors already.
         """
-        if "text" not in self.inputs.tables:
+        texts = [name for name in self.inputs.tables if kind_of(name) == "text"]
+        if not texts:
             raise DataError("train.max_tokens: there is no text in these samples; leave it out")
-        if self.inputs.tables["text"].values.dtype.kind == "f":  # bytes and tokens are integers
+        if self.inputs.tables[texts[0]].values.dtype.kind == "f":  # bytes and tokens are integers
             raise DataError(
                 "train.max_tokens: the text encoder is frozen, its vectors have no length; leave it out, or train it"
             )
-        places = self.inputs.places["text"]
-        lengths = np.zeros(self.rows, np.int64)
-        lengths[places >= 0] = self.inputs.tables["text"].lengths[places[places >= 0]]
-        return lengths
+        longest = np.zeros(self.rows, np.int64)
+        for name in texts:
+            places = self.inputs.places[name]
+            there = places >= 0
+            longest[there] = np.maximum(longest[there], self.inputs.tables[name].lengths[places[there]])
+        return len(texts) * longest
 
 
 def load_dataset(samples: pa.Table, split: str, job: TrainJob, targets: Targets, store: Store) -> Dataset:

@@ -109,9 +109,9 @@ def parameter_groups(model: FusedClassifier, config: TrainConfig) -> list[dict[s
 
 
 def tuned_encoders(model: FusedClassifier) -> dict[Modality, Encoder]:
-    """The pretrained encoders whose weights are part of the model."""
+    """The pretrained encoders whose weights are part of the model; one that several inputs share once, under the first."""
     built = dict(model.encoders.items())
-    return {name: built[name] for name, spec in model.specs.items() if _is_tuned(spec)}  # type: ignore[misc]
+    return {name: built[name] for name, spec in model.specs.items() if name in built and _is_tuned(spec)}  # type: ignore[misc]
 
 
 def _is_tuned(spec: EncoderSpec) -> bool:

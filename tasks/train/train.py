@@ -49,6 +49,7 @@ def base_key(valid: ValidatedRef, features: dict[Modality, FeatureRef], config: 
             "features": {name: ref.fingerprint for name, ref in features.items()},
             "encoders": {name: _identity(name, config) for name in features},
             "config": config.subset("seed", "fusion", "train"),
+            **({"share": list(config.encoders.share)} if config.encoders.share else {}),
             "code": code_fingerprint(
                 "tasks.train.loop", libraries=("accelerate", "numpy", "peft", "torch", "torchvision", "transformers")
             ),

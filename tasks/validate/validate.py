@@ -164,7 +164,10 @@ def features_key(valid: ValidatedRef, features: dict[Modality, FeatureRef], conf
         {
             "valid": valid.sha256,
             "features": {modality: ref.sha256 for modality, ref in features.items()},
-            "knobs": config.subset("extract", "encoders"),
+            "knobs": {
+                "extract": config.subset("extract")["extract"],
+                "encoders": config.encoders.model_dump(mode="json", exclude={"share"}),  # which shapes no feature
+            },
             "regime": config.train.regime,
             "code": code_fingerprint(MODULE, libraries=LIBRARIES),
         }

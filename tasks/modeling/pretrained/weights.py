@@ -28,10 +28,10 @@ def load_pretrained(model: nn.Module, card: Mapping[str, Any]) -> None:
 
     `model` is the FusedClassifier of `card`. Raises UsageError or EnvironmentFailed where the weights are gone or changed.
     """
-    for modality in card["modalities"]:
+    held = dict(model.get_submodule("encoders").named_children())  # one that several inputs share is there once
+    for modality, encoder in held.items():
         spec = EncoderSpec.model_validate(card["encoders"][modality])
         if spec.reads == "inputs" and spec.weights_sha256 is not None:
-            encoder = model.get_submodule(f"encoders.{modality}")
             assert isinstance(encoder, Pretrained)
             encoder.load(require_place(kind_of(modality), spec))
 

@@ -12,6 +12,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
+from data_contracts.modalities import kind_of
 from data_contracts.refs import CleanRef, FeatureRef, Modality, RowCounts, Target, ValidatedRef
 from data_contracts.tables import features_schema, samples_schema
 from tasks.config import RunConfig, load_config
@@ -55,7 +56,7 @@ def _put_features(store: Store, name: Modality, rows: list[dict[str, Any]], widt
         if row[name] is None:
             continue
         frames = 1 + n % 3 if name == "video" else 6 + n
-        shape = [width] if width else [16, 16, 3] if name == "image" else [frames, *_INNER[name]]
+        shape = [width] if width else [16, 16, 3] if kind_of(name) == "image" else [frames, *_INNER[name]]
         values = rng.integers(0, 100, shape) + 50 * "abc".index(row["label"])
         if name == "audio" or width:
             values = values / 20 - 8  # the range of a log-mel
@@ -134,7 +135,7 @@ def _maker(folder: Path) -> Callable[..., World]:
         if change is not None:
             change(rows)
         store.path("samples").mkdir(parents=True)
-        pq.write_table(pa.Table.from_pylist(rows, schema=samples_schema()), store.path("samples/samples.parquet"))
+        pq.write_table(pa.Table.from_pylist(rows, schema=samples_schema((other,))), store.path("samples/samples.parquet"))
         sha256 = digest_json(rows)
         clean = CleanRef(
             uri="samples",

@@ -1,0 +1,50 @@
+"""Names of inputs: what they may be, their order, and that tables of one input a kind are what they always were."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from data_contracts.modalities import INPUTS, in_order, input_name, kind_of
+from data_contracts.refs import Modality
+from data_contracts.tables import raw_schema, samples_schema
+from tasks.modalities import joined, spec_of
+
+
+def test_every_name_is_one_that_a_ref_takes_and_of_its_kind() -> None:
+    accepted = TypeAdapter(Modality)
+    assert len(INPUTS) == 32
+    for name, kind in INPUTS.items():
+        assert accepted.validate_python(name) == name
+        assert kind_of(name) == kind == spec_of(name).name
+    assert [input_name("text", number) for number in (1, 2, 8)] == ["text", "text_2", "text_8"]
+
+
+@pytest.mark.parametrize("name", ["images", "image_1", "image_9", "image_02", "image_", "Image", "image_2 ", "", "id"])
+def test_no_other_name_is_taken(name: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Modality).validate_python(name)
+    with pytest.raises(ValueError, match="names no input"):
+        kind_of(name)
+
+
+def test_inputs_come_by_kind_and_then_by_number() -> None:
+    mixed = {"video": 1, "text_3": 1, "image_2": 1, "text": 1, "image": 1, "audio_8": 1}
+    assert in_order(mixed) == ("image", "image_2", "text", "text_3", "audio_8", "video")
+    assert joined(["audio", "image_2", "image"]) == "image+image_2+audio"
+
+
+def test_tables_of_one_input_a_kind_have_the_columns_they_always_had() -> None:
+    media = [name for kind in ("image", "text", "audio", "video") for name in (kind, f"{kind}_sha256")]
+    before = ["row", "id", "label", "targets", "split", "group", "weight", "time", "metadata", "text_value"]
+    expected = [*before, *media, "reason", "detail", "bad_modality"]
+    for inputs in ((), ("image",), ("video", "text", "audio")):
+        assert raw_schema(inputs).names == expected
+        assert samples_schema(inputs).names == samples_schema().names
+    assert samples_schema().names[6:] == ["image", "text", "audio", "video", "row"]
+
+
+def test_further_inputs_have_columns_only_where_there_are_some() -> None:
+    more = set(raw_schema(("image_2", "text_3")).names) - set(raw_schema().names)
+    assert more == {"image_2", "image_2_sha256", "text_3", "text_3_sha256", "text_3_value"}
+    assert set(samples_schema(("image", "image_2")).names) - set(samples_schema().names) == {"image_2"}
