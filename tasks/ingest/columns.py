@@ -60,8 +60,8 @@ def find_columns(
     labels = tuple(name for name in (roles["label"], *more) if name is not None)
     media: dict[Modality, str] = {}
     for kind in MODALITIES:
-        if encoders.of(kind) != "off":
-            media |= _find_inputs(names, kind, config.of(kind), where)
+        found = _find_inputs(names, kind, config.of(kind), where)
+        media |= found if encoders.of(kind) != "off" else {}
     if not media:
         accepted = ", ".join(name for spec in MODALITIES.values() for name in spec.columns)
         raise DataError(

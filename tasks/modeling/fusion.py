@@ -159,10 +159,14 @@ class FusedClassifier(nn.Module):
 def owners_of(encoders: Mapping[Modality, EncoderSpec], share: Collection[Kind]) -> dict[Modality, Modality]:
     """Input to the input whose encoder it passes through: its own, or that of the first of its kind where they share one.
 
-    Raises ValueError where inputs that share an encoder describe different ones.
+    Embeddings pass through nothing that could be shared. Raises ValueError where inputs that share an encoder describe
+    different ones.
     """
     first: dict[Kind, Modality] = {}
-    owners = {name: first.setdefault(kind_of(name), name) if kind_of(name) in share else name for name in encoders}
+    owners = {
+        name: first.setdefault(kind_of(name), name) if kind_of(name) in share and spec.reads == "inputs" else name
+        for name, spec in encoders.items()
+    }
     for name, owner in owners.items():
         if encoders[name] != encoders[owner]:
             raise ValueError(f"{name} and {owner} share an encoder, but describe different ones")

@@ -84,6 +84,15 @@ def test_two_pictures_and_two_texts(crossmodal: Crossmodal, pairs: Path, tmp_pat
     assert "`image_2` is the column back" in readme
     assert "one encoder for all of image; one encoder for all of text" in readme
 
+    import mlflow.pyfunc
+    import pandas as pd
+
+    served = mlflow.pyfunc.load_model(str(next((store / "mlartifacts").rglob("MLmodel")).parent))
+    blue = np.concatenate([np.full((32, 32, 2), 60), np.full((32, 32, 1), 180)], axis=2).tolist()
+    answer = served.predict(pd.DataFrame({"image_2": [blue, None], "text_2": ["no. 1: high", "no. 2: low"]}))
+    assert list(answer.columns) == ["high", "low"]
+    assert list(answer.to_numpy().argmax(axis=1)) == [0, 1]
+
     again = crossmodal("retrain", "--plain", "--data", str(pairs), *named)
     assert (again.json["verdict"], again.json["model"]["version"]) == ("unchanged", "1")
 

@@ -189,6 +189,12 @@ def test_no_test_rows_is_a_data_error(store: Store) -> None:
         (("audio", "image"), [("image",), ("audio",), ("image", "audio")]),
         (("image", "text", "audio"), [("image",), ("text",), ("audio",), ("image", "text"), ("image", "audio"),
                                       ("text", "audio"), ("image", "text", "audio")]),
+        (("text_2", "text"), [("text",), ("text_2",), ("text", "text_2")]),
+        (("image", "image_2", "text", "text_2", "audio"), [
+            ("image",), ("image_2",), ("text",), ("text_2",), ("audio",), ("image", "image_2", "text", "text_2"),
+            ("image", "image_2", "text", "audio"), ("image", "image_2", "text_2", "audio"),
+            ("image", "text", "text_2", "audio"), ("image_2", "text", "text_2", "audio"),
+            ("image", "image_2", "text", "text_2", "audio")]),
     ],
 )  # fmt: skip
 def test_subsets(modalities: tuple[Modality, ...], expected: list[tuple[Modality, ...]]) -> None:

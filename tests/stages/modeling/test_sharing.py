@@ -152,3 +152,10 @@ def test_a_card_whose_shared_encoders_differ_is_refused():
     card["encoders"]["image_2"]["settings"] = {"other": 1}
     with pytest.raises(DataError, match="image_2 and image share an encoder, but describe different ones"):
         build_model(card)
+
+
+def test_embeddings_pass_through_nothing_that_could_be_shared():
+    frozen = EncoderSpec(encoder="hf:x", reads="embedding", width=5)
+    model = FusedClassifier({"text": frozen, "text_2": frozen}, 3, FusionConfig(width=8, hidden=8), ("text",))
+    assert set(model.encoders) == {"text", "text_2"}
+    assert not any(name.startswith("encoders") for name in model.state_dict())

@@ -57,3 +57,18 @@ def test_vectors_have_no_tokens_to_budget():
     data = Dataset(_inputs({"image": [4, 0, 2, 1], "text": [1, 3, 2, 0]}), None, np.ones(4, np.float32))
     with pytest.raises(DataError, match=r"train\.max_tokens: the text encoder is frozen"):
         data.text_lengths()
+
+
+def test_a_row_counts_for_its_longest_text_times_their_number():
+    """So that what both texts of some rows fill, each padded to its longest, is never more than the budget says."""
+
+    def table(name, lengths):
+        lengths = np.array(lengths)
+        return FeatureTable(
+            name, pa.array(list("abcd")), np.cumsum(lengths) - lengths, lengths, np.zeros(lengths.sum(), np.int32)
+        )
+
+    tables = {"text": table("text", [1, 5, 2, 9]), "text_2": table("text_2", [4, 3, 6, 1])}
+    places = {"text": np.array([0, 1, 2, 3, -1, -1]), "text_2": np.array([0, 1, -1, 3, 2, -1])}
+    data = Dataset(Inputs(tables, places, 6), None, np.ones(6, np.float32))
+    assert data.text_lengths().tolist() == [8, 10, 4, 18, 12, 0]
