@@ -60,7 +60,7 @@ def find_columns(
     labels = tuple(name for name in (roles["label"], *more) if name is not None)
     media: dict[Modality, str] = {}
     for kind in MODALITIES:
-        found = _find_inputs(names, kind, config.of(kind), where)
+        found = _find_inputs(names, kind, config.of(kind), where, purpose)
         media |= found if encoders.of(kind) != "off" else {}
     if not media:
         accepted = ", ".join(name for spec in MODALITIES.values() for name in spec.columns)
@@ -73,12 +73,19 @@ def find_columns(
     return Columns(**roles, labels=labels, media=media, unused=unused)
 
 
-def _find_inputs(names: tuple[str, ...], kind: Kind, mapped: tuple[str, ...], where: str) -> dict[Modality, str]:
-    """Every input of a kind with its column: those that the config names, else `image`, `image_2` and so on by name."""
+def _find_inputs(
+    names: tuple[str, ...], kind: Kind, mapped: tuple[str, ...], where: str, purpose: Purpose
+) -> dict[Modality, str]:
+    """Every input of a kind with its column: those that the config names, else `image`, `image_2` and so on by name.
+
+    A prediction does without some of several columns that are named, but not without all.
+    """
     if mapped:
+        missing_is_fine = purpose == "predict" and any(column in names for column in mapped)
         return {
             input_name(kind, number): str(_find(names, kind, (), column, where))
             for number, column in enumerate(mapped, start=1)
+            if column in names or not missing_is_fine
         }
     found = {
         input_name(kind, number): _find(names, kind, column_names(kind, number), None, where)

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_contracts.modalities import INPUTS, KINDS, in_order, kind_of
+from data_contracts.modalities import INPUTS, KINDS, in_order, input_name, kind_of
 from data_contracts.refs import Modality, Problem, RawRef, Target
 from data_contracts.tables import CONTRACT_VERSION, raw_schema
 from tasks import progress
@@ -66,7 +66,7 @@ def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train"
     table = pa.Table.from_pylist(_with_ids(rows), schema=raw_schema(read))
     modalities = tuple(m for m in read if table[f"{m}_sha256"].null_count < table.num_rows)
     modalities = modalities or read  # no usable cell at all: ingest lists every row
-    notes += [*_notes(sources, modalities, table), *_doubt_classes(table, config)]
+    notes += [*_absent(sources[0], config), *_notes(sources, modalities, table), *_doubt_classes(table, config)]
     _require_several(config, modalities, data, purpose)
     filled = [m for m in read if m in modalities or table[m].null_count < table.num_rows]  # an empty one says nothing
     raw = _keep(table.select(raw_schema(filled).names), data, modalities, tuple(notes), purpose, store)
@@ -318,6 +318,20 @@ def _notes(sources: list[_Source], modalities: tuple[Modality, ...], table: pa.T
     if columns.unused:
         notes.append(f"columns kept as metadata, not used: {', '.join(columns.unused)}")
     return notes
+
+
+def _absent(source: _Source, config: RunConfig) -> list[str]:
+    """A line on every column that the config names for an input and a manifest to be predicted lacks."""
+    found = source.columns.media
+    named = {
+        input_name(kind, number): column
+        for kind in KINDS
+        if config.encoders.of(kind) != "off"
+        for number, column in enumerate(config.data.columns.of(kind), start=1)
+    }
+    return [
+        f"no column {column!r}: {name} is missing in every row" for name, column in named.items() if name not in found
+    ]
 
 
 def _doubt_classes(table: pa.Table, config: RunConfig) -> list[str]:

@@ -1,6 +1,6 @@
 """The model as MLflow serves it: `served_model.py`, which is copied into every logged model, names the class below.
 
-Input: a data frame with one column per modality, each cell the model-ready
+Input: a data frame with one column per input of the model, each cell the model-ready
 feature as nested lists or an array (image (S, S, 3) uint8, audio (T, n_mels) float32 log-mel, text a string, or its
 UTF-8 bytes or tokens as integers; of a frozen pretrained encoder its vector (D,), of a trained one what the card's encoders
 say), None where the modality is missing. Output: one column per output of the model: the probability of a label, or a

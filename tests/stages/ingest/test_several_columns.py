@@ -176,3 +176,19 @@ def test_a_kind_that_cannot_be_shared_is_refused() -> None:
     with pytest.raises(UsageError, match=r"encoders\.share"):
         load_config({}, ['encoders.share=["images"]'])
     assert load_config({}, ['encoders.share=["text","image","text"]']).encoders.share == ("image", "text")
+
+
+def test_a_prediction_does_without_some_of_the_columns_that_are_named(
+    make_data: Callable[..., Path], run_ingest: Any
+) -> None:
+    def back_only(row: dict[str, Any], number: int) -> dict[str, Any]:
+        return {"id": row["id"], "back": row["image"], "label": row["label"]}
+
+    path, named = make_data(change=back_only), 'data.columns.image=["front","back"]'
+    found = run_ingest(path, named, purpose="predict")
+    assert found.raw.modalities == ("image_2",)
+    assert "no column 'front': image is missing in every row" in found.clean.notes
+    with pytest.raises(UsageError, match=r"data\.columns\.image='front': manifest .* has no such column"):
+        run_ingest(path, named)
+    with pytest.raises(UsageError, match=r"data\.columns\.image='left'"):
+        run_ingest(path, 'data.columns.image=["left","right"]', purpose="predict")
