@@ -135,7 +135,9 @@ def _maker(folder: Path) -> Callable[..., World]:
         if change is not None:
             change(rows)
         store.path("samples").mkdir(parents=True)
-        pq.write_table(pa.Table.from_pylist(rows, schema=samples_schema((other,))), store.path("samples/samples.parquet"))
+        pq.write_table(
+            pa.Table.from_pylist(rows, schema=samples_schema((other,))), store.path("samples/samples.parquet")
+        )
         sha256 = digest_json(rows)
         clean = CleanRef(
             uri="samples",

@@ -88,16 +88,16 @@ def test_its_parameters_are_in_the_groups_once(make_world, shufflenet, regime):
     assert 0 < trained == twice // 2
 
 
-def test_two_processes_have_the_curve_of_one(make_world, shufflenet):
+def test_two_processes_have_the_curve_of_one_also_where_they_divide_it(make_world, shufflenet):
     exact = (SHARE, *shufflenet, *TUNED, "train.regime=full", "train.augment=false", "fusion.dropout=0")
     found = []
-    for more in ((), ("train.devices=2",)):
+    for more in ((), ("train.devices=2",), ("train.devices=2", "train.strategy=fsdp")):
         world = _two(make_world, *exact, *more)
         ref = train(*world.all, isolate=bool(more))
         found.append(json.loads((world.store.path(ref.uri) / "history.json").read_text())["epochs"])
-    for first, second in zip(*found, strict=True):
+    for first, *others in zip(*found, strict=True):
         for name in ("train_loss", "val_loss", "grad_norm"):
-            assert second[name] == pytest.approx(first[name], rel=1e-4, abs=1e-4), name
+            assert [other[name] for other in others] == pytest.approx([first[name]] * 2, rel=1e-4, abs=1e-4), name
 
 
 def test_a_champion_with_encoders_of_their_own_gives_its_first(make_world):
