@@ -103,7 +103,8 @@ def predict_samples(clean: CleanRef, champion: ChampionRef, so_far: Progressed, 
     card = read_card(request.store.path(champion.uri))
     probabilities = predict_probabilities(model, samples, so_far.features, request.store)
     predicted, chances = answer_column(card, 0, probabilities)
-    present = [samples[modality].is_valid().to_pylist() for modality in clean.modalities]
+    read = [name for name in clean.modalities if name in card["modalities"]]  # not an image_3 that it was never given
+    present = [samples[name].is_valid().to_pylist() for name in read]
     columns = {
         "id": samples["id"],
         "label": pa.array([label or None for label in samples["label"].to_pylist()], pa.string()),
@@ -112,8 +113,8 @@ def predict_samples(clean: CleanRef, champion: ChampionRef, so_far: Progressed, 
         "probability": pa.array([None] * len(predicted) if chances is None else chances, pa.float32()),
         "probabilities": pa.array(list(probabilities), pa.list_(pa.float32())),
         "modalities": [
-            joined([name for name, here in zip(clean.modalities, row, strict=True) if here])
-            for row in zip(*present, strict=True)
+            joined([name for name, cells in zip(read, present, strict=True) if cells[row]])
+            for row in range(samples.num_rows)
         ],
     }
     schema = predictions_schema()

@@ -97,7 +97,7 @@ def test_two_pictures_and_two_texts(crossmodal: Crossmodal, pairs: Path, tmp_pat
     assert (again.json["verdict"], again.json["model"]["version"]) == ("unchanged", "1")
 
     # By their inputs' names, one picture and one text missing altogether: nothing is asked of the config.
-    other = _keep(pairs, {"id": "id", "back": "image_2", "title": "text", "label": "label"})
+    other = _keep(pairs, {"id": "id", "back": "image_2", "front": "image_3", "title": "text", "label": "label"})
     out = tmp_path / "predictions.parquet"
     told = crossmodal("predict", str(other), "--model", "pairs@champion", "--out", str(out))
     assert told.status == 0, told.err
