@@ -104,3 +104,21 @@ def test_two_pictures_and_two_texts(crossmodal: Crossmodal, pairs: Path, tmp_pat
     rows = pq.read_table(out).to_pylist()
     assert {row["modalities"] for row in rows} == {"image_2+text", "text"}
     assert told.json["metrics"]["labelled"]["accuracy"] > 0.8
+
+
+def test_a_champion_of_one_picture_is_gone_on_from_and_judged_beside_a_model_of_two(
+    crossmodal: Crossmodal, pairs: Path, tmp_path: Path
+) -> None:
+    common = ("--plain", "--data", str(pairs), "--set", "name=pairs", "--set", "encoders.text=off")
+    first = crossmodal("retrain", *common, "--set", "data.columns.image=front", "--set", "train.epochs=1")
+    assert first.json["verdict"] == "promote", first.json["reason"]
+    assert set(first.json["by_modalities"]) == {"image"}
+    both = ("--set", 'data.columns.image=["front","back"]', "--set", 'encoders.share=["image"]')
+    second = crossmodal("retrain", *common, *both, "--set", "train.continue_from=champion")
+    assert second.status == 0, second.err
+    assert set(second.json["by_modalities"]) == {"image", "image_2", "image+image_2"}
+    histories = [json.loads(path.read_text()) for path in (tmp_path / "store").glob("checkpoints/*/history.json")]
+    (start,) = [history["start"] for history in histories if "start" in history]
+    assert not any(name.startswith("encoders.") for name in start["fresh"]), "the encoder is the champion's own"
+    assert "projections.image_2.0.weight" in start["fresh"]
+    assert "macro_f1" in second.json["reason"], "it was compared with the champion"
