@@ -1,6 +1,7 @@
 """Whether what is on by default earns its place: avdigits with one thing at a time switched off, the same seeds for all.
 
     python -m benchmarks.ablation [--data MANIFEST] [--epochs 10] [--seeds 3] [--only "no dropout"] [--store DIR]
+        [--set KEY=VALUE ...]
 
 Every row is the default with one change. Judged on the test rows with everything given, and with one modality given; the
 figure that decides is the mean difference to the default over the seeds, with its standard deviation. One thread, so that
@@ -40,15 +41,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", help="names of rows beside the default, with commas between")
     parser.add_argument("--store", help="keep what is computed here; a broken run goes on from it")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for every row, default included")
     options = parser.parse_args()
     wanted = ["default", *options.only.split(",")] if options.only else list(VARIANTS)
-    print(machine("torch"), flush=True)
+    print(machine("torch"), *options.set, sep="; ", flush=True)
     with ExitStack() as stack:
         store = Path(options.store or stack.enter_context(tempfile.TemporaryDirectory()))
         found: dict[str, list[Judged]] = {}
         for seed in range(options.seeds):
             for name in wanted:
-                settings = ["train.threads=1", f"train.epochs={options.epochs}", f"seed={seed}", *VARIANTS[name]]
+                settings = ["train.threads=1", f"train.epochs={options.epochs}", f"seed={seed}", *options.set, *VARIANTS[name]]
                 found.setdefault(name, []).append(train_and_judge(options.data, settings, store))
                 print(f"seed {seed}, {name}: {found[name][-1].accuracy:.4f}", flush=True)
     print(table(found))

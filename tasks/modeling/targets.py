@@ -118,13 +118,18 @@ class EncodedTargets:
         """The first column's part as an array."""
         return self.parts[0].cpu().numpy()
 
+    @cached_property
+    def _rows_of_one(self) -> Tensor:
+        """(outputs, outputs) the target of each class: one_hot looks through all classes that it is given, every time."""
+        return torch.eye(self.targets.outputs, device=self.parts[0].device)
+
     def soft(self, rows: Tensor) -> Tensor:
         """(B, outputs) float targets of some rows; NaN wherever a row's column is not known.
 
         NaN and not a mask beside it: a blend of a known and an unknown row (mixup) is then unknown by itself.
         """
         if self.targets.is_plain:
-            return functional.one_hot(self.parts[0].index_select(0, rows), self.targets.outputs).float()
+            return self._rows_of_one.index_select(0, self.parts[0].index_select(0, rows))
         found = []
         for target, part in zip(self.targets.columns, self.parts, strict=True):
             taken = part.index_select(0, rows)

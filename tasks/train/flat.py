@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.adamw import adamw
 
 from tasks.train.optim import BETAS
 from tasks.train.state import Weights
@@ -54,8 +53,9 @@ class FlatAdamW:
             self.gradient.mul_(clip_norm / (found + 1e-6))
         for rate, decay, (weights, gradient, mean, square), step in self._groups:
             self.rate = rate * factor
-            adamw(
-                [weights], [gradient], [mean], [square], [], [step], fused=True, amsgrad=False, maximize=False,
+            step.add_(1)
+            torch._fused_adamw_(  # the kernel that torch.optim calls, without looking at every tensor before
+                [weights], [gradient], [mean], [square], [], [step], amsgrad=False, maximize=False,
                 beta1=BETAS[0], beta2=BETAS[1], lr=self.rate, weight_decay=decay, eps=EPSILON,
             )  # fmt: skip
         return norm

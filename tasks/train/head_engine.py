@@ -254,6 +254,7 @@ class HeadEngine:
         counts = one[0] * one[1], two[0] * two[1]
         torch.default_generator.manual_seed(seed)
         words = torch.empty(-(-sum(counts) // 4), dtype=torch.int64).random_(-(2**63), None)  # all 64 bits
-        kept = words.view(torch.int16)[: sum(counts)] >= limit - _DRAWS // 2
-        first, second = kept.float().mul_(_DRAWS / (_DRAWS - limit)).split_with_sizes(counts)
+        kept = torch.empty(sum(counts))
+        torch.ge(words.view(torch.int16)[: sum(counts)], limit - _DRAWS // 2, out=kept)  # in one pass, 1.0 or 0.0
+        first, second = kept.mul_(_DRAWS / (_DRAWS - limit)).split_with_sizes(counts)
         return first.view(one), second.view(two)

@@ -42,7 +42,13 @@ def make_piece(widths, absent=(), hide=False, last=True, share=1.0):
             batch[name] = Present(rows, torch.randn(len(rows), width), torch.full((len(rows),), width))
     hidden = torch.rand(6, len(widths)) < 0.4 if hide else None
     soft = torch.randn(6, 3).softmax(dim=1)
-    return Ready(batch, soft, torch.rand(6), hidden, Piece(np.arange(6), None, share, np.array(shares), 11, last))
+    return Ready(
+        batch,
+        soft,
+        torch.rand(6),
+        hidden,
+        Piece(np.arange(6), None, share, np.array(shares), np.ones(len(widths), np.bool_), 11, last),
+    )
 
 
 def make_engines(widths, *settings, balance=None):
