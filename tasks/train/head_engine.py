@@ -75,6 +75,7 @@ class HeadEngine:
             name: [key for key in self.weights if key.startswith((f"projections.{name}.", f"auxiliary.{name}."))]
             for name in plain.modalities
         }
+        self._words, self._kept = torch.empty(0, dtype=torch.int64), torch.empty(0)  # of each step's masks
         self.dropout = float(cast(nn.Dropout, join[0]).p)
         self.activation, self.slope = join[2], _SLOPES[type(join[2])]
 
@@ -199,16 +200,16 @@ class HeadEngine:
     ) -> tuple[Tensor, Tensor, list[Tensor | None]]:
         """The loss, its slope at the fused logits (B, outputs), and at each modality's own (P, outputs)."""
         weights = ready.weights if self.balance is None else ready.weights * (ready.soft @ self.balance)
-        tops, softs, factors = [logits], [ready.soft], [weights * (ready.piece.share / len(weights))]
+        smoothing = self.config.label_smoothing
+        soft = ready.soft * (1 - smoothing) + smoothing / logits.shape[1]
+        tops, softs, factors = [logits], [soft], [weights * (ready.piece.share / len(weights))]
         for part, share in zip(parts, ready.piece.shares.tolist(), strict=True):
             if part is not None:
                 tops.append(part.own)
-                softs.append(ready.soft if part.visible is None else ready.soft.index_select(0, part.rows))
+                softs.append(soft if part.visible is None else soft.index_select(0, part.rows))
                 own = weights if part.visible is None else weights.index_select(0, part.rows)
                 factors.append(own * (self.config.auxiliary * share / len(own)))
-        smoothing = self.config.label_smoothing
-        wanted = torch.cat(softs).mul_(1 - smoothing).add_(smoothing / logits.shape[1])
-        factor, logs = torch.cat(factors)[:, None], torch.cat(tops).log_softmax(dim=1)
+        wanted, factor, logs = torch.cat(softs), torch.cat(factors)[:, None], torch.cat(tops).log_softmax(dim=1)
         loss = -(wanted * logs).mul_(factor).sum()
         slope, *others = logs.exp_().sub_(wanted).mul_(factor).split_with_sizes([len(top) for top in tops])
         found = iter(others)
@@ -247,14 +248,17 @@ class HeadEngine:
         return back @ self.weights[f"{name}.weight"] if wanted else back
 
     def _masks(self, one: tuple[int, int], two: tuple[int, int], seed: int) -> tuple[Tensor | None, Tensor | None]:
-        """What to multiply two layers by: 0 where an element is dropped, else the reciprocal of the share that stays."""
+        """What to multiply two layers by: 0 where an element is dropped, else the reciprocal of the share that stays.
+
+        They lie in memory that the next call writes over: new memory for each would take as long as drawing them.
+        """
         limit = round(self.dropout * _DRAWS)
         if not limit:
             return None, None
         counts = one[0] * one[1], two[0] * two[1]
         torch.default_generator.manual_seed(seed)
-        words = torch.empty(-(-sum(counts) // 4), dtype=torch.int64).random_(-(2**63), None)  # all 64 bits
-        kept = torch.empty(sum(counts))
+        words = self._words.resize_(-(-sum(counts) // 4)).random_(-(2**63), None)  # all 64 bits
+        kept = self._kept.resize_(sum(counts))
         torch.ge(words.view(torch.int16)[: sum(counts)], limit - _DRAWS // 2, out=kept)  # in one pass, 1.0 or 0.0
         first, second = kept.mul_(_DRAWS / (_DRAWS - limit)).split_with_sizes(counts)
         return first.view(one), second.view(two)
