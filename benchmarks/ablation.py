@@ -41,7 +41,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", help="names of rows beside the default, with commas between")
     parser.add_argument("--store", help="keep what is computed here; a broken run goes on from it")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for every row, default included")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="for every row, default included"
+    )
     options = parser.parse_args()
     wanted = ["default", *options.only.split(",")] if options.only else list(VARIANTS)
     print(machine("torch"), *options.set, sep="; ", flush=True)
@@ -50,7 +52,13 @@ def main() -> None:
         found: dict[str, list[Judged]] = {}
         for seed in range(options.seeds):
             for name in wanted:
-                settings = ["train.threads=1", f"train.epochs={options.epochs}", f"seed={seed}", *options.set, *VARIANTS[name]]
+                settings = [
+                    "train.threads=1",
+                    f"train.epochs={options.epochs}",
+                    f"seed={seed}",
+                    *options.set,
+                    *VARIANTS[name],
+                ]
                 found.setdefault(name, []).append(train_and_judge(options.data, settings, store))
                 print(f"seed {seed}, {name}: {found[name][-1].accuracy:.4f}", flush=True)
     print(table(found))

@@ -90,7 +90,12 @@ def test_with_batch_norms_and_augmentation_two_processes_learn_too(make_world):
 
 
 @pytest.mark.parametrize(
-    ("strategy", "rank"), [("ddp", 0), pytest.param("ddp", 1, marks=pytest.mark.slow), ("fsdp", 1)]
+    ("strategy", "rank"),
+    [
+        ("ddp", 0),
+        pytest.param("ddp", 1, marks=pytest.mark.slow),
+        pytest.param("fsdp", 1, marks=pytest.mark.slow),
+    ],
 )
 def test_a_killed_process_ends_the_run_and_it_goes_on_to_the_same_bytes(make_world, shufflenet, strategy, rank):
     settings = (TWO, f"train.strategy={strategy}", "train.checkpoint_steps=1", "train.average_decay=0.5")

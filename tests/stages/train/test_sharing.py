@@ -88,6 +88,7 @@ def test_its_parameters_are_in_the_groups_once(make_world, shufflenet, regime):
     assert 0 < trained == twice // 2
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_curve_of_one_also_where_they_divide_it(make_world, shufflenet):
     exact = (SHARE, *shufflenet, *TUNED, "train.regime=full", "train.augment=false", "fusion.dropout=0")
     found = []

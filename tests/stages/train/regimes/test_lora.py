@@ -35,7 +35,7 @@ def train(model: FusedClassifier, batch_of: Callable[..., Any]) -> None:
     model.eval()
 
 
-@pytest.mark.parametrize("kind", ["convolutional", "transformer", "words"])
+@pytest.mark.parametrize("kind", [pytest.param("convolutional", marks=pytest.mark.slow), "transformer", "words"])
 def test_merged_it_is_the_trained_model_under_plain_names(build, batch_of, kind: str) -> None:
     model = build(kind)
     plain = copy.deepcopy(model).eval()
