@@ -74,7 +74,7 @@ class Feeder:
                 yield ready
 
     def _prepared(self, pieces: Iterator[Piece]) -> Generator[Ready, None, None]:
-        """Draws pieces and picks targets for many steps at once: between the products of a step it takes five times as long."""
+        """Draws pieces and picks targets for many steps at once: such small work is slower between the products of a step."""
         while run := list(islice(pieces, AT_ONCE)):
             rows = torch.from_numpy(np.concatenate([piece.rows for piece in run])).to(self.device)
             counts = [len(piece.rows) for piece in run]

@@ -37,8 +37,7 @@ class FlatAdamW:
         whole = (self.weights, self.gradient, self.mean, self.square)
         parts = zip(*(tensor.split_with_sizes(counts) for tensor in whole), strict=True)
         self._groups = [
-            (group["rate"], group["weight_decay"], tensors, self.step.clone())
-            for group, tensors in zip(groups, parts, strict=True)
+            (group["rate"], group["weight_decay"], tensors) for group, tensors in zip(groups, parts, strict=True)
         ]
 
     def views(self, flat: Tensor) -> Weights:
@@ -51,19 +50,19 @@ class FlatAdamW:
         norm: Tensor = torch.linalg.vector_norm(self.gradient)
         if (found := norm.item()) > clip_norm:
             self.gradient.mul_(clip_norm / (found + 1e-6))
-        for rate, decay, (weights, gradient, mean, square), step in self._groups:
+        self.step.add_(1)
+        for rate, decay, (weights, gradient, mean, square) in self._groups:
             self.rate = rate * factor
-            step.add_(1)
             torch._fused_adamw_(  # the kernel that torch.optim calls, without looking at every tensor before
-                [weights], [gradient], [mean], [square], [], [step], amsgrad=False, maximize=False,
+                [weights], [gradient], [mean], [square], [], [self.step], amsgrad=False, maximize=False,
                 beta1=BETAS[0], beta2=BETAS[1], lr=self.rate, weight_decay=decay, eps=EPSILON,
             )  # fmt: skip
         return norm
 
     def tensors(self) -> dict[str, Weights]:
         """The state, by the name of the parameter, as torch.optim.AdamW has it: it can go on from this, and this from it."""
-        step, means, squares = self._groups[0][3], self.views(self.mean), self.views(self.square)
-        return {name: {"step": step, "exp_avg": means[name], "exp_avg_sq": squares[name]} for name in self.names}
+        means, squares = self.views(self.mean), self.views(self.square)
+        return {name: {"step": self.step, "exp_avg": means[name], "exp_avg_sq": squares[name]} for name in self.names}
 
     def restore(self, kept: Mapping[str, Weights]) -> None:
         """Puts back what `tensors` was."""
@@ -71,5 +70,3 @@ class FlatAdamW:
             for part, tensor in parts.items():
                 if name in kept:  # a parameter that never had a gradient has no state there
                     tensor.copy_(kept[name][part])
-        for *_, step in self._groups[1:]:
-            step.copy_(self._groups[0][3])

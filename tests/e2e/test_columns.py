@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
+from tests.conftest import write_manifest
+
 Crossmodal = Callable[..., Any]
 INPUTS = ["image", "image_2", "text", "text_2"]
 SHARED = ("--set", 'encoders.share=["text","image"]')
@@ -50,12 +52,7 @@ def _keep(manifest: Path, columns: dict[str, str]) -> Path:
     """Beside the manifest one of these of its columns, under other names."""
     with manifest.open(newline="") as file:
         rows = [{new: row[old] for old, new in columns.items()} for row in csv.DictReader(file)]
-    target = manifest.with_name("other.csv")
-    with target.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    return target
+    return write_manifest(manifest.with_name("other.csv"), rows)
 
 
 def test_two_pictures_and_two_texts(crossmodal: Crossmodal, pairs: Path, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from tests.conftest import write_manifest
+
 Crossmodal = Callable[..., Any]
 
 
@@ -23,22 +25,14 @@ def relabel(manifest: Path, answer: Callable[[int, str], dict[str, str]]) -> Non
         {**{key: row[key] for key in row if key != "label"}, **answer(number, row["label"])}
         for number, row in enumerate(rows)
     ]
-    with manifest.open("w", newline="") as file:
-        writer = csv.DictWriter(file, changed[0])
-        writer.writeheader()
-        writer.writerows(changed)
+    write_manifest(manifest, changed)
 
 
 def without(manifest: Path, columns: tuple[str, ...]) -> Path:
     """The same manifest beside it, without these columns."""
     with manifest.open(newline="") as file:
         rows = [{key: row[key] for key in row if key not in columns} for row in csv.DictReader(file)]
-    bare = manifest.with_name("bare.csv")
-    with bare.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    return bare
+    return write_manifest(manifest.with_name("bare.csv"), rows)
 
 
 def predicted(crossmodal: Crossmodal, manifest: Path, tmp_path: Path, *flags: str) -> tuple[Any, list[dict[str, Any]]]:
