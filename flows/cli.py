@@ -12,9 +12,9 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from flows import console
+from flows.commands.models import models_app
 from flows.environment import PREFECT_DEFAULTS, new_run_id, store_from_environment, tracking_uri_from_environment
 from flows.execute import RunFailed, execute
-from flows.models_cli import models_app
 from flows.pipeline import Stages
 from flows.plan import plan_retrain
 from flows.prepare import check_manifest
@@ -188,7 +188,8 @@ def up(
     debug: Debug = False,
 ) -> None:
     """Start a Prefect server with its UI, the weekly deployment, a worker and MLflow's UI, until Ctrl-C."""
-    from flows.up import Services, serve_until_stopped
+    from flows.hosting.services import Services
+    from flows.hosting.up import serve_until_stopped
 
     place = Store(store_from_environment(store))
     place.prepare()

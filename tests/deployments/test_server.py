@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from flows.up import POOL, Services, deploy, spawn, start_server, stop_all, wait_until_healthy
+from flows.hosting.services import POOL, Services, deploy, spawn, start_server, wait_until_healthy
+from flows.hosting.up import stop_all
 from tasks.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -87,7 +88,7 @@ def test_a_run_triggered_through_the_api_completes_and_publishes(services: Servi
 
 
 def test_up_serves_both_pages_and_stops_on_ctrl_c(tmp_path: Path, interruptible: Any) -> None:
-    from flows.up import executable
+    from flows.hosting.services import executable
 
     prefect_port, mlflow_port = free_port(), free_port()
     command = [

@@ -1,0 +1,1 @@
+"""What `crossmodal up` starts, guards, watches and repairs."""
