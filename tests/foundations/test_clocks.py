@@ -26,9 +26,6 @@ ALLOWED = {
         "test_a_reading_process_that_goes_wrong",
     ): "its process waits for a signal that nobody sends",
     ("stages/train/test_isolation.py", "test_out_of_time_it_is_killed"): "training for 100,000 epochs",
-    (
-        "security/test_remote.py",
-    ): "nobody sets the event",
     ("security/test_remote.py", "_Pages"): "the pace of a page that has no end",
     ("waiting.py", "wait_until"): "the one place that reads a clock, with the longest of limits",
 }
