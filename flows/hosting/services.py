@@ -17,6 +17,7 @@ from flows.environment import PREFECT_DEFAULTS
 from flows.hosting.access import new_auth_string
 from flows.hosting.serve import AUTH_STRING, MLFLOW_URL, PAGES_URL, PREFECT_URL
 from tasks.errors import EnvironmentFailed
+from tasks.publish.connection import without_password
 from tasks.store import Store
 
 POOL = "crossmodal"
@@ -43,9 +44,14 @@ class Services:
         return f"http://127.0.0.1:{self.prefect_port}"
 
     @property
+    def serves_mlflow(self) -> bool:
+        """Whether the registry needs a UI from us; an MLflow server elsewhere has its own."""
+        return not self.tracking_uri.startswith(("http://", "https://"))
+
+    @property
     def mlflow_url(self) -> str:
         """The address of MLflow's UI."""
-        return f"http://127.0.0.1:{self.mlflow_port}"
+        return f"http://127.0.0.1:{self.mlflow_port}" if self.serves_mlflow else without_password(self.tracking_uri)
 
     @property
     def pages_url(self) -> str:
@@ -65,7 +71,7 @@ class Services:
             "PREFECT_API_URL": f"{self.prefect_url}/api",
             "PREFECT_LOCAL_STORAGE_PATH": str(home / "storage"),
             PREFECT_URL: self.prefect_url,
-            MLFLOW_URL: self.mlflow_url,
+            MLFLOW_URL: self.mlflow_url if self.serves_mlflow else "",  # who gets an address gets the credential
             PAGES_URL: self.pages_url,
             AUTH_STRING: self.auth_string,
             "PREFECT_API_AUTH_STRING": self.auth_string,

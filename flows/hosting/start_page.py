@@ -59,10 +59,11 @@ class StartPage:
 
 
 def read_start_page(root: Path, prefect_url: str, mlflow_url: str, auth_string: str) -> StartPage:
-    """The page as of now."""
+    """The page as of now. Without an address of MLflow, which is then served elsewhere, it lists no models."""
     page = StartPage(recent_runs(root))
     try:
-        page.models.extend(registered_models(mlflow_url, auth_string))
+        if mlflow_url:
+            page.models.extend(registered_models(mlflow_url, auth_string))
     except httpx.HTTPError:
         page.silent.append("MLflow")
     try:

@@ -38,8 +38,9 @@ def serve_until_stopped(services: Services, say: Say) -> None:
         running.append(
             ("worker", spawn(services, "worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"]))
         )
-        running.append(("mlflow", start_mlflow(services)))
-        wait_until_healthy(f"{services.mlflow_url}/health", running[-1][1])
+        if services.serves_mlflow:
+            running.append(("mlflow", start_mlflow(services)))
+            wait_until_healthy(f"{services.mlflow_url}/health", running[-1][1])
         say(f"MLflow     {services.mlflow_url}")
         running.append(("pages", start_pages(services)))
         wait_until_healthy(f"{services.pages_url}/health", running[-1][1])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -71,11 +74,32 @@ def no_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", dict(os.environ))
 
 
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The address of something that answers 200 to every path."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    found = HTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=found.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{found.server_port}"
+    found.shutdown()
+    thread.join()
+    found.server_close()
+
+
 @pytest.mark.usefixtures("no_prefect")
-def test_a_command_uses_the_running_server_and_its_credential(tmp_path: Path) -> None:
-    with claimed(tmp_path), published(tmp_path, RUNNING):
+def test_a_command_uses_the_running_server_and_its_credential(tmp_path: Path, server: str) -> None:
+    with claimed(tmp_path), published(tmp_path, RUNNING.model_copy(update={"prefect_url": server})):
         use_prefect(tmp_path)
-    assert os.environ["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
+    assert os.environ["PREFECT_API_URL"] == f"{server}/api"
     assert os.environ["PREFECT_API_AUTH_STRING"] == "crossmodal:secret"
     assert os.environ["CROSSMODAL_PAGES_URL"] == "http://127.0.0.1:4300"
 

@@ -10,7 +10,9 @@ import pytest
 
 from flows.hosting import pages
 from flows.hosting.run_files import find_run_file, first_page
+from flows.hosting.services import Services
 from flows.hosting.start_page import RunLine, StartPage, recent_runs
+from tasks.store import Store
 
 RUN = "20261125-200000-1a2b3c4d"
 
@@ -140,3 +142,13 @@ def test_hostile_names_stay_text() -> None:
     assert "<script>" not in text
     assert "<img" not in text
     assert "MLflow does not answer" in text
+
+
+def test_the_credential_is_not_sent_to_an_mlflow_server_elsewhere(tmp_path: Path) -> None:
+    elsewhere = Services(Store(tmp_path), 4200, 5000, "http://user:password@mlflow.example.org:5000")
+    assert elsewhere.environment["CROSSMODAL_MLFLOW_URL"] == ""
+    assert elsewhere.mlflow_url == "http://mlflow.example.org:5000"
+    own = Services(Store(tmp_path), 4200, 5000, f"sqlite:///{tmp_path}/mlflow.db")
+    assert own.environment["CROSSMODAL_MLFLOW_URL"] == "http://127.0.0.1:5000"
+    assert own.auth_string not in repr(own)
+    assert own.auth_string != elsewhere.auth_string
