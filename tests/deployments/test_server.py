@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from flows.hosting.access import basic_header
+from flows.hosting.credentials import read_running
+from flows.hosting.prefect_api import PrefectAPI
 from flows.hosting.services import POOL, Services, deploy, spawn, start_server, wait_until_healthy
 from flows.hosting.up import stop_all
 from tasks.store import Store
@@ -29,10 +32,11 @@ def free_port() -> int:
 
 
 def call(services: Services, path: str, body: dict[str, Any] | None = None) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{services.prefect_url}/api/{path}", data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request) as response:
-        return json.load(response)
+    api = PrefectAPI(services.prefect_url, services.auth_string)
+    try:
+        return api.get(path) if body is None else api.post(path, body)
+    finally:
+        api.close()
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +91,10 @@ def test_a_run_triggered_through_the_api_completes_and_publishes(services: Servi
     }
 
 
-def test_up_serves_both_pages_and_stops_on_ctrl_c(tmp_path: Path, interruptible: Any) -> None:
+def test_up_serves_its_pages_and_stops_on_ctrl_c(tmp_path: Path, interruptible: Any) -> None:
     from flows.hosting.services import executable
 
-    prefect_port, mlflow_port = free_port(), free_port()
+    prefect_port, mlflow_port, pages_port = free_port(), free_port(), free_port()
     command = [
         "crossmodal",
         "up",
@@ -100,6 +104,8 @@ def test_up_serves_both_pages_and_stops_on_ctrl_c(tmp_path: Path, interruptible:
         str(prefect_port),
         "--mlflow-port",
         str(mlflow_port),
+        "--pages-port",
+        str(pages_port),
     ]
     started = interruptible(executable(command))
     process = subprocess.Popen(started, stdout=subprocess.PIPE, text=True, start_new_session=True)
@@ -109,11 +115,15 @@ def test_up_serves_both_pages_and_stops_on_ctrl_c(tmp_path: Path, interruptible:
         lines.append(line)
         if line.startswith("logs"):
             break
-    for port in (prefect_port, mlflow_port):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as response:
+    running = read_running(tmp_path)
+    assert running is not None
+    for port in (prefect_port, mlflow_port, pages_port):
+        headers = {"Authorization": basic_header(running.auth_string)}
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers=headers)
+        with urllib.request.urlopen(request) as response:
             assert b"<html" in response.read().lower()
     os.kill(process.pid, signal.SIGINT)
     assert process.wait() == 130
-    for port in (prefect_port, mlflow_port):
+    for port in (prefect_port, mlflow_port, pages_port):
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, f"something still listens on {port}"
