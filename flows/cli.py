@@ -12,8 +12,11 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from flows import console
+from flows.commands.deploy import deploy
 from flows.commands.models import models_app
-from flows.environment import PREFECT_DEFAULTS, new_run_id, store_from_environment, tracking_uri_from_environment
+from flows.commands.profile import profile_app
+from flows.commands.schedule import schedule_app
+from flows.environment import new_run_id, store_from_environment, tracking_uri_from_environment, use_prefect
 from flows.execute import RunFailed, execute
 from flows.pipeline import Stages
 from flows.plan import plan_retrain
@@ -31,6 +34,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models_app, name="models")
+app.add_typer(profile_app, name="profile")
+app.add_typer(schedule_app, name="schedule")
+app.command()(deploy)
 
 Profile = Annotated[str | None, typer.Option(help="A name in deployments/profiles, or the path of a TOML file.")]
 Data = Annotated[str | None, typer.Option(help="A manifest, a folder per class, or a folder of tables named by split.")]
@@ -102,12 +108,7 @@ def retrain(
 
 def _retrain_with_prefect(request: Request, parameters: dict[str, Any], debug: bool) -> dict[str, Any]:
     """Calls the flow in this process. Prefect's own log goes to its API; the terminal shows ours."""
-    for name, value in PREFECT_DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    home = request.store.root / "prefect"
-    if "PREFECT_API_URL" not in os.environ:
-        os.environ.setdefault("PREFECT_HOME", str(home))  # the temporary server's database stays in the store
-    os.environ.setdefault("PREFECT_LOCAL_STORAGE_PATH", str(home / "storage"))
+    use_prefect(request.store.root)
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "DEBUG" if debug else "CRITICAL")
     from flows.retrain import retrain as retrain_flow
 

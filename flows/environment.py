@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 
 from flows.request import DEFAULT_STORE
 
@@ -24,6 +25,16 @@ def store_from_environment(given: str | None) -> str:
 def tracking_uri_from_environment() -> str | None:
     """MLFLOW_TRACKING_URI, when it is set."""
     return os.environ.get("MLFLOW_TRACKING_URI") or None
+
+
+def use_prefect(root: Path) -> None:
+    """Prefect's settings for a command on this store, set before Prefect is imported; what the user has set stays."""
+    for name, value in PREFECT_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    home = root / "prefect"
+    os.environ.setdefault("PREFECT_LOCAL_STORAGE_PATH", str(home / "storage"))
+    if "PREFECT_API_URL" not in os.environ:
+        os.environ.setdefault("PREFECT_HOME", str(home))  # the temporary server's database stays in the store
 
 
 def new_run_id() -> str:

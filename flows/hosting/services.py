@@ -84,9 +84,8 @@ def spawn(services: Services, name: str, command: list[str]) -> subprocess.Popen
 
 
 def deploy(services: Services) -> None:
-    """Makes the process work pool and the deployments of deployments/prefect.yaml."""
-    _run(services, ["prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite"])
-    _run(services, ["prefect", "--no-prompt", "deploy", "--prefect-file", "deployments/prefect.yaml", "--all"])
+    """Registers the pool and every deployment on the services' Prefect server."""
+    _run(services, ["crossmodal", "deploy", "--store", str(services.store.root)])
 
 
 def wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
