@@ -188,12 +188,12 @@ def evaluate_champion(request: Request, stages: Stages, so_far: Progressed) -> N
     with so_far.timed("evaluate"):
         verdict = stages.gate(report, config, store)
     rules = verdict.rules[:-1]  # the last compares with the champion, which this is
-    so_far.verdict = verdict.model_copy(update={"rules": rules})
     passes = verdict.decision == "promote"
     so_far.decision = "unchanged" if passes else verdict.decision
     name, stands = f"{champion.name} version {champion.version}", "still passes" if passes else "no longer passes"
     details = "; ".join(rule.detail for rule in rules if passes or rule.outcome != "pass")
-    so_far.reason = f"{name} {stands} the gate on {report.rows} test rows: {details or 'it has no rules'}"
+    so_far.reason = reason = f"{name} {stands} the gate on {report.rows} test rows: {details or 'it has no rules'}"
+    so_far.verdict = verdict.model_copy(update={"rules": rules, "reason": reason})
 
 
 def checkpoint_of(champion: ChampionRef, store: Store) -> CheckpointRef:

@@ -56,7 +56,7 @@ def retrain(
     Args:
         profile: What to retrain. A profile holds the data and every setting of a model; make one with crossmodal profile new.
         data: Other data than the profile's: the full path of a manifest or a folder, or its address. Empty: the profile's.
-        mode: full: the whole pipeline. plan only: say what would be computed. evaluate only: judge the champion on today's test rows.
+        mode: full: the whole pipeline. plan only: say what would be computed. evaluate only: judge the champion again.
         epochs: Train at most so many epochs. 0: as the profile says.
         overrides: Other settings on top of the profile, each KEY=VALUE, for example train.batch_size=32.
         store: The folder for everything a run writes. Empty: as the worker is set up.

@@ -30,7 +30,6 @@ class Schedule(BaseModel):
     cron: str
     timezone: str = "UTC"
     active: bool = True
-    slug: str | None = None
 
 
 class ConcurrencyLimit(BaseModel):

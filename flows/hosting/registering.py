@@ -125,9 +125,7 @@ def register(client: SyncPrefectClient, entry: Deployment) -> str:
         client.update_deployment(deployment_id, DeploymentUpdate(**fields))
     except ObjectNotFound:
         schedules = [
-            DeploymentScheduleCreate(
-                schedule=CronSchedule(cron=one.cron, timezone=one.timezone), active=one.active, slug=one.slug
-            )
+            DeploymentScheduleCreate(schedule=CronSchedule(cron=one.cron, timezone=one.timezone), active=one.active)
             for one in entry.schedules
         ]
         flow_id = client.create_flow_from_name(entry.flow_name)

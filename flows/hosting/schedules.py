@@ -57,7 +57,7 @@ def set_schedule(client: SyncPrefectClient, profile: str, schedule: CronSchedule
     found = client.read_deployment_by_name(f"retrain/{profile}")
     for entry in found.schedules:
         client.delete_deployment_schedule(found.id, entry.id)
-    client.create_deployment_schedules(found.id, [DeploymentScheduleCreate(schedule=schedule, slug=profile)])
+    client.create_deployment_schedules(found.id, [DeploymentScheduleCreate(schedule=schedule)])
     return ScheduleLine(
         deployment=f"retrain/{profile}",
         profile=profile,

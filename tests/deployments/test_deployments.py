@@ -1,4 +1,4 @@
-"""The deployments as they are registered: a snapshot, every flow loaded for real, parameters and pools against their schemas."""
+"""The deployments as registered: a snapshot, every flow loaded for real, parameters and pools against their schemas."""
 
 from __future__ import annotations
 
