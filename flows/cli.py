@@ -38,7 +38,7 @@ app.add_typer(profile_app, name="profile")
 app.add_typer(schedule_app, name="schedule")
 app.command()(deploy)
 
-Profile = Annotated[str | None, typer.Option(help="A name in deployments/profiles, or the path of a TOML file.")]
+Profile = Annotated[str | None, typer.Option(help="A name (crossmodal profile list), or the path of a TOML file.")]
 Data = Annotated[str | None, typer.Option(help="A manifest, a folder per class, or a folder of tables named by split.")]
 Manifest = Annotated[str, typer.Argument(help="A manifest, a folder per class, or a folder of tables named by split.")]
 Set = Annotated[
