@@ -8,6 +8,7 @@ the copy; a file that came in between is one that no row names yet, and the next
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import sqlite3
@@ -30,14 +31,6 @@ LEFT_OUT = frozenset({"tmp", "trash", "work", "prefect/storage", "prefect/profil
 _DATABASE_FOLDERS = (".", "prefect")
 _DATABASE_FILES = (".db", ".db-wal", ".db-shm", ".db-journal")
 _LOCK_TIMEOUT_S = 120.0
-_REGISTRY_PATHS = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-    ("model_versions", "source"),
-    ("model_versions", "storage_location"),
-)
-"""Where MLflow's schema keeps absolute paths: table and column."""
 
 
 class BackupRecord(BaseModel):
@@ -153,25 +146,31 @@ def _copy_database(source: Path, target: Path) -> str:
     """SQLite's own online copy: one committed state, whoever writes meanwhile."""
     target.parent.mkdir(parents=True, exist_ok=True)
     live = sqlite3.connect(f"{source.as_uri()}?mode=rw", uri=True, timeout=_LOCK_TIMEOUT_S)
-    with closing(live), closing(sqlite3.connect(target)) as copy:
-        live.backup(copy)
-        copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a write-ahead log beside it
-        answer = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
+    try:
+        with closing(live), closing(sqlite3.connect(target)) as copy:
+            live.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a write-ahead log beside it
+            (answer,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        answer = str(error)
     if answer != "ok":
-        raise EnvironmentFailed(f"{source}: is damaged ({answer}); restore an earlier backup of it")
+        raise EnvironmentFailed(f"database {source}: cannot be copied ({answer}); if it is damaged, restore a backup")
     return digest_file(target)
 
 
 def _move_registry(database: Path, before: Path, after: Path) -> None:
-    """MLflow's absolute paths below `before` lie below `after`."""
+    """Every text that begins with a place below `before`, as an address or as a path, begins with that below `after`."""
     moves = ((before.as_uri(), after.as_uri()), (str(before), str(after)))
     with closing(sqlite3.connect(database)) as connection, connection:
-        for table, column in _REGISTRY_PATHS:
-            for old, new in moves:
-                connection.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
-                    (f"{new}/", len(old) + 2, len(old) + 1, f"{old}/"),
-                )
+        columns = connection.execute(
+            "SELECT m.name, c.name FROM sqlite_master AS m, pragma_table_info(m.name) AS c "
+            "WHERE m.type = 'table' AND (c.type LIKE '%CHAR%' OR c.type LIKE '%TEXT%')"
+        ).fetchall()
+        for (table, column), (old, new) in itertools.product(columns, moves):
+            connection.execute(
+                f'UPDATE "{table}" SET "{column}" = ? || substr("{column}", ?) WHERE substr("{column}", 1, ?) = ?',
+                (new, len(old) + 1, len(old) + 1, f"{old}/"),
+            )
 
 
 def _read_record(backup: Path) -> BackupRecord:
