@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from flows import console
+from flows.commands.backup import backup, restore
 from flows.commands.deploy import deploy
 from flows.commands.login import login
 from flows.commands.models import models_app
@@ -39,6 +40,8 @@ app.command()(login)
 app.add_typer(profile_app, name="profile")
 app.add_typer(schedule_app, name="schedule")
 app.command()(deploy)
+app.command()(backup)
+app.command()(restore)
 
 Profile = Annotated[str | None, typer.Option(help="A name (crossmodal profile list), or the path of a TOML file.")]
 Data = Annotated[str | None, typer.Option(help="A manifest, a folder per class, or a folder of tables named by split.")]
