@@ -12,14 +12,18 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from flows import console
+from flows.commands.backup import backup, restore
+from flows.commands.deploy import deploy
 from flows.commands.login import login
 from flows.commands.models import models_app
+from flows.commands.profile import profile_app
+from flows.commands.schedule import schedule_app
 from flows.environment import new_run_id, store_from_environment, tracking_uri_from_environment, use_prefect
 from flows.execute import RunFailed, execute
 from flows.pipeline import Stages
 from flows.plan import plan_retrain
 from flows.prepare import check_manifest
-from flows.request import Request, default_tracking_uri, make_request, resolve_config
+from flows.request import MODES, Request, check_mode, default_tracking_uri, make_request, resolve_config
 from flows.score import predict_manifest
 from flows.summary import empty_summary
 from tasks.errors import CrossmodalError, EnvironmentFailed
@@ -33,8 +37,13 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.command()(login)
+app.add_typer(profile_app, name="profile")
+app.add_typer(schedule_app, name="schedule")
+app.command()(deploy)
+app.command()(backup)
+app.command()(restore)
 
-Profile = Annotated[str | None, typer.Option(help="A name in deployments/profiles, or the path of a TOML file.")]
+Profile = Annotated[str | None, typer.Option(help="A name (crossmodal profile list), or the path of a TOML file.")]
 Data = Annotated[str | None, typer.Option(help="A manifest, a folder per class, or a folder of tables named by split.")]
 Manifest = Annotated[str, typer.Argument(help="A manifest, a folder per class, or a folder of tables named by split.")]
 Set = Annotated[
@@ -43,6 +52,10 @@ Set = Annotated[
 StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
 Json = Annotated[bool, typer.Option("--json", help="Print the run's summary as JSON on the last line of stdout.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Run in this process without Prefect: for pdb, and to compare.")]
+ModeOption = Annotated[
+    str,
+    typer.Option("--mode", metavar="|".join(MODES), help="The whole pipeline, only the plan, or only the champion."),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -62,8 +75,9 @@ def options(
 
 
 def _request(profile: str | None, data: str | None, overrides: list[str] | None, store: str | None) -> Request:
-    config = resolve_config(profile, data, overrides or [])
-    return make_request(config, store_from_environment(store), tracking_uri_from_environment(), new_run_id())
+    place = store_from_environment(store)
+    config = resolve_config(profile, data, overrides or [], place)
+    return make_request(config, place, tracking_uri_from_environment(), new_run_id())
 
 
 @app.command()
@@ -74,31 +88,37 @@ def retrain(
     store: StoreOption = None,
     as_json: Json = False,
     plain: Plain = False,
+    mode: ModeOption = "full",
     debug: Debug = False,
 ) -> None:
     """Retrain a model, judge it against the champion, publish it if it passes.
 
     Exit status: 0 the run completed, whatever the verdict; 2 usage; 3 the data; 4 the environment; 130 Ctrl-C.
     """
+    how = check_mode(mode)
     request = _request(profile, data, overrides, store)
     with console.progress_bars():
-        if plain:
-            summary = execute(request, Stages())
+        if not plain:
+            parameters = {"profile": profile or "", "data": data or "", "mode": how, "overrides": overrides or []}
+            summary = _retrain_with_prefect(request, parameters, debug)
+        elif how == "plan only":
+            summary = {"plan": plan_retrain(request), "data": request.config.data.path}
         else:
-            summary = _retrain_with_prefect(request, profile, data, overrides, debug)
-    console.print_outcome(summary, request.store.root, as_json)
+            summary = execute(request, Stages(), mode=how)
+    if "plan" in summary:
+        _print_plan(summary, as_json)
+    else:
+        console.print_outcome(summary, request.store.root, as_json)
 
 
-def _retrain_with_prefect(
-    request: Request, profile: str | None, data: str | None, overrides: list[str] | None, debug: bool
-) -> dict[str, Any]:
+def _retrain_with_prefect(request: Request, parameters: dict[str, Any], debug: bool) -> dict[str, Any]:
     """Calls the flow in this process. Prefect's own log goes to its API; the terminal shows ours."""
     use_prefect(request.store.root)
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "DEBUG" if debug else "CRITICAL")
     from flows.retrain import retrain as retrain_flow
 
     try:
-        return cast(dict[str, Any], retrain_flow(profile, data, overrides or [], str(request.store.root)))
+        return cast(dict[str, Any], retrain_flow(**parameters, store=str(request.store.root)))
     except RuntimeError as error:
         if "API" not in str(error) and "server" not in str(error):
             raise
@@ -117,11 +137,16 @@ def plan(
     debug: Debug = False,
 ) -> None:
     """Say what a retrain would compute and what it would reuse."""
-    lines = plan_retrain(_request(profile, data, overrides, store))
+    request = _request(profile, data, overrides, store)
+    _print_plan({"plan": plan_retrain(request), "data": request.config.data.path}, as_json)
+
+
+def _print_plan(plan: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        console.print_json({"plan": lines})
+        console.print_json(plan)
     else:
-        console.print_table(lines)
+        console.say(f"data  {plan['data']}")
+        console.print_table(plan["plan"])
 
 
 @app.command()

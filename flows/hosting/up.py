@@ -10,8 +10,8 @@ from collections.abc import Callable
 from types import FrameType
 
 from flows.hosting.access import login_link
+from flows.hosting.deployments import POOL
 from flows.hosting.services import (
-    POOL,
     Services,
     deploy,
     spawn,
