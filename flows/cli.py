@@ -12,7 +12,9 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from flows import console
+from flows.commands.backup import backup, restore
 from flows.commands.deploy import deploy
+from flows.commands.login import login
 from flows.commands.models import models_app
 from flows.commands.profile import profile_app
 from flows.commands.schedule import schedule_app
@@ -34,9 +36,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models_app, name="models")
+app.command()(login)
 app.add_typer(profile_app, name="profile")
 app.add_typer(schedule_app, name="schedule")
 app.command()(deploy)
+app.command()(backup)
+app.command()(restore)
 
 Profile = Annotated[str | None, typer.Option(help="A name (crossmodal profile list), or the path of a TOML file.")]
 Data = Annotated[str | None, typer.Option(help="A manifest, a folder per class, or a folder of tables named by split.")]
@@ -199,19 +204,26 @@ def predict(
 
 @app.command()
 def up(
-    prefect_port: Annotated[int, typer.Option(help="Port of Prefect's server and UI.")] = 4200,
-    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's UI.")] = 5000,
+    prefect_port: Annotated[
+        int | None, typer.Option(help="Port of Prefect's server and UI [4200, or the next free].")
+    ] = None,
+    mlflow_port: Annotated[int | None, typer.Option(help="Port of MLflow's UI [5000, or the next free].")] = None,
+    pages_port: Annotated[
+        int | None, typer.Option(help="Port of the start page and the reports [4300, or the next free].")
+    ] = None,
     store: StoreOption = None,
     debug: Debug = False,
 ) -> None:
-    """Start a Prefect server with its UI, the weekly deployment, a worker and MLflow's UI, until Ctrl-C."""
-    from flows.hosting.services import Services
-    from flows.hosting.up import serve_until_stopped
+    """Start Prefect's server with its UI, the deployments, a worker, MLflow's UI and a start page, until Ctrl-C.
+
+    Only this user's own browser and programs get in: the link that it prints logs the browser in.
+    """
+    from flows.hosting.start import start
 
     place = Store(store_from_environment(store))
     place.prepare()
     tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
-    serve_until_stopped(Services(place, prefect_port, mlflow_port, tracking_uri), console.say)
+    start(place, tracking_uri, prefect_port, mlflow_port, pages_port, console.say)
 
 
 def main(arguments: list[str] | None = None) -> None:

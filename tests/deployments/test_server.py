@@ -8,8 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -17,14 +15,20 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import httpx
 import pytest
 
-from flows.hosting.services import POOL, Services, deploy, executable, spawn, start_server, wait_until_healthy
+from flows.hosting.access import basic_header
+from flows.hosting.credentials import read_running
+from flows.hosting.deployments import POOL
+from flows.hosting.prefect_api import PrefectAPI
+from flows.hosting.services import Services, deploy, executable, spawn, start_server, wait_until_healthy
 from flows.hosting.up import stop_all
 from tasks.store import Store
 from tests.conftest import SMALL, write_learnable
+from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slow
 
 
 def free_port() -> int:
@@ -34,10 +38,11 @@ def free_port() -> int:
 
 
 def call(services: Services, path: str, body: dict[str, Any] | None = None) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{services.prefect_url}/api/{path}", data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as response:
-        return json.load(response)
+    api = PrefectAPI(services.prefect_url, services.auth_string)
+    try:
+        return api.get(path) if body is None else api.post(path, body)
+    finally:
+        api.close()
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +63,14 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         stop_all(running)
 
 
-def wait_for_end(services: Services, run: str, timeout_s: float = 600) -> dict[str, Any]:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        state: dict[str, Any] = call(services, f"flow_runs/{run}")["state"]
-        if state["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}:
-            return state
-        time.sleep(2)
-    raise AssertionError(f"run {run} did not end within {timeout_s} s")
+def wait_for_end(services: Services, run: str) -> dict[str, Any]:
+    def state() -> dict[str, Any]:
+        found: dict[str, Any] = call(services, f"flow_runs/{run}")["state"]
+        return found
+
+    ends = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+    wait_until(lambda: state()["type"] in ends, f"run {run} has ended", every_s=1)
+    return state()
 
 
 def test_a_run_triggered_through_the_api_completes_and_publishes(services: Services, make_data: Any) -> None:
@@ -102,7 +107,6 @@ def crossmodal(services: Services, *arguments: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -123,14 +127,10 @@ def runs_of(services: Services, deployment: str, *states: str) -> list[dict[str,
     return found
 
 
-def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 600) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(1)
-    raise AssertionError(f"{what}: not within {timeout_s} s")
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    found: list[Any] = []
+    wait_until(lambda: found.append(condition()) or found[-1], what, every_s=1)
+    return found[-1]
 
 
 def test_a_schedule_fires_cancels_a_second_run_and_stops_when_it_is_paused(services: Services, tmp_path: Path) -> None:
@@ -213,10 +213,10 @@ def test_the_server_refuses_a_bad_value_with_the_words_of_the_command_line(
     services: Services, parameters: dict[str, Any], words: str
 ) -> None:
     deployment = call(services, "deployments/name/retrain/weekly")["id"]
-    with pytest.raises(urllib.error.HTTPError) as refused:
+    with pytest.raises(httpx.HTTPStatusError) as refused:
         call(services, f"deployments/{deployment}/create_flow_run", {"parameters": parameters})
-    assert refused.value.code == 409
-    assert words in json.load(refused.value)["detail"]
+    assert refused.value.response.status_code == 409
+    assert words in refused.value.response.json()["detail"]
 
 
 def test_the_check_deployment_tells_rows_and_reasons(services: Services, make_data: Any) -> None:
@@ -272,12 +272,12 @@ print(*answers, train())
 
 def test_training_on_a_gpu_holds_its_slot_and_gives_it_back(services: Services) -> None:
     command = [sys.executable, "-c", TRAINING, str(services.store.root)]
-    done = subprocess.run(command, env=services.environment, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, env=services.environment, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["1", "0", "0"], done.stderr
 
 
-def test_up_serves_both_pages_and_stops_on_ctrl_c(tmp_path: Path, interruptible: Any) -> None:
-    prefect_port, mlflow_port = free_port(), free_port()
+def test_up_serves_its_pages_and_stops_on_ctrl_c(tmp_path: Path, interruptible: Any) -> None:
+    prefect_port, mlflow_port, pages_port = free_port(), free_port(), free_port()
     command = [
         "crossmodal",
         "up",
@@ -287,6 +287,8 @@ def test_up_serves_both_pages_and_stops_on_ctrl_c(tmp_path: Path, interruptible:
         str(prefect_port),
         "--mlflow-port",
         str(mlflow_port),
+        "--pages-port",
+        str(pages_port),
     ]
     started = interruptible(executable(command))
     process = subprocess.Popen(started, stdout=subprocess.PIPE, text=True, start_new_session=True)
@@ -296,11 +298,15 @@ def test_up_serves_both_pages_and_stops_on_ctrl_c(tmp_path: Path, interruptible:
         lines.append(line)
         if line.startswith("logs"):
             break
-    for port in (prefect_port, mlflow_port):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as response:
+    running = read_running(tmp_path)
+    assert running is not None
+    for port in (prefect_port, mlflow_port, pages_port):
+        headers = {"Authorization": basic_header(running.auth_string)}
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers=headers)
+        with urllib.request.urlopen(request) as response:
             assert b"<html" in response.read().lower()
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait(timeout=60) == 130
-    for port in (prefect_port, mlflow_port):
+    assert process.wait() == 130
+    for port in (prefect_port, mlflow_port, pages_port):
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, f"something still listens on {port}"
