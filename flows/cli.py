@@ -185,6 +185,7 @@ def up(
     prefect_port: Annotated[int, typer.Option(help="Port of Prefect's server and UI.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's UI.")] = 5000,
     store: StoreOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each event as a line of JSON.")] = False,
     debug: Debug = False,
 ) -> None:
     """Start a Prefect server with its UI, the weekly deployment, a worker and MLflow's UI, until Ctrl-C."""
@@ -194,7 +195,8 @@ def up(
     place = Store(store_from_environment(store))
     place.prepare()
     tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
-    serve_until_stopped(Services(place, prefect_port, mlflow_port, tracking_uri), console.say)
+    announce = console.print_json_event if as_json else console.print_event
+    serve_until_stopped(Services(place, prefect_port, mlflow_port, tracking_uri), announce)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -9,17 +9,20 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import flows
 from flows.environment import PREFECT_DEFAULTS
+from flows.hosting.processes import MARKER
 from tasks.errors import EnvironmentFailed
 from tasks.store import Store
 
 POOL = "crossmodal"
 _START_S = 180.0
-_ROOT = Path(flows.__file__).resolve().parent.parent
+_LEASH = Path(__file__).with_name("leash.py")
+ROOT = Path(flows.__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class Services:
     prefect_port: int
     mlflow_port: int
     tracking_uri: str
+    marker: str = ""
+    """Names this stack in the environment of everything it starts."""
+    server_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What only Prefect's server gets: the database's address, with its password."""
 
     @property
     def prefect_url(self) -> str:
@@ -48,9 +55,14 @@ class Services:
         return {
             **os.environ,
             **PREFECT_DEFAULTS,
+            MARKER: self.marker,
             "CROSSMODAL_STORE": str(self.store.root),
             "MLFLOW_TRACKING_URI": self.tracking_uri,
             "PREFECT_HOME": str(home),
+            # Seconds between tries are 2, 4 … 256: runs and the worker outlive a restart of the server.
+            "PREFECT_CLIENT_MAX_RETRIES": "8",
+            # In memory, the default, they are lost with the server, while the count of taken slots stays in its database.
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             "PREFECT_API_URL": f"{self.prefect_url}/api",
             "PREFECT_LOCAL_STORAGE_PATH": str(home / "storage"),
         }
@@ -59,23 +71,30 @@ class Services:
 def start_server(services: Services) -> subprocess.Popen[bytes]:
     """Prefect's API and UI on their port, with a database of the store's own."""
     port = str(services.prefect_port)
-    return spawn(services, "server", ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port])
+    command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
+    return spawn(services, "server", command, services.server_environment)
 
 
 def start_mlflow(services: Services) -> subprocess.Popen[bytes]:
     """MLflow's UI over the registry that runs publish to."""
-    port, uri = str(services.mlflow_port), services.tracking_uri
-    command = ["mlflow", "server", "--host", "127.0.0.1", "--port", port, "--backend-store-uri", uri, "--workers", "1"]
-    return spawn(services, "mlflow", command)
+    command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(services.mlflow_port), "--workers", "1"]
+    return spawn(services, "mlflow", command, {"MLFLOW_BACKEND_STORE_URI": services.tracking_uri})
 
 
-def spawn(services: Services, name: str, command: list[str]) -> subprocess.Popen[bytes]:
-    """Starts one service in a session of its own, its output in `<name>.log` below the store."""
-    with (services.store.root / "prefect" / f"{name}.log").open("ab") as log:
+def log_path(services: Services, name: str) -> Path:
+    """Where a service's output goes."""
+    return services.store.root / "prefect" / f"{name}.log"
+
+
+def spawn(
+    services: Services, name: str, command: list[str], environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Starts one service in a session of its own, its output in its log. It gets SIGTERM when this process dies."""
+    with log_path(services, name).open("ab") as log:
         return subprocess.Popen(
-            executable(command),
-            cwd=_ROOT,
-            env=services.environment,
+            leashed(executable(command)),
+            cwd=ROOT,
+            env=services.environment | dict(environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -108,7 +127,7 @@ def wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
 def _run(services: Services, command: list[str]) -> None:
     done = subprocess.run(
         executable(command),
-        cwd=_ROOT,
+        cwd=ROOT,
         env=services.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -118,6 +137,11 @@ def _run(services: Services, command: list[str]) -> None:
     if done.returncode != 0:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
         raise EnvironmentFailed(f"{' '.join(command)}: status {done.returncode}: {last[0]}")
+
+
+def leashed(command: list[str]) -> list[str]:
+    """The command, tied to the life of this process."""
+    return [sys.executable, "-IS", str(_LEASH), str(os.getpid()), *command]
 
 
 def executable(command: list[str]) -> list[str]:

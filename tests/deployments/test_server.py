@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from flows.hosting.services import POOL, Services, deploy, spawn, start_server, wait_until_healthy
-from flows.hosting.up import stop_all
 from tasks.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -50,7 +49,8 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         )
         yield made
     finally:
-        stop_all(running)
+        for _, process in reversed(running):
+            Service("", lambda: process, made.store.root, process).stop()  # noqa: B023
 
 
 def wait_for_end(services: Services, run: str, timeout_s: float = 600) -> dict[str, Any]:
