@@ -184,6 +184,14 @@ def predict(
 def up(
     prefect_port: Annotated[int, typer.Option(help="Port of Prefect's server and UI.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's UI.")] = 5000,
+    postgres: Annotated[
+        str | None,
+        typer.Option(
+            envvar="CROSSMODAL_POSTGRES",
+            show_envvar=False,
+            help="Address of a PostgreSQL database instead of SQLite in the store; better in CROSSMODAL_POSTGRES.",
+        ),
+    ] = None,
     store: StoreOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each event as a line of JSON.")] = False,
     debug: Debug = False,
@@ -194,9 +202,20 @@ def up(
 
     place = Store(store_from_environment(store))
     place.prepare()
-    tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
     announce = console.print_json_event if as_json else console.print_event
-    serve_until_stopped(Services(place, prefect_port, mlflow_port, tracking_uri), announce)
+    tracking_uri = tracking_uri_from_environment()
+    server_environment: dict[str, str] = {}
+    if postgres is not None:
+        from flows.hosting.postgres import parse_database, prepare_database
+
+        database = parse_database(postgres)
+        prepare_database(database)
+        announce("PostgreSQL", database.shown)
+        server_environment = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": database.prefect_url}
+        tracking_uri = tracking_uri or database.mlflow_uri
+    tracking_uri = tracking_uri or default_tracking_uri(place)
+    services = Services(place, prefect_port, mlflow_port, tracking_uri, server_environment=server_environment)
+    serve_until_stopped(services, announce)
 
 
 def main(arguments: list[str] | None = None) -> None:

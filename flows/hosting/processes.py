@@ -88,12 +88,13 @@ def marked(marker: str) -> list[psutil.Process]:
     ]
 
 
-def working_runs() -> set[str]:
-    """The ids of the flow runs for which a process lives on this machine."""
+def working_runs(marker: str | None = None) -> set[str]:
+    """The ids of the flow runs for which a process lives on this machine; only those of one stack where it is named."""
     runs = set()
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if RUN in (environment := process.environ()):
+            environment = process.environ()
+            if RUN in environment and marker in {None, environment.get(MARKER)}:
                 runs.add(environment[RUN])
     return runs
 

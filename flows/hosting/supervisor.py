@@ -38,6 +38,18 @@ def last_line(log: Path) -> str:
     return lines[-1].strip()[:300] if lines else "its log is empty"
 
 
+def stop_process(process: subprocess.Popen[bytes], timeout_s: float = _STOP_S) -> None:
+    """Ends a process that leads a group, and the group: SIGTERM, then SIGKILL. Another call finds nothing to do."""
+    signal_group(process.pid, signal.SIGTERM)
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:  # also when a second Ctrl-C ends the wait; and what it leaves of its group ends with it
+        signal_group(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 @dataclass
 class Service:
     """One process that ought to run. `start` begins a process group of its own; `log` gets its output."""
@@ -64,16 +76,8 @@ class Service:
 
     def stop(self, timeout_s: float = _STOP_S) -> None:
         """Ends the process and its group: SIGTERM, then SIGKILL. A second call finds nothing to do."""
-        if self.process is None:
-            return
-        signal_group(self.process.pid, signal.SIGTERM)
-        try:
-            self.process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:  # also when a second Ctrl-C ends the wait; and what it leaves of its group ends with it
-            signal_group(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        if self.process is not None:
+            stop_process(self.process, timeout_s)
 
 
 class Supervisor:

@@ -20,7 +20,9 @@ from flows.hosting.processes import (
     end,
     end_former_stack,
     marked,
+    signal_group,
     stack_file,
+    working_runs,
     write_stack,
 )
 from flows.hosting.services import (
@@ -38,7 +40,8 @@ from flows.hosting.watching import Watcher, worker_name
 from tasks.errors import EnvironmentFailed, UsageError
 
 _TICK_S = 0.5
-_WORKER_STOP_S = 40.0  # the worker gives an engine 30 s
+_RUNS_STOP_S = 40.0  # how long runs may take to note their own end
+_STOP_S = 5.0
 
 
 def serve_until_stopped(services: Services, announce: Announce) -> None:
@@ -96,12 +99,22 @@ class Host:
         """
         try:
             self.watcher.settle()
-            self.worker.stop(_WORKER_STOP_S)
+            self._stop_worker()
             self.watcher.wait_until_settled()
             self.supervisor.stop()
         finally:
             end(marked(self.stack.marker), grace_s=5.0)
             stack_file(self.services.store).unlink(missing_ok=True)
+
+    def _stop_worker(self) -> None:
+        """Ends the worker and its runs, which share its group: they note their end before the worker has to go."""
+        if self.worker.pid is None:
+            return
+        signal_group(self.worker.pid, signal.SIGTERM)
+        deadline = time.monotonic() + _RUNS_STOP_S
+        while time.monotonic() < deadline and working_runs(self.stack.marker):
+            time.sleep(_TICK_S)
+        self.worker.stop(_STOP_S)
 
     def _start(self, service: Service, url: str) -> None:
         process = self.supervisor.start(service)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from flows.hosting.services import POOL, Services, deploy, spawn, start_server, wait_until_healthy
+from flows.hosting.supervisor import stop_process
 from tasks.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -50,7 +51,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         yield made
     finally:
         for _, process in reversed(running):
-            Service("", lambda: process, made.store.root, process).stop()  # noqa: B023
+            stop_process(process)
 
 
 def wait_for_end(services: Services, run: str, timeout_s: float = 600) -> dict[str, Any]:
