@@ -13,6 +13,7 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -112,11 +113,16 @@ def main() -> None:
             watch.recover()
         announce(RECOVERED, "")
         while _wait_for(orders) is None:
-            try:
-                watch.look()
-            except httpx.HTTPError as error:  # the server is being restarted: the next pass will tell
-                print(f"no pass: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        watch.settle()
+            _try(watch.look)
+        _try(watch.settle)
+
+
+def _try(step: Callable[[], None]) -> None:
+    """Does the step, or says in the log why not: while the server is being restarted, the next pass will tell."""
+    try:
+        step()
+    except httpx.HTTPError as error:
+        print(f"no pass: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
 
 
 def _wait_for(orders: queue.Queue[str]) -> str | None:
