@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 TARGETS = {
-    "server": ("prefect server start", "flows.hosting.prefect_server"),
+    "server": ("flows.hosting.prefect_server",),
     "worker": ("prefect worker start",),
     "engine": ("prefect.engine",),
     "trainer": ("tasks.train.worker",),
@@ -74,13 +74,14 @@ class Up:
     def __init__(self, store: Path, options: tuple[str, ...] = ()) -> None:
         self.store = store
         self.options = options
-        self.ports = (free_port(), free_port())
+        self.ports = (free_port(), free_port(), free_port())
         self.output = store.parent / f"{store.name}-up.out"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Starts it and waits until all of it runs."""
-        ports = ["--prefect-port", str(self.ports[0]), "--mlflow-port", str(self.ports[1])]
+        names = ("--prefect-port", "--mlflow-port", "--pages-port")
+        ports = [word for name, port in zip(names, self.ports, strict=True) for word in (name, str(port))]
         command = [sys.executable, "-m", "flows", "up", "--store", str(self.store), *ports, *self.options]
         self.output.write_text("")
         with self.output.open("ab") as out:

@@ -12,8 +12,9 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from flows import console
+from flows.commands.login import login
 from flows.commands.models import models_app
-from flows.environment import PREFECT_DEFAULTS, new_run_id, store_from_environment, tracking_uri_from_environment
+from flows.environment import new_run_id, store_from_environment, tracking_uri_from_environment, use_prefect
 from flows.execute import RunFailed, execute
 from flows.pipeline import Stages
 from flows.plan import plan_retrain
@@ -31,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models_app, name="models")
+app.command()(login)
 
 Profile = Annotated[str | None, typer.Option(help="A name in deployments/profiles, or the path of a TOML file.")]
 Data = Annotated[str | None, typer.Option(help="A manifest, a folder per class, or a folder of tables named by split.")]
@@ -91,12 +93,7 @@ def _retrain_with_prefect(
     request: Request, profile: str | None, data: str | None, overrides: list[str] | None, debug: bool
 ) -> dict[str, Any]:
     """Calls the flow in this process. Prefect's own log goes to its API; the terminal shows ours."""
-    for name, value in PREFECT_DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    home = request.store.root / "prefect"
-    if "PREFECT_API_URL" not in os.environ:
-        os.environ.setdefault("PREFECT_HOME", str(home))  # the temporary server's database stays in the store
-    os.environ.setdefault("PREFECT_LOCAL_STORAGE_PATH", str(home / "storage"))
+    use_prefect(request.store.root)
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "DEBUG" if debug else "CRITICAL")
     from flows.retrain import retrain as retrain_flow
 
@@ -182,8 +179,13 @@ def predict(
 
 @app.command()
 def up(
-    prefect_port: Annotated[int, typer.Option(help="Port of Prefect's server and UI.")] = 4200,
-    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's UI.")] = 5000,
+    prefect_port: Annotated[
+        int | None, typer.Option(help="Port of Prefect's server and UI [4200, or the next free].")
+    ] = None,
+    mlflow_port: Annotated[int | None, typer.Option(help="Port of MLflow's UI [5000, or the next free].")] = None,
+    pages_port: Annotated[
+        int | None, typer.Option(help="Port of the start page and the reports [4300, or the next free].")
+    ] = None,
     postgres: Annotated[
         str | None,
         typer.Option(
@@ -196,26 +198,27 @@ def up(
     as_json: Annotated[bool, typer.Option("--json", help="Print each event as a line of JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Start a Prefect server with its UI, the weekly deployment, a worker and MLflow's UI, until Ctrl-C."""
-    from flows.hosting.services import Services
-    from flows.hosting.up import serve_until_stopped
+    """Start Prefect's server with its UI, the deployments, a worker, MLflow's UI and a start page, until Ctrl-C.
+
+    Only this user's own browser and programs get in: the link that it prints logs the browser in.
+    """
+    from flows.hosting.start import Ports, start
 
     place = Store(store_from_environment(store))
     place.prepare()
     announce = console.print_json_event if as_json else console.print_event
     tracking_uri = tracking_uri_from_environment()
-    server_environment: dict[str, str] = {}
+    database_url = None
     if postgres is not None:
         from flows.hosting.postgres import parse_database, prepare_database
 
         database = parse_database(postgres)
         prepare_database(database)
         announce("PostgreSQL", database.shown)
-        server_environment = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": database.prefect_url}
+        database_url = database.prefect_url
         tracking_uri = tracking_uri or database.mlflow_uri
-    tracking_uri = tracking_uri or default_tracking_uri(place)
-    services = Services(place, prefect_port, mlflow_port, tracking_uri, server_environment=server_environment)
-    serve_until_stopped(services, announce)
+    ports = Ports(prefect_port, mlflow_port, pages_port)
+    start(place, tracking_uri or default_tracking_uri(place), ports, database_url, announce)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 import psutil
 from pydantic import BaseModel, ConfigDict
 
-from tasks.errors import UsageError
 from tasks.store import Store, replace_file
 
 MARKER = "CROSSMODAL_UP"
@@ -33,19 +32,8 @@ class Stack(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     marker: str
-    pid: int
-    created_s: float
-    """When the process was started, seconds since 1970, as the kernel says: with the pid it names one process only."""
     worker_since: datetime | None = None
     """When the worker that runs now was started: what was pending before that is lost."""
-
-    @property
-    def lives(self) -> bool:
-        """True while that very process runs."""
-        try:
-            return bool(abs(psutil.Process(self.pid).create_time() - self.created_s) < 1.0)
-        except psutil.NoSuchProcess:
-            return False
 
 
 def stack_file(store: Store) -> Path:
@@ -67,14 +55,10 @@ def write_stack(store: Store, stack: Stack) -> None:
 
 
 def end_former_stack(store: Store) -> list[str]:
-    """Ends what a killed `crossmodal up` left behind, and names it. UsageError where that `up` still runs."""
+    """Ends what a killed `crossmodal up` left behind, and names it. The caller holds the store's lock: none runs now."""
     former = read_stack(store)
     if former is None:
         return []
-    if former.lives:
-        raise UsageError(
-            f"crossmodal up runs already on {store.root} (process {former.pid}); stop it, or use another --store"
-        )
     left = marked(former.marker)
     names = [describe(process) for process in left]
     end(left)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import time
 import uuid
@@ -12,13 +11,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from types import FrameType
 
-import psutil
-
+from flows.hosting.access import login_link
 from flows.hosting.processes import (
     Stack,
     adopt_orphans,
     end,
-    end_former_stack,
     marked,
     signal_group,
     stack_file,
@@ -32,12 +29,13 @@ from flows.hosting.services import (
     log_path,
     spawn,
     start_mlflow,
+    start_pages,
     start_server,
     wait_until_healthy,
 )
 from flows.hosting.supervisor import Announce, Service, Supervisor, require_alive
 from flows.hosting.watching import Watcher, worker_name
-from tasks.errors import EnvironmentFailed, UsageError
+from tasks.errors import EnvironmentFailed
 
 _TICK_S = 0.5
 _RUNS_STOP_S = 40.0  # how long runs may take to note their own end
@@ -47,11 +45,6 @@ _STOP_S = 5.0
 def serve_until_stopped(services: Services, announce: Announce) -> None:
     """Starts everything in order and keeps it running until Ctrl-C. EnvironmentFailed where a service does not start."""
     signal.signal(signal.SIGTERM, _stop)  # a service manager's stop ends what we started, too
-    (services.store.root / "prefect").mkdir(parents=True, exist_ok=True)
-    for name in end_former_stack(services.store):
-        announce("ended", f"{name}, left behind by a crossmodal up that was killed")
-    for port in (services.prefect_port, services.mlflow_port):
-        require_free(port)
     adopt_orphans()
     host = Host(services, announce)
     try:
@@ -67,13 +60,13 @@ class Host:
     """All that one `crossmodal up` runs."""
 
     def __init__(self, services: Services, announce: Announce) -> None:
-        me = psutil.Process()
-        self.stack = Stack(marker=uuid.uuid4().hex, pid=me.pid, created_s=me.create_time())
+        self.stack = Stack(marker=uuid.uuid4().hex)
         self.services = replace(services, marker=self.stack.marker)
         self.announce = announce
         self.supervisor = Supervisor(announce)
         self.server = self._service("server", lambda: start_server(self.services))
         self.mlflow = self._service("mlflow", lambda: start_mlflow(self.services))
+        self.pages = self._service("pages", lambda: start_pages(self.services))
         self.worker = self._service("worker", self._start_worker)
         self.watcher = Watcher(self.services, announce)
         self.watch = self._service("watch", self.watcher.start)
@@ -88,8 +81,13 @@ class Host:
         self.supervisor.start(self.watch)
         self.watcher.wait_until_recovered(self.watch)
         self.supervisor.start(self.worker)
-        self._start(self.mlflow, f"{self.services.mlflow_url}/health")
+        if self.services.serves_mlflow:
+            self._start(self.mlflow, f"{self.services.mlflow_url}/health")
         self.announce("MLflow", self.services.mlflow_url)
+        self._start(self.pages, f"{self.services.pages_url}/health")
+        self.announce("runs", self.services.pages_url)
+        self.announce("open", login_link(self.services.prefect_url, self.services.auth_string))
+        self.announce("", "(logs this browser in, once within 10 minutes; later: crossmodal login)")
         self.announce("logs", f"{self.services.store.root / 'prefect'}   (Ctrl-C stops everything)")
 
     def stop(self) -> None:
@@ -145,16 +143,6 @@ class Host:
     def _note(self, worker_since: datetime | None = None) -> None:
         self.stack = self.stack.model_copy(update={"worker_since": worker_since})
         write_stack(self.services.store, self.stack)
-
-
-def require_free(port: int) -> None:
-    """Raises UsageError when something listens on the port already."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            raise UsageError(f"port {port} is in use; choose another with --prefect-port or --mlflow-port") from None
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

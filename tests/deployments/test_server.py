@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +14,15 @@ from typing import Any
 
 import pytest
 
+from flows.hosting.access import basic_header
+from flows.hosting.credentials import read_running
+from flows.hosting.prefect_api import PrefectAPI
 from flows.hosting.services import POOL, Services, deploy, spawn, start_server, wait_until_healthy
 from flows.hosting.supervisor import stop_process
 from tasks.store import Store
+from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slow
 
 
 def free_port() -> int:
@@ -29,10 +32,11 @@ def free_port() -> int:
 
 
 def call(services: Services, path: str, body: dict[str, Any] | None = None) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{services.prefect_url}/api/{path}", data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as response:
-        return json.load(response)
+    api = PrefectAPI(services.prefect_url, services.auth_string)
+    try:
+        return api.get(path) if body is None else api.post(path, body)
+    finally:
+        api.close()
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +58,14 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
             stop_process(process)
 
 
-def wait_for_end(services: Services, run: str, timeout_s: float = 600) -> dict[str, Any]:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        state: dict[str, Any] = call(services, f"flow_runs/{run}")["state"]
-        if state["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}:
-            return state
-        time.sleep(2)
-    raise AssertionError(f"run {run} did not end within {timeout_s} s")
+def wait_for_end(services: Services, run: str) -> dict[str, Any]:
+    def state() -> dict[str, Any]:
+        found: dict[str, Any] = call(services, f"flow_runs/{run}")["state"]
+        return found
+
+    ends = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+    wait_until(lambda: state()["type"] in ends, f"run {run} has ended", every_s=1)
+    return state()
 
 
 def test_a_run_triggered_through_the_api_completes_and_publishes(services: Services, make_data: Any) -> None:
@@ -88,10 +92,10 @@ def test_a_run_triggered_through_the_api_completes_and_publishes(services: Servi
     }
 
 
-def test_up_serves_both_pages_and_stops_on_ctrl_c(tmp_path: Path, interruptible: Any) -> None:
+def test_up_serves_its_pages_and_stops_on_ctrl_c(tmp_path: Path, interruptible: Any) -> None:
     from flows.hosting.services import executable
 
-    prefect_port, mlflow_port = free_port(), free_port()
+    prefect_port, mlflow_port, pages_port = free_port(), free_port(), free_port()
     command = [
         "crossmodal",
         "up",
@@ -101,6 +105,8 @@ def test_up_serves_both_pages_and_stops_on_ctrl_c(tmp_path: Path, interruptible:
         str(prefect_port),
         "--mlflow-port",
         str(mlflow_port),
+        "--pages-port",
+        str(pages_port),
     ]
     started = interruptible(executable(command))
     process = subprocess.Popen(started, stdout=subprocess.PIPE, text=True, start_new_session=True)
@@ -110,11 +116,15 @@ def test_up_serves_both_pages_and_stops_on_ctrl_c(tmp_path: Path, interruptible:
         lines.append(line)
         if line.startswith("logs"):
             break
-    for port in (prefect_port, mlflow_port):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as response:
+    running = read_running(tmp_path)
+    assert running is not None
+    for port in (prefect_port, mlflow_port, pages_port):
+        headers = {"Authorization": basic_header(running.auth_string)}
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers=headers)
+        with urllib.request.urlopen(request) as response:
             assert b"<html" in response.read().lower()
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait(timeout=60) == 130
-    for port in (prefect_port, mlflow_port):
+    assert process.wait() == 130
+    for port in (prefect_port, mlflow_port, pages_port):
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, f"something still listens on {port}"
