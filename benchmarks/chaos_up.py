@@ -46,6 +46,8 @@ SETTINGS = [
     *("train.epochs=4", "train.batch_size=16", "train.threads=1", "train.learning_rate=0.003"),
     *("runtime.workers=1", "gate.margin=0.2"),
 ]
+# Who is born with SIGINT ignored (`nohup … &`) keeps it so, and Python then installs no handler.
+_INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from flows.cli import main; main()"
 KEPT = {"prefect", "runs", "mlflow.db", "mlartifacts"}
 
 
@@ -82,7 +84,7 @@ class Up:
         """Starts it and waits until all of it runs."""
         names = ("--prefect-port", "--mlflow-port", "--pages-port")
         ports = [word for name, port in zip(names, self.ports, strict=True) for word in (name, str(port))]
-        command = [sys.executable, "-m", "flows", "up", "--store", str(self.store), *ports, *self.options]
+        command = [sys.executable, "-c", _INTERRUPTIBLE, "up", "--store", str(self.store), *ports, *self.options]
         self.output.write_text("")
         with self.output.open("ab") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)

@@ -99,7 +99,7 @@ def test_after_a_kill_the_next_run_publishes_the_same_bytes(
 def test_a_second_up_on_the_same_store_is_refused(up: Up) -> None:
     other = Up(up.store)
     other.output = up.store.parent / "second.out"
-    with pytest.raises(AssertionError, match="crossmodal up runs already on"):
+    with pytest.raises(AssertionError, match="crossmodal up serves it since"):
         other.start()
     assert other.process is not None
     assert other.process.wait() == 2
