@@ -47,7 +47,9 @@ SETTINGS = [
     *("runtime.workers=1", "gate.margin=0.2"),
 ]
 # Who is born with SIGINT ignored (`nohup … &`) keeps it so, and Python then installs no handler.
-_INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from flows.cli import main; main()"
+_INTERRUPTIBLE = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from flows.cli import main; main()"
+)
 KEPT = {"prefect", "runs", "mlflow.db", "mlartifacts"}
 
 
@@ -106,6 +108,14 @@ class Up:
             self.process.send_signal(number)
         return self.process.wait(LONG_S)
 
+    def end(self) -> None:
+        """For a `finally`: nothing of it is left, however far it got."""
+        if self.process is not None:
+            self.stop()
+        for process in self.processes(""):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
     def processes(self, *parts: str) -> list[psutil.Process]:
         """Processes that work on this store and have one of the parts in their command line."""
         found = []
@@ -132,7 +142,8 @@ class Up:
             self.process.kill()
             self.process.wait()
         for process in processes:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # it went with its parent
+                process.kill()
 
     @contextmanager
     def client(self) -> Iterator[SyncPrefectClient]:
@@ -269,10 +280,11 @@ def main() -> None:
                 same = row.pop("sha256") == expected
                 failed += not same or bool(row["slots"])
                 print("| " + " | ".join(str(value) for value in row.values()) + f" | {same} |", flush=True)
-        finally:
             up.stop()
-        left = up.orphans()
-        print(f"after the stop: {len(left)} processes left")
+            left = up.orphans()
+            print(f"after the stop: {len(left)} processes left")
+        finally:
+            up.end()
     sys.exit(bool(failed or left))
 
 

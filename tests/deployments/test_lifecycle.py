@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -49,7 +48,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         assert made.orphans() == []
         assert "Traceback" not in (made.store / "prefect" / "server.log").read_text(errors="replace")
     finally:
-        made.stop()
+        made.end()
 
 
 def test_a_stop_in_the_middle_of_a_run_leaves_nothing_and_a_long_pause_brings_one_run(
@@ -119,7 +118,7 @@ def test_a_server_that_cannot_start_is_one_line_and_status_4(tmp_path: Path) -> 
         assert line.startswith("error: server did not start (exit status ")
         assert up.orphans() == []
     finally:
-        up.stop(signal.SIGTERM)
+        up.end()
         shutil.rmtree(up.store)
 
 

@@ -136,4 +136,4 @@ def test_a_scheduled_run_on_postgresql_survives_a_restart_in_its_middle(
             assert log.name != "server.log" or "Traceback" not in text
         assert up.orphans() == []
     finally:
-        up.stop()
+        up.end()
