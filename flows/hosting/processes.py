@@ -34,6 +34,8 @@ class Stack(BaseModel):
     marker: str
     worker_since: datetime | None = None
     """When the worker that runs now was started: what was pending before that is lost."""
+    server_since: datetime | None = None
+    """When the server that runs now was started: runs that had begun before that may have failed for the lack of it."""
 
 
 def stack_file(store: Store) -> Path:

@@ -37,6 +37,10 @@ _PAGE = 200
 _LATE = timedelta(seconds=60)
 _OWN_EXIT = re.compile(r"status code:? (?!-)([1-9]\d?)\b(?!\d)")  # 1-99: it ended itself; 128 + n and -n are signals
 
+_NO_SERVER = re.compile(
+    r"ConnectError|ConnectTimeout|ReadError|ReadTimeout|RemoteProtocolError|connection attempts failed"
+)
+
 
 @dataclass(frozen=True)
 class Worker:
@@ -62,10 +66,10 @@ def active_runs(client: SyncPrefectClient, pool: str) -> list[FlowRun]:
     return read_runs(client, pool, FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=ACTIVE))))
 
 
-def crashed_since(client: SyncPrefectClient, pool: str, since: datetime) -> list[FlowRun]:
-    """The pool's runs that crashed after the time."""
-    crashed = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED]))
-    return read_runs(client, pool, FlowRunFilter(state=crashed, end_time=FlowRunFilterEndTime(after_=since)))
+def broken_since(client: SyncPrefectClient, pool: str, since: datetime) -> list[FlowRun]:
+    """The pool's runs that crashed or failed after the time."""
+    broken = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED, StateType.FAILED]))
+    return read_runs(client, pool, FlowRunFilter(state=broken, end_time=FlowRunFilterEndTime(after_=since)))
 
 
 def is_ours(run: FlowRun, worker: Worker, worker_since: datetime) -> bool:
@@ -103,12 +107,16 @@ def end_lost(client: SyncPrefectClient, runs: Iterable[FlowRun], reason: str, an
         announce("cancelled" if asked else "crashed", f"run {run.name} ({run.id}), {before} since {shown}: {reason}")
 
 
-def may_retry(run: FlowRun) -> bool:
-    """True for a crashed run of a deployment that something killed, and that is not itself another try."""
+def may_retry(run: FlowRun, server_since: datetime) -> bool:
+    """True for a run of a deployment that something killed, or that lost its server, and that is not itself another try."""
     if run.deployment_id is None or any(tag.startswith(RETRY_OF) for tag in run.tags):
         return False
     message = (run.state.message if run.state else None) or ""
-    return _OWN_EXIT.search(message) is None
+    begun = run.start_time or run.expected_start_time
+    without_server = begun is not None and begun < server_since
+    if run.state_type == StateType.FAILED:
+        return without_server and _NO_SERVER.search(message) is not None
+    return without_server or _OWN_EXIT.search(message) is None
 
 
 def retry_once(client: SyncPrefectClient, run: FlowRun, announce: Announce) -> None:

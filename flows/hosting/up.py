@@ -64,7 +64,7 @@ class Host:
         self.services = replace(services, marker=self.stack.marker)
         self.announce = announce
         self.supervisor = Supervisor(announce)
-        self.server = self._service("server", lambda: start_server(self.services))
+        self.server = self._service("server", self._start_server)
         self.mlflow = self._service("mlflow", lambda: start_mlflow(self.services))
         self.pages = self._service("pages", lambda: start_pages(self.services))
         self.worker = self._service("worker", self._start_worker)
@@ -73,7 +73,6 @@ class Host:
 
     def start(self) -> None:
         """Starts the services, each when what it needs is there; what a killed stack left undone is settled before."""
-        self._note()
         self._start(self.server, f"{self.services.prefect_url}/api/health")
         self.announce("Prefect", self.services.prefect_url)
         deploy(self.services)
@@ -122,8 +121,12 @@ class Host:
             require_alive(service)
             raise
 
+    def _start_server(self) -> subprocess.Popen[bytes]:
+        self._note(server_since=datetime.now(UTC))
+        return start_server(self.services)
+
     def _start_worker(self) -> subprocess.Popen[bytes]:
-        self._note(datetime.now(UTC))
+        self._note(worker_since=datetime.now(UTC))
         command = [
             "prefect",
             "worker",
@@ -140,8 +143,8 @@ class Host:
     def _service(self, name: str, start: Callable[[], subprocess.Popen[bytes]]) -> Service:
         return Service(name, start, log_path(self.services, name))
 
-    def _note(self, worker_since: datetime | None = None) -> None:
-        self.stack = self.stack.model_copy(update={"worker_since": worker_since})
+    def _note(self, **started: datetime) -> None:
+        self.stack = self.stack.model_copy(update=started)
         write_stack(self.services.store, self.stack)
 
 

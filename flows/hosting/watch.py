@@ -25,8 +25,8 @@ from flows.hosting.processes import read_stack, working_runs
 from flows.hosting.recovery import (
     Worker,
     active_runs,
+    broken_since,
     cancel_missed,
-    crashed_since,
     end_lost,
     is_ours,
     may_retry,
@@ -65,16 +65,18 @@ class Watch:
     def look(self) -> None:
         """One pass. A run counts as lost when two passes found no process: its own last word may be on the way."""
         stack = read_stack(self.store)
-        if stack is not None and stack.worker_since is not None:
+        if stack is None:
+            return
+        if stack.worker_since is not None:
             working = working_runs()
             active = active_runs(self.client, self.worker.pool)
             lost = without_process(active, working, self.worker, stack.worker_since)
             end_lost(self.client, [run for run in lost if run.id in self.missing], "its process is gone", announce)
             self.missing = {run.id for run in lost}
-        for run in crashed_since(self.client, self.worker.pool, self.since):
+        for run in broken_since(self.client, self.worker.pool, self.since):
             if run.id not in self.handled and is_ours(run, self.worker, _FAR):
                 release_held_by(self.client, self.leases, {run.id})
-                if may_retry(run):
+                if may_retry(run, stack.server_since or self.since):
                     retry_once(self.client, run, announce)
                 self.handled.add(run.id)
 

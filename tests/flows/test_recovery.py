@@ -56,14 +56,25 @@ def test_a_run_is_lost_without_a_process_unless_the_worker_is_about_to_start_it(
     ],
 )
 def test_only_what_was_killed_is_tried_again(message: str, again: bool) -> None:
-    assert may_retry(make_run(StateType.CRASHED, message=message)) is again
+    assert may_retry(make_run(StateType.CRASHED, message=message, start_time=NOW), NOW) is again
+
+
+def test_what_ended_for_the_lack_of_a_server_is_tried_again() -> None:
+    exited = "Process exited with status code: 1."
+    early, late = NOW - timedelta(seconds=9), NOW + timedelta(seconds=9)
+    assert may_retry(make_run(StateType.CRASHED, message=exited, start_time=early), NOW)
+    assert not may_retry(make_run(StateType.CRASHED, message=exited, start_time=late), NOW)
+    lost = "Flow run encountered an exception: ConnectError: All connection attempts failed"
+    assert may_retry(make_run(StateType.FAILED, message=lost, start_time=early), NOW)
+    assert not may_retry(make_run(StateType.FAILED, message=lost, start_time=late), NOW)
+    assert not may_retry(make_run(StateType.FAILED, message="DataError: no labels", start_time=early), NOW)
 
 
 def test_a_second_try_is_not_tried_again() -> None:
-    assert not may_retry(make_run(StateType.CRASHED, tags=[f"retry-of:{uuid.uuid4()}"]))
+    assert not may_retry(make_run(StateType.CRASHED, tags=[f"retry-of:{uuid.uuid4()}"]), NOW)
     run = make_run(StateType.CRASHED)
     run.deployment_id = None
-    assert not may_retry(run)
+    assert not may_retry(run, NOW)
 
 
 def test_leases_are_read_as_prefect_writes_them(tmp_path: Path) -> None:
