@@ -211,19 +211,39 @@ def up(
     pages_port: Annotated[
         int | None, typer.Option(help="Port of the start page and the reports [4300, or the next free].")
     ] = None,
+    postgres: Annotated[
+        str | None,
+        typer.Option(
+            envvar="CROSSMODAL_POSTGRES",
+            show_envvar=False,
+            help="Address of a PostgreSQL database instead of SQLite in the store; better in CROSSMODAL_POSTGRES.",
+        ),
+    ] = None,
     store: StoreOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each event as a line of JSON.")] = False,
     debug: Debug = False,
 ) -> None:
     """Start Prefect's server with its UI, the deployments, a worker, MLflow's UI and a start page, until Ctrl-C.
 
     Only this user's own browser and programs get in: the link that it prints logs the browser in.
     """
-    from flows.hosting.start import start
+    from flows.hosting.start import Ports, start
 
     place = Store(store_from_environment(store))
     place.prepare()
-    tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
-    start(place, tracking_uri, prefect_port, mlflow_port, pages_port, console.say)
+    announce = console.print_json_event if as_json else console.print_event
+    tracking_uri = tracking_uri_from_environment()
+    database_url = None
+    if postgres is not None:
+        from flows.hosting.postgres import parse_database, prepare_database
+
+        database = parse_database(postgres)
+        prepare_database(database)
+        announce("PostgreSQL", database.shown)
+        database_url = database.prefect_url
+        tracking_uri = tracking_uri or database.mlflow_uri
+    ports = Ports(prefect_port, mlflow_port, pages_port)
+    start(place, tracking_uri or default_tracking_uri(place), ports, database_url, announce)
 
 
 def main(arguments: list[str] | None = None) -> None:

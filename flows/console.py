@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,16 @@ def print_traceback(error: BaseException) -> None:
 def say(text: str) -> None:
     """One line on stdout, at once."""
     print(visible(text), flush=True)
+
+
+def print_event(kind: str, text: str) -> None:
+    """What has just happened, as one line."""
+    say(f"{kind:<10} {one_line(text, _ERROR_CHARS)}")
+
+
+def print_json_event(kind: str, text: str) -> None:
+    """What has just happened, as one line of JSON."""
+    print_json({"event": kind, "text": text, "time": datetime.now(UTC).isoformat(timespec="seconds")})
 
 
 def print_json(value: Any) -> None:

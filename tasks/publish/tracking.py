@@ -15,7 +15,7 @@ from data_contracts.refs import EvalReport
 from tasks.config import RunConfig
 from tasks.modeling.card import files_beside, read_card
 from tasks.publish import versions
-from tasks.publish.connection import sqlite_file
+from tasks.publish.connection import is_database
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -27,13 +27,12 @@ _PREFIX_CHARS = 100  # of the 250 that a metric's name may have
 
 
 def open_experiment(client: MlflowClient, name: str, store: Store, tracking_uri: str) -> str:
-    """The id of the model's experiment. On sqlite its files go below the store, never into the current folder."""
+    """The id of the model's experiment. Under a database its files go below the store, never into the current folder."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        local = sqlite_file(tracking_uri) is not None
-        location = (store.root / "mlartifacts" / name).as_uri() if local else None
+        location = (store.root / "mlartifacts" / name).as_uri() if is_database(tracking_uri) else None
         try:
             return str(client.create_experiment(name, artifact_location=location))
         except MlflowException:

@@ -23,7 +23,7 @@ from flows.hosting.credentials import read_running
 from flows.hosting.deployments import POOL
 from flows.hosting.prefect_api import PrefectAPI
 from flows.hosting.services import Services, deploy, executable, spawn, start_server, wait_until_healthy
-from flows.hosting.up import stop_all
+from flows.hosting.supervisor import stop_process
 from tasks.store import Store
 from tests.conftest import SMALL, write_learnable
 from tests.waiting import wait_until
@@ -60,7 +60,8 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         )
         yield made
     finally:
-        stop_all(running)
+        for _, process in reversed(running):
+            stop_process(process)
 
 
 def wait_for_end(services: Services, run: str) -> dict[str, Any]:
