@@ -6,7 +6,11 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
+from flows.history import leave_history
 from flows.pipeline import Progressed, Stages, run_pipeline
+from flows.preflight import failure, preflight
+from flows.records import recorded
+from flows.refresh import refreshing
 from flows.request import Request
 from flows.summary import summarise, write_summary
 from tasks import progress
@@ -25,9 +29,18 @@ class RunFailed(Exception):
 def execute(request: Request, stages: Stages, so_far: Progressed | None = None) -> dict[str, Any]:
     """The summary of a completed run. Raises RunFailed, with the summary of what is known, when a stage refused."""
     so_far = so_far or Progressed()
-    error = attempt(lambda: run_pipeline(request, stages, so_far), so_far)
-    summary = summarise(request, so_far, "retrain", str(error) if error else None)
-    leave_results(request, so_far, summary)
+
+    def work() -> None:
+        error = failure(preflight(request))
+        if error is not None:
+            raise error
+        run_pipeline(request, refreshing(stages, request), so_far)
+
+    with recorded(request, "retrain", so_far):
+        error = attempt(work, so_far)
+        summary = summarise(request, so_far, "retrain", str(error) if error else None)
+        leave_results(request, so_far, summary)
+    leave_history(request)
     if error is not None:
         raise RunFailed(error, summary) from error
     return summary

@@ -12,7 +12,6 @@ from tasks.errors import UsageError
 from tasks.ingest.source import name_of_data
 from tasks.publish.names import check_model_name
 from tasks.store import Store
-from tasks.validate.own import read_expectations
 
 DEFAULT_PROFILE = "digits"
 DEFAULT_STORE = ".crossmodal"
@@ -27,6 +26,10 @@ class Request:
     tracking_uri: str
     """MLflow's address."""
     run_id: str
+    prefect_run_id: str | None = None
+    """Of the flow run, where there is one."""
+    refresh: tuple[str, ...] = ()
+    """Stages that are computed although the store has their results."""
 
     @property
     def name(self) -> str:
@@ -45,20 +48,20 @@ def resolve_config(profile: str | None, data: str | None, overrides: Sequence[st
         profile = DEFAULT_PROFILE
     path = find_profile(profile) if profile is not None else None
     values = read_profile(path) if path is not None else {}
-    config = load_config(values, overrides, f"profile {profile}")
+    config = load_config(values, overrides, "--set" if profile is None else f"profile {profile}")
     if data is not None:
         config = config.model_copy(update={"data": config.data.model_copy(update={"path": data})})
-    if config.data.expectations is not None:
-        read_expectations(config.data.expectations)  # a wrong file ends here, before anything is decoded
     name = config.name or (path.stem if path is not None and data is None else name_of_data(config.data.path))
     return config.model_copy(update={"name": check_model_name(name)})
 
 
-def make_request(config: RunConfig, store: str | None, tracking_uri: str | None, run_id: str) -> Request:
+def make_request(
+    config: RunConfig, store: str | None, tracking_uri: str | None, run_id: str, prefect_run_id: str | None = None
+) -> Request:
     """The request with its store made ready; MLflow on sqlite inside the store unless an address is given."""
     place = Store(Path(store or DEFAULT_STORE).expanduser())
     place.prepare()
-    return Request(config, place, tracking_uri or default_tracking_uri(place), run_id)
+    return Request(config, place, tracking_uri or default_tracking_uri(place), run_id, prefect_run_id)
 
 
 def default_tracking_uri(store: Store) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any, cast
 
 from prefect import flow
@@ -13,7 +14,7 @@ from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.artifacts import leave_artifacts, progress_artifacts
-from flows.environment import store_from_environment, tracking_uri_from_environment
+from flows.environment import refresh_from_environment, store_from_environment, tracking_uri_from_environment
 from flows.execute import execute
 from flows.pipeline import Progressed
 from flows.prefect_stages import prefect_stages
@@ -47,7 +48,9 @@ def retrain(
     config = resolve_config(profile, data, overrides or [])
     started = flow_run.scheduled_start_time
     run_id = f"{started:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
-    request = make_request(config, store_from_environment(store), tracking_uri_from_environment(), run_id)
+    place = store_from_environment(store)
+    request = make_request(config, place, tracking_uri_from_environment(), run_id, str(flow_run.id))
+    request = replace(request, refresh=refresh_from_environment())
     so_far = Progressed()
     with listening(progress_artifacts()):
         summary = execute(request, prefect_stages(), so_far)
