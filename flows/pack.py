@@ -27,10 +27,10 @@ README = """Packed from run {run} of crossmodal ({commit}), which ended with
 
     {end}
 
-    python3 -m venv .venv && .venv/bin/pip install -c constraints.txt crossmodal   # or your clone, at that commit
     crossmodal retrain --profile profile.toml --store store --plain
 
-in this folder ends so again, as far as {rows} of the run's {total} rows tell. {left_out}
+in this folder ends so again, as far as {rows} of the run's {total} rows tell. Install crossmodal from a clone at that commit:
+pip install --constraint constraints.txt --editable CLONE. {left_out}
 {encoders}Python {python}; the libraries' versions are in constraints.txt. Users and passwords in addresses were cut out.
 """
 

@@ -23,8 +23,8 @@ from tasks.store import replace_file
 MOST_RUNS = 60
 """Runs that the charts show, the newest; the table shows all."""
 CHARTS = 2
-"""Metrics that get a chart: the first ones of the problem."""
-WIDTH, HEIGHT = 640, 230
+"""Metrics that are shown: the first ones of the problem. A run's report has all of them."""
+WIDTH, HEIGHT = 440, 200
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 30
 TONES = {"promote": "good", "reject": "bad", "failed": "bad", "crashed": "bad", "unchanged": "same", "running": "same"}
 
@@ -79,7 +79,7 @@ def write_history(path: Path, model: str, points: Sequence[RunPoint]) -> None:
         model=model,
         points=list(reversed(points)),
         columns=columns,
-        charts=[chart for metric in columns[:CHARTS] if (chart := draw_metric(metric, shown)) is not None],
+        charts=[chart for metric in columns if (chart := draw_metric(metric, shown)) is not None],
         bars=draw_seconds(shown),
         counts=_counts(points),
         tones=TONES,
@@ -96,7 +96,7 @@ def write_history(path: Path, model: str, points: Sequence[RunPoint]) -> None:
 def _columns(points: Sequence[RunPoint]) -> tuple[str, ...]:
     """The metrics of the newest run that has any: those of its problem."""
     found = next((point.metrics for point in reversed(points) if point.metrics), {})
-    return next((metrics[:4] for metrics in METRICS.values() if found and set(found) <= set(metrics)), ())
+    return next((metrics[:CHARTS] for metrics in METRICS.values() if found and set(found) <= set(metrics)), ())
 
 
 def _counts(points: Sequence[RunPoint]) -> list[tuple[str, int]]:

@@ -60,5 +60,6 @@ def torchvision_networks() -> frozenset[str]:
     spec = find_spec("torchvision")
     if spec is None or spec.origin is None:
         return frozenset()
-    sources = (Path(spec.origin).parent / "models").rglob("*.py")
+    models = Path(spec.origin).parent / "models"
+    sources = [*models.glob("*.py"), *models.glob("video/*.py")]  # classifiers of pictures and of clips
     return frozenset(name for path in sources for name in _BUILDER.findall(path.read_text(encoding="utf-8")))
