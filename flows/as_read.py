@@ -58,8 +58,8 @@ def medium_bytes(where: str | None, config: RunConfig, most: int) -> bytes | Non
         handle, _ = open_regular_file(where, most)
     except (NotRegular, OSError):  # gone, or another thing by now
         return None
-    with os.fdopen(handle, "rb") as file:
-        return file.read()
+    with os.fdopen(handle, "rb") as source:
+        return source.read()
 
 
 def cell_text(value: Any) -> Any:

@@ -144,6 +144,8 @@ def _retrain_with_prefect(
         where = os.environ.get("PREFECT_API_URL", "the temporary server")
         text = f"Prefect: {error}; check PREFECT_API_URL ({where}), or run with --plain"
         raise EnvironmentFailed(text) from error
+    finally:
+        os.environ.pop("CROSSMODAL_REFRESH", None)
 
 
 @app.command()

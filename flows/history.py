@@ -17,7 +17,7 @@ from flows.request import Request
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.reporting.history import RunPoint, write_history
-from tasks.store import Store
+from tasks.store import Store, process_lives
 
 RUNS = "runs"
 HISTORY = "history"
@@ -166,17 +166,7 @@ def _status(start: RunStart | None, summary: dict[str, Any] | None) -> Status:
     if start.finished is not None:
         return "failed"
     here = start.host == socket.gethostname()
-    return "crashed" if here and not _lives(start.pid) else "running"
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return "crashed" if here and not process_lives(start.pid) else "running"
 
 
 def history_page(store_root: str | Path, model: str) -> Path:

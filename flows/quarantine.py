@@ -27,7 +27,8 @@ def refused_rows(store: Store, record: RunRecord) -> list[dict[str, Any]]:
     if not path.is_file():
         raise UsageError(f"run {record.run}: has no quarantine; it ended before its data were read ({record.reason})")
     names = ["row", "id", "modality", "reason", "detail", "path"]
-    return read_table(path).select(names).sort_by("row").to_pylist()
+    rows: list[dict[str, Any]] = read_table(path).select(names).sort_by("row").to_pylist()
+    return rows
 
 
 def refused_row(store: Store, record: RunRecord, number: int) -> RefusedRow:
@@ -86,7 +87,7 @@ def _media(store: Store, record: RunRecord, refs: RunRefs, raw: dict[str, Any]) 
         if fingerprint is not None:
             known = media_index(store, kind_of(modality), fingerprint, ("source", "digest")).to_pylist()
             digest = next((row["digest"] for row in known if row["source"] == source), None)
-        if digest is not None:
+        if digest is not None and fingerprint is not None:
             seen = picture_media([{"media": {modality: digest}}], {modality: fingerprint}, store)[0]
             shown.append({"name": modality, "how": "as it was decoded", "seen": seen})
             continue

@@ -235,7 +235,7 @@ class Store:
         """Removes the drafts of processes of this machine that no longer live."""
         for path in (self.root / "tmp").glob(f"{os.uname().nodename}.*"):
             pid = path.name.split(".")[-2]
-            if not (pid.isdigit() and _lives(int(pid))):
+            if not (pid.isdigit() and process_lives(int(pid))):
                 shutil.rmtree(path, ignore_errors=True)
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
@@ -247,7 +247,8 @@ class Store:
             path.rename(trash / f"{path.name[:40]}-{uuid.uuid4().hex}")
 
 
-def _lives(pid: int) -> bool:
+def process_lives(pid: int) -> bool:
+    """Whether a process of this machine has that number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

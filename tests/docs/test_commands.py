@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from typer.main import get_command
 
 from flows.cli import app
-from tasks.config import RunConfig, known_keys
+from tasks.config import RunConfig, known_keys, load_config
 from tests.docs.conftest import PAGES, ROOT, Block, all_blocks, blocks_of
 
 SHELL = all_blocks("shell", "shell-fence")
@@ -51,6 +52,11 @@ def check_arguments(arguments: list[str]) -> None:
 def test_every_command_is_one_that_there_is(block: Block) -> None:
     for command in block.commands:
         arguments = ours_of(command)
+        if arguments is not None or command.startswith("--set "):
+            given = shlex.split(re.sub(r"\s+#.*", "", command))
+            load_config({}, [value for flag, value in pairwise(given) if flag == "--set"])
+        if command.startswith("--set "):
+            continue  # to be added to a command
         if arguments is None:
             module = re.match(r"python -m ([\w.]+)", command)
             if module is not None and module[1] != "pdb":
