@@ -16,6 +16,7 @@ from flows.as_read import ReadRow, cell_text, medium_bytes, rows_as_read
 from flows.history import RUNS, RunRecord, run_config, run_refs
 from flows.records import redacted
 from tasks.config import RunConfig
+from tasks.contract import read_table
 from tasks.encoder_ids import parse_encoder
 from tasks.errors import UsageError
 from tasks.ingest.rows import Inline
@@ -61,7 +62,7 @@ def pack_run(
         raise UsageError(
             f"run {record.run}: ended before its data were read ({record.reason}); there is nothing to pack"
         )
-    chosen = _choose(refs.raw, config, store, most_rows)
+    chosen = _choose(refs.raw, config, store, record.run, most_rows)
     scratch = out.with_name(f".{out.name}.part")
     try:
         with zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -73,17 +74,23 @@ def pack_run(
     return packed._replace(path=out, bytes=out.stat().st_size)
 
 
-def _choose(raw: RawRef, config: RunConfig, store: Store, most: int) -> list[ReadRow]:
+def _choose(raw: RawRef, config: RunConfig, store: Store, run: str, most: int) -> list[ReadRow]:
     """All rows where they are few; else the refused ones, at most half, and the first of the others, in their order."""
     if raw.rows <= most:
         return list(rows_as_read(raw, config, store))
+    bad = _refused_ids(store, run)
     refused: list[tuple[int, ReadRow]] = []
     others: list[tuple[int, ReadRow]] = []
     for place, row in enumerate(rows_as_read(raw, config, store)):
-        group, limit = (others, most) if row.raw["reason"] is None else (refused, most // 2)
+        group, limit = (refused, most // 2) if row.raw["id"] in bad else (others, most)
         if len(group) < limit:
             group.append((place, row))
     return [row for _, row in sorted([*refused, *others[: most - len(refused)]], key=lambda item: item[0])]
+
+
+def _refused_ids(store: Store, run: str) -> set[str]:
+    path = store.root / RUNS / run / "quarantine.parquet"
+    return set(read_table(path, ["id"])["id"].to_pylist()) if path.is_file() else set()
 
 
 class _Packer:

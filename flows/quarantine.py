@@ -13,7 +13,7 @@ from flows.history import RUNS, RunRecord, run_config, run_refs
 from tasks.contract import read_table
 from tasks.errors import CrossmodalError, UsageError
 from tasks.media.packs import media_index
-from tasks.reporting.refused import RefusedRow, write_refused
+from tasks.reporting.refused import RefusedMedium, RefusedRow, write_refused
 from tasks.store import Store
 
 PICTURE_BYTES = 4 << 20
@@ -71,13 +71,13 @@ def _cells(store: Store, record: RunRecord, refs: RunRefs, number: int) -> dict[
     return {}
 
 
-def _media(store: Store, record: RunRecord, refs: RunRefs, raw: dict[str, Any]) -> list[dict[str, Any]]:
+def _media(store: Store, record: RunRecord, refs: RunRefs, raw: dict[str, Any]) -> list[RefusedMedium]:
     """What the row's media look like: decoded where the store has them so, else the source itself where it is a picture."""
     from tasks.evaluate.pictures import picture_media
 
     assert refs.raw is not None
     config = run_config(store, record.run)
-    shown: list[dict[str, Any]] = []
+    shown: list[RefusedMedium] = []
     for modality in refs.raw.modalities:
         source = raw.get(f"{modality}_sha256")
         if source is None:
@@ -89,13 +89,15 @@ def _media(store: Store, record: RunRecord, refs: RunRefs, raw: dict[str, Any]) 
             digest = next((row["digest"] for row in known if row["source"] == source), None)
         if digest is not None and fingerprint is not None:
             seen = picture_media([{"media": {modality: digest}}], {modality: fingerprint}, store)[0]
-            shown.append({"name": modality, "how": "as it was decoded", "seen": seen})
+            shown.append(RefusedMedium(name=modality, how="as it was decoded", seen=seen))
             continue
         content = medium_bytes(raw.get(modality), config, PICTURE_BYTES)
         form = next((form for start, form in _SHOWN.items() if content is not None and content.startswith(start)), None)
         if content is not None and form is not None:
             uri = f"data:image/{form};base64,{base64.b64encode(content).decode('ascii')}"
-            shown.append({"name": modality, "how": "the file itself, as a browser shows it", "source": uri})
+            shown.append(RefusedMedium(name=modality, how="the file itself, as a browser shows it", source=uri))
         elif content is not None:
-            shown.append({"name": modality, "how": f"{len(content)} bytes that begin with {content[:24].hex(' ')}"})
+            shown.append(
+                RefusedMedium(name=modality, how=f"{len(content)} bytes that begin with {content[:24].hex(' ')}")
+            )
     return shown

@@ -11,6 +11,18 @@ from tasks.reporting.pages import page_template
 from tasks.store import replace_file
 
 
+class RefusedMedium(BaseModel, frozen=True):
+    """One of its media."""
+
+    name: str
+    how: str
+    """Where the picture comes from, or why there is none."""
+    seen: dict[str, Any] | None = None
+    """What the report shows of a medium."""
+    source: str | None = None
+    """A data URI."""
+
+
 class RefusedRow(BaseModel, frozen=True):
     """A row that was not used."""
 
@@ -23,8 +35,7 @@ class RefusedRow(BaseModel, frozen=True):
     """As the manifest holds them."""
     read: dict[str, Any] = {}
     """What was made of them."""
-    media: list[dict[str, Any]] = []
-    """`name`, `how`, and `seen` (what the report shows of a medium) or `source` (a data URI)."""
+    media: list[RefusedMedium] = []
 
 
 def write_refused(path: Path, row: RefusedRow) -> None:
