@@ -15,25 +15,29 @@ from typer import Context
 from typer.exceptions import Abort, TyperException
 from typer.main import get_command
 
-from flows import console, rerun
+from flows import console
+from flows.commands.backup import backup, restore
+from flows.commands.deploy import deploy
+from flows.commands.login import login
 from flows.commands.models import models_app
+from flows.commands.profile import profile_app
+from flows.commands.run_stage import rerun_stage
 from flows.commands.runs import runs_app
+from flows.commands.schedule import schedule_app
 from flows.environment import (
-    PREFECT_DEFAULTS,
     new_run_id,
     refresh_from_environment,
     store_from_environment,
     tracking_uri_from_environment,
+    use_prefect,
 )
 from flows.execute import RunFailed, execute
-from flows.history import find_run, run_config
 from flows.pipeline import Stages
 from flows.plan import plan_retrain
 from flows.preflight import Check, failure, preflight, warnings
 from flows.prepare import check_manifest
-from flows.refresh import all_stages, require_stages
-from flows.request import Request, default_tracking_uri, make_request, resolve_config
-from flows.rerun import run_stage
+from flows.refresh import require_stages
+from flows.request import MODES, Request, check_mode, default_tracking_uri, make_request, resolve_config
 from flows.score import predict_manifest
 from flows.summary import empty_summary
 from tasks.errors import CrossmodalError, EnvironmentFailed
@@ -46,8 +50,15 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.add_typer(runs_app, name="runs")
+app.command("run-stage")(rerun_stage)
+app.command()(login)
+app.add_typer(profile_app, name="profile")
+app.add_typer(schedule_app, name="schedule")
+app.command()(deploy)
+app.command()(backup)
+app.command()(restore)
 
-Profile = Annotated[str | None, typer.Option(help="A name in deployments/profiles, or the path of a TOML file.")]
+Profile = Annotated[str | None, typer.Option(help="A name (crossmodal profile list), or the path of a TOML file.")]
 Data = Annotated[str | None, typer.Option(help="A manifest, a folder per class, or a folder of tables named by split.")]
 Manifest = Annotated[str, typer.Argument(help="A manifest, a folder per class, or a folder of tables named by split.")]
 Set = Annotated[
@@ -59,6 +70,10 @@ Plain = Annotated[bool, typer.Option("--plain", help="Run in this process withou
 Refresh = Annotated[
     list[str] | None,
     typer.Option(metavar="STAGE", help="Compute this stage although the store has its result; may be repeated."),
+]
+ModeOption = Annotated[
+    str,
+    typer.Option("--mode", metavar="|".join(MODES), help="The whole pipeline, only the plan, or only the champion."),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -79,13 +94,15 @@ def options(
 
 
 def _request(profile: str | None, data: str | None, overrides: list[str] | None, store: str | None) -> Request:
-    config = resolve_config(profile, data, overrides or [])
-    request = make_request(config, store_from_environment(store), tracking_uri_from_environment(), new_run_id())
+    place = store_from_environment(store)
+    config = resolve_config(profile, data, overrides or [], place)
+    request = make_request(config, place, tracking_uri_from_environment(), new_run_id())
     return replace(request, refresh=refresh_from_environment())
 
 
 @app.command()
 def retrain(
+    *,
     profile: Profile = None,
     data: Data = None,
     overrides: Set = None,
@@ -93,22 +110,30 @@ def retrain(
     as_json: Json = False,
     plain: Plain = False,
     refresh: Refresh = None,
+    mode: ModeOption = "full",
     debug: Debug = False,
 ) -> None:
     """Retrain a model, judge it against the champion, publish it if it passes.
 
     Exit status: 0 the run completed, whatever the verdict; 2 usage; 3 the data; 4 the environment; 130 Ctrl-C.
     """
+    how = check_mode(mode)
     request = _request(profile, data, overrides, store)
     request = replace(request, refresh=require_stages((*request.refresh, *(refresh or []))))
     for text in warnings(_require_ready(request)):
         console.print_warning(text)
     with console.progress_bars():
-        if plain:
-            summary = execute(request, Stages())
+        if not plain:
+            parameters = {"profile": profile or "", "data": data or "", "mode": how, "overrides": overrides or []}
+            summary = _retrain_with_prefect(request, parameters, debug)
+        elif how == "plan only":
+            summary = {"plan": plan_retrain(request), "data": request.config.data.path}
         else:
-            summary = _retrain_with_prefect(request, profile, data, overrides, debug)
-    console.print_outcome(summary, request.store.root, as_json)
+            summary = execute(request, Stages(), mode=how)
+    if "plan" in summary:
+        _print_plan(summary, as_json)
+    else:
+        console.print_outcome(summary, request.store.root, as_json)
 
 
 def _require_ready(request: Request) -> list[Check]:
@@ -121,23 +146,16 @@ def _require_ready(request: Request) -> list[Check]:
     return checks
 
 
-def _retrain_with_prefect(
-    request: Request, profile: str | None, data: str | None, overrides: list[str] | None, debug: bool
-) -> dict[str, Any]:
+def _retrain_with_prefect(request: Request, parameters: dict[str, Any], debug: bool) -> dict[str, Any]:
     """Calls the flow in this process. Prefect's own log goes to its API; the terminal shows ours."""
-    for name, value in PREFECT_DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    home = request.store.root / "prefect"
-    if "PREFECT_API_URL" not in os.environ:
-        os.environ.setdefault("PREFECT_HOME", str(home))  # the temporary server's database stays in the store
-    os.environ.setdefault("PREFECT_LOCAL_STORAGE_PATH", str(home / "storage"))
+    use_prefect(request.store.root)
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "DEBUG" if debug else "CRITICAL")
     from flows.retrain import retrain as retrain_flow
 
     if request.refresh:
         os.environ["CROSSMODAL_REFRESH"] = ",".join(request.refresh)  # the flow is called here, and reads it
     try:
-        return cast(dict[str, Any], retrain_flow(profile, data, overrides or [], str(request.store.root)))
+        return cast(dict[str, Any], retrain_flow(**parameters, store=str(request.store.root)))
     except RuntimeError as error:
         if "API" not in str(error) and "server" not in str(error):
             raise
@@ -165,40 +183,19 @@ def plan(
     checks = preflight(request)
     if not as_json:
         console.print_table([{"check": it.name, "": it.outcome, "what": it.detail} for it in checks])
-    _require_ready(request)
-    lines = plan_retrain(request)
-    if as_json:
-        console.print_json({"plan": lines, "preflight": [check.model_dump(mode="json") for check in checks]})
-    else:
         console.say("")
-        console.print_table(lines)
+    _require_ready(request)
+    listed = [check.model_dump(mode="json") for check in checks]
+    plan = {"plan": plan_retrain(request), "data": request.config.data.path, "preflight": listed}
+    _print_plan(plan, as_json)
 
 
-@app.command("run-stage")
-def rerun_stage(
-    stage: Annotated[str, typer.Argument(help=f"One of {', '.join(all_stages())}.")],
-    run: Annotated[str, typer.Option(help="The run whose refs it gets: an id, or the beginning or the end of one.")],
-    store: StoreOption = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Run one stage again with what an earlier run, failed ones too, handed to it; in this process, for pdb.
-
-    It is computed although the store has its result, and compared with what the run had.
-    """
-    place = store_from_environment(store)
-    record = find_run(Store(place).root, run)
-    config = run_config(Store(place), record.run)
-    request = make_request(config, place, tracking_uri_from_environment(), record.run)
-    with console.progress_bars():
-        results = run_stage(request, record.run, stage)
+def _print_plan(plan: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        console.print_json(rerun.as_json(results))
-        return
-    for name, ref, equals in results:
-        told = {True: "equal to the run's", False: "DIFFERS from the run's", None: "the run did not come to it"}[equals]
-        console.say(f"{name}: {told}")
-        console.print_json(ref.model_dump(mode="json"))
+        console.print_json(plan)
+    else:
+        console.say(f"data  {plan['data']}")
+        console.print_table(plan["plan"])
 
 
 @app.command()
@@ -256,19 +253,26 @@ def predict(
 
 @app.command()
 def up(
-    prefect_port: Annotated[int, typer.Option(help="Port of Prefect's server and UI.")] = 4200,
-    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's UI.")] = 5000,
+    prefect_port: Annotated[
+        int | None, typer.Option(help="Port of Prefect's server and UI [4200, or the next free].")
+    ] = None,
+    mlflow_port: Annotated[int | None, typer.Option(help="Port of MLflow's UI [5000, or the next free].")] = None,
+    pages_port: Annotated[
+        int | None, typer.Option(help="Port of the start page and the reports [4300, or the next free].")
+    ] = None,
     store: StoreOption = None,
     debug: Debug = False,
 ) -> None:
-    """Start a Prefect server with its UI, the weekly deployment, a worker and MLflow's UI, until Ctrl-C."""
-    from flows.hosting.services import Services
-    from flows.hosting.up import serve_until_stopped
+    """Start Prefect's server with its UI, the deployments, a worker, MLflow's UI and a start page, until Ctrl-C.
+
+    Only this user's own browser and programs get in: the link that it prints logs the browser in.
+    """
+    from flows.hosting.start import start
 
     place = Store(store_from_environment(store))
     place.prepare()
     tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
-    serve_until_stopped(Services(place, prefect_port, mlflow_port, tracking_uri), console.say)
+    start(place, tracking_uri, prefect_port, mlflow_port, pages_port, console.say)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -116,13 +116,13 @@ def print_predictions(summary: dict[str, Any], as_json: bool) -> None:
 
 
 def print_table(
-    rows: Sequence[dict[str, Any]], none: str = "none yet; publish a model with crossmodal retrain"
+    rows: Sequence[dict[str, Any]], empty: str = "none yet; publish a model with crossmodal retrain"
 ) -> None:
-    """Rows with equal keys as a table; a line that says so when there are none."""
+    """Rows with equal keys as a table; the line `empty` when there are none."""
     # A file or a pipe has no width: nothing is cut for it. In a terminal what a row is known by stays whole.
     out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _UNCUT)
     if not rows:
-        out.print(none)
+        out.print(empty)
         return
     table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
     table.columns[0].no_wrap = True

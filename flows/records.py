@@ -52,7 +52,7 @@ def recorded(request: Request, flow: str, so_far: Progressed) -> Iterator[None]:
         pid=os.getpid(),
     )
     request.folder.mkdir(parents=True, exist_ok=True)
-    _write(request, CONFIG, redacted(_placed(request)))
+    _write(request, CONFIG, redacted(request.config.model_dump(mode="json")))
     _write(request, RUN, start.model_dump(mode="json"))
 
     def keep(refs: RunRefs) -> None:
@@ -79,14 +79,6 @@ def shown_path(path: str) -> str:
     if "://" in path:
         return without_password(path)
     return path if path.startswith("builtin:") else os.path.abspath(path)  # noqa: PTH100 - Path.absolute keeps ".."
-
-
-def _placed(request: Request) -> dict[str, Any]:
-    """The config, with files that it names by a relative path where they are, whatever folder it is read from."""
-    data = request.config.data
-    own = None if data.expectations is None else os.path.abspath(data.expectations)  # noqa: PTH100
-    placed = data.model_copy(update={"path": shown_path(data.path), "expectations": own})
-    return request.config.model_copy(update={"data": placed}).model_dump(mode="json")
 
 
 def redacted(value: Any) -> Any:
