@@ -251,3 +251,20 @@ class ReleaseRef(Ref):
     version: str
     alias: str | None
     model_sha256: Sha256
+
+
+class RunRefs(Frozen):
+    """The refs that a run's stages handed on; those of stages that a run did not come to are None."""
+
+    raw: RawRef | None = None
+    clean: CleanRef | None = None
+    valid: ValidatedRef | None = None
+    features: dict[Modality, FeatureRef] = {}
+    start: ChampionRef | None = None
+    """The model that training started from, under train.continue_from."""
+    checkpoint: CheckpointRef | None = None
+    champion: ChampionRef | None = None
+    rival: Rival | None = None
+    report: EvalReport | None = None
+    verdict: Verdict | None = None
+    release: ReleaseRef | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -16,7 +17,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows.artifacts import leave_artifacts, progress_artifacts
-from flows.environment import store_from_environment, tracking_uri_from_environment
+from flows.environment import refresh_from_environment, store_from_environment, tracking_uri_from_environment
 from flows.execute import execute
 from flows.pipeline import Progressed
 from flows.plan import describe_plan, plan_retrain
@@ -66,7 +67,8 @@ def retrain(
     config = resolve_config(profile or None, full_path(data) or None, settings, place)
     started = flow_run.scheduled_start_time
     run_id = f"{started:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
-    request = make_request(config, place, tracking_uri_from_environment(), run_id)
+    request = make_request(config, place, tracking_uri_from_environment(), run_id, str(flow_run.id))
+    request = replace(request, refresh=refresh_from_environment())
     if mode == "plan only":
         return _plan(request)
     so_far = Progressed()

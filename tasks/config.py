@@ -323,7 +323,15 @@ def load_config(profile: Mapping[str, Any], overrides: Sequence[str] = (), where
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise UsageError(_explain(error, where)) from None
+        first = ".".join(str(part) for part in error.errors()[0]["loc"])
+        source = next((f"--set {text}" for text in overrides if _concerns(text, first)), where)
+        raise UsageError(_explain(error, source)) from None
+
+
+def _concerns(text: str, dotted: str) -> bool:
+    """Whether an override is about the key of an error: the same, a section of it, or a value inside it."""
+    key = text.partition("=")[0].strip()
+    return dotted == key or dotted.startswith(f"{key}.") or key.startswith(f"{dotted}.")
 
 
 def read_profile(path: Path) -> dict[str, Any]:
@@ -366,9 +374,9 @@ def _explain(error: ValidationError, where: str) -> str:
             dotted += f".{key}"
         near = difflib.get_close_matches(dotted, list(known_keys(RunConfig)), n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else f"; sections are {', '.join(RunConfig.model_fields)}"
-        return f"config key {dotted!r} (from --set or {where}) does not exist{hint}"
+        return f"config key {dotted!r} (from {where}) does not exist{hint}"
     message = first["msg"].removeprefix("Value error, ")
-    return f"config key {dotted or 'config'!r} = {first['input']!r} (from --set or {where}): {message}"
+    return f"config key {dotted or 'config'!r} = {first['input']!r} (from {where}): {message}"
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
