@@ -13,6 +13,7 @@ from typer.exceptions import Abort, TyperException
 
 from flows import console
 from flows.commands.models import models_app
+from flows.commands.watching import monitor
 from flows.environment import PREFECT_DEFAULTS, new_run_id, store_from_environment, tracking_uri_from_environment
 from flows.execute import RunFailed, execute
 from flows.pipeline import Stages
@@ -31,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models_app, name="models")
+app.command()(monitor)
 
 Profile = Annotated[str | None, typer.Option(help="A name in deployments/profiles, or the path of a TOML file.")]
 Data = Annotated[str | None, typer.Option(help="A manifest, a folder per class, or a folder of tables named by split.")]
