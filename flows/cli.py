@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from flows import console
+from flows.commands.automations import automations_app
 from flows.commands.models import models_app
 from flows.commands.watching import monitor
 from flows.environment import PREFECT_DEFAULTS, new_run_id, store_from_environment, tracking_uri_from_environment
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models_app, name="models")
+app.add_typer(automations_app, name="automations")
 app.command()(monitor)
 
 Profile = Annotated[str | None, typer.Option(help="A name in deployments/profiles, or the path of a TOML file.")]

@@ -14,6 +14,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.artifacts import leave_artifacts, progress_artifacts
 from flows.environment import store_from_environment, tracking_uri_from_environment
+from flows.events import emit_verdict
 from flows.execute import execute
 from flows.pipeline import Progressed
 from flows.prefect_stages import prefect_stages
@@ -52,4 +53,5 @@ def retrain(
     with listening(progress_artifacts()):
         summary = execute(request, prefect_stages(), so_far)
     leave_artifacts(request, so_far, summary)
+    emit_verdict(summary)
     return Completed(message=f"{summary['verdict']}: {summary['reason']}", data=summary)
