@@ -7,7 +7,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
-from tasks.errors import EnvironmentFailed, UsageError
+from flows.server import on_server
+from tasks.errors import UsageError
 from tasks.names import one_line
 
 if TYPE_CHECKING:
@@ -34,21 +35,10 @@ def apply_automations(path: str | None, webhook_url: str | None) -> list[Applied
     Without a webhook, now or from before, actions that call one are left out. Raises UsageError for a wrong file or address,
     EnvironmentFailed where the server does not answer or lacks a deployment.
     """
-    import httpx
-    from prefect.client.orchestration import get_client
-    from prefect.exceptions import PrefectHTTPStatusError
-
     entries = read_entries(path)
-    try:
-        with get_client(sync_client=True) as client:
-            block = _webhook(webhook_url)
-            return [_apply(client, entry, block) for entry in entries]
-    except PrefectHTTPStatusError as error:
-        raise EnvironmentFailed(f"Prefect server: {one_line(str(error), 300)}") from None
-    except (httpx.HTTPError, RuntimeError) as error:
-        raise EnvironmentFailed(
-            f"Prefect server: {type(error).__name__}: {one_line(str(error), 300)}; check PREFECT_API_URL"
-        ) from None
+    with on_server() as (client, deployment_id):
+        block = _webhook(webhook_url)
+        return [_apply(client, entry, block, lambda name: str(deployment_id(name))) for entry in entries]
 
 
 def read_entries(path: str | None) -> list[dict[str, Json]]:
@@ -104,9 +94,11 @@ def _with_ids(value: Json, deployment: Callable[[str], str], key: str = "") -> J
     return value
 
 
-def _apply(client: SyncPrefectClient, entry: dict[str, Json], block: str | None) -> Applied:
+def _apply(
+    client: SyncPrefectClient, entry: dict[str, Json], block: str | None, deployment: Callable[[str], str]
+) -> Applied:
     name = str(entry["name"])
-    wanted = as_automation(entry, lambda named: _deployment_id(client, named), lambda _: block)
+    wanted = as_automation(entry, deployment, lambda _: block)
     if wanted is None:
         return {
             "automation": name,
@@ -124,18 +116,6 @@ def _apply(client: SyncPrefectClient, entry: dict[str, Json], block: str | None)
         return {"automation": name, "outcome": "unchanged", "detail": wanted.description}
     client.update_automation(before.id, wanted)
     return {"automation": name, "outcome": "updated", "detail": wanted.description}
-
-
-def _deployment_id(client: SyncPrefectClient, name: str) -> str:
-    from prefect.exceptions import ObjectNotFound
-
-    try:
-        return str(client.read_deployment_by_name(name).id)
-    except ObjectNotFound:
-        raise EnvironmentFailed(
-            f"deployment {name!r}: not on the Prefect server; deploy first (prefect deploy --prefect-file "
-            "deployments/prefect.yaml --all), or name another in the automations file"
-        ) from None
 
 
 def _webhook(url: str | None) -> str | None:

@@ -14,7 +14,7 @@ from typer.exceptions import Abort, TyperException
 from flows import console
 from flows.commands.automations import automations_app
 from flows.commands.models import models_app
-from flows.commands.watching import monitor
+from flows.commands.watching import monitor, watch
 from flows.environment import PREFECT_DEFAULTS, new_run_id, store_from_environment, tracking_uri_from_environment
 from flows.execute import RunFailed, execute
 from flows.pipeline import Stages
@@ -35,6 +35,7 @@ app = typer.Typer(
 app.add_typer(models_app, name="models")
 app.add_typer(automations_app, name="automations")
 app.command()(monitor)
+app.command()(watch)
 
 Profile = Annotated[str | None, typer.Option(help="A name in deployments/profiles, or the path of a TOML file.")]
 Data = Annotated[str | None, typer.Option(help="A manifest, a folder per class, or a folder of tables named by split.")]

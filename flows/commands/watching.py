@@ -1,4 +1,4 @@
-"""`crossmodal monitor`: whether new data still look like those that a model was published with."""
+"""`crossmodal monitor` and `crossmodal watch`: whether data have drifted, and whether they have arrived."""
 
 from __future__ import annotations
 
@@ -35,6 +35,25 @@ def monitor(
     with console.progress_bars():
         summary = monitor_manifest(request, model)
     _print(summary, str(request.store.root / summary["report"]), as_json)
+
+
+def watch(
+    profile: Annotated[str, typer.Argument(help="A name in deployments/profiles, or the path of a TOML file.")],
+    source: Annotated[str | None, typer.Option(help="Folder, file or bucket to look at [the profile's data].")] = None,
+    deployment: Annotated[str, typer.Option(help="FLOW/NAME that is started.")] = "retrain/weekly",
+    every_s: Annotated[float, typer.Option("--every", min=10, help="Seconds between two looks.")] = 300,
+    settle_s: Annotated[float, typer.Option("--settle", min=0, help="Seconds without a change before a run.")] = 60,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Start a run whenever data arrive: schedules the sensor on the Prefect server that PREFECT_API_URL names."""
+    from flows.sensors import schedule_watch
+
+    slug = schedule_watch(profile, source, deployment, every_s, settle_s)
+    if as_json:
+        console.print_json({"schedule": slug, "every_s": every_s, "deployment": deployment})
+    else:
+        console.say(f"scheduled {slug}: a look every {every_s:g} s, {deployment} when data have arrived")
 
 
 def _print(summary: dict[str, Any], report: str, as_json: bool) -> None:

@@ -58,12 +58,12 @@ def profile_rows(
 ) -> Profile:
     """The profile of two sets of samples: `data` as they are, `judged` as the model in the folder `model` sees them."""
     card = read_card(model)
-    modalities: list[Modality] = [name for name in card["modalities"] if name in media]
     whole = Profile()
-    for name in modalities:
-        empty = data[name].null_count
+    for name in card["modalities"]:  # also one that new data have no column for
+        empty = data[name].null_count if name in data.column_names else data.num_rows
         whole.categories[f"{name} missing"] = {"missing": empty, "present": data.num_rows - empty}
-        whole.numbers.update(_measured(name, choose(data, MEASURED_ROWS), media[name], store))
+        if name in media:
+            whole.numbers.update(_measured(name, choose(data, MEASURED_ROWS), media[name], store))
     first = read_targets(card)[0]
     _mix(whole, "label", [text for text in data["label"].to_pylist() if text], first.problem == "regression")
     if judged.num_rows:

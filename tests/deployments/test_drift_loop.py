@@ -215,6 +215,21 @@ def test_data_that_arrive_end_as_a_verdict_at_the_webhook(services: Services, in
     assert len(runs_of(services, "monitor/new-data")) == 2, "the same content was acted on twice"
 
 
+def test_the_command_line_answers_the_same(services: Services, learnable: Path) -> None:
+    append_darker_rows(learnable)
+    lines = list(csv.DictReader(learnable.open()))[-60:]
+    with (learnable.parent / "later.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, lines[0].keys())
+        writer.writeheader()
+        writer.writerows(line | {"id": f"later-{line['id']}"} for line in lines)
+    words = ("crossmodal", "monitor", str(learnable.parent / "later.csv"), "--model", "loop@champion", "--json")
+    summary = json.loads(command(services, *words, "--set", "runtime.workers=1").splitlines()[-1])
+    assert summary["drift"] is True
+    assert summary["compared"] == 60
+    assert "image brightness" in {test["name"] for test in summary["tests"] if test["drifted"]}
+    assert "<h1>Drift</h1>" in (services.store.root / summary["report"]).read_text()
+
+
 def test_a_failed_run_is_told_and_a_silent_one_becomes_crashed(
     services: Services, inbox: Inbox, tmp_path: Path
 ) -> None:
