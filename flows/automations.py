@@ -6,8 +6,9 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
+from uuid import UUID
 
-from flows.server import on_server
+from flows.hosting.registering import prefect_client
 from tasks.errors import UsageError
 from tasks.names import one_line
 
@@ -29,16 +30,28 @@ class Applied(TypedDict):
     detail: str
 
 
-def apply_automations(path: str | None, webhook_url: str | None) -> list[Applied]:
-    """The file's automations are on the server; applied again, nothing changes. One that a person paused stays so.
+def apply_automations(root: Path, path: str | None, webhook_url: str | None) -> list[Applied]:
+    """The file's automations are on the server of this store's `crossmodal up`, or of PREFECT_API_URL.
 
-    Without a webhook, now or from before, actions that call one are left out. Raises UsageError for a wrong file or address,
-    EnvironmentFailed where the server does not answer or lacks a deployment.
+    Applied again, nothing changes; one that a person paused stays so. Without a webhook, now or from before, actions that call
+    one are left out. Raises UsageError for a wrong file, address or deployment, EnvironmentFailed where no server answers.
     """
     entries = read_entries(path)
-    with on_server() as (client, deployment_id):
+    with prefect_client(root) as client:
         block = _webhook(webhook_url)
-        return [_apply(client, entry, block, lambda name: str(deployment_id(name))) for entry in entries]
+        return [_apply(client, entry, block, lambda name: str(deployment_id(client, name))) for entry in entries]
+
+
+def deployment_id(client: SyncPrefectClient, name: str) -> UUID:
+    """The id of the deployment FLOW/NAME. UsageError where the server has none of that name."""
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        return client.read_deployment_by_name(name).id
+    except ObjectNotFound:
+        raise UsageError(
+            f"deployment {name!r}: not on the Prefect server; register ours with crossmodal deploy, or name another"
+        ) from None
 
 
 def read_entries(path: str | None) -> list[dict[str, Json]]:

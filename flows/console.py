@@ -114,11 +114,11 @@ def print_predictions(summary: dict[str, Any], as_json: bool) -> None:
         print_json(summary)
 
 
-def print_table(rows: list[dict[str, Any]]) -> None:
-    """Rows with equal keys as a table; a line that says so when there are none."""
+def print_table(rows: list[dict[str, Any]], empty: str = "none yet; publish a model with crossmodal retrain") -> None:
+    """Rows with equal keys as a table; the line `empty` when there are none."""
     out = Console(highlight=False, soft_wrap=True)
     if not rows:
-        out.print("none yet; publish a model with crossmodal retrain")
+        out.print(empty)
         return
     table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
     for row in rows:

@@ -53,8 +53,8 @@ class DriftPayload(_Payload):
     drifted: tuple[str, ...]
     """Names of the tests, the most certain first."""
     rows: int
-    profile: str | None
-    data: str | None
+    profile: str
+    data: str
     overrides: tuple[str, ...]
 
 
@@ -81,7 +81,7 @@ def emit_verdict(summary: dict[str, Any]) -> None:
     _emit(event, payload)
 
 
-def emit_drift(summary: dict[str, Any], profile: str | None, data: str | None, overrides: list[str]) -> None:
+def emit_drift(summary: dict[str, Any], profile: str, data: str, overrides: list[str]) -> None:
     """Tells that data have drifted, and how the model is retrained; nothing where they have not."""
     if not summary["drift"]:
         return

@@ -14,33 +14,35 @@ from flows.drift import monitor_manifest
 from flows.environment import store_from_environment, tracking_uri_from_environment
 from flows.events import emit_drift
 from flows.request import make_request, resolve_config
+from flows.retrain import NO_OVERRIDES, Override, full_path
+from flows.run_name import name_run
 from tasks.monitor.task import monitor_task
 
 
-@flow(name="monitor", persist_result=True, result_serializer="json")
+@flow(name="monitor", flow_run_name=name_run, persist_result=True, result_serializer="json")
 def monitor(
-    data: str,
-    model: str | None = None,
-    profile: str | None = None,
-    overrides: list[str] | None = None,
-    store: str | None = None,
+    profile: str = "",
+    data: str = "",
+    model: str = "",
+    overrides: list[Override] = NO_OVERRIDES,
+    store: str = "",
 ) -> State[dict[str, Any]]:
     """Compares new data with those that a model was published with. Drift is a result, not an error.
 
     Args:
-        data: The new data: a manifest, a folder per class, or a folder of tables. Labels are not needed.
-        model: NAME or NAME@ALIAS in the registry. Default: the profile's, or the only one there is.
-        profile: How the model is retrained when the data have drifted: a name in deployments/profiles, or a TOML file.
-        overrides: KEY=VALUE settings on top of the profile.
-        store: The folder for everything a run writes. Default: CROSSMODAL_STORE, else .crossmodal.
+        profile: Whose model is monitored, and how it is retrained when the data have drifted.
+        data: The new data, by their full path or address; labels are not needed. Empty: the profile's, but for known rows.
+        model: Another model than the profile's: NAME or NAME@ALIAS in the registry.
+        overrides: Other settings on top of the profile, each KEY=VALUE.
+        store: The folder for everything a run writes. Empty: as the worker is set up.
     """
-    config = resolve_config(profile, data, overrides or [])
-    if model is None and profile is not None:
-        model = resolve_config(profile, None, overrides or []).name
+    place = store_from_environment(store or None)
+    config = resolve_config(profile or None, full_path(data) or None, overrides, place)
+    own = resolve_config(profile, None, overrides, place).name if profile else None
     run_id = f"{flow_run.scheduled_start_time:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
-    request = make_request(config, store_from_environment(store), tracking_uri_from_environment(), run_id)
-    summary = monitor_manifest(request, model, monitor_task)
+    request = make_request(config, place, tracking_uri_from_environment(), run_id)
+    summary = monitor_manifest(request, model or own, monitor_task)
     leave_drift(request, summary)
     # Without a profile the new data are all that is known to retrain on; with one, its own data are.
-    emit_drift(summary, profile, None if profile else data, overrides or [])
+    emit_drift(summary, profile, "" if profile else data, overrides)
     return Completed(message=f"drift {'yes' if summary['drift'] else 'no'}: {summary['reason']}", data=summary)

@@ -32,7 +32,7 @@ from flows.request import Request
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.contract import read_table
-from tasks.errors import DataError, EnvironmentFailed, PromotionRefused
+from tasks.errors import DataError, EnvironmentFailed, PromotionRefused, UsageError
 from tasks.evaluate.comparison import require_same_problem
 from tasks.evaluate.evaluate import evaluate
 from tasks.extract.extract import ShardRef, collect_features, extract_shard, features_fingerprint, plan_shards
@@ -42,6 +42,7 @@ from tasks.ingest.scan import scan
 from tasks.ingest.source import locate_data
 from tasks.labels import require_fitting
 from tasks.media.packs import media_fingerprint
+from tasks.modeling.card import read_card, read_targets
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import find_again
 from tasks.modeling.pretrained.packaged import is_packaged, packaged_encoder
@@ -163,6 +164,54 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
                 so_far.release = stages.publish(made, config, store, request.tracking_uri, request.run_id)
             except PromotionRefused as refusal:  # rolled back by hand, say: a person decides
                 so_far.decision, so_far.reason = "needs-approval", str(refusal)
+
+
+def evaluate_champion(request: Request, stages: Stages, so_far: Progressed) -> None:
+    """Judges the champion on today's test rows by the gate's rules; nothing is trained, and nothing published.
+
+    The samples are read as the champion reads them. UsageError where there is no champion.
+    """
+    store, alias = request.store, request.config.publish.alias
+    champion = so_far.champion = fetch_champion(request.name, alias, store, request.tracking_uri)
+    if champion is None:
+        raise UsageError(f"mode 'evaluate only': there is no {request.name}@{alias} yet; run with mode 'full' first")
+    config = champion_config(champion, request)
+    valid = so_far.valid = prepare(request, config, stages, so_far)
+    so_far.splits = count_splits(read_table(store.path(valid.uri) / "samples.parquet"))
+    require_comparable(champion, valid, request)
+    features = so_far.features = extract_features(valid, config, store, stages, so_far)
+    checkpoint = checkpoint_of(champion, store)
+    with so_far.timed("evaluate"):
+        report = so_far.report = stages.evaluate(valid, features, checkpoint, None, config, store)
+    with so_far.timed("validate"):
+        so_far.note("predictions", stages.validate_predictions(report, checkpoint, store))
+    with so_far.timed("evaluate"):
+        verdict = stages.gate(report, config, store)
+    rules = verdict.rules[:-1]  # the last compares with the champion, which this is
+    passes = verdict.decision == "promote"
+    so_far.decision = "unchanged" if passes else verdict.decision
+    name, stands = f"{champion.name} version {champion.version}", "still passes" if passes else "no longer passes"
+    details = "; ".join(rule.detail for rule in rules if passes or rule.outcome != "pass")
+    so_far.reason = reason = f"{name} {stands} the gate on {report.rows} test rows: {details or 'it has no rules'}"
+    so_far.verdict = verdict.model_copy(update={"rules": rules, "reason": reason})
+
+
+def checkpoint_of(champion: ChampionRef, store: Store) -> CheckpointRef:
+    """The champion as what training would have left: the same weights and card, its epochs unknown (0)."""
+    card = read_card(store.path(champion.uri))
+    targets = read_targets(card)
+    return CheckpointRef(
+        uri=champion.uri,
+        sha256=champion.sha256,
+        rows=champion.rows,
+        model_sha256=champion.model_sha256,
+        train_key=champion.train_key or champion.model_sha256,
+        modalities=tuple(card["modalities"]),
+        labels=targets[0].labels,
+        outputs=sum(target.width for target in targets),
+        best_epoch=0,
+        epochs=0,
+    )
 
 
 def champion_to_continue(request: Request) -> ChampionRef | None:

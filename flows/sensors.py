@@ -6,14 +6,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from flows.request import find_profile
-from flows.server import on_server
+from flows.automations import deployment_id
+from flows.hosting.registering import prefect_client
+from flows.request import find_profile, resolve_config
+from tasks.errors import UsageError
 from tasks.publish.names import check_model_name
 
 SENSOR = "watch/new-data"
 
 
-def schedule_watch(profile: str, source: str | None, deployment: str, every_s: float, settle_s: float) -> str:
+def schedule_watch(
+    root: Path, profile: str, source: str | None, deployment: str, every_s: float, settle_s: float
+) -> str:
     """The sensor looks every so many seconds; gives the schedule's name. Scheduled again, it replaces what it was.
 
     Raises UsageError for an unknown profile, EnvironmentFailed where the server does not answer or has no such deployment.
@@ -21,17 +25,17 @@ def schedule_watch(profile: str, source: str | None, deployment: str, every_s: f
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.schedules import IntervalSchedule
 
-    path = find_profile(profile).absolute()
-    named = str(path) if Path(profile).suffix == ".toml" else profile
-    parameters: dict[str, Any] = {"profile": named, "deployment": deployment, "settle_s": settle_s}
+    if find_profile(profile, str(root)).stem != profile:
+        raise UsageError(f"profile {profile!r}: the sensor takes a profile by name; put it into {root / 'profiles'}")
+    parameters: dict[str, Any] = {"profile": profile, "deployment": deployment, "settle_s": settle_s}
     if source is not None:
         parameters["source"] = source if "://" in source else str(Path(source).absolute())
     if deployment.startswith("monitor/"):
-        parameters["parameters"] = {"profile": named, "data": parameters.get("source") or _data_of(profile)}
-    slug = check_model_name(f"{path.stem}-{deployment.replace('/', '-')}").lower()
-    with on_server() as (client, deployment_id):
-        deployment_id(deployment)
-        sensor = deployment_id(SENSOR)
+        parameters["parameters"] = {"profile": profile, "data": parameters.get("source") or data_of(profile, root)}
+    slug = check_model_name(f"{profile}-{deployment.replace('/', '-')}").lower()
+    with prefect_client(root) as client:
+        deployment_id(client, deployment)
+        sensor = deployment_id(client, SENSOR)
         for schedule in client.read_deployment_schedules(sensor):
             if schedule.slug == slug:
                 client.delete_deployment_schedule(sensor, schedule.id)
@@ -41,8 +45,6 @@ def schedule_watch(profile: str, source: str | None, deployment: str, every_s: f
     return slug
 
 
-def _data_of(profile: str) -> str:
-    from flows.request import resolve_config
-
-    path = resolve_config(profile, None, []).data.path
-    return path if ":" in path else str(Path(path).absolute())
+def data_of(profile: str, root: Path) -> str:
+    """The profile's data, by their full path or their address."""
+    return resolve_config(profile, None, [], str(root)).data.path

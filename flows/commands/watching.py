@@ -10,6 +10,7 @@ from flows import console
 from flows.drift import monitor_manifest
 from flows.environment import new_run_id, store_from_environment, tracking_uri_from_environment
 from flows.request import make_request, resolve_config
+from tasks.store import Store
 
 Manifest = Annotated[str, typer.Argument(help="New data: a manifest, a folder per class, or a folder of tables.")]
 Model = Annotated[str | None, typer.Option(help="NAME or NAME@ALIAS in the registry; may be left out if there is one.")]
@@ -38,18 +39,20 @@ def monitor(
 
 
 def watch(
-    profile: Annotated[str, typer.Argument(help="A name in deployments/profiles, or the path of a TOML file.")],
+    profile: Annotated[str, typer.Argument(help="A profile's name (crossmodal profile list).")],
     source: Annotated[str | None, typer.Option(help="Folder, file or bucket to look at [the profile's data].")] = None,
     deployment: Annotated[str, typer.Option(help="FLOW/NAME that is started.")] = "retrain/weekly",
     every_s: Annotated[float, typer.Option("--every", min=10, help="Seconds between two looks.")] = 300,
     settle_s: Annotated[float, typer.Option("--settle", min=0, help="Seconds without a change before a run.")] = 60,
+    store: StoreOption = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Start a run whenever data arrive: schedules the sensor on the Prefect server that PREFECT_API_URL names."""
+    """Start a run whenever data arrive: schedules the sensor on the server of `crossmodal up`, or on PREFECT_API_URL."""
     from flows.sensors import schedule_watch
 
-    slug = schedule_watch(profile, source, deployment, every_s, settle_s)
+    root = Store(store_from_environment(store)).root
+    slug = schedule_watch(root, profile, source, deployment, every_s, settle_s)
     if as_json:
         console.print_json({"schedule": slug, "every_s": every_s, "deployment": deployment})
     else:

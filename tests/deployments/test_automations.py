@@ -53,7 +53,7 @@ def test_the_deployments_that_are_named_exist() -> None:
     for entry in read_entries(None):
         as_automation(entry, note, lambda name: BLOCK)
     declared = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())["deployments"]
-    assert named <= {f"{each['entrypoint'].rpartition(':')[2]}/{each['name']}" for each in declared}
+    assert named <= {f"{each['entrypoint'].rpartition('.')[2]}/{each['name']}" for each in declared}
 
 
 def test_a_wrong_file_is_told_in_one_line(tmp_path: Path) -> None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,13 +16,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flows.hosting.services import POOL, Services, deploy, executable, spawn, start_server, wait_until_healthy
+from flows.hosting.deployments import POOL
+from flows.hosting.services import Services, deploy, executable, spawn, start_server, wait_until_healthy
 from flows.hosting.up import stop_all
 from tasks.store import Store
+from tests.conftest import write_learnable
+from tests.deployments.test_server import free_port
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 SECRET = "T0P-S3CRET-PATH"
-LONG_S = 1200.0
 PROFILE = """
 name = "loop"
 [data]
@@ -40,21 +40,9 @@ workers = 1
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(found: Callable[[], Any], what: str, services: Services) -> Any:
-    deadline = time.monotonic() + LONG_S
-    while time.monotonic() < deadline:
-        value = found()
-        if value is not None:
-            return value
-        time.sleep(3)
-    log = (services.store.root / "prefect" / "worker.log").read_text()
-    raise AssertionError(f"{what}: not within {LONG_S:.0f} s\n{log[-4000:]}")
+def wait_for(found: Callable[[], Any], what: str) -> Any:
+    wait_until(found, what, every_s=3)
+    return found()
 
 
 class Inbox:
@@ -93,10 +81,17 @@ def inbox() -> Iterator[Inbox]:
 
 
 @pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+def learnable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_learnable(tmp_path_factory.mktemp("learnable"))
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory, learnable: Path) -> Iterator[Services]:
     store = Store(tmp_path_factory.mktemp("watched"))
     store.prepare()
     (store.root / "prefect").mkdir()
+    (store.root / "profiles").mkdir()
+    (store.root / "profiles" / "loop.toml").write_text(PROFILE.format(path=learnable))
     made = Services(store, free_port(), free_port(), f"sqlite:///{store.root}/mlflow.db")
     running = [("server", start_server(made))]
     try:
@@ -130,7 +125,6 @@ def command(services: Services, *words: str, stdin: str = "") -> str:
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=LONG_S,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -162,12 +156,8 @@ def append_darker_rows(manifest: Path, count: int = 60) -> None:
 
 
 def test_data_that_arrive_end_as_a_verdict_at_the_webhook(services: Services, inbox: Inbox, learnable: Path) -> None:
-    from prefect.client.schemas.schedules import IntervalSchedule
-
-    profile = services.store.root / "loop.toml"
-    profile.write_text(PROFILE.format(path=learnable))
     first = json.loads(
-        command(services, "crossmodal", "retrain", "--plain", "--json", "--profile", str(profile)).splitlines()[-1]
+        command(services, "crossmodal", "retrain", "--plain", "--json", "--profile", "loop").splitlines()[-1]
     )
     assert first["verdict"] == "promote"
     # The address comes by stdin and shows up nowhere.
@@ -180,32 +170,29 @@ def test_data_that_arrive_end_as_a_verdict_at_the_webhook(services: Services, in
     with client_of(services) as client:
         block = client.read_block_document_by_name("crossmodal", "webhook", include_secrets=False)
         assert SECRET not in block.model_dump_json()
-        sensor = client.read_deployment_by_name("watch/new-data")
-        monitor = {"data": str(learnable), "profile": str(profile)}
-        parameters = {"profile": str(profile), "deployment": "monitor/new-data", "parameters": monitor, "settle_s": 5}
-        every = IntervalSchedule(interval=timedelta(seconds=30))
-        client.create_deployment_schedules(sensor.id, [(every, True)], parameters=parameters)
+    watch = ("crossmodal", "watch", "loop", "--deployment", "monitor/new-data", "--every", "30", "--settle", "5")
+    assert command(services, *watch).startswith("scheduled loop-monitor-new-data")
 
     # What is there at first is looked at once: nothing new in it.
     def monitored() -> list[Any]:
         return [run for run in runs_of(services, "monitor/new-data") if run.state.is_final()]
 
-    before = wait_for(lambda: monitored() or None, "the first look", services)
+    before = wait_for(lambda: monitored() or None, "the first look")
     assert [run.state.type.value for run in before] == ["COMPLETED"]
     assert before[0].state.message.startswith("drift no: 0 new rows")
     assert inbox.first("crossmodal.data.drifted") is None
 
     append_darker_rows(learnable)
 
-    drift = wait_for(lambda: inbox.first("crossmodal.data.drifted"), "drift", services)
-    assert drift["payload"]["profile"] == str(profile)
+    drift = wait_for(lambda: inbox.first("crossmodal.data.drifted"), "drift")
+    assert drift["payload"]["profile"] == "loop"
     assert "image brightness" in drift["payload"]["drifted"]
     assert drift["payload"]["rows"] == 60
     verdicts = ("crossmodal.model.promoted", "crossmodal.model.rejected")
-    verdict = wait_for(lambda: inbox.first(*verdicts), "the verdict", services)
+    verdict = wait_for(lambda: inbox.first(*verdicts), "the verdict")
     assert (verdict["path"], verdict["type"]) == (f"/{SECRET}", "application/json")
     retrained = runs_of(services, "retrain/weekly")
-    started = [run for run in retrained if run.parameters["profile"] == str(profile)]
+    started = [run for run in retrained if run.parameters["profile"] == "loop"]
     assert len(started) == 1
     summary = json.loads((services.store.root / "runs" / verdict["payload"]["run"] / "summary.json").read_text())
     assert verdict["payload"]["verdict"] == summary["verdict"]
@@ -243,7 +230,7 @@ def test_a_failed_run_is_told_and_a_silent_one_becomes_crashed(
         for schedule in client.read_deployment_by_name("watch/new-data").schedules:
             client.delete_deployment_schedule(client.read_deployment_by_name("watch/new-data").id, schedule.id)
         weekly = client.read_deployment_by_name("retrain/weekly")
-        client.create_flow_run_from_deployment(weekly.id, parameters={"profile": None, "data": "/nowhere/at/all.csv"})
+        client.create_flow_run_from_deployment(weekly.id, parameters={"data": "/nowhere/at/all.csv"})
     shorter = automations.read_entries(None)
     for entry in shorter:
         if entry["trigger"]["posture"] == "Proactive":
@@ -252,7 +239,7 @@ def test_a_failed_run_is_told_and_a_silent_one_becomes_crashed(
     quick.write_text(json.dumps(shorter))  # JSON is YAML, too
     said = json.loads(command(services, "crossmodal", "automations", "apply", "--json", "--file", str(quick)))
     assert {line["automation"]: line["outcome"] for line in said}["crossmodal-zombie"] == "updated"
-    failed = wait_for(lambda: inbox.first("prefect.flow-run.Failed"), "the failed run", services)
+    failed = wait_for(lambda: inbox.first("prefect.flow-run.Failed"), "the failed run")
     assert "/nowhere/at/all.csv" in failed["payload"]["message"]
 
     @flow(name="silent")
@@ -269,6 +256,6 @@ def test_a_failed_run_is_told_and_a_silent_one_becomes_crashed(
             found = client.read_flow_runs(flow_run_filter=only)[0].state
             return found if found.type.value == "CRASHED" else None
 
-        wait_for(crashed, "the silent run", services)
-    wait_for(lambda: inbox.first("prefect.flow-run.Crashed"), "the crash at the webhook", services)
-    wait_for(lambda: inbox.first("crossmodal.run.missed"), "the missing run", services)
+        wait_for(crashed, "the silent run")
+    wait_for(lambda: inbox.first("prefect.flow-run.Crashed"), "the crash at the webhook")
+    wait_for(lambda: inbox.first("crossmodal.run.missed"), "the missing run")

@@ -54,13 +54,13 @@ def test_no_news_is_no_event(emitted: list[dict[str, Any]], verdict: str | None)
 def test_drift_says_how_to_retrain(emitted: list[dict[str, Any]]) -> None:
     tests = [{"name": "image brightness", "drifted": True}, {"name": "label", "drifted": False}]
     found = summary(None) | {"drift": True, "tests": tests, "compared": 60}
-    emit_drift(found, "digits", None, ["seed=1"])
-    emit_drift(found | {"drift": False}, "digits", None, [])
+    emit_drift(found, "digits", "", ["seed=1"])
+    emit_drift(found | {"drift": False}, "digits", "", [])
     (sent,) = emitted
     assert sent["event"] == "crossmodal.data.drifted"
     assert sent["payload"]["drifted"] == ["image brightness"]
     assert {name: sent["payload"][name] for name in ("profile", "data", "overrides")} == {
-        "profile": "digits", "data": None, "overrides": ["seed=1"],
+        "profile": "digits", "data": "", "overrides": ["seed=1"],
     }  # fmt: skip
 
 
