@@ -16,6 +16,7 @@ from typer.exceptions import Abort, TyperException
 from typer.main import get_command
 
 from flows import console
+from flows.commands.automations import automations_app
 from flows.commands.backup import backup, restore
 from flows.commands.deploy import deploy
 from flows.commands.login import login
@@ -24,6 +25,7 @@ from flows.commands.profile import profile_app
 from flows.commands.run_stage import rerun_stage
 from flows.commands.runs import runs_app
 from flows.commands.schedule import schedule_app
+from flows.commands.watching import monitor, watch
 from flows.environment import (
     new_run_id,
     refresh_from_environment,
@@ -54,6 +56,9 @@ app.command("run-stage")(rerun_stage)
 app.command()(login)
 app.add_typer(profile_app, name="profile")
 app.add_typer(schedule_app, name="schedule")
+app.add_typer(automations_app, name="automations")
+app.command()(monitor)
+app.command()(watch)
 app.command()(deploy)
 app.command()(backup)
 app.command()(restore)

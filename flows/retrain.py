@@ -18,6 +18,7 @@ from pydantic import Field
 
 from flows.artifacts import leave_artifacts, progress_artifacts
 from flows.environment import refresh_from_environment, store_from_environment, tracking_uri_from_environment
+from flows.events import emit_verdict
 from flows.execute import execute
 from flows.pipeline import Progressed
 from flows.plan import describe_plan, plan_retrain
@@ -76,6 +77,7 @@ def retrain(
         summary = execute(request, prefect_stages(), so_far, mode)
     leave_artifacts(request, so_far, summary)
     rename_run(describe_outcome(summary))
+    emit_verdict(summary)
     return Completed(message=f"{summary['verdict']}: {summary['reason']}", data=summary)
 
 

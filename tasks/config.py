@@ -269,6 +269,18 @@ class PublishConfig(Section):
     """Test rows on which the published bytes must reproduce the evaluation."""
 
 
+class MonitorConfig(Section):
+    """When new data differ from those that a model was published with."""
+
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Chance of any false alarm over all tests together (Holm)."""
+    min_effect: Share = 0.1
+    """Differences smaller than this are no drift: of shares of rows, for categories and numbers alike."""
+    min_embedding_effect: Share = 0.01
+    """The same for embeddings, whose effect is on another scale: the share of the distance between old and new rows that the
+    distances within each do not explain."""
+
+
 class RuntimeConfig(Section):
     """How the work is spread; none of it changes a result."""
 
@@ -293,6 +305,7 @@ class RunConfig(Section):
     train: TrainConfig = TrainConfig()
     gate: GateConfig = GateConfig()
     publish: PublishConfig = PublishConfig()
+    monitor: MonitorConfig = MonitorConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 
     def subset(self, *sections: str) -> dict[str, Any]:
