@@ -18,7 +18,7 @@ from PIL import Image
 
 from flows.hosting.deployments import POOL
 from flows.hosting.services import Services, deploy, executable, spawn, start_server, wait_until_healthy
-from flows.hosting.up import stop_all
+from flows.hosting.supervisor import stop_process
 from tasks.store import Store
 from tests.conftest import write_learnable
 from tests.deployments.test_server import free_port
@@ -102,7 +102,8 @@ def services(tmp_path_factory: pytest.TempPathFactory, learnable: Path) -> Itera
         )
         yield made
     finally:
-        stop_all(running)
+        for _, process in reversed(running):
+            stop_process(process)
 
 
 @contextlib.contextmanager

@@ -50,7 +50,7 @@ def database() -> Iterator[str]:
 
     def run(program: str, *arguments: str) -> None:
         command = [*as_user, str(programs / program), *arguments]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/tmp", timeout=300)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/tmp")
 
     data = str(folder / "data")
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"

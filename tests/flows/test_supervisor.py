@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -28,8 +27,9 @@ from flows.hosting.services import leashed
 from flows.hosting.supervisor import Service, Supervisor, describe_status, last_line, require_alive, restart_delay_s
 from tasks.errors import EnvironmentFailed
 from tasks.store import Store
+from tests.waiting import wait_until
 
-SLEEP = "import time; time.sleep(600)"
+SLEEP = "import signal; signal.pause()"
 
 
 def start_python(code: str, log: Path, **environment: str) -> subprocess.Popen[bytes]:
@@ -37,13 +37,6 @@ def start_python(code: str, log: Path, **environment: str) -> subprocess.Popen[b
         return subprocess.Popen(
             [sys.executable, "-c", code], stdout=out, stderr=out, start_new_session=True, env=os.environ | environment
         )
-
-
-def wait_until(met: Callable[[], object], timeout_s: float = 120.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not met():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -80,7 +73,7 @@ def test_a_killed_service_is_started_again_and_both_are_announced(
         supervisor.tick()
         return service.process is not first
 
-    wait_until(restarted)
+    wait_until(restarted, "the service was started again")
     assert service.process is not None
     assert service.process.poll() is None
     assert [kind for kind, _ in events] == ["died", "restarted"]
@@ -98,7 +91,7 @@ def test_early_deaths_in_a_row_end_with_the_last_line_of_the_log(
         supervisor.tick()
         return sum(kind == "died" for kind, _ in events) >= supervising.TOO_MANY
 
-    wait_until(dead_often)
+    wait_until(dead_often, "it died often")
     died = [text for kind, text in events if kind == "died"]
     assert all(text.startswith("mlflow (exit status 3)") for text in died)
     assert died[-1].endswith(": no room")
@@ -122,7 +115,7 @@ def test_what_a_killed_service_had_started_is_ended(tmp_path: Path) -> None:
     log = tmp_path / "log"
     child = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {SLEEP!r}], start_new_session=True)"
     code = f"""
-import subprocess, sys, time
+import select, subprocess, sys
 from pathlib import Path
 from flows.hosting.processes import adopt_orphans
 from flows.hosting.supervisor import Service, Supervisor
@@ -133,11 +126,11 @@ supervisor = Supervisor(lambda kind, text: print(kind, text, flush=True))
 service = Service("worker", start, Path({str(log)!r}))
 supervisor.start(service)
 while not Path({str(log)!r}).read_text():
-    time.sleep(0.05)
+    select.select([], [], [], 0.05)
 service.process.kill()
 while True:
     supervisor.tick()
-    time.sleep(0.05)
+    select.select([], [], [], 0.05)
 """
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path.cwd())
     try:
@@ -145,7 +138,7 @@ while True:
         line = next(line for line in process.stdout if line.startswith("ended"))
         orphan = int(log.read_text().split()[0])
         assert f"({orphan})" in line
-        wait_until(lambda: not psutil.pid_exists(orphan))
+        wait_until(lambda: not psutil.pid_exists(orphan), "the orphan has ended")
     finally:
         for left in psutil.Process(process.pid).children(recursive=True):
             left.kill()
@@ -157,30 +150,28 @@ while True:
 def test_a_leashed_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
     log = tmp_path / "log"
     code = f"""
-import subprocess, sys, time
+import signal, subprocess, sys
 from flows.hosting.services import leashed
 print(subprocess.Popen(leashed([sys.executable, "-c", {SLEEP!r}]), start_new_session=True).pid, flush=True)
-time.sleep(600)
+signal.pause()
 """
     parent = start_python(code, log)
-    wait_until(lambda: log.read_text().strip())
+    wait_until(lambda: log.read_text().strip(), "the child has started")
     child = psutil.Process(int(log.read_text()))
-    wait_until(lambda: "leash" not in " ".join(child.cmdline()))
+    wait_until(lambda: "leash" not in " ".join(child.cmdline()), "the leash has become the program")
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
-    wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "the child has ended")
     assert leashed(["/bin/true"])[-1] == "/bin/true"
 
 
 def test_only_marked_processes_belong_to_a_stack_and_all_of_them_end(tmp_path: Path) -> None:
-    stubborn = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(600)"
-    )
+    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); signal.pause()"
     log = tmp_path / "log"
     mine = start_python(stubborn, log, **{MARKER: "stack-a", RUN: "run-a"})
     other = start_python(SLEEP, tmp_path / "other", **{MARKER: "stack-b", RUN: "run-b"})
     try:
-        wait_until(log.read_text)
+        wait_until(log.read_text, "the process is on")
         assert [process.pid for process in marked("stack-a")] == [mine.pid]
         assert working_runs("stack-a") == {"run-a"}
         assert {"run-a", "run-b"} <= working_runs()
