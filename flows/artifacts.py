@@ -77,6 +77,27 @@ def _leave(request: Request, so_far: Progressed, summary: dict[str, Any]) -> Non
     create_markdown_artifact(text, key=f"{name}-report", description="Verdict and report")
 
 
+def leave_drift(request: Request, summary: dict[str, Any]) -> None:
+    """The tests of a monitor run as a table, keyed by the model's name."""
+    lines = [
+        {
+            "what": one_line(test["name"]),
+            "drift": "yes" if test["drifted"] else "no",
+            "before": one_line(test["before"]),
+            "now": one_line(test["after"]),
+            "effect": round(test["effect"], 3),
+            "p": None if test["p_holm"] is None else round(test["p_holm"], 4),
+        }
+        for test in summary["tests"]
+    ]
+    report = request.store.root / str(summary["report"])
+    text = f"{markdown_text(str(summary['reason']))}. Report: {markdown_text(str(report))}"
+    try:
+        create_table_artifact(lines, key=f"{_slug(summary['model']['name'])}-drift", description=text)
+    except httpx.HTTPError as error:
+        _LOG.warning("artifacts not shown: %s", error)
+
+
 def figures_table(summary: dict[str, Any]) -> list[dict[str, Any]]:
     """One line for the test set, one for each set of modalities."""
     lines = {"test": summary["metrics"]["test"], **summary["by_modalities"]}

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any, cast
 
 import typer
+from typer import Context
 from typer.exceptions import Abort, TyperException
+from typer.main import get_command
 
 from flows import console
+from flows.commands.automations import automations_app
+from flows.commands.backup import backup, restore
+from flows.commands.deploy import deploy
 from flows.commands.login import login
 from flows.commands.models import models_app
-from flows.environment import new_run_id, store_from_environment, tracking_uri_from_environment, use_prefect
+from flows.commands.profile import profile_app
+from flows.commands.run_stage import rerun_stage
+from flows.commands.runs import runs_app
+from flows.commands.schedule import schedule_app
+from flows.commands.watching import monitor, watch
+from flows.environment import (
+    new_run_id,
+    refresh_from_environment,
+    store_from_environment,
+    tracking_uri_from_environment,
+    use_prefect,
+)
 from flows.execute import RunFailed, execute
 from flows.pipeline import Stages
 from flows.plan import plan_retrain
+from flows.preflight import Check, failure, preflight, warnings
 from flows.prepare import check_manifest
-from flows.request import Request, default_tracking_uri, make_request, resolve_config
+from flows.refresh import require_stages
+from flows.request import MODES, Request, check_mode, default_tracking_uri, make_request, resolve_config
 from flows.score import predict_manifest
 from flows.summary import empty_summary
 from tasks.errors import CrossmodalError, EnvironmentFailed
@@ -28,13 +48,22 @@ from tasks.store import Store
 app = typer.Typer(
     name="crossmodal",
     help="Retrains classifiers that see, hear and read: checks the data, trains, proves, publishes.",
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(models_app, name="models")
+app.add_typer(runs_app, name="runs")
+app.command("run-stage")(rerun_stage)
 app.command()(login)
+app.add_typer(profile_app, name="profile")
+app.add_typer(schedule_app, name="schedule")
+app.add_typer(automations_app, name="automations")
+app.command()(monitor)
+app.command()(watch)
+app.command()(deploy)
+app.command()(backup)
+app.command()(restore)
 
-Profile = Annotated[str | None, typer.Option(help="A name in deployments/profiles, or the path of a TOML file.")]
+Profile = Annotated[str | None, typer.Option(help="A name (crossmodal profile list), or the path of a TOML file.")]
 Data = Annotated[str | None, typer.Option(help="A manifest, a folder per class, or a folder of tables named by split.")]
 Manifest = Annotated[str, typer.Argument(help="A manifest, a folder per class, or a folder of tables named by split.")]
 Set = Annotated[
@@ -43,6 +72,14 @@ Set = Annotated[
 StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
 Json = Annotated[bool, typer.Option("--json", help="Print the run's summary as JSON on the last line of stdout.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Run in this process without Prefect: for pdb, and to compare.")]
+Refresh = Annotated[
+    list[str] | None,
+    typer.Option(metavar="STAGE", help="Compute this stage although the store has its result; may be repeated."),
+]
+ModeOption = Annotated[
+    str,
+    typer.Option("--mode", metavar="|".join(MODES), help="The whole pipeline, only the plan, or only the champion."),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -62,49 +99,76 @@ def options(
 
 
 def _request(profile: str | None, data: str | None, overrides: list[str] | None, store: str | None) -> Request:
-    config = resolve_config(profile, data, overrides or [])
-    return make_request(config, store_from_environment(store), tracking_uri_from_environment(), new_run_id())
+    place = store_from_environment(store)
+    config = resolve_config(profile, data, overrides or [], place)
+    request = make_request(config, place, tracking_uri_from_environment(), new_run_id())
+    return replace(request, refresh=refresh_from_environment())
 
 
 @app.command()
 def retrain(
+    *,
     profile: Profile = None,
     data: Data = None,
     overrides: Set = None,
     store: StoreOption = None,
     as_json: Json = False,
     plain: Plain = False,
+    refresh: Refresh = None,
+    mode: ModeOption = "full",
     debug: Debug = False,
 ) -> None:
     """Retrain a model, judge it against the champion, publish it if it passes.
 
     Exit status: 0 the run completed, whatever the verdict; 2 usage; 3 the data; 4 the environment; 130 Ctrl-C.
     """
+    how = check_mode(mode)
     request = _request(profile, data, overrides, store)
+    request = replace(request, refresh=require_stages((*request.refresh, *(refresh or []))))
+    for text in warnings(_require_ready(request)):
+        console.print_warning(text)
     with console.progress_bars():
-        if plain:
-            summary = execute(request, Stages())
+        if not plain:
+            parameters = {"profile": profile or "", "data": data or "", "mode": how, "overrides": overrides or []}
+            summary = _retrain_with_prefect(request, parameters, debug)
+        elif how == "plan only":
+            summary = {"plan": plan_retrain(request), "data": request.config.data.path}
         else:
-            summary = _retrain_with_prefect(request, profile, data, overrides, debug)
-    console.print_outcome(summary, request.store.root, as_json)
+            summary = execute(request, Stages(), mode=how)
+    if "plan" in summary:
+        _print_plan(summary, as_json)
+    else:
+        console.print_outcome(summary, request.store.root, as_json)
 
 
-def _retrain_with_prefect(
-    request: Request, profile: str | None, data: str | None, overrides: list[str] | None, debug: bool
-) -> dict[str, Any]:
+def _require_ready(request: Request) -> list[Check]:
+    """The checks that need no data, none of them failed. Raises RunFailed with the list in its summary."""
+    checks = preflight(request)
+    error = failure(checks)
+    if error is not None:
+        listed = [check.model_dump(mode="json") for check in checks]
+        raise RunFailed(error, empty_summary() | {"preflight": listed}) from None
+    return checks
+
+
+def _retrain_with_prefect(request: Request, parameters: dict[str, Any], debug: bool) -> dict[str, Any]:
     """Calls the flow in this process. Prefect's own log goes to its API; the terminal shows ours."""
     use_prefect(request.store.root)
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "DEBUG" if debug else "CRITICAL")
     from flows.retrain import retrain as retrain_flow
 
+    if request.refresh:
+        os.environ["CROSSMODAL_REFRESH"] = ",".join(request.refresh)  # the flow is called here, and reads it
     try:
-        return cast(dict[str, Any], retrain_flow(profile, data, overrides or [], str(request.store.root)))
+        return cast(dict[str, Any], retrain_flow(**parameters, store=str(request.store.root)))
     except RuntimeError as error:
         if "API" not in str(error) and "server" not in str(error):
             raise
         where = os.environ.get("PREFECT_API_URL", "the temporary server")
         text = f"Prefect: {error}; check PREFECT_API_URL ({where}), or run with --plain"
         raise EnvironmentFailed(text) from error
+    finally:
+        os.environ.pop("CROSSMODAL_REFRESH", None)
 
 
 @app.command()
@@ -116,12 +180,27 @@ def plan(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say what a retrain would compute and what it would reuse."""
-    lines = plan_retrain(_request(profile, data, overrides, store))
+    """Check all that can be known without data, and say what a retrain would compute and what it would reuse.
+
+    Exit status: 2 or 4 where a check failed; all that did are listed.
+    """
+    request = _request(profile, data, overrides, store)
+    checks = preflight(request)
+    if not as_json:
+        console.print_table([{"check": it.name, "": it.outcome, "what": it.detail} for it in checks])
+        console.say("")
+    _require_ready(request)
+    listed = [check.model_dump(mode="json") for check in checks]
+    plan = {"plan": plan_retrain(request), "data": request.config.data.path, "preflight": listed}
+    _print_plan(plan, as_json)
+
+
+def _print_plan(plan: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        console.print_json({"plan": lines})
+        console.print_json(plan)
     else:
-        console.print_table(lines)
+        console.say(f"data  {plan['data']}")
+        console.print_table(plan["plan"])
 
 
 @app.command()
@@ -224,7 +303,19 @@ def up(
 def main(arguments: list[str] | None = None) -> None:
     """The console script. Every error ends as one line and an exit status; `--debug` shows the traceback."""
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    sys.exit(run(lambda: app(args=arguments, standalone_mode=False), "--json" in arguments, "--debug" in arguments))
+    command = without_types_of_flags(get_command(app))
+    call = functools.partial(command, args=arguments, prog_name="crossmodal", standalone_mode=False)
+    sys.exit(run(call, "--json" in arguments, "--debug" in arguments))
+
+
+def without_types_of_flags(command: Any) -> Any:
+    """The command, whose help shows a flag as what it is typed as: `--json`, not `--json <bool>`, which is refused."""
+    for parameter in (*command.params, command.get_help_option(Context(command))):
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    for inner in getattr(command, "commands", {}).values():
+        without_types_of_flags(inner)
+    return command
 
 
 def run(command: Callable[[], Any], as_json: bool, debug: bool) -> int:
@@ -259,7 +350,8 @@ def _told(error: Exception) -> tuple[str, int, dict[str, Any]]:
     if isinstance(error, CrossmodalError):
         return str(error), error.exit_code, empty_summary()
     if isinstance(error, TyperException):
-        return f"{error.format_message().rstrip('.')}; see crossmodal --help", 2, empty_summary()
+        place = getattr(getattr(error, "ctx", None), "command_path", "crossmodal")
+        return f"{error.format_message().rstrip('.')}; see {place} --help", 2, empty_summary()
     text = f"internal error: {type(error).__name__}: {error}; run again with --debug and report it"
     return text, 4, empty_summary()
 

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tasks.progress import Listener, listening
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 _LINE_EVERY_S = 10.0
 _ERROR_CHARS = 4000
+_UNCUT = 10_000
 
 
 @contextlib.contextmanager
@@ -115,16 +116,34 @@ def print_predictions(summary: dict[str, Any], as_json: bool) -> None:
         print_json(summary)
 
 
-def print_table(rows: list[dict[str, Any]]) -> None:
-    """Rows with equal keys as a table; a line that says so when there are none."""
-    out = Console(highlight=False, soft_wrap=True)
+def print_table(
+    rows: Sequence[dict[str, Any]], empty: str = "none yet; publish a model with crossmodal retrain"
+) -> None:
+    """Rows with equal keys as a table; the line `empty` when there are none."""
+    # A file or a pipe has no width: nothing is cut for it. In a terminal what a row is known by stays whole.
+    out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _UNCUT)
     if not rows:
-        out.print("none yet; publish a model with crossmodal retrain")
+        out.print(empty)
         return
     table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
+    table.columns[0].no_wrap = True
     for row in rows:
         table.add_row(*("–" if value is None else escape(one_line(str(value))) for value in row.values()))
     out.print(table)
+
+
+def print_pairs(pairs: Sequence[tuple[str, Any]]) -> None:
+    """A line for each name that has a value."""
+    out = Console(highlight=False, soft_wrap=True)
+    width = max((len(name) for name, _ in pairs), default=0)
+    for name, value in pairs:
+        if value not in (None, "", []):
+            _tell(out, f"{one_line(name):<{width}}  {one_line(str(value), _ERROR_CHARS)}")
+
+
+def print_warning(text: str) -> None:
+    """One line on stderr."""
+    _ERR.print(Text.assemble(("warning:", "bold yellow"), " ", one_line(text, _ERROR_CHARS)))
 
 
 def print_error(text: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import subprocess
 import time
 import urllib.request
 import uuid
@@ -30,6 +32,11 @@ def store_from_environment(given: str | None) -> str:
 def tracking_uri_from_environment() -> str | None:
     """MLFLOW_TRACKING_URI, when it is set."""
     return os.environ.get("MLFLOW_TRACKING_URI") or None
+
+
+def refresh_from_environment() -> tuple[str, ...]:
+    """The stages that CROSSMODAL_REFRESH names, with commas between them: `--refresh` for a flow that another process runs."""
+    return tuple(filter(None, (name.strip() for name in os.environ.get("CROSSMODAL_REFRESH", "").split(","))))
 
 
 def pages_url_from_environment() -> str | None:
@@ -77,3 +84,14 @@ def _wait_until_it_answers(api_url: str) -> None:
 def new_run_id() -> str:
     """A run id that sorts by time: 20261121-013000-1a2b3c4d."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}"
+
+
+@functools.cache
+def git_commit() -> str | None:
+    """The commit of the code that runs, with `-dirty` where files differ from it; None outside a clone, or without git."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

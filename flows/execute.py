@@ -6,8 +6,12 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-from flows.pipeline import Progressed, Stages, run_pipeline
-from flows.request import Request
+from flows.history import leave_history
+from flows.pipeline import Progressed, Stages, evaluate_champion, run_pipeline
+from flows.preflight import failure, preflight
+from flows.records import recorded
+from flows.refresh import refreshing
+from flows.request import Mode, Request
 from flows.summary import summarise, write_summary
 from tasks import progress
 from tasks.errors import CrossmodalError, EnvironmentFailed, TooManyQuarantined, UsageError
@@ -22,12 +26,25 @@ class RunFailed(Exception):
         self.summary = summary
 
 
-def execute(request: Request, stages: Stages, so_far: Progressed | None = None) -> dict[str, Any]:
-    """The summary of a completed run. Raises RunFailed, with the summary of what is known, when a stage refused."""
+def execute(request: Request, stages: Stages, so_far: Progressed | None = None, mode: Mode = "full") -> dict[str, Any]:
+    """The summary of a completed run. Raises RunFailed, with the summary of what is known, when a stage refused.
+
+    In the mode `evaluate only` the champion is judged instead of a new model.
+    """
     so_far = so_far or Progressed()
-    error = attempt(lambda: run_pipeline(request, stages, so_far), so_far)
-    summary = summarise(request, so_far, "retrain", str(error) if error else None)
-    leave_results(request, so_far, summary)
+    pipeline = evaluate_champion if mode == "evaluate only" else run_pipeline
+
+    def work() -> None:
+        error = failure(preflight(request))
+        if error is not None:
+            raise error
+        pipeline(request, refreshing(stages, request), so_far)
+
+    with recorded(request, "retrain", so_far):
+        error = attempt(work, so_far)
+        summary = summarise(request, so_far, "retrain", str(error) if error else None)
+        leave_results(request, so_far, summary)
+    leave_history(request)
     if error is not None:
         raise RunFailed(error, summary) from error
     return summary

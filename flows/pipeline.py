@@ -23,6 +23,7 @@ from data_contracts.refs import (
     RawRef,
     ReleaseRef,
     Rival,
+    RunRefs,
     Split,
     Target,
     ValidatedRef,
@@ -32,7 +33,7 @@ from flows.request import Request
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.contract import read_table
-from tasks.errors import DataError, EnvironmentFailed, PromotionRefused
+from tasks.errors import DataError, EnvironmentFailed, PromotionRefused, UsageError
 from tasks.evaluate.comparison import require_same_problem
 from tasks.evaluate.evaluate import evaluate
 from tasks.extract.extract import ShardRef, collect_features, extract_shard, features_fingerprint, plan_shards
@@ -42,6 +43,7 @@ from tasks.ingest.scan import scan
 from tasks.ingest.source import locate_data
 from tasks.labels import require_fitting
 from tasks.media.packs import media_fingerprint
+from tasks.modeling.card import read_card, read_targets
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import find_again
 from tasks.modeling.pretrained.packaged import is_packaged, packaged_encoder
@@ -95,6 +97,7 @@ class Stages:
 class Progressed:
     """What a run has come to know so far; a failed run leaves the later fields empty."""
 
+    raw: RawRef | None = None
     clean: CleanRef | None = None
     valid: ValidatedRef | None = None
     splits: dict[Split, int] = field(default_factory=dict)
@@ -103,8 +106,10 @@ class Progressed:
     """Table (manifest, samples, features, predictions) to the store path of its Data Docs."""
     warnings: list[str] = field(default_factory=list)
     """Broken expectations of severity warning on other tables than the samples, whose own are in `valid`."""
+    start: ChampionRef | None = None
     checkpoint: CheckpointRef | None = None
     champion: ChampionRef | None = None
+    rival: Rival | None = None
     report: EvalReport | None = None
     verdict: Verdict | None = None
     release: ReleaseRef | None = None
@@ -112,6 +117,12 @@ class Progressed:
     reason: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     clock: Clock = time.perf_counter
+    keep: Callable[[RunRefs], None] = lambda refs: None
+    """Called after every stage, so that a run that is killed leaves what it had."""
+
+    def refs(self) -> RunRefs:
+        """What the stages have handed on."""
+        return RunRefs(**{name: getattr(self, name) for name in RunRefs.model_fields})
 
     def note(self, table: str, check: TableCheck) -> None:
         """Keeps where a table's Data Docs are, and what they warn of."""
@@ -126,6 +137,7 @@ class Progressed:
             yield
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + self.clock() - start
+            self.keep(self.refs())
 
 
 def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
@@ -141,13 +153,13 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
             require_comparable(champion, valid, request)
     features = so_far.features = extract_features(valid, config, store, stages, so_far)
     with so_far.timed("train"):
-        start = None if config.train.continue_from == "none" else champion
+        start = so_far.start = None if config.train.continue_from == "none" else champion
         checkpoint = so_far.checkpoint = stages.train(valid, features, config, store, start)
     with so_far.timed("evaluate"):  # asked again: training takes time, and another model may have been promoted
         champion = so_far.champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
     # Against itself a model need not be judged: the evaluation of the run that published it is still right.
     same = champion is None or champion.model_sha256 == checkpoint.model_sha256
-    rival = None if champion is None or same else rival_of(champion, request, stages, so_far)
+    rival = so_far.rival = None if champion is None or same else rival_of(champion, request, stages, so_far)
     with so_far.timed("evaluate"):
         report = so_far.report = stages.evaluate(valid, features, checkpoint, rival, config, store)
     with so_far.timed("validate"):
@@ -165,6 +177,54 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
                 so_far.decision, so_far.reason = "needs-approval", str(refusal)
 
 
+def evaluate_champion(request: Request, stages: Stages, so_far: Progressed) -> None:
+    """Judges the champion on today's test rows by the gate's rules; nothing is trained, and nothing published.
+
+    The samples are read as the champion reads them. UsageError where there is no champion.
+    """
+    store, alias = request.store, request.config.publish.alias
+    champion = so_far.champion = fetch_champion(request.name, alias, store, request.tracking_uri)
+    if champion is None:
+        raise UsageError(f"mode 'evaluate only': there is no {request.name}@{alias} yet; run with mode 'full' first")
+    config = champion_config(champion, request)
+    valid = so_far.valid = prepare(request, config, stages, so_far)
+    so_far.splits = count_splits(read_table(store.path(valid.uri) / "samples.parquet"))
+    require_comparable(champion, valid, request)
+    features = so_far.features = extract_features(valid, config, store, stages, so_far)
+    checkpoint = checkpoint_of(champion, store)
+    with so_far.timed("evaluate"):
+        report = so_far.report = stages.evaluate(valid, features, checkpoint, None, config, store)
+    with so_far.timed("validate"):
+        so_far.note("predictions", stages.validate_predictions(report, checkpoint, store))
+    with so_far.timed("evaluate"):
+        verdict = stages.gate(report, config, store)
+    rules = verdict.rules[:-1]  # the last compares with the champion, which this is
+    passes = verdict.decision == "promote"
+    so_far.decision = "unchanged" if passes else verdict.decision
+    name, stands = f"{champion.name} version {champion.version}", "still passes" if passes else "no longer passes"
+    details = "; ".join(rule.detail for rule in rules if passes or rule.outcome != "pass")
+    so_far.reason = reason = f"{name} {stands} the gate on {report.rows} test rows: {details or 'it has no rules'}"
+    so_far.verdict = verdict.model_copy(update={"rules": rules, "reason": reason})
+
+
+def checkpoint_of(champion: ChampionRef, store: Store) -> CheckpointRef:
+    """The champion as what training would have left: the same weights and card, its epochs unknown (0)."""
+    card = read_card(store.path(champion.uri))
+    targets = read_targets(card)
+    return CheckpointRef(
+        uri=champion.uri,
+        sha256=champion.sha256,
+        rows=champion.rows,
+        model_sha256=champion.model_sha256,
+        train_key=champion.train_key or champion.model_sha256,
+        modalities=tuple(card["modalities"]),
+        labels=targets[0].labels,
+        outputs=sum(target.width for target in targets),
+        best_epoch=0,
+        epochs=0,
+    )
+
+
 def champion_to_continue(request: Request) -> ChampionRef | None:
     """The model that training goes on from, where the config asks for it and there is one."""
     if request.config.train.continue_from == "none":
@@ -176,7 +236,7 @@ def prepare(request: Request, config: RunConfig, stages: Stages, so_far: Progres
     """Manifest to validated samples."""
     store = request.store
     with so_far.timed("ingest"):
-        raw = stages.scan(config, store, locate_data(config, store))
+        raw = so_far.raw = stages.scan(config, store, locate_data(config, store))
         require_fitting(config, raw.targets)
         so_far.clean = stages.ingest(raw, config, store)
     with so_far.timed("validate"):

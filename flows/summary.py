@@ -25,6 +25,7 @@ def summarise(request: Request, so_far: Progressed, flow: str, error: str | None
     summary: dict[str, Any] = {
         "run": request.run_id,
         "flow": flow,
+        "data": request.config.data.path,
         "verdict": None if error else so_far.decision,
         "reason": error or so_far.reason,
         "model": model_of(request, so_far),
@@ -52,6 +53,7 @@ def empty_summary() -> dict[str, Any]:
     return {
         "run": None,
         "flow": None,
+        "data": None,
         "verdict": None,
         "reason": None,
         "model": None,
@@ -85,7 +87,8 @@ def model_of(request: Request, so_far: Progressed) -> dict[str, Any]:
     if so_far.release is not None:
         release = so_far.release
         return model | {"version": release.version, "alias": release.alias, "sha256": release.model_sha256}
-    if so_far.decision == "unchanged" and champion is not None:
+    judged = so_far.verdict is not None and so_far.checkpoint is None  # the champion itself, in the mode evaluate only
+    if (so_far.decision == "unchanged" or judged) and champion is not None:
         alias = request.config.publish.alias
         return model | {"version": champion.version, "alias": alias, "sha256": champion.model_sha256}
     return model | {"sha256": so_far.checkpoint.model_sha256 if so_far.checkpoint else None}

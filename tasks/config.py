@@ -1,6 +1,7 @@
 """RunConfig: every knob of a run, one default each, with its unit.
 
-Precedence: these defaults < the profile's TOML < `--set KEY=VALUE`. A profile holds only what differs.
+Precedence: these defaults < the profile's TOML < `--set KEY=VALUE`. A profile holds only what differs. A relative path
+in a profile is relative to its file, one in `--set` to the current folder; the config holds both absolute.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_va
 
 from data_contracts.modalities import KINDS, kind_of
 from data_contracts.refs import Kind, Modality
+from tasks.config_paths import absolute_paths
 from tasks.config_sections import REMOTE_SCHEMES, ColumnsConfig, MediaConfig, Section, Share, SplitConfig
 from tasks.encoder_ids import parse_encoder
 from tasks.errors import UsageError
@@ -267,6 +269,18 @@ class PublishConfig(Section):
     """Test rows on which the published bytes must reproduce the evaluation."""
 
 
+class MonitorConfig(Section):
+    """When new data differ from those that a model was published with."""
+
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Chance of any false alarm over all tests together (Holm)."""
+    min_effect: Share = 0.1
+    """Differences smaller than this are no drift: of shares of rows, for categories and numbers alike."""
+    min_embedding_effect: Share = 0.01
+    """The same for embeddings, whose effect is on another scale: the share of the distance between old and new rows that the
+    distances within each do not explain."""
+
+
 class RuntimeConfig(Section):
     """How the work is spread; none of it changes a result."""
 
@@ -291,6 +305,7 @@ class RunConfig(Section):
     train: TrainConfig = TrainConfig()
     gate: GateConfig = GateConfig()
     publish: PublishConfig = PublishConfig()
+    monitor: MonitorConfig = MonitorConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 
     def subset(self, *sections: str) -> dict[str, Any]:
@@ -317,21 +332,40 @@ def load_config(profile: Mapping[str, Any], overrides: Sequence[str] = (), where
     values = copy.deepcopy(dict(profile))
     for text in overrides:
         keys, value = parse_assignment(text)
-        _assign(values, keys, value, text)
+        _assign(values, keys, _seen_from_here(keys, value), text)
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise UsageError(_explain(error, where)) from None
+        first = ".".join(str(part) for part in error.errors()[0]["loc"])
+        source = next((f"--set {text}" for text in overrides if _concerns(text, first)), where)
+        raise UsageError(_explain(error, source)) from None
+
+
+def _concerns(text: str, dotted: str) -> bool:
+    """Whether an override is about the key of an error: the same, a section of it, or a value inside it."""
+    key = text.partition("=")[0].strip()
+    return dotted == key or dotted.startswith(f"{key}.") or key.startswith(f"{dotted}.")
 
 
 def read_profile(path: Path) -> dict[str, Any]:
-    """The values of a profile file; UsageError when it cannot be read or is not TOML."""
+    """The values of a profile file, its relative paths made absolute; UsageError when it cannot be read or is not TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return absolute_paths(tomllib.loads(path.read_text(encoding="utf-8")), path.absolute().parent)
     except OSError as error:
         raise UsageError(f"profile {path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"profile {path}: not readable as TOML ({error})") from None
+
+
+def _seen_from_here(keys: list[str], value: Any) -> Any:
+    """The value of a `--set` with every relative path in it made absolute, as seen from the current folder."""
+    nested = value
+    for key in reversed(keys):
+        nested = {key: nested}
+    found: Any = absolute_paths(nested, Path.cwd())
+    for key in keys:
+        found = found[key]
+    return found
 
 
 def _assign(values: dict[str, Any], keys: list[str], value: Any, text: str) -> None:
@@ -353,9 +387,9 @@ def _explain(error: ValidationError, where: str) -> str:
             dotted += f".{key}"
         near = difflib.get_close_matches(dotted, list(known_keys(RunConfig)), n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else f"; sections are {', '.join(RunConfig.model_fields)}"
-        return f"config key {dotted!r} (from --set or {where}) does not exist{hint}"
+        return f"config key {dotted!r} (from {where}) does not exist{hint}"
     message = first["msg"].removeprefix("Value error, ")
-    return f"config key {dotted or 'config'!r} = {first['input']!r} (from --set or {where}): {message}"
+    return f"config key {dotted or 'config'!r} = {first['input']!r} (from {where}): {message}"
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

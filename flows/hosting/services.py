@@ -22,11 +22,9 @@ from tasks.errors import EnvironmentFailed
 from tasks.publish.connection import without_password
 from tasks.store import Store
 
-POOL = "crossmodal"
 _START_S = 180.0
 _LEASH = Path(__file__).with_name("leash.py")
 ROOT = Path(flows.__file__).resolve().parent.parent
-_POOL_TEMPLATE = "deployments/pools/process.json"
 
 
 @dataclass(frozen=True)
@@ -129,13 +127,8 @@ def spawn(
 
 
 def deploy(services: Services) -> None:
-    """Makes the process work pool and the deployments of deployments/prefect.yaml.
-
-    The pool's template has no variables for command, environment and working folder: a run cannot set them.
-    """
-    create = ["prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite"]
-    _run(services, [*create, "--base-job-template", _POOL_TEMPLATE])
-    _run(services, ["prefect", "--no-prompt", "deploy", "--prefect-file", "deployments/prefect.yaml", "--all"])
+    """Registers the pool and every deployment on the services' Prefect server."""
+    _run(services, ["crossmodal", "deploy", "--store", str(services.store.root)])
 
 
 def wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from types import FrameType
 
 from flows.hosting.access import login_link
+from flows.hosting.deployments import POOL
 from flows.hosting.processes import (
     Stack,
     adopt_orphans,
@@ -23,7 +24,6 @@ from flows.hosting.processes import (
     write_stack,
 )
 from flows.hosting.services import (
-    POOL,
     Services,
     deploy,
     log_path,

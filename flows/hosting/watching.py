@@ -12,7 +12,8 @@ import threading
 import time
 from datetime import UTC, datetime
 
-from flows.hosting.services import POOL, ROOT, Services, leashed, log_path
+from flows.hosting.deployments import POOL
+from flows.hosting.services import ROOT, Services, leashed, log_path
 from flows.hosting.supervisor import Announce, Service, require_alive
 from tasks.errors import EnvironmentFailed
 

@@ -7,7 +7,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,13 +95,14 @@ def _metric_prefix(name: str) -> str:
     return f"columns/{clean}{digest}"
 
 
-def stage_model(checkpoint: Path, card: str, rows: Path, folder: Path) -> None:
-    """An MLflow model is in `folder`: our files, the rows it was made with, the model card, served_model.py as its code."""
+def stage_model(checkpoint: Path, card: str, beside: Sequence[Path], folder: Path) -> None:
+    """An MLflow model is in `folder`: our files, those on the rows it was made with, the model card, served_model.py as its
+    code."""
     import mlflow.pyfunc
 
     readme = folder.parent / "README.md"
     readme.write_text(card, encoding="utf-8")
-    files = [checkpoint / name for name in (*versions.FILES, *files_beside(read_card(checkpoint)))] + [rows, readme]
+    files = [checkpoint / name for name in (*versions.FILES, *files_beside(read_card(checkpoint)))] + [*beside, readme]
     # Advice on type hints, meant for authors of models. Recorded, because MLflow overrides filters that ignore it.
     with warnings.catch_warnings(record=True):
         mlflow.pyfunc.save_model(
