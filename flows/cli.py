@@ -13,7 +13,13 @@ from typer.exceptions import Abort, TyperException
 
 from flows import console
 from flows.commands.models import models_app
-from flows.environment import PREFECT_DEFAULTS, new_run_id, store_from_environment, tracking_uri_from_environment
+from flows.environment import (
+    PREFECT_DEFAULTS,
+    new_run_id,
+    run_tags,
+    store_from_environment,
+    tracking_uri_from_environment,
+)
 from flows.execute import RunFailed, execute
 from flows.pipeline import Stages
 from flows.plan import plan_retrain
@@ -61,7 +67,8 @@ def options(
 
 def _request(profile: str | None, data: str | None, overrides: list[str] | None, store: str | None) -> Request:
     config = resolve_config(profile, data, overrides or [])
-    return make_request(config, store_from_environment(store), tracking_uri_from_environment(), new_run_id())
+    place, tags = store_from_environment(store), run_tags(profile, data)
+    return make_request(config, place, tracking_uri_from_environment(), new_run_id(), tags)
 
 
 @app.command()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 from pydantic import ValidationError
@@ -21,6 +23,7 @@ from data_contracts.refs import (
     FeatureRef,
     Modality,
     RawRef,
+    Ref,
     ReleaseRef,
     Rival,
     Split,
@@ -29,7 +32,7 @@ from data_contracts.refs import (
     Verdict,
 )
 from flows.request import Request
-from tasks import progress
+from tasks import progress, run_log
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import DataError, EnvironmentFailed, PromotionRefused
@@ -110,6 +113,8 @@ class Progressed:
     release: ReleaseRef | None = None
     decision: str | None = None
     reason: str | None = None
+    before: frozenset[str] = frozenset()
+    """Store paths of what was there when the run began."""
     seconds: dict[str, float] = field(default_factory=dict)
     clock: Clock = time.perf_counter
 
@@ -117,6 +122,11 @@ class Progressed:
         """Keeps where a table's Data Docs are, and what they warn of."""
         self.docs[table] = check["docs"]
         self.warnings += check["warnings"]
+        run_log.log_table_warnings(table, check["warnings"])
+
+    def reused(self, ref: Ref | None) -> bool:
+        """Whether the store held a stage's result before this run."""
+        return ref is not None and ref.uri in self.before
 
     @contextlib.contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -131,6 +141,7 @@ class Progressed:
 def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
     """Runs every stage in order, filling `so_far`; raises CrossmodalError where one cannot go on."""
     config, store = request.config, request.store
+    so_far.before = results_in(store)
     valid = so_far.valid = prepare(request, config, stages, so_far)
     samples = read_table(store.path(valid.uri) / "samples.parquet")
     so_far.splits = count_splits(samples)
@@ -143,6 +154,7 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
     with so_far.timed("train"):
         start = None if config.train.continue_from == "none" else champion
         checkpoint = so_far.checkpoint = stages.train(valid, features, config, store, start)
+    run_log.log_checkpoint(checkpoint, history_of(checkpoint, store), so_far.reused(checkpoint))
     with so_far.timed("evaluate"):  # asked again: training takes time, and another model may have been promoted
         champion = so_far.champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
     # Against itself a model need not be judged: the evaluation of the run that published it is still right.
@@ -150,11 +162,13 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
     rival = None if champion is None or same else rival_of(champion, request, stages, so_far)
     with so_far.timed("evaluate"):
         report = so_far.report = stages.evaluate(valid, features, checkpoint, rival, config, store)
+    run_log.log_evaluation(report, so_far.reused(report))
     with so_far.timed("validate"):
         so_far.note("predictions", stages.validate_predictions(report, checkpoint, store))
     with so_far.timed("evaluate"):
         judged_before = store.find("verdicts", gate_key(report, config)) is not None
         verdict = so_far.verdict = stages.gate(report, config, store)
+    run_log.log_gate(verdict)
     so_far.decision, so_far.reason = conclude(verdict, champion, judged_before)
     if so_far.decision == "promote":
         with so_far.timed("publish"):
@@ -163,6 +177,18 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
                 so_far.release = stages.publish(made, config, store, request.tracking_uri, request.run_id)
             except PromotionRefused as refusal:  # rolled back by hand, say: a person decides
                 so_far.decision, so_far.reason = "needs-approval", str(refusal)
+
+
+def results_in(store: Store) -> frozenset[str]:
+    """Store paths of the stages' results that are there."""
+    kinds = ("clean", "checkpoints", "evaluations")
+    return frozenset(f"{kind}/{path.name}" for kind in kinds for path in (store.root / kind).glob("*"))
+
+
+def history_of(checkpoint: CheckpointRef, store: Store) -> dict[str, Any] | None:
+    """What training recorded of its epochs; None where it recorded nothing."""
+    path = store.path(checkpoint.uri) / "history.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def champion_to_continue(request: Request) -> ChampionRef | None:
@@ -178,10 +204,13 @@ def prepare(request: Request, config: RunConfig, stages: Stages, so_far: Progres
     with so_far.timed("ingest"):
         raw = stages.scan(config, store, locate_data(config, store))
         require_fitting(config, raw.targets)
-        so_far.clean = stages.ingest(raw, config, store)
+        clean = so_far.clean = stages.ingest(raw, config, store)
+    reasons = read_table(store.path(clean.uri) / "quarantine.parquet", ["reason"])["reason"]
+    run_log.log_rows(clean, Counter(reasons.to_pylist()), so_far.reused(clean))
     with so_far.timed("validate"):
         so_far.note("manifest", stages.validate_manifest(raw, store))
-        valid = stages.validate_samples(so_far.clean, config, store)
+        valid = stages.validate_samples(clean, config, store)
+    run_log.log_validated(valid)
     so_far.docs["samples"] = valid.docs
     return valid
 
@@ -194,6 +223,7 @@ def extract_features(
         shards = plan_shards(samples, config, store)
         stages.extract(shards, store)
         features = collect_features(samples, config, store, shards)
+    run_log.log_features(features.values())
     if isinstance(samples, ValidatedRef):
         with so_far.timed("validate"):
             so_far.note("features", stages.validate_features(samples, features, config, store))
@@ -237,7 +267,8 @@ def rival_of(champion: ChampionRef, request: Request, stages: Stages, so_far: Pr
         map(kind_of, so_far.features)
     ) == {kind for kind in KINDS if config.encoders.of(kind) != "off"}:
         return Rival(champion=champion, valid=so_far.valid, features=so_far.features)
-    aside = Progressed(seconds=so_far.seconds)
+    progress.log(f"evaluate: champion version {champion.version} reads these samples under settings of its own")
+    aside = Progressed(seconds=so_far.seconds, before=so_far.before)
     valid = prepare(request, config, stages, aside)
     return Rival(champion=champion, valid=valid, features=extract_features(valid, config, request.store, stages, aside))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
@@ -27,6 +27,8 @@ class Request:
     tracking_uri: str
     """MLflow's address."""
     run_id: str
+    tags: dict[str, str] = field(default_factory=dict)
+    """Of the run in MLflow, besides what the run itself finds out: profile, git commit and the like."""
 
     @property
     def name(self) -> str:
@@ -45,7 +47,7 @@ def resolve_config(profile: str | None, data: str | None, overrides: Sequence[st
         profile = DEFAULT_PROFILE
     path = find_profile(profile) if profile is not None else None
     values = read_profile(path) if path is not None else {}
-    config = load_config(values, overrides, f"profile {profile}")
+    config = load_config(values, overrides, None if profile is None else f"profile {profile}")
     if data is not None:
         config = config.model_copy(update={"data": config.data.model_copy(update={"path": data})})
     if config.data.expectations is not None:
@@ -54,11 +56,13 @@ def resolve_config(profile: str | None, data: str | None, overrides: Sequence[st
     return config.model_copy(update={"name": check_model_name(name)})
 
 
-def make_request(config: RunConfig, store: str | None, tracking_uri: str | None, run_id: str) -> Request:
+def make_request(
+    config: RunConfig, store: str | None, tracking_uri: str | None, run_id: str, tags: dict[str, str] | None = None
+) -> Request:
     """The request with its store made ready; MLflow on sqlite inside the store unless an address is given."""
     place = Store(Path(store or DEFAULT_STORE).expanduser())
     place.prepare()
-    return Request(config, place, tracking_uri or default_tracking_uri(place), run_id)
+    return Request(config, place, tracking_uri or default_tracking_uri(place), run_id, tags or {})
 
 
 def default_tracking_uri(store: Store) -> str:

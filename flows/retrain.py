@@ -12,13 +12,10 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from flows.artifacts import leave_artifacts, progress_artifacts
-from flows.environment import store_from_environment, tracking_uri_from_environment
-from flows.execute import execute
-from flows.pipeline import Progressed
+from flows.environment import run_tags, store_from_environment, tracking_uri_from_environment
 from flows.prefect_stages import prefect_stages
 from flows.request import make_request, resolve_config
-from tasks.progress import listening
+from flows.run_progress import execute_shown
 
 # Prefect types a runner by its own future; the decorator asks for one of any future.
 _RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=min(8, os.cpu_count() or 1)))
@@ -47,9 +44,7 @@ def retrain(
     config = resolve_config(profile, data, overrides or [])
     started = flow_run.scheduled_start_time
     run_id = f"{started:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
-    request = make_request(config, store_from_environment(store), tracking_uri_from_environment(), run_id)
-    so_far = Progressed()
-    with listening(progress_artifacts()):
-        summary = execute(request, prefect_stages(), so_far)
-    leave_artifacts(request, so_far, summary)
+    tags = run_tags(profile, data, flow_run.id)
+    request = make_request(config, store_from_environment(store), tracking_uri_from_environment(), run_id, tags)
+    summary = execute_shown(request, prefect_stages())
     return Completed(message=f"{summary['verdict']}: {summary['reason']}", data=summary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from typing import Any
 
 import pyarrow as pa
@@ -131,6 +132,11 @@ def quarantine_of(store: Store, clean: CleanRef, valid: ValidatedRef | None) -> 
     }
     leaked = [row | why for row in samples if row["id"] not in kept]
     return pa.concat_tables([refused, pa.Table.from_pylist(leaked, schema=refused.schema)])
+
+
+def reasons_of(store: Store, clean: CleanRef, valid: ValidatedRef | None) -> dict[str, int]:
+    """Reason code to the number of rows that were quarantined for it, `leaked` ones included."""
+    return dict(Counter(quarantine_of(store, clean, valid)["reason"].to_pylist()))
 
 
 def without_nan(value: Any) -> Any:

@@ -312,8 +312,13 @@ def parse_assignment(text: str) -> tuple[list[str], Any]:
         return key.strip().split("."), value
 
 
-def load_config(profile: Mapping[str, Any], overrides: Sequence[str] = (), where: str = "the profile") -> RunConfig:
-    """The config of a profile's values with `KEY=VALUE` overrides on top; UsageError names the key and what it takes."""
+def load_config(
+    profile: Mapping[str, Any], overrides: Sequence[str] = (), where: str | None = "the profile"
+) -> RunConfig:
+    """The config of a profile's values with `KEY=VALUE` overrides on top; UsageError names the key and what it takes.
+
+    `where`: what messages call the profile; None where there is none.
+    """
     values = copy.deepcopy(dict(profile))
     for text in overrides:
         keys, value = parse_assignment(text)
@@ -321,7 +326,7 @@ def load_config(profile: Mapping[str, Any], overrides: Sequence[str] = (), where
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise UsageError(_explain(error, where)) from None
+        raise UsageError(_explain(error, "--set" if where is None else f"--set or {where}")) from None
 
 
 def read_profile(path: Path) -> dict[str, Any]:
@@ -353,9 +358,9 @@ def _explain(error: ValidationError, where: str) -> str:
             dotted += f".{key}"
         near = difflib.get_close_matches(dotted, list(known_keys(RunConfig)), n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else f"; sections are {', '.join(RunConfig.model_fields)}"
-        return f"config key {dotted!r} (from --set or {where}) does not exist{hint}"
+        return f"config key {dotted!r} (from {where}) does not exist{hint}"
     message = first["msg"].removeprefix("Value error, ")
-    return f"config key {dotted or 'config'!r} = {first['input']!r} (from --set or {where}): {message}"
+    return f"config key {dotted or 'config'!r} = {first['input']!r} (from {where}): {message}"
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

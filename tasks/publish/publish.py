@@ -21,14 +21,15 @@ from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed, PromotionRefused
 from tasks.modeling.lineage import ROWS, write_rows
-from tasks.names import markdown_text
 from tasks.publish import tracking, versions
 from tasks.publish.card import write_card
 from tasks.publish.connection import connected
+from tasks.publish.logged_model import stage_model
 from tasks.publish.moves import Move, move_alias
 from tasks.publish.names import check_alias, check_model_name
 from tasks.publish.registry import release_ref, why_not
 from tasks.publish.verify import DIFFERENT, VerifyRequest
+from tasks.publish.version_page import describe_model, describe_version
 from tasks.store import Store, digest_file, write_text
 
 if TYPE_CHECKING:
@@ -168,16 +169,16 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
     card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config)
     staged = work / versions.MODEL_FOLDER
     shutil.rmtree(staged, ignore_errors=True)  # what a killed process left
-    tracking.stage_model(job.folder, card, rows, staged)
+    stage_model(job.folder, card, rows, job.features, job.store, staged)
     client.log_artifacts(run.info.run_id, str(staged), versions.MODEL_FOLDER)
     shutil.rmtree(staged)
     client.set_terminated(run.info.run_id, "FINISHED")
-    _make_registered_model(client, job.name)
+    _make_registered_model(client, job.name, describe_model(job.name, job.report, job.valid))
     return client.create_model_version(
         job.name,
         source=f"{run.info.artifact_uri}/{versions.MODEL_FOLDER}",
         run_id=run.info.run_id,
-        description=markdown_text(job.verdict.reason),
+        description=describe_version(job.name, job.config.publish.alias, job.verdict, job.report, job.valid),
         tags={
             **tags,
             versions.VERDICT: job.verdict.decision,
@@ -241,13 +242,13 @@ def run_verification(job: Publication, published: Path, work: Path) -> tuple[int
     return done.returncode, lines[-1][:300] if lines else "it said nothing"
 
 
-def _make_registered_model(client: MlflowClient, name: str) -> None:
+def _make_registered_model(client: MlflowClient, name: str, description: str) -> None:
     from mlflow.exceptions import MlflowException
 
     if client.search_registered_models(f"name='{name}'"):
         return
     try:
-        client.create_registered_model(name)
+        client.create_registered_model(name, description=description)
     except MlflowException:
         if not client.search_registered_models(f"name='{name}'"):  # else: another run made it in between
             raise

@@ -23,6 +23,9 @@ MODEL_FOLDER = "model"
 ARTIFACT_FOLDER = "artifacts"
 """Where MLflow puts a model's own files inside it."""
 
+PREDICTED = "crossmodal.predicted"
+"""The served model's column for its answer, where the probabilities do not tell it."""
+
 # Tags of a version. The digests say which bytes it must hold; the status, how far its publication came.
 MODEL_SHA256 = "crossmodal.model_sha256"
 CARD_SHA256 = "crossmodal.model_json_sha256"
