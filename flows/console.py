@@ -24,6 +24,7 @@ from tasks.progress import Listener, listening
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 _LINE_EVERY_S = 10.0
 _ERROR_CHARS = 4000
+_ANY_WIDTH = 100_000
 
 
 @contextlib.contextmanager
@@ -116,11 +117,14 @@ def print_predictions(summary: dict[str, Any], as_json: bool) -> None:
 
 def print_table(rows: list[dict[str, Any]]) -> None:
     """Rows with equal keys as a table; a line that says so when there are none."""
-    out = Console(highlight=False, soft_wrap=True)
+    # As wide as its rows are: a terminal wraps a longer line, a pipe has no width, and nothing is cut.
+    out = Console(highlight=False, soft_wrap=True, width=_ANY_WIDTH)
     if not rows:
-        out.print("none yet; publish a model with crossmodal retrain")
+        out.print("none")
         return
-    table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in rows[0]:
+        table.add_column(name, no_wrap=True)
     for row in rows:
         table.add_row(*("–" if value is None else escape(one_line(str(value))) for value in row.values()))
     out.print(table)

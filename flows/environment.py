@@ -69,6 +69,11 @@ def user_name() -> str:
         return str(os.getuid())
 
 
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return round(1000 * datetime.now(UTC).timestamp())
+
+
 def new_run_id() -> str:
     """A run id that sorts by time: 20261121-013000-1a2b3c4d."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}"

@@ -174,7 +174,10 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
         with so_far.timed("publish"):
             try:
                 made = Made(verdict, checkpoint, report, valid, features)
-                so_far.release = stages.publish(made, config, store, request.tracking_uri, request.run_id)
+                release = so_far.release = stages.publish(made, config, store, request.tracking_uri, request.run_id)
+                run_log.log_release(release)
+                if release.alias != config.publish.alias:
+                    so_far.decision, so_far.reason = "needs-approval", ask_for_approval(release, config, verdict)
             except PromotionRefused as refusal:  # rolled back by hand, say: a person decides
                 so_far.decision, so_far.reason = "needs-approval", str(refusal)
 
@@ -189,6 +192,15 @@ def history_of(checkpoint: CheckpointRef, store: Store) -> dict[str, Any] | None
     """What training recorded of its epochs; None where it recorded nothing."""
     path = store.path(checkpoint.uri) / "history.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def ask_for_approval(release: ReleaseRef, config: RunConfig, verdict: Verdict) -> str:
+    """What a person has to do about a candidate that passed, and why it passed."""
+    return (
+        f"{release.name} version {release.version} passes the gate and waits {config.gate.approval_days:g} days for approval: "
+        f"crossmodal models promote {release.name} {release.version} --reason ..., or reject, or the deployment promote "
+        f"({verdict.reason.removeprefix('promoted: ')})"
+    )
 
 
 def champion_to_continue(request: Request) -> ChampionRef | None:

@@ -257,6 +257,11 @@ class GateConfig(Section):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """Of the interval of candidate minus champion; single figures have 95 %."""
     rules: tuple[Rule, ...] = (Rule(metric="auto", above_majority=True),)
+    approval: Literal["auto", "required"] = "auto"
+    """auto: a model that passes is promoted. required: it is registered as a pending version and the run ends with
+    needs-approval; a person promotes or rejects it (crossmodal models pending)."""
+    approval_days: Annotated[float, Field(gt=0)] = 14.0
+    """required: how long a candidate may be promoted after its run, in days."""
 
 
 class PublishConfig(Section):

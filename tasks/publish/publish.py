@@ -22,6 +22,7 @@ from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed, PromotionRefused
 from tasks.modeling.lineage import ROWS, write_rows
 from tasks.publish import tracking, versions
+from tasks.publish.approval import CHALLENGER, mark_pending, require_not_rejected
 from tasks.publish.card import write_card
 from tasks.publish.connection import connected
 from tasks.publish.logged_model import stage_model
@@ -74,6 +75,8 @@ class Publication:
 def publish(made: Made, config: RunConfig, store: Store, tracking_uri: str, run_id: str) -> ReleaseRef:
     """The checkpoint is a verified version of the registry, and the alias `publish.alias` points to it.
 
+    Under `gate.approval = "required"` that alias stays: the version is pending, and `challenger` points to it.
+
     Raises PromotionRefused when the verdict is not a passing one of this store on this very model, when another model
     became champion since it was judged, or when this model was rolled back by hand; EnvironmentFailed when the
     published bytes do not reproduce the evaluation (the alias stays, the version is tagged as failed).
@@ -92,7 +95,18 @@ def publish(made: Made, config: RunConfig, store: Store, tracking_uri: str, run_
                 f"model {name} version {version.version}: this very model was rolled back; bring it back with "
                 f"crossmodal models promote {name} {version.version}"
             )
+        require_not_rejected(version)
         current = versions.aliased_version(client, name, alias)
+        is_champion = current is not None and current.version == version.version
+        if config.gate.approval == "required" and not is_champion:
+            if why_not(version) is not None:
+                progress.report("publish", 2, STEPS, "verify")
+                verify_version(client, job, version, work)
+            mark_pending(
+                client, version, job.report, config.gate, tracking.started_ms(run_id) or version.creation_timestamp
+            )
+            progress.report("publish", STEPS, STEPS)
+            return release_ref(versions.into_store(client, version, store, tracking_uri), CHALLENGER)
         if current is None or current.version != version.version or why_not(version) is not None:
             progress.report("publish", 2, STEPS, "verify")
             verify_version(client, job, version, work)
