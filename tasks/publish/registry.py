@@ -19,6 +19,7 @@ from tasks.publish.approval import (
 from tasks.publish.connection import connected, is_absent
 from tasks.publish.moves import Action, Move, champions_before, move_alias, read_moves
 from tasks.publish.names import check_alias, check_model_name
+from tasks.publish.quick_look import look_up
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -29,13 +30,17 @@ if TYPE_CHECKING:
 def fetch_champion(name: str, alias: str, store: Store, tracking_uri: str) -> ChampionRef | None:
     """The version behind the alias, its files in the store and verified; None when there is none.
 
-    Where the sqlite registry does not exist yet, it is not created and MLflow is not imported. Raises EnvironmentFailed
+    Where the sqlite registry does not exist yet, it is not created. MLflow is not imported then, and not where a sqlite registry
+    names a version whose files are in the store. Raises EnvironmentFailed
     when the published files are damaged or gone.
     """
     check_model_name(name)
     check_alias(alias)
     if is_absent(tracking_uri):
         return None
+    seen = look_up(tracking_uri, name, alias)
+    if seen is not None and versions.is_in_store(seen, store):
+        return versions.champion_ref(seen)
     with connected(store, tracking_uri) as client:
         version = versions.aliased_version(client, name, alias)
         return None if version is None else versions.into_store(client, version, store, tracking_uri)

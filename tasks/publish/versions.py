@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from data_contracts.refs import ChampionRef
 from tasks.errors import EnvironmentFailed
@@ -67,7 +67,29 @@ def aliased_version(client: MlflowClient, name: str, alias: str) -> ModelVersion
         raise
 
 
-def content_key(version: ModelVersion) -> str:
+class Tagged(Protocol):
+    """A model version, from MLflow or from a quick look."""
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+
+    @property
+    def version(self) -> str:
+        """Its number."""
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What it was published with."""
+
+
+def is_in_store(version: Tagged, store: Store) -> bool:
+    """Whether the files of a version that we published lie in the store, intact."""
+    ours = MODEL_SHA256 in version.tags and CARD_SHA256 in version.tags
+    return ours and store.find(KIND, store_key(version)) is not None
+
+
+def content_key(version: Tagged) -> str:
     """The digest of the two files that a version's tags promise. EnvironmentFailed when it was not made by crossmodal."""
     try:
         return files_key(version.tags[MODEL_SHA256], version.tags[CARD_SHA256])
@@ -78,7 +100,7 @@ def content_key(version: ModelVersion) -> str:
         ) from None
 
 
-def store_key(version: ModelVersion) -> str:
+def store_key(version: Tagged) -> str:
     """The store key of a version's files, those that tell its rows included where it was published with them."""
     rows = version.tags.get(ROWS_SHA256)
     return content_key(version) if rows is None else digest_json({"model": content_key(version), ROWS: rows})
@@ -139,7 +161,7 @@ def describe(draft: Draft, version: ModelVersion) -> None:
     draft.ref = {"model_sha256": version.tags[MODEL_SHA256]}
 
 
-def champion_ref(version: ModelVersion) -> ChampionRef:
+def champion_ref(version: Tagged) -> ChampionRef:
     """The ref of a version whose files lie in the store."""
     key = store_key(version)
     return ChampionRef(
