@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -77,7 +78,7 @@ def told_report(request: Request, summary: dict[str, Any]) -> str:
         return "No report was written."
     pages = pages_url_from_environment()
     if pages is not None and str(summary["report"]).startswith("runs/"):
-        return f"[Report]({pages.rstrip('/')}/{summary['report']})"
+        return f"[Report]({pages.rstrip('/')}/{quote(str(summary['report']))})"
     return f"Report: `{one_line(str(request.store.root / summary['report'])).replace('`', '')}`"
 
 

@@ -47,6 +47,7 @@ Set = Annotated[
 StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
 Json = Annotated[bool, typer.Option("--json", help="Print the run's summary as JSON on the last line of stdout.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Run in this process without Prefect: for pdb, and to compare.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the lines of the run's log as well, on stderr.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -79,6 +80,7 @@ def retrain(
     store: StoreOption = None,
     as_json: Json = False,
     plain: Plain = False,
+    verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
     """Retrain a model, judge it against the champion, publish it if it passes.
@@ -86,7 +88,7 @@ def retrain(
     Exit status: 0 the run completed, whatever the verdict; 2 usage; 3 the data; 4 the environment; 130 Ctrl-C.
     """
     request = _request(profile, data, overrides, store)
-    with console.progress_bars():
+    with console.progress_bars(verbose):
         if plain:
             summary = execute(request, Stages())
         else:

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from tasks.figures import figure_text
 from tasks.names import json_text, one_line, visible
-from tasks.progress import Listener, listening
+from tasks.progress import Listener, listening, listening_to_lines
 
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 _LINE_EVERY_S = 10.0
@@ -28,9 +28,12 @@ _ANY_WIDTH = 100_000
 
 
 @contextlib.contextmanager
-def progress_bars() -> Iterator[None]:
-    """Shows the progress of the block's work: bars in a terminal, a line now and then elsewhere."""
-    with _bars() if _ERR.is_terminal else listening(_lines()):
+def progress_bars(verbose: bool = False) -> Iterator[None]:
+    """Shows the progress of the block's work: bars in a terminal, a line now and then elsewhere; `verbose`: its log, too."""
+    with contextlib.ExitStack() as shown:
+        shown.enter_context(_bars() if _ERR.is_terminal else listening(_lines()))
+        if verbose:
+            shown.enter_context(listening_to_lines(lambda line, level: _tell(_ERR, line)))
         yield
 
 

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 def fetch_champion(name: str, alias: str, store: Store, tracking_uri: str) -> ChampionRef | None:
     """The version behind the alias, its files in the store and verified; None when there is none.
 
-    Where the sqlite registry does not exist yet, it is not created. MLflow is not imported then, and not where a sqlite registry
-    names a version whose files are in the store. Raises EnvironmentFailed
-    when the published files are damaged or gone.
+    Where the sqlite registry does not exist yet, it is not created. MLflow is imported neither then, nor where a sqlite
+    registry names a version whose files are in the store. Raises EnvironmentFailed when the published files are damaged
+    or gone.
     """
     check_model_name(name)
     check_alias(alias)
