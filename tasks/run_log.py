@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef, ReleaseRef, ValidatedRef, Verdict
+from data_contracts.refs import (
+    CheckpointRef,
+    CleanRef,
+    EvalReport,
+    FeatureRef,
+    ReleaseRef,
+    Split,
+    ValidatedRef,
+    Verdict,
+)
 from tasks.figures import figure_text, short_number
 from tasks.labels import METRICS
 from tasks.names import one_line
@@ -16,6 +25,7 @@ from tasks.progress import Level, log
 
 _COUNTED = ("val_accuracy", "val_micro_f1", "val_mae")
 """The figure of the validation rows that an epoch has, by the problem."""
+_SPLITS: tuple[Split, ...] = ("train", "val", "test")
 REUSED = " (reused from the store)"
 
 
@@ -24,7 +34,7 @@ def log_rows(clean: CleanRef, reasons: Mapping[str, int], reused: bool) -> None:
     counts, splits = clean.counts, clean.splits
     log(
         f"ingest: {counts.rows_in:,} rows read, {counts.used:,} used, {counts.quarantined:,} quarantined, "
-        f"{counts.duplicates:,} duplicates; {', '.join(f'{name} {rows:,}' for name, rows in splits.items())}"
+        f"{counts.duplicates:,} duplicates; {', '.join(f'{name} {splits.get(name, 0):,}' for name in _SPLITS)}"
         f"{REUSED if reused else ''}"
     )
     if reasons:

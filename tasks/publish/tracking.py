@@ -35,7 +35,7 @@ _METRICS_BATCH = 1000
 _PREFIX_CHARS = 100  # of the 250 that a metric's name may have
 _TAG_CHARS = 5000
 _DIGEST_CHARS = 36  # of a dataset
-# Without it MLflow guesses from the first run, and opens the experiment on traces, of which there are none.
+# What MLflow lists the experiment as; without it the kind is guessed. In which mode its UI opens is docs/mlflow.md.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 _STARTED = re.compile(r"(\d{8}-\d{6})-")
 _CURVES = {
