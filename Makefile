@@ -25,6 +25,8 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 bench: $(READY)
+	$(BIN)/python -m benchmarks.loading
+	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.orchestration
 
 $(READY): pyproject.toml constraints.txt

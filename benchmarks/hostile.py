@@ -79,7 +79,7 @@ def _judge_media(medium: Kind, rows: list[dict[str, str]], data: Path, work: Pat
         writer.writerow(["id", "label", f"{medium}_path"])
         writer.writerows([row["path"], "any", str(data.resolve() / row["path"])] for row in rows)
     store = work / medium / "store"
-    overrides = ["data.max_quarantined=1", f'data.allowed_roots=["{data.resolve()}"]', "media.timeout_s=10"]
+    overrides = ["data.max_quarantined=1", f'data.allowed_roots=["{data.resolve()}"]', "media.timeout_s=600"]
     refused = _check(manifest, store, overrides)
     seconds = _time_decoding(medium, [data.resolve() / row["path"] for row in rows])
     outcomes = []
@@ -111,7 +111,7 @@ def _time_decoding(medium: Kind, paths: Sequence[Path]) -> dict[str, tuple[float
     jobs = [Job(medium, hashlib.sha256(path.read_bytes()).hexdigest(), str(path)) for path in [paths[0], *paths]]
     last = time.perf_counter()
     found: dict[str, tuple[float, str]] = {}
-    for outcome in decode_all(jobs, MediaConfig().model_dump(mode="json"), 1):
+    for outcome in decode_all(jobs, MediaConfig(timeout_s=600).model_dump(mode="json"), 1):
         now = time.perf_counter()
         path = Path(cast(str, outcome.job.path))
         found[f"{path.parent.name}/{path.name}"] = (now - last, str(outcome.header.get("warning") or ""))

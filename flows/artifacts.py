@@ -17,7 +17,8 @@ from data_contracts.refs import RuleResult, Verdict
 from flows.environment import pages_url_from_environment
 from flows.pipeline import Progressed
 from flows.request import Request
-from flows.summary import STAGES, reasons_of
+from flows.results import reasons_of
+from flows.summary import STAGES
 from tasks.figures import figure_text
 from tasks.names import markdown_text, one_line
 

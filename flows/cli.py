@@ -12,19 +12,24 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from flows import console
+from flows.commands.backup import backup, restore
+from flows.commands.deploy import deploy
+from flows.commands.login import login
 from flows.commands.models import models_app
+from flows.commands.profile import profile_app
+from flows.commands.schedule import schedule_app
 from flows.environment import (
-    PREFECT_DEFAULTS,
     new_run_id,
     run_tags,
     store_from_environment,
     tracking_uri_from_environment,
+    use_prefect,
 )
 from flows.execute import RunFailed, execute
 from flows.pipeline import Stages
 from flows.plan import plan_retrain
 from flows.prepare import check_manifest
-from flows.request import Request, default_tracking_uri, make_request, resolve_config
+from flows.request import MODES, Request, check_mode, default_tracking_uri, make_request, resolve_config
 from flows.score import predict_manifest
 from flows.summary import empty_summary
 from tasks.errors import CrossmodalError, EnvironmentFailed
@@ -37,8 +42,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models_app, name="models")
+app.command()(login)
+app.add_typer(profile_app, name="profile")
+app.add_typer(schedule_app, name="schedule")
+app.command()(deploy)
+app.command()(backup)
+app.command()(restore)
 
-Profile = Annotated[str | None, typer.Option(help="A name in deployments/profiles, or the path of a TOML file.")]
+Profile = Annotated[str | None, typer.Option(help="A name (crossmodal profile list), or the path of a TOML file.")]
 Data = Annotated[str | None, typer.Option(help="A manifest, a folder per class, or a folder of tables named by split.")]
 Manifest = Annotated[str, typer.Argument(help="A manifest, a folder per class, or a folder of tables named by split.")]
 Set = Annotated[
@@ -47,6 +58,10 @@ Set = Annotated[
 StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
 Json = Annotated[bool, typer.Option("--json", help="Print the run's summary as JSON on the last line of stdout.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Run in this process without Prefect: for pdb, and to compare.")]
+ModeOption = Annotated[
+    str,
+    typer.Option("--mode", metavar="|".join(MODES), help="The whole pipeline, only the plan, or only the champion."),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the lines of the run's log as well, on stderr.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -67,9 +82,9 @@ def options(
 
 
 def _request(profile: str | None, data: str | None, overrides: list[str] | None, store: str | None) -> Request:
-    config = resolve_config(profile, data, overrides or [])
-    place, tags = store_from_environment(store), run_tags(profile, data)
-    return make_request(config, place, tracking_uri_from_environment(), new_run_id(), tags)
+    place = store_from_environment(store)
+    config = resolve_config(profile, data, overrides or [], place)
+    return make_request(config, place, tracking_uri_from_environment(), new_run_id(), run_tags(profile, data))
 
 
 @app.command()
@@ -80,6 +95,8 @@ def retrain(
     store: StoreOption = None,
     as_json: Json = False,
     plain: Plain = False,
+    mode: ModeOption = "full",
+    *,
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
@@ -87,30 +104,30 @@ def retrain(
 
     Exit status: 0 the run completed, whatever the verdict; 2 usage; 3 the data; 4 the environment; 130 Ctrl-C.
     """
+    how = check_mode(mode)
     request = _request(profile, data, overrides, store)
     with console.progress_bars(verbose):
-        if plain:
-            summary = execute(request, Stages())
+        if not plain:
+            parameters = {"profile": profile or "", "data": data or "", "mode": how, "overrides": overrides or []}
+            summary = _retrain_with_prefect(request, parameters, debug)
+        elif how == "plan only":
+            summary = {"plan": plan_retrain(request), "data": request.config.data.path}
         else:
-            summary = _retrain_with_prefect(request, profile, data, overrides, debug)
-    console.print_outcome(summary, request.store.root, as_json)
+            summary = execute(request, Stages(), mode=how)
+    if "plan" in summary:
+        _print_plan(summary, as_json)
+    else:
+        console.print_outcome(summary, request.store.root, as_json)
 
 
-def _retrain_with_prefect(
-    request: Request, profile: str | None, data: str | None, overrides: list[str] | None, debug: bool
-) -> dict[str, Any]:
+def _retrain_with_prefect(request: Request, parameters: dict[str, Any], debug: bool) -> dict[str, Any]:
     """Calls the flow in this process. Prefect's own log goes to its API; the terminal shows ours."""
-    for name, value in PREFECT_DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    home = request.store.root / "prefect"
-    if "PREFECT_API_URL" not in os.environ:
-        os.environ.setdefault("PREFECT_HOME", str(home))  # the temporary server's database stays in the store
-    os.environ.setdefault("PREFECT_LOCAL_STORAGE_PATH", str(home / "storage"))
+    use_prefect(request.store.root)
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "DEBUG" if debug else "CRITICAL")
     from flows.retrain import retrain as retrain_flow
 
     try:
-        return cast(dict[str, Any], retrain_flow(profile, data, overrides or [], str(request.store.root)))
+        return cast(dict[str, Any], retrain_flow(**parameters, store=str(request.store.root)))
     except RuntimeError as error:
         if "API" not in str(error) and "server" not in str(error):
             raise
@@ -129,11 +146,16 @@ def plan(
     debug: Debug = False,
 ) -> None:
     """Say what a retrain would compute and what it would reuse."""
-    lines = plan_retrain(_request(profile, data, overrides, store))
+    request = _request(profile, data, overrides, store)
+    _print_plan({"plan": plan_retrain(request), "data": request.config.data.path}, as_json)
+
+
+def _print_plan(plan: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        console.print_json({"plan": lines})
+        console.print_json(plan)
     else:
-        console.print_table(lines)
+        console.say(f"data  {plan['data']}")
+        console.print_table(plan["plan"])
 
 
 @app.command()
@@ -191,19 +213,26 @@ def predict(
 
 @app.command()
 def up(
-    prefect_port: Annotated[int, typer.Option(help="Port of Prefect's server and UI.")] = 4200,
-    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's UI.")] = 5000,
+    prefect_port: Annotated[
+        int | None, typer.Option(help="Port of Prefect's server and UI [4200, or the next free].")
+    ] = None,
+    mlflow_port: Annotated[int | None, typer.Option(help="Port of MLflow's UI [5000, or the next free].")] = None,
+    pages_port: Annotated[
+        int | None, typer.Option(help="Port of the start page and the reports [4300, or the next free].")
+    ] = None,
     store: StoreOption = None,
     debug: Debug = False,
 ) -> None:
-    """Start a Prefect server with its UI, the weekly deployment, a worker and MLflow's UI, until Ctrl-C."""
-    from flows.hosting.services import Services
-    from flows.hosting.up import serve_until_stopped
+    """Start Prefect's server with its UI, the deployments, a worker, MLflow's UI and a start page, until Ctrl-C.
+
+    Only this user's own browser and programs get in: the link that it prints logs the browser in.
+    """
+    from flows.hosting.start import start
 
     place = Store(store_from_environment(store))
     place.prepare()
     tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
-    serve_until_stopped(Services(place, prefect_port, mlflow_port, tracking_uri), console.say)
+    start(place, tracking_uri, prefect_port, mlflow_port, pages_port, console.say)
 
 
 def main(arguments: list[str] | None = None) -> None:

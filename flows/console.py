@@ -118,12 +118,12 @@ def print_predictions(summary: dict[str, Any], as_json: bool) -> None:
         print_json(summary)
 
 
-def print_table(rows: list[dict[str, Any]]) -> None:
-    """Rows with equal keys as a table; a line that says so when there are none."""
+def print_table(rows: list[dict[str, Any]], empty: str = "none yet; publish a model with crossmodal retrain") -> None:
+    """Rows with equal keys as a table; the line `empty` when there are none."""
     # As wide as its rows are: a terminal wraps a longer line, a pipe has no width, and nothing is cut.
     out = Console(highlight=False, soft_wrap=True, width=_ANY_WIDTH)
     if not rows:
-        out.print("none")
+        out.print(empty)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in rows[0]:

@@ -6,11 +6,16 @@ import getpass
 import importlib.metadata
 import os
 import subprocess
+import time
+import urllib.request
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.request import DEFAULT_PROFILE, DEFAULT_STORE
+from tasks.errors import EnvironmentFailed
+
+_START_S = 180.0
 
 PREFECT_DEFAULTS = {
     # The ephemeral server takes 10-20 s to start on a busy machine; Prefect gives up after 20.
@@ -31,7 +36,7 @@ def tracking_uri_from_environment() -> str | None:
 
 
 def pages_url_from_environment() -> str | None:
-    """CROSSMODAL_PAGES_URL, when it is set: the address below which the store's `runs` folder is served."""
+    """The address under which `crossmodal up` serves the files of runs; None when no `up` started this process."""
     return os.environ.get("CROSSMODAL_PAGES_URL") or None
 
 
@@ -72,6 +77,43 @@ def user_name() -> str:
 def now_ms() -> int:
     """Milliseconds since 1970."""
     return round(1000 * datetime.now(UTC).timestamp())
+
+
+def use_prefect(root: Path) -> None:
+    """Prefect's settings for a command on this store, set before Prefect is imported; what the user has set stays.
+
+    While `crossmodal up` serves the store, its server is used, with its credential. Otherwise Prefect starts a temporary
+    server whose database is the store's: never both at once. EnvironmentFailed when `up` lives and its server does not
+    answer within three minutes, as at its start.
+    """
+    from flows.hosting.credentials import read_running
+
+    for name, value in PREFECT_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    home = root / "prefect"
+    os.environ.setdefault("PREFECT_LOCAL_STORAGE_PATH", str(home / "storage"))
+    running = read_running(root)
+    if running is not None and os.environ.get("PREFECT_API_URL", running.api_url).rstrip("/") == running.api_url:
+        os.environ["PREFECT_API_URL"] = running.api_url
+        os.environ["PREFECT_API_AUTH_STRING"] = running.auth_string
+        os.environ.setdefault("CROSSMODAL_PAGES_URL", running.pages_url)
+        os.environ.setdefault("PREFECT_HOME", str(home))
+        _wait_until_it_answers(running.api_url)
+    elif "PREFECT_API_URL" not in os.environ:
+        os.environ.setdefault("PREFECT_HOME", str(home))  # the temporary server's database stays in the store
+
+
+def _wait_until_it_answers(api_url: str) -> None:
+    deadline = time.monotonic() + _START_S
+    while True:
+        try:
+            with urllib.request.urlopen(f"{api_url}/health", timeout=10):
+                return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                text = f"{api_url}: crossmodal up runs, its Prefect server does not answer ({error}); see its terminal"
+                raise EnvironmentFailed(text) from None
+            time.sleep(0.5)
 
 
 def new_run_id() -> str:

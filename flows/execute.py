@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-from flows.pipeline import Progressed, Stages, history_of, run_pipeline
-from flows.request import Request
+from flows.pipeline import Progressed, Stages, evaluate_champion, run_pipeline
+from flows.request import Mode, Request
+from flows.results import history_of
 from flows.summary import summarise, write_summary
 from tasks import progress, run_log
 from tasks.errors import CrossmodalError, EnvironmentFailed, TooManyQuarantined, UsageError
@@ -22,10 +23,14 @@ class RunFailed(Exception):
         self.summary = summary
 
 
-def execute(request: Request, stages: Stages, so_far: Progressed | None = None) -> dict[str, Any]:
-    """The summary of a completed run. Raises RunFailed, with the summary of what is known, when a stage refused."""
+def execute(request: Request, stages: Stages, so_far: Progressed | None = None, mode: Mode = "full") -> dict[str, Any]:
+    """The summary of a completed run. Raises RunFailed, with the summary of what is known, when a stage refused.
+
+    In the mode `evaluate only` the champion is judged instead of a new model.
+    """
     so_far = so_far or Progressed()
-    error = attempt(lambda: run_pipeline(request, stages, so_far), so_far)
+    work = evaluate_champion if mode == "evaluate only" else run_pipeline
+    error = attempt(lambda: work(request, stages, so_far), so_far)
     summary = summarise(request, so_far, "retrain", str(error) if error else None)
     leave_results(request, so_far, summary)
     record(request, so_far, summary)

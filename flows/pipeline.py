@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 from pydantic import ValidationError
@@ -32,10 +30,11 @@ from data_contracts.refs import (
     Verdict,
 )
 from flows.request import Request
+from flows.results import ask_for_approval, history_of, reasons_of, results_in
 from tasks import progress, run_log
 from tasks.config import RunConfig
 from tasks.contract import read_table
-from tasks.errors import DataError, EnvironmentFailed, PromotionRefused
+from tasks.errors import DataError, EnvironmentFailed, PromotionRefused, UsageError
 from tasks.evaluate.comparison import require_same_problem
 from tasks.evaluate.evaluate import evaluate
 from tasks.extract.extract import ShardRef, collect_features, extract_shard, features_fingerprint, plan_shards
@@ -45,6 +44,7 @@ from tasks.ingest.scan import scan
 from tasks.ingest.source import locate_data
 from tasks.labels import require_fitting
 from tasks.media.packs import media_fingerprint
+from tasks.modeling.card import read_card, read_targets
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import find_again
 from tasks.modeling.pretrained.packaged import is_packaged, packaged_encoder
@@ -182,24 +182,54 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
                 so_far.decision, so_far.reason = "needs-approval", str(refusal)
 
 
-def results_in(store: Store) -> frozenset[str]:
-    """Store paths of the stages' results that are there."""
-    kinds = ("clean", "checkpoints", "evaluations")
-    return frozenset(f"{kind}/{path.name}" for kind in kinds for path in (store.root / kind).glob("*"))
+def evaluate_champion(request: Request, stages: Stages, so_far: Progressed) -> None:
+    """Judges the champion on today's test rows by the gate's rules; nothing is trained, and nothing published.
+
+    The samples are read as the champion reads them. UsageError where there is no champion.
+    """
+    store, alias = request.store, request.config.publish.alias
+    champion = so_far.champion = fetch_champion(request.name, alias, store, request.tracking_uri)
+    if champion is None:
+        raise UsageError(f"mode 'evaluate only': there is no {request.name}@{alias} yet; run with mode 'full' first")
+    config = champion_config(champion, request)
+    so_far.before = results_in(store)
+    valid = so_far.valid = prepare(request, config, stages, so_far)
+    so_far.splits = count_splits(read_table(store.path(valid.uri) / "samples.parquet"))
+    require_comparable(champion, valid, request)
+    features = so_far.features = extract_features(valid, config, store, stages, so_far)
+    checkpoint = checkpoint_of(champion, store)
+    with so_far.timed("evaluate"):
+        report = so_far.report = stages.evaluate(valid, features, checkpoint, None, config, store)
+    run_log.log_evaluation(report, so_far.reused(report))
+    with so_far.timed("validate"):
+        so_far.note("predictions", stages.validate_predictions(report, checkpoint, store))
+    with so_far.timed("evaluate"):
+        verdict = stages.gate(report, config, store)
+    rules = verdict.rules[:-1]  # the last compares with the champion, which this is
+    passes = verdict.decision == "promote"
+    so_far.decision = "unchanged" if passes else verdict.decision
+    name, stands = f"{champion.name} version {champion.version}", "still passes" if passes else "no longer passes"
+    details = "; ".join(rule.detail for rule in rules if passes or rule.outcome != "pass")
+    so_far.reason = reason = f"{name} {stands} the gate on {report.rows} test rows: {details or 'it has no rules'}"
+    judged = so_far.verdict = verdict.model_copy(update={"rules": rules, "reason": reason})
+    run_log.log_gate(judged)
 
 
-def history_of(checkpoint: CheckpointRef, store: Store) -> dict[str, Any] | None:
-    """What training recorded of its epochs; None where it recorded nothing."""
-    path = store.path(checkpoint.uri) / "history.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def ask_for_approval(release: ReleaseRef, config: RunConfig, verdict: Verdict) -> str:
-    """What a person has to do about a candidate that passed, and why it passed."""
-    return (
-        f"{release.name} version {release.version} passes the gate and waits {config.gate.approval_days:g} days for approval: "
-        f"crossmodal models promote {release.name} {release.version} --reason ..., or reject, or the deployment promote "
-        f"({verdict.reason.removeprefix('promoted: ')})"
+def checkpoint_of(champion: ChampionRef, store: Store) -> CheckpointRef:
+    """The champion as what training would have left: the same weights and card, its epochs unknown (0)."""
+    card = read_card(store.path(champion.uri))
+    targets = read_targets(card)
+    return CheckpointRef(
+        uri=champion.uri,
+        sha256=champion.sha256,
+        rows=champion.rows,
+        model_sha256=champion.model_sha256,
+        train_key=champion.train_key or champion.model_sha256,
+        modalities=tuple(card["modalities"]),
+        labels=targets[0].labels,
+        outputs=sum(target.width for target in targets),
+        best_epoch=0,
+        epochs=0,
     )
 
 
@@ -217,8 +247,7 @@ def prepare(request: Request, config: RunConfig, stages: Stages, so_far: Progres
         raw = stages.scan(config, store, locate_data(config, store))
         require_fitting(config, raw.targets)
         clean = so_far.clean = stages.ingest(raw, config, store)
-    reasons = read_table(store.path(clean.uri) / "quarantine.parquet", ["reason"])["reason"]
-    run_log.log_rows(clean, Counter(reasons.to_pylist()), so_far.reused(clean))
+    run_log.log_rows(clean, reasons_of(store, clean, None), so_far.reused(clean))
     with so_far.timed("validate"):
         so_far.note("manifest", stages.validate_manifest(raw, store))
         valid = stages.validate_samples(clean, config, store)

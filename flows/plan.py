@@ -44,6 +44,12 @@ def plan_retrain(request: Request) -> list[dict[str, Any]]:
     return [*lines, _training(valid, features, request)]
 
 
+def describe_plan(lines: list[dict[str, Any]]) -> str:
+    """The plan as one sentence: what would be computed."""
+    work = [f"{line['stage']} ({line['why']})" for line in lines if line["action"] == "compute"]
+    return f"plan: would compute {', '.join(work)}" if work else "plan: nothing to compute, all of it is in the store"
+
+
 def _media_to_decode(raw: RawRef, request: Request) -> list[dict[str, Any]]:
     table = read_table(request.store.path(raw.uri) / "rows.parquet")
     sources: dict[Kind, set[str]] = defaultdict(set)

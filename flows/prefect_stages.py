@@ -6,9 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from prefect import Task, unmapped
+from prefect.client.orchestration import get_client
+from prefect.concurrency.sync import concurrency
 
+from flows.hosting.registering import GPU_SLOT, ensure_gpu_slot
 from flows.pipeline import Stages
 from tasks import progress
+from tasks.config import RunConfig
 from tasks.evaluate.evaluate import evaluate_key
 from tasks.evaluate.task import evaluate_task
 from tasks.extract.extract import ShardRef
@@ -46,7 +50,7 @@ def prefect_stages() -> Stages:
             "validations",
             lambda valid, features, config, store: features_key(valid, features, config),
         ),
-        train=_verified(train_task, "checkpoints", train_key),
+        train=_in_gpu_slot(_verified(train_task, "checkpoints", train_key)),
         evaluate=_verified(
             evaluate_task,
             "evaluations",
@@ -68,6 +72,32 @@ def _verified(task: Task[..., Any], kind: str, key: Callable[..., str]) -> Calla
         return task.with_options(refresh_cache=store.find(kind, key(*args)) is None)(*args)
 
     return call
+
+
+def _in_gpu_slot(train: Callable[..., Any]) -> Callable[..., Any]:
+    """Training that waits for the global limit `gpu` where it will use one; a model that is in the store needs none."""
+
+    def call(valid: Any, features: Any, config: RunConfig, store: Store, champion: Any) -> Any:
+        arguments = (valid, features, config, store, champion)
+        if not uses_gpu(config) or store.find("checkpoints", train_key(*arguments)) is not None:
+            return train(*arguments)
+        with get_client(sync_client=True) as client:
+            ensure_gpu_slot(
+                client
+            )  # on a server that nothing was deployed to, too: strict, as else no limit means no waiting
+        with concurrency(GPU_SLOT, strict=True):
+            return train(*arguments)
+
+    return call
+
+
+def uses_gpu(config: RunConfig) -> bool:
+    """Whether training with this config takes a CUDA device."""
+    if config.train.device == "cpu":
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _map_shards(shards: list[ShardRef], store: Store) -> list[str]:

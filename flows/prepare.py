@@ -12,9 +12,12 @@ from tasks.contract import read_table
 from tasks.validate.trainable import trainable_problems
 
 
-def check_manifest(request: Request) -> tuple[dict[str, Any], list[str]]:
-    """The summary of a manifest that meets its contract, and notes on it. Raises RunFailed where it does not."""
-    so_far = Progressed()
+def check_manifest(request: Request, so_far: Progressed | None = None) -> tuple[dict[str, Any], list[str]]:
+    """The summary of a manifest that meets its contract, and notes on it. Raises RunFailed where it does not.
+
+    What was found is left in `so_far`.
+    """
+    so_far = so_far or Progressed()
     notes: list[str] = []
 
     def look() -> None:

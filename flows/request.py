@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import Literal, get_args
 
 from tasks.config import RunConfig, load_config, read_profile
+from tasks.config_paths import absolute_path
 from tasks.errors import UsageError
 from tasks.ingest.source import name_of_data
 from tasks.publish.names import check_model_name
@@ -16,6 +19,11 @@ from tasks.validate.own import read_expectations
 
 DEFAULT_PROFILE = "digits"
 DEFAULT_STORE = ".crossmodal"
+OVERRIDE = r"^[^=]+="
+"""What a KEY=VALUE looks like, as a JSON Schema pattern: the form in the UI and the command line refuse the same."""
+Mode = Literal["full", "plan only", "evaluate only"]
+"""full: the whole pipeline. plan only: say what would be computed. evaluate only: judge the champion on today's test rows."""
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 @dataclass(frozen=True)
@@ -41,15 +49,22 @@ class Request:
         return self.store.root / "runs" / self.run_id
 
 
-def resolve_config(profile: str | None, data: str | None, overrides: Sequence[str]) -> RunConfig:
-    """The config, with the model's name filled in. Without profile and data, the digits profile. Raises UsageError."""
+def resolve_config(
+    profile: str | None, data: str | None, overrides: Sequence[str], store: str | None = None
+) -> RunConfig:
+    """The config, with the model's name filled in and every path absolute. Without profile and data, the digits profile.
+
+    Profiles are looked up by name in the store's own first. Raises UsageError.
+    """
     if profile is None and data is None and not any(text.startswith("data.path=") for text in overrides):
         profile = DEFAULT_PROFILE
-    path = find_profile(profile) if profile is not None else None
+    path = find_profile(profile, store) if profile is not None else None
     values = read_profile(path) if path is not None else {}
+    check_overrides(overrides)
     config = load_config(values, overrides, None if profile is None else f"profile {profile}")
     if data is not None:
-        config = config.model_copy(update={"data": config.data.model_copy(update={"path": data})})
+        here = absolute_path(data, Path.cwd())
+        config = config.model_copy(update={"data": config.data.model_copy(update={"path": here})})
     if config.data.expectations is not None:
         read_expectations(config.data.expectations)  # a wrong file ends here, before anything is decoded
     name = config.name or (path.stem if path is not None and data is None else name_of_data(config.data.path))
@@ -70,11 +85,44 @@ def default_tracking_uri(store: Store) -> str:
     return f"sqlite:///{store.root}/mlflow.db"
 
 
-def find_profile(profile: str) -> Path:
-    """The file of a profile given by name or by path. UsageError lists the names there are."""
-    shipped = Path(str(resources.files("deployments"))) / "profiles"
-    for path in (Path(profile), shipped / f"{profile}.toml"):
-        if path.suffix == ".toml" and path.is_file():
-            return path
-    names = ", ".join(sorted(path.stem for path in shipped.glob("*.toml")))
-    raise UsageError(f"profile {profile!r}: neither a file nor one of the profiles ({names})")
+def find_profile(profile: str, store: str | None = None) -> Path:
+    """The file of a profile given by path or by name: the store's own, else a shipped one. UsageError lists the names."""
+    if profile.endswith(".toml") and Path(profile).is_file():
+        return Path(profile)
+    known = profile_files(store)
+    if profile in known:
+        return known[profile]
+    raise UsageError(f"profile: {not_one_of(profile, known)}; write your own with crossmodal profile new")
+
+
+def profile_files(store: str | None = None) -> dict[str, Path]:
+    """Name to file of every profile: the shipped ones and the store's own, which come first where a name is in both."""
+    folders = (Path(str(resources.files("deployments"))) / "profiles", own_profiles(store))
+    found = {path.stem: path for folder in folders for path in folder.glob("*.toml")}
+    return {name: found[name] for name in sorted(found)}
+
+
+def own_profiles(store: str | None = None) -> Path:
+    """The folder of the store's own profiles."""
+    return Path(store or DEFAULT_STORE).expanduser().absolute() / "profiles"
+
+
+def check_mode(mode: str) -> Mode:
+    """The mode, when it is one; UsageError says which there are."""
+    for known in MODES:
+        if mode == known:
+            return known
+    raise UsageError(f"mode: {not_one_of(mode, MODES)}")
+
+
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Raises UsageError for the first that is no KEY=VALUE."""
+    for text in overrides:
+        if re.search(OVERRIDE, text) is None:
+            said = f"{text!r} does not match {OVERRIDE!r}"
+            raise UsageError(f"overrides: {said}; write KEY=VALUE, for example --set train.epochs=20")
+
+
+def not_one_of(value: str, choices: Iterable[str]) -> str:
+    """What JSON Schema, and so Prefect's form, says of a value that is none of the choices."""
+    return f"{value!r} is not one of {list(choices)!r}"

@@ -3,48 +3,86 @@
 from __future__ import annotations
 
 import os
-from typing import Any, cast
+from pathlib import Path
+from typing import Annotated, Any, cast
 
 from prefect import flow
+from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from pydantic import Field
 
 from flows.environment import run_tags, store_from_environment, tracking_uri_from_environment
+from flows.plan import describe_plan, plan_retrain
 from flows.prefect_stages import prefect_stages
-from flows.request import make_request, resolve_config
+from flows.request import OVERRIDE, Mode, Request, make_request, resolve_config
+from flows.run_name import describe_outcome, name_run, rename_run
 from flows.run_progress import execute_shown
+from tasks.config_paths import absolute_path
+from tasks.errors import UsageError
+from tasks.names import markdown_text
 
 # Prefect types a runner by its own future; the decorator asks for one of any future.
 _RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=min(8, os.cpu_count() or 1)))
 
 
+Override = Annotated[str, Field(pattern=OVERRIDE)]
+NO_OVERRIDES: list[Override] = []
+
+
 @flow(
     name="retrain",
+    flow_run_name=name_run,
     task_runner=_RUNNER,
     persist_result=True,
     result_serializer="json",
 )
 def retrain(
-    profile: str | None = None,
-    data: str | None = None,
-    overrides: list[str] | None = None,
-    store: str | None = None,
+    profile: str = "",
+    data: str = "",
+    mode: Mode = "full",
+    epochs: Annotated[int, Field(ge=0)] = 0,
+    overrides: list[Override] = NO_OVERRIDES,
+    store: str = "",
 ) -> State[dict[str, Any]]:
     """Retrains a model: ingest, validate, extract, train, evaluate, gate, publish. A refused model is a result.
 
     Args:
-        profile: A name in deployments/profiles, or the path of a TOML file. Without it and without data: digits.
-        data: A manifest (CSV, TSV, JSONL, Parquet), a folder per class, or a folder of tables named by split.
-        overrides: KEY=VALUE settings on top of the profile, for example train.epochs=20.
-        store: The folder for everything a run writes. Default: CROSSMODAL_STORE, else .crossmodal.
+        profile: What to retrain. A profile holds the data and every setting of a model; make one with crossmodal profile new.
+        data: Other data than the profile's: the full path of a manifest or a folder, or its address. Empty: the profile's.
+        mode: full: the whole pipeline. plan only: say what would be computed. evaluate only: judge the champion again.
+        epochs: Train at most so many epochs. 0: as the profile says.
+        overrides: Other settings on top of the profile, each KEY=VALUE, for example train.batch_size=32.
+        store: The folder for everything a run writes. Empty: as the worker is set up.
     """
-    config = resolve_config(profile, data, overrides or [])
+    place = store_from_environment(store or None)
+    settings = [*overrides, *([f"train.epochs={epochs}"] if epochs else [])]
+    config = resolve_config(profile or None, full_path(data) or None, settings, place)
     started = flow_run.scheduled_start_time
     run_id = f"{started:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
-    tags = run_tags(profile, data, flow_run.id)
-    request = make_request(config, store_from_environment(store), tracking_uri_from_environment(), run_id, tags)
-    summary = execute_shown(request, prefect_stages())
+    tags = run_tags(profile or None, data or None, flow_run.id)
+    request = make_request(config, place, tracking_uri_from_environment(), run_id, tags)
+    if mode == "plan only":
+        return _plan(request)
+    summary = execute_shown(request, prefect_stages(), mode)
+    rename_run(describe_outcome(summary))
     return Completed(message=f"{summary['verdict']}: {summary['reason']}", data=summary)
+
+
+def _plan(request: Request) -> State[dict[str, Any]]:
+    """The plan as the run's first artifact and its message; no work is done."""
+    lines = plan_retrain(request)
+    said = describe_plan(lines)
+    create_table_artifact(lines, key="plan", description=markdown_text(f"{request.name}: {said}"))
+    rename_run("plan")
+    return Completed(message=said, data={"plan": lines, "data": request.config.data.path})
+
+
+def full_path(data: str) -> str:
+    """The path. Raises UsageError for a relative one in a run of a deployment, where no current folder is anyone's."""
+    if deployment.id is not None and data != absolute_path(data, Path("/")):
+        raise UsageError(f"data {data!r}: give its full path; a deployment runs in a folder of the worker's")
+    return data

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any, cast
 from uuid import UUID
 
@@ -15,7 +17,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from flows.artifacts import leave_artifacts
 from flows.execute import RunFailed, execute
 from flows.pipeline import Progressed, Stages
-from flows.request import Request
+from flows.request import Mode, Request
 from tasks.names import markdown_text
 from tasks.progress import Level, LineListener, Listener, listening, listening_to_lines
 
@@ -101,12 +103,19 @@ def forward_lines(logger: logging.Logger | logging.LoggerAdapter[logging.Logger]
     return listen
 
 
-def execute_shown(request: Request, stages: Stages) -> dict[str, Any]:
+@contextlib.contextmanager
+def shown_in_prefect() -> Iterator[None]:
+    """The progress and the lines of the block's work are in the Prefect UI, on the page of the flow's run."""
+    with listening(progress_artifact()), listening_to_lines(forward_lines(get_run_logger())):
+        yield
+
+
+def execute_shown(request: Request, stages: Stages, mode: Mode = "full") -> dict[str, Any]:
     """As `execute`; the run's progress, lines and artifacts are in the Prefect UI, those of a failed run too."""
     so_far = Progressed()
-    with listening(progress_artifact()), listening_to_lines(forward_lines(get_run_logger())):
+    with shown_in_prefect():
         try:
-            summary = execute(request, stages, so_far)
+            summary = execute(request, stages, so_far, mode)
         except RunFailed as failure:
             leave_artifacts(request, so_far, failure.summary)
             raise

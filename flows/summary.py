@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_contracts.refs import CleanRef, Floor, Split, ValidatedRef
+from data_contracts.refs import Floor, Split
 from flows.pipeline import Progressed
 from flows.request import Request
-from tasks.contract import read_table
+from flows.results import quarantine_of
 from tasks.ingest.ingest import quarantine_csv
-from tasks.store import Store, replace_file
+from tasks.store import replace_file
 
 NO_SPLITS: dict[Split, int] = {"train": 0, "val": 0, "test": 0}
 STAGES = ("ingest", "validate", "extract", "train", "evaluate", "publish", "total")
@@ -26,6 +24,7 @@ def summarise(request: Request, so_far: Progressed, flow: str, error: str | None
     summary: dict[str, Any] = {
         "run": request.run_id,
         "flow": flow,
+        "data": request.config.data.path,
         "verdict": None if error else so_far.decision,
         "reason": error or so_far.reason,
         "model": model_of(request, so_far),
@@ -53,6 +52,7 @@ def empty_summary() -> dict[str, Any]:
     return {
         "run": None,
         "flow": None,
+        "data": None,
         "verdict": None,
         "reason": None,
         "model": None,
@@ -86,7 +86,8 @@ def model_of(request: Request, so_far: Progressed) -> dict[str, Any]:
     if so_far.release is not None:
         release = so_far.release
         return model | {"version": release.version, "alias": release.alias, "sha256": release.model_sha256}
-    if so_far.decision == "unchanged" and champion is not None:
+    judged = so_far.verdict is not None and so_far.checkpoint is None  # the champion itself, in the mode evaluate only
+    if (so_far.decision == "unchanged" or judged) and champion is not None:
         alias = request.config.publish.alias
         return model | {"version": champion.version, "alias": alias, "sha256": champion.model_sha256}
     return model | {"sha256": so_far.checkpoint.model_sha256 if so_far.checkpoint else None}
@@ -115,28 +116,6 @@ def write_summary(request: Request, so_far: Progressed, summary: dict[str, Any])
         replace_file(request.folder / "quarantine.csv", quarantine_csv(table).encode())
     text = json.dumps(without_nan(summary), indent=1, ensure_ascii=False, allow_nan=False)
     replace_file(request.folder / "summary.json", text.encode())
-
-
-def quarantine_of(store: Store, clean: CleanRef, valid: ValidatedRef | None) -> pa.Table:
-    """Every row that was not used: refused by ingest, and `leaked` where validation left it out of train."""
-    refused = read_table(store.path(clean.uri) / "quarantine.parquet")
-    if valid is None or valid.rows == clean.rows:
-        return refused
-    kept = set(read_table(store.path(valid.uri) / "samples.parquet", ["id"])["id"].to_pylist())
-    samples = read_table(store.path(clean.uri) / "samples.parquet", ["id", "row"]).to_pylist()
-    why = {
-        "modality": None,
-        "path": None,
-        "reason": "leaked",
-        "detail": "its twin or its group is on another side of the split",
-    }
-    leaked = [row | why for row in samples if row["id"] not in kept]
-    return pa.concat_tables([refused, pa.Table.from_pylist(leaked, schema=refused.schema)])
-
-
-def reasons_of(store: Store, clean: CleanRef, valid: ValidatedRef | None) -> dict[str, int]:
-    """Reason code to the number of rows that were quarantined for it, `leaked` ones included."""
-    return dict(Counter(quarantine_of(store, clean, valid)["reason"].to_pylist()))
 
 
 def without_nan(value: Any) -> Any:

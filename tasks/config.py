@@ -1,6 +1,7 @@
 """RunConfig: every knob of a run, one default each, with its unit.
 
-Precedence: these defaults < the profile's TOML < `--set KEY=VALUE`. A profile holds only what differs.
+Precedence: these defaults < the profile's TOML < `--set KEY=VALUE`. A profile holds only what differs. A relative path
+in a profile is relative to its file, one in `--set` to the current folder; the config holds both absolute.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_va
 
 from data_contracts.modalities import KINDS, kind_of
 from data_contracts.refs import Kind, Modality
+from tasks.config_paths import absolute_paths
 from tasks.config_sections import REMOTE_SCHEMES, ColumnsConfig, MediaConfig, Section, Share, SplitConfig
 from tasks.encoder_ids import parse_encoder
 from tasks.errors import UsageError
@@ -327,7 +329,7 @@ def load_config(
     values = copy.deepcopy(dict(profile))
     for text in overrides:
         keys, value = parse_assignment(text)
-        _assign(values, keys, value, text)
+        _assign(values, keys, _seen_from_here(keys, value), text)
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
@@ -335,13 +337,24 @@ def load_config(
 
 
 def read_profile(path: Path) -> dict[str, Any]:
-    """The values of a profile file; UsageError when it cannot be read or is not TOML."""
+    """The values of a profile file, its relative paths made absolute; UsageError when it cannot be read or is not TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return absolute_paths(tomllib.loads(path.read_text(encoding="utf-8")), path.absolute().parent)
     except OSError as error:
         raise UsageError(f"profile {path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"profile {path}: not readable as TOML ({error})") from None
+
+
+def _seen_from_here(keys: list[str], value: Any) -> Any:
+    """The value of a `--set` with every relative path in it made absolute, as seen from the current folder."""
+    nested = value
+    for key in reversed(keys):
+        nested = {key: nested}
+    found: Any = absolute_paths(nested, Path.cwd())
+    for key in keys:
+        found = found[key]
+    return found
 
 
 def _assign(values: dict[str, Any], keys: list[str], value: Any, text: str) -> None:

@@ -8,6 +8,8 @@ from typing import Literal
 
 Family = Literal["tiny", "off", "torchvision", "hf", "model"]
 Reads = Literal["embedding", "inputs"]
+WEIGHTS = ".safetensors"
+"""The only files that weights are read from."""
 RANDOM = "random"
 """As weights: none; the network is trained from scratch."""
 
@@ -28,6 +30,16 @@ class EncoderId:
     def is_pretrained(self) -> bool:
         """Whether it brings weights of its own."""
         return self.family in ("torchvision", "hf") and self.version != RANDOM
+
+    @property
+    def names_file(self) -> bool:
+        """Whether the part behind the @ is a weights file, not the name of torchvision's weights."""
+        return self.version is not None and (self.version.endswith(WEIGHTS) or "/" in self.version)
+
+    @property
+    def names_folder(self) -> bool:
+        """Whether what is named can only be a folder, not a hub id."""
+        return self.name.startswith(("/", ".", "~"))
 
 
 def parse_encoder(encoder: str, modality: str) -> EncoderId:

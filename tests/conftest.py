@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from tasks.config import RunConfig, load_config
 from tasks.store import Store
 
 MakeData = Callable[..., Path]
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def config() -> RunConfig:
-    return load_config({}, ["runtime.workers=1", "media.timeout_s=20"])
+    return load_config({}, ["runtime.workers=1", "media.timeout_s=600"])
 
 
 def write_picture(path: Path, number: int, side: int = 16) -> None:
@@ -167,6 +170,7 @@ SMALL = [
     "train.learning_rate=0.003",
     "runtime.workers=1",
     "gate.margin=0.2",
+    "media.timeout_s=600",
 ]
 
 

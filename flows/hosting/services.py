@@ -9,15 +9,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import flows
 from flows.environment import PREFECT_DEFAULTS
+from flows.hosting.access import new_auth_string
+from flows.hosting.serve import AUTH_STRING, MLFLOW_URL, PAGES_URL, PREFECT_URL
 from tasks.errors import EnvironmentFailed
+from tasks.publish.connection import without_password
 from tasks.store import Store
 
-POOL = "crossmodal"
 _START_S = 180.0
 _ROOT = Path(flows.__file__).resolve().parent.parent
 
@@ -30,6 +32,9 @@ class Services:
     prefect_port: int
     mlflow_port: int
     tracking_uri: str
+    pages_port: int = 4300
+    auth_string: str = field(default_factory=new_auth_string, repr=False)
+    """What whoever talks to them must know; made anew for each start."""
 
     @property
     def prefect_url(self) -> str:
@@ -37,13 +42,23 @@ class Services:
         return f"http://127.0.0.1:{self.prefect_port}"
 
     @property
+    def serves_mlflow(self) -> bool:
+        """Whether the registry needs a UI from us; an MLflow server elsewhere has its own."""
+        return not self.tracking_uri.startswith(("http://", "https://"))
+
+    @property
     def mlflow_url(self) -> str:
         """The address of MLflow's UI."""
-        return f"http://127.0.0.1:{self.mlflow_port}"
+        return f"http://127.0.0.1:{self.mlflow_port}" if self.serves_mlflow else without_password(self.tracking_uri)
+
+    @property
+    def pages_url(self) -> str:
+        """The address of the start page and of the runs' files."""
+        return f"http://127.0.0.1:{self.pages_port}"
 
     @property
     def environment(self) -> dict[str, str]:
-        """What every service gets: one store, one database, no telemetry."""
+        """What every service gets: one store, one database, no telemetry, and the credential, which goes no other way."""
         home = self.store.root / "prefect"
         return {
             **os.environ,
@@ -53,20 +68,29 @@ class Services:
             "PREFECT_HOME": str(home),
             "PREFECT_API_URL": f"{self.prefect_url}/api",
             "PREFECT_LOCAL_STORAGE_PATH": str(home / "storage"),
+            PREFECT_URL: self.prefect_url,
+            MLFLOW_URL: self.mlflow_url if self.serves_mlflow else "",  # who gets an address gets the credential
+            PAGES_URL: self.pages_url,
+            AUTH_STRING: self.auth_string,
+            "PREFECT_API_AUTH_STRING": self.auth_string,
+            "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": self.prefect_url,
         }
 
 
 def start_server(services: Services) -> subprocess.Popen[bytes]:
-    """Prefect's API and UI on their port, with a database of the store's own."""
-    port = str(services.prefect_port)
-    return spawn(services, "server", ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port])
+    """Prefect's API and UI on their port, behind the guard, with a database of the store's own."""
+    return spawn(services, "server", ["python", "-m", "flows.hosting.prefect_server"])
 
 
 def start_mlflow(services: Services) -> subprocess.Popen[bytes]:
-    """MLflow's UI over the registry that runs publish to."""
-    port, uri = str(services.mlflow_port), services.tracking_uri
-    command = ["mlflow", "server", "--host", "127.0.0.1", "--port", port, "--backend-store-uri", uri, "--workers", "1"]
-    return spawn(services, "mlflow", command)
+    """MLflow's UI over the registry that runs publish to, behind the guard."""
+    return spawn(services, "mlflow", ["python", "-m", "flows.hosting.mlflow_server"])
+
+
+def start_pages(services: Services) -> subprocess.Popen[bytes]:
+    """The start page and the runs' files, behind the guard."""
+    return spawn(services, "pages", ["python", "-m", "flows.hosting.pages"])
 
 
 def spawn(services: Services, name: str, command: list[str]) -> subprocess.Popen[bytes]:
@@ -84,9 +108,8 @@ def spawn(services: Services, name: str, command: list[str]) -> subprocess.Popen
 
 
 def deploy(services: Services) -> None:
-    """Makes the process work pool and the deployments of deployments/prefect.yaml."""
-    _run(services, ["prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite"])
-    _run(services, ["prefect", "--no-prompt", "deploy", "--prefect-file", "deployments/prefect.yaml", "--all"])
+    """Registers the pool and every deployment on the services' Prefect server."""
+    _run(services, ["crossmodal", "deploy", "--store", str(services.store.root)])
 
 
 def wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:

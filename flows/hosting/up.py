@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable
 from types import FrameType
 
-from flows.hosting.services import POOL, Services, deploy, spawn, start_mlflow, start_server, wait_until_healthy
-from tasks.errors import EnvironmentFailed, UsageError
+from flows.hosting.access import login_link
+from flows.hosting.deployments import POOL
+from flows.hosting.services import (
+    Services,
+    deploy,
+    spawn,
+    start_mlflow,
+    start_pages,
+    start_server,
+    wait_until_healthy,
+)
+from tasks.errors import EnvironmentFailed
 
 Say = Callable[[str], None]
 
 
 def serve_until_stopped(services: Services, say: Say) -> None:
     """Starts everything in order and blocks until Ctrl-C or until one service ends. Raises EnvironmentFailed."""
-    for port in (services.prefect_port, services.mlflow_port):
-        require_free(port)
-    (services.store.root / "prefect").mkdir(parents=True, exist_ok=True)
     running: list[tuple[str, subprocess.Popen[bytes]]] = []
     signal.signal(signal.SIGTERM, _stop)  # a service manager's stop ends what we started, too
     try:
@@ -32,9 +38,15 @@ def serve_until_stopped(services: Services, say: Say) -> None:
         running.append(
             ("worker", spawn(services, "worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"]))
         )
-        running.append(("mlflow", start_mlflow(services)))
-        wait_until_healthy(f"{services.mlflow_url}/health", running[-1][1])
+        if services.serves_mlflow:
+            running.append(("mlflow", start_mlflow(services)))
+            wait_until_healthy(f"{services.mlflow_url}/health", running[-1][1])
         say(f"MLflow     {services.mlflow_url}")
+        running.append(("pages", start_pages(services)))
+        wait_until_healthy(f"{services.pages_url}/health", running[-1][1])
+        say(f"runs       {services.pages_url}")
+        say(f"open       {login_link(services.prefect_url, services.auth_string)}")
+        say("           (logs this browser in, once within 10 minutes; later: crossmodal login)")
         say(f"logs       {services.store.root / 'prefect'}   (Ctrl-C stops everything)")
         _watch(running)
     finally:
@@ -51,16 +63,6 @@ def stop_all(running: list[tuple[str, subprocess.Popen[bytes]]]) -> None:
         except subprocess.TimeoutExpired:
             _signal_group(process, signal.SIGKILL)
             process.wait()
-
-
-def require_free(port: int) -> None:
-    """Raises UsageError when something listens on the port already."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            raise UsageError(f"port {port} is in use; choose another with --prefect-port or --mlflow-port") from None
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -21,7 +21,7 @@ from tasks.media.frames import pack, unpack
 WORKER = (sys.executable, "-P", "-m", "tasks.ingest.parquet_worker")
 _ROOT = str(Path(__file__).resolve().parents[2])  # where the worker finds `tasks`, installed or not
 _KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")
-_START_S = 60.0  # a busy machine takes its time to import; a file has nothing to do with it
+_START_S = 300.0  # a busy machine takes its time to import; a file has nothing to do with it
 _LARGEST_PART = 1 << 30
 """No honest batch is larger; what is declared larger is not waited for."""
 

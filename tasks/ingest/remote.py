@@ -95,11 +95,13 @@ class Remote:
         work = _begin(_fetch_web if web else _fetch_store, url, self.max_bytes, self.timeout_s)
         try:
             error = work.exception(self.timeout_s)
-        except TimeoutError:
+        except TimeoutError as late:
+            error = late
+        if isinstance(error, TimeoutError):  # whichever of the two clocks ran out first
             with self._lock:
                 self._late.append(url)
             self._require_up(url)
-            raise Refused("fetch-failed", f"no answer within data.remote_timeout_s = {self.timeout_s:g}") from None
+            raise Refused("fetch-failed", f"took longer than data.remote_timeout_s = {self.timeout_s:g}")
         with self._lock:
             self._late.clear()
         if error is not None:
@@ -173,13 +175,13 @@ def _fetch_store(url: str, max_bytes: float, timeout_s: float) -> bytes:
 
 
 def _bounded(blocks: Any, max_bytes: float, deadline: float) -> bytes:
-    """All blocks as one; what a store declares is not what it need send."""
+    """All blocks as one; what a store declares is not what it need send. TimeoutError past the deadline."""
     data = bytearray()
     for block in blocks:
         data += block
         _require_small(len(data), max_bytes)
         if time.monotonic() > deadline:
-            raise Refused("fetch-failed", "took longer than data.remote_timeout_s")
+            raise TimeoutError
     return bytes(data)
 
 
@@ -192,7 +194,16 @@ def _require_small(size: int, max_bytes: float) -> None:
 
 
 def _fetch_web(url: str, max_bytes: float, timeout_s: float) -> bytes:
-    """By GET, redirects followed within the host and port that the cell names."""
+    """By GET, redirects followed within the host and port that the cell names. TimeoutError when it takes too long."""
+    import httpx
+
+    try:
+        return _get(url, max_bytes, timeout_s)
+    except httpx.TimeoutException as error:
+        raise TimeoutError from error
+
+
+def _get(url: str, max_bytes: float, timeout_s: float) -> bytes:
     import httpx
 
     deadline = time.monotonic() + timeout_s

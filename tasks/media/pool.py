@@ -28,7 +28,8 @@ BATCH = 32
 TRANSIENT = ("decoder-", "changed-")
 """Reasons that another try may not give."""
 _INLINE_BYTES = 16 << 20  # a batch is closed when its inline bytes exceed this
-_START_S = 60.0
+_START_S = 300.0  # a busy machine takes its time to import
+_END_S = 10.0  # and to bury a process that has closed its answers
 WORKER = (sys.executable, "-P", "-m", "tasks.media.worker")
 _ROOT = str(Path(__file__).resolve().parents[2])  # where the worker finds `tasks`, installed or not
 _KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")
@@ -134,7 +135,7 @@ class _Worker:
             return ""
         process, self.process = self.process, None
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.2 if process.stdout is not None and _ended(process.stdout.fileno()) else 0)
+            process.wait(_END_S if process.stdout is not None and _ended(process.stdout.fileno()) else 0)
         process.kill()
         code = process.wait()
         for stream in (process.stdin, process.stdout):

@@ -119,6 +119,18 @@ def list_pending(store: Store, tracking_uri: str, now_ms: int) -> list[dict[str,
         return [pending_entry(version, now_ms) for version in found if version.tags.get(STATE) == "pending"]
 
 
+def find_pending(name: str, version: str, store: Store, tracking_uri: str, now_ms: int) -> tuple[str, str]:
+    """Name and version of the candidate that is meant; an empty one stands for the only one there is. UsageError else."""
+    if name and version:
+        return name, version
+    waiting = [(entry["name"], entry["version"]) for entry in list_pending(store, tracking_uri, now_ms)]
+    found = [(model, number) for model, number in waiting if name in ("", model) and version in ("", number)]
+    if len(found) != 1:
+        listed = ", ".join(f"{model} version {number}" for model, number in waiting) or "none"
+        raise UsageError(f"model {name!r} version {version!r}: name one candidate; those that wait are: {listed}")
+    return found[0]
+
+
 def rollback(name: str, alias: str, store: Store, tracking_uri: str, approval: Approval | None = None) -> ReleaseRef:
     """The alias points to the champion before this one; done twice, to the one before that.
 

@@ -19,6 +19,7 @@ from tasks.errors import CrossmodalError, EnvironmentFailed
 from tasks.train.job import RENDEZVOUS, TrainJob
 
 LOG = "worker.log"
+WORKER = (sys.executable, "-P", "-m", "tasks.train.worker")
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _start(rank: int, job: TrainJob, work: Path, meeting: Path) -> _Worker:
     path = work / (LOG if rank == 0 else f"worker-{rank}.log")
     with path.open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tasks.train.worker", str(os.getpid())],
+            [*WORKER, str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

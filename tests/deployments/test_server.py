@@ -7,19 +7,28 @@ import os
 import signal
 import socket
 import subprocess
-import time
+import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
+import httpx
 import pytest
 
-from flows.hosting.services import POOL, Services, deploy, spawn, start_server, wait_until_healthy
+from flows.hosting.access import basic_header
+from flows.hosting.credentials import read_running
+from flows.hosting.deployments import POOL
+from flows.hosting.prefect_api import PrefectAPI
+from flows.hosting.services import Services, deploy, executable, spawn, start_server, wait_until_healthy
 from flows.hosting.up import stop_all
 from tasks.store import Store
+from tests.conftest import SMALL, write_learnable
+from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slow
 
 
 def free_port() -> int:
@@ -29,10 +38,11 @@ def free_port() -> int:
 
 
 def call(services: Services, path: str, body: dict[str, Any] | None = None) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{services.prefect_url}/api/{path}", data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as response:
-        return json.load(response)
+    api = PrefectAPI(services.prefect_url, services.auth_string)
+    try:
+        return api.get(path) if body is None else api.post(path, body)
+    finally:
+        api.close()
 
 
 @pytest.fixture(scope="module")
@@ -53,22 +63,22 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         stop_all(running)
 
 
-def wait_for_end(services: Services, run: str, timeout_s: float = 600) -> dict[str, Any]:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        state: dict[str, Any] = call(services, f"flow_runs/{run}")["state"]
-        if state["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}:
-            return state
-        time.sleep(2)
-    raise AssertionError(f"run {run} did not end within {timeout_s} s")
+def wait_for_end(services: Services, run: str) -> dict[str, Any]:
+    def state() -> dict[str, Any]:
+        found: dict[str, Any] = call(services, f"flow_runs/{run}")["state"]
+        return found
+
+    ends = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+    wait_until(lambda: state()["type"] in ends, f"run {run} has ended", every_s=1)
+    return state()
 
 
 def test_a_run_triggered_through_the_api_completes_and_publishes(services: Services, make_data: Any) -> None:
     data = make_data()
     deployment = call(services, "deployments/name/retrain/weekly")
-    assert deployment["parameters"] == {"profile": "digits"}
+    assert deployment["parameters"] == {"profile": "digits", "store": str(services.store.root)}
     assert [entry["schedule"]["cron"] for entry in deployment["schedules"]] == ["0 3 * * 1"]
-    parameters = {"profile": None, "data": str(data), "overrides": ["train.epochs=2", "name=served"]}
+    parameters = {"profile": "defaults", "data": str(data), "overrides": ["train.epochs=2", "name=served"]}
     run = call(services, f"deployments/{deployment['id']}/create_flow_run", {"parameters": parameters})
     state = wait_for_end(services, run["id"])
     log = (services.store.root / "prefect" / "worker.log").read_text()
@@ -95,10 +105,187 @@ def test_a_run_triggered_through_the_api_completes_and_publishes(services: Servi
     }
 
 
-def test_up_serves_both_pages_and_stops_on_ctrl_c(tmp_path: Path, interruptible: Any) -> None:
-    from flows.hosting.services import executable
+def crossmodal(services: Services, *arguments: str) -> str:
+    """What the command prints, run as a user would in another terminal."""
+    command = [*executable(["crossmodal"]), *arguments, "--store", str(services.store.root)]
+    done = subprocess.run(
+        command,
+        env=services.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
-    prefect_port, mlflow_port = free_port(), free_port()
+
+def listed(services: Services, name: str) -> dict[str, Any] | None:
+    rows = json.loads(crossmodal(services, "schedule", "list", "--json"))
+    return next((row for row in rows if row["deployment"] == f"retrain/{name}"), None)
+
+
+def runs_of(services: Services, deployment: str, *states: str) -> list[dict[str, Any]]:
+    wanted = {
+        "deployments": {"id": {"any_": [deployment]}},
+        "flow_runs": {"state": {"type": {"any_": list(states)}}},
+        "sort": "EXPECTED_START_TIME_ASC",
+    }
+    found: list[dict[str, Any]] = call(services, "flow_runs/filter", wanted)
+    return found
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    found: list[Any] = []
+    wait_until(lambda: found.append(condition()) or found[-1], what, every_s=1)
+    return found[-1]
+
+
+def test_a_schedule_fires_cancels_a_second_run_and_stops_when_it_is_paused(services: Services, tmp_path: Path) -> None:
+    data = write_learnable(tmp_path / "learnable")
+    settings = [part for value in SMALL for part in ("--set", value)]
+    crossmodal(services, "profile", "new", "timed", "--data", str(data), *settings)
+    due = datetime.now(ZoneInfo("Europe/Berlin")).replace(second=0, microsecond=0) + timedelta(minutes=2)
+    cron = f"{due.minute} {due.hour} {due.day} {due.month} *"  # once a year: no other run comes in between
+    crossmodal(services, "schedule", "timed", "--cron", cron, "--timezone", "Europe/Berlin")
+    line = wait_for(lambda: (row := listed(services, "timed")) and row["next"] and row, "the next run")
+    assert (line["profile"], line["cron"], line["timezone"], line["active"]) == ("timed", cron, "Europe/Berlin", True)
+    assert datetime.fromisoformat(line["next"]) == due
+
+    deployment = call(services, "deployments/name/retrain/timed")["id"]
+    [run] = wait_for(lambda: runs_of(services, deployment, "RUNNING"), "the scheduled run")
+    engine = int(
+        wait_for(lambda: call(services, f"flow_runs/{run['id']}")["infrastructure_pid"], "its process").split(":")[-1]
+    )
+    os.kill(engine, signal.SIGSTOP)  # it is still on when the second one is due, however fast the machine is
+    try:
+        second = call(services, f"deployments/{deployment}/create_flow_run", {})
+        state = wait_for_end(services, second["id"])
+    finally:
+        os.kill(engine, signal.SIGCONT)
+    assert (state["type"], state["message"]) == ("CANCELLED", "Deployment concurrency limit reached.")
+
+    state = wait_for_end(services, run["id"])
+    assert state["type"] == "COMPLETED", f"{state}\n{log_of(services, 'worker')[-3000:]}"
+    assert state["message"].startswith("promote: ")
+    assert call(services, f"flow_runs/{run['id']}")["name"] == f"timed · {due:%Y-%m-%d %H:%M} · promote v1"
+
+    assert [state["type"] for state in modes(services, deployment)] == ["COMPLETED", "COMPLETED"]
+
+    crossmodal(services, "schedule", "pause", "timed")
+    paused = listed(services, "timed")
+    assert paused is not None
+    assert (paused["active"], paused["next"]) == (False, None)
+    assert runs_of(services, deployment, "SCHEDULED") == []
+    crossmodal(services, "deploy")  # what a person changed outlives the next deploy
+    assert listed(services, "timed") == paused
+    crossmodal(services, "schedule", "resume", "timed")
+    assert wait_for(lambda: (row := listed(services, "timed")) and row["next"], "the resumed schedule's next run")
+    crossmodal(services, "schedule", "remove", "timed")
+    assert listed(services, "timed") is None
+    assert runs_of(services, deployment, "SCHEDULED") == []
+    for name in ("server", "worker"):
+        assert "Traceback" not in log_of(services, name)
+
+
+def modes(services: Services, deployment: str) -> list[dict[str, Any]]:
+    """The last states of a run that only plans and of one that only evaluates, checked for what they leave."""
+    ended = []
+    for mode, said in (
+        ("plan only", "plan: nothing to compute"),
+        ("evaluate only", "unchanged: timed version 1 still passes"),
+    ):
+        body = {"parameters": {"mode": mode}}
+        run = call(services, f"deployments/{deployment}/create_flow_run", body)
+        ended.append(wait_for_end(services, run["id"]))
+        assert ended[-1]["message"].startswith(said)
+        tasks = call(services, "task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+        assert not {task["name"].rsplit("-", 1)[0] for task in tasks} & {"train", "publish"}
+        if mode == "plan only":
+            assert tasks == []
+            artifacts = call(services, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
+            assert [artifact["key"] for artifact in artifacts if artifact["key"]] == ["plan"]
+    return ended
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"profile": "nope"}, "'nope' is not one of ['defaults', 'digits'"),
+        ({"mode": "plan"}, "'plan' is not one of ['full', 'plan only', 'evaluate only']"),
+        ({"epochs": -1}, "-1 is less than the minimum of 0"),
+        ({"overrides": ["epochs"]}, "'epochs' does not match '^[^=]+='"),
+    ],
+)
+def test_the_server_refuses_a_bad_value_with_the_words_of_the_command_line(
+    services: Services, parameters: dict[str, Any], words: str
+) -> None:
+    deployment = call(services, "deployments/name/retrain/weekly")["id"]
+    with pytest.raises(httpx.HTTPStatusError) as refused:
+        call(services, f"deployments/{deployment}/create_flow_run", {"parameters": parameters})
+    assert refused.value.response.status_code == 409
+    assert words in refused.value.response.json()["detail"]
+
+
+def test_the_check_deployment_tells_rows_and_reasons(services: Services, make_data: Any) -> None:
+    data = make_data(change=lambda row, number: row | {"image": "img/none.png"} if number == 3 else row)
+    deployment = call(services, "deployments/name/check/data")["id"]
+    parameters = {"profile": "defaults", "data": str(data), "overrides": ["runtime.workers=1"]}
+    run = call(services, f"deployments/{deployment}/create_flow_run", {"parameters": parameters})
+    state = wait_for_end(services, run["id"])
+    assert state["message"].startswith("11 of 12 rows can be used"), state
+    artifacts = call(services, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
+    tables = {artifact["key"]: json.loads(artifact["data"]) for artifact in artifacts if artifact["type"] == "table"}
+    counts = {row["rows"]: row["count"] for row in tables["data"]}
+    assert (counts["read"], counts["used"], counts["quarantined: missing-file"]) == (12, 11, 1)
+
+
+def log_of(services: Services, name: str) -> str:
+    return (services.store.root / "prefect" / f"{name}.log").read_text()
+
+
+def test_pools_of_every_type_are_made_and_the_gpu_has_one_slot(services: Services) -> None:
+    crossmodal(services, "deploy", "--pool", "containers", "--type", "docker", "--image", "registry/crossmodal:1")
+    try:
+        pool = call(services, "work_pools/containers")
+        assert pool["type"] == "docker"
+        assert pool["base_job_template"]["variables"]["properties"]["image"]["default"] == "registry/crossmodal:1"
+        deployment = call(services, "deployments/name/retrain/weekly")
+        assert (deployment["work_pool_name"], deployment["parameters"]) == ("containers", {"profile": "digits"})
+        limit = call(services, "v2/concurrency_limits/gpu")
+        assert limit["limit"] == 1
+    finally:
+        crossmodal(services, "deploy")
+
+
+TRAINING = """
+from flows import prefect_stages
+from prefect.client.orchestration import get_client
+from tasks.config import RunConfig
+from tasks.store import Store
+import sys
+
+def train(*arguments):
+    with get_client(sync_client=True) as client:
+        return client.read_global_concurrency_limit_by_name("gpu").active_slots
+
+prefect_stages.train_key = lambda *arguments: "none"
+answers = []
+for has_gpu in (True, False):
+    prefect_stages.uses_gpu = lambda config: has_gpu
+    answers.append(prefect_stages._in_gpu_slot(train)(None, None, RunConfig(), Store(sys.argv[1]), None))
+print(*answers, train())
+"""
+
+
+def test_training_on_a_gpu_holds_its_slot_and_gives_it_back(services: Services) -> None:
+    command = [sys.executable, "-c", TRAINING, str(services.store.root)]
+    done = subprocess.run(command, env=services.environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["1", "0", "0"], done.stderr
+
+
+def test_up_serves_its_pages_and_stops_on_ctrl_c(tmp_path: Path, interruptible: Any) -> None:
+    prefect_port, mlflow_port, pages_port = free_port(), free_port(), free_port()
     command = [
         "crossmodal",
         "up",
@@ -108,6 +295,8 @@ def test_up_serves_both_pages_and_stops_on_ctrl_c(tmp_path: Path, interruptible:
         str(prefect_port),
         "--mlflow-port",
         str(mlflow_port),
+        "--pages-port",
+        str(pages_port),
     ]
     started = interruptible(executable(command))
     process = subprocess.Popen(started, stdout=subprocess.PIPE, text=True, start_new_session=True)
@@ -117,11 +306,15 @@ def test_up_serves_both_pages_and_stops_on_ctrl_c(tmp_path: Path, interruptible:
         lines.append(line)
         if line.startswith("logs"):
             break
-    for port in (prefect_port, mlflow_port):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as response:
+    running = read_running(tmp_path)
+    assert running is not None
+    for port in (prefect_port, mlflow_port, pages_port):
+        headers = {"Authorization": basic_header(running.auth_string)}
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers=headers)
+        with urllib.request.urlopen(request) as response:
             assert b"<html" in response.read().lower()
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait(timeout=60) == 130
-    for port in (prefect_port, mlflow_port):
+    assert process.wait() == 130
+    for port in (prefect_port, mlflow_port, pages_port):
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, f"something still listens on {port}"

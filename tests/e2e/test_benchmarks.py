@@ -19,7 +19,6 @@ def _run(*arguments):
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
     )
 
 

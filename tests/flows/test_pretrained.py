@@ -131,9 +131,7 @@ def away(store: Path, folder: Path, *command: str) -> str:
     root = Path(__file__).resolve().parents[2]
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(root), "HOME": str(folder / "home"), "HF_HUB_OFFLINE": "1"}
     env |= {"CROSSMODAL_STORE": str(store), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *command], cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=500
-    )
+    done = subprocess.run([sys.executable, *command], cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

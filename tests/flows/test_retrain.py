@@ -8,16 +8,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
 CROSSMODAL = str(Path(sys.executable).parent / "crossmodal")
 Command = Callable[..., list[str]]
+STANDSTILL = str(Path(__file__).with_name("standstill"))
 
 
 @pytest.fixture
@@ -43,25 +45,61 @@ def command(learnable: Path, small_settings: list[str]) -> Command:
 
 
 def run(arguments: list[str]) -> dict[str, Any]:
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return summary
 
 
-def kill_when(arguments: list[str], reached: Callable[[], bool]) -> None:
-    """Starts the command and sends SIGKILL to it, and to it alone, as soon as the condition holds."""
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(arguments, stdout=quiet, stderr=quiet, start_new_session=True)
-    deadline = time.monotonic() + 300
+def standing_still(before: str) -> dict[str, str]:
+    """An environment in which the process that comes to this point stops itself (standstill/sitecustomize.py)."""
+    return os.environ | {"PYTHONPATH": STANDSTILL, "STAND_STILL_BEFORE": before}
+
+
+def descendants(pid: int) -> list[int]:
+    """The process and all below it."""
+    found = [pid]
+    for parent in found:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for thread in Path(f"/proc/{parent}/task").iterdir():
+                found.extend(map(int, (thread / "children").read_text().split()))
+    return found
+
+
+def state_of(pid: int) -> str:
+    """R, S, T for one that stands still, Z for one that has ended."""
     try:
-        while not reached():
-            assert process.poll() is None, "the run ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "Z"
+
+
+def wait_for_standstill(process: subprocess.Popen[Any]) -> list[int]:
+    """Ids of the command and of what it has started, once one of them stands still."""
+    stopped = []
+
+    def stands() -> bool:
+        assert process.poll() is None, "the run ended before it came to the point"
+        stopped[:] = [pid for pid in descendants(process.pid) if state_of(pid) == "T"]
+        return bool(stopped)
+
+    wait_until(stands, "the run comes to the point")
+    return stopped
+
+
+def kill_before(arguments: list[str], point: str) -> None:
+    """Starts the command and sends SIGKILL to it, and to it alone, at a point."""
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(arguments, stdout=quiet, stderr=quiet, start_new_session=True, env=standing_still(point))
+    try:
+        stopped = wait_for_standstill(process)
+        trainers = [pid for pid in descendants(process.pid) if b"tasks." in Path(f"/proc/{pid}/cmdline").read_bytes()]
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        time.sleep(1)  # what it had started must notice by itself that it is gone
+        for pid in set(stopped) - {process.pid}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        wait_until(lambda: {state_of(pid) for pid in trainers} <= {"Z"}, "what it had started has noticed by itself")
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # Prefect's temporary server does not
@@ -89,11 +127,12 @@ def test_a_run_killed_in_extract_and_again_in_train_ends_with_the_same_model(
     shards = ["--set", "extract.shard_rows=8"]
     whole = run(command(tmp_path / "whole", "--plain", *shards))
     killed = tmp_path / "killed"
-    kill_when(command(killed, *more, *shards), lambda: len(list(killed.glob("features/*/*/*.parquet"))) >= 3)
+    kill_before(command(killed, *more, *shards), r"4 /features/[^/]+/[^/]+/[^/]+\.parquet$")
     kept = set(killed.glob("features/*/*/*.parquet"))
-    assert kept
+    assert len(kept) == 3
     assert not list(killed.glob("checkpoints/*"))
-    kill_when(command(killed, *more, *shards), lambda: any(killed.glob("work/train-*/state*")))
+    kill_before(command(killed, *more, *shards), r"2 /work/train-[^/]+/state")
+    assert list(killed.glob("work/train-*/state*"))
     assert not list(killed.glob("checkpoints/*"))
     finished = run(command(killed, *more, *shards))
     assert kept <= set(killed.glob("features/*/*/*.parquet")), "what was computed before the kill was used"
@@ -106,12 +145,15 @@ def test_ctrl_c_ends_with_130_and_leaves_a_store_that_goes_on(
     command: Command, tmp_path: Path, interruptible: Command
 ) -> None:
     quiet, pipe = subprocess.DEVNULL, subprocess.PIPE
-    process = subprocess.Popen(interruptible(command(tmp_path / "s")), stdout=quiet, stderr=pipe, text=True)
-    deadline = time.monotonic() + 300
-    while not any((tmp_path / "s").glob("work/train-*/state*")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    started = interruptible(command(tmp_path / "s"))
+    point = standing_still(r"2 /work/train-[^/]+/state")
+    process = subprocess.Popen(started, stdout=quiet, stderr=pipe, text=True, env=point)
+    try:
+        wait_for_standstill(process)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    finally:
+        process.kill()
     assert process.returncode == 130, err
     assert "interrupted" in err
     assert "Traceback" not in err

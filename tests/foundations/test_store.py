@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tasks import store as store_module
 from tasks.errors import EnvironmentFailed
 from tasks.store import Store, canonical_json, digest_file, replace_file
+from tests.waiting import wait_until
 
 
 def _put(store: Store, key: str = "k", text: str = "hello") -> Path:
@@ -87,7 +88,7 @@ def test_two_processes_that_create_the_same_end_with_one_intact_artifact(store: 
         "        (draft.path / 'a').write_text(sys.argv[2])\n"
     )
     both = [subprocess.Popen([sys.executable, "-c", code, str(store.root), name]) for name in ("one", "two")]
-    assert [process.wait(60) for process in both] == [0, 0]
+    assert [process.wait() for process in both] == [0, 0]
     for number in range(40):
         found = store.find("kind", str(number))
         assert found is not None
@@ -111,7 +112,7 @@ def test_parts_are_named_by_their_content_and_verified(store: Store) -> None:
 
 def test_damage_after_a_digest_was_taken_is_noticed(store: Store) -> None:
     part = store.path(store.put_part("p", "key", pa.table({"a": [1]})))
-    time.sleep(0.15)  # the file has settled: its digest is remembered
+    wait_until(lambda: store.parts("p") and str(part) in store_module._digests, "the digest is remembered")
     assert len(store.parts("p")) == 1
     data = bytearray(part.read_bytes())
     data[10] ^= 1
@@ -137,7 +138,7 @@ def test_a_killed_creation_is_cleared_by_the_next_run(store: Store) -> None:
         "with Store(sys.argv[1]).create('kind', 'k') as draft:\n"
         "    (draft.path / 'a').write_text('half')\n    os.kill(os.getpid(), 9)\n"
     )
-    assert subprocess.run([sys.executable, "-c", code, str(store.root)], check=False, timeout=60).returncode == -9
+    assert subprocess.run([sys.executable, "-c", code, str(store.root)], check=False).returncode == -9
     assert len(_tmp_entries(store)) == 1
     store.prepare()
     assert _tmp_entries(store) == []
@@ -152,16 +153,21 @@ def test_prepare_says_where_the_store_cannot_be(tmp_path: Path) -> None:
 
 def test_a_work_folder_is_held_by_one_process_at_a_time(store: Store) -> None:
     code = (
-        "import sys\nfrom tasks.store import Store\n"
+        "import fcntl, sys\nfrom tasks.store import Store\n"
+        "lock = fcntl.flock\n"
+        "def ask_first(file, how):\n"
+        "    try:\n        lock(file, how | fcntl.LOCK_NB)\n"
+        "    except BlockingIOError:\n        print('held by another', flush=True)\n        lock(file, how)\n"
+        "fcntl.flock = ask_first\n"
         "with Store(sys.argv[1]).work_dir('w', 'k') as folder:\n"
         "    print((folder / 'state').read_text())\n"
     )
     with store.work_dir("w", "k") as folder:
         other = subprocess.Popen([sys.executable, "-c", code, str(store.root)], stdout=subprocess.PIPE, text=True)
-        time.sleep(0.7)
-        assert other.poll() is None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held by another\n"
         (folder / "state").write_text("written before the lock was released")
-    assert other.communicate(timeout=30)[0].strip() == "written before the lock was released"
+    assert other.communicate()[0].strip() == "written before the lock was released"
     assert other.returncode == 0
 
 

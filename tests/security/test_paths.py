@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +103,8 @@ def test_a_pipe_and_a_socket_do_not_hang(run_ingest: Any, data: Path) -> None:
         os.chdir(data)  # a socket's path must be short
         server.bind("sock.png")
         os.chdir(here)
-        start = time.monotonic()
         assert _attack(run_ingest, data, "pipe.png") == "not-a-file"
         assert _attack(run_ingest, data, "sock.png") in ("not-a-file", "unreadable-file")
-        assert time.monotonic() - start < 20
 
 
 def test_a_link_that_is_swapped_in_after_the_path_was_judged(
@@ -146,10 +143,11 @@ def test_a_race_of_swapped_links_never_wins(data: Path, canary: Path) -> None:
 
     racer = threading.Thread(target=swap)
     racer.start()
-    outcomes = set()
+    outcomes: set[str] = set()
+    tries = 0
     try:
-        deadline = time.monotonic() + 1
-        while time.monotonic() < deadline:
+        while tries < 2_000 or len(outcomes) < 2:  # with a single outcome the race was never on
+            tries += 1
             try:
                 outcomes.add(locate_file("flip/canary.png", make_roots(data, (), 1e6)).where)
             except Refused as refused:
@@ -158,7 +156,6 @@ def test_a_race_of_swapped_links_never_wins(data: Path, canary: Path) -> None:
         stop.set()
         racer.join()
     assert outcomes <= {f"{inside}/canary.png", "path-outside", "missing-file", "unreadable-file"}
-    assert len(outcomes) > 1, "the race was never on"
 
 
 def test_a_path_beside_inline_bytes_is_not_read(run_ingest: Any, data: Path, canary: Path) -> None:

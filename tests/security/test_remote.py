@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 
 from tasks.config import load_config
 from tasks.errors import EnvironmentFailed, UsageError
+from tasks.ingest import remote
 from tasks.ingest.refusals import Refused
 from tasks.ingest.remote import Remote, _fetch_web
 from tasks.ingest.scan import scan
@@ -74,9 +75,9 @@ AZURE = "container@account.dfs.core.windows.net"
 
 @pytest.mark.parametrize("url", [f"abfs://{AZURE}/a/b.png", f"abfss://{AZURE}/b.png", f"ABFS://{AZURE}/b.png"])
 def test_azure_names_a_container_where_others_name_a_user(url: str) -> None:
-    remote = Remote(("abfs", "abfss"), 1e6, 1, f"abfs://{AZURE}/data/")
-    assert remote.resolve(url) == url.replace("ABFS", "abfs")
-    assert remote.resolve("img/1.png") == f"abfs://{AZURE}/data/img/1.png"
+    stores = Remote(("abfs", "abfss"), 1e6, 1, f"abfs://{AZURE}/data/")
+    assert stores.resolve(url) == url.replace("ABFS", "abfs")
+    assert stores.resolve("img/1.png") == f"abfs://{AZURE}/data/img/1.png"
 
 
 @pytest.mark.parametrize(
@@ -203,6 +204,7 @@ def test_a_remote_manifest_is_refused_by_default(store: Store, listener: Listene
 class _Pages(http.server.BaseHTTPRequestHandler):
     pages: dict[str, tuple[int, dict[str, str], bytes]]
     asked: list[str]
+    closing: threading.Event
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
@@ -214,10 +216,10 @@ class _Pages(http.server.BaseHTTPRequestHandler):
         for start in range(0, len(body), 1 << 16):
             self.wfile.write(body[start : start + (1 << 16)])
         if self.path == "/slow":
-            time.sleep(3)
-        for _ in range(40 if self.path == "/drip" else 0):
-            time.sleep(0.1)
-            self.wfile.write(b"x")
+            self.closing.wait()
+        with contextlib.suppress(OSError):  # whoever asked has left
+            while self.path == "/drip" and not self.closing.wait(0.01):
+                self.wfile.write(b"x")
 
     def log_message(self, format: str, *args: Any) -> None:
         """Silent."""
@@ -228,7 +230,7 @@ def web(data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., s
     """web(path, status, headers, body) serves a page on the loopback address and returns its address."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    handler = type("Pages", (_Pages,), {"pages": {}, "asked": []})
+    handler = type("Pages", (_Pages,), {"pages": {}, "asked": [], "closing": threading.Event()})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -238,6 +240,7 @@ def web(data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., s
         return f"http://127.0.0.1:{server.server_address[1]}{path}"
 
     yield serve
+    handler.closing.set()  # type: ignore[attr-defined]
     server.shutdown()
     server.server_close()
     thread.join()
@@ -301,37 +304,39 @@ def test_what_a_server_sends_has_limits(data: Path, web: Callable[..., str], run
     ]
 
 
-def test_a_store_that_hangs_costs_its_time_and_then_the_run(web: Callable[..., str]) -> None:
+def test_a_store_that_hangs_is_tried_three_times_and_then_fails_the_run(
+    web: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     slow = web("/slow", headers={"Content-Length": "10"}, body=b"x")
     fetcher = Remote(("http",), 1e6, 0.3)
-    start = time.monotonic()
+    begun: list[str] = []
+    begin = remote._begin
+    monkeypatch.setattr(remote, "_begin", lambda fetch, url, *limits: begun.append(url) or begin(fetch, url, *limits))
     for _ in range(2):
         with pytest.raises(Refused, match="fetch-failed"):
             fetcher.fetch(slow)
     for _ in range(100):
         with pytest.raises(EnvironmentFailed, match=r"took longer than data\.remote_timeout_s"):
             fetcher.fetch(slow)
-    assert time.monotonic() - start < 2
+    assert begun == [slow] * 3
 
 
 def test_a_server_that_sends_drop_by_drop_is_left_behind(web: Callable[..., str]) -> None:
-    drip = web("/drip", headers={"Content-Length": "40"})
-    start = time.monotonic()
-    with pytest.raises(Refused, match=r"took longer than data\.remote_timeout_s"):
-        _fetch_web(drip, 1e6, 0.5)
-    assert time.monotonic() - start < 3, "the whole page takes 4 s"
+    drip = web("/drip")  # without end
+    with pytest.raises(TimeoutError):
+        _fetch_web(drip, 1e9, 0.5)
 
 
 def test_a_fetch_that_hangs_does_not_hold_up_the_end_of_the_process() -> None:
     script = """
-import time
+import threading
 from tasks.ingest import remote
 from tasks.ingest.refusals import Refused
-remote._fetch_store = lambda *given: time.sleep(60)
+remote._fetch_store = lambda *given: threading.Event().wait()
 try:
     remote.Remote(("memory",), 1e6, 0.2).fetch("memory://bucket/x.png")
 except Refused as refused:
     print(refused.reason)
 """
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["fetch-failed"]

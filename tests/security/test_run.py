@@ -67,7 +67,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     command += ["--store", str(place / "store"), *(part for value in SETTINGS for part in ("--set", value))]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "CROSSMODAL_"))}
     environment["PYTHONPATH"] = str(ROOT)
-    done = subprocess.run(command, capture_output=True, text=True, cwd=place, env=environment, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=place, env=environment, check=False)
     assert {path.name for path in place.iterdir()} == {"latest", "store"}
     return Ran(place / "store", done.stdout, done.stderr, done.returncode)
 

@@ -11,7 +11,7 @@ from tasks.config import EncodersConfig
 from tasks.encoder_ids import EncoderId, Reads, encoder_reads, parse_encoder
 from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
 from tasks.modeling.encoder_spec import EncoderSpec
-from tasks.modeling.pretrained.locate import Place, is_file, locate_encoder
+from tasks.modeling.pretrained.locate import Place, locate_encoder
 from tasks.modeling.pretrained.packaged import package_folder, packaged_spec
 
 _lock = threading.Lock()
@@ -67,7 +67,7 @@ def _packaged_identity(modality: Kind, spec: EncoderSpec, encoders: EncodersConf
 
 
 def _network_name(parsed: EncoderId) -> str:
-    named = parsed.is_pretrained and parsed.version is not None and not is_file(parsed.version)
+    named = parsed.is_pretrained and parsed.version is not None and not parsed.names_file
     return f"{parsed.name}@{parsed.version}" if named else parsed.name
 
 

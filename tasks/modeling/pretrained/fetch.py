@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tasks.encoder_ids import EncoderId, parse_encoder
 from tasks.errors import EnvironmentFailed, UsageError
-from tasks.modeling.pretrained.locate import cached_weights, is_file, locate_encoder
+from tasks.modeling.pretrained.locate import cached_weights, locate_encoder
 
 WANTED = ("*.json", "*.txt", "*.jinja", "*.safetensors")
 """Of a model on the hub: never code, never pickle."""
@@ -36,7 +36,7 @@ def fetch_encoder(encoder: str) -> Fetched:
         parsed = parse_encoder(encoder, "image")
     except ValueError as error:
         raise UsageError(f"encoder {encoder!r}: {error}") from None
-    if not parsed.is_pretrained or is_file(parsed.version) or Path(parsed.name).expanduser().is_dir():
+    if not parsed.is_pretrained or parsed.names_file or Path(parsed.name).expanduser().is_dir():
         raise UsageError(f"encoder {encoder!r}: there is nothing to fetch for it")
     if parsed.family == "hf":
         _fetch_snapshot(encoder, parsed)

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_contracts.refs import Kind
-from tasks.encoder_ids import EncoderId, parse_encoder
+from tasks.encoder_ids import WEIGHTS, EncoderId, parse_encoder
 from tasks.errors import UsageError
 from tasks.store import digest_json, verified_digest
 
 CACHE = "~/.cache/crossmodal/torchvision"
 """Where `crossmodal fetch` puts torchvision's weights."""
-_WEIGHTS = ".safetensors"
 _BESIDE = (".json", ".txt", ".model", ".jinja")  # configs, tokenizers, poolings; never code, never pickle
 _POOLING = "1_Pooling/config.json"
 
@@ -64,19 +63,14 @@ def locate_encoder(modality: Kind, encoder: str) -> Place | None:
 
 def cached_weights(name: str, version: str | None) -> Path:
     """Where torchvision's weights of that name lie once they are fetched."""
-    return Path(CACHE).expanduser() / f"{name}{f'@{version}' if version else ''}{_WEIGHTS}"
-
-
-def is_file(version: str | None) -> bool:
-    """Whether the part behind the @ is a file, not the name of torchvision's weights."""
-    return version is not None and (version.endswith(_WEIGHTS) or "/" in version)
+    return Path(CACHE).expanduser() / f"{name}{f'@{version}' if version else ''}{WEIGHTS}"
 
 
 def _weights_file(encoder: str, parsed: EncoderId) -> Place:
-    given = is_file(parsed.version)
+    given = parsed.names_file
     path = Path(str(parsed.version)).expanduser() if given else cached_weights(parsed.name, parsed.version)
-    if given and path.suffix != _WEIGHTS:
-        raise UsageError(f"encoder {encoder}: weights are read from {_WEIGHTS} files only; no pickle is ever loaded")
+    if given and path.suffix != WEIGHTS:
+        raise UsageError(f"encoder {encoder}: weights are read from {WEIGHTS} files only; no pickle is ever loaded")
     if path.is_file():
         return Place(path, (path,))
     if given:
@@ -88,18 +82,20 @@ def _weights_file(encoder: str, parsed: EncoderId) -> Place:
 
 def _folder(encoder: str, parsed: EncoderId) -> Place:
     folder = Path(parsed.name).expanduser()
-    if not folder.is_dir():
+    if not (
+        parsed.names_folder and folder.is_dir()
+    ):  # whether a hub id depends on the current folder is never asked here
         folder = _snapshot(encoder, parsed)
     elif parsed.version is not None:
         raise UsageError(f"encoder {encoder}: a folder has no revision; leave @{parsed.version} out")
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    weights = tuple(path for path in files if path.suffix == _WEIGHTS)
+    weights = tuple(path for path in files if path.suffix == WEIGHTS)
     beside = [path for path in files if path.suffix in _BESIDE]
     pooling = folder / _POOLING
     if not (folder / "config.json").is_file():
         raise UsageError(f"encoder {encoder}: {str(folder)!r} has no config.json, so is no model of transformers")
     if not weights:
-        raise UsageError(f"encoder {encoder}: {str(folder)!r} has no {_WEIGHTS} file; no pickle is ever loaded")
+        raise UsageError(f"encoder {encoder}: {str(folder)!r} has no {WEIGHTS} file; no pickle is ever loaded")
     return Place(folder, weights, (*beside, *([pooling] if pooling.is_file() else [])))
 
 
@@ -108,7 +104,7 @@ def _snapshot(encoder: str, parsed: EncoderId) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    if parsed.name.startswith(("/", ".", "~")):
+    if parsed.names_folder:
         raise UsageError(f"encoder {encoder}: there is no folder {parsed.name!r} (seen from {str(Path.cwd())!r})")
     try:
         return Path(snapshot_download(parsed.name, revision=parsed.version, local_files_only=True))

@@ -16,7 +16,7 @@ from tasks.encoder_ids import RANDOM, EncoderId
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.modeling.pretrained.adapter import Pixels, Pretrained, Settings, pick_frames
 from tasks.modeling.pretrained.fold import fold_norms
-from tasks.modeling.pretrained.locate import Place, is_file
+from tasks.modeling.pretrained.locate import Place
 
 CLIP_FRAMES = 16  # what torchvision's networks of clips were trained on
 _POSITIONS = "encoder.pos_embedding"
@@ -48,7 +48,7 @@ def weights_entry(encoder: str, parsed: EncoderId) -> Any:
     if parsed.name not in [*_clip_networks(), *torchvision.models.list_models(module=torchvision.models)]:
         raise UsageError(f"encoder {encoder}: torchvision {torchvision.__version__} has no network {parsed.name!r}")
     entries = torchvision.models.get_model_weights(parsed.name)
-    if parsed.version in (None, RANDOM) or is_file(parsed.version):
+    if parsed.version in (None, RANDOM) or parsed.names_file:
         return entries.DEFAULT
     if parsed.version not in entries.__members__:
         known = ", ".join([*entries.__members__, RANDOM])

@@ -40,7 +40,7 @@ def run_ingest(store: Store) -> Ingest:
     """run_ingest(path, "split.val=0.2", ...) -> Ingested; nothing is too much to quarantine unless an override says so."""
 
     def run(path: Path, *overrides: str, purpose: Purpose = "train") -> Ingested:
-        config = load_config({}, ["runtime.workers=1", "media.timeout_s=20", "data.max_quarantined=1.0", *overrides])
+        config = load_config({}, ["runtime.workers=1", "media.timeout_s=600", "data.max_quarantined=1.0", *overrides])
         raw = scan(config, store, path, purpose)
         clean = ingest(raw, config, store, purpose)
         folder = store.path(clean.uri)

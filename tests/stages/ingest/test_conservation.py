@@ -21,7 +21,7 @@ from tasks.ingest.ingest import ingest
 from tasks.ingest.scan import scan
 from tasks.store import Store
 
-SETTINGS = ["runtime.workers=1", "media.timeout_s=20", "data.max_quarantined=1.0", 'data.allowed_schemes=["memory"]']
+SETTINGS = ["runtime.workers=1", "media.timeout_s=600", "data.max_quarantined=1.0", 'data.allowed_schemes=["memory"]']
 CONFIG = load_config({}, [*SETTINGS, "media.audio_from_video=true", "media.image_from_video=true"])
 IMAGES = ["", "img/0.png", "img/1.png", "img/2.png", "bad.png", "none.png", "../x.png", "http://x/y.png"]
 IMAGES += ["memory://b/2.png", "memory://b/none.png", "memory://b/bad.png", "memory://b"]
@@ -56,7 +56,12 @@ def _ingest(path: Path, store: Store) -> CleanRef | None:
         return None
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(rows=st.lists(ROW, min_size=1, max_size=10), broken=st.integers(0, 3))
 def test_every_row_is_used_quarantined_or_a_duplicate(
     make_data: Callable[..., Path],

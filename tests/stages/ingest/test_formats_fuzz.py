@@ -26,7 +26,7 @@ from tasks.store import Store
 
 BOUNDED = settings(
     max_examples=150,
-    deadline=5000,
+    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

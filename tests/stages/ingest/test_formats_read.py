@@ -156,23 +156,23 @@ READY = "import sys; from tasks.media.frames import pack; sys.stdout.buffer.writ
 
 
 @pytest.mark.parametrize(
-    ("code", "words"),
+    ("code", "timeout_s", "words"),
     [
-        ("import os; os.kill(os.getpid(), 11)", "the process that read it died"),
-        ("import time; time.sleep(60)", "took longer than media.timeout_s = 0.5"),
-        ("sys.stdout.buffer.write(b'\\xff' * 12)", "a batch of its rows has 4294967295 bytes"),
-        ("sys.stdout.buffer.write(b'\\0\\0\\0\\2' + b'\\0' * 8 + b'no')", "gave a broken answer"),
+        ("import os; os.kill(os.getpid(), 11)", 600, "the process that read it died"),
+        ("import signal; signal.pause()", 0.5, "took longer than media.timeout_s = 0.5"),
+        ("sys.stdout.buffer.write(b'\\xff' * 12)", 600, "a batch of its rows has 4294967295 bytes"),
+        ("sys.stdout.buffer.write(b'\\0\\0\\0\\2' + b'\\0' * 8 + b'no')", 600, "gave a broken answer"),
     ],
 )
 def test_a_reading_process_that_goes_wrong(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, timeout_s: float, words: str
 ) -> None:
     path = _write(tmp_path / "t.parquet", pa.table({"image": [b"x"]}))
     monkeypatch.setattr(parquet_tables, "WORKER", (sys.executable, "-c", READY + code))
     with pytest.raises(DataError, match=words):
-        open_parquet(path, ReadLimits(timeout_s=0.5))
+        open_parquet(path, ReadLimits(timeout_s=timeout_s))
     with pytest.raises(DataError, match=words):
-        list(read_inline(path, "image", {1}, ReadLimits(timeout_s=0.5)))
+        list(read_inline(path, "image", {1}, ReadLimits(timeout_s=timeout_s)))
     monkeypatch.setattr(parquet_tables, "WORKER", (sys.executable, "-c", "pass"))
     with pytest.raises(EnvironmentFailed, match="does not start"):
         open_parquet(path, ReadLimits())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,9 +75,8 @@ def test_blank_pictures_match_by_tone_and_many_of_them_cost_little() -> None:
     tones = [print_image(np.full((64, 64, 3), tone, np.uint8)) for tone in (250, 250, 20)]
     assert (0, 1) in matched(tones, match_images)
     codes = np.zeros(20_000, np.uint64)
-    start = time.perf_counter()
     pairs = similar_codes(codes, 6)
-    assert time.perf_counter() - start < 20
+    assert len(pairs) <= 2 * len(codes), "each with its neighbours, not with all others"
     names = [f"{place:05}" for place in range(len(codes))]
     assert set(join_pairs(names, pairs.tolist()).values()) == {"00000"}
 

@@ -35,7 +35,7 @@ def test_every_hostile_medium_ends_as_its_index_says(shared_data: Path) -> None:
     for path, row in rows.items():
         digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         jobs.append(Job(row["modality"], digest, path))  # type: ignore[arg-type]
-    outcomes = list(decode_all(jobs, MediaConfig(timeout_s=30).model_dump(mode="json"), 2))
+    outcomes = list(decode_all(jobs, MediaConfig(timeout_s=600).model_dump(mode="json"), 2))
     assert len(outcomes) == len(rows)
     detected = [
         o for o in outcomes if str(o.header.get("warning")).startswith("not UTF-8, read as")

@@ -122,3 +122,14 @@ def test_the_champion_stays_while_its_successor_waits(waiting: Callable[..., Any
 def test_whether_to_ask_shapes_no_verdict(waiting: Callable[..., Any], make_case: MakeCase) -> None:
     asked, unasked = waiting(), make_case()
     assert gate_key(asked.report, asked.request.config) == gate_key(unasked.report, unasked.request.config)
+
+
+def test_the_only_candidate_need_not_be_named(waiting: Callable[..., Any]) -> None:
+    case = waiting()
+    with pytest.raises(UsageError, match="those that wait are: none"):
+        registry.find_pending("", "", *case.place, LATER.at_ms)
+    case.publish()
+    assert registry.find_pending("", "", *case.place, LATER.at_ms) == ("tiny", "1")
+    assert registry.find_pending("other", "3", *case.place, LATER.at_ms) == ("other", "3"), "promote says what is wrong"
+    with pytest.raises(UsageError, match="those that wait are: tiny version 1"):
+        registry.find_pending("other", "", *case.place, LATER.at_ms)

@@ -1,43 +1,21 @@
 """The training process under fire: killed, late, orphaned. The real subprocess every time."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
 from tasks import progress
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.train.train import train
+from tests.stages.train.workers import gone, kill_worker, pausing_after, workers
+from tests.waiting import wait_until
 
 LONG = ("train.epochs=100000", "train.patience=100000")
 
 
-def _children(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _workers(pid):
-    return [child for child in _children(pid) if b"tasks.train.worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
-
-
-def _gone(pid, within_s=20.0):
-    end = time.monotonic() + within_s
-    while time.monotonic() < end:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def test_killed_after_an_epoch_it_goes_on_to_the_same_bytes(make_world):
+def test_killed_after_an_epoch_it_goes_on_to_the_same_bytes(make_world, monkeypatch):
     through, killed = make_world("train.average_decay=0.5"), make_world("train.average_decay=0.5")
     expected = train(*through.all, isolate=False)  # in this process: isolation changes nothing either
     epochs = []
@@ -45,13 +23,15 @@ def test_killed_after_an_epoch_it_goes_on_to_the_same_bytes(make_world):
     def kill_after_the_first(step, done, total, remark):
         epochs.append(done)
         if done == 1:
-            for worker in _workers(os.getpid()):
-                os.kill(worker, signal.SIGKILL)
+            kill_worker()
 
-    with progress.listening(kill_after_the_first), pytest.raises(EnvironmentFailed, match="SIGKILL"):
+    with (
+        pausing_after(1, monkeypatch),
+        progress.listening(kill_after_the_first),
+        pytest.raises(EnvironmentFailed, match="SIGKILL"),
+    ):
         train(*killed.all)
-    assert epochs[0] == 1
-    assert epochs[-1] < 3
+    assert epochs == [1]
     epochs.append(0)
     with progress.listening(lambda step, done, total, remark: epochs.append(done)):
         ref = train(*killed.all)
@@ -72,25 +52,25 @@ def test_out_of_time_it_is_killed(make_world):
     world = make_world(*LONG, "runtime.train_timeout_s=1")
     seen = []
     with (
-        progress.listening(lambda *what: seen.extend(_workers(os.getpid()))),
+        progress.listening(lambda *what: seen.extend(workers())),
         pytest.raises(EnvironmentFailed, match=r"longer than 1 s.*runtime\.train_timeout_s"),
     ):
         train(*world.all)
-    assert not _workers(os.getpid())
-    assert all(_gone(worker) for worker in seen)
+    assert not workers()
+    assert all(map(gone, seen))
 
 
 def test_an_interrupt_takes_the_process_with_it(make_world):
     seen = []
 
     def interrupt(step, done, total, remark):
-        seen.extend(_workers(os.getpid()))
+        seen.extend(workers())
         raise KeyboardInterrupt
 
     with progress.listening(interrupt), pytest.raises(KeyboardInterrupt):
         train(*make_world(*LONG).all)
     assert len(seen) == 1
-    assert _gone(seen[0])
+    assert gone(seen[0])
 
 
 def test_the_loops_errors_come_through(make_world):
@@ -140,6 +120,6 @@ def test_it_does_not_outlive_its_parent(make_world, tmp_path):
     with subprocess.Popen([sys.executable, "-P", "-c", code, str(job)], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         parent.stdout.readline()  # an epoch is done
-        (worker,) = _workers(parent.pid)
+        (worker,) = workers(parent.pid)
         parent.kill()
-    assert _gone(worker)
+    wait_until(lambda: gone(worker), "the training process has noticed")

@@ -1,9 +1,9 @@
 import threading
-import time
 
 import pytest
 
 from tasks.train.prefetch import ahead
+from tests.waiting import wait_until
 
 
 def _threads():
@@ -25,10 +25,8 @@ def test_items_are_made_while_one_is_used():
 
     items = ahead(make(), depth=2)
     assert next(items) == 0
-    end = time.monotonic() + 10
-    while len(made) < 3 and time.monotonic() < end:
-        time.sleep(0.01)
-    assert 3 <= len(made) <= 4  # two wait, one may be in the making
+    wait_until(lambda: len(made) >= 3, "three items are made")
+    assert len(made) <= 4  # two wait, one may be in the making
     items.close()
     assert not _threads()
 

@@ -1,9 +1,6 @@
 """Two processes over gloo against one: the same curve, whatever is uneven; failures, kills, no orphans. Real processes."""
 
 import json
-import os
-import signal
-from pathlib import Path
 
 import pytest
 
@@ -11,21 +8,10 @@ from tasks import progress
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.modeling.package import load_model
 from tasks.train.train import train
+from tests.stages.train.workers import gone, kill_worker, pausing_after, workers
 
 EXACT = ("fusion.dropout=0", "train.patience=100")  # what the network drops is drawn by each process for its own rows
 TWO = "train.devices=2"
-
-
-def _children(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _workers():
-    return [
-        child
-        for child in _children(os.getpid())
-        if b"tasks.train.worker" in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]
 
 
 def _curve(world, isolate=True):
@@ -69,7 +55,7 @@ def test_two_have_the_curve_of_one(make_world, shufflenet, settings, dropped):
     _same(first[2], second[2])
     assert second[2]["figures"]["devices"] == 2
     assert second[2]["figures"]["samples"] == first[2]["figures"]["samples"] == 3 * (16 - dropped)
-    assert not _workers()
+    assert not workers()
 
 
 def _embeddings(make_world, shufflenet, *settings, change=None):
@@ -97,7 +83,9 @@ def test_with_batch_norms_and_augmentation_two_processes_learn_too(make_world):
         pytest.param("fsdp", 1, marks=pytest.mark.slow),
     ],
 )
-def test_a_killed_process_ends_the_run_and_it_goes_on_to_the_same_bytes(make_world, shufflenet, strategy, rank):
+def test_a_killed_process_ends_the_run_and_it_goes_on_to_the_same_bytes(
+    make_world, shufflenet, monkeypatch, strategy, rank
+):
     settings = (TWO, f"train.strategy={strategy}", "train.checkpoint_steps=1", "train.average_decay=0.5")
     world = _embeddings
     if strategy == "fsdp":  # a divided network is trained in the second epoch, in which the kill comes
@@ -109,16 +97,17 @@ def test_a_killed_process_ends_the_run_and_it_goes_on_to_the_same_bytes(make_wor
     def kill_one(step, done, total, remark):
         epochs.append(done)
         if done == 2 and not started:
-            started.extend(sorted(_workers()))
-            os.kill(started[rank], signal.SIGKILL)
+            started.extend(workers())
+            kill_worker(rank)
 
     with (
+        pausing_after(2, monkeypatch),
         progress.listening(kill_one),
         pytest.raises(EnvironmentFailed, match=rf"process {rank + 1} of 2 died \(SIGKILL.*run again to go on"),
     ):
         train(*killed.all)
     assert len(started) == 2
-    assert not any(Path(f"/proc/{pid}").exists() for pid in started)  # the other one went with it
+    assert all(map(gone, started))  # the other one went with it
     epochs.append(0)
     with progress.listening(lambda step, done, total, remark: epochs.append(done)):
         found = _curve(killed)
@@ -131,7 +120,7 @@ def test_an_error_of_one_is_the_error_of_the_run(make_world, shufflenet):
     world = _embeddings(make_world, shufflenet, TWO, "train.learning_rate=1e30", "train.warmup_share=0")
     with pytest.raises(DataError, match=r"the loss is (nan|inf) in epoch 1"):
         train(*world.all)
-    assert not _workers()
+    assert not workers()
 
 
 def test_several_devices_need_processes_of_their_own(make_world):

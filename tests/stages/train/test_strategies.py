@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from data_contracts.refs import Target
 from tasks.modeling import encoders
 from tasks.train.job import TrainJob
 from tasks.train.train import train
+from tests.waiting import wait_until
 
 EXACT = ("fusion.dropout=0", "train.patience=100", "train.augment=false", "train.epochs=2")
 KINDS = Target(name="kind", labels=("a", "b", "c"))
@@ -169,11 +169,10 @@ def _run_both(jobs):
     """Both processes to their end; if one fails, the other is ended too."""
     started = [_start(rank, jobs) for rank in range(2)]
     try:
-        deadline = time.monotonic() + 500
-        while any(process.poll() is None for process in started) and time.monotonic() < deadline:
-            if any(process.poll() for process in started):
-                break
-            time.sleep(0.05)
+        wait_until(
+            lambda: any(process.poll() for process in started) or all(process.poll() == 0 for process in started),
+            "both have ended, or one has failed",
+        )
         codes = [process.poll() for process in started]
         assert codes == [0, 0], [jobs.with_name(f"log-{rank}").read_text()[-3000:] for rank in range(2)]
     finally:

@@ -286,4 +286,4 @@ store = Store({str(store.root)!r})
 assert ends.check_predictions(store, ends.predicted_rows()) == ends.check_manifest(store, ends.raw_rows()) == []
 assert "great_expectations" not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=120, cwd=Path(__file__).parents[3])
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[3])

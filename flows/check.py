@@ -1,0 +1,63 @@
+"""Ingest and validation as a Prefect flow: what a button in the UI starts, and what `crossmodal check` does in a terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pyarrow.parquet as pq
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from flows.artifacts import data_rows
+from flows.environment import store_from_environment, tracking_uri_from_environment
+from flows.execute import RunFailed
+from flows.prepare import check_manifest
+from flows.request import Request, make_request, resolve_config
+from flows.retrain import NO_OVERRIDES, Override, full_path
+from flows.run_name import name_run
+from flows.run_progress import shown_in_prefect
+from tasks.names import markdown_text
+
+
+@flow(name="check", flow_run_name=name_run, persist_result=True, result_serializer="json")
+def check(
+    profile: str = "",
+    data: str = "",
+    overrides: list[Override] = NO_OVERRIDES,
+    store: str = "",
+) -> State[dict[str, Any]]:
+    """Reads, cleans and validates data, without training: what would be used, what is refused and why.
+
+    Args:
+        profile: Whose data and settings.
+        data: Other data than the profile's: the full path of a manifest or a folder, or its address. Empty: the profile's.
+        overrides: Other settings on top of the profile, each KEY=VALUE, for example data.columns.label=kind.
+        store: The folder for everything a run writes. Empty: as the worker is set up.
+    """
+    place = store_from_environment(store or None)
+    config = resolve_config(profile or None, full_path(data) or None, overrides, place)
+    run_id = f"{flow_run.scheduled_start_time:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
+    request = make_request(config, place, tracking_uri_from_environment(), run_id)
+    try:
+        with shown_in_prefect():
+            summary, notes = check_manifest(request)
+    except RunFailed as failure:
+        _leave_tables(request, failure.summary)
+        raise
+    _leave_tables(request, summary)
+    rows = summary["rows"]
+    said = f"{rows['used']} of {rows['in']} rows can be used"
+    return Completed(message="; ".join([said, *notes]), data=summary | {"notes": notes})
+
+
+def _leave_tables(request: Request, summary: dict[str, Any]) -> None:
+    """The rows, the reasons why some were refused, and the splits, as the artifact `data`."""
+    quarantine = request.folder / "quarantine.parquet"
+    found = Counter(pq.read_table(quarantine)["reason"].to_pylist()) if quarantine.is_file() else Counter()
+    reasons = {reason: rows for reason, rows in found.items() if reason != "duplicate"}
+    described = markdown_text(f"{request.name}: rows of {request.config.data.path}")
+    create_table_artifact(data_rows(summary, reasons), key="data", description=described)

@@ -1,0 +1,83 @@
+"""`crossmodal profile`: settings under a name, of the store's own or shipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.console import print_json, print_table, progress_bars, say
+from flows.environment import new_run_id, store_from_environment, tracking_uri_from_environment
+from flows.profiles import changed_keys, check_target, describe_settings, list_profiles, write_profile
+from flows.request import find_profile, make_request, own_profiles, resolve_config
+
+profile_app = typer.Typer(help="Write, list and show profiles: the data and settings of a model, under a name.")
+
+Name = Annotated[str, typer.Argument(help="The profile's name, which is the model's, too.")]
+StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+@profile_app.command()
+def new(
+    name: Name,
+    data: Annotated[str, typer.Option(help="A manifest, a folder per class, or a folder of tables named by split.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting to keep; may be repeated.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Where the file goes [profiles/NAME.toml in the store].")] = None,
+    store: StoreOption = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Read the data once and write a commented profile of what was recognised. Nothing is overwritten."""
+    place = store_from_environment(store)
+    target = Path(out).expanduser() if out is not None else own_profiles(place) / f"{name}.toml"
+    check_target(name, target)
+    settings = [*(overrides or []), f"name={name}"]
+    config = resolve_config(None, data, settings, place)
+    request = make_request(config, place, tracking_uri_from_environment(), new_run_id())
+    with progress_bars():
+        written = write_profile(name, target, request, overrides or [])
+    if as_json:
+        print_json({"profile": name, "file": str(written)})
+        return
+    say(f"written  {written}")
+    typed = name if out is None else str(written)
+    say(f"next     crossmodal retrain --profile {typed}")
+    say(f'         crossmodal schedule {name} --cron "0 3 * * 1"')
+
+
+@profile_app.command("list")
+def list_(store: StoreOption = None, as_json: Json = False, debug: Debug = False) -> None:
+    """List the profiles that can be used by name."""
+    rows = [dict(row) for row in list_profiles(store_from_environment(store))]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows)
+
+
+@profile_app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A profile's name, or the path of a TOML file.")],
+    store: StoreOption = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show every setting that a profile resolves to, and which of them it sets itself."""
+    place = store_from_environment(store)
+    config = resolve_config(name, None, [], place)
+    path = find_profile(name, place)
+    if as_json:
+        print_json({"profile": name, "file": str(path), "config": config.model_dump(mode="json")})
+        return
+    own = changed_keys(path)
+    print_table(
+        [
+            {"setting": key, "value": value, "from": "profile" if key in own else "default"}
+            for key, value in describe_settings(config).items()
+        ]
+    )

@@ -1,0 +1,144 @@
+"""Who runs on a store: the lock of `crossmodal up`, and the file by which other terminals find its servers.
+
+`<store>/up.json` holds addresses and the auth string, mode 0600; it exists while `up` runs. Whether `up` lives is told by the
+lock, which the kernel frees however the process ends, and not by a process id, which may be another's by then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.errors import UsageError
+
+RUNNING = "up.json"
+LOCK = "up.lock"
+_MARK = "# Written by crossmodal up; removed when it ends.\n"
+_TRIES = 20
+
+
+class Running(BaseModel):
+    """A `crossmodal up` as others find it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    pid: int
+    started: str
+    """ISO 8601, UTC."""
+    prefect_url: str
+    mlflow_url: str
+    pages_url: str
+    auth_string: str = Field(repr=False)
+
+    @property
+    def api_url(self) -> str:
+        """What PREFECT_API_URL is set to."""
+        return f"{self.prefect_url}/api"
+
+
+@contextlib.contextmanager
+def claimed(root: Path) -> Iterator[None]:
+    """The store is this process's alone to serve; UsageError when another `up` serves it. Its private folder is 0700."""
+    home = root / "prefect"
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.chmod(0o700)  # it holds the database, the logs and the profile
+    with _open_lock(root) as lock:
+        if not _lock(lock, fcntl.LOCK_EX):
+            raise UsageError(_already(root))
+        remove_running(root)
+        yield
+
+
+@contextlib.contextmanager
+def published(root: Path, running: Running) -> Iterator[None]:
+    """Other terminals find this `up`, and `PREFECT_HOME=<store>/prefect prefect …` talks to its server, until the end."""
+    write_private(root / RUNNING, running.model_dump_json(indent=1) + "\n")
+    profiles = root / "prefect" / "profiles.toml"
+    if _is_ours(profiles) or not profiles.exists():
+        write_private(profiles, _profile(running))
+    try:
+        yield
+    finally:
+        remove_running(root)
+
+
+def read_running(root: Path) -> Running | None:
+    """The `up` that serves this store now; None when there is none. What a killed one left behind is removed."""
+    if not (root / LOCK).exists():
+        return None
+    with _open_lock(root) as lock:
+        if not _lock(lock, fcntl.LOCK_SH, tries=1):
+            try:
+                return Running.model_validate_json((root / RUNNING).read_text())
+            except (FileNotFoundError, ValueError):
+                return None  # it has just begun, or is just ending
+        remove_running(root)
+        return None
+
+
+def remove_running(root: Path) -> None:
+    """Nothing leads to a server that is gone."""
+    (root / RUNNING).unlink(missing_ok=True)
+    profiles = root / "prefect" / "profiles.toml"
+    if _is_ours(profiles):
+        profiles.unlink()
+
+
+def write_private(path: Path, text: str) -> None:
+    """The file holds the text and nobody but its owner could read it at any moment (0600)."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.unlink(missing_ok=True)
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    aside.replace(path)
+
+
+def _profile(running: Running) -> str:
+    settings = f'PREFECT_API_URL = "{running.api_url}"\nPREFECT_API_AUTH_STRING = "{running.auth_string}"\n'
+    return f'{_MARK}active = "crossmodal"\n\n[profiles.crossmodal]\n{settings}'
+
+
+def _is_ours(profiles: Path) -> bool:
+    return profiles.is_file() and profiles.read_text().startswith(_MARK)
+
+
+@contextlib.contextmanager
+def _open_lock(root: Path) -> Iterator[int]:
+    descriptor = os.open(
+        root / LOCK, os.O_RDWR | os.O_CREAT, 0o600
+    )  # not inherited: a service that lives on holds no lock
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, kind: int, tries: int = _TRIES) -> bool:
+    """True when locked. Tried for a second, since a reader of `up.json` holds it for a moment."""
+    for number in range(tries):
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if number < tries - 1:
+                time.sleep(0.05)
+        else:
+            return True
+    return False
+
+
+def _already(root: Path) -> str:
+    try:
+        running = Running.model_validate_json((root / RUNNING).read_text())
+    except (FileNotFoundError, ValueError):
+        return f"store {root}: another crossmodal up is just starting or ending on it; wait a moment"
+    return (
+        f"store {root}: crossmodal up serves it since {running.started} (process {running.pid}, {running.pages_url}); "
+        f"crossmodal login --store {root} prints a link to it"
+    )

@@ -1,0 +1,139 @@
+"""Schedules on a Prefect server: a deployment a profile, so that each model has its own clock, runs and limit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+from flows.hosting.deployments import BASE, Target
+from flows.hosting.registering import (
+    read_registered,
+    register_profile,
+)
+from flows.request import not_one_of, profile_files
+from tasks.errors import EnvironmentFailed, UsageError
+from tasks.names import one_line
+from tasks.store import Store
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
+    from prefect.client.schemas.schedules import CronSchedule
+
+
+class ScheduleLine(TypedDict):
+    """One schedule as `schedule list` shows it; times are ISO 8601."""
+
+    deployment: str
+    profile: str | None
+    cron: str
+    timezone: str | None
+    active: bool
+    next: str | None
+
+
+def check_schedule(cron: str, timezone: str) -> CronSchedule:
+    """The schedule, when Prefect takes it; UsageError in one line otherwise. No server is asked."""
+    from prefect.client.schemas.schedules import CronSchedule
+    from pydantic import ValidationError
+
+    try:
+        return CronSchedule(cron=cron, timezone=timezone)
+    except ValidationError as error:
+        first = error.errors()[0]
+        said = one_line(first["msg"].removeprefix("Value error, "), 200)
+        option, value = str(first["loc"][0]), one_line(str(first["input"]), 80)
+        hint = "an IANA name, such as Europe/Berlin" if option == "timezone" else 'five fields, such as "0 3 * * 1"'
+        raise UsageError(f"--{option} {value!r}: {said}; give {hint}") from None
+
+
+def set_schedule(client: SyncPrefectClient, profile: str, schedule: CronSchedule, place: Store) -> ScheduleLine:
+    """The profile's deployment is on the server, with this schedule and no other."""
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+
+    target = target_of(client, place)
+    register_profile(client, profile, target)
+    found = client.read_deployment_by_name(f"retrain/{profile}")
+    for entry in found.schedules:
+        client.delete_deployment_schedule(found.id, entry.id)
+    client.create_deployment_schedules(found.id, [DeploymentScheduleCreate(schedule=schedule)])
+    return ScheduleLine(
+        deployment=f"retrain/{profile}",
+        profile=profile,
+        cron=schedule.cron,
+        timezone=schedule.timezone,
+        active=True,
+        next=None,
+    )
+
+
+def target_of(client: SyncPrefectClient, place: Store) -> Target:
+    """Where the shipped deployment's runs go: a profile's go there, too. EnvironmentFailed before `crossmodal deploy`."""
+    base = next((one for one in read_registered(client) if one.name == BASE), None)
+    if base is None or base.work_pool_name is None:
+        raise EnvironmentFailed(f"Prefect's server has no deployment retrain/{BASE} yet: run crossmodal deploy first")
+    pool = client.read_work_pool(base.work_pool_name)
+    profiles = tuple(profile_files(str(place.root)))
+    settings = {"pool": pool.name, "type": pool.type, "image": (base.job_variables or {}).get("image")}
+    return Target.model_validate(settings | {"store": base.parameters.get("store"), "profiles": profiles})
+
+
+def read_schedules(client: SyncPrefectClient) -> list[ScheduleLine]:
+    """Every schedule of every deployment of `retrain`."""
+    return [
+        ScheduleLine(
+            deployment=f"retrain/{found.name}",
+            profile=(found.parameters | entry.parameters).get("profile"),
+            cron=getattr(entry.schedule, "cron", type(entry.schedule).__name__),
+            timezone=getattr(entry.schedule, "timezone", None),
+            active=bool(entry.active) and not found.paused,
+            next=_next_run(client, found.id, entry.id) if entry.active and not found.paused else None,
+        )
+        for found in read_registered(client)
+        for entry in found.schedules
+    ]
+
+
+def change_schedule(client: SyncPrefectClient, name: str, what: str) -> str:
+    """The schedules of a deployment are paused, resumed or removed. Its full name; UsageError where there is none."""
+    found = find_scheduled(client, name)
+    for entry in found.schedules:
+        if what == "removed":
+            client.delete_deployment_schedule(found.id, entry.id)
+        else:
+            client.update_deployment_schedule(found.id, entry.id, active=what == "resumed")
+    return f"retrain/{found.name}"
+
+
+def find_scheduled(client: SyncPrefectClient, name: str) -> DeploymentResponse:
+    """The deployment of that name (`digits` or `retrain/digits`), when it has a schedule; UsageError otherwise."""
+    known = {found.name: found for found in read_registered(client) if found.schedules}
+    short = name.removeprefix("retrain/")
+    if short not in known:
+        raise UsageError(f"schedule: {not_one_of(short, known)}; see crossmodal schedule list")
+    return known[short]
+
+
+def _next_run(client: SyncPrefectClient, deployment_id: UUID, schedule_id: UUID) -> str | None:
+    """When the schedule's next run is due, once Prefect's scheduler has made it."""
+    from prefect.client.schemas.filters import (
+        DeploymentFilter,
+        DeploymentFilterId,
+        FlowRunFilter,
+        FlowRunFilterState,
+        FlowRunFilterStateType,
+    )
+    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    runs = client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id])),
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+        ),
+        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+        limit=200,
+    )
+    due = [run.expected_start_time for run in runs if run.created_by is not None and run.created_by.id == schedule_id]
+    return due[0].isoformat(timespec="minutes") if due and due[0] is not None else None

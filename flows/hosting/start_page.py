@@ -1,0 +1,142 @@
+"""What the start page of `up` shows: the latest runs, the models and the schedules, each part from where it is kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from flows.hosting.access import basic_header
+from flows.hosting.prefect_api import PrefectAPI
+
+SHOWN = 30
+_TIMEOUT_S = 10.0
+_MAIN = ("macro_f1", "accuracy", "exact_match", "mae")
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """One run."""
+
+    run: str
+    started: str
+    model: str
+    verdict: str
+    reason: str
+    figure: str
+
+
+@dataclass(frozen=True)
+class ModelLine:
+    """One registered model."""
+
+    name: str
+    champion: str
+    latest: str
+
+
+@dataclass(frozen=True)
+class ScheduleLine:
+    """One deployment, with its schedule and its next run."""
+
+    id: str
+    name: str
+    schedule: str
+    next_run: str
+
+
+@dataclass(frozen=True)
+class StartPage:
+    """All of the page. A part whose server does not answer is empty, and named in `silent`."""
+
+    runs: list[RunLine]
+    models: list[ModelLine] = field(default_factory=list)
+    schedules: list[ScheduleLine] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+
+
+def read_start_page(root: Path, prefect_url: str, mlflow_url: str, auth_string: str) -> StartPage:
+    """The page as of now. Without an address of MLflow, which is then served elsewhere, it lists no models."""
+    page = StartPage(recent_runs(root))
+    try:
+        if mlflow_url:
+            page.models.extend(registered_models(mlflow_url, auth_string))
+    except httpx.HTTPError:
+        page.silent.append("MLflow")
+    try:
+        page.schedules.extend(schedules(prefect_url, auth_string))
+    except httpx.HTTPError:
+        page.silent.append("Prefect")
+    return page
+
+
+def recent_runs(root: Path, limit: int = SHOWN) -> list[RunLine]:
+    """The latest runs of a store, newest first: run ids sort by time."""
+    folders = sorted((root / "runs").glob("*/summary.json"), reverse=True)[:limit]
+    return [line for path in folders if (line := _run_line(path)) is not None]
+
+
+def _run_line(path: Path) -> RunLine | None:
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):  # being written, or being removed
+        return None
+    run = path.parent.name
+    test = (summary.get("metrics") or {}).get("test") or {}
+    figure = next((f"{name.replace('_', '-')} {test[name]:.3f}" for name in _MAIN if test.get(name) is not None), "")
+    verdict = "failed" if summary.get("error") else summary.get("verdict") or "none"
+    model = (summary.get("model") or {}).get("name") or ""
+    version = (summary.get("model") or {}).get("version")
+    started = f"{run[:4]}-{run[4:6]}-{run[6:8]} {run[9:11]}:{run[11:13]}" if run[:8].isdigit() else ""
+    return RunLine(
+        run, started, f"{model} v{version}" if version else model, verdict, str(summary.get("reason") or ""), figure
+    )
+
+
+def registered_models(url: str, auth_string: str) -> list[ModelLine]:
+    """The models of the registry, with the champion's version. Raises httpx.HTTPError."""
+    with httpx.Client(headers={"Authorization": basic_header(auth_string)}, timeout=_TIMEOUT_S) as client:
+        answer = client.get(f"{url}/api/2.0/mlflow/registered-models/search?max_results=100").raise_for_status()
+    return [_model_line(model) for model in answer.json().get("registered_models", [])]
+
+
+def _model_line(model: dict[str, Any]) -> ModelLine:
+    aliases = {alias["alias"]: str(alias["version"]) for alias in model.get("aliases", [])}
+    latest = max((int(version["version"]) for version in model.get("latest_versions", [])), default=None)
+    return ModelLine(model["name"], aliases.get("champion", ""), str(latest or ""))
+
+
+def schedules(url: str, auth_string: str) -> list[ScheduleLine]:
+    """The deployments with their schedules. Raises httpx.HTTPError."""
+    api = PrefectAPI(url, auth_string, _TIMEOUT_S)
+    try:
+        deployments = api.post("deployments/filter", {"sort": "NAME_ASC"})
+        flows = {flow["id"]: flow["name"] for flow in api.post("flows/filter", {})}
+        waiting = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "sort": "EXPECTED_START_TIME_ASC"}
+        runs = api.post("flow_runs/filter", waiting)
+    finally:
+        api.close()
+    due = {run["deployment_id"]: str(run["expected_start_time"])[:16].replace("T", " ") for run in reversed(runs)}
+    return [
+        ScheduleLine(
+            found["id"],
+            f"{flows.get(found['flow_id'], '?')}/{found['name']}",
+            "paused" if found.get("paused") else _schedule(found.get("schedules", [])),
+            due.get(found["id"], ""),
+        )
+        for found in deployments
+    ]
+
+
+def _schedule(entries: list[dict[str, Any]]) -> str:
+    """The schedules of a deployment in words: cron and zone, or the interval."""
+    words = []
+    for entry in entries:
+        when = entry.get("schedule") or {}
+        text = when.get("cron") or when.get("rrule") or (f"every {when['interval']} s" if "interval" in when else "")
+        zone = when.get("timezone") or ""
+        words.append(f"{text} {zone}".strip() + ("" if entry.get("active", True) else " (paused)"))
+    return "; ".join(words)

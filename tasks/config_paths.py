@@ -1,0 +1,58 @@
+"""Which settings are paths, and what a relative one is relative to: the profile's file, or the folder of who typed it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.encoder_ids import parse_encoder
+
+_ADDRESSES = ("builtin:", "model:")
+
+
+def absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The same settings with every path that is written relative to `folder` made absolute; `~` is the home folder.
+
+    What is not of the type that a setting takes stays as it is: the config says so.
+    """
+
+    def one(value: Any) -> Any:
+        return absolute_path(value, folder) if isinstance(value, str) else value
+
+    def several(value: Any) -> Any:
+        return [one(item) for item in value] if isinstance(value, list | tuple) else value
+
+    def encoder(kind: str) -> Callable[[Any], Any]:
+        return lambda value: _absolute_encoder(value, kind, folder) if isinstance(value, str) else value
+
+    rules: dict[str, dict[str, Callable[[Any], Any]]] = {
+        "data": {"path": one, "allowed_roots": several, "expectations": one},
+        "encoders": {kind: encoder(kind) for kind in ("image", "text", "audio", "video")},
+    }
+    found = dict(values)
+    for section, keys in rules.items():
+        given = found.get(section)
+        if isinstance(given, Mapping):
+            found[section] = {key: keys[key](value) if key in keys else value for key, value in given.items()}
+    return found
+
+
+def absolute_path(text: str, folder: Path) -> str:
+    """The path as seen from `folder`; an address (s3://, builtin:) stays as it is, and so does nothing at all."""
+    if not text or "://" in text or text.startswith(_ADDRESSES):
+        return text
+    return str((folder / Path(text).expanduser()).absolute())
+
+
+def _absolute_encoder(encoder: str, kind: str, folder: Path) -> str:
+    """The id with its weights file, or its folder, absolute; a hub id stays one unless a folder of that name is there."""
+    try:
+        parsed = parse_encoder(encoder, kind)
+    except ValueError:
+        return encoder  # the config says what is wrong with it
+    if parsed.family == "torchvision" and parsed.version and parsed.names_file:
+        return f"torchvision:{parsed.name}@{absolute_path(parsed.version, folder)}"
+    if parsed.family == "hf" and (parsed.names_folder or (folder / parsed.name).is_dir()):
+        return f"hf:{absolute_path(parsed.name, folder)}{f'@{parsed.version}' if parsed.version else ''}"
+    return encoder
