@@ -4,11 +4,15 @@ import crossmodal
 model = crossmodal.load("digits@champion")
 frame = model.predict("manifest.csv")     # id, predicted, probability, ...
 crossmodal.check("manifest.csv")["rows"]
+crossmodal.retrain(data="manifest.csv", settings={"train.epochs": 5}).verdict
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +32,12 @@ __all__ = [
     "EnvironmentFailed",
     "Model",
     "PromotionRefused",
+    "Retrained",
     "RunConfig",
     "UsageError",
     "check",
     "load",
+    "retrain",
 ]
 
 
@@ -57,6 +63,72 @@ class Model:
         table = predict_table(_request(manifest, (), self._store), self._champion, Progressed())
         frame: pd.DataFrame = table.to_pandas()
         return frame
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What a retrain came to; `summary` is all of it, as `runs/<id>/summary.json` holds it."""
+
+    run: str
+    verdict: str
+    """promote, reject, inconclusive, needs-approval or unchanged."""
+    reason: str
+    model: str
+    version: str | None
+    """None where nothing was published."""
+    rows: dict[str, int]
+    """in, used, quarantined, duplicates."""
+    splits: dict[str, int]
+    metrics: dict[str, float | None]
+    """On the test rows."""
+    seconds: dict[str, float]
+    report: Path
+    summary: dict[str, Any] = field(repr=False)
+
+
+def retrain(
+    data: str | Path | None = None,
+    profile: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    store: str | Path | None = None,
+    progress: bool = True,
+) -> Retrained:
+    """What `crossmodal retrain` does, without Prefect: in a notebook, too, where an event loop runs. Training has a process of
+    its own, which an interrupt ends, and which leaves torch's settings here as they are.
+
+    `settings` are dotted keys of RunConfig to values, on top of the profile. Without data and profile: the built-in digits.
+    Raises UsageError, DataError, EnvironmentFailed; a refused model is a result.
+    """
+    from flows.console import progress_bars
+    from flows.execute import RunFailed, execute
+    from flows.pipeline import Stages
+    from tasks.train.train import train
+
+    overrides = [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()]
+    config = resolve_config(_text(profile), _text(data), overrides)
+    request = make_request(config, store_from_environment(_text(store)), tracking_uri_from_environment(), new_run_id())
+    try:
+        with progress_bars() if progress else contextlib.nullcontext():
+            summary = execute(request, Stages(train=train))
+    except RunFailed as failure:
+        raise failure.error from None
+    return Retrained(
+        run=summary["run"],
+        verdict=summary["verdict"],
+        reason=summary["reason"],
+        model=summary["model"]["name"],
+        version=summary["model"]["version"],
+        rows=summary["rows"],
+        splits=summary["splits"],
+        metrics=summary["metrics"]["test"],
+        seconds=summary["seconds"],
+        report=request.store.root / summary["report"],
+        summary=summary,
+    )
+
+
+def _text(value: str | Path | None) -> str | None:
+    return None if value is None else str(value)
 
 
 def load(model: str, store: str | Path | None = None) -> Model:

@@ -251,3 +251,58 @@ class ReleaseRef(Ref):
     version: str
     alias: str | None
     model_sha256: Sha256
+
+
+class RunRefs(Frozen):
+    """The refs that a run's stages handed on; those of stages that a run did not come to are None."""
+
+    raw: RawRef | None = None
+    clean: CleanRef | None = None
+    valid: ValidatedRef | None = None
+    features: dict[Modality, FeatureRef] = {}
+    start: ChampionRef | None = None
+    """The model that training started from, under train.continue_from."""
+    checkpoint: CheckpointRef | None = None
+    champion: ChampionRef | None = None
+    rival: Rival | None = None
+    report: EvalReport | None = None
+    verdict: Verdict | None = None
+    release: ReleaseRef | None = None
+
+
+class DriftTest(Frozen):
+    """One two-sample test: the model's own rows against new ones."""
+
+    name: str
+    """What is compared: `image brightness`, `prediction`."""
+    method: Literal["kolmogorov-smirnov", "chi-square", "energy distance"]
+    p: float | None
+    """None where one side has too few rows to be tested."""
+    p_holm: float | None
+    """Adjusted over all tests of the report."""
+    effect: float
+    """0: the same; 1: nothing in common."""
+    min_effect: float
+    """A smaller effect is no drift, however certain it is."""
+    n_reference: int
+    n_new: int
+    before: str
+    """The model's own rows in short: a median, the largest shares."""
+    after: str
+    drifted: bool
+
+
+class MonitorReport(Ref):
+    """New data against the profile of a published model; `rows` is the number of new rows. report.json lies at `uri`."""
+
+    name: str
+    version: str
+    model_sha256: Sha256
+    counts: RowCounts
+    known: int
+    """Usable rows left out because the model was trained or judged with them."""
+    alpha: float
+    tests: tuple[DriftTest, ...]
+    """The most certain first."""
+    drift: bool
+    reason: str

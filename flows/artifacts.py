@@ -61,6 +61,27 @@ def _leave(request: Request, so_far: Progressed, summary: dict[str, Any]) -> Non
         )
 
 
+def leave_drift(request: Request, summary: dict[str, Any]) -> None:
+    """The tests of a monitor run as a table, with the key `drift`."""
+    lines = [
+        {
+            "what": one_line(test["name"]),
+            "drift": "yes" if test["drifted"] else "no",
+            "before": one_line(test["before"]),
+            "now": one_line(test["after"]),
+            "effect": round(test["effect"], 3),
+            "p": None if test["p_holm"] is None else round(test["p_holm"], 4),
+        }
+        for test in summary["tests"]
+    ]
+    name, reason = markdown_text(summary["model"]["name"]), markdown_text(str(summary["reason"]))
+    text = f"{name}: {reason}. {told_report(request, summary)}"
+    try:
+        create_table_artifact(lines, key="drift", description=text)
+    except httpx.HTTPError as error:
+        _LOG.warning("artifacts not shown: %s", error)
+
+
 def verdict_text(request: Request, summary: dict[str, Any]) -> str:
     """Markdown: the verdict first, then why, then the model and where the report is."""
     model = summary["model"] or {}

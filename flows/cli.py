@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any, cast
 
 import typer
+from typer import Context
 from typer.exceptions import Abort, TyperException
+from typer.main import get_command
 
 from flows import console
+from flows.commands.automations import automations_app
 from flows.commands.backup import backup, restore
 from flows.commands.deploy import deploy
 from flows.commands.login import login
 from flows.commands.models import models_app
 from flows.commands.profile import profile_app
+from flows.commands.run_stage import rerun_stage
+from flows.commands.runs import runs_app
 from flows.commands.schedule import schedule_app
+from flows.commands.watching import monitor, watch
 from flows.environment import (
     new_run_id,
-    run_tags,
+    refresh_from_environment,
     store_from_environment,
     tracking_uri_from_environment,
     use_prefect,
@@ -28,8 +36,18 @@ from flows.environment import (
 from flows.execute import RunFailed, execute
 from flows.pipeline import Stages
 from flows.plan import plan_retrain
+from flows.preflight import Check, failure, preflight, warnings
 from flows.prepare import check_manifest
-from flows.request import MODES, Request, check_mode, default_tracking_uri, make_request, resolve_config
+from flows.refresh import require_stages
+from flows.request import (
+    MODES,
+    Request,
+    check_mode,
+    default_tracking_uri,
+    make_request,
+    named_profile,
+    resolve_config,
+)
 from flows.score import predict_manifest
 from flows.summary import empty_summary
 from tasks.errors import CrossmodalError, EnvironmentFailed
@@ -38,13 +56,17 @@ from tasks.store import Store
 app = typer.Typer(
     name="crossmodal",
     help="Retrains classifiers that see, hear and read: checks the data, trains, proves, publishes.",
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(models_app, name="models")
+app.add_typer(runs_app, name="runs")
+app.command("run-stage")(rerun_stage)
 app.command()(login)
 app.add_typer(profile_app, name="profile")
 app.add_typer(schedule_app, name="schedule")
+app.add_typer(automations_app, name="automations")
+app.command()(monitor)
+app.command()(watch)
 app.command()(deploy)
 app.command()(backup)
 app.command()(restore)
@@ -58,6 +80,10 @@ Set = Annotated[
 StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
 Json = Annotated[bool, typer.Option("--json", help="Print the run's summary as JSON on the last line of stdout.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Run in this process without Prefect: for pdb, and to compare.")]
+Refresh = Annotated[
+    list[str] | None,
+    typer.Option(metavar="STAGE", help="Compute this stage although the store has its result; may be repeated."),
+]
 ModeOption = Annotated[
     str,
     typer.Option("--mode", metavar="|".join(MODES), help="The whole pipeline, only the plan, or only the champion."),
@@ -84,19 +110,21 @@ def options(
 def _request(profile: str | None, data: str | None, overrides: list[str] | None, store: str | None) -> Request:
     place = store_from_environment(store)
     config = resolve_config(profile, data, overrides or [], place)
-    return make_request(config, place, tracking_uri_from_environment(), new_run_id(), run_tags(profile, data))
+    request = make_request(config, place, tracking_uri_from_environment(), new_run_id())
+    return replace(request, refresh=refresh_from_environment(), profile=named_profile(profile, data))
 
 
 @app.command()
 def retrain(
+    *,
     profile: Profile = None,
     data: Data = None,
     overrides: Set = None,
     store: StoreOption = None,
     as_json: Json = False,
     plain: Plain = False,
+    refresh: Refresh = None,
     mode: ModeOption = "full",
-    *,
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
@@ -106,6 +134,9 @@ def retrain(
     """
     how = check_mode(mode)
     request = _request(profile, data, overrides, store)
+    request = replace(request, refresh=require_stages((*request.refresh, *(refresh or []))))
+    for text in warnings(_require_ready(request)):
+        console.print_warning(text)
     with console.progress_bars(verbose):
         if not plain:
             parameters = {"profile": profile or "", "data": data or "", "mode": how, "overrides": overrides or []}
@@ -120,12 +151,24 @@ def retrain(
         console.print_outcome(summary, request.store.root, as_json)
 
 
+def _require_ready(request: Request) -> list[Check]:
+    """The checks that need no data, none of them failed. Raises RunFailed with the list in its summary."""
+    checks = preflight(request)
+    error = failure(checks)
+    if error is not None:
+        listed = [check.model_dump(mode="json") for check in checks]
+        raise RunFailed(error, empty_summary() | {"preflight": listed}) from None
+    return checks
+
+
 def _retrain_with_prefect(request: Request, parameters: dict[str, Any], debug: bool) -> dict[str, Any]:
     """Calls the flow in this process. Prefect's own log goes to its API; the terminal shows ours."""
     use_prefect(request.store.root)
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "DEBUG" if debug else "CRITICAL")
     from flows.retrain import retrain as retrain_flow
 
+    if request.refresh:
+        os.environ["CROSSMODAL_REFRESH"] = ",".join(request.refresh)  # the flow is called here, and reads it
     try:
         return cast(dict[str, Any], retrain_flow(**parameters, store=str(request.store.root)))
     except RuntimeError as error:
@@ -134,6 +177,8 @@ def _retrain_with_prefect(request: Request, parameters: dict[str, Any], debug: b
         where = os.environ.get("PREFECT_API_URL", "the temporary server")
         text = f"Prefect: {error}; check PREFECT_API_URL ({where}), or run with --plain"
         raise EnvironmentFailed(text) from error
+    finally:
+        os.environ.pop("CROSSMODAL_REFRESH", None)
 
 
 @app.command()
@@ -145,9 +190,19 @@ def plan(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say what a retrain would compute and what it would reuse."""
+    """Check all that can be known without data, and say what a retrain would compute and what it would reuse.
+
+    Exit status: 2 or 4 where a check failed; all that did are listed.
+    """
     request = _request(profile, data, overrides, store)
-    _print_plan({"plan": plan_retrain(request), "data": request.config.data.path}, as_json)
+    checks = preflight(request)
+    if not as_json:
+        console.print_table([{"check": it.name, "": it.outcome, "what": it.detail} for it in checks])
+        console.say("")
+    _require_ready(request)
+    listed = [check.model_dump(mode="json") for check in checks]
+    plan = {"plan": plan_retrain(request), "data": request.config.data.path, "preflight": listed}
+    _print_plan(plan, as_json)
 
 
 def _print_plan(plan: dict[str, Any], as_json: bool) -> None:
@@ -220,25 +275,57 @@ def up(
     pages_port: Annotated[
         int | None, typer.Option(help="Port of the start page and the reports [4300, or the next free].")
     ] = None,
+    postgres: Annotated[
+        str | None,
+        typer.Option(
+            envvar="CROSSMODAL_POSTGRES",
+            show_envvar=False,
+            help="Address of a PostgreSQL database instead of SQLite in the store; better in CROSSMODAL_POSTGRES.",
+        ),
+    ] = None,
     store: StoreOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each event as a line of JSON.")] = False,
     debug: Debug = False,
 ) -> None:
     """Start Prefect's server with its UI, the deployments, a worker, MLflow's UI and a start page, until Ctrl-C.
 
     Only this user's own browser and programs get in: the link that it prints logs the browser in.
     """
-    from flows.hosting.start import start
+    from flows.hosting.start import Ports, start
 
     place = Store(store_from_environment(store))
     place.prepare()
-    tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
-    start(place, tracking_uri, prefect_port, mlflow_port, pages_port, console.say)
+    announce = console.print_json_event if as_json else console.print_event
+    tracking_uri = tracking_uri_from_environment()
+    database_url = None
+    if postgres is not None:
+        from flows.hosting.postgres import parse_database, prepare_database
+
+        database = parse_database(postgres)
+        prepare_database(database)
+        announce("PostgreSQL", database.shown)
+        database_url = database.prefect_url
+        tracking_uri = tracking_uri or database.mlflow_uri
+    ports = Ports(prefect_port, mlflow_port, pages_port)
+    start(place, tracking_uri or default_tracking_uri(place), ports, database_url, announce)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The console script. Every error ends as one line and an exit status; `--debug` shows the traceback."""
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    sys.exit(run(lambda: app(args=arguments, standalone_mode=False), "--json" in arguments, "--debug" in arguments))
+    command = without_types_of_flags(get_command(app))
+    call = functools.partial(command, args=arguments, prog_name="crossmodal", standalone_mode=False)
+    sys.exit(run(call, "--json" in arguments, "--debug" in arguments))
+
+
+def without_types_of_flags(command: Any) -> Any:
+    """The command, whose help shows a flag as what it is typed as: `--json`, not `--json <bool>`, which is refused."""
+    for parameter in (*command.params, command.get_help_option(Context(command))):
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    for inner in getattr(command, "commands", {}).values():
+        without_types_of_flags(inner)
+    return command
 
 
 def run(command: Callable[[], Any], as_json: bool, debug: bool) -> int:
@@ -273,7 +360,8 @@ def _told(error: Exception) -> tuple[str, int, dict[str, Any]]:
     if isinstance(error, CrossmodalError):
         return str(error), error.exit_code, empty_summary()
     if isinstance(error, TyperException):
-        return f"{error.format_message().rstrip('.')}; see crossmodal --help", 2, empty_summary()
+        place = getattr(getattr(error, "ctx", None), "command_path", "crossmodal")
+        return f"{error.format_message().rstrip('.')}; see {place} --help", 2, empty_summary()
     text = f"internal error: {type(error).__name__}: {error}; run again with --debug and report it"
     return text, 4, empty_summary()
 

@@ -7,7 +7,8 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tasks.progress import Listener, listening, listening_to_lines
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 _LINE_EVERY_S = 10.0
 _ERROR_CHARS = 4000
-_ANY_WIDTH = 100_000
+_UNCUT = 100_000
 
 
 @contextlib.contextmanager
@@ -118,10 +119,12 @@ def print_predictions(summary: dict[str, Any], as_json: bool) -> None:
         print_json(summary)
 
 
-def print_table(rows: list[dict[str, Any]], empty: str = "none yet; publish a model with crossmodal retrain") -> None:
+def print_table(
+    rows: Sequence[dict[str, Any]], empty: str = "none yet; publish a model with crossmodal retrain"
+) -> None:
     """Rows with equal keys as a table; the line `empty` when there are none."""
     # As wide as its rows are: a terminal wraps a longer line, a pipe has no width, and nothing is cut.
-    out = Console(highlight=False, soft_wrap=True, width=_ANY_WIDTH)
+    out = Console(highlight=False, soft_wrap=True, width=_UNCUT)
     if not rows:
         out.print(empty)
         return
@@ -131,6 +134,20 @@ def print_table(rows: list[dict[str, Any]], empty: str = "none yet; publish a mo
     for row in rows:
         table.add_row(*("–" if value is None else escape(one_line(str(value))) for value in row.values()))
     out.print(table)
+
+
+def print_pairs(pairs: Sequence[tuple[str, Any]]) -> None:
+    """A line for each name that has a value."""
+    out = Console(highlight=False, soft_wrap=True)
+    width = max((len(name) for name, _ in pairs), default=0)
+    for name, value in pairs:
+        if value not in (None, "", []):
+            _tell(out, f"{one_line(name):<{width}}  {one_line(str(value), _ERROR_CHARS)}")
+
+
+def print_warning(text: str) -> None:
+    """One line on stderr."""
+    _ERR.print(Text.assemble(("warning:", "bold yellow"), " ", one_line(text, _ERROR_CHARS)))
 
 
 def print_error(text: str) -> None:
@@ -146,6 +163,16 @@ def print_traceback(error: BaseException) -> None:
 def say(text: str) -> None:
     """One line on stdout, at once."""
     print(visible(text), flush=True)
+
+
+def print_event(kind: str, text: str) -> None:
+    """What has just happened, as one line."""
+    say(f"{kind:<10} {one_line(text, _ERROR_CHARS)}")
+
+
+def print_json_event(kind: str, text: str) -> None:
+    """What has just happened, as one line of JSON."""
+    print_json({"event": kind, "text": text, "time": datetime.now(UTC).isoformat(timespec="seconds")})
 
 
 def print_json(value: Any) -> None:

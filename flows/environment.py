@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import importlib.metadata
 import os
@@ -12,7 +13,7 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flows.request import DEFAULT_PROFILE, DEFAULT_STORE
+from flows.request import DEFAULT_STORE, Request
 from tasks.errors import EnvironmentFailed
 
 _START_S = 180.0
@@ -35,35 +36,30 @@ def tracking_uri_from_environment() -> str | None:
     return os.environ.get("MLFLOW_TRACKING_URI") or None
 
 
+def refresh_from_environment() -> tuple[str, ...]:
+    """The stages that CROSSMODAL_REFRESH names, with commas between them: `--refresh` for a flow that another process runs."""
+    return tuple(filter(None, (name.strip() for name in os.environ.get("CROSSMODAL_REFRESH", "").split(","))))
+
+
 def pages_url_from_environment() -> str | None:
     """The address under which `crossmodal up` serves the files of runs; None when no `up` started this process."""
     return os.environ.get("CROSSMODAL_PAGES_URL") or None
 
 
-def run_tags(profile: str | None, data: str | None, flow_run_id: str | None = None) -> dict[str, str]:
+def run_tags(request: Request) -> dict[str, str]:
     """What a run is tagged with in MLflow besides its results: profile, version, git commit, Prefect's flow run."""
-    commit = git_commit()
+    commit = git_commit() or ""
     known = {
-        "profile": profile or (DEFAULT_PROFILE if data is None else None),
+        "profile": request.profile,
         "crossmodal_version": importlib.metadata.version("crossmodal"),
         "git_commit": commit,
-        "mlflow.source.git.commit": commit,
+        "mlflow.source.git.commit": commit.removesuffix("-dirty"),
         "mlflow.source.name": "crossmodal retrain",
-        "mlflow.source.type": "LOCAL" if flow_run_id is None else "JOB",
+        "mlflow.source.type": "LOCAL" if request.prefect_run_id is None else "JOB",
         "mlflow.user": user_name(),
-        "prefect_flow_run_id": flow_run_id,
+        "prefect_flow_run_id": request.prefect_run_id,
     }
     return {name: value for name, value in known.items() if value}
-
-
-def git_commit() -> str | None:
-    """The commit of the repository that this code lies in; None outside of one, or without git."""
-    command = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "HEAD"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
 
 
 def user_name() -> str:
@@ -119,3 +115,14 @@ def _wait_until_it_answers(api_url: str) -> None:
 def new_run_id() -> str:
     """A run id that sorts by time: 20261121-013000-1a2b3c4d."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}"
+
+
+@functools.cache
+def git_commit() -> str | None:
+    """The commit of the code that runs, with `-dirty` where files differ from it; None outside a clone, or without git."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

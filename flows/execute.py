@@ -6,7 +6,12 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
+from flows.environment import run_tags
+from flows.history import leave_history
 from flows.pipeline import Progressed, Stages, evaluate_champion, run_pipeline
+from flows.preflight import failure, preflight
+from flows.records import recorded
+from flows.refresh import refreshing
 from flows.request import Mode, Request
 from flows.results import history_of
 from flows.summary import summarise, write_summary
@@ -29,11 +34,20 @@ def execute(request: Request, stages: Stages, so_far: Progressed | None = None, 
     In the mode `evaluate only` the champion is judged instead of a new model.
     """
     so_far = so_far or Progressed()
-    work = evaluate_champion if mode == "evaluate only" else run_pipeline
-    error = attempt(lambda: work(request, stages, so_far), so_far)
-    summary = summarise(request, so_far, "retrain", str(error) if error else None)
-    leave_results(request, so_far, summary)
-    record(request, so_far, summary)
+    pipeline = evaluate_champion if mode == "evaluate only" else run_pipeline
+
+    def work() -> None:
+        error = failure(preflight(request))
+        if error is not None:
+            raise error
+        pipeline(request, refreshing(stages, request), so_far)
+
+    with recorded(request, "retrain", so_far):
+        error = attempt(work, so_far)
+        summary = summarise(request, so_far, "retrain", str(error) if error else None)
+        leave_results(request, so_far, summary)
+        record(request, so_far, summary)
+    leave_history(request)
     run_log.log_end(summary["verdict"], summary["reason"], summary.get("error"), so_far.seconds["total"])
     if error is not None:
         raise RunFailed(error, summary) from error
@@ -54,7 +68,7 @@ def record(request: Request, so_far: Progressed, summary: dict[str, Any]) -> Non
         error=summary.get("error"),
         rows=summary["rows"],
         seconds=summary["seconds"],
-        tags=request.tags,
+        tags=run_tags(request),
         folder=request.folder,
         valid=so_far.valid,
         checkpoint=so_far.checkpoint,

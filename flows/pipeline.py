@@ -24,6 +24,7 @@ from data_contracts.refs import (
     Ref,
     ReleaseRef,
     Rival,
+    RunRefs,
     Split,
     Target,
     ValidatedRef,
@@ -98,6 +99,7 @@ class Stages:
 class Progressed:
     """What a run has come to know so far; a failed run leaves the later fields empty."""
 
+    raw: RawRef | None = None
     clean: CleanRef | None = None
     valid: ValidatedRef | None = None
     splits: dict[Split, int] = field(default_factory=dict)
@@ -106,8 +108,10 @@ class Progressed:
     """Table (manifest, samples, features, predictions) to the store path of its Data Docs."""
     warnings: list[str] = field(default_factory=list)
     """Broken expectations of severity warning on other tables than the samples, whose own are in `valid`."""
+    start: ChampionRef | None = None
     checkpoint: CheckpointRef | None = None
     champion: ChampionRef | None = None
+    rival: Rival | None = None
     report: EvalReport | None = None
     verdict: Verdict | None = None
     release: ReleaseRef | None = None
@@ -117,6 +121,12 @@ class Progressed:
     """Store paths of what was there when the run began."""
     seconds: dict[str, float] = field(default_factory=dict)
     clock: Clock = time.perf_counter
+    keep: Callable[[RunRefs], None] = lambda refs: None
+    """Called after every stage, so that a run that is killed leaves what it had."""
+
+    def refs(self) -> RunRefs:
+        """What the stages have handed on."""
+        return RunRefs(**{name: getattr(self, name) for name in RunRefs.model_fields})
 
     def note(self, table: str, check: TableCheck) -> None:
         """Keeps where a table's Data Docs are, and what they warn of."""
@@ -136,6 +146,7 @@ class Progressed:
             yield
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + self.clock() - start
+            self.keep(self.refs())
 
 
 def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
@@ -152,14 +163,14 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
             require_comparable(champion, valid, request)
     features = so_far.features = extract_features(valid, config, store, stages, so_far)
     with so_far.timed("train"):
-        start = None if config.train.continue_from == "none" else champion
+        start = so_far.start = None if config.train.continue_from == "none" else champion
         checkpoint = so_far.checkpoint = stages.train(valid, features, config, store, start)
     run_log.log_checkpoint(checkpoint, history_of(checkpoint, store), so_far.reused(checkpoint))
     with so_far.timed("evaluate"):  # asked again: training takes time, and another model may have been promoted
         champion = so_far.champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
     # Against itself a model need not be judged: the evaluation of the run that published it is still right.
     same = champion is None or champion.model_sha256 == checkpoint.model_sha256
-    rival = None if champion is None or same else rival_of(champion, request, stages, so_far)
+    rival = so_far.rival = None if champion is None or same else rival_of(champion, request, stages, so_far)
     with so_far.timed("evaluate"):
         report = so_far.report = stages.evaluate(valid, features, checkpoint, rival, config, store)
     run_log.log_evaluation(report, so_far.reused(report))
@@ -244,7 +255,7 @@ def prepare(request: Request, config: RunConfig, stages: Stages, so_far: Progres
     """Manifest to validated samples."""
     store = request.store
     with so_far.timed("ingest"):
-        raw = stages.scan(config, store, locate_data(config, store))
+        raw = so_far.raw = stages.scan(config, store, locate_data(config, store))
         require_fitting(config, raw.targets)
         clean = so_far.clean = stages.ingest(raw, config, store)
     run_log.log_rows(clean, reasons_of(store, clean, None), so_far.reused(clean))

@@ -23,7 +23,7 @@ UNKNOWN = "known once the stages before it have run"
 
 
 def plan_retrain(request: Request) -> list[dict[str, Any]]:
-    """One line per stage: `reuse` or `compute`, how many samples or files, and why."""
+    """One line per stage: `reuse` or `compute`, how many samples, files, epochs or models of it, and why."""
     config, store = request.config, request.store
     raw = scan(config, store, locate_data(config, store))
     found = store.find("clean", ingest_key(raw, config))
@@ -61,19 +61,20 @@ def _media_to_decode(raw: RawRef, request: Request) -> list[dict[str, Any]]:
 def _decoding(kind: Kind, wanted: set[str], request: Request) -> dict[str, Any]:
     index = media_index(request.store, kind, media_fingerprint(kind, request.config.media), ("source",))
     count = len(wanted - set(index["source"].to_pylist()))
-    return _line(f"decode {kind}", "compute" if count else "reuse", count, f"{count} of {len(wanted)} files are new")
+    why = f"{count} of {len(wanted)} files are new"
+    return _line(f"decode {kind}", "compute" if count else "reuse", count or len(wanted), why)
 
 
 def _features(modality: Modality, ref: FeatureRef) -> dict[str, Any]:
     why = f"{ref.computed} samples to compute, {ref.reused} in the store"
-    return _line(f"extract {modality}", "compute" if ref.computed else "reuse", ref.computed, why)
+    return _line(f"extract {modality}", "compute" if ref.computed else "reuse", ref.computed or ref.reused, why)
 
 
 def _training(valid: ValidatedRef, features: dict[Modality, FeatureRef], request: Request) -> dict[str, Any]:
     store: Store = request.store
     key = train_key(valid, features, request.config, store, champion_to_continue(request))
     if store.find("checkpoints", key) is not None:
-        return _line("train", "reuse", 0, "this model is in the store")
+        return _line("train", "reuse", 1, "this model is in the store")
     resumed = (store.root / "work" / f"train-{key}").is_dir()
     return _line(
         "train",

@@ -6,6 +6,8 @@ from typing import Any
 
 from flows.execute import RunFailed, attempt, leave_results
 from flows.pipeline import Progressed, Stages, count_splits, prepare
+from flows.preflight import failure, preflight
+from flows.records import recorded
 from flows.request import Request
 from flows.summary import summarise
 from tasks.contract import read_table
@@ -17,6 +19,9 @@ def check_manifest(request: Request, so_far: Progressed | None = None) -> tuple[
 
     What was found is left in `so_far`.
     """
+    refusal = failure(preflight(request, training=False))
+    if refusal is not None:
+        raise refusal
     so_far = so_far or Progressed()
     notes: list[str] = []
 
@@ -28,9 +33,10 @@ def check_manifest(request: Request, so_far: Progressed | None = None) -> tuple[
         problems = [f"not trainable: {text}" for text in found]
         notes.extend([*valid.clean.notes, *valid.warnings, *so_far.warnings, *problems])
 
-    error = attempt(look, so_far)
-    summary = summarise(request, so_far, "check", str(error) if error else None)
-    leave_results(request, so_far, summary)
+    with recorded(request, "check", so_far):
+        error = attempt(look, so_far)
+        summary = summarise(request, so_far, "check", str(error) if error else None)
+        leave_results(request, so_far, summary)
     if error is not None:
         raise RunFailed(error, summary) from error
     return summary, notes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Literal, get_args
@@ -15,7 +15,6 @@ from tasks.errors import UsageError
 from tasks.ingest.source import name_of_data
 from tasks.publish.names import check_model_name
 from tasks.store import Store
-from tasks.validate.own import read_expectations
 
 DEFAULT_PROFILE = "digits"
 DEFAULT_STORE = ".crossmodal"
@@ -35,8 +34,12 @@ class Request:
     tracking_uri: str
     """MLflow's address."""
     run_id: str
-    tags: dict[str, str] = field(default_factory=dict)
-    """Of the run in MLflow, besides what the run itself finds out: profile, git commit and the like."""
+    prefect_run_id: str | None = None
+    """Of the flow run, where there is one."""
+    refresh: tuple[str, ...] = ()
+    """Stages that are computed although the store has their results."""
+    profile: str | None = None
+    """The profile that was asked for, by name or path."""
 
     @property
     def name(self) -> str:
@@ -65,19 +68,22 @@ def resolve_config(
     if data is not None:
         here = absolute_path(data, Path.cwd())
         config = config.model_copy(update={"data": config.data.model_copy(update={"path": here})})
-    if config.data.expectations is not None:
-        read_expectations(config.data.expectations)  # a wrong file ends here, before anything is decoded
     name = config.name or (path.stem if path is not None and data is None else name_of_data(config.data.path))
     return config.model_copy(update={"name": check_model_name(name)})
 
 
+def named_profile(profile: str | None, data: str | None) -> str | None:
+    """The profile that a run is of: the one named, the default one where nothing is, none where only data are."""
+    return profile or (None if data else DEFAULT_PROFILE)
+
+
 def make_request(
-    config: RunConfig, store: str | None, tracking_uri: str | None, run_id: str, tags: dict[str, str] | None = None
+    config: RunConfig, store: str | None, tracking_uri: str | None, run_id: str, prefect_run_id: str | None = None
 ) -> Request:
     """The request with its store made ready; MLflow on sqlite inside the store unless an address is given."""
     place = Store(Path(store or DEFAULT_STORE).expanduser())
     place.prepare()
-    return Request(config, place, tracking_uri or default_tracking_uri(place), run_id, tags or {})
+    return Request(config, place, tracking_uri or default_tracking_uri(place), run_id, prefect_run_id)
 
 
 def default_tracking_uri(store: Store) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -15,10 +16,11 @@ from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
-from flows.environment import run_tags, store_from_environment, tracking_uri_from_environment
+from flows.environment import refresh_from_environment, store_from_environment, tracking_uri_from_environment
+from flows.events import emit_verdict
 from flows.plan import describe_plan, plan_retrain
 from flows.prefect_stages import prefect_stages
-from flows.request import OVERRIDE, Mode, Request, make_request, resolve_config
+from flows.request import OVERRIDE, Mode, Request, make_request, named_profile, resolve_config
 from flows.run_name import describe_outcome, name_run, rename_run
 from flows.run_progress import execute_shown
 from tasks.config_paths import absolute_path
@@ -63,12 +65,13 @@ def retrain(
     config = resolve_config(profile or None, full_path(data) or None, settings, place)
     started = flow_run.scheduled_start_time
     run_id = f"{started:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
-    tags = run_tags(profile or None, data or None, flow_run.id)
-    request = make_request(config, place, tracking_uri_from_environment(), run_id, tags)
+    request = make_request(config, place, tracking_uri_from_environment(), run_id, str(flow_run.id))
+    request = replace(request, refresh=refresh_from_environment(), profile=named_profile(profile, data))
     if mode == "plan only":
         return _plan(request)
     summary = execute_shown(request, prefect_stages(), mode)
     rename_run(describe_outcome(summary))
+    emit_verdict(summary)
     return Completed(message=f"{summary['verdict']}: {summary['reason']}", data=summary)
 
 

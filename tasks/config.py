@@ -19,7 +19,16 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_va
 from data_contracts.modalities import KINDS, kind_of
 from data_contracts.refs import Kind, Modality
 from tasks.config_paths import absolute_paths
-from tasks.config_sections import REMOTE_SCHEMES, ColumnsConfig, MediaConfig, Section, Share, SplitConfig
+from tasks.config_sections import (
+    REMOTE_SCHEMES,
+    ColumnsConfig,
+    MediaConfig,
+    PublishConfig,
+    RuntimeConfig,
+    Section,
+    Share,
+    SplitConfig,
+)
 from tasks.encoder_ids import parse_encoder
 from tasks.errors import UsageError
 
@@ -266,23 +275,6 @@ class GateConfig(Section):
     """required: how long a candidate may be promoted after its run, in days."""
 
 
-class PublishConfig(Section):
-    """Where a promoted model goes."""
-
-    alias: str = "champion"
-    verify_rows: Annotated[int, Field(ge=1)] = 64
-    """Test rows on which the published bytes must reproduce the evaluation."""
-
-
-class RuntimeConfig(Section):
-    """How the work is spread; none of it changes a result."""
-
-    workers: Annotated[int, Field(ge=1)] | None = None
-    """Decoding processes; None: the number of cores. Extraction tasks run one per core."""
-    train_timeout_s: Annotated[float, Field(gt=0)] = 6 * 3600.0
-    """Training is killed after this time; its state is kept and a new run goes on from there."""
-
-
 class RunConfig(Section):
     """Everything a run depends on, besides its data and its code."""
 
@@ -298,6 +290,7 @@ class RunConfig(Section):
     train: TrainConfig = TrainConfig()
     gate: GateConfig = GateConfig()
     publish: PublishConfig = PublishConfig()
+    monitor: MonitorConfig = MonitorConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 
     def subset(self, *sections: str) -> dict[str, Any]:
@@ -333,7 +326,15 @@ def load_config(
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise UsageError(_explain(error, "--set" if where is None else f"--set or {where}")) from None
+        first = ".".join(str(part) for part in error.errors()[0]["loc"])
+        source = next((f"--set {text}" for text in overrides if _concerns(text, first)), where or "the settings")
+        raise UsageError(_explain(error, source)) from None
+
+
+def _concerns(text: str, dotted: str) -> bool:
+    """Whether an override is about the key of an error: the same, a section of it, or a value inside it."""
+    key = text.partition("=")[0].strip()
+    return dotted == key or dotted.startswith(f"{key}.") or key.startswith(f"{dotted}.")
 
 
 def read_profile(path: Path) -> dict[str, Any]:

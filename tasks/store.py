@@ -16,7 +16,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,10 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).absolute()
+        self._refreshed: tuple[str, ...] = ()
+        self._earlier: set[str] = set()
+        self.recomputed: dict[str, bool] = {}
+        """Store path of every artifact that was recomputed under `refresh`, and whether it came out as it was."""
 
     def path(self, uri: str) -> Path:
         """The real path of a store path."""
@@ -89,10 +93,36 @@ class Store:
             ) from None
         self._clear_leftovers()
 
+    # -- recomputing ---
+
+    def refresh(self, *kinds: str) -> None:
+        """Through this object, what lies in these folders counts as absent until it is recomputed; others still find it."""
+        self._refreshed = (*self._refreshed, *kinds)
+        parts = [path for kind in kinds for path in (self.root / kind).rglob("*.parquet")]
+        self._earlier |= {path.relative_to(self.root).as_posix() for path in parts}
+
+    def is_refreshed(self, kind: str) -> bool:
+        """Whether what this folder held before is to be recomputed."""
+        return any(kind == name or kind.startswith(f"{name}/") for name in self._refreshed)
+
+    def hidden_parts(self, kind: str) -> list[str]:
+        """Store paths of the intact parts that `refresh` hides, in name order."""
+        return [uri for uri in self._intact_parts(kind) if uri in self._earlier]
+
+    def discard_parts(self, uris: Iterable[str]) -> None:
+        """These parts are set aside under trash/."""
+        for uri in uris:
+            self._set_aside(self.path(uri))
+
     # -- artifacts ---
 
     def find(self, kind: str, key: str) -> Found | None:
         """The artifact, verified file by file, or None; a damaged one is set aside under trash/."""
+        if self.is_refreshed(kind) and f"{kind}/{key}" not in self.recomputed:
+            return None
+        return self._find(kind, key)
+
+    def _find(self, kind: str, key: str) -> Found | None:
         folder = self.root / kind / key
         try:
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
@@ -129,6 +159,13 @@ class Store:
         _sync(draft.path)
         target = self.root / kind / key
         target.parent.mkdir(parents=True, exist_ok=True)
+        if self.is_refreshed(kind) and (earlier := self._find(kind, key)) is not None:
+            # The refs are compared, not the files: some of those tell how long the work took.
+            same = canonical_json(earlier.ref) == canonical_json(draft.ref)
+            self.recomputed[f"{kind}/{key}"] = same
+            if same:
+                return
+            self._set_aside(target)
         while True:
             try:
                 draft.path.rename(target)
@@ -139,6 +176,8 @@ class Store:
                     return
                 continue  # what lay there was damaged, and find has set it aside
             _sync(target.parent)
+            if self.is_refreshed(kind):
+                self.recomputed.setdefault(f"{kind}/{key}", True)
             return
 
     # -- parts ---
@@ -156,10 +195,15 @@ class Store:
             _sync(target.parent)
         finally:
             scratch.unlink(missing_ok=True)
-        return target.relative_to(self.root).as_posix()
+        uri = target.relative_to(self.root).as_posix()
+        self._earlier.discard(uri)  # recomputed to the same bytes
+        return uri
 
     def parts(self, kind: str) -> list[str]:
         """Store paths of the intact parts of a kind, in name order; damaged ones are set aside."""
+        return [uri for uri in self._intact_parts(kind) if uri not in self._earlier]
+
+    def _intact_parts(self, kind: str) -> list[str]:
         intact = []
         for path in sorted((self.root / kind).glob("*.parquet")):
             try:
@@ -191,7 +235,7 @@ class Store:
         """Removes the drafts of processes of this machine that no longer live."""
         for path in (self.root / "tmp").glob(f"{os.uname().nodename}.*"):
             pid = path.name.split(".")[-2]
-            if not (pid.isdigit() and _lives(int(pid))):
+            if not (pid.isdigit() and process_lives(int(pid))):
                 shutil.rmtree(path, ignore_errors=True)
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
@@ -203,7 +247,8 @@ class Store:
             path.rename(trash / f"{path.name[:40]}-{uuid.uuid4().hex}")
 
 
-def _lives(pid: int) -> bool:
+def process_lives(pid: int) -> bool:
+    """Whether a process of this machine has that number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

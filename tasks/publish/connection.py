@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from tasks.errors import EnvironmentFailed
 from tasks.store import Store
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 _SQLITE = "sqlite:///"
 _SQLITE_MAGIC = b"SQLite format 3\0"
+_ANSWER_S = 10.0
+"""Time in which a registry's host takes a connection."""
 # Settings that MLflow takes from the environment only. A value set by the user wins.
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # it would report use to its makers
@@ -31,6 +35,11 @@ def sqlite_file(tracking_uri: str) -> Path | None:
     if not tracking_uri.startswith(_SQLITE):
         return None
     return Path(tracking_uri.removeprefix(_SQLITE).partition("?")[0]).absolute()
+
+
+def is_database(tracking_uri: str) -> bool:
+    """True for the address of a database (sqlite, PostgreSQL …), False for a tracking server, which keeps files itself."""
+    return tracking_uri.partition("://")[0].partition("+")[0] in {"sqlite", "postgresql", "mysql", "mssql"}
 
 
 def is_absent(tracking_uri: str) -> bool:
@@ -58,6 +67,30 @@ def connected(store: Store, tracking_uri: str) -> Iterator[MlflowClient]:
         raise EnvironmentFailed(
             f"model registry {without_password(tracking_uri)}: {told}; check MLFLOW_TRACKING_URI", transient=True
         ) from error
+
+
+def probe_registry(tracking_uri: str) -> None:
+    """Raises EnvironmentFailed where the registry is broken or does not answer. Imports no MLflow, creates nothing."""
+    _require_database(tracking_uri)
+    path = sqlite_file(tracking_uri)
+    if path is not None:
+        place = next(parent for parent in (path, *path.parents) if parent.exists())
+        if not os.access(place, os.W_OK):
+            raise EnvironmentFailed(f"model registry {path}: cannot be written to; check MLFLOW_TRACKING_URI")
+        return
+    address = urlsplit(tracking_uri)
+    if address.hostname is None:
+        return  # a folder, or a store of a plug-in's: MLflow knows
+    ports = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+    port = address.port or ports.get(address.scheme.partition("+")[0], 443)
+    try:
+        socket.create_connection((address.hostname, port), timeout=_ANSWER_S).close()
+    except OSError as error:
+        raise EnvironmentFailed(
+            f"model registry {without_password(tracking_uri)}: does not answer ({error}); check MLFLOW_TRACKING_URI, "
+            "or start the server",
+            transient=True,
+        ) from None
 
 
 def without_password(uri: str) -> str:

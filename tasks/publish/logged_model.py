@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +26,14 @@ EXAMPLE_TEXT = "an example"
 
 
 def stage_model(
-    checkpoint: Path, card: str, rows: Path, features: Mapping[Modality, FeatureRef], store: Store, folder: Path
+    checkpoint: Path,
+    card: str,
+    beside: Sequence[Path],
+    features: Mapping[Modality, FeatureRef],
+    store: Store,
+    folder: Path,
 ) -> None:
-    """An MLflow model is in `folder`: our files, the rows it was made with, the model card, served_model.py as its code.
+    """An MLflow model is in `folder`: our files, those on the rows it was made with, the model card, and its code.
 
     `features` say what an input looks like: the example has their shapes, and none of their content.
     """
@@ -37,7 +42,7 @@ def stage_model(
     readme = folder.parent / "README.md"
     readme.write_text(card, encoding="utf-8")
     record = read_card(checkpoint)
-    files = [checkpoint / name for name in (*versions.FILES, *files_beside(record))] + [rows, readme]
+    files = [checkpoint / name for name in (*versions.FILES, *files_beside(record))] + [*beside, readme]
     # Advice on type hints, meant for authors of models. Recorded, because MLflow overrides filters that ignore it.
     with warnings.catch_warnings(record=True):
         mlflow.pyfunc.save_model(

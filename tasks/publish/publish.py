@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import pyarrow.compute as pc
+
 from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Modality, ReleaseRef, ValidatedRef, Verdict
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed, PromotionRefused
 from tasks.modeling.lineage import ROWS, write_rows
+from tasks.modeling.profile import PROFILE, profile_rows, write_profile
 from tasks.publish import tracking, versions
 from tasks.publish.approval import CHALLENGER, mark_pending, require_not_rejected
 from tasks.publish.card import write_card
@@ -167,12 +170,13 @@ def find_version(client: MlflowClient, job: Publication) -> ModelVersion | None:
 
 def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion:
     """The model's files and figures are in an MLflow run, and a new version points to them."""
-    rows = work / ROWS
-    write_rows(read_table(job.store.path(job.valid.uri) / "samples.parquet", columns=["id", "split"]), rows)
+    rows, profile = work / ROWS, work / PROFILE
+    describe_rows(job, rows, profile)
     tags = {
         versions.MODEL_SHA256: job.checkpoint.model_sha256,
         versions.CARD_SHA256: digest_file(job.folder / "model.json"),
         versions.ROWS_SHA256: digest_file(rows),
+        versions.PROFILE_SHA256: digest_file(profile),
         versions.TRAIN_KEY: job.checkpoint.train_key,
         **({versions.BASE_KEY: job.checkpoint.base_key} if job.checkpoint.base_key else {}),
         versions.RUN: job.run_id,
@@ -183,7 +187,7 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
     card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config)
     staged = work / versions.MODEL_FOLDER
     shutil.rmtree(staged, ignore_errors=True)  # what a killed process left
-    stage_model(job.folder, card, rows, job.features, job.store, staged)
+    stage_model(job.folder, card, (rows, profile), job.features, job.store, staged)
     client.log_artifacts(run.info.run_id, str(staged), versions.MODEL_FOLDER)
     shutil.rmtree(staged)
     client.set_terminated(run.info.run_id, "FINISHED")
@@ -200,6 +204,16 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
             versions.STATUS: "registered",
         },
     )
+
+
+def describe_rows(job: Publication, rows: Path, profile: Path) -> None:
+    """The two files tell which rows the model was made with, and what new rows are compared with when it is monitored."""
+    samples = read_table(job.store.path(job.valid.uri) / "samples.parquet")
+    write_rows(samples, rows)
+    training = pc.equal(samples["split"], "train")
+    train, judged = samples.filter(training), samples.filter(pc.invert(training))
+    media = job.valid.clean.media
+    write_profile(profile_rows(train, judged, media, job.features, job.folder, job.store), profile)
 
 
 def verify_version(client: MlflowClient, job: Publication, version: ModelVersion, work: Path) -> None:

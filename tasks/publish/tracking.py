@@ -22,7 +22,7 @@ from tasks.errors import EnvironmentFailed
 from tasks.names import markdown_text, one_line
 from tasks.publish import versions
 from tasks.publish.card import write_card
-from tasks.publish.connection import connected, sqlite_file, without_password
+from tasks.publish.connection import connected, is_database, without_password
 from tasks.publish.version_page import figures_table
 from tasks.store import Store
 
@@ -108,13 +108,12 @@ def record_run(record: RunRecord, store: Store, tracking_uri: str) -> None:
 
 
 def open_experiment(client: MlflowClient, name: str, store: Store, tracking_uri: str) -> str:
-    """The id of the model's experiment. On sqlite its files go below the store, never into the current folder."""
+    """The id of the model's experiment. Under a database its files go below the store, never into the current folder."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        local = sqlite_file(tracking_uri) is not None
-        location = (store.root / "mlartifacts" / name).as_uri() if local else None
+        location = (store.root / "mlartifacts" / name).as_uri() if is_database(tracking_uri) else None
         try:
             return str(client.create_experiment(name, artifact_location=location, tags=_KIND))
         except MlflowException:
@@ -239,7 +238,8 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
+            text = value if isinstance(value, str) else json.dumps(value)
+            yield f"{prefix}{key}", without_password(text) if "://" in text else text
 
 
 def metric_values(report: EvalReport) -> Iterator[tuple[str, float]]:

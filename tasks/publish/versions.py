@@ -10,6 +10,7 @@ from data_contracts.refs import ChampionRef
 from tasks.errors import EnvironmentFailed
 from tasks.modeling.card import CARD, files_beside, read_card
 from tasks.modeling.lineage import ROWS
+from tasks.modeling.profile import PROFILE
 from tasks.store import Draft, Store, digest_file, digest_json
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ PREDICTED = "crossmodal.predicted"
 MODEL_SHA256 = "crossmodal.model_sha256"
 CARD_SHA256 = "crossmodal.model_json_sha256"
 ROWS_SHA256 = "crossmodal.rows_sha256"
+PROFILE_SHA256 = "crossmodal.profile_sha256"
 TRAIN_KEY = "crossmodal.train_key"
 BASE_KEY = "crossmodal.base_key"
 RUN = "crossmodal.run"
@@ -101,9 +103,10 @@ def content_key(version: Tagged) -> str:
 
 
 def store_key(version: Tagged) -> str:
-    """The store key of a version's files, those that tell its rows included where it was published with them."""
-    rows = version.tags.get(ROWS_SHA256)
-    return content_key(version) if rows is None else digest_json({"model": content_key(version), ROWS: rows})
+    """The store key of a version's files, those that tell of its rows included where it was published with them."""
+    beside = {ROWS: version.tags.get(ROWS_SHA256), PROFILE: version.tags.get(PROFILE_SHA256)}
+    told = {name: sha256 for name, sha256 in beside.items() if sha256 is not None}
+    return digest_json({"model": content_key(version), **told}) if told else content_key(version)
 
 
 def files_key(model_sha256: str, card_sha256: str) -> str:
@@ -118,8 +121,8 @@ def download(client: MlflowClient, version: ModelVersion, folder: Path, tracking
     """
     address = client.get_model_version_download_uri(version.name, version.version).rstrip("/")
     which = f"model {version.name} version {version.version}"
-    tags = {"model.safetensors": MODEL_SHA256, CARD: CARD_SHA256, ROWS: ROWS_SHA256}
-    promised = {name: version.tags[tag] for name, tag in tags.items() if tag in version.tags}  # older ones have no rows
+    tags = {"model.safetensors": MODEL_SHA256, CARD: CARD_SHA256, ROWS: ROWS_SHA256, PROFILE: PROFILE_SHA256}
+    promised = {name: version.tags[tag] for name, tag in tags.items() if tag in version.tags}  # older ones lack some
     for name, sha256 in promised.items():
         _fetch(f"{address}/{ARTIFACT_FOLDER}/{name}", folder, sha256, which, tracking_uri)
     for name, sha256 in files_beside(read_card(folder)).items():

@@ -84,6 +84,9 @@ def train(
     with store.work_dir("train", key) as work:
         if (found := store.find(KIND, key)) is not None:  # finished by another run while this one waited
             return CheckpointRef.model_validate(found.ref)
+        if store.is_refreshed(KIND):  # from its first epoch, not from the state that a killed run left
+            shutil.rmtree(work)
+            work.mkdir()
         if isolate:
             run_isolated(job, work)
         else:

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "torchvision", "transformers", "great_expectations", "mlflow", "accelerate", "sklearn", "matplotlib"}
-OWN = {"crossmodal", "data_contracts", "tasks", "flows"}
+OWN = {"crossmodal", "data_contracts", "tasks", "flows", "deployments"}
 BESIDE_PREFECT = {
     "flows.retrain": {"numpy", "pyarrow", "PIL", "soxr"},
     "flows.cli": {"numpy", "pyarrow", "PIL", "soxr", "typer", "shellingham", "annotated_doc"},

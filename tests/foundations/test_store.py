@@ -183,3 +183,44 @@ def test_canonical_json_is_sorted_and_refuses_nan() -> None:
     assert canonical_json({"b": 1, "a": "é"}) == '{"a":"é","b":1}'
     with pytest.raises(ValueError):
         canonical_json(float("nan"))
+
+
+def test_what_is_refreshed_is_absent_here_until_it_is_computed_anew(store: Store) -> None:
+    folder = _put(store)
+    before = folder.stat().st_ino
+    refreshed = Store(store.root)
+    refreshed.refresh("kind")
+    assert refreshed.find("kind", "k") is None
+    assert store.find("kind", "k") is not None, "others still find it"
+    _put(refreshed, text="took longer")
+    assert refreshed.recomputed == {"kind/k": True}, "the same ref"
+    assert folder.stat().st_ino == before, "and nothing was replaced"
+    assert refreshed.find("kind", "k") is not None
+
+
+def test_a_refreshed_artifact_that_differs_takes_the_place_of_the_old_one(store: Store) -> None:
+    _put(store)
+    refreshed = Store(store.root)
+    refreshed.refresh("kind")
+    with refreshed.create("kind", "k") as draft:
+        draft.ref = {"n": 2}
+    assert refreshed.recomputed == {"kind/k": False}
+    found = Store(store.root).find("kind", "k")
+    assert found is not None
+    assert found.ref == {"n": 2}
+    with pytest.raises(RuntimeError), refreshed.create("kind", "other") as draft:
+        raise RuntimeError
+    assert Store(store.root).find("kind", "k") is not None, "a failure leaves what was there"
+
+
+def test_refreshed_parts_are_hidden_until_they_are_written_again(store: Store) -> None:
+    old = store.put_part("parts/a", "x", pa.table({"n": [1]}))
+    other = store.put_part("parts/a", "y", pa.table({"n": [2]}))
+    refreshed = Store(store.root)
+    refreshed.refresh("parts")
+    assert refreshed.parts("parts/a") == []
+    assert refreshed.hidden_parts("parts/a") == sorted([old, other])
+    assert refreshed.put_part("parts/a", "x", pa.table({"n": [1]})) == old
+    assert refreshed.parts("parts/a") == [old]
+    refreshed.discard_parts([other])
+    assert store.parts("parts/a") == [old]

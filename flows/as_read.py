@@ -1,0 +1,69 @@
+"""A run's rows as its manifest holds them, beside what was made of each: for looking at one row, and for packing some."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data_contracts.refs import RawRef
+from tasks.config import RunConfig
+from tasks.contract import read_table
+from tasks.errors import UsageError
+from tasks.ingest.limits import read_limits
+from tasks.ingest.locate import INLINE, split_inline
+from tasks.ingest.parquet_tables import read_inline
+from tasks.ingest.readers import open_manifest
+from tasks.ingest.remote import is_remote
+from tasks.ingest.rows import Inline, Manifest, Row
+from tasks.media.files import NotRegular, open_regular_file
+from tasks.store import Store
+
+
+class ReadRow(NamedTuple):
+    """One row."""
+
+    manifest: Manifest
+    row: Row
+    """The cells, by column of the manifest."""
+    raw: dict[str, Any]
+    """The row of the raw table: where each medium lies, its digest, why it was refused."""
+
+
+def rows_as_read(raw: RawRef, config: RunConfig, store: Store) -> Iterator[ReadRow]:
+    """Every row that the run read, in its order. UsageError where the manifest is gone, or has other rows by now."""
+    table = read_table(store.path(raw.uri) / "rows.parquet").to_pylist()
+    waiting = iter(table)
+    current = next(waiting, None)
+    for manifest, _ in open_manifest(Path(raw.source), read_limits(config)):
+        for row in manifest.rows:
+            if current is not None and current["row"] == row.number:  # under data.sample some are passed over
+                yield ReadRow(manifest, row, current)
+                current = next(waiting, None)
+    if current is not None:
+        raise UsageError(f"data {raw.source!r}: row {current['row']} is not there any more; the manifest has changed")
+
+
+def medium_bytes(where: str | None, config: RunConfig, most: int) -> bytes | None:
+    """The bytes of a medium as its source holds them; None for a text in a cell, an address, what is gone or too large."""
+    if not where or is_remote(where):
+        return None
+    if where.startswith(INLINE):
+        file, column, row = split_inline(where)
+        return next(
+            (data for _, data in read_inline(file, column, {row}, read_limits(config)) if len(data) <= most), None
+        )
+    try:
+        handle, _ = open_regular_file(where, most)
+    except (NotRegular, OSError):  # gone, or another thing by now
+        return None
+    with os.fdopen(handle, "rb") as source:
+        return source.read()
+
+
+def cell_text(value: Any) -> Any:
+    """A cell as JSON holds it; bytes inside a manifest by their digest."""
+    if isinstance(value, Inline):
+        return f"bytes, sha256 {value.sha256}"
+    return value if isinstance(value, str | int | float | bool | list | dict | None) else str(value)

@@ -1,0 +1,222 @@
+"""`crossmodal runs`: what was run, how two runs differ, what was refused, and a run's inputs to take along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows import history
+from flows.console import print_json, print_pairs, print_table, say
+from flows.environment import store_from_environment
+from flows.history import RunRecord
+from tasks.figures import figure_text
+from tasks.labels import METRICS
+from tasks.store import Store
+
+runs_app = typer.Typer(help="List, show and compare runs; look at refused rows; pack a run's inputs.")
+
+Run = Annotated[str, typer.Argument(help="A run's id, or the beginning or the end of it.")]
+StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def _store(store: str | None) -> Store:
+    return Store(store_from_environment(store))
+
+
+@runs_app.command("list")
+def list_runs(
+    model: Annotated[str | None, typer.Option(help="Only those of this model.")] = None,
+    verdict: Annotated[
+        str | None,
+        typer.Option(help="Only promote, reject, inconclusive, needs-approval, unchanged, failed, crashed or running."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 20,
+    store: StoreOption = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List runs, newest first, refused and failed ones too."""
+    records = history.list_runs(_store(store).root, model, verdict, limit)
+    if as_json:
+        print_json([record.model_dump(mode="json") for record in records])
+    else:
+        print_table([_line(record) for record in records], "no run yet; start one with crossmodal retrain")
+
+
+def _line(record: RunRecord) -> dict[str, Any]:
+    return {
+        "run": record.run,
+        "started (UTC)": f"{record.started:%Y-%m-%d %H:%M}",
+        "flow": record.flow,
+        "model": record.model,
+        "verdict": record.verdict or record.status,
+        "version": record.version,
+        "rows": record.rows.get("used"),
+        "figure": _headline(record),
+        "seconds": None if not record.seconds else f"{record.seconds.get('total', 0):.1f}",
+    }
+
+
+def _headline(record: RunRecord) -> str | None:
+    """The first figure of the run's problem."""
+    for names in METRICS.values():
+        if record.metrics and set(record.metrics) <= set(names):
+            value = record.metrics.get(names[0])
+            return None if value is None else f"{names[0]} {figure_text(value, names[0])}"
+    return None
+
+
+@runs_app.command()
+def show(run: Run, store: StoreOption = None, as_json: Json = False, debug: Debug = False) -> None:
+    """Show all that is known of a run."""
+    place = _store(store)
+    record = history.find_run(place.root, run)
+    if as_json:
+        print_json(record.model_dump(mode="json"))
+        return
+    figures = [
+        (name, figure_text(value, name) + _interval(record, name))
+        for name, value in record.metrics.items()
+        if value is not None
+    ]
+    counts = ", ".join(f"{count} {name}" for name, count in record.rows.items())
+    splits = ", ".join(f"{name} {count}" for name, count in record.splits.items())
+    print_pairs(
+        [
+            ("run", record.run),
+            ("flow", record.flow),
+            ("status", record.status),
+            ("verdict", record.verdict),
+            ("reason", record.reason),
+            ("model", record.model and f"{record.model} version {record.version}" if record.version else record.model),
+            ("sha256", record.sha256),
+            ("started", record.started.isoformat(timespec="seconds")),
+            ("finished", record.finished and record.finished.isoformat(timespec="seconds")),
+            ("data", record.data),
+            ("content", record.data_sha256),
+            ("labels", ", ".join(record.labels[:20])),
+            ("rows", counts),
+            ("splits", splits),
+            *figures,
+            ("seconds", ", ".join(f"{name} {value:.1f}" for name, value in record.seconds.items() if value >= 0.05)),
+            ("commit", record.git_commit),
+            ("Prefect run", record.prefect_run_id),
+            ("report", record.report and str(place.root / record.report)),
+        ]
+    )
+
+
+def _interval(record: RunRecord, name: str) -> str:
+    found = record.intervals.get(name)
+    return "" if found is None else f" [{figure_text(found[0], name)}, {figure_text(found[1], name)}]"
+
+
+@runs_app.command()
+def diff(
+    a: Annotated[str, typer.Argument(help="The earlier run.")],
+    b: Annotated[str, typer.Argument(help="The later run.")],
+    store: StoreOption = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show what differs between two runs: settings, data, figures paired on the same rows, seconds."""
+    from flows import run_diff
+
+    place = _store(store)
+    found = run_diff.diff_runs(place, history.find_run(place.root, a), history.find_run(place.root, b))
+    if as_json:
+        print_json(run_diff.as_json(found))
+        return
+    for title, changes in (("settings", found.config), ("data", found.data), ("seconds", found.seconds)):
+        say(f"\n{title}{'' if changes else ': the same'}")
+        if changes:
+            print_table([{title: change.name, found.a: change.a, found.b: change.b} for change in changes])
+    say(f"\nfigures ({found.paired})")
+    print_table([_figure(figure, found) for figure in found.figures], "neither run has any")
+
+
+def _figure(figure: Any, found: Any) -> dict[str, Any]:
+    name = figure.metric
+    texts = [None if value is None else figure_text(value, name) for value in (figure.a, figure.b)]
+    change = figure.difference
+    told = None
+    if change is not None:
+        value, low, high = (figure_text(part, name, sign=True) for part in change)
+        told = f"{value} [{low}, {high}]"
+    return {"metric": name, found.a: texts[0], found.b: texts[1], "difference": told}
+
+
+@runs_app.command("history")
+def history_page(
+    model: Annotated[str, typer.Argument(help="The model's name.")],
+    out: Annotated[Path | None, typer.Option(help="Where the page goes; its place in the store if not said.")] = None,
+    store: StoreOption = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write the page of a model's history: figures over its runs, rows, seconds, verdicts."""
+    path = history.write_history_page(_store(store).root, model, out)
+    if as_json:
+        print_json({"model": model, "page": str(path)})
+    else:
+        say(str(path))
+
+
+@runs_app.command()
+def quarantine(
+    run: Run,
+    row: Annotated[int | None, typer.Option(min=1, help="Show this row wholly, with what its media look like.")] = None,
+    store: StoreOption = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show the rows that a run did not use, or one of them wholly."""
+    from flows import quarantine as refused
+
+    place = _store(store)
+    record = history.find_run(place.root, run)
+    if row is None:
+        rows = refused.refused_rows(place, record)
+        if as_json:
+            print_json(rows)
+        else:
+            print_table(rows, "every row was used")
+        return
+    found = refused.refused_row(place, record, row)
+    page = refused.leave_page(place, found)
+    if as_json:
+        print_json(found.model_dump(mode="json", exclude={"media"}) | {"page": str(page)})
+        return
+    print_pairs(list(found.facts.items()))
+    say("\nthe cells in the manifest")
+    print_pairs(list(found.cells.items()))
+    say("\nwhat was read of them")
+    print_pairs(list(found.read.items()))
+    say(f"\nits media: {page}")
+
+
+@runs_app.command()
+def pack(
+    run: Run,
+    out: Annotated[Path, typer.Option(help="The zip file.")],
+    rows: Annotated[int, typer.Option(min=1, help="At most so many rows; of more, refused ones first.")] = 200,
+    max_mb: Annotated[float, typer.Option(min=0.1, help="At most so much of media.")] = 100.0,
+    store: StoreOption = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Pack a run's settings and rows with their media, so that it ends the same way elsewhere."""
+    from flows.pack import pack_run
+
+    place = _store(store)
+    packed = pack_run(place, history.find_run(place.root, run), out, rows, max_mb)
+    if as_json:
+        print_json({**packed._asdict(), "path": str(packed.path)})
+        return
+    say(f"{packed.path}: {packed.rows} of {packed.total} rows, {packed.media} media, {packed.bytes / 1e6:.1f} MB")
+    for line in packed.left_out[:20]:
+        say(f"left out   {line}")

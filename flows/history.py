@@ -1,0 +1,209 @@
+"""The runs of a store, refused and failed ones too: read from what each left in its folder. Loads nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from data_contracts.refs import Metrics, RunRefs
+from flows.records import CONFIG, REFS, RUN, RunStart
+from flows.request import Request
+from tasks.config import RunConfig
+from tasks.errors import EnvironmentFailed, UsageError
+from tasks.reporting.history import RunPoint, write_history
+from tasks.store import Store, process_lives
+
+RUNS = "runs"
+HISTORY = "history"
+Status = Literal["running", "completed", "failed", "crashed", "unreadable"]
+
+
+class RunRecord(BaseModel, frozen=True):
+    """One run as a list shows it."""
+
+    run: str
+    flow: str | None = None
+    status: Status
+    """crashed: neither ended nor alive. unreadable: its folder is damaged."""
+    verdict: str | None = None
+    reason: str | None = None
+    model: str | None = None
+    version: str | None = None
+    sha256: str | None = None
+    started: datetime
+    finished: datetime | None = None
+    data: str | None = None
+    data_sha256: str | None = None
+    """Of the manifest's content, the media included; wherever it lies."""
+    labels: tuple[str, ...] = ()
+    rows: dict[str, int] = {}
+    splits: dict[str, int] = {}
+    metrics: Metrics = {}
+    """On the test rows."""
+    intervals: dict[str, tuple[float, float]] = {}
+    seconds: dict[str, float] = {}
+    git_commit: str | None = None
+    prefect_run_id: str | None = None
+    report: str | None = None
+    """Path below the store; None where there is none."""
+
+
+def list_runs(
+    store_root: str | Path, model: str | None = None, verdict: str | None = None, limit: int | None = None
+) -> list[RunRecord]:
+    """The runs of a store, newest first. `verdict`: also `failed`, `crashed` and `running`."""
+    folders = [path for path in (Path(store_root) / RUNS).glob("*") if path.is_dir() and path.name != HISTORY]
+    records = sorted(
+        (_read(folder) for folder in folders), key=lambda record: (record.started, record.run), reverse=True
+    )
+    chosen = [
+        record
+        for record in records
+        if (model is None or record.model == model) and (verdict is None or verdict in (record.verdict, record.status))
+    ]
+    return chosen[:limit]
+
+
+def find_run(store_root: str | Path, run: str) -> RunRecord:
+    """The run of that id, or the only one whose id begins or ends so. UsageError where there is none, or more than one."""
+    known = list_runs(store_root)
+    exact = [record for record in known if record.run == run]
+    near = exact or [record for record in known if run and (record.run.startswith(run) or record.run.endswith(run))]
+    if len(near) != 1:
+        told = "several runs of that id" if near else "no such run"
+        listed = ", ".join(record.run for record in (near or known)[:3]) or "none"
+        raise UsageError(f"run {run!r}: {told} in {Path(store_root) / RUNS} ({listed}); see crossmodal runs list")
+    return near[0]
+
+
+def run_refs(store: Store, run: str) -> RunRefs:
+    """What a run's stages handed on. EnvironmentFailed for a run of before they were kept."""
+    return RunRefs.model_validate(_json(store, run, REFS))
+
+
+def run_config(store: Store, run: str) -> RunConfig:
+    """The resolved config of a run. EnvironmentFailed where it is not there or is another release's."""
+    try:
+        return RunConfig.model_validate(_json(store, run, CONFIG))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise EnvironmentFailed(
+            f"run {run}: {CONFIG} is of another release ({'.'.join(map(str, first['loc']))}: {first['msg']}); retrain anew"
+        ) from None
+
+
+def _json(store: Store, run: str, name: str) -> Any:
+    path = store.root / RUNS / run / name
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise EnvironmentFailed(
+            f"run {run}: left no {name}; it is of an older release, or ended before it began"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise EnvironmentFailed(f"run {run}: {path} cannot be read ({error})") from None
+
+
+def _read(folder: Path) -> RunRecord:
+    try:
+        start = _optional(folder / RUN)
+        summary = _optional(folder / "summary.json")
+        refs = RunRefs.model_validate(_optional(folder / REFS) or {})
+        return _record(folder, None if start is None else RunStart.model_validate(start), summary, refs)
+    except (OSError, ValueError, TypeError, AttributeError) as error:  # what lies there was written by anything
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return RunRecord(run=folder.name, status="unreadable", reason=reason, started=_changed(folder))
+
+
+def _optional(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _changed(folder: Path) -> datetime:
+    return datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+
+
+def _record(folder: Path, start: RunStart | None, summary: dict[str, Any] | None, refs: RunRefs) -> RunRecord:
+    told = summary or {}
+    model = told.get("model") or {}
+    report = folder / "report.html"
+    return RunRecord(
+        run=folder.name,
+        flow=told.get("flow") or (start and start.flow),
+        status=_status(start, summary),
+        verdict=told.get("verdict"),
+        reason=told.get("error") or told.get("reason") or (start and start.error),
+        model=model.get("name") or (start and start.model),
+        version=model.get("version"),
+        sha256=model.get("sha256"),
+        started=start.started if start else _changed(folder),
+        finished=start.finished if start else None,
+        data=start.data if start else None,
+        data_sha256=refs.raw.sha256 if refs.raw else None,
+        labels=refs.clean.labels if refs.clean else (),
+        rows=told.get("rows") or {},
+        splits=told.get("splits") or {},
+        metrics=(told.get("metrics") or {}).get("test") or {},
+        intervals=refs.report.intervals if refs.report else {},
+        seconds=told.get("seconds") or {},
+        git_commit=start.git_commit if start else None,
+        prefect_run_id=start.prefect_run_id if start else None,
+        report=f"{RUNS}/{folder.name}/report.html" if report.is_file() else None,
+    )
+
+
+def _status(start: RunStart | None, summary: dict[str, Any] | None) -> Status:
+    if summary is not None:
+        return "failed" if summary.get("error") else "completed"
+    if start is None:
+        return "unreadable"
+    if start.finished is not None:
+        return "failed"
+    here = start.host == socket.gethostname()
+    return "crashed" if here and not process_lives(start.pid) else "running"
+
+
+def history_page(store_root: str | Path, model: str) -> Path:
+    """Where the page of a model's history lies."""
+    return Path(store_root) / RUNS / HISTORY / f"{model}.html"
+
+
+def write_history_page(store_root: str | Path, model: str, out: Path | None = None) -> Path:
+    """The page of a model's history is at `out`, or in its place in the store; UsageError for a model without runs."""
+    records = [record for record in list_runs(store_root, model) if record.flow == "retrain"]
+    if not records:
+        raise UsageError(f"model {model!r}: no run of it in {Path(store_root) / RUNS}; see crossmodal runs list")
+    path = out or history_page(store_root, model)
+    root = Path(store_root).absolute()
+    points = [_point(record, root, path.absolute().parent) for record in reversed(records)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_history(path, model, points)
+    return path
+
+
+def leave_history(request: Request) -> None:
+    """The model's history page holds this run, too."""
+    write_history_page(request.store.root, request.name)
+
+
+def _point(record: RunRecord, root: Path, folder: Path) -> RunPoint:
+    link = None if record.report is None else os.path.relpath(root / record.report, folder)
+    return RunPoint(
+        run=record.run,
+        started=record.started,
+        verdict=record.verdict or record.status,
+        reason=record.reason or "",
+        version=record.version,
+        metrics=record.metrics,
+        intervals=record.intervals,
+        rows=record.rows,
+        splits=record.splits,
+        seconds=record.seconds,
+        report=link,
+    )

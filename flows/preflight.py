@@ -1,0 +1,239 @@
+"""What can be known before any data are read: checked first, all of it, and listed. Loads neither torch nor Prefect.
+
+MLflow is loaded only where there is a registry that may hold a champion.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from data_contracts.modalities import KINDS
+from data_contracts.refs import Frozen, Kind
+from flows.pipeline import champion_config
+from flows.records import shown_path
+from flows.request import Request
+from tasks.devices import describe_device
+from tasks.encoder_ids import parse_encoder
+from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
+from tasks.ingest.remote import is_remote
+from tasks.ingest.source import BUILTIN
+from tasks.modalities import MODALITIES
+from tasks.modeling.card import read_card, read_targets
+from tasks.modeling.pretrained.intact import require_intact, require_network
+from tasks.modeling.pretrained.locate import Place, locate_encoder
+from tasks.publish.connection import is_absent, probe_registry, without_password
+from tasks.publish.registry import fetch_champion
+from tasks.validate.own import read_expectations
+
+IMPORTED_AS = {"pillow": "PIL", "charset-normalizer": "charset_normalizer"}
+LEAST_FREE_BYTES = 200e6
+"""What even a small run writes: the registry's database, a model, a report."""
+COPIES = 4
+"""Of an encoder that is trained: the state of training, the checkpoint, the logged model, the champion read back."""
+
+
+class Check(Frozen):
+    """One thing that was looked at."""
+
+    name: str
+    outcome: Literal["ok", "warn", "fail"]
+    detail: str
+    exit_code: int = 0
+    """Of a failure: 2 for what the user wrote, 4 for what the machine lacks."""
+
+
+def preflight(request: Request, training: bool = True) -> list[Check]:
+    """Every check in order, failed ones among them. `training`: also what reading and validating data does not need."""
+    config = request.config
+    checks = [_run("data", lambda: _data(request))]
+    if config.data.expectations is not None:
+        checks.append(_run("data.expectations", lambda: _expectations(str(config.data.expectations))))
+    checks += [_run("decoders", lambda: _decoders(request))]
+    if training:
+        checks += [
+            _run(f"encoders.{kind}", lambda kind=kind: _encoder(kind, request))  # type: ignore[misc]
+            for kind in KINDS
+            if config.encoders.of(kind) not in ("tiny", "off")
+        ]
+        checks.append(_run("device", lambda: describe_device(config.train)))
+    checks.append(_run("disk", lambda: _disk(request, training)))
+    if training:
+        registry = _run("registry", lambda: _registry(request))
+        checks.append(registry)
+        if registry.outcome != "fail":
+            checks.append(_run("champion", lambda: _champion(request)))
+    return checks
+
+
+def failure(checks: list[Check]) -> CrossmodalError | None:
+    """All failed checks as one error, or None. UsageError where any of them is a matter of what the user wrote."""
+    failed = [check for check in checks if check.outcome == "fail"]
+    if not failed:
+        return None
+    kind = UsageError if any(check.exit_code == UsageError.exit_code for check in failed) else EnvironmentFailed
+    if len(failed) == 1:
+        return kind(failed[0].detail)
+    listed = "; ".join(f"({number}) {check.name}: {check.detail}" for number, check in enumerate(failed, start=1))
+    return kind(f"{len(failed)} of {len(checks)} checks failed before the data were read: {listed}")
+
+
+def _run(name: str, look: Callable[[], tuple[bool, str]]) -> Check:
+    """What a look at something found: (whether it is fine, what to know of it), or the error that it would end with."""
+    try:
+        fine, detail = look()
+    except CrossmodalError as error:
+        return Check(name=name, outcome="fail", detail=str(error), exit_code=error.exit_code)
+    except OSError as error:
+        text = f"{type(error).__name__}: {error}"
+        return Check(name=name, outcome="fail", detail=text, exit_code=EnvironmentFailed.exit_code)
+    return Check(name=name, outcome="ok" if fine else "warn", detail=detail)
+
+
+def _data(request: Request) -> tuple[bool, str]:
+    data = request.config.data
+    missing = [root for root in data.allowed_roots if not Path(root).is_dir()]
+    if missing:
+        raise UsageError(f"data.allowed_roots: {missing[0]!r} is not a folder")
+    if data.path.startswith(BUILTIN):
+        if data.path != f"{BUILTIN}digits":
+            raise UsageError(f"data.path {data.path!r}: the only built-in data set is builtin:digits")
+        return True, "built in, made in the store when it is needed"
+    if is_remote(data.path):
+        scheme = data.path.partition("://")[0].lower()
+        if scheme not in data.allowed_schemes:
+            raise UsageError(
+                f"data.path {shown_path(data.path)!r}: its scheme is not allowed; --set data.allowed_schemes='[\"{scheme}\"]'"
+            )
+        if scheme not in ("http", "https") and find_spec("fsspec") is None:
+            raise UsageError(
+                f"data.path: {scheme}:// is read through fsspec, which is not installed (pip install fsspec)"
+            )
+        return True, f"{shown_path(data.path)}, fetched when the run starts"
+    path = Path(data.path)
+    if not path.exists():
+        raise UsageError(
+            f"data {data.path!r}: no such file or folder (seen from {str(Path.cwd())!r}); give a manifest, or a folder with "
+            "one folder per class"
+        )
+    if path.is_file():
+        with path.open("rb"):
+            return True, f"{shown_path(data.path)}, {_size(path.stat().st_size)}"
+    next(path.iterdir(), None)  # a folder that may not be listed ends here
+    return True, f"{shown_path(data.path)}, a folder"
+
+
+def _expectations(path: str) -> tuple[bool, str]:
+    return True, f"{len(read_expectations(path))} of your own in {path}"
+
+
+def _decoders(request: Request) -> tuple[bool, str]:
+    """Not imported: they run in processes of their own."""
+    read = [kind for kind in KINDS if request.config.encoders.of(kind) != "off"]
+    names = dict.fromkeys(name for kind in read for name in MODALITIES[kind].libraries)
+    lacking = [name for name in names if find_spec(IMPORTED_AS.get(name, name)) is None]
+    if lacking:
+        raise EnvironmentFailed(
+            f"decoding {', '.join(read)}: {', '.join(lacking)} not installed; run make, or pip install it"
+        )
+    return True, f"{', '.join(read)}: {', '.join(names)}"
+
+
+def _encoder(kind: Kind, request: Request) -> tuple[bool, str]:
+    encoder = request.config.encoders.of(kind)
+    parsed = parse_encoder(encoder, kind)
+    if parsed.family == "torchvision":
+        require_network(encoder, parsed)
+    place = locate_encoder(kind, encoder)
+    if place is None:
+        return True, f"{encoder}: trained from scratch"
+    require_intact(encoder, place)
+    return True, f"{encoder}: {_size(_weight_bytes(place))} at {place.root}"
+
+
+def _weight_bytes(place: Place) -> int:
+    return sum(path.stat().st_size for path in place.weights)
+
+
+def _disk(request: Request, training: bool) -> tuple[bool, str]:
+    """Warns where what the data may take is not free, fails where what any run takes is not."""
+    free = shutil.disk_usage(request.store.root).free
+    least = LEAST_FREE_BYTES + (COPIES * _trained_bytes(request) if training else 0)
+    text = f"{_size(free)} free in {request.store.root}"
+    if free < least:
+        raise EnvironmentFailed(
+            f"store {request.store.root}: {_size(free)} free on its disk, {_size(least)} are needed at least; free some, or "
+            "choose another with --store"
+        )
+    expected = least + _data_bytes(request.config.data.path)
+    if free < expected:
+        return False, f"{text}; the data may take {_size(expected)}: free some, or choose another with --store"
+    return True, f"{text}, about {_size(expected)} needed"
+
+
+def _trained_bytes(request: Request) -> int:
+    """Of the encoders that a model will hold, as far as their files are here; a missing one is another check's to tell."""
+    config = request.config
+    if config.train.regime in ("auto", "head"):
+        return 0
+    total = 0
+    for kind in KINDS:
+        try:
+            place = locate_encoder(kind, config.encoders.of(kind))
+        except CrossmodalError:
+            continue
+        total += 0 if place is None else _weight_bytes(place)
+    return total
+
+
+def _data_bytes(path: str) -> int:
+    """Bytes of a manifest and of the first files beside it: canonical media and features take about as much."""
+    place = Path(path)
+    if is_remote(path) or not place.exists():
+        return 0
+    folder = place if place.is_dir() else place.parent
+    found = (entry for entry, _ in zip(folder.rglob("*"), range(100_000), strict=False))
+    return sum(entry.stat().st_size for entry in found if entry.is_file()) if _is_own(folder) else place.stat().st_size
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a folder is one of data: a home or a root holds all kinds of things."""
+    return folder.absolute() not in (Path.home(), Path.cwd(), Path("/"), Path("/tmp"))
+
+
+def _registry(request: Request) -> tuple[bool, str]:
+    shown = without_password(request.tracking_uri)
+    probe_registry(request.tracking_uri)
+    return True, f"{shown}, made by the first model that is published" if is_absent(request.tracking_uri) else shown
+
+
+def _champion(request: Request) -> tuple[bool, str]:
+    alias = request.config.publish.alias
+    champion = fetch_champion(request.name, alias, request.store, request.tracking_uri)
+    if champion is None:
+        return True, f"{request.name}@{alias}: none yet, the gate's own rules decide"
+    which = f"model {champion.name} version {champion.version}"
+    target = read_targets(read_card(request.store.path(champion.uri)))[0]
+    problem = request.config.data.problem
+    if problem not in ("auto", target.problem):
+        raise UsageError(
+            f"{which}: the champion is of data.problem={target.problem}, this run of {problem}; give the new model another "
+            "name (--set name=...)"
+        )
+    try:
+        champion_config(champion, request)
+    except EnvironmentFailed as error:
+        raise EnvironmentFailed(f"{which}: the champion cannot be compared with: {error}") from None
+    return True, f"{which}, to be compared with"
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def warnings(checks: list[Check]) -> Iterator[str]:
+    """What a person should know before the run, a line each."""
+    yield from (f"{check.name}: {check.detail}" for check in checks if check.outcome == "warn")

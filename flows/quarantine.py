@@ -1,0 +1,103 @@
+"""The refused rows of a run, one by one: all that is known of a row, with what its media look like."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from data_contracts.modalities import kind_of
+from data_contracts.refs import RunRefs
+from flows.as_read import cell_text, medium_bytes, rows_as_read
+from flows.history import RUNS, RunRecord, run_config, run_refs
+from tasks.contract import read_table
+from tasks.errors import CrossmodalError, UsageError
+from tasks.media.packs import media_index
+from tasks.reporting.refused import RefusedMedium, RefusedRow, write_refused
+from tasks.store import Store
+
+PICTURE_BYTES = 4 << 20
+_SHOWN = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"BM": "bmp"}
+"""First bytes of what every browser shows as a picture."""
+
+
+def refused_rows(store: Store, record: RunRecord) -> list[dict[str, Any]]:
+    """row, id, modality, reason, detail and path of every row that a run did not use, duplicates among them."""
+    path = store.root / RUNS / record.run / "quarantine.parquet"
+    if not path.is_file():
+        raise UsageError(f"run {record.run}: has no quarantine; it ended before its data were read ({record.reason})")
+    names = ["row", "id", "modality", "reason", "detail", "path"]
+    rows: list[dict[str, Any]] = read_table(path).select(names).sort_by("row").to_pylist()
+    return rows
+
+
+def refused_row(store: Store, record: RunRecord, number: int) -> RefusedRow:
+    """All that is known of one of them. UsageError where the run has no refused row of that number."""
+    found = [row for row in refused_rows(store, record) if row["row"] == number]
+    if not found:
+        raise UsageError(f"run {record.run}: row {number} was not refused; see crossmodal runs quarantine {record.run}")
+    refs = run_refs(store, record.run)
+    if refs.raw is None:
+        return RefusedRow(run=record.run, row=number, facts=found[0])
+    table = read_table(store.path(refs.raw.uri) / "rows.parquet", filters=[("row", "==", number)]).to_pylist()
+    raw = next((row for row in table if row["id"] == found[0]["id"]), table[0] if table else {})
+    return RefusedRow(
+        run=record.run,
+        row=number,
+        facts=found[0],
+        cells=_cells(store, record, refs, number),
+        read={name: value for name, value in raw.items() if value is not None and not name.endswith("_value")},
+        media=_media(store, record, refs, raw),
+    )
+
+
+def leave_page(store: Store, row: RefusedRow) -> Path:
+    """Where the page of a refused row lies."""
+    path = store.root / RUNS / row.run / "quarantine" / f"row-{row.row}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_refused(path, row)
+    return path
+
+
+def _cells(store: Store, record: RunRecord, refs: RunRefs, number: int) -> dict[str, Any]:
+    """The row's cells as the manifest holds them now; why not, where they cannot be read again."""
+    assert refs.raw is not None
+    try:
+        for read in rows_as_read(refs.raw, run_config(store, record.run), store):
+            if read.row.number == number:
+                return {name: cell_text(value) for name, value in read.row.values.items()}
+    except CrossmodalError as error:
+        return {"(manifest)": str(error)}
+    return {}
+
+
+def _media(store: Store, record: RunRecord, refs: RunRefs, raw: dict[str, Any]) -> list[RefusedMedium]:
+    """What the row's media look like: decoded where the store has them so, else the source itself where it is a picture."""
+    from tasks.evaluate.pictures import picture_media
+
+    assert refs.raw is not None
+    config = run_config(store, record.run)
+    shown: list[RefusedMedium] = []
+    for modality in refs.raw.modalities:
+        source = raw.get(f"{modality}_sha256")
+        if source is None:
+            continue
+        fingerprint = refs.clean.media[modality] if refs.clean and modality in refs.clean.media else None
+        digest = None
+        if fingerprint is not None:
+            known = media_index(store, kind_of(modality), fingerprint, ("source", "digest")).to_pylist()
+            digest = next((row["digest"] for row in known if row["source"] == source), None)
+        if digest is not None and fingerprint is not None:
+            seen = picture_media([{"media": {modality: digest}}], {modality: fingerprint}, store)[0]
+            shown.append(RefusedMedium(name=modality, how="as it was decoded", seen=seen))
+            continue
+        content = medium_bytes(raw.get(modality), config, PICTURE_BYTES)
+        form = next((form for start, form in _SHOWN.items() if content is not None and content.startswith(start)), None)
+        if content is not None and form is not None:
+            uri = f"data:image/{form};base64,{base64.b64encode(content).decode('ascii')}"
+            shown.append(RefusedMedium(name=modality, how="the file itself, as a browser shows it", source=uri))
+        elif content is not None:
+            shown.append(
+                RefusedMedium(name=modality, how=f"{len(content)} bytes that begin with {content[:24].hex(' ')}")
+            )
+    return shown

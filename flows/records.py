@@ -1,0 +1,94 @@
+"""What a run leaves in its folder besides summary and report, from its first moment on: run.json, config.json, refs.json."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from data_contracts.refs import Frozen, RunRefs
+from flows.environment import git_commit
+from flows.pipeline import Progressed
+from flows.request import Request
+from tasks.publish.connection import without_password
+from tasks.store import canonical_json, replace_file
+
+RUN, CONFIG, REFS = "run.json", "config.json", "refs.json"
+
+
+class RunStart(Frozen):
+    """run.json: who did what, when, and with which code."""
+
+    run: str
+    flow: str
+    model: str
+    started: datetime
+    finished: datetime | None = None
+    error: str | None = None
+    """Why a run ended that left no summary."""
+    data: str
+    """The path of the data, absolute where it is local."""
+    git_commit: str | None = None
+    prefect_run_id: str | None = None
+    host: str
+    pid: int
+
+
+@contextlib.contextmanager
+def recorded(request: Request, flow: str, so_far: Progressed) -> Iterator[None]:
+    """The run of the block is in its folder while it lasts, its refs after every stage, and its end, whatever the end."""
+    start = RunStart(
+        run=request.run_id,
+        flow=flow,
+        model=request.name,
+        started=datetime.now(UTC),
+        data=shown_path(request.config.data.path),
+        git_commit=git_commit(),
+        prefect_run_id=request.prefect_run_id,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+    )
+    request.folder.mkdir(parents=True, exist_ok=True)
+    _write(request, CONFIG, redacted(request.config.model_dump(mode="json")))
+    _write(request, RUN, start.model_dump(mode="json"))
+
+    def keep(refs: RunRefs) -> None:
+        _write(request, REFS, refs.model_dump(mode="json"))
+
+    so_far.keep = keep
+    error: str | None = None
+    try:
+        yield
+    except KeyboardInterrupt:
+        error = "interrupted"
+        raise
+    except BaseException as failure:
+        error = f"{failure}" or type(failure).__name__
+        raise
+    finally:
+        keep(so_far.refs())
+        end = start.model_copy(update={"finished": datetime.now(UTC), "error": error})
+        _write(request, RUN, end.model_dump(mode="json"))
+
+
+def shown_path(path: str) -> str:
+    """A data path as it may be shown: absolute where it is local, without a password where it is an address."""
+    if "://" in path:
+        return without_password(path)
+    return path if path.startswith("builtin:") else os.path.abspath(path)  # noqa: PTH100 - Path.absolute keeps ".."
+
+
+def redacted(value: Any) -> Any:
+    """The same JSON value with users and passwords cut out of the addresses in it."""
+    if isinstance(value, dict):
+        return {key: redacted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [redacted(item) for item in value]
+    return without_password(value) if isinstance(value, str) and "://" in value else value
+
+
+def _write(request: Request, name: str, value: Any) -> None:
+    replace_file(request.folder / name, canonical_json(value).encode())

@@ -1,0 +1,145 @@
+"""One stage again, in this process, with the refs of an earlier run: what `crossmodal run-stage` does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from data_contracts.refs import FeatureRef, Ref, RunRefs
+from flows.history import RUNS, run_refs
+from flows.pipeline import Stages
+from flows.records import REFS
+from flows.refresh import KINDS, all_stages, require_stages, settle_parts
+from flows.request import Request
+from tasks.errors import UsageError
+from tasks.extract.extract import collect_features, plan_shards
+from tasks.ingest.source import locate_data
+from tasks.publish.publish import Made
+from tasks.store import canonical_json, replace_file
+
+NEEDS: dict[str, tuple[str, ...]] = {
+    "ingest": (),
+    "validate": ("raw", "clean"),
+    "extract": ("valid",),
+    "train": ("valid", "features"),
+    "evaluate": ("valid", "features", "checkpoint"),
+    "gate": ("report",),
+    "publish": ("verdict", "checkpoint", "report", "valid", "features"),
+}
+"""Stage to the refs without which it cannot be run."""
+MADE_BY = {
+    "raw": "ingest", "clean": "ingest", "valid": "validate", "features": "extract", "checkpoint": "train",
+    "report": "evaluate", "verdict": "gate", "release": "publish",
+}  # fmt: skip
+STORED = tuple(stage for stage in all_stages() if stage in KINDS)
+
+
+class Rerun(NamedTuple):
+    """What a stage handed back."""
+
+    name: str
+    """raw, clean, valid, features.image, checkpoint, report, verdict or release."""
+    ref: Any
+    equals: bool | None
+    """Whether it is what the run had; None where the run did not come to it."""
+
+
+def run_stage(request: Request, run: str, stage: str) -> list[Rerun]:
+    """The stage is computed again, also where the store has its result; what the run did not have is added to its refs.
+
+    Raises UsageError for an unknown stage or one that the run did not come to, and what the stage raises.
+    """
+    require_stages([stage], all_stages())
+    refs = run_refs(request.store, run)
+    for name in NEEDS[stage]:
+        if not getattr(refs, name):
+            raise UsageError(
+                f"run {run}: did not come to {stage}, it has no {name}; run crossmodal run-stage {MADE_BY[name]} --run {run}"
+            )
+    request.store.refresh(*KINDS.get(stage, ()))
+    made = STAGES[stage](request, refs, Stages())
+    results = [result for name, value in made.items() for result in _compare(name, value, getattr(refs, name), request)]
+    missing = {name: value for name, value in made.items() if not getattr(refs, name)}
+    if missing:
+        path = request.store.root / RUNS / run / REFS
+        replace_file(path, canonical_json(refs.model_copy(update=missing).model_dump(mode="json")).encode())
+    return results
+
+
+def _compare(name: str, value: Any, before: Any, request: Request) -> list[Rerun]:
+    if name == "features":
+        same = settle_parts(request.store, "features")
+        return [
+            Rerun(f"features.{kind}", ref, None if kind not in before else same and _equal(ref, before[kind]))
+            for kind, ref in value.items()
+        ]
+    return [Rerun(name, value, None if before is None else _equal(value, before))]
+
+
+def _equal(ref: Ref, before: Ref) -> bool:
+    known: Callable[[Any], Any] = lambda found: getattr(found, "model_sha256", None) or found.sha256  # noqa: E731
+    return ref.sha256 == before.sha256 if isinstance(ref, FeatureRef) else bool(known(ref) == known(before))
+
+
+def _ingest(request: Request, refs: RunRefs, stages: Stages) -> dict[str, Any]:
+    raw = stages.scan(request.config, request.store, locate_data(request.config, request.store))
+    clean = stages.ingest(raw, request.config, request.store)
+    settle_parts(request.store, "media")
+    return {"raw": raw, "clean": clean}
+
+
+def _validate(request: Request, refs: RunRefs, stages: Stages) -> dict[str, Any]:
+    config, store = request.config, request.store
+    stages.validate_manifest(refs.raw, store)
+    valid = stages.validate_samples(refs.clean, config, store)
+    if refs.features:
+        stages.validate_features(valid, refs.features, config, store)
+    if refs.report is not None:
+        stages.validate_predictions(refs.report, refs.checkpoint, store)
+    return {"valid": valid}
+
+
+def _extract(request: Request, refs: RunRefs, stages: Stages) -> dict[str, Any]:
+    assert refs.valid is not None
+    shards = plan_shards(refs.valid, request.config, request.store)
+    stages.extract(shards, request.store)
+    return {"features": collect_features(refs.valid, request.config, request.store, shards)}
+
+
+def _train(request: Request, refs: RunRefs, stages: Stages) -> dict[str, Any]:
+    return {"checkpoint": stages.train(refs.valid, refs.features, request.config, request.store, refs.start)}
+
+
+def _evaluate(request: Request, refs: RunRefs, stages: Stages) -> dict[str, Any]:
+    report = stages.evaluate(refs.valid, refs.features, refs.checkpoint, refs.rival, request.config, request.store)
+    return {"report": report}
+
+
+def _gate(request: Request, refs: RunRefs, stages: Stages) -> dict[str, Any]:
+    return {"verdict": stages.gate(refs.report, request.config, request.store)}
+
+
+def _publish(request: Request, refs: RunRefs, stages: Stages) -> dict[str, Any]:
+    assert refs.verdict is not None
+    assert refs.checkpoint is not None
+    assert refs.report is not None
+    assert refs.valid is not None
+    made = Made(refs.verdict, refs.checkpoint, refs.report, refs.valid, refs.features)
+    return {"release": stages.publish(made, request.config, request.store, request.tracking_uri, request.run_id)}
+
+
+STAGES: Mapping[str, Callable[[Request, RunRefs, Stages], dict[str, Any]]] = {
+    "ingest": _ingest,
+    "validate": _validate,
+    "extract": _extract,
+    "train": _train,
+    "evaluate": _evaluate,
+    "gate": _gate,
+    "publish": _publish,
+}
+
+
+def as_json(results: list[Rerun]) -> dict[str, Any]:
+    """For scripts."""
+    return {name: {"ref": json.loads(ref.model_dump_json()), "equals": equals} for name, ref, equals in results}

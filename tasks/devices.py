@@ -1,0 +1,42 @@
+"""What training will run on, known without torch: from what the NVIDIA driver lists."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tasks.config import TrainConfig
+
+DRIVER = Path("/proc/driver/nvidia/gpus")
+
+
+def visible_gpus() -> list[str]:
+    """Names of the GPUs that this process may use."""
+    found = sorted(DRIVER.glob("*/information")) if DRIVER.is_dir() else []
+    names = [_model(path) for path in found]
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return names
+    places = [part.strip() for part in chosen.split(",") if part.strip() not in ("", "-1")]
+    return [names[int(place)] if place.isdigit() and int(place) < len(names) else place for place in places]
+
+
+def _model(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("Model:")), path.parent.name)
+
+
+def describe_device(train: TrainConfig) -> tuple[bool, str]:
+    """(whether it suits the config, what training will run on)."""
+    gpus = visible_gpus() if train.device == "auto" else []
+    if gpus:
+        text = f"{len(gpus)} GPU: {', '.join(dict.fromkeys(gpus))}"
+        if train.devices > len(gpus):
+            return False, f"{text}; train.devices = {train.devices} are asked for: lower it, or set train.device=cpu"
+        return True, f"{text}, of which {train.devices} trains" if len(gpus) > 1 else text
+    cores = os.cpu_count() or 1
+    threads = train.threads * train.devices
+    text = f"CPU, {threads} threads on {cores} cores" + ("" if train.device == "cpu" else "; no GPU is listed here")
+    if threads > cores:
+        return False, f"{text}: they will wait for each other; lower train.threads or train.devices"
+    return True, text

@@ -1,0 +1,40 @@
+"""Two evaluations of before, paired row by row where they judged the same rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from data_contracts.refs import CheckpointRef, EvalReport
+from tasks.contract import read_table
+from tasks.evaluate.judgement import Difference, judge_column
+from tasks.modeling.card import read_card, read_targets
+from tasks.store import Store
+
+CONFIDENCE = 0.95
+SEED = 0
+Evaluated = tuple[EvalReport, CheckpointRef]
+
+
+def compare_evaluations(ours: Evaluated, theirs: Evaluated, store: Store) -> dict[str, Difference] | str:
+    """Metric to ours minus theirs with its interval, of the first label column; or why they cannot be paired."""
+    tables = [_sorted(report, store) for report, _ in (ours, theirs)]
+    if tables[0]["id"].to_pylist() != tables[1]["id"].to_pylist():
+        shared = len(set(tables[0]["id"].to_pylist()) & set(tables[1]["id"].to_pylist()))
+        return f"the test rows are not the same ({shared} of {tables[0].num_rows} and {tables[1].num_rows} in common)"
+    cells = tables[0]["label"].to_pylist()
+    if cells != tables[1]["label"].to_pylist():
+        return "the test rows are the same, their labels are not"
+    cards = [read_card(store.path(checkpoint.uri)) for _, checkpoint in (ours, theirs)]
+    targets = [read_targets(card)[0] for card in cards]
+    if targets[0].problem != targets[1].problem:
+        return f"one answers {targets[0].problem}, the other {targets[1].problem}"
+    labels = tuple(dict.fromkeys([label for target in targets for label in target.labels]))
+    labels = (*labels, *sorted({*cells} - {*labels})) if targets[0].problem == "multiclass" else labels
+    told = [np.array(table["probabilities"].to_pylist(), dtype=np.float64) for table in tables]
+    judged = [judge_column(card, 0, given, cells, labels)[0] for card, given in zip(cards, told, strict=True)]
+    return judged[0].differences(judged[1], SEED, CONFIDENCE)
+
+
+def _sorted(report: EvalReport, store: Store) -> pa.Table:
+    return read_table(store.path(report.uri) / "predictions.parquet").sort_by("id")

@@ -1,0 +1,1 @@
+"""Pages for people: what a run, or many of them, looked like."""

@@ -1,0 +1,43 @@
+"""The page of one refused row: what was wrong, its cells, what its media look like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from tasks.reporting.pages import page_template
+from tasks.store import replace_file
+
+
+class RefusedMedium(BaseModel, frozen=True):
+    """One of its media."""
+
+    name: str
+    how: str
+    """Where the picture comes from, or why there is none."""
+    seen: dict[str, Any] | None = None
+    """What the report shows of a medium."""
+    source: str | None = None
+    """A data URI."""
+
+
+class RefusedRow(BaseModel, frozen=True):
+    """A row that was not used."""
+
+    run: str
+    row: int
+    """Its 1-based position in the manifest."""
+    facts: dict[str, Any]
+    """id, modality, path, reason, detail."""
+    cells: dict[str, Any] = {}
+    """As the manifest holds them."""
+    read: dict[str, Any] = {}
+    """What was made of them."""
+    media: list[RefusedMedium] = []
+
+
+def write_refused(path: Path, row: RefusedRow) -> None:
+    """`path` holds the page, in one step."""
+    replace_file(path, page_template("refused.html.j2").render(row=row).encode())

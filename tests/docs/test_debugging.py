@@ -1,0 +1,96 @@
+"""docs/debugging.md, line by line, in a clean folder; and what it says of functions."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.conftest import ROOT, blocks_of
+
+PAGE = ROOT / "docs" / "debugging.md"
+BREAK = re.compile(r"\| `([\w.]+)` \| (\S+) \|")
+
+
+def test_a_breakpoint_is_told_for_each_stage_and_its_function_exists() -> None:
+    named = BREAK.findall(PAGE.read_text())
+    assert len(named) == 9
+    for dotted, file in named:
+        module, _, function = dotted.rpartition(".")
+        found = getattr(importlib.import_module(module), function)
+        assert callable(found)
+        assert Path(found.__code__.co_filename) == ROOT / file
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_every_line_of_it_works(tmp_path: Path) -> None:
+    from tests.conftest import write_picture
+
+    write_picture(tmp_path / "picture.png", 1)
+    bare = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "OMP_NUM_THREADS": "1",
+    }
+
+    def shell(command: str, given: str = "") -> str:
+        done = subprocess.run(
+            ["bash", "-c", command],
+            input=given,
+            cwd=tmp_path,
+            env=bare,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        return done.stdout
+
+    # A run to speak of, one like it, and a refused row in both.
+    shell("crossmodal retrain --profile digits --plain --set data.sample=150 --set train.epochs=1")
+    runs = _prepared(tmp_path, shell)
+    tried = []
+    for block in blocks_of(PAGE):
+        if block.language == "python":
+            (tmp_path / "block.py").write_text(block.text)
+            shell("python block.py")
+        for command in block.commands if block.language == "shell" else ():
+            filled = re.sub(r"\bRUN\b", runs[0], re.sub(r"\bOTHER\b", runs[1], command))
+            if " --row " in command:
+                filled = re.sub(r"--row \d+", f"--row {runs[2]}", filled)
+            if command.startswith("python -m pdb"):
+                assert re.search(r"> .*\(\d+\)(run_training|evaluate)\(\)", shell(filled, "where\nquit\n")), command
+            elif "--install-completion" in command:
+                shell(f"SHELL=/bin/bash _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION=1 {filled} bash")
+            else:
+                shell(filled)
+            tried.append(command)
+    assert len(tried) >= 14
+
+
+def _prepared(folder: Path, shell: object) -> tuple[str, str, int]:
+    """Ids of two runs, and the number of a row that the first refused."""
+    import csv
+    import json
+
+    assert callable(shell)
+    from tests.conftest import write_learnable
+
+    manifest = write_learnable(folder / "data", 60)
+    with manifest.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[45]["image"] = "img/nowhere.png"
+    with manifest.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    shell("crossmodal retrain --data data/manifest.csv --plain --set train.epochs=2")
+    found = [json.loads(line) for line in shell("crossmodal runs list --json").splitlines()][-1]
+    return found[0]["run"], found[1]["run"], 47

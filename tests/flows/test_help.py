@@ -1,0 +1,94 @@
+"""What the command line says of itself, and what completes it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from flows.cli import app, main
+from flows.request import resolve_config
+from tasks.errors import UsageError
+
+CROSSMODAL = str(Path(sys.executable).parent / "crossmodal")
+
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, inner in getattr(group, "commands", {}).items():
+        yield from commands(inner, (*path, name))
+
+
+@pytest.mark.parametrize("path", list(commands(get_command(app))), ids=" ".join)
+def test_help_offers_no_value_for_a_flag(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([*path, "--help"])
+    out = capsys.readouterr().out
+    assert stop.value.code == 0
+    assert "--help" in out
+    assert "bool" not in out
+
+
+def test_an_argument_too_many_points_to_the_command_s_own_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["runs", "list", "surplus"])
+    assert stop.value.code == 2
+    assert "see crossmodal runs list --help" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_installed_and_completes(shell: str, tmp_path: Path) -> None:
+    env = os.environ | {"HOME": str(tmp_path), "PATH": f"{Path(CROSSMODAL).parent}:{os.environ['PATH']}"}
+    env["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"  # the shell is named, as none runs the tests
+
+    def call(*arguments: str, **more: str) -> str:
+        done = subprocess.run(
+            [CROSSMODAL, *arguments], env=env | more, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    told = call("--install-completion", shell)
+    installed = Path(str(re.search(r"installed in (\S+)", " ".join(told.split()))[1]))  # type: ignore[index]
+    assert installed.is_relative_to(tmp_path)
+    assert "_CROSSMODAL_COMPLETE" in installed.read_text()
+    asked = {"COMP_WORDS": "crossmodal runs qu", "COMP_CWORD": "2"} if shell == "bash" else {}
+    asked |= {"_TYPER_COMPLETE_ARGS": "crossmodal runs qu", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    assert "quarantine" in call(_CROSSMODAL_COMPLETE=f"complete_{shell}", **asked)
+    if shell == "bash":
+        asked = "COMP_WORDS=(crossmodal ret); COMP_CWORD=1; _crossmodal_completion crossmodal; echo ${COMPREPLY[@]}"
+        script = f"source {installed}; {asked}"
+        done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, timeout=120, check=True)
+        assert done.stdout.split() == ["retrain"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "overrides", "source"),
+    [
+        (None, ["train.epochs=0"], "--set train.epochs=0"),
+        ("digits", ["train.epochs=0"], "--set train.epochs=0"),
+        (None, ["trian.epochs=3"], "--set trian.epochs=3"),
+        (None, ["split.val=0.9", "split.test=0.5"], "--set split.val=0.9"),
+    ],
+)
+def test_a_wrong_setting_is_told_with_where_it_was_given(
+    profile: str | None, overrides: list[str], source: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve_config(profile, None if profile else "x.csv", overrides)
+    assert f"(from {source})" in str(caught.value)
+    assert "None)" not in str(caught.value)
+
+
+def test_a_wrong_setting_of_a_profile_names_the_profile(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[train]\nepochs = 0\n")
+    with pytest.raises(UsageError, match=r"from profile .*mine\.toml"):
+        resolve_config(str(path), None, ["train.patience=3"])
