@@ -39,7 +39,15 @@ from flows.plan import plan_retrain
 from flows.preflight import Check, failure, preflight, warnings
 from flows.prepare import check_manifest
 from flows.refresh import require_stages
-from flows.request import MODES, Request, check_mode, default_tracking_uri, make_request, resolve_config
+from flows.request import (
+    MODES,
+    Request,
+    check_mode,
+    default_tracking_uri,
+    make_request,
+    named_profile,
+    resolve_config,
+)
 from flows.score import predict_manifest
 from flows.summary import empty_summary
 from tasks.errors import CrossmodalError, EnvironmentFailed
@@ -80,6 +88,7 @@ ModeOption = Annotated[
     str,
     typer.Option("--mode", metavar="|".join(MODES), help="The whole pipeline, only the plan, or only the champion."),
 ]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the lines of the run's log as well, on stderr.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -102,7 +111,7 @@ def _request(profile: str | None, data: str | None, overrides: list[str] | None,
     place = store_from_environment(store)
     config = resolve_config(profile, data, overrides or [], place)
     request = make_request(config, place, tracking_uri_from_environment(), new_run_id())
-    return replace(request, refresh=refresh_from_environment())
+    return replace(request, refresh=refresh_from_environment(), profile=named_profile(profile, data))
 
 
 @app.command()
@@ -116,6 +125,7 @@ def retrain(
     plain: Plain = False,
     refresh: Refresh = None,
     mode: ModeOption = "full",
+    verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
     """Retrain a model, judge it against the champion, publish it if it passes.
@@ -127,7 +137,7 @@ def retrain(
     request = replace(request, refresh=require_stages((*request.refresh, *(refresh or []))))
     for text in warnings(_require_ready(request)):
         console.print_warning(text)
-    with console.progress_bars():
+    with console.progress_bars(verbose):
         if not plain:
             parameters = {"profile": profile or "", "data": data or "", "mode": how, "overrides": overrides or []}
             summary = _retrain_with_prefect(request, parameters, debug)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from data_contracts.refs import ChampionRef
 from tasks.errors import EnvironmentFailed
@@ -23,6 +23,9 @@ MODEL_FOLDER = "model"
 """Where the logged model lies below a run's artifacts."""
 ARTIFACT_FOLDER = "artifacts"
 """Where MLflow puts a model's own files inside it."""
+
+PREDICTED = "crossmodal.predicted"
+"""The served model's column for its answer, where the probabilities do not tell it."""
 
 # Tags of a version. The digests say which bytes it must hold; the status, how far its publication came.
 MODEL_SHA256 = "crossmodal.model_sha256"
@@ -66,7 +69,29 @@ def aliased_version(client: MlflowClient, name: str, alias: str) -> ModelVersion
         raise
 
 
-def content_key(version: ModelVersion) -> str:
+class Tagged(Protocol):
+    """A model version, from MLflow or from a quick look."""
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+
+    @property
+    def version(self) -> str:
+        """Its number."""
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What it was published with."""
+
+
+def is_in_store(version: Tagged, store: Store) -> bool:
+    """Whether the files of a version that we published lie in the store, intact."""
+    ours = MODEL_SHA256 in version.tags and CARD_SHA256 in version.tags
+    return ours and store.find(KIND, store_key(version)) is not None
+
+
+def content_key(version: Tagged) -> str:
     """The digest of the two files that a version's tags promise. EnvironmentFailed when it was not made by crossmodal."""
     try:
         return files_key(version.tags[MODEL_SHA256], version.tags[CARD_SHA256])
@@ -77,7 +102,7 @@ def content_key(version: ModelVersion) -> str:
         ) from None
 
 
-def store_key(version: ModelVersion) -> str:
+def store_key(version: Tagged) -> str:
     """The store key of a version's files, those that tell of its rows included where it was published with them."""
     beside = {ROWS: version.tags.get(ROWS_SHA256), PROFILE: version.tags.get(PROFILE_SHA256)}
     told = {name: sha256 for name, sha256 in beside.items() if sha256 is not None}
@@ -139,7 +164,7 @@ def describe(draft: Draft, version: ModelVersion) -> None:
     draft.ref = {"model_sha256": version.tags[MODEL_SHA256]}
 
 
-def champion_ref(version: ModelVersion) -> ChampionRef:
+def champion_ref(version: Tagged) -> ChampionRef:
     """The ref of a version whose files lie in the store."""
     key = store_key(version)
     return ChampionRef(

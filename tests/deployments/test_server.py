@@ -90,8 +90,16 @@ def test_a_run_triggered_through_the_api_completes_and_publishes(services: Servi
     assert state["message"] == f"{summary['verdict']}: {summary['reason']}"
     artifacts = call(services, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
     keys = {artifact["key"] for artifact in artifacts}
-    assert {"served-figures", "served-gate", "served-report"} <= keys
-    assert any(key.startswith("progress-") for key in keys)
+    assert {key for key in keys if key} == {"verdict", "metrics", "gate", "plan", "data"}
+    (bar,) = (artifact for artifact in artifacts if artifact["type"] == "progress")
+    assert (bar["key"], bar["data"]) == (None, 100.0)
+    (told,) = (artifact["data"] for artifact in artifacts if artifact["key"] == "verdict")
+    assert "file:" not in told
+    assert summary["report"] in told
+    logs = call(services, "logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "limit": 200})
+    lines = [entry["message"] for entry in logs]
+    for start in ("ingest: ", "validate: ", "extract: ", "train: epoch 1 of 2: ", "evaluate: ", "gate: ", "verdict: "):
+        assert any(line.startswith(start) for line in lines), f"{start!r} is not in {lines}"
     tasks = call(services, "task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
     assert {"scan", "ingest", "validate-samples", "train", "evaluate", "gate"} <= {
         task["name"].rsplit("-", 1)[0] for task in tasks
@@ -229,8 +237,8 @@ def test_the_check_deployment_tells_rows_and_reasons(services: Services, make_da
     assert state["message"].startswith("11 of 12 rows can be used"), state
     artifacts = call(services, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
     tables = {artifact["key"]: json.loads(artifact["data"]) for artifact in artifacts if artifact["type"] == "table"}
-    assert tables["data"][0]["in"] == 12
-    assert tables["refused"] == [{"reason": "missing-file", "rows": 1}]
+    counts = {row["rows"]: row["count"] for row in tables["data"]}
+    assert (counts["read"], counts["used"], counts["quarantined: missing-file"]) == (12, 11, 1)
 
 
 def log_of(services: Services, name: str) -> str:
