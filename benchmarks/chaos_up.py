@@ -28,6 +28,8 @@ from uuid import UUID
 import httpx
 import psutil
 
+from flows.hosting.processes import working_runs
+
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
@@ -219,7 +221,7 @@ def kill_at_random(up: Up, manifest: Path, target: str, delay_s: float, name: st
     up.clear_artifacts()
     with up.client() as client:
         first = up.trigger(client, manifest, name)
-        wait_for("the engine", lambda: up.processes(*TARGETS["engine"]))
+        wait_for("the engine", lambda: str(first) in working_runs())  # not that of the run before, on its way out
         time.sleep(delay_s)
         if target in {"engine", "trainer"}:
             wait_for(f"the {target}", lambda: up.processes(*TARGETS[target]))

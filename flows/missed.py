@@ -8,7 +8,7 @@ from flows.events import emit_missed
 
 
 @flow(name="missed")
-def missed(deployment: str, model: str = "all", reason: str = "no run completed in time") -> None:
+def missed(deployment: str = "retrain/weekly", model: str = "all", reason: str = "no run completed in time") -> None:
     """Emits `crossmodal.run.missed`, for whoever listens to events; the webhook is called without it.
 
     Args:

@@ -8,16 +8,14 @@ from typing import Any
 
 from flows.automations import deployment_id
 from flows.hosting.registering import prefect_client
-from flows.request import find_profile, resolve_config
+from flows.request import find_profile
 from tasks.errors import UsageError
 from tasks.publish.names import check_model_name
 
 SENSOR = "watch/new-data"
 
 
-def schedule_watch(
-    root: Path, profile: str, source: str | None, deployment: str, every_s: float, settle_s: float
-) -> str:
+def schedule_watch(root: Path, profile: str, source: str | None, deployment: str, every_s: float, settle_s: int) -> str:
     """The sensor looks every so many seconds; gives the schedule's name. Scheduled again, it replaces what it was.
 
     Raises UsageError for an unknown profile, EnvironmentFailed where the server does not answer or has no such deployment.
@@ -30,8 +28,6 @@ def schedule_watch(
     parameters: dict[str, Any] = {"profile": profile, "deployment": deployment, "settle_s": settle_s}
     if source is not None:
         parameters["source"] = source if "://" in source else str(Path(source).absolute())
-    if deployment.startswith("monitor/"):
-        parameters["parameters"] = {"profile": profile, "data": parameters.get("source") or data_of(profile, root)}
     slug = check_model_name(f"{profile}-{deployment.replace('/', '-')}").lower()
     with prefect_client(root) as client:
         deployment_id(client, deployment)
@@ -43,8 +39,3 @@ def schedule_watch(
         entry = DeploymentScheduleCreate(schedule=every, active=True, parameters=parameters, slug=slug)
         client.create_deployment_schedules(sensor, [entry])
     return slug
-
-
-def data_of(profile: str, root: Path) -> str:
-    """The profile's data, by their full path or their address."""
-    return resolve_config(profile, None, [], str(root)).data.path

@@ -20,8 +20,7 @@ def watch(
     profile: str = "",
     source: str = "",
     deployment: str = "retrain/weekly",
-    parameters: dict[str, Any] | None = None,
-    settle_s: float = 60.0,
+    settle_s: int = 60,
     overrides: list[Override] = NO_OVERRIDES,
     store: str = "",
 ) -> State[str]:
@@ -30,8 +29,7 @@ def watch(
     Args:
         profile: Whose data are watched; also the profile of the run that is started.
         source: The folder, file or address to look at. Empty: the profile's data.
-        deployment: FLOW/NAME of what is started.
-        parameters: Of the run that is started. Default: the profile and the overrides; without a profile, the source as data.
+        deployment: FLOW/NAME of what is started with profile and overrides; monitor/new-data gets the source as its data.
         settle_s: Seconds for which nothing may have changed: files that are being written wait.
         overrides: KEY=VALUE settings on top of the profile; data.allowed_schemes for buckets.
         store: The folder in which the place is kept. Empty: as the worker is set up.
@@ -40,7 +38,9 @@ def watch(
     config = resolve_config(profile or None, None if profile else source or None, overrides, place)
     request = make_request(config, place, tracking_uri_from_environment(), "watch")
     where = source or config.data.path
-    named = {"profile": profile} if profile else {"data": where}
-    start = starter(deployment, parameters or {**named, "overrides": overrides})
+    parameters: dict[str, Any] = {"profile": profile} if profile else {"data": where}
+    if source and deployment.startswith("monitor/"):
+        parameters["data"] = source  # what arrives is monitored; what is retrained is the profile's own data
+    start = starter(deployment, parameters | {"overrides": overrides})
     said = watch_source(where, config, request.store, deployment, time.time(), settle_s, start, was_lost)
     return Completed(message=said, data=said)

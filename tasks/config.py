@@ -23,6 +23,7 @@ from tasks.config_sections import (
     REMOTE_SCHEMES,
     ColumnsConfig,
     MediaConfig,
+    MonitorConfig,
     PublishConfig,
     RuntimeConfig,
     Section,

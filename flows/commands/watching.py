@@ -43,7 +43,7 @@ def watch(
     source: Annotated[str | None, typer.Option(help="Folder, file or bucket to look at [the profile's data].")] = None,
     deployment: Annotated[str, typer.Option(help="FLOW/NAME that is started.")] = "retrain/weekly",
     every_s: Annotated[float, typer.Option("--every", min=10, help="Seconds between two looks.")] = 300,
-    settle_s: Annotated[float, typer.Option("--settle", min=0, help="Seconds without a change before a run.")] = 60,
+    settle_s: Annotated[int, typer.Option("--settle", min=0, help="Seconds without a change before a run.")] = 60,
     store: StoreOption = None,
     as_json: Json = False,
     debug: Debug = False,

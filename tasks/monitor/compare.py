@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.refs import DriftTest
-from tasks.config import MonitorConfig
+from tasks.config_sections import MonitorConfig
 from tasks.figures import short_number
 from tasks.modeling.profile import Profile
 from tasks.monitor.two_sample import Found, compare_categories, compare_numbers, compare_vectors, holm
