@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from data_contracts.refs import MonitorReport, RowCounts
-from tasks.config import MonitorConfig
+from tasks.config_sections import MonitorConfig
 from tasks.errors import DataError
 from tasks.modeling.measures import UNITS, measure
 from tasks.modeling.profile import OTHER, PROFILE, Profile, choose, read_profile_file, shorten, write_profile
