@@ -64,7 +64,7 @@ def test_a_stop_in_the_middle_of_a_run_leaves_nothing_and_a_long_pause_brings_on
     assert up.stop() == 130
     assert up.orphans() == []
     assert not (up.store / "prefect" / "processes.json").exists()
-    parameters = {"profile": None, "data": str(manifest), "overrides": [*SETTINGS, "name=stopped"]}
+    parameters = {"profile": "defaults", "data": str(manifest), "overrides": [*SETTINGS, "name=stopped"]}
     due = move_schedule_to_the_past(up.store / "prefect" / "prefect.db", parameters)
     assert due >= 2
     up.start()
