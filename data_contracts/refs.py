@@ -268,3 +268,41 @@ class RunRefs(Frozen):
     report: EvalReport | None = None
     verdict: Verdict | None = None
     release: ReleaseRef | None = None
+
+
+class DriftTest(Frozen):
+    """One two-sample test: the model's own rows against new ones."""
+
+    name: str
+    """What is compared: `image brightness`, `prediction`."""
+    method: Literal["kolmogorov-smirnov", "chi-square", "energy distance"]
+    p: float | None
+    """None where one side has too few rows to be tested."""
+    p_holm: float | None
+    """Adjusted over all tests of the report."""
+    effect: float
+    """0: the same; 1: nothing in common."""
+    min_effect: float
+    """A smaller effect is no drift, however certain it is."""
+    n_reference: int
+    n_new: int
+    before: str
+    """The model's own rows in short: a median, the largest shares."""
+    after: str
+    drifted: bool
+
+
+class MonitorReport(Ref):
+    """New data against the profile of a published model; `rows` is the number of new rows. report.json lies at `uri`."""
+
+    name: str
+    version: str
+    model_sha256: Sha256
+    counts: RowCounts
+    known: int
+    """Usable rows left out because the model was trained or judged with them."""
+    alpha: float
+    tests: tuple[DriftTest, ...]
+    """The most certain first."""
+    drift: bool
+    reason: str

@@ -1,62 +1,41 @@
-"""What a run leaves in the Prefect UI: progress bars, the table of figures, the gate's table, the link to the report."""
+"""What a run leaves in the Prefect UI: its verdict, its figures, the gate's table, what was reused, what became of the rows.
+
+The keys are the same for every model: `verdict`, `metrics`, `gate`, `plan`, `data`. A key is one line on the page of all
+artifacts, and its history there is that of all runs; each entry names its model. A model's own history is the registry's.
+"""
 
 from __future__ import annotations
 
 import logging
-import re
-import threading
-import time
-from typing import Any, cast
-from uuid import UUID
+from typing import Any
+from urllib.parse import quote
 
 import httpx
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from data_contracts.refs import RuleResult, Verdict
+from flows.environment import pages_url_from_environment
 from flows.pipeline import Progressed
 from flows.request import Request
+from flows.results import reasons_of
+from flows.summary import STAGES
 from tasks.figures import figure_text
 from tasks.names import markdown_text, one_line
-from tasks.progress import Listener
 
 _LOG = logging.getLogger("prefect.crossmodal")
-_EVERY_S = 2.0  # each update is a request to the server
-
-
-def progress_artifacts() -> Listener:
-    """A listener that keeps one progress artifact per step, updated at most every two seconds."""
-    known: dict[str, tuple[UUID, float]] = {}
-    lock = threading.Lock()
-
-    def listen(step: str, done: int, total: int, remark: str) -> None:
-        try:
-            update(step, done, total, remark)
-        except httpx.HTTPError as error:  # a bar that could not be drawn must not stop the work
-            _LOG.warning("progress of %s not shown: %s", step, error)
-
-    def update(step: str, done: int, total: int, remark: str) -> None:
-        share = 100.0 * done / total if total else 100.0
-        with lock:
-            now = time.monotonic()
-            if step not in known:
-                label = markdown_text(f"{step}: {remark}" if remark else step)
-                made = create_progress_artifact(share, key=_slug(f"progress-{step}"), description=label)
-                known[step] = (cast(UUID, made), now)
-            elif now - known[step][1] >= _EVERY_S or done == total:
-                update_progress_artifact(
-                    known[step][0], share, description=markdown_text(f"{step}: {done} of {total} {remark}".strip())
-                )
-                known[step] = (known[step][0], now)
-
-    return listen
+Row = dict[str, Any]
+TITLES = {
+    "promote": "Promoted",
+    "reject": "Rejected",
+    "inconclusive": "Inconclusive",
+    "needs-approval": "Needs approval",
+    "unchanged": "Unchanged",
+    None: "Failed",
+}
 
 
 def leave_artifacts(request: Request, so_far: Progressed, summary: dict[str, Any]) -> None:
-    """The run's tables and its verdict, keyed by the model's name so that the UI shows their history."""
+    """The run's artifacts are in the Prefect UI, those of a failed run too, as far as it came."""
     try:
         _leave(request, so_far, summary)
     except httpx.HTTPError as error:  # the run is done and its report is on disk
@@ -64,37 +43,130 @@ def leave_artifacts(request: Request, so_far: Progressed, summary: dict[str, Any
 
 
 def _leave(request: Request, so_far: Progressed, summary: dict[str, Any]) -> None:
-    name = _slug(request.name)
+    name = markdown_text(request.name)
+    title = TITLES.get(summary["verdict"], str(summary["verdict"]))
+    create_markdown_artifact(verdict_text(request, summary), key="verdict", description=f"{name}: {title}")
+    if so_far.clean is not None:
+        rows = data_rows(summary, reasons_of(request.store, so_far.clean, so_far.valid))
+        create_table_artifact(rows, key="data", description=f"{name}: what became of the rows")
+    if so_far.clean is not None:
+        create_table_artifact(plan_rows(so_far), key="plan", description=f"{name}: what was computed, what was reused")
     if so_far.report is not None:
         create_table_artifact(
-            figures_table(summary), key=f"{name}-figures", description=f"Test figures of {request.name}"
+            metric_rows(summary), key="metrics", description=f"{name}: figures on {so_far.report.rows:,} test rows"
         )
     if so_far.verdict is not None:
-        rules = [_shown(rule.model_dump(mode="json")) for rule in so_far.verdict.rules]
-        create_table_artifact(rules, key=f"{name}-gate", description=markdown_text(so_far.verdict.reason))
-    report = request.store.root / str(summary["report"])
-    text = f"**{summary['verdict']}**: {markdown_text(str(summary['reason']))}\n\nReport: [{report.name}]({report.as_uri()})"
-    create_markdown_artifact(text, key=f"{name}-report", description="Verdict and report")
+        create_table_artifact(
+            gate_rows(so_far.verdict), key="gate", description=f"{name}: {markdown_text(so_far.verdict.reason)}"
+        )
 
 
-def figures_table(summary: dict[str, Any]) -> list[dict[str, Any]]:
-    """One line for the test set, one for each set of modalities."""
-    lines = {"test": summary["metrics"]["test"], **summary["by_modalities"]}
+def leave_drift(request: Request, summary: dict[str, Any]) -> None:
+    """The tests of a monitor run as a table, with the key `drift`."""
+    lines = [
+        {
+            "what": one_line(test["name"]),
+            "drift": "yes" if test["drifted"] else "no",
+            "before": one_line(test["before"]),
+            "now": one_line(test["after"]),
+            "effect": round(test["effect"], 3),
+            "p": None if test["p_holm"] is None else round(test["p_holm"], 4),
+        }
+        for test in summary["tests"]
+    ]
+    name, reason = markdown_text(summary["model"]["name"]), markdown_text(str(summary["reason"]))
+    text = f"{name}: {reason}. {told_report(request, summary)}"
+    try:
+        create_table_artifact(lines, key="drift", description=text)
+    except httpx.HTTPError as error:
+        _LOG.warning("artifacts not shown: %s", error)
+
+
+def verdict_text(request: Request, summary: dict[str, Any]) -> str:
+    """Markdown: the verdict first, then why, then the model and where the report is."""
+    model = summary["model"] or {}
+    version = f" version {model['version']}" if model.get("version") else ""
+    lines = [
+        f"# {TITLES.get(summary['verdict'], str(summary['verdict']))}: {markdown_text(request.name)}{version}",
+        markdown_text(str(summary["reason"])),
+        told_report(request, summary),
+    ]
+    return "\n\n".join(lines)
+
+
+def told_report(request: Request, summary: dict[str, Any]) -> str:
+    """A link to the report where something serves it, else its path as text: no browser follows a `file:` link."""
+    if not summary["report"]:
+        return "No report was written."
+    pages = pages_url_from_environment()
+    if pages is not None and str(summary["report"]).startswith("runs/"):
+        return f"[Report]({pages.rstrip('/')}/{quote(str(summary['report']))})"
+    return f"Report: `{one_line(str(request.store.root / summary['report'])).replace('`', '')}`"
+
+
+def metric_rows(summary: dict[str, Any]) -> list[Row]:
+    """One line for the test set, one for each set of modalities, rounded."""
+    lines = {"all": summary["metrics"]["test"], **summary["by_modalities"]}
+    names = dict.fromkeys(metric for line in lines.values() for metric in line)
     return [
-        {"given": name, **{metric: _rounded(value, metric) for metric, value in line.items()}}
-        for name, line in lines.items()
+        {"given": given, **{metric: _rounded(line.get(metric), metric) for metric in names}}
+        for given, line in lines.items()
     ]
 
 
-def _shown(line: dict[str, Any]) -> dict[str, Any]:
-    """A table's line; the UI shows a cell as text, so only what cannot be seen needs care."""
-    return {name: one_line(value) if isinstance(value, str) else value for name, value in line.items()}
+def gate_rows(verdict: Verdict) -> list[Row]:
+    """One line a rule, led by its outcome and the sentence that explains it."""
+    return [_gate_row(rule) for rule in verdict.rules]
+
+
+def _gate_row(rule: RuleResult) -> Row:
+    return {
+        "outcome": rule.outcome,
+        "sentence": one_line(rule.detail),
+        "rule": one_line(rule.rule),
+        "value": _rounded(rule.value, rule.metric),
+        "threshold": _rounded(rule.threshold, rule.metric),
+        "baseline": one_line(rule.baseline),
+        "n": rule.n,
+    }
+
+
+def plan_rows(so_far: Progressed) -> list[Row]:
+    """One line a stage: computed or reused, how many samples, and its seconds."""
+    results = {"ingest": so_far.clean, "train": so_far.checkpoint, "evaluate": so_far.report}
+    rows: list[Row] = []
+    for stage in STAGES[:-1]:
+        if stage == "extract":
+            rows += [
+                {"stage": f"extract {ref.modality}", "computed": ref.computed, "reused": ref.reused, "seconds": None}
+                for ref in so_far.features.values()
+            ]
+            rows += [{"stage": stage, "computed": None, "reused": None, "seconds": _seconds(so_far, stage)}]
+        elif stage in results and (ref := results[stage]) is not None:
+            reused = so_far.reused(ref)
+            counts = {"computed": 0 if reused else ref.rows, "reused": ref.rows if reused else 0}
+            rows.append({"stage": stage, **counts, "seconds": _seconds(so_far, stage)})
+        elif stage in so_far.seconds:
+            rows.append({"stage": stage, "computed": None, "reused": None, "seconds": _seconds(so_far, stage)})
+    return rows
+
+
+def data_rows(summary: dict[str, Any], reasons: dict[str, int]) -> list[Row]:
+    """How many rows were read, used, quarantined for each reason, dropped, and how the used ones were divided."""
+    rows, splits = summary["rows"], summary["splits"]
+    lines = [("read", rows["in"]), ("used", rows["used"])]
+    lines += [(f"used: {name}", count) for name, count in splits.items()]
+    lines += [("duplicates", rows["duplicates"]), ("quarantined", rows["quarantined"])]
+    lines += [
+        (f"quarantined: {one_line(name)}", count)
+        for name, count in sorted(reasons.items(), key=lambda r: (-r[1], r[0]))
+    ]
+    return [{"rows": name, "count": count} for name, count in lines]
+
+
+def _seconds(so_far: Progressed, stage: str) -> float:
+    return round(so_far.seconds.get(stage, 0.0), 1)
 
 
 def _rounded(value: float | None, metric: str) -> float | None:
     return None if value is None else float(figure_text(value, metric, decimals=4))
-
-
-def _slug(text: str) -> str:
-    """Prefect's artifact keys hold lower-case letters, digits and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

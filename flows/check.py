@@ -12,15 +12,15 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows.artifacts import progress_artifacts
+from flows.artifacts import data_rows
 from flows.environment import store_from_environment, tracking_uri_from_environment
 from flows.execute import RunFailed
 from flows.prepare import check_manifest
 from flows.request import Request, make_request, resolve_config
 from flows.retrain import NO_OVERRIDES, Override, full_path
 from flows.run_name import name_run
+from flows.run_progress import shown_in_prefect
 from tasks.names import markdown_text
-from tasks.progress import listening
 
 
 @flow(name="check", flow_run_name=name_run, persist_result=True, result_serializer="json")
@@ -43,7 +43,7 @@ def check(
     run_id = f"{flow_run.scheduled_start_time:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
     request = make_request(config, place, tracking_uri_from_environment(), run_id)
     try:
-        with listening(progress_artifacts()):
+        with shown_in_prefect():
             summary, notes = check_manifest(request)
     except RunFailed as failure:
         _leave_tables(request, failure.summary)
@@ -55,11 +55,9 @@ def check(
 
 
 def _leave_tables(request: Request, summary: dict[str, Any]) -> None:
-    """The rows and splits, and the reasons why rows were refused, as artifacts."""
-    counts = summary["rows"] | summary["splits"]
-    create_table_artifact([counts], key="data", description=markdown_text(f"Rows of {request.config.data.path}"))
+    """The rows, the reasons why some were refused, and the splits, as the artifact `data`."""
     quarantine = request.folder / "quarantine.parquet"
-    reasons = Counter(pq.read_table(quarantine)["reason"].to_pylist()) if quarantine.is_file() else Counter()
-    if reasons:
-        table = [{"reason": reason, "rows": rows} for reason, rows in reasons.most_common()]
-        create_table_artifact(table, key="refused", description="Rows that were not used, by reason")
+    found = Counter(pq.read_table(quarantine)["reason"].to_pylist()) if quarantine.is_file() else Counter()
+    reasons = {reason: rows for reason, rows in found.items() if reason != "duplicate"}
+    described = markdown_text(f"{request.name}: rows of {request.config.data.path}")
+    create_table_artifact(data_rows(summary, reasons), key="data", description=described)

@@ -16,6 +16,7 @@ from typer.exceptions import Abort, TyperException
 from typer.main import get_command
 
 from flows import console
+from flows.commands.automations import automations_app
 from flows.commands.backup import backup, restore
 from flows.commands.deploy import deploy
 from flows.commands.login import login
@@ -24,6 +25,7 @@ from flows.commands.profile import profile_app
 from flows.commands.run_stage import rerun_stage
 from flows.commands.runs import runs_app
 from flows.commands.schedule import schedule_app
+from flows.commands.watching import monitor, watch
 from flows.environment import (
     new_run_id,
     refresh_from_environment,
@@ -37,7 +39,15 @@ from flows.plan import plan_retrain
 from flows.preflight import Check, failure, preflight, warnings
 from flows.prepare import check_manifest
 from flows.refresh import require_stages
-from flows.request import MODES, Request, check_mode, default_tracking_uri, make_request, resolve_config
+from flows.request import (
+    MODES,
+    Request,
+    check_mode,
+    default_tracking_uri,
+    make_request,
+    named_profile,
+    resolve_config,
+)
 from flows.score import predict_manifest
 from flows.summary import empty_summary
 from tasks.errors import CrossmodalError, EnvironmentFailed
@@ -54,6 +64,9 @@ app.command("run-stage")(rerun_stage)
 app.command()(login)
 app.add_typer(profile_app, name="profile")
 app.add_typer(schedule_app, name="schedule")
+app.add_typer(automations_app, name="automations")
+app.command()(monitor)
+app.command()(watch)
 app.command()(deploy)
 app.command()(backup)
 app.command()(restore)
@@ -75,6 +88,7 @@ ModeOption = Annotated[
     str,
     typer.Option("--mode", metavar="|".join(MODES), help="The whole pipeline, only the plan, or only the champion."),
 ]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the lines of the run's log as well, on stderr.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -97,7 +111,7 @@ def _request(profile: str | None, data: str | None, overrides: list[str] | None,
     place = store_from_environment(store)
     config = resolve_config(profile, data, overrides or [], place)
     request = make_request(config, place, tracking_uri_from_environment(), new_run_id())
-    return replace(request, refresh=refresh_from_environment())
+    return replace(request, refresh=refresh_from_environment(), profile=named_profile(profile, data))
 
 
 @app.command()
@@ -111,6 +125,7 @@ def retrain(
     plain: Plain = False,
     refresh: Refresh = None,
     mode: ModeOption = "full",
+    verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
     """Retrain a model, judge it against the champion, publish it if it passes.
@@ -122,7 +137,7 @@ def retrain(
     request = replace(request, refresh=require_stages((*request.refresh, *(refresh or []))))
     for text in warnings(_require_ready(request)):
         console.print_warning(text)
-    with console.progress_bars():
+    with console.progress_bars(verbose):
         if not plain:
             parameters = {"profile": profile or "", "data": data or "", "mode": how, "overrides": overrides or []}
             summary = _retrain_with_prefect(request, parameters, debug)
@@ -260,19 +275,39 @@ def up(
     pages_port: Annotated[
         int | None, typer.Option(help="Port of the start page and the reports [4300, or the next free].")
     ] = None,
+    postgres: Annotated[
+        str | None,
+        typer.Option(
+            envvar="CROSSMODAL_POSTGRES",
+            show_envvar=False,
+            help="Address of a PostgreSQL database instead of SQLite in the store; better in CROSSMODAL_POSTGRES.",
+        ),
+    ] = None,
     store: StoreOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each event as a line of JSON.")] = False,
     debug: Debug = False,
 ) -> None:
     """Start Prefect's server with its UI, the deployments, a worker, MLflow's UI and a start page, until Ctrl-C.
 
     Only this user's own browser and programs get in: the link that it prints logs the browser in.
     """
-    from flows.hosting.start import start
+    from flows.hosting.start import Ports, start
 
     place = Store(store_from_environment(store))
     place.prepare()
-    tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
-    start(place, tracking_uri, prefect_port, mlflow_port, pages_port, console.say)
+    announce = console.print_json_event if as_json else console.print_event
+    tracking_uri = tracking_uri_from_environment()
+    database_url = None
+    if postgres is not None:
+        from flows.hosting.postgres import parse_database, prepare_database
+
+        database = parse_database(postgres)
+        prepare_database(database)
+        announce("PostgreSQL", database.shown)
+        database_url = database.prefect_url
+        tracking_uri = tracking_uri or database.mlflow_uri
+    ports = Ports(prefect_port, mlflow_port, pages_port)
+    start(place, tracking_uri or default_tracking_uri(place), ports, database_url, announce)
 
 
 def main(arguments: list[str] | None = None) -> None:

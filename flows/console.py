@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,21 @@ from rich.text import Text
 
 from tasks.figures import figure_text
 from tasks.names import json_text, one_line, visible
-from tasks.progress import Listener, listening
+from tasks.progress import Listener, listening, listening_to_lines
 
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 _LINE_EVERY_S = 10.0
 _ERROR_CHARS = 4000
-_UNCUT = 10_000
+_UNCUT = 100_000
 
 
 @contextlib.contextmanager
-def progress_bars() -> Iterator[None]:
-    """Shows the progress of the block's work: bars in a terminal, a line now and then elsewhere."""
-    with _bars() if _ERR.is_terminal else listening(_lines()):
+def progress_bars(verbose: bool = False) -> Iterator[None]:
+    """Shows the progress of the block's work: bars in a terminal, a line now and then elsewhere; `verbose`: its log, too."""
+    with contextlib.ExitStack() as shown:
+        shown.enter_context(_bars() if _ERR.is_terminal else listening(_lines()))
+        if verbose:
+            shown.enter_context(listening_to_lines(lambda line, level: _tell(_ERR, line)))
         yield
 
 
@@ -119,13 +123,14 @@ def print_table(
     rows: Sequence[dict[str, Any]], empty: str = "none yet; publish a model with crossmodal retrain"
 ) -> None:
     """Rows with equal keys as a table; the line `empty` when there are none."""
-    # A file or a pipe has no width: nothing is cut for it. In a terminal what a row is known by stays whole.
-    out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _UNCUT)
+    # As wide as its rows are: a terminal wraps a longer line, a pipe has no width, and nothing is cut.
+    out = Console(highlight=False, soft_wrap=True, width=_UNCUT)
     if not rows:
         out.print(empty)
         return
-    table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
-    table.columns[0].no_wrap = True
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in rows[0]:
+        table.add_column(name, no_wrap=True)
     for row in rows:
         table.add_row(*("–" if value is None else escape(one_line(str(value))) for value in row.values()))
     out.print(table)
@@ -158,6 +163,16 @@ def print_traceback(error: BaseException) -> None:
 def say(text: str) -> None:
     """One line on stdout, at once."""
     print(visible(text), flush=True)
+
+
+def print_event(kind: str, text: str) -> None:
+    """What has just happened, as one line."""
+    say(f"{kind:<10} {one_line(text, _ERROR_CHARS)}")
+
+
+def print_json_event(kind: str, text: str) -> None:
+    """What has just happened, as one line of JSON."""
+    print_json({"event": kind, "text": text, "time": datetime.now(UTC).isoformat(timespec="seconds")})
 
 
 def print_json(value: Any) -> None:

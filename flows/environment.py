@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import getpass
+import importlib.metadata
 import os
 import subprocess
 import time
@@ -11,7 +13,7 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flows.request import DEFAULT_STORE
+from flows.request import DEFAULT_STORE, Request
 from tasks.errors import EnvironmentFailed
 
 _START_S = 180.0
@@ -42,6 +44,35 @@ def refresh_from_environment() -> tuple[str, ...]:
 def pages_url_from_environment() -> str | None:
     """The address under which `crossmodal up` serves the files of runs; None when no `up` started this process."""
     return os.environ.get("CROSSMODAL_PAGES_URL") or None
+
+
+def run_tags(request: Request) -> dict[str, str]:
+    """What a run is tagged with in MLflow besides its results: profile, version, git commit, Prefect's flow run."""
+    commit = git_commit() or ""
+    known = {
+        "profile": request.profile,
+        "crossmodal_version": importlib.metadata.version("crossmodal"),
+        "git_commit": commit,
+        "mlflow.source.git.commit": commit.removesuffix("-dirty"),
+        "mlflow.source.name": "crossmodal retrain",
+        "mlflow.source.type": "LOCAL" if request.prefect_run_id is None else "JOB",
+        "mlflow.user": user_name(),
+        "prefect_flow_run_id": request.prefect_run_id,
+    }
+    return {name: value for name, value in known.items() if value}
+
+
+def user_name() -> str:
+    """The account that this process runs under."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user id need not have a name
+        return str(os.getuid())
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return round(1000 * datetime.now(UTC).timestamp())
 
 
 def use_prefect(root: Path) -> None:

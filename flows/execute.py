@@ -6,14 +6,16 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
+from flows.environment import run_tags
 from flows.history import leave_history
 from flows.pipeline import Progressed, Stages, evaluate_champion, run_pipeline
 from flows.preflight import failure, preflight
 from flows.records import recorded
 from flows.refresh import refreshing
 from flows.request import Mode, Request
+from flows.results import history_of
 from flows.summary import summarise, write_summary
-from tasks import progress
+from tasks import progress, run_log
 from tasks.errors import CrossmodalError, EnvironmentFailed, TooManyQuarantined, UsageError
 
 
@@ -44,10 +46,40 @@ def execute(request: Request, stages: Stages, so_far: Progressed | None = None, 
         error = attempt(work, so_far)
         summary = summarise(request, so_far, "retrain", str(error) if error else None)
         leave_results(request, so_far, summary)
+        record(request, so_far, summary)
     leave_history(request)
+    run_log.log_end(summary["verdict"], summary["reason"], summary.get("error"), so_far.seconds["total"])
     if error is not None:
         raise RunFailed(error, summary) from error
     return summary
+
+
+def record(request: Request, so_far: Progressed, summary: dict[str, Any]) -> None:
+    """The run is logged to MLflow. It has ended, and its report is on disk: where MLflow fails now, the log says so."""
+    from tasks.publish.tracking import RunRecord, record_run
+
+    history = None if so_far.checkpoint is None else history_of(so_far.checkpoint, request.store)
+    run = RunRecord(
+        name=request.name,
+        run_id=request.run_id,
+        config=request.config,
+        decision=summary["verdict"],
+        reason=str(summary["reason"]),
+        error=summary.get("error"),
+        rows=summary["rows"],
+        seconds=summary["seconds"],
+        tags=run_tags(request),
+        folder=request.folder,
+        valid=so_far.valid,
+        checkpoint=so_far.checkpoint,
+        report=so_far.report,
+        verdict=so_far.verdict,
+        epochs=(history or {}).get("epochs", ()),
+    )
+    try:
+        record_run(run, request.store, request.tracking_uri)
+    except EnvironmentFailed as error:
+        run_log.log_tracking_failed(str(error))
 
 
 def attempt(work: Callable[[], object], so_far: Progressed) -> CrossmodalError | None:
@@ -71,6 +103,7 @@ def attempt(work: Callable[[], object], so_far: Progressed) -> CrossmodalError |
 
 def leave_results(request: Request, so_far: Progressed, summary: dict[str, Any]) -> None:
     """Leaves report.html, Data Docs, summary.json and the quarantine in the run's folder; fills in `summary["report"]`."""
+    from tasks.evaluate.confusion_picture import write_confusion
     from tasks.evaluate.report import write_report
 
     progress.report("report", 0, 1)
@@ -79,6 +112,7 @@ def leave_results(request: Request, so_far: Progressed, summary: dict[str, Any])
         shutil.copytree(request.store.path(uri), request.folder / "docs" / table, dirs_exist_ok=True)
     path = request.folder / "report.html"
     write_report(path, summary, request.config, request.store, so_far)
+    write_confusion(request.folder / "confusion.svg", so_far.report, request.store)
     summary["report"] = path.relative_to(request.store.root).as_posix()
     write_summary(request, so_far, summary)
     progress.report("report", 1, 1)

@@ -21,6 +21,7 @@ from data_contracts.refs import (
     FeatureRef,
     Modality,
     RawRef,
+    Ref,
     ReleaseRef,
     Rival,
     RunRefs,
@@ -30,7 +31,8 @@ from data_contracts.refs import (
     Verdict,
 )
 from flows.request import Request
-from tasks import progress
+from flows.results import ask_for_approval, history_of, reasons_of, results_in
+from tasks import progress, run_log
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import DataError, EnvironmentFailed, PromotionRefused, UsageError
@@ -115,6 +117,8 @@ class Progressed:
     release: ReleaseRef | None = None
     decision: str | None = None
     reason: str | None = None
+    before: frozenset[str] = frozenset()
+    """Store paths of what was there when the run began."""
     seconds: dict[str, float] = field(default_factory=dict)
     clock: Clock = time.perf_counter
     keep: Callable[[RunRefs], None] = lambda refs: None
@@ -128,6 +132,11 @@ class Progressed:
         """Keeps where a table's Data Docs are, and what they warn of."""
         self.docs[table] = check["docs"]
         self.warnings += check["warnings"]
+        run_log.log_table_warnings(table, check["warnings"])
+
+    def reused(self, ref: Ref | None) -> bool:
+        """Whether the store held a stage's result before this run."""
+        return ref is not None and ref.uri in self.before
 
     @contextlib.contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -143,6 +152,7 @@ class Progressed:
 def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
     """Runs every stage in order, filling `so_far`; raises CrossmodalError where one cannot go on."""
     config, store = request.config, request.store
+    so_far.before = results_in(store)
     valid = so_far.valid = prepare(request, config, stages, so_far)
     samples = read_table(store.path(valid.uri) / "samples.parquet")
     so_far.splits = count_splits(samples)
@@ -155,6 +165,7 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
     with so_far.timed("train"):
         start = so_far.start = None if config.train.continue_from == "none" else champion
         checkpoint = so_far.checkpoint = stages.train(valid, features, config, store, start)
+    run_log.log_checkpoint(checkpoint, history_of(checkpoint, store), so_far.reused(checkpoint))
     with so_far.timed("evaluate"):  # asked again: training takes time, and another model may have been promoted
         champion = so_far.champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
     # Against itself a model need not be judged: the evaluation of the run that published it is still right.
@@ -162,17 +173,22 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
     rival = so_far.rival = None if champion is None or same else rival_of(champion, request, stages, so_far)
     with so_far.timed("evaluate"):
         report = so_far.report = stages.evaluate(valid, features, checkpoint, rival, config, store)
+    run_log.log_evaluation(report, so_far.reused(report))
     with so_far.timed("validate"):
         so_far.note("predictions", stages.validate_predictions(report, checkpoint, store))
     with so_far.timed("evaluate"):
         judged_before = store.find("verdicts", gate_key(report, config)) is not None
         verdict = so_far.verdict = stages.gate(report, config, store)
+    run_log.log_gate(verdict)
     so_far.decision, so_far.reason = conclude(verdict, champion, judged_before)
     if so_far.decision == "promote":
         with so_far.timed("publish"):
             try:
                 made = Made(verdict, checkpoint, report, valid, features)
-                so_far.release = stages.publish(made, config, store, request.tracking_uri, request.run_id)
+                release = so_far.release = stages.publish(made, config, store, request.tracking_uri, request.run_id)
+                run_log.log_release(release)
+                if release.alias != config.publish.alias:
+                    so_far.decision, so_far.reason = "needs-approval", ask_for_approval(release, config, verdict)
             except PromotionRefused as refusal:  # rolled back by hand, say: a person decides
                 so_far.decision, so_far.reason = "needs-approval", str(refusal)
 
@@ -187,6 +203,7 @@ def evaluate_champion(request: Request, stages: Stages, so_far: Progressed) -> N
     if champion is None:
         raise UsageError(f"mode 'evaluate only': there is no {request.name}@{alias} yet; run with mode 'full' first")
     config = champion_config(champion, request)
+    so_far.before = results_in(store)
     valid = so_far.valid = prepare(request, config, stages, so_far)
     so_far.splits = count_splits(read_table(store.path(valid.uri) / "samples.parquet"))
     require_comparable(champion, valid, request)
@@ -194,6 +211,7 @@ def evaluate_champion(request: Request, stages: Stages, so_far: Progressed) -> N
     checkpoint = checkpoint_of(champion, store)
     with so_far.timed("evaluate"):
         report = so_far.report = stages.evaluate(valid, features, checkpoint, None, config, store)
+    run_log.log_evaluation(report, so_far.reused(report))
     with so_far.timed("validate"):
         so_far.note("predictions", stages.validate_predictions(report, checkpoint, store))
     with so_far.timed("evaluate"):
@@ -204,7 +222,8 @@ def evaluate_champion(request: Request, stages: Stages, so_far: Progressed) -> N
     name, stands = f"{champion.name} version {champion.version}", "still passes" if passes else "no longer passes"
     details = "; ".join(rule.detail for rule in rules if passes or rule.outcome != "pass")
     so_far.reason = reason = f"{name} {stands} the gate on {report.rows} test rows: {details or 'it has no rules'}"
-    so_far.verdict = verdict.model_copy(update={"rules": rules, "reason": reason})
+    judged = so_far.verdict = verdict.model_copy(update={"rules": rules, "reason": reason})
+    run_log.log_gate(judged)
 
 
 def checkpoint_of(champion: ChampionRef, store: Store) -> CheckpointRef:
@@ -238,10 +257,12 @@ def prepare(request: Request, config: RunConfig, stages: Stages, so_far: Progres
     with so_far.timed("ingest"):
         raw = so_far.raw = stages.scan(config, store, locate_data(config, store))
         require_fitting(config, raw.targets)
-        so_far.clean = stages.ingest(raw, config, store)
+        clean = so_far.clean = stages.ingest(raw, config, store)
+    run_log.log_rows(clean, reasons_of(store, clean, None), so_far.reused(clean))
     with so_far.timed("validate"):
         so_far.note("manifest", stages.validate_manifest(raw, store))
-        valid = stages.validate_samples(so_far.clean, config, store)
+        valid = stages.validate_samples(clean, config, store)
+    run_log.log_validated(valid)
     so_far.docs["samples"] = valid.docs
     return valid
 
@@ -254,6 +275,7 @@ def extract_features(
         shards = plan_shards(samples, config, store)
         stages.extract(shards, store)
         features = collect_features(samples, config, store, shards)
+    run_log.log_features(features.values())
     if isinstance(samples, ValidatedRef):
         with so_far.timed("validate"):
             so_far.note("features", stages.validate_features(samples, features, config, store))
@@ -297,7 +319,8 @@ def rival_of(champion: ChampionRef, request: Request, stages: Stages, so_far: Pr
         map(kind_of, so_far.features)
     ) == {kind for kind in KINDS if config.encoders.of(kind) != "off"}:
         return Rival(champion=champion, valid=so_far.valid, features=so_far.features)
-    aside = Progressed(seconds=so_far.seconds)
+    progress.log(f"evaluate: champion version {champion.version} reads these samples under settings of its own")
+    aside = Progressed(seconds=so_far.seconds, before=so_far.before)
     valid = prepare(request, config, stages, aside)
     return Rival(champion=champion, valid=valid, features=extract_features(valid, config, request.store, stages, aside))
 

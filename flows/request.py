@@ -38,6 +38,8 @@ class Request:
     """Of the flow run, where there is one."""
     refresh: tuple[str, ...] = ()
     """Stages that are computed although the store has their results."""
+    profile: str | None = None
+    """The profile that was asked for, by name or path."""
 
     @property
     def name(self) -> str:
@@ -62,12 +64,17 @@ def resolve_config(
     path = find_profile(profile, store) if profile is not None else None
     values = read_profile(path) if path is not None else {}
     check_overrides(overrides)
-    config = load_config(values, overrides, f"profile {profile}" if profile is not None else "the settings")
+    config = load_config(values, overrides, None if profile is None else f"profile {profile}")
     if data is not None:
         here = absolute_path(data, Path.cwd())
         config = config.model_copy(update={"data": config.data.model_copy(update={"path": here})})
     name = config.name or (path.stem if path is not None and data is None else name_of_data(config.data.path))
     return config.model_copy(update={"name": check_model_name(name)})
+
+
+def named_profile(profile: str | None, data: str | None) -> str | None:
+    """The profile that a run is of: the one named, the default one where nothing is, none where only data are."""
+    return profile or (None if data else DEFAULT_PROFILE)
 
 
 def make_request(

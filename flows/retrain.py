@@ -16,18 +16,16 @@ from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
-from flows.artifacts import leave_artifacts, progress_artifacts
 from flows.environment import refresh_from_environment, store_from_environment, tracking_uri_from_environment
-from flows.execute import execute
-from flows.pipeline import Progressed
+from flows.events import emit_verdict
 from flows.plan import describe_plan, plan_retrain
 from flows.prefect_stages import prefect_stages
-from flows.request import OVERRIDE, Mode, Request, make_request, resolve_config
+from flows.request import OVERRIDE, Mode, Request, make_request, named_profile, resolve_config
 from flows.run_name import describe_outcome, name_run, rename_run
+from flows.run_progress import execute_shown
 from tasks.config_paths import absolute_path
 from tasks.errors import UsageError
 from tasks.names import markdown_text
-from tasks.progress import listening
 
 # Prefect types a runner by its own future; the decorator asks for one of any future.
 _RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=min(8, os.cpu_count() or 1)))
@@ -68,14 +66,12 @@ def retrain(
     started = flow_run.scheduled_start_time
     run_id = f"{started:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
     request = make_request(config, place, tracking_uri_from_environment(), run_id, str(flow_run.id))
-    request = replace(request, refresh=refresh_from_environment())
+    request = replace(request, refresh=refresh_from_environment(), profile=named_profile(profile, data))
     if mode == "plan only":
         return _plan(request)
-    so_far = Progressed()
-    with listening(progress_artifacts()):
-        summary = execute(request, prefect_stages(), so_far, mode)
-    leave_artifacts(request, so_far, summary)
+    summary = execute_shown(request, prefect_stages(), mode)
     rename_run(describe_outcome(summary))
+    emit_verdict(summary)
     return Completed(message=f"{summary['verdict']}: {summary['reason']}", data=summary)
 
 

@@ -125,8 +125,8 @@ def predict_samples(clean: CleanRef, champion: ChampionRef, so_far: Progressed, 
 def find_model(request: Request, model: str | None) -> ChampionRef:
     """The model that `NAME@ALIAS` names; without a name the only one there is. UsageError otherwise."""
     name, _, alias = (model or "").partition("@")
-    known = [entry["name"] for entry in list_models(request.store, request.tracking_uri)]
     if not name:
+        known = _known_models(request)
         if len(known) != 1:
             listed = ", ".join(known) or "none yet; publish one with crossmodal retrain"
             raise UsageError(f"--model is needed: the registry holds {len(known)} models ({listed})")
@@ -134,10 +134,15 @@ def find_model(request: Request, model: str | None) -> ChampionRef:
     found = fetch_champion(name, alias or "champion", request.store, request.tracking_uri)
     if found is None:
         raise UsageError(
-            f"--model {name}@{alias or 'champion'}: not in the registry; it holds {', '.join(known) or 'no model'}. "
+            f"--model {name}@{alias or 'champion'}: not in the registry; it holds "
+            f"{', '.join(_known_models(request)) or 'no model'}. "
             "Publish one with crossmodal retrain, or choose another --store"
         )
     return found
+
+
+def _known_models(request: Request) -> list[str]:
+    return [entry["name"] for entry in list_models(request.store, request.tracking_uri)]
 
 
 def check_target(out: str) -> Path:

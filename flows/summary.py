@@ -6,15 +6,14 @@ import json
 import math
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_contracts.refs import CleanRef, Floor, Split, ValidatedRef
+from data_contracts.refs import Floor, Split
 from flows.pipeline import Progressed
 from flows.request import Request
-from tasks.contract import read_table
+from flows.results import quarantine_of
 from tasks.ingest.ingest import quarantine_csv
-from tasks.store import Store, replace_file
+from tasks.store import replace_file
 
 NO_SPLITS: dict[Split, int] = {"train": 0, "val": 0, "test": 0}
 STAGES = ("ingest", "validate", "extract", "train", "evaluate", "publish", "total")
@@ -117,23 +116,6 @@ def write_summary(request: Request, so_far: Progressed, summary: dict[str, Any])
         replace_file(request.folder / "quarantine.csv", quarantine_csv(table).encode())
     text = json.dumps(without_nan(summary), indent=1, ensure_ascii=False, allow_nan=False)
     replace_file(request.folder / "summary.json", text.encode())
-
-
-def quarantine_of(store: Store, clean: CleanRef, valid: ValidatedRef | None) -> pa.Table:
-    """Every row that was not used: refused by ingest, and `leaked` where validation left it out of train."""
-    refused = read_table(store.path(clean.uri) / "quarantine.parquet")
-    if valid is None or valid.rows == clean.rows:
-        return refused
-    kept = set(read_table(store.path(valid.uri) / "samples.parquet", ["id"])["id"].to_pylist())
-    samples = read_table(store.path(clean.uri) / "samples.parquet", ["id", "row"]).to_pylist()
-    why = {
-        "modality": None,
-        "path": None,
-        "reason": "leaked",
-        "detail": "its twin or its group is on another side of the split",
-    }
-    leaked = [row | why for row in samples if row["id"] not in kept]
-    return pa.concat_tables([refused, pa.Table.from_pylist(leaked, schema=refused.schema)])
 
 
 def without_nan(value: Any) -> Any:

@@ -19,7 +19,17 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_va
 from data_contracts.modalities import KINDS, kind_of
 from data_contracts.refs import Kind, Modality
 from tasks.config_paths import absolute_paths
-from tasks.config_sections import REMOTE_SCHEMES, ColumnsConfig, MediaConfig, Section, Share, SplitConfig
+from tasks.config_sections import (
+    REMOTE_SCHEMES,
+    ColumnsConfig,
+    MediaConfig,
+    MonitorConfig,
+    PublishConfig,
+    RuntimeConfig,
+    Section,
+    Share,
+    SplitConfig,
+)
 from tasks.encoder_ids import parse_encoder
 from tasks.errors import UsageError
 
@@ -259,23 +269,11 @@ class GateConfig(Section):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """Of the interval of candidate minus champion; single figures have 95 %."""
     rules: tuple[Rule, ...] = (Rule(metric="auto", above_majority=True),)
-
-
-class PublishConfig(Section):
-    """Where a promoted model goes."""
-
-    alias: str = "champion"
-    verify_rows: Annotated[int, Field(ge=1)] = 64
-    """Test rows on which the published bytes must reproduce the evaluation."""
-
-
-class RuntimeConfig(Section):
-    """How the work is spread; none of it changes a result."""
-
-    workers: Annotated[int, Field(ge=1)] | None = None
-    """Decoding processes; None: the number of cores. Extraction tasks run one per core."""
-    train_timeout_s: Annotated[float, Field(gt=0)] = 6 * 3600.0
-    """Training is killed after this time; its state is kept and a new run goes on from there."""
+    approval: Literal["auto", "required"] = "auto"
+    """auto: a model that passes is promoted. required: it is registered as a pending version and the run ends with
+    needs-approval; a person promotes or rejects it (crossmodal models pending)."""
+    approval_days: Annotated[float, Field(gt=0)] = 14.0
+    """required: how long a candidate may be promoted after its run, in days."""
 
 
 class RunConfig(Section):
@@ -293,6 +291,7 @@ class RunConfig(Section):
     train: TrainConfig = TrainConfig()
     gate: GateConfig = GateConfig()
     publish: PublishConfig = PublishConfig()
+    monitor: MonitorConfig = MonitorConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 
     def subset(self, *sections: str) -> dict[str, Any]:
@@ -314,8 +313,13 @@ def parse_assignment(text: str) -> tuple[list[str], Any]:
         return key.strip().split("."), value
 
 
-def load_config(profile: Mapping[str, Any], overrides: Sequence[str] = (), where: str = "the profile") -> RunConfig:
-    """The config of a profile's values with `KEY=VALUE` overrides on top; UsageError names the key and what it takes."""
+def load_config(
+    profile: Mapping[str, Any], overrides: Sequence[str] = (), where: str | None = "the profile"
+) -> RunConfig:
+    """The config of a profile's values with `KEY=VALUE` overrides on top; UsageError names the key and what it takes.
+
+    `where`: what messages call the profile; None where there is none.
+    """
     values = copy.deepcopy(dict(profile))
     for text in overrides:
         keys, value = parse_assignment(text)
@@ -324,7 +328,7 @@ def load_config(profile: Mapping[str, Any], overrides: Sequence[str] = (), where
         return RunConfig.model_validate(values)
     except ValidationError as error:
         first = ".".join(str(part) for part in error.errors()[0]["loc"])
-        source = next((f"--set {text}" for text in overrides if _concerns(text, first)), where)
+        source = next((f"--set {text}" for text in overrides if _concerns(text, first)), where or "the settings")
         raise UsageError(_explain(error, source)) from None
 
 

@@ -1,4 +1,4 @@
-"""What every section of the config is, and the sections on reading and dividing the data."""
+"""What every section of the config is, and the sections on reading and dividing the data, on publishing and on the machine."""
 
 from __future__ import annotations
 
@@ -124,3 +124,32 @@ class MediaConfig(Section):
     """Time that one file may take to decode."""
     memory_mb: Annotated[int, Field(ge=256)] = 2048
     """Address space of one decoding process."""
+
+
+class PublishConfig(Section):
+    """Where a promoted model goes."""
+
+    alias: str = "champion"
+    verify_rows: Annotated[int, Field(ge=1)] = 64
+    """Test rows on which the published bytes must reproduce the evaluation."""
+
+
+class MonitorConfig(Section):
+    """When new data differ from those that a model was published with."""
+
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Chance of any false alarm over all tests together (Holm)."""
+    min_effect: Share = 0.1
+    """Differences smaller than this are no drift: of shares of rows, for categories and numbers alike."""
+    min_embedding_effect: Share = 0.01
+    """The same for embeddings, whose effect is on another scale: the share of the distance between old and new rows that the
+    distances within each do not explain."""
+
+
+class RuntimeConfig(Section):
+    """How the work is spread; none of it changes a result."""
+
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Decoding processes; None: the number of cores. Extraction tasks run one per core."""
+    train_timeout_s: Annotated[float, Field(gt=0)] = 6 * 3600.0
+    """Training is killed after this time; its state is kept and a new run goes on from there."""

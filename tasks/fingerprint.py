@@ -17,7 +17,7 @@ from tasks.store import digest_json
 
 OURS = ("tasks", "data_contracts")
 _ROOT = Path(__file__).resolve().parents[1]
-# Their effect on a result enters the key in another way: config by value, errors and refs by not touching content.
+# Their effect on a result enters the key in another way: config by value, errors, refs and logs by not touching content.
 LEFT_OUT = frozenset(
     {
         "tasks",
@@ -27,6 +27,7 @@ LEFT_OUT = frozenset(
         "tasks.store",
         "tasks.fingerprint",
         "tasks.progress",
+        "tasks.run_log",
         "data_contracts",
         "data_contracts.refs",
     }

@@ -1,20 +1,31 @@
-"""Progress of long work, without knowing who watches: stages report, the CLI or Prefect listens."""
+"""What long work says of itself, without knowing who listens: progress for a bar, and lines for the run's log."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 Listener = Callable[[str, int, int, str], None]
 """Called with the step's name, how much is done, how much there is, and a short remark ("" for none)."""
+Level = Literal["info", "warning"]
+LineListener = Callable[[str, Level], None]
+"""Called with one line for the run's log."""
 
 _listeners: list[Listener] = []
+_line_listeners: list[LineListener] = []
 
 
 def report(step: str, done: int, total: int, remark: str = "") -> None:
-    """Tells every listener how far a step is."""
+    """Every listener knows how far a step is."""
     for listener in tuple(_listeners):
         listener(step, done, total, remark)
+
+
+def log(line: str, level: Level = "info") -> None:
+    """Every listener to lines has this one. What it says is worded in tasks/run_log.py."""
+    for listener in tuple(_line_listeners):
+        listener(line, level)
 
 
 @contextlib.contextmanager
@@ -25,3 +36,13 @@ def listening(listener: Listener) -> Iterator[None]:
         yield
     finally:
         _listeners.remove(listener)
+
+
+@contextlib.contextmanager
+def listening_to_lines(listener: LineListener) -> Iterator[None]:
+    """Adds a listener to the log's lines for the length of the block."""
+    _line_listeners.append(listener)
+    try:
+        yield
+    finally:
+        _line_listeners.remove(listener)

@@ -202,6 +202,12 @@ def paint(path: Path, kind: int, rng: np.random.Generator) -> None:
     Image.fromarray(pixels).save(path)
 
 
+@pytest.fixture(scope="session")
+def make_learnable() -> Callable[[Path], Path]:
+    """make_learnable(folder) writes the learnable data into a folder and returns the manifest."""
+    return write_learnable
+
+
 @pytest.fixture
 def learnable(tmp_path: Path) -> Path:
     return write_learnable(tmp_path / "learnable")

@@ -28,23 +28,27 @@ def deploy(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Register the work pool and all deployments on a Prefect server, or on Prefect Cloud.
+    """Register the work pool, all deployments and the automations on a Prefect server, or on Prefect Cloud.
 
     The server is that of `crossmodal up` on this store, else PREFECT_API_URL (with PREFECT_API_KEY, for the Cloud).
     """
     place = Store(store_from_environment(store))
     target = make_target(place, pool, pool_type, image)
     render_pool(target)  # type and image are right before the server is asked
+    from flows.automations import apply_automations
     from flows.hosting.registering import prefect_client, register_all
 
     with prefect_client(place.root) as client:
         names = register_all(client, target)
+    applied = apply_automations(place.root, path=None, webhook_url=None)
     if as_json:
-        print_json({"pool": pool, "type": pool_type, "deployments": names})
+        print_json({"pool": pool, "type": pool_type, "deployments": names, "automations": applied})
         return
     say(f"pool        {pool} ({pool_type})")
     for name in names:
         say(f"deployment  {name}")
+    for line in applied:
+        say(f"automation  {line['automation']}: {line['outcome']}")
 
 
 def make_target(place: Store, pool: str, pool_type: str, image: str | None) -> Target:

@@ -6,21 +6,24 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.console import print_json, print_table
-from flows.environment import store_from_environment, tracking_uri_from_environment
+from flows.console import print_json, print_table, say
+from flows.environment import now_ms, store_from_environment, tracking_uri_from_environment, user_name
 from flows.request import default_tracking_uri
 from tasks.figures import figure_text
 from tasks.publish import registry
+from tasks.publish.approval import Approval, day
 from tasks.store import Store
 
 MAIN = ("accuracy", "exact_match", "macro_f1", "mae")
 """The figures that a list of models shows, those of them that any of its models has."""
 
-models_app = typer.Typer(help="List, show, promote and roll back published models.")
+NONE_YET = "none yet; publish a model with crossmodal retrain"
+models_app = typer.Typer(help="List, show, approve, reject, promote and roll back published models.")
 
 Name = Annotated[str, typer.Argument(help="The model's name.")]
 StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
 Alias = Annotated[str, typer.Option(help="The alias to move.")]
+Reason = Annotated[str, typer.Option(help="Why; it is kept in the registry. A candidate needs one.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -30,9 +33,15 @@ def _place(store: str | None) -> tuple[Store, str]:
     return place, tracking_uri_from_environment() or default_tracking_uri(place)
 
 
-def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
+def _approval(reason: str) -> Approval:
+    return Approval(user_name(), now_ms(), reason)
+
+
+def _show(rows: list[dict[str, Any]], as_json: bool, none: str = NONE_YET) -> None:
     if as_json:
         print_json(rows)
+    elif not rows:
+        say(none)
     else:
         figures = [name for name in MAIN if any((row.get("metrics") or {}).get(name) is not None for row in rows)]
         print_table([_readable(row, figures) for row in rows])
@@ -45,10 +54,13 @@ def _readable(row: dict[str, Any], named: list[str]) -> dict[str, Any]:
         name: None if metrics.get(name) is None else figure_text(metrics[name], name, decimals=4) for name in named
     }
     left_out = {"metrics", "created", "uri", "sha256", "parents", "rows"}
-    return {name: _cell(name, value) for name, value in row.items() if name not in left_out} | figures
+    shown = {name.removesuffix("_ms"): _cell(name, value) for name, value in row.items() if name not in left_out}
+    return shown | figures
 
 
 def _cell(name: str, value: Any) -> Any:
+    if name.endswith("_ms") and isinstance(value, int):
+        return day(value)
     if isinstance(value, dict):
         return ", ".join(f"{key}={item}" for key, item in value.items())
     if isinstance(value, list | tuple):
@@ -75,21 +87,49 @@ def history(name: Name, store: StoreOption = None, as_json: Json = False, debug:
 
 
 @models_app.command()
+def pending(store: StoreOption = None, as_json: Json = False, debug: Debug = False) -> None:
+    """List the candidates that wait for approval, with their age and when they expire."""
+    _show(registry.list_pending(*_place(store), now_ms()), as_json, "none; no candidate waits for approval")
+
+
+@models_app.command()
 def promote(
     name: Name,
-    version: Annotated[str, typer.Argument(help="A verified version.")],
+    version: Annotated[str, typer.Argument(help="A verified version, or a candidate that waits for approval.")],
+    reason: Reason = "",
     alias: Alias = "champion",
     store: StoreOption = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Make a verified version the champion. Exit status 5 when the version was never verified."""
-    _show([registry.promote(name, version, alias, *_place(store)).model_dump(mode="json")], as_json)
+    """Make a verified version the champion, or approve a candidate.
+
+    Exit status 5 when it was never verified, its approval expired, or the champion has changed since it was judged.
+    """
+    _show([registry.promote(name, version, alias, *_place(store), _approval(reason)).model_dump(mode="json")], as_json)
+
+
+@models_app.command()
+def reject(
+    name: Name,
+    version: Annotated[str, typer.Argument(help="A candidate that waits for approval.")],
+    reason: Reason = "",
+    store: StoreOption = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Reject a candidate. Exit status 5 when it does not wait for approval."""
+    _show([registry.reject(name, version, _approval(reason), *_place(store))], as_json)
 
 
 @models_app.command()
 def rollback(
-    name: Name, alias: Alias = "champion", store: StoreOption = None, as_json: Json = False, debug: Debug = False
+    name: Name,
+    reason: Reason = "",
+    alias: Alias = "champion",
+    store: StoreOption = None,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """Give the alias back to the champion before this one."""
-    _show([registry.rollback(name, alias, *_place(store)).model_dump(mode="json")], as_json)
+    _show([registry.rollback(name, alias, *_place(store), _approval(reason)).model_dump(mode="json")], as_json)

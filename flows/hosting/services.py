@@ -9,19 +9,22 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import flows
 from flows.environment import PREFECT_DEFAULTS
 from flows.hosting.access import new_auth_string
+from flows.hosting.processes import MARKER
 from flows.hosting.serve import AUTH_STRING, MLFLOW_URL, PAGES_URL, PREFECT_URL
 from tasks.errors import EnvironmentFailed
 from tasks.publish.connection import without_password
 from tasks.store import Store
 
 _START_S = 180.0
-_ROOT = Path(flows.__file__).resolve().parent.parent
+_LEASH = Path(__file__).with_name("leash.py")
+ROOT = Path(flows.__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class Services:
     pages_port: int = 4300
     auth_string: str = field(default_factory=new_auth_string, repr=False)
     """What whoever talks to them must know; made anew for each start."""
+    marker: str = ""
+    """Names this stack in the environment of everything it starts."""
+    server_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What only Prefect's server gets: the database's address, with its password."""
 
     @property
     def prefect_url(self) -> str:
@@ -63,9 +70,14 @@ class Services:
         return {
             **os.environ,
             **PREFECT_DEFAULTS,
+            MARKER: self.marker,
             "CROSSMODAL_STORE": str(self.store.root),
             "MLFLOW_TRACKING_URI": self.tracking_uri,
             "PREFECT_HOME": str(home),
+            # Seconds between tries are 2, 4 … 256: runs and the worker outlive a restart of the server.
+            "PREFECT_CLIENT_MAX_RETRIES": "8",
+            # In memory, the default, they are lost with the server, while the count of taken slots stays in its database.
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             "PREFECT_API_URL": f"{self.prefect_url}/api",
             "PREFECT_LOCAL_STORAGE_PATH": str(home / "storage"),
             PREFECT_URL: self.prefect_url,
@@ -80,7 +92,7 @@ class Services:
 
 def start_server(services: Services) -> subprocess.Popen[bytes]:
     """Prefect's API and UI on their port, behind the guard, with a database of the store's own."""
-    return spawn(services, "server", ["python", "-m", "flows.hosting.prefect_server"])
+    return spawn(services, "server", ["python", "-m", "flows.hosting.prefect_server"], services.server_environment)
 
 
 def start_mlflow(services: Services) -> subprocess.Popen[bytes]:
@@ -93,13 +105,20 @@ def start_pages(services: Services) -> subprocess.Popen[bytes]:
     return spawn(services, "pages", ["python", "-m", "flows.hosting.pages"])
 
 
-def spawn(services: Services, name: str, command: list[str]) -> subprocess.Popen[bytes]:
-    """Starts one service in a session of its own, its output in `<name>.log` below the store."""
-    with (services.store.root / "prefect" / f"{name}.log").open("ab") as log:
+def log_path(services: Services, name: str) -> Path:
+    """Where a service's output goes."""
+    return services.store.root / "prefect" / f"{name}.log"
+
+
+def spawn(
+    services: Services, name: str, command: list[str], environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Starts one service in a session of its own, its output in its log. It gets SIGTERM when this process dies."""
+    with log_path(services, name).open("ab") as log:
         return subprocess.Popen(
-            executable(command),
-            cwd=_ROOT,
-            env=services.environment,
+            leashed(executable(command)),
+            cwd=ROOT,
+            env=services.environment | dict(environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -131,7 +150,7 @@ def wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
 def _run(services: Services, command: list[str]) -> None:
     done = subprocess.run(
         executable(command),
-        cwd=_ROOT,
+        cwd=ROOT,
         env=services.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -141,6 +160,11 @@ def _run(services: Services, command: list[str]) -> None:
     if done.returncode != 0:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
         raise EnvironmentFailed(f"{' '.join(command)}: status {done.returncode}: {last[0]}")
+
+
+def leashed(command: list[str]) -> list[str]:
+    """The command, tied to the life of this process."""
+    return [sys.executable, "-IS", str(_LEASH), str(os.getpid()), *command]
 
 
 def executable(command: list[str]) -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from flows.hosting.credentials import Running, claimed, published
+from flows.hosting.processes import end_former_stack
 from flows.hosting.services import Services
+from flows.hosting.supervisor import Announce
 from flows.hosting.up import serve_until_stopped
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.store import Store
@@ -17,25 +19,35 @@ _PORTS = {"prefect": 4200, "mlflow": 5000, "pages": 4300}
 _TRIED = 50
 
 
-def start(
-    store: Store,
-    tracking_uri: str,
-    prefect_port: int | None,
-    mlflow_port: int | None,
-    pages_port: int | None,
-    say: Callable[[str], None],
-) -> None:
-    """Serves until it is stopped. UsageError when another `up` serves the store, or a port that was chosen is in use."""
+@dataclass(frozen=True)
+class Ports:
+    """The ports that the user chose; None for the default, or the next free one."""
+
+    prefect: int | None
+    mlflow: int | None
+    pages: int | None
+
+
+def start(store: Store, tracking_uri: str, chosen: Ports, database_url: str | None, announce: Announce) -> None:
+    """Serves until it is stopped; Prefect's database is the store's unless there is an address of another.
+
+    UsageError when another `up` serves the store, or a port that was chosen is in use.
+    """
     with claimed(store.root):
+        for name in end_former_stack(store):
+            announce("ended", f"{name}, left behind by a crossmodal up that was killed")
         ports: dict[str, int] = {}
-        for name, chosen in zip(_PORTS, (prefect_port, mlflow_port, pages_port), strict=True):
-            ports[name] = pick_port(name, chosen, set(ports.values()), say)
-        services = Services(store, ports["prefect"], ports["mlflow"], tracking_uri, ports["pages"])
+        for name in _PORTS:
+            ports[name] = pick_port(name, getattr(chosen, name), set(ports.values()), announce)
+        environment = {} if database_url is None else {"PREFECT_SERVER_DATABASE_CONNECTION_URL": database_url}
+        services = Services(
+            store, ports["prefect"], ports["mlflow"], tracking_uri, ports["pages"], server_environment=environment
+        )
         with published(store.root, _running(services)):
-            serve_until_stopped(services, say)
+            serve_until_stopped(services, announce)
 
 
-def pick_port(name: str, chosen: int | None, taken: set[int], say: Callable[[str], None]) -> int:
+def pick_port(name: str, chosen: int | None, taken: set[int], announce: Announce) -> int:
     """The port that was chosen, else the service's own, else the next free one, which is said."""
     default = _PORTS[name]
     if chosen is not None:
@@ -45,7 +57,7 @@ def pick_port(name: str, chosen: int | None, taken: set[int], say: Callable[[str
     for port in range(default, default + _TRIED):
         if port not in taken and is_free(port):
             if port != default:
-                say(f"port       {default} is in use; {name} takes {port}")
+                announce("port", f"{default} is in use; {name} takes {port}")
             return port
     raise EnvironmentFailed(f"ports {default} to {default + _TRIED - 1} are in use; choose one with --{name}-port")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from flows.history import HISTORY, RunRecord, history_page, list_runs
 from flows.hosting.access import basic_header
 from flows.hosting.prefect_api import PrefectAPI
 
@@ -24,7 +25,10 @@ class RunLine:
     run: str
     started: str
     model: str
+    history: str
+    """Address of the page of the model's history; empty where there is none."""
     verdict: str
+    """The gate's, or how the run ended."""
     reason: str
     figure: str
 
@@ -74,25 +78,21 @@ def read_start_page(root: Path, prefect_url: str, mlflow_url: str, auth_string: 
 
 
 def recent_runs(root: Path, limit: int = SHOWN) -> list[RunLine]:
-    """The latest runs of a store, newest first: run ids sort by time."""
-    folders = sorted((root / "runs").glob("*/summary.json"), reverse=True)[:limit]
-    return [line for path in folders if (line := _run_line(path)) is not None]
+    """The latest runs of a store, newest first."""
+    return [_run_line(root, record) for record in list_runs(root, limit=limit)]
 
 
-def _run_line(path: Path) -> RunLine | None:
-    try:
-        summary: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):  # being written, or being removed
-        return None
-    run = path.parent.name
-    test = (summary.get("metrics") or {}).get("test") or {}
-    figure = next((f"{name.replace('_', '-')} {test[name]:.3f}" for name in _MAIN if test.get(name) is not None), "")
-    verdict = "failed" if summary.get("error") else summary.get("verdict") or "none"
-    model = (summary.get("model") or {}).get("name") or ""
-    version = (summary.get("model") or {}).get("version")
-    started = f"{run[:4]}-{run[4:6]}-{run[6:8]} {run[9:11]}:{run[11:13]}" if run[:8].isdigit() else ""
+def _run_line(root: Path, record: RunRecord) -> RunLine:
+    metric = next((name for name in _MAIN if record.metrics.get(name) is not None), None)
+    model = record.model or ""
     return RunLine(
-        run, started, f"{model} v{version}" if version else model, verdict, str(summary.get("reason") or ""), figure
+        run=record.run,
+        started=f"{record.started.astimezone(UTC):%Y-%m-%d %H:%M}",
+        model=f"{model} v{record.version}" if record.version else model,
+        history=f"/runs/{HISTORY}/{model}.html" if model and history_page(root, model).is_file() else "",
+        verdict=record.verdict or record.status,
+        reason=record.reason or "",
+        figure=f"{metric.replace('_', '-')} {record.metrics[metric]:.3f}" if metric else "",
     )
 
 

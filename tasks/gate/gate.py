@@ -15,8 +15,9 @@ KIND = "verdicts"
 
 def gate_key(report: EvalReport, config: RunConfig) -> str:
     """The digest of everything that a verdict depends on."""
+    rules = config.gate.model_dump(mode="json", exclude={"approval", "approval_days"})  # which shape no verdict
     return digest_json(
-        {"report": report.sha256, "config": config.subset("gate"), "code": code_fingerprint("tasks.gate.gate")}
+        {"report": report.sha256, "config": {"gate": rules}, "code": code_fingerprint("tasks.gate.gate")}
     )
 
 

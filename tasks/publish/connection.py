@@ -37,6 +37,11 @@ def sqlite_file(tracking_uri: str) -> Path | None:
     return Path(tracking_uri.removeprefix(_SQLITE).partition("?")[0]).absolute()
 
 
+def is_database(tracking_uri: str) -> bool:
+    """True for the address of a database (sqlite, PostgreSQL …), False for a tracking server, which keeps files itself."""
+    return tracking_uri.partition("://")[0].partition("+")[0] in {"sqlite", "postgresql", "mysql", "mssql"}
+
+
 def is_absent(tracking_uri: str) -> bool:
     """True when the registry is a sqlite file that nobody has made yet. Imports nothing, creates nothing."""
     path = sqlite_file(tracking_uri)

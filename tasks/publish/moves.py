@@ -27,6 +27,10 @@ class Move(BaseModel):
     previous: str | None
     run: str | None = None
     """The run that published it; None for a move by hand."""
+    by: str | None = None
+    """Who moved it by hand, and below when (ms since 1970) and why."""
+    at_ms: int | None = None
+    reason: str | None = None
 
 
 def read_moves(tags: dict[str, str], alias: str, current: str | None) -> list[Move]:

@@ -15,20 +15,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import pyarrow.compute as pc
+
 from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Modality, ReleaseRef, ValidatedRef, Verdict
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed, PromotionRefused
 from tasks.modeling.lineage import ROWS, write_rows
-from tasks.names import markdown_text
+from tasks.modeling.profile import PROFILE, profile_rows, write_profile
 from tasks.publish import tracking, versions
+from tasks.publish.approval import CHALLENGER, mark_pending, require_not_rejected
 from tasks.publish.card import write_card
 from tasks.publish.connection import connected
+from tasks.publish.logged_model import stage_model
 from tasks.publish.moves import Move, move_alias
 from tasks.publish.names import check_alias, check_model_name
 from tasks.publish.registry import release_ref, why_not
 from tasks.publish.verify import DIFFERENT, VerifyRequest
+from tasks.publish.version_page import describe_model, describe_version
 from tasks.store import Store, digest_file, write_text
 
 if TYPE_CHECKING:
@@ -73,6 +78,8 @@ class Publication:
 def publish(made: Made, config: RunConfig, store: Store, tracking_uri: str, run_id: str) -> ReleaseRef:
     """The checkpoint is a verified version of the registry, and the alias `publish.alias` points to it.
 
+    Under `gate.approval = "required"` that alias stays: the version is pending, and `challenger` points to it.
+
     Raises PromotionRefused when the verdict is not a passing one of this store on this very model, when another model
     became champion since it was judged, or when this model was rolled back by hand; EnvironmentFailed when the
     published bytes do not reproduce the evaluation (the alias stays, the version is tagged as failed).
@@ -91,7 +98,18 @@ def publish(made: Made, config: RunConfig, store: Store, tracking_uri: str, run_
                 f"model {name} version {version.version}: this very model was rolled back; bring it back with "
                 f"crossmodal models promote {name} {version.version}"
             )
+        require_not_rejected(version)
         current = versions.aliased_version(client, name, alias)
+        is_champion = current is not None and current.version == version.version
+        if config.gate.approval == "required" and not is_champion:
+            if why_not(version) is not None:
+                progress.report("publish", 2, STEPS, "verify")
+                verify_version(client, job, version, work)
+            mark_pending(
+                client, version, job.report, config.gate, tracking.started_ms(run_id) or version.creation_timestamp
+            )
+            progress.report("publish", STEPS, STEPS)
+            return release_ref(versions.into_store(client, version, store, tracking_uri), CHALLENGER)
         if current is None or current.version != version.version or why_not(version) is not None:
             progress.report("publish", 2, STEPS, "verify")
             verify_version(client, job, version, work)
@@ -152,12 +170,13 @@ def find_version(client: MlflowClient, job: Publication) -> ModelVersion | None:
 
 def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion:
     """The model's files and figures are in an MLflow run, and a new version points to them."""
-    rows = work / ROWS
-    write_rows(read_table(job.store.path(job.valid.uri) / "samples.parquet", columns=["id", "split"]), rows)
+    rows, profile = work / ROWS, work / PROFILE
+    describe_rows(job, rows, profile)
     tags = {
         versions.MODEL_SHA256: job.checkpoint.model_sha256,
         versions.CARD_SHA256: digest_file(job.folder / "model.json"),
         versions.ROWS_SHA256: digest_file(rows),
+        versions.PROFILE_SHA256: digest_file(profile),
         versions.TRAIN_KEY: job.checkpoint.train_key,
         **({versions.BASE_KEY: job.checkpoint.base_key} if job.checkpoint.base_key else {}),
         versions.RUN: job.run_id,
@@ -168,16 +187,16 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
     card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config)
     staged = work / versions.MODEL_FOLDER
     shutil.rmtree(staged, ignore_errors=True)  # what a killed process left
-    tracking.stage_model(job.folder, card, rows, staged)
+    stage_model(job.folder, card, (rows, profile), job.features, job.store, staged)
     client.log_artifacts(run.info.run_id, str(staged), versions.MODEL_FOLDER)
     shutil.rmtree(staged)
     client.set_terminated(run.info.run_id, "FINISHED")
-    _make_registered_model(client, job.name)
+    _make_registered_model(client, job.name, describe_model(job.name, job.report, job.valid))
     return client.create_model_version(
         job.name,
         source=f"{run.info.artifact_uri}/{versions.MODEL_FOLDER}",
         run_id=run.info.run_id,
-        description=markdown_text(job.verdict.reason),
+        description=describe_version(job.name, job.config.publish.alias, job.verdict, job.report, job.valid),
         tags={
             **tags,
             versions.VERDICT: job.verdict.decision,
@@ -185,6 +204,16 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
             versions.STATUS: "registered",
         },
     )
+
+
+def describe_rows(job: Publication, rows: Path, profile: Path) -> None:
+    """The two files tell which rows the model was made with, and what new rows are compared with when it is monitored."""
+    samples = read_table(job.store.path(job.valid.uri) / "samples.parquet")
+    write_rows(samples, rows)
+    training = pc.equal(samples["split"], "train")
+    train, judged = samples.filter(training), samples.filter(pc.invert(training))
+    media = job.valid.clean.media
+    write_profile(profile_rows(train, judged, media, job.features, job.folder, job.store), profile)
 
 
 def verify_version(client: MlflowClient, job: Publication, version: ModelVersion, work: Path) -> None:
@@ -241,13 +270,13 @@ def run_verification(job: Publication, published: Path, work: Path) -> tuple[int
     return done.returncode, lines[-1][:300] if lines else "it said nothing"
 
 
-def _make_registered_model(client: MlflowClient, name: str) -> None:
+def _make_registered_model(client: MlflowClient, name: str, description: str) -> None:
     from mlflow.exceptions import MlflowException
 
     if client.search_registered_models(f"name='{name}'"):
         return
     try:
-        client.create_registered_model(name)
+        client.create_registered_model(name, description=description)
     except MlflowException:
         if not client.search_registered_models(f"name='{name}'"):  # else: another run made it in between
             raise

@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any
 from data_contracts.refs import ChampionRef, ReleaseRef
 from tasks.errors import PromotionRefused, UsageError
 from tasks.publish import versions
+from tasks.publish.approval import (
+    STATE,
+    Approval,
+    pending_entry,
+    record_decision,
+    require_approvable,
+)
 from tasks.publish.connection import connected, is_absent
-from tasks.publish.moves import Move, champions_before, move_alias, read_moves
+from tasks.publish.moves import Action, Move, champions_before, move_alias, read_moves
 from tasks.publish.names import check_alias, check_model_name
+from tasks.publish.quick_look import look_up
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -22,13 +30,17 @@ if TYPE_CHECKING:
 def fetch_champion(name: str, alias: str, store: Store, tracking_uri: str) -> ChampionRef | None:
     """The version behind the alias, its files in the store and verified; None when there is none.
 
-    Where the sqlite registry does not exist yet, it is not created and MLflow is not imported. Raises EnvironmentFailed
-    when the published files are damaged or gone.
+    Where the sqlite registry does not exist yet, it is not created. MLflow is imported neither then, nor where a sqlite
+    registry names a version whose files are in the store. Raises EnvironmentFailed when the published files are damaged
+    or gone.
     """
     check_model_name(name)
     check_alias(alias)
     if is_absent(tracking_uri):
         return None
+    seen = look_up(tracking_uri, name, alias)
+    if seen is not None and versions.is_in_store(seen, store):
+        return versions.champion_ref(seen)
     with connected(store, tracking_uri) as client:
         version = versions.aliased_version(client, name, alias)
         return None if version is None else versions.into_store(client, version, store, tracking_uri)
@@ -39,15 +51,7 @@ def list_models(store: Store, tracking_uri: str) -> list[dict[str, Any]]:
     if is_absent(tracking_uri):
         return []
     with connected(store, tracking_uri) as client:
-        found: list[RegisteredModel] = []
-        token = None
-        while True:
-            page = client.search_registered_models(page_token=token)
-            found.extend(page)
-            token = page.token
-            if not token:
-                break
-        return [_model_entry(client, model) for model in sorted(found, key=lambda model: str(model.name))]
+        return [_model_entry(client, model) for model in _all_models(client)]
 
 
 def show_model(name: str, store: Store, tracking_uri: str) -> list[dict[str, Any]]:
@@ -66,28 +70,68 @@ def history(name: str, store: Store, tracking_uri: str, alias: str = "champion")
         ]
 
 
-def promote(name: str, version: str, alias: str, store: Store, tracking_uri: str) -> ReleaseRef:
-    """The alias points to a version that the gate passed and that was verified. PromotionRefused for any other."""
+def promote(
+    name: str, version: str, alias: str, store: Store, tracking_uri: str, approval: Approval | None = None
+) -> ReleaseRef:
+    """The alias points to a version that the gate passed and that was verified. PromotionRefused for any other.
+
+    A candidate that waits for approval needs one; PromotionRefused where it expired, or the champion has changed since.
+    """
     check_alias(alias)
     with _existing(name, store, tracking_uri) as client, store.work_dir("publish", name):
-        known = {str(found.version): found for found in versions.all_versions(client, name)}
-        if str(version) not in known:
-            raise UsageError(f"model {name}: has no version {version!r}; it has {', '.join(known) or 'none'}")
-        target = known[str(version)]
+        target = _version(client, name, version)
         reason = why_not(target)
         if reason is not None:
             raise PromotionRefused(f"model {name} version {version}: {reason}; the alias {alias!r} was not moved")
-        champion = versions.into_store(client, target, store, tracking_uri)
         current = versions.aliased_version(client, name, alias)
+        if current is None or current.version != target.version:
+            require_approvable(target, current, approval)
+        champion = versions.into_store(client, target, store, tracking_uri)
         previous = None if current is None else str(current.version)
         if versions.ROLLED_BACK in target.tags:
             client.delete_model_version_tag(name, str(version), versions.ROLLED_BACK)
         if previous != str(version):
-            move_alias(client, name, alias, Move(action="promote", version=str(version), previous=previous))
+            move_alias(client, name, alias, _move("promote", str(version), previous, approval))
+        if STATE in target.tags and approval is not None:
+            record_decision(client, target, "approved", approval)
         return release_ref(champion, alias)
 
 
-def rollback(name: str, alias: str, store: Store, tracking_uri: str) -> ReleaseRef:
+def reject(name: str, version: str, approval: Approval, store: Store, tracking_uri: str) -> dict[str, Any]:
+    """The candidate is marked as rejected; its entry. PromotionRefused for a version that does not wait for approval."""
+    if not approval.reason.strip():
+        raise UsageError(f"model {name} version {version}: say why it is rejected with --reason")
+    with _existing(name, store, tracking_uri) as client, store.work_dir("publish", name):
+        target = _version(client, name, version)
+        if target.tags.get(STATE) != "pending":
+            state = target.tags.get(STATE) or "never had to wait"
+            raise PromotionRefused(f"model {name} version {version}: does not wait for approval ({state})")
+        record_decision(client, target, "rejected", approval)
+        return _version_entry(client.get_model_version(name, str(version)))
+
+
+def list_pending(store: Store, tracking_uri: str, now_ms: int) -> list[dict[str, Any]]:
+    """One entry per candidate that waits for approval, or waited until its time was over; oldest first, by model."""
+    if is_absent(tracking_uri):
+        return []
+    with connected(store, tracking_uri) as client:
+        found = [version for model in _all_models(client) for version in versions.all_versions(client, str(model.name))]
+        return [pending_entry(version, now_ms) for version in found if version.tags.get(STATE) == "pending"]
+
+
+def find_pending(name: str, version: str, store: Store, tracking_uri: str, now_ms: int) -> tuple[str, str]:
+    """Name and version of the candidate that is meant; an empty one stands for the only one there is. UsageError else."""
+    if name and version:
+        return name, version
+    waiting = [(entry["name"], entry["version"]) for entry in list_pending(store, tracking_uri, now_ms)]
+    found = [(model, number) for model, number in waiting if name in ("", model) and version in ("", number)]
+    if len(found) != 1:
+        listed = ", ".join(f"{model} version {number}" for model, number in waiting) or "none"
+        raise UsageError(f"model {name!r} version {version!r}: name one candidate; those that wait are: {listed}")
+    return found[0]
+
+
+def rollback(name: str, alias: str, store: Store, tracking_uri: str, approval: Approval | None = None) -> ReleaseRef:
     """The alias points to the champion before this one; done twice, to the one before that.
 
     Versions that are gone from the registry are passed over. The version that is left behind is marked, so that a
@@ -105,7 +149,7 @@ def rollback(name: str, alias: str, store: Store, tracking_uri: str) -> ReleaseR
             raise PromotionRefused(f"model {name}: version {current.version} has no earlier {alias} to roll back to")
         champion = versions.into_store(client, known[earlier[0]], store, tracking_uri)
         client.set_model_version_tag(name, str(current.version), versions.ROLLED_BACK, "true")
-        move_alias(client, name, alias, Move(action="rollback", version=earlier[0], previous=str(current.version)))
+        move_alias(client, name, alias, _move("rollback", earlier[0], str(current.version), approval))
         return release_ref(champion, alias)
 
 
@@ -136,6 +180,33 @@ def _existing(name: str, store: Store, tracking_uri: str) -> Iterator[MlflowClie
         yield client
 
 
+def _all_models(client: MlflowClient) -> list[RegisteredModel]:
+    """Every registered model, by name."""
+    found: list[RegisteredModel] = []
+    token = None
+    while True:
+        page = client.search_registered_models(page_token=token)
+        found.extend(page)
+        token = page.token
+        if not token:
+            return sorted(found, key=lambda model: str(model.name))
+
+
+def _version(client: MlflowClient, name: str, version: str) -> ModelVersion:
+    """The version of an existing model; UsageError where it has none of this number."""
+    known = {str(found.version): found for found in versions.all_versions(client, name)}
+    if str(version) not in known:
+        raise UsageError(f"model {name}: has no version {version!r}; it has {', '.join(known) or 'none'}")
+    return known[str(version)]
+
+
+def _move(action: Action, version: str, previous: str | None, approval: Approval | None) -> Move:
+    if approval is None:
+        return Move(action=action, version=version, previous=previous)
+    reason = approval.reason or None
+    return Move(action=action, version=version, previous=previous, by=approval.by, at_ms=approval.at_ms, reason=reason)
+
+
 def _with_aliases(client: MlflowClient, name: str) -> list[ModelVersion]:
     """A search leaves a version's aliases out on some backends, so each is read on its own."""
     return [client.get_model_version(name, str(found.version)) for found in versions.all_versions(client, name)]
@@ -154,6 +225,7 @@ def _version_entry(version: ModelVersion) -> dict[str, Any]:
         "status": version.tags.get(versions.STATUS, "unknown"),
         "aliases": sorted(version.aliases),
         "rolled_back": versions.ROLLED_BACK in version.tags,
+        "approval": version.tags.get(STATE),
         "model_sha256": version.tags.get(versions.MODEL_SHA256),
         "run": version.tags.get(versions.RUN),
         "created": int(version.creation_timestamp),

@@ -26,12 +26,11 @@ from tasks.errors import DataError
 from tasks.media.canonical import Undecodable
 from tasks.media.text import decode_text
 from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.publish.versions import PREDICTED
 from tasks.store import Store, digest_json
 
 if TYPE_CHECKING:
     import pandas as pd
-
-PREDICTED = "crossmodal.predicted"
 
 
 class ServedModel(PythonModel):

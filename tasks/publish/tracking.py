@@ -1,4 +1,8 @@
-"""What MLflow's tracking shows of a run: its params, its figures, its model files."""
+"""What MLflow's tracking shows of a run: its params, its figures and curves, its data, its pages. The only writer of runs.
+
+Every run that was started is logged, refused and failed ones too. A run is found again by its crossmodal run id, and every
+point of a curve has a time that follows from the run, so logging it twice adds nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,54 +10,162 @@ import hashlib
 import json
 import math
 import re
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_contracts.refs import EvalReport
+from data_contracts.refs import CheckpointRef, EvalReport, ValidatedRef, Verdict
 from tasks.config import RunConfig
-from tasks.modeling.card import files_beside, read_card
+from tasks.errors import EnvironmentFailed
+from tasks.names import markdown_text, one_line
 from tasks.publish import versions
-from tasks.publish.connection import sqlite_file
+from tasks.publish.card import write_card
+from tasks.publish.connection import connected, is_database, without_password
+from tasks.publish.version_page import figures_table
 from tasks.store import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
 
 _BATCH = 100  # params and tags that MLflow takes at once
+_METRICS_BATCH = 1000
 _PREFIX_CHARS = 100  # of the 250 that a metric's name may have
+_TAG_CHARS = 5000
+_DIGEST_CHARS = 36  # of a dataset
+# What MLflow lists the experiment as; without it the kind is guessed. In which mode its UI opens is docs/mlflow.md.
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+_STARTED = re.compile(r"(\d{8}-\d{6})-")
+_CURVES = {
+    "train_loss": "train/loss",
+    "val_loss": "val/loss",
+    "val_accuracy": "val/accuracy",
+    "val_micro_f1": "val/micro_f1",
+    "val_mae": "val/mae",
+    "learning_rate": "train/learning_rate",
+    "grad_norm": "train/grad_norm",
+}
+"""Key of an epoch in history.json to the metric whose step is the epoch."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """All that is logged of a run that has ended; what it did not get to is None."""
+
+    name: str
+    """The model's."""
+    run_id: str
+    config: RunConfig
+    decision: str | None
+    reason: str
+    error: str | None
+    rows: Mapping[str, int]
+    seconds: Mapping[str, float]
+    tags: Mapping[str, str]
+    folder: Path
+    """With report.html, confusion.svg and docs/, as far as there are any."""
+    valid: ValidatedRef | None = None
+    checkpoint: CheckpointRef | None = None
+    report: EvalReport | None = None
+    verdict: Verdict | None = None
+    epochs: Sequence[Mapping[str, Any]] = ()
+    """Of history.json."""
+
+    @property
+    def status(self) -> str:
+        """What the tag `verdict` says."""
+        return "failed" if self.error else str(self.decision)
+
+
+def record_run(record: RunRecord, store: Store, tracking_uri: str) -> None:
+    """The run is in the model's experiment, finished or failed, with all that is known of it.
+
+    An unchanged run is logged by its figures alone: its curves and pages are those of the run that it repeats. Raises
+    EnvironmentFailed where MLflow or the store of its artifacts cannot be written to.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with store.work_dir("publish", record.name), connected(store, tracking_uri) as client:
+        run = open_run(client, open_experiment(client, record.name, store, tracking_uri), record.run_id)
+        log_figures(client, run, record.config, record.report, run_tags(record))
+        if record.status != "unchanged":
+            log_batches(client, run, curve_points(record.epochs, run.info.start_time))
+            if record.valid is not None and not (run.inputs and run.inputs.dataset_inputs):
+                log_dataset(client, run, record.valid, record.config)
+            try:
+                log_pages(client, run, record)
+            except (MlflowException, EnvironmentFailed):
+                raise
+            except Exception as error:  # each kind of artifact store has errors of its own
+                raise EnvironmentFailed(
+                    f"MLflow: the pages of run {record.run_id} cannot be logged to {without_password(run.info.artifact_uri)} "
+                    f"({type(error).__name__}: {one_line(str(error), 300)})"
+                ) from error
+        end = run.info.start_time + round(1000 * record.seconds.get("total", 0.0))
+        client.set_terminated(run.info.run_id, "FAILED" if record.error else "FINISHED", end)
 
 
 def open_experiment(client: MlflowClient, name: str, store: Store, tracking_uri: str) -> str:
-    """The id of the model's experiment. On sqlite its files go below the store, never into the current folder."""
+    """The id of the model's experiment. Under a database its files go below the store, never into the current folder."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        local = sqlite_file(tracking_uri) is not None
-        location = (store.root / "mlartifacts" / name).as_uri() if local else None
+        location = (store.root / "mlartifacts" / name).as_uri() if is_database(tracking_uri) else None
         try:
-            return str(client.create_experiment(name, artifact_location=location))
+            return str(client.create_experiment(name, artifact_location=location, tags=_KIND))
         except MlflowException:
             found = client.get_experiment_by_name(name)  # another run made it in between
             if found is None:
                 raise
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
+    for key, value in _KIND.items():
+        if key not in found.tags:
+            client.set_experiment_tag(found.experiment_id, key, value)
     return str(found.experiment_id)
 
 
 def open_run(client: MlflowClient, experiment: str, run_id: str) -> Run:
-    """MLflow's run of this crossmodal run: the one a killed process left, or a new one."""
-    for run in client.search_runs([experiment], max_results=1000):
-        if run.data.tags.get(versions.RUN) == run_id:
-            return run
-    return client.create_run(experiment, run_name=run_id, tags={versions.RUN: run_id})
+    """MLflow's run of this crossmodal run: the one that it has already, or a new one that began when the run did."""
+    for run in client.search_runs([experiment], f"tags.`{versions.RUN}` = '{run_id}'", max_results=1):
+        return run
+    return client.create_run(experiment, started_ms(run_id), {versions.RUN: run_id}, run_name=run_id)
 
 
-def log_figures(client: MlflowClient, run: Run, config: RunConfig, report: EvalReport, tags: Mapping[str, str]) -> None:
+def started_ms(run_id: str) -> int | None:
+    """When a run began, in ms since 1970, as its id tells; None for another kind of id."""
+    found = _STARTED.match(run_id)
+    if found is None:
+        return None
+    return round(1000 * datetime.strptime(found[1], "%Y%m%d-%H%M%S").replace(tzinfo=UTC).timestamp())
+
+
+def run_tags(record: RunRecord) -> dict[str, str]:
+    """What runs are filtered by, and the run's description."""
+    tags = {**record.tags, "verdict": record.status, "mlflow.note.content": describe_run(record)}
+    if record.valid is not None:
+        tags["data_sha256"] = record.valid.sha256
+    if record.checkpoint is not None:
+        tags["model_sha256"] = record.checkpoint.model_sha256
+    if record.error is not None:
+        tags["error"] = record.error
+    return {key: value[:_TAG_CHARS] for key, value in tags.items()}
+
+
+def describe_run(record: RunRecord) -> str:
+    """Markdown: the verdict, why, and the test figures."""
+    parts = [f"**{record.status}**: {markdown_text(record.error or record.reason)}"]
+    if record.report is not None:
+        parts.append(figures_table(record.report))
+    return "\n\n".join(parts)
+
+
+def log_figures(
+    client: MlflowClient, run: Run, config: RunConfig, report: EvalReport | None, tags: Mapping[str, str]
+) -> None:
     """Params, metrics and tags are in the run; doing it again adds nothing."""
     from mlflow.entities import Metric, Param, RunTag
 
@@ -62,9 +174,62 @@ def log_figures(client: MlflowClient, run: Run, config: RunConfig, report: EvalR
     for first in range(0, len(params), _BATCH):
         client.log_batch(run.info.run_id, params=params[first : first + _BATCH])
     # The run's own start stands in for "now": a repeated call writes the same point again.
-    start = run.info.start_time
-    metrics = [Metric(key, value, start, 0) for key, value in metric_values(report) if key not in run.data.metrics]
+    start, figures = run.info.start_time, metric_values(report) if report is not None else ()
+    metrics = [Metric(key, value, start, 0) for key, value in figures if key not in run.data.metrics]
     client.log_batch(run.info.run_id, metrics=metrics, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
+def log_batches(client: MlflowClient, run: Run, points: Sequence[Metric]) -> None:
+    """Every point of the curves is in the run."""
+    for first in range(0, len(points), _METRICS_BATCH):
+        client.log_batch(run.info.run_id, metrics=points[first : first + _METRICS_BATCH])
+
+
+def curve_points(epochs: Sequence[Mapping[str, Any]], start_ms: int) -> list[Metric]:
+    """One point per epoch and curve: losses, the validation figure, the learning rate, the gradient norm."""
+    from mlflow.entities import Metric
+
+    points, elapsed_s = [], 0.0
+    for epoch in epochs:
+        elapsed_s += epoch.get("seconds") or 0.0
+        for key, name in _CURVES.items():
+            value = epoch.get(key)
+            if value is not None and math.isfinite(value):
+                points.append(Metric(name, float(value), start_ms + round(1000 * elapsed_s), int(epoch["epoch"])))
+    return points
+
+
+def log_dataset(client: MlflowClient, run: Run, valid: ValidatedRef, config: RunConfig) -> None:
+    """The run's input names the samples by their digest, with their number and columns."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    path = config.data.path
+    columns = [*valid.clean.modalities, *(target.name for target in valid.clean.wanted)]
+    schema = {"mlflow_colspec": [{"name": name, "type": "string", "required": False} for name in columns]}
+    counts = valid.clean.counts
+    splits = {str(name): rows for name, rows in valid.clean.splits.items()}
+    profile = {"num_rows": valid.rows, **splits, "rows_in": counts.rows_in, "quarantined": counts.quarantined}
+    dataset = Dataset(
+        name=str(config.name),
+        digest=valid.sha256[:_DIGEST_CHARS],
+        source_type="crossmodal",
+        source=json.dumps({"uri": without_password(path) if "://" in path else path}),
+        schema=json.dumps(schema),
+        profile=json.dumps(profile),
+    )
+    client.log_inputs(run.info.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def log_pages(client: MlflowClient, run: Run, record: RunRecord) -> None:
+    """The report, the confusion matrix, Data Docs and the model card are among the run's artifacts."""
+    for name in ("report.html", "confusion.svg"):
+        if (record.folder / name).is_file():
+            client.log_artifact(run.info.run_id, str(record.folder / name))
+    if (record.folder / "docs").is_dir():
+        client.log_artifacts(run.info.run_id, str(record.folder / "docs"), "docs")
+    if record.valid and record.checkpoint and record.report and record.verdict:
+        card = write_card(record.checkpoint, record.report, record.verdict, record.valid, record.config)
+        client.log_text(run.info.run_id, card, "model_card.md")
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -73,7 +238,8 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
+            text = value if isinstance(value, str) else json.dumps(value)
+            yield f"{prefix}{key}", without_password(text) if "://" in text else text
 
 
 def metric_values(report: EvalReport) -> Iterator[tuple[str, float]]:
@@ -94,28 +260,3 @@ def _metric_prefix(name: str) -> str:
     clean = re.sub(r"[^A-Za-z0-9_. -]+", "_", name)[:_PREFIX_CHARS].strip(". ") or "column"
     digest = "" if clean == name else f"-{hashlib.sha256(name.encode('utf-8')).hexdigest()[:8]}"
     return f"columns/{clean}{digest}"
-
-
-def stage_model(checkpoint: Path, card: str, rows: Path, folder: Path) -> None:
-    """An MLflow model is in `folder`: our files, the rows it was made with, the model card, served_model.py as its code."""
-    import mlflow.pyfunc
-
-    readme = folder.parent / "README.md"
-    readme.write_text(card, encoding="utf-8")
-    files = [checkpoint / name for name in (*versions.FILES, *files_beside(read_card(checkpoint)))] + [rows, readme]
-    # Advice on type hints, meant for authors of models. Recorded, because MLflow overrides filters that ignore it.
-    with warnings.catch_warnings(record=True):
-        mlflow.pyfunc.save_model(
-            path=str(folder),
-            python_model=str(Path(__file__).with_name("served_model.py")),
-            artifacts={file.name: str(file) for file in files},
-            pip_requirements=list(requirements()),
-        )
-
-
-def requirements() -> Iterator[str]:
-    """What serving needs besides crossmodal itself, which is on no index: naming it there would invite an impostor."""
-    from importlib.metadata import version
-
-    for library in ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "safetensors", "torch"):
-        yield f"{library}=={version(library)}"

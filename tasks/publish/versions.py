@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from data_contracts.refs import ChampionRef
 from tasks.errors import EnvironmentFailed
 from tasks.modeling.card import CARD, files_beside, read_card
 from tasks.modeling.lineage import ROWS
+from tasks.modeling.profile import PROFILE
 from tasks.store import Draft, Store, digest_file, digest_json
 
 if TYPE_CHECKING:
@@ -23,10 +24,14 @@ MODEL_FOLDER = "model"
 ARTIFACT_FOLDER = "artifacts"
 """Where MLflow puts a model's own files inside it."""
 
+PREDICTED = "crossmodal.predicted"
+"""The served model's column for its answer, where the probabilities do not tell it."""
+
 # Tags of a version. The digests say which bytes it must hold; the status, how far its publication came.
 MODEL_SHA256 = "crossmodal.model_sha256"
 CARD_SHA256 = "crossmodal.model_json_sha256"
 ROWS_SHA256 = "crossmodal.rows_sha256"
+PROFILE_SHA256 = "crossmodal.profile_sha256"
 TRAIN_KEY = "crossmodal.train_key"
 BASE_KEY = "crossmodal.base_key"
 RUN = "crossmodal.run"
@@ -64,7 +69,29 @@ def aliased_version(client: MlflowClient, name: str, alias: str) -> ModelVersion
         raise
 
 
-def content_key(version: ModelVersion) -> str:
+class Tagged(Protocol):
+    """A model version, from MLflow or from a quick look."""
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+
+    @property
+    def version(self) -> str:
+        """Its number."""
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What it was published with."""
+
+
+def is_in_store(version: Tagged, store: Store) -> bool:
+    """Whether the files of a version that we published lie in the store, intact."""
+    ours = MODEL_SHA256 in version.tags and CARD_SHA256 in version.tags
+    return ours and store.find(KIND, store_key(version)) is not None
+
+
+def content_key(version: Tagged) -> str:
     """The digest of the two files that a version's tags promise. EnvironmentFailed when it was not made by crossmodal."""
     try:
         return files_key(version.tags[MODEL_SHA256], version.tags[CARD_SHA256])
@@ -75,10 +102,11 @@ def content_key(version: ModelVersion) -> str:
         ) from None
 
 
-def store_key(version: ModelVersion) -> str:
-    """The store key of a version's files, those that tell its rows included where it was published with them."""
-    rows = version.tags.get(ROWS_SHA256)
-    return content_key(version) if rows is None else digest_json({"model": content_key(version), ROWS: rows})
+def store_key(version: Tagged) -> str:
+    """The store key of a version's files, those that tell of its rows included where it was published with them."""
+    beside = {ROWS: version.tags.get(ROWS_SHA256), PROFILE: version.tags.get(PROFILE_SHA256)}
+    told = {name: sha256 for name, sha256 in beside.items() if sha256 is not None}
+    return digest_json({"model": content_key(version), **told}) if told else content_key(version)
 
 
 def files_key(model_sha256: str, card_sha256: str) -> str:
@@ -93,8 +121,8 @@ def download(client: MlflowClient, version: ModelVersion, folder: Path, tracking
     """
     address = client.get_model_version_download_uri(version.name, version.version).rstrip("/")
     which = f"model {version.name} version {version.version}"
-    tags = {"model.safetensors": MODEL_SHA256, CARD: CARD_SHA256, ROWS: ROWS_SHA256}
-    promised = {name: version.tags[tag] for name, tag in tags.items() if tag in version.tags}  # older ones have no rows
+    tags = {"model.safetensors": MODEL_SHA256, CARD: CARD_SHA256, ROWS: ROWS_SHA256, PROFILE: PROFILE_SHA256}
+    promised = {name: version.tags[tag] for name, tag in tags.items() if tag in version.tags}  # older ones lack some
     for name, sha256 in promised.items():
         _fetch(f"{address}/{ARTIFACT_FOLDER}/{name}", folder, sha256, which, tracking_uri)
     for name, sha256 in files_beside(read_card(folder)).items():
@@ -136,7 +164,7 @@ def describe(draft: Draft, version: ModelVersion) -> None:
     draft.ref = {"model_sha256": version.tags[MODEL_SHA256]}
 
 
-def champion_ref(version: ModelVersion) -> ChampionRef:
+def champion_ref(version: Tagged) -> ChampionRef:
     """The ref of a version whose files lie in the store."""
     key = store_key(version)
     return ChampionRef(

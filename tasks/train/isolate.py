@@ -127,6 +127,8 @@ def _talk(workers: list[_Worker], job: str) -> _Worker | None:
         message = json.loads(line)
         if "progress" in message:
             progress.report(*message["progress"])
+        elif "line" in message:
+            progress.log(*message["line"])
         elif "error" in message:
             raise _error(message)
         elif "finished" in message:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import torch
 from torch.utils import deterministic
 
-from tasks import progress
+from tasks import progress, run_log
 from tasks.config import TrainConfig
 from tasks.modeling.inference import predict_inputs
 from tasks.modeling.package import describe_model, gather_files, save_model
@@ -23,6 +23,7 @@ from tasks.train.dataset import load_dataset
 from tasks.train.job import TrainJob, read_samples
 from tasks.train.judging import remark_on
 from tasks.train.lora import merge_lora
+from tasks.train.meter import device_name
 from tasks.train.processes import Processes
 from tasks.train.thresholds import tune_card
 from tasks.train.trainer import Trainer
@@ -47,10 +48,16 @@ def run_training(job: TrainJob, work: Path) -> None:
     with reproducible(config.seed, config.train):
         processes = Processes(config.train)
         trainer = Trainer(card, train, val, config, processes, work, start)
+        if processes.rank == 0:
+            names, done = [stage.name for stage in trainer.stages], trainer.progress.epoch
+            run_log.log_training_begins(device_name(processes.device), processes.count, names, trainer.epochs, done)
         while not trainer.finished:
             entry = trainer.run_epoch()
             if processes.rank == 0:
                 progress.report("train", entry["epoch"], trainer.epochs, remark_on(entry))
+                run_log.log_epoch(entry, trainer.epochs)
+        if processes.rank == 0:
+            run_log.log_training_ends(trainer.progress.epoch, trainer.epochs, config.train.patience)
         processes.leave()
         if processes.rank:
             return

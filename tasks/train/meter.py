@@ -70,7 +70,7 @@ class Meter:
         each = flops / samples if flops else None
         peak = peak_flops(torch.cuda.get_device_name(self.device)) if on_gpu else None
         return {
-            "device": torch.cuda.get_device_name(self.device) if on_gpu else "cpu",
+            "device": device_name(self.device),
             "devices": self.processes,
             "samples": int(samples),
             "train_s": round(seconds, 3),
@@ -81,6 +81,11 @@ class Meter:
             "flops_per_sample": each,
             "mfu": round(rate * each / (peak * self.processes), 4) if rate and each and peak else None,
         }
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's own name, or `cpu`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def peak_flops(name: str) -> float | None:

@@ -30,8 +30,11 @@ def main() -> None:
     def tell(step: str, done: int, total: int, remark: str) -> None:
         _send(out, {"progress": [step, done, total, remark]})
 
+    def say(line: str, level: progress.Level) -> None:
+        _send(out, {"line": [line, level]})
+
     try:
-        with progress.listening(tell):
+        with progress.listening(tell), progress.listening_to_lines(say):
             run_training(TrainJob.model_validate(order["job"]), Path(order["work"]))
     except CrossmodalError as error:
         _send(out, {"error": type(error).__name__, "text": str(error)})

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,6 @@ def test_a_store_copied_during_a_run_is_whole(learnable: Path, small_settings: l
         while run.poll() is None:
             copies.append(tmp_path / f"copy{len(copies)}")
             crossmodal(store, "backup", "--out", copies[-1])
-            time.sleep(2)
     finally:
         run.kill()
         run.wait()

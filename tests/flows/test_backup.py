@@ -95,7 +95,7 @@ def test_whatever_a_copied_database_names_lies_in_the_copy(tmp_path: Path) -> No
     written = threading.Semaphore(0)
 
     def write() -> None:
-        with closing(sqlite3.connect(store.root / "prefect" / "prefect.db", timeout=60)) as database:
+        with closing(sqlite3.connect(store.root / "prefect" / "prefect.db")) as database:
             number = 0
             while not stop.is_set():
                 with store.create("clean", f"k{number}") as draft:
@@ -110,7 +110,7 @@ def test_whatever_a_copied_database_names_lies_in_the_copy(tmp_path: Path) -> No
     try:
         for copy in range(4):
             for _ in range(5):
-                assert written.acquire(timeout=300)
+                assert written.acquire()
             back_up(store, tmp_path / f"copy{copy}", NOW)
     finally:
         stop.set()

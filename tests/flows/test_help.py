@@ -49,9 +49,7 @@ def test_completion_is_installed_and_completes(shell: str, tmp_path: Path) -> No
     env["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"  # the shell is named, as none runs the tests
 
     def call(*arguments: str, **more: str) -> str:
-        done = subprocess.run(
-            [CROSSMODAL, *arguments], env=env | more, capture_output=True, text=True, timeout=120, check=False
-        )
+        done = subprocess.run([CROSSMODAL, *arguments], env=env | more, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -65,7 +63,7 @@ def test_completion_is_installed_and_completes(shell: str, tmp_path: Path) -> No
     if shell == "bash":
         asked = "COMP_WORDS=(crossmodal ret); COMP_CWORD=1; _crossmodal_completion crossmodal; echo ${COMPREPLY[@]}"
         script = f"source {installed}; {asked}"
-        done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, timeout=120, check=True)
+        done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=True)
         assert done.stdout.split() == ["retrain"]
 
 

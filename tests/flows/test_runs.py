@@ -201,7 +201,7 @@ def test_a_pack_ends_as_the_run_did(call: Callable[..., Any], place: Place, tmp_
     ]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, "--store", "store"], cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False
+        [*command, "--store", "store"], cwd=folder, env=env, capture_output=True, text=True, check=False
     )
     error = json.loads(done.stdout.splitlines()[-1])["error"]
     assert done.returncode == 3

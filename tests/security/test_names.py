@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from data_contracts.refs import RuleResult
 from tasks import names
 from tasks.errors import UsageError
 from tasks.publish.names import check_alias, check_model_name
@@ -108,15 +109,23 @@ def test_prefect_artifacts_show_names_as_themselves(monkeypatch: pytest.MonkeyPa
     for kind in ("create_markdown_artifact", "create_table_artifact"):
         monkeypatch.setattr(artifacts, kind, lambda content, **more: left.append((content, more)))
 
-    class Rule:
-        def model_dump(self, mode: str) -> dict[str, Any]:
-            return {"rule": LABELS[2], "detail": LABELS[0], "value": 0.5}
+    rule = RuleResult(
+        rule=LABELS[2],
+        metric="accuracy",
+        value=0.5,
+        threshold=None,
+        baseline=LABELS[1],
+        n=1,
+        outcome="fail",
+        detail=LABELS[0],
+    )
 
     class Verdict:
-        rules = (Rule(),)
+        rules = (rule,)
         reason = LABELS[0] + LABELS[2]
 
     class SoFar:
+        clean = None
         report = None
         verdict = Verdict()
 
@@ -124,11 +133,11 @@ def test_prefect_artifacts_show_names_as_themselves(monkeypatch: pytest.MonkeyPa
         name = "latest"
         store = type("Store", (), {"root": tmp_path})
 
-    summary = {"verdict": "reject", "reason": LABELS[0] + LABELS[2], "report": "runs/x/report.html"}
+    summary = {"verdict": "reject", "reason": LABELS[0] + LABELS[2], "model": None, "report": "runs/x/report.html"}
     artifacts.leave_artifacts(Request(), SoFar(), summary)  # type: ignore[arg-type]
     text = json.dumps(left, ensure_ascii=False)
     assert bare(text) == set()
-    markdown = left[-1][0] + left[0][1]["description"]
+    markdown = left[0][0] + left[-1][1]["description"]
     assert "<script" not in markdown
     assert "](http" not in markdown
 

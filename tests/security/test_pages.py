@@ -120,23 +120,29 @@ def test_encoded_steps_upwards_are_not_found(root: Path, path: str, monkeypatch:
 
 
 def test_runs_are_listed_newest_first_and_failed_ones_too(tmp_path: Path) -> None:
-    for run, summary in {
-        "20261124-030000-a": {"verdict": "promote", "reason": "better", "model": {"name": "digits", "version": "7"}}
-        | {"metrics": {"test": {"accuracy": 0.91, "macro_f1": 0.9}}},
-        "20261125-030000-b": {"verdict": None, "reason": "no rows", "error": "no rows", "model": None, "metrics": {}},
-    }.items():
+    digits = {"name": "digits", "version": "7"}
+    promoted = {"verdict": "promote", "reason": "better", "model": digits}
+    promoted["metrics"] = {"test": {"accuracy": 0.91, "macro_f1": 0.9}}
+    failed = {"verdict": None, "reason": "no rows", "error": "no rows", "model": None, "metrics": {}}
+    for run, day, summary in (("a", "24", promoted), ("b", "25", failed)):
         folder = tmp_path / "runs" / run
         folder.mkdir(parents=True)
+        start = {"run": run, "flow": "retrain", "model": "digits", "data": "m.csv", "host": "h", "pid": 1}
+        (folder / "run.json").write_text(json.dumps(start | {"started": f"2026-11-{day}T03:00:00Z"}))
         (folder / "summary.json").write_text(json.dumps(summary))
-    (tmp_path / "runs" / "20261126-030000-c").mkdir()
-    assert recent_runs(tmp_path) == [
-        RunLine("20261125-030000-b", "2026-11-25 03:00", "", "failed", "no rows", ""),
-        RunLine("20261124-030000-a", "2026-11-24 03:00", "digits v7", "promote", "better", "macro-f1 0.900"),
+    page = tmp_path / "runs" / "history" / "digits.html"
+    page.parent.mkdir()
+    page.write_text("")
+    shown = [(line.run, line.started, line.model, line.verdict, line.figure) for line in recent_runs(tmp_path)]
+    assert shown == [
+        ("b", "2026-11-25 03:00", "digits", "failed", ""),
+        ("a", "2026-11-24 03:00", "digits v7", "promote", "macro-f1 0.900"),
     ]
+    assert {line.history for line in recent_runs(tmp_path)} == {"/runs/history/digits.html"}
 
 
 def test_hostile_names_stay_text() -> None:
-    line = RunLine("r", "", "<script>x</script>", "promote", '"><img src=x>', "")
+    line = RunLine("r", "", "<script>x</script>", "", "promote", '"><img src=x>', "")
     page = StartPage([line], silent=["MLflow"])
     text = pages._template().render(page=page, store="s", prefect_url="http://p", mlflow_url="http://m")
     assert "<script>" not in text

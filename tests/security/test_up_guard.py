@@ -101,11 +101,11 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         assert running is not None, lines
         yield Up(store, running, lines)
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=120)
+        process.wait()
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-            process.wait(timeout=120)
+            process.wait()
         process.stdout.close() if process.stdout else None
     assert not (store / "up.json").exists()
 
@@ -267,7 +267,7 @@ def test_a_hostile_page_gets_nothing_even_from_a_browser_that_is_logged_in(up: U
 
 def raw(url: str, request: str) -> str:
     host, port = url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=60) as connection:
+    with socket.create_connection((host, int(port))) as connection:
         connection.sendall(request.encode())
         return connection.recv(4096).decode().splitlines()[0]
 
@@ -308,7 +308,7 @@ def test_a_socket_without_the_credential_is_closed(up: Up) -> None:
         with connect(f"{url}/api/{path}", subprotocols=[Subprotocol("prefect")], proxy=None) as found:
             found.send(json.dumps({"type": "auth", "token": "crossmodal:guess"}))
             with pytest.raises(ConnectionClosed):
-                found.recv(timeout=120)
+                found.recv()
     with pytest.raises(InvalidStatus):
         connect(f"{url}/api/events/out", origin=Origin("http://evil.example"), proxy=None)
 

@@ -9,12 +9,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 
 from data_contracts.refs import RuleResult, Verdict
 from tasks.errors import EnvironmentFailed, PromotionRefused, UsageError
 from tasks.modeling.lineage import ROWS, read_rows
+from tasks.modeling.profile import read_profile_file
+from tasks.monitor.monitor import monitor
 from tasks.publish import publish as publish_module
 from tasks.publish import registry, versions
 from tasks.publish.verify import spread
@@ -307,6 +310,26 @@ def test_a_version_published_before_rows_were_kept_is_still_a_champion(make_case
     assert champion is not None
     assert champion.base_key is None
     assert not (case.request.store.path(champion.uri) / ROWS).exists()
+
+
+def test_a_version_brings_the_profile_of_its_rows_along(make_case: MakeCase, quick: None) -> None:
+    case = make_case()
+    case.publish()
+    champion = registry.fetch_champion("tiny", "champion", *case.place)
+    assert champion is not None
+    profile = read_profile_file(case.request.store.path(champion.uri))
+    assert profile is not None
+    assert profile.categories["image missing"] == {"missing": 1, "present": 3}  # of the 4 training rows
+    assert sum(profile.categories["prediction"].values()) == 12
+    assert profile.embeddings["text embedding"].dtype == np.float16
+    assert len(profile.numbers["confidence"]) == 12
+    # One of before is a champion, too, but cannot be monitored.
+    client_of(case).delete_model_version_tag("tiny", "1", versions.PROFILE_SHA256)
+    older = registry.fetch_champion("tiny", "champion", *case.place)
+    assert older is not None
+    assert read_profile_file(case.request.store.path(older.uri)) is None
+    with pytest.raises(EnvironmentFailed, match="tiny version 1: was published without a profile"):
+        monitor(case.valid.clean, case.features, older, case.request.config, case.request.store)
 
 
 def test_a_label_column_may_be_called_anything(make_case: MakeCase, quick: None) -> None:

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from tasks.errors import EnvironmentFailed, PromotionRefused, UsageError
 from tasks.publish import registry
-from tasks.publish.connection import without_password
+from tasks.publish.connection import is_database, without_password
 from tasks.publish.moves import Move, champions_before, read_moves
 from tasks.publish.names import check_alias, check_model_name
 from tasks.store import Store
@@ -157,3 +157,16 @@ def test_champions_before(moves: list[tuple[str, str, str | None]], expected: li
 def test_passwords_are_not_shown() -> None:
     assert without_password("https://me:secret@host:5000/x") == "https://host:5000/x"
     assert without_password("sqlite:////a/b.db") == "sqlite:////a/b.db"
+
+
+@pytest.mark.parametrize(
+    ("address", "database"),
+    [
+        ("sqlite:////srv/mlflow.db", True),
+        ("postgresql+psycopg2://me:word@host/db", True),
+        ("http://host:5000", False),
+        ("databricks", False),
+    ],
+)
+def test_only_a_database_needs_a_place_for_files(address: str, database: bool) -> None:
+    assert is_database(address) is database

@@ -72,3 +72,11 @@ def test_equal_data_give_equal_pages(bench: Bench, tmp_path: Path) -> None:
     bench.store.path("validations").rename(tmp_path / "aside")
     again = validate_samples(bench.clean(good_rows()), CONFIG, bench.store)
     assert pages == [(bench.store.path(again.docs) / name).read_bytes() for name in ("index.html", "samples.html")]
+
+
+def test_a_met_row_says_that_its_exceptions_are_allowed(docs: list[Path]) -> None:
+    (index,) = (page for page in docs if page.name == "index.html" and (page.parent / "samples.html").exists())
+    source = index.read_text()
+    assert re.search(r"met</td><td><code>image_missing</code></td><td>[^<]*</td><td>\d+ of \d+, allowed</td>", source)
+    assert "Broken by" not in source
+    assert "__none__" not in "".join(page.read_text() for page in docs)

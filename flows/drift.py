@@ -1,0 +1,55 @@
+"""New data against a published model: what `crossmodal monitor` runs and flows/monitor.py wraps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from data_contracts.refs import MonitorReport
+from flows.execute import RunFailed, attempt
+from flows.pipeline import Progressed, Stages, champion_config, extract_features
+from flows.request import Request
+from flows.score import asking, find_model
+from flows.summary import summarise, write_summary
+from tasks.ingest.ingest import ingest
+from tasks.ingest.scan import scan
+from tasks.ingest.source import locate_data
+from tasks.monitor.monitor import monitor
+from tasks.monitor.page import write_page
+
+Monitor = Callable[..., MonitorReport]
+
+
+def monitor_manifest(request: Request, model: str | None, stage: Monitor = monitor) -> dict[str, Any]:
+    """The summary of a monitor run, `drift` true or false; report.html lies in the run's folder. Labels are not needed.
+
+    Raises UsageError for an unknown model, RunFailed where the data cannot be read.
+    """
+    champion = find_model(request, model)
+    so_far = Progressed(champion=champion)
+    reports: list[MonitorReport] = []
+
+    def look() -> None:
+        config = asking(champion_config(champion, request), champion, request)
+        with so_far.timed("ingest"):
+            raw = scan(config, request.store, locate_data(config, request.store), "predict")
+            so_far.clean = ingest(raw, config, request.store, "predict")
+        so_far.features = extract_features(so_far.clean, config, request.store, Stages(), so_far)
+        with so_far.timed("evaluate"):
+            reports.append(stage(so_far.clean, so_far.features, champion, config, request.store))
+
+    error = attempt(look, so_far)
+    summary = summarise(request, so_far, "monitor", str(error) if error else None)
+    summary["model"] |= {"name": champion.name, "version": champion.version, "sha256": champion.model_sha256}
+    if error is not None:
+        write_summary(request, so_far, summary)
+        raise RunFailed(error, summary) from error
+    report = reports[0]
+    path = request.folder / "report.html"
+    request.folder.mkdir(parents=True, exist_ok=True)
+    write_page(path, report, request.run_id)
+    tests = [test.model_dump(mode="json") for test in report.tests]
+    summary |= {"reason": report.reason, "drift": report.drift, "compared": report.rows, "known": report.known}
+    summary |= {"tests": tests, "report": path.relative_to(request.store.root).as_posix()}
+    write_summary(request, so_far, summary)
+    return summary

@@ -1,0 +1,49 @@
+"""A person's decision on a candidate that waits for approval, as a Prefect flow: what the deployment `promote` runs."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from flows.environment import now_ms, store_from_environment, tracking_uri_from_environment, user_name
+from flows.request import default_tracking_uri
+from tasks.publish import registry
+from tasks.publish.approval import Approval
+from tasks.store import Store
+
+
+@flow(name="promote", persist_result=True, result_serializer="json")
+def promote(
+    model: str = "",
+    version: str = "",
+    decision: Literal["approve", "reject"] = "approve",
+    reason: str = "",
+    alias: str = "champion",
+    store: str = "",
+) -> State[dict[str, Any]]:
+    """Approves or rejects a candidate: an approved one becomes the champion. Who, when and why is kept in the registry.
+
+    Args:
+        model: The model's name. Empty: the only one whose candidate waits.
+        version: The version that waits. Empty: the only one that does.
+        decision: approve moves the alias to this version; reject leaves it where it is.
+        reason: Why. It is kept with the version, and needed.
+        alias: The alias to move.
+        store: The folder for everything a run writes. Empty: as the worker is set up.
+    """
+    place = Store(store_from_environment(store or None))
+    tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
+    approval = Approval(f"{user_name()} (Prefect flow run {flow_run.name})", now_ms(), reason)
+    model, version = registry.find_pending(model, version, place, tracking_uri, approval.at_ms)
+    if decision == "approve":
+        entry = registry.promote(model, version, alias, place, tracking_uri, approval).model_dump(mode="json")
+        message = f"{model} version {version} is now {alias}: {reason}"
+    else:
+        entry = registry.reject(model, version, approval, place, tracking_uri)
+        message = f"{model} version {version} is rejected: {reason}"
+    get_run_logger().info(message)
+    return Completed(message=message, data=entry)

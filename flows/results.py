@@ -1,0 +1,58 @@
+"""What stages left, and what a person has to do about a candidate that passed."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pyarrow as pa
+
+from data_contracts.refs import CheckpointRef, CleanRef, ReleaseRef, ValidatedRef, Verdict
+from tasks.config import RunConfig
+from tasks.contract import read_table
+from tasks.store import Store
+
+
+def results_in(store: Store) -> frozenset[str]:
+    """Store paths of the stages' results that are there."""
+    kinds = ("clean", "checkpoints", "evaluations")
+    return frozenset(f"{kind}/{path.name}" for kind in kinds for path in (store.root / kind).glob("*"))
+
+
+def history_of(checkpoint: CheckpointRef, store: Store) -> dict[str, Any] | None:
+    """What training recorded of its epochs; None where it recorded nothing."""
+    path = store.path(checkpoint.uri) / "history.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def ask_for_approval(release: ReleaseRef, config: RunConfig, verdict: Verdict) -> str:
+    """What a person has to do about a candidate that passed, and why it passed."""
+    return (
+        f"{release.name} version {release.version} passes the gate and waits {config.gate.approval_days:g} days for approval: "
+        f"crossmodal models promote {release.name} {release.version} --reason ..., or reject, or the deployment promote "
+        f"({verdict.reason.removeprefix('promoted: ')})"
+    )
+
+
+def quarantine_of(store: Store, clean: CleanRef, valid: ValidatedRef | None) -> pa.Table:
+    """Every row that was not used: refused by ingest, and `leaked` where validation left it out of train."""
+    refused = read_table(store.path(clean.uri) / "quarantine.parquet")
+    if valid is None or valid.rows == clean.rows:
+        return refused
+    kept = set(read_table(store.path(valid.uri) / "samples.parquet", ["id"])["id"].to_pylist())
+    samples = read_table(store.path(clean.uri) / "samples.parquet", ["id", "row"]).to_pylist()
+    why = {
+        "modality": None,
+        "path": None,
+        "reason": "leaked",
+        "detail": "its twin or its group is on another side of the split",
+    }
+    leaked = [row | why for row in samples if row["id"] not in kept]
+    return pa.concat_tables([refused, pa.Table.from_pylist(leaked, schema=refused.schema)])
+
+
+def reasons_of(store: Store, clean: CleanRef, valid: ValidatedRef | None) -> dict[str, int]:
+    """Reason code to the number of rows that were quarantined for it, `leaked` ones included; duplicates are told apart."""
+    reasons = Counter(quarantine_of(store, clean, valid)["reason"].to_pylist())
+    return {reason: rows for reason, rows in reasons.items() if reason != "duplicate"}

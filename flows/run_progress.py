@@ -1,0 +1,123 @@
+"""How far a run is, for the Prefect UI: one progress artifact for the whole run, and the log's lines in the run's log."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, cast
+from uuid import UUID
+
+import httpx
+from prefect import get_run_logger
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+from flows.artifacts import leave_artifacts
+from flows.execute import RunFailed, execute
+from flows.pipeline import Progressed, Stages
+from flows.request import Mode, Request
+from tasks.names import markdown_text
+from tasks.progress import Level, LineListener, Listener, listening, listening_to_lines
+
+_LOG = logging.getLogger("prefect.crossmodal")
+_EVERY_S = 2.0  # each update is a request to the server
+_ENOUGH_S = 5.0  # a rate measured over less tells little of the time left
+# The usual share of a run's time that each kind of step takes; a step that never comes (no new media) is passed over.
+SHARES = {
+    "scan": 3,
+    "decode": 15,
+    "compare": 5,
+    "validate": 7,
+    "extract": 20,
+    "train": 35,
+    "evaluate": 9,
+    "publish": 5,
+    "report": 1,
+}
+
+
+def overall_share(step: str, done: int, total: int) -> float:
+    """Percent of the run that is behind it when `done` of `total` of a step are; an unknown step adds nothing."""
+    kind = step.partition(" ")[0]
+    before = 0
+    for name, share in SHARES.items():
+        if name == kind:
+            return before + share * (done / total if total else 1.0)
+        before += share
+    return 0.0
+
+
+def time_left(done: int, total: int, elapsed_s: float) -> str:
+    """`about 2 min 10 s left` of a step at its rate so far; "" while that tells nothing."""
+    if done <= 0 or done >= total or elapsed_s < _ENOUGH_S:
+        return ""
+    minutes, seconds = divmod(round(elapsed_s * (total - done) / done), 60)
+    return f"about {minutes} min {seconds} s left" if minutes else f"about {seconds} s left"
+
+
+def progress_artifact() -> Listener:
+    """A listener that keeps one progress artifact for the run, updated at most every two seconds.
+
+    It has no key: so it stands on the run's page, and not among the results on the page of all artifacts.
+    """
+    lock = threading.Lock()
+    artifact: UUID | None = None
+    reached, told_at = 0.0, 0.0
+    begun: dict[str, tuple[float, int]] = {}  # step to when it was first heard of, and how much was done then
+
+    def listen(step: str, done: int, total: int, remark: str) -> None:
+        try:
+            update(step, done, total, remark)
+        except httpx.HTTPError as error:  # a bar that could not be drawn must not stop the work
+            _LOG.warning("progress of %s not shown: %s", step, error)
+
+    def update(step: str, done: int, total: int, remark: str) -> None:
+        nonlocal artifact, reached, told_at
+        with lock:
+            now = time.monotonic()
+            first = step not in begun
+            since, at_first = begun.setdefault(step, (now, done))
+            share = overall_share(step, done, total)
+            reached = max(reached, share)  # the champion's own samples are read after the candidate was trained
+            if not first and now - told_at < _EVERY_S and reached < 100:
+                return
+            told_at = now
+            left = time_left(done - at_first, total - at_first, now - since)
+            told = markdown_text(", ".join(part for part in (f"{step}: {done} of {total}", remark, left) if part))
+            if artifact is None:
+                artifact = cast(UUID, create_progress_artifact(reached, description=told))
+            else:
+                update_progress_artifact(artifact, reached, description=told)
+
+    return listen
+
+
+def forward_lines(logger: logging.Logger | logging.LoggerAdapter[logging.Logger]) -> LineListener:
+    """A listener that writes every line to the run's logger."""
+
+    def listen(line: str, level: Level) -> None:
+        logger.log(logging.WARNING if level == "warning" else logging.INFO, "%s", line)
+
+    return listen
+
+
+@contextlib.contextmanager
+def shown_in_prefect() -> Iterator[None]:
+    """The progress and the lines of the block's work are in the Prefect UI, on the page of the flow's run."""
+    with listening(progress_artifact()), listening_to_lines(forward_lines(get_run_logger())):
+        yield
+
+
+def execute_shown(request: Request, stages: Stages, mode: Mode = "full") -> dict[str, Any]:
+    """As `execute`; the run's progress, lines and artifacts are in the Prefect UI, those of a failed run too."""
+    so_far = Progressed()
+    with shown_in_prefect():
+        try:
+            summary = execute(request, stages, so_far, mode)
+        except RunFailed as failure:
+            leave_artifacts(request, so_far, failure.summary)
+            raise
+    leave_artifacts(request, so_far, summary)
+    return summary

@@ -1,0 +1,41 @@
+"""The schedule by which the sensor looks at a profile's data: one for each profile and deployment, made or replaced."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from flows.automations import deployment_id
+from flows.hosting.registering import prefect_client
+from flows.request import find_profile
+from tasks.errors import UsageError
+from tasks.publish.names import check_model_name
+
+SENSOR = "watch/new-data"
+
+
+def schedule_watch(root: Path, profile: str, source: str | None, deployment: str, every_s: float, settle_s: int) -> str:
+    """The sensor looks every so many seconds; gives the schedule's name. Scheduled again, it replaces what it was.
+
+    Raises UsageError for an unknown profile, EnvironmentFailed where the server does not answer or has no such deployment.
+    """
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.schedules import IntervalSchedule
+
+    if find_profile(profile, str(root)).stem != profile:
+        raise UsageError(f"profile {profile!r}: the sensor takes a profile by name; put it into {root / 'profiles'}")
+    parameters: dict[str, Any] = {"profile": profile, "deployment": deployment, "settle_s": settle_s}
+    if source is not None:
+        parameters["source"] = source if "://" in source else str(Path(source).absolute())
+    slug = check_model_name(f"{profile}-{deployment.replace('/', '-')}").lower()
+    with prefect_client(root) as client:
+        deployment_id(client, deployment)
+        sensor = deployment_id(client, SENSOR)
+        for schedule in client.read_deployment_schedules(sensor):
+            if schedule.slug == slug:
+                client.delete_deployment_schedule(sensor, schedule.id)
+        every = IntervalSchedule(interval=timedelta(seconds=every_s))
+        entry = DeploymentScheduleCreate(schedule=every, active=True, parameters=parameters, slug=slug)
+        client.create_deployment_schedules(sensor, [entry])
+    return slug

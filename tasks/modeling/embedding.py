@@ -1,0 +1,35 @@
+"""A trained model's outputs together with the vectors that it fuses: one for each modality of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from data_contracts.refs import FeatureRef, Modality
+from tasks.modeling.fusion import FusedClassifier
+from tasks.modeling.inference import predict_probabilities
+from tasks.store import Store
+
+
+def embed_and_predict(
+    model: FusedClassifier, samples: pa.Table, features: Mapping[Modality, FeatureRef], store: Store
+) -> tuple[NDArray[np.float32], dict[Modality, NDArray[np.float32]]]:
+    """(N, outputs) as `predict_probabilities` gives them, and of each modality the (P, width) projected vectors of the rows
+    that have it."""
+    seen: dict[Modality, list[NDArray[np.float32]]] = {name: [] for name in model.modalities}
+
+    def keep(name: Modality, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen[name].append(output.float().cpu().numpy())
+
+    hooks = [model.projections[name].register_forward_hook(partial(keep, name)) for name in model.modalities]
+    try:
+        probabilities = predict_probabilities(model, samples, features, store)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return probabilities, {name: np.concatenate(parts) for name, parts in seen.items() if parts}

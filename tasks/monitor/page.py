@@ -1,0 +1,54 @@
+"""The report of a monitor run: one HTML file that holds everything it shows and names no external address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from data_contracts.refs import DriftTest, MonitorReport
+from tasks.monitor.monitor import p_text
+from tasks.names import visible
+from tasks.store import replace_file
+
+
+def write_page(path: Path, report: MonitorReport, run: str) -> None:
+    """`path` holds the report, in one step. Every value is escaped: labels and file names are users' data."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"p": p_text, "number": "{:,}".format, "share": "{:.3f}".format}
+    page = environment.get_template("report.html.j2").render(
+        report=report,
+        run=run,
+        title="Drift" if report.drift else "No drift" if report.tests else "Nothing to compare",
+        tone="open" if report.drift else "good" if report.tests else "same",
+        outcome=outcome,
+        bars={test.name: _bar(test) for test in report.tests},
+    )
+    replace_file(path, page.encode())
+
+
+def outcome(test: DriftTest, alpha: float) -> str:
+    """One word or two for a line of the table."""
+    if test.p_holm is None:
+        return "too few rows"
+    if test.drifted:
+        return "drift"
+    return "certain, but small" if test.p_holm <= alpha else "no drift"
+
+
+def _bar(test: DriftTest) -> tuple[float, float]:
+    """Widths in percent of the effect, and of the least that counts, on a scale where embeddings fit, too."""
+    full = max(10 * test.min_effect, 1e-9)
+    return round(100 * min(1.0, test.effect / full), 1), round(100 * min(1.0, test.min_effect / full), 1)
+
+
+def _shown(value: Any) -> Any:
+    return type(value)(visible(value)) if isinstance(value, str) else value  # Markup stays Markup

@@ -1,0 +1,112 @@
+"""The folder that MLflow takes for a model: our files, code, the model card, a signature and an input example."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from data_contracts.modalities import kind_of
+from data_contracts.refs import FeatureRef, Modality
+from tasks.contract import read_table
+from tasks.modeling.card import files_beside, read_card
+from tasks.modeling.decision import DECISION, output_names
+from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.publish import versions
+from tasks.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.models import ModelSignature
+
+EXAMPLE_TEXT = "an example"
+
+
+def stage_model(
+    checkpoint: Path,
+    card: str,
+    beside: Sequence[Path],
+    features: Mapping[Modality, FeatureRef],
+    store: Store,
+    folder: Path,
+) -> None:
+    """An MLflow model is in `folder`: our files, those on the rows it was made with, the model card, and its code.
+
+    `features` say what an input looks like: the example has their shapes, and none of their content.
+    """
+    import mlflow.pyfunc
+
+    readme = folder.parent / "README.md"
+    readme.write_text(card, encoding="utf-8")
+    record = read_card(checkpoint)
+    files = [checkpoint / name for name in (*versions.FILES, *files_beside(record))] + [*beside, readme]
+    # Advice on type hints, meant for authors of models. Recorded, because MLflow overrides filters that ignore it.
+    with warnings.catch_warnings(record=True):
+        mlflow.pyfunc.save_model(
+            path=str(folder),
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={file.name: str(file) for file in files},
+            pip_requirements=list(requirements()),
+            signature=make_signature(record),
+            input_example=make_example(record, features, store),
+        )
+
+
+def requirements() -> Iterator[str]:
+    """What serving needs besides crossmodal itself, which is on no index: naming it there would invite an impostor."""
+    from importlib.metadata import version
+
+    for library in ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "safetensors", "torch"):
+        yield f"{library}=={version(library)}"
+
+
+def make_signature(card: Mapping[str, Any]) -> ModelSignature:
+    """One optional column per input, one column per output (serving.py).
+
+    A text is a string, the vector of a frozen encoder an array. A picture, a sound or a clip is of any type: MLflow would
+    check nested arrays number by number in Python, which takes longer than the prediction.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import AnyType, Array
+
+    anything: AnyType = AnyType()  # type: ignore[no-untyped-call]
+
+    def kind(name: Modality) -> DataType | Array | AnyType:
+        if _reads_strings(card, name):
+            return DataType.string
+        return Array(DataType.double) if _spec(card, name).reads == "embedding" else anything
+
+    outputs = [ColSpec(DataType.float, name) for name in output_names(card)]
+    if "targets" in card or DECISION in card:
+        outputs.append(ColSpec(anything, versions.PREDICTED))
+    inputs = [ColSpec(kind(name), name, required=False) for name in card["features"]]
+    return ModelSignature(Schema([*inputs]), Schema([*outputs]))
+
+
+def make_example(card: Mapping[str, Any], features: Mapping[Modality, FeatureRef], store: Store) -> pd.DataFrame:
+    """One row with every input: zeros of the shape that the model reads, and a text that nobody wrote."""
+    import pandas as pd
+
+    cells: dict[str, list[Any]] = {}
+    for name in card["features"]:
+        if _reads_strings(card, name):
+            cells[name] = [EXAMPLE_TEXT]
+        else:
+            shape = read_table(store.path(features[name].parts[0]), ["shape"])["shape"][0].as_py()
+            cells[name] = [np.zeros(shape, card["features"][name]["dtype"]).tolist()]
+    return pd.DataFrame(cells)
+
+
+def _spec(card: Mapping[str, Any], name: Modality) -> EncoderSpec:
+    return EncoderSpec.model_validate(card["encoders"][name])
+
+
+def _reads_strings(card: Mapping[str, Any], name: Modality) -> bool:
+    """Whether the served model takes a text as it is: its UTF-8 bytes are what it reads, or its tokenizer goes with it."""
+    if kind_of(name) != "text":
+        return False
+    return card["features"][name]["dtype"] == "uint8" or _spec(card, name).tokenizer_sha256 is not None

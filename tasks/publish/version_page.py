@@ -1,0 +1,54 @@
+"""What MLflow's page of a model version says: figures, data, how to load it. Markdown, a few lines."""
+
+from __future__ import annotations
+
+import math
+
+from data_contracts.refs import EvalReport, ValidatedRef, Verdict
+from tasks.figures import figure_text
+from tasks.labels import METRICS
+from tasks.names import markdown_text
+
+
+def describe_version(name: str, alias: str, verdict: Verdict, report: EvalReport, valid: ValidatedRef) -> str:
+    """The description of a version. It names no version: that is known only once it was registered with it."""
+    counts, splits = valid.clean.counts, valid.clean.splits
+    divided = ", ".join(f"{split} {rows:,}" for split, rows in splits.items())
+    return (
+        f"{markdown_text(verdict.reason)}\n\n{figures_table(report)}\n\n"
+        f"**Data.** {counts.used:,} of {counts.rows_in:,} rows used ({counts.quarantined:,} quarantined, "
+        f"{counts.duplicates:,} duplicates): {divided}. Samples: sha256 `{valid.sha256[:16]}`.\n\n"
+        f'**Load.** `crossmodal.load("{name}@{alias}")`, `crossmodal predict MANIFEST --model {name}@{alias}`, or as features '
+        f'`mlflow.pyfunc.load_model("models:/{name}@{alias}")`, once the alias points here. '
+        "The model card is among its artifacts, the report among those of its run.\n"
+    )
+
+
+def describe_model(name: str, report: EvalReport, valid: ValidatedRef) -> str:
+    """The description of a registered model."""
+    what = {
+        "multiclass": "A classifier",
+        "multilabel": "A model that gives labels",
+        "regression": "A model of a number",
+    }
+    kinds = ", ".join(valid.clean.modalities)
+    return f"{what[report.problem]} from {kinds}, retrained by crossmodal. `crossmodal models show {name}` lists its versions."
+
+
+def figures_table(report: EvalReport) -> str:
+    """The test figures as a Markdown table, beside the champion's where there was one."""
+    figures, theirs = report.metrics["test"], report.champion_metrics
+    head = ["metric", f"{report.rows:,} test rows", "95 % interval", *(["champion"] if theirs else [])]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for name in METRICS[report.problem]:
+        if name not in figures:
+            continue
+        low, high = report.intervals.get(name, (math.nan, math.nan))
+        interval = f"{_told(low, name)} to {_told(high, name)}" if math.isfinite(low) and math.isfinite(high) else "–"
+        cells = [name, _told(figures[name], name), interval, *([_told(theirs.get(name), name)] if theirs else [])]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _told(value: float | None, metric: str) -> str:
+    return "–" if value is None or not math.isfinite(value) else figure_text(value, metric)

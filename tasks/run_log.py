@@ -1,0 +1,168 @@
+"""The lines of a run's log, worded in one place. No result depends on them: the code fingerprints leave this module out.
+
+Every function logs through `progress.log`; Prefect's run logger, or a terminal under --verbose, listens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from data_contracts.refs import (
+    CheckpointRef,
+    CleanRef,
+    EvalReport,
+    FeatureRef,
+    ReleaseRef,
+    Split,
+    ValidatedRef,
+    Verdict,
+)
+from tasks.figures import figure_text, short_number
+from tasks.labels import METRICS
+from tasks.names import one_line
+from tasks.progress import Level, log
+
+_COUNTED = ("val_accuracy", "val_micro_f1", "val_mae")
+"""The figure of the validation rows that an epoch has, by the problem."""
+_SPLITS: tuple[Split, ...] = ("train", "val", "test")
+REUSED = " (reused from the store)"
+
+
+def log_rows(clean: CleanRef, reasons: Mapping[str, int], reused: bool) -> None:
+    """How many rows were read, and what became of them."""
+    counts, splits = clean.counts, clean.splits
+    log(
+        f"ingest: {counts.rows_in:,} rows read, {counts.used:,} used, {counts.quarantined:,} quarantined, "
+        f"{counts.duplicates:,} duplicates; {', '.join(f'{name} {splits.get(name, 0):,}' for name in _SPLITS)}"
+        f"{REUSED if reused else ''}"
+    )
+    if reasons:
+        log(f"ingest: quarantined {told_counts(reasons)}", "warning")
+    _log_all("ingest", clean.notes, "info")
+
+
+def told_counts(counts: Mapping[str, int]) -> str:
+    """`unreadable-image: 3, no-label: 1`, the most frequent first."""
+    return ", ".join(
+        f"{one_line(name)}: {count:,}" for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )
+
+
+def log_validated(valid: ValidatedRef) -> None:
+    """How many samples met the contract, and what it warns of (leakage, say)."""
+    log(f"validate: {valid.rows:,} samples met their contract")
+    _log_all("validate", valid.warnings, "warning")
+
+
+def log_table_warnings(table: str, warnings: Iterable[str]) -> None:
+    """What the contract of another table warns of."""
+    _log_all(f"validate {table}", warnings, "warning")
+
+
+def log_features(features: Iterable[FeatureRef]) -> None:
+    """For each input how many features were computed, how many reused, and by which encoder."""
+    for ref in features:
+        log(
+            f"extract: {ref.modality} by {one_line(ref.encoder)}: {ref.computed:,} samples computed, {ref.reused:,} reused"
+        )
+
+
+def log_training_begins(device: str, processes: int, stages: Sequence[str], epochs: int, done: int) -> None:
+    """Where and how training runs, and from where it goes on."""
+    where = device if processes == 1 else f"{processes} x {device}"
+    told = f"train: on {where}, {', then '.join(stages)}, at most {epochs} epochs"
+    log(f"{told}, resumed after epoch {done}" if done else told)
+
+
+def log_epoch(entry: Mapping[str, Any], epochs: int) -> None:
+    """The losses and the validation figure of one epoch."""
+    log(f"train: epoch {entry['epoch']} of {epochs}: {_told_losses(entry)}")
+
+
+def log_training_ends(done: int, epochs: int, patience: int) -> None:
+    """Whether training stopped early."""
+    if done < epochs:
+        log(f"train: stopped early after {done} of {epochs} epochs: no better validation loss for {patience} epochs")
+
+
+def log_checkpoint(checkpoint: CheckpointRef, history: Mapping[str, Any] | None, reused: bool) -> None:
+    """The trained model: its best epoch, and what its training took."""
+    history = history or {}
+    entries = {entry["epoch"]: entry for entry in history.get("epochs", ())}
+    best = entries.get(checkpoint.best_epoch)
+    log(
+        f"train: best epoch {checkpoint.best_epoch} of {checkpoint.epochs}"
+        f"{f': {_told_losses(best)}' if best else ''}; model sha256 {checkpoint.model_sha256[:12]}{REUSED if reused else ''}"
+    )
+    figures = history.get("figures") or {}
+    if not reused and figures.get("samples_per_s"):
+        log(f"train: {figures['train_s']:.1f} s on {figures['device']}, {figures['samples_per_s']:,.0f} samples/s")
+    notes = (*(figures.get("notes") or ()), *((history.get("start") or {}).get("notes") or ()))
+    _log_all("train", notes, "warning")
+
+
+def _told_losses(entry: Mapping[str, Any]) -> str:
+    told = [f"{name.replace('_', ' ')} {entry[name]:.4f}" for name in ("train_loss", "val_loss") if name in entry]
+    for name in _COUNTED:
+        if entry.get(name) is not None:
+            told.append(f"{name.replace('_', ' ')} {figure_text(entry[name], name.removeprefix('val_'), decimals=4)}")
+    if entry.get("learning_rate") is not None:
+        told.append(f"learning rate {short_number(entry['learning_rate'], digits=3)}")
+    return ", ".join(told)
+
+
+def log_evaluation(report: EvalReport, reused: bool) -> None:
+    """The test figures with their intervals."""
+    figures = report.metrics["test"]
+    told = [
+        f"{name} {figure_text(value, name)}{_told_interval(report, name)}"
+        for name in METRICS[report.problem]
+        if (value := figures.get(name)) is not None
+    ]
+    log(f"evaluate: {report.rows:,} test rows: {', '.join(told)}{REUSED if reused else ''}")
+    for given, line in report.by_modalities.items():
+        shown = [
+            f"{name} {figure_text(value, name)}"
+            for name in ("accuracy", "macro_f1", "exact_match", "micro_f1", "mae")
+            if (value := line.get(name)) is not None
+        ]
+        log(f"evaluate: given {given}: {', '.join(shown)}")
+
+
+def _told_interval(report: EvalReport, name: str) -> str:
+    if name not in report.intervals:
+        return ""
+    low, high = report.intervals[name]
+    return f" [{figure_text(low, name)}, {figure_text(high, name)}]"
+
+
+def log_gate(verdict: Verdict) -> None:
+    """Every rule of the gate with its outcome."""
+    for rule in verdict.rules:
+        level: Level = "info" if rule.outcome == "pass" else "warning"
+        log(f"gate: {rule.outcome}: {one_line(rule.rule)}: {one_line(rule.detail)}", level)
+
+
+def log_release(release: ReleaseRef) -> None:
+    """The published version."""
+    alias = "no alias moved" if release.alias is None else f"alias {release.alias}"
+    log(f"publish: {release.name} version {release.version}, {alias}, sha256 {release.model_sha256[:12]}")
+
+
+def log_end(decision: str | None, reason: str | None, error: str | None, seconds: float) -> None:
+    """How the run ended."""
+    if error is not None:
+        log(f"failed after {seconds:.1f} s: {one_line(error)}", "warning")
+    else:
+        log(f"verdict: {decision}: {one_line(str(reason))} ({seconds:.1f} s)")
+
+
+def log_tracking_failed(why: str) -> None:
+    """The run ended, but MLflow does not know of it."""
+    log(f"mlflow: this run was not logged: {one_line(why)}", "warning")
+
+
+def _log_all(stage: str, lines: Iterable[str], level: Level) -> None:
+    for line in lines:
+        log(f"{stage}: {one_line(line)}", level)

@@ -1,0 +1,75 @@
+"""Approval through the command line: a candidate waits, is listed, approved, and another one rejected."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+
+Crossmodal = Callable[..., Any]
+ASKING = ("--set", "gate.approval=required")
+
+
+def test_approval_end_to_end_and_what_mlflow_knows_of_it(
+    crossmodal: Crossmodal, learnable: Path, repaint: Callable[[Path], None], tmp_path: Path
+) -> None:
+    arguments = ("--plain", "--data", str(learnable), *ASKING)
+    first = crossmodal("retrain", *arguments)
+    assert (first.status, first.json["verdict"]) == (0, "needs-approval"), first.err
+    assert "crossmodal models promote learnable 1 --reason" in first.json["reason"]
+    assert first.json["model"]["alias"] == "challenger"
+    (waiting,) = crossmodal("models pending", small=False).json
+    assert (waiting["version"], waiting["state"]) == ("1", "pending")
+    unsaid = crossmodal("models promote", "learnable", "1", small=False)
+    assert (unsaid.status, "--reason" in unsaid.err) == (2, True)
+    approved = crossmodal("models promote", "learnable", "1", "--reason", "as agreed", small=False)
+    assert approved.status == 0, approved.err
+    assert crossmodal("models list", small=False).json[0]["champion"] == "1"
+    (move,) = crossmodal("models history", "learnable", small=False).json
+    assert move["reason"] == "as agreed"
+    assert move["by"]
+    assert crossmodal("retrain", *arguments).json["verdict"] == "unchanged"
+
+    repaint(learnable.parent / "img/50.png")
+    second = crossmodal("retrain", *arguments, "--set", "gate.rules=[]", "--set", "gate.margin=1")
+    assert second.json["verdict"] == "needs-approval", second.json["reason"]
+    assert crossmodal("models reject", "learnable", "2", "--reason", "no", small=False).status == 0
+    refused = crossmodal("models reject", "learnable", "2", "--reason", "no", small=False)
+    assert (refused.status, "does not wait for approval" in refused.err) == (5, True)
+    assert crossmodal("models list", small=False).json[0]["champion"] == "1"
+
+    for number in range(40, 60):
+        (learnable.parent / f"img/{number}.png").write_bytes(b"not a picture")
+    assert crossmodal("retrain", *arguments).status == 3
+    uri = f"sqlite:///{tmp_path}/store/mlflow.db"
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    runs = client.search_runs([client.get_experiment_by_name("learnable").experiment_id], order_by=["start_time ASC"])
+    assert [run.data.tags["verdict"] for run in runs] == ["needs-approval", "unchanged", "needs-approval", "failed"]
+    assert "of 120 rows" in runs[-1].data.tags["error"]
+    assert (runs[-1].info.status, runs[0].info.status) == ("FAILED", "FINISHED")
+
+
+def test_loading_a_published_model_needs_neither_mlflow_nor_torch(
+    crossmodal: Crossmodal, learnable: Path, tmp_path: Path
+) -> None:
+    assert crossmodal("retrain", "--plain", "--data", str(learnable)).json["verdict"] == "promote"
+    code = (
+        "import sys, crossmodal; crossmodal.load('learnable', store=sys.argv[1]);"
+        "print(sorted({'mlflow', 'torch', 'pandas', 'sklearn', 'transformers', 'sqlalchemy', 'prefect'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "store")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_message_names_a_profile_only_where_there_is_one(crossmodal: Crossmodal, learnable: Path) -> None:
+    ran = crossmodal("retrain", "--plain", "--data", str(learnable), "--set", "train.epochs=many")
+    assert "(from --set)" in ran.err
+    assert "None" not in ran.err
+    ran = crossmodal("retrain", "--plain", "--profile", "digits", "--set", "train.epochs=many")
+    assert "(from --set or profile digits)" in ran.err
