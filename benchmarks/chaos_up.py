@@ -163,7 +163,7 @@ class Up:
     def trigger(self, client: SyncPrefectClient, manifest: Path, name: str) -> UUID:
         """A new run of the deployment."""
         deployment = client.read_deployment_by_name("retrain/weekly")
-        parameters = {"profile": None, "data": str(manifest), "overrides": [*SETTINGS, f"name={name}"]}
+        parameters = {"profile": "defaults", "data": str(manifest), "overrides": [*SETTINGS, f"name={name}"]}
         return client.create_flow_run_from_deployment(deployment.id, parameters=parameters).id
 
     def clear_artifacts(self) -> None:
@@ -205,7 +205,19 @@ def taken_slots(client: SyncPrefectClient) -> dict[str, int]:
 def plain_sha256(manifest: Path, store: Path) -> str:
     """The sha256 of the model of an undisturbed run without Prefect."""
     flags = [part for setting in [*SETTINGS, "name=plain"] for part in ("--set", setting)]
-    command = [sys.executable, "-m", "flows", "retrain", "--data", str(manifest), "--plain", "--json", *flags]
+    command = [
+        sys.executable,
+        "-m",
+        "flows",
+        "retrain",
+        "--profile",
+        "defaults",
+        "--data",
+        str(manifest),
+        "--plain",
+        "--json",
+        *flags,
+    ]
     done = subprocess.run([*command, "--store", str(store)], capture_output=True, text=True, check=True)
     return str(json.loads(done.stdout.splitlines()[-1])["model"]["sha256"])
 

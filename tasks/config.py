@@ -328,7 +328,9 @@ def load_config(
         return RunConfig.model_validate(values)
     except ValidationError as error:
         first = ".".join(str(part) for part in error.errors()[0]["loc"])
-        source = next((f"--set {text}" for text in overrides if _concerns(text, first)), where or "the settings")
+        source = next(
+            (f"--set {text}" for text in reversed(overrides) if _concerns(text, first)), where or "the settings"
+        )
         raise UsageError(_explain(error, source)) from None
 
 

@@ -8,9 +8,9 @@ from flows.hosting.access import LOGIN_PATH
 from flows.hosting.login import WithLogin
 from flows.hosting.serve import PAGES_URL, PREFECT_URL, policy_of, run_guarded
 
-# Prefect's UI compiles a WebAssembly module for its charts and starts workers from blobs; pictures in artifacts are data.
+# Prefect's UI draws the graph of a run by PixiJS, which makes functions with eval, and starts workers from blobs.
 CONTENT_SECURITY_POLICY = (
-    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
+    "default-src 'self'; script-src 'self' 'unsafe-eval'; worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' {websockets}; object-src 'none'; "
     "base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
 )

@@ -20,6 +20,8 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import PrefectHTTPStatusError
 
 from flows.hosting.processes import read_stack, working_runs
 from flows.hosting.recovery import (
@@ -77,8 +79,18 @@ class Watch:
             if run.id not in self.handled and is_ours(run, self.worker, _FAR):
                 release_held_by(self.client, self.leases, {run.id})
                 if may_retry(run, stack.server_since or self.since):
-                    retry_once(self.client, run, announce)
+                    self.retry(run)
                 self.handled.add(run.id)
+
+    def retry(self, run: FlowRun) -> None:
+        """Has the run tried again; where the deployment is gone or takes other parameters by now, that is announced."""
+        try:
+            retry_once(self.client, run, announce)
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code not in {404, 409, 422}:
+                raise
+            told = " ".join(error.response.text.split())[:200]
+            announce("retry", f"run {run.name} ({run.id}) cannot be tried again: {told}")
 
     def settle(self) -> None:
         """Waits until nothing works for our runs any more and marks those that could not do so themselves."""

@@ -64,7 +64,7 @@ def test_a_stop_in_the_middle_of_a_run_leaves_nothing_and_a_long_pause_brings_on
     assert up.stop() == 130
     assert up.orphans() == []
     assert not (up.store / "prefect" / "processes.json").exists()
-    parameters = {"profile": None, "data": str(manifest), "overrides": [*SETTINGS, "name=stopped"]}
+    parameters = {"profile": "defaults", "data": str(manifest), "overrides": [*SETTINGS, "name=stopped"]}
     due = move_schedule_to_the_past(up.store / "prefect" / "prefect.db", parameters)
     assert due >= 2
     up.start()
@@ -72,7 +72,9 @@ def test_a_stop_in_the_middle_of_a_run_leaves_nothing_and_a_long_pause_brings_on
     with up.client() as client:
         assert ended(client, first).state_name in {"Crashed", "Cancelled"}
         wait_for("the end of all runs", lambda: not unfinished(client))
-        runs = [run for run in client.read_flow_runs(limit=200) if run.auto_scheduled and run.state]
+        weekly = client.read_deployment_by_name("retrain/weekly").id
+        found = client.read_flow_runs(limit=200)
+        runs = [run for run in found if run.auto_scheduled and run.deployment_id == weekly and run.state]
         done = [run for run in runs if run.state and run.state.is_completed()]
         assert len(done) == 1
         assert sum(1 for run in runs if run.state and run.state.is_cancelled()) == due - 1
@@ -126,7 +128,10 @@ def move_schedule_to_the_past(database: Path, parameters: dict[str, object]) -> 
     """As if `up` had not run for weeks; the runs that the schedule had due then get the parameters. How many they are."""
     now = datetime.now(UTC)
     with sqlite3.connect(database) as connection:
-        chosen = "SELECT id FROM flow_run WHERE auto_scheduled AND state_type = 'SCHEDULED'"
+        chosen = (
+            "SELECT id FROM flow_run WHERE auto_scheduled AND state_type = 'SCHEDULED' "
+            "AND deployment_id = (SELECT id FROM deployment WHERE name = 'weekly')"
+        )
         found = [row[0] for row in connection.execute(chosen)]
         for weeks, run in enumerate(found, start=1):
             past = f"{now - timedelta(weeks=weeks):%Y-%m-%d %H:%M:%S.%f}"

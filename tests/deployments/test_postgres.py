@@ -103,7 +103,7 @@ def test_a_scheduled_run_on_postgresql_survives_a_restart_in_its_middle(
             deployment = client.read_deployment_by_name("retrain/weekly")
             due = datetime.now(UTC) + timedelta(minutes=1.5)
             parameters: dict[str, Any] = {
-                "profile": None,
+                "profile": "defaults",
                 "data": str(learnable),
                 "overrides": [*SETTINGS, "name=scheduled"],
             }

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
 import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,59 +16,17 @@ import httpx
 import pytest
 
 from flows.hosting.access import basic_header, session_value
-from flows.hosting.credentials import Running, read_running
 from flows.hosting.prefect_api import PrefectAPI
 from flows.hosting.services import executable
+from tests.support.browser import WAIT_MS, chromium
+from tests.support.serving import Up, running_up
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-WAIT_MS = 180_000
 RUN = "20261125-200000-1a2b3c4d"
 REPORT = """<!doctype html><title>report</title><h1>Report</h1><p id="out">untouched</p>
 <script>document.title = "acted"</script><img src="x" onerror="document.title = 'acted'">
 <a href="docs/samples/">Data Docs</a><form action="/"><button>send</button></form>"""
-
-
-@dataclass
-class Up:
-    store: Path
-    running: Running
-    lines: list[str]
-
-    @property
-    def link(self) -> str:
-        return next(line.split()[1] for line in self.lines if line.startswith("open"))
-
-    @property
-    def urls(self) -> list[str]:
-        return [self.running.prefect_url, self.running.mlflow_url, self.running.pages_url]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Another terminal's: nothing of Prefect is set in it."""
-        return {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "CROSSMODAL_"))}
-
-    def flow_runs(self) -> int:
-        api = PrefectAPI(self.running.prefect_url, self.running.auth_string)
-        try:
-            # what the schedule has made is not counted: it comes when it comes
-            runs = api.post("flow_runs/filter", {})
-            return len([run for run in runs if not run["auto_scheduled"]])
-        finally:
-            api.close()
-
-    def call(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(executable([*command]), capture_output=True, text=True, env=self.environment, check=False)
-
-
-def free_ports(number: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(number)]
-    for probe in sockets:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in sockets]
-    for probe in sockets:
-        probe.close()
-    return ports
 
 
 @pytest.fixture(scope="module")
@@ -84,44 +38,14 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     (docs.parents[1] / "report.html").write_text(REPORT)
     summary = {"verdict": "promote", "reason": "better", "model": {"name": "digits", "version": "7"}, "metrics": {}}
     (docs.parents[1] / "summary.json").write_text(json.dumps(summary))
-    names = ("--prefect-port", "--mlflow-port", "--pages-port")
-    ports = [text for name, port in zip(names, free_ports(3), strict=True) for text in (name, str(port))]
-    command = executable(["crossmodal", "up", "--store", str(store), *ports])
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-    lines: list[str] = []
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line)
-            if line.startswith("logs"):
-                break
-        running = read_running(store)
-        assert running is not None, lines
-        yield Up(store, running, lines)
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
-        process.stdout.close() if process.stdout else None
-    assert not (store / "up.json").exists()
+    with running_up(store) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        reason = "no Chromium on the PATH (Debian: apt-get install chromium)"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +167,7 @@ def test_a_hostile_page_gets_nothing_even_from_a_browser_that_is_logged_in(up: U
     deployment = api.get("deployments/name/retrain/weekly")["id"]
     create = f"{up.running.prefect_url}/api/deployments/{deployment}/create_flow_run"
     body = json.dumps({"name": "hostile", "parameters": {"profile": "digits"}})
-    before = up.flow_runs()
+    before = len(up.flow_runs())
     page = session.new_page()
     page.goto(hostile)
     prefect, mlflow, pages = up.urls
@@ -258,7 +182,7 @@ def test_a_hostile_page_gets_nothing_even_from_a_browser_that_is_logged_in(up: U
     with page.expect_navigation(timeout=WAIT_MS) as navigation:
         page.evaluate(FORM, given)
     assert navigation.value.status == 403
-    assert up.flow_runs() == before
+    assert len(up.flow_runs()) == before
     with httpx.Client(headers={"Authorization": basic_header(up.running.auth_string)}) as client:
         found = client.get(f"{mlflow}/api/2.0/mlflow/experiments/search?max_results=100").raise_for_status()
     assert "hostile" not in found.text
@@ -329,13 +253,13 @@ def test_another_terminal_needs_to_type_nothing(up: Up, make_data: Callable[...,
     second = up.call("crossmodal", "up", "--store", str(up.store))
     assert (second.returncode, second.stderr.count("\n")) == (2, 1), second.stderr
     assert f"(process {up.running.pid}, {up.running.pages_url}); crossmodal login --store {up.store}" in second.stderr
-    before = up.flow_runs()
+    before = len(up.flow_runs())
     done = up.call(
         *("crossmodal", "retrain", "--data", str(make_data()), "--store", str(up.store), "--json"),
         *("--set", "train.epochs=1", "--set", "name=terminal"),
     )
     assert done.returncode == 0, done.stderr
-    assert up.flow_runs() == before + 1
+    assert len(up.flow_runs()) == before + 1
     listed = subprocess.run(
         executable(["prefect", "deployment", "ls"]),
         env=up.environment | {"PREFECT_HOME": str(up.store / "prefect")},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from tasks.reporting.history import MOST_RUNS, RunPoint, draw_metric, draw_seconds, write_history
 from tasks.reporting.refused import RefusedRow, write_refused
+from tests.support.browser import chromium
 
 START = datetime(2026, 1, 5, 3, tzinfo=UTC)
 VERDICTS = ("promote", "unchanged", "reject", "inconclusive", "failed", "promote")
@@ -87,24 +87,14 @@ def test_what_users_wrote_is_inert(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_it_fits_a_phone_and_follows_the_browser_s_colours(tmp_path: Path) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        assert not os.environ.get("CI"), "chromium is not installed"
-        pytest.skip("chromium is not installed")
-    from playwright.sync_api import sync_playwright
-
     write_history(tmp_path / "page.html", "digits", runs())
     colours = {}
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        try:
-            for scheme, width in (("light", 1200), ("dark", 1200), ("light", 375)):
-                page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
-                page.goto((tmp_path / "page.html").as_uri())
-                assert page.evaluate("document.documentElement.scrollWidth") <= width
-                colours[scheme] = page.evaluate("getComputedStyle(document.body).backgroundColor")
-                if folder := os.environ.get("CROSSMODAL_SCREENSHOTS"):
-                    page.screenshot(path=f"{folder}/history-{scheme}-{width}.png", full_page=True)
-        finally:
-            browser.close()
+    with chromium() as browser:
+        for scheme, width in (("light", 1200), ("dark", 1200), ("light", 375)):
+            page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+            page.goto((tmp_path / "page.html").as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            colours[scheme] = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            if folder := os.environ.get("CROSSMODAL_SCREENSHOTS"):
+                page.screenshot(path=f"{folder}/history-{scheme}-{width}.png", full_page=True)
     assert colours["light"] != colours["dark"]

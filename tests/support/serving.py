@@ -1,0 +1,93 @@
+"""A real `crossmodal up` for tests, on free ports, and what its user sees of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.hosting.credentials import Running, read_running
+from flows.hosting.prefect_api import PrefectAPI
+from flows.hosting.services import executable
+
+
+@dataclass
+class Up:
+    """A running `crossmodal up`."""
+
+    store: Path
+    running: Running
+    lines: list[str]
+    """What it printed until it was ready."""
+
+    @property
+    def link(self) -> str:
+        """The login link that it printed."""
+        return next(line.split()[1] for line in self.lines if line.startswith("open"))
+
+    @property
+    def urls(self) -> list[str]:
+        """Where it listens."""
+        return [self.running.prefect_url, self.running.mlflow_url, self.running.pages_url]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Another terminal's: nothing of Prefect is set in it."""
+        return {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "CROSSMODAL_"))}
+
+    def flow_runs(self, **filters: Any) -> list[dict[str, Any]]:
+        """The flow runs that no schedule made."""
+        api = PrefectAPI(self.running.prefect_url, self.running.auth_string)
+        try:
+            # what the schedule has made is not counted: it comes when it comes
+            return [run for run in api.post("flow_runs/filter", filters) if not run["auto_scheduled"]]
+        finally:
+            api.close()
+
+    def call(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """A command in another terminal."""
+        return subprocess.run(executable([*command]), capture_output=True, text=True, env=self.environment, check=False)
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports on which nothing listens."""
+    sockets = [socket.socket() for _ in range(number)]
+    for probe in sockets:
+        probe.bind(("127.0.0.1", 0))
+    ports = [int(probe.getsockname()[1]) for probe in sockets]
+    for probe in sockets:
+        probe.close()
+    return ports
+
+
+@contextlib.contextmanager
+def running_up(store: Path) -> Iterator[Up]:
+    """`crossmodal up` on the store, until the end of the block."""
+    names = ("--prefect-port", "--mlflow-port", "--pages-port")
+    ports = [text for name, port in zip(names, free_ports(3), strict=True) for text in (name, str(port))]
+    command = executable(["crossmodal", "up", "--store", str(store), *ports])
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    lines: list[str] = []
+    try:
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("logs"):
+                break
+        running = read_running(store)
+        assert running is not None, lines
+        yield Up(store, running, lines)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.wait()
+        process.stdout.close()
+    assert not (store / "up.json").exists()
