@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bdb
 import functools
 import importlib.metadata
 import os
@@ -351,6 +352,8 @@ def run(command: Callable[[], Any], as_json: bool, debug: bool) -> int:
         code = command()
     except (Abort, KeyboardInterrupt):
         return _interrupted()
+    except bdb.BdbQuit:  # `q` in pdb, which ends by it
+        raise
     except Exception as error:
         if debug and not isinstance(error, TyperException):
             if sys.gettrace() is not None:
