@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bdb
 import functools
 import importlib.metadata
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -50,7 +52,7 @@ from flows.request import (
 )
 from flows.score import predict_manifest
 from flows.summary import empty_summary
-from tasks.errors import CrossmodalError, EnvironmentFailed
+from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
 from tasks.store import Store
 
 app = typer.Typer(
@@ -58,18 +60,6 @@ app = typer.Typer(
     help="Retrains classifiers that see, hear and read: checks the data, trains, proves, publishes.",
     pretty_exceptions_enable=False,
 )
-app.add_typer(models_app, name="models")
-app.add_typer(runs_app, name="runs")
-app.command("run-stage")(rerun_stage)
-app.command()(login)
-app.add_typer(profile_app, name="profile")
-app.add_typer(schedule_app, name="schedule")
-app.add_typer(automations_app, name="automations")
-app.command()(monitor)
-app.command()(watch)
-app.command()(deploy)
-app.command()(backup)
-app.command()(restore)
 
 Profile = Annotated[str | None, typer.Option(help="A name (crossmodal profile list), or the path of a TOML file.")]
 Data = Annotated[str | None, typer.Option(help="A manifest, a folder per class, or a folder of tables named by split.")]
@@ -233,7 +223,7 @@ def check(
 
 @app.command()
 def fetch(
-    encoder: Annotated[str, typer.Argument(help="torchvision:NAME[@WEIGHTS] or hf:ID[@REVISION].")],
+    encoder: Annotated[str, typer.Argument(help=r"torchvision:NAME\[@WEIGHTS] or hf:ID\[@REVISION].")],
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -313,12 +303,37 @@ def up(
     start(place, tracking_uri or default_tracking_uri(place), ports, database_url, announce)
 
 
+app.add_typer(profile_app, name="profile")
+app.add_typer(models_app, name="models")
+app.add_typer(runs_app, name="runs")
+app.command("run-stage")(rerun_stage)
+app.command()(login)
+app.command()(deploy)
+app.add_typer(schedule_app, name="schedule")
+app.command()(watch)
+app.command()(monitor)
+app.add_typer(automations_app, name="automations")
+app.command()(backup)
+app.command()(restore)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The console script. Every error ends as one line and an exit status; `--debug` shows the traceback."""
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     command = without_types_of_flags(get_command(app))
-    call = functools.partial(command, args=arguments, prog_name="crossmodal", standalone_mode=False)
+    call = functools.partial(_call, command, arguments)
     sys.exit(run(call, "--json" in arguments, "--debug" in arguments))
+
+
+def _call(command: Any, arguments: list[str]) -> Any:
+    """What the command returns. UsageError for an empty string: it would be taken for the current folder, or for nothing."""
+    for position, argument in enumerate(arguments):
+        if argument == "" or re.fullmatch(r"--[a-z-]+=", argument):
+            place = argument or (arguments[position - 1] if position else "crossmodal")
+            raise UsageError(
+                f"after {place!r} stands an empty string; write a value, or leave it out (a shell variable unset?)"
+            )
+    return command(args=arguments, prog_name="crossmodal", standalone_mode=False)
 
 
 def without_types_of_flags(command: Any) -> Any:
@@ -340,6 +355,8 @@ def run(command: Callable[[], Any], as_json: bool, debug: bool) -> int:
         code = command()
     except (Abort, KeyboardInterrupt):
         return _interrupted()
+    except bdb.BdbQuit:  # `q` in pdb, which ends by it
+        raise
     except Exception as error:
         if debug and not isinstance(error, TyperException):
             if sys.gettrace() is not None:

@@ -7,11 +7,11 @@ import os
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from data_contracts.refs import Metrics, RunRefs
+from data_contracts.refs import Decision, Metrics, RunRefs
 from flows.records import CONFIG, REFS, RUN, RunStart
 from flows.request import Request
 from tasks.config import RunConfig
@@ -22,6 +22,8 @@ from tasks.store import Store, process_lives
 RUNS = "runs"
 HISTORY = "history"
 Status = Literal["running", "completed", "failed", "crashed", "unreadable"]
+ENDINGS: tuple[str, ...] = (*get_args(Decision), *get_args(Status))
+"""What a list of runs can be narrowed to."""
 
 
 class RunRecord(BaseModel, frozen=True):
@@ -57,7 +59,7 @@ class RunRecord(BaseModel, frozen=True):
 def list_runs(
     store_root: str | Path, model: str | None = None, verdict: str | None = None, limit: int | None = None
 ) -> list[RunRecord]:
-    """The runs of a store, newest first. `verdict`: also `failed`, `crashed` and `running`."""
+    """The runs of a store, newest first. `verdict`: one of ENDINGS."""
     folders = [path for path in (Path(store_root) / RUNS).glob("*") if path.is_dir() and path.name != HISTORY]
     records = sorted(
         (_read(folder) for folder in folders), key=lambda record: (record.started, record.run), reverse=True

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,7 +28,9 @@ def new(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting to keep; may be repeated.")
     ] = None,
-    out: Annotated[str | None, typer.Option(help="Where the file goes [profiles/NAME.toml in the store].")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Where the file goes (default: profiles/NAME.toml in the store).")
+    ] = None,
     store: StoreOption = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -77,7 +80,15 @@ def show(
     own = changed_keys(path)
     print_table(
         [
-            {"setting": key, "value": value, "from": "profile" if key in own else "default"}
+            {"setting": key, "value": _shown(value), "from": "profile" if key in own else "default"}
             for key, value in describe_settings(config).items()
         ]
     )
+
+
+def _shown(value: Any) -> Any:
+    """A list as it can be typed after --set; what is not set is left out of its parts."""
+    if not isinstance(value, list):
+        return value
+    parts = [{k: v for k, v in part.items() if v is not None} if isinstance(part, dict) else part for part in value]
+    return json.dumps(parts, ensure_ascii=False)

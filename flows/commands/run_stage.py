@@ -9,7 +9,7 @@ import typer
 from flows import console, rerun
 from flows.environment import store_from_environment, tracking_uri_from_environment
 from flows.history import find_run, run_config
-from flows.refresh import all_stages
+from flows.refresh import all_stages, require_stages
 from flows.request import make_request
 from tasks.store import Store
 
@@ -27,6 +27,7 @@ def rerun_stage(
 
     It is computed although the store has its result, and compared with what the run had.
     """
+    require_stages([stage], all_stages())
     place = store_from_environment(store)
     record = find_run(Store(place).root, run)
     config = run_config(Store(place), record.run)

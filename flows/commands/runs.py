@@ -11,6 +11,8 @@ from flows import history
 from flows.console import print_json, print_pairs, print_table, say
 from flows.environment import store_from_environment
 from flows.history import RunRecord
+from flows.request import not_one_of
+from tasks.errors import UsageError
 from tasks.figures import figure_text
 from tasks.labels import METRICS
 from tasks.store import Store
@@ -32,7 +34,7 @@ def list_runs(
     model: Annotated[str | None, typer.Option(help="Only those of this model.")] = None,
     verdict: Annotated[
         str | None,
-        typer.Option(help="Only promote, reject, inconclusive, needs-approval, unchanged, failed, crashed or running."),
+        typer.Option(help=f"Only {', '.join(history.ENDINGS)}."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 20,
     store: StoreOption = None,
@@ -40,11 +42,16 @@ def list_runs(
     debug: Debug = False,
 ) -> None:
     """List runs, newest first, refused and failed ones too."""
+    if verdict is not None and verdict not in history.ENDINGS:
+        raise UsageError(f"--verdict: {not_one_of(verdict, history.ENDINGS)}")
     records = history.list_runs(_store(store).root, model, verdict, limit)
     if as_json:
         print_json([record.model_dump(mode="json") for record in records])
     else:
-        print_table([_line(record) for record in records], "no run yet; start one with crossmodal retrain")
+        print_table(
+            [_line(record) for record in records],
+            "no run yet; start one with crossmodal retrain" if (model or verdict) is None else "no such run",
+        )
 
 
 def _line(record: RunRecord) -> dict[str, Any]:

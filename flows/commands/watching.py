@@ -40,7 +40,9 @@ def monitor(
 
 def watch(
     profile: Annotated[str, typer.Argument(help="A profile's name (crossmodal profile list).")],
-    source: Annotated[str | None, typer.Option(help="Folder, file or bucket to look at [the profile's data].")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Folder, file or bucket to look at (default: the profile's data).")
+    ] = None,
     deployment: Annotated[str, typer.Option(help="FLOW/NAME that is started.")] = "retrain/weekly",
     every_s: Annotated[float, typer.Option("--every", min=10, help="Seconds between two looks.")] = 300,
     settle_s: Annotated[int, typer.Option("--settle", min=0, help="Seconds without a change before a run.")] = 60,

@@ -49,7 +49,7 @@ def test_the_commands_for_own_data_work_in_their_order(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, f"{typed}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
         tried.append(typed.split()[1])
-    assert tried == ["check", "plan", "retrain", "predict", "models"]
+    assert tried == ["check", "profile", "plan", "retrain", "predict", "monitor", "runs", "models"]
     assert (tmp_path / "predictions.parquet").is_file()
     (spoken,) = re.findall(r"`(crossmodal\.load\([^`]+)`", (ROOT / "README.md").read_text())
     code = f"import crossmodal; assert len({spoken}) == 80"

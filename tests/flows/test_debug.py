@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bdb
 import sys
 
 import pytest
@@ -35,3 +36,15 @@ def test_under_a_debugger_it_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "gettrace", lambda: print)
     with pytest.raises(DataError):
         run(_fail, False, debug=True)
+
+
+def test_quitting_the_debugger_is_no_error_of_the_program(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop() -> None:
+        raise bdb.BdbQuit
+
+    monkeypatch.setattr(sys, "gettrace", lambda: None)  # pdb has taken it off by then
+    with pytest.raises(bdb.BdbQuit):
+        run(stop, False, debug=True)
+    assert capsys.readouterr().err == ""

@@ -34,6 +34,67 @@ def test_help_offers_no_value_for_a_flag(path: tuple[str, ...], capsys: pytest.C
     assert stop.value.code == 0
     assert "--help" in out
     assert "bool" not in out
+    assert not re.search(r"\w [.,;]", out), "a bracket that rich has taken for markup"
+
+
+COMMANDS = [
+    ("check",),
+    ("retrain", "--profile"),
+    ("plan", "--data"),
+    ("predict", "x.csv", "--model"),
+    ("backup", "--out"),
+]
+
+
+@pytest.mark.parametrize(
+    "path", [*COMMANDS, ("runs", "list", "--store"), ("fetch",), ("deploy", "--pool")], ids=" ".join
+)
+@pytest.mark.parametrize("empty", ["", "="])
+def test_an_empty_string_is_no_value(
+    path: tuple[str, ...],
+    empty: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`check "$UNSET"` read the current folder and all below it."""
+    monkeypatch.chdir(tmp_path)
+    flag = path[-1].startswith("--")
+    with pytest.raises(SystemExit) as stop:
+        main([*path[:-1], path[-1] + "="] if empty and flag else [*path, ""])
+    assert stop.value.code == 2
+    assert "an empty string" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_verdict_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["runs", "list", "--verdict", "promoted", "--store", str(tmp_path)])
+    assert stop.value.code == 2
+    assert "'promoted' is not one of ['promote'," in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        main(["runs", "list", "--verdict", "promote", "--store", str(tmp_path)])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == "no such run\n"
+
+
+def test_a_stage_is_checked_before_the_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["run-stage", "training", "--run", "none", "--store", str(tmp_path)])
+    assert stop.value.code == 2
+    assert "stage 'training'" in capsys.readouterr().err
+
+
+def test_a_profile_s_settings_are_shown_as_they_are_typed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["profile", "show", "digits", "--store", str(tmp_path)])
+    out = capsys.readouterr().out
+    assert "None" not in out
+    (rules,) = re.findall(r"^gate\.rules +(\[.*\])", out, re.MULTILINE)
+    assert (
+        resolve_config("digits", None, [f"gate.rules={rules}"]).gate.rules
+        == resolve_config("digits", None, []).gate.rules
+    )
 
 
 def test_an_argument_too_many_points_to_the_command_s_own_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from tasks.modeling.profile import OTHER, PROFILE, Profile, choose, read_profile
 from tasks.monitor.compare import compare_profiles
 from tasks.monitor.monitor import explain
 from tasks.monitor.page import write_page
+from tests.support.browser import chromium
 
 
 def make_profile(rows: int = 400, seed: int = 0, brightness: float = 0.5, missing: int = 0) -> Profile:
@@ -140,6 +141,29 @@ def test_the_page_shows_the_tests_and_what_users_wrote_is_inert(tmp_path: Path) 
     assert 'class="drift"><td>image brightness' in page
     assert "http" not in page.replace("http-equiv", "")
     assert len(page) < 20_000
+
+
+@pytest.mark.slow
+def test_the_page_breaks_no_word_on_a_phone_and_follows_the_browser_s_colours(tmp_path: Path) -> None:
+    tests = compare_profiles(make_profile(), make_profile(seed=1, brightness=0.7), MonitorConfig(), 0)
+    write_page(tmp_path / "report.html", make_report(tests, 400), "run-1")
+    cells = "[...document.querySelectorAll('td:first-child')].map(td => { const words = []; const node = td.firstChild;"
+    cells += (
+        " for (const found of node.data.matchAll(/\\S+/g)) { const range = document.createRange(); range.setStart(node,"
+    )
+    cells += (
+        " found.index); range.setEnd(node, found.index + found[0].length); words.push(range.getClientRects().length); }"
+    )
+    cells += " return words; }).flat()"
+    colours = set()
+    with chromium() as browser:
+        for scheme in ("light", "dark"):
+            page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+            page.goto((tmp_path / "report.html").as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+            assert set(page.evaluate(cells)) == {1}
+            colours.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert len(colours) == 2
 
 
 def test_the_reason_says_what_moved_and_from_where_to_where() -> None:
