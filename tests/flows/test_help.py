@@ -134,7 +134,7 @@ def test_completion_is_installed_and_completes(shell: str, tmp_path: Path) -> No
         (None, ["train.epochs=0"], "--set train.epochs=0"),
         ("digits", ["train.epochs=0"], "--set train.epochs=0"),
         (None, ["trian.epochs=3"], "--set trian.epochs=3"),
-        (None, ["split.val=0.9", "split.test=0.5"], "--set split.val=0.9"),
+        (None, ["split.val=0.9", "split.test=0.5"], "--set split.test=0.5"),  # of several, the last one
     ],
 )
 def test_a_wrong_setting_is_told_with_where_it_was_given(
