@@ -125,7 +125,8 @@ def retrain(
     how = check_mode(mode)
     request = _request(profile, data, overrides, store)
     request = replace(request, refresh=require_stages((*request.refresh, *(refresh or []))))
-    for text in warnings(_require_ready(request)):
+    checks = _require_ready(request)
+    for text in warnings(checks):
         console.print_warning(text)
     with console.progress_bars(verbose):
         if not plain:
@@ -136,7 +137,7 @@ def retrain(
         else:
             summary = execute(request, Stages(), mode=how)
     if "plan" in summary:
-        _print_plan(summary, as_json)
+        _print_plan(summary | {"preflight": _listed(checks)}, as_json)
     else:
         console.print_outcome(summary, request.store.root, as_json)
 
@@ -146,9 +147,12 @@ def _require_ready(request: Request) -> list[Check]:
     checks = preflight(request)
     error = failure(checks)
     if error is not None:
-        listed = [check.model_dump(mode="json") for check in checks]
-        raise RunFailed(error, empty_summary() | {"preflight": listed}) from None
+        raise RunFailed(error, empty_summary() | {"preflight": _listed(checks)}) from None
     return checks
+
+
+def _listed(checks: list[Check]) -> list[dict[str, Any]]:
+    return [check.model_dump(mode="json") for check in checks]
 
 
 def _retrain_with_prefect(request: Request, parameters: dict[str, Any], debug: bool) -> dict[str, Any]:
@@ -190,8 +194,7 @@ def plan(
         console.print_table([{"check": it.name, "": it.outcome, "what": it.detail} for it in checks])
         console.say("")
     _require_ready(request)
-    listed = [check.model_dump(mode="json") for check in checks]
-    plan = {"plan": plan_retrain(request), "data": request.config.data.path, "preflight": listed}
+    plan = {"plan": plan_retrain(request), "data": request.config.data.path, "preflight": _listed(checks)}
     _print_plan(plan, as_json)
 
 

@@ -132,8 +132,16 @@ def print_table(
     for name in rows[0]:
         table.add_column(name, no_wrap=True)
     for row in rows:
-        table.add_row(*("–" if value is None else escape(one_line(str(value))) for value in row.values()))
+        table.add_row(*(_table_cell(value) for value in row.values()))
     out.print(table)
+
+
+def _table_cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return escape(one_line(str(value)))
 
 
 def print_pairs(pairs: Sequence[tuple[str, Any]]) -> None:

@@ -7,6 +7,7 @@ import getpass
 import importlib.metadata
 import os
 import subprocess
+import sys
 import time
 import urllib.request
 import uuid
@@ -76,7 +77,7 @@ def now_ms() -> int:
 
 
 def use_prefect(root: Path) -> None:
-    """Prefect's settings for a command on this store, set before Prefect is imported; what the user has set stays.
+    """Prefect's settings for a command on this store, also where Prefect was imported before; what the user has set stays.
 
     While `crossmodal up` serves the store, its server is used, with its credential. Otherwise Prefect starts a temporary
     server whose database is the store's: never both at once. EnvironmentFailed when `up` lives and its server does not
@@ -97,6 +98,14 @@ def use_prefect(root: Path) -> None:
         _wait_until_it_answers(running.api_url)
     elif "PREFECT_API_URL" not in os.environ:
         os.environ.setdefault("PREFECT_HOME", str(home))  # the temporary server's database stays in the store
+    _reread_prefects_settings()
+
+
+def _reread_prefects_settings() -> None:
+    """Prefect reads the environment when it is imported, and would start a second server on the database of `up`."""
+    context = sys.modules.get("prefect.context")
+    if context is not None:
+        context.refresh_global_settings_context()
 
 
 def _wait_until_it_answers(api_url: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -66,7 +67,8 @@ def recorded(request: Request, flow: str, so_far: Progressed) -> Iterator[None]:
         error = "interrupted"
         raise
     except BaseException as failure:
-        error = f"{failure}" or type(failure).__name__
+        number = getattr(failure, "signal", None)  # Prefect's TerminationSignal, which says nothing else
+        error = f"ended by {signal.Signals(number).name}" if number else f"{failure}" or type(failure).__name__
         raise
     finally:
         keep(so_far.refs())

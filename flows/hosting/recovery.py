@@ -30,6 +30,7 @@ from prefect.states import Cancelled, Crashed
 from pydantic import BaseModel
 
 from flows.hosting.supervisor import Announce
+from tasks.names import one_line
 
 ACTIVE = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 RETRY_OF = "retry-of:"
@@ -132,6 +133,15 @@ def retry_once(client: SyncPrefectClient, run: FlowRun, announce: Announce) -> N
         work_queue_name=run.work_queue_name,
     )
     announce("retry", f"run {new.name} ({new.id}) goes on from what {run.name} ({run.id}) had finished")
+
+
+def say_final(run: FlowRun, announce: Announce) -> None:
+    """The terminal says that a run ended so and is not tried again, with the run's own reason and where to read on."""
+    second = any(tag.startswith(RETRY_OF) for tag in run.tags)
+    kind = "crashed" if run.state_type == StateType.CRASHED else "failed"
+    reason = one_line((run.state.message if run.state else None) or "no reason is known", 200)
+    again = "it was the second try already" if second else "start it again when the cause is gone"
+    announce(kind, f"run {run.name} ({run.id}): {reason} - not tried again; {again}")
 
 
 def cancel_missed(client: SyncPrefectClient, pool: str, announce: Announce) -> None:

@@ -35,6 +35,7 @@ from flows.hosting.recovery import (
     release_held_by,
     repair_slots,
     retry_once,
+    say_final,
     without_process,
 )
 from flows.hosting.watching import RECOVERED
@@ -80,6 +81,8 @@ class Watch:
                 release_held_by(self.client, self.leases, {run.id})
                 if may_retry(run, stack.server_since or self.since):
                     self.retry(run)
+                else:
+                    say_final(run, announce)
                 self.handled.add(run.id)
 
     def retry(self, run: FlowRun) -> None:

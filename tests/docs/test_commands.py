@@ -35,7 +35,7 @@ OURS = re.compile(r"(?:\.venv/bin/)?crossmodal\s+(.*)|python -m (?:pdb .*?-m )?(
 
 def ours_of(command: str) -> list[str] | None:
     """The arguments of a call of crossmodal; None for another program."""
-    found = OURS.match(re.sub(r"\s+(#|[<>] ).*", "", command))  # neither comment nor redirection
+    found = OURS.match(re.sub(r"\s+(#|[<>] ?\S).*", "", command))  # without a comment or a redirection
     if found is None:
         return None
     return shlex.split((found[1] or found[3]).removeprefix("flows "))

@@ -118,3 +118,17 @@ def test_without_a_running_server_the_temporary_ones_database_is_the_stores(tmp_
     use_prefect(tmp_path)
     assert os.environ["PREFECT_HOME"] == str(tmp_path / "prefect")
     assert "PREFECT_API_URL" not in os.environ
+
+
+@pytest.mark.usefixtures("no_prefect")
+def test_prefect_uses_the_running_server_also_where_it_was_imported_before(
+    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect import context
+
+    monkeypatch.setattr(context, "GLOBAL_SETTINGS_CONTEXT", context.root_settings_context())  # as at its import
+    assert context.GLOBAL_SETTINGS_CONTEXT.settings.api.url is None
+    with claimed(tmp_path), published(tmp_path, RUNNING.model_copy(update={"prefect_url": server})):
+        use_prefect(tmp_path)
+    assert context.GLOBAL_SETTINGS_CONTEXT.settings.api.url == f"{server}/api"
+    assert context.GLOBAL_SETTINGS_CONTEXT.settings.home == tmp_path / "prefect"

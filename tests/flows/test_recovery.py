@@ -12,7 +12,7 @@ import pytest
 from prefect.client.schemas.objects import FlowRun, State, StateType
 
 from flows.hosting.postgres import parse_database
-from flows.hosting.recovery import Worker, is_ours, may_retry, read_leases, without_process
+from flows.hosting.recovery import Worker, is_ours, may_retry, read_leases, say_final, without_process
 from tasks.errors import UsageError
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -75,6 +75,19 @@ def test_a_second_try_is_not_tried_again() -> None:
     run = make_run(StateType.CRASHED)
     run.deployment_id = None
     assert not may_retry(run, NOW)
+
+
+def test_what_is_not_tried_again_is_said_with_its_reason() -> None:
+    said: list[tuple[str, str]] = []
+    killed = "training: its process died (SIGKILL); run again to go on"
+    failed = make_run(StateType.FAILED, message=killed, name="fruit")
+    second = make_run(StateType.CRASHED, name="fruit", tags=[f"retry-of:{uuid.uuid4()}"])
+    for run in (failed, second):
+        say_final(run, lambda kind, text: said.append((kind, text)))
+    assert said == [
+        ("failed", f"run fruit ({failed.id}): {killed} - not tried again; start it again when the cause is gone"),
+        ("crashed", f"run fruit ({second.id}): no reason is known - not tried again; it was the second try already"),
+    ]
 
 
 def test_leases_are_read_as_prefect_writes_them(tmp_path: Path) -> None:

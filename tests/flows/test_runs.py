@@ -9,6 +9,7 @@ import asyncio
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -22,6 +23,9 @@ import pytest
 import crossmodal as product
 from flows.cli import main
 from flows.history import find_run, list_runs, run_refs, write_history_page
+from flows.pipeline import Progressed
+from flows.records import recorded
+from flows.request import make_request, resolve_config
 from tasks.errors import DataError, UsageError
 from tasks.store import Store
 from tests.conftest import SMALL, write_learnable
@@ -263,3 +267,13 @@ def test_a_typed_result_says_what_happened(place: Place) -> None:
     )
     assert again.rows == {"in": 60, "used": 60, "quarantined": 0, "duplicates": 0}
     assert set(again.summary) >= {"run", "verdict", "metrics"}
+
+
+def test_a_run_that_a_signal_ended_names_the_signal(tmp_path: Path) -> None:
+    from prefect.exceptions import TerminationSignal
+
+    request = make_request(resolve_config(None, "x.csv", ()), str(tmp_path), None, "a")
+    with pytest.raises(TerminationSignal), recorded(request, "retrain", Progressed()):
+        raise TerminationSignal(signal=signal.SIGTERM)
+    (run,) = list_runs(tmp_path)
+    assert (run.status, run.reason) == ("failed", "ended by SIGTERM")
