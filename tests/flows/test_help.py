@@ -78,6 +78,17 @@ def test_a_verdict_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], t
     assert capsys.readouterr().out == "no such run\n"
 
 
+@pytest.mark.parametrize("port", ["0", "65536", "-1"])
+@pytest.mark.parametrize("flag", ["--prefect-port", "--mlflow-port", "--pages-port"])
+def test_a_port_that_is_none_is_refused(
+    flag: str, port: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["up", flag, port, "--store", str(tmp_path)])
+    assert stop.value.code == 2
+    assert f"Invalid value for '{flag}'" in capsys.readouterr().err
+
+
 def test_a_stage_is_checked_before_the_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["run-stage", "training", "--run", "none", "--store", str(tmp_path)])
