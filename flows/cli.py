@@ -262,11 +262,14 @@ def predict(
 @app.command()
 def up(
     prefect_port: Annotated[
-        int | None, typer.Option(help="Port of Prefect's server and UI [4200, or the next free].")
+        int | None, typer.Option(min=1, max=65535, help="Port of Prefect's server and UI [4200, or the next free].")
     ] = None,
-    mlflow_port: Annotated[int | None, typer.Option(help="Port of MLflow's UI [5000, or the next free].")] = None,
+    mlflow_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of MLflow's UI [5000, or the next free].")
+    ] = None,
     pages_port: Annotated[
-        int | None, typer.Option(help="Port of the start page and the reports [4300, or the next free].")
+        int | None,
+        typer.Option(min=1, max=65535, help="Port of the start page and the reports [4300, or the next free]."),
     ] = None,
     postgres: Annotated[
         str | None,

@@ -78,6 +78,17 @@ def test_a_verdict_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], t
     assert capsys.readouterr().out == "no such run\n"
 
 
+@pytest.mark.parametrize("port", ["0", "65536", "-1"])
+@pytest.mark.parametrize("flag", ["--prefect-port", "--mlflow-port", "--pages-port"])
+def test_a_port_that_is_none_is_refused(
+    flag: str, port: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["up", flag, port, "--store", str(tmp_path)])
+    assert stop.value.code == 2
+    assert f"Invalid value for '{flag}'" in capsys.readouterr().err
+
+
 def test_a_stage_is_checked_before_the_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["run-stage", "training", "--run", "none", "--store", str(tmp_path)])
@@ -134,7 +145,7 @@ def test_completion_is_installed_and_completes(shell: str, tmp_path: Path) -> No
         (None, ["train.epochs=0"], "--set train.epochs=0"),
         ("digits", ["train.epochs=0"], "--set train.epochs=0"),
         (None, ["trian.epochs=3"], "--set trian.epochs=3"),
-        (None, ["split.val=0.9", "split.test=0.5"], "--set split.val=0.9"),
+        (None, ["split.val=0.9", "split.test=0.5"], "--set split.test=0.5"),  # of several, the last one
     ],
 )
 def test_a_wrong_setting_is_told_with_where_it_was_given(
