@@ -13,7 +13,8 @@ import pytest
 
 from flows.environment import use_prefect
 from flows.hosting.credentials import Running, claimed, published, read_running, write_private
-from tasks.errors import UsageError
+from flows.hosting.registering import prefect_client
+from tasks.errors import EnvironmentFailed, UsageError
 
 RUNNING = Running(
     pid=1,
@@ -132,3 +133,10 @@ def test_prefect_uses_the_running_server_also_where_it_was_imported_before(
         use_prefect(tmp_path)
     assert context.GLOBAL_SETTINGS_CONTEXT.settings.api.url == f"{server}/api"
     assert context.GLOBAL_SETTINGS_CONTEXT.settings.home == tmp_path / "prefect"
+
+
+@pytest.mark.usefixtures("no_prefect")
+def test_a_command_in_a_message_can_be_pasted_where_the_store_has_a_space(tmp_path: Path) -> None:
+    root = tmp_path / "my store"
+    with pytest.raises(EnvironmentFailed, match=f"--store '{root}'"), prefect_client(root):
+        pass
