@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,9 @@ def login(
     root = Path(store_from_environment(store)).absolute()
     running = read_running(root)
     if running is None:
-        raise UsageError(f"store {root}: no crossmodal up serves it; start one with crossmodal up --store {root}")
+        raise UsageError(
+            f"store {root}: no crossmodal up serves it; start one with crossmodal up --store {shlex.quote(str(root))}"
+        )
     link = login_link(running.prefect_url, running.auth_string)
     if as_json:
         urls = {"prefect": running.prefect_url, "mlflow": running.mlflow_url, "pages": running.pages_url}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,5 +141,5 @@ def _already(root: Path) -> str:
         return f"store {root}: another crossmodal up is just starting or ending on it; wait a moment"
     return (
         f"store {root}: crossmodal up serves it since {running.started} (process {running.pid}, {running.pages_url}); "
-        f"crossmodal login --store {root} prints a link to it"
+        f"crossmodal login --store {shlex.quote(str(root))} prints a link to it"
     )

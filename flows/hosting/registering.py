@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,8 @@ def prefect_client(root: Path) -> Iterator[SyncPrefectClient]:
     use_prefect(root)
     if "PREFECT_API_URL" not in os.environ:
         raise EnvironmentFailed(
-            f"no Prefect server: start one with crossmodal up --store {root}, or set PREFECT_API_URL to one that runs"
+            f"no Prefect server: start one with crossmodal up --store {shlex.quote(str(root))}, "
+            "or set PREFECT_API_URL to one that runs"
         )
     import httpx
     from prefect.client.orchestration import get_client

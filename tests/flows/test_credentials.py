@@ -10,10 +10,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from prefect import context
 
 from flows.environment import use_prefect
 from flows.hosting.credentials import Running, claimed, published, read_running, write_private
-from tasks.errors import UsageError
+from flows.hosting.registering import prefect_client
+from tasks.errors import EnvironmentFailed, UsageError
 
 RUNNING = Running(
     pid=1,
@@ -72,6 +74,7 @@ def no_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(("PREFECT_", "CROSSMODAL_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr(context, "GLOBAL_SETTINGS_CONTEXT", context.root_settings_context())  # as when it was imported
 
 
 @pytest.fixture
@@ -121,14 +124,17 @@ def test_without_a_running_server_the_temporary_ones_database_is_the_stores(tmp_
 
 
 @pytest.mark.usefixtures("no_prefect")
-def test_prefect_uses_the_running_server_also_where_it_was_imported_before(
-    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from prefect import context
-
-    monkeypatch.setattr(context, "GLOBAL_SETTINGS_CONTEXT", context.root_settings_context())  # as at its import
+def test_prefect_uses_the_running_server_also_where_it_was_imported_before(tmp_path: Path, server: str) -> None:
     assert context.GLOBAL_SETTINGS_CONTEXT.settings.api.url is None
     with claimed(tmp_path), published(tmp_path, RUNNING.model_copy(update={"prefect_url": server})):
         use_prefect(tmp_path)
     assert context.GLOBAL_SETTINGS_CONTEXT.settings.api.url == f"{server}/api"
     assert context.GLOBAL_SETTINGS_CONTEXT.settings.home == tmp_path / "prefect"
+
+
+@pytest.mark.usefixtures("no_prefect")
+def test_a_command_in_a_message_can_be_pasted_where_the_store_has_a_space(tmp_path: Path) -> None:
+    root = tmp_path / "my store"
+    root.mkdir()
+    with pytest.raises(EnvironmentFailed, match=f"--store '{root}'"), prefect_client(root):
+        pass
