@@ -18,7 +18,8 @@ from tasks.evaluate import evaluate as evaluate_module
 
 Crossmodal = Callable[..., Any]
 SUMMARY_KEYS = {
-    "run", "flow", "verdict", "reason", "model", "rows", "splits", "metrics", "by_modalities", "work", "seconds", "report",
+    "run", "flow", "data", "verdict", "reason", "model", "rows", "splits", "metrics", "by_modalities", "work",
+    "seconds", "report",
 }  # fmt: skip
 
 
@@ -190,7 +191,7 @@ def test_a_damaged_artifact_is_computed_anew(crossmodal: Crossmodal, learnable: 
     ("arguments", "status", "told"),
     [
         (["--data", "nowhere.csv"], 2, "nowhere.csv"),
-        (["--profile", "nothing"], 2, "profile 'nothing'"),
+        (["--profile", "nothing"], 2, "profile: 'nothing' is not one of"),
         (["--set", "train.epoch=3"], 2, "did you mean 'train.epochs'"),
         (["--set", "train.epochs=many"], 2, "'many'"),
         (["--set", "epochs"], 2, "KEY=VALUE"),
