@@ -91,3 +91,18 @@ def running_up(store: Path) -> Iterator[Up]:
         process.wait()
         process.stdout.close()
     assert not (store / "up.json").exists()
+
+
+def errors_in(log: Path) -> list[str]:
+    """The exceptions whose tracebacks a service's log holds, one line each.
+
+    Left out: SQLite's "database is locked", which Prefect's services meet when two of them turn a read into a write at
+    once; they try again. On PostgreSQL there is none.
+    """
+    lines = iter(log.read_text(errors="replace").splitlines())
+    found = []
+    for line in lines:
+        if "Traceback (most recent call last)" in line:
+            error = next((text for text in lines if text and not text[0].isspace() and text[0] not in "|+"), line)
+            found.append(error)
+    return [error for error in found if "database is locked" not in error]
