@@ -19,7 +19,7 @@ from flows.hosting.access import basic_header, session_value
 from flows.hosting.prefect_api import PrefectAPI
 from flows.hosting.services import executable
 from tests.support.browser import WAIT_MS, chromium
-from tests.support.serving import Up, running_up
+from tests.support.serving import Up, errors_in, running_up
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
