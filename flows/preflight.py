@@ -226,7 +226,9 @@ def _champion(request: Request) -> tuple[bool, str]:
     try:
         champion_config(champion, request)
     except EnvironmentFailed as error:
-        raise EnvironmentFailed(f"{which}: the champion cannot be compared with: {error}") from None
+        raise EnvironmentFailed(
+            f"{which}: the champion cannot be compared with: {error}; or give the new model another name (--set name=...)"
+        ) from None
     return True, f"{which}, to be compared with"
 
 
