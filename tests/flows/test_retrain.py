@@ -129,7 +129,8 @@ def test_a_run_killed_in_extract_and_again_in_train_ends_with_the_same_model(
     killed = tmp_path / "killed"
     kill_before(command(killed, *more, *shards), r"4 /features/[^/]+/[^/]+/[^/]+\.parquet$")
     kept = set(killed.glob("features/*/*/*.parquet"))
-    assert len(kept) == 3
+    # Under Prefect shards are extracted by several threads: another one may have finished beside the one that stood still.
+    assert 3 <= len(kept) < len(list((tmp_path / "whole").glob("features/*/*/*.parquet")))
     assert not list(killed.glob("checkpoints/*"))
     kill_before(command(killed, *more, *shards), r"2 /work/train-[^/]+/state")
     assert list(killed.glob("work/train-*/state*"))
