@@ -97,8 +97,14 @@ def test_a_run_triggered_through_the_api_completes_and_publishes(services: Servi
     (told,) = (artifact["data"] for artifact in artifacts if artifact["key"] == "verdict")
     assert "file:" not in told
     assert summary["report"] in told
-    logs = call(services, "logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "limit": 200})
-    lines = [entry["message"] for entry in logs]
+
+    def logged() -> list[str]:
+        wanted = {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "limit": 200}
+        return [entry["message"] for entry in call(services, "logs/filter", wanted)]
+
+    # Log lines are sent in batches, also after the state.
+    wait_until(lambda: any(line.startswith("verdict: ") for line in logged()), "the last line is there", every_s=1)
+    lines = logged()
     for start in ("ingest: ", "validate: ", "extract: ", "train: epoch 1 of 2: ", "evaluate: ", "gate: ", "verdict: "):
         assert any(line.startswith(start) for line in lines), f"{start!r} is not in {lines}"
     tasks = call(services, "task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
