@@ -74,7 +74,10 @@ def test_retrain_has_one_run_at_a_time_and_cancels_the_next(rendered: list[Deplo
 def test_prefect_itself_reads_the_same_file() -> None:
     from prefect.cli.deploy._models import PrefectYamlModel
 
-    PrefectYamlModel.model_validate(yaml.safe_load(FILE.read_text()))
+    read = PrefectYamlModel.model_validate(yaml.safe_load(FILE.read_text()))
+    assert [entry.name for entry in read.deployments] == [
+        entry.name for entry in ENTRIES[:-1]
+    ]  # the last is a profile's own
 
 
 @pytest.mark.parametrize(
