@@ -115,7 +115,8 @@ def time_ours(task: Task, config: RunConfig) -> dict[str, Any]:
         before = dict(run.progress.figures)
         run.run_epoch()
         sums = {name: amount - before.get(name, 0.0) for name, amount in run.progress.figures.items()}
-        return run.meter.figures() | {"seconds": sums["train_s"], "wait": sums.get("wait_s", 0.0) / sums["train_s"]}
+        shares = {"wait": sums.get("wait_s", 0.0) / sums["train_s"], "warm_up": before["train_s"]}
+        return run.meter.figures() | {"seconds": sums["train_s"]} | shares
 
 
 class Head(nn.Module):
@@ -238,11 +239,13 @@ def main() -> None:
         for _ in range(args.runs):
             found.append(time_ours(task, config))
             peer.append(time_hf(task, config, args.steps, args.smoke))
+            seconds = f"{found[-1]['seconds']:.2f} s (warm-up {found[-1]['warm_up']:.1f} s), HF {peer[-1]:.2f} s"
+            print(f"{task.name}: ours {seconds}", file=sys.stderr, flush=True)
         mine, other = rows / median([one["seconds"] for one in found]), rows / median(peer)
         each, wait = found[-1]["flops_per_sample"], median([one["wait"] for one in found])
         shares = [f"{rate * each / peak:.1%}" if each and peak else "unknown" for rate in (mine, other)]
         print(f"{task.name:10} ours {mine:9,.1f} rows/s, MFU {shares[0]}, data wait {wait:.1%}")
-        print(f"{'':10} HF   {other:9,.1f} rows/s, MFU {shares[1]}; ours / HF {mine / other:.2f}")
+        print(f"{'':10} HF   {other:9,.1f} rows/s, MFU {shares[1]}; ours / HF {mine / other:.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Embeddings by a frozen encoder: prepared inputs in, one vector each out.
 
 On a CPU every core computes batches of its own on one thread, which is faster than one batch on all cores, and makes a
-sum's order independent of their number. On a GPU one batch follows the other.
+sum's order independent of their number. On a GPU one batch follows the other, the next one laid out meanwhile.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def embed(modality: Kind, spec: EncoderSpec, inputs: Iterable[Named]) -> Iterato
 @functools.cache
 def _workers(device: str) -> ThreadPoolExecutor:
     """The threads that run encoders in this process, shared by all shards."""
-    count = 1 if device == "cuda" else os.cpu_count() or 1
+    count = 2 if device == "cuda" else os.cpu_count() or 1  # a GPU computes one batch while the next is laid out
     return ThreadPoolExecutor(count, "embed", initializer=functools.partial(torch.set_num_threads, 1))
 
 

@@ -16,6 +16,7 @@ from data_contracts.tables import CONTRACT_VERSION, features_schema
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed
+from tasks.extract.ahead import prepare_ahead
 from tasks.extract.inputs import extract_keys, input_dtype, preparer
 from tasks.extract.tiny import SIDE_PX
 from tasks.fingerprint import code_fingerprint
@@ -176,7 +177,12 @@ def _compute(shard: ShardRef, store: Store) -> Iterator[tuple[str, np.ndarray]]:
     spec = complete_encoder(kind, shard.encoder, shard.identity)
     prepare = preparer(kind, spec, shard.knobs)
     reader = MediaReader(store, kind, shard.media)
-    inputs = ((digest, prepare(medium, reader.rate_hz)) for digest, medium in reader.read(shard.digests))
+    media = reader.read(shard.digests)
+    inputs = (
+        prepare_ahead(prepare, media)
+        if kind in ("image", "video")
+        else ((digest, prepare(medium, reader.rate_hz)) for digest, medium in media)
+    )
     if spec.reads == "inputs":
         return inputs
     from tasks.extract.embed import embed

@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tasks.config import TrainConfig
 from tasks.modeling.alignment import alignment_loss
 from tasks.modeling.fusion import FusedClassifier
+from tasks.train.compiling import compile_encoder
 from tasks.train.feeding import Ready
 from tasks.train.losses import joint_loss
 from tasks.train.optim import build_optimizer, set_rates, update_average
@@ -43,7 +44,7 @@ class Engine:
             recompute_blocks(plain)
         if config.compile:
             for encoder in plain.encoders.values():
-                encoder.compile()
+                compile_encoder(encoder)
         before = {parameter: name for name, parameter in plain.named_parameters()}
         groups = parameter_groups(plain, config)  # before it is divided, and has other parameters and classes
         self.model: nn.Module = processes.wrap(plain)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from functools import cached_property
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -26,20 +27,11 @@ class Processes:
         self.count, self.strategy = config.devices, config.strategy
         if self.count > 1:
             self._join()
-        with warnings.catch_warnings():  # accelerate warns where it could set threads itself; we have set them
-            warnings.simplefilter("ignore")
-            self.accelerator = Accelerator(
-                cpu=self.on_cpu,
-                mixed_precision="no",  # where to compute in bf16 is said at the step, once, for every strategy
-                # A modality that none of a process's rows has leaves its encoder without gradients there.
-                kwargs_handlers=[
-                    DistributedDataParallelKwargs(find_unused_parameters=True, gradient_as_bucket_view=True)
-                ],
-            )
-        self.device: torch.device = self.accelerator.device
+        # Not accelerate's: that keeps the first one that a process asked for, whatever is asked for later.
+        self.device = torch.device("cpu") if self.on_cpu else torch.device("cuda", torch.cuda.current_device())
         # Said here, as torch would take a GPU where there is one, whatever train.device says.
         self.mesh = init_device_mesh(self.device.type, (self.count,)) if self.divides else None
-        self.rank: int = self.accelerator.process_index if self.count > 1 else 0
+        self.rank = int(os.environ["RANK"]) if self.count > 1 else 0
 
     @property
     def divides(self) -> bool:
@@ -70,6 +62,20 @@ class Processes:
             rank=int(os.environ["RANK"]),
             world_size=self.count,
         )
+
+    @cached_property
+    def accelerator(self) -> Accelerator:
+        """What wraps a model that is copied to every process."""
+        with warnings.catch_warnings():  # accelerate warns where it could set threads itself; we have set them
+            warnings.simplefilter("ignore")
+            return Accelerator(
+                cpu=self.on_cpu,
+                mixed_precision="no",  # where to compute in bf16 is said at the step, once, for every strategy
+                # A modality that none of a process's rows has leaves its encoder without gradients there.
+                kwargs_handlers=[
+                    DistributedDataParallelKwargs(find_unused_parameters=True, gradient_as_bucket_view=True)
+                ],
+            )
 
     def leave(self) -> None:
         """Parts from the others, when all is done."""
