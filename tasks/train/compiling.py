@@ -6,14 +6,13 @@ from collections import Counter
 
 from torch import nn
 
-from tasks.modeling.encoders import Encoder
 from tasks.modeling.pretrained.adapter import Pretrained
 
 STACK = 3
 """Layers of one kind from which an encoder counts as a stack."""
 
 
-def compile_encoder(encoder: Encoder) -> list[nn.Module]:
+def compile_encoder(encoder: nn.Module) -> list[nn.Module]:
     """The parts of the encoder that are compiled when they are first called, and from then on.
 
     The layers of a transformer are the same code with other weights: compiled once, it serves all of them, in a fraction of

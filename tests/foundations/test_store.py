@@ -224,3 +224,16 @@ def test_refreshed_parts_are_hidden_until_they_are_written_again(store: Store) -
     assert refreshed.parts("parts/a") == [old]
     refreshed.discard_parts([other])
     assert store.parts("parts/a") == [old]
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16", "float32", "int32"])
+def test_lists_of_small_numbers_are_written_byte_by_byte(store, kind):
+    values = [list(range(100)), [], [3]]
+    columns = {"digest": ["a", "b", "c"], "shape": pa.array([[100], [0], [1]], pa.list_(pa.int32()))}
+    table = pa.table(columns | {"values": pa.array(values, pa.list_(pa.type_for_alias(kind)))})
+    path = store.path(store.put_part("features", "k", table))
+    assert pq.read_table(path).equals(table)
+    row_group = pq.ParquetFile(path).metadata.row_group(0)
+    encodings = {row_group.column(n).path_in_schema: row_group.column(n).encodings for n in range(3)}
+    assert ("BYTE_STREAM_SPLIT" in encodings["values.list.element"]) is (kind != "int32")
+    assert "RLE_DICTIONARY" in encodings["digest"]
