@@ -3,6 +3,9 @@ VENV   := .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# Tests run in so many processes; the tests of one file share its servers, and stay together.
+WORKERS ?= 2
+PYTEST  := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 .PHONY: demo test test-slow test-gpu lint bench clean
 
@@ -10,10 +13,10 @@ demo: $(READY)
 	$(BIN)/crossmodal retrain --profile digits
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m "slow and not gpu"
+	$(PYTEST) -m "slow and not gpu"
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
