@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-gpu lint bench clean
+.PHONY: demo test test-slow test-gpu lint bench docs clean
 
 demo: $(READY)
 	$(BIN)/crossmodal retrain --profile digits
@@ -29,6 +29,11 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.orchestration
 
+docs: $(READY)
+	$(BIN)/python docs/write_reference.py
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -c docs . build/site
+	@echo "the documentation is in build/site/index.html"
+
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "crossmodal needs Python 3.11 or later, this is " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -37,4 +42,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) .crossmodal
+	rm -rf $(VENV) .crossmodal build
