@@ -4,10 +4,12 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-gpu lint bench docs clean
+.PHONY: demo install test test-slow test-gpu lint bench docs clean
 
 demo: $(READY)
 	$(BIN)/crossmodal retrain --profile digits
+
+install: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest

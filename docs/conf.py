@@ -33,7 +33,9 @@ def _add_navigation(app: Any, name: str, source: list[str]) -> None:
         return
     for caption, pages in _NAVIGATION.items():
         lines = [page if page.startswith("/") else f"/docs/{page}" for page in pages]
-        source[0] += "\n".join(["", "```{toctree}", ":hidden:", ":glob:", f":caption: {caption}", "", *lines, "```", ""])
+        source[0] += "\n".join(
+            ["", "```{toctree}", ":hidden:", ":glob:", f":caption: {caption}", "", *lines, "```", ""]
+        )
 
 
 def _add_index(app: Any, error: Exception | None) -> None:
