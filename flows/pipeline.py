@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -331,9 +330,12 @@ def reading(config: RunConfig, modalities: Iterable[Modality]) -> list[str]:
 
 
 def champion_config(champion: ChampionRef, request: Request) -> RunConfig:
-    """The request's config with the knobs under which the champion reads media. EnvironmentFailed when they are unknown."""
+    """The request's config with the knobs under which the champion reads media.
+
+    Raises EnvironmentFailed where they are unknown, DataError where the champion's card is damaged.
+    """
     folder = request.store.path(champion.uri)
-    record = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    record = read_card(folder)
     unused = {kind: "off" for kind in KINDS if kind not in map(kind_of, record["modalities"])}
     specs = {kind_of(name): EncoderSpec.model_validate(record["encoders"][name]) for name in record["modalities"]}
     brought: dict[str, str] = {

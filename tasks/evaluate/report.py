@@ -6,6 +6,7 @@ browser would act on or hide (control, bidirectional, zero-width) are spelled ou
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from data_contracts.modalities import INPUTS
 from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef, Modality, ValidatedRef, Verdict
 from tasks import names
 from tasks.config import RunConfig
+from tasks.errors import DataError, EnvironmentFailed
 from tasks.evaluate.charts import calibration_chart, confusion_chart, size_chart
 from tasks.evaluate.pictures import picture_media
 from tasks.evaluate.problem_charts import (
@@ -30,6 +32,7 @@ from tasks.evaluate.refused import refused_rows
 from tasks.evaluate.training import training_curves, training_figures, training_notes, training_thresholds
 from tasks.figures import figure_text, short_number
 from tasks.labels import LOWER_IS_BETTER, METRICS
+from tasks.modeling.card import read_card
 from tasks.store import Store, replace_file
 
 TABLE_ROWS = 40
@@ -69,7 +72,7 @@ def write_report(path: Path, summary: dict[str, Any], config: RunConfig, store: 
     """`path` holds the report of the run that `summary` (DESIGN.md, "The command line") describes, in one step."""
     detail = _read_json(store, parts.report.uri if parts.report else None, "detail.json")
     history = _read_json(store, parts.checkpoint.uri if parts.checkpoint else None, "history.json")
-    card = _read_json(store, parts.checkpoint.uri if parts.checkpoint else None, "model.json")
+    card = _read_card(store, parts.checkpoint)
     verdict = "failed" if summary.get("error") else summary.get("verdict")
     tone, title = MEANINGS.get(verdict, ("same", str(verdict)))
     page = _template().render(
@@ -187,6 +190,13 @@ def _read_json(store: Store, uri: str | None, name: str) -> dict[str, Any] | Non
         return None
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
+
+
+def _read_card(store: Store, checkpoint: CheckpointRef | None) -> dict[str, Any] | None:
+    """None where it is not there or damaged: that is the run's own error then, and its report is still written."""
+    with contextlib.suppress(DataError, EnvironmentFailed):
+        return None if checkpoint is None else read_card(store.path(checkpoint.uri))
+    return None
 
 
 def _figures(report: EvalReport | None, detail: dict[str, Any] | None, config: RunConfig) -> dict[str, Any] | None:
