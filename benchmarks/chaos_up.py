@@ -177,6 +177,7 @@ def ended(client: SyncPrefectClient, run: UUID) -> FlowRun:
     """The run, once it has ended."""
 
     def look() -> FlowRun | None:
+        """The run where it has ended."""
         found = client.read_flow_run(run)
         return found if found.state is not None and found.state.is_final() else None
 

@@ -117,6 +117,7 @@ def draw_metric(metric: str, points: Sequence[RunPoint]) -> Chart | None:
     low, high = _padded(min(ends), max(ends))
 
     def y_of(value: float) -> float:
+        """Pixels from the top edge."""
         return TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low)
 
     marks = []
