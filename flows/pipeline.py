@@ -6,10 +6,10 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pyarrow as pa
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from data_contracts.modalities import KINDS, kind_of
 from data_contracts.refs import (
@@ -95,31 +95,19 @@ class Stages:
     publish: Callable[..., ReleaseRef] = publish
 
 
-@dataclass
-class Progressed:
-    """What a run has come to know so far; a failed run leaves the later fields empty."""
+class Progressed(RunRefs, frozen=False):
+    """What a run has come to know, filled by its stages; a failed run leaves the later fields empty."""
 
-    raw: RawRef | None = None
-    clean: CleanRef | None = None
-    valid: ValidatedRef | None = None
-    splits: dict[Split, int] = field(default_factory=dict)
-    features: Features = field(default_factory=dict)
-    docs: dict[str, str] = field(default_factory=dict)
+    splits: dict[Split, int] = Field(default_factory=dict)
+    docs: dict[str, str] = Field(default_factory=dict)
     """Table (manifest, samples, features, predictions) to the store path of its Data Docs."""
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = Field(default_factory=list)
     """Broken expectations of severity warning on other tables than the samples, whose own are in `valid`."""
-    start: ChampionRef | None = None
-    checkpoint: CheckpointRef | None = None
-    champion: ChampionRef | None = None
-    rival: Rival | None = None
-    report: EvalReport | None = None
-    verdict: Verdict | None = None
-    release: ReleaseRef | None = None
     decision: str | None = None
     reason: str | None = None
     before: frozenset[str] = frozenset()
     """Store paths of what was there when the run began."""
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = Field(default_factory=dict)
     clock: Clock = time.perf_counter
     keep: Callable[[RunRefs], None] = lambda refs: None
     """Called after every stage, so that a run that is killed leaves what it had."""
@@ -320,7 +308,8 @@ def rival_of(champion: ChampionRef, request: Request, stages: Stages, so_far: Pr
     ) == {kind for kind in KINDS if config.encoders.of(kind) != "off"}:
         return Rival(champion=champion, valid=so_far.valid, features=so_far.features)
     progress.log(f"evaluate: champion version {champion.version} reads these samples under settings of its own")
-    aside = Progressed(seconds=so_far.seconds, before=so_far.before)
+    aside = Progressed(before=so_far.before)
+    aside.seconds = so_far.seconds  # one and the same: its time is the run's
     valid = prepare(request, config, stages, aside)
     return Rival(champion=champion, valid=valid, features=extract_features(valid, config, request.store, stages, aside))
 
