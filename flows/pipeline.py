@@ -159,11 +159,7 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
     # Against itself a model need not be judged: the evaluation of the run that published it is still right.
     same = champion is None or champion.model_sha256 == checkpoint.model_sha256
     rival = so_far.rival = None if champion is None or same else rival_of(champion, request, stages, so_far)
-    with so_far.timed("evaluate"):
-        report = so_far.report = stages.evaluate(valid, features, checkpoint, rival, config, store)
-    run_log.log_evaluation(report, so_far.reused(report))
-    with so_far.timed("validate"):
-        so_far.note("predictions", stages.validate_predictions(report, checkpoint, store))
+    report = evaluate_model(checkpoint, rival, config, store, stages, so_far)
     with so_far.timed("evaluate"):
         judged_before = store.find("verdicts", gate_key(report, config)) is not None
         verdict = so_far.verdict = stages.gate(report, config, store)
@@ -195,13 +191,9 @@ def evaluate_champion(request: Request, stages: Stages, so_far: Progressed) -> N
     valid = so_far.valid = prepare(request, config, stages, so_far)
     so_far.splits = count_splits(read_table(store.path(valid.uri) / "samples.parquet"))
     require_comparable(champion, valid, request)
-    features = so_far.features = extract_features(valid, config, store, stages, so_far)
+    so_far.features = extract_features(valid, config, store, stages, so_far)
     checkpoint = checkpoint_of(champion, store)
-    with so_far.timed("evaluate"):
-        report = so_far.report = stages.evaluate(valid, features, checkpoint, None, config, store)
-    run_log.log_evaluation(report, so_far.reused(report))
-    with so_far.timed("validate"):
-        so_far.note("predictions", stages.validate_predictions(report, checkpoint, store))
+    report = evaluate_model(checkpoint, None, config, store, stages, so_far)
     with so_far.timed("evaluate"):
         verdict = stages.gate(report, config, store)
     rules = verdict.rules[:-1]  # the last compares with the champion, which this is
@@ -212,6 +204,19 @@ def evaluate_champion(request: Request, stages: Stages, so_far: Progressed) -> N
     so_far.reason = reason = f"{name} {stands} the gate on {report.rows} test rows: {details or 'it has no rules'}"
     judged = so_far.verdict = verdict.model_copy(update={"rules": rules, "reason": reason})
     run_log.log_gate(judged)
+
+
+def evaluate_model(
+    checkpoint: CheckpointRef, rival: Rival | None, config: RunConfig, store: Store, stages: Stages, so_far: Progressed
+) -> EvalReport:
+    """The figures of a model on the test rows of the run, beside its rival's, and its predictions validated."""
+    assert so_far.valid is not None
+    with so_far.timed("evaluate"):
+        report = so_far.report = stages.evaluate(so_far.valid, so_far.features, checkpoint, rival, config, store)
+    run_log.log_evaluation(report, so_far.reused(report))
+    with so_far.timed("validate"):
+        so_far.note("predictions", stages.validate_predictions(report, checkpoint, store))
+    return report
 
 
 def checkpoint_of(champion: ChampionRef, store: Store) -> CheckpointRef:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -21,8 +22,15 @@ MAIN = ("accuracy", "exact_match", "macro_f1", "mae")
 NONE_YET = "none yet; publish a model with crossmodal retrain"
 models_app = typer.Typer(help="List, show, approve, reject, promote and roll back published models.")
 
-Alias = Annotated[str, typer.Option(help="The alias to move.")]
 Reason = Annotated[str, typer.Option(help="Why; it is kept in the registry. A candidate needs one.")]
+
+
+@dataclass(frozen=True)
+class Move:
+    """How an alias is moved, and why."""
+
+    reason: Reason = ""
+    alias: Annotated[str, typer.Option(help="The alias to move.")] = "champion"
 
 
 def _place(common: CommonOptions) -> tuple[Store, str]:
@@ -97,19 +105,15 @@ def pending(common: CommonOptions) -> None:
 def promote(
     name: ModelName,
     version: Annotated[str, typer.Argument(help="A verified version, or a candidate that waits for approval.")],
-    *,
-    reason: Reason = "",
-    alias: Alias = "champion",
+    move: Move,
     common: CommonOptions,
 ) -> None:
     """Make a verified version the champion, or approve a candidate.
 
     Exit status 5 when it was never verified, its approval expired, or the champion has changed since it was judged.
     """
-    _show(
-        [registry.promote(name, version, alias, *_place(common), _approval(reason)).model_dump(mode="json")],
-        common.as_json,
-    )
+    release = registry.promote(name, version, move.alias, *_place(common), _approval(move.reason))
+    _show([release.model_dump(mode="json")], common.as_json)
 
 
 @models_app.command()
@@ -127,12 +131,7 @@ def reject(
 
 @models_app.command()
 @grouped
-def rollback(
-    name: ModelName,
-    *,
-    reason: Reason = "",
-    alias: Alias = "champion",
-    common: CommonOptions,
-) -> None:
+def rollback(name: ModelName, move: Move, common: CommonOptions) -> None:
     """Give the alias back to the champion before this one."""
-    _show([registry.rollback(name, alias, *_place(common), _approval(reason)).model_dump(mode="json")], common.as_json)
+    release = registry.rollback(name, move.alias, *_place(common), _approval(move.reason))
+    _show([release.model_dump(mode="json")], common.as_json)

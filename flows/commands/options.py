@@ -77,7 +77,7 @@ class RunInput:
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """The command as typer takes it: a parameter that is a dataclass of options stands there as the dataclass's fields."""
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
         own = parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)

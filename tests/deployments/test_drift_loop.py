@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import threading
 from collections.abc import Iterator
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tasks.store import Store
 from tests import waiting
 from tests.conftest import write_learnable
 from tests.support.serving import call, running_services
+from tests.support.web import serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 SECRET = "T0P-S3CRET-PATH"
@@ -58,9 +58,8 @@ class Inbox:
                 return
 
         self.received = inbox
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/{SECRET}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.handler = Handler
+        self.url = ""
 
     def first(self, *events: str) -> dict[str, Any] | None:
         return next((message for message in list(self.received) if message["event"] in events), None)
@@ -69,11 +68,9 @@ class Inbox:
 @pytest.fixture(scope="module")
 def inbox() -> Iterator[Inbox]:
     box = Inbox()
-    try:
+    with serving(box.handler) as address:
+        box.url = f"{address}/{SECRET}"
         yield box
-    finally:
-        box.server.shutdown()
-        box.server.server_close()
 
 
 @pytest.fixture(scope="module")
