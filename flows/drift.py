@@ -30,6 +30,7 @@ def monitor_manifest(request: Request, model: str | None, stage: Monitor = monit
     reports: list[MonitorReport] = []
 
     def look() -> None:
+        """The new data are read, encoded and compared: `so_far` and `reports` hold what came of it."""
         config = asking(champion_config(champion, request), champion, request)
         with so_far.timed("ingest"):
             raw = scan(config, request.store, locate_data(config, request.store), "predict")

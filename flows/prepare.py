@@ -26,6 +26,7 @@ def check_manifest(request: Request, so_far: Progressed | None = None) -> tuple[
     notes: list[str] = []
 
     def look() -> None:
+        """The data are read and validated, filling `so_far`; `notes` holds warnings and what forbids training."""
         valid = so_far.valid = prepare(request, request.config, Stages(), so_far)
         samples = read_table(request.store.path(valid.uri) / "samples.parquet")
         so_far.splits = count_splits(samples)

@@ -31,9 +31,11 @@ def curve_chart(epochs: Sequence[dict[str, Any]], series: Sequence[tuple[str, st
     first, last = int(epochs[0]["epoch"]), int(epochs[-1]["epoch"])
 
     def x(epoch: float) -> float:
+        """Pixels from the left edge."""
         return _scale(epoch, first, max(last, first + 1), LEFT, WIDTH - RIGHT)
 
     def y(value: float) -> float:
+        """Pixels from the top edge."""
         return _scale(value, ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP)
 
     lines = []
@@ -53,9 +55,11 @@ def calibration_chart(bins: Sequence[dict[str, Any]]) -> dict[str, Any]:
     most = max((b["count"] for b in bins), default=0) or 1
 
     def x(value: float) -> float:
+        """Pixels from the left edge of a share."""
         return _scale(value, 0, 1, LEFT, WIDTH - RIGHT)
 
     def y(value: float) -> float:
+        """Pixels from the top edge of a share."""
         return _scale(value, 0, 1, HEIGHT - BOTTOM, TOP)
 
     return {

@@ -9,11 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from data_contracts.modalities import INPUTS
 from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef, Modality, ValidatedRef, Verdict
-from tasks import names
 from tasks.config import RunConfig
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.evaluate.charts import calibration_chart, confusion_chart, size_chart
@@ -33,7 +32,11 @@ from tasks.evaluate.training import training_curves, training_figures, training_
 from tasks.figures import figure_text, short_number
 from tasks.labels import LOWER_IS_BETTER, METRICS
 from tasks.modeling.card import read_card
+from tasks.pages import page_template, visible
 from tasks.store import Store, replace_file
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 TABLE_ROWS = 40
 MEANINGS = {
@@ -110,33 +113,17 @@ def write_report(path: Path, summary: dict[str, Any], config: RunConfig, store: 
     replace_file(path, page.encode())
 
 
-def visible(value: Any) -> Any:
-    """A text with every control, format, surrogate and unusual separator character spelled out; other values unchanged."""
-    return type(value)(names.visible(value)) if isinstance(value, str) else value  # Markup stays Markup
-
-
-def _template() -> Any:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def _template() -> Template:
+    return page_template(
+        Path(__file__).with_name("report.html.j2"),
+        shorten=shorten,
+        percent=percent,
+        figure=figure,
+        change=change,
+        ruled=ruled,
+        points=points,
+        seconds=seconds,
     )
-    environment.filters |= {
-        "shorten": shorten,
-        "percent": percent,
-        "figure": figure,
-        "change": change,
-        "ruled": ruled,
-        "points": points,
-        "seconds": seconds,
-        "number": "{:,}".format,
-    }
-    return environment.get_template("report.html.j2")
 
 
 def shorten(text: str, longest: int = 20) -> str:

@@ -45,6 +45,7 @@ def run_isolated(job: TrainJob, work: Path) -> None:
     overdue = threading.Event()
 
     def end_it() -> None:
+        """The processes are killed, and it is known that time was up."""
         overdue.set()
         _kill(workers)
 

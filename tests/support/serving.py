@@ -1,20 +1,23 @@
-"""A real `crossmodal up` for tests, on free ports, and what its user sees of it."""
+"""Real services for tests, on free ports: a whole `crossmodal up`, or a server with a worker; and what their user sees."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.chaos_up import free_ports
 from flows.hosting.credentials import Running, read_running
+from flows.hosting.deployments import POOL
 from flows.hosting.prefect_api import PrefectAPI
-from flows.hosting.services import executable
+from flows.hosting.services import Services, deploy, executable, spawn, start_server, wait_until_healthy
+from flows.hosting.supervisor import stop_process
+from tasks.store import Store
 
 
 @dataclass
@@ -55,17 +58,6 @@ class Up:
         return subprocess.run(executable([*command]), capture_output=True, text=True, env=self.environment, check=False)
 
 
-def free_ports(number: int) -> list[int]:
-    """Ports on which nothing listens."""
-    sockets = [socket.socket() for _ in range(number)]
-    for probe in sockets:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in sockets]
-    for probe in sockets:
-        probe.close()
-    return ports
-
-
 @contextlib.contextmanager
 def running_up(store: Path) -> Iterator[Up]:
     """`crossmodal up` on the store, until the end of the block."""
@@ -91,6 +83,32 @@ def running_up(store: Path) -> Iterator[Up]:
         process.wait()
         process.stdout.close()
     assert not (store / "up.json").exists()
+
+
+@contextlib.contextmanager
+def running_services(store: Store) -> Iterator[Services]:
+    """Prefect's server with every deployment, and a worker, on the store, until the end of the block."""
+    store.prepare()
+    (store.root / "prefect").mkdir()
+    made = Services(store, *free_ports(2), f"sqlite:///{store.root}/mlflow.db")
+    running = [start_server(made)]
+    try:
+        wait_until_healthy(f"{made.prefect_url}/api/health", running[0])
+        deploy(made)
+        running.append(spawn(made, "worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"]))
+        yield made
+    finally:
+        for process in reversed(running):
+            stop_process(process)
+
+
+def call(services: Services, *command: str, stdin: str = "") -> str:
+    """What a command prints in another terminal, which has the services' environment; it must succeed."""
+    done = subprocess.run(
+        executable([*command]), env=services.environment, input=stdin, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def errors_in(log: Path) -> list[str]:

@@ -54,6 +54,7 @@ def tokenizer_of(place: Place, spec: EncoderSpec, most: int) -> Tokenize:
     turn = threading.Lock()  # it keeps the length inside, and refuses to be used twice at a time
 
     def tokenize(text: str) -> NDArray[np.int32]:
+        """(L,) the ids of a text's tokens, at least one, at most the limit. Threads may call it."""
         with turn:
             ids = loaded(text, truncation=True, max_length=limit)["input_ids"]
         return _at_least_one(ids, spec)
