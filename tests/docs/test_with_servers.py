@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.chaos_up import free_ports
 from tests.conftest import SMALL, write_learnable
 from tests.docs.conftest import ROOT, Block, blocks_of
-from tests.support.serving import free_ports, running_up
+from tests.support.serving import running_up
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -85,7 +86,7 @@ def test_my_data_every_week(tmp_path: Path) -> None:
                     command if "PREFECT_HOME" in command else prefect.replace("/data/incoming", "photos"), tmp_path
                 )
     assert "0 3 * * 1" in said["crossmodal schedule list"]
-    assert "nothing to compute" in said['crossmodal retrain --profile photos --mode "plan only"']
+    assert "this model is in the store" in said['crossmodal retrain --profile photos --mode "plan only"']
     assert "unchanged" in said['crossmodal retrain --profile photos --mode "evaluate only"']
     assert "watch/new-data" in said["PREFECT_HOME=.crossmodal/prefect prefect deployment ls"]
 
