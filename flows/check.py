@@ -16,6 +16,7 @@ from flows.artifacts import data_rows
 from flows.environment import store_from_environment, tracking_uri_from_environment
 from flows.execute import RunFailed
 from flows.prepare import check_manifest
+from flows.refusals import REFUSALS, refused
 from flows.request import Request, make_request, resolve_config
 from flows.retrain import NO_OVERRIDES, Override, full_path
 from flows.run_name import name_run
@@ -38,20 +39,25 @@ def check(
         overrides: Other settings on top of the profile, each KEY=VALUE, for example data.columns.label=kind.
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """
-    place = store_from_environment(store or None)
-    config = resolve_config(profile or None, full_path(data) or None, overrides, place)
-    run_id = f"{flow_run.scheduled_start_time:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
-    request = make_request(config, place, tracking_uri_from_environment(), run_id)
     try:
-        with shown_in_prefect():
-            summary, notes = check_manifest(request)
-    except RunFailed as failure:
-        _leave_tables(request, failure.summary)
-        raise
-    _leave_tables(request, summary)
-    rows = summary["rows"]
-    said = f"{rows['used']} of {rows['in']} rows can be used"
-    return Completed(message="; ".join([said, *notes]), data=summary | {"notes": notes})
+        place = store_from_environment(store or None)
+        config = resolve_config(profile or None, full_path(data) or None, overrides, place)
+        run_id = f"{flow_run.scheduled_start_time:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
+        request = make_request(config, place, tracking_uri_from_environment(), run_id)
+        try:
+            with shown_in_prefect():
+                summary, notes = check_manifest(request)
+        except RunFailed as failure:
+            _leave_tables(request, failure.summary)
+            raise
+        _leave_tables(request, summary)
+        said = [
+            f"{summary['finding']}: {summary['reason']}",
+            *(note for note in notes if note not in summary["reason"]),
+        ]
+        return Completed(message="; ".join(said), data=summary | {"notes": notes})
+    except REFUSALS as error:
+        return refused(error)
 
 
 def _leave_tables(request: Request, summary: dict[str, Any]) -> None:

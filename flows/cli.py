@@ -7,6 +7,7 @@ import functools
 import importlib.metadata
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -54,6 +55,9 @@ from flows.score import predict_manifest
 from flows.summary import empty_summary
 from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
 from tasks.store import Store
+
+_TERMINATED = 128 + signal.SIGTERM
+"""What `up` ends with when a service manager stops it."""
 
 app = typer.Typer(
     name="crossmodal",
@@ -358,6 +362,10 @@ def run(command: Callable[[], Any], as_json: bool, debug: bool) -> int:
         code = command()
     except (Abort, KeyboardInterrupt):
         return _interrupted()
+    except SystemExit as stop:
+        if stop.code == _TERMINATED:
+            return _ended("terminated (SIGTERM)", _TERMINATED)
+        raise
     except bdb.BdbQuit:  # `q` in pdb, which ends by it
         raise
     except Exception as error:
@@ -372,8 +380,12 @@ def run(command: Callable[[], Any], as_json: bool, debug: bool) -> int:
 
 
 def _interrupted() -> int:
-    console.print_error("interrupted; what was finished is kept, and the same command goes on from there")
-    return 130
+    return _ended("interrupted", 130)
+
+
+def _ended(how: str, code: int) -> int:
+    console.print_error(f"{how}; what was finished is kept, and the same command goes on from there")
+    return code
 
 
 def _told(error: Exception) -> tuple[str, int, dict[str, Any]]:

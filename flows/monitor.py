@@ -13,6 +13,7 @@ from flows.artifacts import leave_drift
 from flows.drift import monitor_manifest
 from flows.environment import store_from_environment, tracking_uri_from_environment
 from flows.events import emit_drift
+from flows.refusals import REFUSALS, refused
 from flows.request import make_request, resolve_config
 from flows.retrain import NO_OVERRIDES, Override, full_path
 from flows.run_name import name_run
@@ -36,13 +37,16 @@ def monitor(
         overrides: Other settings on top of the profile, each KEY=VALUE.
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """
-    place = store_from_environment(store or None)
-    config = resolve_config(profile or None, full_path(data) or None, overrides, place)
-    own = resolve_config(profile, None, overrides, place).name if profile else None
-    run_id = f"{flow_run.scheduled_start_time:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
-    request = make_request(config, place, tracking_uri_from_environment(), run_id)
-    summary = monitor_manifest(request, model or own, monitor_task)
-    leave_drift(request, summary)
-    # Without a profile the new data are all that is known to retrain on; with one, its own data are.
-    emit_drift(summary, profile, "" if profile else data, overrides)
-    return Completed(message=f"drift {'yes' if summary['drift'] else 'no'}: {summary['reason']}", data=summary)
+    try:
+        place = store_from_environment(store or None)
+        config = resolve_config(profile or None, full_path(data) or None, overrides, place)
+        own = resolve_config(profile, None, overrides, place).name if profile else None
+        run_id = f"{flow_run.scheduled_start_time:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
+        request = make_request(config, place, tracking_uri_from_environment(), run_id)
+        summary = monitor_manifest(request, model or own, monitor_task)
+        leave_drift(request, summary)
+        # Without a profile the new data are all that is known to retrain on; with one, its own data are.
+        emit_drift(summary, profile, "" if profile else data, overrides)
+        return Completed(message=f"drift {'yes' if summary['drift'] else 'no'}: {summary['reason']}", data=summary)
+    except REFUSALS as error:
+        return refused(error)

@@ -10,6 +10,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows.environment import now_ms, store_from_environment, tracking_uri_from_environment, user_name
+from flows.refusals import REFUSALS, refused
 from flows.request import default_tracking_uri
 from tasks.publish import registry
 from tasks.publish.approval import Approval
@@ -35,15 +36,18 @@ def promote(
         alias: The alias to move.
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """
-    place = Store(store_from_environment(store or None))
-    tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
-    approval = Approval(f"{user_name()} (Prefect flow run {flow_run.name})", now_ms(), reason)
-    model, version = registry.find_pending(model, version, place, tracking_uri, approval.at_ms)
-    if decision == "approve":
-        entry = registry.promote(model, version, alias, place, tracking_uri, approval).model_dump(mode="json")
-        message = f"{model} version {version} is now {alias}: {reason}"
-    else:
-        entry = registry.reject(model, version, approval, place, tracking_uri)
-        message = f"{model} version {version} is rejected: {reason}"
-    get_run_logger().info(message)
-    return Completed(message=message, data=entry)
+    try:
+        place = Store(store_from_environment(store or None))
+        tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
+        approval = Approval(f"{user_name()} (Prefect flow run {flow_run.name})", now_ms(), reason)
+        model, version = registry.find_pending(model, version, place, tracking_uri, approval.at_ms)
+        if decision == "approve":
+            entry = registry.promote(model, version, alias, place, tracking_uri, approval).model_dump(mode="json")
+            message = f"{model} version {version} is now {alias}: {reason}"
+        else:
+            entry = registry.reject(model, version, approval, place, tracking_uri)
+            message = f"{model} version {version} is rejected: {reason}"
+        get_run_logger().info(message)
+        return Completed(message=message, data=entry)
+    except REFUSALS as error:
+        return refused(error)

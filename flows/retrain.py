@@ -20,12 +20,14 @@ from flows.environment import refresh_from_environment, store_from_environment, 
 from flows.events import emit_verdict
 from flows.plan import describe_plan, plan_retrain
 from flows.prefect_stages import prefect_stages
+from flows.preflight import failure, preflight, preflight_lines
+from flows.refusals import REFUSALS, refused
 from flows.request import OVERRIDE, Mode, Request, make_request, named_profile, resolve_config
 from flows.run_name import describe_outcome, name_run, rename_run
 from flows.run_progress import execute_shown
 from tasks.config_paths import absolute_path
 from tasks.errors import UsageError
-from tasks.names import markdown_text
+from tasks.names import markdown_text, one_line
 
 # Prefect types a runner by its own future; the decorator asks for one of any future.
 _RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=min(8, os.cpu_count() or 1)))
@@ -60,27 +62,35 @@ def retrain(
         overrides: Other settings on top of the profile, each KEY=VALUE, for example train.batch_size=32.
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """
-    place = store_from_environment(store or None)
-    settings = [*overrides, *([f"train.epochs={epochs}"] if epochs else [])]
-    config = resolve_config(profile or None, full_path(data) or None, settings, place)
-    started = flow_run.scheduled_start_time
-    run_id = f"{started:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
-    request = make_request(config, place, tracking_uri_from_environment(), run_id, str(flow_run.id))
-    request = replace(request, refresh=refresh_from_environment(), profile=named_profile(profile, data))
-    if mode == "plan only":
-        return _plan(request)
-    summary = execute_shown(request, prefect_stages(), mode)
-    rename_run(describe_outcome(summary))
-    emit_verdict(summary)
-    return Completed(message=f"{summary['verdict']}: {summary['reason']}", data=summary)
+    try:
+        place = store_from_environment(store or None)
+        settings = [*overrides, *([f"train.epochs={epochs}"] if epochs else [])]
+        config = resolve_config(profile or None, full_path(data) or None, settings, place)
+        started = flow_run.scheduled_start_time
+        run_id = f"{started:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
+        request = make_request(config, place, tracking_uri_from_environment(), run_id, str(flow_run.id))
+        request = replace(request, refresh=refresh_from_environment(), profile=named_profile(profile, data))
+        if mode == "plan only":
+            return _plan(request)
+        summary = execute_shown(request, prefect_stages(), mode)
+        rename_run(describe_outcome(summary))
+        emit_verdict(summary)
+        return Completed(message=f"{summary['verdict']}: {summary['reason']}", data=summary)
+    except REFUSALS as error:
+        return refused(error)
 
 
 def _plan(request: Request) -> State[dict[str, Any]]:
-    """The plan as the run's first artifact and its message; no work is done."""
-    lines = plan_retrain(request)
-    said = describe_plan(lines)
-    create_table_artifact(lines, key="plan", description=markdown_text(f"{request.name}: {said}"))
+    """The preflight and the plan as the run's first artifact, and the plan as its message; no work is done."""
+    checks = preflight(request)
+    refusal = failure(checks)
+    lines = [] if refusal else plan_retrain(request)
+    said = f"plan: {refusal}" if refusal else describe_plan(lines)
+    table = [{**line, "why": one_line(line["why"])} for line in (*preflight_lines(checks), *lines)]
+    create_table_artifact(table, key="plan", description=markdown_text(f"{request.name}: {said}"))
     rename_run("plan")
+    if refusal is not None:
+        raise refusal
     return Completed(message=said, data={"plan": lines, "data": request.config.data.path})
 
 

@@ -40,6 +40,8 @@ MEANINGS = {
     "needs-approval": ("open", "Needs approval"),
     "unchanged": ("same", "Unchanged"),
     "failed": ("bad", "Failed"),
+    "passed": ("good", "Check passed"),
+    "not trainable": ("bad", "Not trainable"),
     None: ("same", "Checked"),
 }
 
@@ -70,7 +72,7 @@ def write_report(path: Path, summary: dict[str, Any], config: RunConfig, store: 
     detail = _read_json(store, parts.report.uri if parts.report else None, "detail.json")
     history = _read_json(store, parts.checkpoint.uri if parts.checkpoint else None, "history.json")
     card = _read_json(store, parts.checkpoint.uri if parts.checkpoint else None, "model.json")
-    verdict = "failed" if summary.get("error") else summary.get("verdict")
+    verdict = "failed" if summary.get("error") else summary.get("verdict") or summary.get("finding")
     tone, title = MEANINGS.get(verdict, ("same", str(verdict)))
     page = _template().render(
         summary=UNKNOWN | summary,
