@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
+from pydantic import Field
 
 from flows.environment import now_ms, store_from_environment, tracking_uri_from_environment, user_name
 from flows.refusals import REFUSALS, refused
 from flows.request import default_tracking_uri
+from flows.run_name import rename_run
 from tasks.publish import registry
 from tasks.publish.approval import Approval
 from tasks.store import Store
@@ -22,7 +24,8 @@ def promote(
     model: str = "",
     version: str = "",
     decision: Literal["approve", "reject"] = "approve",
-    reason: str = "",
+    *,
+    reason: Annotated[str, Field(min_length=1)],
     alias: str = "champion",
     store: str = "",
 ) -> State[dict[str, Any]]:
@@ -32,7 +35,7 @@ def promote(
         model: The model's name. Empty: the only one whose candidate waits.
         version: The version that waits. Empty: the only one that does.
         decision: approve moves the alias to this version; reject leaves it where it is.
-        reason: Why. It is kept with the version, and needed.
+        reason: Why. It is kept with the version.
         alias: The alias to move.
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """
@@ -48,6 +51,7 @@ def promote(
             entry = registry.reject(model, version, approval, place, tracking_uri)
             message = f"{model} version {version} is rejected: {reason}"
         get_run_logger().info(message)
+        rename_run(f"{decision} {model} v{version}")
         return Completed(message=message, data=entry)
     except REFUSALS as error:
         return refused(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
@@ -18,9 +19,11 @@ REFUSALS = (CrossmodalError, RunFailed)
 def refused(error: CrossmodalError | RunFailed) -> State[Any]:
     """The state of a failed run. Who calls the flow in a process of their own gets the error raised, as ever.
 
-    Prefect's engine raises it, too, and would log it as unexpected, with its traceback; the reason is in the log already.
+    Prefect's engine raises it, too, and would log it as unexpected, with its traceback.
     """
     logging.getLogger("prefect.flow_runs").addFilter(_is_unexpected)
+    if not isinstance(error, RunFailed):  # whose end was logged with the run's other lines
+        get_run_logger().error("%s", error)
     return Failed(message=str(error), data=error)
 
 
