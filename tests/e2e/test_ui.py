@@ -44,7 +44,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 @pytest.fixture(scope="module")
 def candidate(up: Up) -> str:
     """The id of the flow run that left version 1 of `hostile` waiting for approval."""
-    run = up.start("retrain/weekly", profile="hostile", store=str(up.store))
+    run = up.start("retrain/weekly", profile="hostile")
     state = up.end_of(run)
     assert state["type"] == "COMPLETED", state
     assert state["message"].startswith("needs-approval: hostile version 1 passes the gate and waits 14 days")
@@ -177,7 +177,7 @@ ACTIVE = "script, iframe, object, b[onclick], img[onerror], img[src^=http], a[hr
 
 def test_labels_that_attack_stay_text_and_break_no_page(up: Up, candidate: str) -> None:
     new = write_hostile(up.store.parent / "darker", shade=60)
-    monitored = up.start("monitor/new-data", data=str(new), model="hostile@challenger", store=str(up.store))
+    monitored = up.start("monitor/new-data", profile="hostile", data=str(new), model="hostile@challenger")
     folders = {path.parent.name: json.loads(path.read_text()) for path in up.store.glob("runs/*/summary.json")}
     trained = next(run for run, summary in folders.items() if summary["verdict"] == "needs-approval")
     with logged_in(up) as page:
@@ -191,6 +191,7 @@ def test_labels_that_attack_stay_text_and_break_no_page(up: Up, candidate: str) 
             keep(page, f"hostile-{key}")
             if key == "drift":
                 page.get_by_text(f"{CLASSES[0]} 20.0 %").first.wait_for()
+                page.get_by_role("link", name="Report", exact=True).wait_for()
     with logged_in(up, 390, 844) as page:
         found = [path.parent.name for path in up.store.glob("runs/*/report.html")]
         paths = ["", "runs/history/hostile.html", *(f"runs/{run}/report.html" for run in found)]
