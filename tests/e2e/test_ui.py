@@ -176,14 +176,14 @@ ACTIVE = "script, iframe, object, b[onclick], img[onerror], img[src^=http], a[hr
 
 
 def test_labels_that_attack_stay_text_and_break_no_page(up: Up, candidate: str) -> None:
-    new = write_hostile(up.store.parent / "darker", shade=60)
+    new = write_hostile(up.store.parent / "later", seed=1)
     monitored = up.start("monitor/new-data", profile="hostile", data=str(new), model="hostile@challenger")
     folders = {path.parent.name: json.loads(path.read_text()) for path in up.store.glob("runs/*/summary.json")}
     trained = next(run for run, summary in folders.items() if summary["verdict"] == "needs-approval")
     with logged_in(up) as page:
         read_mlflow(page, trained)
         state = up.end_of(monitored)
-        assert state["message"].startswith("drift yes: drift in "), state
+        assert state["message"].startswith("drift no: no drift in 12 tests on 150 new rows"), state
         for key, artifact in (up.artifacts_of(candidate) | up.artifacts_of(monitored)).items():
             page.goto(f"{up.running.prefect_url}/v2/artifacts/artifact/{artifact}")
             page.get_by_text("hostile", exact=False).first.wait_for()

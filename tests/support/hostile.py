@@ -19,24 +19,24 @@ CLASSES = (
 FILES = ("<img src=x onerror=alert(4)>.png", "a | b `c` [d](javascript:alert(5)) {{7*7}}.png", "\u202egnp.exe.png")
 
 
-def write_hostile(folder: Path, rows: int = 150, shade: int = 0) -> Path:
+def write_hostile(folder: Path, rows: int = 150, seed: int = 0) -> Path:
     """A manifest of pictures whose colour is their class and whose text holds it; and three rows that are refused.
 
-    `shade` darkens every picture: other data of the same kind, under other ids.
+    Another `seed`: other rows of the same kind, under other ids.
     """
-    rng, table = np.random.default_rng(shade), []
+    rng, table = np.random.default_rng(seed), []
     hues = ((220, 30, 30), (30, 220, 30), (30, 30, 220), (220, 220, 30), (30, 220, 220))
     (folder / "files").mkdir(parents=True, exist_ok=True)
     for number in range(rows):
         kind = number % len(CLASSES)
-        pixels = np.clip(np.array(hues[kind]) + rng.integers(-30, 30, (16, 16, 3)) - shade, 0, 255).astype(np.uint8)
+        pixels = np.clip(np.array(hues[kind]) + rng.integers(-30, 30, (16, 16, 3)), 0, 255).astype(np.uint8)
         name = f"files/{number} {FILES[number % len(FILES)]}"
         Image.fromarray(pixels).save(folder / name, "PNG")
         split = "test" if number < rows // 3 else "val" if number < rows // 2 else "train"
-        text = f"{CLASSES[kind]} is number {number} of {shade}"
+        text = f"{CLASSES[kind]} is number {number}"
         table.append(
             {
-                "id": f"{shade} {number} {CLASSES[kind]}",
+                "id": f"{seed} {number} {CLASSES[kind]}",
                 "image": name,
                 "text": text,
                 "label": CLASSES[kind],
@@ -47,7 +47,7 @@ def write_hostile(folder: Path, rows: int = 150, shade: int = 0) -> Path:
         (folder / "files" / name).write_bytes(b"not a picture")
         table.append(
             {
-                "id": f"{shade} refused {number} {name}",
+                "id": f"{seed} refused {number} {name}",
                 "image": f"files/{name}",
                 "text": "",
                 "label": CLASSES[0],
