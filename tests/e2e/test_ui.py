@@ -325,5 +325,5 @@ def decide(page: Any, up: Up, version: str, decision: str, reason: str) -> dict[
     page.wait_for_url("**/runs/flow-run/**")
     state = up.end_of(re.findall(r"/flow-run/([0-9a-f-]{36})", page.url)[0])
     page.reload()
-    page.get_by_text("Completed" if state["type"] == "COMPLETED" else "Failed", exact=True).first.wait_for()
+    page.get_by_text(state["message"], exact=True).first.wait_for()  # a line of the run's log
     return state
