@@ -168,7 +168,7 @@ def _cell(rows: int, support: int, right: bool) -> dict[str, Any]:
         "right": right,
         "percent": round(100 * strength, 1),
         "colour": f"rgb({red},{green},{blue})",
-        "light_text": strength > 0.55,
+        "light_text": right and strength > 0.85,  # on orange dark text is easier to read
     }
 
 
