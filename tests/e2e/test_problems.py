@@ -126,7 +126,6 @@ def test_label_sets(crossmodal: Crossmodal, learnable: Path, tmp_path: Path) -> 
     fewer = monitored(crossmodal, learnable, lambda row: row | {"label": row["label"].replace("low|tone", "low")})
     assert drifted(fewer) == {"label"}
     assert fewer["label"]["after"] != fewer["label"]["before"]
-    print(fewer["label"])
 
 
 def test_several_label_columns(crossmodal: Crossmodal, learnable: Path, tmp_path: Path) -> None:
