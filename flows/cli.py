@@ -7,7 +7,6 @@ import functools
 import importlib.metadata
 import os
 import re
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -55,9 +54,6 @@ from flows.score import predict_manifest
 from flows.summary import empty_summary
 from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
 from tasks.store import Store
-
-_TERMINATED = 128 + signal.SIGTERM
-"""What `up` ends with when a service manager stops it."""
 
 app = typer.Typer(
     name="crossmodal",
@@ -361,10 +357,10 @@ def run(command: Callable[[], Any], as_json: bool, debug: bool) -> int:
     try:
         code = command()
     except (Abort, KeyboardInterrupt):
-        return _interrupted()
+        return _ended()
     except SystemExit as stop:
-        if stop.code == _TERMINATED:
-            return _ended("terminated (SIGTERM)", _TERMINATED)
+        if stop.code == 143:  # what `up` makes of SIGTERM
+            return _ended("terminated (SIGTERM)", 143)
         raise
     except bdb.BdbQuit:  # `q` in pdb, which ends by it
         raise
@@ -375,15 +371,11 @@ def run(command: Callable[[], Any], as_json: bool, debug: bool) -> int:
             console.print_traceback(error)
         return _fail(*_told(error), as_json)
     if code == 130:  # what typer makes of Ctrl-C
-        return _interrupted()
+        return _ended()
     return code if isinstance(code, int) else 0
 
 
-def _interrupted() -> int:
-    return _ended("interrupted", 130)
-
-
-def _ended(how: str, code: int) -> int:
+def _ended(how: str = "interrupted", code: int = 130) -> int:
     console.print_error(f"{how}; what was finished is kept, and the same command goes on from there")
     return code
 

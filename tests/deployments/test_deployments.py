@@ -55,7 +55,7 @@ def test_parameters_meet_their_schema_and_every_field_has_a_description(rendered
     for entry in rendered:
         schema = entry.parameter_openapi_schema
         is_valid_schema(schema)
-        required = {name: "for a test" for name in schema.get("required", [])}
+        required = dict.fromkeys(schema.get("required", []), "for a test")
         assert set(required) == ({"reason"} if entry.name == "promote" else set()), "a click on Quick run suffices"
         defaults = {name: field["default"] for name, field in schema["properties"].items() if name not in required}
         assert validate(defaults | required | entry.parameters, schema) == [], entry.name
