@@ -15,6 +15,7 @@ from flows.artifacts import data_rows
 from flows.execute import RunFailed
 from flows.flow_request import NO_OVERRIDES, Override, request_of_run
 from flows.prepare import check_manifest
+from flows.refusals import REFUSALS, refused
 from flows.request import Request
 from flows.run_name import name_run
 from flows.run_progress import shown_in_prefect
@@ -36,17 +37,22 @@ def check(
         overrides: Other settings on top of the profile, each KEY=VALUE, for example data.columns.label=kind.
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """
-    request = request_of_run(profile, data, overrides, store)
     try:
-        with shown_in_prefect():
-            summary, notes = check_manifest(request)
-    except RunFailed as failure:
-        _leave_tables(request, failure.summary)
-        raise
-    _leave_tables(request, summary)
-    rows = summary["rows"]
-    said = f"{rows['used']} of {rows['in']} rows can be used"
-    return Completed(message="; ".join([said, *notes]), data=summary | {"notes": notes})
+        request = request_of_run(profile, data, overrides, store)
+        try:
+            with shown_in_prefect():
+                summary, notes = check_manifest(request)
+        except RunFailed as failure:
+            _leave_tables(request, failure.summary)
+            raise
+        _leave_tables(request, summary)
+        said = [
+            f"{summary['finding']}: {summary['reason']}",
+            *(note for note in notes if note not in summary["reason"]),
+        ]
+        return Completed(message="; ".join(said), data=summary | {"notes": notes})
+    except REFUSALS as error:
+        return refused(error)
 
 
 def _leave_tables(request: Request, summary: dict[str, Any]) -> None:

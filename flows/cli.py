@@ -107,7 +107,11 @@ def run(command: Callable[[], Any], as_json: bool, debug: bool) -> int:
     try:
         code = command()
     except (Abort, KeyboardInterrupt):
-        return _interrupted()
+        return _ended()
+    except SystemExit as stop:
+        if stop.code == 143:  # what `up` makes of SIGTERM
+            return _ended("terminated (SIGTERM)", 143)
+        raise
     except bdb.BdbQuit:  # `q` in pdb, which ends by it
         raise
     except Exception as error:
@@ -117,13 +121,13 @@ def run(command: Callable[[], Any], as_json: bool, debug: bool) -> int:
             console.print_traceback(error)
         return _fail(*_told(error), as_json)
     if code == 130:  # what typer makes of Ctrl-C
-        return _interrupted()
+        return _ended()
     return code if isinstance(code, int) else 0
 
 
-def _interrupted() -> int:
-    console.print_error("interrupted; what was finished is kept, and the same command goes on from there")
-    return 130
+def _ended(how: str = "interrupted", code: int = 130) -> int:
+    console.print_error(f"{how}; what was finished is kept, and the same command goes on from there")
+    return code
 
 
 def _told(error: Exception) -> tuple[str, int, dict[str, Any]]:

@@ -166,7 +166,14 @@ def _cell(rows: int, support: int, right: bool) -> dict[str, Any]:
     # The square root lifts rare mistakes out of the white.
     strength = 0.08 + 0.92 * (share if right else math.sqrt(share)) if rows else 0.0
     red, green, blue = (round(255 + (c - 255) * strength) for c in (BLUE if right else ORANGE))
-    return {"rows": rows, "share": share, "colour": f"rgb({red},{green},{blue})", "light_text": strength > 0.55}
+    return {
+        "rows": rows,
+        "share": share,
+        "right": right,
+        "percent": round(100 * strength, 1),
+        "colour": f"rgb({red},{green},{blue})",
+        "light_text": right and strength > 0.85,  # on orange dark text is easier to read
+    }
 
 
 def _scale(value: float, low: float, high: float, start: float, end: float) -> float:

@@ -46,6 +46,8 @@ MEANINGS = {
     "needs-approval": ("open", "Needs approval"),
     "unchanged": ("same", "Unchanged"),
     "failed": ("bad", "Failed"),
+    "passed": ("good", "Check passed"),
+    "not trainable": ("bad", "Not trainable"),
     None: ("same", "Checked"),
 }
 
@@ -76,7 +78,7 @@ def write_report(path: Path, summary: dict[str, Any], config: RunConfig, store: 
     detail = _read_json(store, parts.report.uri if parts.report else None, "detail.json")
     history = _read_json(store, parts.checkpoint.uri if parts.checkpoint else None, "history.json")
     card = _read_card(store, parts.checkpoint)
-    verdict = "failed" if summary.get("error") else summary.get("verdict")
+    verdict = "failed" if summary.get("error") else summary.get("verdict") or summary.get("finding")
     tone, title = MEANINGS.get(verdict, ("same", str(verdict)))
     page = _template().render(
         summary=UNKNOWN | summary,

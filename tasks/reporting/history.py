@@ -26,7 +26,12 @@ CHARTS = 2
 """Metrics that are shown: the first ones of the problem. A run's report has all of them."""
 WIDTH, HEIGHT = 440, 200
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 30
-TONES = {"promote": "good", "reject": "bad", "failed": "bad", "crashed": "bad", "unchanged": "same", "running": "same"}
+TONES = {
+    **dict.fromkeys(("promote", "passed", "no drift"), "good"),
+    **dict.fromkeys(("reject", "failed", "crashed", "not trainable"), "bad"),
+    **dict.fromkeys(("unchanged", "running", "completed"), "same"),
+}
+"""How a verdict is coloured; another one is open."""
 
 
 class RunPoint(BaseModel, frozen=True):

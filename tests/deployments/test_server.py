@@ -183,7 +183,10 @@ def modes(services: Services, deployment: str) -> list[dict[str, Any]]:
         if mode == "plan only":
             assert tasks == []
             artifacts = call(services, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
-            assert [artifact["key"] for artifact in artifacts if artifact["key"]] == ["plan"]
+            [plan] = [artifact for artifact in artifacts if artifact["key"]]
+            assert plan["key"] == "plan"
+            stages = [line["stage"] for line in json.loads(plan["data"])]
+            assert (stages[0], stages[-1]) == ("preflight: data", "train")
     return ended
 
 
@@ -212,7 +215,7 @@ def test_the_check_deployment_tells_rows_and_reasons(services: Services, make_da
     parameters = {"profile": "defaults", "data": str(data), "overrides": ["runtime.workers=1"]}
     run = call(services, f"deployments/{deployment}/create_flow_run", {"parameters": parameters})
     state = wait_for_end(services, run["id"])
-    assert state["message"].startswith("11 of 12 rows can be used"), state
+    assert ": 11 of 12 rows can be used; quarantined: 1 missing-file" in state["message"], state
     artifacts = call(services, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
     tables = {artifact["key"]: json.loads(artifact["data"]) for artifact in artifacts if artifact["type"] == "table"}
     counts = {row["rows"]: row["count"] for row in tables["data"]}

@@ -6,10 +6,13 @@ import contextlib
 import os
 import signal
 import subprocess
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from benchmarks.chaos_up import free_ports
 from flows.hosting.credentials import Running, read_running
@@ -18,6 +21,7 @@ from flows.hosting.prefect_api import PrefectAPI
 from flows.hosting.services import Services, deploy, executable, spawn, start_server, wait_until_healthy
 from flows.hosting.supervisor import stop_process
 from tasks.store import Store
+from tests.waiting import wait_until
 
 
 @dataclass
@@ -53,6 +57,47 @@ class Up:
         finally:
             api.close()
 
+    def start(self, deployment: str, **parameters: Any) -> str:
+        """The id of a run of the deployment, with these parameters. While SQLite is locked, Prefect answers 503: again."""
+        api = PrefectAPI(self.running.prefect_url, self.running.auth_string)
+        body = {"parameters": parameters, "idempotency_key": uuid.uuid4().hex}
+        made: list[str] = []
+
+        def create() -> bool:
+            try:
+                found = api.get(f"deployments/name/{deployment}")["id"]
+                made.append(api.post(f"deployments/{found}/create_flow_run", body)["id"])
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code != 503:
+                    raise
+            return bool(made)
+
+        try:
+            wait_until(create, f"a run of {deployment} is made", every_s=1)
+        finally:
+            api.close()
+        return made[0]
+
+    def end_of(self, run: str) -> dict[str, Any]:
+        """The run's last state, once it has ended."""
+        ends: list[dict[str, Any]] = []
+
+        def ended() -> bool:
+            ends[:] = [found["state"] for found in self.flow_runs(flow_runs={"id": {"any_": [run]}})]
+            return bool(ends) and ends[0]["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+        wait_until(ended, f"run {run} has ended", every_s=1)
+        return ends[0]
+
+    def artifacts_of(self, run: str) -> dict[str, str]:
+        """Key to id of the artifacts of a run."""
+        api = PrefectAPI(self.running.prefect_url, self.running.auth_string)
+        try:
+            found = api.post("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
+        finally:
+            api.close()
+        return {artifact["key"]: artifact["id"] for artifact in found if artifact["key"]}
+
     def call(self, *command: str) -> subprocess.CompletedProcess[str]:
         """A command in another terminal."""
         return subprocess.run(executable([*command]), capture_output=True, text=True, env=self.environment, check=False)
@@ -80,8 +125,8 @@ def running_up(store: Path) -> Iterator[Up]:
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.wait()
-        process.stdout.close()
+        rest, _ = process.communicate()
+    assert "error: terminated (SIGTERM); what was finished is kept" in rest
     assert not (store / "up.json").exists()
 
 
