@@ -3,17 +3,22 @@ VENV   := .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# Tests run in so many processes; the tests of one file share its servers, and stay together.
+WORKERS ?= 2
+PYTEST  := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-slow test-gpu lint bench clean
+.PHONY: demo install test test-slow test-gpu lint bench docs clean
 
 demo: $(READY)
 	$(BIN)/crossmodal retrain --profile digits
 
+install: $(READY)
+
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m "slow and not gpu"
+	$(PYTEST) -m "slow and not gpu"
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
@@ -29,6 +34,11 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.orchestration
 
+docs: $(READY)
+	$(BIN)/python docs/write_reference.py
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -c docs . build/site
+	@echo "the documentation is in build/site/index.html"
+
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "crossmodal needs Python 3.11 or later, this is " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -37,4 +47,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) .crossmodal
+	rm -rf $(VENV) .crossmodal build

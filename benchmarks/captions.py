@@ -38,6 +38,7 @@ HIDDEN = (
 
 
 def main() -> None:
+    """Prints a table: both modalities fused, and either alone."""
     parser = argparse.ArgumentParser(description="Fused against either modality alone")
     parser.add_argument("--data", default="../shared/data/cifar10_12k")
     parser.add_argument("--weights", default="../shared/weights")

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -55,11 +55,13 @@ _INTERRUPTIBLE = (
 KEPT = {"prefect", "runs", "mlflow.db", "mlartifacts"}
 
 
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports(number: int) -> list[int]:
+    """Different ports that nothing listens on."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def wait_for(what: str, look: Callable[[], T | None], timeout_s: float = LONG_S) -> T:
@@ -80,7 +82,7 @@ class Up:
     def __init__(self, store: Path, options: tuple[str, ...] = ()) -> None:
         self.store = store
         self.options = options
-        self.ports = (free_port(), free_port(), free_port())
+        self.ports = free_ports(3)
         self.output = store.parent / f"{store.name}-up.out"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -177,6 +179,7 @@ def ended(client: SyncPrefectClient, run: UUID) -> FlowRun:
     """The run, once it has ended."""
 
     def look() -> FlowRun | None:
+        """The run where it has ended."""
         found = client.read_flow_run(run)
         return found if found.state is not None and found.state.is_final() else None
 

@@ -56,10 +56,12 @@ Shift = Callable[[Rows, float, Rng], Rows]
 
 
 def darker(rows: Rows, strength: float, rng: Rng) -> Rows:
+    """Every pixel is darker by this share."""
     return Rows(rows.pixels * (1 - strength), rows.labels, rows.missing)
 
 
 def noisier(rows: Rows, strength: float, rng: Rng) -> Rows:
+    """Every pixel has Gaussian noise of this standard deviation added, and stays in [0, 1]."""
     noise = rng.normal(0, strength, rows.pixels.shape)
     return Rows(np.clip(rows.pixels + noise, 0, 1), rows.labels, rows.missing)
 
@@ -73,6 +75,7 @@ def moved(rows: Rows, strength: float, rng: Rng) -> Rows:
 
 
 def lost(rows: Rows, strength: float, rng: Rng) -> Rows:
+    """So many more of the rows have lost their picture."""
     return Rows(rows.pixels, rows.labels, rows.missing | (rng.random(len(rows.labels)) < strength))
 
 
@@ -96,6 +99,7 @@ SHIFTS: dict[str, tuple[Shift, tuple[float, ...], float]] = {
 
 
 def read_digits() -> Digits:
+    """scikit-learn's digits: a logistic regression is fitted on 500 of them, the others are to draw from."""
     from sklearn.datasets import load_digits
     from sklearn.linear_model import LogisticRegression
 
@@ -115,6 +119,7 @@ def draw(digits: Digits, count: int, rng: Rng) -> tuple[Rows, Rows]:
 
 
 def profile(rows: Rows, model: Any) -> Profile:
+    """What the monitor compares: counts of categories and (N,) numbers, the model's answers among them."""
     here = ~rows.missing
     pictures = np.repeat((rows.pixels[here] * 255).astype(np.uint8)[..., None], 3, axis=-1)
     measured = [measure("image", picture, 0) for picture in pictures]
@@ -134,6 +139,7 @@ def profile(rows: Rows, model: Any) -> Profile:
 
 
 def compare(digits: Digits, count: int, seed: int, shift: Callable[[Rows, Rng], Rows]) -> tuple[DriftTest, ...]:
+    """The tests of REFERENCE rows against `count` shifted ones, drawn by the seed."""
     rng = np.random.default_rng(seed)
     reference, new = draw(digits, count, rng)
     sides = profile(reference, digits.model), profile(shift(new, rng), digits.model)
@@ -141,10 +147,12 @@ def compare(digits: Digits, count: int, seed: int, shift: Callable[[Rows, Rng], 
 
 
 def same(rows: Rows, rng: Rng) -> Rows:
+    """No shift."""
     return rows
 
 
 def false_alarms(digits: Digits, resamples: int) -> None:
+    """Prints how often drift is found where there is none, with and without the smallest effect that counts."""
     alpha = MonitorConfig().alpha
     print("\n| new rows | resamples | false alarms | by the p-values alone |\n|---|---|---|---|")
     for count in (100, STATED):
@@ -165,6 +173,7 @@ def power(digits: Digits, repeats: int) -> tuple[dict[str, list[float]], dict[st
     for name, (shift, strengths, stated) in SHIFTS.items():
 
         def share(count: int, strength: float, shift: Shift = shift) -> float:
+            """Share of the repeats in which the shift is found."""
             shifted = partial(_apply, shift, strength)
             tries = [compare(digits, count, 10_000 + seed, shifted) for seed in range(repeats)]
             return sum(any(test.drifted for test in tests) for tests in tries) / repeats
@@ -183,6 +192,7 @@ def _apply(shift: Shift, strength: float, rows: Rows, rng: Rng) -> Rows:
 
 
 def draw_curves(over_strength: dict[str, list[float]], over_rows: dict[str, list[float]], path: Path) -> None:
+    """`path` holds a picture of both sets of curves. Needs matplotlib."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -206,6 +216,7 @@ def draw_curves(over_strength: dict[str, list[float]], over_rows: dict[str, list
 
 
 def main() -> None:
+    """Prints false alarms and power, and draws the curves where `--picture` says."""
     parser = argparse.ArgumentParser(description="False alarms and power of the drift tests")
     parser.add_argument("--resamples", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=20)

@@ -33,6 +33,7 @@ SVM_GRID = (1e-5, 1e-4, 1e-3, 1e-2)
 
 
 def main() -> None:
+    """Prints the head's test figures over the seeds, and those of the linear models on the same features."""
     parser = argparse.ArgumentParser(description="The head against a linear floor")
     parser.add_argument("--data", default="../shared/data/cifar10_12k/manifest.csv")
     parser.add_argument("--weights", default="../shared/weights/mobilenet_v2-imagenet.safetensors")

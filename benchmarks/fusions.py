@@ -37,6 +37,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 
 
 def main() -> None:
+    """Prints a table: each variant over the seeds."""
     parser = argparse.ArgumentParser(description="Ways of joining modalities")
     parser.add_argument("--data", default=str(DATA), help="a manifest of pictures with sound")
     parser.add_argument("--epochs", type=int, default=12)

@@ -98,6 +98,7 @@ def time_ours(task: Task, config: RunConfig) -> dict[str, Any]:
     """The figures of a run of ours, `seconds` of its training steps and `flops_per_sample` among them."""
 
     def part(last: int) -> ours.Dataset:
+        """The first rows of the task, as the training loop reads them."""
         inputs = Inputs({task.modality: task.table}, {task.modality: np.arange(last)}, last)
         known = EncodedTargets(network.targets, (torch.from_numpy(task.targets[:last]),))
         return ours.Dataset(inputs, known, np.ones(last, np.float32))

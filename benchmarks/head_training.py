@@ -110,6 +110,7 @@ def time_ours(rows: Rows, config: RunConfig) -> Seconds:
     features, targets = (tensor.numpy() for tensor in rows)
 
     def part(first: int, last: int) -> ours.Dataset:
+        """The rows from `first` to before `last`, as the training loop reads them."""
         count = last - first
         table = FeatureTable(
             "image",
@@ -178,6 +179,7 @@ def time_hf(rows: Rows, config: RunConfig, by_batch: bool) -> Seconds:
         """Reads whole batches."""
 
         def get_train_dataloader(self) -> DataLoader[Any]:
+            """Whole batches, as our loop reads them."""
             return batches(rows, config.train.batch_size)
 
     with tempfile.TemporaryDirectory() as folder:

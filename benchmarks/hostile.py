@@ -148,6 +148,7 @@ def peak_mb() -> float:
 
 
 def main() -> None:
+    """Prints how many files of each medium were accepted or refused as expected, and those that were not."""
     parser = argparse.ArgumentParser(description="Broken and strange files: expected and got")
     parser.add_argument("--data", default=DATA)
     parser.add_argument("--all", action="store_true", help="print every file, not only what is not as expected")

@@ -28,6 +28,7 @@ _AHEAD = 64  # batches handed to the threads before the first is done: memory st
 
 
 def main() -> None:
+    """Prints the medians of ingest with decoding in processes of their own and here, and their ratio."""
     parser = argparse.ArgumentParser(description="What isolation costs")
     parser.add_argument("--data", default="../shared/data/cifar10")
     parser.add_argument("--runs", type=int, default=3)
@@ -128,6 +129,7 @@ def read_here(path: Path, request: dict[str, Any], limits: Any) -> Iterator[tupl
     answers: list[tuple[dict[str, Any], bytes]] = []
 
     def keep(header: dict[str, Any], payload: bytes = b"") -> None:
+        """A part of the answer is kept, as the worker would send it."""
         answers.append((header, payload))
 
     file = open_parquet(str(path), limits.manifest_mb)

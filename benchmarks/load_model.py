@@ -21,6 +21,7 @@ def median_s(code: str, *arguments: str) -> float:
 
 
 def main(store: str, name: str) -> None:
+    """Prints the medians of loading a model of the store and of `import torch`, and their ratio."""
     load = "import sys, crossmodal; crossmodal.load(sys.argv[2], store=sys.argv[1])"
     ours, peer = median_s(load, store, name), median_s("import torch")
     print(f"crossmodal.load {ours:.2f} s, import torch {peer:.2f} s, ratio {ours / peer:.2f} (median of {ROUNDS})")

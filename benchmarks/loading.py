@@ -21,6 +21,7 @@ PEERS = {
 
 
 def main() -> None:
+    """Prints the CPU seconds of loading ours and its peers, and their ratios."""
     parser = argparse.ArgumentParser(description="What loading takes")
     parser.add_argument("--runs", type=int, default=5)
     runs = parser.parse_args().runs

@@ -30,6 +30,7 @@ VAL_PAIRS, TEST_PAIRS = 300, 1000
 
 
 def main() -> None:
+    """Prints a table: one encoder for both columns, and one for each, over the numbers of training pairs."""
     parser = argparse.ArgumentParser(description="An encoder shared by two inputs against one for each")
     parser.add_argument("--data", default=str(DATA), help="the folder of avdigits")
     parser.add_argument("--pairs", type=int, nargs="+", default=[500, 2000], help="training rows")

@@ -25,6 +25,7 @@ MARGIN_POINTS = 15.0
 
 
 def main() -> None:
+    """Prints a table: the network from scratch and in every regime."""
     parser = argparse.ArgumentParser(description="Pretrained against from scratch")
     parser.add_argument("--all", action="store_true", help="all pictures, full fine-tuning; meant for a GPU")
     parser.add_argument("--data", help="a manifest instead of the one in ../shared/data")

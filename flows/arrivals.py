@@ -69,6 +69,7 @@ def starter(deployment: str, parameters: dict[str, Any]) -> Start:
     from prefect.deployments import run_deployment
 
     def start(key: str) -> str:
+        """The id of the run under this key, made now unless it was made before."""
         # No subflow: its parent ends at once, and the run is the deployment's own.
         made = run_deployment(deployment, parameters=parameters, timeout=0, idempotency_key=key, as_subflow=False)
         return str(cast(FlowRun, made).id)  # a coroutine only inside an event loop

@@ -56,9 +56,8 @@ def _leave(request: Request, so_far: Progressed, summary: dict[str, Any]) -> Non
             metric_rows(summary), key="metrics", description=f"{name}: figures on {so_far.report.rows:,} test rows"
         )
     if so_far.verdict is not None:
-        create_table_artifact(
-            gate_rows(so_far.verdict), key="gate", description=f"{name}: {markdown_text(so_far.verdict.reason)}"
-        )
+        judged = so_far.verdict.reason.replace("promoted: ", "passes the gate: ", 1)  # it may wait for approval yet
+        create_table_artifact(gate_rows(so_far.verdict), key="gate", description=f"{name}: {markdown_text(judged)}")
 
 
 def leave_drift(request: Request, summary: dict[str, Any]) -> None:

@@ -124,11 +124,16 @@ def _apply(
         return {"automation": name, "outcome": "created", "detail": wanted.description}
     before = found[0]
     wanted.enabled = before.enabled
-    fields = {"name", "description", "enabled", "tags", "trigger", "actions"}
-    if before.model_dump(mode="json", include=fields) == wanted.model_dump(mode="json", include=fields):
+    if do_the_same(before, wanted):
         return {"automation": name, "outcome": "unchanged", "detail": wanted.description}
     client.update_automation(before.id, wanted)
     return {"automation": name, "outcome": "updated", "detail": wanted.description}
+
+
+def do_the_same(before: AutomationCore, wanted: AutomationCore) -> bool:
+    """Whether two automations have the same name, trigger and actions. Sets are equal in any order, which JSON gives them."""
+    fields = {"name", "description", "enabled", "tags", "trigger", "actions"}
+    return before.model_dump(include=fields) == wanted.model_dump(include=fields)
 
 
 def _webhook(url: str | None) -> str | None:

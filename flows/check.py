@@ -9,15 +9,14 @@ import pyarrow.parquet as pq
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows.artifacts import data_rows
-from flows.environment import store_from_environment, tracking_uri_from_environment
 from flows.execute import RunFailed
+from flows.flow_request import NO_OVERRIDES, Override, request_of_run
 from flows.prepare import check_manifest
-from flows.request import Request, make_request, resolve_config
-from flows.retrain import NO_OVERRIDES, Override, full_path
+from flows.refusals import REFUSALS, refused
+from flows.request import Request
 from flows.run_name import name_run
 from flows.run_progress import shown_in_prefect
 from tasks.names import markdown_text
@@ -38,20 +37,22 @@ def check(
         overrides: Other settings on top of the profile, each KEY=VALUE, for example data.columns.label=kind.
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """
-    place = store_from_environment(store or None)
-    config = resolve_config(profile or None, full_path(data) or None, overrides, place)
-    run_id = f"{flow_run.scheduled_start_time:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
-    request = make_request(config, place, tracking_uri_from_environment(), run_id)
     try:
-        with shown_in_prefect():
-            summary, notes = check_manifest(request)
-    except RunFailed as failure:
-        _leave_tables(request, failure.summary)
-        raise
-    _leave_tables(request, summary)
-    rows = summary["rows"]
-    said = f"{rows['used']} of {rows['in']} rows can be used"
-    return Completed(message="; ".join([said, *notes]), data=summary | {"notes": notes})
+        request = request_of_run(profile, data, overrides, store)
+        try:
+            with shown_in_prefect():
+                summary, notes = check_manifest(request)
+        except RunFailed as failure:
+            _leave_tables(request, failure.summary)
+            raise
+        _leave_tables(request, summary)
+        said = [
+            f"{summary['finding']}: {summary['reason']}",
+            *(note for note in notes if note not in summary["reason"]),
+        ]
+        return Completed(message="; ".join(said), data=summary | {"notes": notes})
+    except REFUSALS as error:
+        return refused(error)
 
 
 def _leave_tables(request: Request, summary: dict[str, Any]) -> None:

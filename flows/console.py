@@ -45,6 +45,7 @@ def _bars() -> Iterator[None]:
     known: dict[str, Any] = {}
 
     def listen(step: str, done: int, total: int, remark: str) -> None:
+        """The step's bar stands at `done` of `total`; a step that is heard of for the first time gets one."""
         if step not in known:
             known[step] = bars.add_task(step, total=total, remark="")
         bars.update(known[step], completed=done, total=total, remark=escape(one_line(remark)))
@@ -58,6 +59,7 @@ def _lines() -> Listener:
     last = time.monotonic()
 
     def listen(step: str, done: int, total: int, remark: str) -> None:
+        """A line tells how far the step is, where it is done or ten seconds have passed since the last line."""
         nonlocal last
         if done == total or time.monotonic() - last >= _LINE_EVERY_S:
             last = time.monotonic()

@@ -30,6 +30,7 @@ def monitor_manifest(request: Request, model: str | None, stage: Monitor = monit
     reports: list[MonitorReport] = []
 
     def look() -> None:
+        """The new data are read, encoded and compared: `so_far` and `reports` hold what came of it."""
         config = asking(champion_config(champion, request), champion, request)
         with so_far.timed("ingest"):
             raw = scan(config, request.store, locate_data(config, request.store), "predict")
@@ -50,6 +51,8 @@ def monitor_manifest(request: Request, model: str | None, stage: Monitor = monit
     write_page(path, report, request.run_id)
     tests = [test.model_dump(mode="json") for test in report.tests]
     summary |= {"reason": report.reason, "drift": report.drift, "compared": report.rows, "known": report.known}
+    if report.tests:
+        summary["finding"] = "drift" if report.drift else "no drift"
     summary |= {"tests": tests, "report": path.relative_to(request.store.root).as_posix()}
     write_summary(request, so_far, summary)
     return summary

@@ -37,6 +37,7 @@ def execute(request: Request, stages: Stages, so_far: Progressed | None = None, 
     pipeline = evaluate_champion if mode == "evaluate only" else run_pipeline
 
     def work() -> None:
+        """The pipeline has run, filling `so_far`; raises the first check of the preflight that failed."""
         error = failure(preflight(request))
         if error is not None:
             raise error

@@ -22,7 +22,9 @@ from tasks.store import Store, process_lives
 RUNS = "runs"
 HISTORY = "history"
 Status = Literal["running", "completed", "failed", "crashed", "unreadable"]
-ENDINGS: tuple[str, ...] = (*get_args(Decision), *get_args(Status))
+Finding = Literal["passed", "not trainable", "drift", "no drift"]
+"""What a run found that judges no model: `check`, and `monitor`."""
+ENDINGS: tuple[str, ...] = (*get_args(Decision), *get_args(Finding), *get_args(Status))
 """What a list of runs can be narrowed to."""
 
 
@@ -34,6 +36,7 @@ class RunRecord(BaseModel, frozen=True):
     status: Status
     """crashed: neither ended nor alive. unreadable: its folder is damaged."""
     verdict: str | None = None
+    """The gate's, or what a check or a monitor run found."""
     reason: str | None = None
     model: str | None = None
     version: str | None = None
@@ -139,7 +142,7 @@ def _record(folder: Path, start: RunStart | None, summary: dict[str, Any] | None
         run=folder.name,
         flow=told.get("flow") or (start and start.flow),
         status=_status(start, summary),
-        verdict=told.get("verdict"),
+        verdict=told.get("verdict") or told.get("finding"),
         reason=told.get("error") or told.get("reason") or (start and start.error),
         model=model.get("name") or (start and start.model),
         version=model.get("version"),

@@ -6,15 +6,14 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows.artifacts import leave_drift
 from flows.drift import monitor_manifest
-from flows.environment import store_from_environment, tracking_uri_from_environment
 from flows.events import emit_drift
-from flows.request import make_request, resolve_config
-from flows.retrain import NO_OVERRIDES, Override, full_path
+from flows.flow_request import NO_OVERRIDES, Override, request_of_run
+from flows.refusals import REFUSALS, refused
+from flows.request import resolve_config
 from flows.run_name import name_run
 from tasks.monitor.task import monitor_task
 
@@ -36,13 +35,13 @@ def monitor(
         overrides: Other settings on top of the profile, each KEY=VALUE.
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """
-    place = store_from_environment(store or None)
-    config = resolve_config(profile or None, full_path(data) or None, overrides, place)
-    own = resolve_config(profile, None, overrides, place).name if profile else None
-    run_id = f"{flow_run.scheduled_start_time:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
-    request = make_request(config, place, tracking_uri_from_environment(), run_id)
-    summary = monitor_manifest(request, model or own, monitor_task)
-    leave_drift(request, summary)
-    # Without a profile the new data are all that is known to retrain on; with one, its own data are.
-    emit_drift(summary, profile, "" if profile else data, overrides)
-    return Completed(message=f"drift {'yes' if summary['drift'] else 'no'}: {summary['reason']}", data=summary)
+    try:
+        request = request_of_run(profile, data, overrides, store)
+        own = resolve_config(profile, None, overrides, str(request.store.root)).name if profile else None
+        summary = monitor_manifest(request, model or own, monitor_task)
+        leave_drift(request, summary)
+        # Without a profile the new data are all that is known to retrain on; with one, its own data are.
+        emit_drift(summary, profile, "" if profile else data, overrides)
+        return Completed(message=f"drift {'yes' if summary['drift'] else 'no'}: {summary['reason']}", data=summary)
+    except REFUSALS as error:
+        return refused(error)

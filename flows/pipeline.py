@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pyarrow as pa
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from data_contracts.modalities import KINDS, kind_of
 from data_contracts.refs import (
@@ -95,31 +94,19 @@ class Stages:
     publish: Callable[..., ReleaseRef] = publish
 
 
-@dataclass
-class Progressed:
-    """What a run has come to know so far; a failed run leaves the later fields empty."""
+class Progressed(RunRefs, frozen=False):
+    """What a run has come to know, filled by its stages; a failed run leaves the later fields empty."""
 
-    raw: RawRef | None = None
-    clean: CleanRef | None = None
-    valid: ValidatedRef | None = None
-    splits: dict[Split, int] = field(default_factory=dict)
-    features: Features = field(default_factory=dict)
-    docs: dict[str, str] = field(default_factory=dict)
+    splits: dict[Split, int] = Field(default_factory=dict)
+    docs: dict[str, str] = Field(default_factory=dict)
     """Table (manifest, samples, features, predictions) to the store path of its Data Docs."""
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = Field(default_factory=list)
     """Broken expectations of severity warning on other tables than the samples, whose own are in `valid`."""
-    start: ChampionRef | None = None
-    checkpoint: CheckpointRef | None = None
-    champion: ChampionRef | None = None
-    rival: Rival | None = None
-    report: EvalReport | None = None
-    verdict: Verdict | None = None
-    release: ReleaseRef | None = None
     decision: str | None = None
     reason: str | None = None
     before: frozenset[str] = frozenset()
     """Store paths of what was there when the run began."""
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = Field(default_factory=dict)
     clock: Clock = time.perf_counter
     keep: Callable[[RunRefs], None] = lambda refs: None
     """Called after every stage, so that a run that is killed leaves what it had."""
@@ -171,11 +158,7 @@ def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
     # Against itself a model need not be judged: the evaluation of the run that published it is still right.
     same = champion is None or champion.model_sha256 == checkpoint.model_sha256
     rival = so_far.rival = None if champion is None or same else rival_of(champion, request, stages, so_far)
-    with so_far.timed("evaluate"):
-        report = so_far.report = stages.evaluate(valid, features, checkpoint, rival, config, store)
-    run_log.log_evaluation(report, so_far.reused(report))
-    with so_far.timed("validate"):
-        so_far.note("predictions", stages.validate_predictions(report, checkpoint, store))
+    report = evaluate_model(checkpoint, rival, config, store, stages, so_far)
     with so_far.timed("evaluate"):
         judged_before = store.find("verdicts", gate_key(report, config)) is not None
         verdict = so_far.verdict = stages.gate(report, config, store)
@@ -207,13 +190,9 @@ def evaluate_champion(request: Request, stages: Stages, so_far: Progressed) -> N
     valid = so_far.valid = prepare(request, config, stages, so_far)
     so_far.splits = count_splits(read_table(store.path(valid.uri) / "samples.parquet"))
     require_comparable(champion, valid, request)
-    features = so_far.features = extract_features(valid, config, store, stages, so_far)
+    so_far.features = extract_features(valid, config, store, stages, so_far)
     checkpoint = checkpoint_of(champion, store)
-    with so_far.timed("evaluate"):
-        report = so_far.report = stages.evaluate(valid, features, checkpoint, None, config, store)
-    run_log.log_evaluation(report, so_far.reused(report))
-    with so_far.timed("validate"):
-        so_far.note("predictions", stages.validate_predictions(report, checkpoint, store))
+    report = evaluate_model(checkpoint, None, config, store, stages, so_far)
     with so_far.timed("evaluate"):
         verdict = stages.gate(report, config, store)
     rules = verdict.rules[:-1]  # the last compares with the champion, which this is
@@ -224,6 +203,19 @@ def evaluate_champion(request: Request, stages: Stages, so_far: Progressed) -> N
     so_far.reason = reason = f"{name} {stands} the gate on {report.rows} test rows: {details or 'it has no rules'}"
     judged = so_far.verdict = verdict.model_copy(update={"rules": rules, "reason": reason})
     run_log.log_gate(judged)
+
+
+def evaluate_model(
+    checkpoint: CheckpointRef, rival: Rival | None, config: RunConfig, store: Store, stages: Stages, so_far: Progressed
+) -> EvalReport:
+    """The figures of a model on the test rows of the run, beside its rival's, and its predictions validated."""
+    assert so_far.valid is not None
+    with so_far.timed("evaluate"):
+        report = so_far.report = stages.evaluate(so_far.valid, so_far.features, checkpoint, rival, config, store)
+    run_log.log_evaluation(report, so_far.reused(report))
+    with so_far.timed("validate"):
+        so_far.note("predictions", stages.validate_predictions(report, checkpoint, store))
+    return report
 
 
 def checkpoint_of(champion: ChampionRef, store: Store) -> CheckpointRef:
@@ -320,7 +312,8 @@ def rival_of(champion: ChampionRef, request: Request, stages: Stages, so_far: Pr
     ) == {kind for kind in KINDS if config.encoders.of(kind) != "off"}:
         return Rival(champion=champion, valid=so_far.valid, features=so_far.features)
     progress.log(f"evaluate: champion version {champion.version} reads these samples under settings of its own")
-    aside = Progressed(seconds=so_far.seconds, before=so_far.before)
+    aside = Progressed(before=so_far.before)
+    aside.seconds = so_far.seconds  # one and the same: its time is the run's
     valid = prepare(request, config, stages, aside)
     return Rival(champion=champion, valid=valid, features=extract_features(valid, config, request.store, stages, aside))
 
@@ -331,9 +324,12 @@ def reading(config: RunConfig, modalities: Iterable[Modality]) -> list[str]:
 
 
 def champion_config(champion: ChampionRef, request: Request) -> RunConfig:
-    """The request's config with the knobs under which the champion reads media. EnvironmentFailed when they are unknown."""
+    """The request's config with the knobs under which the champion reads media.
+
+    Raises EnvironmentFailed where they are unknown, DataError where the champion's card is damaged.
+    """
     folder = request.store.path(champion.uri)
-    record = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    record = read_card(folder)
     unused = {kind: "off" for kind in KINDS if kind not in map(kind_of, record["modalities"])}
     specs = {kind_of(name): EncoderSpec.model_validate(record["encoders"][name]) for name in record["modalities"]}
     brought: dict[str, str] = {

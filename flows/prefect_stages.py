@@ -68,6 +68,7 @@ def _verified(task: Task[..., Any], kind: str, key: Callable[..., str]) -> Calla
     """Calls the task; a cached result counts only while the store still holds the artifact, intact."""
 
     def call(*args: Any) -> Any:
+        """The task's result for these arguments, one of which is the Store."""
         store = next(arg for arg in args if isinstance(arg, Store))
         return task.with_options(refresh_cache=store.find(kind, key(*args)) is None)(*args)
 
@@ -78,6 +79,7 @@ def _in_gpu_slot(train: Callable[..., Any]) -> Callable[..., Any]:
     """Training that waits for the global limit `gpu` where it will use one; a model that is in the store needs none."""
 
     def call(valid: Any, features: Any, config: RunConfig, store: Store, champion: Any) -> Any:
+        """The stage's result; while it is computed on a GPU, one slot of the limit is taken."""
         arguments = (valid, features, config, store, champion)
         if not uses_gpu(config) or store.find("checkpoints", train_key(*arguments)) is not None:
             return train(*arguments)

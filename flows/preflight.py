@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from data_contracts.modalities import KINDS
 from data_contracts.refs import Frozen, Kind
@@ -77,7 +77,7 @@ def failure(checks: list[Check]) -> CrossmodalError | None:
     kind = UsageError if any(check.exit_code == UsageError.exit_code for check in failed) else EnvironmentFailed
     if len(failed) == 1:
         return kind(failed[0].detail)
-    listed = "; ".join(f"({number}) {check.name}: {check.detail}" for number, check in enumerate(failed, start=1))
+    listed = "; ".join(f"({number}) {_labelled(check)}" for number, check in enumerate(failed, start=1))
     return kind(f"{len(failed)} of {len(checks)} checks failed before the data were read: {listed}")
 
 
@@ -116,8 +116,8 @@ def _data(request: Request) -> tuple[bool, str]:
     path = Path(data.path)
     if not path.exists():
         raise UsageError(
-            f"data {data.path!r}: no such file or folder (seen from {str(Path.cwd())!r}); give a manifest, or a folder with "
-            "one folder per class"
+            f"data.path {data.path!r}: no such file or folder (seen from {str(Path.cwd())!r}); "
+            "give a manifest, or a folder with one folder per class"
         )
     if path.is_file():
         with path.open("rb"):
@@ -233,9 +233,26 @@ def _champion(request: Request) -> tuple[bool, str]:
 
 
 def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+    """`1.2 GB`, `34.5 MB`, `6.7 kB`, `89 bytes`: nothing that is there is 0.0 of a unit."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count:.0f} bytes"
 
 
 def warnings(checks: list[Check]) -> Iterator[str]:
     """What a person should know before the run, a line each."""
-    yield from (f"{check.name}: {check.detail}" for check in checks if check.outcome == "warn")
+    yield from (_labelled(check) for check in checks if check.outcome == "warn")
+
+
+def preflight_lines(checks: list[Check]) -> list[dict[str, Any]]:
+    """The checks as lines of a plan, before those of its stages."""
+    return [
+        {"stage": f"preflight: {check.name}", "action": check.outcome, "count": None, "why": check.detail}
+        for check in checks
+    ]
+
+
+def _labelled(check: Check) -> str:
+    """What was found, after the check's name unless it begins with it (`data.path 'x': no such file`)."""
+    return check.detail if check.detail.startswith(check.name) else f"{check.name}: {check.detail}"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
+from pydantic import Field
 
 from flows.environment import now_ms, store_from_environment, tracking_uri_from_environment, user_name
+from flows.refusals import REFUSALS, refused
 from flows.request import default_tracking_uri
+from flows.run_name import rename_run
 from tasks.publish import registry
 from tasks.publish.approval import Approval
 from tasks.store import Store
@@ -21,7 +24,8 @@ def promote(
     model: str = "",
     version: str = "",
     decision: Literal["approve", "reject"] = "approve",
-    reason: str = "",
+    *,
+    reason: Annotated[str, Field(min_length=1)],
     alias: str = "champion",
     store: str = "",
 ) -> State[dict[str, Any]]:
@@ -31,19 +35,23 @@ def promote(
         model: The model's name. Empty: the only one whose candidate waits.
         version: The version that waits. Empty: the only one that does.
         decision: approve moves the alias to this version; reject leaves it where it is.
-        reason: Why. It is kept with the version, and needed.
+        reason: Why. It is kept with the version.
         alias: The alias to move.
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """
-    place = Store(store_from_environment(store or None))
-    tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
-    approval = Approval(f"{user_name()} (Prefect flow run {flow_run.name})", now_ms(), reason)
-    model, version = registry.find_pending(model, version, place, tracking_uri, approval.at_ms)
-    if decision == "approve":
-        entry = registry.promote(model, version, alias, place, tracking_uri, approval).model_dump(mode="json")
-        message = f"{model} version {version} is now {alias}: {reason}"
-    else:
-        entry = registry.reject(model, version, approval, place, tracking_uri)
-        message = f"{model} version {version} is rejected: {reason}"
-    get_run_logger().info(message)
-    return Completed(message=message, data=entry)
+    try:
+        place = Store(store_from_environment(store or None))
+        tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
+        approval = Approval(f"{user_name()} (Prefect flow run {flow_run.name})", now_ms(), reason)
+        model, version = registry.find_pending(model, version, place, tracking_uri, approval.at_ms)
+        if decision == "approve":
+            entry = registry.promote(model, version, alias, place, tracking_uri, approval).model_dump(mode="json")
+            message = f"{model} version {version} is now {alias}: {reason}"
+        else:
+            entry = registry.reject(model, version, approval, place, tracking_uri)
+            message = f"{model} version {version} is rejected: {reason}"
+        get_run_logger().info(message)
+        rename_run(f"{decision} {model} v{version}")
+        return Completed(message=message, data=entry)
+    except REFUSALS as error:
+        return refused(error)

@@ -57,6 +57,7 @@ def recorded(request: Request, flow: str, so_far: Progressed) -> Iterator[None]:
     _write(request, RUN, start.model_dump(mode="json"))
 
     def keep(refs: RunRefs) -> None:
+        """refs.json in the run's folder holds these refs."""
         _write(request, REFS, refs.model_dump(mode="json"))
 
     so_far.keep = keep

@@ -53,11 +53,13 @@ def refreshing(stages: Stages, request: Request) -> Stages:
     request.store.refresh(*(kind for name in chosen for kind in KINDS[name]))
 
     def ingest(*args: object) -> object:
+        """The samples; media that were computed anew have taken the place of those of before."""
         clean = stages.ingest(*args)
         settle_parts(request.store, "media")
         return clean
 
     def extract(shards: list[ShardRef], store: Store) -> list[str]:
+        """The shards' store paths; what was computed from features that now have other values is hidden, too."""
         parts = stages.extract(shards, store)
         # A feature's ref tells what it was computed from, not its values: what reads those does not notice by itself.
         if not settle_parts(store, "features"):

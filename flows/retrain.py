@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any, cast
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
-from prefect.runtime import deployment, flow_run
+from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
-from flows.environment import refresh_from_environment, store_from_environment, tracking_uri_from_environment
+from flows.environment import refresh_from_environment
 from flows.events import emit_verdict
+from flows.flow_request import NO_OVERRIDES, Override, request_of_run
 from flows.plan import describe_plan, plan_retrain
 from flows.prefect_stages import prefect_stages
-from flows.request import OVERRIDE, Mode, Request, make_request, named_profile, resolve_config
+from flows.preflight import failure, preflight, preflight_lines
+from flows.refusals import REFUSALS, refused
+from flows.request import Mode, Request, named_profile
 from flows.run_name import describe_outcome, name_run, rename_run
 from flows.run_progress import execute_shown
-from tasks.config_paths import absolute_path
-from tasks.errors import UsageError
-from tasks.names import markdown_text
+from tasks.names import markdown_text, one_line
 
 # Prefect types a runner by its own future; the decorator asks for one of any future.
 _RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=min(8, os.cpu_count() or 1)))
-
-
-Override = Annotated[str, Field(pattern=OVERRIDE)]
-NO_OVERRIDES: list[Override] = []
 
 
 @flow(
@@ -60,32 +56,33 @@ def retrain(
         overrides: Other settings on top of the profile, each KEY=VALUE, for example train.batch_size=32.
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """
-    place = store_from_environment(store or None)
-    settings = [*overrides, *([f"train.epochs={epochs}"] if epochs else [])]
-    config = resolve_config(profile or None, full_path(data) or None, settings, place)
-    started = flow_run.scheduled_start_time
-    run_id = f"{started:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
-    request = make_request(config, place, tracking_uri_from_environment(), run_id, str(flow_run.id))
-    request = replace(request, refresh=refresh_from_environment(), profile=named_profile(profile, data))
-    if mode == "plan only":
-        return _plan(request)
-    summary = execute_shown(request, prefect_stages(), mode)
-    rename_run(describe_outcome(summary))
-    emit_verdict(summary)
-    return Completed(message=f"{summary['verdict']}: {summary['reason']}", data=summary)
+    try:
+        settings = [*overrides, *([f"train.epochs={epochs}"] if epochs else [])]
+        request = replace(
+            request_of_run(profile, data, settings, store),
+            prefect_run_id=str(flow_run.id),
+            refresh=refresh_from_environment(),
+            profile=named_profile(profile, data),
+        )
+        if mode == "plan only":
+            return _plan(request)
+        summary = execute_shown(request, prefect_stages(), mode)
+        rename_run(describe_outcome(summary))
+        emit_verdict(summary)
+        return Completed(message=f"{summary['verdict']}: {summary['reason']}", data=summary)
+    except REFUSALS as error:
+        return refused(error)
 
 
 def _plan(request: Request) -> State[dict[str, Any]]:
-    """The plan as the run's first artifact and its message; no work is done."""
-    lines = plan_retrain(request)
-    said = describe_plan(lines)
-    create_table_artifact(lines, key="plan", description=markdown_text(f"{request.name}: {said}"))
+    """The preflight and the plan as the run's first artifact, and the plan as its message; no work is done."""
+    checks = preflight(request)
+    refusal = failure(checks)
+    lines = [] if refusal else plan_retrain(request)
+    said = f"plan: {refusal}" if refusal else describe_plan(lines)
+    table = [{**line, "why": one_line(line["why"])} for line in (*preflight_lines(checks), *lines)]
+    create_table_artifact(table, key="plan", description=markdown_text(f"{request.name}: {said}"))
     rename_run("plan")
+    if refusal is not None:
+        raise refusal
     return Completed(message=said, data={"plan": lines, "data": request.config.data.path})
-
-
-def full_path(data: str) -> str:
-    """The path. Raises UsageError for a relative one in a run of a deployment, where no current folder is anyone's."""
-    if deployment.id is not None and data != absolute_path(data, Path("/")):
-        raise UsageError(f"data {data!r}: give its full path; a deployment runs in a folder of the worker's")
-    return data

@@ -29,6 +29,8 @@ def name_run() -> str:
 
 def model_name(parameters: dict[str, Any]) -> str:
     """The model that a run with these parameters is about; where they are wrong, what they name."""
+    if parameters.get("model"):  # of the flow monitor: NAME or NAME@ALIAS
+        return str(parameters["model"]).partition("@")[0]
     profile, data, overrides = (parameters.get(key) or None for key in ("profile", "data", "overrides"))
     try:
         store = store_from_environment(parameters.get("store") or None)

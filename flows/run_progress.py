@@ -68,12 +68,14 @@ def progress_artifact() -> Listener:
     begun: dict[str, tuple[float, int]] = {}  # step to when it was first heard of, and how much was done then
 
     def listen(step: str, done: int, total: int, remark: str) -> None:
+        """The artifact shows how far the step is; an API that cannot be reached is logged, not raised."""
         try:
             update(step, done, total, remark)
         except httpx.HTTPError as error:  # a bar that could not be drawn must not stop the work
             _LOG.warning("progress of %s not shown: %s", step, error)
 
     def update(step: str, done: int, total: int, remark: str) -> None:
+        """The same, at most every few seconds; never less than was shown before. Raises httpx.HTTPError."""
         nonlocal artifact, reached, told_at
         with lock:
             now = time.monotonic()
@@ -98,6 +100,7 @@ def forward_lines(logger: logging.Logger | logging.LoggerAdapter[logging.Logger]
     """A listener that writes every line to the run's logger."""
 
     def listen(line: str, level: Level) -> None:
+        """The line is in the run's log."""
         logger.log(logging.WARNING if level == "warning" else logging.INFO, "%s", line)
 
     return listen

@@ -11,8 +11,8 @@ from prefect.states import Completed
 
 from flows.arrivals import starter, was_lost, watch_source
 from flows.environment import store_from_environment, tracking_uri_from_environment
+from flows.flow_request import NO_OVERRIDES, Override
 from flows.request import make_request, resolve_config
-from flows.retrain import NO_OVERRIDES, Override
 
 
 @flow(name="watch")

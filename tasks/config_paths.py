@@ -18,12 +18,15 @@ def absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """
 
     def one(value: Any) -> Any:
+        """A path made absolute."""
         return absolute_path(value, folder) if isinstance(value, str) else value
 
     def several(value: Any) -> Any:
+        """A list of paths, each made absolute."""
         return [one(item) for item in value] if isinstance(value, list | tuple) else value
 
     def encoder(kind: str) -> Callable[[Any], Any]:
+        """What makes the path inside the encoder id of a kind absolute."""
         return lambda value: _absolute_encoder(value, kind, folder) if isinstance(value, str) else value
 
     rules: dict[str, dict[str, Callable[[Any], Any]]] = {

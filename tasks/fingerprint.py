@@ -23,6 +23,7 @@ LEFT_OUT = frozenset(
         "tasks",
         "tasks.config",
         "tasks.config_sections",
+        "tasks.config_training",
         "tasks.errors",
         "tasks.store",
         "tasks.fingerprint",

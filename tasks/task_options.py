@@ -30,6 +30,7 @@ def keyed(key: Callable[..., str], *names: str) -> Callable[[Any, dict[str, Any]
     """A Prefect cache key: the stage's own key over the named parameters. It is the key under which the store keeps it."""
 
     def cache_key(context: Any, parameters: dict[str, Any]) -> str:
+        """The store's key of the result for these parameters."""
         return key(*(parameters[name] for name in names))
 
     return cache_key

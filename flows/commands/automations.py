@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from flows import console
-from flows.environment import store_from_environment
-from tasks.store import Store
+from flows.commands.options import CommonOptions, grouped
 
 automations_app = typer.Typer(help="What the Prefect server does by itself: retrain on drift, call a webhook.")
 
@@ -23,21 +22,17 @@ Webhook = Annotated[
     ),
 ]
 File = Annotated[str | None, typer.Option("--file", help="Another file than deployments/automations.yaml.")]
-StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 @automations_app.command("apply")
-def apply(
-    webhook: Webhook = None, file: File = None, store: StoreOption = None, as_json: Json = False, debug: Debug = False
-) -> None:
+@grouped
+def apply(*, webhook: Webhook = None, file: File = None, common: CommonOptions) -> None:
     """Create the automations on the server of `crossmodal up`, or on PREFECT_API_URL, or update them."""
     from flows.automations import apply_automations
 
     url = sys.stdin.readline().strip() if webhook == "-" else webhook
-    applied = apply_automations(Store(store_from_environment(store)).root, file, url or None)
-    if as_json:
+    applied = apply_automations(common.place.root, file, url or None)
+    if common.as_json:
         console.print_json(applied)
     else:
         console.print_table([{**line} for line in applied])

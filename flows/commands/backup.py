@@ -9,27 +9,21 @@ from typing import Annotated
 import typer
 
 from flows import console
-from flows.environment import store_from_environment, tracking_uri_from_environment
+from flows.commands.options import CommonOptions, grouped
+from flows.environment import tracking_uri_from_environment
 from tasks.publish.connection import without_password
-from tasks.store import Store
-
-StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
+@grouped
 def backup(
-    out: Annotated[Path, typer.Option(help="A new folder for the copy, outside the store.")],
-    store: StoreOption = None,
-    as_json: Json = False,
-    debug: Debug = False,
+    out: Annotated[Path, typer.Option(help="A new folder for the copy, outside the store.")], common: CommonOptions
 ) -> None:
     """Copy the store with its databases, also while runs write to it. A database elsewhere is named, not copied."""
     from flows.hosting.backup import back_up
 
-    record = back_up(Store(store_from_environment(store)), out, datetime.now(UTC))
+    record = back_up(common.place, out, datetime.now(UTC))
     elsewhere = _elsewhere(record.databases)
-    if as_json:
+    if common.as_json:
         counts = {"files": len(record.files), "bytes": record.bytes, "databases": list(record.databases)}
         console.print_json({"backup": str(out.absolute()), **counts, "elsewhere": elsewhere})
         return
@@ -39,18 +33,16 @@ def backup(
         console.say(f"without  {line}")
 
 
+@grouped
 def restore(
-    folder: Annotated[Path, typer.Argument(help="A folder that crossmodal backup made.")],
-    store: StoreOption = None,
-    as_json: Json = False,
-    debug: Debug = False,
+    folder: Annotated[Path, typer.Argument(help="A folder that crossmodal backup made.")], common: CommonOptions
 ) -> None:
     """Make a store from a backup, in a new place or the old one, every file verified. Exit status 4: it is damaged."""
     from flows.hosting.backup import restore as restore_store
 
-    place = Store(store_from_environment(store))
+    place = common.place
     record = restore_store(folder, place)
-    if as_json:
+    if common.as_json:
         console.print_json(
             {
                 "store": str(place.root),

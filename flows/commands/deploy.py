@@ -6,15 +6,17 @@ from typing import Annotated
 
 import typer
 
+from flows.commands.options import CommonOptions, grouped
 from flows.console import print_json, say
-from flows.environment import store_from_environment
 from flows.hosting.deployments import POOL, POOL_TYPES, PoolType, Target, render_pool
 from flows.request import not_one_of, profile_files
 from tasks.errors import UsageError
 from tasks.store import Store
 
 
+@grouped
 def deploy(
+    *,
     pool: Annotated[str, typer.Option(help="The work pool; it is made where it is not there.")] = POOL,
     pool_type: Annotated[
         str, typer.Option("--type", metavar="|".join(POOL_TYPES), help="Where the pool's runs are started.")
@@ -22,17 +24,13 @@ def deploy(
     image: Annotated[
         str | None, typer.Option(help="docker, kubernetes: the image in which crossmodal is installed.")
     ] = None,
-    store: Annotated[
-        str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    common: CommonOptions,
 ) -> None:
     """Register the work pool, all deployments and the automations on a Prefect server, or on Prefect Cloud.
 
     The server is that of `crossmodal up` on this store, else PREFECT_API_URL (with PREFECT_API_KEY, for the Cloud).
     """
-    place = Store(store_from_environment(store))
+    place = common.place
     target = make_target(place, pool, pool_type, image)
     render_pool(target)  # type and image are right before the server is asked
     from flows.automations import apply_automations
@@ -41,7 +39,7 @@ def deploy(
     with prefect_client(place.root) as client:
         names = register_all(client, target)
     applied = apply_automations(place.root, path=None, webhook_url=None)
-    if as_json:
+    if common.as_json:
         print_json({"pool": pool, "type": pool_type, "deployments": names, "automations": applied})
         return
     say(f"pool        {pool} ({pool_type})")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
+from flows.commands.options import CommonOptions, ModelName, grouped
 from flows.console import print_json, print_table, say
-from flows.environment import now_ms, store_from_environment, tracking_uri_from_environment, user_name
+from flows.environment import now_ms, tracking_uri_from_environment, user_name
 from flows.request import default_tracking_uri
 from tasks.figures import figure_text
 from tasks.publish import registry
@@ -20,17 +22,19 @@ MAIN = ("accuracy", "exact_match", "macro_f1", "mae")
 NONE_YET = "none yet; publish a model with crossmodal retrain"
 models_app = typer.Typer(help="List, show, approve, reject, promote and roll back published models.")
 
-Name = Annotated[str, typer.Argument(help="The model's name.")]
-StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
-Alias = Annotated[str, typer.Option(help="The alias to move.")]
 Reason = Annotated[str, typer.Option(help="Why; it is kept in the registry. A candidate needs one.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-def _place(store: str | None) -> tuple[Store, str]:
-    place = Store(store_from_environment(store))
-    return place, tracking_uri_from_environment() or default_tracking_uri(place)
+@dataclass(frozen=True)
+class Move:
+    """How an alias is moved, and why."""
+
+    reason: Reason = ""
+    alias: Annotated[str, typer.Option(help="The alias to move.")] = "champion"
+
+
+def _place(common: CommonOptions) -> tuple[Store, str]:
+    return common.place, tracking_uri_from_environment() or default_tracking_uri(common.place)
 
 
 def _approval(reason: str) -> Approval:
@@ -69,67 +73,65 @@ def _cell(name: str, value: Any) -> Any:
 
 
 @models_app.command("list")
-def list_models(store: StoreOption = None, as_json: Json = False, debug: Debug = False) -> None:
+@grouped
+def list_models(common: CommonOptions) -> None:
     """List every model with its champion."""
-    _show(registry.list_models(*_place(store)), as_json)
+    _show(registry.list_models(*_place(common)), common.as_json)
 
 
 @models_app.command()
-def show(name: Name, store: StoreOption = None, as_json: Json = False, debug: Debug = False) -> None:
+@grouped
+def show(name: ModelName, common: CommonOptions) -> None:
     """Show every version of a model with its figures."""
-    _show(registry.show_model(name, *_place(store)), as_json)
+    _show(registry.show_model(name, *_place(common)), common.as_json)
 
 
 @models_app.command()
-def history(name: Name, store: StoreOption = None, as_json: Json = False, debug: Debug = False) -> None:
+@grouped
+def history(name: ModelName, common: CommonOptions) -> None:
     """Show which versions have been champion, oldest first."""
-    _show(registry.history(name, *_place(store)), as_json)
+    _show(registry.history(name, *_place(common)), common.as_json)
 
 
 @models_app.command()
-def pending(store: StoreOption = None, as_json: Json = False, debug: Debug = False) -> None:
+@grouped
+def pending(common: CommonOptions) -> None:
     """List the candidates that wait for approval, with their age and when they expire."""
-    _show(registry.list_pending(*_place(store), now_ms()), as_json, "none; no candidate waits for approval")
+    _show(registry.list_pending(*_place(common), now_ms()), common.as_json, "none; no candidate waits for approval")
 
 
 @models_app.command()
+@grouped
 def promote(
-    name: Name,
+    name: ModelName,
     version: Annotated[str, typer.Argument(help="A verified version, or a candidate that waits for approval.")],
-    reason: Reason = "",
-    alias: Alias = "champion",
-    store: StoreOption = None,
-    as_json: Json = False,
-    debug: Debug = False,
+    move: Move,
+    common: CommonOptions,
 ) -> None:
     """Make a verified version the champion, or approve a candidate.
 
     Exit status 5 when it was never verified, its approval expired, or the champion has changed since it was judged.
     """
-    _show([registry.promote(name, version, alias, *_place(store), _approval(reason)).model_dump(mode="json")], as_json)
+    release = registry.promote(name, version, move.alias, *_place(common), _approval(move.reason))
+    _show([release.model_dump(mode="json")], common.as_json)
 
 
 @models_app.command()
+@grouped
 def reject(
-    name: Name,
+    name: ModelName,
     version: Annotated[str, typer.Argument(help="A candidate that waits for approval.")],
+    *,
     reason: Reason = "",
-    store: StoreOption = None,
-    as_json: Json = False,
-    debug: Debug = False,
+    common: CommonOptions,
 ) -> None:
     """Reject a candidate. Exit status 5 when it does not wait for approval."""
-    _show([registry.reject(name, version, _approval(reason), *_place(store))], as_json)
+    _show([registry.reject(name, version, _approval(reason), *_place(common))], common.as_json)
 
 
 @models_app.command()
-def rollback(
-    name: Name,
-    reason: Reason = "",
-    alias: Alias = "champion",
-    store: StoreOption = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@grouped
+def rollback(name: ModelName, move: Move, common: CommonOptions) -> None:
     """Give the alias back to the champion before this one."""
-    _show([registry.rollback(name, alias, *_place(store), _approval(reason)).model_dump(mode="json")], as_json)
+    release = registry.rollback(name, move.alias, *_place(common), _approval(move.reason))
+    _show([release.model_dump(mode="json")], common.as_json)

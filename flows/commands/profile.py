@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.commands.options import CommonOptions, grouped
 from flows.console import print_json, print_table, progress_bars, say
 from flows.environment import new_run_id, store_from_environment, tracking_uri_from_environment
 from flows.profiles import changed_keys, check_target, describe_settings, list_profiles, write_profile
@@ -16,14 +17,13 @@ from flows.request import find_profile, make_request, own_profiles, resolve_conf
 profile_app = typer.Typer(help="Write, list and show profiles: the data and settings of a model, under a name.")
 
 Name = Annotated[str, typer.Argument(help="The profile's name, which is the model's, too.")]
-StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 @profile_app.command()
+@grouped
 def new(
     name: Name,
+    *,
     data: Annotated[str, typer.Option(help="A manifest, a folder per class, or a folder of tables named by split.")],
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting to keep; may be repeated.")
@@ -31,12 +31,10 @@ def new(
     out: Annotated[
         str | None, typer.Option(help="Where the file goes (default: profiles/NAME.toml in the store).")
     ] = None,
-    store: StoreOption = None,
-    as_json: Json = False,
-    debug: Debug = False,
+    common: CommonOptions,
 ) -> None:
     """Read the data once and write a commented profile of what was recognised. Nothing is overwritten."""
-    place = store_from_environment(store)
+    place = store_from_environment(common.store)
     target = Path(out).expanduser() if out is not None else own_profiles(place) / f"{name}.toml"
     check_target(name, target)
     settings = [*(overrides or []), f"name={name}"]
@@ -44,7 +42,7 @@ def new(
     request = make_request(config, place, tracking_uri_from_environment(), new_run_id())
     with progress_bars():
         written = write_profile(name, target, request, overrides or [])
-    if as_json:
+    if common.as_json:
         print_json({"profile": name, "file": str(written)})
         return
     say(f"written  {written}")
@@ -54,27 +52,27 @@ def new(
 
 
 @profile_app.command("list")
-def list_(store: StoreOption = None, as_json: Json = False, debug: Debug = False) -> None:
+@grouped
+def list_(common: CommonOptions) -> None:
     """List the profiles that can be used by name."""
-    rows = [dict(row) for row in list_profiles(store_from_environment(store))]
-    if as_json:
+    rows = [dict(row) for row in list_profiles(store_from_environment(common.store))]
+    if common.as_json:
         print_json(rows)
     else:
         print_table(rows)
 
 
 @profile_app.command()
+@grouped
 def show(
     name: Annotated[str, typer.Argument(help="A profile's name, or the path of a TOML file.")],
-    store: StoreOption = None,
-    as_json: Json = False,
-    debug: Debug = False,
+    common: CommonOptions,
 ) -> None:
     """Show every setting that a profile resolves to, and which of them it sets itself."""
-    place = store_from_environment(store)
+    place = store_from_environment(common.store)
     config = resolve_config(name, None, [], place)
     path = find_profile(name, place)
-    if as_json:
+    if common.as_json:
         print_json({"profile": name, "file": str(path), "config": config.model_dump(mode="json")})
         return
     own = changed_keys(path)

@@ -8,44 +8,36 @@ from typing import Annotated, Any
 import typer
 
 from flows import history
+from flows.commands.options import CommonOptions, ModelName, grouped
 from flows.console import print_json, print_pairs, print_table, say
-from flows.environment import store_from_environment
 from flows.history import RunRecord
 from flows.request import not_one_of
 from tasks.errors import UsageError
 from tasks.figures import figure_text
 from tasks.labels import METRICS
-from tasks.store import Store
 
 runs_app = typer.Typer(help="List, show and compare runs; look at refused rows; pack a run's inputs.")
 
 Run = Annotated[str, typer.Argument(help="A run's id, or the beginning or the end of it.")]
-StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-
-
-def _store(store: str | None) -> Store:
-    return Store(store_from_environment(store))
 
 
 @runs_app.command("list")
+@grouped
 def list_runs(
+    *,
     model: Annotated[str | None, typer.Option(help="Only those of this model.")] = None,
     verdict: Annotated[
         str | None,
         typer.Option(help=f"Only {', '.join(history.ENDINGS)}."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 20,
-    store: StoreOption = None,
-    as_json: Json = False,
-    debug: Debug = False,
+    common: CommonOptions,
 ) -> None:
     """List runs, newest first, refused and failed ones too."""
     if verdict is not None and verdict not in history.ENDINGS:
         raise UsageError(f"--verdict: {not_one_of(verdict, history.ENDINGS)}")
-    records = history.list_runs(_store(store).root, model, verdict, limit)
-    if as_json:
+    records = history.list_runs(common.place.root, model, verdict, limit)
+    if common.as_json:
         print_json([record.model_dump(mode="json") for record in records])
     else:
         print_table(
@@ -78,11 +70,12 @@ def _headline(record: RunRecord) -> str | None:
 
 
 @runs_app.command()
-def show(run: Run, store: StoreOption = None, as_json: Json = False, debug: Debug = False) -> None:
+@grouped
+def show(run: Run, common: CommonOptions) -> None:
     """Show all that is known of a run."""
-    place = _store(store)
+    place = common.place
     record = history.find_run(place.root, run)
-    if as_json:
+    if common.as_json:
         print_json(record.model_dump(mode="json"))
         return
     figures = [
@@ -123,19 +116,18 @@ def _interval(record: RunRecord, name: str) -> str:
 
 
 @runs_app.command()
+@grouped
 def diff(
     a: Annotated[str, typer.Argument(help="The earlier run.")],
     b: Annotated[str, typer.Argument(help="The later run.")],
-    store: StoreOption = None,
-    as_json: Json = False,
-    debug: Debug = False,
+    common: CommonOptions,
 ) -> None:
     """Show what differs between two runs: settings, data, figures paired on the same rows, seconds."""
     from flows import run_diff
 
-    place = _store(store)
+    place = common.place
     found = run_diff.diff_runs(place, history.find_run(place.root, a), history.find_run(place.root, b))
-    if as_json:
+    if common.as_json:
         print_json(run_diff.as_json(found))
         return
     for title, changes in (("settings", found.config), ("data", found.data), ("seconds", found.seconds)):
@@ -158,44 +150,44 @@ def _figure(figure: Any, found: Any) -> dict[str, Any]:
 
 
 @runs_app.command("history")
+@grouped
 def history_page(
-    model: Annotated[str, typer.Argument(help="The model's name.")],
+    model: ModelName,
+    *,
     out: Annotated[Path | None, typer.Option(help="Where the page goes; its place in the store if not said.")] = None,
-    store: StoreOption = None,
-    as_json: Json = False,
-    debug: Debug = False,
+    common: CommonOptions,
 ) -> None:
     """Write the page of a model's history: figures over its runs, rows, seconds, verdicts."""
-    path = history.write_history_page(_store(store).root, model, out)
-    if as_json:
+    path = history.write_history_page(common.place.root, model, out)
+    if common.as_json:
         print_json({"model": model, "page": str(path)})
     else:
         say(str(path))
 
 
 @runs_app.command()
+@grouped
 def quarantine(
     run: Run,
+    *,
     row: Annotated[int | None, typer.Option(min=1, help="Show this row wholly, with what its media look like.")] = None,
-    store: StoreOption = None,
-    as_json: Json = False,
-    debug: Debug = False,
+    common: CommonOptions,
 ) -> None:
     """Show the rows that a run did not use, or one of them wholly."""
     from flows import quarantine as refused
 
-    place = _store(store)
+    place = common.place
     record = history.find_run(place.root, run)
     if row is None:
         rows = refused.refused_rows(place, record)
-        if as_json:
+        if common.as_json:
             print_json(rows)
         else:
             print_table(rows, "every row was used")
         return
     found = refused.refused_row(place, record, row)
     page = refused.leave_page(place, found)
-    if as_json:
+    if common.as_json:
         print_json(found.model_dump(mode="json", exclude={"media"}) | {"page": str(page)})
         return
     print_pairs(list(found.facts.items()))
@@ -207,21 +199,21 @@ def quarantine(
 
 
 @runs_app.command()
+@grouped
 def pack(
     run: Run,
+    *,
     out: Annotated[Path, typer.Option(help="The zip file.")],
     rows: Annotated[int, typer.Option(min=1, help="At most so many rows; of more, refused ones first.")] = 200,
     max_mb: Annotated[float, typer.Option(min=0.1, help="At most so much of media.")] = 100.0,
-    store: StoreOption = None,
-    as_json: Json = False,
-    debug: Debug = False,
+    common: CommonOptions,
 ) -> None:
     """Pack a run's settings and rows with their media, so that it ends the same way elsewhere."""
     from flows.pack import pack_run
 
-    place = _store(store)
+    place = common.place
     packed = pack_run(place, history.find_run(place.root, run), out, rows, max_mb)
-    if as_json:
+    if common.as_json:
         print_json({**packed._asdict(), "path": str(packed.path)})
         return
     say(f"{packed.path}: {packed.rows} of {packed.total} rows, {packed.media} media, {packed.bytes / 1e6:.1f} MB")

@@ -7,11 +7,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from flows.commands.options import CommonOptions, ProfileName, grouped
 from flows.console import print_json, print_table, say
-from flows.environment import store_from_environment
 from flows.request import find_profile
 from tasks.errors import UsageError
-from tasks.store import Store
 
 
 class ScheduleGroup(TyperGroup):
@@ -29,29 +28,25 @@ schedule_app = typer.Typer(
     help="Retrain a profile again and again: schedule PROFILE --cron …, list, pause, resume, remove.",
 )
 
-Profile = Annotated[str, typer.Argument(help="A profile's name (crossmodal profile list).")]
 Name = Annotated[str, typer.Argument(help="The profile, or the name of its deployment (crossmodal schedule list).")]
-StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 @schedule_app.command()
+@grouped
 def add(
-    profile: Profile,
+    profile: ProfileName,
+    *,
     cron: Annotated[
         str, typer.Option(help='Five fields: minute, hour, day, month, weekday; "0 3 * * 1" is Mondays at 03:00.')
     ],
     timezone: Annotated[str, typer.Option(help="An IANA name, such as Europe/Berlin.")] = "UTC",
-    store: StoreOption = None,
-    as_json: Json = False,
-    debug: Debug = False,
+    common: CommonOptions,
 ) -> None:
     """Retrain the profile by the clock, in the place of the schedule that it had. `add` may be left out.
 
     The Prefect server is that of `crossmodal up` on this store, else PREFECT_API_URL.
     """
-    place = Store(store_from_environment(store))
+    place = common.place
     path = find_profile(profile, str(place.root))
     if path.stem != profile:
         raise UsageError(
@@ -63,21 +58,22 @@ def add(
     schedule = check_schedule(cron, timezone)
     with prefect_client(place.root) as client:
         line = set_schedule(client, profile, schedule, place)
-    if as_json:
+    if common.as_json:
         print_json(line)
     else:
         say(f"scheduled  {line['deployment']}: {line['cron']} {line['timezone']}")
 
 
 @schedule_app.command("list")
-def list_schedules(store: StoreOption = None, as_json: Json = False, debug: Debug = False) -> None:
+@grouped
+def list_schedules(common: CommonOptions) -> None:
     """List every schedule with the profile that it retrains and when it is due next."""
     from flows.hosting.registering import prefect_client
     from flows.hosting.schedules import read_schedules
 
-    with prefect_client(Store(store_from_environment(store)).root) as client:
+    with prefect_client(common.place.root) as client:
         lines = read_schedules(client)
-    if as_json:
+    if common.as_json:
         print_json(lines)
     else:
         print_table(
@@ -86,30 +82,33 @@ def list_schedules(store: StoreOption = None, as_json: Json = False, debug: Debu
 
 
 @schedule_app.command()
-def pause(name: Name, store: StoreOption = None, as_json: Json = False, debug: Debug = False) -> None:
+@grouped
+def pause(name: Name, common: CommonOptions) -> None:
     """Stop a schedule until it is resumed; a run that is on goes on."""
-    _change(name, "paused", store, as_json)
+    _change(name, "paused", common)
 
 
 @schedule_app.command()
-def resume(name: Name, store: StoreOption = None, as_json: Json = False, debug: Debug = False) -> None:
+@grouped
+def resume(name: Name, common: CommonOptions) -> None:
     """Let a paused schedule go on."""
-    _change(name, "resumed", store, as_json)
+    _change(name, "resumed", common)
 
 
 @schedule_app.command()
-def remove(name: Name, store: StoreOption = None, as_json: Json = False, debug: Debug = False) -> None:
+@grouped
+def remove(name: Name, common: CommonOptions) -> None:
     """Remove a schedule; its deployment and the runs it had stay."""
-    _change(name, "removed", store, as_json)
+    _change(name, "removed", common)
 
 
-def _change(name: str, what: str, store: str | None, as_json: bool) -> None:
+def _change(name: str, what: str, common: CommonOptions) -> None:
     from flows.hosting.registering import prefect_client
     from flows.hosting.schedules import change_schedule
 
-    with prefect_client(Store(store_from_environment(store)).root) as client:
+    with prefect_client(common.place.root) as client:
         deployment = change_schedule(client, name, what)
-    if as_json:
+    if common.as_json:
         print_json({"deployment": deployment, "schedule": what})
     else:
         say(f"{what:<9}  {deployment}")

@@ -7,55 +7,48 @@ from typing import Annotated, Any
 import typer
 
 from flows import console
+from flows.commands.options import Model, ProfileName, Set, SummaryOptions, grouped
 from flows.drift import monitor_manifest
 from flows.environment import new_run_id, store_from_environment, tracking_uri_from_environment
 from flows.request import make_request, resolve_config
-from tasks.store import Store
 
-Manifest = Annotated[str, typer.Argument(help="New data: a manifest, a folder per class, or a folder of tables.")]
-Model = Annotated[str | None, typer.Option(help="NAME or NAME@ALIAS in the registry; may be left out if there is one.")]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated.")
-]
-StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
-Json = Annotated[bool, typer.Option("--json", help="Print the run's summary as JSON on the last line of stdout.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+NewData = Annotated[str, typer.Argument(help="New data: a manifest, a folder per class, or a folder of tables.")]
 
 
+@grouped
 def monitor(
-    manifest: Manifest,
+    manifest: NewData,
+    *,
     model: Model = None,
     overrides: Set = None,
-    store: StoreOption = None,
-    as_json: Json = False,
-    debug: Debug = False,
+    common: SummaryOptions,
 ) -> None:
     """Compare new data with those that a model was published with. Labels are not needed. Drift is a result: exit status 0."""
     config = resolve_config(None, manifest, overrides or [])
-    request = make_request(config, store_from_environment(store), tracking_uri_from_environment(), new_run_id())
+    request = make_request(config, store_from_environment(common.store), tracking_uri_from_environment(), new_run_id())
     with console.progress_bars():
         summary = monitor_manifest(request, model)
-    _print(summary, str(request.store.root / summary["report"]), as_json)
+    _print(summary, str(request.store.root / summary["report"]), common.as_json)
 
 
+@grouped
 def watch(
-    profile: Annotated[str, typer.Argument(help="A profile's name (crossmodal profile list).")],
+    profile: ProfileName,
+    *,
     source: Annotated[
         str | None, typer.Option(help="Folder, file or bucket to look at (default: the profile's data).")
     ] = None,
     deployment: Annotated[str, typer.Option(help="FLOW/NAME that is started.")] = "retrain/weekly",
     every_s: Annotated[float, typer.Option("--every", min=10, help="Seconds between two looks.")] = 300,
     settle_s: Annotated[int, typer.Option("--settle", min=0, help="Seconds without a change before a run.")] = 60,
-    store: StoreOption = None,
-    as_json: Json = False,
-    debug: Debug = False,
+    common: SummaryOptions,
 ) -> None:
     """Start a run whenever data arrive: schedules the sensor on the server of `crossmodal up`, or on PREFECT_API_URL."""
     from flows.sensors import schedule_watch
 
-    root = Store(store_from_environment(store)).root
+    root = common.place.root
     slug = schedule_watch(root, profile, source, deployment, every_s, settle_s)
-    if as_json:
+    if common.as_json:
         console.print_json({"schedule": slug, "every_s": every_s, "deployment": deployment})
     else:
         console.say(f"scheduled {slug}: a look every {every_s:g} s, {deployment} when data have arrived")

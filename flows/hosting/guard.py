@@ -129,6 +129,7 @@ class Guard:
 
     def _isolating(self, send: Send) -> Send:
         async def isolate(message: Message) -> None:
+            """Sends the message on; the headers of an answer keep other sites from reading or framing it."""
             if message["type"] == "http.response.start":
                 message = {**message, "headers": isolated(message.get("headers", []), self._policy)}
             await send(message)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 
+from flows.hosting.first_visit import WithFirstVisit
 from flows.hosting.serve import MLFLOW_URL, policy_of, run_guarded, store_root
 
 # What the UI asks for by POST although it only reads.
@@ -55,7 +56,7 @@ def main() -> None:
         closed=_CLOSED,
         content_security_policy=CONTENT_SECURITY_POLICY,
     )
-    run_guarded(app, url, policy)
+    run_guarded(WithFirstVisit(app, f"{policy.cookie}-visited"), url, policy)
 
 
 if __name__ == "__main__":

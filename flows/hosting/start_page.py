@@ -1,7 +1,10 @@
-"""What the start page of `up` shows: the latest runs, the models and the schedules, each part from where it is kept."""
+"""What the start page of `up` shows: who waits for approval, the latest runs, the models and the schedules, each part from
+where it is kept.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from pathlib import Path
@@ -9,9 +12,13 @@ from typing import Any
 
 import httpx
 
+from flows.environment import now_ms
 from flows.history import HISTORY, RunRecord, history_page, list_runs
 from flows.hosting.access import basic_header
 from flows.hosting.prefect_api import PrefectAPI
+from tasks.publish.approval import STATE, pending_entry
+from tasks.publish.quick_look import SeenVersion
+from tasks.reporting.history import TONES
 
 SHOWN = 30
 _TIMEOUT_S = 10.0
@@ -28,7 +35,8 @@ class RunLine:
     history: str
     """Address of the page of the model's history; empty where there is none."""
     verdict: str
-    """The gate's, or how the run ended."""
+    """The gate's, what another flow found, or how the run ended."""
+    tone: str
     reason: str
     figure: str
 
@@ -40,6 +48,18 @@ class ModelLine:
     name: str
     champion: str
     latest: str
+
+
+@dataclass(frozen=True)
+class PendingLine:
+    """A candidate that waits for a person's decision."""
+
+    name: str
+    version: str
+    run: str
+    figure: str
+    expires: str
+    expired: bool
 
 
 @dataclass(frozen=True)
@@ -57,9 +77,15 @@ class StartPage:
     """All of the page. A part whose server does not answer is empty, and named in `silent`."""
 
     runs: list[RunLine]
+    pending: list[PendingLine] = field(default_factory=list)
     models: list[ModelLine] = field(default_factory=list)
     schedules: list[ScheduleLine] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
+
+    @property
+    def promote_id(self) -> str:
+        """Of the deployment by which a candidate is approved or rejected; empty where it is not registered."""
+        return next((line.id for line in self.schedules if line.name == "promote/promote"), "")
 
 
 def read_start_page(root: Path, prefect_url: str, mlflow_url: str, auth_string: str) -> StartPage:
@@ -68,6 +94,7 @@ def read_start_page(root: Path, prefect_url: str, mlflow_url: str, auth_string: 
     try:
         if mlflow_url:
             page.models.extend(registered_models(mlflow_url, auth_string))
+            page.pending.extend(pending_versions(mlflow_url, auth_string, now_ms()))
     except httpx.HTTPError:
         page.silent.append("MLflow")
     try:
@@ -83,24 +110,57 @@ def recent_runs(root: Path, limit: int = SHOWN) -> list[RunLine]:
 
 
 def _run_line(root: Path, record: RunRecord) -> RunLine:
-    metric = next((name for name in _MAIN if record.metrics.get(name) is not None), None)
-    model = record.model or ""
+    model, found = record.model or "", record.verdict or record.status
     return RunLine(
         run=record.run,
         started=f"{record.started.astimezone(UTC):%Y-%m-%d %H:%M}",
         model=f"{model} v{record.version}" if record.version else model,
         history=f"/runs/{HISTORY}/{model}.html" if model and history_page(root, model).is_file() else "",
-        verdict=record.verdict or record.status,
+        verdict=found if record.flow in (None, "retrain") else f"{record.flow}: {found}",
+        tone=TONES.get(found, "open"),
         reason=record.reason or "",
-        figure=f"{metric.replace('_', '-')} {record.metrics[metric]:.3f}" if metric else "",
+        figure=_figure(record.metrics),
     )
+
+
+def _figure(metrics: Mapping[str, float | None]) -> str:
+    """The figure that tells most of a model, with its name."""
+    found = next(((name, value) for name in _MAIN if (value := metrics.get(name)) is not None), None)
+    return "" if found is None else f"{found[0].replace('_', '-')} {found[1]:.3f}"
 
 
 def registered_models(url: str, auth_string: str) -> list[ModelLine]:
     """The models of the registry, with the champion's version. Raises httpx.HTTPError."""
+    answer = _ask_mlflow(url, auth_string, "registered-models/search", {"max_results": "100"})
+    return [_model_line(model) for model in answer.get("registered_models", [])]
+
+
+def pending_versions(url: str, auth_string: str, now_ms: int) -> list[PendingLine]:
+    """The candidates that wait for approval, or waited until their time was over. Raises httpx.HTTPError."""
+    wanted = {"filter": f"tags.`{STATE}` = 'pending'", "max_results": "100"}
+    answer = _ask_mlflow(url, auth_string, "model-versions/search", wanted)
+    return [pending_line(version, now_ms) for version in answer.get("model_versions", [])]
+
+
+def pending_line(version: dict[str, Any], now_ms: int) -> PendingLine:
+    """A version, as MLflow's API tells of it, as it stands at this time."""
+    tags = {tag["key"]: tag["value"] for tag in version["tags"]}
+    entry = pending_entry(SeenVersion(version["name"], str(version["version"]), tags), now_ms)
+    return PendingLine(
+        entry["name"],
+        entry["version"],
+        entry["run"] or "",
+        _figure(entry["metrics"]),
+        entry["expires"],
+        entry["state"] == "expired",
+    )
+
+
+def _ask_mlflow(url: str, auth_string: str, what: str, parameters: dict[str, str]) -> dict[str, Any]:
     with httpx.Client(headers={"Authorization": basic_header(auth_string)}, timeout=_TIMEOUT_S) as client:
-        answer = client.get(f"{url}/api/2.0/mlflow/registered-models/search?max_results=100").raise_for_status()
-    return [_model_line(model) for model in answer.json().get("registered_models", [])]
+        answer = client.get(f"{url}/api/2.0/mlflow/{what}", params=parameters).raise_for_status()
+    found: dict[str, Any] = answer.json()
+    return found
 
 
 def _model_line(model: dict[str, Any]) -> ModelLine:

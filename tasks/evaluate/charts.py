@@ -31,9 +31,11 @@ def curve_chart(epochs: Sequence[dict[str, Any]], series: Sequence[tuple[str, st
     first, last = int(epochs[0]["epoch"]), int(epochs[-1]["epoch"])
 
     def x(epoch: float) -> float:
+        """Pixels from the left edge."""
         return _scale(epoch, first, max(last, first + 1), LEFT, WIDTH - RIGHT)
 
     def y(value: float) -> float:
+        """Pixels from the top edge."""
         return _scale(value, ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP)
 
     lines = []
@@ -53,9 +55,11 @@ def calibration_chart(bins: Sequence[dict[str, Any]]) -> dict[str, Any]:
     most = max((b["count"] for b in bins), default=0) or 1
 
     def x(value: float) -> float:
+        """Pixels from the left edge of a share."""
         return _scale(value, 0, 1, LEFT, WIDTH - RIGHT)
 
     def y(value: float) -> float:
+        """Pixels from the top edge of a share."""
         return _scale(value, 0, 1, HEIGHT - BOTTOM, TOP)
 
     return {
@@ -162,7 +166,14 @@ def _cell(rows: int, support: int, right: bool) -> dict[str, Any]:
     # The square root lifts rare mistakes out of the white.
     strength = 0.08 + 0.92 * (share if right else math.sqrt(share)) if rows else 0.0
     red, green, blue = (round(255 + (c - 255) * strength) for c in (BLUE if right else ORANGE))
-    return {"rows": rows, "share": share, "colour": f"rgb({red},{green},{blue})", "light_text": strength > 0.55}
+    return {
+        "rows": rows,
+        "share": share,
+        "right": right,
+        "percent": round(100 * strength, 1),
+        "colour": f"rgb({red},{green},{blue})",
+        "light_text": right and strength > 0.85,  # on orange dark text is easier to read
+    }
 
 
 def _scale(value: float, low: float, high: float, start: float, end: float) -> float:

@@ -115,6 +115,7 @@ def _figures(judged: Judged, chosen: Indices) -> dict[str, Floats]:
     shift = np.arange(resamples)[:, None]
 
     def count(values: Indices, bins: int, weights: Floats | None = None) -> NDArray[Any]:
+        """(R, bins) how often each of the values (N,) is on each resample, or the sum of its rows' weights (N,)."""
         cells = (values[chosen] + shift * bins).ravel()
         picked = None if weights is None else weights[chosen].ravel()
         return np.bincount(cells, weights=picked, minlength=resamples * bins).reshape(resamples, bins)

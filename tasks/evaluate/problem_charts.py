@@ -81,9 +81,11 @@ def scatter_chart(points: list[list[float]]) -> dict[str, Any]:
     low, high = ticks[0], ticks[-1]
 
     def x(value: float) -> float:
+        """Pixels from the left edge."""
         return LEFT + (value - low) / (high - low) * (WIDTH - RIGHT - LEFT)
 
     def y(value: float) -> float:
+        """Pixels from the top edge."""
         return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - BOTTOM - TOP)
 
     return {
@@ -101,9 +103,11 @@ def residual_chart(residuals: dict[str, Any]) -> dict[str, Any]:
     ticks, rows = nice_ticks(edges[0], edges[-1]), nice_ticks(0, most)
 
     def x(value: float) -> float:
+        """Pixels from the left edge of a residual."""
         return LEFT + (value - float(edges[0])) / span * (WIDTH - RIGHT - LEFT)
 
     def y(count: float) -> float:
+        """Pixels from the top edge of a number of rows."""
         return HEIGHT - BOTTOM - count / rows[-1] * (HEIGHT - BOTTOM - TOP)
 
     return {
@@ -126,6 +130,7 @@ def precision_charts(curves: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Precision over recall, one small chart a label."""
 
     def place(recall: float, precision: float) -> tuple[float, float]:
+        """Pixels from the left and from the top edge of two shares."""
         return LEFT + recall * (WIDTH - RIGHT - LEFT), HEIGHT - BOTTOM - precision * (HEIGHT - BOTTOM - TOP)
 
     ticks = [(place(t / 4, 0)[0], f"{t * 25} %") for t in range(5)]

@@ -6,14 +6,15 @@ browser would act on or hide (control, bidirectional, zero-width) are spelled ou
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from data_contracts.modalities import INPUTS
 from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef, Modality, ValidatedRef, Verdict
-from tasks import names
 from tasks.config import RunConfig
+from tasks.errors import DataError, EnvironmentFailed
 from tasks.evaluate.charts import calibration_chart, confusion_chart, size_chart
 from tasks.evaluate.pictures import picture_media
 from tasks.evaluate.problem_charts import (
@@ -30,7 +31,12 @@ from tasks.evaluate.refused import refused_rows
 from tasks.evaluate.training import training_curves, training_figures, training_notes, training_thresholds
 from tasks.figures import figure_text, short_number
 from tasks.labels import LOWER_IS_BETTER, METRICS
+from tasks.modeling.card import read_card
+from tasks.pages import page_template, visible
 from tasks.store import Store, replace_file
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 TABLE_ROWS = 40
 MEANINGS = {
@@ -40,6 +46,8 @@ MEANINGS = {
     "needs-approval": ("open", "Needs approval"),
     "unchanged": ("same", "Unchanged"),
     "failed": ("bad", "Failed"),
+    "passed": ("good", "Check passed"),
+    "not trainable": ("bad", "Not trainable"),
     None: ("same", "Checked"),
 }
 
@@ -69,8 +77,8 @@ def write_report(path: Path, summary: dict[str, Any], config: RunConfig, store: 
     """`path` holds the report of the run that `summary` (DESIGN.md, "The command line") describes, in one step."""
     detail = _read_json(store, parts.report.uri if parts.report else None, "detail.json")
     history = _read_json(store, parts.checkpoint.uri if parts.checkpoint else None, "history.json")
-    card = _read_json(store, parts.checkpoint.uri if parts.checkpoint else None, "model.json")
-    verdict = "failed" if summary.get("error") else summary.get("verdict")
+    card = _read_card(store, parts.checkpoint)
+    verdict = "failed" if summary.get("error") else summary.get("verdict") or summary.get("finding")
     tone, title = MEANINGS.get(verdict, ("same", str(verdict)))
     page = _template().render(
         summary=UNKNOWN | summary,
@@ -107,33 +115,17 @@ def write_report(path: Path, summary: dict[str, Any], config: RunConfig, store: 
     replace_file(path, page.encode())
 
 
-def visible(value: Any) -> Any:
-    """A text with every control, format, surrogate and unusual separator character spelled out; other values unchanged."""
-    return type(value)(names.visible(value)) if isinstance(value, str) else value  # Markup stays Markup
-
-
-def _template() -> Any:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def _template() -> Template:
+    return page_template(
+        Path(__file__).with_name("report.html.j2"),
+        shorten=shorten,
+        percent=percent,
+        figure=figure,
+        change=change,
+        ruled=ruled,
+        points=points,
+        seconds=seconds,
     )
-    environment.filters |= {
-        "shorten": shorten,
-        "percent": percent,
-        "figure": figure,
-        "change": change,
-        "ruled": ruled,
-        "points": points,
-        "seconds": seconds,
-        "number": "{:,}".format,
-    }
-    return environment.get_template("report.html.j2")
 
 
 def shorten(text: str, longest: int = 20) -> str:
@@ -187,6 +179,13 @@ def _read_json(store: Store, uri: str | None, name: str) -> dict[str, Any] | Non
         return None
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
+
+
+def _read_card(store: Store, checkpoint: CheckpointRef | None) -> dict[str, Any] | None:
+    """None where it is not there or damaged: that is the run's own error then, and its report is still written."""
+    with contextlib.suppress(DataError, EnvironmentFailed):
+        return None if checkpoint is None else read_card(store.path(checkpoint.uri))
+    return None
 
 
 def _figures(report: EvalReport | None, detail: dict[str, Any] | None, config: RunConfig) -> dict[str, Any] | None:

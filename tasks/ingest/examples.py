@@ -32,6 +32,7 @@ def describe_examples(
     """
 
     def look(row: dict[str, Any]) -> dict[str, Any]:
+        """What a page shows of a row of the manifest: its cells, and digests of its media by modality."""
         media = {}
         for modality in modalities:
             known = outcomes[modality].get(row[f"{modality}_sha256"] or "")

@@ -53,6 +53,7 @@ def join_pairs(names: Sequence[str], pairs: Iterable[tuple[int, int]]) -> dict[s
     root = list(range(len(names)))
 
     def find(place: int) -> int:
+        """The root of the chain that a place is in (union-find with path halving)."""
         while root[place] != place:
             root[place] = place = root[root[place]]
         return place

@@ -125,6 +125,7 @@ def _receive(handle: int, timeout_s: float) -> tuple[dict[str, Any], bytes]:
     deadline = time.monotonic() + timeout_s
 
     def read(size: int) -> bytes:
+        """Exactly so many bytes of the answer. Raises _Lost as above."""
         if size > _LARGEST_PART:
             raise _Lost(f"a batch of its rows has {size} bytes")
         chunks, missing = [], size

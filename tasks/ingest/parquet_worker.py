@@ -56,6 +56,7 @@ def serve(request: dict[str, Any], sink: BinaryIO) -> None:
     """Answers a request; what goes wrong with the file is an answer, too."""
 
     def send(header: dict[str, Any], payload: bytes = b"") -> None:
+        """One part of the answer is written to the sink."""
         sink.write(pack(header, payload))
         sink.flush()
 

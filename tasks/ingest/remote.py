@@ -133,6 +133,7 @@ def _begin(fetch: Callable[[str, float, float], bytes], *given: Any) -> Future[b
     work: Future[bytes] = Future()
 
     def run() -> None:
+        """The future holds what the fetch returned or raised."""
         try:
             work.set_result(fetch(*given))
         except BaseException as error:  # noqa: BLE001 (the one who waits for it judges it)

@@ -130,6 +130,7 @@ def _lead_units(rows: Sequence[_Row], total: int) -> dict[str, str]:
     tied: dict[str, str] = {}
 
     def root(unit: str) -> str:
+        """The unit at the end of the chain that a unit is tied by (union-find with path halving)."""
         while tied.setdefault(unit, unit) != unit:
             tied[unit] = unit = tied[tied[unit]]
         return unit

@@ -26,6 +26,7 @@ def pipes() -> tuple[Callable[[int], bytes], BinaryIO]:
     os.dup2(2, 1)  # what a library prints must not end up between the answers
 
     def read(size: int) -> bytes:
+        """Exactly so many bytes; EOFError where the other side is gone."""
         data = source.read(size)
         if len(data) != size:
             raise EOFError

@@ -97,6 +97,7 @@ class _Worker:
             ) from None
 
     def send(self, message: bytes) -> None:
+        """The process gets a whole message. OSError where it has died."""
         assert self.process is not None
         assert self.process.stdin is not None
         self.process.stdin.write(message)
@@ -109,6 +110,7 @@ class _Worker:
         handle, deadline = self.process.stdout.fileno(), time.monotonic() + timeout_s
 
         def read(size: int) -> bytes:
+            """Exactly so many bytes. Raises as above."""
             chunks, missing = [], size
             while missing:
                 left = deadline - time.monotonic()

@@ -6,32 +6,62 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
-from data_contracts.refs import Kind, Target
+from data_contracts.refs import Kind, Modality, Target
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.names import one_line
 
 CARD = "model.json"
 
 
+class _Knobs(BaseModel):
+    """The sections of the config under which a model was trained that a reader cannot do without."""
+
+    media: dict[str, Any]
+    extract: dict[str, Any]
+    encoders: dict[str, Any]
+    fusion: dict[str, Any]
+
+
+class _Shape(BaseModel):
+    """What every reader of a card relies on: that these are there, and of their type."""
+
+    labels: tuple[str, ...]
+    targets: tuple[Target, ...] | None = None
+    modalities: tuple[Modality, ...] = Field(min_length=1)
+    encoders: dict[str, EncoderSpec]
+    config: _Knobs
+
+    @model_validator(mode="after")
+    def _check_encoders(self) -> Self:
+        missing = [name for name in self.modalities if name not in self.encoders]
+        if missing:
+            raise PydanticCustomError("missing", "no encoder of {missing}", {"missing": ", ".join(missing)})
+        return self
+
+
 def read_card(folder: Path) -> dict[str, Any]:
-    """The content of model.json.
+    """The content of model.json, which names its labels, and an encoder and settings for each of its modalities.
 
     Raises EnvironmentFailed where it cannot be read, DataError where it is damaged.
     """
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        _Shape.model_validate(card)
     except OSError as error:
         raise EnvironmentFailed(f"model {folder / CARD}: cannot be read ({error.strerror}); train again") from None
-    except ValueError as error:
-        told = " ".join(str(error).split())[:300]
+    except ValidationError as error:
+        first = error.errors()[0]
+        told = f"{'.'.join(map(str, first['loc'])) or CARD}: {one_line(first['msg'], 200)}"
         raise DataError(f"model {folder / CARD}: damaged ({told}); train again") from None
-    if not isinstance(card, dict):
-        raise DataError(f"model {folder / CARD}: damaged (not an object); train again")
-    return card
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"model {folder / CARD}: damaged ({one_line(str(error), 300)}); train again") from None
+    return dict(card)
 
 
 def shared_kinds(card: Mapping[str, Any]) -> tuple[Kind, ...]:

@@ -24,6 +24,7 @@ def embed_and_predict(
     seen: dict[Modality, list[NDArray[np.float32]]] = {name: [] for name in model.modalities}
 
     def keep(name: Modality, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """A forward hook: the projected vectors of a batch, (B, width), are kept on the CPU."""
         seen[name].append(output.float().cpu().numpy())
 
     hooks = [model.projections[name].register_forward_hook(partial(keep, name)) for name in model.modalities]

@@ -32,6 +32,7 @@ class _Block(nn.Module):
         self.norm_second = nn.BatchNorm2d(outside)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D, H, W)"""
         x = functional.relu(self.norm_first(self.first(x)))
         return functional.relu(x + self.norm_second(self.second(x)))
 

@@ -106,7 +106,8 @@ def _judge(
 
 
 def _mix(whole: Profile, name: str, answers: Sequence[str], numeric: bool) -> None:
-    if numeric:
+    """Adds answers, where there are any: rows without labels tell nothing of them."""
+    if answers and numeric:
         whole.numbers[name] = np.array([float(text) for text in answers], np.float32)
     elif answers:
         whole.categories[name] = dict(_frequent(answers))

@@ -14,10 +14,13 @@ from tasks.config_sections import MonitorConfig
 from tasks.figures import short_number
 from tasks.modeling.profile import Profile
 from tasks.monitor.two_sample import Found, compare_categories, compare_numbers, compare_vectors, holm
+from tasks.names import one_line
 
 MIN_ROWS = 20
 """On each side; with fewer, a test would say nothing but `not different`."""
 _SHOWN = 3
+LABEL_CHARS = 40
+"""Of a label, both its ends: three of them stand in a cell of a table."""
 
 
 def compare_profiles(reference: Profile, new: Profile, config: MonitorConfig, seed: int) -> tuple[DriftTest, ...]:
@@ -111,4 +114,5 @@ def _mix(side: Mapping[str, int], before: Mapping[str, int], after: Mapping[str,
     totals = max(1, sum(before.values())), max(1, sum(after.values()))
     apart = {name: abs(before.get(name, 0) / totals[0] - after.get(name, 0) / totals[1]) for name in {*before, *after}}
     widest = sorted(apart, key=lambda name: (-apart[name], name))[:_SHOWN]
-    return ", ".join(f"{name} {_share(side.get(name, 0), sum(side.values()))}" for name in sorted(widest))
+    shares = {name: _share(side.get(name, 0), sum(side.values())) for name in sorted(widest)}
+    return ", ".join(f"{one_line(name, LABEL_CHARS)} {share}" for name, share in shares.items())

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from data_contracts.refs import DriftTest, MonitorReport
 from tasks.monitor.monitor import p_text
-from tasks.names import visible
+from tasks.pages import page_template
 from tasks.store import replace_file
 
 
 def write_page(path: Path, report: MonitorReport, run: str) -> None:
     """`path` holds the report, in one step. Every value is escaped: labels and file names are users' data."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"p": p_text, "number": "{:,}".format, "share": "{:.3f}".format}
-    page = environment.get_template("report.html.j2").render(
+    template = page_template(Path(__file__).with_name("report.html.j2"), p=p_text, share="{:.3f}".format)
+    page = template.render(
         report=report,
         run=run,
         title="Drift" if report.drift else "No drift" if report.tests else "Nothing to compare",
@@ -48,7 +37,3 @@ def _bar(test: DriftTest) -> tuple[float, float]:
     """Widths in percent of the effect, and of the least that counts, on a scale where embeddings fit, too."""
     full = max(10 * test.min_effect, 1e-9)
     return round(100 * min(1.0, test.effect / full), 1), round(100 * min(1.0, test.min_effect / full), 1)
-
-
-def _shown(value: Any) -> Any:
-    return type(value)(visible(value)) if isinstance(value, str) else value  # Markup stays Markup

@@ -46,7 +46,7 @@ class Approval:
     reason: str
 
 
-def state_of(version: ModelVersion, now_ms: int) -> State | None:
+def state_of(version: versions.Tagged, now_ms: int) -> State | None:
     """Where a version stands; None for one that never had to wait."""
     state = next((known for known in STATES if known == version.tags.get(STATE)), None)
     return "expired" if state == "pending" and now_ms >= int(version.tags[UNTIL_MS]) else state
@@ -111,7 +111,7 @@ def record_decision(client: MlflowClient, version: ModelVersion, state: State, a
         client.delete_registered_model_alias(version.name, CHALLENGER)
 
 
-def pending_entry(version: ModelVersion, now_ms: int) -> dict[str, Any]:
+def pending_entry(version: versions.Tagged, now_ms: int) -> dict[str, Any]:
     """A candidate for a list: its age, when it expires, its figures."""
     since, until = int(version.tags[SINCE_MS]), int(version.tags[UNTIL_MS])
     return {

@@ -37,7 +37,7 @@ def write_card(
         columns=[_column(name, report) for name in report.metrics if name != "test"],
         baseline=report.baselines,
         by_metrics=[name for name in METRICS[report.problem] if name not in {"ece", "auroc"}],
-        labels=[markdown_text(label.replace("`", "'"), _LABEL_CHARS) for label in checkpoint.labels],
+        labels=[markdown_text(label, _LABEL_CHARS) for label in checkpoint.labels],
         model_sha256=checkpoint.model_sha256,
         train_key=checkpoint.train_key,
         best_epoch=checkpoint.best_epoch,

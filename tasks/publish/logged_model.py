@@ -76,6 +76,7 @@ def make_signature(card: Mapping[str, Any]) -> ModelSignature:
     anything: AnyType = AnyType()  # type: ignore[no-untyped-call]
 
     def kind(name: Modality) -> DataType | Array | AnyType:
+        """MLflow's type of a column of the input."""
         if _reads_strings(card, name):
             return DataType.string
         return Array(DataType.double) if _spec(card, name).reads == "embedding" else anything

@@ -10,8 +10,11 @@ from data_contracts.refs import ChampionRef, ReleaseRef
 from tasks.errors import PromotionRefused, UsageError
 from tasks.publish import versions
 from tasks.publish.approval import (
+    AT_MS,
+    BY,
     STATE,
     Approval,
+    day,
     pending_entry,
     record_decision,
     require_approvable,
@@ -88,6 +91,9 @@ def promote(
             require_approvable(target, current, approval)
         champion = versions.into_store(client, target, store, tracking_uri)
         previous = None if current is None else str(current.version)
+        if approval is not None and previous == str(version) and target.tags.get(STATE) == "approved":
+            by, when = target.tags.get(BY), day(int(target.tags[AT_MS]))
+            raise PromotionRefused(f"model {name} version {version}: is {alias} already, approved by {by} on {when}")
         if versions.ROLLED_BACK in target.tags:
             client.delete_model_version_tag(name, str(version), versions.ROLLED_BACK)
         if previous != str(version):

@@ -84,6 +84,7 @@ def _tokenizer(folder: Path, card: Mapping[str, Any]) -> Callable[[str], np.ndar
     )
 
     def read(text: str) -> np.ndarray[Any, Any]:
+        """(L,) the ids of a text's tokens. DataError where ingest would refuse the text."""
         try:
             return tokenize(decode_text(text.encode(), limits).data.decode())  # as ingest leaves it
         except Undecodable as error:

@@ -14,8 +14,9 @@ def describe_version(name: str, alias: str, verdict: Verdict, report: EvalReport
     """The description of a version. It names no version: that is known only once it was registered with it."""
     counts, splits = valid.clean.counts, valid.clean.splits
     divided = ", ".join(f"{split} {rows:,}" for split, rows in splits.items())
+    judged = verdict.reason.replace("promoted: ", "Passes the gate: ", 1)  # it may wait for approval yet
     return (
-        f"{markdown_text(verdict.reason)}\n\n{figures_table(report)}\n\n"
+        f"{markdown_text(judged)}\n\n{figures_table(report)}\n\n"
         f"**Data.** {counts.used:,} of {counts.rows_in:,} rows used ({counts.quarantined:,} quarantined, "
         f"{counts.duplicates:,} duplicates): {divided}. Samples: sha256 `{valid.sha256[:16]}`.\n\n"
         f'**Load.** `crossmodal.load("{name}@{alias}")`, `crossmodal predict MANIFEST --model {name}@{alias}`, or as features '

@@ -179,6 +179,6 @@ def champion_ref(version: Tagged) -> ChampionRef:
     )
 
 
-def figures(version: ModelVersion) -> dict[str, float | None]:
+def figures(version: Tagged) -> dict[str, float | None]:
     """The test figures that a version was published with."""
     return dict(json.loads(version.tags.get(METRICS, "{}")))

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from data_contracts.refs import Metrics
 from tasks.figures import figure_text
 from tasks.labels import LOWER_IS_BETTER, METRICS
-from tasks.reporting.pages import page_template
+from tasks.pages import page_template
 from tasks.store import replace_file
 
 MOST_RUNS = 60
@@ -26,7 +26,12 @@ CHARTS = 2
 """Metrics that are shown: the first ones of the problem. A run's report has all of them."""
 WIDTH, HEIGHT = 440, 200
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 30
-TONES = {"promote": "good", "reject": "bad", "failed": "bad", "crashed": "bad", "unchanged": "same", "running": "same"}
+TONES = {
+    **dict.fromkeys(("promote", "passed", "no drift"), "good"),
+    **dict.fromkeys(("reject", "failed", "crashed", "not trainable"), "bad"),
+    **dict.fromkeys(("unchanged", "running", "completed"), "same"),
+}
+"""How a verdict is coloured; another one is open."""
 
 
 class RunPoint(BaseModel, frozen=True):
@@ -75,7 +80,7 @@ def write_history(path: Path, model: str, points: Sequence[RunPoint]) -> None:
     """`path` holds the page of these runs, oldest first, in one step."""
     shown = list(points[-MOST_RUNS:])
     columns = _columns(points)
-    page = page_template("history.html.j2").render(
+    page = page_template(Path(__file__).with_name("history.html.j2"), ruled=_ruled).render(
         model=model,
         points=list(reversed(points)),
         columns=columns,
@@ -91,6 +96,11 @@ def write_history(path: Path, model: str, points: Sequence[RunPoint]) -> None:
         left_out=len(points) - len(shown),
     )
     replace_file(path, page.encode())
+
+
+def _ruled(value: float | None, metric: str) -> str:
+    """A figure, None a dash."""
+    return "–" if value is None else figure_text(value, metric)
 
 
 def _columns(points: Sequence[RunPoint]) -> tuple[str, ...]:
@@ -117,6 +127,7 @@ def draw_metric(metric: str, points: Sequence[RunPoint]) -> Chart | None:
     low, high = _padded(min(ends), max(ends))
 
     def y_of(value: float) -> float:
+        """Pixels from the top edge."""
         return TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low)
 
     marks = []

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tasks.reporting.pages import page_template
+from tasks.pages import page_template
 from tasks.store import replace_file
 
 
@@ -40,4 +40,5 @@ class RefusedRow(BaseModel, frozen=True):
 
 def write_refused(path: Path, row: RefusedRow) -> None:
     """`path` holds the page, in one step."""
-    replace_file(path, page_template("refused.html.j2").render(row=row).encode())
+    template = page_template(Path(__file__).with_name("refused.html.j2"))
+    replace_file(path, template.render(row=row).encode())

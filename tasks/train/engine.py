@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import LambdaLR
 
 from tasks.config import TrainConfig
 from tasks.modeling.alignment import alignment_loss
@@ -17,7 +18,7 @@ from tasks.modeling.fusion import FusedClassifier
 from tasks.train.compiling import compile_encoder
 from tasks.train.feeding import Ready
 from tasks.train.losses import joint_loss
-from tasks.train.optim import build_optimizer, set_rates, update_average
+from tasks.train.optim import build_optimizer, rate_factor, update_average
 from tasks.train.processes import Processes, like, whole
 from tasks.train.recompute import recompute_blocks
 from tasks.train.regimes import Stage, enter_training, freeze, parameter_groups
@@ -35,7 +36,10 @@ class Engine:
         processes: Processes,
         moving: frozenset[str],
         balance: Tensor | None,
+        steps: int,
+        done: int = 0,
     ) -> None:
+        """Of the stage's `steps`, `done` were taken by an earlier run, whose state `restore` then puts back."""
         self.plain, self.config, self.processes = plain, config, processes
         self.balance = balance
         """(outputs,) weights of classes and labels; None: all count alike."""
@@ -52,6 +56,11 @@ class Engine:
         self.names: dict[Tensor, str] = {parameter: name for name, parameter in after.items()}
         groups = [group | {"params": [after[before[parameter]] for parameter in group["params"]]} for group in groups]
         self.optimizer = build_optimizer(groups)
+        self.learning_rate = 0.0
+        """Of the first group, in the latest step."""
+        self.schedule = LambdaLR(
+            self.optimizer, lambda step: rate_factor(step, steps, config.warmup_share), last_epoch=done - 1
+        )
         self.trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         self.current: Weights = {name: tensor for name, tensor in plain.state_dict().items() if name in moving}
         self.average: Weights = self.current
@@ -82,11 +91,6 @@ class Engine:
 
     # -- a step ---
 
-    @property
-    def learning_rate(self) -> float:
-        """Of the first group, in the latest step."""
-        return float(self.optimizer.param_groups[0]["lr"])
-
     def forget_gradients(self) -> None:
         """As before the step."""
         self.optimizer.zero_grad()
@@ -108,12 +112,8 @@ class Engine:
                 return total, rows
         raise RuntimeError("a step ended before its last piece")
 
-    def update(self, factor: float, step: int) -> Tensor:
-        """One step of the optimizer at this share of the peak rates; the norm of the gradients before clipping.
-
-        `step` counts from 0 within the stage.
-        """
-        set_rates(self.optimizer, factor)
+    def update(self) -> Tensor:
+        """One step of the optimizer, the average and the schedule; the norm of the gradients before clipping."""
         for parameter in self.trained:
             if parameter.grad is None:  # no row of the step had its modality: its moments go on as with any other
                 parameter.grad = torch.zeros_like(parameter)
@@ -121,7 +121,9 @@ class Engine:
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.config.average_decay:
-            update_average(self.average, self.current, step, self.config.average_decay)
+            update_average(self.average, self.current, self.schedule.last_epoch, self.config.average_decay)
+        self.learning_rate = float(self.optimizer.param_groups[0]["lr"])
+        self.schedule.step()
         return norm
 
     def _loss(self, ready: Ready) -> Tensor:

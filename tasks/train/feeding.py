@@ -102,6 +102,7 @@ def _on_side_stream(made: Iterator[Ready], device: torch.device) -> Generator[Re
     side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def record() -> Iterator[tuple[Ready, torch.cuda.Event]]:
+        """Each batch with the event after which it is ready on the device."""
         while True:
             with torch.cuda.stream(side):
                 ready = next(made, None)

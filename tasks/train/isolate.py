@@ -45,6 +45,7 @@ def run_isolated(job: TrainJob, work: Path) -> None:
     overdue = threading.Event()
 
     def end_it() -> None:
+        """The processes are killed, and it is known that time was up."""
         overdue.set()
         _kill(workers)
 
@@ -82,8 +83,9 @@ def _start(rank: int, job: TrainJob, work: Path, meeting: Path) -> _Worker:
             "RANK": str(rank),
             "LOCAL_RANK": str(rank),
             "WORLD_SIZE": str(count),
-            "LOCAL_WORLD_SIZE": str(count),
-            "OMP_NUM_THREADS": str(job.config.train.threads),  # else accelerate divides the cores as it likes
+            "OMP_NUM_THREADS": str(
+                job.config.train.threads
+            ),  # of numpy as well, whose threads torch's setting does not reach
         }
         if sys.platform == "linux":  # all are on this machine, whose name need not resolve
             environment.setdefault("GLOO_SOCKET_IFNAME", "lo")

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 BETAS = 0.9, 0.98
 """Of AdamW: the second is lower than torch's, as in most trainings of transformers."""
 
 
 def build_optimizer(groups: Sequence[Mapping[str, Any]]) -> torch.optim.AdamW:
-    """AdamW over those parameters of the groups that want gradients; each group keeps its peak rate as `rate`.
+    """AdamW over those parameters of the groups that want gradients; their rates are peaks, which a schedule scales.
 
     One fused kernel a step where the parameters are ordinary tensors: a loop over them costs more than the arithmetic.
     """
@@ -37,29 +38,24 @@ def rate_factor(step: int, steps: int, warmup_share: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * done))
 
 
-def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Sets every group's rate to this share of its peak."""
-    for group in optimizer.param_groups:
-        group["lr"] = group["rate"] * factor
-
-
-def average_share(step: int, decay: float) -> float:
-    """How far the average moves towards the weights at a step, counted from 0: further in the first ones."""
-    return 1 - min(decay, (1 + step) / (10 + step))
+def average_decay(step: int, decay: float) -> float:
+    """The share of itself that the average keeps at a step, counted from 0: less in the first ones, `decay` at most."""
+    return min(decay, (1 + step) / (10 + step))
 
 
 @torch.no_grad()
 def update_average(average: Mapping[str, Tensor], current: Mapping[str, Tensor], step: int, decay: float) -> None:
-    """Moves the average towards the current weights by `average_share` (Polyak and Juditsky, 1992)."""
-    share = average_share(step, decay)
-    floats: tuple[list[Tensor], list[Tensor]] = ([], [])
-    for name, tensor in current.items():
-        if not tensor.is_floating_point():
-            average[name].copy_(tensor)
-        elif isinstance(tensor, DTensor):
-            average[name].lerp_(tensor, share)
-        else:
-            floats[0].append(average[name])
-            floats[1].append(tensor)
-    if floats[0]:
-        torch._foreach_lerp_(*floats, share)  # the function that torch.optim itself uses for many tensors at once
+    """Moves the average towards the current weights, all but its `average_decay` (Polyak and Juditsky, 1992).
+
+    Of a divided tensor each process moves its share; counters are copied.
+    """
+    floats = [name for name, tensor in current.items() if tensor.is_floating_point()]
+    for name in current.keys() - set(floats):
+        average[name].copy_(current[name])
+    old, new = ([_own(weights[name]) for name in floats] for weights in (average, current))
+    if floats:
+        get_ema_multi_avg_fn(average_decay(step, decay))(old, new, None)  # type: ignore[no-untyped-call]
+
+
+def _own(tensor: Tensor) -> Tensor:
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -20,6 +20,7 @@ def ahead(items: Iterator[T], depth: int = DEPTH) -> Generator[T, None, None]:
     stopped = threading.Event()
 
     def put(entry: tuple[T | None, BaseException | None, bool]) -> bool:
+        """True when the entry is in the queue; False when the consumer has stopped before there was room."""
         while not stopped.is_set():
             try:
                 waiting.put(entry, timeout=0.1)
@@ -29,6 +30,7 @@ def ahead(items: Iterator[T], depth: int = DEPTH) -> Generator[T, None, None]:
         return False
 
     def make() -> None:
+        """The thread's work: every item, then the end or the error, is in the queue; less if the consumer stops."""
         try:
             for item in items:
                 if not put((item, None, False)):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
-from functools import cached_property
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from tasks.config import TrainConfig
 from tasks.errors import EnvironmentFailed
@@ -27,11 +25,10 @@ class Processes:
         self.count, self.strategy = config.devices, config.strategy
         if self.count > 1:
             self._join()
-        # Not accelerate's: that keeps the first one that a process asked for, whatever is asked for later.
         self.device = torch.device("cpu") if self.on_cpu else torch.device("cuda", torch.cuda.current_device())
         # Said here, as torch would take a GPU where there is one, whatever train.device says.
         self.mesh = init_device_mesh(self.device.type, (self.count,)) if self.divides else None
-        self.rank = int(os.environ["RANK"]) if self.count > 1 else 0
+        self.rank = distributed.get_rank() if self.count > 1 else 0
 
     @property
     def divides(self) -> bool:
@@ -63,20 +60,6 @@ class Processes:
             world_size=self.count,
         )
 
-    @cached_property
-    def accelerator(self) -> Accelerator:
-        """What wraps a model that is copied to every process."""
-        with warnings.catch_warnings():  # accelerate warns where it could set threads itself; we have set them
-            warnings.simplefilter("ignore")
-            return Accelerator(
-                cpu=self.on_cpu,
-                mixed_precision="no",  # where to compute in bf16 is said at the step, once, for every strategy
-                # A modality that none of a process's rows has leaves its encoder without gradients there.
-                kwargs_handlers=[
-                    DistributedDataParallelKwargs(find_unused_parameters=True, gradient_as_bucket_view=True)
-                ],
-            )
-
     def leave(self) -> None:
         """Parts from the others, when all is done."""
         if self.count > 1:
@@ -94,9 +77,8 @@ class Processes:
         if self.mesh is not None:
             divide(model, self.mesh)
             return model
-        self.accelerator.free_memory()  # the wrapper of the stage before
-        wrapped: nn.Module = self.accelerator.prepare_model(model)
-        return wrapped
+        # A modality that none of a process's rows has leaves its encoder without gradients there.
+        return DistributedDataParallel(model, find_unused_parameters=True, gradient_as_bucket_view=True)
 
     def collect(self, tensor: Tensor) -> Tensor:
         """A divided tensor whole on the first process's CPU, and nothing on the others, which must call it too."""

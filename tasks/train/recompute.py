@@ -31,6 +31,7 @@ def _recompute(module: nn.Module) -> None:
     inner = module.forward
 
     def forward(*args: Any, **kwargs: Any) -> Tensor:
+        """The module's output; its activations are computed again for the backward pass where nothing forbids it."""
         kept = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in module.parameters())
         moves = any(isinstance(part, _BatchNorm) and part.training for part in module.modules())
         if not kept or moves:

@@ -80,7 +80,7 @@ def enter_training(model: FusedClassifier, config: TrainConfig) -> None:
 
 
 def parameter_groups(model: FusedClassifier, config: TrainConfig) -> list[dict[str, Any]]:
-    """What any stage trains, as groups for an optimizer: `params`, `weight_decay`, and `rate` (also as `lr`), the peak rate.
+    """What any stage trains, as groups for an optimizer: `params`, `weight_decay`, and the peak rate as `lr` and `initial_lr`.
 
     New parameters and those of encoders from scratch: `learning_rate`, `weight_decay`. Pretrained ones:
     `encoder_learning_rate` times `layer_decay` for every block between them and the output, `encoder_weight_decay`.
@@ -104,7 +104,8 @@ def parameter_groups(model: FusedClassifier, config: TrainConfig) -> list[dict[s
         rate, decay = pretrained.get(parameter, (config.learning_rate, config.weight_decay))
         groups.setdefault((rate, 0.0 if _is_flat(parameter) else decay), []).append(parameter)
     return [
-        {"params": params, "weight_decay": decay, "rate": rate, "lr": rate} for (rate, decay), params in groups.items()
+        {"params": params, "weight_decay": decay, "lr": rate, "initial_lr": rate}
+        for (rate, decay), params in groups.items()
     ]
 
 

@@ -170,6 +170,7 @@ def _running_loss(rival: Indices, truth: Indices, counts: tuple[Floats, Floats, 
     whole = support[own] + given[own]
 
     def share(hit: Floats, all_of: Floats) -> Floats:
+        """(N,) the F1 of each row's rival class: 2 `hit` / `all_of`; 0 for a class that no row is of."""
         found = np.divide(2 * hit, all_of, out=np.zeros(len(hit)), where=all_of > 0)
         found[support[own] == 0] = 0
         return found

@@ -51,7 +51,7 @@ def base_key(valid: ValidatedRef, features: dict[Modality, FeatureRef], config: 
             "config": config.subset("seed", "fusion", "train"),
             **({"share": list(config.encoders.share)} if config.encoders.share else {}),
             "code": code_fingerprint(
-                "tasks.train.loop", libraries=("accelerate", "numpy", "peft", "torch", "torchvision", "transformers")
+                "tasks.train.loop", libraries=("numpy", "peft", "torch", "torchvision", "transformers")
             ),
         }
     )

@@ -22,13 +22,11 @@ from tasks.train.dataset import Dataset
 from tasks.train.drawing import Drawing
 from tasks.train.engine import Engine, moving_names
 from tasks.train.feeding import Feeder, Ready
-from tasks.train.head_engine import HeadEngine
 from tasks.train.judging import judge
 from tasks.train.keeping import Keeper
 from tasks.train.lora import add_lora
 from tasks.train.losses import class_weights
 from tasks.train.meter import Meter, count_flops
-from tasks.train.optim import rate_factor
 from tasks.train.processes import Processes, whole
 from tasks.train.regimes import Stage, stages_of
 from tasks.train.sampling import row_chances
@@ -50,7 +48,7 @@ class Trainer:
         work: Path,
         start: Continuation | None = None,
     ) -> None:
-        self.val, self.run, self.config, self.processes = val, config, config.train, processes
+        self.val, self.config, self.processes = val, config.train, processes
         self.drawing = Drawing(
             train.present,
             config.train,
@@ -97,12 +95,12 @@ class Trainer:
             save_fixed({name: t for name, t in plain.state_dict().items() if name not in self.moving}, work)
         return None
 
-    def _set_up(self, plain: FusedClassifier) -> Engine | HeadEngine:
+    def _set_up(self, plain: FusedClassifier) -> Engine:
         self.flops_each: float | None = None  # of a sample, in this stage
         weighs = self.balance if self.config.balance == "class-weights" else None
-        if HeadEngine.suits(plain, self.run, self.processes):
-            return HeadEngine(plain, self.config, self.moving, weighs)
-        return Engine(plain, self.stage, self.config, self.processes, self.moving, weighs)
+        per_epoch = self.drawing.steps_per_epoch
+        steps, done = self.stage.epochs * per_epoch, self.progress.stage_epochs * per_epoch + self.progress.step
+        return Engine(plain, self.stage, self.config, self.processes, self.moving, weighs, steps, done)
 
     @property
     def finished(self) -> bool:
@@ -202,7 +200,6 @@ class Trainer:
         feed = self._feed(progress.step)
         seen: list[tuple[Tensor, Tensor]] = []
         for step in range(progress.step, per_epoch):
-            of_stage = progress.stage_epochs * per_epoch + step
             loss = self._accumulate(feed)
             if loss is None:
                 feed.close()
@@ -213,8 +210,7 @@ class Trainer:
                     raise EnvironmentFailed(self._too_large())
             rows = self.drawing.rows_of(step)
             self.meter.add(samples=rows, flops=rows * (self.flops_each or 0.0))
-            factor = rate_factor(of_stage, self.stage.epochs * per_epoch, self.config.warmup_share)
-            seen.append((loss, self.engine.update(factor, of_stage)))
+            seen.append((loss, self.engine.update()))
             due = step + 1 < per_epoch and self.keeper.due_within(progress.epoch * per_epoch + step + 1)
             if due or step + 1 == per_epoch or len(seen) == LOOK_STEPS:
                 self._settle(step + 1, seen)

@@ -28,9 +28,11 @@ def main() -> None:
     from tasks.train.loop import run_training
 
     def tell(step: str, done: int, total: int, remark: str) -> None:
+        """The parent process hears how far a step is."""
         _send(out, {"progress": [step, done, total, remark]})
 
     def say(line: str, level: progress.Level) -> None:
+        """The parent process gets a line of the log."""
         _send(out, {"line": [line, level]})
 
     try:

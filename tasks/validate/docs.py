@@ -18,17 +18,20 @@ if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuiteValidationResult
 
 STYLE = """
-:root { --ink: #1d2733; --soft: #5a6776; --line: #dbe1e8; --wash: #f4f6f9; --good: #18794e; --bad: #c62a2f; --warn: #9a5b00; }
+:root { color-scheme: light dark; --back: #fff; --ink: #1d2733; --soft: #5a6776; --line: #dbe1e8; --wash: #f4f6f9;
+  --code: #e8edf3; --head: #1d2733; --link: #2456a6; --good: #18794e; --bad: #c62a2f; --warn: #9a5b00; }
+@media screen and (prefers-color-scheme: dark) { :root { --back: #14181d; --ink: #e6eaf0; --soft: #9aa6b4; --line: #2c343d;
+  --wash: #1d232a; --code: #29323c; --head: #232b34; --link: #8ab8f2; --good: #3fc79a; --bad: #ff8a8a; --warn: #e0b050; } }
 * { box-sizing: border-box; }
-body { margin: 0; color: var(--ink); background: #fff; font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; }
-header { padding: 14px 28px; background: var(--ink); color: #fff; }
+body { margin: 0; color: var(--ink); background: var(--back); font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; }
+header { padding: 14px 28px; background: var(--head); color: #fff; }
 header a { color: #fff; font-weight: 600; text-decoration: none; }
 .page { display: flex; gap: 28px; max-width: 1280px; margin: 0 auto; padding: 24px 28px; }
 .page > main { flex: 1; min-width: 0; }
 .page > aside { flex: 0 0 220px; }
 h1 { margin: 0 0 6px; font-size: 24px; } h2 { font-size: 18px; margin: 26px 0 8px; } h5 { margin: 0; font-size: 17px; }
 h6, .h6 { margin: 0; font-size: 15px; font-weight: 600; }
-a { color: #2456a6; }
+a { color: var(--link); }
 table { width: 100%; border-collapse: collapse; margin: 8px 0 18px; }
 th, td { padding: 7px 10px; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 td { overflow-wrap: anywhere; }
@@ -39,7 +42,7 @@ td:first-child:has(i.fas), td.state { width: 90px; white-space: nowrap; }
 .card { border: 1px solid var(--line); border-radius: 6px; } .card-header { padding: 8px 12px; background: var(--wash); }
 .card-body { padding: 8px 12px; } .nav { list-style: none; margin: 0; padding: 0; } .nav a { text-decoration: none; }
 .nav li { padding: 2px 0; }
-.badge, code { padding: 1px 6px; border-radius: 4px; background: #e8edf3; font: 13px monospace; overflow-wrap: break-word; }
+.badge, code { padding: 1px 6px; border-radius: 4px; background: var(--code); font: 13px monospace; overflow-wrap: break-word; }
 .fa-check-circle::before { content: "\\2713  met"; color: var(--good); font: 600 14px sans-serif; }
 .fa-times::before { content: "\\2717  broken"; color: var(--bad); font: 600 14px sans-serif; }
 .fa-exclamation-triangle::before { content: "! failed to run"; color: var(--warn); font: 600 14px sans-serif; }

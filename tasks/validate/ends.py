@@ -40,6 +40,7 @@ def validate_manifest(raw: RawRef, store: Store) -> TableCheck:
     """
 
     def run() -> SuiteResult:
+        """What the expectations on the raw table found."""
         from tasks.validate.suite import run_suite
 
         tell("validate", 0, 1, "manifest")
@@ -71,6 +72,7 @@ def validate_predictions(report: EvalReport, checkpoint: CheckpointRef, store: S
     """The stored predictions met their contract. DataError names the expectation, the number of rows and five ids."""
 
     def run() -> SuiteResult:
+        """What the expectations on the stored predictions found."""
         from tasks.validate.suite import run_suite
 
         tell("validate", 0, 1, "predictions")

@@ -109,6 +109,7 @@ def describe_pairs(
     """The content of leaked.json: how many rows leak, whether they were dropped, and the pairs with digests of their media."""
 
     def look(place: int) -> dict[str, Any]:
+        """What a page shows of a sample: its cells, and digests of its media by modality."""
         row = samples.slice(place, 1).to_pylist()[0]
         media = {name: row[name] for name in modalities if row[name] is not None}
         return {**{name: row[name] for name in ("id", "label", "split", "group")}, "media": media}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from pathlib import Path
 
 import pytest
 import yaml
 
-from flows.automations import as_automation, read_entries
+from flows.automations import as_automation, do_the_same, read_entries
 from tasks.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +42,25 @@ def test_without_a_webhook_only_what_calls_none_is_left() -> None:
         "crossmodal-run-missed": ["run-deployment"],
         "crossmodal-zombie": ["change-flow-run-state"],
     }
+
+
+def test_the_order_in_which_events_are_listed_makes_no_other_automation() -> None:
+    """A set of two whose hashes collide is read in the order of writing, which JSON kept: `apply` updated what was the same."""
+    one, other = next(
+        pair
+        for pair in itertools.combinations([f"event.{n}" for n in range(20)], 2)
+        if len({hash(e) % 8 for e in pair}) == 1
+    )
+    entry = next(entry for entry in read_entries(None) if entry["name"] == "crossmodal-run-failed")
+    assert isinstance(entry["trigger"], dict)
+    made = [
+        as_automation(entry | {"trigger": entry["trigger"] | {"expect": events}}, deployment_id, lambda name: BLOCK)
+        for events in ([one, other], [other, one], [one])
+    ]
+    first, same, less = (each for each in made if each is not None)
+    assert first.model_dump(mode="json") != same.model_dump(mode="json")
+    assert do_the_same(first, same)
+    assert not do_the_same(first, less)
 
 
 def test_the_deployments_that_are_named_exist() -> None:

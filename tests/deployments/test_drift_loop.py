@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flows.hosting.deployments import POOL
-from flows.hosting.services import Services, deploy, executable, spawn, start_server, wait_until_healthy
-from flows.hosting.supervisor import stop_process
+from flows.hosting.services import Services
 from tasks.store import Store
+from tests import waiting
 from tests.conftest import write_learnable
-from tests.deployments.test_server import free_port
-from tests.waiting import wait_until
+from tests.support.serving import call, running_services
+from tests.support.web import serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 SECRET = "T0P-S3CRET-PATH"
@@ -40,9 +38,7 @@ workers = 1
 """
 
 
-def wait_for(found: Callable[[], Any], what: str) -> Any:
-    wait_until(found, what, every_s=3)
-    return found()
+wait_for = partial(waiting.wait_for, every_s=3)
 
 
 class Inbox:
@@ -62,9 +58,8 @@ class Inbox:
                 return
 
         self.received = inbox
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/{SECRET}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.handler = Handler
+        self.url = ""
 
     def first(self, *events: str) -> dict[str, Any] | None:
         return next((message for message in list(self.received) if message["event"] in events), None)
@@ -73,11 +68,9 @@ class Inbox:
 @pytest.fixture(scope="module")
 def inbox() -> Iterator[Inbox]:
     box = Inbox()
-    try:
+    with serving(box.handler) as address:
+        box.url = f"{address}/{SECRET}"
         yield box
-    finally:
-        box.server.shutdown()
-        box.server.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -88,22 +81,10 @@ def learnable(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def services(tmp_path_factory: pytest.TempPathFactory, learnable: Path) -> Iterator[Services]:
     store = Store(tmp_path_factory.mktemp("watched"))
-    store.prepare()
-    (store.root / "prefect").mkdir()
     (store.root / "profiles").mkdir()
     (store.root / "profiles" / "loop.toml").write_text(PROFILE.format(path=learnable))
-    made = Services(store, free_port(), free_port(), f"sqlite:///{store.root}/mlflow.db")
-    running = [("server", start_server(made))]
-    try:
-        wait_until_healthy(f"{made.prefect_url}/api/health", running[0][1])
-        deploy(made)
-        running.append(
-            ("worker", spawn(made, "worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"]))
-        )
+    with running_services(store) as made:
         yield made
-    finally:
-        for _, process in reversed(running):
-            stop_process(process)
 
 
 @contextlib.contextmanager
@@ -117,19 +98,6 @@ def client_of(services: Services) -> Iterator[Any]:
         settings[PREFECT_API_AUTH_STRING] = environment["PREFECT_API_AUTH_STRING"]
     with temporary_settings(settings), get_client(sync_client=True) as client:
         yield client
-
-
-def command(services: Services, *words: str, stdin: str = "") -> str:
-    done = subprocess.run(
-        executable(list(words)),
-        env=services.environment,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def runs_of(services: Services, deployment: str) -> list[Any]:
@@ -158,22 +126,22 @@ def append_darker_rows(manifest: Path, count: int = 60) -> None:
 
 def test_data_that_arrive_end_as_a_verdict_at_the_webhook(services: Services, inbox: Inbox, learnable: Path) -> None:
     first = json.loads(
-        command(services, "crossmodal", "retrain", "--plain", "--json", "--profile", "loop").splitlines()[-1]
+        call(services, "crossmodal", "retrain", "--plain", "--json", "--profile", "loop").splitlines()[-1]
     )
     assert first["verdict"] == "promote"
     # The address comes by stdin and shows up nowhere.
     apply = ("crossmodal", "automations", "apply", "--json")
-    said = command(services, *apply, "--webhook", "-", stdin=inbox.url + "\n")
+    said = call(services, *apply, "--webhook", "-", stdin=inbox.url + "\n")
     # Those that need no webhook are there since the deployments are, without the actions that call one.
     assert {line["outcome"] for line in json.loads(said)} == {"created", "updated", "unchanged"}
-    again = command(services, *apply)
+    again = call(services, *apply)
     assert {line["outcome"] for line in json.loads(again)} == {"unchanged"}
     assert SECRET not in said + again
     with client_of(services) as client:
         block = client.read_block_document_by_name("crossmodal", "webhook", include_secrets=False)
         assert SECRET not in block.model_dump_json()
     watch = ("crossmodal", "watch", "loop", "--deployment", "monitor/new-data", "--every", "30", "--settle", "5")
-    assert command(services, *watch).startswith("scheduled loop-monitor-new-data")
+    assert call(services, *watch).startswith("scheduled loop-monitor-new-data")
 
     # What is there at first is looked at once: nothing new in it.
     def monitored() -> list[Any]:
@@ -211,7 +179,7 @@ def test_the_command_line_answers_the_same(services: Services, learnable: Path) 
         writer.writeheader()
         writer.writerows(line | {"id": f"later-{line['id']}"} for line in lines)
     words = ("crossmodal", "monitor", str(learnable.parent / "later.csv"), "--model", "loop@champion", "--json")
-    summary = json.loads(command(services, *words, "--set", "runtime.workers=1").splitlines()[-1])
+    summary = json.loads(call(services, *words, "--set", "runtime.workers=1").splitlines()[-1])
     assert summary["drift"] is True
     assert summary["compared"] == 60
     assert "image brightness" in {test["name"] for test in summary["tests"] if test["drifted"]}
@@ -238,7 +206,7 @@ def test_a_failed_run_is_told_and_a_silent_one_becomes_crashed(
             entry["trigger"]["within"] = 20
     quick = tmp_path / "quick.yaml"
     quick.write_text(json.dumps(shorter))  # JSON is YAML, too
-    said = json.loads(command(services, "crossmodal", "automations", "apply", "--json", "--file", str(quick)))
+    said = json.loads(call(services, "crossmodal", "automations", "apply", "--json", "--file", str(quick)))
     assert {line["automation"]: line["outcome"] for line in said}["crossmodal-zombie"] == "updated"
     failed = wait_for(lambda: inbox.first("prefect.flow-run.Failed"), "the failed run")
     assert "/nowhere/at/all.csv" in failed["payload"]["message"]
@@ -250,7 +218,7 @@ def test_a_failed_run_is_told_and_a_silent_one_becomes_crashed(
         run = client.create_flow_run(silent, state=Running(), tags=["crossmodal"])
         related = [{"prefect.resource.id": "prefect.tag.crossmodal", "prefect.resource.role": "tag"}]
         beat = ("prefect", "event", "emit", "prefect.flow-run.heartbeat", "--related", json.dumps(related))
-        command(services, *beat, "--resource-id", f"prefect.flow-run.{run.id}")
+        call(services, *beat, "--resource-id", f"prefect.flow-run.{run.id}")
         only = FlowRunFilter(id={"any_": [run.id]})
 
         def crashed() -> Any:

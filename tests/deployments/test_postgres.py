@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.chaos_up import SETTINGS, TARGETS, Up, ended, free_port, taken_slots, unfinished, wait_for
+from benchmarks.chaos_up import SETTINGS, TARGETS, Up, ended, free_ports, taken_slots, unfinished, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 PASSWORD = "s3cret-word"
@@ -43,7 +43,7 @@ def database() -> Iterator[str]:
         owner = pwd.getpwnam("postgres")
         os.chown(folder, owner.pw_uid, owner.pw_gid)
         as_user = ["setpriv", f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups"]
-    port, secret = free_port(), folder / "password"
+    [port], secret = free_ports(1), folder / "password"
     secret.write_text(PASSWORD)
     secret.chmod(0o644)
 

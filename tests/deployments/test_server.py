@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,24 +18,18 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
+from benchmarks.chaos_up import free_ports
 from flows.hosting.access import basic_header
 from flows.hosting.credentials import read_running
-from flows.hosting.deployments import POOL
 from flows.hosting.prefect_api import PrefectAPI
-from flows.hosting.services import Services, deploy, executable, spawn, start_server, wait_until_healthy
-from flows.hosting.supervisor import stop_process
+from flows.hosting.services import Services, executable
 from tasks.store import Store
 from tests.conftest import SMALL, write_learnable
-from tests.support.serving import errors_in
-from tests.waiting import wait_until
+from tests.support import serving
+from tests.support.serving import errors_in, running_services
+from tests.waiting import wait_for, wait_until
 
 pytestmark = pytest.mark.slow
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def call(services: Services, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -48,21 +42,8 @@ def call(services: Services, path: str, body: dict[str, Any] | None = None) -> A
 
 @pytest.fixture(scope="module")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    store = Store(tmp_path_factory.mktemp("served"))
-    store.prepare()
-    (store.root / "prefect").mkdir()
-    made = Services(store, free_port(), free_port(), f"sqlite:///{store.root}/mlflow.db")
-    running = [("server", start_server(made))]
-    try:
-        wait_until_healthy(f"{made.prefect_url}/api/health", running[0][1])
-        deploy(made)
-        running.append(
-            ("worker", spawn(made, "worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"]))
-        )
+    with running_services(Store(tmp_path_factory.mktemp("served"))) as made:
         yield made
-    finally:
-        for _, process in reversed(running):
-            stop_process(process)
 
 
 def wait_for_end(services: Services, run: str) -> dict[str, Any]:
@@ -115,17 +96,7 @@ def test_a_run_triggered_through_the_api_completes_and_publishes(services: Servi
 
 def crossmodal(services: Services, *arguments: str) -> str:
     """What the command prints, run as a user would in another terminal."""
-    command = [*executable(["crossmodal"]), *arguments, "--store", str(services.store.root)]
-    done = subprocess.run(
-        command,
-        env=services.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return serving.call(services, "crossmodal", *arguments, "--store", str(services.store.root))
 
 
 def listed(services: Services, name: str) -> dict[str, Any] | None:
@@ -141,12 +112,6 @@ def runs_of(services: Services, deployment: str, *states: str) -> list[dict[str,
     }
     found: list[dict[str, Any]] = call(services, "flow_runs/filter", wanted)
     return found
-
-
-def wait_for(condition: Callable[[], Any], what: str) -> Any:
-    found: list[Any] = []
-    wait_until(lambda: found.append(condition()) or found[-1], what, every_s=1)
-    return found[-1]
 
 
 def test_a_schedule_fires_cancels_a_second_run_and_stops_when_it_is_paused(services: Services, tmp_path: Path) -> None:
@@ -182,7 +147,7 @@ def test_a_schedule_fires_cancels_a_second_run_and_stops_when_it_is_paused(servi
     changed = wait_for(
         lambda: (row := listed(services, "timed")) and row["cron"] == weekly and row["next"], "the changed schedule"
     )
-    assert datetime.fromisoformat(changed).strftime("%a %H:%M") == "Mon 03:00"
+    assert datetime.fromisoformat(changed).astimezone(ZoneInfo("Europe/Berlin")).strftime("%a %H:%M") == "Mon 03:00"
 
     assert [state["type"] for state in modes(services, deployment)] == ["COMPLETED", "COMPLETED"]
 
@@ -218,7 +183,10 @@ def modes(services: Services, deployment: str) -> list[dict[str, Any]]:
         if mode == "plan only":
             assert tasks == []
             artifacts = call(services, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
-            assert [artifact["key"] for artifact in artifacts if artifact["key"]] == ["plan"]
+            [plan] = [artifact for artifact in artifacts if artifact["key"]]
+            assert plan["key"] == "plan"
+            stages = [line["stage"] for line in json.loads(plan["data"])]
+            assert (stages[0], stages[-1]) == ("preflight: data", "train")
     return ended
 
 
@@ -247,7 +215,7 @@ def test_the_check_deployment_tells_rows_and_reasons(services: Services, make_da
     parameters = {"profile": "defaults", "data": str(data), "overrides": ["runtime.workers=1"]}
     run = call(services, f"deployments/{deployment}/create_flow_run", {"parameters": parameters})
     state = wait_for_end(services, run["id"])
-    assert state["message"].startswith("11 of 12 rows can be used"), state
+    assert ": 11 of 12 rows can be used; quarantined: 1 missing-file" in state["message"], state
     artifacts = call(services, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
     tables = {artifact["key"]: json.loads(artifact["data"]) for artifact in artifacts if artifact["type"] == "table"}
     counts = {row["rows"]: row["count"] for row in tables["data"]}
@@ -299,7 +267,7 @@ def test_training_on_a_gpu_holds_its_slot_and_gives_it_back(services: Services) 
 
 
 def test_up_serves_its_pages_and_stops_on_ctrl_c(tmp_path: Path, interruptible: Any) -> None:
-    prefect_port, mlflow_port, pages_port = free_port(), free_port(), free_port()
+    prefect_port, mlflow_port, pages_port = free_ports(3)
     command = [
         "crossmodal",
         "up",

@@ -5,10 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import pytest
 
 from tests.conftest import write_learnable, write_picture
 from tests.docs.conftest import ROOT, blocks_of
+from tests.support.readers import Reader
 
 PAGE = ROOT / "docs" / "debugging.md"
 BREAK = re.compile(r"\| `([\w.]+)` \| (\S+) \|")
@@ -35,26 +33,7 @@ def test_a_breakpoint_is_told_for_each_stage_and_its_function_exists() -> None:
 @pytest.mark.timeout(1800)
 def test_every_line_of_it_works(tmp_path: Path) -> None:
     write_picture(tmp_path / "picture.png", 1)
-    bare = {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "HOME": str(tmp_path),
-        "OMP_NUM_THREADS": "1",
-    }
-
-    def shell(command: str, given: str = "") -> str:
-        done = subprocess.run(
-            ["bash", "-c", command],
-            input=given,
-            cwd=tmp_path,
-            env=bare,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-        return done.stdout
-
+    shell = Reader(tmp_path).type
     run, row = _prepared(tmp_path, shell)
     tried = []
     for block in blocks_of(PAGE):

@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import write_learnable
 from tests.docs.conftest import ROOT, blocks_of
+from tests.support.readers import Reader
 
 NETWORK = ("crossmodal fetch",)
 """Goes to the network: tests/stages/modeling/pretrained/test_fetch.py tries it with what a network gives."""
@@ -24,33 +25,18 @@ def test_the_commands_for_own_data_work_in_their_order(tmp_path: Path) -> None:
     write_learnable(tmp_path / "photos", 80)
     shutil.copytree(tmp_path / "photos", tmp_path, dirs_exist_ok=True)
     (tmp_path / "manifest.csv").rename(tmp_path / "new.csv")
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_", "CROSSMODAL_"))
-    }
-    environment |= {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "HOME": str(tmp_path),
-        "OMP_NUM_THREADS": "1",
-    }
+    ours = ("PREFECT_", "MLFLOW_", "CROSSMODAL_")
+    reader = Reader(tmp_path, {name: value for name, value in os.environ.items() if not name.startswith(ours)})
     block = next(block for block in blocks_of(ROOT / "README.md") if "photos/manifest.csv" in block.text)
     tried = []
     for command in block.commands:
         if re.sub(r"\s+", " ", command).startswith(NETWORK):
             continue
         typed = command.partition(" | ")[0]  # `models list | show | …` are several
-        done = subprocess.run(
-            ["bash", "-c", typed],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        assert done.returncode == 0, f"{typed}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        reader.type(typed)
         tried.append(typed.split()[1])
     assert tried == ["check", "profile", "plan", "retrain", "predict", "monitor", "runs", "models"]
     assert (tmp_path / "predictions.parquet").is_file()
     (spoken,) = re.findall(r"`(crossmodal\.load\([^`]+)`", (ROOT / "README.md").read_text())
     code = f"import crossmodal; assert len({spoken}) == 80"
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=reader.environment, check=True)

@@ -35,6 +35,24 @@ def without(manifest: Path, columns: tuple[str, ...]) -> Path:
     return write_manifest(manifest.with_name("bare.csv"), rows)
 
 
+def monitored(
+    crossmodal: Crossmodal, manifest: Path, change: Callable[[dict[str, str]], dict[str, str]]
+) -> dict[str, dict[str, Any]]:
+    """The tests of `crossmodal monitor`, by name, on the same rows under other ids, each changed."""
+    with manifest.open(newline="") as file:
+        rows = [change(row) | {"id": f"new {row['id']}"} for row in csv.DictReader(file)]
+    ran = crossmodal("monitor", str(write_manifest(manifest.with_name("new.csv"), rows)))
+    assert ran.status == 0, ran.err
+    tests = {test["name"]: test for test in ran.json["tests"]}
+    assert ran.json["compared"] == len(rows)
+    assert ran.json["finding"] == ("drift" if any(test["drifted"] for test in tests.values()) else "no drift")
+    return tests
+
+
+def drifted(tests: dict[str, dict[str, Any]]) -> set[str]:
+    return {name for name, test in tests.items() if test["drifted"]}
+
+
 def predicted(crossmodal: Crossmodal, manifest: Path, tmp_path: Path, *flags: str) -> tuple[Any, list[dict[str, Any]]]:
     ran = crossmodal("predict", str(manifest), "--out", str(tmp_path / "predictions.parquet"), *flags)
     assert ran.status == 0, ran.err
@@ -59,6 +77,16 @@ def test_numbers(crossmodal: Crossmodal, learnable: Path, tmp_path: Path) -> Non
     found, rows = predicted(crossmodal, learnable, tmp_path)
     assert found.json["metrics"]["labelled"]["mae"] < 12
     assert all(row["probability"] is None and float(row["predicted"]) > 900 for row in rows)
+    same = monitored(crossmodal, learnable, dict)
+    assert drifted(same) == set(), "nothing has changed"
+    assert {"label", "prediction", "image embedding"} <= set(same)
+    assert "confidence" not in same, "a number has none"
+    assert same["label"]["method"] == same["prediction"]["method"] == "kolmogorov-smirnov"
+    moved = monitored(crossmodal, learnable, lambda row: row | {"label": str(float(row["label"]) + 30)})
+    assert drifted(moved) == {"label"}
+    assert moved["label"]["before"] != moved["label"]["after"]
+    bare = monitored(crossmodal, learnable, lambda row: {key: row[key] for key in row if key != "label"})
+    assert ("label" in bare, "prediction" in bare) == (False, True)
     again = crossmodal("retrain", "--plain", "--data", str(learnable), "--set", "data.problem=regression")
     assert again.json["verdict"] == "unchanged"
     seeded = crossmodal(
@@ -92,6 +120,12 @@ def test_label_sets(crossmodal: Crossmodal, learnable: Path, tmp_path: Path) -> 
     assert "exact_match" in found.json["metrics"]["labelled"]
     assert {row["predicted"] for row in rows} <= {"low|tone", "tone", "low", "[]"}
     assert len(rows[0]["probabilities"]) == 2
+    same = monitored(crossmodal, learnable, dict)
+    assert drifted(same) == set(), "nothing has changed"
+    assert {"label", "prediction", "confidence"} <= set(same)
+    fewer = monitored(crossmodal, learnable, lambda row: row | {"label": row["label"].replace("low|tone", "low")})
+    assert drifted(fewer) == {"label"}
+    assert fewer["label"]["after"] != fewer["label"]["before"]
 
 
 def test_several_label_columns(crossmodal: Crossmodal, learnable: Path, tmp_path: Path) -> None:

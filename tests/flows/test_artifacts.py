@@ -8,11 +8,14 @@ from typing import Any, cast
 import pytest
 
 from data_contracts.refs import RuleResult, Verdict
-from flows.artifacts import data_rows, gate_rows, metric_rows, told_report
+from flows.artifacts import data_rows, gate_rows, metric_rows, told_report, verdict_text
 from flows.request import Request
 from flows.run_progress import SHARES, overall_share, time_left
 from tasks.config import RunConfig
+from tasks.names import one_line
 from tasks.store import Store, digest_json
+from tests.security.conftest import HOSTILE_NAMES
+from tests.support.markdown import markup_of, text_of
 
 SUMMARY: dict[str, Any] = {
     "rows": {"in": 12, "used": 9, "quarantined": 2, "duplicates": 1},
@@ -64,6 +67,15 @@ def test_the_report_is_linked_only_where_it_is_served(
     request = Request(RunConfig(name="m"), Store(tmp_path), "", "x y")
     assert told_report(request, SUMMARY) == expected.format(store=tmp_path)
     assert told_report(request, cast(Any, SUMMARY | {"report": None})) == "No report was written."
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_the_verdict_is_one_title_and_text(name: str, tmp_path: Path) -> None:
+    request = Request(RunConfig(name="m"), Store(tmp_path), "", "x y")
+    summary: Any = SUMMARY | {"verdict": "reject", "reason": name, "model": {"version": "3"}}
+    text = verdict_text(request, summary)
+    assert text_of(text).splitlines()[:2] == ["Rejected: m version 3", one_line(name).strip()]
+    assert markup_of(text) == set()
 
 
 def test_the_share_of_a_run_grows_over_its_steps_to_the_whole() -> None:

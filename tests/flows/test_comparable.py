@@ -14,9 +14,9 @@ from flows import pipeline
 from flows.pipeline import Progressed, Stages, run_pipeline
 from flows.request import Request, make_request
 from tasks.config import RunConfig, load_config
-from tasks.errors import EnvironmentFailed, UsageError
+from tasks.errors import DataError, EnvironmentFailed, UsageError
+from tests.support.cards import card_of
 
-LABELS = {"labels": ["a", "b"]}
 FROZEN = {"text": {"encoder": "hf:/gone/bert", "reads": "embedding", "width": 32, "weights_sha256": "a" * 64}}
 NUMBERS = {"targets": [{"name": "label", "problem": "regression", "labels": []}], "labels": []}
 
@@ -39,9 +39,8 @@ def attempt(
     request: Request = make_request(config, str(tmp_path / "store"), None, "run-1")
 
     def attempt(**card: Any) -> Progressed:
-        encoders = card.pop("encoders", {"text": {"encoder": "tiny", "reads": "inputs"}})
         knobs = config.subset("media", "extract", "encoders", "fusion")
-        record = {"format": 2, **LABELS, "modalities": list(encoders), "encoders": encoders, "config": knobs} | card
+        record = card_of(("a", "b"), ("text",), config=knobs) | card
         folder = request.store.path("champions/k")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "model.json").write_text(json.dumps(record))
@@ -71,6 +70,15 @@ def test_it_is_told_early(
 ) -> None:
     with pytest.raises(error, match=message) as told:
         attempt(**card)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "damage", [{"config": {}}, {"modalities": ["audio"]}, {"labels": None}, {"encoders": {"text": {}}}]
+)
+def test_a_damaged_card_is_one_line(attempt: Callable[..., Progressed], damage: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=r"^model .*model\.json: damaged \(.+\); train again$") as told:
+        attempt(**damage)
     assert "\n" not in str(told.value)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from flows.environment import use_prefect
 from flows.hosting.credentials import Running, claimed, published, read_running, write_private
 from flows.hosting.registering import prefect_client
 from tasks.errors import EnvironmentFailed, UsageError
+from tests.support.web import serving
 
 RUNNING = Running(
     pid=1,
@@ -89,13 +89,8 @@ def server() -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             return
 
-    found = HTTPServer(("127.0.0.1", 0), Answer)
-    thread = threading.Thread(target=found.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{found.server_port}"
-    found.shutdown()
-    thread.join()
-    found.server_close()
+    with serving(Answer) as address:
+        yield address
 
 
 @pytest.mark.usefixtures("no_prefect")

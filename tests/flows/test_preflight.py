@@ -66,6 +66,7 @@ def test_every_failure_is_named_at_once(ask: MakeRequest, tmp_path: Path) -> Non
     error = failure(preflight(request))
     assert isinstance(error, UsageError)
     text = str(error)
+    assert "(1) data.path '" in text, "its name once"
     for part in ("nowhere.csv", "none.json", "near are", "crossmodal fetch hf:nobody/nothing"):
         assert part in text
     assert "\n" not in text
@@ -129,6 +130,14 @@ def test_a_registry_that_is_broken_or_silent_is_the_environment(ask: MakeRequest
         assert isinstance(error, EnvironmentFailed)
         assert told in str(error)
         assert "secret" not in "".join(check.detail for check in checks)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 bytes"), (89, "89 bytes"), (4200, "4.2 kB"), (3.25e7, "32.5 MB"), (1.5e9, "1.5 GB")],
+)
+def test_a_size_is_never_0_of_a_unit(count: float, text: str) -> None:
+    assert module._size(count) == text
 
 
 def test_disk_space(ask: MakeRequest, monkeypatch: pytest.MonkeyPatch, squeezenet: Path) -> None:

@@ -19,6 +19,7 @@ from flows.run_name import describe_outcome, model_name, name_run, rename_run
         ({"profile": "digits", "overrides": ["name=other"]}, "other"),
         ({"profile": "defaults", "data": "/data/photos/manifest.csv"}, "photos"),
         ({"profile": "nope"}, "nope"),
+        ({"profile": "digits", "data": "/data/new.csv", "model": "photos@challenger"}, "photos"),
         ({"profile": "digits", "overrides": ["train.epoch=3"]}, "digits"),
     ],
 )

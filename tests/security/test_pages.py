@@ -11,7 +11,7 @@ import pytest
 from flows.hosting import pages
 from flows.hosting.run_files import find_run_file, first_page
 from flows.hosting.services import Services
-from flows.hosting.start_page import RunLine, StartPage, recent_runs
+from flows.hosting.start_page import PendingLine, RunLine, ScheduleLine, StartPage, pending_line, recent_runs
 from tasks.store import Store
 
 RUN = "20261125-200000-1a2b3c4d"
@@ -141,9 +141,58 @@ def test_runs_are_listed_newest_first_and_failed_ones_too(tmp_path: Path) -> Non
     assert {line.history for line in recent_runs(tmp_path)} == {"/runs/history/digits.html"}
 
 
+def test_what_judged_no_model_says_what_it_found(tmp_path: Path) -> None:
+    found = {
+        "a": {"flow": "check", "finding": "passed", "reason": "9 of 9 rows can be used"},
+        "b": {
+            "flow": "check",
+            "finding": "not trainable",
+            "reason": "9 of 9 rows can be used; not trainable: one class",
+        },
+        "c": {"flow": "check", "error": "no rows", "reason": "no rows"},
+        "d": {"flow": "monitor", "finding": "drift", "reason": "drift in 1 of 4 tests"},
+        "e": {"flow": "predict"},
+    }
+    for run, summary in found.items():
+        (tmp_path / "runs" / run).mkdir(parents=True)
+        (tmp_path / "runs" / run / "summary.json").write_text(json.dumps(summary))
+    lines = {line.run: (line.verdict, line.tone, line.reason) for line in recent_runs(tmp_path)}
+    assert lines == {
+        "a": ("check: passed", "good", "9 of 9 rows can be used"),
+        "b": ("check: not trainable", "bad", "9 of 9 rows can be used; not trainable: one class"),
+        "c": ("check: failed", "bad", "no rows"),
+        "d": ("monitor: drift", "open", "drift in 1 of 4 tests"),
+        "e": ("predict: completed", "same", ""),
+    }
+
+
+def test_candidates_are_shown_with_the_time_until_when_they_may_be_approved() -> None:
+    day_ms, since_ms = 86_400_000, 1795575600000  # 2026-11-25 03:00
+    values = {
+        "approval_since_ms": str(since_ms),
+        "approval_until_ms": str(since_ms + 14 * day_ms),
+        "approval": "pending",
+    }
+    values |= {"run": "r", "metrics": json.dumps({"accuracy": 0.9, "macro_f1": 0.8764})}
+    tags = [{"key": f"crossmodal.{name}", "value": value} for name, value in values.items()]
+    version = {"name": "digits", "version": "7", "tags": tags}
+    expected = ("digits", "7", "r", "macro-f1 0.876", "2026-12-09 03:00")
+    assert pending_line(version, since_ms + 13 * day_ms) == PendingLine(*expected, expired=False)
+    late = pending_line(version, since_ms + 14 * day_ms)
+    assert late == PendingLine(*expected, expired=True)
+    urls = {"prefect_url": "http://p", "mlflow_url": "http://m"}
+    page = StartPage([], [late], schedules=[ScheduleLine("id-1", "promote/promote", "", "")])
+    assert "expired</span>, retrain again" in pages._template().render(page=page, store="s", **urls)
+    page.pending[:] = [pending_line(version, since_ms)]
+    text = pages._template().render(page=page, store="s", **urls)
+    assert "http://p/v2/deployments/deployment/id-1" in text
+    assert "crossmodal models promote digits 7 --reason" in text
+
+
 def test_hostile_names_stay_text() -> None:
-    line = RunLine("r", "", "<script>x</script>", "", "promote", '"><img src=x>', "")
-    page = StartPage([line], silent=["MLflow"])
+    line = RunLine("r", "", "<script>x</script>", "", "promote", "good", '"><img src=x>', "")
+    waiting = PendingLine("<script>y</script>", "1", '"><img src=z>', "", "2026-12-09 03:00", expired=False)
+    page = StartPage([line], [waiting], silent=["MLflow"])
     text = pages._template().render(page=page, store="s", prefect_url="http://p", mlflow_url="http://m")
     assert "<script>" not in text
     assert "<img" not in text

@@ -24,6 +24,7 @@ from tasks.ingest.source import locate_data, name_of_data
 from tasks.store import Store
 from tests.conftest import write_manifest, write_picture
 from tests.security.conftest import Listener
+from tests.support.web import serving
 
 MEMORY = 'data.allowed_schemes=["memory"]'
 WEB = 'data.allowed_schemes=["http"]'
@@ -231,19 +232,14 @@ def web(data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., s
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     handler = type("Pages", (_Pages,), {"pages": {}, "asked": [], "closing": threading.Event()})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
 
     def serve(path: str, status: int = 200, headers: dict[str, str] | None = None, body: bytes = b"") -> str:
         handler.pages[path] = (status, headers or {}, body)  # type: ignore[attr-defined]
-        return f"http://127.0.0.1:{server.server_address[1]}{path}"
+        return f"{address}{path}"
 
-    yield serve
-    handler.closing.set()  # type: ignore[attr-defined]
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(handler) as address:
+        yield serve
+        handler.closing.set()  # type: ignore[attr-defined]
 
 
 def test_http_is_read_where_it_is_allowed(data: Path, web: Callable[..., str], run_ingest: Any) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from flows.hosting.prefect_api import PrefectAPI
 from flows.hosting.services import executable
 from tests.support.browser import WAIT_MS, chromium
 from tests.support.serving import Up, errors_in, running_up
+from tests.support.web import serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -113,13 +113,8 @@ def hostile(tmp_path: Path) -> Iterator[str]:
     """The address of a page of somebody else, on this machine."""
     (tmp_path / "index.html").write_text("<!doctype html><title>hostile</title><body>")
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(handler) as address:
+        yield f"{address}/"
 
 
 ATTEMPTS = """async ({prefect, mlflow, pages, create, body}) => {

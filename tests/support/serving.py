@@ -1,20 +1,27 @@
-"""A real `crossmodal up` for tests, on free ports, and what its user sees of it."""
+"""Real services for tests, on free ports: a whole `crossmodal up`, or a server with a worker; and what their user sees."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-import socket
 import subprocess
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+
+from benchmarks.chaos_up import free_ports
 from flows.hosting.credentials import Running, read_running
+from flows.hosting.deployments import POOL
 from flows.hosting.prefect_api import PrefectAPI
-from flows.hosting.services import executable
+from flows.hosting.services import Services, deploy, executable, spawn, start_server, wait_until_healthy
+from flows.hosting.supervisor import stop_process
+from tasks.store import Store
+from tests.waiting import wait_until
 
 
 @dataclass
@@ -50,20 +57,50 @@ class Up:
         finally:
             api.close()
 
+    def start(self, deployment: str, **parameters: Any) -> str:
+        """The id of a run of the deployment, with these parameters. While SQLite is locked, Prefect answers 503: again."""
+        api = PrefectAPI(self.running.prefect_url, self.running.auth_string)
+        body = {"parameters": parameters, "idempotency_key": uuid.uuid4().hex}
+        made: list[str] = []
+
+        def create() -> bool:
+            try:
+                found = api.get(f"deployments/name/{deployment}")["id"]
+                made.append(api.post(f"deployments/{found}/create_flow_run", body)["id"])
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code != 503:
+                    raise
+            return bool(made)
+
+        try:
+            wait_until(create, f"a run of {deployment} is made", every_s=1)
+        finally:
+            api.close()
+        return made[0]
+
+    def end_of(self, run: str) -> dict[str, Any]:
+        """The run's last state, once it has ended."""
+        ends: list[dict[str, Any]] = []
+
+        def ended() -> bool:
+            ends[:] = [found["state"] for found in self.flow_runs(flow_runs={"id": {"any_": [run]}})]
+            return bool(ends) and ends[0]["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+        wait_until(ended, f"run {run} has ended", every_s=1)
+        return ends[0]
+
+    def artifacts_of(self, run: str) -> dict[str, str]:
+        """Key to id of the artifacts of a run."""
+        api = PrefectAPI(self.running.prefect_url, self.running.auth_string)
+        try:
+            found = api.post("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
+        finally:
+            api.close()
+        return {artifact["key"]: artifact["id"] for artifact in found if artifact["key"]}
+
     def call(self, *command: str) -> subprocess.CompletedProcess[str]:
         """A command in another terminal."""
         return subprocess.run(executable([*command]), capture_output=True, text=True, env=self.environment, check=False)
-
-
-def free_ports(number: int) -> list[int]:
-    """Ports on which nothing listens."""
-    sockets = [socket.socket() for _ in range(number)]
-    for probe in sockets:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in sockets]
-    for probe in sockets:
-        probe.close()
-    return ports
 
 
 @contextlib.contextmanager
@@ -88,9 +125,35 @@ def running_up(store: Path) -> Iterator[Up]:
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.wait()
-        process.stdout.close()
+        rest, _ = process.communicate()
+    assert "error: terminated (SIGTERM); what was finished is kept" in rest
     assert not (store / "up.json").exists()
+
+
+@contextlib.contextmanager
+def running_services(store: Store) -> Iterator[Services]:
+    """Prefect's server with every deployment, and a worker, on the store, until the end of the block."""
+    store.prepare()
+    (store.root / "prefect").mkdir()
+    made = Services(store, *free_ports(2), f"sqlite:///{store.root}/mlflow.db")
+    running = [start_server(made)]
+    try:
+        wait_until_healthy(f"{made.prefect_url}/api/health", running[0])
+        deploy(made)
+        running.append(spawn(made, "worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"]))
+        yield made
+    finally:
+        for process in reversed(running):
+            stop_process(process)
+
+
+def call(services: Services, *command: str, stdin: str = "") -> str:
+    """What a command prints in another terminal, which has the services' environment; it must succeed."""
+    done = subprocess.run(
+        executable([*command]), env=services.environment, input=stdin, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def errors_in(log: Path) -> list[str]:

@@ -49,7 +49,7 @@ def build_pretrained(modality: Kind, spec: EncoderSpec) -> Pretrained:
 def measure_width(modality: Kind, spec: EncoderSpec) -> int:
     """The length of an encoder's vectors, found without making its weights where that can be.
 
-    Raises UsageError for a network of torchvision that cannot read pictures of the side asked for.
+    Raises UsageError for a network that cannot be built, or cannot read pictures of the side asked for.
     """
     side = int(spec.settings.get("px", 0))
     try:
@@ -60,11 +60,12 @@ def measure_width(modality: Kind, spec: EncoderSpec) -> int:
                 encoder(torch.zeros(shape), torch.ones(1, dtype=torch.long))
     except NotImplementedError:  # a network whose shape is computed with tensors (RegNet)
         encoder = build_pretrained(modality, spec)
-    except (ValueError, RuntimeError, AssertionError) as error:
+    except (ValueError, RuntimeError, AssertionError, AttributeError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UsageError(
-            f"{modality} encoder {spec.encoder}: cannot read pictures of {side} px ({reason}); change encoders.image_px"
-        ) from None
+        what, remedy = "its network cannot be built", f"choose another for encoders.{modality}"
+        if modality in ("image", "video"):
+            what, remedy = f"cannot read pictures of {side} px", "change encoders.image_px"
+        raise UsageError(f"{modality} encoder {spec.encoder}: {what} ({reason}); {remedy}") from None
     return encoder.width
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.errors import DataError
+from tasks.errors import DataError, UsageError
 from tasks.modeling.card import read_beside, tokenizer_file
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.locate import Place
@@ -46,7 +46,7 @@ def packaged_tokenizer(folder: Path, spec: EncoderSpec, most: int) -> Tokenize:
 
 def tokenizer_of(place: Place, spec: EncoderSpec, most: int) -> Tokenize:
     """The same from an encoder's own files."""
-    loaded = _load(place)
+    loaded = load_tokenizer(spec.encoder, place)
     portable = _portable(loaded, spec)
     if portable is not None:
         return _cutter(portable, most, spec)
@@ -54,6 +54,7 @@ def tokenizer_of(place: Place, spec: EncoderSpec, most: int) -> Tokenize:
     turn = threading.Lock()  # it keeps the length inside, and refuses to be used twice at a time
 
     def tokenize(text: str) -> NDArray[np.int32]:
+        """(L,) the ids of a text's tokens, at least one, at most the limit. Threads may call it."""
         with turn:
             ids = loaded(text, truncation=True, max_length=limit)["input_ids"]
         return _at_least_one(ids, spec)
@@ -63,7 +64,7 @@ def tokenizer_of(place: Place, spec: EncoderSpec, most: int) -> Tokenize:
 
 def tokenizer_json(place: Place, spec: EncoderSpec) -> bytes | None:
     """The tokenizer as it goes with a model; None for the few that JSON does not hold whole: those without a fast form."""
-    portable = _portable(_load(place), spec)
+    portable = _portable(load_tokenizer(spec.encoder, place), spec)
     return None if portable is None else portable.to_str().encode("utf-8")
 
 
@@ -73,10 +74,28 @@ def tokenizer_digest(place: Place, spec: EncoderSpec) -> str | None:
     return None if content is None else hashlib.sha256(content).hexdigest()
 
 
-def _load(place: Place) -> Any:
-    from transformers import AutoTokenizer
+def load_tokenizer(encoder: str, place: Place) -> Any:
+    """The tokenizer as transformers reads it. UsageError where the folder has none that it can read."""
+    try:
+        loaded = _load(place)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise UsageError(f"encoder {encoder}: no tokenizer that can be read in its folder ({told})") from None
+    if len(loaded) <= len(loaded.all_special_tokens):  # transformers makes up an empty one, which reads all words alike
+        raise UsageError(f"encoder {encoder}: no tokenizer in its folder, or one without a word; put its files there")
+    return loaded
 
-    return AutoTokenizer.from_pretrained(place.root, local_files_only=True, trust_remote_code=False)
+
+def _load(place: Place) -> Any:
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        return AutoTokenizer.from_pretrained(place.root, **local)
+    except ImportError:  # its class is made of sentencepiece, even where the folder has what `tokenizers` reads
+        if not (place.root / "tokenizer.json").is_file():
+            raise
+        return PreTrainedTokenizerFast.from_pretrained(place.root, **local)
 
 
 def _portable(loaded: Any, spec: EncoderSpec) -> Tokenizer | None:

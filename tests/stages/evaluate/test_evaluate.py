@@ -34,6 +34,7 @@ from tasks.evaluate.evaluate import evaluate, subsets
 from tasks.evaluate.floor import Fitted
 from tasks.modeling.lineage import ROWS, write_rows
 from tasks.store import Store, digest_json
+from tests.support.cards import TINY, write_card
 
 LABELS = ("a", "b", "c")
 CONFIG = load_config({})
@@ -63,11 +64,14 @@ def put_samples(store: Store, uri: str, split: str = "test", labels: list[str] =
     return ValidatedRef(uri=uri, sha256=digest_json([uri, labels]), rows=rows, clean=clean, docs=f"{uri}/docs")
 
 
+FROZEN = {"encoder": "hf:x", "reads": "embedding"}
+
+
 def put_model(store: Store, name: str, labels: tuple[str, ...], accuracy: float, **card: Any) -> CheckpointRef:
     """A "model" that answers the first share of the rows rightly; see predict_probabilities below."""
     folder = store.path(f"checkpoints/{name}")
     folder.mkdir(parents=True)
-    (folder / "model.json").write_text(json.dumps({"labels": labels, "accuracy": accuracy, **card}))
+    write_card(folder, labels, accuracy=accuracy, **card)
     digest = digest_json([name, accuracy])
     return CheckpointRef(
         uri=f"checkpoints/{name}", sha256=digest, rows=1, model_sha256=digest, train_key=digest,
@@ -223,9 +227,7 @@ def test_tuned_offsets_decide_for_candidate_and_champion_and_leave_probabilities
     always_a = {"decision": {"offsets": [9.0, 0.0, 0.0]}}
     model = put_model(store, "m", LABELS, 0.9, **always_a)
     against = rival(store, ("c", "a", "b"), 0.6, valid)
-    (store.path(against.champion.uri) / "model.json").write_text(
-        json.dumps({"labels": ("c", "a", "b"), "accuracy": 0.6, **always_a})
-    )
+    write_card(store.path(against.champion.uri), ("c", "a", "b"), accuracy=0.6, **always_a)
     report = evaluate(valid, {}, model, against, CONFIG, store)
     assert report.metrics["test"]["accuracy"] == pytest.approx(1 / 3)
     assert report.by_modalities["image"]["accuracy"] == pytest.approx(1 / 3)
@@ -248,13 +250,13 @@ def test_frozen_features_get_a_floor(store: Store, monkeypatch: pytest.MonkeyPat
     given = Fitted(np.eye(3)[np.where(np.arange(60) < 48, truth, (truth + 1) % 3)], 0.01, 1, 1, 7, ("a note",))
     monkeypatch.setattr(module, "fit_floor", lambda *args: given)
     valid = put_samples(store, "v")
-    frozen = put_model(store, "m", LABELS, 0.9, encoders={"image": {"reads": "embedding"}})
+    frozen = put_model(store, "m", LABELS, 0.9, encoders=dict.fromkeys(("image", "audio"), FROZEN))
     floor = evaluate(valid, {}, frozen, None, CONFIG, store).floor
     assert floor is not None
     assert floor.metrics["accuracy"] == pytest.approx(0.8)
     assert floor.differences["accuracy"][0] == pytest.approx(0.1)
     assert (floor.c, floor.width, floor.notes) == (0.01, 7, ("a note",))
-    trained = put_model(store, "n", LABELS, 0.9, encoders={"image": {"reads": "inputs"}})
+    trained = put_model(store, "n", LABELS, 0.9, encoders={"image": FROZEN, "audio": TINY})
     assert evaluate(valid, {}, trained, None, CONFIG, store).floor is None
 
 

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from data_contracts.refs import Compared, Floor
-from tasks.evaluate.report import percent, seconds, shorten, visible, write_report
+from tasks.evaluate.report import percent, seconds, shorten, write_report
+from tasks.pages import visible
+from tests.support.cards import write_card
 
 TEN = tuple(str(i) for i in range(10))
 
@@ -189,14 +191,16 @@ def test_training_tells_stages_speed_and_notes_that_were_recorded(make_run: Call
 def test_tuned_thresholds_are_shown(make_run: Callable[..., Any], tmp_path: Path) -> None:
     run = make_run(TEN)
     record = {"macro_f1": 0.5, "tuned_macro_f1": 0.6, "left_out_macro_f1": 0.55, "used": True}
-    card = {"labels": TEN, "decision": {"offsets": [0.1 * i for i in range(10)]}}
-    run.store.path("checkpoints/k/model.json").write_text(json.dumps(card))
+    folder = run.store.path("checkpoints/k")
+    write_card(folder, TEN, decision={"offsets": [0.1 * i for i in range(10)]})
     page = render(with_history(run, thresholds=record), tmp_path)
     assert "55.0 % with values tuned on other rows" in page
     assert page.index("+0.900") < page.index("+0.100")
-    run.store.path("checkpoints/k/model.json").write_text(json.dumps({"labels": TEN}))
+    write_card(folder, TEN)
     page = render(with_history(run, thresholds={**record, "used": False}), tmp_path)
     assert "They do not help on rows they were not tuned on, so they are not used" in page
+    (folder / "model.json").write_text("{")
+    assert "They do not help" in render(with_history(run, thresholds={**record, "used": False}), tmp_path)
 
 
 def test_what_was_forgotten_is_shown(make_run: Callable[..., Any], tmp_path: Path) -> None:

@@ -142,10 +142,26 @@ def test_an_interruption_ends_the_workers_at_once() -> None:
         outcomes.throw(KeyboardInterrupt)
 
 
-def test_closing_early_with_a_full_queue_does_not_hang() -> None:
-    outcomes = decode_all(map(_job, [f"good {n}" for n in range(2000)]), LIMITS, 2, COMMAND)
-    next(outcomes)
+def test_closing_early_with_a_full_queue_ends_the_workers_and_reads_no_further() -> None:
+    taken: list[Job] = []
+
+    def jobs() -> Iterator[Job]:
+        for number in range(2000):
+            taken.append(_job(f"good {number}"))
+            yield taken[-1]
+
+    before = _children()
+    outcomes = decode_all(jobs(), LIMITS, 2, COMMAND)
+    first = next(outcomes)
+    assert first.data in (b"good 0", f"good {pool.BATCH}".encode())  # of the two workers' first batches
+    wait_until(
+        lambda: len(taken) > 12 * pool.BATCH, "the answers' queue of 8 batches is full, and that of jobs behind it"
+    )
+    assert _children() > before
     outcomes.close()
+    assert _children() <= before
+    assert len(taken) < 2000
+    assert next(outcomes, None) is None
 
 
 def test_an_error_in_the_jobs_is_raised_and_does_not_hang() -> None:

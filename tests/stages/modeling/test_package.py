@@ -93,9 +93,15 @@ def test_damaged_weights_are_a_data_error(folder, damage):
         ({"labels": ["a", "b"]}, "does not match"),
         ({"modalities": ["image"]}, "does not match"),
         ({"format": 99}, "format 99"),
-        ({"config": {}}, "does not describe"),
+        ({"config": {"fusion": {}}}, r"damaged \(config\.media: Field required\); train again"),
+        ({"config": CARD["config"] | {"fusion": {"kind": "hope"}}}, "does not describe"),
+        ({"encoders": {"image": CARD["encoders"]["image"]}}, r"damaged \(model\.json: no encoder of audio\)"),
+        ({"encoders": {"image": {"encoder": 1}}}, r"damaged \(encoders\.image\.encoder: "),
+        ({"labels": "ab"}, r"damaged \(labels: "),
+        ({"targets": [{"name": "x", "problem": "odd"}]}, r"damaged \(targets\.0\.problem: "),
+        ({"modalities": []}, r"damaged \(modalities: "),
         ({"modalities": ["video"], "encoders": {"video": CARD["encoders"]["image"]}}, "does not match"),
-        ({"modalities": ["smell"]}, "does not describe"),
+        ({"modalities": ["smell"]}, r"damaged \(modalities\.0: "),
     ],
 )
 def test_a_card_that_does_not_fit_is_a_data_error(folder, change, message):
@@ -104,7 +110,9 @@ def test_a_card_that_does_not_fit_is_a_data_error(folder, change, message):
         load_model(folder)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "\udcff".encode(errors="surrogateescape").decode(errors="replace")])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "null", "[" * 100_000, "\udcff".encode(errors="surrogateescape").decode(errors="replace")]
+)
 def test_a_card_that_is_no_json_object_is_a_data_error(folder, text):
     (folder / "model.json").write_text(text)
     with pytest.raises(DataError, match="damaged"):

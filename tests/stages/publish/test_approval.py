@@ -57,6 +57,8 @@ def test_a_passing_candidate_waits_and_an_approved_one_is_champion(waiting: Call
         registry.promote("tiny", "1", "champion", *case.place)
     registry.promote("tiny", "1", "champion", *case.place, LATER)
     assert (alias_of(case, "champion"), alias_of(case, CHALLENGER)) == ("1", None)
+    with pytest.raises(PromotionRefused, match="is champion already, approved by ann on 2026-11-26 03:00"):
+        registry.promote("tiny", "1", "champion", *case.place, LATER)
     assert registry.list_pending(*case.place, LATER.at_ms) == []
     (move,) = registry.history("tiny", *case.place)
     assert (move["action"], move["by"], move["at_ms"], move["reason"]) == (

@@ -1,5 +1,6 @@
 """Going on from a champion: what of it is taken over, which rows are replayed, and what the key knows of it."""
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -217,6 +218,15 @@ def test_new_rows_all_stay_and_a_share_of_the_old_ones(tmp_path, share):
     larger = replay(samples, tmp_path, min(share + 0.3, 1.0), seed=0)[0]["id"].to_pylist()
     assert set(left) <= set(larger)
     assert replay(samples, tmp_path, share, seed=0)[0].equals(kept)
+
+
+def test_other_seeds_replay_other_rows(tmp_path):
+    ids = [f"row-{n}" for n in range(1000)]
+    write_rows(pa.table({"id": ids[:-1], "split": ["train"] * 999}), tmp_path / ROWS)
+    samples = pa.table({"id": ids, "split": ["train"] * 1000})
+    drawn = [set(replay(samples, tmp_path, 0.5, seed)[0]["id"].to_pylist()) - {ids[-1]} for seed in (0, 1, 2)]
+    for one, other in itertools.combinations(drawn, 2):
+        assert 200 < len(one & other) < 300  # of two halves drawn independently a quarter is in both
 
 
 def test_without_new_rows_all_are_kept(tmp_path):

@@ -8,9 +8,11 @@ import torchvision
 from safetensors.torch import load_file, save_file
 
 from tasks.modeling.package import load_model
+from tasks.train import trainer
 from tasks.train.train import train
 
 NETWORK = "squeezenet1_1"
+INSIDE = "encoders.image.network."
 
 
 @pytest.fixture
@@ -36,26 +38,40 @@ def settings(weights, regime, *others):
     )
 
 
+def train_from(world, monkeypatch):
+    """History, the tensors before training (the encoder's as they came from the file), and those that were kept."""
+    built = {}
+    real = trainer.build_model
+
+    def build(card):
+        model = real(card)
+        built.update({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return model
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer, "build_model", build)
+        folder = world.store.path(train(*world.all, isolate=False).uri)
+    given = load_file(world.config.encoders.image.partition("@")[2])
+    before = {name: given.get(name.removeprefix(INSIDE), tensor) for name, tensor in built.items()}
+    after = load_model(folder).state_dict()  # strict: no name of an update is left
+    assert before.keys() == after.keys()
+    return json.loads((folder / "history.json").read_text())["epochs"], before, after
+
+
 @pytest.mark.parametrize("regime", ["lora", "last-n", "full"])
-def test_a_regime_trains_what_it_says_from_the_given_weights(make_world, weights, regime):
-    world = make_world(*settings(weights, regime))
-    ref = train(*world.all, isolate=False)
-    history = json.loads((world.store.path(ref.uri) / "history.json").read_text())["epochs"]
+def test_a_regime_moves_what_it_says_and_nothing_else(make_world, weights, regime, monkeypatch):
+    history, before, after = train_from(make_world(*settings(weights, regime)), monkeypatch)
     assert [entry["stage"] for entry in history] == ["head", regime, regime]
-    given = load_file(weights)
-    start = "encoders.image.network."
-    state = load_model(world.store.path(ref.uri)).state_dict()  # strict: no name of an update is left
-    trained = {name.removeprefix(start): tensor for name, tensor in state.items() if name.startswith(start)}
-    moved = {name for name, tensor in trained.items() if not torch.equal(tensor, given[name])}
-    if regime == "full":
-        assert moved == set(trained)
-    elif regime == "last-n":
-        assert moved
-        assert all(name.startswith(("features.11", "features.12")) for name in moved)
-    else:
-        assert moved
-        assert not any(trained[name].shape[-1] == 3 for name in moved)  # 1x1 convolutions only
-        assert all("bias" not in name for name in moved)
+    encoder = {name for name in before if name.startswith(INSIDE)}
+    moves = {
+        "full": encoder,
+        "last-n": {name for name in encoder if name.split(".")[4] in ("11", "12")},
+        "lora": {name for name in encoder if name.endswith(".weight") and before[name].shape[2:] == (1, 1)},
+    }
+    assert 0 < len(moves["last-n"]) < len(moves["lora"]) < len(encoder)
+    moved = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert moved & encoder == moves[regime]
+    assert moved - encoder == set(before) - encoder  # all that is new is trained in every regime
 
 
 @pytest.mark.parametrize("regime", ["lora", "full"])
@@ -72,8 +88,17 @@ def test_the_same_seed_gives_the_same_bytes(make_world, weights, regime):
     assert one.model_sha256 == same.model_sha256
 
 
-def test_the_weights_and_the_regimes_knobs_are_part_of_the_result(make_world, weights):
-    hashes = set()
-    for other in ((), ("train.layer_decay=0.5",), ("train.encoder_weight_decay=0.5",), ("train.cutmix=1",)):
-        hashes.add(train(*make_world(*settings(weights, "full", *other)).all, isolate=False).model_sha256)
-    assert len(hashes) == 4
+def test_the_knobs_of_the_encoder_move_it_alone_and_as_they_say(make_world, weights, monkeypatch):
+    runs = {
+        knob: train_from(make_world(*settings(weights, "full", knob)), monkeypatch)
+        for knob in ("train.layer_decay=1", "train.layer_decay=0.01", "train.encoder_weight_decay=0.5")
+    }
+    (plain, before, moved), (slow, _, lagging), (decaying, _, decayed) = runs.values()
+    assert plain[0]["val_loss"] == slow[0]["val_loss"] == decaying[0]["val_loss"]  # the head's stage
+    first, last = f"{INSIDE}features.0.weight", f"{INSIDE}features.12.expand1x1.weight"
+    for name, stands in ((first, True), (last, False)):
+        assert (moved[name] - before[name]).abs().max() > 1e-4
+        assert torch.allclose(lagging[name], before[name], rtol=0, atol=1e-7) is stands
+    for name, tensor in moved.items():
+        if name.startswith(INSIDE) and name.endswith(".weight"):
+            assert decayed[name].norm() < tensor.norm(), name

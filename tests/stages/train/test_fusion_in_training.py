@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -32,7 +34,13 @@ def test_every_fusion_is_trained_packed_and_predicts_without_anything(make_world
     assert not np.allclose(told[0], told[1])
 
 
-def test_alignment_is_part_of_the_loss(make_world):
-    plain, aligned = make_world(), make_world("train.alignment=0.5")
-    shas = [train(*world.all, isolate=False).model_sha256 for world in (plain, aligned)]
-    assert shas[0] != shas[1]
+def test_alignment_adds_to_the_loss_in_proportion(make_world):
+    """Of the first step, before anything has been learned."""
+    losses = []
+    for weight in (0.0, 0.5, 1.0):
+        world = make_world("train.epochs=1", "train.batch_size=16", f"train.alignment={weight}")
+        ref = train(*world.all, isolate=False)
+        history = json.loads((world.store.path(ref.uri) / "history.json").read_text())
+        losses.append(history["epochs"][0]["train_loss"])
+    assert losses[1] > losses[0] + 0.1
+    assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-4)

@@ -30,7 +30,6 @@ def fill(monkeypatch):
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return real(self, feed)
 
-        monkeypatch.setattr(trainer.HeadEngine, "suits", lambda *_: False)  # as on a GPU
         monkeypatch.setattr(trainer.Engine, "accumulate", accumulate)
         return calls
 
@@ -77,7 +76,6 @@ def test_one_of_several_processes_that_runs_out_of_memory_ends_the_run(make_worl
         self.processes.count = 2  # as it is where another one trains beside it
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(trainer.HeadEngine, "suits", lambda *_: False)
     monkeypatch.setattr(trainer.Engine, "accumulate", accumulate)
     message = r"in one of 2 processes the GPU's memory does not suffice for train\.batch_size = 8; lower it"
     with pytest.raises(EnvironmentFailed, match=message):

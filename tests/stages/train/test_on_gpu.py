@@ -15,7 +15,6 @@ from tasks.errors import EnvironmentFailed
 from tasks.modeling import encoders
 from tasks.train import loop
 from tasks.train.dataset import TableSource
-from tasks.train.dividing import divide
 from tasks.train.job import TrainJob
 from tasks.train.processes import Processes
 from tasks.train.train import train

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tasks.train.optim import build_optimizer, rate_factor, set_rates, update_average
+from tasks.train.optim import build_optimizer, rate_factor, update_average
 
 
 def test_the_rate_rises_and_then_falls_to_nothing():
@@ -13,14 +13,13 @@ def test_the_rate_rises_and_then_falls_to_nothing():
     assert rate_factor(0, 1, 0.0) == 1.0
 
 
-def test_every_group_keeps_its_own_peak():
+def test_what_is_frozen_is_in_no_group():
     one, two = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
     frozen = torch.nn.Parameter(torch.ones(2), requires_grad=False)
-    groups = [{"params": [one], "rate": 1.0, "lr": 1.0}, {"params": [two, frozen], "rate": 0.1, "lr": 0.1}]
-    optimizer = build_optimizer([*groups, {"params": [frozen], "rate": 3.0, "lr": 3.0}])
+    groups = [{"params": [one], "lr": 1.0}, {"params": [two, frozen], "lr": 0.1}]
+    optimizer = build_optimizer([*groups, {"params": [frozen], "lr": 3.0}])
     assert [group["params"] for group in optimizer.param_groups] == [[one], [two]]
-    set_rates(optimizer, 0.5)
-    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.05]
+    assert [group["lr"] for group in optimizer.param_groups] == [1.0, 0.1]
 
 
 def test_the_average_follows_faster_at_first_and_copies_counters():

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 from tasks.modeling.package import load_model
 from tasks.train import trainer
+from tasks.train.optim import rate_factor
 from tasks.train.train import train
 
 SETTINGS = ("train.head_epochs=2", "train.epochs=2", "train.augment=false", "train.average_decay=0")
@@ -42,10 +43,17 @@ def test_the_head_is_trained_first_and_then_the_encoder(make_world, shufflenet, 
     model, history = _train(make_world(*SETTINGS, *shufflenet, f"train.regime={regime}"))
     assert [entry["stage"] for entry in history["epochs"]] == ["head", "head", regime, regime]
     assert [entry["epoch"] for entry in history["epochs"]] == [1, 2, 3, 4]
-    changed = _changed(model, shufflenet)
+    changed, before = _changed(model, shufflenet), _pretrained(shufflenet)
     assert history["best_epoch"] == 4
-    assert changed
-    assert any(name.startswith("conv1.") for name in changed) is (regime == "full")
+    statistics = {name for name in before if "running" in name or name.endswith("num_batches_tracked")}
+    assert (
+        changed
+        == {
+            "full": set(before) - statistics,
+            "last-n": {name for name in set(before) - statistics if name.startswith(("stage4.3.", "conv5."))},
+            "lora": {name for name, tensor in before.items() if tensor.shape[2:] == (1, 1)},
+        }[regime]
+    )
 
 
 def test_in_the_heads_stage_the_encoder_stays_as_it_came(make_world, shufflenet, monkeypatch):
@@ -63,18 +71,36 @@ def test_in_the_heads_stage_the_encoder_stays_as_it_came(make_world, shufflenet,
     assert len(_changed(model, shufflenet)) > 100
 
 
-def test_patience_ends_a_stage_and_the_next_begins_with_the_best(make_world, shufflenet):
-    settings = (
-        "train.regime=full",
-        "train.head_epochs=20",
-        "train.epochs=1",
-        "train.patience=1",
-        "train.learning_rate=0.5",
-    )
-    _, history = _train(make_world(*SETTINGS, *shufflenet, *settings))
-    stages = [entry["stage"] for entry in history["epochs"]]
-    assert stages.count("head") < 20
-    assert stages[-1] == "full"
+def test_patience_ends_a_stage_and_the_next_begins_with_the_best(make_world, shufflenet, monkeypatch):
+    losses, judged, begun = iter([3.0, 1.0, 2.0, 4.0]), [], []
+
+    def judge(model, *what):
+        judged.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return next(losses), {"val_accuracy": 0.5}
+
+    class Watched(trainer.Engine):
+        """Copies the weights that a stage begins with."""
+
+        def __init__(self, plain, *what):
+            begun.append({name: tensor.clone() for name, tensor in plain.state_dict().items()})
+            super().__init__(plain, *what)
+
+    monkeypatch.setattr(trainer, "judge", judge)
+    monkeypatch.setattr(trainer, "Engine", Watched)
+    settings = ("train.head_epochs=20", "train.epochs=1", "train.patience=1", "train.average_decay=0.5")
+    _, history = _train(make_world(*SETTINGS, *shufflenet, "train.regime=full", *settings))
+    assert [entry["stage"] for entry in history["epochs"]] == ["head", "head", "head", "full"]
+    assert all(torch.equal(tensor, judged[1][name]) for name, tensor in begun[1].items())
+    assert any(not torch.equal(tensor, judged[2][name]) for name, tensor in begun[1].items())
+    assert history["best_epoch"] == 2
+
+
+def test_every_stage_has_a_schedule_of_its_own(make_world, shufflenet):
+    rates = ("train.warmup_share=0.25", "train.learning_rate=0.01", "train.encoder_learning_rate=0.01")
+    _, history = _train(make_world(*SETTINGS, *shufflenet, *rates, "train.regime=last-n", "train.batch_size=4"))
+    # Four steps an epoch, two epochs a stage; the rate of an epoch is that of its last step.
+    expected = [0.01 * rate_factor(step, 8, 0.25) for step in (3, 7)] * 2
+    assert [entry["learning_rate"] for entry in history["epochs"]] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("regime", ["full", "lora"])

@@ -155,7 +155,6 @@ def _start(rank, jobs):
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
         "OMP_NUM_THREADS": "1",
         "GLOO_SOCKET_IFNAME": "lo",
         "PYTHONPATH": str(Path(__file__).resolve().parents[3]),

@@ -1,13 +1,36 @@
 import json
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tasks import progress
 from tasks.errors import DataError
+from tasks.modeling import encoders
 from tasks.modeling.package import load_model
 from tasks.store import digest_file
+from tasks.train import trainer
 from tasks.train.train import train, train_key
+
+ONE_BATCH = (
+    "train.batch_size=16",
+    "train.learning_rate=0.01",
+    "train.weight_decay=0",
+    "train.label_smoothing=0",
+    "train.augment=false",
+    "train.average_decay=0",
+    "fusion.dropout=0",
+    "fusion.modality_dropout=0",
+)
+
+
+def _history(world, ref):
+    return json.loads((world.store.path(ref.uri) / "history.json").read_text())["epochs"]
+
+
+def _weights(world, ref):
+    return load_file(world.store.path(ref.uri) / "model.safetensors")
 
 
 def test_a_checkpoint_is_made_once_and_then_found(make_world):
@@ -35,7 +58,15 @@ def test_same_seed_same_hash_other_seed_other_hash(make_world):
     again = train(*same.all, isolate=False)
     assert again.model_sha256 == first.model_sha256
     assert again.sha256 == first.sha256
-    assert train(*other.all, isolate=False).model_sha256 != first.model_sha256
+    ref = train(*other.all, isolate=False)
+    assert [entry["learning_rate"] for entry in _history(other, ref)] == [
+        entry["learning_rate"] for entry in _history(one, first)
+    ]
+    drawn, redrawn = _weights(one, first), _weights(other, ref)
+    assert {name: tensor.shape for name, tensor in drawn.items()} == {n: t.shape for n, t in redrawn.items()}
+    # What is drawn at random is drawn anew in every layer; how many steps there are is no matter of chance.
+    same_values = {name for name, tensor in drawn.items() if torch.equal(tensor, redrawn[name])}
+    assert same_values == {name for name in drawn if name.endswith("num_batches_tracked")}
 
 
 def test_the_callers_random_numbers_and_settings_stay_as_they_were(make_world):
@@ -49,11 +80,55 @@ def test_the_callers_random_numbers_and_settings_stay_as_they_were(make_world):
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_it_learns(make_world):
-    world = make_world("train.epochs=12", "train.augment=false", "train.average_decay=0.5", "train.learning_rate=0.01")
+@pytest.mark.parametrize("kind", ["concat", "gated", "attention", "late"])
+def test_one_batch_is_learned_by_heart(make_world, monkeypatch, kind):
+    """Labels that have nothing to do with their rows: the encoders, the fusion and every modality's own head recall them."""
+
+    def shuffle(rows):
+        labels = np.random.default_rng(0).permutation(list("abcd" * 3))
+        for row, same, label in zip(rows[:12], rows[12:], labels, strict=True):
+            row |= {"label": "abc"["abcd".index(label) % 3], "split": "train"}
+            same.update({key: value for key, value in row.items() if key != "id"}, split="val")
+
+    monkeypatch.setattr(encoders, "DROPOUT", 0.0)
+    widths = ("fusion.width=32", "fusion.hidden=32", "train.epochs=40", "train.patience=40")
+    world = make_world(*ONE_BATCH, f"fusion.kind={kind}", *widths, change=shuffle)
+    history = _history(world, train(*world.all, isolate=False))
+    assert history[0]["train_loss"] > 1
+    assert history[-1]["train_loss"] < 0.01
+    assert history[-1]["val_loss"] < 0.01  # of the very rows that were learned
+    assert history[-1]["val_accuracy"] == 1.0
+
+
+def test_the_average_is_judged_and_kept(make_world, monkeypatch):
+    judged, averages, currents = [], [], []
+    real = trainer.judge
+
+    def judge(model, *what):
+        judged.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return real(model, *what)
+
+    class Watched(trainer.Engine):
+        """Copies the weights and their average after every step."""
+
+        def update(self):
+            norm = super().update()
+            for copies, tensors in ((averages, self.average), (currents, self.current)):
+                copies.append({name: tensor.detach().clone() for name, tensor in tensors.items()})
+            return norm
+
+    monkeypatch.setattr(trainer, "judge", judge)
+    monkeypatch.setattr(trainer, "Engine", Watched)
+    world = make_world("train.average_decay=0.9")
     ref = train(*world.all, isolate=False)
-    history = json.loads((world.store.path(ref.uri) / "history.json").read_text())["epochs"]
-    assert history[-1]["train_loss"] < 0.8 * history[0]["train_loss"]
+    assert len(judged) == 3
+    assert len(averages) == 6  # two steps an epoch
+    for epoch, weights in enumerate(judged):
+        average, current = averages[2 * epoch + 1], currents[2 * epoch + 1]
+        assert all(torch.equal(weights[name], tensor) for name, tensor in average.items())
+        assert any(not torch.equal(weights[name], tensor) for name, tensor in current.items())
+    kept = _weights(world, ref)
+    assert all(torch.equal(tensor, judged[ref.best_epoch - 1][name]) for name, tensor in kept.items())
 
 
 def test_patience_ends_it_and_the_best_epoch_is_kept(make_world):
@@ -84,12 +159,41 @@ def test_a_loss_that_is_not_finite_is_an_error(make_world):
         train(*world.all, isolate=False)
 
 
-def test_weights_change_the_result(make_world):
-    def favour(rows):
-        rows[1]["weight"] = 5.0
+def _weigh(weights, label=None):
+    """Gives the first rows these weights, and the very first one another label."""
 
-    plain, weighted = make_world("train.epochs=1"), make_world("train.epochs=1", change=favour)
-    assert train(*plain.all, isolate=False).model_sha256 != train(*weighted.all, isolate=False).model_sha256
+    def change(rows):
+        for row, weight in zip(rows, weights, strict=False):
+            row["weight"] = weight
+        rows[0]["label"] = label or rows[0]["label"]
+
+    return change
+
+
+def test_only_the_proportions_of_weights_matter(make_world):
+    plain, doubled = (make_world(change=_weigh(weights)) for weights in ([1.0] * 16, [2.0] * 16))
+    assert train(*plain.all, isolate=False).model_sha256 == train(*doubled.all, isolate=False).model_sha256
+
+
+def test_a_step_goes_where_the_weights_are(make_world):
+    """The first step of AdamW moves each bias by the whole rate, towards the label of the row that all weight is on."""
+    biases = []
+    for favoured in (0, 1):  # of labels a and b
+        weights = [1000.0 if row == favoured else 1.0 for row in range(16)]
+        world = make_world(*ONE_BATCH, "train.epochs=1", change=_weigh(weights))
+        biases.append(_weights(world, train(*world.all, isolate=False))["head.bias"])
+    assert (biases[0] - biases[1]).tolist() == pytest.approx([0.02, -0.02, 0.0], abs=1e-4)
+
+
+def test_a_row_of_no_weight_has_no_say(make_world):
+    """Whatever its label, the model is the same; with a weight it is another."""
+    shas = {
+        (weight, label): train(*make_world(change=_weigh([weight], label)).all, isolate=False).model_sha256
+        for weight in (0.0, 1.0)
+        for label in "ab"
+    }
+    assert shas[0.0, "a"] == shas[0.0, "b"]
+    assert len(set(shas.values())) == 3
 
 
 def test_weights_of_nothing_are_an_error(make_world):

@@ -10,7 +10,6 @@ import os
 import sys
 from pathlib import Path
 
-from accelerate.state import AcceleratorState, PartialState
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
@@ -48,8 +47,6 @@ def main():
         processes.divide = lambda model, mesh, told=told: measure(model, mesh, told)
         run_training(TrainJob.model_validate(job["job"]), Path(job["work"]))
         Path(job["work"], f"divided-{rank}.json").write_text(json.dumps(told))
-        AcceleratorState._reset_state()
-        PartialState._reset_state()
 
 
 if __name__ == "__main__":

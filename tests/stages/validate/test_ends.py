@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from tasks.ingest.scan import scan
 from tasks.store import Store
 from tasks.validate.ends import validate_manifest, validate_predictions
 from tests.stages.validate.conftest import digest
+from tests.support.cards import write_card
 
 LABELS = ("cat", "dog", "owl")
 ANIMAL = Target(name="animal", problem="multiclass", labels=LABELS)
@@ -177,7 +177,7 @@ def check_predictions(store: Store, rows: Rows, tested: int = 12, targets: tuple
     )  # fmt: skip
     folder = store.path(checkpoint.uri)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.json").write_text(json.dumps({"targets": [target.model_dump(mode="json") for target in targets]}))
+    write_card(folder, LABELS, targets=[target.model_dump(mode="json") for target in targets])
     return validate_predictions(report, checkpoint, store)["warnings"]
 
 

@@ -117,7 +117,7 @@ def test_an_encoder_from_scratch_is_trained_in_every_stage(build, batch_of) -> N
     config = TrainConfig(regime="last-n")
     changed = changed_by(model, batch_of, HEAD, config)
     assert "encoders.image.net.features.0.0.weight" in changed
-    assert {group["rate"] for group in parameter_groups(model, config)} == {config.learning_rate}
+    assert {group["initial_lr"] for group in parameter_groups(model, config)} == {config.learning_rate}
 
 
 def test_two_rates_and_two_decays_with_none_for_a_single_axis(build, batch_of) -> None:
@@ -131,7 +131,7 @@ def test_two_rates_and_two_decays_with_none_for_a_single_axis(build, batch_of) -
     for group in groups:
         for parameter in group["params"]:
             tuned = names[parameter].startswith("encoders.image")
-            assert group["rate"] == group["lr"] == (0.1 if tuned else 1.0)
+            assert group["initial_lr"] == group["lr"] == (0.1 if tuned else 1.0)
             assert group["weight_decay"] == (0.0 if parameter.ndim <= 1 else 0.25 if tuned else 0.5)
 
 
@@ -141,7 +141,7 @@ def test_rates_fall_from_the_output_to_the_input(build, batch_of) -> None:
     rates = {}
     names = {parameter: name for name, parameter in model.named_parameters()}
     for group in parameter_groups(model, config):
-        rates |= {names[parameter]: group["rate"] for parameter in group["params"]}
+        rates |= {names[parameter]: group["initial_lr"] for parameter in group["params"]}
     start = "encoders.image.net."
     assert rates[f"{start}encoder.ln.weight"] == 1.0
     assert rates[f"{start}encoder.layers.encoder_layer_2.mlp.0.weight"] == 1.0

@@ -1,0 +1,177 @@
+"""Writes docs/reference/: every command of the program and every key of its config, as the program itself knows them.
+
+`make docs` calls it; tests/docs/test_reference.py fails where the committed pages are not what it writes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+
+from flows.cli import app
+from tasks.config import RunConfig
+from tasks.config_sections import Section
+
+FOLDER = Path(__file__).with_name("reference")
+_NOTE = "<!-- Written by docs/write_reference.py (make docs): change the program instead. -->"
+_LIMITS = {
+    "minimum": "≥",
+    "exclusiveMinimum": ">",
+    "maximum": "≤",
+    "exclusiveMaximum": "<",
+    "maxLength": "characters ≤",
+}
+
+
+def cli_reference() -> str:
+    """Every command with its arguments and options, as Markdown."""
+    lines = [
+        _NOTE,
+        "# Commands",
+        "",
+        "Each also takes `--help`. Exit statuses: [README](../../README.md#what-it-promises).",
+        "",
+    ]
+    for path, command in _commands(get_command(app), ("crossmodal",)):
+        lines += [
+            f"## {' '.join(path)}",
+            "",
+            _prose(command.help or ""),
+            "",
+            f"    {' '.join([*path, *_usage(command)])}",
+            "",
+        ]
+        rows = [_parameter(parameter) for parameter in command.params if _is_shown(parameter)]
+        if rows:
+            lines += ["| argument or option | default | meaning |", "|---|---|---|", *rows, ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def config_reference() -> str:
+    """Every key of RunConfig with its type, default, unit and meaning, as Markdown."""
+    text = "Each is a key of a profile's TOML, and of `--set KEY=VALUE`, whose value is JSON or plain text."
+    return "\n".join([_NOTE, "# Settings", "", text, "", *_section(RunConfig, "")]).rstrip() + "\n"
+
+
+PAGES = {"cli.md": cli_reference, "config.md": config_reference}
+
+
+def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    inner = getattr(command, "commands", {})
+    if not inner or command.invoke_without_command:
+        yield path, command
+    for name, one in inner.items():
+        if not one.hidden:
+            yield from _commands(one, (*path, name))
+
+
+def _is_shown(parameter: Any) -> bool:
+    return not getattr(parameter, "hidden", False) and parameter.name not in ("help", "show_completion")
+
+
+def _usage(command: Any) -> list[str]:
+    arguments = [one for one in command.params if one.param_type_name == "argument"]
+    options = ["[OPTIONS]"] if any(one.param_type_name == "option" for one in command.params) else []
+    named = [_value(one) if one.required else f"[{_value(one)}]" for one in arguments]
+    return [*options, *named, *(["COMMAND"] if getattr(command, "commands", None) else [])]
+
+
+def _value(parameter: Any) -> str:
+    """What a user types in the place of a value; empty for a flag."""
+    if parameter.metavar:
+        return str(parameter.metavar)
+    if parameter.param_type_name == "argument":
+        return str(parameter.name.upper())
+    if parameter.is_flag:
+        return ""
+    annotation = parameter.type_descriptor.annotation
+    return {int: "INTEGER", float: "NUMBER", Path: "PATH"}.get(annotation, "TEXT")
+
+
+def _parameter(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        name = f"`{_value(parameter)}`"
+    else:
+        names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
+        name = f"{names} {_cell(_value(parameter))}".strip()
+    default = parameter.default
+    shown = (
+        "required"
+        if parameter.required
+        else ""
+        if default in (None, False, "", [], ()) or callable(default)
+        else f"`{default}`"
+    )
+    return f"| {name} | {_cell(shown)} | {_cell(getattr(parameter, 'help', None) or '')} |"
+
+
+def _section(model: type[Section], prefix: str) -> Iterator[str]:
+    known = model.model_json_schema()
+    properties, shared = known["properties"], known.get("$defs", {})
+    inner: list[tuple[str, type[Section]]] = []
+    yield from [f"## {prefix.rstrip('.') or 'The run'}", "", _prose(model.__doc__ or ""), ""]
+    yield from ["| key | type | default | meaning |", "|---|---|---|---|"]
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            inner.append((f"{prefix}{name}.", field.annotation))
+            continue
+        default = json.dumps(_plain(field.get_default(call_default_factory=True)), ensure_ascii=False)
+        kind = _cell(_type(properties[name], shared))
+        yield f"| `{prefix}{name}` | {kind} | {_cell(f'`{default}`')} | {_cell(field.description or '')} |"
+    yield ""
+    for dotted, section in inner:
+        yield from _section(section, dotted)
+
+
+def _plain(value: Any) -> Any:
+    """A default as JSON has it; of a section in a list, what differs from its own defaults."""
+    if isinstance(value, Section):
+        return value.model_dump(mode="json", exclude_defaults=True)
+    return [_plain(one) for one in value] if isinstance(value, tuple | list) else value
+
+
+def _type(schema: dict[str, Any], shared: dict[str, Any]) -> str:
+    """A JSON schema in a few words, limits included."""
+    if "$ref" in schema:
+        named = shared[schema["$ref"].rpartition("/")[2]]
+        fields = ", ".join(f"`{name}`" for name in named.get("properties", {}))
+        return f"table of {fields}" if fields else _type(named, shared)
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_type(one, shared) for one in schema["anyOf"]))
+    if "enum" in schema or "const" in schema:
+        return " \\| ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
+    if schema.get("type") == "array":
+        items: dict[str, Any] = schema.get("items") or next(iter(schema.get("prefixItems", [])), {})
+        return f"list of {_type(items, shared)}" if items else "list"
+    if schema.get("type") == "object":
+        values = schema.get("additionalProperties")
+        return f"table of {_type(values, shared)}" if isinstance(values, dict) else "table"
+    limits = [f"{sign} {schema[name]:g}" for name, sign in _LIMITS.items() if name in schema]
+    kind = {"null": "null", "string": "text", "number": "number", "integer": "integer", "boolean": "true or false"}
+    return ", ".join([kind.get(schema.get("type", ""), "any"), *limits])
+
+
+def _prose(text: str) -> str:
+    """A docstring as one paragraph each."""
+    return "\n\n".join(" ".join(part.split()).replace("<", "&lt;") for part in re.split(r"\n\s*\n", text.strip()))
+
+
+def _cell(text: str) -> str:
+    """A text as a cell of a table."""
+    return re.sub(r"(?<!\\)\|", r"\\|", " ".join(text.split())).replace("<", "&lt;")
+
+
+def main() -> None:
+    """The pages hold what the program says of itself now."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, write in PAGES.items():
+        (FOLDER / name).write_text(write(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""`crossmodal check` and `crossmodal predict`: what a manifest holds, and what a published model says of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows import console
+from flows.commands.options import Manifest, Model, RunInput, Set, SummaryOptions, grouped
+from flows.prepare import check_manifest
+from flows.score import predict_manifest
+
+
+@grouped
+def check(manifest: Manifest, *, overrides: Set = None, common: SummaryOptions) -> None:
+    """Read, clean and validate a manifest, without training: what would be used, what is refused and why."""
+    request = RunInput(data=manifest, overrides=overrides).request(common.store)
+    with console.progress_bars():
+        summary, notes = check_manifest(request)
+    console.print_check(summary, notes, request.store.root, common.as_json)
+
+
+@grouped
+def predict(
+    manifest: Manifest,
+    *,
+    model: Model = None,
+    out: Annotated[str, typer.Option(help="Where the predictions go (Parquet).")] = "predictions.parquet",
+    overrides: Set = None,
+    common: SummaryOptions,
+) -> None:
+    """Predict the label of every sample of a manifest with a published model. Labels are not needed."""
+    request = RunInput(data=manifest, overrides=overrides).request(common.store)
+    with console.progress_bars():
+        summary = predict_manifest(request, model, out)
+    console.print_predictions(summary, common.as_json)

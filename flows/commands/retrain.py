@@ -1,0 +1,132 @@
+"""`crossmodal retrain` and `crossmodal plan`: the pipeline, and what of it there would be to do."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, cast
+
+import typer
+
+from flows import console
+from flows.commands.options import Debug, RunInput, StoreOption, SummaryJson, SummaryOptions, grouped
+from flows.environment import use_prefect
+from flows.execute import RunFailed, execute
+from flows.pipeline import Stages
+from flows.plan import plan_retrain
+from flows.preflight import Check, failure, preflight, warnings
+from flows.refresh import require_stages
+from flows.request import MODES, Request, check_mode
+from flows.summary import empty_summary
+from tasks.errors import EnvironmentFailed
+
+Plain = Annotated[bool, typer.Option("--plain", help="Run in this process without Prefect: for pdb, and to compare.")]
+Refresh = Annotated[
+    list[str] | None,
+    typer.Option(metavar="STAGE", help="Compute this stage although the store has its result; may be repeated."),
+]
+ModeOption = Annotated[
+    str,
+    typer.Option("--mode", metavar="|".join(MODES), help="The whole pipeline, only the plan, or only the champion."),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the lines of the run's log as well, on stderr.")]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a retrain runs."""
+
+    plain: Plain = False
+    refresh: Refresh = None
+    mode: ModeOption = "full"
+    verbose: Verbose = False
+
+
+@grouped
+def retrain(
+    *, of: RunInput, store: StoreOption = None, as_json: SummaryJson = False, how: RunOptions, debug: Debug = False
+) -> None:
+    """Retrain a model, judge it against the champion, publish it if it passes.
+
+    Exit status: 0 the run completed, whatever the verdict; 2 usage; 3 the data; 4 the environment; 130 Ctrl-C.
+    """
+    mode = check_mode(how.mode)
+    request = of.request(store)
+    request = replace(request, refresh=require_stages((*request.refresh, *(how.refresh or []))))
+    checks = _require_ready(request)
+    for text in warnings(checks):
+        console.print_warning(text)
+    with console.progress_bars(how.verbose):
+        if not how.plain:
+            parameters = {
+                "profile": of.profile or "",
+                "data": of.data or "",
+                "mode": mode,
+                "overrides": of.overrides or [],
+            }
+            summary = _retrain_with_prefect(request, parameters, debug)
+        elif mode == "plan only":
+            summary = {"plan": plan_retrain(request), "data": request.config.data.path}
+        else:
+            summary = execute(request, Stages(), mode=mode)
+    if "plan" in summary:
+        _print_plan(summary | {"preflight": _listed(checks)}, as_json)
+    else:
+        console.print_outcome(summary, request.store.root, as_json)
+
+
+def _require_ready(request: Request) -> list[Check]:
+    """The checks that need no data, none of them failed. Raises RunFailed with the list in its summary."""
+    checks = preflight(request)
+    error = failure(checks)
+    if error is not None:
+        raise RunFailed(error, empty_summary() | {"preflight": _listed(checks)}) from None
+    return checks
+
+
+def _listed(checks: list[Check]) -> list[dict[str, Any]]:
+    return [check.model_dump(mode="json") for check in checks]
+
+
+def _retrain_with_prefect(request: Request, parameters: dict[str, Any], debug: bool) -> dict[str, Any]:
+    """Calls the flow in this process. Prefect's own log goes to its API; the terminal shows ours."""
+    use_prefect(request.store.root)
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "DEBUG" if debug else "CRITICAL")
+    from flows.retrain import retrain as retrain_flow
+
+    if request.refresh:
+        os.environ["CROSSMODAL_REFRESH"] = ",".join(request.refresh)  # the flow is called here, and reads it
+    try:
+        return cast(dict[str, Any], retrain_flow(**parameters, store=str(request.store.root)))
+    except RuntimeError as error:
+        if "API" not in str(error) and "server" not in str(error):
+            raise
+        where = os.environ.get("PREFECT_API_URL", "the temporary server")
+        text = f"Prefect: {error}; check PREFECT_API_URL ({where}), or run with --plain"
+        raise EnvironmentFailed(text) from error
+    finally:
+        os.environ.pop("CROSSMODAL_REFRESH", None)
+
+
+@grouped
+def plan(of: RunInput, common: SummaryOptions) -> None:
+    """Check all that can be known without data, and say what a retrain would compute and what it would reuse.
+
+    Exit status: 2 or 4 where a check failed; all that did are listed.
+    """
+    request = of.request(common.store)
+    checks = preflight(request)
+    if not common.as_json:
+        console.print_table([{"check": it.name, "": it.outcome, "what": it.detail} for it in checks])
+        console.say("")
+    _require_ready(request)
+    plan = {"plan": plan_retrain(request), "data": request.config.data.path, "preflight": _listed(checks)}
+    _print_plan(plan, common.as_json)
+
+
+def _print_plan(plan: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        console.print_json(plan)
+    else:
+        console.say(f"data  {plan['data']}")
+        console.print_table(plan["plan"])

@@ -1,0 +1,33 @@
+"""What the parameters of a flow run ask for: every flow here takes the same ones, empty where there is nothing to say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from prefect.runtime import deployment, flow_run
+from pydantic import Field
+
+from flows.environment import store_from_environment, tracking_uri_from_environment
+from flows.request import OVERRIDE, Request, make_request, resolve_config
+from tasks.config_paths import absolute_path
+from tasks.errors import UsageError
+
+Override = Annotated[str, Field(pattern=OVERRIDE)]
+NO_OVERRIDES: list[Override] = []
+
+
+def request_of_run(profile: str, data: str, overrides: Sequence[str], store: str) -> Request:
+    """The request of the flow run that this is called in; its id is when that was due and the beginning of Prefect's id."""
+    place = store_from_environment(store or None)
+    config = resolve_config(profile or None, full_path(data) or None, overrides, place)
+    run_id = f"{flow_run.scheduled_start_time:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
+    return make_request(config, place, tracking_uri_from_environment(), run_id)
+
+
+def full_path(data: str) -> str:
+    """The path. Raises UsageError for a relative one in a run of a deployment, where no current folder is anyone's."""
+    if deployment.id is not None and data != absolute_path(data, Path("/")):
+        raise UsageError(f"data {data!r}: give its full path; a deployment runs in a folder of the worker's")
+    return data

@@ -1,0 +1,173 @@
+"""The sections of the config on the model: its encoders and what they read, how they are joined, and the training loop."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from data_contracts.modalities import KINDS, kind_of
+from data_contracts.refs import Kind, Modality
+from tasks.config_sections import Section, Share
+from tasks.encoder_ids import parse_encoder
+
+
+class EncodersConfig(Section):
+    """One encoder id per modality: `tiny`, `torchvision:NAME[@WEIGHTS]`, `hf:ID_OR_FOLDER[@REVISION]`; `off` leaves it out.
+
+    WEIGHTS is a .safetensors file, the name of torchvision's own weights, or `random` to train from scratch.
+    """
+
+    image: str = "tiny"
+    text: str = "tiny"
+    audio: str = "tiny"
+    video: str = "tiny"
+    share: tuple[Kind, ...] = ()
+    """Kinds of which a manifest has several columns (["image"]): their inputs pass through one and the same encoder, trained on
+    all of them. (): each input trains one of its own. Frozen encoders are one network either way."""
+    image_px: Annotated[int, Field(ge=16, le=1024)] | None = None
+    """Side of the square picture that a pretrained encoder of pictures or frames sees; None: what it was trained with."""
+
+    @field_validator("share")
+    @classmethod
+    def _in_order(cls, share: tuple[Kind, ...]) -> tuple[Kind, ...]:
+        return tuple(kind for kind in KINDS if kind in share)
+
+    @field_validator("image", "text", "audio", "video")
+    @classmethod
+    def _is_known(cls, encoder: str, info: ValidationInfo) -> str:
+        if parse_encoder(encoder, info.field_name or "").family == "model":
+            raise ValueError("an encoder is tiny, off, torchvision:NAME[@WEIGHTS] or hf:ID_OR_FOLDER[@REVISION]")
+        return encoder
+
+    def of(self, name: Modality) -> str:
+        """The encoder of an input: that of its kind."""
+        found: str = getattr(self, kind_of(name))
+        return found
+
+
+class ExtractConfig(Section):
+    """What encoders read, and how extraction is cut into shards."""
+
+    image_px: Annotated[int, Field(ge=16, le=1024)] | None = None
+    """Side of the square picture that is stored for an encoder, in pixels; it scales the picture to its own side where that
+    differs. None: 32 for tiny, the encoder's own side for others."""
+    n_mels: Annotated[int, Field(ge=16, le=128)] = 64
+    hop_ms: Annotated[float, Field(ge=1, le=100)] = 10.0
+    window_ms: Annotated[float, Field(ge=1, le=200)] = 25.0
+    max_frames: Annotated[int, Field(ge=8)] = 1000
+    """Log-mel frames kept of a clip (10 s at the default hop)."""
+    max_text_bytes: Annotated[int, Field(ge=8)] = 512
+    """UTF-8 bytes that the tiny encoder reads of a text."""
+    max_tokens: Annotated[int, Field(ge=4, le=8192)] = 256
+    """Tokens that a pretrained encoder reads of a text, those that open and close it included."""
+    video_px: Annotated[int, Field(ge=16, le=512)] | None = None
+    """Side of the square frames that are stored for an encoder; None: as for image_px."""
+    shard_rows: Annotated[int, Field(ge=1)] = 512
+    """Smallest number of samples in a shard; large tables get larger shards, at most 32 in all."""
+
+
+class FusionConfig(Section):
+    """How the modalities are joined."""
+
+    kind: Literal["concat", "gated", "attention", "late"] = "concat"
+    """concat: one vector beside the other. gated: a weighted sum, the weights learned from what is there. attention: a
+    transformer over one token per modality. late: every modality votes with its own logits."""
+    width: Annotated[int, Field(ge=8)] = 128
+    """Every encoder is projected to this width."""
+    hidden: Annotated[int, Field(ge=8)] = 256
+    """Width of the shared layer."""
+    activation: Literal["gelu", "relu", "silu", "tanh"] = "gelu"
+    """Of the shared layer, and of those inside the fusion."""
+    trunk: Literal["separate", "shared"] = "separate"
+    """shared: after their projections all modalities pass through one and the same layer."""
+    head_init: Literal["uniform", "truncated-normal"] = "uniform"
+    """How the weights of the last layers begin. truncated-normal: small, without bias."""
+    dropout: Share = 0.3
+    modality_dropout: Share = 0.3
+    """Chance that a present modality is hidden from a training sample; one always stays."""
+
+
+class TrainConfig(Section):
+    """The training loop."""
+
+    regime: Literal["auto", "head", "lora", "last-n", "full"] = "auto"
+    """What is trained of a pretrained encoder. head: nothing, its embeddings are read from the store. lora: low-rank updates
+    of its layers. last-n: its last blocks. full: all of it. auto: head. Encoders from scratch are always trained in full."""
+    epochs: Annotated[int, Field(ge=1)] = 25
+    head_epochs: Annotated[int, Field(ge=0)] = 5
+    """lora, last-n, full: epochs in which only what is new is trained, before the encoders are."""
+    last_n: Annotated[int, Field(ge=1)] = 2
+    """last-n: how many blocks of each pretrained encoder are trained, counted from its output."""
+    norm_statistics: Literal["pretrained", "batch"] = "pretrained"
+    """What batch norms of a trained pretrained encoder normalise by. pretrained: the statistics they came with, which suits
+    few rows and small batches. batch: those of each batch, whose running mean is what predictions then use."""
+    lora_rank: Annotated[int, Field(ge=1)] = 8
+    lora_alpha: Annotated[float, Field(gt=0)] = 16.0
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    """Batches whose gradients are summed into one step of the optimizer."""
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    """The rows of a step pass through the model sorted by the length of their text, in pieces of at most so many tokens (or
+    bytes), padding included; the step stays the same. None: in batches of batch_size."""
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    encoder_learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    """Of the pretrained weights; their low-rank updates take ten times as much."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on the rate of a pretrained block for every block between it and the output; 1: off."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    encoder_weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """Of the pretrained weights."""
+    warmup_share: Share = 0.1
+    """Share of the steps over which the learning rate rises."""
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    loss: Literal["cross-entropy", "focal"] = "cross-entropy"
+    focal_gamma: Annotated[float, Field(gt=0)] = 2.0
+    regression_loss: Literal["smooth-l1", "squared"] = "smooth-l1"
+    """Of numbers, standardised on the train rows. smooth-l1: beyond one deviation an error counts in proportion."""
+    balance: Literal["none", "class-weights", "sampler"] = "none"
+    """Against rare classes: weigh their rows in the loss, or draw them more often."""
+    tune_thresholds: bool = False
+    """Choose on the validation rows what is added to each class's logit before the decision, for the best macro F1."""
+    patience: Annotated[int, Field(ge=1)] = 15
+    """Epochs without a better validation loss before training stops."""
+    auxiliary: Annotated[float, Field(ge=0)] = 0.3
+    """Weight of the loss of each modality's own head, during training only."""
+    alignment: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of a contrastive loss that draws the modalities of samples with one label together; 0: off."""
+    augment: bool = True
+    flip: bool = False
+    """Mirror pictures at random: right for photographs, wrong for digits and letters."""
+    pitch: bool = True
+    """Change the pitch of sound at random: right for speech, wrong where the pitch is the class, as in telephone tones."""
+    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Pictures: smallest share of the area that a random resized crop keeps; 1: off."""
+    trivial_augment: bool = False
+    """Pictures: one random operation of random strength each (TrivialAugment)."""
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    """Parameter of the Beta distribution by which samples are blended; 0: off."""
+    cutmix: Annotated[float, Field(ge=0)] = 0.0
+    """The same for pasting a piece of one picture into another; 0: off."""
+    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.98
+    """Share of the running average of the weights kept at each step; the average is what is judged and kept. 0: off."""
+    checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
+    """Keep the state every so many steps, besides after every epoch; None: by the clock, once a minute within an epoch and
+    after epochs, less often where writing it would take more than a twentieth (a tenth) of the time."""
+    continue_from: Literal["none", "champion"] = "none"
+    """champion: start from the weights of the model in production where its labels and network allow."""
+    replay: Share = 1.0
+    """continue_from: share of the champion's own training rows that are trained on again beside the new ones."""
+    gradient_checkpointing: bool = False
+    """Compute activations of trained pretrained encoders twice instead of keeping them: less memory, more time, the same
+    weights."""
+    compile: bool = False
+    """torch.compile of the encoders: slower to start, faster on a GPU."""
+    threads: Annotated[int, Field(ge=1)] = 2
+    """CPU threads of the training process; it is part of the result, as the order of a sum depends on it."""
+    device: Literal["auto", "cpu"] = "auto"
+    """auto: a CUDA device when there is one."""
+    devices: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that train together, one a GPU, or on the CPU over gloo; each gets its share of every batch."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """devices > 1. ddp: every process holds the model. fsdp: its weights are divided among them."""

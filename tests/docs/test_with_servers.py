@@ -1,0 +1,130 @@
+"""docs/schedule.md and docs/deploy.md as they stand: a user's terminals beside a running server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.chaos_up import free_ports
+from tests.conftest import SMALL, write_learnable
+from tests.docs.conftest import ROOT, Block, blocks_of
+from tests.support.serving import running_up
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+SOURCES = ("crossmodal.py", "data_contracts", "deployments", "flows", "pyproject.toml", "tasks")
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Of a new terminal: the programs are found, and nothing of Prefect or crossmodal is set."""
+    return {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(home), "OMP_NUM_THREADS": "1"}
+
+
+def shell(command: str, folder: Path) -> str:
+    """What a command prints, typed in that folder."""
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=environment(folder), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    return done.stdout
+
+
+@contextlib.contextmanager
+def running(lines: str, folder: Path, ready: str) -> Iterator[None]:
+    """Lines of which the last keeps its terminal, until the end of the block; entered once it has printed `ready`."""
+    said = folder / "terminal.out"
+    with said.open("wb") as out:
+        process = subprocess.Popen(
+            ["bash", "-c", f"set -e\n{lines}"],
+            cwd=folder,
+            env=environment(folder),
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        wait_until(
+            lambda: ready in said.read_text() or process.poll() is not None, f"{ready!r} is printed", every_s=0.5
+        )
+        assert process.poll() is None, said.read_text()
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        process.wait()
+
+
+def find_block(page: str, first: str) -> Block:
+    """The block of a page that begins with those words."""
+    (found,) = (block for block in blocks_of(ROOT / "docs" / page) if block.text.strip().startswith(first))
+    return found
+
+
+def test_my_data_every_week(tmp_path: Path) -> None:
+    commands = find_block("schedule.md", "crossmodal check photos").commands
+    up = next(number for number, command in enumerate(commands) if command.startswith("crossmodal up"))
+    write_learnable(tmp_path / "photos", 80)
+    quick = "".join(f" --set '{setting}'" for setting in SMALL)  # the test is not about training
+    for command in commands[:up]:
+        typed = command.split("  ")[0]
+        shell(f"{typed}{quick}" if typed.startswith("crossmodal profile new") else typed, tmp_path)
+    with running_up(tmp_path / ".crossmodal"):
+        said = {command.split("  ")[0].strip(): shell(command, tmp_path) for command in commands[up + 1 :]}
+        for page, first in (("monitoring.md", "crossmodal watch photos  "), ("deploy.md", "PREFECT_HOME=")):
+            for command in find_block(page, first).commands:
+                prefect = command.replace("prefect deployment", "PREFECT_HOME=.crossmodal/prefect prefect deployment")
+                said[command.split("  ")[0].strip()] = shell(
+                    command if "PREFECT_HOME" in command else prefect.replace("/data/incoming", "photos"), tmp_path
+                )
+    assert "0 3 * * 1" in said["crossmodal schedule list"]
+    assert "this model is in the store" in said['crossmodal retrain --profile photos --mode "plan only"']
+    assert "unchanged" in said['crossmodal retrain --profile photos --mode "evaluate only"']
+    assert "watch/new-data" in said["PREFECT_HOME=.crossmodal/prefect prefect deployment ls"]
+
+
+def test_the_parts_by_hand(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, clone / name)
+    data = write_learnable(tmp_path / "learnable")
+    (port,) = free_ports(1)
+    commands = [command.replace("4200", str(port)) for command in find_block("deploy.md", "source ").commands]
+    assert commands.pop(0).startswith("source .venv/bin/activate")  # what `environment` does
+    server, worker = (
+        next(number for number, command in enumerate(commands) if command.startswith(start))
+        for start in ("prefect server start", "prefect worker start")
+    )
+    shell(commands[0], clone)
+    first = "\n".join([*commands[1:server], f"{commands[server]} --port {port}"])
+    known, steps = commands[server + 1], commands[server + 2 : worker]
+    with running(first, clone, "Check out the dashboard"):
+        for command in steps:
+            shell(f"{known}\n{command}", clone)
+        with running(f"{known}\n{commands[worker]}", clone, "started!"):
+            overrides = json.dumps(SMALL)
+            run = f"prefect deployment run retrain/weekly --param profile=defaults --param 'data={data}'"
+            said = shell(f"{known}\n{run} --param 'overrides={overrides}' --watch", clone)
+        refused = subprocess.run(
+            ["bash", "-c", f"export PREFECT_API_URL=http://127.0.0.1:{port}/api; prefect deployment ls"],
+            cwd=clone,
+            env=environment(tmp_path),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert "Completed" in said, said
+    assert list(clone.glob(".crossmodal/runs/*/report.html"))
+    assert refused.returncode != 0, "who has no credential gets nothing"
