@@ -193,13 +193,11 @@ def test_a_group_of_one_process_over_nccl_has_the_curve_of_none(
             return self.strategy == "fsdp"
 
         def wrap(self, model):
-            if self.mesh is None:  # accelerate wraps nothing in a group of one
-                wrapped.append(
-                    DistributedDataParallel(model, find_unused_parameters=True, gradient_as_bucket_view=True)
-                )
-            else:
-                divide(model, self.mesh)
-                wrapped.append(model)
+            self.count = 2  # by which it is decided what to wrap
+            try:
+                wrapped.append(super().wrap(model))
+            finally:
+                self.count = 1
             return wrapped[-1]
 
     torch.distributed.init_process_group(
