@@ -101,6 +101,14 @@ def test_same_seed_same_interval(classifier: Classifier) -> None:
     assert intervals(probabilities, truth, seed=5) != intervals(probabilities, truth, seed=6)
 
 
+def test_percentiles_are_centred_on_the_figure_and_contain_it() -> None:
+    """Draws around 5.5 of a figure that is 2: how far they spread counts, not where they lie."""
+    assert module.percentiles(np.linspace(5, 6, 101), 0.9, 2.0) == pytest.approx((1.55, 2.45))
+    lopsided = np.array([0.0] * 99 + [100.0])
+    assert module.percentiles(lopsided, 0.9, 3.0) == pytest.approx((2.0, 3.0))
+    assert module.percentiles(-lopsided, 0.9, 3.0) == pytest.approx((3.0, 4.0))
+
+
 def test_wilson_against_a_published_value() -> None:
     # 81 of 263: (0.2553, 0.3662), Newcombe 1998, table I, method 3.
     assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)

@@ -79,6 +79,13 @@ def test_calibration_bins_cover_every_row_once(classifier: Classifier) -> None:
     assert calibration(certain)[-1]["count"] == 1
 
 
+def test_a_confidence_on_the_edge_of_two_bins_falls_into_the_lower_one() -> None:
+    """Guo et al. 2017: bins are ((m - 1) / M, m / M]."""
+    edges = np.array([[0.2] * 5, [0.6, 0.4, 0, 0, 0], [0.8, 0.2, 0, 0, 0], [1.0, 0, 0, 0, 0], [0.61, 0.39, 0, 0, 0]])
+    assert judge(edges, np.zeros(5, np.int64)).bins.tolist() == [2, 8, 11, 14, 9]
+    assert judge(np.array([[1.0, 0.0]]), np.array([0]), np.array([1])).bins.tolist() == [0], "a confidence of 0"
+
+
 def test_confusion_and_per_class_equal_scikit_learn(classifier: Classifier) -> None:
     probabilities, truth = classifier(200, 4, 1.0)
     judged = judge(probabilities, truth)

@@ -34,6 +34,15 @@ def against(value: float | None, difference: float, low: float, high: float, **c
     return make_report(value, **(rival | changes))
 
 
+def errors(mae: float, interval: tuple[float, float] | None, **changes: Any) -> EvalReport:
+    """A model of numbers; always answering the mean is off by 1."""
+    figures: dict[str, Any] = {
+        "metrics": {"test": {"mae": mae, "rmse": mae, "r2": 0.5}}, "intervals": {"mae": interval} if interval else {},
+        "problem": "regression", "majority_share": None, "baselines": {"mae": 1.0, "rmse": 1.0},
+    }  # fmt: skip
+    return make_report(**(figures | changes))
+
+
 def decide(report: EvalReport, tmp_path: Path, **knobs: Any) -> tuple[str, str]:
     verdict = gate(report, RunConfig(gate=GateConfig(**knobs)), Store(tmp_path))
     return verdict.decision, verdict.reason
@@ -57,9 +66,13 @@ def decide(report: EvalReport, tmp_path: Path, **knobs: Any) -> tuple[str, str]:
 def test_against_the_champion(
     difference: float, low: float, high: float, better: str, not_worse: str, tmp_path: Path
 ) -> None:
-    report = against(0.9, difference, low, high)
-    assert decide(report, tmp_path, mode="better")[0] == better
-    assert decide(report, tmp_path, mode="not-worse")[0] == not_worse
+    rival: dict[str, Any] = {"champion_sha256": SHA, "champion_version": "3"}
+    shares = against(0.9, difference, low, high)
+    # Of errors less is more: the same cases mirrored, with the margin as a share of the champion's error, which is 1.
+    mirrored = {"champion_metrics": {"mae": 1.0}, "differences": {"mae": (-difference, -high, -low)}}
+    for report in (shares, errors(0.5, (0.4, 0.6), **rival, **mirrored)):
+        assert decide(report, tmp_path, mode="better")[0] == better
+        assert decide(report, tmp_path, mode="not-worse")[0] == not_worse
 
 
 @pytest.mark.parametrize("bad", [None, math.nan, math.inf])
@@ -111,6 +124,21 @@ def test_above_majority(value: float, interval: Any, majority: float, expected: 
     decision, reason = decide(report, tmp_path)
     assert decision == expected
     assert ("no interval" in reason) == (interval is None or math.isnan(interval[0]))
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "expected"),
+    [
+        (0.8, (0.7, 0.9), "promote"),
+        (0.9, (0.7, 1.1), "inconclusive"),
+        (0.9, (0.8, 1.0), "inconclusive"),
+        (1.0, (0.9, 1.1), "reject"),
+        (1.2, (1.1, 1.3), "reject"),
+        (0.8, None, "promote"),
+    ],
+)
+def test_errors_must_stay_below_those_of_the_mean(value: float, interval: Any, expected: str, tmp_path: Path) -> None:
+    assert decide(errors(value, interval), tmp_path)[0] == expected
 
 
 @pytest.mark.parametrize(("minimum", "expected"), [(0.84, "promote"), (0.9, "promote"), (0.91, "reject")])

@@ -226,6 +226,18 @@ def test_given_splits_are_not_rewritten(tmp_path: Path, store: Store, run_ingest
     assert len(clusters_of(store, done)) == 6
 
 
+def test_equal_rows_on_two_given_sides_are_no_near_duplicates(tmp_path: Path, store: Store, run_ingest: Any) -> None:
+    """They are leakage, which validate judges; a cluster is rows that differ."""
+    same = {"image": "0.png", "text": "the very same words"}
+
+    def change(row: dict[str, Any], number: int) -> dict[str, Any]:
+        return row | {"label": "a", "split": ["train", "test"][number % 2]} | (same if number < 2 else {})
+
+    done = run_ingest(write_pairs(tmp_path / "d", 4, change))
+    assert set(done.samples) == {"p0", "p1", "p2", "p3"}
+    assert set(clusters_of(store, done)) == {"p2", "p3"}
+
+
 def test_only_new_media_are_compared(
     tmp_path: Path, store: Store, run_ingest: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from tasks import progress
 from tasks.config import load_config
 from tasks.config_sections import SplitConfig
+from tasks.errors import TooManyQuarantined
 from tasks.ingest import decode
 from tasks.ingest.clean import mark_repeats
 from tasks.ingest.ingest import ingest, ingest_key
@@ -94,6 +96,17 @@ def test_exact_duplicates_and_contradictions(make_data: MakeData, run_ingest: An
     assert (done.clean.counts.duplicates, done.clean.counts.quarantined) == (2, 2)
     assert "s0 (row 2)" in done.refused[0]["detail"]
     assert "a, b" in done.refused[1]["detail"]
+
+
+def test_duplicates_are_no_reason_to_refuse_the_data(make_data: MakeData, run_ingest: Any) -> None:
+    path = make_data(6, change=lambda row, n: row | ({"image": "img/0.png", "label": "a"} if n < 4 else {}))
+    path.write_text(re.sub(r"snd/[0-3]\.wav,words of [0-3]", "snd/0.wav,words of 0", path.read_text()))
+    counts = run_ingest(path, "data.max_quarantined=0").clean.counts
+    assert (counts.used, counts.duplicates, counts.quarantined) == (3, 3, 0)
+    path.write_text(path.read_text().replace("img/5.png", "img/none.png"))
+    with pytest.raises(TooManyQuarantined, match=r"1 of 6 rows quarantined \(16\.7%; 1 missing-file\)"):
+        run_ingest(path, "data.max_quarantined=0.16")
+    assert run_ingest(path, "data.max_quarantined=0.17").clean.counts.quarantined == 1
 
 
 @pytest.mark.parametrize("with_ids", [True, False])

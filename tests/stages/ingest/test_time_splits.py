@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ def test_a_group_is_as_new_as_its_newest_row() -> None:
         f"g{n}": "test" if n == 9 else "val" if n >= 7 else "train" for n in range(10)
     }
     assert len(set(zip(groups, sides, strict=True))) == 10
+    back = assign_splits(NONE, groups[::-1], IDS[::-1], BY_TIME, [float(n) for n in range(99, -1, -1)])
+    assert back == sides[::-1], "in whatever order the manifest lists them"
 
 
 def test_newer_rows_never_make_an_old_row_test() -> None:
@@ -72,6 +75,15 @@ def test_given_splits_stand_and_val_is_the_newest_of_train() -> None:
 )
 def test_times_that_are_read(text: str, seconds: float) -> None:
     assert parse_time(text) == seconds
+
+
+def test_a_time_without_a_zone_is_utc_wherever_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        there = [parse_time(text) for text in ("1970-01-02", "1970-01-01 00:01", "1970-01-01T01:00:00+01:00")]
+    time.tzset()
+    assert there == [86400, 60, 0]
 
 
 @pytest.mark.parametrize("text", ["yesterday", "nan", "inf", "2020-13-01", "", "0000-00-00"])
