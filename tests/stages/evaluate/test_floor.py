@@ -138,6 +138,17 @@ def test_rows_count_as_much_as_they_weigh(tmp_path: Path) -> None:
     assert not np.allclose(fitted.probabilities, flat.predict_proba(test.features), atol=0.1)
 
 
+@pytest.mark.parametrize(("weight_of_wrong", "c"), [(100.0, min(floor.GRID)), (0.0, max(floor.GRID))])
+def test_of_equally_accurate_models_the_weighted_loss_decides(tmp_path: Path, weight_of_wrong: float, c: float) -> None:
+    """Half of the validation rows have another class than all models say: sure models are wrong where those weigh more."""
+    world = World(tmp_path, noise=0.1)
+    tables = read_tables(world.valid, world.features, LABELS, world.store)
+    wrong = np.arange(60) % 2 == 0
+    truth = np.where(wrong, (tables["val"].truth + 1) % 3, tables["val"].truth)
+    val = floor.Table(tables["val"].features, truth, np.where(wrong, weight_of_wrong, 1.0))
+    assert floor._best_of_grid(tables["train"], val, tables["test"].features, 3, [])[1] == c
+
+
 def test_the_same_rows_give_the_same_floor(tmp_path: Path) -> None:
     one, other = World(tmp_path / "one").fit(), World(tmp_path / "other", shape=(1, 6)).fit()
     assert np.array_equal(one.probabilities, other.probabilities)
