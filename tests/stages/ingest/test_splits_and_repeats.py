@@ -39,6 +39,12 @@ def test_shares_are_as_configured_and_rows_stay_when_others_come() -> None:
     assert assign_splits(NONE[:500], NONE[:500], IDS[:500], config) == splits[:500]
 
 
+def test_a_hash_at_a_limit_is_on_its_upper_side() -> None:
+    share = hashed_share("id:a")
+    for config, side in ((SplitConfig(val=0.1, test=share), "val"), (SplitConfig(val=share, test=0.0), "train")):
+        assert assign_splits([None], [None], ["a"], config) == [side]
+
+
 def test_a_group_never_straddles_splits() -> None:
     groups = [f"speaker {number % 40}" for number in range(len(IDS))]
     for given in (NONE, [("test", "train", "train")[number % 40 % 3] for number in range(len(IDS))]):

@@ -51,6 +51,21 @@ def test_a_group_is_as_new_as_its_newest_row() -> None:
     assert mixed == [sides[n] for n in order], "in whatever order the manifest lists them"
 
 
+def test_rows_without_a_time_are_the_oldest() -> None:
+    times = [None if n < 10 else float(n) for n in range(100)]
+    assert assign_splits(NONE, NONE, IDS, BY_TIME, times) == ["train"] * 70 + ["val"] * 20 + ["test"] * 10
+
+
+def test_a_group_goes_where_its_middle_falls_and_a_limit_belongs_to_the_older_side() -> None:
+    quarters = SplitConfig(by="time", val=0.25, test=0.25)
+    newest_four = assign_splits(NONE[:8], [None] * 4 + ["g"] * 4, IDS[:8], quarters, [float(n) for n in range(8)])
+    assert newest_four == ["train"] * 4 + ["val"] * 4, "its middle is at 2 of 8"
+    pair: list[str | None] = ["g" if n in (3, 4) else None for n in range(8)]
+    assert assign_splits(NONE[:8], pair, IDS[:8], quarters, [float(n) for n in range(8)]) == [
+        *["train"] * 5, "val", "test", "test",
+    ]  # fmt: skip
+
+
 def test_newer_rows_never_make_an_old_row_test() -> None:
     times = [float(n) for n in range(100)]
     before = assign_splits(NONE[:60], NONE[:60], IDS[:60], BY_TIME, times[:60])
