@@ -85,7 +85,11 @@ def test_more_confidence_is_wider(classifier: Classifier) -> None:
     narrow = paired_differences(strong, weak, truth, seed=0, confidence=0.8)
     wide = paired_differences(strong, weak, truth, seed=0, confidence=0.99)
     assert all(wide[name][2] - wide[name][1] > narrow[name][2] - narrow[name][1] for name in wide)
-    sure, unsure = (intervals(strong, truth, seed=0, confidence=confidence) for confidence in (0.99, 0.8))
+
+
+def test_more_confidence_is_wider_of_one_model(classifier: Classifier) -> None:
+    probabilities, truth = classifier(300, 3, 1.5)
+    sure, unsure = (intervals(probabilities, truth, seed=0, confidence=confidence) for confidence in (0.99, 0.8))
     assert all(sure[name][0] < unsure[name][0] and sure[name][1] > unsure[name][1] for name in sure)
 
 
@@ -112,6 +116,15 @@ def test_answers_that_are_not_the_most_probable_class_are_judged_as_given(classi
     for predicted, sign in (((truth, wrong), 1), ((wrong, truth), -1)):
         found = paired_differences(probabilities, probabilities, truth, seed=0, predicted=predicted)
         assert found["accuracy"] == found["macro_f1"] == (sign, sign, sign)
+
+
+def test_each_model_is_resampled_with_its_own_answers(classifier: Classifier) -> None:
+    """An interval is centred on the difference, so its width is what tells whose answers were drawn."""
+    probabilities, truth = classifier(90, 3, 0.0)
+    wrong, some = (truth + 1) % 3, np.where(np.arange(90) % 3 == 0, truth, (truth + 1) % 3)
+    for predicted in ((some, wrong), (wrong, some)):
+        _, low, high = paired_differences(probabilities, probabilities, truth, 0, predicted=predicted)["accuracy"]
+        assert high - low == pytest.approx(2 * 1.96 * (1 / 3 * 2 / 3 / 90) ** 0.5, rel=0.15)
 
 
 def test_every_row_is_drawn_in_a_thousand_resamples_whatever_their_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
