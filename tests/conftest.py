@@ -169,7 +169,6 @@ SMALL = [
     "train.threads=1",
     "train.learning_rate=0.003",
     "runtime.workers=1",
-    "gate.margin=0.2",
     "media.timeout_s=600",
 ]
 

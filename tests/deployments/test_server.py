@@ -21,6 +21,7 @@ import pytest
 from benchmarks.chaos_up import free_ports
 from flows.hosting.access import basic_header
 from flows.hosting.credentials import read_running
+from flows.hosting.deployments import BASE, read_deployments
 from flows.hosting.prefect_api import PrefectAPI
 from flows.hosting.services import Services, executable
 from tasks.store import Store
@@ -60,7 +61,11 @@ def test_a_run_triggered_through_the_api_completes_and_publishes(services: Servi
     data = make_data()
     deployment = call(services, "deployments/name/retrain/weekly")
     assert deployment["parameters"] == {"profile": "digits", "store": str(services.store.root)}
-    assert [entry["schedule"]["cron"] for entry in deployment["schedules"]] == ["0 3 * * 1"]
+    shipped = next(entry for entry in read_deployments() if entry.name == BASE)
+    registered = [
+        (one["schedule"]["cron"], one["schedule"]["timezone"], one["active"]) for one in deployment["schedules"]
+    ]
+    assert registered == [(one.cron, one.timezone, one.active) for one in shipped.schedules]
     parameters = {"profile": "defaults", "data": str(data), "overrides": ["train.epochs=2", "name=served"]}
     run = call(services, f"deployments/{deployment['id']}/create_flow_run", {"parameters": parameters})
     state = wait_for_end(services, run["id"])

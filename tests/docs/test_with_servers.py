@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -63,6 +64,12 @@ def running(lines: str, folder: Path, ready: str) -> Iterator[None]:
         process.wait()
 
 
+def listens(port: int) -> bool:
+    """Something takes connections on that port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def find_block(page: str, first: str) -> Block:
     """The block of a page that begins with those words."""
     (found,) = (block for block in blocks_of(ROOT / "docs" / page) if block.text.strip().startswith(first))
@@ -111,6 +118,7 @@ def test_the_parts_by_hand(tmp_path: Path) -> None:
     first = "\n".join([*commands[1:server], f"{commands[server]} --port {port}"])
     known, steps = commands[server + 1], commands[server + 2 : worker]
     with running(first, clone, "Check out the dashboard"):
+        wait_until(lambda: listens(port), "the server answers", every_s=0.5)  # it says so a moment before
         for command in steps:
             shell(f"{known}\n{command}", clone)
         with running(f"{known}\n{commands[worker]}", clone, "started!"):

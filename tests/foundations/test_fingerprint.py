@@ -50,6 +50,15 @@ def test_only_code_that_is_used_counts(package: Path, file: str, text: str, chan
     assert (_print() != before) is changes
 
 
+def test_what_an_import_imports_counts(package: Path) -> None:
+    (package / "second.py").write_text("from tasks.demo.third import THREE as two\n")
+    (package / "third.py").write_text("from tasks.demo import fourth\nTHREE = fourth.FOUR\n")
+    (package / "fourth.py").write_text("FOUR = 4\n")
+    before = _print()
+    (package / "fourth.py").write_text("FOUR = 5\n")
+    assert _print() != before
+
+
 def test_a_library_version_counts() -> None:
     assert code_fingerprint("tasks.media.text") != code_fingerprint("tasks.media.text", libraries=("numpy",))
 

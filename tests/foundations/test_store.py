@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +14,7 @@ import pytest
 
 from tasks import store as store_module
 from tasks.errors import EnvironmentFailed
-from tasks.store import Store, canonical_json, digest_file, replace_file
+from tasks.store import Store, canonical_json, digest_file, replace_file, verified_digest
 from tests.waiting import wait_until
 
 
@@ -118,6 +119,20 @@ def test_damage_after_a_digest_was_taken_is_noticed(store: Store) -> None:
     data[10] ^= 1
     part.write_bytes(data)
     assert store.parts("p") == []
+
+
+def test_the_digest_of_a_file_that_has_just_changed_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within one tick of the file system's clock it could change again and look the same."""
+    path = tmp_path / "file"
+    path.write_text("x")
+    changed_ns = path.stat().st_ctime_ns
+    for later_ns, remembered in ((0, False), (100_000_000, False), (100_000_001, True)):
+        now_ns = changed_ns + later_ns
+        monkeypatch.setattr(store_module, "time", SimpleNamespace(time_ns=lambda now_ns=now_ns: now_ns))
+        assert verified_digest(path) == digest_file(path)
+        assert (str(path) in store_module._digests) is remembered, later_ns
 
 
 def test_prepare_clears_what_dead_processes_left_and_nothing_else(store: Store) -> None:

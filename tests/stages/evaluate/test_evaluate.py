@@ -30,6 +30,7 @@ from data_contracts.tables import predictions_schema, samples_schema
 from tasks.config import load_config
 from tasks.errors import DataError, UsageError
 from tasks.evaluate.answers import align
+from tasks.evaluate.comparison import champion_told
 from tasks.evaluate.evaluate import evaluate, subsets
 from tasks.evaluate.floor import Fitted
 from tasks.modeling.lineage import ROWS, write_rows
@@ -177,6 +178,24 @@ def test_rows_that_the_champion_cannot_read_take_no_part(store: Store) -> None:
     assert report.differences["accuracy"][0] == pytest.approx(0.5)
     assert report.champion_rows == 30
     assert json.loads((store.path(report.uri) / "detail.json").read_text())["champion_rows"] == 30
+
+
+def test_the_champion_reads_its_own_row_of_every_sample(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its table may hold the samples at other places, and others beside them."""
+    read: list[str] = []
+
+    def note(model: Any, samples: pa.Table, *_: Any) -> np.ndarray:
+        read.extend(samples["id"].to_pylist())
+        return np.array([[float(name[1:])] for name in samples["id"].to_pylist()])
+
+    monkeypatch.setattr(sys.modules["tasks.modeling.inference"], "predict_probabilities", note)
+    against = rival(store, LABELS, 0.5, put_samples(store, "v"))
+    table = pq.read_table(store.path("v") / "samples.parquet").take(pa.array([7, 4, 0, 60, 1, 3]))
+    pq.write_table(table, store.path("v") / "samples.parquet")
+    shared, told = champion_told(pa.table({"id": ["s0", "s1", "s2", "s3", "s4", "s5"]}), against, store)
+    assert shared.tolist() == [0, 1, 3, 4]
+    assert read == ["s0", "s1", "s3", "s4"]
+    assert told.tolist() == [[0], [1], [3], [4]]
 
 
 def test_no_test_rows_is_a_data_error(store: Store) -> None:

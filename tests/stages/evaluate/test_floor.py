@@ -27,11 +27,20 @@ SPLITS = ["train"] * 120 + ["val"] * 60 + ["test"] * 60
 class World:
     """240 rows of three classes: image embeddings of 6 numbers that tell, text embeddings of 3 of which some are missing."""
 
-    def __init__(self, root: Path, noise: float = 1.0, shape: tuple[int, ...] = (6,)) -> None:
+    def __init__(
+        self,
+        root: Path,
+        noise: float = 1.0,
+        shape: tuple[int, ...] = (6,),
+        weights: np.ndarray | None = None,
+        turned: str = "",
+    ) -> None:
+        self.weights = np.ones(240) if weights is None else weights
         self.store = Store(root)
         rng = np.random.default_rng(0)
         self.truth = rng.integers(0, 3, len(SPLITS))
         self.image = (3.0 * np.eye(6)[self.truth] + noise * rng.normal(size=(240, 6)) + 5).astype(np.float32)
+        self.labels = [LABELS[(c + (split == turned)) % 3] for c, split in zip(self.truth, SPLITS, strict=True)]
         self.text = rng.normal(size=(240, 3)).astype(np.float32)
         self.digests = {
             name: [hashlib.sha256(f"{name}{i}".encode()).hexdigest() for i in range(240)] for name in ("image", "text")
@@ -59,9 +68,9 @@ class World:
     def _samples(self) -> ValidatedRef:
         columns: dict[str, Any] = {
             "id": [f"s{i:03d}" for i in range(240)],
-            "label": [LABELS[c] for c in self.truth],
+            "label": self.labels,
             "split": SPLITS,
-            "weight": np.ones(240),
+            "weight": self.weights,
             "row": np.arange(240),
             "image": self.digests["image"],
             "text": [None if gone else d for d, gone in zip(self.digests["text"], self.missing, strict=True)],
@@ -109,6 +118,35 @@ def test_it_is_scikit_learns_with_the_c_that_is_best_on_validation_rows(tmp_path
     assert reached[fitted.c] == max(reached.values())
     assert np.allclose(fitted.probabilities, models[fitted.c].predict_proba(tables["test"].features), atol=0.02)
     assert (fitted.rows, fitted.of_rows, fitted.width, fitted.notes) == (120, 120, 10, ())
+
+
+def test_the_test_rows_labels_choose_nothing_the_validation_rows_do(tmp_path: Path) -> None:
+    plain = World(tmp_path / "plain").fit()
+    test, val = (World(tmp_path / split, turned=split).fit() for split in ("test", "val"))
+    assert (test.c, test.probabilities.tolist()) == (plain.c, plain.probabilities.tolist())
+    assert val.c < plain.c, "where every validation label is wrong, the least certain model is the best"
+
+
+def test_rows_count_as_much_as_they_weigh(tmp_path: Path) -> None:
+    weights = np.where(np.arange(240) % 3 == 0, 10.0, 0.1)
+    world = World(tmp_path, noise=3.0, weights=weights)
+    fitted, tables = world.fit(), read_tables(world.valid, world.features, LABELS, world.store)
+    train, test = tables["train"], tables["test"]
+    model = LogisticRegression(C=fitted.c, max_iter=2000).fit(train.features, train.truth, sample_weight=weights[:120])
+    flat = LogisticRegression(C=fitted.c, max_iter=2000).fit(train.features, train.truth)
+    assert np.allclose(fitted.probabilities, model.predict_proba(test.features), atol=0.02)
+    assert not np.allclose(fitted.probabilities, flat.predict_proba(test.features), atol=0.1)
+
+
+@pytest.mark.parametrize(("weight_of_wrong", "c"), [(100.0, min(floor.GRID)), (0.0, max(floor.GRID))])
+def test_of_equally_accurate_models_the_weighted_loss_decides(tmp_path: Path, weight_of_wrong: float, c: float) -> None:
+    """Half of the validation rows have another class than all models say: sure models are wrong where those weigh more."""
+    world = World(tmp_path, noise=0.1)
+    tables = read_tables(world.valid, world.features, LABELS, world.store)
+    wrong = np.arange(60) % 2 == 0
+    truth = np.where(wrong, (tables["val"].truth + 1) % 3, tables["val"].truth)
+    val = floor.Table(tables["val"].features, truth, np.where(wrong, weight_of_wrong, 1.0))
+    assert floor._best_of_grid(tables["train"], val, tables["test"].features, 3, [])[1] == c
 
 
 def test_the_same_rows_give_the_same_floor(tmp_path: Path) -> None:

@@ -87,6 +87,12 @@ def test_more_confidence_is_wider(classifier: Classifier) -> None:
     assert all(wide[name][2] - wide[name][1] > narrow[name][2] - narrow[name][1] for name in wide)
 
 
+def test_more_confidence_is_wider_of_one_model(classifier: Classifier) -> None:
+    probabilities, truth = classifier(300, 3, 1.5)
+    sure, unsure = (intervals(probabilities, truth, seed=0, confidence=confidence) for confidence in (0.99, 0.8))
+    assert all(sure[name][0] < unsure[name][0] and sure[name][1] > unsure[name][1] for name in sure)
+
+
 def test_what_is_undefined_has_no_interval() -> None:
     one_class = np.array([[0.9, 0.1], [0.7, 0.3]])
     assert "auroc" not in intervals(one_class, np.array([0, 0]), seed=0)
@@ -101,9 +107,57 @@ def test_same_seed_same_interval(classifier: Classifier) -> None:
     assert intervals(probabilities, truth, seed=5) != intervals(probabilities, truth, seed=6)
 
 
+def test_answers_that_are_not_the_most_probable_class_are_judged_as_given(classifier: Classifier) -> None:
+    probabilities, truth = classifier(60, 3, 0.0)
+    wrong = (truth + 1) % 3
+    right, never = (intervals(probabilities, truth, seed=0, predicted=answers) for answers in (truth, wrong))
+    assert (right["accuracy"][1], right["macro_f1"]) == (1.0, (1.0, 1.0))
+    assert (never["accuracy"][0], never["macro_f1"]) == (0.0, (0.0, 0.0))
+    for predicted, sign in (((truth, wrong), 1), ((wrong, truth), -1)):
+        found = paired_differences(probabilities, probabilities, truth, seed=0, predicted=predicted)
+        assert found["accuracy"] == found["macro_f1"] == (sign, sign, sign)
+
+
+def test_each_model_is_resampled_with_its_own_answers(classifier: Classifier) -> None:
+    """An interval is centred on the difference, so its width is what tells whose answers were drawn."""
+    probabilities, truth = classifier(90, 3, 0.0)
+    wrong, some = (truth + 1) % 3, np.where(np.arange(90) % 3 == 0, truth, (truth + 1) % 3)
+    for predicted in ((some, wrong), (wrong, some)):
+        _, low, high = paired_differences(probabilities, probabilities, truth, 0, predicted=predicted)["accuracy"]
+        assert high - low == pytest.approx(2 * 1.96 * (1 / 3 * 2 / 3 / 90) ** 0.5, rel=0.15)
+
+
+def test_every_row_is_drawn_in_a_thousand_resamples_whatever_their_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    [drawn] = module.resamples(4, seed=0)
+    assert drawn.shape == (1_000, 4)
+    assert np.bincount(drawn.ravel()).tolist() == pytest.approx([1_000] * 4, rel=0.15)
+    assert [len(block) for block in module.resamples(3_000, seed=0)] == [333, 333, 333, 1]
+    monkeypatch.setattr(module, "_BLOCK_ROWS", 4)
+    assert [len(block) for block in module.resamples(5, seed=0)] == [1] * 1_000
+
+
+def test_no_share_lies_beyond_0_or_1() -> None:
+    truth = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    sure = np.array([0.1, 0.2, 0.3, 0.7, 0.6, 0.8, 0.9, 0.95])
+    for scores in (sure, 1 - sure):
+        found = intervals(np.stack([1 - scores, scores], axis=1), truth, seed=0)
+        assert all(0 <= low <= high <= 1 for low, high in found.values())
+        assert {0.0, 1.0} & set(found["auroc"]), "its standard error reaches beyond"
+
+
+def test_percentiles_are_centred_on_the_figure_and_contain_it() -> None:
+    """Draws around 5.5 of a figure that is 2: how far they spread counts, not where they lie."""
+    assert module.percentiles(np.linspace(5, 6, 101), 0.9, 2.0) == pytest.approx((1.55, 2.45))
+    lopsided = np.array([0.0] * 99 + [100.0])
+    assert module.percentiles(lopsided, 0.9, 3.0) == pytest.approx((2.0, 3.0))
+    assert module.percentiles(-lopsided, 0.9, 3.0) == pytest.approx((3.0, 4.0))
+
+
 def test_wilson_against_a_published_value() -> None:
     # 81 of 263: (0.2553, 0.3662), Newcombe 1998, table I, method 3.
     assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert wilson(1, 29) == pytest.approx((0.0061, 0.1718), abs=1e-4)
+    assert {(wilson(0, rows)[0], wilson(rows, rows)[1]) for rows in range(1, 500)} == {(0.0, 1.0)}, "but for rounding"
     low, high = wilson(10, 10)
     assert low < 0.75
     assert high == 1.0

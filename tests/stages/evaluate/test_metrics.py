@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from tasks.evaluate import metrics
 from tasks.evaluate.metrics import (
     METRICS,
     auroc,
@@ -46,6 +47,14 @@ def test_figures_by_hand() -> None:
     assert found["auroc"] == 1.0
 
 
+def test_answers_that_are_not_the_most_probable_class_are_judged_as_given() -> None:
+    probabilities, truth = np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([1, 0])
+    found = score(probabilities, truth, truth)
+    assert (found["accuracy"], found["macro_f1"]) == (1.0, 1.0)
+    assert found["ece"] == pytest.approx((0.9 + 0.8) / 2), "sure of neither"
+    assert score(probabilities[:1], np.array([0]))["macro_recall"] == 1.0, "of the one class that occurs"
+
+
 def test_a_class_that_is_only_predicted_counts_as_zero() -> None:
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8]])
     found = score(probabilities, np.array([0, 0]))
@@ -77,6 +86,39 @@ def test_calibration_bins_cover_every_row_once(classifier: Classifier) -> None:
     assert all(b["low"] < b["confidence"] <= b["high"] + 1e-9 for b in bins if b["count"])
     certain = judge(np.array([[1.0, 0.0]]), np.array([0]))
     assert calibration(certain)[-1]["count"] == 1
+
+
+def test_a_confidence_on_the_edge_of_two_bins_falls_into_the_lower_one() -> None:
+    """Guo et al. 2017: bins are ((m - 1) / M, m / M]."""
+    edges = np.array([[0.2] * 5, [0.6, 0.4, 0, 0, 0], [0.8, 0.2, 0, 0, 0], [1.0, 0, 0, 0, 0], [0.61, 0.39, 0, 0, 0]])
+    assert judge(edges, np.zeros(5, np.int64)).bins.tolist() == [2, 8, 11, 14, 9]
+    assert judge(np.array([[1.0, 0.0]]), np.array([0]), np.array([1])).bins.tolist() == [0], "a confidence of 0"
+
+
+def test_a_confidence_above_1_by_rounding_falls_into_the_last_bin() -> None:
+    above = np.array([[np.nextafter(np.float32(1), np.float32(2)), 0]], np.float32)
+    assert judge(above, np.array([0])).bins.tolist() == [14]
+
+
+def test_every_bin_has_its_line() -> None:
+    bins = calibration(judge(np.array([[0.2] * 5, [0.2] * 5]), np.array([0, 1])))
+    assert bins[2] == {"low": 2 / 15, "high": 3 / 15, "count": 2, "confidence": pytest.approx(0.2), "accuracy": 0.5}
+    assert [(line["low"], line["high"]) for line in bins] == [(b / 15, (b + 1) / 15) for b in range(15)]
+    empty = bins[:2] + bins[3:]
+    assert {(line["count"], line["confidence"], line["accuracy"]) for line in empty} == {(0, None, None)}
+
+
+def test_a_class_without_rows_or_answers_has_no_recall_or_precision() -> None:
+    judged = judge(np.array([[0.9, 0.1, 0, 0], [0.8, 0.2, 0, 0], [0, 0, 1, 0]]), np.array([0, 1, 0]))
+    assert per_class(judged, ("a", "b", "c", "d")) == [
+        {"label": "a", "precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2, "predicted": 2},
+        {"label": "b", "precision": None, "recall": 0.0, "f1": 0.0, "support": 1, "predicted": 0},
+        {"label": "c", "precision": 0.0, "recall": None, "f1": 0.0, "support": 0, "predicted": 1},
+    ]
+
+
+def test_equal_values_share_their_mean_rank() -> None:
+    assert metrics._midranks(np.array([3.0, 1.0, 3.0, 7.0])).tolist() == [2.5, 1.0, 2.5, 4.0]
 
 
 def test_confusion_and_per_class_equal_scikit_learn(classifier: Classifier) -> None:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.evaluate.evaluate import Columns
-from tasks.evaluate.judgement import judge_column
+from tasks.evaluate.judgement import Weighed, judge_column
 from tasks.evaluate.weighted import JudgedNumbers, JudgedSets, intervals, score
 from tasks.labels import METRICS
 
@@ -31,6 +31,16 @@ def test_a_further_columns_known_rows_are_counted() -> None:
     found = columns.judge_others(np.full((3, 3), 0.5, np.float32), 0)
     assert found["known_rows"] == {"size": 2}
     assert found["metrics"]["size"]["mae"] == pytest.approx(2.5)
+
+
+def test_chance_is_the_mean_share_of_the_labels_that_occur() -> None:
+    """As mean_ap is a mean over them: half of the rows have the first label, a quarter the second, none the third."""
+    truth = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0]]) > 0
+    sets = JudgedSets(np.full(truth.shape, 0.5), truth, truth)
+    assert Weighed(sets).baselines() == {"mean_ap": pytest.approx(0.375)}
+    assert score(sets)["mean_ap"] == pytest.approx(0.375)
+    never = np.zeros((4, 3), bool)
+    assert Weighed(JudgedSets(np.zeros((4, 3)), never, never)).baselines() == {}
 
 
 def test_intervals_stay_where_a_metric_can_lie() -> None:

@@ -34,6 +34,15 @@ def against(value: float | None, difference: float, low: float, high: float, **c
     return make_report(value, **(rival | changes))
 
 
+def errors(mae: float, interval: tuple[float, float] | None, **changes: Any) -> EvalReport:
+    """A model of numbers; always answering the mean is off by 1."""
+    figures: dict[str, Any] = {
+        "metrics": {"test": {"mae": mae, "rmse": mae, "r2": 0.5}}, "intervals": {"mae": interval} if interval else {},
+        "problem": "regression", "majority_share": None, "baselines": {"mae": 1.0, "rmse": 1.0},
+    }  # fmt: skip
+    return make_report(**(figures | changes))
+
+
 def decide(report: EvalReport, tmp_path: Path, **knobs: Any) -> tuple[str, str]:
     verdict = gate(report, RunConfig(gate=GateConfig(**knobs)), Store(tmp_path))
     return verdict.decision, verdict.reason
@@ -51,15 +60,24 @@ def decide(report: EvalReport, tmp_path: Path, **knobs: Any) -> tuple[str, str]:
         (-0.005, -0.007, -0.003, "reject", "promote"),  # a loss that is shown to stay within the margin
         (-0.008, -0.015, -0.001, "reject", "inconclusive"),  # a shown loss that may exceed the margin
         (-0.030, -0.055, -0.005, "reject", "reject"),  # a real loss
+        (0.020, 0.000, 0.040, "inconclusive", "promote"),  # an interval that touches 0 shows no gain
+        (-0.020, -0.040, 0.000, "inconclusive", "inconclusive"),  # nor a loss
+        (-0.005, -0.020, 0.000, "inconclusive", "promote"),
+        (-0.005, -0.010, -0.001, "reject", "inconclusive"),  # a shown loss that may be the margin itself
+        (-0.010, -0.030, -0.001, "reject", "inconclusive"),  # a shown loss whose best estimate is the margin itself
         (-0.030, -0.050, -0.012, "reject", "reject"),
     ],
 )
 def test_against_the_champion(
     difference: float, low: float, high: float, better: str, not_worse: str, tmp_path: Path
 ) -> None:
-    report = against(0.9, difference, low, high)
-    assert decide(report, tmp_path, mode="better")[0] == better
-    assert decide(report, tmp_path, mode="not-worse")[0] == not_worse
+    rival: dict[str, Any] = {"champion_sha256": SHA, "champion_version": "3"}
+    shares = against(0.9, difference, low, high)
+    # Of errors less is more: the same cases mirrored, with the margin as a share of the champion's error, which is 1.
+    mirrored = {"champion_metrics": {"mae": 1.0}, "differences": {"mae": (-difference, -high, -low)}}
+    for report in (shares, errors(0.5, (0.4, 0.6), **rival, **mirrored)):
+        assert decide(report, tmp_path, mode="better")[0] == better
+        assert decide(report, tmp_path, mode="not-worse")[0] == not_worse
 
 
 @pytest.mark.parametrize("bad", [None, math.nan, math.inf])
@@ -113,6 +131,21 @@ def test_above_majority(value: float, interval: Any, majority: float, expected: 
     assert ("no interval" in reason) == (interval is None or math.isnan(interval[0]))
 
 
+@pytest.mark.parametrize(
+    ("value", "interval", "expected"),
+    [
+        (0.8, (0.7, 0.9), "promote"),
+        (0.9, (0.7, 1.1), "inconclusive"),
+        (0.9, (0.8, 1.0), "inconclusive"),
+        (1.0, (0.9, 1.1), "reject"),
+        (1.2, (1.1, 1.3), "reject"),
+        (0.8, None, "promote"),
+    ],
+)
+def test_errors_must_stay_below_those_of_the_mean(value: float, interval: Any, expected: str, tmp_path: Path) -> None:
+    assert decide(errors(value, interval), tmp_path)[0] == expected
+
+
 @pytest.mark.parametrize(("minimum", "expected"), [(0.84, "promote"), (0.9, "promote"), (0.91, "reject")])
 def test_minimum_is_a_floor_on_the_figure(minimum: float, expected: str, tmp_path: Path) -> None:
     decision, reason = decide(make_report(0.9), tmp_path, rules=(Rule(metric="macro_f1", min=minimum),))
@@ -123,6 +156,107 @@ def test_minimum_is_a_floor_on_the_figure(minimum: float, expected: str, tmp_pat
 
 def told_of(rule: Rule, report: EvalReport, tmp_path: Path) -> Any:
     return gate(report, RunConfig(gate=GateConfig(rules=(rule,))), Store(tmp_path)).rules[0]
+
+
+MAJORITY = Rule(metric="auto", above_majority=True)
+SETS: dict[str, Any] = {
+    "metrics": {"test": {"mean_ap": 0.6, "macro_f1": 0.5}}, "problem": "multilabel", "intervals": {"mean_ap": (0.5, 0.7)},
+}  # fmt: skip
+SIZES: dict[str, Any] = {
+    "metrics": {"test": {"accuracy": 0.9}, "size": {"mae": 2.5, "rmse": 3.0, "r2": 0.5}},
+    "baselines": {"accuracy": 0.2, "size.mae": 4.0}, "intervals": {"size.mae": (2.0, 3.0)}, "known_rows": {"size": 37},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rule", "report", "line"),
+    [
+        (Rule(metric="macro_f1", min=0.84), make_report(0.9),
+         "pass: macro_f1 >= 0.84: macro_f1 0.900 >= 0.84; macro_f1 0.9, absolute minimum 0.84, n 500"),
+        (Rule(metric="accuracy", min=0.84, column="label"), make_report(0.8),
+         "fail: accuracy >= 0.84: accuracy 0.800 [0.770, 0.830] < 0.84; accuracy 0.8, absolute minimum 0.84, n 500"),
+        (Rule(metric="mae", max=0.5), errors(0.5, (0.4, 0.6)),
+         "pass: mae <= 0.5: mae 0.5 [0.4, 0.6] <= 0.5; mae 0.5, absolute maximum 0.5, n 500"),
+        (Rule(metric="accuracy", min=0.84), make_report(None, intervals={}),
+         "fail: accuracy >= 0.84: accuracy is not defined on these test rows; accuracy None, absolute minimum 0.84, n 500"),
+        (MAJORITY, make_report(0.9),
+         "pass: accuracy above majority: accuracy 0.900 [0.870, 0.930] > majority share 0.200; "
+         "accuracy 0.9, always the most frequent class 0.2, n 500"),
+        (MAJORITY, make_report(0.9, intervals={"accuracy": (0.87, math.nan)}),
+         "pass: accuracy above majority: accuracy 0.900 (no interval: the figure itself decided) > majority share 0.200; "
+         "accuracy 0.9, always the most frequent class 0.2, n 500"),
+        (MAJORITY, make_report(0.20004, intervals={}),
+         "pass: accuracy above majority: accuracy 0.20004 (no interval: the figure itself decided) > majority share 0.200; "
+         "accuracy 0.20004, always the most frequent class 0.2, n 500"),
+        (MAJORITY, make_report(0.22, intervals={"accuracy": (0.19, 0.25)}),
+         "inconclusive: accuracy above majority: accuracy 0.220, but its interval [0.190, 0.250] reaches the majority share "
+         "0.200; accuracy 0.22, always the most frequent class 0.2, n 500"),
+        (MAJORITY, make_report(0.2, intervals={"accuracy": (0.17, 0.23)}),
+         "fail: accuracy above majority: accuracy 0.200 [0.170, 0.230] does not exceed 0.200, the share of the largest class; "
+         "accuracy 0.2, always the most frequent class 0.2, n 500"),
+        (MAJORITY, make_report(None, intervals={}),
+         "fail: accuracy above majority: accuracy or majority share is not defined on these test rows; "
+         "accuracy None, always the most frequent class 0.2, n 500"),
+        (MAJORITY, errors(0.8, (0.7, 0.9)),
+         "pass: mae below that of the mean: mae 0.8 [0.7, 0.9] < what the same answer to every row scores 1; "
+         "mae 0.8, always the mean of the train rows 1.0, n 500"),
+        (Rule(metric="rmse", above_majority=True), errors(1.2, None),
+         "fail: rmse below that of the mean: rmse 1.2 does not stay below 1, what the same answer to every row scores; "
+         "rmse 1.2, always the mean of the train rows 1.0, n 500"),
+        (MAJORITY, make_report(**SETS, baselines={"mean_ap": 0.3}),
+         "pass: mean_ap above chance: mean_ap 0.600 [0.500, 0.700] > what the same answer to every row scores 0.300; "
+         "mean_ap 0.6, the same scores for every row 0.3, n 500"),
+        (MAJORITY, make_report(**SETS),
+         "fail: mean_ap above chance: mean_ap or what the same answer to every row scores is not defined on these test rows; "
+         "mean_ap 0.6, the same scores for every row None, n 500"),
+        (Rule(metric="auto", above_majority=True, column="size"), make_report(**SIZES),
+         "pass: size.mae below that of the mean: size.mae 2.5 [2, 3] < what the same answer to every row scores 4; "
+         "size.mae 2.5, always the mean of the train rows 4.0, n 37"),
+    ],
+)  # fmt: skip
+def test_every_word_of_a_rules_line(rule: Rule, report: EvalReport, line: str, tmp_path: Path) -> None:
+    assert in_words(told_of(rule, report, tmp_path)) == line
+
+
+def in_words(found: Any) -> str:
+    """All fields of a line of the gate's table."""
+    figures = f"{found.metric} {found.value}, {found.baseline} {found.threshold}, n {found.n}"
+    return f"{found.outcome}: {found.rule}: {found.detail}; {figures}"
+
+
+BESIDE: dict[str, Any] = {"champion_metrics": {"macro_f1": 0.875}}
+
+
+@pytest.mark.parametrize(
+    ("mode", "report", "line"),
+    [
+        ("not-worse", make_report(0.9),
+         "pass: macro_f1 not worse than the champion: macro_f1 0.900; no champion to compare with; "
+         "macro_f1 0.9, no champion yet None, n 500"),
+        ("not-worse", make_report(None, intervals={}),
+         "fail: macro_f1 not worse than the champion: macro_f1 is not defined on these test rows; "
+         "macro_f1 None, no champion yet None, n 500"),
+        ("not-worse", against(0.9, 0.025, -0.02, 0.04, **BESIDE),
+         "pass: macro_f1 not worse than the champion: macro_f1 0.900 against the champion's 0.875 (difference +0.025 "
+         "[-0.020, +0.040], margin 0.25); macro_f1 0.9, champion version 3: 0.875 0.625, n 500"),
+        ("better", against(0.9, 0.025, -0.02, 0.04, **BESIDE),
+         "inconclusive: macro_f1 better than the champion: macro_f1 0.900 against the champion's 0.875 (difference +0.025 "
+         "[-0.020, +0.040]); macro_f1 0.9, champion version 3: 0.875 0.875, n 500"),
+        ("better", against(0.9, 0.025, -0.02, math.nan, **BESIDE),
+         "pass: macro_f1 better than the champion: macro_f1 0.900 against the champion's 0.875 (difference +0.025, no "
+         "interval: the difference itself decided); macro_f1 0.9, champion version 3: 0.875 0.875, n 500"),
+        ("not-worse", against(0.9, 0.025, -0.02, 0.04, champion_metrics=None, champion_rows=430),
+         "inconclusive: macro_f1 not worse than the champion: macro_f1 0.900 cannot be compared: the champion has none on "
+         "these test rows; macro_f1 0.9, champion version 3 None, n 430"),
+        ("not-worse", errors(1.5, None, champion_sha256=SHA, champion_version="3", champion_metrics={"mae": 2.0},
+                             differences={"mae": (-0.5, -0.7, -0.3)}),
+         "pass: mae not worse than the champion: mae 1.5 against the champion's 2 (difference -0.5 [-0.7, -0.3], margin 0.5); "
+         "mae 1.5, champion version 3: 2 2.5, n 500"),
+    ],
+)  # fmt: skip
+def test_every_word_of_the_comparisons_line(mode: Any, report: EvalReport, line: str, tmp_path: Path) -> None:
+    verdict = gate(report, RunConfig(gate=GateConfig(mode=mode, margin=0.25)), Store(tmp_path))
+    assert in_words(verdict.rules[-1]) == line
 
 
 @pytest.mark.parametrize(

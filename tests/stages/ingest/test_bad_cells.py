@@ -68,6 +68,7 @@ BAD: list[tuple[dict[str, str], str, str | None]] = [
     ({"split": "trian"}, "unknown-split", None),
     ({"weight": "heavy"}, "bad-weight", None),
     ({"weight": "-1"}, "bad-weight", None),
+    ({"weight": "0"}, "bad-weight", None),
     ({"weight": "nan"}, "bad-weight", None),
     ({"image": "", "audio_path": "", "text": ""}, "no-modality", None),
     ({"id": "s1"}, "duplicate-id", None),

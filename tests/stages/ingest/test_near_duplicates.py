@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -226,6 +227,18 @@ def test_given_splits_are_not_rewritten(tmp_path: Path, store: Store, run_ingest
     assert len(clusters_of(store, done)) == 6
 
 
+def test_equal_rows_on_two_given_sides_are_no_near_duplicates(tmp_path: Path, store: Store, run_ingest: Any) -> None:
+    """They are leakage, which validate judges; a cluster is rows that differ."""
+    same = {"image": "0.png", "text": "the very same words"}
+
+    def change(row: dict[str, Any], number: int) -> dict[str, Any]:
+        return row | {"label": "a", "split": ["train", "test"][number % 2]} | (same if number < 2 else {})
+
+    done = run_ingest(write_pairs(tmp_path / "d", 4, change))
+    assert set(done.samples) == {"p0", "p1", "p2", "p3"}
+    assert set(clusters_of(store, done)) == {"p2", "p3"}
+
+
 def test_only_new_media_are_compared(
     tmp_path: Path, store: Store, run_ingest: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +272,29 @@ def test_the_oldest_leads_so_that_a_newer_twin_moves_nothing() -> None:
     twins = [number % 200 for number in range(400)]
     after = assign_splits(nothing, nothing, ids, SplitConfig(), times, twins)
     assert after[:200] == after[200:] == before
+
+
+@pytest.mark.parametrize(
+    ("twins", "rows", "together"),
+    [(15, 100, True), (20, 100, True), (21, 100, False), (30, 300, True), (31, 300, False)],
+)
+def test_twins_that_are_more_than_20_and_a_tenth_of_the_rows_go_their_own_ways(
+    twins: int, rows: int, together: bool
+) -> None:
+    ids, nothing = [f"id{number}" for number in range(rows)], [None] * rows
+    clusters = [0 if number < twins else None for number in range(rows)]
+    sides = assign_splits(nothing, nothing, ids, SplitConfig(val=0.3, test=0.3), None, clusters)
+    assert (len(set(sides[:twins])) == 1) is together
+
+
+def test_of_twins_without_a_time_the_one_with_the_smallest_hash_leads() -> None:
+    """By another hash than the one that decides on the side."""
+    ids, nothing = [f"id{number}" for number in range(400)], [None] * 400
+    alone = dict(zip(ids, assign_splits(nothing, nothing, ids, SplitConfig()), strict=True))
+    together = assign_splits(nothing, nothing, ids, SplitConfig(), None, [number // 2 for number in range(400)])
+    for number in range(0, 400, 2):
+        hashes = {name: hashlib.sha256(f"crossmodal leader 1:id:{name}".encode()).digest() for name in ids[number:][:2]}
+        assert together[number] == together[number + 1] == alone[min(hashes, key=lambda name: hashes[name])]
 
 
 def test_twins_tie_groups_together_but_not_most_of_the_data() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from tasks import progress
 from tasks.config import load_config
 from tasks.config_sections import SplitConfig
+from tasks.errors import TooManyQuarantined
 from tasks.ingest import decode
 from tasks.ingest.clean import mark_repeats
 from tasks.ingest.ingest import ingest, ingest_key
@@ -35,6 +37,12 @@ def test_shares_are_as_configured_and_rows_stay_when_others_come() -> None:
     assert splits.count("test") == pytest.approx(200, abs=40)
     assert splits.count("val") == pytest.approx(400, abs=60)
     assert assign_splits(NONE[:500], NONE[:500], IDS[:500], config) == splits[:500]
+
+
+def test_a_hash_at_a_limit_is_on_its_upper_side() -> None:
+    share = hashed_share("id:a")
+    for config, side in ((SplitConfig(val=0.1, test=share), "val"), (SplitConfig(val=share, test=0.0), "train")):
+        assert assign_splits([None], [None], ["a"], config) == [side]
 
 
 def test_a_group_never_straddles_splits() -> None:
@@ -94,6 +102,17 @@ def test_exact_duplicates_and_contradictions(make_data: MakeData, run_ingest: An
     assert (done.clean.counts.duplicates, done.clean.counts.quarantined) == (2, 2)
     assert "s0 (row 2)" in done.refused[0]["detail"]
     assert "a, b" in done.refused[1]["detail"]
+
+
+def test_duplicates_are_no_reason_to_refuse_the_data(make_data: MakeData, run_ingest: Any) -> None:
+    path = make_data(6, change=lambda row, n: row | ({"image": "img/0.png", "label": "a"} if n < 4 else {}))
+    path.write_text(re.sub(r"snd/[0-3]\.wav,words of [0-3]", "snd/0.wav,words of 0", path.read_text()))
+    counts = run_ingest(path, "data.max_quarantined=0").clean.counts
+    assert (counts.used, counts.duplicates, counts.quarantined) == (3, 3, 0)
+    path.write_text(path.read_text().replace("img/5.png", "img/none.png"))
+    with pytest.raises(TooManyQuarantined, match=r"1 of 6 rows quarantined \(16\.7%; 1 missing-file\)"):
+        run_ingest(path, "data.max_quarantined=0.16")
+    assert run_ingest(path, "data.max_quarantined=0.17").clean.counts.quarantined == 1
 
 
 @pytest.mark.parametrize("with_ids", [True, False])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,24 @@ def test_a_group_is_as_new_as_its_newest_row() -> None:
         f"g{n}": "test" if n == 9 else "val" if n >= 7 else "train" for n in range(10)
     }
     assert len(set(zip(groups, sides, strict=True))) == 10
+    order = [3 * n % 100 for n in range(100)]
+    mixed = assign_splits(NONE, [groups[n] for n in order], [IDS[n] for n in order], BY_TIME, [float(n) for n in order])
+    assert mixed == [sides[n] for n in order], "in whatever order the manifest lists them"
+
+
+def test_rows_without_a_time_are_the_oldest() -> None:
+    times = [None if n < 10 else float(n) for n in range(100)]
+    assert assign_splits(NONE, NONE, IDS, BY_TIME, times) == ["train"] * 70 + ["val"] * 20 + ["test"] * 10
+
+
+def test_a_group_goes_where_its_middle_falls_and_a_limit_belongs_to_the_older_side() -> None:
+    quarters = SplitConfig(by="time", val=0.25, test=0.25)
+    newest_four = assign_splits(NONE[:8], [None] * 4 + ["g"] * 4, IDS[:8], quarters, [float(n) for n in range(8)])
+    assert newest_four == ["train"] * 4 + ["val"] * 4, "its middle is at 2 of 8"
+    pair: list[str | None] = ["g" if n in (3, 4) else None for n in range(8)]
+    assert assign_splits(NONE[:8], pair, IDS[:8], quarters, [float(n) for n in range(8)]) == [
+        *["train"] * 5, "val", "test", "test",
+    ]  # fmt: skip
 
 
 def test_newer_rows_never_make_an_old_row_test() -> None:
@@ -72,6 +91,15 @@ def test_given_splits_stand_and_val_is_the_newest_of_train() -> None:
 )
 def test_times_that_are_read(text: str, seconds: float) -> None:
     assert parse_time(text) == seconds
+
+
+def test_a_time_without_a_zone_is_utc_wherever_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        there = [parse_time(text) for text in ("1970-01-02", "1970-01-01 00:01", "1970-01-01T01:00:00+01:00")]
+    time.tzset()
+    assert there == [86400, 60, 0]
 
 
 @pytest.mark.parametrize("text", ["yesterday", "nan", "inf", "2020-13-01", "", "0000-00-00"])

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
@@ -20,7 +22,8 @@ from tasks.modeling.profile import read_profile_file
 from tasks.monitor.monitor import monitor
 from tasks.publish import publish as publish_module
 from tasks.publish import registry, versions
-from tasks.publish.verify import spread
+from tasks.publish.verify import DIFFERENT, VerifyRequest, spread
+from tasks.publish.verify import main as verify_main
 from tasks.store import digest_file
 
 Case = Any  # conftest.Case
@@ -105,7 +108,6 @@ def check_card(case: Case) -> None:
 def test_mlflow_serves_what_was_evaluated(make_case: MakeCase, quick: None) -> None:
     import mlflow.pyfunc
     import pandas as pd
-    import pyarrow.parquet as pq
 
     case = make_case()
     case.publish()
@@ -260,6 +262,45 @@ def test_a_verdict_against_a_former_champion_is_refused(make_case: MakeCase, qui
     with pytest.raises(PromotionRefused, match="judged against none"):
         second.publish()
     assert make_case(seed=1, champion=first.checkpoint).publish().version == "2"
+
+
+def test_a_champion_that_changes_during_the_verification_is_not_overwritten(
+    make_case: MakeCase, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make_case(seed=0)
+    second = make_case(seed=1, champion=first.checkpoint)
+    third = make_case(seed=2, champion=second.checkpoint)
+    first.publish()
+    second.publish()
+
+    def verify(*_: Any) -> tuple[int, str]:
+        client_of(third).set_registered_model_alias("tiny", "champion", "1")  # by hand, in MLflow's own UI
+        return 0, "the files are right"
+
+    monkeypatch.setattr(publish_module, "run_verification", verify)
+    with pytest.raises(PromotionRefused, match="the champion is now version 1"):
+        third.publish()
+    assert champion_version(third) == "1"
+
+
+@pytest.mark.parametrize(("apart", "status"), [(0.0, 0), (5e-6, 0), (2e-5, DIFFERENT), (5e-3, DIFFERENT)])
+def test_published_bytes_reproduce_every_probability_to_1e_5(
+    make_case: MakeCase, apart: float, status: int, tmp_path: Path
+) -> None:
+    case = make_case()
+    store = case.request.store
+    table = pq.read_table(store.path(case.report.uri) / "predictions.parquet")
+    rows = np.array(table["probabilities"].to_pylist())
+    rows[7, 1] += apart
+    column = table.schema.get_field_index("probabilities")
+    table = table.set_column(column, "probabilities", pa.array(list(rows), pa.list_(pa.float64())))
+    pq.write_table(table, store.path("predictions.parquet"))
+    request = VerifyRequest(
+        folder=str(store.path(case.checkpoint.uri)), store=str(store.root), rows=64, features=case.features,
+        samples=f"{case.valid.uri}/samples.parquet", predictions="predictions.parquet",
+    )  # fmt: skip
+    (tmp_path / "verify.json").write_text(request.model_dump_json())
+    assert verify_main(str(tmp_path / "verify.json")) == status
 
 
 def test_a_damaged_published_file_is_named(make_case: MakeCase, quick: None) -> None:

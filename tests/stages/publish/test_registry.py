@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,9 @@ from mlflow import MlflowClient
 from tasks.errors import EnvironmentFailed, PromotionRefused, UsageError
 from tasks.publish import registry
 from tasks.publish.connection import is_database, without_password
-from tasks.publish.moves import Move, champions_before, read_moves
+from tasks.publish.moves import Move, champions_before, move_alias, read_moves
 from tasks.publish.names import check_alias, check_model_name
+from tasks.publish.versions import all_versions
 from tasks.store import Store
 
 MakeCase = Callable[..., Any]
@@ -58,6 +60,21 @@ def test_rollback_goes_back_step_by_step(make_case: MakeCase, quick: None) -> No
         ("1", [], False), ("2", ["champion"], False), ("3", [], True),
     ]  # fmt: skip
     assert shown[0]["metrics"]["accuracy"] == 0.9
+
+
+def test_ten_is_after_nine(migrated: Path, tmp_path: Path) -> None:
+    """Versions and moves are numbers, also from the tenth on."""
+    uri = f"sqlite:///{shutil.copyfile(migrated, tmp_path / 'mlflow.db')}"
+    client = MlflowClient(uri, uri)
+    client.create_registered_model("tiny")
+    names = [str(number) for number in range(1, 12)]
+    for name, before in zip(names, [None, *names], strict=False):
+        client.create_model_version("tiny", source=f"{tmp_path}/{name}")
+        move_alias(client, "tiny", "champion", Move(action="publish", version=name, previous=before))
+    assert [version.version for version in all_versions(client, "tiny")] == [int(name) for name in names]
+    tags = client.get_registered_model("tiny").tags
+    assert [move.version for move in read_moves(tags, "champion", "11")] == names
+    assert [move.previous for move in read_moves(tags, "champion", "11")] == [None, *names[:-1]]
 
 
 def test_a_version_that_is_gone_is_passed_over(make_case: MakeCase, quick: None) -> None:
