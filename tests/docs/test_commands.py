@@ -18,9 +18,10 @@ from tests.docs.conftest import PAGES, ROOT, Block, all_blocks, blocks_of
 
 SHELL = all_blocks("shell", "shell-fence")
 ELSEWHERE = {
-    r"make (demo|test|test-slow|lint|bench|docs)\b": "the Makefile: CI calls it",
+    r"make (demo|test|test-slow|lint|bench|docs|mutants)\b": "the Makefile: CI calls it",
     r"python3 -m venv ": "what make does",
     r"\.venv/bin/python -m pip install ": "what make does",
+    r"\.venv/bin/mutmut ": "the Makefile: docs/mutations.md",
     r"source \.venv/bin/activate": "of the shell",
     r"export \w+=": "of the shell",
     r"(prefect|mlflow) ": "needs servers: tests/deployments",
