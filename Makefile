@@ -3,9 +3,9 @@ VENV   := .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-# Tests run in so many processes; the tests of one file share its servers, and stay together.
+# Tests run in so many processes, each on one thread; the tests of one file share its servers, and stay together.
 WORKERS ?= 2
-PYTEST  := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+PYTEST  := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 .PHONY: demo install test test-slow test-gpu mutants lint bench docs clean
 

@@ -96,7 +96,7 @@ def test_hostile_names_are_shown_as_themselves(name: str) -> None:
 
 def test_labels_are_shown_as_themselves() -> None:
     card = write_card(CHECKPOINT, make_report("multiclass"), make_verdict("r"), make_valid("x"), CONFIG)
-    assert f"Labels: {', '.join(one_line(label).strip() for label in LABELS)}" in text_of(card)
+    assert f"Labels: {', '.join(f'“{one_line(label)}”' for label in LABELS)}" in text_of(card)
 
 
 @pytest.mark.parametrize("theirs", [True, False])
