@@ -57,10 +57,10 @@ class Model:
 
         Raises UsageError for a path that does not exist, DataError for data that cannot be read.
         """
-        from flows.pipeline import Progressed
+        from flows.pipeline import RunState
         from flows.score import predict_table
 
-        table = predict_table(_request(manifest, (), self._store), self._champion, Progressed())
+        table = predict_table(_request(manifest, (), self._store), self._champion, RunState())
         frame: pd.DataFrame = table.to_pandas()
         return frame
 

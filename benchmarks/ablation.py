@@ -22,15 +22,15 @@ from benchmarks.measure import machine
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "default": (),
-    "no averaging of weights": ("train.average_decay=0",),
-    "no auxiliary heads": ("train.auxiliary=0",),
+    "no averaging of weights": ("train.ema_decay=0",),
+    "no auxiliary heads": ("train.unimodal_loss_weight=0",),
     "no augmentation": ("train.augment=false",),
     "no label smoothing": ("train.label_smoothing=0",),
     "no modality dropout": ("fusion.modality_dropout=0",),
     "no dropout": ("fusion.dropout=0",),
     "no weight decay": ("train.weight_decay=0",),
-    "no warm-up": ("train.warmup_share=0",),
-    "no clipping": ("train.clip_norm=1e9",),
+    "no warm-up": ("train.warmup_ratio=0",),
+    "no clipping": ("train.max_grad_norm=1e9",),
 }
 
 

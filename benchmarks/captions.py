@@ -3,7 +3,7 @@
     python -m benchmarks.captions [--px 96] [--seeds 1] [--store DIR]
 
 The manifest is made from CIFAR-10 pictures: each gets a caption from a template, and half of the captions do not name the
-class. So words alone can reach 55 %, and a picture alone what its frozen features allow. The fused model must be above
+class. So words only can reach 55 %, and a picture only what its frozen features allow. The fused model must be above
 both, each trained alone with the same settings, and its interval above theirs. Every caption ends with a number of its own:
 without pictures, equal captions of different classes would be conflicts, and refused.
 """
@@ -56,12 +56,12 @@ def main() -> None:
     settings += [
         "split.near_duplicates=false",
         *options.set,
-        *([f"data.sample={options.sample}"] if options.sample else []),
+        *([f"data.max_rows={options.sample}"] if options.sample else []),
     ]
     rows = {
         "picture and words": [image, text],
-        "picture alone": [image, "encoders.text=off"],
-        "words alone": [text, "encoders.image=off"],
+        "picture only": [image, "encoders.text=off"],
+        "words only": [text, "encoders.image=off"],
     }
     print(
         "\n| trained on | seed | test accuracy (95 %) | macro F1 | logistic regression, same features |\n|---|---|---|---|---|"

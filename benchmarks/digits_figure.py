@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from matplotlib.axes import Axes
 from PIL import Image
 
-from tasks.ingest.digits import SHARES, Quality, build_digits, draw_qualities
+from tasks.ingest.sources.digits import SHARES, Quality, build_digits, draw_qualities
 
 SEED = 0
 COMBINATIONS: tuple[tuple[Quality, Quality, Quality], ...] = (

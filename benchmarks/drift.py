@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from benchmarks.measure import machine
 from data_contracts.refs import DriftTest
 from tasks.config_sections import MonitorConfig
-from tasks.modeling.measures import measure
+from tasks.modeling.media_statistics import measure
 from tasks.modeling.profile import Profile
 from tasks.monitor.compare import compare_profiles
 

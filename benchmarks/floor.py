@@ -22,9 +22,9 @@ from typing import Any
 from benchmarks.judged import train_and_judge
 from benchmarks.measure import machine
 from data_contracts.refs import Floor
-from flows.pipeline import Progressed, Stages, extract_features, prepare
+from flows.pipeline import RunState, Stages, extract_features, prepare
 from flows.request import make_request, resolve_config
-from tasks.evaluate.floor import Table, fit_floor, read_tables
+from tasks.evaluate.linear_baseline import Table, fit_floor, read_tables
 
 NETWORK = "torchvision:mobilenet_v2"
 ALLOWED_POINTS = -0.5
@@ -82,8 +82,8 @@ def classical(data: str, settings: list[str], store: Path, more: bool) -> None:
     """Times the floor; with `more`, other classifiers of scikit-learn on the same table."""
     config = resolve_config(None, data, settings)
     request = make_request(config, str(store), None, "benchmark")
-    valid = prepare(request, config, Stages(), Progressed())
-    features = extract_features(valid, config, request.store, Stages(), Progressed())
+    valid = prepare(request, config, Stages(), RunState())
+    features = extract_features(valid, config, request.store, Stages(), RunState())
     labels = valid.clean.labels
     start = time.perf_counter()
     fitted = fit_floor(valid, features, labels, 0, request.store)

@@ -30,8 +30,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "late": ("fusion.kind=late",),
     "concat, no modality dropout": ("fusion.modality_dropout=0",),
     "attention, no modality dropout": ("fusion.kind=attention", "fusion.modality_dropout=0"),
-    "concat, shared trunk": ("fusion.trunk=shared",),
-    "concat, alignment 0.1": ("train.alignment=0.1",),
+    "concat, shared trunk": ("fusion.shared_projection=true",),
+    "concat, alignment 0.1": ("train.contrastive_weight=0.1",),
     "concat, truncated-normal heads": ("fusion.head_init=truncated-normal",),
 }
 

@@ -31,7 +31,7 @@ from tasks.config import RunConfig, load_config
 from tasks.extract.embed import BATCH, GPU_FACTOR
 from tasks.extract.extract import ShardRef, extract_shard, plan_shards
 from tasks.ingest.ingest import ingest
-from tasks.ingest.scan import scan
+from tasks.ingest.manifest.scan import scan
 from tasks.modeling.pretrained.describe import complete_encoder
 from tasks.modeling.pretrained.weights import frozen_encoder
 from tasks.store import Store

@@ -30,16 +30,16 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from benchmarks.measure import machine, median
-from data_contracts.refs import Modality
+from data_contracts.refs import InputName
 from tasks.config import RunConfig, load_config
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.features import FeatureTable, Index, Inputs
-from tasks.modeling.fusion import FusedClassifier, Present
+from tasks.modeling.fusion.classifier import FusedClassifier, Present
 from tasks.modeling.targets import EncodedTargets
 from tasks.train import dataset as ours
-from tasks.train import loop, trainer
-from tasks.train.meter import peak_flops
+from tasks.train import stage, trainer
 from tasks.train.processes import Processes
+from tasks.train.throughput import peak_flops
 
 CLASSES = 10
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
@@ -50,7 +50,7 @@ class Task:
     """One network and its rows."""
 
     name: str
-    modality: Modality
+    modality: InputName
     spec: EncoderSpec
     table: FeatureTable
     targets: Index
@@ -81,11 +81,11 @@ def bert(rows: int, smoke: bool) -> Task:
     return Task("BERT-base", "text", _spec("text", settings), _table("text", lengths, tokens), _targets(rows))
 
 
-def _spec(modality: Modality, settings: dict[str, Any]) -> EncoderSpec:
+def _spec(modality: InputName, settings: dict[str, Any]) -> EncoderSpec:
     return EncoderSpec(encoder="hf:random", reads="inputs", weights_sha256="0" * 64, settings=settings)
 
 
-def _table(modality: Modality, lengths: Index, values: Any) -> FeatureTable:
+def _table(modality: InputName, lengths: Index, values: Any) -> FeatureTable:
     digests = pa.array([str(n) for n in range(len(lengths))])
     return FeatureTable(modality, digests, np.cumsum(lengths) - lengths, lengths, values)
 
@@ -108,7 +108,7 @@ def time_ours(task: Task, config: RunConfig) -> dict[str, Any]:
         tempfile.TemporaryDirectory() as work,
         mock.patch.object(trainer, "build_model", return_value=network),
         mock.patch.object(trainer, "load_pretrained"),
-        loop.reproducible(0, config.train),
+        stage.reproducible(0, config.train),
     ):
         data = part(len(task.targets)), part(config.train.batch_size)
         run = trainer.Trainer({}, *data, config, Processes(config.train), Path(work))
@@ -136,7 +136,7 @@ class Head(nn.Module):
         smoothing = self.knobs.label_smoothing
         loss = functional.cross_entropy(output.logits.float(), labels, label_smoothing=smoothing)
         own = functional.cross_entropy(output.auxiliary[self.modality].float(), labels, label_smoothing=smoothing)
-        return {"loss": loss + self.knobs.auxiliary * own, "logits": output.logits}
+        return {"loss": loss + self.knobs.unimodal_loss_weight * own, "logits": output.logits}
 
 
 class Samples(Dataset[dict[str, Tensor]]):
@@ -186,7 +186,7 @@ def time_hf(task: Task, config: RunConfig, steps: int, smoke: bool) -> float:
             per_device_train_batch_size=config.train.batch_size,
             num_train_epochs=2,
             learning_rate=config.train.encoder_learning_rate,
-            max_grad_norm=config.train.clip_norm,
+            max_grad_norm=config.train.max_grad_norm,
             lr_scheduler_type="cosine",
             optim="adamw_torch_fused",
             bf16=not smoke,

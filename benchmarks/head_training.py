@@ -36,10 +36,10 @@ from tasks.config import RunConfig, load_config
 from tasks.encoder_ids import Reads
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.features import FeatureTable, Inputs
-from tasks.modeling.fusion import FusedClassifier
+from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.targets import EncodedTargets
 from tasks.train import dataset as ours
-from tasks.train import loop, trainer
+from tasks.train import stage, trainer
 from tasks.train.processes import Processes
 
 CLASSES = 10
@@ -85,11 +85,11 @@ class Head(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         fusion, self.knobs = config.fusion, config.train
-        self.projection = nn.Sequential(nn.Linear(width, fusion.width), nn.LayerNorm(fusion.width))
-        self.auxiliary = nn.Linear(fusion.width, CLASSES)
+        self.projection = nn.Sequential(nn.Linear(width, fusion.embed_dim), nn.LayerNorm(fusion.embed_dim))
+        self.auxiliary = nn.Linear(fusion.embed_dim, CLASSES)
         self.head = nn.Sequential(
             nn.Dropout(fusion.dropout),
-            nn.Linear(fusion.width, fusion.hidden),
+            nn.Linear(fusion.embed_dim, fusion.hidden),
             nn.GELU(),
             nn.Dropout(fusion.dropout),
             nn.Linear(fusion.hidden, CLASSES),
@@ -102,7 +102,7 @@ class Head(nn.Module):
         smoothing = self.knobs.label_smoothing
         loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
         own = functional.cross_entropy(self.auxiliary(vectors), labels, label_smoothing=smoothing)
-        return {"loss": loss + self.knobs.auxiliary * own, "logits": logits}
+        return {"loss": loss + self.knobs.unimodal_loss_weight * own, "logits": logits}
 
 
 def time_ours(rows: Rows, config: RunConfig) -> Seconds:
@@ -128,7 +128,7 @@ def time_ours(rows: Rows, config: RunConfig) -> Seconds:
         tempfile.TemporaryDirectory() as work,
         mock.patch.object(trainer, "build_model", return_value=network),
         mock.patch.object(trainer, "load_pretrained"),
-        loop.reproducible(0, config.train),
+        stage.reproducible(0, config.train),
     ):
         run = trainer.Trainer({}, part(0, len(targets)), part(0, 256), config, Processes(config.train), Path(work))
         clock = Clock()
@@ -189,7 +189,7 @@ def time_hf(rows: Rows, config: RunConfig, by_batch: bool) -> Seconds:
             num_train_epochs=config.train.epochs,
             learning_rate=config.train.learning_rate,
             weight_decay=config.train.weight_decay,
-            max_grad_norm=config.train.clip_norm,
+            max_grad_norm=config.train.max_grad_norm,
             lr_scheduler_type="cosine",
             optim="adamw_torch_fused",
             use_cpu=True,
@@ -235,7 +235,7 @@ def time_lightning(rows: Rows, config: RunConfig, by_batch: bool) -> Seconds:
     run = lightning.Trainer(
         max_epochs=config.train.epochs,
         accelerator="cpu",
-        gradient_clip_val=config.train.clip_norm,
+        gradient_clip_val=config.train.max_grad_norm,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -249,8 +249,8 @@ def time_lightning(rows: Rows, config: RunConfig, by_batch: bool) -> Seconds:
 def time_floor(rows: Rows, config: RunConfig) -> Seconds:
     """Seconds of the products that no implementation can leave out."""
     features, size, fusion = rows[0], config.train.batch_size, config.fusion
-    shapes = [(features.shape[1], fusion.width), (fusion.width + 1, fusion.hidden), (fusion.hidden, CLASSES)]
-    shapes.append((fusion.width, CLASSES))
+    shapes = [(features.shape[1], fusion.embed_dim), (fusion.embed_dim + 1, fusion.hidden), (fusion.hidden, CLASSES)]
+    shapes.append((fusion.embed_dim, CLASSES))
     weights = [torch.randn(shape) for shape in shapes]
     inputs = [torch.randn(size, shape[0]) for shape in shapes]
     gradients = [torch.randn(size, shape[1]) for shape in shapes]

@@ -24,17 +24,17 @@ from typing import cast
 import pyarrow.parquet as pq
 
 from benchmarks.measure import machine
-from data_contracts.refs import Kind
+from data_contracts.refs import Modality
 from flows.execute import RunFailed
 from flows.prepare import check_manifest
 from flows.request import make_request, resolve_config
 from tasks.config_sections import MediaConfig
 from tasks.errors import CrossmodalError, DataError, UsageError
-from tasks.ingest.readers import open_manifest
+from tasks.ingest.sources.detect import open_manifest
 from tasks.media.pool import Job, decode_all
 
 DATA = "../shared/data/hostile"
-MEDIA: tuple[Kind, ...] = ("image", "text", "audio", "video")
+MEDIA: tuple[Modality, ...] = ("image", "text", "audio", "video")
 _SUFFIXES = {"manifest_csv": ".csv", "manifest_jsonl": ".jsonl", "manifest_parquet": ".parquet"}
 
 
@@ -71,7 +71,7 @@ def judge_all(data: Path, work: Path) -> list[Outcome]:
     return outcomes
 
 
-def _judge_media(medium: Kind, rows: list[dict[str, str]], data: Path, work: Path) -> list[Outcome]:
+def _judge_media(medium: Modality, rows: list[dict[str, str]], data: Path, work: Path) -> list[Outcome]:
     manifest = work / medium / "manifest.csv"
     manifest.parent.mkdir(parents=True)
     with manifest.open("w", newline="", encoding="utf-8") as file:
@@ -105,7 +105,7 @@ def _check(manifest: Path, store: Path, overrides: list[str]) -> dict[str, str]:
     return found
 
 
-def _time_decoding(medium: Kind, paths: Sequence[Path]) -> dict[str, tuple[float, str]]:
+def _time_decoding(medium: Modality, paths: Sequence[Path]) -> dict[str, tuple[float, str]]:
     """Seconds and warning of each file, one after the other in one worker; the first, which starts it, goes twice."""
     paths = [path for path in paths if path.stat().st_size]
     jobs = [Job(medium, hashlib.sha256(path.read_bytes()).hexdigest(), str(path)) for path in [paths[0], *paths]]

@@ -62,19 +62,20 @@ def main() -> None:
 def ingest_once(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds of scan and ingest, and the rows; with `off` the isolated parts are replaced first."""
     from tasks.config import load_config
-    from tasks.ingest import decode, parquet_tables
+    from tasks.ingest import decode
     from tasks.ingest.ingest import ingest
-    from tasks.ingest.scan import scan
+    from tasks.ingest.manifest.scan import scan
+    from tasks.ingest.sources import parquet
     from tasks.store import Store
 
-    sample = [f"data.sample={options.sample}"] if options.sample else []
+    sample = [f"data.max_rows={options.sample}"] if options.sample else []
     config = load_config({}, [f"runtime.workers={options.workers}", *sample])
     with contextlib.ExitStack() as stack:
         if options.only == "off":
             import tasks.media.worker  # noqa: F401 - the decoders; their import is no part of the figure
 
             stack.enter_context(mock.patch.object(decode, "decode_all", decode_here))
-            stack.enter_context(mock.patch.object(parquet_tables, "_converse", read_here))
+            stack.enter_context(mock.patch.object(parquet, "_converse", read_here))
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         store = Store(folder)
         store.prepare()
@@ -124,7 +125,7 @@ def _decode_batch(batch: Sequence[Any], limits: dict[str, Any]) -> list[Any]:
 
 def read_here(path: Path, request: dict[str, Any], limits: Any) -> Iterator[tuple[dict[str, Any], bytes]]:
     """Stands in for the process that reads Parquet: its functions, called here."""
-    from tasks.ingest.parquet_worker import open_parquet, send_media, send_rows
+    from tasks.ingest.sources.parquet_worker import open_parquet, send_media, send_rows
 
     answers: list[tuple[dict[str, Any], bytes]] = []
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data_contracts.refs import EvalReport
-from flows.pipeline import Progressed, Stages, extract_features, prepare
+from flows.pipeline import RunState, Stages, extract_features, prepare
 from flows.request import make_request, resolve_config
 from tasks.evaluate.evaluate import evaluate
 from tasks.train.train import train
@@ -47,9 +47,9 @@ def train_and_judge(data: str, overrides: Sequence[str], store: Path) -> Judged:
     """
     config = resolve_config(None, data, overrides)
     request = make_request(config, str(store), None, "benchmark")
-    valid = prepare(request, config, Stages(), Progressed())
+    valid = prepare(request, config, Stages(), RunState())
     before, start = _cpu_s(), time.perf_counter()
-    features = extract_features(valid, config, request.store, Stages(), Progressed())
+    features = extract_features(valid, config, request.store, Stages(), RunState())
     extracted = time.perf_counter()
     checkpoint = train(valid, features, config, request.store)
     taken = {"extract_s": extracted - start, "train_s": time.perf_counter() - extracted, "cpu_s": _cpu_s() - before}

@@ -4,7 +4,7 @@
                                         [--store DIR]
 
 Every row holds two of avdigits' pictures (`image` and `image_2`), drawn within their split, and its label is the larger of
-the two digits: each picture alone tells something of it, both together all. The tiny encoder, from scratch; one that is
+the two digits: each picture only tells something of it, both together all. The tiny encoder, from scratch; one that is
 shared sees twice as many pictures an epoch. Judged on 1,000 test pairs. One thread, so that the same command gives the
 same figures anywhere; CPU seconds hold the start of the training process.
 """
@@ -24,7 +24,7 @@ from benchmarks.judged import Judged, train_and_judge
 from benchmarks.measure import machine
 
 DATA = Path(__file__).parents[2] / "shared/data/avdigits"
-VARIANTS: dict[str, tuple[str, ...]] = {"one for each": (), "shared": ('encoders.share=["image"]',)}
+VARIANTS: dict[str, tuple[str, ...]] = {"one for each": (), "shared": ('encoders.shared=["image"]',)}
 GIVEN = {"both": "image+image_2", "the first alone": "image", "the second alone": "image_2"}
 VAL_PAIRS, TEST_PAIRS = 300, 1000
 

@@ -49,7 +49,7 @@ def main() -> None:
         store = Path(options.store or stack.enter_context(tempfile.TemporaryDirectory()))
         found: dict[str, Judged] = {}
         for name, settings in rows.items():
-            sample = [f"data.sample={options.sample}"] if options.sample else []
+            sample = [f"data.max_rows={options.sample}"] if options.sample else []
             found[name] = train_and_judge(data, [*settings, *sample], store)
             print(line(name, found[name]), flush=True)
     print("\n| | epochs | test accuracy | computing features | training | CPU |")
@@ -60,7 +60,7 @@ def main() -> None:
 
 def recipes(pretrained: str, px: int, epochs: int) -> dict[str, list[str]]:
     """The settings of every row; what fine-tunes starts with one epoch of the head."""
-    common = [f"encoders.image_px={px}", "train.flip=true", "train.threads=2"]
+    common = [f"encoders.image_px={px}", "train.horizontal_flip=true", "train.threads=2"]
     tuned = [*common, f"encoders.image={pretrained}", "train.head_epochs=1", f"train.epochs={epochs}"]
     return {
         "head": [*common, f"encoders.image={pretrained}", "train.regime=head", "train.epochs=25"],
@@ -84,9 +84,9 @@ def whole_recipe(pretrained: str, px: int, epochs: int) -> dict[str, list[str]]:
         "train.encoder_learning_rate": 1e-3,
         "train.encoder_weight_decay": 0.05,
         "train.label_smoothing": 0.1,
-        "train.average_decay": 0.99,
-        "train.flip": "true",
-        "train.crop": 0.4,
+        "train.ema_decay": 0.99,
+        "train.horizontal_flip": "true",
+        "train.min_crop_scale": 0.4,
         "train.trivial_augment": "true",
         "train.mixup": 0.2,
         "train.cutmix": 1.0,

@@ -19,10 +19,10 @@ import pyarrow.compute as pc
 
 from benchmarks.measure import machine
 from data_contracts.expectations.samples import DIGEST, MOST_MISSING, RAREST_CLASS, samples_expectations, samples_frame
-from data_contracts.refs import Modality
+from data_contracts.refs import InputName
 from data_contracts.tables import samples_schema
 
-MODALITIES: tuple[Modality, ...] = ("image", "text")
+MODALITIES: tuple[InputName, ...] = ("image", "text")
 LABELS = tuple("0123456789")
 
 

@@ -6,34 +6,35 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import get_args
 
-from data_contracts.refs import Kind, Modality
+from data_contracts.refs import InputName, Modality
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
+ALL_MODALITIES: tuple[Modality, ...] = get_args(Modality)
 """In the order in which names are joined: image+text+audio+video."""
 MOST = 8
 """Inputs of one kind that a sample may have."""
 
 
-def input_name(kind: Kind, number: int) -> Modality:
+def input_name(kind: Modality, number: int) -> InputName:
     """`image` for the first input of a kind, `image_2` for the second."""
     return kind if number == 1 else f"{kind}_{number}"
 
 
-INPUTS: Mapping[Modality, Kind] = MappingProxyType(
-    {input_name(kind, number): kind for kind in KINDS for number in range(1, MOST + 1)}
+INPUTS: Mapping[InputName, Modality] = MappingProxyType(
+    {input_name(kind, number): kind for kind in ALL_MODALITIES for number in range(1, MOST + 1)}
 )
 """Every input's kind, in order: image, image_2, ..., text, text_2, ..."""
 
 
-def kind_of(name: Modality) -> Kind:
+def modality_of(name: InputName) -> Modality:
     """What an input is: `image` for `image` and for `image_2`. ValueError for a name that no input can have."""
     if name not in INPUTS:
         raise ValueError(
-            f"{name!r} names no input; one is called {', '.join(KINDS)}, or {KINDS[0]}_2 to {KINDS[0]}_{MOST}"
+            f"{name!r} names no input; one is called {', '.join(ALL_MODALITIES)}, "
+            f"or {ALL_MODALITIES[0]}_2 to {ALL_MODALITIES[0]}_{MOST}"
         )
     return INPUTS[name]
 
 
-def in_order(names: Collection[Modality]) -> tuple[Modality, ...]:
+def in_order(names: Collection[InputName]) -> tuple[InputName, ...]:
     """These inputs, each once, in the order in which they are joined and seen by a model."""
     return tuple(name for name in INPUTS if name in names)

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Kind = Literal["image", "text", "audio", "video"]
+Modality = Literal["image", "text", "audio", "video"]
 """What can be decoded and encoded."""
-Modality = Annotated[str, Field(pattern=r"^(image|text|audio|video)(_[2-8])?$")]
+InputName = Annotated[str, Field(pattern=r"^(image|text|audio|video)(_[2-8])?$")]
 """The name of one input of a sample: its kind, and `image_2`, `image_3` ... for further columns of one kind."""
 Split = Literal["train", "val", "test"]
 Decision = Literal["promote", "reject", "inconclusive", "needs-approval", "unchanged"]
@@ -70,8 +70,8 @@ class RawRef(Ref):
 
     source: str
     """What the user named, for messages."""
-    modalities: tuple[Modality, ...]
-    columns: dict[Modality, str] = {}
+    modalities: tuple[InputName, ...]
+    columns: dict[InputName, str] = {}
     """Input to its column in the manifest, for people."""
     notes: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()
@@ -87,10 +87,10 @@ class CleanRef(Ref):
     """Sorted, of the first label column; their positions are the class indices everywhere downstream."""
     targets: tuple[Target, ...] = ()
     """Every label column, the first one first; empty: one multiclass column with `labels`."""
-    modalities: tuple[Modality, ...]
-    media: dict[Modality, str]
+    modalities: tuple[InputName, ...]
+    media: dict[InputName, str]
     """Modality to the fingerprint under which its canonical media are stored."""
-    columns: dict[Modality, str] = {}
+    columns: dict[InputName, str] = {}
     """As the raw table's."""
     notes: tuple[str, ...] = ()
 
@@ -112,7 +112,7 @@ class ValidatedRef(Ref):
 class FeatureRef(Ref):
     """Features of one modality, one row per distinct canonical medium."""
 
-    modality: Modality
+    modality: InputName
     encoder: str
     fingerprint: Sha256
     """Of the encoder and of everything that changes its output."""
@@ -132,7 +132,7 @@ class CheckpointRef(Ref):
     train_key: Sha256
     base_key: Sha256 | None = None
     """Of all that training saw but the model it started from; the train_key itself where it started from nothing."""
-    modalities: tuple[Modality, ...]
+    modalities: tuple[InputName, ...]
     labels: tuple[str, ...]
     """Of the first label column; empty for numbers."""
     outputs: int | None = None
@@ -155,12 +155,12 @@ class ChampionRef(Ref):
     """As its checkpoint's."""
 
 
-class Rival(Frozen):
+class PreparedChampion(Frozen):
     """The champion, with the samples and features as its own knobs make them."""
 
     champion: ChampionRef
     valid: ValidatedRef
-    features: dict[Modality, FeatureRef]
+    features: dict[InputName, FeatureRef]
 
 
 class Floor(Frozen):
@@ -259,12 +259,12 @@ class RunRefs(Frozen):
     raw: RawRef | None = None
     clean: CleanRef | None = None
     valid: ValidatedRef | None = None
-    features: dict[Modality, FeatureRef] = {}
+    features: dict[InputName, FeatureRef] = {}
     start: ChampionRef | None = None
     """The model that training started from, under train.continue_from."""
     checkpoint: CheckpointRef | None = None
     champion: ChampionRef | None = None
-    rival: Rival | None = None
+    prepared_champion: PreparedChampion | None = None
     report: EvalReport | None = None
     verdict: Verdict | None = None
     release: ReleaseRef | None = None

@@ -6,15 +6,15 @@ from collections.abc import Collection
 
 import pyarrow as pa
 
-from data_contracts.modalities import KINDS, in_order, kind_of
-from data_contracts.refs import Modality
+from data_contracts.modalities import ALL_MODALITIES, in_order, modality_of
+from data_contracts.refs import InputName
 
 CONTRACT_VERSION = "3"
 """Raised whenever a column or its meaning changes. It enters the keys of the stages: tables of another version are made
 anew, and `require_contract` refuses one that is read all the same. 2: raw rows carry `time` and `metadata`.
 3: raw rows and samples carry `targets`; a prediction of a number has no probability."""
 CONTRACT_KEY = b"crossmodal.contract"
-MODALITIES = KINDS
+MODALITIES = ALL_MODALITIES
 """Under the name by which the code inside models of before asks for it."""
 
 
@@ -28,17 +28,17 @@ def contract_version(schema: pa.Schema) -> str | None:
     return None if stated is None else str(stated, "utf-8", "replace")
 
 
-def value_column(modality: Modality) -> str | None:
+def value_column(modality: InputName) -> str | None:
     """The raw table's column with texts that are given in the cells themselves; None for what is no text."""
-    return f"{modality}_value" if kind_of(modality) == "text" else None
+    return f"{modality}_value" if modality_of(modality) == "text" else None
 
 
-def _with_kinds(inputs: Collection[Modality]) -> list[Modality]:
+def _with_kinds(inputs: Collection[InputName]) -> list[InputName]:
     """The four that every table has, and those of these inputs that are further ones of their kind."""
-    return [*KINDS, *(name for name in in_order(inputs) if name not in KINDS)]
+    return [*ALL_MODALITIES, *(name for name in in_order(inputs) if name not in ALL_MODALITIES)]
 
 
-def raw_schema(inputs: Collection[Modality] = ()) -> pa.Schema:
+def raw_schema(inputs: Collection[InputName] = ()) -> pa.Schema:
     """Rows of a manifest with these inputs, one per line read; media are named and digested, not decoded."""
     named = _with_kinds(inputs)
     media = [
@@ -70,7 +70,7 @@ def raw_schema(inputs: Collection[Modality] = ()) -> pa.Schema:
     )
 
 
-def samples_schema(inputs: Collection[Modality] = ()) -> pa.Schema:
+def samples_schema(inputs: Collection[InputName] = ()) -> pa.Schema:
     """One row per usable sample with these inputs, whose cell is the digest of its canonical form, null when it is missing."""
     return _versioned(
         [

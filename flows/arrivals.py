@@ -9,7 +9,7 @@ from uuid import UUID
 
 from tasks.config import RunConfig
 from tasks.ingest.arrivals import Look, Place, digest_in, list_source, look, read_place, write_place
-from tasks.ingest.remote import is_remote
+from tasks.ingest.sources.remote import is_remote
 from tasks.store import Store, digest_json
 
 Start = Callable[[str], str]

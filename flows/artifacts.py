@@ -15,12 +15,12 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from data_contracts.refs import RuleResult, Verdict
 from flows.environment import pages_url_from_environment
-from flows.pipeline import Progressed
+from flows.pipeline import RunState
 from flows.request import Request
 from flows.results import reasons_of
 from flows.summary import STAGES
-from tasks.figures import figure_text
-from tasks.names import markdown_text, one_line
+from tasks.escaping import markdown_text, one_line
+from tasks.number_format import figure_text
 
 _LOG = logging.getLogger("prefect.crossmodal")
 Row = dict[str, Any]
@@ -34,30 +34,32 @@ TITLES = {
 }
 
 
-def leave_artifacts(request: Request, so_far: Progressed, summary: dict[str, Any]) -> None:
+def leave_artifacts(request: Request, run_state: RunState, summary: dict[str, Any]) -> None:
     """The run's artifacts are in the Prefect UI, those of a failed run too, as far as it came."""
     try:
-        _leave(request, so_far, summary)
+        _leave(request, run_state, summary)
     except httpx.HTTPError as error:  # the run is done and its report is on disk
         _LOG.warning("artifacts not shown: %s", error)
 
 
-def _leave(request: Request, so_far: Progressed, summary: dict[str, Any]) -> None:
+def _leave(request: Request, run_state: RunState, summary: dict[str, Any]) -> None:
     name = markdown_text(request.name)
     title = TITLES.get(summary["verdict"], str(summary["verdict"]))
     create_markdown_artifact(verdict_text(request, summary), key="verdict", description=f"{name}: {title}")
-    if so_far.clean is not None:
-        rows = data_rows(summary, reasons_of(request.store, so_far.clean, so_far.valid))
+    if run_state.clean is not None:
+        rows = data_rows(summary, reasons_of(request.store, run_state.clean, run_state.valid))
         create_table_artifact(rows, key="data", description=f"{name}: what became of the rows")
-    if so_far.clean is not None:
-        create_table_artifact(plan_rows(so_far), key="plan", description=f"{name}: what was computed, what was reused")
-    if so_far.report is not None:
+    if run_state.clean is not None:
         create_table_artifact(
-            metric_rows(summary), key="metrics", description=f"{name}: figures on {so_far.report.rows:,} test rows"
+            plan_rows(run_state), key="plan", description=f"{name}: what was computed, what was reused"
         )
-    if so_far.verdict is not None:
-        judged = so_far.verdict.reason.replace("promoted: ", "passes the gate: ", 1)  # it may wait for approval yet
-        create_table_artifact(gate_rows(so_far.verdict), key="gate", description=f"{name}: {markdown_text(judged)}")
+    if run_state.report is not None:
+        create_table_artifact(
+            metric_rows(summary), key="metrics", description=f"{name}: figures on {run_state.report.rows:,} test rows"
+        )
+    if run_state.verdict is not None:
+        judged = run_state.verdict.reason.replace("promoted: ", "passes the gate: ", 1)  # it may wait for approval yet
+        create_table_artifact(gate_rows(run_state.verdict), key="gate", description=f"{name}: {markdown_text(judged)}")
 
 
 def leave_drift(request: Request, summary: dict[str, Any]) -> None:
@@ -130,23 +132,23 @@ def _gate_row(rule: RuleResult) -> Row:
     }
 
 
-def plan_rows(so_far: Progressed) -> list[Row]:
+def plan_rows(run_state: RunState) -> list[Row]:
     """One line a stage: computed or reused, how many samples, and its seconds."""
-    results = {"ingest": so_far.clean, "train": so_far.checkpoint, "evaluate": so_far.report}
+    results = {"ingest": run_state.clean, "train": run_state.checkpoint, "evaluate": run_state.report}
     rows: list[Row] = []
     for stage in STAGES[:-1]:
         if stage == "extract":
             rows += [
                 {"stage": f"extract {ref.modality}", "computed": ref.computed, "reused": ref.reused, "seconds": None}
-                for ref in so_far.features.values()
+                for ref in run_state.features.values()
             ]
-            rows += [{"stage": stage, "computed": None, "reused": None, "seconds": _seconds(so_far, stage)}]
+            rows += [{"stage": stage, "computed": None, "reused": None, "seconds": _seconds(run_state, stage)}]
         elif stage in results and (ref := results[stage]) is not None:
-            reused = so_far.reused(ref)
+            reused = run_state.reused(ref)
             counts = {"computed": 0 if reused else ref.rows, "reused": ref.rows if reused else 0}
-            rows.append({"stage": stage, **counts, "seconds": _seconds(so_far, stage)})
-        elif stage in so_far.seconds:
-            rows.append({"stage": stage, "computed": None, "reused": None, "seconds": _seconds(so_far, stage)})
+            rows.append({"stage": stage, **counts, "seconds": _seconds(run_state, stage)})
+        elif stage in run_state.seconds:
+            rows.append({"stage": stage, "computed": None, "reused": None, "seconds": _seconds(run_state, stage)})
     return rows
 
 
@@ -163,8 +165,8 @@ def data_rows(summary: dict[str, Any], reasons: dict[str, int]) -> list[Row]:
     return [{"rows": name, "count": count} for name, count in lines]
 
 
-def _seconds(so_far: Progressed, stage: str) -> float:
-    return round(so_far.seconds.get(stage, 0.0), 1)
+def _seconds(run_state: RunState, stage: str) -> float:
+    return round(run_state.seconds.get(stage, 0.0), 1)
 
 
 def _rounded(value: float | None, metric: str) -> float | None:

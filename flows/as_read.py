@@ -11,12 +11,12 @@ from data_contracts.refs import RawRef
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import UsageError
-from tasks.ingest.limits import read_limits
-from tasks.ingest.locate import INLINE, split_inline
-from tasks.ingest.parquet_tables import read_inline
-from tasks.ingest.readers import open_manifest
-from tasks.ingest.remote import is_remote
-from tasks.ingest.rows import Inline, Manifest, Row
+from tasks.ingest.manifest.media_files import INLINE, split_inline
+from tasks.ingest.manifest.rows import Inline, Manifest, Row
+from tasks.ingest.sources.detect import open_manifest
+from tasks.ingest.sources.limits import read_limits
+from tasks.ingest.sources.parquet import read_inline
+from tasks.ingest.sources.remote import is_remote
 from tasks.media.files import NotRegular, open_regular_file
 from tasks.store import Store
 
@@ -38,7 +38,7 @@ def rows_as_read(raw: RawRef, config: RunConfig, store: Store) -> Iterator[ReadR
     current = next(waiting, None)
     for manifest, _ in open_manifest(Path(raw.source), read_limits(config)):
         for row in manifest.rows:
-            if current is not None and current["row"] == row.number:  # under data.sample some are passed over
+            if current is not None and current["row"] == row.number:  # under data.max_rows some are passed over
                 yield ReadRow(manifest, row, current)
                 current = next(waiting, None)
     if current is not None:

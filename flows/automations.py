@@ -10,7 +10,7 @@ from uuid import UUID
 
 from flows.hosting.registering import prefect_client
 from tasks.errors import UsageError
-from tasks.names import one_line
+from tasks.escaping import one_line
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -19,7 +19,7 @@ from flows.refusals import REFUSALS, refused
 from flows.request import Request
 from flows.run_name import name_run
 from flows.run_progress import shown_in_prefect
-from tasks.names import markdown_text
+from tasks.escaping import markdown_text
 
 
 @flow(name="check", flow_run_name=name_run, persist_result=True, result_serializer="json")

@@ -126,7 +126,7 @@ def run(command: Callable[[], Any], as_json: bool, debug: bool) -> int:
 
 
 def _ended(how: str = "interrupted", code: int = 130) -> int:
-    console.print_error(f"{how}; what was finished is kept, and the same command goes on from there")
+    console.print_error(f"{how}; what was finished is kept, and the same command resumes from there")
     return code
 
 

@@ -18,8 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from tasks.figures import figure_text
-from tasks.names import json_text, one_line, visible
+from tasks.escaping import json_text, one_line, visible
+from tasks.number_format import figure_text
 from tasks.progress import Listener, listening, listening_to_lines
 
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -7,13 +7,13 @@ from typing import Any
 
 from data_contracts.refs import MonitorReport
 from flows.execute import RunFailed, attempt
-from flows.pipeline import Progressed, Stages, champion_config, extract_features
+from flows.pipeline import RunState, Stages, champion_config, extract_features
 from flows.request import Request
 from flows.score import asking, find_model
 from flows.summary import summarise, write_summary
 from tasks.ingest.ingest import ingest
-from tasks.ingest.scan import scan
-from tasks.ingest.source import locate_data
+from tasks.ingest.manifest.scan import scan
+from tasks.ingest.sources.resolve import locate_data
 from tasks.monitor.monitor import monitor
 from tasks.monitor.page import write_page
 
@@ -26,24 +26,24 @@ def monitor_manifest(request: Request, model: str | None, stage: Monitor = monit
     Raises UsageError for an unknown model, RunFailed where the data cannot be read.
     """
     champion = find_model(request, model)
-    so_far = Progressed(champion=champion)
+    run_state = RunState(champion=champion)
     reports: list[MonitorReport] = []
 
     def look() -> None:
-        """The new data are read, encoded and compared: `so_far` and `reports` hold what came of it."""
+        """The new data are read, encoded and compared: `run_state` and `reports` hold what came of it."""
         config = asking(champion_config(champion, request), champion, request)
-        with so_far.timed("ingest"):
+        with run_state.timed("ingest"):
             raw = scan(config, request.store, locate_data(config, request.store), "predict")
-            so_far.clean = ingest(raw, config, request.store, "predict")
-        so_far.features = extract_features(so_far.clean, config, request.store, Stages(), so_far)
-        with so_far.timed("evaluate"):
-            reports.append(stage(so_far.clean, so_far.features, champion, config, request.store))
+            run_state.clean = ingest(raw, config, request.store, "predict")
+        run_state.features = extract_features(run_state.clean, config, request.store, Stages(), run_state)
+        with run_state.timed("evaluate"):
+            reports.append(stage(run_state.clean, run_state.features, champion, config, request.store))
 
-    error = attempt(look, so_far)
-    summary = summarise(request, so_far, "monitor", str(error) if error else None)
+    error = attempt(look, run_state)
+    summary = summarise(request, run_state, "monitor", str(error) if error else None)
     summary["model"] |= {"name": champion.name, "version": champion.version, "sha256": champion.model_sha256}
     if error is not None:
-        write_summary(request, so_far, summary)
+        write_summary(request, run_state, summary)
         raise RunFailed(error, summary) from error
     report = reports[0]
     path = request.folder / "report.html"
@@ -54,5 +54,5 @@ def monitor_manifest(request: Request, model: str | None, stage: Monitor = monit
     if report.tests:
         summary["finding"] = "drift" if report.drift else "no drift"
     summary |= {"tests": tests, "report": path.relative_to(request.store.root).as_posix()}
-    write_summary(request, so_far, summary)
+    write_summary(request, run_state, summary)
     return summary

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.names import one_line
+from tasks.escaping import one_line
 
 _LOG = logging.getLogger("prefect.crossmodal")
 Name = Literal[

@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.environment import run_tags
 from flows.history import leave_history
-from flows.pipeline import Progressed, Stages, evaluate_champion, run_pipeline
+from flows.pipeline import RunState, Stages, evaluate_champion, run_pipeline
 from flows.preflight import failure, preflight
 from flows.records import recorded
 from flows.refresh import refreshing
@@ -28,38 +28,38 @@ class RunFailed(Exception):
         self.summary = summary
 
 
-def execute(request: Request, stages: Stages, so_far: Progressed | None = None, mode: Mode = "full") -> dict[str, Any]:
+def execute(request: Request, stages: Stages, run_state: RunState | None = None, mode: Mode = "full") -> dict[str, Any]:
     """The summary of a completed run. Raises RunFailed, with the summary of what is known, when a stage refused.
 
     In the mode `evaluate only` the champion is judged instead of a new model.
     """
-    so_far = so_far or Progressed()
+    run_state = run_state or RunState()
     pipeline = evaluate_champion if mode == "evaluate only" else run_pipeline
 
     def work() -> None:
-        """The pipeline has run, filling `so_far`; raises the first check of the preflight that failed."""
+        """The pipeline has run, filling `run_state`; raises the first check of the preflight that failed."""
         error = failure(preflight(request))
         if error is not None:
             raise error
-        pipeline(request, refreshing(stages, request), so_far)
+        pipeline(request, refreshing(stages, request), run_state)
 
-    with recorded(request, "retrain", so_far):
-        error = attempt(work, so_far)
-        summary = summarise(request, so_far, "retrain", str(error) if error else None)
-        leave_results(request, so_far, summary)
-        record(request, so_far, summary)
+    with recorded(request, "retrain", run_state):
+        error = attempt(work, run_state)
+        summary = summarise(request, run_state, "retrain", str(error) if error else None)
+        leave_results(request, run_state, summary)
+        record(request, run_state, summary)
     leave_history(request)
-    run_log.log_end(summary["verdict"], summary["reason"], summary.get("error"), so_far.seconds["total"])
+    run_log.log_end(summary["verdict"], summary["reason"], summary.get("error"), run_state.seconds["total"])
     if error is not None:
         raise RunFailed(error, summary) from error
     return summary
 
 
-def record(request: Request, so_far: Progressed, summary: dict[str, Any]) -> None:
+def record(request: Request, run_state: RunState, summary: dict[str, Any]) -> None:
     """The run is logged to MLflow. It has ended, and its report is on disk: where MLflow fails now, the log says so."""
     from tasks.publish.tracking import RunRecord, record_run
 
-    history = None if so_far.checkpoint is None else history_of(so_far.checkpoint, request.store)
+    history = None if run_state.checkpoint is None else history_of(run_state.checkpoint, request.store)
     run = RunRecord(
         name=request.name,
         run_id=request.run_id,
@@ -71,10 +71,10 @@ def record(request: Request, so_far: Progressed, summary: dict[str, Any]) -> Non
         seconds=summary["seconds"],
         tags=run_tags(request),
         folder=request.folder,
-        valid=so_far.valid,
-        checkpoint=so_far.checkpoint,
-        report=so_far.report,
-        verdict=so_far.verdict,
+        valid=run_state.valid,
+        checkpoint=run_state.checkpoint,
+        report=run_state.report,
+        verdict=run_state.verdict,
         epochs=(history or {}).get("epochs", ()),
     )
     try:
@@ -83,15 +83,15 @@ def record(request: Request, so_far: Progressed, summary: dict[str, Any]) -> Non
         run_log.log_tracking_failed(str(error))
 
 
-def attempt(work: Callable[[], object], so_far: Progressed) -> CrossmodalError | None:
+def attempt(work: Callable[[], object], run_state: RunState) -> CrossmodalError | None:
     """Does the work and returns the error with which it ended, if any; a wrong path or column is raised: no run to report."""
-    with so_far.timed("total"):
+    with run_state.timed("total"):
         try:
             work()
         except UsageError:
             raise
         except TooManyQuarantined as refusal:
-            so_far.clean = refusal.clean
+            run_state.clean = refusal.clean
             return refusal
         except CrossmodalError as refusal:
             return refusal
@@ -102,18 +102,18 @@ def attempt(work: Callable[[], object], so_far: Progressed) -> CrossmodalError |
     return None
 
 
-def leave_results(request: Request, so_far: Progressed, summary: dict[str, Any]) -> None:
+def leave_results(request: Request, run_state: RunState, summary: dict[str, Any]) -> None:
     """Leaves report.html, Data Docs, summary.json and the quarantine in the run's folder; fills in `summary["report"]`."""
     from tasks.evaluate.confusion_picture import write_confusion
     from tasks.evaluate.report import write_report
 
     progress.report("report", 0, 1)
     request.folder.mkdir(parents=True, exist_ok=True)
-    for table, uri in so_far.docs.items():
+    for table, uri in run_state.docs.items():
         shutil.copytree(request.store.path(uri), request.folder / "docs" / table, dirs_exist_ok=True)
     path = request.folder / "report.html"
-    write_report(path, summary, request.config, request.store, so_far)
-    write_confusion(request.folder / "confusion.svg", so_far.report, request.store)
+    write_report(path, summary, request.config, request.store, run_state)
+    write_confusion(request.folder / "confusion.svg", run_state.report, request.store)
     summary["report"] = path.relative_to(request.store.root).as_posix()
-    write_summary(request, so_far, summary)
+    write_summary(request, run_state, summary)
     progress.report("report", 1, 1)

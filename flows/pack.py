@@ -19,7 +19,7 @@ from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.encoder_ids import parse_encoder
 from tasks.errors import UsageError
-from tasks.ingest.rows import Inline
+from tasks.ingest.manifest.rows import Inline
 from tasks.store import Store
 
 MOST_ROWS = 200

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 from pydantic import Field, ValidationError
 
-from data_contracts.modalities import KINDS, kind_of
+from data_contracts.modalities import ALL_MODALITIES, modality_of
 from data_contracts.refs import (
     ChampionRef,
     CheckpointRef,
@@ -18,11 +18,11 @@ from data_contracts.refs import (
     Decision,
     EvalReport,
     FeatureRef,
-    Modality,
+    InputName,
+    PreparedChampion,
     RawRef,
     Ref,
     ReleaseRef,
-    Rival,
     RunRefs,
     Split,
     Target,
@@ -40,24 +40,24 @@ from tasks.evaluate.evaluate import evaluate
 from tasks.extract.extract import ShardRef, collect_features, extract_shard, features_fingerprint, plan_shards
 from tasks.gate.gate import gate, gate_key
 from tasks.ingest.ingest import ingest
-from tasks.ingest.scan import scan
-from tasks.ingest.source import locate_data
+from tasks.ingest.manifest.scan import scan
+from tasks.ingest.sources.resolve import locate_data
 from tasks.labels import require_fitting
-from tasks.media.packs import media_fingerprint
+from tasks.media.media_store import media_fingerprint
 from tasks.modeling.card import read_card, read_targets
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import find_again
 from tasks.modeling.pretrained.packaged import is_packaged, packaged_encoder
-from tasks.publish.publish import Made, publish
+from tasks.publish.publish import PublishInputs, publish
 from tasks.publish.registry import fetch_champion
 from tasks.store import Store
 from tasks.train.train import train
-from tasks.validate.ends import validate_manifest, validate_predictions
+from tasks.validate.manifest_and_predictions import validate_manifest, validate_predictions
+from tasks.validate.outcome import TableCheck
 from tasks.validate.trainable import trainable_problems
 from tasks.validate.validate import validate_features, validate_samples
-from tasks.validate.verdict import TableCheck
 
-Features = dict[Modality, FeatureRef]
+Features = dict[InputName, FeatureRef]
 Clock = Callable[[], float]
 
 
@@ -94,7 +94,7 @@ class Stages:
     publish: Callable[..., ReleaseRef] = publish
 
 
-class Progressed(RunRefs, frozen=False):
+class RunState(RunRefs, frozen=False):
     """What a run has come to know, filled by its stages; a failed run leaves the later fields empty."""
 
     splits: dict[Split, int] = Field(default_factory=dict)
@@ -136,85 +136,94 @@ class Progressed(RunRefs, frozen=False):
             self.keep(self.refs())
 
 
-def run_pipeline(request: Request, stages: Stages, so_far: Progressed) -> None:
-    """Runs every stage in order, filling `so_far`; raises CrossmodalError where one cannot go on."""
+def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
+    """Runs every stage in order, filling `run_state`; raises CrossmodalError where one cannot go on."""
     config, store = request.config, request.store
-    so_far.before = results_in(store)
-    valid = so_far.valid = prepare(request, config, stages, so_far)
+    run_state.before = results_in(store)
+    valid = run_state.valid = prepare(request, config, stages, run_state)
     samples = read_table(store.path(valid.uri) / "samples.parquet")
-    so_far.splits = count_splits(samples)
+    run_state.splits = count_splits(samples)
     require_trainable(samples, config.split.min_test_per_class, valid.clean.wanted)
-    with so_far.timed("validate"):
+    with run_state.timed("validate"):
         champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
         if champion is not None:
             require_comparable(champion, valid, request)
-    features = so_far.features = extract_features(valid, config, store, stages, so_far)
-    with so_far.timed("train"):
-        start = so_far.start = None if config.train.continue_from == "none" else champion
-        checkpoint = so_far.checkpoint = stages.train(valid, features, config, store, start)
-    run_log.log_checkpoint(checkpoint, history_of(checkpoint, store), so_far.reused(checkpoint))
-    with so_far.timed("evaluate"):  # asked again: training takes time, and another model may have been promoted
-        champion = so_far.champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
+    features = run_state.features = extract_features(valid, config, store, stages, run_state)
+    with run_state.timed("train"):
+        start = run_state.start = None if config.train.continue_from == "none" else champion
+        checkpoint = run_state.checkpoint = stages.train(valid, features, config, store, start)
+    run_log.log_checkpoint(checkpoint, history_of(checkpoint, store), run_state.reused(checkpoint))
+    with run_state.timed("evaluate"):  # asked again: training takes time, and another model may have been promoted
+        champion = run_state.champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
     # Against itself a model need not be judged: the evaluation of the run that published it is still right.
     same = champion is None or champion.model_sha256 == checkpoint.model_sha256
-    rival = so_far.rival = None if champion is None or same else rival_of(champion, request, stages, so_far)
-    report = evaluate_model(checkpoint, rival, config, store, stages, so_far)
-    with so_far.timed("evaluate"):
+    prepared_champion = run_state.prepared_champion = (
+        None if champion is None or same else prepare_champion(champion, request, stages, run_state)
+    )
+    report = evaluate_model(checkpoint, prepared_champion, config, store, stages, run_state)
+    with run_state.timed("evaluate"):
         judged_before = store.find("verdicts", gate_key(report, config)) is not None
-        verdict = so_far.verdict = stages.gate(report, config, store)
+        verdict = run_state.verdict = stages.gate(report, config, store)
     run_log.log_gate(verdict)
-    so_far.decision, so_far.reason = conclude(verdict, champion, judged_before)
-    if so_far.decision == "promote":
-        with so_far.timed("publish"):
+    run_state.decision, run_state.reason = conclude(verdict, champion, judged_before)
+    if run_state.decision == "promote":
+        with run_state.timed("publish"):
             try:
-                made = Made(verdict, checkpoint, report, valid, features)
-                release = so_far.release = stages.publish(made, config, store, request.tracking_uri, request.run_id)
+                made = PublishInputs(verdict, checkpoint, report, valid, features)
+                release = run_state.release = stages.publish(made, config, store, request.tracking_uri, request.run_id)
                 run_log.log_release(release)
                 if release.alias != config.publish.alias:
-                    so_far.decision, so_far.reason = "needs-approval", ask_for_approval(release, config, verdict)
+                    run_state.decision, run_state.reason = "needs-approval", ask_for_approval(release, config, verdict)
             except PromotionRefused as refusal:  # rolled back by hand, say: a person decides
-                so_far.decision, so_far.reason = "needs-approval", str(refusal)
+                run_state.decision, run_state.reason = "needs-approval", str(refusal)
 
 
-def evaluate_champion(request: Request, stages: Stages, so_far: Progressed) -> None:
+def evaluate_champion(request: Request, stages: Stages, run_state: RunState) -> None:
     """Judges the champion on today's test rows by the gate's rules; nothing is trained, and nothing published.
 
     The samples are read as the champion reads them. UsageError where there is no champion.
     """
     store, alias = request.store, request.config.publish.alias
-    champion = so_far.champion = fetch_champion(request.name, alias, store, request.tracking_uri)
+    champion = run_state.champion = fetch_champion(request.name, alias, store, request.tracking_uri)
     if champion is None:
         raise UsageError(f"mode 'evaluate only': there is no {request.name}@{alias} yet; run with mode 'full' first")
     config = champion_config(champion, request)
-    so_far.before = results_in(store)
-    valid = so_far.valid = prepare(request, config, stages, so_far)
-    so_far.splits = count_splits(read_table(store.path(valid.uri) / "samples.parquet"))
+    run_state.before = results_in(store)
+    valid = run_state.valid = prepare(request, config, stages, run_state)
+    run_state.splits = count_splits(read_table(store.path(valid.uri) / "samples.parquet"))
     require_comparable(champion, valid, request)
-    so_far.features = extract_features(valid, config, store, stages, so_far)
+    run_state.features = extract_features(valid, config, store, stages, run_state)
     checkpoint = checkpoint_of(champion, store)
-    report = evaluate_model(checkpoint, None, config, store, stages, so_far)
-    with so_far.timed("evaluate"):
+    report = evaluate_model(checkpoint, None, config, store, stages, run_state)
+    with run_state.timed("evaluate"):
         verdict = stages.gate(report, config, store)
     rules = verdict.rules[:-1]  # the last compares with the champion, which this is
     passes = verdict.decision == "promote"
-    so_far.decision = "unchanged" if passes else verdict.decision
+    run_state.decision = "unchanged" if passes else verdict.decision
     name, stands = f"{champion.name} version {champion.version}", "still passes" if passes else "no longer passes"
     details = "; ".join(rule.detail for rule in rules if passes or rule.outcome != "pass")
-    so_far.reason = reason = f"{name} {stands} the gate on {report.rows} test rows: {details or 'it has no rules'}"
-    judged = so_far.verdict = verdict.model_copy(update={"rules": rules, "reason": reason})
+    run_state.reason = reason = f"{name} {stands} the gate on {report.rows} test rows: {details or 'it has no rules'}"
+    judged = run_state.verdict = verdict.model_copy(update={"rules": rules, "reason": reason})
     run_log.log_gate(judged)
 
 
 def evaluate_model(
-    checkpoint: CheckpointRef, rival: Rival | None, config: RunConfig, store: Store, stages: Stages, so_far: Progressed
+    checkpoint: CheckpointRef,
+    prepared_champion: PreparedChampion | None,
+    config: RunConfig,
+    store: Store,
+    stages: Stages,
+    run_state: RunState,
 ) -> EvalReport:
     """The figures of a model on the test rows of the run, beside its rival's, and its predictions validated."""
-    assert so_far.valid is not None
-    with so_far.timed("evaluate"):
-        report = so_far.report = stages.evaluate(so_far.valid, so_far.features, checkpoint, rival, config, store)
-    run_log.log_evaluation(report, so_far.reused(report))
-    with so_far.timed("validate"):
-        so_far.note("predictions", stages.validate_predictions(report, checkpoint, store))
+    assert run_state.valid is not None
+    with run_state.timed("evaluate"):
+        report = run_state.report = stages.evaluate(
+            run_state.valid, run_state.features, checkpoint, prepared_champion, config, store
+        )
+    run_log.log_evaluation(report, run_state.reused(report))
+    with run_state.timed("validate"):
+        run_state.note("predictions", stages.validate_predictions(report, checkpoint, store))
     return report
 
 
@@ -237,40 +246,40 @@ def checkpoint_of(champion: ChampionRef, store: Store) -> CheckpointRef:
 
 
 def champion_to_continue(request: Request) -> ChampionRef | None:
-    """The model that training goes on from, where the config asks for it and there is one."""
+    """The model that training starts from, where the config asks for it and there is one."""
     if request.config.train.continue_from == "none":
         return None
     return fetch_champion(request.name, request.config.publish.alias, request.store, request.tracking_uri)
 
 
-def prepare(request: Request, config: RunConfig, stages: Stages, so_far: Progressed) -> ValidatedRef:
+def prepare(request: Request, config: RunConfig, stages: Stages, run_state: RunState) -> ValidatedRef:
     """Manifest to validated samples."""
     store = request.store
-    with so_far.timed("ingest"):
-        raw = so_far.raw = stages.scan(config, store, locate_data(config, store))
+    with run_state.timed("ingest"):
+        raw = run_state.raw = stages.scan(config, store, locate_data(config, store))
         require_fitting(config, raw.targets)
-        clean = so_far.clean = stages.ingest(raw, config, store)
-    run_log.log_rows(clean, reasons_of(store, clean, None), so_far.reused(clean))
-    with so_far.timed("validate"):
-        so_far.note("manifest", stages.validate_manifest(raw, store))
+        clean = run_state.clean = stages.ingest(raw, config, store)
+    run_log.log_rows(clean, reasons_of(store, clean, None), run_state.reused(clean))
+    with run_state.timed("validate"):
+        run_state.note("manifest", stages.validate_manifest(raw, store))
         valid = stages.validate_samples(clean, config, store)
     run_log.log_validated(valid)
-    so_far.docs["samples"] = valid.docs
+    run_state.docs["samples"] = valid.docs
     return valid
 
 
 def extract_features(
-    samples: ValidatedRef | CleanRef, config: RunConfig, store: Store, stages: Stages, so_far: Progressed
+    samples: ValidatedRef | CleanRef, config: RunConfig, store: Store, stages: Stages, run_state: RunState
 ) -> Features:
     """Features of every modality; only media that are new are computed."""
-    with so_far.timed("extract"):
+    with run_state.timed("extract"):
         shards = plan_shards(samples, config, store)
         stages.extract(shards, store)
         features = collect_features(samples, config, store, shards)
     run_log.log_features(features.values())
     if isinstance(samples, ValidatedRef):
-        with so_far.timed("validate"):
-            so_far.note("features", stages.validate_features(samples, features, config, store))
+        with run_state.timed("validate"):
+            run_state.note("features", stages.validate_features(samples, features, config, store))
     return features
 
 
@@ -303,24 +312,28 @@ def require_comparable(champion: ChampionRef, valid: ValidatedRef, request: Requ
         ) from None
 
 
-def rival_of(champion: ChampionRef, request: Request, stages: Stages, so_far: Progressed) -> Rival:
+def prepare_champion(champion: ChampionRef, request: Request, stages: Stages, run_state: RunState) -> PreparedChampion:
     """The champion with the same samples as it reads them; they are prepared anew where it was made under other knobs."""
-    assert so_far.valid is not None
+    assert run_state.valid is not None
     config = champion_config(champion, request)
-    if reading(config, so_far.features) == reading(request.config, so_far.features) and set(
-        map(kind_of, so_far.features)
-    ) == {kind for kind in KINDS if config.encoders.of(kind) != "off"}:
-        return Rival(champion=champion, valid=so_far.valid, features=so_far.features)
+    if reading(config, run_state.features) == reading(request.config, run_state.features) and set(
+        map(modality_of, run_state.features)
+    ) == {kind for kind in ALL_MODALITIES if config.encoders.of(kind) != "off"}:
+        return PreparedChampion(champion=champion, valid=run_state.valid, features=run_state.features)
     progress.log(f"evaluate: champion version {champion.version} reads these samples under settings of its own")
-    aside = Progressed(before=so_far.before)
-    aside.seconds = so_far.seconds  # one and the same: its time is the run's
+    aside = RunState(before=run_state.before)
+    aside.seconds = run_state.seconds  # one and the same: its time is the run's
     valid = prepare(request, config, stages, aside)
-    return Rival(champion=champion, valid=valid, features=extract_features(valid, config, request.store, stages, aside))
+    return PreparedChampion(
+        champion=champion, valid=valid, features=extract_features(valid, config, request.store, stages, aside)
+    )
 
 
-def reading(config: RunConfig, modalities: Iterable[Modality]) -> list[str]:
+def reading(config: RunConfig, modalities: Iterable[InputName]) -> list[str]:
     """Digests of all that decides what a model reads of each modality, but the data."""
-    return [features_fingerprint(name, media_fingerprint(kind_of(name), config.media), config) for name in modalities]
+    return [
+        features_fingerprint(name, media_fingerprint(modality_of(name), config.media), config) for name in modalities
+    ]
 
 
 def champion_config(champion: ChampionRef, request: Request) -> RunConfig:
@@ -330,8 +343,8 @@ def champion_config(champion: ChampionRef, request: Request) -> RunConfig:
     """
     folder = request.store.path(champion.uri)
     record = read_card(folder)
-    unused = {kind: "off" for kind in KINDS if kind not in map(kind_of, record["modalities"])}
-    specs = {kind_of(name): EncoderSpec.model_validate(record["encoders"][name]) for name in record["modalities"]}
+    unused = {kind: "off" for kind in ALL_MODALITIES if kind not in map(modality_of, record["modalities"])}
+    specs = {modality_of(name): EncoderSpec.model_validate(record["encoders"][name]) for name in record["modalities"]}
     brought: dict[str, str] = {
         kind: packaged_encoder(folder) for kind, spec in specs.items() if is_packaged(kind, spec)
     }
@@ -339,7 +352,7 @@ def champion_config(champion: ChampionRef, request: Request) -> RunConfig:
         kind: "tiny" if kind in brought else find_again(kind, spec, request.config.encoders.of(kind))
         for kind, spec in specs.items()
     }
-    encoders = record["config"]["encoders"] | unused | named | {"share": ()}  # of the network, not of what it reads
+    encoders = record["config"]["encoders"] | unused | named | {"shared": ()}  # of the network, not of what it reads
     frozen = any(spec.reads == "embedding" for spec in specs.values())
     train = request.config.train.model_dump() | {"regime": "head" if frozen else "full"}
     limits = request.config.media.model_dump(include={"timeout_s", "memory_mb"})  # of this machine, not of the model

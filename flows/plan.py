@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from data_contracts.modalities import kind_of
-from data_contracts.refs import CleanRef, FeatureRef, Kind, Modality, RawRef, ValidatedRef
+from data_contracts.modalities import modality_of
+from data_contracts.refs import CleanRef, FeatureRef, InputName, Modality, RawRef, ValidatedRef
 from flows.pipeline import champion_to_continue
 from flows.request import Request
 from tasks.contract import read_table
 from tasks.extract.extract import plan_shards, preview_features
 from tasks.ingest.ingest import ingest_key
-from tasks.ingest.scan import scan
-from tasks.ingest.source import locate_data
-from tasks.media.packs import media_fingerprint, media_index
+from tasks.ingest.manifest.scan import scan
+from tasks.ingest.sources.resolve import locate_data
+from tasks.media.media_store import media_fingerprint, media_index
 from tasks.store import Store
 from tasks.train.train import train_key
 from tasks.validate.validate import samples_key
@@ -52,25 +52,25 @@ def describe_plan(lines: list[dict[str, Any]]) -> str:
 
 def _media_to_decode(raw: RawRef, request: Request) -> list[dict[str, Any]]:
     table = read_table(request.store.path(raw.uri) / "rows.parquet")
-    sources: dict[Kind, set[str]] = defaultdict(set)
+    sources: dict[Modality, set[str]] = defaultdict(set)
     for modality in raw.modalities:
-        sources[kind_of(modality)].update(table[f"{modality}_sha256"].drop_null().to_pylist())
+        sources[modality_of(modality)].update(table[f"{modality}_sha256"].drop_null().to_pylist())
     return [_decoding(kind, wanted, request) for kind, wanted in sources.items()]
 
 
-def _decoding(kind: Kind, wanted: set[str], request: Request) -> dict[str, Any]:
+def _decoding(kind: Modality, wanted: set[str], request: Request) -> dict[str, Any]:
     index = media_index(request.store, kind, media_fingerprint(kind, request.config.media), ("source",))
     count = len(wanted - set(index["source"].to_pylist()))
     why = f"{count} of {len(wanted)} files are new"
     return _line(f"decode {kind}", "compute" if count else "reuse", count or len(wanted), why)
 
 
-def _features(modality: Modality, ref: FeatureRef) -> dict[str, Any]:
+def _features(modality: InputName, ref: FeatureRef) -> dict[str, Any]:
     why = f"{ref.computed} samples to compute, {ref.reused} in the store"
     return _line(f"extract {modality}", "compute" if ref.computed else "reuse", ref.computed or ref.reused, why)
 
 
-def _training(valid: ValidatedRef, features: dict[Modality, FeatureRef], request: Request) -> dict[str, Any]:
+def _training(valid: ValidatedRef, features: dict[InputName, FeatureRef], request: Request) -> dict[str, Any]:
     store: Store = request.store
     key = train_key(valid, features, request.config, store, champion_to_continue(request))
     if store.find("checkpoints", key) is not None:
@@ -80,7 +80,7 @@ def _training(valid: ValidatedRef, features: dict[Modality, FeatureRef], request
         "train",
         "compute",
         request.config.train.epochs,
-        "goes on from its last epoch" if resumed else "at most so many epochs",
+        "resumes from its last epoch" if resumed else "at most so many epochs",
     )
 
 

@@ -25,7 +25,7 @@ from tasks.publish.task import publish_task
 from tasks.store import Store
 from tasks.train.task import train_task
 from tasks.train.train import train_key
-from tasks.validate.ends import manifest_key, predictions_key
+from tasks.validate.manifest_and_predictions import manifest_key, predictions_key
 from tasks.validate.task import (
     validate_features_task,
     validate_manifest_task,
@@ -54,8 +54,8 @@ def prefect_stages() -> Stages:
         evaluate=_verified(
             evaluate_task,
             "evaluations",
-            lambda valid, features, checkpoint, rival, config, store: evaluate_key(
-                valid, features, checkpoint, rival, config
+            lambda valid, features, checkpoint, prepared_champion, config, store: evaluate_key(
+                valid, features, checkpoint, prepared_champion, config
             ),
         ),
         validate_predictions=_verified(validate_predictions_task, "validations", predictions_key),

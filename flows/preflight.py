@@ -11,23 +11,23 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from data_contracts.modalities import KINDS
-from data_contracts.refs import Frozen, Kind
+from data_contracts.modalities import ALL_MODALITIES
+from data_contracts.refs import Frozen, Modality
 from flows.pipeline import champion_config
 from flows.records import shown_path
 from flows.request import Request
 from tasks.devices import describe_device
 from tasks.encoder_ids import parse_encoder
 from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
-from tasks.ingest.remote import is_remote
-from tasks.ingest.source import BUILTIN
+from tasks.ingest.sources.remote import is_remote
+from tasks.ingest.sources.resolve import BUILTIN
 from tasks.modalities import MODALITIES
 from tasks.modeling.card import read_card, read_targets
-from tasks.modeling.pretrained.intact import require_intact, require_network
+from tasks.modeling.pretrained.file_checks import require_intact, require_network
 from tasks.modeling.pretrained.locate import Place, locate_encoder
 from tasks.publish.connection import is_absent, probe_registry, without_password
 from tasks.publish.registry import fetch_champion
-from tasks.validate.own import read_expectations
+from tasks.validate.custom_expectations import read_expectations
 
 IMPORTED_AS = {"pillow": "PIL", "charset-normalizer": "charset_normalizer"}
 LEAST_FREE_BYTES = 200e6
@@ -56,7 +56,7 @@ def preflight(request: Request, training: bool = True) -> list[Check]:
     if training:
         checks += [
             _run(f"encoders.{kind}", lambda kind=kind: _encoder(kind, request))  # type: ignore[misc]
-            for kind in KINDS
+            for kind in ALL_MODALITIES
             if config.encoders.of(kind) not in ("tiny", "off")
         ]
         checks.append(_run("device", lambda: describe_device(config.train)))
@@ -132,7 +132,7 @@ def _expectations(path: str) -> tuple[bool, str]:
 
 def _decoders(request: Request) -> tuple[bool, str]:
     """Not imported: they run in processes of their own."""
-    read = [kind for kind in KINDS if request.config.encoders.of(kind) != "off"]
+    read = [kind for kind in ALL_MODALITIES if request.config.encoders.of(kind) != "off"]
     names = dict.fromkeys(name for kind in read for name in MODALITIES[kind].libraries)
     lacking = [name for name in names if find_spec(IMPORTED_AS.get(name, name)) is None]
     if lacking:
@@ -142,7 +142,7 @@ def _decoders(request: Request) -> tuple[bool, str]:
     return True, f"{', '.join(read)}: {', '.join(names)}"
 
 
-def _encoder(kind: Kind, request: Request) -> tuple[bool, str]:
+def _encoder(kind: Modality, request: Request) -> tuple[bool, str]:
     encoder = request.config.encoders.of(kind)
     parsed = parse_encoder(encoder, kind)
     if parsed.family == "torchvision":
@@ -180,7 +180,7 @@ def _trained_bytes(request: Request) -> int:
     if config.train.regime in ("auto", "head"):
         return 0
     total = 0
-    for kind in KINDS:
+    for kind in ALL_MODALITIES:
         try:
             place = locate_encoder(kind, config.encoders.of(kind))
         except CrossmodalError:

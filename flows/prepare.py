@@ -6,7 +6,7 @@ from typing import Any
 
 from flows.execute import RunFailed, attempt, leave_results
 from flows.history import Finding
-from flows.pipeline import Progressed, Stages, count_splits, prepare
+from flows.pipeline import RunState, Stages, count_splits, prepare
 from flows.preflight import failure, preflight
 from flows.records import recorded
 from flows.request import Request
@@ -16,44 +16,44 @@ from tasks.contract import read_table
 from tasks.validate.trainable import trainable_problems
 
 
-def check_manifest(request: Request, so_far: Progressed | None = None) -> tuple[dict[str, Any], list[str]]:
+def check_manifest(request: Request, run_state: RunState | None = None) -> tuple[dict[str, Any], list[str]]:
     """The summary of a manifest that meets its contract, and notes on it. Raises RunFailed where it does not.
 
-    What was found is left in `so_far`.
+    What was found is left in `run_state`.
     """
     refusal = failure(preflight(request, training=False))
     if refusal is not None:
         raise refusal
-    so_far = so_far or Progressed()
+    run_state = run_state or RunState()
     notes: list[str] = []
     problems: list[str] = []
 
     def look() -> None:
-        """The data are read and validated, filling `so_far`; `notes` holds warnings and what forbids training."""
-        valid = so_far.valid = prepare(request, request.config, Stages(), so_far)
+        """The data are read and validated, filling `run_state`; `notes` holds warnings and what forbids training."""
+        valid = run_state.valid = prepare(request, request.config, Stages(), run_state)
         samples = read_table(request.store.path(valid.uri) / "samples.parquet")
-        so_far.splits = count_splits(samples)
+        run_state.splits = count_splits(samples)
         found = trainable_problems(samples, request.config.split.min_test_per_class, valid.clean.wanted)
         problems.extend(f"not trainable: {text}" for text in found)
-        notes.extend([*valid.clean.notes, *valid.warnings, *so_far.warnings, *problems])
-        so_far.reason = _describe(request, so_far, problems)
+        notes.extend([*valid.clean.notes, *valid.warnings, *run_state.warnings, *problems])
+        run_state.reason = _describe(request, run_state, problems)
 
-    with recorded(request, "check", so_far):
-        error = attempt(look, so_far)
-        summary = summarise(request, so_far, "check", str(error) if error else None)
+    with recorded(request, "check", run_state):
+        error = attempt(look, run_state)
+        summary = summarise(request, run_state, "check", str(error) if error else None)
         if error is None:
             finding: Finding = "not trainable" if problems else "passed"
             summary["finding"] = finding
-        leave_results(request, so_far, summary)
+        leave_results(request, run_state, summary)
     if error is not None:
         raise RunFailed(error, summary) from error
     return summary, notes
 
 
-def _describe(request: Request, so_far: Progressed, problems: list[str]) -> str:
+def _describe(request: Request, run_state: RunState, problems: list[str]) -> str:
     """What can be used, what is refused and why, and what training would refuse, as one line."""
-    rows = rows_of(so_far)
-    reasons = {} if so_far.clean is None else reasons_of(request.store, so_far.clean, so_far.valid)
+    rows = rows_of(run_state)
+    reasons = {} if run_state.clean is None else reasons_of(request.store, run_state.clean, run_state.valid)
     refused = ", ".join(
         f"{count} {reason}" for reason, count in sorted(reasons.items(), key=lambda it: (-it[1], it[0]))
     )

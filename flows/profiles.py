@@ -8,22 +8,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from flows.pipeline import Progressed
+from flows.pipeline import RunState
 from flows.prepare import check_manifest
 from flows.request import Request, profile_files, resolve_config
 from tasks.config import RunConfig, parse_assignment, read_profile
 from tasks.contract import read_table
 from tasks.errors import UsageError
-from tasks.names import one_line
-from tasks.publish.names import check_model_name
+from tasks.escaping import one_line
+from tasks.publish.model_names import check_model_name
 
 _SHOWN = 20
 """Labels that a comment names; of more only the number is told."""
 _LOOKED_AT = {
     "train": {
         "epochs": "at most so many; fewer where validation stops improving",
-        "flip": "mirror pictures: right for photographs, wrong for digits and letters",
-        "balance": "class-weights or sampler, against rare classes",
+        "horizontal_flip": "mirror pictures: right for photographs, wrong for digits and letters",
+        "class_balance": "class-weights or sampler, against rare classes",
     },
     "gate": {"margin": "what a new model may lose against the one in production"},
 }
@@ -80,7 +80,7 @@ def check_target(name: str, target: Path) -> None:
 
 def write_profile(name: str, target: Path, request: Request, overrides: Sequence[str]) -> Path:
     """The profile is at `target`, with what its data were found to be in comments. Raises RunFailed where they are broken."""
-    found = Progressed()
+    found = RunState()
     summary, notes = check_manifest(request, found)
     text = profile_text(name, request, overrides, [*_counted(found, request, summary), *notes])
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,7 @@ def _put(values: dict[str, Any], keys: Sequence[str], value: Any) -> None:
     values[keys[-1]] = value
 
 
-def _counted(found: Progressed, request: Request, summary: dict[str, Any]) -> list[str]:
+def _counted(found: RunState, request: Request, summary: dict[str, Any]) -> list[str]:
     """What was recognised: rows, splits, inputs, labels with their numbers of rows."""
     rows, splits, clean = summary["rows"], summary["splits"], found.clean
     remarks = [

@@ -6,13 +6,13 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from data_contracts.modalities import kind_of
+from data_contracts.modalities import modality_of
 from data_contracts.refs import RunRefs
 from flows.as_read import cell_text, medium_bytes, rows_as_read
 from flows.history import RUNS, RunRecord, run_config, run_refs
 from tasks.contract import read_table
 from tasks.errors import CrossmodalError, UsageError
-from tasks.media.packs import media_index
+from tasks.media.media_store import media_index
 from tasks.reporting.refused import RefusedMedium, RefusedRow, write_refused
 from tasks.store import Store
 
@@ -85,7 +85,7 @@ def _media(store: Store, record: RunRecord, refs: RunRefs, raw: dict[str, Any]) 
         fingerprint = refs.clean.media[modality] if refs.clean and modality in refs.clean.media else None
         digest = None
         if fingerprint is not None:
-            known = media_index(store, kind_of(modality), fingerprint, ("source", "digest")).to_pylist()
+            known = media_index(store, modality_of(modality), fingerprint, ("source", "digest")).to_pylist()
             digest = next((row["digest"] for row in known if row["source"] == source), None)
         if digest is not None and fingerprint is not None:
             seen = picture_media([{"media": {modality: digest}}], {modality: fingerprint}, store)[0]

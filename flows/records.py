@@ -12,7 +12,7 @@ from typing import Any
 
 from data_contracts.refs import Frozen, RunRefs
 from flows.environment import git_commit
-from flows.pipeline import Progressed
+from flows.pipeline import RunState
 from flows.request import Request
 from tasks.publish.connection import without_password
 from tasks.store import canonical_json, replace_file
@@ -39,7 +39,7 @@ class RunStart(Frozen):
 
 
 @contextlib.contextmanager
-def recorded(request: Request, flow: str, so_far: Progressed) -> Iterator[None]:
+def recorded(request: Request, flow: str, run_state: RunState) -> Iterator[None]:
     """The run of the block is in its folder while it lasts, its refs after every stage, and its end, whatever the end."""
     start = RunStart(
         run=request.run_id,
@@ -60,7 +60,7 @@ def recorded(request: Request, flow: str, so_far: Progressed) -> Iterator[None]:
         """refs.json in the run's folder holds these refs."""
         _write(request, REFS, refs.model_dump(mode="json"))
 
-    so_far.keep = keep
+    run_state.keep = keep
     error: str | None = None
     try:
         yield
@@ -72,7 +72,7 @@ def recorded(request: Request, flow: str, so_far: Progressed) -> Iterator[None]:
         error = f"ended by {signal.Signals(number).name}" if number else f"{failure}" or type(failure).__name__
         raise
     finally:
-        keep(so_far.refs())
+        keep(run_state.refs())
         end = start.model_copy(update={"finished": datetime.now(UTC), "error": error})
         _write(request, RUN, end.model_dump(mode="json"))
 

@@ -12,8 +12,8 @@ from typing import Literal, get_args
 from tasks.config import RunConfig, load_config, read_profile
 from tasks.config_paths import absolute_path
 from tasks.errors import UsageError
-from tasks.ingest.source import name_of_data
-from tasks.publish.names import check_model_name
+from tasks.ingest.sources.resolve import name_of_data
+from tasks.publish.model_names import check_model_name
 from tasks.store import Store
 
 DEFAULT_PROFILE = "digits"

@@ -10,12 +10,12 @@ from data_contracts.refs import FeatureRef, Ref, RunRefs
 from flows.history import RUNS, run_refs
 from flows.pipeline import Stages
 from flows.records import REFS
-from flows.refresh import KINDS, all_stages, require_stages, settle_parts
+from flows.refresh import ALL_MODALITIES, all_stages, require_stages, settle_parts
 from flows.request import Request
 from tasks.errors import UsageError
 from tasks.extract.extract import collect_features, plan_shards
-from tasks.ingest.source import locate_data
-from tasks.publish.publish import Made
+from tasks.ingest.sources.resolve import locate_data
+from tasks.publish.publish import PublishInputs
 from tasks.store import canonical_json, replace_file
 
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -32,7 +32,7 @@ MADE_BY = {
     "raw": "ingest", "clean": "ingest", "valid": "validate", "features": "extract", "checkpoint": "train",
     "report": "evaluate", "verdict": "gate", "release": "publish",
 }  # fmt: skip
-STORED = tuple(stage for stage in all_stages() if stage in KINDS)
+STORED = tuple(stage for stage in all_stages() if stage in ALL_MODALITIES)
 
 
 class Rerun(NamedTuple):
@@ -57,7 +57,7 @@ def run_stage(request: Request, run: str, stage: str) -> list[Rerun]:
             raise UsageError(
                 f"run {run}: did not come to {stage}, it has no {name}; run crossmodal run-stage {MADE_BY[name]} --run {run}"
             )
-    request.store.refresh(*KINDS.get(stage, ()))
+    request.store.refresh(*ALL_MODALITIES.get(stage, ()))
     made = STAGES[stage](request, refs, Stages())
     results = [result for name, value in made.items() for result in _compare(name, value, getattr(refs, name), request)]
     missing = {name: value for name, value in made.items() if not getattr(refs, name)}
@@ -112,7 +112,9 @@ def _train(request: Request, refs: RunRefs, stages: Stages) -> dict[str, Any]:
 
 
 def _evaluate(request: Request, refs: RunRefs, stages: Stages) -> dict[str, Any]:
-    report = stages.evaluate(refs.valid, refs.features, refs.checkpoint, refs.rival, request.config, request.store)
+    report = stages.evaluate(
+        refs.valid, refs.features, refs.checkpoint, refs.prepared_champion, request.config, request.store
+    )
     return {"report": report}
 
 
@@ -125,7 +127,7 @@ def _publish(request: Request, refs: RunRefs, stages: Stages) -> dict[str, Any]:
     assert refs.checkpoint is not None
     assert refs.report is not None
     assert refs.valid is not None
-    made = Made(refs.verdict, refs.checkpoint, refs.report, refs.valid, refs.features)
+    made = PublishInputs(refs.verdict, refs.checkpoint, refs.report, refs.valid, refs.features)
     return {"release": stages.publish(made, request.config, request.store, request.tracking_uri, request.run_id)}
 
 

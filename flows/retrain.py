@@ -25,7 +25,7 @@ from flows.refusals import REFUSALS, refused
 from flows.request import Mode, Request, named_profile
 from flows.run_name import describe_outcome, name_run, rename_run
 from flows.run_progress import execute_shown
-from tasks.names import markdown_text, one_line
+from tasks.escaping import markdown_text, one_line
 
 # Prefect types a runner by its own future; the decorator asks for one of any future.
 _RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=min(8, os.cpu_count() or 1)))

@@ -16,9 +16,9 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from flows.artifacts import leave_artifacts
 from flows.execute import RunFailed, execute
-from flows.pipeline import Progressed, Stages
+from flows.pipeline import RunState, Stages
 from flows.request import Mode, Request
-from tasks.names import markdown_text
+from tasks.escaping import markdown_text
 from tasks.progress import Level, LineListener, Listener, listening, listening_to_lines
 
 _LOG = logging.getLogger("prefect.crossmodal")
@@ -115,12 +115,12 @@ def shown_in_prefect() -> Iterator[None]:
 
 def execute_shown(request: Request, stages: Stages, mode: Mode = "full") -> dict[str, Any]:
     """As `execute`; the run's progress, lines and artifacts are in the Prefect UI, those of a failed run too."""
-    so_far = Progressed()
+    run_state = RunState()
     with shown_in_prefect():
         try:
-            summary = execute(request, stages, so_far, mode)
+            summary = execute(request, stages, run_state, mode)
         except RunFailed as failure:
-            leave_artifacts(request, so_far, failure.summary)
+            leave_artifacts(request, run_state, failure.summary)
             raise
-    leave_artifacts(request, so_far, summary)
+    leave_artifacts(request, run_state, summary)
     return summary

@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 from data_contracts.refs import ChampionRef, CleanRef
 from data_contracts.tables import predictions_schema
 from flows.execute import RunFailed, attempt
-from flows.pipeline import Progressed, Stages, champion_config, extract_features
+from flows.pipeline import RunState, Stages, champion_config, extract_features
 from flows.request import Request
 from flows.summary import summarise, write_summary
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import UsageError
 from tasks.ingest.ingest import ingest
-from tasks.ingest.scan import scan
-from tasks.ingest.source import locate_data
+from tasks.ingest.manifest.scan import scan
+from tasks.ingest.sources.resolve import locate_data
 from tasks.labels import label_columns
 from tasks.modalities import joined
 from tasks.publish.registry import fetch_champion, list_models
@@ -32,18 +32,18 @@ def predict_manifest(request: Request, model: str | None, out: str) -> dict[str,
     """Writes one prediction per usable row to `out` and returns the run's summary. Rows that cannot be read are listed."""
     target = check_target(out)
     champion = find_model(request, model)
-    so_far = Progressed(champion=champion)
+    run_state = RunState(champion=champion)
     tables: list[pa.Table] = []
-    error = attempt(lambda: tables.append(predict_table(request, champion, so_far)), so_far)
+    error = attempt(lambda: tables.append(predict_table(request, champion, run_state)), run_state)
     if error is not None:
-        summary = summarise(request, so_far, "predict", str(error))
-        write_summary(request, so_far, summary)
+        summary = summarise(request, run_state, "predict", str(error))
+        write_summary(request, run_state, summary)
         raise RunFailed(error, summary) from error
     table = tables[0]
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
     replace_file(target, sink.getvalue())
-    summary = summarise(request, so_far, "predict")
+    summary = summarise(request, run_state, "predict")
     summary["model"] = {
         "name": champion.name,
         "version": champion.version,
@@ -54,7 +54,7 @@ def predict_manifest(request: Request, model: str | None, out: str) -> dict[str,
     summary["labelled"] = labelled.num_rows
     summary["metrics"] = {"labelled": _figures(labelled, champion, request)} if labelled.num_rows else {}
     summary |= {"out": str(target), "quarantine": str(request.folder / "quarantine.csv")}
-    write_summary(request, so_far, summary)
+    write_summary(request, run_state, summary)
     return summary
 
 
@@ -70,15 +70,15 @@ def _figures(table: pa.Table, champion: ChampionRef, request: Request) -> dict[s
     return {"accuracy" if problem == "multiclass" else "exact_match": right}
 
 
-def predict_table(request: Request, champion: ChampionRef, so_far: Progressed) -> pa.Table:
-    """The predictions of every usable row; what is known of the rows is left in `so_far`."""
+def predict_table(request: Request, champion: ChampionRef, run_state: RunState) -> pa.Table:
+    """The predictions of every usable row; what is known of the rows is left in `run_state`."""
     config = asking(champion_config(champion, request), champion, request)
-    with so_far.timed("ingest"):
+    with run_state.timed("ingest"):
         raw = scan(config, request.store, locate_data(config, request.store), "predict")
-        clean = so_far.clean = ingest(raw, config, request.store, "predict")
-    so_far.features = extract_features(clean, config, request.store, Stages(), so_far)
-    with so_far.timed("evaluate"):
-        return predict_samples(clean, champion, so_far, request)
+        clean = run_state.clean = ingest(raw, config, request.store, "predict")
+    run_state.features = extract_features(clean, config, request.store, Stages(), run_state)
+    with run_state.timed("evaluate"):
+        return predict_samples(clean, champion, run_state, request)
 
 
 def asking(config: RunConfig, champion: ChampionRef, request: Request) -> RunConfig:
@@ -91,7 +91,7 @@ def asking(config: RunConfig, champion: ChampionRef, request: Request) -> RunCon
     return config.model_copy(update={"data": data})
 
 
-def predict_samples(clean: CleanRef, champion: ChampionRef, so_far: Progressed, request: Request) -> pa.Table:
+def predict_samples(clean: CleanRef, champion: ChampionRef, run_state: RunState, request: Request) -> pa.Table:
     """The predictions table, in the samples' order; the model's outputs in the order of `crossmodal.labels` in its metadata."""
     from tasks.modeling.card import read_card
     from tasks.modeling.decision import answer_column, answer_others, output_names
@@ -101,7 +101,7 @@ def predict_samples(clean: CleanRef, champion: ChampionRef, so_far: Progressed, 
     samples = read_table(request.store.path(clean.uri) / "samples.parquet")
     model = load_model(request.store.path(champion.uri))
     card = read_card(request.store.path(champion.uri))
-    probabilities = predict_probabilities(model, samples, so_far.features, request.store)
+    probabilities = predict_probabilities(model, samples, run_state.features, request.store)
     predicted, chances = answer_column(card, 0, probabilities)
     read = [name for name in clean.modalities if name in card["modalities"]]  # not an image_3 that it was never given
     present = [samples[name].is_valid().to_pylist() for name in read]

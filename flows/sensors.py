@@ -10,7 +10,7 @@ from flows.automations import deployment_id
 from flows.hosting.registering import prefect_client
 from flows.request import find_profile
 from tasks.errors import UsageError
-from tasks.publish.names import check_model_name
+from tasks.publish.model_names import check_model_name
 
 SENSOR = "watch/new-data"
 

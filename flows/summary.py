@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from data_contracts.refs import Floor, Split
-from flows.pipeline import Progressed
+from flows.pipeline import RunState
 from flows.request import Request
 from flows.results import quarantine_of
 from tasks.ingest.ingest import quarantine_csv
@@ -19,30 +19,30 @@ NO_SPLITS: dict[Split, int] = {"train": 0, "val": 0, "test": 0}
 STAGES = ("ingest", "validate", "extract", "train", "evaluate", "publish", "total")
 
 
-def summarise(request: Request, so_far: Progressed, flow: str, error: str | None = None) -> dict[str, Any]:
+def summarise(request: Request, run_state: RunState, flow: str, error: str | None = None) -> dict[str, Any]:
     """The run's summary (DESIGN.md, "The command line"); what the run did not get to is None or zero."""
     summary: dict[str, Any] = {
         "run": request.run_id,
         "flow": flow,
         "data": request.config.data.path,
-        "verdict": None if error else so_far.decision,
-        "reason": error or so_far.reason,
-        "model": model_of(request, so_far),
-        "rows": rows_of(so_far),
-        "splits": dict(so_far.splits or (so_far.clean.splits if so_far.clean else NO_SPLITS)),
-        "metrics": so_far.report.metrics if so_far.report else {},
-        "by_modalities": so_far.report.by_modalities if so_far.report else {},
+        "verdict": None if error else run_state.decision,
+        "reason": error or run_state.reason,
+        "model": model_of(request, run_state),
+        "rows": rows_of(run_state),
+        "splits": dict(run_state.splits or (run_state.clean.splits if run_state.clean else NO_SPLITS)),
+        "metrics": run_state.report.metrics if run_state.report else {},
+        "by_modalities": run_state.report.by_modalities if run_state.report else {},
         "work": {
-            "computed": {name: ref.computed for name, ref in so_far.features.items()},
-            "reused": {name: ref.reused for name, ref in so_far.features.items()},
+            "computed": {name: ref.computed for name, ref in run_state.features.items()},
+            "reused": {name: ref.reused for name, ref in run_state.features.items()},
         },
-        "seconds": {stage: round(so_far.seconds.get(stage, 0.0), 3) for stage in STAGES},
+        "seconds": {stage: round(run_state.seconds.get(stage, 0.0), 3) for stage in STAGES},
         "report": None,
     }
-    if so_far.report is not None and so_far.report.forgetting:
-        summary["forgetting"] = {name: part.model_dump() for name, part in so_far.report.forgetting.items()}
-    if so_far.report is not None and so_far.report.floor is not None:
-        summary["floor"] = floor_of(so_far.report.floor)
+    if run_state.report is not None and run_state.report.forgetting:
+        summary["forgetting"] = {name: part.model_dump() for name, part in run_state.report.forgetting.items()}
+    if run_state.report is not None and run_state.report.floor is not None:
+        summary["floor"] = floor_of(run_state.report.floor)
     return summary | ({"error": error} if error else {})
 
 
@@ -79,26 +79,28 @@ def floor_of(floor: Floor) -> dict[str, Any]:
     }
 
 
-def model_of(request: Request, so_far: Progressed) -> dict[str, Any]:
+def model_of(request: Request, run_state: RunState) -> dict[str, Any]:
     """Name, version, alias and digest: of the release, of the champion when unchanged, else of the candidate."""
     model: dict[str, Any] = {"name": request.name, "version": None, "alias": None, "sha256": None}
-    champion = so_far.champion
-    if so_far.release is not None:
-        release = so_far.release
+    champion = run_state.champion
+    if run_state.release is not None:
+        release = run_state.release
         return model | {"version": release.version, "alias": release.alias, "sha256": release.model_sha256}
-    judged = so_far.verdict is not None and so_far.checkpoint is None  # the champion itself, in the mode evaluate only
-    if (so_far.decision == "unchanged" or judged) and champion is not None:
+    judged = (
+        run_state.verdict is not None and run_state.checkpoint is None
+    )  # the champion itself, in the mode evaluate only
+    if (run_state.decision == "unchanged" or judged) and champion is not None:
         alias = request.config.publish.alias
         return model | {"version": champion.version, "alias": alias, "sha256": champion.model_sha256}
-    return model | {"sha256": so_far.checkpoint.model_sha256 if so_far.checkpoint else None}
+    return model | {"sha256": run_state.checkpoint.model_sha256 if run_state.checkpoint else None}
 
 
-def rows_of(so_far: Progressed) -> dict[str, int]:
+def rows_of(run_state: RunState) -> dict[str, int]:
     """in = used + quarantined + duplicates."""
-    if so_far.clean is None:
+    if run_state.clean is None:
         return {"in": 0, "used": 0, "quarantined": 0, "duplicates": 0}
-    counts = so_far.clean.counts
-    leaked = counts.used - so_far.valid.rows if so_far.valid else 0  # left out of train by split.leakage = drop
+    counts = run_state.clean.counts
+    leaked = counts.used - run_state.valid.rows if run_state.valid else 0  # left out of train by split.leakage = drop
     return {
         "in": counts.rows_in,
         "used": counts.used - leaked,
@@ -107,11 +109,11 @@ def rows_of(so_far: Progressed) -> dict[str, int]:
     }
 
 
-def write_summary(request: Request, so_far: Progressed, summary: dict[str, Any]) -> None:
+def write_summary(request: Request, run_state: RunState, summary: dict[str, Any]) -> None:
     """Leaves summary.json, and the quarantine tables when there are any, in the run's folder."""
     request.folder.mkdir(parents=True, exist_ok=True)
-    if so_far.clean is not None:
-        table = quarantine_of(request.store, so_far.clean, so_far.valid)
+    if run_state.clean is not None:
+        table = quarantine_of(request.store, run_state.clean, run_state.valid)
         pq.write_table(table, request.folder / "quarantine.parquet", compression="zstd")
         replace_file(request.folder / "quarantine.csv", quarantine_csv(table).encode())
     text = json.dumps(without_nan(summary), indent=1, ensure_ascii=False, allow_nan=False)

@@ -12,6 +12,7 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -43,6 +44,27 @@ Metric = Literal[
 ]  # fmt: skip
 
 
+RENAMED: Mapping[str, str] = MappingProxyType(
+    {
+        "data.sample": "data.max_rows",
+        "encoders.share": "encoders.shared",
+        "fusion.trunk": "fusion.shared_projection",
+        "fusion.width": "fusion.embed_dim",
+        "train.accumulate": "train.gradient_accumulation_steps",
+        "train.alignment": "train.contrastive_weight",
+        "train.auxiliary": "train.unimodal_loss_weight",
+        "train.average_decay": "train.ema_decay",
+        "train.balance": "train.class_balance",
+        "train.clip_norm": "train.max_grad_norm",
+        "train.crop": "train.min_crop_scale",
+        "train.flip": "train.horizontal_flip",
+        "train.patience": "train.early_stopping_patience",
+        "train.warmup_share": "train.warmup_ratio",
+    }
+)
+"""Keys that took the names that PyTorch, transformers and scikit-learn have for them."""
+
+
 class DataConfig(Section):
     """What to read, and how much may be wrong with it."""
 
@@ -60,7 +82,7 @@ class DataConfig(Section):
     problem: Literal["auto", "multiclass", "multilabel", "regression"] = "auto"
     """multiclass: one label a row. multilabel: any number, separated by | or as a list. regression: a number. auto:
     multiclass, as numbers may name classes."""
-    sample: Annotated[int, Field(ge=1)] | None = None
+    max_rows: Annotated[int, Field(ge=1)] | None = None
     """Use this many rows, chosen by a stable hash, spread over the given splits; None: all."""
     max_quarantined: Share = 0.10
     """Share of rows that may be quarantined before the run fails."""
@@ -215,6 +237,8 @@ def _explain(error: ValidationError, where: str) -> str:
     """The first problem of a validation error as one line, with the nearest known key for a misspelt one."""
     first = error.errors()[0]
     dotted = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden" and dotted in RENAMED:
+        return f"config key {dotted!r} (from {where}) is called {RENAMED[dotted]!r} now"
     if first["type"] == "extra_forbidden":
         inner = first["input"]
         while isinstance(inner, dict) and inner:  # an unknown section: name the whole key that was asked for

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from data_contracts.modalities import KINDS, MOST
-from data_contracts.refs import Kind
+from data_contracts.modalities import ALL_MODALITIES, MOST
+from data_contracts.refs import Modality
 
 REMOTE_SCHEMES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "hf", "http", "https", "memory", "oci", "oss", "s3", "s3a")
 """Of stores that data.allowed_schemes may name; those of fsspec that lead to local files are not among them."""
@@ -45,14 +45,14 @@ class ColumnsConfig(Section):
     audio: MediaColumns = None
     video: MediaColumns = None
 
-    def of(self, kind: Kind) -> tuple[str, ...]:
+    def of(self, kind: Modality) -> tuple[str, ...]:
         """The columns that are named for the inputs of a kind, in order; () where they are found by name."""
         given: MediaColumns = getattr(self, kind)
         return () if given is None else (given,) if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _names_media_once(self) -> ColumnsConfig:
-        for kind in KINDS:
+        for kind in ALL_MODALITIES:
             given = getattr(self, kind)
             if isinstance(given, str) or given is None:
                 continue
@@ -152,4 +152,4 @@ class RuntimeConfig(Section):
     workers: Annotated[int, Field(ge=1)] | None = None
     """Decoding processes; None: the number of cores. Extraction tasks run one per core."""
     train_timeout_s: Annotated[float, Field(gt=0)] = 6 * 3600.0
-    """Training is killed after this time; its state is kept and a new run goes on from there."""
+    """Training is killed after this time; its state is kept and a new run resumes from there."""

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from data_contracts.modalities import KINDS, kind_of
-from data_contracts.refs import Kind, Modality
+from data_contracts.modalities import ALL_MODALITIES, modality_of
+from data_contracts.refs import InputName, Modality
 from tasks.config_sections import Section, Share
 from tasks.encoder_ids import parse_encoder
 
@@ -22,16 +22,16 @@ class EncodersConfig(Section):
     text: str = "tiny"
     audio: str = "tiny"
     video: str = "tiny"
-    share: tuple[Kind, ...] = ()
+    shared: tuple[Modality, ...] = ()
     """Kinds of which a manifest has several columns (["image"]): their inputs pass through one and the same encoder, trained on
     all of them. (): each input trains one of its own. Frozen encoders are one network either way."""
     image_px: Annotated[int, Field(ge=16, le=1024)] | None = None
     """Side of the square picture that a pretrained encoder of pictures or frames sees; None: what it was trained with."""
 
-    @field_validator("share")
+    @field_validator("shared")
     @classmethod
-    def _in_order(cls, share: tuple[Kind, ...]) -> tuple[Kind, ...]:
-        return tuple(kind for kind in KINDS if kind in share)
+    def _in_order(cls, shared: tuple[Modality, ...]) -> tuple[Modality, ...]:
+        return tuple(kind for kind in ALL_MODALITIES if kind in shared)
 
     @field_validator("image", "text", "audio", "video")
     @classmethod
@@ -40,9 +40,9 @@ class EncodersConfig(Section):
             raise ValueError("an encoder is tiny, off, torchvision:NAME[@WEIGHTS] or hf:ID_OR_FOLDER[@REVISION]")
         return encoder
 
-    def of(self, name: Modality) -> str:
+    def of(self, name: InputName) -> str:
         """The encoder of an input: that of its kind."""
-        found: str = getattr(self, kind_of(name))
+        found: str = getattr(self, modality_of(name))
         return found
 
 
@@ -73,14 +73,14 @@ class FusionConfig(Section):
     kind: Literal["concat", "gated", "attention", "late"] = "concat"
     """concat: one vector beside the other. gated: a weighted sum, the weights learned from what is there. attention: a
     transformer over one token per modality. late: every modality votes with its own logits."""
-    width: Annotated[int, Field(ge=8)] = 128
+    embed_dim: Annotated[int, Field(ge=8)] = 128
     """Every encoder is projected to this width."""
     hidden: Annotated[int, Field(ge=8)] = 256
     """Width of the shared layer."""
     activation: Literal["gelu", "relu", "silu", "tanh"] = "gelu"
     """Of the shared layer, and of those inside the fusion."""
-    trunk: Literal["separate", "shared"] = "separate"
-    """shared: after their projections all modalities pass through one and the same layer."""
+    shared_projection: bool = False
+    """After their projections all modalities pass through one and the same layer."""
     head_init: Literal["uniform", "truncated-normal"] = "uniform"
     """How the weights of the last layers begin. truncated-normal: small, without bias."""
     dropout: Share = 0.3
@@ -105,7 +105,7 @@ class TrainConfig(Section):
     lora_rank: Annotated[int, Field(ge=1)] = 8
     lora_alpha: Annotated[float, Field(gt=0)] = 16.0
     batch_size: Annotated[int, Field(ge=1)] = 64
-    accumulate: Annotated[int, Field(ge=1)] = 1
+    gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
     """Batches whose gradients are summed into one step of the optimizer."""
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     """The rows of a step pass through the model sorted by the length of their text, in pieces of at most so many tokens (or
@@ -118,30 +118,30 @@ class TrainConfig(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     encoder_weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Of the pretrained weights."""
-    warmup_share: Share = 0.1
+    warmup_ratio: Share = 0.1
     """Share of the steps over which the learning rate rises."""
-    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05
     loss: Literal["cross-entropy", "focal"] = "cross-entropy"
     focal_gamma: Annotated[float, Field(gt=0)] = 2.0
     regression_loss: Literal["smooth-l1", "squared"] = "smooth-l1"
     """Of numbers, standardised on the train rows. smooth-l1: beyond one deviation an error counts in proportion."""
-    balance: Literal["none", "class-weights", "sampler"] = "none"
+    class_balance: Literal["none", "class-weights", "sampler"] = "none"
     """Against rare classes: weigh their rows in the loss, or draw them more often."""
     tune_thresholds: bool = False
     """Choose on the validation rows what is added to each class's logit before the decision, for the best macro F1."""
-    patience: Annotated[int, Field(ge=1)] = 15
+    early_stopping_patience: Annotated[int, Field(ge=1)] = 15
     """Epochs without a better validation loss before training stops."""
-    auxiliary: Annotated[float, Field(ge=0)] = 0.3
+    unimodal_loss_weight: Annotated[float, Field(ge=0)] = 0.3
     """Weight of the loss of each modality's own head, during training only."""
-    alignment: Annotated[float, Field(ge=0)] = 0.0
+    contrastive_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of a contrastive loss that draws the modalities of samples with one label together; 0: off."""
     augment: bool = True
-    flip: bool = False
+    horizontal_flip: bool = False
     """Mirror pictures at random: right for photographs, wrong for digits and letters."""
     pitch: bool = True
     """Change the pitch of sound at random: right for speech, wrong where the pitch is the class, as in telephone tones."""
-    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
+    min_crop_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Pictures: smallest share of the area that a random resized crop keeps; 1: off."""
     trivial_augment: bool = False
     """Pictures: one random operation of random strength each (TrivialAugment)."""
@@ -149,7 +149,7 @@ class TrainConfig(Section):
     """Parameter of the Beta distribution by which samples are blended; 0: off."""
     cutmix: Annotated[float, Field(ge=0)] = 0.0
     """The same for pasting a piece of one picture into another; 0: off."""
-    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.98
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.98
     """Share of the running average of the weights kept at each step; the average is what is judged and kept. 0: off."""
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
     """Keep the state every so many steps, besides after every epoch; None: by the clock, once a minute within an epoch and

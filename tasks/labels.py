@@ -27,9 +27,9 @@ METRICS: dict[Problem, tuple[str, ...]] = {
     "regression": ("mae", "rmse", "r2"),
 }
 LOWER_IS_BETTER = frozenset({"ece", "mae", "rmse"})
-COMPARED: dict[Problem, str] = {"multiclass": "macro_f1", "multilabel": "macro_f1", "regression": "mae"}
+GATE_METRIC: dict[Problem, str] = {"multiclass": "macro_f1", "multilabel": "macro_f1", "regression": "mae"}
 """The metric on which candidate and champion are compared, unless the config names one."""
-TELLING: dict[Problem, str] = {"multiclass": "accuracy", "multilabel": "mean_ap", "regression": "mae"}
+BASELINE_METRIC: dict[Problem, str] = {"multiclass": "accuracy", "multilabel": "mean_ap", "regression": "mae"}
 """The metric on which one and the same answer to every row is beaten, unless the config names one."""
 PROBLEMS: tuple[Problem, ...] = ("multiclass", "multilabel", "regression")
 
@@ -146,7 +146,7 @@ def require_fitting(config: RunConfig, targets: Sequence[Target]) -> None:
         raise UsageError("data.columns.labels: a label column beside the first may not be called 'test'; rename it")
     if all(target.problem == "regression" for target in targets):
         asked = {
-            "train.balance": config.train.balance != "none",
+            "train.class_balance": config.train.class_balance != "none",
             "train.loss": config.train.loss == "focal",
             "split.min_test_per_class": config.split.min_test_per_class > 0,
         }

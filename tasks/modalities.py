@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from data_contracts.modalities import in_order, kind_of
-from data_contracts.refs import Kind, Modality
+from data_contracts.modalities import in_order, modality_of
+from data_contracts.refs import InputName, Modality
 
 
 @dataclass(frozen=True)
 class ModalitySpec:
     """What ingest and extract need to know of one modality."""
 
-    name: Kind
+    name: Modality
     columns: tuple[str, ...]
     """Names under which a manifest may give it, in order of preference."""
     suffixes: tuple[str, ...]
@@ -27,7 +27,7 @@ class ModalitySpec:
     feature_dtype: str
 
 
-MODALITIES: dict[Kind, ModalitySpec] = {
+MODALITIES: dict[Modality, ModalitySpec] = {
     "image": ModalitySpec(
         "image",
         ("image", "img", "image_path"),
@@ -68,11 +68,11 @@ MODALITIES: dict[Kind, ModalitySpec] = {
 """What can be decoded and trained on, in the order in which names are joined: image+text+audio+video."""
 
 
-def spec_of(name: Modality) -> ModalitySpec:
+def spec_of(name: InputName) -> ModalitySpec:
     """The row of an input's kind."""
-    return MODALITIES[kind_of(name)]
+    return MODALITIES[modality_of(name)]
 
 
-def joined(modalities: Collection[Modality]) -> str:
+def joined(modalities: Collection[InputName]) -> str:
     """`image+image_2+audio`: the names in their order."""
     return "+".join(in_order(modalities))

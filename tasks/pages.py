@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks import names
+from tasks import escaping
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -33,4 +33,4 @@ def page_template(path: Path, **filters: Callable[..., str]) -> Template:
 
 def visible(value: Any) -> Any:
     """A text with every control, format, surrogate and unusual separator character spelled out; other values unchanged."""
-    return type(value)(names.visible(value)) if isinstance(value, str) else value  # Markup stays Markup
+    return type(value)(escaping.visible(value)) if isinstance(value, str) else value  # Markup stays Markup

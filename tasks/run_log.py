@@ -18,9 +18,9 @@ from data_contracts.refs import (
     ValidatedRef,
     Verdict,
 )
-from tasks.figures import figure_text, short_number
+from tasks.escaping import one_line
 from tasks.labels import METRICS
-from tasks.names import one_line
+from tasks.number_format import figure_text, short_number
 from tasks.progress import Level, log
 
 _COUNTED = ("val_accuracy", "val_micro_f1", "val_mae")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from data_contracts.expectations import about, gallery
-from data_contracts.modalities import kind_of
-from data_contracts.refs import Modality
+from data_contracts.modalities import modality_of
+from data_contracts.refs import InputName
 
 if TYPE_CHECKING:
     from great_expectations.expectations.expectation import Expectation
@@ -22,7 +22,7 @@ COLUMNS_MOSTLY = 0.9
 class FeatureSpec:
     """What one modality's features look like."""
 
-    modality: Modality
+    modality: InputName
     dtype: str
     shape: str
     """A regular expression on the shape written as `32x32x3`."""
@@ -65,7 +65,7 @@ def features_expectations(spec: FeatureSpec) -> list[Expectation]:
     return [*_presence(spec), *_form(spec), *_values(spec), *_suspicions(spec)]
 
 
-def columns_expectations(modality: Modality) -> list[Expectation]:
+def columns_expectations(modality: InputName) -> list[Expectation]:
     """The expectations on a frame with one row per column of an embedding: `id` (its number) and `spread` over the media."""
     return [
         gallery().ExpectColumnValuesToBeBetween(
@@ -76,7 +76,7 @@ def columns_expectations(modality: Modality) -> list[Expectation]:
             **about(
                 "column_varied",
                 f"at least {COLUMNS_MOSTLY:.0%} of the columns differ between media",
-                f"look at encoders.{kind_of(modality)}: dead columns carry nothing",
+                f"look at encoders.{modality_of(modality)}: dead columns carry nothing",
                 "warning",
             ),
         )
@@ -116,7 +116,7 @@ def _presence(spec: FeatureSpec) -> list[Expectation]:
 
 def _form(spec: FeatureSpec) -> list[Expectation]:
     gxe = gallery()
-    advice = f"run extract again, or change encoders.{kind_of(spec.modality)}"
+    advice = f"run extract again, or change encoders.{modality_of(spec.modality)}"
     expectations: list[Expectation] = [
         gxe.ExpectColumnValuesToBeInSet(
             column="dtype", value_set=[spec.dtype], **about("feature_dtype", f"values are {spec.dtype}", advice)
@@ -175,7 +175,7 @@ def _values(spec: FeatureSpec) -> list[Expectation]:
                     **about(
                         "feature_norm",
                         f"the norm lies within {spec.norms[0]:g} and {spec.norms[1]:g}",
-                        f"look at the {spec.modality} of these samples, and at encoders.{kind_of(spec.modality)}",
+                        f"look at the {spec.modality} of these samples, and at encoders.{modality_of(spec.modality)}",
                         "warning",
                     ),
                 )

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from data_contracts.expectations import about, gallery
 from data_contracts.expectations.samples import DIGEST
-from data_contracts.refs import Modality
+from data_contracts.refs import InputName
 from data_contracts.tables import raw_schema
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ MOST_REFUSED = 0.1
 MOST_SHARED_IDS = 0.01
 
 
-def manifest_frame(raw: pa.Table, modalities: tuple[Modality, ...]) -> pd.DataFrame:
+def manifest_frame(raw: pa.Table, modalities: tuple[InputName, ...]) -> pd.DataFrame:
     """The raw rows with four computed columns, 0 or 1 but for the second.
 
     `refused`: the row has a reason. `media_named`: how many of `modalities` it names; null in a refused row. `unlabelled`:
@@ -43,12 +43,12 @@ def _is_long(column: str) -> bool:
     return column in ("metadata", "detail") or column.endswith("_value")
 
 
-def manifest_expectations(modalities: tuple[Modality, ...]) -> list[Expectation]:
+def manifest_expectations(modalities: tuple[InputName, ...]) -> list[Expectation]:
     """The expectations on `manifest_frame`, the gravest first."""
     return [*_form(modalities), *_cells(modalities), *_suspicions()]
 
 
-def _form(modalities: tuple[Modality, ...]) -> list[Expectation]:
+def _form(modalities: tuple[InputName, ...]) -> list[Expectation]:
     gxe = gallery()
     again = "run again; if it stays, the manifest was read wrongly: report it"
     columns = [name for name in raw_schema(modalities).names if not _is_long(name)]
@@ -70,7 +70,7 @@ def _form(modalities: tuple[Modality, ...]) -> list[Expectation]:
     ]
 
 
-def _cells(modalities: tuple[Modality, ...]) -> list[Expectation]:
+def _cells(modalities: tuple[InputName, ...]) -> list[Expectation]:
     gxe = gallery()
     again = "run again; if it stays, the manifest was read wrongly: report it"
     return [

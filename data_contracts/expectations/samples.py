@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from data_contracts.expectations import about, gallery
-from data_contracts.modalities import kind_of
-from data_contracts.refs import Modality, Problem
+from data_contracts.modalities import modality_of
+from data_contracts.refs import InputName, Problem
 from data_contracts.tables import samples_schema
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ MOST_MISSING = 0.5
 """A modality is called sparse when more than this share of the rows lack it."""
 
 
-def samples_frame(samples: pa.Table, modalities: tuple[Modality, ...]) -> pd.DataFrame:
+def samples_frame(samples: pa.Table, modalities: tuple[InputName, ...]) -> pd.DataFrame:
     """The samples with two computed columns.
 
     `modalities_present`: how many of `modalities` the row has. `class_size`: rows of its class, relative to even
@@ -36,13 +36,13 @@ def samples_frame(samples: pa.Table, modalities: tuple[Modality, ...]) -> pd.Dat
 
 
 def samples_expectations(
-    labels: tuple[str, ...], modalities: tuple[Modality, ...], problem: Problem = "multiclass"
+    labels: tuple[str, ...], modalities: tuple[InputName, ...], problem: Problem = "multiclass"
 ) -> list[Expectation]:
     """The expectations on `samples_frame`, the gravest first."""
     return [*_rows(modalities), *_labels(labels, problem), *_media(modalities)]
 
 
-def _rows(modalities: tuple[Modality, ...]) -> list[Expectation]:
+def _rows(modalities: tuple[InputName, ...]) -> list[Expectation]:
     from great_expectations.expectations.row_conditions import Column
 
     gxe = gallery()
@@ -124,7 +124,7 @@ def _labels(labels: tuple[str, ...], problem: Problem) -> list[Expectation]:
     ]
 
 
-def _media(modalities: tuple[Modality, ...]) -> list[Expectation]:
+def _media(modalities: tuple[InputName, ...]) -> list[Expectation]:
     gxe = gallery()
     expectations: list[Expectation] = [
         gxe.ExpectColumnValuesToBeBetween(
@@ -146,7 +146,7 @@ def _media(modalities: tuple[Modality, ...]) -> list[Expectation]:
                 **about(
                     f"{modality}_missing",
                     f"at most {MOST_MISSING:.0%} of the rows lack {modality}",
-                    f"fill the {modality} column, or leave it out with encoders.{kind_of(modality)}=off",
+                    f"fill the {modality} column, or leave it out with encoders.{modality_of(modality)}=off",
                     "warning",
                 ),
             ),

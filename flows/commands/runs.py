@@ -13,8 +13,8 @@ from flows.console import print_json, print_pairs, print_table, say
 from flows.history import RunRecord
 from flows.request import not_one_of
 from tasks.errors import UsageError
-from tasks.figures import figure_text
 from tasks.labels import METRICS
+from tasks.number_format import figure_text
 
 runs_app = typer.Typer(help="List, show and compare runs; look at refused rows; pack a run's inputs.")
 

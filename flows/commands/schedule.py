@@ -91,7 +91,7 @@ def pause(name: Name, common: CommonOptions) -> None:
 @schedule_app.command()
 @grouped
 def resume(name: Name, common: CommonOptions) -> None:
-    """Let a paused schedule go on."""
+    """Resume a paused schedule."""
     _change(name, "resumed", common)
 
 

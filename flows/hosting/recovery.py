@@ -30,7 +30,7 @@ from prefect.states import Cancelled, Crashed
 from pydantic import BaseModel
 
 from flows.hosting.supervisor import Announce
-from tasks.names import one_line
+from tasks.escaping import one_line
 
 ACTIVE = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 RETRY_OF = "retry-of:"
@@ -132,7 +132,7 @@ def retry_once(client: SyncPrefectClient, run: FlowRun, announce: Announce) -> N
         job_variables=run.job_variables,
         work_queue_name=run.work_queue_name,
     )
-    announce("retry", f"run {new.name} ({new.id}) goes on from what {run.name} ({run.id}) had finished")
+    announce("retry", f"run {new.name} ({new.id}) resumes from what {run.name} ({run.id}) had finished")
 
 
 def say_final(run: FlowRun, announce: Announce) -> None:

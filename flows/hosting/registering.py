@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flows.environment import use_prefect
 from flows.hosting.deployments import Deployment, Target, of_profile, read_deployments, render_deployment, render_pool
 from tasks.errors import EnvironmentFailed, UsageError
-from tasks.names import one_line
+from tasks.escaping import one_line
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -11,7 +11,7 @@ from flows.hosting.registering import (
 )
 from flows.request import not_one_of, profile_files
 from tasks.errors import EnvironmentFailed, UsageError
-from tasks.names import one_line
+from tasks.escaping import one_line
 from tasks.store import Store
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from flows.history import HISTORY, RunRecord, history_page, list_runs
 from flows.hosting.access import basic_header
 from flows.hosting.prefect_api import PrefectAPI
 from tasks.publish.approval import STATE, pending_entry
-from tasks.publish.quick_look import SeenVersion
+from tasks.publish.champion_lookup import SeenVersion
 from tasks.reporting.history import TONES
 
 SHOWN = 30

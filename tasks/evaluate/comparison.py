@@ -9,15 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_contracts.refs import ChampionRef, Rival, Target
+from data_contracts.refs import ChampionRef, PreparedChampion, Target
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import UsageError
-from tasks.evaluate.answers import Probabilities
-from tasks.evaluate.judgement import Judgement
 from tasks.evaluate.metrics import Indices
+from tasks.evaluate.predictions import Probabilities
+from tasks.evaluate.scorers import Scorer
 from tasks.modeling.card import read_card, read_targets
-from tasks.modeling.lineage import are_known, read_rows
+from tasks.modeling.training_rows import are_known, read_rows
 from tasks.store import Store
 
 
@@ -38,7 +38,9 @@ def require_same_problem(champion: ChampionRef, target: Target, store: Store) ->
         )
 
 
-def champion_told(samples: pa.Table, rival: Rival, store: Store) -> tuple[Indices, Probabilities]:
+def champion_outputs(
+    samples: pa.Table, prepared_champion: PreparedChampion, store: Store
+) -> tuple[Indices, Probabilities]:
     """Positions (S,) of the test rows that the champion's samples hold too, and all that it gives out (S, outputs) to them.
 
     Under other media knobs a row may be refused, or become another row's duplicate; it then takes no part in the comparison.
@@ -46,15 +48,15 @@ def champion_told(samples: pa.Table, rival: Rival, store: Store) -> tuple[Indice
     from tasks.modeling.inference import predict_probabilities
     from tasks.modeling.package import load_model
 
-    folder = store.path(rival.champion.uri)
-    theirs = read_table(store.path(rival.valid.uri) / "samples.parquet")
+    folder = store.path(prepared_champion.champion.uri)
+    theirs = read_table(store.path(prepared_champion.valid.uri) / "samples.parquet")
     places = pc.index_in(samples["id"], value_set=theirs["id"]).to_numpy(zero_copy_only=False)
     shared = np.flatnonzero(~np.isnan(places.astype(np.float64)))
     chosen = theirs.take(places[shared].astype(np.int64))
-    return shared, predict_probabilities(load_model(folder), chosen, rival.features, store)
+    return shared, predict_probabilities(load_model(folder), chosen, prepared_champion.features, store)
 
 
-def forgetting(ids: list[str], pair: tuple[Judgement, Judgement], folder: Path, config: RunConfig) -> dict[str, Any]:
+def forgetting(ids: list[str], pair: tuple[Scorer, Scorer], folder: Path, config: RunConfig) -> dict[str, Any]:
     """Candidate and champion, `pair`, apart on the rows that the champion was judged on when it was published, and on new
     ones. Empty where either set is, or the champion in `folder` does not tell."""
     known = read_rows(folder)
@@ -66,7 +68,7 @@ def forgetting(ids: list[str], pair: tuple[Judgement, Judgement], folder: Path, 
     return {name: _compared(pair, np.flatnonzero(rows), config) for name, rows in (("old", old), ("new", ~old))}
 
 
-def _compared(pair: tuple[Judgement, Judgement], rows: Indices, config: RunConfig) -> dict[str, Any]:
+def _compared(pair: tuple[Scorer, Scorer], rows: Indices, config: RunConfig) -> dict[str, Any]:
     ours, theirs = pair[0].take(rows), pair[1].take(rows)
     return {
         "rows": len(rows),
@@ -76,11 +78,13 @@ def _compared(pair: tuple[Judgement, Judgement], rows: Indices, config: RunConfi
     }
 
 
-def against(candidate: Judgement, champion: Judgement, rival: Rival, config: RunConfig) -> dict[str, Any]:
+def against(
+    candidate: Scorer, champion: Scorer, prepared_champion: PreparedChampion, config: RunConfig
+) -> dict[str, Any]:
     """The fields of EvalReport that tell how the candidate stands against the champion on the same rows."""
     return {
-        "champion_sha256": rival.champion.model_sha256,
-        "champion_version": rival.champion.version,
+        "champion_sha256": prepared_champion.champion.model_sha256,
+        "champion_version": prepared_champion.champion.version,
         "champion_metrics": champion.score(),
         "champion_rows": champion.rows,
         "differences": candidate.differences(champion, config.seed, config.gate.confidence),

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from data_contracts.refs import Modality
+from data_contracts.refs import InputName
 from tasks.evaluate.intervals import wilson
 from tasks.evaluate.metrics import Indices, Judged, calibration, confusion, judge, macro_figures, per_class
 from tasks.modalities import joined
@@ -21,7 +21,7 @@ def describe(
     probabilities: NDArray[np.floating[Any]],
     truth: Indices,
     labels: tuple[str, ...],
-    modalities: tuple[Modality, ...],
+    modalities: tuple[InputName, ...],
     predicted: Indices | None = None,
 ) -> dict[str, Any]:
     """The content of detail.json. Rows whose probabilities are not finite are counted, and judged as if they were 0.
@@ -43,7 +43,7 @@ def describe(
     }
 
 
-def present(samples: pa.Table, modalities: tuple[Modality, ...]) -> list[str]:
+def present(samples: pa.Table, modalities: tuple[InputName, ...]) -> list[str]:
     """Which of the modalities each sample has: `image+audio`, or `none`."""
     has = {name: np.asarray(samples[name].is_valid()) for name in modalities}
     names: dict[tuple[bool, ...], str] = {}
@@ -87,7 +87,7 @@ def _mistakes(
     judged: Judged,
     probabilities: NDArray[np.floating[Any]],
     labels: tuple[str, ...],
-    modalities: tuple[Modality, ...],
+    modalities: tuple[InputName, ...],
 ) -> list[dict[str, Any]]:
     """The mistakes that the model was surest of; of equals, the first row."""
     wrong = np.flatnonzero(~judged.correct)

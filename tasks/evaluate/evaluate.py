@@ -11,20 +11,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_contracts.modalities import in_order
-from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Floor, Modality, Rival, ValidatedRef
+from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Floor, InputName, PreparedChampion, ValidatedRef
 from data_contracts.tables import predictions_schema
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import DataError
-from tasks.evaluate.answers import Answers, Probabilities
-from tasks.evaluate.comparison import against, champion_told, forgetting, require_same_problem
+from tasks.evaluate.comparison import against, champion_outputs, forgetting, require_same_problem
 from tasks.evaluate.detail import present
-from tasks.evaluate.floor import fit_floor, reads_embeddings
 from tasks.evaluate.intervals import paired_differences
-from tasks.evaluate.judgement import Classes, Judgement, judge_column
+from tasks.evaluate.linear_baseline import fit_floor, reads_embeddings
 from tasks.evaluate.metrics import Indices, score
 from tasks.evaluate.pictured import describe
+from tasks.evaluate.predictions import Answers, Probabilities
+from tasks.evaluate.scorers import Classes, Scorer, judge_column
 from tasks.fingerprint import code_fingerprint
 from tasks.labels import cells_of
 from tasks.modalities import joined
@@ -33,17 +33,24 @@ from tasks.modeling.decision import answer_column, answer_others
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
 
 KIND = "evaluations"
-Features = dict[Modality, FeatureRef]
+Features = dict[InputName, FeatureRef]
 
 
 def evaluate_key(
-    valid: ValidatedRef, features: Features, checkpoint: CheckpointRef, rival: Rival | None, config: RunConfig
+    valid: ValidatedRef,
+    features: Features,
+    checkpoint: CheckpointRef,
+    prepared_champion: PreparedChampion | None,
+    config: RunConfig,
 ) -> str:
     """The digest of everything that an evaluation depends on."""
     against = None
-    if rival is not None:
-        champion, refs = rival.champion, {name: ref.sha256 for name, ref in rival.features.items()}
-        against = [champion.sha256, champion.model_sha256, champion.version, rival.valid.sha256, refs]
+    if prepared_champion is not None:
+        champion, refs = (
+            prepared_champion.champion,
+            {name: ref.sha256 for name, ref in prepared_champion.features.items()},
+        )
+        against = [champion.sha256, champion.model_sha256, champion.version, prepared_champion.valid.sha256, refs]
     return digest_json(
         {
             "valid": valid.sha256,
@@ -60,26 +67,26 @@ def evaluate(
     valid: ValidatedRef,
     features: Features,
     checkpoint: CheckpointRef,
-    rival: Rival | None,
+    prepared_champion: PreparedChampion | None,
     config: RunConfig,
     store: Store,
 ) -> EvalReport:
     """The candidate is judged on every test row, and the champion on the same ones; DataError when there are none."""
-    key = evaluate_key(valid, features, checkpoint, rival, config)
+    key = evaluate_key(valid, features, checkpoint, prepared_champion, config)
     found = store.find(KIND, key)
     if found is not None:
         return EvalReport.model_validate(found.ref)
     samples = read_test_rows(valid, store)
     card = read_card(store.path(checkpoint.uri))
-    if rival is not None:
-        require_same_problem(rival.champion, read_targets(card)[0], store)
+    if prepared_champion is not None:
+        require_same_problem(prepared_champion.champion, read_targets(card)[0], store)
     with store.create(KIND, key) as draft:
         subset = predict_subsets(samples, features, checkpoint, store)
         full = subset[joined(checkpoint.modalities)]
         pq.write_table(
             _predictions(samples, full, card, checkpoint), draft.path / "predictions.parquet", compression="zstd"
         )
-        columns = Columns(samples, card, _universes(valid, card, rival, store))
+        columns = Columns(samples, card, _universes(valid, card, prepared_champion, store))
         candidate = columns.judge(full)
         detail = describe(samples, candidate, columns.labels[0], checkpoint.modalities)
         payload: dict[str, Any] = {
@@ -96,14 +103,14 @@ def evaluate(
         }
         for key_, figures in columns.judge_others(full, config.seed).items():
             payload[key_] |= figures
-        if rival is not None:
-            payload["parents"].append(rival.champion.sha256)
-            shared, theirs = champion_told(samples, rival, store)
+        if prepared_champion is not None:
+            payload["parents"].append(prepared_champion.champion.sha256)
+            shared, theirs = champion_outputs(samples, prepared_champion, store)
             detail["champion_rows"] = len(shared)
-            folder = store.path(rival.champion.uri)
+            folder = store.path(prepared_champion.champion.uri)
             other = Columns(samples.take(shared), read_card(folder), columns.labels)
             pair = (candidate.take(shared), other.judge(theirs))
-            payload |= against(*pair, rival, config)
+            payload |= against(*pair, prepared_champion, config)
             payload["forgetting"] = forgetting(samples["id"].take(shared).to_pylist(), pair, folder, config)
         if isinstance(candidate, Classes) and reads_embeddings(card):
             judged = (candidate.answers, candidate.truth)
@@ -128,7 +135,7 @@ def read_test_rows(valid: ValidatedRef, store: Store) -> pa.Table:
     return samples
 
 
-def subsets(modalities: tuple[Modality, ...]) -> list[tuple[Modality, ...]]:
+def subsets(modalities: tuple[InputName, ...]) -> list[tuple[InputName, ...]]:
     """Every single modality, every pair where there are three or four, and all of them; in their order.
 
     Of more than four inputs, whose pairs would be many, all but one instead of pairs.
@@ -148,7 +155,7 @@ class Columns:
     labels: tuple[tuple[str, ...], ...]
     """Per label column: the candidate's own first."""
 
-    def judge(self, told: Probabilities) -> Judgement:
+    def judge(self, told: Probabilities) -> Scorer:
         """The first column, of which every row's truth is known."""
         return judge_column(self.card, 0, told, cells_of(self.samples, 0, ""), self.labels[0])[0]
 
@@ -159,20 +166,22 @@ class Columns:
             if place == 0:
                 continue
             cells = cells_of(self.samples, place, target.name)
-            judgement, _ = judge_column(self.card, place, told, cells, self.labels[place])
-            found["metrics"][target.name] = judgement.score()
-            found["known_rows"][target.name] = judgement.rows
-            ranges = judgement.intervals(seed) if judgement.rows else {}
+            scorer, _ = judge_column(self.card, place, told, cells, self.labels[place])
+            found["metrics"][target.name] = scorer.score()
+            found["known_rows"][target.name] = scorer.rows
+            ranges = scorer.intervals(seed) if scorer.rows else {}
             found["intervals"] |= {f"{target.name}.{name}": value for name, value in ranges.items()}
-            found["baselines"] |= {f"{target.name}.{name}": value for name, value in judgement.baselines().items()}
+            found["baselines"] |= {f"{target.name}.{name}": value for name, value in scorer.baselines().items()}
         return found
 
 
 def _universes(
-    valid: ValidatedRef, card: dict[str, Any], rival: Rival | None, store: Store
+    valid: ValidatedRef, card: dict[str, Any], prepared_champion: PreparedChampion | None, store: Store
 ) -> tuple[tuple[str, ...], ...]:
     """Per label column the candidate's labels first, then those that only the data or the champion know."""
-    theirs = read_targets(read_card(store.path(rival.champion.uri))) if rival is not None else ()
+    theirs = (
+        read_targets(read_card(store.path(prepared_champion.champion.uri))) if prepared_champion is not None else ()
+    )
     found = []
     for place, (own, data) in enumerate(zip(read_targets(card), valid.clean.wanted, strict=True)):
         others = theirs[0].labels if place == 0 and theirs else ()

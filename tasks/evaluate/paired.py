@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from data_contracts.refs import CheckpointRef, EvalReport
 from tasks.contract import read_table
-from tasks.evaluate.judgement import Difference, judge_column
+from tasks.evaluate.scorers import Difference, judge_column
 from tasks.modeling.card import read_card, read_targets
 from tasks.store import Store
 

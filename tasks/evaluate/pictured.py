@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from data_contracts.refs import Modality
+from data_contracts.refs import InputName
 from tasks.evaluate import detail
-from tasks.evaluate.judgement import Classes, Judgement, Weighed
 from tasks.evaluate.metrics import Floats
-from tasks.evaluate.weighted import JudgedNumbers, JudgedSets, average_precision
-from tasks.figures import short_number
+from tasks.evaluate.multilabel_regression import JudgedNumbers, JudgedSets, average_precision
+from tasks.evaluate.scorers import Classes, Scorer, Weighed
 from tasks.labels import join_labels
+from tasks.number_format import short_number
 
 POINTS = 1_000
 """Of more test rows so many are drawn, evenly spaced among them."""
@@ -25,33 +25,33 @@ CURVES = 8
 
 
 def describe(
-    samples: pa.Table, judgement: Judgement, labels: tuple[str, ...], modalities: tuple[Modality, ...]
+    samples: pa.Table, scorer: Scorer, labels: tuple[str, ...], modalities: tuple[InputName, ...]
 ) -> dict[str, Any]:
     """The content of detail.json; `problem` says what it holds."""
-    if isinstance(judgement, Classes):
-        given = judgement.answers
-        found = detail.describe(samples, given.probabilities, judgement.truth, labels, modalities, given.predicted)
+    if isinstance(scorer, Classes):
+        given = scorer.answers
+        found = detail.describe(samples, given.probabilities, scorer.truth, labels, modalities, given.predicted)
         return {"problem": "multiclass", **found}
-    assert isinstance(judgement, Weighed)
-    shared = {"labels": list(labels), "slices": _slices(samples, judgement, modalities), "not_finite": 0}
-    if isinstance(judgement.judged, JudgedNumbers):
-        return {"problem": "regression", **shared, **_numbers(samples, judgement.judged, modalities)}
-    return {"problem": "multilabel", **shared, **_sets(samples, judgement.judged, labels, modalities)}
+    assert isinstance(scorer, Weighed)
+    shared = {"labels": list(labels), "slices": _slices(samples, scorer, modalities), "not_finite": 0}
+    if isinstance(scorer.judged, JudgedNumbers):
+        return {"problem": "regression", **shared, **_numbers(samples, scorer.judged, modalities)}
+    return {"problem": "multilabel", **shared, **_sets(samples, scorer.judged, labels, modalities)}
 
 
-def _slices(samples: pa.Table, judgement: Weighed, modalities: tuple[Modality, ...]) -> list[dict[str, Any]]:
+def _slices(samples: pa.Table, scorer: Weighed, modalities: tuple[InputName, ...]) -> list[dict[str, Any]]:
     """The figures per set of modalities present, the most frequent first."""
     names = np.array(detail.present(samples, modalities))
     values, counts = np.unique(names, return_counts=True)
     ordered = [str(values[n]) for n in np.argsort(-counts, kind="stable")]
     return [
         {"by": "modalities", "value": value, "n": int((names == value).sum())}
-        | judgement.take(np.flatnonzero(names == value)).score()
+        | scorer.take(np.flatnonzero(names == value)).score()
         for value in ordered
     ]
 
 
-def _numbers(samples: pa.Table, judged: JudgedNumbers, modalities: tuple[Modality, ...]) -> dict[str, Any]:
+def _numbers(samples: pa.Table, judged: JudgedNumbers, modalities: tuple[InputName, ...]) -> dict[str, Any]:
     """Points (true, predicted), a histogram of the errors, and the rows with the largest."""
     errors = judged.told - judged.truth
     chosen = np.unique(np.linspace(0, judged.rows - 1, min(judged.rows, POINTS)).astype(int))
@@ -69,7 +69,7 @@ def _numbers(samples: pa.Table, judged: JudgedNumbers, modalities: tuple[Modalit
 
 
 def _sets(
-    samples: pa.Table, judged: JudgedSets, labels: tuple[str, ...], modalities: tuple[Modality, ...]
+    samples: pa.Table, judged: JudgedSets, labels: tuple[str, ...], modalities: tuple[InputName, ...]
 ) -> dict[str, Any]:
     """Per label its figures, for the most frequent ones a curve, and the rows with the most wrong labels."""
     wrong = (judged.given != judged.truth).sum(axis=1)
@@ -117,7 +117,7 @@ def _rows(
     samples: pa.Table,
     places: np.ndarray[Any, np.dtype[np.int64]],
     said: list[tuple[str, str]],
-    modalities: tuple[Modality, ...],
+    modalities: tuple[InputName, ...],
 ) -> list[dict[str, Any]]:
     rows = samples.take(places).select(["id", *modalities]).to_pylist()
     return [

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_contracts.modalities import kind_of
-from data_contracts.refs import Kind, Modality
-from tasks.media.packs import MediaReader
+from data_contracts.modalities import modality_of
+from data_contracts.refs import InputName, Modality
+from tasks.media.media_store import MediaReader
 from tasks.store import Store
 
 THUMBNAIL_PX = 144
@@ -25,7 +25,9 @@ _VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231
 _WAVE = (0, 114, 178)
 
 
-def picture_media(mistakes: Sequence[dict[str, Any]], media: dict[Modality, str], store: Store) -> list[dict[str, Any]]:
+def picture_media(
+    mistakes: Sequence[dict[str, Any]], media: dict[InputName, str], store: Store
+) -> list[dict[str, Any]]:
     """For each mistake what it looks like: {"image": data URI, "audio": data URI, "seconds": s, "text": text, "video": URI},
     and in `more` the same of further media of a kind.
 
@@ -36,7 +38,7 @@ def picture_media(mistakes: Sequence[dict[str, Any]], media: dict[Modality, str]
         wanted = [m["media"][modality] for m in mistakes if modality in m["media"]]
         if not wanted:
             continue
-        kind = kind_of(modality)
+        kind = modality_of(modality)
         reader = MediaReader(store, kind, fingerprint)
         for digest, medium in reader.read(wanted):
             found[modality, digest] = _draw(kind, medium, reader.rate_hz)
@@ -87,7 +89,7 @@ def draw_sound(samples: NDArray[np.int16], rate_hz: int) -> str:
     return _png(Image.fromarray(picture))
 
 
-def _draw(modality: Kind, medium: NDArray[Any] | str, rate_hz: int) -> dict[str, Any]:
+def _draw(modality: Modality, medium: NDArray[Any] | str, rate_hz: int) -> dict[str, Any]:
     if isinstance(medium, str):
         return {"text": medium[:TEXT_CHARS] + ("…" if len(medium) > TEXT_CHARS else "")}
     if modality == "audio":

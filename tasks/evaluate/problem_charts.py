@@ -6,8 +6,8 @@ from typing import Any
 
 from data_contracts.refs import EvalReport, Problem
 from tasks.evaluate.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, nice_ticks, path_of
-from tasks.figures import short_number
 from tasks.labels import METRICS
+from tasks.number_format import short_number
 
 NAMES = {
     "accuracy": "Accuracy",

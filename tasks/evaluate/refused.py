@@ -1,4 +1,4 @@
-"""What the report shows of the rows that were not used: how many of each reason, a few of them as pictures, near twins."""
+"""What the report shows of the rows that were not used: how many of each reason, a few of them as pictures, near duplicates."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from data_contracts.modalities import INPUTS
-from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef, Modality, ValidatedRef, Verdict
+from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef, InputName, ValidatedRef, Verdict
 from tasks.config import RunConfig
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.evaluate.charts import calibration_chart, confusion_chart, size_chart
@@ -29,9 +29,9 @@ from tasks.evaluate.problem_charts import (
 )
 from tasks.evaluate.refused import refused_rows
 from tasks.evaluate.training import training_curves, training_figures, training_notes, training_thresholds
-from tasks.figures import figure_text, short_number
 from tasks.labels import LOWER_IS_BETTER, METRICS
 from tasks.modeling.card import read_card
+from tasks.number_format import figure_text, short_number
 from tasks.pages import page_template, visible
 from tasks.store import Store, replace_file
 
@@ -65,7 +65,7 @@ class RunParts(Protocol):
 
     clean: CleanRef | None
     valid: ValidatedRef | None
-    features: dict[Modality, FeatureRef]
+    features: dict[InputName, FeatureRef]
     checkpoint: CheckpointRef | None
     report: EvalReport | None
     verdict: Verdict | None

@@ -1,4 +1,4 @@
-"""What the report tells of training: stages, curves, speed, tuned thresholds, and what was taken over from the champion.
+"""What the report shows of training: stages, curves, speed, tuned thresholds, and what was taken over from the champion.
 
 All of it is read from history.json and model.json; what a run did not record is not shown.
 """

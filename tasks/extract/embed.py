@@ -16,14 +16,14 @@ from itertools import islice
 import numpy as np
 import torch
 
-from data_contracts.refs import Kind
+from data_contracts.refs import Modality
 from tasks.errors import DataError
 from tasks.modeling.batches import to_tensors
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.features import Padded
 from tasks.modeling.pretrained.weights import frozen_encoder
 
-BATCH: dict[Kind, int] = {"image": 16, "text": 32, "audio": 4, "video": 4}
+BATCH: dict[Modality, int] = {"image": 16, "text": 32, "audio": 4, "video": 4}
 """Media in a batch on a CPU: 16 pictures stay in its cache (mobilenet_v2 at 160 px: 3.0 ms a picture; by 64, 4.5)."""
 GPU_FACTOR = 16
 WINDOW = 8
@@ -32,7 +32,7 @@ Named = tuple[str, np.ndarray]
 """A digest, and the input or the vector that belongs to it."""
 
 
-def embed(modality: Kind, spec: EncoderSpec, inputs: Iterable[Named]) -> Iterator[Named]:
+def embed(modality: Modality, spec: EncoderSpec, inputs: Iterable[Named]) -> Iterator[Named]:
     """Yields float32 (width,) for every input; DataError where one is not finite."""
     encoder = frozen_encoder(modality, spec)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -58,7 +58,7 @@ def _workers(device: str) -> ThreadPoolExecutor:
 
 
 def _embed_batch(
-    modality: Kind, spec: EncoderSpec, encoder: torch.nn.Module, batch: list[Named], device: torch.device
+    modality: Modality, spec: EncoderSpec, encoder: torch.nn.Module, batch: list[Named], device: torch.device
 ) -> list[Named]:
     arrays = [array for _, array in batch]
     lengths = np.array([len(array) for array in arrays], np.int64)

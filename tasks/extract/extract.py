@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from data_contracts.modalities import kind_of
-from data_contracts.refs import CleanRef, FeatureRef, Frozen, Kind, Modality, Sha256, ValidatedRef
+from data_contracts.modalities import modality_of
+from data_contracts.refs import CleanRef, FeatureRef, Frozen, InputName, Modality, Sha256, ValidatedRef
 from data_contracts.tables import CONTRACT_VERSION, features_schema
 from tasks.config import RunConfig
 from tasks.contract import read_table
@@ -20,7 +20,7 @@ from tasks.extract.ahead import prepare_ahead
 from tasks.extract.inputs import extract_keys, input_dtype, preparer
 from tasks.extract.tiny import SIDE_PX
 from tasks.fingerprint import code_fingerprint
-from tasks.media.packs import MediaReader, media_index
+from tasks.media.media_store import MediaReader, media_index
 from tasks.modeling.pretrained.describe import Identity, complete_encoder, identify_encoder
 from tasks.store import Store, digest_json
 
@@ -34,7 +34,7 @@ _DTYPES = {"uint8": np.uint8, "int16": np.int16, "int32": np.int32, "float32": n
 class ShardRef(Frozen):
     """A piece of extraction: these media of one kind, whichever inputs hold them."""
 
-    modality: Kind
+    modality: Modality
     media: str
     fingerprint: Sha256
     digests: tuple[str, ...]
@@ -53,7 +53,7 @@ class ShardRef(Frozen):
         return f"{self.key[:6]} ({len(self.digests)})"
 
 
-def features_fingerprint(modality: Modality, media: str, config: RunConfig) -> str:
+def features_fingerprint(modality: InputName, media: str, config: RunConfig) -> str:
     """Digest of everything that shapes a modality's features besides the media themselves."""
     identity = _identify(modality, config)
     if identity.family == "tiny":
@@ -70,7 +70,7 @@ def features_fingerprint(modality: Modality, media: str, config: RunConfig) -> s
         del shaping["weights_sha256"]
     return digest_json(
         {
-            "modality": kind_of(modality),
+            "modality": modality_of(modality),
             "encoder": shaping,
             "media": media,
             "knobs": _knobs(modality, config, identity),
@@ -80,14 +80,14 @@ def features_fingerprint(modality: Modality, media: str, config: RunConfig) -> s
     )
 
 
-def _identify(modality: Modality, config: RunConfig) -> Identity:
-    return identify_encoder(kind_of(modality), config.encoders.of(modality), config.train.regime, config.encoders)
+def _identify(modality: InputName, config: RunConfig) -> Identity:
+    return identify_encoder(modality_of(modality), config.encoders.of(modality), config.train.regime, config.encoders)
 
 
-def _knobs(modality: Modality, config: RunConfig, identity: Identity) -> dict[str, Any]:
+def _knobs(modality: InputName, config: RunConfig, identity: Identity) -> dict[str, Any]:
     """The knobs by value; a side that the config leaves open is known for tiny, and is the encoder's own for others."""
     tiny = identity.family == "tiny"
-    knobs = {key: getattr(config.extract, key) for key in extract_keys(kind_of(modality), not tiny)}
+    knobs = {key: getattr(config.extract, key) for key in extract_keys(modality_of(modality), not tiny)}
     return {key: SIDE_PX if tiny and value is None else value for key, value in knobs.items()}
 
 
@@ -96,18 +96,18 @@ def clean_of(samples: CleanRef | ValidatedRef) -> CleanRef:
     return samples.clean if isinstance(samples, ValidatedRef) else samples
 
 
-def features_kind(modality: Modality, fingerprint: str) -> str:
+def features_kind(modality: InputName, fingerprint: str) -> str:
     """The store folder of the features of all inputs of a kind: a medium that two of them hold is computed once."""
-    return f"features/{kind_of(modality)}/{fingerprint[:16]}"
+    return f"features/{modality_of(modality)}/{fingerprint[:16]}"
 
 
 def plan_shards(samples: CleanRef | ValidatedRef, config: RunConfig, store: Store) -> list[ShardRef]:
     """Shards that cover every medium of the samples whose feature is not in the store yet; at most 32."""
-    wanted: dict[Kind, set[str]] = defaultdict(set)
-    media: dict[Kind, str] = {}
+    wanted: dict[Modality, set[str]] = defaultdict(set)
+    media: dict[Modality, str] = {}
     for modality in clean_of(samples).modalities:
-        wanted[kind_of(modality)].update(sample_digests(samples, modality, store))
-        media[kind_of(modality)] = clean_of(samples).media[modality]
+        wanted[modality_of(modality)].update(sample_digests(samples, modality, store))
+        media[modality_of(modality)] = clean_of(samples).media[modality]
     missing = {}
     for kind, digests in wanted.items():
         fingerprint = features_fingerprint(kind, media[kind], config)
@@ -132,7 +132,7 @@ def plan_shards(samples: CleanRef | ValidatedRef, config: RunConfig, store: Stor
     ]
 
 
-def _in_stored_order(digests: set[str], kind: Kind, media: str, store: Store) -> list[str]:
+def _in_stored_order(digests: set[str], kind: Modality, media: str, store: Store) -> list[str]:
     """The digests as their media lie in the store, so that a shard reads few parts instead of a little of each."""
     stored = media_index(store, kind, media, ("digest",))["digest"].to_pylist()
     here = [digest for digest in dict.fromkeys(stored) if digest in digests]
@@ -190,13 +190,13 @@ def _compute(shard: ShardRef, store: Store) -> Iterator[tuple[str, np.ndarray]]:
     return embed(kind, spec, inputs)
 
 
-def _feature_dtype(modality: Modality, identity: Identity) -> Literal["uint8", "int16", "int32", "float32"]:
-    return "float32" if identity.reads == "embedding" else input_dtype(kind_of(modality), identity.family != "tiny")
+def _feature_dtype(modality: InputName, identity: Identity) -> Literal["uint8", "int16", "int32", "float32"]:
+    return "float32" if identity.reads == "embedding" else input_dtype(modality_of(modality), identity.family != "tiny")
 
 
 def collect_features(
     samples: CleanRef | ValidatedRef, config: RunConfig, store: Store, shards: list[ShardRef]
-) -> dict[Modality, FeatureRef]:
+) -> dict[InputName, FeatureRef]:
     """One ref per modality over all stored parts; EnvironmentFailed when a medium of the samples has no feature."""
     features = preview_features(samples, config, store, shards)
     for modality, ref in features.items():
@@ -208,17 +208,17 @@ def collect_features(
 
 def preview_features(
     samples: CleanRef | ValidatedRef, config: RunConfig, store: Store, shards: list[ShardRef]
-) -> dict[Modality, FeatureRef]:
+) -> dict[InputName, FeatureRef]:
     """The refs as they will be once the shards are computed."""
     return {modality: _preview(modality, samples, config, store, shards) for modality in clean_of(samples).modalities}
 
 
 def _preview(
-    modality: Modality, samples: CleanRef | ValidatedRef, config: RunConfig, store: Store, shards: list[ShardRef]
+    modality: InputName, samples: CleanRef | ValidatedRef, config: RunConfig, store: Store, shards: list[ShardRef]
 ) -> FeatureRef:
     fingerprint = features_fingerprint(modality, clean_of(samples).media[modality], config)
     cells = sample_digests(samples, modality, store)
-    new = {digest for shard in shards if shard.modality == kind_of(modality) for digest in shard.digests}
+    new = {digest for shard in shards if shard.modality == modality_of(modality) for digest in shard.digests}
     computed = sum(cell in new for cell in cells)
     return FeatureRef(
         uri=features_kind(modality, fingerprint),
@@ -235,13 +235,13 @@ def _preview(
     )
 
 
-def sample_digests(samples: CleanRef | ValidatedRef, modality: Modality, store: Store) -> list[str]:
+def sample_digests(samples: CleanRef | ValidatedRef, modality: InputName, store: Store) -> list[str]:
     """The modality's cells of all samples that have it, in the samples' order."""
     table = read_table(store.path(samples.uri) / "samples.parquet", [modality])
     return [digest for digest in table[modality].to_pylist() if digest is not None]
 
 
-def stored_digests(modality: Modality, fingerprint: str, store: Store) -> set[str]:
+def stored_digests(modality: InputName, fingerprint: str, store: Store) -> set[str]:
     """The media whose features are in the store."""
     parts = store.parts(features_kind(modality, fingerprint))
     return {digest for part in parts for digest in read_table(store.path(part), ["digest"])["digest"].to_pylist()}

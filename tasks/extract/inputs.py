@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import soxr
 
-from data_contracts.refs import Kind
+from data_contracts.refs import Modality
 from tasks.extract.tiny import TINY, square
 from tasks.modalities import MODALITIES
 from tasks.modeling.encoder_spec import EncoderSpec
@@ -19,7 +19,7 @@ from tasks.modeling.pretrained.packaged import package_folder
 Dtype = Literal["uint8", "int16", "int32", "float32"]
 Prepare = Callable[[Any, int], np.ndarray]
 """Canonical medium and its sample rate in Hz -> the feature."""
-PRETRAINED_KEYS: dict[Kind, tuple[str, ...]] = {
+PRETRAINED_KEYS: dict[Modality, tuple[str, ...]] = {
     "image": ("image_px",),
     "text": ("max_tokens",),
     "audio": (),
@@ -28,19 +28,19 @@ PRETRAINED_KEYS: dict[Kind, tuple[str, ...]] = {
 """The knobs of ExtractConfig that change what a pretrained encoder reads."""
 
 
-def extract_keys(modality: Kind, pretrained: bool) -> tuple[str, ...]:
+def extract_keys(modality: Modality, pretrained: bool) -> tuple[str, ...]:
     """The knobs of ExtractConfig that shape an encoder's inputs."""
     return PRETRAINED_KEYS[modality] if pretrained else MODALITIES[modality].extract_keys
 
 
-def input_dtype(modality: Kind, pretrained: bool) -> Dtype:
+def input_dtype(modality: Modality, pretrained: bool) -> Dtype:
     """The type in which an encoder's inputs are stored."""
     if pretrained and modality in ("text", "audio"):
         return "int32" if modality == "text" else "int16"
     return "float32" if modality == "audio" else "uint8"
 
 
-def preparer(modality: Kind, spec: EncoderSpec, knobs: dict[str, Any]) -> Prepare:
+def preparer(modality: Modality, spec: EncoderSpec, knobs: dict[str, Any]) -> Prepare:
     """Makes an encoder's inputs; safe among threads. UsageError where its tokenizer is not on this machine."""
     if spec.encoder == "tiny":
         return lambda medium, rate_hz: TINY[modality](medium, rate_hz, knobs)
@@ -66,7 +66,7 @@ def _waveform(wanted_hz: int, pcm: np.ndarray, rate_hz: int) -> np.ndarray:
 
 def _tokens(spec: EncoderSpec, most: int) -> Prepare:
     """Text -> int32 (L,): the ids that the encoder's own tokenizer gives, at most `most` and what the network can place."""
-    from tasks.modeling.pretrained.tokens import packaged_tokenizer, tokenizer_of
+    from tasks.modeling.pretrained.tokenization import packaged_tokenizer, tokenizer_of
 
     folder = package_folder("text", spec.encoder)
     if folder is None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data_contracts.refs import Kind
+from data_contracts.refs import Modality
 
 _FLOOR = 1e-6  # power below which a mel band counts as silent: -60 dB of full scale
 SIDE_PX = 32
@@ -73,7 +73,7 @@ def text_bytes(text: str, rate_hz: int, knobs: Knobs) -> np.ndarray:
     return np.frombuffer(text.encode("utf-8")[: int(knobs["max_text_bytes"])], dtype=np.uint8)
 
 
-TINY: dict[Kind, Callable[[Any, int, Knobs], np.ndarray]] = {
+TINY: dict[Modality, Callable[[Any, int, Knobs], np.ndarray]] = {
     "image": small_picture,
     "text": text_bytes,
     "audio": log_mel,

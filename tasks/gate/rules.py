@@ -8,8 +8,8 @@ from typing import Literal
 
 from data_contracts.refs import EvalReport, Problem, RuleResult
 from tasks.config import GateConfig, Rule
-from tasks.figures import figure_text, short_number
-from tasks.labels import COMPARED, LOWER_IS_BETTER, TELLING, metric_of, number_text, problem_of
+from tasks.labels import BASELINE_METRIC, GATE_METRIC, LOWER_IS_BETTER, metric_of, number_text, problem_of
+from tasks.number_format import figure_text, short_number
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 
@@ -17,12 +17,12 @@ Outcome = Literal["pass", "fail", "inconclusive"]
 def judge_rule(rule: Rule, report: EvalReport) -> RuleResult:
     """One rule of the config, decided.
 
-    `min` and `max` are bounds on the figure itself, as their author would read them: the interval is told but does not
+    `min` and `max` are bounds on the figure itself, as their author would read them: the interval is reported but does not
     decide. `above_majority` is a statistical claim: the whole interval must lie on the better side of what one and the same
     answer scores. A figure that is better with an interval that reaches it is inconclusive; without an interval the figure
     itself decides.
     """
-    metric = _metric(rule.metric, report, rule.column, TELLING)
+    metric = _metric(rule.metric, report, rule.column, BASELINE_METRIC)
     told_as = f"{rule.column}.{metric}" if rule.column and rule.column in report.metrics else metric
     value = defined(report.metrics.get(rule.column or "test", report.metrics["test"]).get(metric))
     interval = _interval(report, told_as)
@@ -79,7 +79,7 @@ def compare_with_champion(report: EvalReport, config: GateConfig) -> RuleResult:
     so with a margin of 0.01 a weekly retrain would never be published. Why that is safe enough: what slips through is
     a loss of at most `margin` that 500 rows cannot tell from noise; `gate.rules` set the floor under a slow drift.
     """
-    metric = _metric(config.metric, report, "", COMPARED)
+    metric = _metric(config.metric, report, "", GATE_METRIC)
     lower = metric in LOWER_IS_BETTER
     value = defined(report.metrics.get("test", {}).get(metric))
     if report.champion_sha256 is None:

@@ -18,8 +18,8 @@ from pydantic import Field, ValidationError
 from data_contracts.refs import Frozen
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed, UsageError
-from tasks.ingest.refusals import Refused
-from tasks.ingest.remote import WEB, is_remote, make_remote
+from tasks.ingest.rejected_row import Refused
+from tasks.ingest.sources.remote import WEB, is_remote, make_remote
 from tasks.store import digest_file, digest_json, replace_file
 
 UNFINISHED = (".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".filepart", ".swp", ".lock", "~")

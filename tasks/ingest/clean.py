@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from data_contracts.refs import Modality
+from data_contracts.refs import InputName
 from tasks.errors import DataError
 from tasks.ingest.decode import Outcomes
 from tasks.ingest.splits import parse_time
@@ -13,7 +13,7 @@ from tasks.ingest.splits import parse_time
 Rows = list[dict[str, Any]]
 
 
-def apply_outcomes(rows: Rows, modalities: tuple[Modality, ...], outcomes: dict[Modality, Outcomes]) -> None:
+def apply_outcomes(rows: Rows, modalities: tuple[InputName, ...], outcomes: dict[InputName, Outcomes]) -> None:
     """Replaces each source by the digest of its canonical form; a medium that failed gives its row a reason."""
     for row in rows:
         for modality in modalities:
@@ -28,7 +28,7 @@ def apply_outcomes(rows: Rows, modalities: tuple[Modality, ...], outcomes: dict[
                 row |= {"reason": outcome["reason"], "detail": outcome["detail"], "bad_modality": modality}
 
 
-def mark_repeats(rows: Rows, modalities: tuple[Modality, ...]) -> None:
+def mark_repeats(rows: Rows, modalities: tuple[InputName, ...]) -> None:
     """Marks duplicates, contradictions and repeated ids among the rows that are still usable.
 
     Rows whose present modalities are all equal are the same sample. With one label the first stays and the others of the
@@ -92,12 +92,12 @@ def count_straddling(rows: Rows) -> list[str]:
     ]
 
 
-def content_of(row: dict[str, Any], modalities: tuple[Modality, ...]) -> tuple[str | None, ...]:
+def content_of(row: dict[str, Any], modalities: tuple[InputName, ...]) -> tuple[str | None, ...]:
     """The digests of a row's present modalities, None for a missing one."""
     return tuple(row.get(f"{modality}_digest") for modality in modalities)
 
 
-def count_repeats(rows: Rows, modalities: tuple[Modality, ...]) -> list[str]:
+def count_repeats(rows: Rows, modalities: tuple[InputName, ...]) -> list[str]:
     """One line per modality in which samples that differ elsewhere share a medium: normal, and said for the record."""
     notes = []
     for modality in modalities:

@@ -9,17 +9,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_contracts.modalities import kind_of
-from data_contracts.refs import Kind, Modality
+from data_contracts.modalities import modality_of
+from data_contracts.refs import InputName, Modality
 from data_contracts.tables import value_column
 from tasks import progress
 from tasks.config import RunConfig
-from tasks.ingest.limits import ReadLimits, read_limits
-from tasks.ingest.locate import INLINE, split_inline
-from tasks.ingest.parquet_tables import read_inline
-from tasks.ingest.refusals import Refused
-from tasks.ingest.remote import Remote, is_remote, make_remote
-from tasks.media.packs import MediaWriter, media_fingerprint, media_index
+from tasks.ingest.manifest.media_files import INLINE, split_inline
+from tasks.ingest.rejected_row import Refused
+from tasks.ingest.sources.limits import ReadLimits, read_limits
+from tasks.ingest.sources.parquet import read_inline
+from tasks.ingest.sources.remote import Remote, is_remote, make_remote
+from tasks.media.media_store import MediaWriter, media_fingerprint, media_index
 from tasks.media.pool import Decoded, Job, decode_all
 from tasks.store import Store
 
@@ -32,23 +32,23 @@ Places = dict[str, tuple[str, str | None]]
 
 def decode_media(
     raw: pa.Table,
-    modalities: tuple[Modality, ...],
+    modalities: tuple[InputName, ...],
     config: RunConfig,
     store: Store,
     workers: int,
     also: Collection[int] = (),
-) -> dict[Modality, Outcomes]:
+) -> dict[InputName, Outcomes]:
     """What decoding gave, per input, for every source in the table but those of rows with a reason.
 
     A source is decoded once for all inputs of a kind.
 
     `also`: positions of rows to decode even so. An interruption keeps what is decoded.
     """
-    outcomes: dict[Kind, Outcomes] = {}
-    places: dict[Kind, Places] = defaultdict(dict)
-    writers: dict[Kind, MediaWriter] = {}
+    outcomes: dict[Modality, Outcomes] = {}
+    places: dict[Modality, Places] = defaultdict(dict)
+    writers: dict[Modality, MediaWriter] = {}
     for modality in modalities:
-        kind = kind_of(modality)
+        kind = modality_of(modality)
         if kind not in outcomes:
             fingerprint = media_fingerprint(kind, config.media)
             known = media_index(store, kind, fingerprint, _OUTCOME).to_pylist()
@@ -70,11 +70,11 @@ def decode_media(
     finally:
         for writer in writers.values():
             writer.flush()
-    return {modality: outcomes[kind_of(modality)] for modality in modalities}
+    return {modality: outcomes[modality_of(modality)] for modality in modalities}
 
 
-def _reported(done: Iterator[Decoded], totals: Mapping[Kind, int]) -> Iterator[Decoded]:
-    counts: Counter[Kind] = Counter()
+def _reported(done: Iterator[Decoded], totals: Mapping[Modality, int]) -> Iterator[Decoded]:
+    counts: Counter[Modality] = Counter()
     for outcome in done:
         modality = outcome.job.modality
         counts[modality] += 1
@@ -83,7 +83,7 @@ def _reported(done: Iterator[Decoded], totals: Mapping[Kind, int]) -> Iterator[D
         yield outcome
 
 
-def _add_places(places: Places, raw: pa.Table, modality: Modality, known: Outcomes, also: Collection[int]) -> None:
+def _add_places(places: Places, raw: pa.Table, modality: InputName, known: Outcomes, also: Collection[int]) -> None:
     """Adds every source of an input that is not known, at one of its places."""
     columns = [f"{modality}_sha256", modality, value_column(modality) or modality, "reason"]
     cells = zip(*(raw[name].to_pylist() for name in columns), strict=True)
@@ -100,7 +100,7 @@ def _fetched(url: str, remote: Remote) -> bytes:
         return b""
 
 
-def _jobs(places: Places, kind: Kind, limits: ReadLimits, remote: Remote) -> Iterator[Job]:
+def _jobs(places: Places, kind: Modality, limits: ReadLimits, remote: Remote) -> Iterator[Job]:
     inline: dict[tuple[Any, str], dict[int, str]] = {}
     for source, (where, text) in places.items():
         if where == "":

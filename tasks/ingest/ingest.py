@@ -12,29 +12,29 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_contracts.modalities import kind_of
-from data_contracts.refs import CleanRef, Modality, RawRef, RowCounts, Target
+from data_contracts.modalities import modality_of
+from data_contracts.refs import CleanRef, InputName, RawRef, RowCounts, Target
 from data_contracts.tables import CONTRACT_VERSION, metadata_schema, quarantine_schema, samples_schema, twins_schema
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import TooManyQuarantined
+from tasks.escaping import spreadsheet_cell
 from tasks.fingerprint import code_fingerprint
 from tasks.ingest.clean import apply_outcomes, count_repeats, count_straddling, judge_times, mark_repeats
 from tasks.ingest.decode import Outcomes, decode_media
-from tasks.ingest.examples import choose_rows, describe_examples
-from tasks.ingest.near import describe_twins, find_twins
-from tasks.ingest.rows import Purpose
+from tasks.ingest.manifest.rows import Purpose
+from tasks.ingest.near_duplicates.clusters import describe_twins, find_twins
+from tasks.ingest.quarantine_examples import choose_rows, describe_examples
 from tasks.ingest.splits import assign_splits
 from tasks.labels import cells_of, describe_targets
-from tasks.media.packs import media_fingerprint
+from tasks.media.media_store import media_fingerprint
 from tasks.media.pool import TRANSIENT
-from tasks.names import spreadsheet_cell
 from tasks.store import Found, Store, canonical_json, digest_json, write_text
 
 
 def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> str:
     """Digest of all that the stage's result depends on; the limits, too, as raising one is how a refused file gets in."""
-    media = {modality: media_fingerprint(kind_of(modality), config.media) for modality in raw.modalities}
+    media = {modality: media_fingerprint(modality_of(modality), config.media) for modality in raw.modalities}
     limits = {"timeout_s": config.media.timeout_s, "memory_mb": config.media.memory_mb}
     split = config.split.model_dump(mode="json", include={"by", "val", "test", "near_duplicates"})
     knobs = {"split": split, "limits": limits, "purpose": purpose}
@@ -91,7 +91,7 @@ def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _J
     return _Judged(rows, notes, describe_examples(rows, raw.modalities, outcomes))
 
 
-def _warnings(rows: list[dict[str, Any]], outcomes: dict[Modality, Outcomes]) -> list[str]:
+def _warnings(rows: list[dict[str, Any]], outcomes: dict[InputName, Outcomes]) -> list[str]:
     """What was odd about media that are used all the same: `audio: 3 samples, silent`."""
     counts: Counter[tuple[str, str]] = Counter()
     for modality, known in outcomes.items():
@@ -141,7 +141,7 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
             labels=targets[0].labels,
             targets=targets,
             modalities=raw.modalities,
-            media={modality: media_fingerprint(kind_of(modality), config.media) for modality in raw.modalities},
+            media={modality: media_fingerprint(modality_of(modality), config.media) for modality in raw.modalities},
             notes=tuple(judged.notes),
         ).model_dump(mode="json")
     found = store.find("clean", name)
@@ -163,7 +163,7 @@ def _count_splits(rows: list[dict[str, Any]]) -> dict[Any, int]:
     return {split: counts[split] for split in ("train", "val", "test")}
 
 
-def _sample(row: dict[str, Any], modalities: tuple[Modality, ...]) -> dict[str, Any]:
+def _sample(row: dict[str, Any], modalities: tuple[InputName, ...]) -> dict[str, Any]:
     media = {modality: row.get(f"{modality}_digest") for modality in modalities}
     sample = {name: row[name] for name in ("id", "targets", "split", "group", "row")}
     return sample | media | {"label": row["label"] or "", "weight": 1.0 if row["weight"] is None else row["weight"]}

@@ -4,16 +4,17 @@
 changes sides when others come. It is stratified in expectation: each class gives the configured shares, give or take
 the binomial spread, and a group goes as a whole. Exact shares per class would need to know the other rows, and every
 row added would then move old ones from side to side, test rows into train among them. Stability is chosen; a class too
-small to be sure of test rows is told of, or refused, by `split.min_test_per_class`.
+small to be sure of test rows is reported, or refused, by `split.min_test_per_class`.
 
 **By time** (`split.by = "time"`). The newest rows are test, those before them val. A group is as new as its newest row.
 Newer rows move the boundary, and that is the point: yesterday's test rows become today's validation and training rows;
 an older row never becomes test.
 
-**Near twins** (tasks/ingest/near.py) go to one side, with all their groups: that of their oldest by time where times are
-read, else of the one with the smallest hash. A twin that is added therefore leaves an old sample where it is unless it
-takes the lead: with a chance of 1 in 2 against one old sample, 1 in 3 against two, and the old ones then go where the
-new one's own hash sends them. Without a memory nothing can tell old from new; give a `time` or a `group` where it matters.
+**Near duplicates** (tasks/ingest/near_duplicates) go to one side, with all their groups: that of their oldest by time
+where times are read, else of the one with the smallest hash. A near duplicate that is added therefore leaves an old
+sample where it is unless it takes the lead: with a chance of 1 in 2 against one old sample, 1 in 3 against two, and the
+old ones then go where the new one's own hash sends them. Without a memory nothing can tell old from new; give a `time`
+or a `group` where it matters.
 """
 
 from __future__ import annotations
@@ -92,38 +93,38 @@ def assign_splits(
         shares = {"val": config.val / (1.0 - config.test) if carve else 0.0, "test": 0.0}
     else:
         open_, shares = rows, {"val": config.val, "test": config.test}
-    leaders = _lead_units(open_, len(rows))
+    representatives = _represent_units(open_, len(rows))
     divide = _by_time if config.by == "time" else _by_hash
-    sides = divide(open_, leaders, shares["val"], shares["test"])
-    return [sides[leaders[row.unit]] if row.given in (None, "train") else str(row.given) for row in rows]
+    sides = divide(open_, representatives, shares["val"], shares["test"])
+    return [sides[representatives[row.unit]] if row.given in (None, "train") else str(row.given) for row in rows]
 
 
-def _by_hash(rows: Sequence[_Row], leaders: dict[str, str], val: float, test: float) -> dict[str, str]:
+def _by_hash(rows: Sequence[_Row], representatives: dict[str, str], val: float, test: float) -> dict[str, str]:
     sides = {}
-    for leader in set(leaders.values()):
-        share = hashed_share(leader)
-        sides[leader] = "test" if share < test else "val" if share < test + val else "train"
+    for representative in set(representatives.values()):
+        share = hashed_share(representative)
+        sides[representative] = "test" if share < test else "val" if share < test + val else "train"
     return sides
 
 
-def _by_time(rows: Sequence[_Row], leaders: dict[str, str], val: float, test: float) -> dict[str, str]:
+def _by_time(rows: Sequence[_Row], representatives: dict[str, str], val: float, test: float) -> dict[str, str]:
     """From the newest on, test until its share of the rows is reached, then val; equal times in the order of the names."""
     newest: dict[str, float] = defaultdict(lambda: -math.inf)
     sizes: dict[str, int] = defaultdict(int)
     for row in rows:
-        leader = leaders[row.unit]
-        newest[leader] = max(newest[leader], -math.inf if row.time is None else row.time)
-        sizes[leader] += 1
+        representative = representatives[row.unit]
+        newest[representative] = max(newest[representative], -math.inf if row.time is None else row.time)
+        sizes[representative] += 1
     sides, taken = {}, 0
-    for leader in sorted(newest, key=lambda name: (-newest[name], name)):
-        middle = (taken + sizes[leader] / 2) / len(rows)
-        sides[leader] = "test" if middle < test else "val" if middle < test + val else "train"
-        taken += sizes[leader]
+    for representative in sorted(newest, key=lambda name: (-newest[name], name)):
+        middle = (taken + sizes[representative] / 2) / len(rows)
+        sides[representative] = "test" if middle < test else "val" if middle < test + val else "train"
+        taken += sizes[representative]
     return sides
 
 
-def _lead_units(rows: Sequence[_Row], total: int) -> dict[str, str]:
-    """Each unit's leader: itself, or that of all the units with which near twins tie it together.
+def _represent_units(rows: Sequence[_Row], total: int) -> dict[str, str]:
+    """Each unit's leader: itself, or that of all the units with which near duplicates tie it together.
 
     Units that would bind more than a tenth of all rows (and more than 20) stay on their own: validate then reports them.
     """
@@ -148,9 +149,9 @@ def _lead_units(rows: Sequence[_Row], total: int) -> dict[str, str]:
     sizes: dict[str, int] = defaultdict(int)
     for row in rows:
         sizes[root(row.unit)] += 1
-    leaders: dict[str, str] = {}
+    representatives: dict[str, str] = {}
     for party, units in parties.items():
         together = sizes[party] <= max(_ALWAYS_KEPT, _LARGEST_SHARE * total)
-        leader = min(units, key=lambda unit: (oldest[unit], hashed_share(unit, _LEADER_SALT), unit))
-        leaders |= {unit: leader if together else unit for unit in units}
-    return leaders
+        representative = min(units, key=lambda unit: (oldest[unit], hashed_share(unit, _LEADER_SALT), unit))
+        representatives |= {unit: representative if together else unit for unit in units}
+    return representatives

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 
 from tasks.ingest.ingest import ingest, ingest_key
-from tasks.ingest.scan import scan
+from tasks.ingest.manifest.scan import scan
 from tasks.task_options import CACHED, RETRIED, TAGGED, keyed
 
 scan_task = task(name="scan", **TAGGED, **RETRIED)(scan)

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_contracts.refs import Kind
+from data_contracts.refs import Modality
 from tasks.errors import EnvironmentFailed
-from tasks.media.frames import pack, unpack
+from tasks.media.wire_protocol import pack, unpack
 
 BATCH = 32
 TRANSIENT = ("decoder-", "changed-")
@@ -39,7 +39,7 @@ _KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHO
 class Job:
     """One medium to decode: a real path, or the bytes themselves."""
 
-    modality: Kind
+    modality: Modality
     sha256: str
     path: str | None = None
     inline: bytes = b""

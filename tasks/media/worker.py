@@ -19,11 +19,11 @@ from typing import Any, BinaryIO
 from tasks.media.audio import decode_audio
 from tasks.media.canonical import Canonical, Undecodable
 from tasks.media.files import NotRegular, open_regular_file
-from tasks.media.frames import pack, pipes, unpack
 from tasks.media.image import decode_image
 from tasks.media.sandbox import forbid_calls
 from tasks.media.text import decode_text
 from tasks.media.video import decode_video
+from tasks.media.wire_protocol import pack, pipes, unpack
 
 DECODERS = {"image": decode_image, "audio": decode_audio, "text": decode_text, "video": decode_video}
 _GRACE_S = 5

@@ -7,24 +7,24 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from data_contracts.modalities import kind_of
-from data_contracts.refs import Modality
+from data_contracts.modalities import modality_of
+from data_contracts.refs import InputName
 from tasks.config import TrainConfig
-from tasks.modeling.augment_pictures import change_pictures
-from tasks.modeling.augment_sound import change_sound, mask_sound
+from tasks.modeling.augment_audio import change_sound, mask_sound
+from tasks.modeling.augment_images import change_pictures
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.encoders import TinyText
-from tasks.modeling.fusion import Present
+from tasks.modeling.fusion.classifier import Present
 
 HIDDEN_BYTES = 0.05
 
 
 def augment(
-    batch: Mapping[Modality, Present],
+    batch: Mapping[InputName, Present],
     config: TrainConfig,
-    specs: Mapping[Modality, EncoderSpec],
+    specs: Mapping[InputName, EncoderSpec],
     generator: torch.Generator,
-) -> dict[Modality, Present]:
+) -> dict[InputName, Present]:
     """The batch with what may be changed at random; shapes stay, but for the time axis of the tiny encoder's sound.
 
     Pictures and frames are moved and recoloured as `flip`, `crop` and `trivial_augment` say. Sound for the tiny encoder is
@@ -33,7 +33,7 @@ def augment(
     """
     changed = dict(batch)
     for name, part in batch.items():
-        kind, spec = kind_of(name), specs[name]
+        kind, spec = modality_of(name), specs[name]
         if not part.rows.numel() or spec.reads == "embedding":
             continue
         if kind == "image":

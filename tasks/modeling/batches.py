@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import torch
 
-from data_contracts.modalities import kind_of
-from data_contracts.refs import Modality
+from data_contracts.modalities import modality_of
+from data_contracts.refs import InputName
 from tasks.modeling.features import Padded
-from tasks.modeling.fusion import Present
+from tasks.modeling.fusion.classifier import Present
 
 
-def to_tensors(batch: Mapping[Modality, Padded], device: torch.device) -> dict[Modality, Present]:
+def to_tensors(batch: Mapping[InputName, Padded], device: torch.device) -> dict[InputName, Present]:
     """The batch on a device. The stored type says what a feature is:
 
     uint8: pictures (P, 3, S, S) and frames (P, N, 3, S, S) as float in [0, 1], or bytes of text (P, L) as int64.
@@ -22,9 +22,9 @@ def to_tensors(batch: Mapping[Modality, Padded], device: torch.device) -> dict[M
     return {name: _convert(name, padded, device) for name, padded in batch.items() if len(padded.rows)}
 
 
-def _convert(modality: Modality, padded: Padded, device: torch.device) -> Present:
+def _convert(modality: InputName, padded: Padded, device: torch.device) -> Present:
     values = torch.from_numpy(padded.values).to(device)
-    if values.dtype == torch.uint8 and kind_of(modality) in ("image", "video"):
+    if values.dtype == torch.uint8 and modality_of(modality) in ("image", "video"):
         values = values.movedim(-1, -3).float().div(255.0).contiguous()
     elif values.dtype == torch.int16:
         values = values.float().div(32_768.0)

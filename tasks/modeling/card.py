@@ -11,10 +11,10 @@ from typing import Any, Self
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from data_contracts.refs import Kind, Modality, Target
+from data_contracts.refs import InputName, Modality, Target
 from tasks.errors import DataError, EnvironmentFailed
+from tasks.escaping import one_line
 from tasks.modeling.encoder_spec import EncoderSpec
-from tasks.names import one_line
 
 CARD = "model.json"
 
@@ -33,7 +33,7 @@ class _Shape(BaseModel):
 
     labels: tuple[str, ...]
     targets: tuple[Target, ...] | None = None
-    modalities: tuple[Modality, ...] = Field(min_length=1)
+    modalities: tuple[InputName, ...] = Field(min_length=1)
     encoders: dict[str, EncoderSpec]
     config: _Knobs
 
@@ -64,9 +64,9 @@ def read_card(folder: Path) -> dict[str, Any]:
     return dict(card)
 
 
-def shared_kinds(card: Mapping[str, Any]) -> tuple[Kind, ...]:
+def shared_kinds(card: Mapping[str, Any]) -> tuple[Modality, ...]:
     """The kinds whose inputs pass through one encoder; none in a card from before there were several inputs of a kind."""
-    return tuple(card["config"].get("encoders", {}).get("share", ()))
+    return tuple(card["config"].get("encoders", {}).get("shared", ()))
 
 
 def read_targets(card: Mapping[str, Any]) -> tuple[Target, ...]:

@@ -10,20 +10,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from data_contracts.refs import FeatureRef, Modality
-from tasks.modeling.fusion import FusedClassifier
+from data_contracts.refs import FeatureRef, InputName
+from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.inference import predict_probabilities
 from tasks.store import Store
 
 
 def embed_and_predict(
-    model: FusedClassifier, samples: pa.Table, features: Mapping[Modality, FeatureRef], store: Store
-) -> tuple[NDArray[np.float32], dict[Modality, NDArray[np.float32]]]:
+    model: FusedClassifier, samples: pa.Table, features: Mapping[InputName, FeatureRef], store: Store
+) -> tuple[NDArray[np.float32], dict[InputName, NDArray[np.float32]]]:
     """(N, outputs) as `predict_probabilities` gives them, and of each modality the (P, width) projected vectors of the rows
     that have it."""
-    seen: dict[Modality, list[NDArray[np.float32]]] = {name: [] for name in model.modalities}
+    seen: dict[InputName, list[NDArray[np.float32]]] = {name: [] for name in model.modalities}
 
-    def keep(name: Modality, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def keep(name: InputName, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         """A forward hook: the projected vectors of a batch, (B, width), are kept on the CPU."""
         seen[name].append(output.float().cpu().numpy())
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data_contracts.refs import Kind
+from data_contracts.refs import Modality
 from tasks.modeling.encoder_spec import EncoderSpec
 
 DROPOUT = 0.1
@@ -181,7 +181,7 @@ class Embedded(Encoder):
         return x
 
 
-TINY: dict[Kind, Callable[[], Encoder]] = {
+TINY: dict[Modality, Callable[[], Encoder]] = {
     "image": TinyImage,
     "text": TinyText,
     "audio": TinyAudio,
@@ -189,7 +189,7 @@ TINY: dict[Kind, Callable[[], Encoder]] = {
 }
 
 
-def build_encoder(modality: Kind, spec: EncoderSpec) -> Encoder:
+def build_encoder(modality: Modality, spec: EncoderSpec) -> Encoder:
     """The network of an encoder, without pretrained weights; ValueError where the spec describes none."""
     if spec.reads == "embedding":
         if spec.width is None:

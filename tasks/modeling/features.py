@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.modalities import in_order
-from data_contracts.refs import FeatureRef, Modality
+from data_contracts.refs import FeatureRef, InputName
 from tasks.errors import DataError
 from tasks.modeling.feature_parts import read_part, read_values
 from tasks.store import Store
@@ -39,7 +39,7 @@ class Padded:
 class FeatureTable:
     """All features of one modality that a run needs, end to end in one array."""
 
-    modality: Modality
+    modality: InputName
     digests: pa.Array
     starts: Index
     """(R,) where each feature begins in `values`."""
@@ -104,8 +104,8 @@ class FeatureTable:
 class Inputs:
     """Samples with their features, in the samples' order."""
 
-    tables: Mapping[Modality, FeatureTable]
-    places: Mapping[Modality, Index]
+    tables: Mapping[InputName, FeatureTable]
+    places: Mapping[InputName, Index]
     """Modality to (N,) positions in its table, -1 where the sample lacks it."""
     rows: int
 
@@ -113,9 +113,9 @@ class Inputs:
     def load(
         cls,
         samples: pa.Table,
-        features: Mapping[Modality, FeatureRef],
+        features: Mapping[InputName, FeatureRef],
         store: Store,
-        given: tuple[Modality, ...] | None = None,
+        given: tuple[InputName, ...] | None = None,
     ) -> Inputs:
         """Loads what these samples need, in the order of the table of modalities; `given` leaves all others out."""
         wanted = [name for name in in_order(features) if given is None or name in given]
@@ -130,7 +130,7 @@ class Inputs:
         """The samples from position `first` up to `last`, over the same tables."""
         return Inputs(self.tables, {name: places[first:last] for name, places in self.places.items()}, last - first)
 
-    def batch(self, rows: Index) -> dict[Modality, Padded]:
+    def batch(self, rows: Index) -> dict[InputName, Padded]:
         """Every modality of these rows; `Padded.rows` are positions within `rows`."""
         return {name: table.take(self.places[name][rows]) for name, table in self.tables.items()}
 

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from data_contracts.refs import FeatureRef, Modality
+from data_contracts.refs import FeatureRef, InputName
 from tasks.errors import DataError
 from tasks.modeling.batches import to_tensors
 from tasks.modeling.features import Inputs
-from tasks.modeling.fusion import FusedClassifier
+from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.store import Store
 
 THREADS = 2  # fixed, because the order of a sum depends on it
@@ -23,9 +23,9 @@ THREADS = 2  # fixed, because the order of a sum depends on it
 def predict_probabilities(
     model: FusedClassifier,
     samples: pa.Table,
-    features: Mapping[Modality, FeatureRef],
+    features: Mapping[InputName, FeatureRef],
     store: Store,
-    given: tuple[Modality, ...] | None = None,
+    given: tuple[InputName, ...] | None = None,
     batch_size: int = 256,
 ) -> npt.NDArray[np.float32]:
     """(N, outputs), rows in the samples' order: shares that sum to 1, a share per label, numbers in the user's unit, by what

@@ -14,13 +14,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from data_contracts.modalities import in_order, kind_of
-from data_contracts.refs import FeatureRef, Modality, ValidatedRef
+from data_contracts.modalities import in_order, modality_of
+from data_contracts.refs import FeatureRef, InputName, ValidatedRef
 from tasks.config import FusionConfig, RunConfig
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.modeling.card import CARD, files_beside, read_beside, read_card, shared_kinds, tokenizer_file
 from tasks.modeling.encoder_spec import EncoderSpec
-from tasks.modeling.fusion import FusedClassifier
+from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.pretrained.describe import describe_encoder, require_place
 from tasks.modeling.targets import Targets, targets_of_card
 from tasks.store import canonical_json, write_text
@@ -29,7 +29,7 @@ FORMAT = 2
 WEIGHTS = "model.safetensors"
 
 
-def describe_model(valid: ValidatedRef, features: Mapping[Modality, FeatureRef], config: RunConfig) -> dict[str, Any]:
+def describe_model(valid: ValidatedRef, features: Mapping[InputName, FeatureRef], config: RunConfig) -> dict[str, Any]:
     """What model.json says: the labels, the modalities, the config that rebuilds the network and its inputs."""
     names = list(in_order(features))
     return {
@@ -41,7 +41,7 @@ def describe_model(valid: ValidatedRef, features: Mapping[Modality, FeatureRef],
         },
         "encoders": {
             name: describe_encoder(
-                kind_of(name), config.encoders.of(name), config.train.regime, config.encoders
+                modality_of(name), config.encoders.of(name), config.train.regime, config.encoders
             ).model_dump(mode="json")
             for name in names
         },
@@ -80,9 +80,9 @@ def gather_files(card: Mapping[str, Any]) -> dict[str, bytes]:
     found = {}
     for name, spec in specs.items():
         if spec.tokenizer_sha256 is not None:
-            from tasks.modeling.pretrained.tokens import tokenizer_json
+            from tasks.modeling.pretrained.tokenization import tokenizer_json
 
-            content = tokenizer_json(require_place(kind_of(name), spec), spec)
+            content = tokenizer_json(require_place(modality_of(name), spec), spec)
             assert content is not None  # or there would be no digest of it
             found[tokenizer_file(spec.tokenizer_sha256)] = content
     return found

@@ -19,12 +19,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from data_contracts.modalities import kind_of
-from data_contracts.refs import FeatureRef, Modality
+from data_contracts.modalities import modality_of
+from data_contracts.refs import FeatureRef, InputName
 from tasks.errors import DataError
-from tasks.media.packs import MediaReader
+from tasks.media.media_store import MediaReader
 from tasks.modeling.card import read_card, read_targets
-from tasks.modeling.measures import UNITS, measure
+from tasks.modeling.media_statistics import UNITS, measure
 from tasks.store import Store, canonical_json
 
 PROFILE = "profile.safetensors"
@@ -51,8 +51,8 @@ class Profile:
 def profile_rows(
     data: pa.Table,
     judged: pa.Table,
-    media: Mapping[Modality, str],
-    features: Mapping[Modality, FeatureRef],
+    media: Mapping[InputName, str],
+    features: Mapping[InputName, FeatureRef],
     model: Path,
     store: Store,
 ) -> Profile:
@@ -77,8 +77,8 @@ def choose(samples: pa.Table, most: int) -> pa.Table:
     return samples.take(pa.array(sorted(range(len(keys)), key=keys.__getitem__)[:most], pa.int64()))
 
 
-def _measured(name: Modality, samples: pa.Table, media: str, store: Store) -> dict[str, NDArray[np.float32]]:
-    kind = kind_of(name)
+def _measured(name: InputName, samples: pa.Table, media: str, store: Store) -> dict[str, NDArray[np.float32]]:
+    kind = modality_of(name)
     cells = [digest for digest in samples[name].to_pylist() if digest is not None]
     reader = MediaReader(store, kind, media)
     known = {digest: measure(kind, medium, reader.rate_hz) for digest, medium in reader.read(cells)}
@@ -89,7 +89,7 @@ def _measured(name: Modality, samples: pa.Table, media: str, store: Store) -> di
 
 
 def _judge(
-    whole: Profile, samples: pa.Table, features: Mapping[Modality, FeatureRef], model: Path, store: Store
+    whole: Profile, samples: pa.Table, features: Mapping[InputName, FeatureRef], model: Path, store: Store
 ) -> None:
     """Adds what the model makes of the rows."""
     from tasks.modeling.decision import answer_column

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from data_contracts.refs import DriftTest
 from tasks.config_sections import MonitorConfig
-from tasks.figures import short_number
+from tasks.escaping import one_line
 from tasks.modeling.profile import Profile
 from tasks.monitor.two_sample import Found, compare_categories, compare_numbers, compare_vectors, holm
-from tasks.names import one_line
+from tasks.number_format import short_number
 
 MIN_ROWS = 20
 """On each side; with fewer, a test would say nothing but `not different`."""

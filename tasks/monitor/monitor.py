@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from data_contracts.refs import ChampionRef, CleanRef, DriftTest, FeatureRef, Modality, MonitorReport
+from data_contracts.refs import ChampionRef, CleanRef, DriftTest, FeatureRef, InputName, MonitorReport
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed
 from tasks.fingerprint import code_fingerprint
-from tasks.modeling.lineage import are_known, read_rows
 from tasks.modeling.profile import profile_rows, read_profile_file
+from tasks.modeling.training_rows import are_known, read_rows
 from tasks.monitor.compare import MIN_ROWS, compare_profiles
 from tasks.store import Store, canonical_json, digest_json, write_text
 
@@ -21,7 +21,7 @@ KIND = "monitors"
 
 
 def monitor_key(
-    clean: CleanRef, features: Mapping[Modality, FeatureRef], champion: ChampionRef, config: RunConfig
+    clean: CleanRef, features: Mapping[InputName, FeatureRef], champion: ChampionRef, config: RunConfig
 ) -> str:
     """The digest of everything that a report depends on."""
     return digest_json(
@@ -36,7 +36,7 @@ def monitor_key(
 
 
 def monitor(
-    clean: CleanRef, features: Mapping[Modality, FeatureRef], champion: ChampionRef, config: RunConfig, store: Store
+    clean: CleanRef, features: Mapping[InputName, FeatureRef], champion: ChampionRef, config: RunConfig, store: Store
 ) -> MonitorReport:
     """The report on new samples is stored: every test with its p-value and effect, and whether the data have drifted.
 
@@ -58,7 +58,7 @@ def monitor(
 
 def _compare(
     clean: CleanRef,
-    features: Mapping[Modality, FeatureRef],
+    features: Mapping[InputName, FeatureRef],
     champion: ChampionRef,
     config: RunConfig,
     store: Store,

@@ -6,12 +6,12 @@ import math
 from collections import Counter
 from pathlib import Path
 
-from data_contracts.modalities import kind_of
+from data_contracts.modalities import modality_of
 from data_contracts.refs import CheckpointRef, EvalReport, ValidatedRef, Verdict
 from tasks.config import RunConfig
-from tasks.figures import figure_text
+from tasks.escaping import markdown_text
 from tasks.labels import METRICS
-from tasks.names import markdown_text
+from tasks.number_format import figure_text
 
 TEMPLATE = "model_card.md.j2"
 _LABEL_CHARS = 100
@@ -63,13 +63,13 @@ def _column(name: str, report: EvalReport) -> str:
 
 def _inputs(checkpoint: CheckpointRef, valid: ValidatedRef, config: RunConfig) -> list[str]:
     """Where a model has several inputs of one kind: what each of those was called, and which pass through one encoder."""
-    kinds = Counter(kind_of(name) for name in checkpoint.modalities)
+    kinds = Counter(modality_of(name) for name in checkpoint.modalities)
     lines = [
         f"`{name}` is the column {markdown_text(valid.clean.columns.get(name, name), _LABEL_CHARS)}"
         for name in checkpoint.modalities
-        if kinds[kind_of(name)] > 1
+        if kinds[modality_of(name)] > 1
     ]
-    return lines + [f"one encoder for all of {kind}" for kind in config.encoders.share if kinds[kind] > 1]
+    return lines + [f"one encoder for all of {kind}" for kind in config.encoders.shared if kinds[kind] > 1]
 
 
 def _figure(value: float | None, metric: str) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data_contracts.modalities import kind_of
-from data_contracts.refs import FeatureRef, Modality
+from data_contracts.modalities import modality_of
+from data_contracts.refs import FeatureRef, InputName
 from tasks.contract import read_table
 from tasks.modeling.card import files_beside, read_card
 from tasks.modeling.decision import DECISION, output_names
@@ -29,7 +29,7 @@ def stage_model(
     checkpoint: Path,
     card: str,
     beside: Sequence[Path],
-    features: Mapping[Modality, FeatureRef],
+    features: Mapping[InputName, FeatureRef],
     store: Store,
     folder: Path,
 ) -> None:
@@ -75,7 +75,7 @@ def make_signature(card: Mapping[str, Any]) -> ModelSignature:
 
     anything: AnyType = AnyType()  # type: ignore[no-untyped-call]
 
-    def kind(name: Modality) -> DataType | Array | AnyType:
+    def kind(name: InputName) -> DataType | Array | AnyType:
         """MLflow's type of a column of the input."""
         if _reads_strings(card, name):
             return DataType.string
@@ -88,7 +88,7 @@ def make_signature(card: Mapping[str, Any]) -> ModelSignature:
     return ModelSignature(Schema([*inputs]), Schema([*outputs]))
 
 
-def make_example(card: Mapping[str, Any], features: Mapping[Modality, FeatureRef], store: Store) -> pd.DataFrame:
+def make_example(card: Mapping[str, Any], features: Mapping[InputName, FeatureRef], store: Store) -> pd.DataFrame:
     """One row with every input: zeros of the shape that the model reads, and a text that nobody wrote."""
     import pandas as pd
 
@@ -102,12 +102,12 @@ def make_example(card: Mapping[str, Any], features: Mapping[Modality, FeatureRef
     return pd.DataFrame(cells)
 
 
-def _spec(card: Mapping[str, Any], name: Modality) -> EncoderSpec:
+def _spec(card: Mapping[str, Any], name: InputName) -> EncoderSpec:
     return EncoderSpec.model_validate(card["encoders"][name])
 
 
-def _reads_strings(card: Mapping[str, Any], name: Modality) -> bool:
+def _reads_strings(card: Mapping[str, Any], name: InputName) -> bool:
     """Whether the served model takes a text as it is: its UTF-8 bytes are what it reads, or its tokenizer goes with it."""
-    if kind_of(name) != "text":
+    if modality_of(name) != "text":
         return False
     return card["features"][name]["dtype"] == "uint8" or _spec(card, name).tokenizer_sha256 is not None

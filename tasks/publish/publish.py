@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow.compute as pc
 
-from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Modality, ReleaseRef, ValidatedRef, Verdict
+from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, InputName, ReleaseRef, ValidatedRef, Verdict
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed, PromotionRefused
-from tasks.modeling.lineage import ROWS, write_rows
 from tasks.modeling.profile import PROFILE, profile_rows, write_profile
+from tasks.modeling.training_rows import ROWS, write_rows
 from tasks.publish import tracking, versions
+from tasks.publish.alias_history import Move, move_alias
 from tasks.publish.approval import CHALLENGER, mark_pending, require_not_rejected
 from tasks.publish.card import write_card
 from tasks.publish.connection import connected
 from tasks.publish.logged_model import stage_model
-from tasks.publish.moves import Move, move_alias
-from tasks.publish.names import check_alias, check_model_name
+from tasks.publish.model_names import check_alias, check_model_name
 from tasks.publish.registry import release_ref, why_not
 from tasks.publish.verify import DIFFERENT, VerifyRequest
 from tasks.publish.version_page import describe_model, describe_version
@@ -44,14 +44,14 @@ STEPS = 4
 VERIFY_TIMEOUT_S = 900.0  # importing torch on a busy machine takes a minute; predicting some rows, a second
 
 
-class Made(NamedTuple):
+class PublishInputs(NamedTuple):
     """What the stages before this one made of one model."""
 
     verdict: Verdict
     checkpoint: CheckpointRef
     report: EvalReport
     valid: ValidatedRef
-    features: dict[Modality, FeatureRef]
+    features: dict[InputName, FeatureRef]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Publication:
     checkpoint: CheckpointRef
     report: EvalReport
     valid: ValidatedRef
-    features: dict[Modality, FeatureRef]
+    features: dict[InputName, FeatureRef]
     config: RunConfig
     store: Store
     tracking_uri: str
@@ -75,7 +75,7 @@ class Publication:
         return self.store.path(self.checkpoint.uri)
 
 
-def publish(made: Made, config: RunConfig, store: Store, tracking_uri: str, run_id: str) -> ReleaseRef:
+def publish(made: PublishInputs, config: RunConfig, store: Store, tracking_uri: str, run_id: str) -> ReleaseRef:
     """The checkpoint is a verified version of the registry, and the alias `publish.alias` points to it.
 
     Under `gate.approval = "required"` that alias stays: the version is pending, and `challenger` points to it.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from data_contracts.refs import ChampionRef, ReleaseRef
 from tasks.errors import PromotionRefused, UsageError
 from tasks.publish import versions
+from tasks.publish.alias_history import Action, Move, champions_before, move_alias, read_moves
 from tasks.publish.approval import (
     AT_MS,
     BY,
@@ -19,10 +20,9 @@ from tasks.publish.approval import (
     record_decision,
     require_approvable,
 )
+from tasks.publish.champion_lookup import look_up
 from tasks.publish.connection import connected, is_absent
-from tasks.publish.moves import Action, Move, champions_before, move_alias, read_moves
-from tasks.publish.names import check_alias, check_model_name
-from tasks.publish.quick_look import look_up
+from tasks.publish.model_names import check_alias, check_model_name
 from tasks.store import Store
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 from mlflow.pyfunc.model import PythonModel
 
-from data_contracts.modalities import KINDS, kind_of
-from data_contracts.refs import FeatureRef, Modality
+from data_contracts.modalities import ALL_MODALITIES, modality_of
+from data_contracts.refs import FeatureRef, InputName
 from data_contracts.tables import features_schema
 from tasks.errors import DataError
 from tasks.media.canonical import Undecodable
@@ -53,13 +53,15 @@ class ServedModel(PythonModel):
         from tasks.modeling.decision import DECISION, answer_column, output_names
         from tasks.modeling.inference import predict_probabilities
 
-        columns: dict[str, list[Any]] = {name: [None] * len(model_input) for name in (*KINDS, *self.card["features"])}
+        columns: dict[str, list[Any]] = {
+            name: [None] * len(model_input) for name in (*ALL_MODALITIES, *self.card["features"])
+        }
         with tempfile.TemporaryDirectory() as folder:
             store = Store(folder)
-            features: dict[Modality, FeatureRef] = {}
+            features: dict[InputName, FeatureRef] = {}
             for name, known in self.card["features"].items():
                 cells = list(model_input[name]) if name in model_input else columns[name]
-                if self.tokenize is not None and kind_of(name) == "text":
+                if self.tokenize is not None and modality_of(name) == "text":
                     cells = [self.tokenize(cell) if isinstance(cell, str) else cell for cell in cells]
                 features[name], columns[name] = _store_features(store, name, known, cells)
             samples = pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()})
@@ -72,11 +74,11 @@ class ServedModel(PythonModel):
 
 def _tokenizer(folder: Path, card: Mapping[str, Any]) -> Callable[[str], np.ndarray[Any, Any]] | None:
     """What cuts a text into the tokens that the model reads, from the model's own file; None where it has none."""
-    specs = [spec for name, spec in card["encoders"].items() if kind_of(name) == "text"]  # the same for all texts
+    specs = [spec for name, spec in card["encoders"].items() if modality_of(name) == "text"]  # the same for all texts
     spec = EncoderSpec.model_validate(specs[0]) if specs else None
     if spec is None or spec.tokenizer_sha256 is None:
         return None
-    from tasks.modeling.pretrained.tokens import packaged_tokenizer
+    from tasks.modeling.pretrained.tokenization import packaged_tokenizer
 
     limits, tokenize = (
         card["config"]["media"],
@@ -94,7 +96,7 @@ def _tokenizer(folder: Path, card: Mapping[str, Any]) -> Callable[[str], np.ndar
 
 
 def _store_features(
-    store: Store, name: Modality, known: dict[str, str], cells: Sequence[Any]
+    store: Store, name: InputName, known: dict[str, str], cells: Sequence[Any]
 ) -> tuple[FeatureRef, list[str | None]]:
     """The cells as a features part; with it, each row's digest (here: its position), None where the cell is missing."""
     digests = [None if _is_missing(cell) else str(row) for row, cell in enumerate(cells)]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from data_contracts.refs import CheckpointRef, EvalReport, ValidatedRef, Verdict
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed
-from tasks.names import markdown_text, one_line
+from tasks.escaping import markdown_text, one_line
 from tasks.publish import versions
 from tasks.publish.card import write_card
 from tasks.publish.connection import connected, is_database, without_password

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel
 
-from data_contracts.refs import FeatureRef, Modality
+from data_contracts.refs import FeatureRef, InputName
 from tasks.contract import read_table
 from tasks.errors import CrossmodalError
 from tasks.store import Store
@@ -37,7 +37,7 @@ class VerifyRequest(BaseModel):
     """Store path of samples.parquet."""
     predictions: str
     """Store path of the evaluation's predictions.parquet."""
-    features: dict[Modality, FeatureRef]
+    features: dict[InputName, FeatureRef]
     rows: int
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from data_contracts.refs import EvalReport, ValidatedRef, Verdict
-from tasks.figures import figure_text
+from tasks.escaping import markdown_text
 from tasks.labels import METRICS
-from tasks.names import markdown_text
+from tasks.number_format import figure_text
 
 
 def describe_version(name: str, alias: str, verdict: Verdict, report: EvalReport, valid: ValidatedRef) -> str:

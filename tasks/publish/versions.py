@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from data_contracts.refs import ChampionRef
 from tasks.errors import EnvironmentFailed
 from tasks.modeling.card import CARD, files_beside, read_card
-from tasks.modeling.lineage import ROWS
 from tasks.modeling.profile import PROFILE
+from tasks.modeling.training_rows import ROWS
 from tasks.store import Draft, Store, digest_file, digest_json
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from data_contracts.refs import Metrics
-from tasks.figures import figure_text
 from tasks.labels import LOWER_IS_BETTER, METRICS
+from tasks.number_format import figure_text
 from tasks.pages import page_template
 from tasks.store import replace_file
 

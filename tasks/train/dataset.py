@@ -13,16 +13,16 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from data_contracts.modalities import kind_of
-from data_contracts.refs import Modality
+from data_contracts.modalities import modality_of
+from data_contracts.refs import InputName
 from tasks.errors import DataError
 from tasks.modeling.batches import to_tensors
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.features import Index, Inputs
-from tasks.modeling.fusion import Present
+from tasks.modeling.fusion.classifier import Present
 from tasks.modeling.targets import EncodedTargets, Targets
 from tasks.store import Store
-from tasks.train.job import TrainJob
+from tasks.train.request import TrainJob
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Dataset:
 
         DataError where no row can have any, or the texts are vectors already.
         """
-        texts = [name for name in self.inputs.tables if kind_of(name) == "text"]
+        texts = [name for name in self.inputs.tables if modality_of(name) == "text"]
         if not texts:
             raise DataError("train.max_tokens: there is no text in these samples; leave it out")
         if self.inputs.tables[texts[0]].values.dtype.kind == "f":  # bytes and tokens are integers
@@ -79,7 +79,7 @@ def load_dataset(samples: pa.Table, split: str, job: TrainJob, targets: Targets,
 class Source(Protocol):
     """Where batches come from."""
 
-    def take(self, rows: Index) -> dict[Modality, Present]:
+    def take(self, rows: Index) -> dict[InputName, Present]:
         """What the model takes in of these rows, on the device; a modality that no row has is left out."""
 
 
@@ -89,7 +89,7 @@ class TableSource:
     def __init__(self, inputs: Inputs, device: torch.device) -> None:
         self.inputs, self.device = inputs, device
 
-    def take(self, rows: Index) -> dict[Modality, Present]:
+    def take(self, rows: Index) -> dict[InputName, Present]:
         """What the model takes in of these rows; on a CUDA device pictures lie channels last, as tensor cores want them."""
         cut = self.inputs.batch(rows)
         if self.device.type == "cuda":  # from pinned memory a copy runs beside the kernels
@@ -112,9 +112,9 @@ class ResidentSource:
     """Batches picked from embeddings that lie on the device from the start: no step touches numpy."""
 
     def __init__(self, inputs: Inputs, device: torch.device) -> None:
-        self.tables: dict[Modality, Tensor] = {}
-        self.places: dict[Modality, Tensor] = {}
-        self.complete: dict[Modality, bool] = {}
+        self.tables: dict[InputName, Tensor] = {}
+        self.places: dict[InputName, Tensor] = {}
+        self.complete: dict[InputName, bool] = {}
         self.device = device
         for name, table in inputs.tables.items():
             count = max(1, len(table.lengths))
@@ -123,10 +123,10 @@ class ResidentSource:
             self.complete[name] = bool((inputs.places[name] >= 0).all())
         self._positions: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def take(self, rows: Index) -> dict[Modality, Present]:
+    def take(self, rows: Index) -> dict[InputName, Present]:
         """The embeddings of these rows: (P, width) float32."""
         chosen = torch.from_numpy(rows).to(self.device)
-        batch: dict[Modality, Present] = {}
+        batch: dict[InputName, Present] = {}
         for name, table in self.tables.items():
             places = self.places[name].index_select(0, chosen)
             if self.complete[name]:
@@ -148,7 +148,7 @@ class ResidentSource:
         return self._positions[size]
 
 
-def source_of(inputs: Inputs, specs: Mapping[Modality, EncoderSpec], device: torch.device) -> Source:
+def source_of(inputs: Inputs, specs: Mapping[InputName, EncoderSpec], device: torch.device) -> Source:
     """Tensors on the device where all that is read are embeddings, else tables."""
     if all(spec.reads == "embedding" for spec in specs.values()):
         return ResidentSource(inputs, device)

@@ -11,8 +11,8 @@ from torch import nn
 
 from tasks.config import TrainConfig
 from tasks.errors import DataError
-from tasks.modeling.fusion import FusedClassifier
-from tasks.train.regimes import LORA_MARK, tuned_encoders
+from tasks.modeling.fusion.classifier import FusedClassifier
+from tasks.train.finetuning import LORA_MARK, tuned_encoders
 
 # Their forward reads the weights of the layers inside without calling them: an update in there would never be seen.
 _READS_WEIGHTS = {

@@ -82,7 +82,7 @@ def _labels(logits: Tensor, soft: Tensor, config: TrainConfig, weights: Tensor |
 
 
 def class_weights(encoded: EncodedTargets) -> Tensor:
-    """(outputs,) for train.balance = class-weights, from the training rows; 1 for numbers and for what never occurs.
+    """(outputs,) for train.class_balance = class-weights, from the training rows; 1 for numbers and for what never occurs.
 
     A class: rows / (classes x its rows), so that every class counts alike and the mean over rows is 1 (King & Zeng, 2001;
     scikit-learn's `balanced`). The effective number of Cui et al. (2019) was left out: it adds a parameter, and with beta =

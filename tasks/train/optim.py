@@ -29,23 +29,23 @@ def build_optimizer(groups: Sequence[Mapping[str, Any]]) -> torch.optim.AdamW:
     return torch.optim.AdamW(wanted, betas=BETAS, fused=not divided)
 
 
-def rate_factor(step: int, steps: int, warmup_share: float) -> float:
-    """The share of the peak rate at a step, counted from 0: a linear rise over `warmup_share` of all, a cosine to 0."""
-    warmup = max(1, round(steps * warmup_share))
+def rate_factor(step: int, steps: int, warmup_ratio: float) -> float:
+    """The share of the peak rate at a step, counted from 0: a linear rise over `warmup_ratio` of all, a cosine to 0."""
+    warmup = max(1, round(steps * warmup_ratio))
     if step < warmup:
         return (step + 1) / warmup
     done = (step - warmup) / max(1, steps - warmup)
     return 0.5 * (1 + math.cos(math.pi * done))
 
 
-def average_decay(step: int, decay: float) -> float:
+def ema_decay_at(step: int, decay: float) -> float:
     """The share of itself that the average keeps at a step, counted from 0: less in the first ones, `decay` at most."""
     return min(decay, (1 + step) / (10 + step))
 
 
 @torch.no_grad()
 def update_average(average: Mapping[str, Tensor], current: Mapping[str, Tensor], step: int, decay: float) -> None:
-    """Moves the average towards the current weights, all but its `average_decay` (Polyak and Juditsky, 1992).
+    """Moves the average towards the current weights, all but its `ema_decay_at` (Polyak and Juditsky, 1992).
 
     Of a divided tensor each process moves its share; counters are copied.
     """
@@ -54,7 +54,7 @@ def update_average(average: Mapping[str, Tensor], current: Mapping[str, Tensor],
         average[name].copy_(current[name])
     old, new = ([_own(weights[name]) for name in floats] for weights in (average, current))
     if floats:
-        get_ema_multi_avg_fn(average_decay(step, decay))(old, new, None)  # type: ignore[no-untyped-call]
+        get_ema_multi_avg_fn(ema_decay_at(step, decay))(old, new, None)  # type: ignore[no-untyped-call]
 
 
 def _own(tensor: Tensor) -> Tensor:

@@ -12,9 +12,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tasks.config import TrainConfig
 from tasks.errors import EnvironmentFailed
-from tasks.modeling.fusion import FusedClassifier
-from tasks.train.dividing import divide
-from tasks.train.job import RENDEZVOUS
+from tasks.modeling.fusion.classifier import FusedClassifier
+from tasks.train.fsdp import divide
+from tasks.train.request import RENDEZVOUS
 
 
 class Processes:

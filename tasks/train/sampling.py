@@ -19,7 +19,7 @@ def epoch_order(rows: int, seed: int, epoch: int, chances: Chances | None = None
 
 
 def row_chances(encoded: EncodedTargets) -> Chances | None:
-    """(N,) the chance of every row for train.balance = sampler, by the first column that has classes or labels.
+    """(N,) the chance of every row for train.class_balance = sampler, by the first column that has classes or labels.
 
     Every class is drawn equally often. A row of several labels counts as its rarest one; rows without any, or unknown, are
     one class of their own. None where all columns are numbers.

@@ -40,7 +40,7 @@ class Progress:
     seconds: float = 0.0
     """Of the epoch that is under way."""
     history: list[dict[str, Any]] = field(default_factory=list)
-    halved: dict[str, Any] | None = None
+    oom_split: dict[str, Any] | None = None
     """Where memory ran out and batches were halved."""
     figures: dict[str, float] = field(default_factory=dict)
     """Sums that the figures of speed are made of."""

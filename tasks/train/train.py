@@ -7,15 +7,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from data_contracts.modalities import in_order, kind_of
-from data_contracts.refs import ChampionRef, CheckpointRef, FeatureRef, Modality, ValidatedRef
+from data_contracts.modalities import in_order, modality_of
+from data_contracts.refs import ChampionRef, CheckpointRef, FeatureRef, InputName, ValidatedRef
 from tasks.config import RunConfig
 from tasks.fingerprint import code_fingerprint
 from tasks.modeling.card import files_beside, read_card
 from tasks.modeling.pretrained.describe import identify_encoder
 from tasks.store import Store, digest_file, digest_json
-from tasks.train.isolate import run_isolated
-from tasks.train.job import TrainJob, read_samples
+from tasks.train.request import TrainJob, read_samples
+from tasks.train.subprocess import run_in_subprocess
 
 KIND = "checkpoints"
 FILES = ("model.safetensors", "model.json", "history.json")
@@ -23,7 +23,7 @@ FILES = ("model.safetensors", "model.json", "history.json")
 
 def train_key(
     valid: ValidatedRef,
-    features: dict[Modality, FeatureRef],
+    features: dict[InputName, FeatureRef],
     config: RunConfig,
     store: Store,
     champion: ChampionRef | None = None,
@@ -40,7 +40,7 @@ def train_key(
     return digest_json({"base": base, "champion": champion.sha256})
 
 
-def base_key(valid: ValidatedRef, features: dict[Modality, FeatureRef], config: RunConfig, store: Store) -> str:
+def base_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], config: RunConfig, store: Store) -> str:
     """The digest of all that training sees but its start: rows, features, labels, config, code; nothing of the test rows."""
     return digest_json(
         {
@@ -49,29 +49,31 @@ def base_key(valid: ValidatedRef, features: dict[Modality, FeatureRef], config: 
             "features": {name: ref.fingerprint for name, ref in features.items()},
             "encoders": {name: _identity(name, config) for name in features},
             "config": config.subset("seed", "fusion", "train"),
-            **({"share": list(config.encoders.share)} if config.encoders.share else {}),
+            **({"shared": list(config.encoders.shared)} if config.encoders.shared else {}),
             "code": code_fingerprint(
-                "tasks.train.loop", libraries=("numpy", "peft", "torch", "torchvision", "transformers")
+                "tasks.train.stage", libraries=("numpy", "peft", "torch", "torchvision", "transformers")
             ),
         }
     )
 
 
-def _identity(modality: Modality, config: RunConfig) -> dict[str, Any]:
+def _identity(modality: InputName, config: RunConfig) -> dict[str, Any]:
     """What an encoder is, without the place where its files lie."""
     encoder = config.encoders.of(modality)
-    return identify_encoder(kind_of(modality), encoder, config.train.regime, config.encoders).model_dump(mode="json")
+    return identify_encoder(modality_of(modality), encoder, config.train.regime, config.encoders).model_dump(
+        mode="json"
+    )
 
 
 def train(
     valid: ValidatedRef,
-    features: dict[Modality, FeatureRef],
+    features: dict[InputName, FeatureRef],
     config: RunConfig,
     store: Store,
     champion: ChampionRef | None = None,
     isolate: bool = True,
 ) -> CheckpointRef:
-    """The checkpoint for these rows, features and settings; a run that was killed goes on from its last epoch.
+    """The checkpoint for these rows, features and settings; a run that was killed resumes from its last epoch.
 
     With `isolate` the loop runs in its own process, killed after `runtime.train_timeout_s`; without, in this one, for a
     debugger. Both give the same weights. `champion` is the model to go on from, under train.continue_from. Raises DataError
@@ -88,9 +90,9 @@ def train(
             shutil.rmtree(work)
             work.mkdir()
         if isolate:
-            run_isolated(job, work)
+            run_in_subprocess(job, work)
         else:
-            from tasks.train.loop import run_training
+            from tasks.train.stage import run_training
 
             run_training(job, work)
         ref = _commit(job, key, work, store)

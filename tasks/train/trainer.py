@@ -14,29 +14,29 @@ from torch import Tensor
 
 from tasks.config import RunConfig
 from tasks.errors import DataError, EnvironmentFailed
-from tasks.modeling.fusion import FusedClassifier
+from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.package import build_model
 from tasks.modeling.pretrained.weights import load_pretrained
-from tasks.train.continuation import Continuation, take_over
+from tasks.train.batch_plan import BatchPlan
+from tasks.train.checkpointing import CheckpointSchedule
+from tasks.train.dataloader import DeviceLoader, TrainBatch
 from tasks.train.dataset import Dataset
-from tasks.train.drawing import Drawing
-from tasks.train.engine import Engine, moving_names
-from tasks.train.feeding import Feeder, Ready
-from tasks.train.judging import judge
-from tasks.train.keeping import Keeper
+from tasks.train.finetuning import Stage, stages_of
 from tasks.train.lora import add_lora
 from tasks.train.losses import class_weights
-from tasks.train.meter import Meter, count_flops
 from tasks.train.processes import Processes, whole
-from tasks.train.regimes import Stage, stages_of
 from tasks.train.sampling import row_chances
 from tasks.train.state import Progress, TrainState, Weights, read_fixed, read_state, save_fixed
+from tasks.train.step import TrainingStep, trainable_names
+from tasks.train.throughput import ThroughputMeter, count_flops
+from tasks.train.validation import judge
+from tasks.train.warm_start import WarmStart, transfer_weights
 
 LOOK_STEPS = 50  # the loss is looked at once in so many steps: on a GPU each look empties its queue of work
 
 
 class Trainer:
-    """A model and its data; `work` holds the state that it goes on from."""
+    """A model and its data; `work` holds the state that it resumes from."""
 
     def __init__(
         self,
@@ -46,10 +46,10 @@ class Trainer:
         config: RunConfig,
         processes: Processes,
         work: Path,
-        start: Continuation | None = None,
+        start: WarmStart | None = None,
     ) -> None:
         self.val, self.config, self.processes = val, config.train, processes
-        self.drawing = Drawing(
+        self.batch_plan = BatchPlan(
             train.present,
             config.train,
             config.fusion.modality_dropout,
@@ -58,49 +58,51 @@ class Trainer:
             processes.count,
             tokens=train.text_lengths() if config.train.max_tokens else None,
             even=processes.divides,
-            chances=row_chances(train.targets) if config.train.balance == "sampler" else None,
+            chances=row_chances(train.targets) if config.train.class_balance == "sampler" else None,
         )
-        balanced = config.train.balance != "none"  # rows drawn evenly are judged evenly, too
+        balanced = config.train.class_balance != "none"  # rows drawn evenly are judged evenly, too
         self.balance = class_weights(train.targets).to(processes.device) if balanced else None
-        self.keeper = Keeper(work, config.train.checkpoint_steps, processes.divides, processes.rank == 0)
+        self.checkpoint_schedule = CheckpointSchedule(
+            work, config.train.checkpoint_steps, processes.divides, processes.rank == 0
+        )
         plain = build_model(card).to(processes.home)
         self.stages = stages_of(config.train, plain.specs)
         kept = self._restore(plain, card, work, start)
         self.averaged = copy.deepcopy(plain)
         self.best: Weights = kept.best if kept else self._copy_moving()
         self.progress = kept.progress if kept else Progress()
-        self.meter = Meter(self.progress.figures, processes.device, processes.count)
-        self.feeder = Feeder(train, plain.specs, config.train, processes.device, processes.divides)
+        self.meter = ThroughputMeter(self.progress.figures, processes.device, processes.count)
+        self.device_loader = DeviceLoader(train, plain.specs, config.train, processes.device, processes.divides)
         if not self.finished:
-            self.engine = self._set_up(plain)
+            self.training_step = self._set_up(plain)
             if kept:
-                self.engine.restore(kept.optimizer, kept.average)
+                self.training_step.restore(kept.optimizer, kept.average)
 
     def _restore(
-        self, plain: FusedClassifier, card: dict[str, Any], work: Path, start: Continuation | None
+        self, plain: FusedClassifier, card: dict[str, Any], work: Path, start: WarmStart | None
     ) -> TrainState | None:
         """The weights as an earlier run left them, else as training begins; what never moves is written once."""
         kept, fixed = read_state(work), read_fixed(work)
         if kept is None or fixed is None:
             load_pretrained(plain, card)  # before layers are renamed by the updates
         if start is not None:  # also where a kept state replaces it: what it tells belongs to the history
-            take_over(plain, card, start)
+            transfer_weights(plain, card, start)
         if self.config.regime == "lora":
             add_lora(plain, self.config)
-        self.moving = moving_names(plain, self.config)
+        self.trainable = trainable_names(plain, self.config)
         if kept is not None and fixed is not None:
             plain.load_state_dict(fixed | kept.model)
             return kept
-        if self.keeper.writes:
-            save_fixed({name: t for name, t in plain.state_dict().items() if name not in self.moving}, work)
+        if self.checkpoint_schedule.writes:
+            save_fixed({name: t for name, t in plain.state_dict().items() if name not in self.trainable}, work)
         return None
 
-    def _set_up(self, plain: FusedClassifier) -> Engine:
+    def _set_up(self, plain: FusedClassifier) -> TrainingStep:
         self.flops_each: float | None = None  # of a sample, in this stage
-        weighs = self.balance if self.config.balance == "class-weights" else None
-        per_epoch = self.drawing.steps_per_epoch
+        weighs = self.balance if self.config.class_balance == "class-weights" else None
+        per_epoch = self.batch_plan.steps_per_epoch
         steps, done = self.stage.epochs * per_epoch, self.progress.stage_epochs * per_epoch + self.progress.step
-        return Engine(plain, self.stage, self.config, self.processes, self.moving, weighs, steps, done)
+        return TrainingStep(plain, self.stage, self.config, self.processes, self.trainable, weighs, steps, done)
 
     @property
     def finished(self) -> bool:
@@ -119,11 +121,11 @@ class Trainer:
 
     def gather(self) -> TrainState:
         """The state as it is now; where weights are divided, all processes must call this, and the first one has it whole."""
-        engine, collect = self.engine, self.processes.collect
+        training_step, collect = self.training_step, self.processes.collect
         return TrainState(
-            {name: collect(tensor) for name, tensor in engine.current.items()},
-            engine.optimizer_tensors(),
-            {name: collect(tensor) for name, tensor in engine.average.items()} if self.config.average_decay else {},
+            {name: collect(tensor) for name, tensor in training_step.current.items()},
+            training_step.optimizer_tensors(),
+            {name: collect(tensor) for name, tensor in training_step.average.items()} if self.config.ema_decay else {},
             self.best,
             self.progress,
         )
@@ -145,22 +147,22 @@ class Trainer:
             "train_loss": float(np.mean(self.processes.mean(progress.losses))),
             "val_loss": loss,
             **figures,
-            "learning_rate": self.engine.learning_rate,
+            "learning_rate": self.training_step.learning_rate,
             "grad_norm": float(np.mean(progress.norms)),
             "seconds": round(progress.seconds, 3),
         }
         progress.history.append(entry)
         progress.losses, progress.norms, progress.seconds, progress.step = [], [], 0.0, 0
-        if progress.stage_epochs >= self.stage.epochs or progress.stale >= self.config.patience:
+        if progress.stage_epochs >= self.stage.epochs or progress.stale >= self.config.early_stopping_patience:
             self._leave_stage()
-        if not self.finished and self.keeper.due_after_epoch():
-            self.keeper.keep(self.gather)
+        if not self.finished and self.checkpoint_schedule.due_after_epoch():
+            self.checkpoint_schedule.keep(self.gather)
         return entry
 
     def _judge(self) -> tuple[float, dict[str, float]]:
         """Validation loss and figures of the averaged weights; DataError where the loss is not finite."""
         own = self.averaged.state_dict()
-        for name, tensor in self.engine.average.items():
+        for name, tensor in self.training_step.average.items():
             own[name].copy_(whole(tensor))
         self.averaged.to(self.processes.device)
         self.processes.copy_from_first(list(self.averaged.buffers()))  # each has seen other rows
@@ -177,9 +179,9 @@ class Trainer:
         if self.finished:
             return
         # A divided model cannot be divided again in another way.
-        plain = copy.deepcopy(self.averaged) if self.processes.divides else self.engine.plain
+        plain = copy.deepcopy(self.averaged) if self.processes.divides else self.training_step.plain
         plain.load_state_dict(self.best, strict=False)
-        self.engine = self._set_up(plain)
+        self.training_step = self._set_up(plain)
 
     def finish(self) -> FusedClassifier:
         """The model with the best weights, whole."""
@@ -188,14 +190,14 @@ class Trainer:
 
     def _copy_moving(self) -> Weights:
         """Copies of what moves, as it was judged."""
-        return {name: t.detach().clone() for name, t in self.averaged.state_dict().items() if name in self.moving}
+        return {name: t.detach().clone() for name, t in self.averaged.state_dict().items() if name in self.trainable}
 
     # -- steps ---
 
     def _run_steps(self) -> None:
         """The steps of this epoch that are not done yet."""
-        progress, per_epoch = self.progress, self.drawing.steps_per_epoch
-        self.engine.enter_training()
+        progress, per_epoch = self.progress, self.batch_plan.steps_per_epoch
+        self.training_step.enter_training()
         self._watch()
         feed = self._feed(progress.step)
         seen: list[tuple[Tensor, Tensor]] = []
@@ -208,36 +210,38 @@ class Trainer:
                 loss = self._accumulate(feed)
                 if loss is None:
                     raise EnvironmentFailed(self._too_large())
-            rows = self.drawing.rows_of(step)
+            rows = self.batch_plan.rows_of(step)
             self.meter.add(samples=rows, flops=rows * (self.flops_each or 0.0))
-            seen.append((loss, self.engine.update()))
-            due = step + 1 < per_epoch and self.keeper.due_within(progress.epoch * per_epoch + step + 1)
+            seen.append((loss, self.training_step.update()))
+            due = step + 1 < per_epoch and self.checkpoint_schedule.due_within(progress.epoch * per_epoch + step + 1)
             if due or step + 1 == per_epoch or len(seen) == LOOK_STEPS:
                 self._settle(step + 1, seen)
                 seen = []
             if due:
-                self.keeper.keep(self.gather)
+                self.checkpoint_schedule.keep(self.gather)
                 self._watch()
         feed.close()
 
-    def _feed(self, step: int) -> Generator[Ready, None, None]:
+    def _feed(self, step: int) -> Generator[TrainBatch, None, None]:
         """What is read from this step of the epoch on."""
-        return self.feeder.feed(self.drawing.pieces(self.progress.epoch + 1, step, self.progress.halved is not None))
+        return self.device_loader.feed(
+            self.batch_plan.microbatches(self.progress.epoch + 1, step, self.progress.oom_split is not None)
+        )
 
-    def _accumulate(self, feed: Generator[Ready, None, None]) -> Tensor | None:
+    def _accumulate(self, feed: Generator[TrainBatch, None, None]) -> Tensor | None:
         """The loss of a step whose gradients are there; None, and no gradients, where the GPU's memory did not suffice."""
-        engine = self.engine
+        training_step = self.training_step
         found: tuple[Tensor, int] | None = None
         try:
             if self.flops_each is None and self.processes.device.type == "cuda":
-                flops, (total, rows) = count_flops(lambda: engine.accumulate(feed))
+                flops, (total, rows) = count_flops(lambda: training_step.accumulate(feed))
                 found, self.flops_each = (total, rows), flops / rows
             else:
-                found = engine.accumulate(feed)
+                found = training_step.accumulate(feed)
         except torch.OutOfMemoryError:
             found = None  # and the memory is set free after this block, when the traceback no longer holds it
         if found is None:
-            engine.forget_gradients()
+            training_step.forget_gradients()
             gc.collect()
             torch.cuda.empty_cache()
             return None
@@ -249,31 +253,31 @@ class Trainer:
         Not where several processes train: the others have gone on and wait for this one's gradients.
         """
         progress = self.progress
-        if progress.halved is not None or self.processes.count > 1 or self.config.batch_size == 1:
+        if progress.oom_split is not None or self.processes.count > 1 or self.config.batch_size == 1:
             raise EnvironmentFailed(self._too_large())
-        progress.halved = {"epoch": progress.epoch + 1, "step": step + 1}
+        progress.oom_split = {"epoch": progress.epoch + 1, "step": step + 1}
 
     def notes(self) -> list[str]:
         """What a reader of the report must know of how the run went."""
-        halved = self.progress.halved
-        if halved is None:
+        oom_split = self.progress.oom_split
+        if oom_split is None:
             return []
         return [
-            f"The GPU's memory ran out in epoch {halved['epoch']}, step {halved['step']}: from there on every batch was "
+            f"The GPU's memory ran out in epoch {oom_split['epoch']}, step {oom_split['step']}: from there on every batch was "
             "passed through in halves, their gradients added up."
         ]
 
     def _too_large(self) -> str:
-        halved = " even with halved batches" if self.progress.halved else ""
+        oom_split = " even with halved batches" if self.progress.oom_split else ""
         where = f"in one of {self.processes.count} processes " if self.processes.count > 1 else ""
         return (
-            f"training: {where}the GPU's memory does not suffice for train.batch_size = {self.config.batch_size}{halved}; "
-            "lower it and raise train.accumulate by as much, or set train.gradient_checkpointing"
+            f"training: {where}the GPU's memory does not suffice for train.batch_size = {self.config.batch_size}{oom_split}; "
+            "lower it and raise train.gradient_accumulation_steps by as much, or set train.gradient_checkpointing"
         )
 
     def _watch(self) -> None:
         """Starts the clock of the training steps."""
-        self._began, self._waited = self.meter.clock(), self.feeder.waited_s
+        self._began, self._waited = self.meter.clock(), self.device_loader.waited_s
 
     def _settle(self, done: int, seen: list[tuple[Tensor, Tensor]]) -> None:
         """Brings the books up to the first `done` steps of the epoch; DataError where a loss is not finite."""
@@ -286,10 +290,10 @@ class Trainer:
             if not np.isfinite(loss):
                 raise DataError(
                     f"training: the loss is {loss} in epoch {progress.epoch + 1}, step {done - len(losses) + place + 1} "
-                    f"(learning rate {self.engine.learning_rate:.2g}); lower train.learning_rate, or "
+                    f"(learning rate {self.training_step.learning_rate:.2g}); lower train.learning_rate, or "
                     "look for extreme values in the features"
                 )
-        self.meter.add(train_s=now - self._began, wait_s=self.feeder.waited_s - self._waited)
+        self.meter.add(train_s=now - self._began, wait_s=self.device_loader.waited_s - self._waited)
         self.meter.note_memory()
         progress.seconds += now - self._began
-        self._began, self._waited = now, self.feeder.waited_s
+        self._began, self._waited = now, self.device_loader.waited_s

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from tasks import progress
 from tasks.errors import CrossmodalError
-from tasks.train.job import TrainJob
+from tasks.train.request import TrainJob
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -25,7 +25,7 @@ def main() -> None:
     _die_with(int(sys.argv[1]))
     order = json.loads(sys.stdin.readline())
     threading.Thread(target=_watch_parent, daemon=True).start()
-    from tasks.train.loop import run_training
+    from tasks.train.stage import run_training
 
     def tell(step: str, done: int, total: int, remark: str) -> None:
         """The parent process hears how far a step is."""

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from data_contracts.refs import Modality
+from data_contracts.refs import InputName
 from tasks.errors import DataError
 
 Policy = Literal["report", "drop", "fail"]
@@ -51,7 +51,7 @@ class Leakage:
 
 
 def find_leakage(
-    samples: pa.Table, modalities: tuple[Modality, ...], clusters: Mapping[str, int] | None = None
+    samples: pa.Table, modalities: tuple[InputName, ...], clusters: Mapping[str, int] | None = None
 ) -> Leakage | None:
     """The rows that leak, or None. Content is the set of digests of all modalities that the row has.
 
@@ -104,7 +104,7 @@ def _pairs(found: Mapping[str, Sequence[int | None]]) -> Iterator[tuple[int, int
 
 
 def describe_pairs(
-    samples: pa.Table, leakage: Leakage, modalities: tuple[Modality, ...], policy: Policy
+    samples: pa.Table, leakage: Leakage, modalities: tuple[InputName, ...], policy: Policy
 ) -> dict[str, Any]:
     """The content of leaked.json: how many rows leak, whether they were dropped, and the pairs with digests of their media."""
 

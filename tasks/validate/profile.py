@@ -8,17 +8,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_contracts.modalities import kind_of
-from data_contracts.refs import CleanRef, Kind, Modality, Target
+from data_contracts.modalities import modality_of
+from data_contracts.refs import CleanRef, InputName, Modality, Target
 from tasks.labels import split_labels
-from tasks.media.packs import media_index
+from tasks.media.media_store import media_index
 from tasks.store import Store
 
 SPLITS = ("train", "val", "test")
 CLASSES = 40
 """Classes listed; of more, the largest and the smallest halves of so many."""
 BINS = 12
-UNITS: dict[Kind, str] = {"image": "longest side, px", "text": "characters", "audio": "seconds", "video": "frames"}
+UNITS: dict[Modality, str] = {"image": "longest side, px", "text": "characters", "audio": "seconds", "video": "frames"}
 
 
 def profile_samples(samples: pa.Table, clean: CleanRef, store: Store) -> dict[str, Any]:
@@ -53,8 +53,8 @@ def _classes(samples: pa.Table, target: Target) -> dict[str, Any]:
     return {"count": len(ordered), "left_out": len(ordered) - len(shown), "rows": rows}
 
 
-def _modality(samples: pa.Table, modality: Modality, clean: CleanRef, store: Store) -> dict[str, Any]:
-    kind = kind_of(modality)
+def _modality(samples: pa.Table, modality: InputName, clean: CleanRef, store: Store) -> dict[str, Any]:
+    kind = modality_of(modality)
     digests = samples[modality].drop_null().to_pylist()
     rows: Counter[str] = Counter(digests)
     sizes: list[float] = []
@@ -71,7 +71,7 @@ def _modality(samples: pa.Table, modality: Modality, clean: CleanRef, store: Sto
     }
 
 
-def _size(modality: Kind, shape: Sequence[int], rate_hz: int | None) -> float:
+def _size(modality: Modality, shape: Sequence[int], rate_hz: int | None) -> float:
     if modality == "audio":
         return shape[0] / (rate_hz or 1)
     return float(max(shape[:2])) if modality == "image" else float(shape[0])

@@ -71,7 +71,7 @@ def run_suite(name: str, frame: pd.DataFrame, expectations: Sequence[Expectation
         ProgressBarsConfig,
     )
 
-    from tasks.validate.docs import render_page
+    from tasks.validate.data_docs import render_page
 
     context = gx.get_context(
         mode="ephemeral",

@@ -5,7 +5,12 @@ from __future__ import annotations
 from prefect import task
 
 from tasks.task_options import CACHED, RETRIED, TAGGED, keyed
-from tasks.validate.ends import manifest_key, predictions_key, validate_manifest, validate_predictions
+from tasks.validate.manifest_and_predictions import (
+    manifest_key,
+    predictions_key,
+    validate_manifest,
+    validate_predictions,
+)
 from tasks.validate.validate import features_key, samples_key, validate_features, validate_samples
 
 validate_samples_task = task(

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 
 from data_contracts.expectations.features import FeatureSpec, columns_expectations, features_expectations
 from data_contracts.expectations.samples import samples_expectations, samples_frame
-from data_contracts.modalities import kind_of
-from data_contracts.refs import CleanRef, FeatureRef, Kind, Modality, ValidatedRef
+from data_contracts.modalities import modality_of
+from data_contracts.refs import CleanRef, FeatureRef, InputName, Modality, ValidatedRef
 from data_contracts.tables import CONTRACT_VERSION
 from tasks.config import ExtractConfig, RunConfig
 from tasks.contract import read_table
@@ -27,11 +27,11 @@ from tasks.fingerprint import code_fingerprint
 from tasks.modeling.pretrained.describe import describe_encoder
 from tasks.progress import report
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
+from tasks.validate.custom_expectations import as_numbers, as_text, build_expectations, own_frame, read_expectations
 from tasks.validate.leakage import apply_policy, describe_pairs, find_leakage
-from tasks.validate.own import as_numbers, as_text, build_expectations, own_frame, read_expectations
+from tasks.validate.outcome import KIND, TableCheck, conclude, warnings_of
 from tasks.validate.profile import profile_samples
 from tasks.validate.trainable import untested_classes
-from tasks.validate.verdict import KIND, TableCheck, conclude, warnings_of
 
 if TYPE_CHECKING:
     from tasks.validate.suite import SuiteResult
@@ -48,7 +48,7 @@ NORMS = (1e-3, 1e5)
 class FeaturesCheck(TableCheck):
     """What `validate_features` hands back; JSON-able."""
 
-    rows: dict[Modality, int]
+    rows: dict[InputName, int]
     """Media whose features were checked."""
 
 
@@ -158,7 +158,7 @@ def _check_samples(stored: Path, clean: CleanRef) -> SuiteResult:
 # -- features ----------------------------------------------------------------------------------------------------------
 
 
-def features_key(valid: ValidatedRef, features: dict[Modality, FeatureRef], config: RunConfig) -> str:
+def features_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], config: RunConfig) -> str:
     """The key under which the validation of these features is stored."""
     return digest_json(
         {
@@ -166,7 +166,7 @@ def features_key(valid: ValidatedRef, features: dict[Modality, FeatureRef], conf
             "features": {modality: ref.sha256 for modality, ref in features.items()},
             "knobs": {
                 "extract": config.subset("extract")["extract"],
-                "encoders": config.encoders.model_dump(mode="json", exclude={"share"}),  # which shapes no feature
+                "encoders": config.encoders.model_dump(mode="json", exclude={"shared"}),  # which shapes no feature
             },
             "regime": config.train.regime,
             "code": code_fingerprint(MODULE, libraries=LIBRARIES),
@@ -175,7 +175,7 @@ def features_key(valid: ValidatedRef, features: dict[Modality, FeatureRef], conf
 
 
 def validate_features(
-    valid: ValidatedRef, features: dict[Modality, FeatureRef], config: RunConfig, store: Store
+    valid: ValidatedRef, features: dict[InputName, FeatureRef], config: RunConfig, store: Store
 ) -> FeaturesCheck:
     """The features of every modality met their contract: all there, of the expected shape and type, finite.
 
@@ -206,9 +206,9 @@ def _as_check(ref: dict[str, Any]) -> FeaturesCheck:
     return FeaturesCheck(uri=ref["uri"], docs=ref["docs"], rows=ref["rows"], warnings=ref["warnings"])
 
 
-def feature_spec(modality: Modality, config: RunConfig) -> FeatureSpec:
+def feature_spec(modality: InputName, config: RunConfig) -> FeatureSpec:
     """What the features of a modality look like: a frozen encoder's vectors, or what an encoder reads."""
-    kind, encoder, knobs = kind_of(modality), config.encoders.of(modality), config.extract
+    kind, encoder, knobs = modality_of(modality), config.encoders.of(modality), config.extract
     if encoder == "tiny":
         return _tiny_spec(modality, knobs)
     spec = describe_encoder(kind, encoder, config.train.regime, config.encoders)
@@ -227,10 +227,10 @@ def feature_spec(modality: Modality, config: RunConfig) -> FeatureSpec:
     return FeatureSpec(modality, "uint8", f"^{shape}" if kind == "image" else rf"^\d+x{shape}", None, 0, 255)
 
 
-def _tiny_spec(modality: Modality, config: ExtractConfig) -> FeatureSpec:
+def _tiny_spec(modality: InputName, config: ExtractConfig) -> FeatureSpec:
     """Log-mel is ln(power + 1e-6), so at least ln(1e-6)."""
     side, frame = config.image_px or 32, config.video_px or 32
-    specs: dict[Kind, FeatureSpec] = {
+    specs: dict[Modality, FeatureSpec] = {
         "image": FeatureSpec(modality, "uint8", f"^{side}x{side}x3$", None, 0, 255),
         "audio": FeatureSpec(
             modality, "float32", rf"^\d+x{config.n_mels}$", config.max_frames, math.log(1e-6) - 0.01, 20
@@ -238,13 +238,13 @@ def _tiny_spec(modality: Modality, config: ExtractConfig) -> FeatureSpec:
         "text": FeatureSpec(modality, "uint8", r"^\d+$", config.max_text_bytes, 0, 255, may_be_constant=True),
         "video": FeatureSpec(modality, "uint8", rf"^\d+x{frame}x{frame}x3$", None, 0, 255),
     }
-    return specs[kind_of(modality)]
+    return specs[modality_of(modality)]
 
 
 def _check_features(
-    samples: pa.Table, modality: Modality, ref: FeatureRef, config: RunConfig, store: Store
+    samples: pa.Table, modality: InputName, ref: FeatureRef, config: RunConfig, store: Store
 ) -> list[SuiteResult]:
-    from tasks.validate.frames import columns_frame, features_frame
+    from tasks.validate.feature_statistics import columns_frame, features_frame
     from tasks.validate.suite import run_suite
 
     spec, parts = feature_spec(modality, config), [store.path(part) for part in ref.parts]

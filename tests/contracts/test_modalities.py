@@ -5,27 +5,27 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from data_contracts.modalities import INPUTS, in_order, input_name, kind_of
-from data_contracts.refs import Modality
+from data_contracts.modalities import INPUTS, in_order, input_name, modality_of
+from data_contracts.refs import InputName
 from data_contracts.tables import raw_schema, samples_schema
 from tasks.modalities import joined, spec_of
 
 
 def test_every_name_is_one_that_a_ref_takes_and_of_its_kind() -> None:
-    accepted = TypeAdapter(Modality)
+    accepted = TypeAdapter(InputName)
     assert len(INPUTS) == 32
     for name, kind in INPUTS.items():
         assert accepted.validate_python(name) == name
-        assert kind_of(name) == kind == spec_of(name).name
+        assert modality_of(name) == kind == spec_of(name).name
     assert [input_name("text", number) for number in (1, 2, 8)] == ["text", "text_2", "text_8"]
 
 
 @pytest.mark.parametrize("name", ["images", "image_1", "image_9", "image_02", "image_", "Image", "image_2 ", "", "id"])
 def test_no_other_name_is_taken(name: str) -> None:
     with pytest.raises(ValidationError):
-        TypeAdapter(Modality).validate_python(name)
+        TypeAdapter(InputName).validate_python(name)
     with pytest.raises(ValueError, match="names no input"):
-        kind_of(name)
+        modality_of(name)
 
 
 def test_inputs_come_by_kind_and_then_by_number() -> None:

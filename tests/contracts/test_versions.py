@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import tables
-from data_contracts.refs import CleanRef, FeatureRef, Modality, ValidatedRef
+from data_contracts.refs import CleanRef, FeatureRef, InputName, ValidatedRef
 from data_contracts.tables import CONTRACT_VERSION, predictions_schema
 from tasks import contract
 from tasks.config import RunConfig, load_config
@@ -21,16 +21,16 @@ from tasks.evaluate.evaluate import read_test_rows
 from tasks.extract import extract as extract_module
 from tasks.extract.extract import collect_features, extract_shard, plan_shards, sample_digests, stored_digests
 from tasks.ingest import ingest as ingest_module
-from tasks.ingest import near as near_module
-from tasks.ingest import scan as scan_module
 from tasks.ingest.ingest import ingest
-from tasks.ingest.scan import scan
-from tasks.media import packs as packs_module
-from tasks.media.packs import MediaReader, media_index
+from tasks.ingest.manifest import scan as scan_module
+from tasks.ingest.manifest.scan import scan
+from tasks.ingest.near_duplicates import clusters as near_module
+from tasks.media import media_store as packs_module
+from tasks.media.media_store import MediaReader, media_index
 from tasks.modeling.features import FeatureTable
 from tasks.publish.verify import VerifyRequest, verify
 from tasks.store import Store
-from tasks.train.job import read_samples
+from tasks.train.request import read_samples
 from tasks.train.train import train_key
 
 KEYED = (tables, contract, ingest_module, near_module, scan_module, packs_module, extract_module)
@@ -45,7 +45,7 @@ class Written:
     config: RunConfig
     data: Path
     clean: CleanRef
-    features: dict[Modality, FeatureRef]
+    features: dict[InputName, FeatureRef]
 
     @property
     def valid(self) -> ValidatedRef:

@@ -49,7 +49,7 @@ def test_the_order_in_which_events_are_listed_makes_no_other_automation() -> Non
     one, other = next(
         pair
         for pair in itertools.combinations([f"event.{n}" for n in range(20)], 2)
-        if [*set(pair)] != [*set(pair[::-1])]
+        if [*{pair[0], pair[1]}] != [*{pair[1], pair[0]}]
     )
     entry = next(entry for entry in read_entries(None) if entry["name"] == "crossmodal-run-failed")
     assert isinstance(entry["trigger"], dict)

@@ -18,7 +18,7 @@ from tests.conftest import write_manifest
 
 Crossmodal = Callable[..., Any]
 INPUTS = ["image", "image_2", "text", "text_2"]
-SHARED = ("--set", 'encoders.share=["text","image"]')
+SHARED = ("--set", 'encoders.shared=["text","image"]')
 
 
 def _paint(path: Path, kind: int, rng: np.random.Generator) -> None:
@@ -74,7 +74,7 @@ def test_two_pictures_and_two_texts(crossmodal: Crossmodal, pairs: Path, tmp_pat
     folder = next(path.parent for path in store.glob("checkpoints/*/model.safetensors"))
     card, weights = json.loads((folder / "model.json").read_text()), load_file(folder / "model.safetensors")
     assert card["modalities"] == INPUTS
-    assert card["config"]["encoders"]["share"] == ["image", "text"]
+    assert card["config"]["encoders"]["shared"] == ["image", "text"]
     assert {name.split(".")[1] for name in weights if name.startswith("encoders.")} == {"image", "text"}
     assert {name.split(".")[1] for name in weights if name.startswith("projections.")} == set(INPUTS)
     readme = next((store / "mlartifacts").rglob("README.md")).read_text()
@@ -110,7 +110,7 @@ def test_a_champion_of_one_picture_is_gone_on_from_and_judged_beside_a_model_of_
     first = crossmodal("retrain", *common, "--set", "data.columns.image=front", "--set", "train.epochs=1")
     assert first.json["verdict"] == "promote", first.json["reason"]
     assert set(first.json["by_modalities"]) == {"image"}
-    both = ("--set", 'data.columns.image=["front","back"]', "--set", 'encoders.share=["image"]')
+    both = ("--set", 'data.columns.image=["front","back"]', "--set", 'encoders.shared=["image"]')
     second = crossmodal("retrain", *common, *both, "--set", "train.continue_from=champion")
     assert second.status == 0, second.err
     assert set(second.json["by_modalities"]) == {"image", "image_2", "image+image_2"}

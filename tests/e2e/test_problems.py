@@ -106,7 +106,7 @@ def test_label_sets(crossmodal: Crossmodal, learnable: Path, tmp_path: Path) -> 
     relabel(learnable, sets)
     ran = crossmodal(
         "retrain", "--plain", "--data", str(learnable), "--set", "data.problem=multilabel",
-        "--set", "train.tune_thresholds=true", "--set", "train.balance=class-weights",
+        "--set", "train.tune_thresholds=true", "--set", "train.class_balance=class-weights",
     )  # fmt: skip
     assert ran.status == 0, ran.err
     assert ran.json["verdict"] == "promote", ran.json["reason"]
@@ -162,7 +162,7 @@ def test_several_label_columns(crossmodal: Crossmodal, learnable: Path, tmp_path
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        (("data.problem=regression", "train.balance=sampler"), "train.balance"),
+        (("data.problem=regression", "train.class_balance=sampler"), "train.class_balance"),
         (("data.problem=regression", "gate.metric=accuracy"), "gate.metric: accuracy is no figure of a regression"),
         (('data.columns.labels=["label"]', "data.columns.label=label"), "both given"),
         (('data.columns.labels=["label", "nothing"]',), "no such column"),

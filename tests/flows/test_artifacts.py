@@ -12,7 +12,7 @@ from flows.artifacts import data_rows, gate_rows, metric_rows, told_report, verd
 from flows.request import Request
 from flows.run_progress import SHARES, overall_share, time_left
 from tasks.config import RunConfig
-from tasks.names import one_line
+from tasks.escaping import one_line
 from tasks.store import Store, digest_json
 from tests.security.conftest import HOSTILE_NAMES
 from tests.support.markdown import markup_of, text_of

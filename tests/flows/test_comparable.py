@@ -11,7 +11,7 @@ import pytest
 
 from data_contracts.refs import ChampionRef
 from flows import pipeline
-from flows.pipeline import Progressed, Stages, run_pipeline
+from flows.pipeline import RunState, Stages, run_pipeline
 from flows.request import Request, make_request
 from tasks.config import RunConfig, load_config
 from tasks.errors import DataError, EnvironmentFailed, UsageError
@@ -30,15 +30,13 @@ def reached(*_: Any) -> Any:
 
 
 @pytest.fixture
-def attempt(
-    make_data: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Progressed]:
+def attempt(make_data: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunState]:
     """attempt(**card) runs up to extraction against a champion with that card; attempt() without one."""
     overrides = ["runtime.workers=1", "split.min_test_per_class=0", "name=small"]
     config: RunConfig = load_config({}, [*overrides, f"data.path={make_data(60)}"])
     request: Request = make_request(config, str(tmp_path / "store"), None, "run-1")
 
-    def attempt(**card: Any) -> Progressed:
+    def attempt(**card: Any) -> RunState:
         knobs = config.subset("media", "extract", "encoders", "fusion")
         record = card_of(("a", "b"), ("text",), config=knobs) | card
         folder = request.store.path("champions/k")
@@ -46,9 +44,9 @@ def attempt(
         (folder / "model.json").write_text(json.dumps(record))
         ref = ChampionRef(uri="champions/k", sha256="0" * 64, rows=0, name="small", version="3", model_sha256="1" * 64)
         monkeypatch.setattr(pipeline, "fetch_champion", lambda *_: ref)
-        so_far = Progressed()
-        run_pipeline(request, Stages(extract=reached, train=reached), so_far)
-        return so_far
+        run_state = RunState()
+        run_pipeline(request, Stages(extract=reached, train=reached), run_state)
+        return run_state
 
     return attempt
 
@@ -66,7 +64,7 @@ def attempt(
     ],
 )
 def test_it_is_told_early(
-    attempt: Callable[..., Progressed], card: dict[str, Any], error: type[Exception], message: str
+    attempt: Callable[..., RunState], card: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message) as told:
         attempt(**card)
@@ -76,13 +74,13 @@ def test_it_is_told_early(
 @pytest.mark.parametrize(
     "damage", [{"config": {}}, {"modalities": ["audio"]}, {"labels": None}, {"encoders": {"text": {}}}]
 )
-def test_a_damaged_card_is_one_line(attempt: Callable[..., Progressed], damage: dict[str, Any]) -> None:
+def test_a_damaged_card_is_one_line(attempt: Callable[..., RunState], damage: dict[str, Any]) -> None:
     with pytest.raises(DataError, match=r"^model .*model\.json: damaged \(.+\); train again$") as told:
         attempt(**damage)
     assert "\n" not in str(told.value)
 
 
-def test_a_champion_that_can_be_compared_with_stops_nothing(attempt: Callable[..., Progressed]) -> None:
+def test_a_champion_that_can_be_compared_with_stops_nothing(attempt: Callable[..., RunState]) -> None:
     with pytest.raises(Reached):
         attempt()
     with pytest.raises(Reached):

@@ -161,4 +161,4 @@ def test_a_wrong_setting_of_a_profile_names_the_profile(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("[train]\nepochs = 0\n")
     with pytest.raises(UsageError, match=r"from profile .*mine\.toml"):
-        resolve_config(str(path), None, ["train.patience=3"])
+        resolve_config(str(path), None, ["train.early_stopping_patience=3"])

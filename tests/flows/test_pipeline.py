@@ -13,7 +13,7 @@ import pytest
 
 from data_contracts.refs import ChampionRef, CheckpointRef, CleanRef, EvalReport, ReleaseRef, ValidatedRef
 from flows import pipeline, plan
-from flows.pipeline import Progressed, Stages, run_pipeline
+from flows.pipeline import RunState, Stages, run_pipeline
 from flows.request import Request, make_request
 from tasks.config import load_config
 from tasks.errors import PromotionRefused
@@ -45,14 +45,14 @@ class World:
     def store(self) -> Store:
         return self.request.store
 
-    def run(self) -> Progressed:
+    def run(self) -> RunState:
         stages = Stages(
             validate_manifest=lambda *_: CHECKED, validate_samples=validated, validate_features=lambda *_: CHECKED,
             validate_predictions=lambda *_: CHECKED, train=self._train, evaluate=self._evaluate, publish=self._publish,
         )  # fmt: skip
-        so_far = Progressed()
-        run_pipeline(self.request, stages, so_far)
-        return so_far
+        run_state = RunState()
+        run_pipeline(self.request, stages, run_state)
+        return run_state
 
     def find_champion(self, *_: Any) -> ChampionRef | None:
         self.asked += 1
@@ -82,11 +82,11 @@ class World:
 
     def _evaluate(self, *given: Any) -> EvalReport:
         self.calls["evaluate"] = given
-        _, _, checkpoint, rival, *_ = given
+        _, _, checkpoint, prepared_champion, *_ = given
         figures: dict[str, float | None] = {"accuracy": self.accuracy, "macro_f1": self.accuracy}
         against: dict[str, Any] = {}
-        if rival is not None:
-            champion = rival.champion
+        if prepared_champion is not None:
+            champion = prepared_champion.champion
             against = {"champion_sha256": champion.model_sha256, "champion_version": champion.version}
             against |= {"champion_metrics": figures, "differences": {"macro_f1": (0.0, -0.1, 0.1)}}
         return EvalReport(
@@ -136,52 +136,52 @@ def make_world(make_data: Callable[..., Path], tmp_path: Path, monkeypatch: pyte
 
 def test_a_passing_model_is_published_with_what_was_judged(make_world: MakeWorld) -> None:
     world = make_world()
-    so_far = world.run()
-    assert so_far.decision == "promote"
+    run_state = world.run()
+    assert run_state.decision == "promote"
     made, config, store, address, run = world.calls["publish"]
-    assert made == (so_far.verdict, so_far.checkpoint, so_far.report, so_far.valid, so_far.features)
+    assert made == (run_state.verdict, run_state.checkpoint, run_state.report, run_state.valid, run_state.features)
     assert (config, store, address, run) == (world.request.config, world.store, world.request.tracking_uri, "run-1")
-    assert so_far.release is not None
-    assert so_far.release.version == "9"
+    assert run_state.release is not None
+    assert run_state.release.version == "9"
 
 
 @pytest.mark.parametrize(("accuracy", "decision"), [(0.5, "reject"), (0.4, "reject")])
 def test_a_model_that_does_not_pass_is_not_published(make_world: MakeWorld, accuracy: float, decision: str) -> None:
     world = make_world()
     world.accuracy = accuracy
-    so_far = world.run()
-    assert (so_far.decision, so_far.release) == (decision, None)
+    run_state = world.run()
+    assert (run_state.decision, run_state.release) == (decision, None)
     assert "publish" not in world.calls
 
 
 def test_a_passing_model_that_publishing_refuses_needs_a_person(make_world: MakeWorld) -> None:
     world = make_world()
     world.refusal = "it was rolled back"
-    so_far = world.run()
-    assert (so_far.decision, so_far.reason, so_far.release) == ("needs-approval", "it was rolled back", None)
+    run_state = world.run()
+    assert (run_state.decision, run_state.reason, run_state.release) == ("needs-approval", "it was rolled back", None)
 
 
 def test_a_champion_that_was_promoted_during_the_training_is_the_one_compared_with(make_world: MakeWorld) -> None:
     world = make_world()
     world.champions = [None, world.champion("1")]
-    so_far = world.run()
-    assert so_far.champion == world.champions[1]
-    assert rival_of(world).champion == world.champions[1]
+    run_state = world.run()
+    assert run_state.champion == world.champions[1]
+    assert prepare_champion(world).champion == world.champions[1]
     world.asked, world.champions = 0, [world.champions[1], world.champion("2")]
     assert world.run().champion == world.champions[1]
-    assert rival_of(world).champion.version == "2"
+    assert prepare_champion(world).champion.version == "2"
 
 
 def test_the_champion_reads_the_samples_under_its_own_knobs(make_world: MakeWorld) -> None:
     world = make_world()
     world.champions = [world.champion("1")]
-    so_far = world.run()
-    assert rival_of(world).features == so_far.features, "knobs that are the run's: nothing is computed twice"
+    run_state = world.run()
+    assert prepare_champion(world).features == run_state.features, "knobs that are the run's: nothing is computed twice"
     world.champions = [world.champion("2", max_text_bytes=8)]
-    so_far = world.run()
+    run_state = world.run()
     valid, features, *_ = world.calls["evaluate"]
-    assert (valid, features) == (so_far.valid, so_far.features)
-    theirs = rival_of(world).features["text"]
+    assert (valid, features) == (run_state.valid, run_state.features)
+    theirs = prepare_champion(world).features["text"]
     assert theirs.fingerprint != features["text"].fingerprint
     assert longest(theirs.parts, world.store) == 8
     assert longest(features["text"].parts, world.store) == len("words of 39")
@@ -193,27 +193,27 @@ def test_training_starts_from_the_champion_where_it_is_asked_to(
 ) -> None:
     world = make_world(f"train.continue_from={setting}")
     world.champions = [world.champion("1")]
-    so_far = world.run()
+    run_state = world.run()
     start = world.champions[0] if continues else None
-    assert world.calls["train"] == (so_far.valid, so_far.features, world.request.config, world.store, start)
-    assert so_far.start == start
+    assert world.calls["train"] == (run_state.valid, run_state.features, world.request.config, world.store, start)
+    assert run_state.start == start
 
 
 def test_a_plan_looks_for_the_model_that_continues_this_champion(make_world: MakeWorld) -> None:
     world = make_world("train.continue_from=champion")
     world.champions = [world.champion("1")]
-    so_far = world.run()
-    assert so_far.valid is not None
+    run_state = world.run()
+    assert run_state.valid is not None
     planned: list[str] = []
     for champion in (None, world.champion("2"), world.champions[0]):
-        key = train_key(so_far.valid, so_far.features, world.request.config, world.store, champion)
+        key = train_key(run_state.valid, run_state.features, world.request.config, world.store, champion)
         with world.store.create("checkpoints", key):
             pass
-        planned.append(plan._training(so_far.valid, so_far.features, world.request)["action"])
+        planned.append(plan._training(run_state.valid, run_state.features, world.request)["action"])
     assert planned == ["compute", "compute", "reuse"]
 
 
-def rival_of(world: World) -> Any:
+def prepare_champion(world: World) -> Any:
     """The champion, as evaluation got it."""
     return world.calls["evaluate"][3]
 

@@ -108,7 +108,7 @@ def test_damaged_weights_are_noticed(ask: MakeRequest, squeezenet: Path, content
 def test_the_names_of_networks_are_those_that_torchvision_has() -> None:
     import torchvision
 
-    from tasks.modeling.pretrained.intact import torchvision_networks
+    from tasks.modeling.pretrained.file_checks import torchvision_networks
 
     known = [torchvision.models.list_models(module=part) for part in (torchvision.models, torchvision.models.video)]
     assert {name for names in known for name in names} == torchvision_networks()

@@ -55,9 +55,11 @@ def test_a_new_profile_holds_the_data_what_was_set_and_what_was_found(run: Run, 
     assert "# Label column 'label', multiclass: a 6, b [gate] 5." in text
     config = resolve_config("mine", None, [], str(tmp_path / "store"))
     assert (config.name, config.train.epochs, config.split.val, config.data.columns.label) == ("mine", 3, 0.25, "label")
-    uncommented = text.replace("# flip = false", "flip = true")
+    uncommented = text.replace("# horizontal_flip = false", "horizontal_flip = true")
     path.write_text(uncommented)
-    assert resolve_config("mine", None, [], str(tmp_path / "store")).train.flip, "a hint is used by taking the # away"
+    assert resolve_config("mine", None, [], str(tmp_path / "store")).train.horizontal_flip, (
+        "a hint is used by taking the # away"
+    )
     code, _, err = run("profile", "new", "mine", "--data", str(data))
     assert (code, path.read_text()) == (2, uncommented)
     assert "is not overwritten" in err

@@ -79,7 +79,7 @@ def test_a_second_try_is_not_tried_again() -> None:
 
 def test_what_is_not_tried_again_is_said_with_its_reason() -> None:
     said: list[tuple[str, str]] = []
-    killed = "training: its process died (SIGKILL); run again to go on"
+    killed = "training: its process died (SIGKILL); run again to resume"
     failed = make_run(StateType.FAILED, message=killed, name="fruit")
     second = make_run(StateType.CRASHED, name="fruit", tags=[f"retry-of:{uuid.uuid4()}"])
     for run in (failed, second):

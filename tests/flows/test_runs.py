@@ -23,7 +23,7 @@ import pytest
 import crossmodal as product
 from flows.cli import main
 from flows.history import find_run, list_runs, run_refs, write_history_page
-from flows.pipeline import Progressed
+from flows.pipeline import RunState
 from flows.records import recorded
 from flows.request import make_request, resolve_config
 from tasks.errors import DataError, UsageError
@@ -154,11 +154,11 @@ def test_a_stage_that_the_run_did_not_come_to_says_what_is_missing(call: Callabl
 def test_refresh_trains_again_and_says_unchanged(
     call: Callable[..., Any], place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks.train import loop
+    from tasks.train import stage
 
     trained: list[Path] = []
-    real = loop.run_training
-    monkeypatch.setattr(loop, "run_training", lambda job, work: (trained.append(work), real(job, work))[1])
+    real = stage.run_training
+    monkeypatch.setattr(stage, "run_training", lambda job, work: (trained.append(work), real(job, work))[1])
     flags = [part for text in [*SETTINGS, "name=again"] for part in ("--set", text)]
     arguments = ("retrain", "--plain", "--data", str(place.manifest), *flags)
     first = call(*arguments)
@@ -273,7 +273,7 @@ def test_a_run_that_a_signal_ended_names_the_signal(tmp_path: Path) -> None:
     from prefect.exceptions import TerminationSignal
 
     request = make_request(resolve_config(None, "x.csv", ()), str(tmp_path), None, "a")
-    with pytest.raises(TerminationSignal), recorded(request, "retrain", Progressed()):
+    with pytest.raises(TerminationSignal), recorded(request, "retrain", RunState()):
         raise TerminationSignal(signal=signal.SIGTERM)
     (run,) = list_runs(tmp_path)
     assert (run.status, run.reason) == ("failed", "ended by SIGTERM")

@@ -23,7 +23,7 @@ from data_contracts.refs import (
     ValidatedRef,
     Verdict,
 )
-from flows.pipeline import Progressed, Stages, evaluate_champion, run_pipeline
+from flows.pipeline import RunState, Stages, evaluate_champion, run_pipeline
 from flows.request import make_request
 from tasks.config import load_config
 from tasks.extract.extract import ShardRef
@@ -106,9 +106,9 @@ def test_the_graph_is_the_one_that_was_reviewed(small_settings: list[str], tmp_p
         only_text = ["encoders.image=off", "encoders.audio=off", "train.epochs=2"]  # seconds less, and the same graph
         config = load_config({}, [*small_settings[1::2], data, "name=graph", *only_text, *changes])
         request = make_request(config, str(tmp_path / "store"), None, f"run-{number}")
-        so_far = Progressed()
-        pipeline(request, recorded(lines), so_far)
-        assert so_far.decision is not None
+        run_state = RunState()
+        pipeline(request, recorded(lines), run_state)
+        assert run_state.decision is not None
         text += ["", title, *(f"  {line}" for line in lines)]
     text += ["", "Prefect's tasks", *(f"  {line}" for line in prefect_tasks())]
     found = "\n".join(text) + "\n"

@@ -25,7 +25,7 @@ ALLOWED = {
         "stages/ingest/test_formats_read.py",
         "test_a_reading_process_that_goes_wrong",
     ): "its process waits for a signal that nobody sends",
-    ("stages/train/test_isolation.py", "test_out_of_time_it_is_killed"): "training for 100,000 epochs",
+    ("stages/train/test_subprocess.py", "test_out_of_time_it_is_killed"): "training for 100,000 epochs",
     ("security/test_remote.py", "_Pages"): "the pace of a page that has no end",
     ("waiting.py", "wait_until"): "the one place that reads a clock, with the longest of limits",
 }

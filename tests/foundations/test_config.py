@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.config import RunConfig, known_keys, load_config, parse_assignment, read_profile
+from tasks.config import RENAMED, RunConfig, known_keys, load_config, parse_assignment, read_profile
 from tasks.errors import UsageError
 
 
@@ -65,7 +65,7 @@ def test_an_assignment_needs_a_key_and_an_equals_sign(text: str) -> None:
 def test_flags_win_over_the_profile_and_the_profile_over_the_defaults() -> None:
     profile = {"train": {"epochs": 5, "batch_size": 8}}
     config = load_config(profile, ["train.epochs=7", "data.columns.label=0", "encoders.text=off"])
-    assert (config.train.epochs, config.train.batch_size, config.train.warmup_share) == (7, 8, 0.1)
+    assert (config.train.epochs, config.train.batch_size, config.train.warmup_ratio) == (7, 8, 0.1)
     assert (config.data.columns.label, config.encoders.text) == ("0", "off")
     assert profile == {"train": {"epochs": 5, "batch_size": 8}}
 
@@ -94,3 +94,13 @@ def test_a_date_in_a_profile_is_an_error_of_its_key(tmp_path: Path) -> None:
     path.write_text("seed = 2020-01-01\n")
     with pytest.raises(UsageError, match="'seed'"):
         load_config(read_profile(path), where=str(path))
+
+
+@pytest.mark.parametrize(("old", "new"), sorted(RENAMED.items()))
+def test_a_key_of_before_is_named_with_the_one_that_it_is_now(old: str, new: str) -> None:
+    assert new in set(known_keys(RunConfig))
+    with pytest.raises(UsageError, match=rf"^config key '{old}' \(from --set {old}=1\) is called '{new}' now$"):
+        load_config({}, [f"{old}=1"])
+    section, _, key = old.partition(".")
+    with pytest.raises(UsageError, match=f"is called '{new}' now"):
+        load_config({section: {key: 1}})

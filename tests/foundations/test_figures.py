@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.figures import figure_text, short_number
+from tasks.number_format import figure_text, short_number
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_a_library_version_counts() -> None:
 def test_taking_a_fingerprint_imports_nothing() -> None:
     code = (
         "import sys\nfrom tasks.fingerprint import code_fingerprint\n"
-        "code_fingerprint('tasks.media.worker', 'tasks.ingest.digits', 'tasks.modeling.encoders')\n"
+        "code_fingerprint('tasks.media.worker', 'tasks.ingest.sources.digits', 'tasks.modeling.encoders')\n"
         "print(sorted({'PIL', 'soundfile', 'torch', 'sklearn', 'prefect', 'tasks.media.worker'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

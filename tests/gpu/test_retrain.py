@@ -45,12 +45,12 @@ def test_a_retrain_on_the_device_learns_what_it_learns_on_the_cpu(noisy: Path, t
 def test_extraction_on_the_device_gives_what_it_gives_on_the_cpu(squeezenet: Path, noisy: Path, tmp_path: Path) -> None:
     import torch
 
-    from data_contracts.refs import Kind
+    from data_contracts.refs import Modality
     from tasks.config import EncodersConfig
     from tasks.extract.embed import embed
     from tasks.modeling.pretrained.describe import complete_encoder, identify_encoder
 
-    kind: Kind = "image"
+    kind: Modality = "image"
     encoder = f"torchvision:squeezenet1_1@{squeezenet}"
     spec = complete_encoder(kind, encoder, identify_encoder(kind, encoder, "head", EncodersConfig()))
     pictures = np.random.default_rng(0).integers(0, 256, (600, 64, 64, 3), dtype=np.uint8)  # more than two batches

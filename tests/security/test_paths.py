@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.errors import DataError, UsageError
-from tasks.ingest import locate
-from tasks.ingest.locate import locate_file, make_roots
-from tasks.ingest.readers import open_manifest
-from tasks.ingest.refusals import Refused
+from tasks.ingest.manifest import media_files
+from tasks.ingest.manifest.media_files import locate_file, make_roots
+from tasks.ingest.rejected_row import Refused
+from tasks.ingest.sources.detect import open_manifest
 from tasks.media.files import open_regular_file
 from tests.conftest import write_manifest, write_picture
 from tests.security.conftest import Listener
@@ -111,15 +111,15 @@ def test_a_link_that_is_swapped_in_after_the_path_was_judged(
     data: Path, canary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the look at a path and its opening, its folder, or the file itself, becomes a link to elsewhere."""
-    judge = locate.Roots.resolve
+    judge = media_files.Roots.resolve
 
-    def judge_then_swap_folder(roots: locate.Roots, cell: str) -> str:
+    def judge_then_swap_folder(roots: media_files.Roots, cell: str) -> str:
         path = judge(roots, cell)
         (data / "img").rename(data / "aside")
         (data / "img").symlink_to(canary.parent)
         return path
 
-    monkeypatch.setattr(locate.Roots, "resolve", judge_then_swap_folder)
+    monkeypatch.setattr(media_files.Roots, "resolve", judge_then_swap_folder)
     with pytest.raises(Refused):
         locate_file("img/canary.png", make_roots(data, (), 1e6))
     with pytest.raises(OSError, match=r"(?i)not a directory|symbolic"):

@@ -16,11 +16,11 @@ import pytest
 
 from tasks.config import load_config
 from tasks.errors import EnvironmentFailed, UsageError
-from tasks.ingest import remote
-from tasks.ingest.refusals import Refused
-from tasks.ingest.remote import Remote, _fetch_web
-from tasks.ingest.scan import scan
-from tasks.ingest.source import locate_data, name_of_data
+from tasks.ingest.manifest.scan import scan
+from tasks.ingest.rejected_row import Refused
+from tasks.ingest.sources import remote
+from tasks.ingest.sources.remote import Remote, _fetch_web
+from tasks.ingest.sources.resolve import locate_data, name_of_data
 from tasks.store import Store
 from tests.conftest import write_manifest, write_picture
 from tests.security.conftest import Listener
@@ -326,8 +326,8 @@ def test_a_server_that_sends_drop_by_drop_is_left_behind(web: Callable[..., str]
 def test_a_fetch_that_hangs_does_not_hold_up_the_end_of_the_process() -> None:
     script = """
 import threading
-from tasks.ingest import remote
-from tasks.ingest.refusals import Refused
+from tasks.ingest.sources import remote
+from tasks.ingest.rejected_row import Refused
 remote._fetch_store = lambda *given: threading.Event().wait()
 try:
     remote.Remote(("memory",), 1e6, 0.2).fetch("memory://bucket/x.png")

@@ -30,7 +30,7 @@ class Pretrained(Encoder):
         """Puts the pretrained weights into the network, as float32. EnvironmentFailed where they are damaged or do not fit."""
         raise NotImplementedError
 
-    def settle(self) -> None:
+    def freeze_for_inference(self) -> None:
         """Makes the network ready to be looked through only: in eval mode, without gradients, as fast as it can be."""
         self.eval().requires_grad_(False)
 

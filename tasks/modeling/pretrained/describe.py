@@ -6,7 +6,7 @@ import functools
 import threading
 from typing import Any
 
-from data_contracts.refs import Frozen, Kind, Sha256
+from data_contracts.refs import Frozen, Modality, Sha256
 from tasks.config import EncodersConfig
 from tasks.encoder_ids import EncoderId, Reads, encoder_reads, parse_encoder
 from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
@@ -34,7 +34,7 @@ class Identity(Frozen):
     """Side of the picture, where the config sets it."""
 
 
-def identify_encoder(modality: Kind, encoder: str, regime: str, encoders: EncodersConfig) -> Identity:
+def identify_encoder(modality: Modality, encoder: str, regime: str, encoders: EncodersConfig) -> Identity:
     """The identity of an encoder, known without torch. Raises UsageError where its files are not on this machine."""
     folder = package_folder(modality, encoder)
     if folder is not None:
@@ -52,7 +52,7 @@ def identify_encoder(modality: Kind, encoder: str, regime: str, encoders: Encode
     )
 
 
-def _packaged_identity(modality: Kind, spec: EncoderSpec, encoders: EncodersConfig) -> Identity:
+def _packaged_identity(modality: Modality, spec: EncoderSpec, encoders: EncodersConfig) -> Identity:
     """The identity that the encoder had when the model was trained: what was extracted then is found again."""
     parsed = parse_encoder(spec.encoder, modality)
     return Identity(
@@ -71,7 +71,7 @@ def _network_name(parsed: EncoderId) -> str:
     return f"{parsed.name}@{parsed.version}" if named else parsed.name
 
 
-def describe_encoder(modality: Kind, encoder: str, regime: str, encoders: EncodersConfig) -> EncoderSpec:
+def describe_encoder(modality: Modality, encoder: str, regime: str, encoders: EncodersConfig) -> EncoderSpec:
     """The encoder with its width, its weights' digest and all that its network is built from.
 
     Raises UsageError where its files are not on this machine or are no encoder of the modality.
@@ -79,7 +79,7 @@ def describe_encoder(modality: Kind, encoder: str, regime: str, encoders: Encode
     return complete_encoder(modality, encoder, identify_encoder(modality, encoder, regime, encoders))
 
 
-def complete_encoder(modality: Kind, encoder: str, identity: Identity) -> EncoderSpec:
+def complete_encoder(modality: Modality, encoder: str, identity: Identity) -> EncoderSpec:
     """The same for an encoder whose identity is known already."""
     if identity.family == "tiny":
         return EncoderSpec(encoder=encoder, reads=identity.reads)
@@ -101,7 +101,7 @@ def complete_encoder(modality: Kind, encoder: str, identity: Identity) -> Encode
 
 
 @functools.lru_cache(maxsize=32)
-def _complete(modality: Kind, encoder: str, identity: Identity) -> tuple[int, dict[str, Any], str | None]:
+def _complete(modality: Modality, encoder: str, identity: Identity) -> tuple[int, dict[str, Any], str | None]:
     """Width, settings, and the digest of a tokenizer that is to go with the model; of a pretrained encoder.
 
     The identity is there so that a changed file is looked at again.
@@ -114,12 +114,12 @@ def _complete(modality: Kind, encoder: str, identity: Identity) -> tuple[int, di
     width = measure_width(modality, spec)
     if modality != "text" or place is None or identity.reads == "embedding":
         return width, settings, None
-    from tasks.modeling.pretrained.tokens import tokenizer_digest
+    from tasks.modeling.pretrained.tokenization import tokenizer_digest
 
     return width, settings, tokenizer_digest(place, spec)
 
 
-def require_place(modality: Kind, spec: EncoderSpec) -> Place:
+def require_place(modality: Modality, spec: EncoderSpec) -> Place:
     """The files of a pretrained encoder, which are those that its spec was made from.
 
     Raises UsageError where they are gone, EnvironmentFailed where they have changed.
@@ -135,7 +135,7 @@ def require_place(modality: Kind, spec: EncoderSpec) -> Place:
     return place
 
 
-def find_again(modality: Kind, spec: EncoderSpec, otherwise: str) -> str:
+def find_again(modality: Modality, spec: EncoderSpec, otherwise: str) -> str:
     """The id under which the very files lie that a model was made with: its own, else `otherwise`.
 
     Raises EnvironmentFailed where both are gone or have changed.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from data_contracts.refs import Kind
+from data_contracts.refs import Modality
 from tasks.encoder_ids import parse_encoder
 from tasks.errors import UsageError
 from tasks.modeling.encoder_spec import EncoderSpec
@@ -15,7 +15,7 @@ from tasks.modeling.pretrained.framewise import FrameWise
 from tasks.modeling.pretrained.locate import Place
 
 
-def family_settings(modality: Kind, encoder: str, place: Place | None) -> Settings:
+def family_settings(modality: Modality, encoder: str, place: Place | None) -> Settings:
     """All that rebuilds an encoder's network, and that its inputs are made by. Raises UsageError for what is no encoder."""
     parsed = parse_encoder(encoder, modality)
     if parsed.family == "torchvision":
@@ -36,7 +36,7 @@ def family_settings(modality: Kind, encoder: str, place: Place | None) -> Settin
     return picture_settings(encoder, place, clips=modality == "video")
 
 
-def build_pretrained(modality: Kind, spec: EncoderSpec) -> Pretrained:
+def build_pretrained(modality: Modality, spec: EncoderSpec) -> Pretrained:
     """The network of a spec with random weights; ValueError where the spec describes none."""
     settings = spec.settings
     if "adapter" not in settings:
@@ -46,7 +46,7 @@ def build_pretrained(modality: Kind, spec: EncoderSpec) -> Pretrained:
     return FrameWise(encoder) if modality == "video" and reads_pictures else encoder
 
 
-def measure_width(modality: Kind, spec: EncoderSpec) -> int:
+def measure_width(modality: Modality, spec: EncoderSpec) -> int:
     """The length of an encoder's vectors, found without making its weights where that can be.
 
     Raises UsageError for a network that cannot be built, or cannot read pictures of the side asked for.

@@ -31,7 +31,7 @@ class FrameWise(Pretrained):
         """Loads the encoder of pictures."""
         self.pictures.load(place)
 
-    def settle(self) -> None:
+    def freeze_for_inference(self) -> None:
         """Settles the encoder of pictures."""
-        super().settle()
-        self.pictures.settle()
+        super().freeze_for_inference()
+        self.pictures.freeze_for_inference()

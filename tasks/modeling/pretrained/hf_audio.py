@@ -16,7 +16,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from tasks.errors import UsageError
 from tasks.modeling.pretrained.adapter import Settings, inside, mean_of
 from tasks.modeling.pretrained.locate import Place
-from tasks.modeling.pretrained.spectra import KaldiMel, WhisperMel
+from tasks.modeling.pretrained.spectrograms import KaldiMel, WhisperMel
 from tasks.modeling.pretrained.transformers_models import LOCAL, Transformer, one_line, portable, read_config
 
 _SPECTRA = {"whisper": "hf-whisper", "audio-spectrogram-transformer": "hf-spectrogram"}

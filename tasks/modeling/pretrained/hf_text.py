@@ -11,7 +11,7 @@ from transformers import AutoModel, CLIPTextModel, PreTrainedModel, Siglip2TextM
 from tasks.errors import UsageError
 from tasks.modeling.pretrained.adapter import Settings, inside, mean_of
 from tasks.modeling.pretrained.locate import Place
-from tasks.modeling.pretrained.tokens import load_tokenizer
+from tasks.modeling.pretrained.tokenization import load_tokenizer
 from tasks.modeling.pretrained.transformers_models import Transformer, portable, processor_of, read_config
 
 _TOWERS = {

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_contracts.refs import Kind
+from data_contracts.refs import Modality
 from tasks.encoder_ids import WEIGHTS, EncoderId, parse_encoder
 from tasks.errors import UsageError
 from tasks.store import digest_json, verified_digest
@@ -48,7 +48,7 @@ class Place:
         return found if isinstance(found, str) else None
 
 
-def locate_encoder(modality: Kind, encoder: str) -> Place | None:
+def locate_encoder(modality: Modality, encoder: str) -> Place | None:
     """The files of an encoder; None for one that has none (tiny, or from scratch).
 
     Raises UsageError where they are not on this machine, with the way to get them there.

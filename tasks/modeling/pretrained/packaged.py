@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data_contracts.modalities import kind_of
-from data_contracts.refs import Kind
+from data_contracts.modalities import modality_of
+from data_contracts.refs import Modality
 from tasks.encoder_ids import parse_encoder
 from tasks.errors import DataError
 from tasks.modeling.card import CARD, read_card
@@ -21,26 +21,26 @@ def packaged_encoder(folder: Path) -> str:
     return f"model:{folder}"
 
 
-def package_folder(modality: Kind, encoder: str) -> Path | None:
+def package_folder(modality: Modality, encoder: str) -> Path | None:
     """The model's folder, where an id is one of these."""
     parsed = parse_encoder(encoder, modality)
     return Path(parsed.name) if parsed.family == "model" else None
 
 
-def packaged_spec(modality: Kind, folder: Path) -> EncoderSpec:
+def packaged_spec(modality: Modality, folder: Path) -> EncoderSpec:
     """What the model's card says of an encoder, under the id that it had when the model was trained.
 
     Raises EnvironmentFailed where the card is gone, DataError where it is damaged.
     """
     try:
         specs = read_card(folder)["encoders"]
-        name = next(name for name in specs if kind_of(name) == modality)  # all inputs of a kind have the same
+        name = next(name for name in specs if modality_of(name) == modality)  # all inputs of a kind have the same
         return EncoderSpec.model_validate(specs[name])
     except (KeyError, StopIteration, TypeError, ValueError):
         raise DataError(f"model {folder / CARD}: does not describe its encoder of {modality}; train again") from None
 
 
-def is_packaged(modality: Kind, spec: EncoderSpec) -> bool:
+def is_packaged(modality: Modality, spec: EncoderSpec) -> bool:
     """Whether a model holds all of this encoder, so that the files it came from are not needed any more.
 
     Not where it was frozen: its weights are not the model's. Nor where the model was made before tokenizers were kept.

@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-from data_contracts.refs import Kind
+from data_contracts.refs import Modality
 from tasks.encoder_ids import RANDOM, EncoderId
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.modeling.pretrained.adapter import Pixels, Pretrained, Settings, pick_frames
-from tasks.modeling.pretrained.fold import fold_norms
+from tasks.modeling.pretrained.fuse_conv_bn import fold_norms
 from tasks.modeling.pretrained.locate import Place
 
 CLIP_FRAMES = 16  # what torchvision's networks of clips were trained on
@@ -23,7 +23,7 @@ _POSITIONS = "encoder.pos_embedding"
 _SPARE = ("num_batches_tracked",)
 
 
-def torchvision_settings(modality: Kind, encoder: str, parsed: EncoderId) -> Settings:
+def torchvision_settings(modality: Modality, encoder: str, parsed: EncoderId) -> Settings:
     """What the network of an id sees: from the transforms that torchvision keeps beside its weights."""
     transforms = weights_entry(encoder, parsed).transforms()
     clips = parsed.name in _clip_networks()
@@ -89,9 +89,9 @@ class _Torchvision(Pretrained):
             )
         self.network.load_state_dict(fitting, strict=False)
 
-    def settle(self) -> None:
+    def freeze_for_inference(self) -> None:
         """As for all, with the batch norms folded into the convolutions."""
-        super().settle()
+        super().freeze_for_inference()
         fold_norms(self.network)
         self.requires_grad_(False)
 

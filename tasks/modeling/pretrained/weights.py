@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from data_contracts.modalities import kind_of
-from data_contracts.refs import Kind
+from data_contracts.modalities import modality_of
+from data_contracts.refs import Modality
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.encoders import build_encoder
 from tasks.modeling.pretrained.adapter import Pretrained
@@ -33,10 +33,10 @@ def load_pretrained(model: nn.Module, card: Mapping[str, Any]) -> None:
         spec = EncoderSpec.model_validate(card["encoders"][modality])
         if spec.reads == "inputs" and spec.weights_sha256 is not None:
             assert isinstance(encoder, Pretrained)
-            encoder.load(require_place(kind_of(modality), spec))
+            encoder.load(require_place(modality_of(modality), spec))
 
 
-def frozen_encoder(modality: Kind, spec: EncoderSpec) -> Pretrained:
+def frozen_encoder(modality: Modality, spec: EncoderSpec) -> Pretrained:
     """The encoder with its pretrained weights, ready to look at inputs; read once per process, safe among threads."""
     key = canonical_json([modality, spec.model_dump(mode="json")])
     with _lock:
@@ -45,7 +45,7 @@ def frozen_encoder(modality: Kind, spec: EncoderSpec) -> Pretrained:
             encoder = build_encoder(modality, spec.model_copy(update={"reads": "inputs"}))
             assert isinstance(encoder, Pretrained)
             encoder.load(place)
-            encoder.settle()
+            encoder.freeze_for_inference()
             _frozen[key] = encoder
         _frozen.move_to_end(key)
         while len(_frozen) > KEPT:

@@ -28,7 +28,7 @@ from tasks.config import RunConfig
 from tasks.evaluate.detail import describe
 from tasks.evaluate.intervals import intervals, paired_differences
 from tasks.evaluate.metrics import score
-from tasks.media.packs import media_kind
+from tasks.media.media_store import media_kind
 from tasks.store import Store, digest_json
 
 Classifier = Callable[..., tuple[np.ndarray, np.ndarray]]

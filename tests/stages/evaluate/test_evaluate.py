@@ -21,19 +21,19 @@ from data_contracts.refs import (
     CleanRef,
     EvalReport,
     FeatureRef,
-    Modality,
-    Rival,
+    InputName,
+    PreparedChampion,
     RowCounts,
     ValidatedRef,
 )
 from data_contracts.tables import predictions_schema, samples_schema
 from tasks.config import load_config
 from tasks.errors import DataError, UsageError
-from tasks.evaluate.answers import align
-from tasks.evaluate.comparison import champion_told
+from tasks.evaluate.comparison import champion_outputs
 from tasks.evaluate.evaluate import evaluate, subsets
-from tasks.evaluate.floor import Fitted
-from tasks.modeling.lineage import ROWS, write_rows
+from tasks.evaluate.linear_baseline import Fitted
+from tasks.evaluate.predictions import align
+from tasks.modeling.training_rows import ROWS, write_rows
 from tasks.store import Store, digest_json
 from tests.support.cards import TINY, write_card
 
@@ -85,7 +85,7 @@ def load_model(folder: Path) -> dict[str, Any]:
 
 
 def predict_probabilities(
-    model: dict[str, Any], samples: pa.Table, features: Any, store: Store, given: tuple[Modality, ...] | None = None
+    model: dict[str, Any], samples: pa.Table, features: Any, store: Store, given: tuple[InputName, ...] | None = None
 ) -> np.ndarray:
     """One modality alone loses every second right answer. A label the model does not know it cannot answer."""
     labels, share = model["labels"], model["accuracy"]
@@ -107,12 +107,12 @@ def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     return Store(tmp_path)
 
 
-def rival(store: Store, labels: tuple[str, ...], accuracy: float, valid: ValidatedRef) -> Rival:
+def prepared_champion(store: Store, labels: tuple[str, ...], accuracy: float, valid: ValidatedRef) -> PreparedChampion:
     model = put_model(store, "champion", labels, accuracy)
     champion = ChampionRef(
         uri=model.uri, sha256=model.sha256, rows=1, name="m", version="7", model_sha256=model.model_sha256
     )
-    return Rival(champion=champion, valid=valid, features={})
+    return PreparedChampion(champion=champion, valid=valid, features={})
 
 
 def test_every_test_row_is_judged(store: Store) -> None:
@@ -145,7 +145,7 @@ def test_a_second_evaluation_is_read_from_the_store(store: Store) -> None:
 
 def test_the_champion_is_scored_on_the_same_rows(store: Store) -> None:
     valid, model = put_samples(store, "v"), put_model(store, "m", LABELS, 0.9)
-    report = evaluate(valid, {}, model, rival(store, ("c", "a", "b"), 0.6, valid), CONFIG, store)
+    report = evaluate(valid, {}, model, prepared_champion(store, ("c", "a", "b"), 0.6, valid), CONFIG, store)
     assert report.champion_version == "7"
     assert report.champion_metrics is not None
     assert report.champion_metrics["accuracy"] == pytest.approx(0.6)
@@ -156,7 +156,7 @@ def test_the_champion_is_scored_on_the_same_rows(store: Store) -> None:
 
 def test_a_label_unknown_to_the_champion_counts_as_wrong(store: Store) -> None:
     valid, model = put_samples(store, "v"), put_model(store, "m", LABELS, 1.0)
-    report = evaluate(valid, {}, model, rival(store, ("a", "z", "b"), 1.0, valid), CONFIG, store)
+    report = evaluate(valid, {}, model, prepared_champion(store, ("a", "z", "b"), 1.0, valid), CONFIG, store)
     assert report.champion_metrics is not None
     assert report.champion_metrics["accuracy"] == pytest.approx(2 / 3)
     assert report.metrics["test"]["accuracy"] == 1.0
@@ -165,13 +165,13 @@ def test_a_label_unknown_to_the_champion_counts_as_wrong(store: Store) -> None:
 def test_a_champion_without_one_label_in_common_is_refused(store: Store) -> None:
     valid, model = put_samples(store, "v"), put_model(store, "m", LABELS, 0.8)
     with pytest.raises(UsageError, match="none in common"):
-        evaluate(valid, {}, model, rival(store, ("x", "y", "z"), 1.0, valid), CONFIG, store)
+        evaluate(valid, {}, model, prepared_champion(store, ("x", "y", "z"), 1.0, valid), CONFIG, store)
 
 
 def test_rows_that_the_champion_cannot_read_take_no_part(store: Store) -> None:
     valid, model = put_samples(store, "v"), put_model(store, "m", LABELS, 0.9)
     fewer = put_samples(store, "w", labels=TRUTH[:30])
-    report = evaluate(valid, {}, model, rival(store, LABELS, 0.5, fewer), CONFIG, store)
+    report = evaluate(valid, {}, model, prepared_champion(store, LABELS, 0.5, fewer), CONFIG, store)
     assert report.rows == 60
     assert report.champion_metrics is not None
     assert report.champion_metrics["accuracy"] == pytest.approx(0.5)
@@ -189,10 +189,10 @@ def test_the_champion_reads_its_own_row_of_every_sample(store: Store, monkeypatc
         return np.array([[float(name[1:])] for name in samples["id"].to_pylist()])
 
     monkeypatch.setattr(sys.modules["tasks.modeling.inference"], "predict_probabilities", note)
-    against = rival(store, LABELS, 0.5, put_samples(store, "v"))
+    against = prepared_champion(store, LABELS, 0.5, put_samples(store, "v"))
     table = pq.read_table(store.path("v") / "samples.parquet").take(pa.array([7, 4, 0, 60, 1, 3]))
     pq.write_table(table, store.path("v") / "samples.parquet")
-    shared, told = champion_told(pa.table({"id": ["s0", "s1", "s2", "s3", "s4", "s5"]}), against, store)
+    shared, told = champion_outputs(pa.table({"id": ["s0", "s1", "s2", "s3", "s4", "s5"]}), against, store)
     assert shared.tolist() == [0, 1, 3, 4]
     assert read == ["s0", "s1", "s3", "s4"]
     assert told.tolist() == [[0], [1], [3], [4]]
@@ -220,7 +220,7 @@ def test_no_test_rows_is_a_data_error(store: Store) -> None:
             ("image", "image_2", "text", "text_2", "audio")]),
     ],
 )  # fmt: skip
-def test_subsets(modalities: tuple[Modality, ...], expected: list[tuple[Modality, ...]]) -> None:
+def test_subsets(modalities: tuple[InputName, ...], expected: list[tuple[InputName, ...]]) -> None:
     assert subsets(modalities) == expected
 
 
@@ -245,7 +245,7 @@ def test_tuned_offsets_decide_for_candidate_and_champion_and_leave_probabilities
     valid = put_samples(store, "v")
     always_a = {"decision": {"offsets": [9.0, 0.0, 0.0]}}
     model = put_model(store, "m", LABELS, 0.9, **always_a)
-    against = rival(store, ("c", "a", "b"), 0.6, valid)
+    against = prepared_champion(store, ("c", "a", "b"), 0.6, valid)
     write_card(store.path(against.champion.uri), ("c", "a", "b"), accuracy=0.6, **always_a)
     report = evaluate(valid, {}, model, against, CONFIG, store)
     assert report.metrics["test"]["accuracy"] == pytest.approx(1 / 3)
@@ -281,7 +281,7 @@ def test_frozen_features_get_a_floor(store: Store, monkeypatch: pytest.MonkeyPat
 
 def test_old_and_new_test_rows_are_told_apart(store: Store) -> None:
     valid, model = put_samples(store, "v"), put_model(store, "m", LABELS, 0.5)
-    against = rival(store, LABELS, 0.8, valid)
+    against = prepared_champion(store, LABELS, 0.8, valid)
     folder = store.path(against.champion.uri)
     before = pa.table({"id": [f"s{i}" for i in range(20)] + ["s50"], "split": ["test"] * 20 + ["train"]})
     write_rows(before, folder / ROWS)
@@ -298,7 +298,7 @@ def test_old_and_new_test_rows_are_told_apart(store: Store) -> None:
 @pytest.mark.parametrize("known", [0, 60])
 def test_only_old_or_only_new_rows_are_not_told_apart(store: Store, known: int) -> None:
     valid, model = put_samples(store, "v"), put_model(store, "m", LABELS, 0.5)
-    against = rival(store, LABELS, 0.8, valid)
+    against = prepared_champion(store, LABELS, 0.8, valid)
     rows = pa.table({"id": [f"s{i}" for i in range(known)] + ["z"], "split": ["test"] * known + ["train"]})
     write_rows(rows, store.path(against.champion.uri) / ROWS)
     assert evaluate(valid, {}, model, against, CONFIG, store).forgetting == {}

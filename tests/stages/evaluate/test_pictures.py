@@ -13,16 +13,16 @@ from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
 import tasks.evaluate.pictures as pictures_module
-from data_contracts.refs import Kind
+from data_contracts.refs import Modality
 from data_contracts.tables import media_schema
 from tasks.evaluate.pictures import draw_clip, picture_media
-from tasks.media.packs import media_kind
+from tasks.media.media_store import media_kind
 from tasks.store import Store
 
 FINGERPRINT = "f" * 64
 
 
-def put_media(store: Store, kind: Kind, media: list[tuple[str, np.ndarray | str]]) -> None:
+def put_media(store: Store, kind: Modality, media: list[tuple[str, np.ndarray | str]]) -> None:
     """Stores canonical pictures or texts under these digests."""
     rows = [
         {

@@ -35,7 +35,7 @@ HEADINGS = (
     "Against the champion",
     "What each modality contributes",
     "By what a sample has",
-    "What is taken for what",
+    "Confusion matrix",
     "Learning and calibration",
     "Per class",
     "The mistakes it was surest of",
@@ -94,7 +94,7 @@ def test_it_renders_with_what_is_known(make_run: Callable[..., Any], tmp_path: P
     assert "Failed" in page
     assert "train: killed" in page
     assert ("Rows that were not used" in page) == (known != "nothing")
-    assert ("What is taken for what" in page) == (known == "report")
+    assert ("Confusion matrix" in page) == (known == "report")
 
 
 def test_an_empty_summary_renders(make_run: Callable[..., Any], tmp_path: Path) -> None:

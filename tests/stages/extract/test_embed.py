@@ -18,8 +18,8 @@ from tasks.config import load_config
 from tasks.extract.extract import collect_features, extract_shard, features_fingerprint, plan_shards
 from tasks.extract.tiny import square
 from tasks.ingest.ingest import ingest
-from tasks.ingest.scan import scan
-from tasks.media.packs import MediaReader
+from tasks.ingest.manifest.scan import scan
+from tasks.media.media_store import MediaReader
 from tasks.store import Store
 
 MakeData = Callable[..., Path]

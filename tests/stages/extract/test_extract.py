@@ -17,8 +17,8 @@ from tasks.config import RunConfig, load_config
 from tasks.errors import EnvironmentFailed
 from tasks.extract.extract import collect_features, extract_shard, plan_shards
 from tasks.ingest.ingest import ingest
-from tasks.ingest.scan import scan
-from tasks.media.packs import MediaReader
+from tasks.ingest.manifest.scan import scan
+from tasks.media.media_store import MediaReader
 from tasks.store import Store
 
 MakeData = Callable[..., Path]

@@ -17,7 +17,7 @@ from tasks.extract.extract import collect_features, extract_shard, features_fing
 from tasks.extract.inputs import preparer
 from tasks.extract.tiny import square
 from tasks.ingest.ingest import ingest
-from tasks.ingest.scan import scan
+from tasks.ingest.manifest.scan import scan
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import describe_encoder
 from tasks.store import Store

@@ -13,8 +13,8 @@ import pytest
 from data_contracts.refs import CleanRef, RawRef
 from tasks.config import load_config
 from tasks.ingest.ingest import ingest
-from tasks.ingest.rows import Purpose
-from tasks.ingest.scan import scan
+from tasks.ingest.manifest.rows import Purpose
+from tasks.ingest.manifest.scan import scan
 from tasks.store import Store
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from tasks.config import load_config
 from tasks.errors import TooManyQuarantined
-from tasks.ingest.cells import read_label
 from tasks.ingest.ingest import ingest
-from tasks.ingest.scan import scan
+from tasks.ingest.manifest.cells import read_label
+from tasks.ingest.manifest.scan import scan
 from tasks.store import Store
 
 MakeData = Callable[..., Path]

@@ -6,7 +6,7 @@ import pytest
 
 from tasks.config import ColumnsConfig, DataConfig, EncodersConfig
 from tasks.errors import UsageError
-from tasks.ingest.columns import find_columns
+from tasks.ingest.manifest.columns import find_columns
 
 MAPPED = {"label": "truth", "split": "side", "group": "speaker", "weight": "w", "time": "when"}
 

@@ -18,7 +18,7 @@ from data_contracts.refs import CleanRef
 from tasks.config import load_config
 from tasks.errors import DataError, TooManyQuarantined
 from tasks.ingest.ingest import ingest
-from tasks.ingest.scan import scan
+from tasks.ingest.manifest.scan import scan
 from tasks.store import Store
 
 SETTINGS = ["runtime.workers=1", "media.timeout_s=600", "data.max_quarantined=1.0", 'data.allowed_schemes=["memory"]']

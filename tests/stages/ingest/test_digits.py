@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tasks.ingest.digits import QUALITIES, SHARES, build_digits, draw_qualities
-from tasks.ingest.digits_tones import (
+from tasks.ingest.sources.digits import QUALITIES, SHARES, build_digits, draw_qualities
+from tasks.ingest.sources.digits_audio import (
     BAND_HZ,
     COLUMNS_HZ,
     FREQUENCY_ERROR,
@@ -24,7 +24,7 @@ from tasks.ingest.digits_tones import (
     key_frequencies,
     play_key,
 )
-from tasks.ingest.digits_words import HINTS, NUMBERS, PHRASES, VAGUE, digits_named, mistype, write_words
+from tasks.ingest.sources.digits_text import HINTS, NUMBERS, PHRASES, VAGUE, digits_named, mistype, write_words
 
 ROWS = 1797
 CELLS = ("image_path", "audio_path", "text")

@@ -12,7 +12,7 @@ import pytest
 from tasks.config import RunConfig
 from tasks.evaluate.refused import refused_rows
 from tasks.evaluate.report import write_report
-from tasks.ingest.examples import PER_REASON
+from tasks.ingest.quarantine_examples import PER_REASON
 from tasks.media import pool
 from tasks.store import Store
 from tasks.validate.validate import validate_samples

@@ -14,9 +14,9 @@ import pytest
 
 from tasks.config import load_config
 from tasks.errors import CrossmodalError, DataError, UsageError
-from tasks.ingest.readers import open_manifest
-from tasks.ingest.scan import scan
-from tasks.ingest.source import locate_data, name_of_data
+from tasks.ingest.manifest.scan import scan
+from tasks.ingest.sources.detect import open_manifest
+from tasks.ingest.sources.resolve import locate_data, name_of_data
 from tasks.store import Store
 
 MakeData = Callable[..., Path]

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from tasks.config import load_config
 from tasks.errors import CrossmodalError
-from tasks.ingest.limits import ReadLimits
-from tasks.ingest.parquet_worker import serve
-from tasks.ingest.scan import scan
-from tasks.ingest.table_files import open_table
-from tasks.media.frames import unpack
+from tasks.ingest.manifest.scan import scan
+from tasks.ingest.sources.limits import ReadLimits
+from tasks.ingest.sources.parquet_worker import serve
+from tasks.ingest.sources.tables import open_table
+from tasks.media.wire_protocol import unpack
 from tasks.store import Store
 
 BOUNDED = settings(

@@ -15,12 +15,12 @@ import pytest
 
 from tasks.config import load_config
 from tasks.errors import DataError, EnvironmentFailed
-from tasks.ingest import parquet_tables
-from tasks.ingest.encodings import NotText, decode_table
-from tasks.ingest.limits import ReadLimits, read_limits
-from tasks.ingest.parquet_tables import open_parquet, read_inline
-from tasks.ingest.readers import open_manifest
-from tasks.ingest.rows import Inline
+from tasks.ingest.manifest.rows import Inline
+from tasks.ingest.sources import parquet
+from tasks.ingest.sources.detect import open_manifest
+from tasks.ingest.sources.encodings import NotText, decode_table
+from tasks.ingest.sources.limits import ReadLimits, read_limits
+from tasks.ingest.sources.parquet import open_parquet, read_inline
 
 MakeData = Callable[..., Path]
 
@@ -152,7 +152,10 @@ def test_a_file_that_needs_more_memory_than_it_may(tmp_path: Path) -> None:
         open_parquet(tmp_path / "t.parquet", ReadLimits(memory_mb=300))
 
 
-READY = "import sys; from tasks.media.frames import pack; sys.stdout.buffer.write(pack({'ready': True})); sys.stdout.flush(); "
+READY = (
+    "import sys; from tasks.media.wire_protocol import pack; "
+    "sys.stdout.buffer.write(pack({'ready': True})); sys.stdout.flush(); "
+)
 
 
 @pytest.mark.parametrize(
@@ -168,11 +171,11 @@ def test_a_reading_process_that_goes_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, timeout_s: float, words: str
 ) -> None:
     path = _write(tmp_path / "t.parquet", pa.table({"image": [b"x"]}))
-    monkeypatch.setattr(parquet_tables, "WORKER", (sys.executable, "-c", READY + code))
+    monkeypatch.setattr(parquet, "WORKER", (sys.executable, "-c", READY + code))
     with pytest.raises(DataError, match=words):
         open_parquet(path, ReadLimits(timeout_s=timeout_s))
     with pytest.raises(DataError, match=words):
         list(read_inline(path, "image", {1}, ReadLimits(timeout_s=timeout_s)))
-    monkeypatch.setattr(parquet_tables, "WORKER", (sys.executable, "-c", "pass"))
+    monkeypatch.setattr(parquet, "WORKER", (sys.executable, "-c", "pass"))
     with pytest.raises(EnvironmentFailed, match="does not start"):
         open_parquet(path, ReadLimits())

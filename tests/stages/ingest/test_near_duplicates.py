@@ -17,10 +17,17 @@ from PIL import Image
 from tasks.config import load_config
 from tasks.config_sections import SplitConfig
 from tasks.ingest.ingest import ingest
-from tasks.ingest.near_clips import match_clips, print_clip
-from tasks.ingest.near_media import match_images, match_sounds, match_texts, print_image, print_sound, print_text
-from tasks.ingest.near_pairs import join_pairs, similar_codes
-from tasks.ingest.scan import scan
+from tasks.ingest.manifest.scan import scan
+from tasks.ingest.near_duplicates.candidates import join_pairs, similar_codes
+from tasks.ingest.near_duplicates.clips import match_clips, print_clip
+from tasks.ingest.near_duplicates.signatures import (
+    match_images,
+    match_sounds,
+    match_texts,
+    print_image,
+    print_sound,
+    print_text,
+)
 from tasks.ingest.splits import assign_splits
 from tasks.media.video import decode_video
 from tasks.store import Store
@@ -243,10 +250,10 @@ def test_only_new_media_are_compared(
     tmp_path: Path, store: Store, run_ingest: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_ingest(write_pairs(tmp_path / "d", 6, lambda row, n: row))
-    from tasks.ingest import near
+    from tasks.ingest.near_duplicates import clusters
 
     counted: list[int] = []
-    monkeypatch.setattr(near, "_keep", lambda made, place, store: counted.append(len(made)))
+    monkeypatch.setattr(clusters, "_keep", lambda made, place, store: counted.append(len(made)))
     done = run_ingest(write_pairs(tmp_path / "d", 8, lambda row, n: row))
     assert sum(counted) == 4  # two pictures, two texts
     assert len(clusters_of(store, done)) == 8
@@ -314,6 +321,6 @@ def test_prediction_compares_nothing(tmp_path: Path, store: Store, run_ingest: A
 
 @pytest.mark.shared
 def test_no_spoken_digit_with_its_picture_repeats_another(shared_data: Path, store: Store) -> None:
-    config = load_config({}, ["data.sample=600"])
+    config = load_config({}, ["data.max_rows=600"])
     clean = ingest(scan(config, store, shared_data / "avdigits"), config, store)
     assert pq.read_table(store.path(clean.uri) / "twins.parquet").num_rows == 0

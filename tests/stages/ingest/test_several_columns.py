@@ -12,7 +12,7 @@ import pytest
 from tasks.config import EncodersConfig, load_config
 from tasks.errors import UsageError
 from tasks.extract.extract import collect_features, extract_shard, plan_shards
-from tasks.ingest.columns import find_columns
+from tasks.ingest.manifest.columns import find_columns
 from tasks.store import Store
 
 Columns = dict[str, str]
@@ -161,12 +161,12 @@ def test_sharing_wants_two_inputs(make_data: Callable[..., Path], run_ingest: An
     def second(row: dict[str, Any], number: int) -> dict[str, Any]:
         return row | {column: f"img/{number + 1}.png" if number < 11 else ""}
 
-    path, share = make_data(change=second), 'encoders.share=["image"]'
+    path, share = make_data(change=second), 'encoders.shared=["image"]'
     if count == 2:
         assert "image_2" in run_ingest(path, share).raw.modalities
         return
     with pytest.raises(
-        UsageError, match=r"encoders.share names 'image', and data .* fills 1 image columns; two are needed"
+        UsageError, match=r"encoders.shared names 'image', and data .* fills 1 image columns; two are needed"
     ):
         run_ingest(path, share)
     assert run_ingest(path, share, purpose="predict").clean.rows == 12
@@ -174,8 +174,8 @@ def test_sharing_wants_two_inputs(make_data: Callable[..., Path], run_ingest: An
 
 def test_a_kind_that_cannot_be_shared_is_refused() -> None:
     with pytest.raises(UsageError, match=r"encoders\.share"):
-        load_config({}, ['encoders.share=["images"]'])
-    assert load_config({}, ['encoders.share=["text","image","text"]']).encoders.share == ("image", "text")
+        load_config({}, ['encoders.shared=["images"]'])
+    assert load_config({}, ['encoders.shared=["text","image","text"]']).encoders.shared == ("image", "text")
 
 
 def test_a_prediction_does_without_some_of_the_columns_that_are_named(

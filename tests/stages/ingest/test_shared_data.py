@@ -12,7 +12,7 @@ import pytest
 
 from tasks.config_sections import MediaConfig
 from tasks.errors import CrossmodalError
-from tasks.ingest.readers import open_manifest
+from tasks.ingest.sources.detect import open_manifest
 from tasks.media.pool import Job, decode_all
 
 pytestmark = pytest.mark.shared
@@ -77,7 +77,7 @@ def test_every_hostile_manifest_ends_as_its_index_says(shared_data: Path, tmp_pa
     ],
 )
 def test_the_real_sets_are_read(shared_data: Path, run_ingest: Any, name: str, rows: int, splits: set[str]) -> None:
-    done = run_ingest(shared_data / name, f"data.sample={rows}")
+    done = run_ingest(shared_data / name, f"data.max_rows={rows}")
     assert (done.clean.counts.used, done.clean.counts.quarantined) == (rows, 0)
     assert {split for split, count in done.clean.splits.items() if count} == splits
     assert len(done.clean.labels) == 10

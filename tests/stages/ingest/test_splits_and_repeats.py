@@ -18,7 +18,7 @@ from tasks.errors import TooManyQuarantined
 from tasks.ingest import decode
 from tasks.ingest.clean import mark_repeats
 from tasks.ingest.ingest import ingest, ingest_key
-from tasks.ingest.scan import scan
+from tasks.ingest.manifest.scan import scan
 from tasks.ingest.splits import assign_splits, hashed_share
 from tasks.store import Store
 
@@ -153,15 +153,15 @@ def test_a_sample_of_the_rows_is_stable_and_in_proportion(make_data: MakeData, r
         return {"id": row["id"], "image": row["image"], "label": "a", "split": split}
 
     path = make_data(40, change=change)
-    done = run_ingest(path, "data.sample=20", "split.val=0")
+    done = run_ingest(path, "data.max_rows=20", "split.val=0")
     assert done.clean.splits == {"train": 15, "val": 0, "test": 5}
-    assert "data.sample: 20 of 40 rows are used" in done.raw.notes
+    assert "data.max_rows: 20 of 40 rows are used" in done.raw.notes
     header, *lines = path.read_text().splitlines()
     path.write_text("\n".join([header, *reversed(lines)]))
-    assert set(run_ingest(path, "data.sample=20", "split.val=0").samples) == set(done.samples)
-    smaller = run_ingest(path, "data.sample=8", "split.val=0")
+    assert set(run_ingest(path, "data.max_rows=20", "split.val=0").samples) == set(done.samples)
+    smaller = run_ingest(path, "data.max_rows=8", "split.val=0")
     assert set(smaller.samples) < set(done.samples)
-    assert set(run_ingest(path, "data.sample=400", "split.val=0").samples) == {f"s{n}" for n in range(40)}
+    assert set(run_ingest(path, "data.max_rows=400", "split.val=0").samples) == {f"s{n}" for n in range(40)}
 
 
 def _decoded(run: Callable[[], object]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Adding samples never moves an old one, whatever is added, unless it has a near twin: a property over generated tables."""
+"""Adding samples never moves an old one, whatever is added, unless it has a near duplicate: a property of generated tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasks.ingest.splits import assign_splits
 
 IDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=8)
 ROW = st.tuples(IDS, st.none() | st.sampled_from(["g", "h", "i", "ü"]), st.none() | st.integers(0, 4))
-"""An id, a group, and the cluster of near twins."""
+"""An id, a group, and the cluster of near duplicates."""
 TABLE = st.lists(ROW, max_size=25, unique_by=lambda row: row[0])
 SHARES = st.sampled_from([(0.15, 0.15), (0.0, 0.3), (0.3, 0.0), (0.45, 0.45)])
 

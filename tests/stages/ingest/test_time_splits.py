@@ -14,9 +14,9 @@ import pytest
 from tasks.config import load_config
 from tasks.config_sections import SplitConfig
 from tasks.errors import DataError
-from tasks.ingest.extras import metadata_json
 from tasks.ingest.ingest import ingest
-from tasks.ingest.scan import scan
+from tasks.ingest.manifest.extra_columns import metadata_json
+from tasks.ingest.manifest.scan import scan
 from tasks.ingest.splits import assign_splits, parse_time
 from tasks.store import Store
 

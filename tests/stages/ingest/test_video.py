@@ -14,8 +14,8 @@ import pytest
 from tasks.config import load_config
 from tasks.extract.extract import collect_features, extract_shard, plan_shards
 from tasks.ingest.ingest import ingest
-from tasks.ingest.scan import scan
-from tasks.media.packs import MediaReader
+from tasks.ingest.manifest.scan import scan
+from tasks.media.media_store import MediaReader
 from tasks.modeling.features import FeatureTable
 from tasks.store import Store
 from tests.conftest import write_picture

@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from data_contracts.refs import FeatureRef, Modality
+from data_contracts.refs import FeatureRef, InputName
 from data_contracts.tables import features_schema
 from tasks.store import Store, digest_json
 
-MakeFeatures = Callable[[Modality, list[np.ndarray]], tuple[FeatureRef, list[str]]]
+MakeFeatures = Callable[[InputName, list[np.ndarray]], tuple[FeatureRef, list[str]]]
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> Store:
 def make_features(store: Store) -> MakeFeatures:
     """Puts arrays into the store as two parts; gives the ref and the arrays' digests."""
 
-    def make(modality: Modality, arrays: list[np.ndarray]) -> tuple[FeatureRef, list[str]]:
+    def make(modality: InputName, arrays: list[np.ndarray]) -> tuple[FeatureRef, list[str]]:
         digests = [hashlib.sha256(f"{modality}{n}".encode()).hexdigest() for n in range(len(arrays))]
         dtype = str(arrays[0].dtype)
         parts = []

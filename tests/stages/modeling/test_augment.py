@@ -6,17 +6,17 @@ from torchvision.transforms.v2 import functional as reference
 
 from tasks.config import TrainConfig
 from tasks.modeling.augment import augment
-from tasks.modeling.augment_pictures import OPERATIONS, change_pictures
-from tasks.modeling.augment_sound import _warp
+from tasks.modeling.augment_audio import _warp
+from tasks.modeling.augment_images import OPERATIONS, change_pictures
+from tasks.modeling.color_ops import RECOLOURINGS
 from tasks.modeling.encoder_spec import EncoderSpec
-from tasks.modeling.fusion import Present
-from tasks.modeling.recolour import RECOLOURINGS
+from tasks.modeling.fusion.classifier import Present
 
 MODALITIES = ("image", "text", "audio", "video")
 TINY = dict.fromkeys(MODALITIES, EncoderSpec(encoder="tiny", reads="inputs"))
 TUNED = dict.fromkeys(MODALITIES, EncoderSpec(encoder="hf:x", reads="inputs", weights_sha256="0" * 64))
 FROZEN = dict.fromkeys(MODALITIES, EncoderSpec(encoder="hf:x", reads="embedding", width=6, weights_sha256="0" * 64))
-PHOTOS = TrainConfig(flip=True, crop=0.3, trivial_augment=True)
+PHOTOS = TrainConfig(horizontal_flip=True, min_crop_scale=0.3, trivial_augment=True)
 
 
 def draw(seed: int = 0) -> torch.Generator:
@@ -34,7 +34,7 @@ def make_batch(size: int = 16) -> dict[str, Present]:
     }
 
 
-@pytest.mark.parametrize("config", [TrainConfig(flip=True), PHOTOS])
+@pytest.mark.parametrize("config", [TrainConfig(horizontal_flip=True), PHOTOS])
 def test_it_repeats_with_its_generator_and_keeps_shapes(config: TrainConfig) -> None:
     batch = make_batch()
     torch.manual_seed(1)
@@ -73,7 +73,7 @@ def test_tokens_and_waveforms_of_pretrained_encoders_stay_and_spectrograms_are_o
     assert torch.equal(augment(wave, PHOTOS, TUNED, draw())["audio"].values, wave["audio"].values)
 
 
-@pytest.mark.parametrize("config", [TrainConfig(flip=True), PHOTOS])
+@pytest.mark.parametrize("config", [TrainConfig(horizontal_flip=True), PHOTOS])
 def test_all_frames_of_a_clip_change_alike(config: TrainConfig) -> None:
     frame = torch.rand(40, 1, 3, 16, 16)
     part = Present(torch.arange(40), frame.expand(40, 4, 3, 16, 16), torch.full((40,), 4))
@@ -89,7 +89,9 @@ def test_pictures_are_mirrored_only_when_asked(crop: float) -> None:
     rows = Present(torch.arange(64), ramp, torch.full((64,), 32))
     generator = draw()
     for flip, expected in ((False, False), (True, True)):
-        x = augment({"image": rows}, TrainConfig(flip=flip, crop=crop), TINY, generator)["image"].values
+        x = augment({"image": rows}, TrainConfig(horizontal_flip=flip, min_crop_scale=crop), TINY, generator)[
+            "image"
+        ].values
         mirrored = x[:, 0, 16, 4] > x[:, 0, 16, 28]
         assert bool(mirrored.any()) is expected
         assert not bool(mirrored.all())
@@ -98,7 +100,7 @@ def test_pictures_are_mirrored_only_when_asked(crop: float) -> None:
 def test_a_crop_keeps_between_its_share_and_all_of_the_picture() -> None:
     across = torch.linspace(0, 1, 64).expand(200, 1, 3, 64, 64)
     down = across.transpose(3, 4)
-    config = TrainConfig(crop=0.25)
+    config = TrainConfig(min_crop_scale=0.25)
     wide, high = (change_pictures(x, config, draw()).flatten(1) for x in (across, down))
     area = (wide.amax(1) - wide.amin(1)) * (high.amax(1) - high.amin(1))
     assert 0.2 < float(area.min()) < 0.35
@@ -109,8 +111,8 @@ def test_a_crop_keeps_between_its_share_and_all_of_the_picture() -> None:
 
 def test_every_operation_of_trivial_augment_is_drawn_and_one_is_none() -> None:
     x = torch.rand(1, 1, 3, 16, 16).expand(600, 1, 3, 16, 16)
-    plain = change_pictures(x, TrainConfig(crop=0.999999), draw())
-    after = change_pictures(x, TrainConfig(crop=0.999999, trivial_augment=True), draw())
+    plain = change_pictures(x, TrainConfig(min_crop_scale=0.999999), draw())
+    after = change_pictures(x, TrainConfig(min_crop_scale=0.999999, trivial_augment=True), draw())
     kept = float(((after - plain).abs().flatten(1).amax(1) < 0.02).float().mean())
     assert len(OPERATIONS) == 14
     assert 1 / 14 < kept < 0.25  # the identity, and the weakest of the others

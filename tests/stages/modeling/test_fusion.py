@@ -6,9 +6,9 @@ from torch.nn import functional
 
 from tasks.config import FusionConfig
 from tasks.modeling.encoder_spec import EncoderSpec
-from tasks.modeling.fusion import FusedClassifier, Present
-from tasks.modeling.joins.attention import Attention, _Block
-from tasks.modeling.joins.layers import HEAD_DEVIATION, over_present
+from tasks.modeling.fusion.attention import Attention, _Block
+from tasks.modeling.fusion.classifier import FusedClassifier, Present
+from tasks.modeling.fusion.layers import HEAD_DEVIATION, over_present
 
 MODALITIES = ("image", "text", "audio", "video")
 KINDS = ("concat", "gated", "attention", "late")
@@ -22,7 +22,7 @@ def _specs(modalities=MODALITIES):
 
 def _model(seed=0, modalities=MODALITIES, **config):
     torch.manual_seed(seed)
-    return FusedClassifier(_specs(modalities), OUTPUTS, FusionConfig(width=16, hidden=16, **config))
+    return FusedClassifier(_specs(modalities), OUTPUTS, FusionConfig(embed_dim=16, hidden=16, **config))
 
 
 def _stirred(model):
@@ -42,11 +42,13 @@ def _batch(rows=range(ROWS), modalities=MODALITIES):
 
 
 VARIANTS = [
-    {"kind": kind, "trunk": trunk, "head_init": init}
+    {"kind": kind, "shared_projection": shared, "head_init": init}
     for kind in KINDS
-    for trunk, init in (("separate", "uniform"), ("shared", "truncated-normal"))
+    for shared, init in ((False, "uniform"), (True, "truncated-normal"))
 ]
-everywhere = pytest.mark.parametrize("config", VARIANTS, ids=lambda c: f"{c['kind']}-{c['trunk']}")
+everywhere = pytest.mark.parametrize(
+    "config", VARIANTS, ids=lambda c: f"{c['kind']}-{'shared' if c['shared_projection'] else 'separate'}"
+)
 
 
 def test_the_default_keeps_the_names_and_the_draws_of_its_weights():
@@ -184,7 +186,7 @@ def test_attention_begins_as_the_mean_of_its_tokens():
 
 def test_absent_tokens_are_not_read():
     torch.manual_seed(0)
-    join = _stirred(Attention(3, FusionConfig(width=16, hidden=16))).eval()
+    join = _stirred(Attention(3, FusionConfig(embed_dim=16, hidden=16))).eval()
     vectors, seen = torch.randn(2, 3, 16), torch.tensor([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]])
     before = join(vectors, seen)
     swapped = vectors.clone()
@@ -198,7 +200,7 @@ def test_absent_tokens_are_not_read():
 
 @pytest.mark.parametrize(("width", "heads"), [(8, 1), (16, 1), (128, 4), (100, 4), (97, 1), (384, 12)])
 def test_heads_divide_the_width(width, heads):
-    assert _Block(FusionConfig(width=width)).heads == heads
+    assert _Block(FusionConfig(embed_dim=width)).heads == heads
 
 
 def test_late_is_the_mean_of_the_votes_at_first_and_its_prior_without_any():
@@ -212,7 +214,7 @@ def test_late_is_the_mean_of_the_votes_at_first_and_its_prior_without_any():
 
 
 def test_a_shared_trunk_is_one_layer_that_changes_little_at_first():
-    apart, one = (_model(trunk=trunk, kind="concat").eval() for trunk in ("separate", "shared"))
+    apart, one = (_model(shared_projection=shared, kind="concat").eval() for shared in (False, True))
     for name, tensor in apart.state_dict().items():
         one.state_dict()[name].copy_(tensor)
     torch.testing.assert_close(apart(_batch(), ROWS).logits, one(_batch(), ROWS).logits, rtol=1e-3, atol=1e-3)

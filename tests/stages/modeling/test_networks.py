@@ -7,10 +7,10 @@ from torch.nn import functional
 from tasks.config import FusionConfig
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.encoders import TinyAudio, TinyImage, TinyText, TinyVideo, build_encoder
-from tasks.modeling.fusion import FusedClassifier, Present, drop_modalities
+from tasks.modeling.fusion.classifier import FusedClassifier, Present, drop_modalities
 
 MODALITIES = ("image", "text", "audio", "video")
-SMALL = FusionConfig(width=16, hidden=16)
+SMALL = FusionConfig(embed_dim=16, hidden=16)
 
 
 def _batch(size=4, seed=0):

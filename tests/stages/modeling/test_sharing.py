@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from tasks.config import FusionConfig, RunConfig
 from tasks.errors import DataError
 from tasks.modeling.encoder_spec import EncoderSpec
-from tasks.modeling.fusion import FusedClassifier, Present
+from tasks.modeling.fusion.classifier import FusedClassifier, Present
 from tasks.modeling.inference import predict_probabilities
 from tasks.modeling.package import build_model, load_model, save_model
 
@@ -20,7 +20,7 @@ NAMES = ("image", "image_2", "text", "text_2", "audio")
 
 
 def _config(*share):
-    sections = RunConfig.model_validate({"encoders": {"share": share}})
+    sections = RunConfig.model_validate({"encoders": {"shared": share}})
     return sections.subset("media", "extract", "encoders", "fusion")
 
 
@@ -36,7 +36,7 @@ def _card(names, *share):
 
 def _model(names=NAMES, share=("image", "text"), **fusion):
     torch.manual_seed(0)
-    return FusedClassifier(dict.fromkeys(names, TINY), 3, FusionConfig(width=8, hidden=8, **fusion), share)
+    return FusedClassifier(dict.fromkeys(names, TINY), 3, FusionConfig(embed_dim=8, hidden=8, **fusion), share)
 
 
 def _batch(size=6):
@@ -143,7 +143,7 @@ def test_the_card_rebuilds_it_and_the_file_holds_it_once(tmp_path, store, make_f
 
 def test_a_card_from_before_there_was_sharing_is_read():
     card = _card(("image", "audio"))
-    del card["config"]["encoders"]["share"]
+    del card["config"]["encoders"]["shared"]
     assert build_model(card).owners == {"image": "image", "audio": "audio"}
 
 
@@ -156,6 +156,6 @@ def test_a_card_whose_shared_encoders_differ_is_refused():
 
 def test_embeddings_pass_through_nothing_that_could_be_shared():
     frozen = EncoderSpec(encoder="hf:x", reads="embedding", width=5)
-    model = FusedClassifier({"text": frozen, "text_2": frozen}, 3, FusionConfig(width=8, hidden=8), ("text",))
+    model = FusedClassifier({"text": frozen, "text_2": frozen}, 3, FusionConfig(embed_dim=8, hidden=8), ("text",))
     assert set(model.encoders) == {"text", "text_2"}
     assert not any(name.startswith("encoders") for name in model.state_dict())

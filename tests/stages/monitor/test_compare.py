@@ -11,7 +11,7 @@ import pytest
 from data_contracts.refs import MonitorReport, RowCounts
 from tasks.config_sections import MonitorConfig
 from tasks.errors import DataError
-from tasks.modeling.measures import UNITS, measure
+from tasks.modeling.media_statistics import UNITS, measure
 from tasks.modeling.profile import OTHER, PROFILE, Profile, choose, read_profile_file, shorten, write_profile
 from tasks.monitor.compare import compare_profiles
 from tasks.monitor.monitor import explain

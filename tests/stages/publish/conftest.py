@@ -61,7 +61,7 @@ class Case:
     def publish(self, **changes: Any) -> ReleaseRef:
         case = replace(self, **changes)
         to = case.request
-        made = publish_module.Made(case.verdict, case.checkpoint, case.report, case.valid, case.features)
+        made = publish_module.PublishInputs(case.verdict, case.checkpoint, case.report, case.valid, case.features)
         return publish_module.publish(made, to.config, to.store, to.tracking_uri, to.run_id)
 
     @property
@@ -115,7 +115,7 @@ def build_case(
     tokenizer: bytes | None = None,
 ) -> Case:
     config = RunConfig(
-        name="tiny", seed=seed, encoders=EncodersConfig(audio="off"), fusion=FusionConfig(width=8, hidden=8)
+        name="tiny", seed=seed, encoders=EncodersConfig(audio="off"), fusion=FusionConfig(embed_dim=8, hidden=8)
     )
     valid, features = make_samples(store), make_features(store)
     checkpoint = make_checkpoint(store, valid, features, config, tokenizer)

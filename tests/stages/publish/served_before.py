@@ -22,7 +22,7 @@ import pyarrow as pa
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
-from data_contracts.refs import FeatureRef, Modality
+from data_contracts.refs import FeatureRef, InputName
 from data_contracts.tables import MODALITIES, features_schema
 from tasks.errors import DataError
 from tasks.store import Store, digest_json
@@ -55,7 +55,7 @@ class ServedModel(PythonModel):
         columns: dict[str, list[Any]] = {name: [None] * len(model_input) for name in MODALITIES}
         with tempfile.TemporaryDirectory() as folder:
             store = Store(folder)
-            features: dict[Modality, FeatureRef] = {}
+            features: dict[InputName, FeatureRef] = {}
             for name, known in self.card["features"].items():
                 cells = list(model_input[name]) if name in model_input else columns[name]
                 features[name], columns[name] = _store_features(store, name, known, cells)
@@ -68,7 +68,7 @@ class ServedModel(PythonModel):
 
 
 def _store_features(
-    store: Store, name: Modality, known: dict[str, str], cells: Sequence[Any]
+    store: Store, name: InputName, known: dict[str, str], cells: Sequence[Any]
 ) -> tuple[FeatureRef, list[str | None]]:
     """The cells as a features part; with it, each row's digest (here: its position), None where the cell is missing."""
     digests = [None if _is_missing(cell) else str(row) for row, cell in enumerate(cells)]

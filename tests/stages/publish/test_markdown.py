@@ -18,8 +18,8 @@ from data_contracts.refs import (
     Verdict,
 )
 from tasks.config import load_config
+from tasks.escaping import one_line
 from tasks.labels import METRICS
-from tasks.names import one_line
 from tasks.publish.card import write_card
 from tasks.publish.tracking import RunRecord, describe_run
 from tasks.publish.version_page import describe_version

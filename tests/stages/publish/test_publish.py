@@ -17,8 +17,8 @@ from mlflow import MlflowClient
 
 from data_contracts.refs import RuleResult, Verdict
 from tasks.errors import EnvironmentFailed, PromotionRefused, UsageError
-from tasks.modeling.lineage import ROWS, read_rows
 from tasks.modeling.profile import read_profile_file
+from tasks.modeling.training_rows import ROWS, read_rows
 from tasks.monitor.monitor import monitor
 from tasks.publish import publish as publish_module
 from tasks.publish import registry, versions

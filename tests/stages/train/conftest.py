@@ -12,13 +12,13 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from data_contracts.modalities import kind_of
-from data_contracts.refs import CleanRef, FeatureRef, Modality, RowCounts, Target, ValidatedRef
+from data_contracts.modalities import modality_of
+from data_contracts.refs import CleanRef, FeatureRef, InputName, RowCounts, Target, ValidatedRef
 from data_contracts.tables import features_schema, samples_schema
 from tasks.config import RunConfig, load_config
 from tasks.store import Store, digest_json
 
-SMALL = ("train.epochs=3", "train.batch_size=8", "fusion.width=8", "fusion.hidden=8", "train.threads=1")
+SMALL = ("train.epochs=3", "train.batch_size=8", "fusion.embed_dim=8", "fusion.hidden=8", "train.threads=1")
 
 
 # What follows the axis that grows from row to row.
@@ -31,7 +31,7 @@ class World:
 
     store: Store
     valid: ValidatedRef
-    features: dict[Modality, FeatureRef]
+    features: dict[InputName, FeatureRef]
     config: RunConfig
 
     @property
@@ -39,7 +39,7 @@ class World:
         return self.valid, self.features, self.config, self.store
 
 
-def _rows(other: Modality) -> list[dict[str, Any]]:
+def _rows(other: InputName) -> list[dict[str, Any]]:
     rows = []
     for n in range(24):
         split = "train" if n < 16 else "val" if n < 20 else "test"
@@ -49,14 +49,14 @@ def _rows(other: Modality) -> list[dict[str, Any]]:
     return rows
 
 
-def _put_features(store: Store, name: Modality, rows: list[dict[str, Any]], width: int | None) -> FeatureRef:
+def _put_features(store: Store, name: InputName, rows: list[dict[str, Any]], width: int | None) -> FeatureRef:
     rng = np.random.default_rng(len(name))
     content = []
     for n, row in enumerate(rows):
         if row[name] is None:
             continue
         frames = 1 + n % 3 if name == "video" else 6 + n
-        shape = [width] if width else [16, 16, 3] if kind_of(name) == "image" else [frames, *_INNER[name]]
+        shape = [width] if width else [16, 16, 3] if modality_of(name) == "image" else [frames, *_INNER[name]]
         values = rng.integers(0, 100, shape) + 50 * "abc".index(row["label"])
         if name == "audio" or width:
             values = values / 20 - 8  # the range of a log-mel
@@ -123,13 +123,13 @@ def _maker(folder: Path) -> Callable[..., World]:
         *overrides: str,
         change: Callable[[list[dict[str, Any]]], object] | None = None,
         width: int | None = None,
-        other: Modality = "audio",
+        other: InputName = "audio",
         targets: tuple[Target, ...] = (),
     ) -> World:
         store = Store(folder / f"store{len(made)}")
         other = "video" if width else other
         rows = _rows(other)
-        features: dict[Modality, FeatureRef] = {
+        features: dict[InputName, FeatureRef] = {
             name: _put_features(store, name, rows, width) for name in ("image", other)
         }
         if change is not None:

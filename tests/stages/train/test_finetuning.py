@@ -33,7 +33,7 @@ def settings(weights, regime, *others):
         "train.epochs=2",
         "train.learning_rate=0.01",
         "train.encoder_learning_rate=0.001",
-        "train.average_decay=0.5",
+        "train.ema_decay=0.5",
         *others,
     )
 
@@ -79,7 +79,7 @@ def test_the_same_seed_gives_the_same_bytes(make_world, weights, regime):
     one, same = (
         train(
             *make_world(
-                *settings(weights, regime, "train.mixup=0.2", "train.crop=0.5", "train.trivial_augment=true")
+                *settings(weights, regime, "train.mixup=0.2", "train.min_crop_scale=0.5", "train.trivial_augment=true")
             ).all,
             isolate=False,
         )

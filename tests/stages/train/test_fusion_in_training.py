@@ -13,8 +13,8 @@ from tasks.train.train import train
     "change",
     [
         ("fusion.kind=gated", "fusion.head_init=truncated-normal"),
-        ("fusion.kind=attention", "train.alignment=0.1"),
-        ("fusion.kind=late", "fusion.trunk=shared"),
+        ("fusion.kind=attention", "train.contrastive_weight=0.1"),
+        ("fusion.kind=late", "fusion.shared_projection=true"),
     ],
     ids=lambda change: change[0],
 )
@@ -38,7 +38,7 @@ def test_alignment_adds_to_the_loss_in_proportion(make_world):
     """Of the first step, before anything has been learned."""
     losses = []
     for weight in (0.0, 0.5, 1.0):
-        world = make_world("train.epochs=1", "train.batch_size=16", f"train.alignment={weight}")
+        world = make_world("train.epochs=1", "train.batch_size=16", f"train.contrastive_weight={weight}")
         ref = train(*world.all, isolate=False)
         history = json.loads((world.store.path(ref.uri) / "history.json").read_text())
         losses.append(history["epochs"][0]["train_loss"])

@@ -102,7 +102,7 @@ def test_a_steps_loss_is_that_of_its_pieces_however_it_is_cut() -> None:
     logits, weights = torch.randn(8, 3), torch.rand(8)
     whole = joint_loss(logits, soft, weights, BOTH, TrainConfig())
     cut = [slice(0, 3), slice(3, 4), slice(4, 8)]
-    pieces = [joint_loss(logits[one], soft[one], weights[one], BOTH, TrainConfig()) for one in cut]
+    microbatches = [joint_loss(logits[one], soft[one], weights[one], BOTH, TrainConfig()) for one in cut]
     shares = [(one.stop - one.start) / 8 for one in cut]
-    told = sum(share * piece.item() for share, piece in zip(shares, pieces, strict=True))
+    told = sum(share * microbatch.item() for share, microbatch in zip(shares, microbatches, strict=True))
     assert told == pytest.approx(whole.item(), rel=1e-6)

@@ -8,11 +8,11 @@ import torch
 
 from tasks.config import TrainConfig
 from tasks.errors import DataError, EnvironmentFailed
-from tasks.train import recompute, trainer
-from tasks.train.drawing import Drawing
+from tasks.train import activation_checkpointing, trainer
+from tasks.train.batch_plan import BatchPlan
 from tasks.train.train import train
 
-EXACT = ("fusion.dropout=0", "train.patience=100")
+EXACT = ("fusion.dropout=0", "train.early_stopping_patience=100")
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def fill(monkeypatch):
 
     def make(*numbers):
         calls = []
-        real = trainer.Engine.accumulate
+        real = trainer.TrainingStep.accumulate
 
         def accumulate(self, feed):
             calls.append(1)
@@ -30,7 +30,7 @@ def fill(monkeypatch):
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return real(self, feed)
 
-        monkeypatch.setattr(trainer.Engine, "accumulate", accumulate)
+        monkeypatch.setattr(trainer.TrainingStep, "accumulate", accumulate)
         return calls
 
     return make
@@ -47,14 +47,14 @@ def _history(world):
 
 def test_out_of_memory_halves_the_batches_and_keeps_the_step(make_world, shufflenet, fill):
     through = _history(_embeddings(make_world, shufflenet))[1]
-    assert through["halved"] is None
+    assert through["oom_split"] is None
     assert through["figures"]["notes"] == []
     calls = fill(4)  # two steps an epoch
-    halved = _history(_embeddings(make_world, shufflenet))[1]
+    oom_split = _history(_embeddings(make_world, shufflenet))[1]
     assert len(calls) == 3 * 2 + 1  # that step was done again
-    assert halved["halved"] == {"epoch": 2, "step": 2}
-    assert "ran out in epoch 2, step 2" in halved["figures"]["notes"][0]
-    for one, other in zip(through["epochs"], halved["epochs"], strict=True):
+    assert oom_split["oom_split"] == {"epoch": 2, "step": 2}
+    assert "ran out in epoch 2, step 2" in oom_split["figures"]["notes"][0]
+    for one, other in zip(through["epochs"], oom_split["epochs"], strict=True):
         assert other["train_loss"] == pytest.approx(one["train_loss"], abs=1e-4)
         assert other["val_loss"] == pytest.approx(one["val_loss"], abs=1e-4)
 
@@ -76,7 +76,7 @@ def test_one_of_several_processes_that_runs_out_of_memory_ends_the_run(make_worl
         self.processes.count = 2  # as it is where another one trains beside it
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(trainer.Engine, "accumulate", accumulate)
+    monkeypatch.setattr(trainer.TrainingStep, "accumulate", accumulate)
     message = r"in one of 2 processes the GPU's memory does not suffice for train\.batch_size = 8; lower it"
     with pytest.raises(EnvironmentFailed, match=message):
         _history(_embeddings(make_world, shufflenet))
@@ -84,8 +84,10 @@ def test_one_of_several_processes_that_runs_out_of_memory_ends_the_run(make_worl
 
 @pytest.mark.parametrize("regime", ["full", "lora"])
 def test_activations_computed_twice_change_nothing(make_world, shufflenet, monkeypatch, regime):
-    calls, real = [], recompute.checkpoint
-    monkeypatch.setattr(recompute, "checkpoint", lambda *what, **how: calls.append(1) or real(*what, **how))
+    calls, real = [], activation_checkpointing.checkpoint
+    monkeypatch.setattr(
+        activation_checkpointing, "checkpoint", lambda *what, **how: calls.append(1) or real(*what, **how)
+    )
     settings = (
         *shufflenet,
         f"train.regime={regime}",
@@ -103,22 +105,24 @@ def test_activations_computed_twice_change_nothing(make_world, shufflenet, monke
 def _drawing(tokens, processes=1, rank=0, even=False, **settings):
     present = np.ones((len(tokens), 1), np.bool_)
     config = TrainConfig(batch_size=8, **settings)
-    return Drawing(present, config, 0.0, 0, rank, processes, tokens=np.array(tokens), even=even)
+    return BatchPlan(present, config, 0.0, 0, rank, processes, tokens=np.array(tokens), even=even)
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
-@pytest.mark.parametrize("halved", [False, True])
-def test_pieces_keep_to_the_budget_and_hold_every_row_once(processes, halved):
+@pytest.mark.parametrize("oom_split", [False, True])
+def test_pieces_keep_to_the_budget_and_hold_every_row_once(processes, oom_split):
     tokens = np.random.default_rng(0).integers(1, 60, 21)
     seen, shares = [], {}
     for rank in range(processes):
         step = 0
-        for piece in _drawing(tokens, processes, rank, max_tokens=100).pieces(1, halved=halved):
-            if piece.share:
-                assert len(piece.rows) == 1 or len(piece.rows) * tokens[piece.rows].max() <= (50 if halved else 100)
-                seen.extend(piece.rows.tolist())
-            shares[step] = shares.get(step, 0.0) + piece.share
-            step += piece.last
+        for microbatch in _drawing(tokens, processes, rank, max_tokens=100).microbatches(1, oom_split=oom_split):
+            if microbatch.share:
+                assert len(microbatch.rows) == 1 or len(microbatch.rows) * tokens[microbatch.rows].max() <= (
+                    50 if oom_split else 100
+                )
+                seen.extend(microbatch.rows.tolist())
+            shares[step] = shares.get(step, 0.0) + microbatch.share
+            step += microbatch.last
     assert sorted(seen) == list(range(21))
     assert list(shares.values()) == pytest.approx([processes] * 3)  # the means over a step's rows add up to their mean
 
@@ -126,21 +130,21 @@ def test_pieces_keep_to_the_budget_and_hold_every_row_once(processes, halved):
 def test_processes_that_wait_for_each_other_take_equally_many_pieces():
     tokens = np.array([90, 5, 5, 60, 5, 60, 5, 5])
     free, even = (
-        [list(_drawing(tokens, 2, rank, even, max_tokens=100).pieces(1)) for rank in (0, 1)] for even in (0, 1)
+        [list(_drawing(tokens, 2, rank, even, max_tokens=100).microbatches(1)) for rank in (0, 1)] for even in (0, 1)
     )
     assert len(free[0]) != len(free[1])
-    assert [piece.last for piece in even[0]] == [piece.last for piece in even[1]]
+    assert [microbatch.last for microbatch in even[0]] == [microbatch.last for microbatch in even[1]]
     for with_empty, without in zip(even, free, strict=True):
-        kept = [piece.rows.tolist() for piece in with_empty if piece.share]
-        assert kept == [piece.rows.tolist() for piece in without]
-        assert all(piece.shares == 0 for piece in with_empty if not piece.share)
+        kept = [microbatch.rows.tolist() for microbatch in with_empty if microbatch.share]
+        assert kept == [microbatch.rows.tolist() for microbatch in without]
+        assert all(microbatch.shares == 0 for microbatch in with_empty if not microbatch.share)
 
 
 def test_a_step_has_the_same_rows_with_and_without_a_budget():
     tokens = list(range(1, 17))
-    budget = list(_drawing(tokens, max_tokens=20).pieces(1))
-    plain = list(Drawing(np.ones((16, 1), np.bool_), TrainConfig(batch_size=8), 0.0, 0).pieces(1))
-    first = [piece.rows for piece in budget][: [piece.last for piece in budget].index(True) + 1]
+    budget = list(_drawing(tokens, max_tokens=20).microbatches(1))
+    plain = list(BatchPlan(np.ones((16, 1), np.bool_), TrainConfig(batch_size=8), 0.0, 0).microbatches(1))
+    first = [microbatch.rows for microbatch in budget][: [microbatch.last for microbatch in budget].index(True) + 1]
     assert set(np.concatenate(first).tolist()) == set(plain[0].rows.tolist())
     assert len(first) > 1
 

@@ -13,10 +13,10 @@ from torch.nn.parallel import DistributedDataParallel
 from tasks import progress
 from tasks.errors import EnvironmentFailed
 from tasks.modeling import encoders
-from tasks.train import loop
+from tasks.train import stage
 from tasks.train.dataset import TableSource
-from tasks.train.job import TrainJob
 from tasks.train.processes import Processes
+from tasks.train.request import TrainJob
 from tasks.train.train import train
 from tests.stages.train.workers import kill_worker, pausing_after
 
@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
-EPOCHS = ("train.epochs=8", "train.batch_size=4", "train.patience=100")
+EPOCHS = ("train.epochs=8", "train.batch_size=4", "train.early_stopping_patience=100")
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,13 @@ def test_every_regime_has_the_curve_of_the_cpu(make_world, shufflenet, regime):
 
 @pytest.mark.parametrize(
     "setting",
-    ["train.accumulate=2", "train.mixup=0.4", "train.cutmix=1", "train.trivial_augment=true", "train.crop=0.5"],
+    [
+        "train.gradient_accumulation_steps=2",
+        "train.mixup=0.4",
+        "train.cutmix=1",
+        "train.trivial_augment=true",
+        "train.min_crop_scale=0.5",
+    ],
 )
 def test_what_changes_batches_changes_them_alike(make_world, setting):
     expected = _losses(_history(make_world(*_exact(setting, "train.device=cpu"))))
@@ -145,17 +151,17 @@ def test_where_memory_runs_out_batches_are_halved_and_the_step_stays(make_world)
 
     whole, most = run(8192)
     _, least = run(4096)
-    assert whole["halved"] is None
+    assert whole["oom_split"] is None
     assert least < 0.9 * most
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction((least + most) / 2 / torch.cuda.get_device_properties(0).total_memory)
     try:
-        halved, _ = run(8192)
+        oom_split, _ = run(8192)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert halved["halved"] == {"epoch": 1, "step": 1}
-    assert "memory ran out in epoch 1, step 1" in halved["figures"]["notes"][0]
-    np.testing.assert_allclose(_losses(halved), _losses(whole), atol=0.1)  # batch norms see halves
+    assert oom_split["oom_split"] == {"epoch": 1, "step": 1}
+    assert "memory ran out in epoch 1, step 1" in oom_split["figures"]["notes"][0]
+    np.testing.assert_allclose(_losses(oom_split), _losses(whole), atol=0.1)  # batch norms see halves
 
 
 def test_compiled_encoders_have_the_curve_of_uncompiled_ones(make_world):
@@ -177,7 +183,9 @@ def test_a_group_of_one_process_over_nccl_has_the_curve_of_none(
     make_world, shufflenet, tmp_path, monkeypatch, strategy
 ):
     """One device shows that wrappers, bf16, the fused step and NCCL work together; what several compute is shown on CPUs."""
-    settings = _exact(*shufflenet, "train.regime=full", "train.head_epochs=1", "train.epochs=3", "train.accumulate=2")
+    settings = _exact(
+        *shufflenet, "train.regime=full", "train.head_epochs=1", "train.epochs=3", "train.gradient_accumulation_steps=2"
+    )
     settings = (*settings, "train.augment=false", f"train.strategy={strategy}")
     expected = _losses(_history(make_world(*settings)))
     wrapped = []
@@ -204,7 +212,7 @@ def test_a_group_of_one_process_over_nccl_has_the_curve_of_none(
         "cpu:gloo,cuda:nccl", init_method=(tmp_path / "meeting").as_uri(), rank=0, world_size=1
     )
     try:
-        monkeypatch.setattr(loop, "Processes", Grouped)
+        monkeypatch.setattr(stage, "Processes", Grouped)
         found = _history(make_world(*settings))
     finally:
         torch.distributed.destroy_process_group()
@@ -215,9 +223,9 @@ def test_a_group_of_one_process_over_nccl_has_the_curve_of_none(
 def _dataset(world):
     from tasks.modeling.package import describe_model
     from tasks.modeling.targets import targets_of_card
-    from tasks.train.continuation import begin
     from tasks.train.dataset import load_dataset
-    from tasks.train.job import read_samples
+    from tasks.train.request import read_samples
+    from tasks.train.warm_start import begin
 
     job = TrainJob(valid=world.valid, features=world.features, config=world.config, store=str(world.store.root))
     start = begin(None, read_samples(job.valid, job.features, world.store), world.config, world.store)

@@ -10,7 +10,10 @@ from tasks.modeling.package import load_model
 from tasks.train.train import train
 from tests.stages.train.workers import gone, kill_worker, pausing_after, workers
 
-EXACT = ("fusion.dropout=0", "train.patience=100")  # what the network drops is drawn by each process for its own rows
+EXACT = (
+    "fusion.dropout=0",
+    "train.early_stopping_patience=100",
+)  # what the network drops is drawn by each process for its own rows
 TWO = "train.devices=2"
 
 
@@ -43,7 +46,10 @@ def _drop_rows(count):
     ("settings", "dropped"),
     [
         ((), 0),
-        (("train.batch_size=5", "train.accumulate=2"), 3),  # 13 rows: steps of 10 and 3, pieces of 5, 5, 3
+        (
+            ("train.batch_size=5", "train.gradient_accumulation_steps=2"),
+            3,
+        ),  # 13 rows: steps of 10 and 3, pieces of 5, 5, 3
         (("train.batch_size=4",), 3),  # the last step has a single row: one process has none
     ],
 )
@@ -70,7 +76,7 @@ def _tuned(make_world, shufflenet, *settings):
 
 @pytest.mark.slow
 def test_with_batch_norms_and_augmentation_two_processes_learn_too(make_world):
-    settings = ("train.epochs=6", "train.learning_rate=0.01", "train.average_decay=0.5", "train.augment=false")
+    settings = ("train.epochs=6", "train.learning_rate=0.01", "train.ema_decay=0.5", "train.augment=false")
     history = _curve(make_world(*settings, TWO))[2]["epochs"]
     assert history[-1]["train_loss"] < 0.9 * history[0]["train_loss"]
 
@@ -86,7 +92,7 @@ def test_with_batch_norms_and_augmentation_two_processes_learn_too(make_world):
 def test_a_killed_process_ends_the_run_and_it_goes_on_to_the_same_bytes(
     make_world, shufflenet, monkeypatch, strategy, rank
 ):
-    settings = (TWO, f"train.strategy={strategy}", "train.checkpoint_steps=1", "train.average_decay=0.5")
+    settings = (TWO, f"train.strategy={strategy}", "train.checkpoint_steps=1", "train.ema_decay=0.5")
     world = _embeddings
     if strategy == "fsdp":  # a divided network is trained in the second epoch, in which the kill comes
         world, settings = _tuned, (*settings, "train.regime=full", "train.head_epochs=1", "train.epochs=2")
@@ -103,7 +109,7 @@ def test_a_killed_process_ends_the_run_and_it_goes_on_to_the_same_bytes(
     with (
         pausing_after(2, monkeypatch),
         progress.listening(kill_one),
-        pytest.raises(EnvironmentFailed, match=rf"process {rank + 1} of 2 died \(SIGKILL.*run again to go on"),
+        pytest.raises(EnvironmentFailed, match=rf"process {rank + 1} of 2 died \(SIGKILL.*run again to resume"),
     ):
         train(*killed.all)
     assert len(started) == 2
@@ -117,7 +123,7 @@ def test_a_killed_process_ends_the_run_and_it_goes_on_to_the_same_bytes(
 
 
 def test_an_error_of_one_is_the_error_of_the_run(make_world, shufflenet):
-    world = _embeddings(make_world, shufflenet, TWO, "train.learning_rate=1e30", "train.warmup_share=0")
+    world = _embeddings(make_world, shufflenet, TWO, "train.learning_rate=1e30", "train.warmup_ratio=0")
     with pytest.raises(DataError, match=r"the loss is (nan|inf) in epoch 1"):
         train(*world.all)
     assert not workers()

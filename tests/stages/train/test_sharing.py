@@ -10,15 +10,15 @@ from safetensors.torch import load_file
 from tasks.config import load_config
 from tasks.modeling.package import build_model, describe_model, load_model
 from tasks.train import trainer
-from tasks.train.continuation import Continuation, take_over
-from tasks.train.job import TrainJob
-from tasks.train.loop import run_training
+from tasks.train.finetuning import parameter_groups, tuned_encoders
 from tasks.train.lora import add_lora
-from tasks.train.regimes import parameter_groups, tuned_encoders
+from tasks.train.request import TrainJob
+from tasks.train.stage import run_training
 from tasks.train.train import base_key, train
+from tasks.train.warm_start import WarmStart, transfer_weights
 
-SHARE = 'encoders.share=["image"]'
-TUNED = ("train.head_epochs=1", "train.epochs=2", "train.encoder_learning_rate=0.001", "train.average_decay=0.5")
+SHARE = 'encoders.shared=["image"]'
+TUNED = ("train.head_epochs=1", "train.epochs=2", "train.encoder_learning_rate=0.001", "train.ema_decay=0.5")
 
 
 class Killed(BaseException):
@@ -37,9 +37,9 @@ def _run(world, work):
 
 
 def test_killed_it_goes_on_to_the_same_bytes(make_world, tmp_path, monkeypatch):
-    world = _two(make_world, SHARE, "train.batch_size=4", "train.average_decay=0.5", "train.checkpoint_steps=1")
+    world = _two(make_world, SHARE, "train.batch_size=4", "train.ema_decay=0.5", "train.checkpoint_steps=1")
     expected = _run(world, tmp_path / "through")
-    steps, update = [], trainer.Engine.update
+    steps, update = [], trainer.TrainingStep.update
 
     def dying(self, *what):
         steps.append(1)
@@ -48,7 +48,7 @@ def test_killed_it_goes_on_to_the_same_bytes(make_world, tmp_path, monkeypatch):
         return update(self, *what)
 
     with monkeypatch.context() as patched:
-        patched.setattr(trainer.Engine, "update", dying)
+        patched.setattr(trainer.TrainingStep, "update", dying)
         with pytest.raises(Killed):
             _run(world, tmp_path / "killed")
     assert _run(world, tmp_path / "killed") == expected
@@ -107,7 +107,7 @@ def test_a_champion_with_encoders_of_their_own_gives_its_first(make_world):
     weights = load_file(theirs / "model.safetensors")
     card = describe_model(shared.valid, shared.features, shared.config)
     model = build_model(card)
-    taken = take_over(model, card, Continuation(None, {"notes": []}, theirs))
+    taken = transfer_weights(model, card, WarmStart(None, {"notes": []}, theirs))
     assert not taken.fresh
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
     assert "encoders.image.stem.0.weight" in taken.whole
@@ -119,7 +119,7 @@ def test_the_key_knows_of_sharing_and_only_where_it_is_asked_for(make_world, mon
     monkeypatch.setattr("tasks.train.train.digest_json", lambda value: seen.append(value) or str(value))
     keys = {
         base_key(world.valid, world.features, load_config({}, list(settings)), world.store)
-        for settings in ((), (SHARE,), ('encoders.share=["image","text"]',))
+        for settings in ((), (SHARE,), ('encoders.shared=["image","text"]',))
     }
     assert len(keys) == 3
-    assert [value.get("share") for value in seen] == [None, ["image"], ["image", "text"]]
+    assert [value.get("shared") for value in seen] == [None, ["image"], ["image", "text"]]

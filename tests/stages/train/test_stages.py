@@ -11,7 +11,7 @@ from tasks.train import trainer
 from tasks.train.optim import rate_factor
 from tasks.train.train import train
 
-SETTINGS = ("train.head_epochs=2", "train.epochs=2", "train.augment=false", "train.average_decay=0")
+SETTINGS = ("train.head_epochs=2", "train.epochs=2", "train.augment=false", "train.ema_decay=0")
 
 
 def _train(world):
@@ -78,7 +78,7 @@ def test_patience_ends_a_stage_and_the_next_begins_with_the_best(make_world, shu
         judged.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
         return next(losses), {"val_accuracy": 0.5}
 
-    class Watched(trainer.Engine):
+    class Watched(trainer.TrainingStep):
         """Copies the weights that a stage begins with."""
 
         def __init__(self, plain, *what):
@@ -86,8 +86,8 @@ def test_patience_ends_a_stage_and_the_next_begins_with_the_best(make_world, shu
             super().__init__(plain, *what)
 
     monkeypatch.setattr(trainer, "judge", judge)
-    monkeypatch.setattr(trainer, "Engine", Watched)
-    settings = ("train.head_epochs=20", "train.epochs=1", "train.patience=1", "train.average_decay=0.5")
+    monkeypatch.setattr(trainer, "TrainingStep", Watched)
+    settings = ("train.head_epochs=20", "train.epochs=1", "train.early_stopping_patience=1", "train.ema_decay=0.5")
     _, history = _train(make_world(*SETTINGS, *shufflenet, "train.regime=full", *settings))
     assert [entry["stage"] for entry in history["epochs"]] == ["head", "head", "head", "full"]
     assert all(torch.equal(tensor, judged[1][name]) for name, tensor in begun[1].items())
@@ -96,7 +96,7 @@ def test_patience_ends_a_stage_and_the_next_begins_with_the_best(make_world, shu
 
 
 def test_every_stage_has_a_schedule_of_its_own(make_world, shufflenet):
-    rates = ("train.warmup_share=0.25", "train.learning_rate=0.01", "train.encoder_learning_rate=0.01")
+    rates = ("train.warmup_ratio=0.25", "train.learning_rate=0.01", "train.encoder_learning_rate=0.01")
     _, history = _train(make_world(*SETTINGS, *shufflenet, *rates, "train.regime=last-n", "train.batch_size=4"))
     # Four steps an epoch, two epochs a stage; the rate of an epoch is that of its last step.
     expected = [0.01 * rate_factor(step, 8, 0.25) for step in (3, 7)] * 2

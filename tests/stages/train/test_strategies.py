@@ -15,15 +15,18 @@ from safetensors.torch import load_file
 
 from data_contracts.refs import Target
 from tasks.modeling import encoders
-from tasks.train.job import TrainJob
+from tasks.train.request import TrainJob
 from tasks.train.train import train
 from tests.waiting import wait_until
 
-EXACT = ("fusion.dropout=0", "train.patience=100", "train.augment=false", "train.epochs=2")
-KINDS = Target(name="kind", labels=("a", "b", "c"))
+EXACT = ("fusion.dropout=0", "train.early_stopping_patience=100", "train.augment=false", "train.epochs=2")
+ALL_MODALITIES = Target(name="kind", labels=("a", "b", "c"))
 PRICE = Target(name="price", problem="regression")
 MARKS = Target(name="marks", problem="multilabel", labels=("x", "y"))
-UNEVEN = ("train.batch_size=5", "train.accumulate=2")  # 16 rows: steps of 10 and 6, pieces of 5, 5, 5, 1
+UNEVEN = (
+    "train.batch_size=5",
+    "train.gradient_accumulation_steps=2",
+)  # 16 rows: steps of 10 and 6, pieces of 5, 5, 5, 1
 # Two steps each at low rates: differences in the last digits of a random network's gradients double with every step.
 TUNED = ("train.head_epochs=1", "train.epochs=1", "train.learning_rate=0.0003", "train.encoder_learning_rate=0.00003")
 
@@ -55,18 +58,18 @@ def _seldom(rows):
 EMBEDDED = {"width": 1024}
 FRAMES = {"other": "video"}
 TEXT = {"other": "text"}
-SEVERAL = {"change": _columns, "targets": (KINDS, PRICE, MARKS)}
+SEVERAL = {"change": _columns, "targets": (ALL_MODALITIES, PRICE, MARKS)}
 VARIANTS = {
     "columns": (EMBEDDED | SEVERAL, ()),
     "columns-plain": (EMBEDDED | SEVERAL, ("fusion.kind=late", "train.loss=focal", *UNEVEN)),
     "numbers": (EMBEDDED | {"change": _numbers, "targets": (PRICE,)}, ()),
-    "class-weights": (EMBEDDED | {"change": _rare}, ("train.balance=class-weights",)),
-    "sampler": (EMBEDDED | {"change": _rare}, ("train.balance=sampler",)),
+    "class-weights": (EMBEDDED | {"change": _rare}, ("train.class_balance=class-weights",)),
+    "sampler": (EMBEDDED | {"change": _rare}, ("train.class_balance=sampler",)),
     "lora": (FRAMES, ("train.regime=lora", *TUNED)),
     "full": (FRAMES, ("train.regime=full", *TUNED)),
     "tokens": (TEXT, ("train.max_tokens=40", "train.regime=full", *TUNED)),
     "fsdp-lacking": (EMBEDDED, ("train.strategy=fsdp",)),
-    "fsdp-uneven": (EMBEDDED, ("train.strategy=fsdp", "fusion.trunk=shared", *UNEVEN)),
+    "fsdp-uneven": (EMBEDDED, ("train.strategy=fsdp", "fusion.shared_projection=true", *UNEVEN)),
     "fsdp-idle": (EMBEDDED, ("train.strategy=fsdp", "train.batch_size=3", "fusion.kind=late")),  # one row at the end
     "fsdp-columns": (EMBEDDED | SEVERAL, ("train.strategy=fsdp", "fusion.kind=attention")),
     "fsdp-seldom": (FRAMES | {"change": _seldom}, ("train.strategy=fsdp", "train.regime=full", *TUNED)),

@@ -19,7 +19,7 @@ ONE_BATCH = (
     "train.weight_decay=0",
     "train.label_smoothing=0",
     "train.augment=false",
-    "train.average_decay=0",
+    "train.ema_decay=0",
     "fusion.dropout=0",
     "fusion.modality_dropout=0",
 )
@@ -91,7 +91,7 @@ def test_one_batch_is_learned_by_heart(make_world, monkeypatch, kind):
             same.update({key: value for key, value in row.items() if key != "id"}, split="val")
 
     monkeypatch.setattr(encoders, "DROPOUT", 0.0)
-    widths = ("fusion.width=32", "fusion.hidden=32", "train.epochs=40", "train.patience=40")
+    widths = ("fusion.embed_dim=32", "fusion.hidden=32", "train.epochs=40", "train.early_stopping_patience=40")
     world = make_world(*ONE_BATCH, f"fusion.kind={kind}", *widths, change=shuffle)
     history = _history(world, train(*world.all, isolate=False))
     assert history[0]["train_loss"] > 1
@@ -108,7 +108,7 @@ def test_the_average_is_judged_and_kept(make_world, monkeypatch):
         judged.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
         return real(model, *what)
 
-    class Watched(trainer.Engine):
+    class Watched(trainer.TrainingStep):
         """Copies the weights and their average after every step."""
 
         def update(self):
@@ -118,8 +118,8 @@ def test_the_average_is_judged_and_kept(make_world, monkeypatch):
             return norm
 
     monkeypatch.setattr(trainer, "judge", judge)
-    monkeypatch.setattr(trainer, "Engine", Watched)
-    world = make_world("train.average_decay=0.9")
+    monkeypatch.setattr(trainer, "TrainingStep", Watched)
+    world = make_world("train.ema_decay=0.9")
     ref = train(*world.all, isolate=False)
     assert len(judged) == 3
     assert len(averages) == 6  # two steps an epoch
@@ -132,7 +132,9 @@ def test_the_average_is_judged_and_kept(make_world, monkeypatch):
 
 
 def test_patience_ends_it_and_the_best_epoch_is_kept(make_world):
-    world = make_world("train.epochs=30", "train.patience=1", "train.learning_rate=0.3", "train.average_decay=0")
+    world = make_world(
+        "train.epochs=30", "train.early_stopping_patience=1", "train.learning_rate=0.3", "train.ema_decay=0"
+    )
     ref = train(*world.all, isolate=False)
     assert ref.epochs == ref.best_epoch + 1 < 30
 
@@ -154,7 +156,7 @@ def test_an_empty_split_is_named(make_world, split):
 
 
 def test_a_loss_that_is_not_finite_is_an_error(make_world):
-    world = make_world("train.learning_rate=1e30", "train.warmup_share=0", "train.clip_norm=1e30")
+    world = make_world("train.learning_rate=1e30", "train.warmup_ratio=0", "train.max_grad_norm=1e30")
     with pytest.raises(DataError, match=r"loss is (nan|inf)"):
         train(*world.all, isolate=False)
 

@@ -15,8 +15,8 @@ from torch.distributed.tensor import DTensor
 
 from tasks.modeling import encoders
 from tasks.train import processes
-from tasks.train.job import RENDEZVOUS, TrainJob
-from tasks.train.loop import run_training
+from tasks.train.request import RENDEZVOUS, TrainJob
+from tasks.train.stage import run_training
 
 encoders.DROPOUT = 0.0  # else each process draws what the tiny encoders drop of its own rows
 divide = processes.divide

@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from tasks.train import isolate
+from tasks.train import subprocess
 
 PAUSING = str(Path(__file__).with_name("pausing_worker.py"))
 
@@ -35,7 +35,7 @@ def gone(pid: int) -> bool:
 def pausing_after(epoch, monkeypatch):
     """Training processes stand still once they have reported this epoch, so that a kill comes neither early nor late."""
     with monkeypatch.context() as patch:
-        patch.setattr(isolate, "WORKER", (sys.executable, "-P", PAUSING))
+        patch.setattr(subprocess, "WORKER", (sys.executable, "-P", PAUSING))
         patch.setenv("PAUSE_AFTER_EPOCH", str(epoch))
         yield
 

@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_contracts.refs import CleanRef, FeatureRef, Modality, RowCounts
+from data_contracts.refs import CleanRef, FeatureRef, InputName, RowCounts
 from data_contracts.tables import features_schema, samples_schema
 from tasks.config import RunConfig
 from tasks.store import Store
 
 LABELS = ("cat", "dog", "owl")
 ROWS = 36
-MODALITIES: tuple[Modality, ...] = ("image", "text", "audio")
+MODALITIES: tuple[InputName, ...] = ("image", "text", "audio")
 SHAPES = {"image": (32, 32, 3), "text": (9,), "audio": (20, 64)}
 CONFIG = RunConfig()
 
@@ -55,7 +55,7 @@ def table_of(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema(fields, metadata=samples_schema().metadata))
 
 
-def good_features(modality: Modality) -> list[dict[str, Any]]:
+def good_features(modality: InputName) -> list[dict[str, Any]]:
     """One stored feature per distinct medium of the good rows."""
     rng = np.random.default_rng(7)
     media = [row[modality] for row in good_rows() if row[modality] is not None]
@@ -65,7 +65,7 @@ def good_features(modality: Modality) -> list[dict[str, Any]]:
     return [{"digest": medium, "shape": list(shape), "values": draw().tolist()} for medium in media]
 
 
-def dtype_of(modality: Modality) -> str:
+def dtype_of(modality: InputName) -> str:
     return "float32" if modality == "audio" else "uint8"
 
 
@@ -93,7 +93,7 @@ class Bench:
             media={},
         )
 
-    def features(self, modality: Modality, rows: list[dict[str, Any]], dtype: str | None = None) -> FeatureRef:
+    def features(self, modality: InputName, rows: list[dict[str, Any]], dtype: str | None = None) -> FeatureRef:
         kind = dtype or dtype_of(modality)
         table = pa.Table.from_pylist(rows, schema=features_schema(kind))
         part = self.store.put_part(f"features/{modality}/test", "shard", table)

@@ -14,7 +14,7 @@ from tasks.config import load_config
 from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed
 from tasks.ingest import ingest as ingest_module
-from tasks.ingest.scan import scan
+from tasks.ingest.manifest.scan import scan
 from tasks.store import Store
 from tasks.validate import validate as validate_module
 from tasks.validate.validate import samples_key, validate_features, validate_samples

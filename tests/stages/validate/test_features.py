@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from data_contracts.expectations.features import FeatureSpec, features_expectations
-from data_contracts.refs import FeatureRef, Modality
+from data_contracts.refs import FeatureRef, InputName
 from tasks.config import load_config
 from tasks.errors import DataError
 from tasks.validate import validate as validate_module
@@ -100,7 +100,7 @@ def broken(bench: Bench) -> set[str]:
 
 def test_good_features_of_every_modality_pass(bench: Bench) -> None:
     valid = validate_samples(bench.clean(good_rows()), CONFIG, bench.store)
-    features: dict[Modality, FeatureRef] = {name: bench.features(name, good_features(name)) for name in MODALITIES}
+    features: dict[InputName, FeatureRef] = {name: bench.features(name, good_features(name)) for name in MODALITIES}
     check = validate_features(valid, features, CONFIG, bench.store)
     assert check["warnings"] == []
     assert check["rows"] == {"image": 36, "text": 28, "audio": 36}

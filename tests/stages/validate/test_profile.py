@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.config import load_config
 from tasks.ingest.ingest import ingest
-from tasks.ingest.scan import scan
+from tasks.ingest.manifest.scan import scan
 from tasks.store import Store
 from tasks.validate.profile import CLASSES, histogram, profile_samples
 from tasks.validate.validate import validate_samples

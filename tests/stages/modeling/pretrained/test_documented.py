@@ -15,11 +15,11 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from data_contracts.refs import Kind
+from data_contracts.refs import Modality
 from tasks.config import EncodersConfig
 from tasks.errors import UsageError
 from tasks.modeling.pretrained.describe import describe_encoder, require_place
-from tasks.modeling.pretrained.tokens import tokenizer_of
+from tasks.modeling.pretrained.tokenization import tokenizer_of
 from tests.stages.modeling.pretrained import test_families as families
 from tests.stages.modeling.pretrained.test_families import LENGTHS, MEAN, SMALL, STD, TEXT, TOKENS, VISION, load
 
@@ -138,7 +138,7 @@ def test_siglip_reads_a_text_padded_to_its_length(tmp_path: Path) -> None:
     assert tokenizer_of(require_place("text", spec), spec, 99)("one two three " * 9).tolist() == [2, 3, 1] * 5 + [2]
 
 
-REFUSED: dict[str, tuple[Kind, Callable[[MakeFolder, Path], Path], str]] = {
+REFUSED: dict[str, tuple[Modality, Callable[[MakeFolder, Path], Path], str]] = {
     "a text tower without padding": ("text", lambda _, path: siglip(path, None), "has no padding token"),
     "text by a network of pictures": (
         "text",
@@ -174,7 +174,7 @@ def test_what_cannot_be_read_is_one_line_of_its_own_modality(
 
 
 @pytest.mark.parametrize("modality", ["text", "audio"])
-def test_a_config_that_describes_no_network_says_nothing_of_pixels(make_folder: MakeFolder, modality: Kind) -> None:
+def test_a_config_that_describes_no_network_says_nothing_of_pixels(make_folder: MakeFolder, modality: Modality) -> None:
     if modality == "text":
         folder = make_folder(hf.BertModel, TEXT["bert"][1]())
     else:

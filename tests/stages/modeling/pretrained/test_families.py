@@ -12,7 +12,7 @@ import torch
 import transformers as hf
 from torch import Tensor
 
-from data_contracts.refs import Modality
+from data_contracts.refs import InputName
 from tasks.config import EncodersConfig
 from tasks.errors import UsageError
 from tasks.modeling.pretrained.adapter import Pretrained
@@ -31,7 +31,7 @@ MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.3, 0.25]
 RATE_HZ = 16_000
 
 
-def load(modality: Modality, folder: Path, px: int | None = None) -> Pretrained:
+def load(modality: InputName, folder: Path, px: int | None = None) -> Pretrained:
     spec = describe_encoder(modality, f"hf:{folder}", "head", EncodersConfig(image_px=px))
     encoder = frozen_encoder(modality, spec)
     assert spec.width == encoder.width
@@ -259,7 +259,7 @@ def test_half_precision_is_read_as_float32(bert: Path) -> None:
     [("audio", hf.BertModel, TEXT["bert"][1]), ("image", hf.BertModel, TEXT["bert"][1])],
 )
 def test_an_encoder_of_something_else_is_told(
-    make_folder: MakeFolder, modality: Modality, kind: type, config: Callable[[], Any]
+    make_folder: MakeFolder, modality: InputName, kind: type, config: Callable[[], Any]
 ) -> None:
     folder = make_folder(kind, config())
     with pytest.raises(UsageError, match=r"bert is not among|no processor of pictures"):

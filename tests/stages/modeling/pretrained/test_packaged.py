@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_contracts.refs import Modality
+from data_contracts.refs import InputName
 from tasks.config import EncodersConfig, FusionConfig, RunConfig
 from tasks.encoder_ids import parse_encoder
 from tasks.errors import CrossmodalError, DataError, EnvironmentFailed
@@ -23,7 +23,7 @@ from tasks.modeling.package import build_model, gather_files, load_model, save_m
 from tasks.modeling.pretrained.describe import describe_encoder, identify_encoder
 from tasks.modeling.pretrained.locate import Place
 from tasks.modeling.pretrained.packaged import is_packaged, packaged_encoder, packaged_spec
-from tasks.modeling.pretrained.tokens import packaged_tokenizer, tokenizer_json
+from tasks.modeling.pretrained.tokenization import packaged_tokenizer, tokenizer_json
 
 CONFIG = EncodersConfig(image_px=64)
 TEXTS = [
@@ -44,14 +44,14 @@ def card_of(**specs: EncoderSpec) -> dict[str, Any]:
         "labels": ["a", "b"],
         "modalities": list(specs),
         "encoders": {name: spec.model_dump(mode="json") for name, spec in specs.items()},
-        "config": RunConfig(encoders=CONFIG, fusion=FusionConfig(width=8, hidden=8)).subset(
+        "config": RunConfig(encoders=CONFIG, fusion=FusionConfig(embed_dim=8, hidden=8)).subset(
             "media", "extract", "encoders", "fusion"
         ),
     }
 
 
 @pytest.fixture
-def specs(bert: Path, squeezenet: Path) -> dict[Modality, EncoderSpec]:
+def specs(bert: Path, squeezenet: Path) -> dict[InputName, EncoderSpec]:
     return {
         "image": describe_encoder("image", f"torchvision:squeezenet1_1@{squeezenet}", "full", CONFIG),
         "text": describe_encoder("text", f"hf:{bert}", "full", CONFIG),
@@ -59,7 +59,7 @@ def specs(bert: Path, squeezenet: Path) -> dict[Modality, EncoderSpec]:
 
 
 @pytest.fixture
-def folder(specs: dict[Modality, EncoderSpec], tmp_path: Path) -> Path:
+def folder(specs: dict[InputName, EncoderSpec], tmp_path: Path) -> Path:
     made, card = tmp_path / "model-folder", card_of(**specs)
     made.mkdir()
     torch.manual_seed(0)
@@ -113,7 +113,7 @@ def test_tokens_are_those_of_transformers(kind: str, tmp_path: Path) -> None:
 
 
 def test_an_encoder_is_the_same_without_its_files(
-    specs: dict[Modality, EncoderSpec], folder: Path, bert: Path, squeezenet: Path
+    specs: dict[InputName, EncoderSpec], folder: Path, bert: Path, squeezenet: Path
 ) -> None:
     before = {name: identify_encoder(name, spec.encoder, "full", CONFIG) for name, spec in specs.items()}
     shutil.rmtree(bert)
@@ -126,7 +126,7 @@ def test_an_encoder_is_the_same_without_its_files(
     load_model(folder)
 
 
-def test_a_model_holds_nothing_twice(specs: dict[Modality, EncoderSpec], folder: Path) -> None:
+def test_a_model_holds_nothing_twice(specs: dict[InputName, EncoderSpec], folder: Path) -> None:
     (name,) = files_beside(card_of(**specs))
     assert {path.name for path in folder.iterdir()} == {"model.safetensors", "model.json", name}
     assert files_beside(card_of(text=specs["text"], audio=specs["text"])) == files_beside(card_of(**specs))
@@ -194,7 +194,7 @@ def test_a_frozen_encoder_does_not_travel(bert: Path, squeezenet: Path) -> None:
 
 
 def test_models_made_before_tokenizers_were_kept(
-    specs: dict[Modality, EncoderSpec], folder: Path, tmp_path: Path
+    specs: dict[InputName, EncoderSpec], folder: Path, tmp_path: Path
 ) -> None:
     old = card_of(**specs)
     for spec in old["encoders"].values():
@@ -203,7 +203,7 @@ def test_models_made_before_tokenizers_were_kept(
     (place := tmp_path / "old").mkdir()
     save_model(load_model(folder), place, old)
     load_model(place)
-    found: dict[Modality, EncoderSpec] = {name: packaged_spec(name, place) for name in specs}
+    found: dict[InputName, EncoderSpec] = {name: packaged_spec(name, place) for name in specs}
     assert {name: is_packaged(name, spec) for name, spec in found.items()} == {"image": True, "text": False}
 
 
@@ -227,7 +227,7 @@ def test_a_tokenizer_that_json_does_not_hold_stays_behind(make_folder: Callable[
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 
 
-def save_family(modality: Modality, make_folder: Callable[..., Path]) -> Path:
+def save_family(modality: InputName, make_folder: Callable[..., Path]) -> Path:
     """A tiny encoder of transformers with its processor."""
     import transformers as hf
 
@@ -249,7 +249,7 @@ def save_family(modality: Modality, make_folder: Callable[..., Path]) -> Path:
 
 
 @pytest.mark.parametrize("modality", ["image", "text", "audio", "video"])
-def test_every_kind_of_encoder_travels(modality: Modality, make_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_every_kind_of_encoder_travels(modality: InputName, make_folder: Callable[..., Path], tmp_path: Path) -> None:
     from tasks.extract.inputs import preparer
 
     config = EncodersConfig()

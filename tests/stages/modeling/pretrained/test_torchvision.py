@@ -9,7 +9,7 @@ import torch
 import torchvision
 from safetensors.torch import load_file, save_file
 
-from data_contracts.refs import Modality
+from data_contracts.refs import InputName
 from tasks.config import EncodersConfig
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.modeling.encoder_spec import EncoderSpec
@@ -19,7 +19,7 @@ from tasks.modeling.pretrained.describe import describe_encoder
 from tasks.modeling.pretrained.families import build_pretrained
 from tasks.modeling.pretrained.weights import frozen_encoder
 
-NETWORKS: list[tuple[Modality, str, int, int]] = [
+NETWORKS: list[tuple[InputName, str, int, int]] = [
     ("image", "resnet18", 512, 9),
     ("image", "resnet50", 2048, 17),
     ("image", "vgg16", 4096, 14),
@@ -38,12 +38,12 @@ NETWORKS: list[tuple[Modality, str, int, int]] = [
 ]
 
 
-def scratch(modality: Modality, name: str, px: int | None = None) -> EncoderSpec:
+def scratch(modality: InputName, name: str, px: int | None = None) -> EncoderSpec:
     return describe_encoder(modality, f"torchvision:{name}@random", "full", EncodersConfig(image_px=px))
 
 
 @pytest.mark.parametrize(("modality", "name", "width", "blocks"), NETWORKS)
-def test_the_head_is_off_and_the_blocks_hold_all(modality: Modality, name: str, width: int, blocks: int) -> None:
+def test_the_head_is_off_and_the_blocks_hold_all(modality: InputName, name: str, width: int, blocks: int) -> None:
     spec = scratch(modality, name)
     assert spec.width == width
     if not blocks:
@@ -98,7 +98,7 @@ def test_weights_give_what_torchvision_computes(tmp_path: Path, name: str) -> No
         ("video", "r3d_18"),
     ],
 )
-def test_a_settled_network_gives_the_same(modality: Modality, name: str) -> None:
+def test_a_settled_network_gives_the_same(modality: InputName, name: str) -> None:
     torch.manual_seed(0)
     encoder = build_pretrained(modality, scratch(modality, name, 96))
     for module in encoder.modules():
@@ -108,7 +108,7 @@ def test_a_settled_network_gives_the_same(modality: Modality, name: str) -> None
     x = torch.rand(2, 3, 96, 96) if modality == "image" else torch.rand(2, 2, 3, 96, 96)
     with torch.inference_mode():
         before = encoder.eval()(x, torch.tensor([2, 1]))
-        encoder.settle()
+        encoder.freeze_for_inference()
         after = encoder(x, torch.tensor([2, 1]))
     torch.testing.assert_close(after / before.abs().max(), before / before.abs().max(), atol=1e-4, rtol=1e-3)
     assert not any(parameter.requires_grad for parameter in encoder.parameters())

@@ -1,0 +1,204 @@
+"""The floor under a head: scikit-learn's logistic regression on the same frozen features of the same training rows.
+
+A head that a linear model beats is badly trained. So every run whose modalities are all read as embeddings shows both.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from data_contracts.refs import FeatureRef, InputName, ValidatedRef
+from tasks import progress
+from tasks.contract import read_table
+from tasks.evaluate.metrics import Indices
+from tasks.modeling.features import FeatureTable, Inputs
+from tasks.store import Store
+
+Floats = NDArray[np.float32]
+
+# Regularisation, weakest last. On standardised features the best C falls with their number: 0.001 for 1,280 of
+# mobilenet_v2, about 0.1 for the 384 of a sentence encoder (benchmarks/floor.py).
+GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 10.0)
+WORSE = 1
+"""Weaker regularisation is no longer tried after the validation loss has risen so many times in a row."""
+MAX_ITERATIONS = 300
+TOLERANCE = 1e-4
+# Fixed, because the order of a sum depends on it. One: 9,000 x 1,280 x 10 classes took 5 s of CPU with one thread and 16 s
+# with two, which wait for each other, and on a busy machine more than ten minutes.
+THREADS = 1
+# Training rows x width x classes that are fitted in about a minute of CPU; of more, a share of the rows is used.
+BUDGET = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of one split as a classifier of scikit-learn takes them."""
+
+    features: Floats
+    """(N, D): the modalities beside each other, zeros where one is missing, and per modality whether it is there."""
+    truth: Indices
+    """(N,) positions in the labels."""
+    weights: NDArray[np.float64]
+    """(N,)"""
+
+    def take(self, rows: Indices) -> Table:
+        """Some of the rows."""
+        return Table(self.features[rows], self.truth[rows], self.weights[rows])
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The floor: its probabilities on the test rows, and how they came about."""
+
+    probabilities: NDArray[np.float64]
+    """(N, C) over the labels; 0 for a class without training rows."""
+    c: float
+    """Inverse strength of the regularisation, chosen on the validation rows."""
+    rows: int
+    """Training rows that were fitted."""
+    of_rows: int
+    width: int
+    notes: tuple[str, ...]
+
+
+def reads_embeddings(card: Mapping[str, Any]) -> bool:
+    """Whether every modality of a model reaches it as a frozen encoder's embedding."""
+    specs = card.get("encoders") or {}
+    return bool(specs) and all(spec["reads"] == "embedding" for spec in specs.values())
+
+
+def fit_floor(
+    valid: ValidatedRef, features: Mapping[InputName, FeatureRef], labels: tuple[str, ...], seed: int, store: Store
+) -> Fitted | None:
+    """Fitted on the train rows with C from the val rows; None where the train rows hold fewer than two classes.
+
+    `labels` are those of the model; the probabilities of the test rows come in the samples' order.
+    """
+    progress.report("evaluate", 0, len(GRID), "logistic regression")
+    tables = read_tables(valid, features, labels, store)
+    train = tables["train"]
+    if len(np.unique(train.truth)) < 2:
+        return None
+    notes = []
+    chosen = within_budget(len(train.truth), train.features.shape[1] * len(labels), seed)
+    if len(chosen) < len(train.truth):
+        notes.append(f"fitted on {len(chosen):,} of {len(train.truth):,} training rows, so that it takes no longer")
+    fitted = _best_of_grid(train.take(chosen), tables["val"], tables["test"].features, len(labels), notes)
+    progress.report("evaluate", len(GRID), len(GRID), "logistic regression")
+    probabilities, c = fitted
+    width = train.features.shape[1]
+    return Fitted(probabilities, c, len(chosen), len(train.truth), width, tuple(notes))
+
+
+def read_tables(
+    valid: ValidatedRef, features: Mapping[InputName, FeatureRef], labels: tuple[str, ...], store: Store
+) -> dict[str, Table]:
+    """Every split as a table, standardised by the train rows; rows whose label the model does not know are left out of
+    train and val."""
+    samples = read_table(store.path(valid.uri) / "samples.parquet")
+    known = pc.is_in(samples["label"], value_set=pa.array(labels))
+    samples = samples.filter(pc.or_(known, pc.equal(samples["split"], "test")))
+    inputs = Inputs.load(samples, features, store)
+    matrix = np.concatenate([*(_dense(inputs, name) for name in inputs.tables), _presence(inputs)], axis=1)
+    split = samples["split"].to_numpy(zero_copy_only=False)
+    _standardise(matrix, split == "train")
+    position = {label: index for index, label in enumerate(labels)}
+    truth = np.array([position.get(label, -1) for label in samples["label"].to_pylist()], np.int64)
+    whole = Table(matrix, truth, samples["weight"].to_numpy().astype(np.float64))
+    return {name: whole.take(np.flatnonzero(split == name)) for name in ("train", "val", "test")}
+
+
+def within_budget(rows: int, cost_per_row: int, seed: int) -> Indices:
+    """Positions of the rows that are fitted: all, or as many as BUDGET allows, drawn by the seed, in order."""
+    most = max(BUDGET // max(cost_per_row, 1), 2)
+    if rows <= most:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+
+
+def _best_of_grid(
+    train: Table, val: Table, test: Floats, classes: int, notes: list[str]
+) -> tuple[NDArray[np.float64], float]:
+    """The test probabilities (N, C) and the C of the model with the best validation accuracy; of equals, the most likely.
+
+    A fit that is among the candidates and did not converge adds to `notes`.
+    """
+    best: tuple[float, float] | None = None
+    found, chosen, converged = np.zeros((len(test), classes)), GRID[0], True
+    lowest, worse = np.inf, 0
+    for step, (c, model, finished) in enumerate(_fits(train)):
+        progress.report("evaluate", step, len(GRID), f"logistic regression, C = {c:g}")
+        given = _spread(model.predict_proba(val.features), model.classes_, classes)
+        likely = np.maximum(given[np.arange(len(given)), val.truth], 1e-12)
+        loss = float(-np.average(np.log(likely), weights=val.weights))
+        mark = (float((given.argmax(axis=1) == val.truth).mean()), -loss)
+        if best is None or mark > best:
+            best, chosen, converged = mark, c, finished
+            found = _spread(model.predict_proba(test), model.classes_, classes)
+        lowest, worse = (loss, 0) if loss < lowest else (lowest, worse + 1)
+        if worse == WORSE:
+            break
+    if not converged:
+        notes.append(f"not converged after {MAX_ITERATIONS} iterations: a longer fit may reach more")
+    return found, chosen
+
+
+def _fits(train: Table) -> Iterator[tuple[float, Any, bool]]:
+    """(C, the fitted model, whether it converged) along the grid, each from where the one before it ended."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
+
+    model = LogisticRegression(solver="lbfgs", max_iter=MAX_ITERATIONS, tol=TOLERANCE, warm_start=True)
+    for c in GRID:
+        model.set_params(C=c)
+        with threadpool_limits(THREADS), warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            model.fit(train.features, train.truth, sample_weight=train.weights)
+        late = [each for each in told if issubclass(each.category, ConvergenceWarning)]
+        for each in told:
+            if each not in late:
+                warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+        yield c, model, not late
+
+
+def _spread(probabilities: NDArray[Any], own: Indices, classes: int) -> NDArray[np.float64]:
+    """Columns moved to the positions of their classes."""
+    found = np.zeros((len(probabilities), classes))
+    found[:, own] = probabilities
+    return found
+
+
+def _dense(inputs: Inputs, name: InputName) -> Floats:
+    """(N, D) float32, zeros where the modality is missing."""
+    table: FeatureTable = inputs.tables[name]
+    taken = table.take(inputs.places[name])
+    flat = taken.values.reshape(len(taken.rows), -1)
+    dense = np.zeros((inputs.rows, flat.shape[1]), np.float32)
+    dense[taken.rows] = flat
+    return dense
+
+
+def _presence(inputs: Inputs) -> Floats:
+    """(N, K) 1 where the modality is there; a column that says nothing is left out."""
+    columns = [inputs.places[name] >= 0 for name in inputs.tables]
+    telling = [column for column in columns if not column.all()]
+    return np.stack(telling, axis=1).astype(np.float32) if telling else np.zeros((inputs.rows, 0), np.float32)
+
+
+def _standardise(matrix: Floats, train: NDArray[np.bool_]) -> None:
+    """Mean 0 and deviation 1 on the train rows, in place, a block of columns at a time; constant columns become 0."""
+    for start in range(0, matrix.shape[1], 256):
+        block = matrix[:, start : start + 256]
+        seen = block[train]
+        mean, deviation = seen.mean(axis=0, dtype=np.float64), seen.std(axis=0, dtype=np.float64)
+        block -= mean.astype(np.float32)
+        block /= np.where(deviation > 0, deviation, 1).astype(np.float32)

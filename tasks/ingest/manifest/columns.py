@@ -1,0 +1,117 @@
+"""Which column of a manifest holds what: by name, unless the config maps it."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from data_contracts.modalities import MOST, input_name
+from data_contracts.refs import InputName, Modality
+from tasks.config import DataConfig, EncodersConfig
+from tasks.errors import DataError, UsageError
+from tasks.ingest.manifest.rows import Purpose
+from tasks.labels import label_columns
+from tasks.modalities import MODALITIES
+
+_ROLES = {
+    "id": ("id", "sample_id"),
+    "label": ("label",),
+    "split": ("split",),
+    "group": ("group",),
+    "weight": ("weight",),
+    "time": ("time",),
+}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The column of each role and of each modality; a role that the manifest does not fill is None."""
+
+    id: str | None
+    label: str | None
+    labels: tuple[str, ...]
+    """All label columns, the first one first; empty where there is none."""
+    split: str | None
+    group: str | None
+    weight: str | None
+    time: str | None
+    media: dict[InputName, str]
+    unused: tuple[str, ...]
+    """Columns that are kept out: metadata, or modalities whose encoder is off."""
+
+
+def find_columns(
+    names: tuple[str, ...], data: DataConfig, encoders: EncodersConfig, where: str, purpose: Purpose = "train"
+) -> Columns:
+    """Every role's column. UsageError for a mapped column that is not there; DataError when no medium is found.
+
+    A prediction needs no label, split, group, weight or time: where such a column is mapped and not there, it has none.
+    """
+    config = data.columns
+    first, *others = label_columns(data)
+    asked = {role: getattr(config, role) for role in _ROLES} | {"label": first.name}
+    needless = set(_ROLES) - {"id"} if purpose == "predict" else set()
+    roles: dict[str, str | None] = {}
+    for role, aliases in _ROLES.items():
+        told = "labels" if role == "label" and config.labels else role
+        absent = asked[role] is not None and asked[role] not in names
+        roles[role] = None if absent and role in needless else _find(names, told, aliases, asked[role], where)
+    more = [_find(names, "labels", (), column.name, where) for column in others]
+    labels = tuple(name for name in (roles["label"], *more) if name is not None)
+    media: dict[InputName, str] = {}
+    for kind in MODALITIES:
+        found = _find_inputs(names, kind, config.of(kind), where, purpose)
+        media |= found if encoders.of(kind) != "off" else {}
+    if not media:
+        accepted = ", ".join(name for spec in MODALITIES.values() for name in spec.columns)
+        raise DataError(
+            f"manifest {where}: none of its columns ({', '.join(names)}) holds a medium; name one {accepted}, "
+            "or map it with --set data.columns.image=COLUMN"
+        )
+    used = {*roles.values(), *labels, *media.values()}
+    unused = tuple(name for name in names if name not in used)
+    return Columns(**roles, labels=labels, media=media, unused=unused)
+
+
+def _find_inputs(
+    names: tuple[str, ...], kind: Modality, mapped: tuple[str, ...], where: str, purpose: Purpose
+) -> dict[InputName, str]:
+    """Every input of a kind with its column: those that the config names, else `image`, `image_2` and so on by name.
+
+    A prediction does without some of several columns that are named, but not without all.
+    """
+    if mapped:
+        missing_is_fine = purpose == "predict" and any(column in names for column in mapped)
+        return {
+            input_name(kind, number): str(_find(names, kind, (), column, where))
+            for number, column in enumerate(mapped, start=1)
+            if column in names or not missing_is_fine
+        }
+    found = {
+        input_name(kind, number): _find(names, kind, column_names(kind, number), None, where)
+        for number in range(1, MOST + 1)
+    }
+    return {name: column for name, column in found.items() if column is not None}
+
+
+def column_names(kind: Modality, number: int) -> tuple[str, ...]:
+    """Names under which a manifest may give an input, in order of preference: `image_2`, `img_2`, `image_2_path`."""
+    names = MODALITIES[kind].columns
+    if number == 1:
+        return names
+    return tuple(f"{stem}_{number}{path}" for stem, path in map(_cut_path, names))
+
+
+def _cut_path(name: str) -> tuple[str, str]:
+    return (name.removesuffix("_path"), "_path") if name.endswith("_path") else (name, "")
+
+
+def _find(names: tuple[str, ...], role: str, aliases: tuple[str, ...], mapped: str | None, where: str) -> str | None:
+    if mapped is not None:
+        if mapped in names:
+            return mapped
+        near = difflib.get_close_matches(mapped, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"its columns are {', '.join(names)}"
+        raise UsageError(f"data.columns.{role}={mapped!r}: manifest {where} has no such column; {hint}")
+    by_name = {name.strip().lower(): name for name in reversed(names)}
+    return next((by_name[alias] for alias in aliases if alias in by_name), None)

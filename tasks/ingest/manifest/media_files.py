@@ -1,0 +1,147 @@
+"""Where a cell's medium lies: a regular file beneath an allowed root, or bytes inside the manifest; and its digest."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tasks.ingest.manifest.rows import Inline
+from tasks.ingest.rejected_row import Refused
+from tasks.ingest.sources.remote import Remote
+from tasks.media.files import NotRegular, open_regular_file
+
+INLINE = "inline:"
+"""Starts the place of a medium that is given inside a Parquet file; a real path starts with a slash."""
+_SCHEME = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*://|(?:data|file|ftp|gs|https?|javascript|s3):)", re.IGNORECASE)
+_BLOCK = 1 << 20
+_NEVER = ("/proc", "/sys")
+"""Not data, whatever data.allowed_roots says. Devices and pipes are refused by what they are, wherever they lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A medium found: `where` is a real path, `inline:<row>:<column>:<file>`, an address, or "" for a text in the cell."""
+
+    where: str
+    sha256: str
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Roots:
+    """Where media may lie, and how large a file may be."""
+
+    base: str
+    """Relative cells start here."""
+    allowed: tuple[str, ...]
+    """Real paths of the folders below which a file may lie."""
+    max_bytes: float
+    remote: Remote | None = None
+    """What may be fetched besides; None: nothing."""
+    _parents: dict[str, str] = field(default_factory=dict)
+    """Folder as written to its real path: resolved once in a scan, as most files share a few folders."""
+
+    def resolve(self, cell: str) -> str:
+        """The real path of a cell, but for a link in its last part. Refused where that leads outside."""
+        folder, name = os.path.split(os.path.join(self.base, cell))  # noqa: PTH118 - pathlib costs more than the file system
+        if name in ("", ".", ".."):
+            raise Refused("not-a-file", "a folder")
+        real = self._parents.get(folder)
+        if real is None:
+            real = self._parents[folder] = os.path.realpath(folder)
+        self.require_inside(real)
+        return f"{real.rstrip('/')}/{name}"
+
+    def require_inside(self, folder: str) -> None:
+        """Refused for a real folder that is not one of the allowed ones, nor below one."""
+        if is_beneath(folder, _NEVER):
+            raise Refused("path-outside", "a file that the kernel makes up, in /proc or /sys")
+        if not any(folder == root or folder.startswith(root.rstrip("/") + "/") for root in self.allowed):
+            raise Refused("path-outside", "beyond the manifest's folder; name its folder in data.allowed_roots")
+
+
+def is_beneath(real: str, roots: tuple[str, ...]) -> bool:
+    """True for a real path that is one of the roots, or below one. Roots may be links."""
+    resolved = [os.path.realpath(root) for root in roots]
+    return any(real == root or real.startswith(root.rstrip("/") + "/") for root in resolved)
+
+
+def make_roots(base: Path, allowed: tuple[str, ...], max_bytes: float, remote: Remote | None = None) -> Roots:
+    """The manifest's folder and the user's other folders, as real paths."""
+    return Roots(str(base), tuple(os.path.realpath(root) for root in (str(base), *allowed)), max_bytes, remote)
+
+
+def locate_file(cell: str, roots: Roots) -> Located:
+    """The real path and digest of a file named by a cell. Links are judged by where they lead, before anything is read.
+
+    Raises Refused: `path-outside`, `scheme-not-allowed`, `missing-file`, `not-a-file`, `empty-file`, `file-too-large`,
+    `unreadable-file`, `bad-path`, `fetch-failed`.
+    """
+    if "\x00" in cell or not _storable(cell):
+        raise Refused("bad-path", "a character in the path that is not text")
+    if roots.remote is not None and (url := roots.remote.resolve(cell)) is not None:
+        return Located(url, hashlib.sha256(roots.remote.fetch(url)).hexdigest())
+    if _SCHEME.match(cell):
+        raise Refused("scheme-not-allowed", "local files only; download it, and name its path")
+    try:
+        path = roots.resolve(cell)
+        try:
+            return Located(path, _digest(path, roots.max_bytes))
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+        path = os.path.realpath(path)  # the file itself is a link
+        roots.require_inside(os.path.dirname(path))  # noqa: PTH120
+        return Located(path, _digest(path, roots.max_bytes))
+    except FileNotFoundError:
+        raise Refused("missing-file", "no such file") from None
+    except NotADirectoryError:
+        raise Refused("missing-file", "no such file: a part of its path is no folder") from None
+    except NotRegular as error:
+        raise Refused(error.reason, error.detail) from None
+    except OSError as error:
+        raise Refused("unreadable-file", error.strerror or str(error)) from None
+
+
+def _storable(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _digest(path: str, max_bytes: float) -> str:
+    """The sha256 of a regular file that is not a link; NotRegular for anything else. The bytes are not interpreted."""
+    handle, size = open_regular_file(path, max_bytes)
+    try:
+        digest = hashlib.sha256()
+        while block := os.read(handle, min(size + 1, _BLOCK)):
+            digest.update(block)
+            if len(block) == size:
+                break
+        return digest.hexdigest()
+    finally:
+        os.close(handle)
+
+
+def locate_inline(cell: Inline, file: Path, row: int, column: str) -> Located:
+    """The place and digest of bytes inside the manifest. Raises Refused: `missing-bytes`."""
+    if cell.sha256 is None:
+        raise Refused("missing-bytes", "the cell holds no bytes; a path inside such a cell is not read")
+    return Located(f"{INLINE}{row}:{len(column)}:{column}:{file}", cell.sha256)
+
+
+def split_inline(where: str) -> tuple[Path, str, int]:
+    """File, column and row of a place that locate_inline made."""
+    row, length, rest = where.removeprefix(INLINE).split(":", 2)
+    column = rest[: int(length)]
+    return Path(rest[int(length) + 1 :]), column, int(row)
+
+
+def locate_text(cell: Any) -> Located:
+    """The digest of a text given in the cell. Raises Refused: `wrong-type`."""
+    if not isinstance(cell, str):
+        raise Refused("wrong-type", f"a text must be a string, not {type(cell).__name__}")
+    return Located("", hashlib.sha256(cell.encode("utf-8", "surrogatepass")).hexdigest(), cell)

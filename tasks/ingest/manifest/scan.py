@@ -1,0 +1,351 @@
+"""Reads the manifest and digests what it names. Runs on every retrain: it is how a changed picture is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_contracts.modalities import ALL_MODALITIES, INPUTS, in_order, input_name, modality_of
+from data_contracts.refs import InputName, Problem, RawRef, Target
+from data_contracts.tables import CONTRACT_VERSION, raw_schema
+from tasks import progress
+from tasks.config import RunConfig
+from tasks.errors import DataError, UsageError
+from tasks.ingest.manifest.cells import is_empty, plain, read_label, storable
+from tasks.ingest.manifest.columns import Columns, find_columns
+from tasks.ingest.manifest.extra_columns import metadata_json
+from tasks.ingest.manifest.media_files import Located, Roots, locate_file, locate_inline, locate_text, make_roots
+from tasks.ingest.manifest.rows import SPLITS, Inline, Manifest, Purpose, Row
+from tasks.ingest.rejected_row import Refused
+from tasks.ingest.sources.detect import open_manifest
+from tasks.ingest.sources.limits import read_limits
+from tasks.ingest.sources.remote import make_remote
+from tasks.labels import label_columns
+from tasks.store import Store, canonical_json, digest_json
+
+_THREADS = 4  # reading files waits for the disk; more threads only fight for the interpreter
+_CHUNK_ROWS = 500
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One manifest with its columns resolved."""
+
+    manifest: Manifest
+    columns: Columns
+    problems: tuple[Problem, ...]
+    """Of the label columns."""
+    split: str | None
+    roots: Roots
+    borrowed: tuple[InputName, ...]
+    """What a row without it takes from its video: its sound as the audio, a frame as the image."""
+
+
+def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train") -> RawRef:
+    """The manifest at `data` as a table in the store: named, typed, digested; nothing is decoded.
+
+    Raises UsageError (a path or a mapped column that is not there) and DataError (no label, no rows, no media).
+    """
+    sources = [
+        _resolve(manifest, split, config, purpose) for manifest, split in open_manifest(data, read_limits(config))
+    ]
+    _require_labels(sources, purpose, data)
+    picked, notes = _pick(sources, config)
+    rows = list(_locate_all(picked, len(picked), purpose))
+    if not rows:
+        raise DataError(f"manifest {data}: it holds no rows")
+    read = in_order({*sources[0].columns.media, *sources[0].borrowed})
+    table = pa.Table.from_pylist(_with_ids(rows), schema=raw_schema(read))
+    modalities = tuple(m for m in read if table[f"{m}_sha256"].null_count < table.num_rows)
+    modalities = modalities or read  # no usable cell at all: ingest lists every row
+    notes += [*_absent(sources[0], config), *_notes(sources, modalities, table), *_doubt_classes(table, config)]
+    _require_several(config, modalities, data, purpose)
+    filled = [m for m in read if m in modalities or table[m].null_count < table.num_rows]  # an empty one says nothing
+    raw = _keep(table.select(raw_schema(filled).names), data, modalities, tuple(notes), purpose, store)
+    columns = {name: column for name, column in sources[0].columns.media.items() if name in modalities}
+    return raw.model_copy(update={"targets": _targets(sources[0]), "columns": columns})
+
+
+def _require_several(config: RunConfig, modalities: tuple[InputName, ...], data: Path, purpose: Purpose) -> None:
+    """Raises UsageError where encoders.shared names a kind of which there are not two inputs to train on."""
+    for kind in config.encoders.shared if purpose == "train" else ():
+        inputs = [name for name in modalities if modality_of(name) == kind]
+        if len(inputs) < 2:
+            raise UsageError(
+                f"encoders.shared names {kind!r}, and data {data} fills {len(inputs)} {kind} columns; two are needed: "
+                f'call a second one {kind}_2, name them with --set data.columns.{kind}=\'["ONE", "OTHER"]\', or leave {kind} '
+                "out of encoders.shared"
+            )
+
+
+def _keep(
+    table: pa.Table,
+    data: Path,
+    modalities: tuple[InputName, ...],
+    notes: tuple[str, ...],
+    purpose: Purpose,
+    store: Store,
+) -> RawRef:
+    """Stores the table; its digest covers content, not places: a moved folder is the same data."""
+    places = [*modalities, "detail"]
+    content = digest_json({"rows": _digest_table(table.drop_columns(places)), "purpose": purpose})
+    found = {"content": content, "places": _digest_table(table.select(places)), "source": str(data)}
+    key = digest_json({**found, "contract": CONTRACT_VERSION})
+    if store.find("raw", key) is None:
+        with store.create("raw", key) as draft:
+            pq.write_table(table, draft.path / "rows.parquet", compression="zstd")
+    return RawRef(
+        uri=f"raw/{key}", sha256=content, rows=table.num_rows, source=str(data), modalities=modalities, notes=notes
+    )
+
+
+def _targets(source: _Source) -> tuple[Target, ...]:
+    """The label columns, whose labels ingest will tell."""
+    names = source.columns.labels or ("label",)
+    return tuple(Target(name=name, problem=problem) for name, problem in zip(names, source.problems, strict=True))
+
+
+def _digest_table(table: pa.Table) -> str:
+    digest = hashlib.sha256()
+    for name in table.column_names:
+        digest.update(digest_json([name, table[name].to_pylist()]).encode())
+    return digest.hexdigest()
+
+
+# -- which rows ---
+
+
+def _resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: Purpose) -> _Source:
+    try:
+        columns = find_columns(manifest.columns, config.data, config.encoders, str(manifest.path), purpose)
+    except DataError as error:
+        raise DataError(f"{error}{_unreadable(manifest)}") from None
+    missing = [root for root in config.data.allowed_roots if not Path(root).is_dir()]
+    if missing:
+        raise UsageError(f"data.allowed_roots: {missing[0]!r} is not a folder")
+    roots = make_roots(manifest.root, config.data.allowed_roots, config.media.max_file_mb * 1e6, make_remote(config))
+    wanted: dict[InputName, bool] = {"image": config.media.image_from_video, "audio": config.media.audio_from_video}
+    borrowed = [name for name, wants in wanted.items() if wants and config.encoders.of(name) != "off"]
+    problems = tuple(column.problem for column in label_columns(config.data))
+    return _Source(manifest, columns, problems, split, roots, tuple(borrowed) if "video" in columns.media else ())
+
+
+def _unreadable(manifest: Manifest) -> str:
+    """What else is wrong with a manifest that is refused for its columns: rows that could not be read, with the first."""
+    rows = list(manifest.rows)
+    bad = [row for row in rows if row.reason]
+    return (
+        f"; also, {bad[0].reason} in {len(bad)} of {len(rows)} rows, row {bad[0].number}: {bad[0].detail}"
+        if bad
+        else ""
+    )
+
+
+def _require_labels(sources: list[_Source], purpose: Purpose, data: Path) -> None:
+    for source in sources:
+        if purpose == "train" and source.columns.label is None:
+            names = ", ".join(source.manifest.columns)
+            raise DataError(
+                f"manifest {source.manifest.path}: no column 'label' among {names}; "
+                f"map one with --set data.columns.label=COLUMN{_unreadable(source.manifest)}"
+            )
+        if source.columns.media != sources[0].columns.media:
+            raise DataError(f"data {data}: {source.manifest.path.name} has other media columns than its neighbours")
+
+
+def _pick(sources: list[_Source], config: RunConfig) -> tuple[list[tuple[_Source, Row]], list[str]]:
+    """Every row, or `data.max_rows` of them: the smallest by a hash of their identity, split by split in proportion."""
+    rows = [(source, row) for source in sources for row in source.manifest.rows]
+    wanted = config.data.max_rows
+    if wanted is None or wanted >= len(rows):
+        return rows, []
+    by_split: dict[str, list[int]] = {}
+    for index, (source, row) in enumerate(rows):
+        by_split.setdefault(str(source.split or row.values.get(source.columns.split or "")), []).append(index)
+    shares = {split: wanted * len(indices) / len(rows) for split, indices in by_split.items()}
+    counts = {split: max(1, int(share)) for split, share in shares.items()}
+    for split in sorted(shares, key=lambda name: counts[name] - shares[name])[: max(0, wanted - sum(counts.values()))]:
+        counts[split] += 1
+    chosen: list[int] = []
+    for split, indices in by_split.items():
+        chosen += sorted(indices, key=lambda index: _stable(rows[index]))[: counts[split]]
+    return [rows[index] for index in sorted(chosen)], [f"data.max_rows: {len(chosen)} of {len(rows)} rows are used"]
+
+
+def _stable(item: tuple[_Source, Row]) -> str:
+    source, row = item
+    given = row.values.get(source.columns.id or "")
+    media = [row.values.get(column) for column in source.columns.media.values()]
+    identity = str(given) if given not in (None, "") else str(media)
+    return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+# -- what each row holds ---
+
+
+def _locate_all(picked: list[tuple[_Source, Row]], total: int, purpose: Purpose) -> Iterator[dict[str, Any]]:
+    chunks = [picked[start : start + _CHUNK_ROWS] for start in range(0, total, _CHUNK_ROWS)]
+    done = 0
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for rows in pool.map(lambda chunk: [_locate_row(source, row, purpose) for source, row in chunk], chunks):
+            done += len(rows)
+            progress.report("scan", done, total)
+            yield from rows
+
+
+def _locate_row(source: _Source, row: Row, purpose: Purpose) -> dict[str, Any]:
+    """One row in the raw schema; its first problem, if any, in `reason` and `detail`."""
+    columns, values = source.columns, row.values
+    result: dict[str, Any] = {"row": row.number, "id": None, "reason": row.reason, "detail": row.detail}
+    result["bad_modality"] = None
+    result["id"] = plain(values.get(columns.id)) if columns.id else None
+    found = 0
+    for modality, column in columns.media.items():
+        cell = values.get(column)
+        if row.reason is not None or is_empty(cell):
+            continue  # in a row that cannot be read, a cell may have slipped into another column
+        found += 1
+        try:
+            located = _locate_cell(modality, cell, column, source, row)
+        except Refused as refused:
+            _blame(result, refused.reason, refused.detail, modality)
+            result[modality] = None if isinstance(cell, Inline) else storable(str(cell)[:500])
+            continue
+        result[modality], result[f"{modality}_sha256"] = located.where, located.sha256
+        if located.text is not None:
+            result[f"{modality}_value"] = located.text
+    for modality in source.borrowed:
+        if is_empty(values.get(columns.media.get(modality, ""))):
+            result[modality], result[f"{modality}_sha256"] = result.get("video"), result.get("video_sha256")
+    if found == 0:
+        _blame(result, "no-modality", f"all of {', '.join(columns.media.values())} are empty")
+    _read_roles(result, source, values, purpose)
+    return result
+
+
+def _locate_cell(modality: InputName, cell: Any, column: str, source: _Source, row: Row) -> Located:
+    manifest = source.manifest
+    if isinstance(cell, Inline):
+        return locate_inline(cell, manifest.path.absolute(), row.number, column)
+    if modality_of(modality) == "text" and not column.lower().endswith("_path"):
+        return locate_text(cell)
+    if not isinstance(cell, str):
+        raise Refused("wrong-type", f"column {column!r} holds {type(cell).__name__}; expected a path or bytes")
+    return locate_file(cell, source.roots)
+
+
+def _read_roles(result: dict[str, Any], source: _Source, values: dict[str, Any], purpose: Purpose) -> None:
+    """Label, split, group and weight. For a prediction only the label matters, and it need not be usable."""
+    columns = source.columns
+    if columns.label:
+        result["label"], problem = read_label(values.get(columns.label), columns.label, source.problems[0])
+        if problem is not None and purpose == "train":
+            _blame(result, *problem)
+    if purpose == "predict":
+        return
+    _read_targets(result, source, values)
+    result["split"] = source.split
+    given = plain(values.get(columns.split)) if columns.split else None
+    if source.split is None and given is not None:
+        result["split"] = SPLITS.get(given.lower())
+        if result["split"] is None:
+            _blame(result, "unknown-split", f"{given[:50]!r} is none of {', '.join(SPLITS)}")
+    result["group"] = plain(values.get(columns.group)) if columns.group else None
+    result["time"] = plain(values.get(columns.time)) if columns.time else None
+    result["metadata"] = metadata_json(values, (*columns.unused, columns.time))
+    weight = values.get(columns.weight) if columns.weight else None
+    if not is_empty(weight):
+        result["weight"] = _weight(weight)
+        if result["weight"] is None:
+            _blame(result, "bad-weight", f"{str(weight)[:50]!r} is not a positive number")
+
+
+def _read_targets(result: dict[str, Any], source: _Source, values: dict[str, Any]) -> None:
+    """The label columns after the first, those that are filled, as a JSON object."""
+    found = {}
+    for column, problem in zip(source.columns.labels[1:], source.problems[1:], strict=True):
+        text, wrong = read_label(values.get(column), column, problem)
+        if text is not None:
+            found[column] = text
+        elif wrong is not None and wrong[0] != "missing-label":
+            _blame(result, *wrong)
+    result["targets"] = canonical_json(found) if found else None
+
+
+def _weight(value: Any) -> float | None:
+    try:
+        weight = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return weight if math.isfinite(weight) and weight > 0 else None
+
+
+def _blame(result: dict[str, Any], reason: str, detail: str, modality: str | None = None) -> None:
+    if result["reason"] is None:
+        result["reason"], result["detail"], result["bad_modality"] = reason, detail, modality
+
+
+def _with_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row without an id gets the digest of its media, so that it keeps its split when rows are added.
+
+    On both sides of a given split it is two samples: that is leakage, for validate to judge, and needs two ids.
+    """
+    further = [name for name in INPUTS if name not in ALL_MODALITIES]
+    for row in rows:
+        if row["id"] is None:
+            content = [row.get(f"{name}_sha256") for name in ALL_MODALITIES]
+            content += [f"{name}:{digest}" for name in further if (digest := row.get(f"{name}_sha256"))]
+            side = [row["split"]] if row.get("split") else []
+            row["id"] = digest_json([*content, *side] if any(content) else ["row", row["row"]])[:24]
+    return rows
+
+
+def _notes(sources: list[_Source], modalities: tuple[InputName, ...], table: pa.Table) -> list[str]:
+    columns = sources[0].columns
+    notes = [note for source in sources for note in source.manifest.notes]
+    for modality, column in columns.media.items():
+        if modality not in modalities:
+            what = "is empty" if table[modality].null_count == table.num_rows else "has no usable cell"
+            notes.append(f"column {column!r} {what} and is left out")
+    if columns.unused:
+        notes.append(f"columns kept as metadata, not used: {', '.join(columns.unused)}")
+    return notes
+
+
+def _absent(source: _Source, config: RunConfig) -> list[str]:
+    """A line on every column that the config names for an input and a manifest to be predicted lacks."""
+    found = source.columns.media
+    named = {
+        input_name(kind, number): column
+        for kind in ALL_MODALITIES
+        if config.encoders.of(kind) != "off"
+        for number, column in enumerate(config.data.columns.of(kind), start=1)
+    }
+    return [
+        f"no column {column!r}: {name} is missing in every row" for name, column in named.items() if name not in found
+    ]
+
+
+def _doubt_classes(table: pa.Table, config: RunConfig) -> list[str]:
+    """A line where labels that nobody called classes are all different numbers."""
+    labels = table["label"].drop_null().to_pylist()
+    if (
+        config.data.problem != "auto"
+        or config.data.columns.labels
+        or len(labels) < 10
+        or len(set(labels)) < len(labels)
+    ):
+        return []
+    if any(read_label(label, "label", "regression")[0] is None for label in labels):
+        return []
+    return [
+        "label: every row has another number, and each is taken for a class; data.problem=regression predicts numbers"
+    ]

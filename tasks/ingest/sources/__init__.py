@@ -1,0 +1,1 @@
+"""Where rows come from: tables, folders, Parquet, remote stores and the built-in digits."""

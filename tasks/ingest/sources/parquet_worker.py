@@ -1,0 +1,188 @@
+"""The process that reads a user's Parquet file: `python -P -m tasks.ingest.sources.parquet_worker`. The parent never does.
+
+A few bytes of Parquet can declare gigabytes (a page header, a run of repeated values), and a parser can crash. So the
+file is read here, under a limit on memory, and the rows go to the parent as JSON, the media in them as raw bytes.
+Reads one request on stdin and answers with messages on stdout: `head`, then `rows` or `media`, then `done`; or `error`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import os
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.media.sandbox import forbid_calls
+from tasks.media.wire_protocol import pack, pipes, unpack
+
+BATCH_ROWS = 256
+_CELL_ITEMS = 1_000
+"""Of a list or struct in a cell so many entries are passed on: no column that means something to us holds one."""
+_TINY_BYTES = 16 << 20  # up to this a file may declare anything
+_RATIO = 1_000  # zstd and snappy stay well below, on anything that is not all one value
+_TINY_VALUES = 1_000_000
+_VALUES_PER_BYTE = 64
+_Send = Callable[[dict[str, Any], bytes], None]
+
+
+def main() -> None:
+    """Serves one request."""
+    read, sink = pipes()
+    request, _ = unpack(read)
+    restrict(int(request["memory_mb"]))
+    with contextlib.suppress(BrokenPipeError):  # the parent has had enough
+        serve(request, sink)
+
+
+def restrict(memory_mb: int) -> None:
+    """Bounds memory, forbids files larger than nothing, and leaves no core dump."""
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    memory = memory_mb << 20
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    forbid_calls()
+
+
+def serve(request: dict[str, Any], sink: BinaryIO) -> None:
+    """Answers a request; what goes wrong with the file is an answer, too."""
+
+    def send(header: dict[str, Any], payload: bytes = b"") -> None:
+        """One part of the answer is written to the sink."""
+        sink.write(pack(header, payload))
+        sink.flush()
+
+    try:
+        send({"ready": True})
+        file = open_parquet(request["path"], float(request["manifest_mb"]))
+        if request["want"] == "rows":
+            send_rows(file, send)
+        else:
+            send_media(file, request["column"], set(request["rows"]), send)
+        send({"done": True})
+    except MemoryError:
+        send({"error": f"needs more than media.memory_mb = {request['memory_mb']} to be read"})
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        send({"error": " ".join(str(error).split())[:200] or type(error).__name__})
+
+
+def open_parquet(path: str, manifest_mb: float) -> pq.ParquetFile:
+    """The file, when what its footer declares is in proportion to its size. Raises OSError and ArrowException."""
+    file = pq.ParquetFile(path, page_checksum_verification=True, buffer_size=1 << 20)
+    problem = disproportion(file.metadata, os.stat(path).st_size, manifest_mb * 1e6)  # noqa: PTH116
+    if problem is not None:
+        raise OSError(problem)
+    return file
+
+
+def disproportion(footer: pq.FileMetaData, file_bytes: int, limit_bytes: float) -> str | None:
+    """What is wrong with the sizes that a footer declares; None when they can be those of an honest file."""
+    groups = [footer.row_group(index) for index in range(footer.num_row_groups)]
+    chunks = [group.column(index) for group in groups for index in range(group.num_columns)]
+    sizes = [group.total_byte_size for group in groups] + [chunk.total_uncompressed_size for chunk in chunks]
+    if min([footer.num_rows, *sizes, *(chunk.num_values for chunk in chunks)]) < 0:
+        return "it declares a negative size"
+    if sum(group.num_rows for group in groups) != footer.num_rows:
+        return f"it declares {footer.num_rows} rows, its row groups another number"
+    declared = max(sum(group.total_byte_size for group in groups), sum(c.total_uncompressed_size for c in chunks))
+    if declared > limit_bytes:
+        return f"it declares {declared} bytes, the limit is data.max_manifest_mb = {limit_bytes / 1e6:g}"
+    if declared > max(_TINY_BYTES, _RATIO * file_bytes):
+        return f"it has {file_bytes} bytes and declares {declared}"
+    values = max([footer.num_rows, *(chunk.num_values for chunk in chunks)])
+    if values > max(_TINY_VALUES, _VALUES_PER_BYTE * file_bytes):
+        return f"it has {file_bytes} bytes and declares {values} values in a column"
+    return None
+
+
+# -- rows ---
+
+
+def send_rows(file: pq.ParquetFile, send: _Send) -> None:
+    """Sends the column names, then the rows in batches. A row that Python cannot hold is sent as the reason."""
+    schema = file.schema_arrow
+    inline = [_holds_bytes(field.type) for field in schema]
+    send({"columns": list(schema.names), "inline": inline, "rows": file.metadata.num_rows}, b"")
+    for batch in file.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
+        send({"batch": list(_records(batch, inline))}, b"")
+
+
+def _records(batch: pa.RecordBatch, inline: list[bool]) -> Iterator[list[Any] | str]:
+    """The rows as lists; for one with a text that is not UTF-8, say, the reason."""
+    if batch.num_columns == 0:
+        yield from ([] for _ in range(batch.num_rows))
+        return
+    try:
+        columns = [
+            _digests(column) if holds else [_plain(cell) for cell in column.to_pylist()]
+            for column, holds in zip(batch.columns, inline, strict=True)
+        ]
+    except (ValueError, OverflowError) as error:
+        if batch.num_rows == 1:
+            yield f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        else:
+            half = batch.num_rows // 2
+            yield from _records(batch.slice(0, half), inline)
+            yield from _records(batch.slice(half), inline)
+        return
+    yield from map(list, zip(*columns, strict=True))
+
+
+def _plain(cell: Any) -> Any:
+    """A cell as JSON: what has no form there (a time, a decimal) as its text, a long list or struct cut."""
+    if cell is None or isinstance(cell, str | bool | int):
+        return cell
+    if isinstance(cell, float):
+        return cell if math.isfinite(cell) else None if math.isnan(cell) else str(cell)
+    if isinstance(cell, list | tuple):
+        return [_plain(item) for item in cell[:_CELL_ITEMS]]
+    if isinstance(cell, dict):
+        return {str(name): _plain(item) for name, item in list(cell.items())[:_CELL_ITEMS]}
+    return "bytes" if isinstance(cell, bytes) else str(cell)
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(field.name == "bytes" and _holds_bytes(field.type) for field in kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _digests(column: pa.Array) -> list[str | None]:
+    """The sha256 of each cell's bytes, "" where it holds none, None where there is no cell."""
+    present = column.is_valid().to_pylist()
+    cells = zip(present, _bytes_of(column).to_pylist(), strict=True)
+    return [(hashlib.sha256(data).hexdigest() if data else "") if here else None for here, data in cells]
+
+
+def _bytes_of(column: pa.Array) -> pa.Array:
+    """The bytes of each cell: the cell itself, or the field `bytes` of a struct, null where the struct is null."""
+    while pa.types.is_struct(column.type):
+        column = column.flatten()[column.type.get_field_index("bytes")]
+    return column
+
+
+# -- media ---
+
+
+def send_media(file: pq.ParquetFile, column: str, rows: set[int], send: _Send) -> None:
+    """Sends the bytes of the wanted 1-based rows of one column, batch by batch, in the order of the rows."""
+    number = 0
+    for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[column], use_threads=False):
+        first, number = number + 1, number + batch.num_rows
+        here = [row for row in range(first, number + 1) if row in rows]
+        if here:
+            cells = _bytes_of(batch.column(0)).take(pa.array([row - first for row in here])).to_pylist()
+            send({"numbers": here, "sizes": [len(cell or b"") for cell in cells]}, b"".join(c or b"" for c in cells))
+
+
+if __name__ == "__main__":
+    main()
+    sys.exit(0)

@@ -1,0 +1,118 @@
+"""Canonical media in the store: Parquet parts of `media/<modality>/<fingerprint>`, one row per distinct source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from data_contracts.refs import Modality
+from data_contracts.tables import CONTRACT_VERSION, media_schema
+from tasks.config_sections import MediaConfig
+from tasks.contract import read_table
+from tasks.errors import EnvironmentFailed
+from tasks.fingerprint import code_fingerprint
+from tasks.media.pool import Decoded
+from tasks.modalities import MODALITIES
+from tasks.store import Store, digest_json
+
+_PART_ROWS = 1024
+_PART_BYTES = 64 << 20
+
+
+def media_fingerprint(modality: Modality, config: MediaConfig) -> str:
+    """Digest of everything that shapes the canonical form: the decoder's code, its knobs, its libraries."""
+    spec = MODALITIES[modality]
+    knobs = {key: getattr(config, key) for key in spec.media_keys}
+    code = code_fingerprint(f"tasks.media.{modality}", libraries=spec.libraries)
+    return digest_json({"modality": modality, "knobs": knobs, "code": code, "contract": CONTRACT_VERSION})
+
+
+def media_kind(modality: Modality, fingerprint: str) -> str:
+    """The store folder of a modality's canonical media."""
+    return f"media/{modality}/{fingerprint[:16]}"
+
+
+class MediaWriter:
+    """Collects outcomes and writes them as parts; what is written survives a kill."""
+
+    def __init__(self, store: Store, modality: Modality, fingerprint: str) -> None:
+        self._store = store
+        self._kind = media_kind(modality, fingerprint)
+        self._rows: list[dict[str, Any]] = []
+        self._bytes = 0
+
+    def add(self, outcome: Decoded) -> None:
+        """Keeps one outcome; a transient failure is left out, so that the next run tries again."""
+        if outcome.transient:
+            return
+        row = {name: outcome.header.get(name) for name in ("digest", "shape", "rate_hz", "warning", "reason", "detail")}
+        self._rows.append(row | {"source": outcome.job.sha256, "data": outcome.data or None})
+        self._bytes += len(outcome.data)
+        if len(self._rows) >= _PART_ROWS or self._bytes >= _PART_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what has been collected."""
+        if self._rows:
+            rows = sorted(self._rows, key=lambda row: str(row["source"]))
+            key = digest_json([row["source"] for row in rows])[:16]
+            self._store.put_part(self._kind, key, pa.Table.from_pylist(rows, schema=media_schema()))
+        self._rows, self._bytes = [], 0
+
+
+def media_index(store: Store, modality: Modality, fingerprint: str, columns: tuple[str, ...]) -> pa.Table:
+    """The named columns of all stored media of a modality; no rows when there are none yet."""
+    fields = [media_schema().field(name) for name in columns]
+    parts = store.parts(media_kind(modality, fingerprint))
+    tables = [read_table(store.path(part), columns) for part in parts]
+    return pa.concat_tables(tables) if tables else pa.schema(fields).empty_table()
+
+
+class MediaReader:
+    """Looks canonical media up by digest."""
+
+    def __init__(self, store: Store, modality: Modality, fingerprint: str) -> None:
+        self._store = store
+        self._modality = modality
+        self._parts = store.parts(media_kind(modality, fingerprint))
+        self.rate_hz = 0
+        """Sample rate of the sounds read so far."""
+
+    def get(self, digest: str) -> np.ndarray | str:
+        """One medium: image uint8 (H, W, 3), video uint8 (N, H, W, 3), audio int16 (T,), or the text.
+
+        EnvironmentFailed when it is not stored.
+        """
+        for _, medium in self.read([digest]):
+            return medium
+        raise EnvironmentFailed(f"{self._modality} {digest[:12]}: not in the store; run again to decode it anew")
+
+    def read(self, digests: Iterable[str]) -> Iterator[tuple[str, np.ndarray | str]]:
+        """Yields (digest, medium) once for each wanted digest that is stored, part by part."""
+        wanted = set(digests)
+        for part in self._parts:
+            if not wanted:
+                return
+            here = read_table(self._store.path(part), ["digest"])["digest"].to_pylist()
+            rows: list[int] = []
+            for row, digest in enumerate(here):
+                if digest in wanted:
+                    rows.append(row)
+                    wanted.discard(digest)
+            if rows:
+                columns = ["digest", "shape", "data", "rate_hz"]
+                table = read_table(self._store.path(part), columns).take(rows)
+                for start in range(0, table.num_rows, 256):
+                    for row_values in table.slice(start, 256).to_pylist():
+                        yield row_values["digest"], self._restore(row_values)
+
+    def _restore(self, row: dict[str, Any]) -> np.ndarray | str:
+        if self._modality == "text":
+            return str(row["data"], "utf-8")
+        if self._modality == "audio":
+            self.rate_hz = row["rate_hz"]
+            return np.frombuffer(row["data"], dtype="<i2").reshape(row["shape"])
+        return np.frombuffer(row["data"], dtype=np.uint8).reshape(row["shape"])

@@ -1,0 +1,33 @@
+"""What a model and an alias may be called: they become folder names, tags and addresses."""
+
+from __future__ import annotations
+
+import re
+
+from tasks.errors import UsageError
+from tasks.escaping import one_line
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
+_SHOWN = 80
+_VERSION_LIKE = re.compile(r"[vV][0-9]+")
+
+
+def check_model_name(name: str | None) -> str:
+    """The name, when it is one: letters, digits, `.`, `_`, `-`, at most 100, a letter or digit first. UsageError else."""
+    if name is None or _NAME.fullmatch(name) is None:
+        raise UsageError(
+            f"model name {name and one_line(name, _SHOWN)!r}: use up to 100 letters, digits, '.', '_' or '-', "
+            "beginning with a letter or digit (--set name=...)"
+        )
+    return name
+
+
+def check_alias(alias: str) -> str:
+    """The alias, when MLflow takes it: letters, digits, `_`, `-`; neither `latest` nor `v1`. UsageError otherwise."""
+    if _ALIAS.fullmatch(alias) is None or _VERSION_LIKE.fullmatch(alias) or alias.lower() == "latest":
+        raise UsageError(
+            f"alias {one_line(alias, _SHOWN)!r}: use up to 100 letters, digits, '_' or '-', beginning with a letter; "
+            "'latest' and names like 'v1' are taken by MLflow (publish.alias)"
+        )
+    return alias

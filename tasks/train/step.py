@@ -1,0 +1,186 @@
+"""What one stage trains: the model as it is called, its optimizer, the running average, and a step of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import LambdaLR
+
+from tasks.config import TrainConfig
+from tasks.modeling.contrastive import alignment_loss
+from tasks.modeling.fusion.classifier import FusedClassifier
+from tasks.train.activation_checkpointing import recompute_blocks
+from tasks.train.compiling import compile_encoder
+from tasks.train.dataloader import TrainBatch
+from tasks.train.finetuning import Stage, enter_training, freeze, parameter_groups
+from tasks.train.losses import joint_loss
+from tasks.train.optim import build_optimizer, rate_factor, update_average
+from tasks.train.processes import Processes, like, whole
+from tasks.train.state import Weights
+
+
+class TrainingStep:
+    """A model set up for one stage. Only tensors named in `trainable` are averaged and kept."""
+
+    def __init__(
+        self,
+        plain: FusedClassifier,
+        stage: Stage,
+        config: TrainConfig,
+        processes: Processes,
+        trainable: frozenset[str],
+        balance: Tensor | None,
+        steps: int,
+        done: int = 0,
+    ) -> None:
+        """Of the stage's `steps`, `done` were taken by an earlier run, whose state `restore` then puts back."""
+        self.plain, self.config, self.processes = plain, config, processes
+        self.balance = balance
+        """(outputs,) weights of classes and labels; None: all count alike."""
+        freeze(plain, stage, config)
+        if config.gradient_checkpointing:
+            recompute_blocks(plain)
+        if config.compile:
+            for encoder in plain.encoders.values():
+                compile_encoder(encoder)
+        before = {parameter: name for name, parameter in plain.named_parameters()}
+        groups = parameter_groups(plain, config)  # before it is divided, and has other parameters and classes
+        self.model: nn.Module = processes.wrap(plain)
+        after = dict(plain.named_parameters())
+        self.names: dict[Tensor, str] = {parameter: name for name, parameter in after.items()}
+        groups = [group | {"params": [after[before[parameter]] for parameter in group["params"]]} for group in groups]
+        self.optimizer = build_optimizer(groups)
+        self.learning_rate = 0.0
+        """Of the first group, in the latest step."""
+        self.schedule = LambdaLR(
+            self.optimizer, lambda step: rate_factor(step, steps, config.warmup_ratio), last_epoch=done - 1
+        )
+        self.trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        self.current: Weights = {name: tensor for name, tensor in plain.state_dict().items() if name in trainable}
+        self.average: Weights = self.current
+        if config.ema_decay:
+            self.average = {name: tensor.detach().clone() for name, tensor in self.current.items()}
+
+    # -- the state ---
+
+    def optimizer_tensors(self) -> dict[str, Weights]:
+        """The optimizer's tensors by the name of their parameter, whole on the first process."""
+        return {
+            self.names[parameter]: {part: self.processes.collect(tensor) for part, tensor in parts.items()}
+            for parameter, parts in self.optimizer.state.items()
+        }
+
+    def restore(self, optimizer: dict[str, Weights], average: Weights) -> None:
+        """Puts back what `optimizer_tensors` and `average` were."""
+        for parameter, name in self.names.items():
+            if name in optimizer:
+                # AdamW's counter lies on the CPU, but beside the parameter for the fused kernel.
+                place = parameter.device if self.optimizer.defaults["fused"] else torch.device("cpu")
+                self.optimizer.state[parameter] = {
+                    part: tensor.to(place, copy=True) if part == "step" else like(tensor, parameter.detach())
+                    for part, tensor in optimizer[name].items()
+                }
+        if self.config.ema_decay:
+            self.average = {name: like(average[name], tensor) for name, tensor in self.current.items()}
+
+    # -- a step ---
+
+    def forget_gradients(self) -> None:
+        """As before the step."""
+        self.optimizer.zero_grad()
+
+    def enter_training(self) -> None:
+        """Training mode, frozen parts excepted."""
+        self.model.train()
+        enter_training(self.plain, self.config)
+
+    def accumulate(self, feed: Iterator[TrainBatch]) -> tuple[Tensor, int]:
+        """Adds up the gradients of one step; its loss on this process, and how many rows this process passed through."""
+        total, rows = torch.zeros((), device=self.processes.device), 0
+        for ready in feed:
+            with self._undistributed() if not ready.microbatch.last else contextlib.nullcontext():
+                loss = self._loss(ready)
+                loss.backward()  # type: ignore[no-untyped-call]
+            total, rows = total + loss.detach(), rows + len(ready.microbatch.rows)
+            if ready.microbatch.last:
+                return total, rows
+        raise RuntimeError("a step ended before its last piece")
+
+    def update(self) -> Tensor:
+        """One step of the optimizer, the average and the schedule; the norm of the gradients before clipping."""
+        for parameter in self.trained:
+            if parameter.grad is None:  # no row of the step had its modality: its moments go on as with any other
+                parameter.grad = torch.zeros_like(parameter)
+        norm = whole(nn.utils.clip_grad_norm_(self.trained, self.config.max_grad_norm))
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.config.ema_decay:
+            update_average(self.average, self.current, self.schedule.last_epoch, self.config.ema_decay)
+        self.learning_rate = float(self.optimizer.param_groups[0]["lr"])
+        self.schedule.step()
+        return norm
+
+    def _loss(self, ready: TrainBatch) -> Tensor:
+        """The weighted loss of a piece: the fused head's, those of each modality's own head, and that of their alignment."""
+        device = self.processes.device
+        _seed_dropout(ready.microbatch.seed, device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.processes.bf16):
+            output = self.model(ready.batch, len(ready.weights), ready.hidden)
+        balance, spread = self.balance, output.log_variances
+        loss = joint_loss(output.logits, ready.soft, ready.weights, self.plain.targets, self.config, balance, spread)
+        loss = loss * ready.microbatch.share
+        shares = dict(zip(self.plain.modalities, ready.microbatch.shares.tolist(), strict=True))
+        if self.config.unimodal_loss_weight:
+            spread = None if spread is None else spread.detach()  # learned from the fused head alone
+            for name, logits in output.auxiliary.items():
+                own = ready.batch[name].rows
+                soft, weights = ready.soft[own], ready.weights[own]
+                part = joint_loss(logits, soft, weights, self.plain.targets, self.config, balance, spread)
+                loss = loss + self.config.unimodal_loss_weight * shares[name] * part
+        if self.config.contrastive_weight:
+            vectors = {name: found for name, found in output.vectors.items() if shares[name]}  # no stand-ins
+            rows = {name: ready.batch[name].rows for name in vectors}
+            # Of a blend, the larger part; where there is no one label, a sample is aligned with itself alone.
+            labels = ready.soft.argmax(dim=1) if self.plain.targets.is_plain else None
+            aligned = alignment_loss(vectors, rows, labels)
+            loss = loss + self.config.contrastive_weight * ready.microbatch.share * aligned
+        return loss
+
+    def _undistributed(self) -> AbstractContextManager[None]:
+        """Gradients stay with this process: they are exchanged once a step."""
+        if isinstance(self.model, DistributedDataParallel):
+            return self.model.no_sync()  # type: ignore[no-any-return, unused-ignore]
+        return _unsynced(self.model) if isinstance(self.model, FSDPModule) else contextlib.nullcontext()
+
+
+def _seed_dropout(seed: int, device: torch.device) -> None:
+    """As torch.manual_seed, for one device: that formats a stack trace per call where CUDA has not been started."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def _unsynced(model: FSDPModule) -> Iterator[None]:
+    model.set_requires_gradient_sync(False)
+    try:
+        yield
+    finally:
+        model.set_requires_gradient_sync(True)
+
+
+def trainable_names(model: FusedClassifier, config: TrainConfig) -> frozenset[str]:
+    """Names in the state dict of what any stage may change: trained parameters, and statistics of the layers they are in."""
+    trained = {parameter for group in parameter_groups(model, config) for parameter in group["params"]}
+    names = {name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter in trained}
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        inside = list(module.parameters())
+        if not inside or any(parameter in trained for parameter in inside):
+            names |= {f"{prefix}.{name}" if prefix else name for name, _ in module.named_buffers(recurse=False)}
+    return frozenset(names & model.state_dict().keys())

@@ -1,0 +1,88 @@
+"""How good the weights are on the validation rows, while training goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from tasks.config import TrainConfig
+from tasks.modeling.decision import decide_labels
+from tasks.modeling.fusion.classifier import FusedClassifier
+from tasks.modeling.inference import predict_inputs
+from tasks.number_format import figure_text
+from tasks.train.dataset import Dataset
+from tasks.train.losses import joint_loss
+from tasks.train.processes import Processes
+
+FIGURES = ("val_accuracy", "val_micro_f1", "val_mae")
+BATCH = 256
+Outputs = npt.NDArray[np.float32]
+
+
+def judge(
+    model: FusedClassifier, data: Dataset, config: TrainConfig, processes: Processes, balance: Tensor | None = None
+) -> tuple[float, dict[str, float]]:
+    """The weighted mean loss, and the first column's figure, with all that is present given.
+
+    The loss is the training's, on what every process predicts of its share: the targets are smoothed as in training, for
+    against hard ones a model that reaches its smoothed targets looks worse with every epoch, and an early, less accurate one
+    would be kept. The same goes for the weights of classes, `balance` (outputs,), and of columns.
+    """
+    first, last = (data.rows * rank // processes.count for rank in (processes.rank, processes.rank + 1))
+    found = np.zeros((data.rows, model.outputs), np.float32)
+    # On a GPU what fits in training fits here, too; on a CPU there is no such bound, and the batches are prediction's.
+    batch = min(BATCH, config.batch_size) if processes.device.type == "cuda" else BATCH
+    if last > first:
+        with torch.autocast(processes.device.type, torch.bfloat16, enabled=processes.bf16):
+            found[first:last] = predict_inputs(model, data.inputs.cut(first, last), batch)
+    told = processes.sum_arrays(torch.from_numpy(found))
+    figures = _figures(told.numpy(), data)
+    if model.targets.is_plain and config.loss == "cross-entropy" and balance is None:
+        return _cross_entropy(told.numpy(), data, config.label_smoothing), figures
+    every = torch.arange(data.rows)
+    spread = None if model.log_variances is None else model.log_variances.detach().cpu()
+    loss = joint_loss(
+        model.targets.logits_of(told),
+        data.targets.soft(every),
+        torch.from_numpy(data.weights),
+        model.targets,
+        config,
+        None if balance is None else balance.cpu(),
+        spread,
+    )
+    return float(loss), figures
+
+
+def _cross_entropy(probabilities: Outputs, data: Dataset, smoothing: float) -> float:
+    surprise = -np.log(np.maximum(probabilities.astype(np.float64), 1e-12))  # (N, C)
+    chosen = surprise[np.arange(len(surprise)), data.targets.first]
+    each = (1 - smoothing) * chosen + smoothing * surprise.mean(axis=1)
+    return float(np.average(each, weights=data.weights))
+
+
+def _figures(told: Outputs, data: Dataset) -> dict[str, float]:
+    """`val_accuracy`, `val_micro_f1` or `val_mae` (in the user's unit) of the first column."""
+    targets = data.targets.targets
+    target, part = targets.columns[0], data.targets.parts[0].cpu().numpy()
+    first = told[:, targets.slices[0]]
+    if target.problem == "multiclass":
+        return {"val_accuracy": float((first.argmax(axis=1) == part).mean())}
+    if target.problem == "multilabel":
+        given, there = decide_labels(first), part > 0.5
+        return {"val_micro_f1": float(2 * (given & there).sum() / max(int(given.sum() + there.sum()), 1))}
+    return {"val_mae": float(np.abs(first[:, 0] - (part[:, 0] * target.std + target.mean)).mean())}
+
+
+def remark_on(entry: Mapping[str, float]) -> str:
+    """What a person sees of an epoch while it runs: `val loss 0.4321, accuracy 0.9125`."""
+    told = [f"val loss {entry['val_loss']:.4f}"]
+    told += [
+        f"{name.removeprefix('val_').replace('_', ' ')} {figure_text(entry[name], name.removeprefix('val_'), decimals=4)}"
+        for name in FIGURES
+        if name in entry
+    ]
+    return ", ".join(told)

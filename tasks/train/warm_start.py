@@ -1,0 +1,193 @@
+"""Training that starts from the champion (train.continue_from): its weights as the start, its own rows as the replay."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from data_contracts.refs import ChampionRef
+from tasks.config import FusionConfig, RunConfig
+from tasks.errors import EnvironmentFailed
+from tasks.modeling.card import read_card, read_targets, shared_kinds
+from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.modeling.fusion.classifier import FusedClassifier
+from tasks.modeling.training_rows import are_known, read_rows
+from tasks.store import Store
+
+NAMES_TOLD = 6
+
+
+@dataclass
+class WarmStart:
+    """Where a training run begins."""
+
+    samples: pa.Table
+    """The train and val rows that are left to train on."""
+    record: dict[str, Any] | None = None
+    """For history.json and the report; None where the config does not ask to continue. `transfer_weights` adds to it."""
+    champion: Path | None = None
+    """The folder of the model whose weights are the start."""
+
+
+@dataclass
+class TransferredWeights:
+    """Names of the model's tensors by what became of them."""
+
+    whole: list[str] = field(default_factory=list)
+    partly: list[str] = field(default_factory=list)
+    """Of those with one row per output, the rows of outputs that the champion knows."""
+    fresh: list[str] = field(default_factory=list)
+
+
+def begin(champion: ChampionRef | None, samples: pa.Table, config: RunConfig, store: Store) -> WarmStart:
+    """The rows to train on, and the champion to start from; a note says so where there is none."""
+    if config.train.continue_from == "none":
+        return WarmStart(samples)
+    if champion is None:
+        return WarmStart(samples, {"notes": ["no champion to continue from: trained from scratch"]})
+    folder = store.path(champion.uri)
+    kept, rows, note = replay(samples, folder, config.train.replay, config.seed)
+    record = {"champion": champion.model_sha256, "rows": rows, "notes": [note]}
+    return WarmStart(kept, record, folder)
+
+
+def replay(samples: pa.Table, folder: Path, share: float, seed: int) -> tuple[pa.Table, dict[str, int], str]:
+    """(rows, counts, note): every new training row, and this share of those that the champion was trained on.
+
+    Which ones is settled by a hash of seed and id, so that a larger share holds the rows of a smaller one. Validation rows
+    all stay. Without a new row there is nothing to replay beside, and all rows are kept.
+    """
+    ids = samples["id"].to_pylist()
+    training = samples["split"].to_numpy(zero_copy_only=False) == "train"
+    known = read_rows(folder)
+    if known is None:
+        rows = {"new": int(training.sum()), "old": 0, "replayed": 0}
+        return samples, rows, "the champion does not tell which rows it was trained on: all rows count as new"
+    old = training & are_known(ids, known["train"])
+    new = training & ~old
+    drawn = old & np.array([_draw(seed, each) < share for each in ids], bool) if new.any() else old
+    rows = {"new": int(new.sum()), "old": int(old.sum()), "replayed": int(drawn.sum())}
+    note = f"trained on {rows['new']:,} new rows and {rows['replayed']:,} of the champion's own {rows['old']:,}"
+    return samples.filter(pa.array(~training | new | drawn)), rows, note
+
+
+def transfer_weights(model: FusedClassifier, card: Mapping[str, Any], start: WarmStart) -> TransferredWeights:
+    """The model holds the champion's weights where name and shape agree, the rest as it was initialised.
+
+    Of tensors with one row per output (heads), the rows are matched by label; a column of numbers that are standardised in
+    another way has none to match. What belongs to a modality whose encoder is another one is left as it is. Does nothing
+    without a champion. Raises EnvironmentFailed where its weights cannot be read.
+    """
+    taken = TransferredWeights()
+    if start.champion is None or start.record is None:
+        return taken
+    theirs, weights = read_card(start.champion), _read_weights(start.champion)
+    ours, rows = model.state_dict(), _rows_of_outputs(model, card)
+    old, new = output_names(theirs), output_names(card)
+    restated = _scales(card).items() - _scales(theirs).items()
+    pairs = [(new.index(name), old.index(name)) for name in new if name in old and name not in dict(restated)]
+    to, of = (torch.tensor(side, dtype=torch.long) for side in (zip(*pairs, strict=True) if pairs else ((), ())))
+    strangers = {name for name in card["modalities"] if _network(card, name) != _network(theirs, name)}
+    with torch.no_grad():
+        for name, tensor in ours.items():
+            found = weights.get(name)
+            if found is None or strangers & set(name.split(".")):
+                taken.fresh.append(name)
+            elif name in rows and found.shape[1:] == tensor.shape[1:] and len(found) == len(old) and pairs:
+                tensor[to.to(tensor.device)] = found[of].to(tensor)
+                (taken.whole if len(pairs) == len(new) else taken.partly).append(name)
+            elif name not in rows and found.shape == tensor.shape:
+                tensor.copy_(found)
+                taken.whole.append(name)
+            else:
+                taken.fresh.append(name)
+    start.record |= {"taken": len(taken.whole), "partly": taken.partly, "fresh": taken.fresh}
+    start.record["notes"] = [*start.record["notes"], _tell(taken, len(pairs), len(new))]
+    return taken
+
+
+def output_names(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What each output of the model stands for, in order: (label column, label), the first column without its name.
+
+    A card with several label columns, or with one that is not multiclass, lists them as `targets`; a column of numbers has
+    one output and no label.
+    """
+    targets = card.get("targets") or [{"name": "", "labels": card["labels"]}]
+    names = []
+    for place, target in enumerate(targets):
+        column = "" if place == 0 else str(target["name"])
+        names += [(column, str(label)) for label in target["labels"] or [""]]
+    return names
+
+
+def _scales(card: Mapping[str, Any]) -> dict[tuple[str, str], tuple[float, float]]:
+    """(mean, deviation) of the numbers of each output that tells one, by its name."""
+    names, columns = output_names(card), read_targets(card)
+    starts = [sum(column.width for column in columns[:place]) for place in range(len(columns))]
+    return {
+        names[start]: (column.mean, column.std)
+        for start, column in zip(starts, columns, strict=True)
+        if column.problem == "regression"
+    }
+
+
+def _network(card: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What tells a modality's encoder from another, nothing where there is none. By known weights, an id is only a place."""
+    given = card["encoders"].get(name)
+    if given is None:
+        return {}
+    spec = EncoderSpec.model_validate(given)
+    place = set() if spec.weights_sha256 is None else {"encoder"}
+    return spec.model_dump(mode="json", exclude={"inputs_sha256", "model_type", "tokenizer_sha256", *place})
+
+
+def _rows_of_outputs(model: FusedClassifier, card: Mapping[str, Any]) -> set[str]:
+    """Names of the tensors that have one row per output: those that a model with one more output has larger.
+
+    Found by building that model without storage, so that no coincidence of widths can mislead, whatever the fusion.
+    """
+    specs = {name: EncoderSpec.model_validate(card["encoders"][name]) for name in card["modalities"]}
+    fusion = FusionConfig.model_validate(card["config"]["fusion"])
+    with torch.device("meta"):
+        larger = FusedClassifier(specs, len(output_names(card)) + 1, fusion, shared_kinds(card)).state_dict()
+    return {
+        name for name, tensor in model.state_dict().items() if name in larger and larger[name].shape != tensor.shape
+    }
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(folder / "model.safetensors")
+    except (OSError, SafetensorError) as error:
+        told = " ".join(str(error).split())[:300]
+        raise EnvironmentFailed(
+            f"champion {folder}: its weights cannot be read ({told}); roll back, or set train.continue_from = none"
+        ) from None
+
+
+def _tell(taken: TransferredWeights, matched: int, outputs: int) -> str:
+    """One sentence for the report."""
+    count = len(taken.whole) + len(taken.partly) + len(taken.fresh)
+    told = f"started from the champion: {len(taken.whole)} of {count} tensors taken over"
+    if taken.partly:
+        told += f", {len(taken.partly)} for the {matched} of {outputs} classes that it knows"
+    if taken.fresh:
+        more = "" if len(taken.fresh) <= NAMES_TOLD else f" and {len(taken.fresh) - NAMES_TOLD} more"
+        told += f", {len(taken.fresh)} initialised anew ({', '.join(taken.fresh[:NAMES_TOLD])}{more})"
+    return told
+
+
+def _draw(seed: int, text: str) -> float:
+    """A number in [0, 1) that depends on the seed and the id alone."""
+    digest = hashlib.sha256(f"{seed}:{text}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8]) / 2**64

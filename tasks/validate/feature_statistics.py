@@ -1,0 +1,124 @@
+"""Figures on stored features, one row per medium that the samples need."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data_contracts.expectations.features import COLUMNS
+from data_contracts.refs import InputName
+from tasks.contract import require_contract
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BATCH_ROWS = 1024
+
+
+def features_frame(samples: pa.Table, modality: InputName, parts: list[Path]) -> pd.DataFrame:
+    """A frame of data_contracts.expectations.features.COLUMNS.
+
+    Read from the Parquet parts as they are stored. Rows that no sample needs are not looked at.
+    """
+    import pandas as pd
+
+    first: dict[str, str] = {}
+    for sample, digest in zip(samples["id"].to_pylist(), samples[modality].to_pylist(), strict=True):
+        if digest is not None:
+            first.setdefault(digest, sample)
+    stored: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for part in parts:
+        for row in _figures(part, pa.array(list(first), pa.string())):
+            stored[row["digest"]].append(row)
+    owners = Counter(rows[0]["values"] for rows in stored.values())
+    records = [
+        {"id": sample, "digest": digest, "copies": 0}
+        if digest not in stored
+        else {
+            **stored[digest][0],
+            "id": sample,
+            "copies": len(stored[digest]),
+            "variants": len({row["values"] for row in stored[digest]}),
+            "twins": owners[stored[digest][0]["values"]] - 1,
+        }
+        for digest, sample in first.items()
+    ]
+    return pd.DataFrame.from_records(records, columns=list(COLUMNS))
+
+
+def columns_frame(samples: pa.Table, modality: InputName, parts: list[Path]) -> pd.DataFrame:
+    """One row per column of the embeddings that the samples need: `id`, its number, and `spread`, highest - lowest value.
+
+    Values that are not finite, and features of another length than the first, are left to `features_frame`.
+    """
+    import pandas as pd
+
+    needed = pa.array(samples[modality].drop_null().unique().to_pylist(), pa.string())
+    lows: np.ndarray[Any, Any] | None = None
+    highs: np.ndarray[Any, Any] | None = None
+    for part in parts:
+        for batch in _batches(part, needed):
+            rows = [row for row in _arrays(batch["values"]) if lows is None or row.size == lows.size]
+            rows = [row for row in rows if row.size == rows[0].size]
+            if not rows:
+                continue
+            block = np.stack(rows).astype(np.float64)
+            low = np.where(np.isfinite(block), block, np.inf).min(axis=0)
+            high = np.where(np.isfinite(block), block, -np.inf).max(axis=0)
+            lows = low if lows is None else np.minimum(lows, low)
+            highs = high if highs is None else np.maximum(highs, high)
+    spread = np.zeros(0) if lows is None or highs is None else highs - lows
+    names = [f"column {number}" for number in range(len(spread))]
+    return pd.DataFrame({"id": names, "spread": np.where(np.isfinite(spread), spread, np.nan)})
+
+
+def _batches(part: Path, needed: pa.Array) -> Iterator[pa.RecordBatch]:
+    """The rows of a part that the samples need."""
+    file = pq.ParquetFile(part)
+    require_contract(file.schema_arrow, part)
+    for batch in file.iter_batches(BATCH_ROWS, columns=["digest", "shape", "values"]):
+        wanted = pc.is_in(batch["digest"], needed)
+        yield batch if pc.all(wanted).as_py() else batch.filter(wanted)  # which copies all values
+
+
+def _figures(part: Path, needed: pa.Array) -> Iterator[dict[str, Any]]:
+    for chosen in _batches(part, needed):
+        dtype = np.dtype(chosen.schema.field("values").type.value_type.to_pandas_dtype()).name
+        for digest, shape, values in zip(
+            chosen["digest"].to_pylist(), chosen["shape"].to_pylist(), _arrays(chosen["values"]), strict=True
+        ):
+            yield {"digest": digest, "dtype": dtype, **_row(shape, values)}
+
+
+def _arrays(column: pa.ListArray) -> Iterator[np.ndarray[Any, Any]]:
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    ends = np.cumsum(pc.list_value_length(column).to_numpy(zero_copy_only=False))
+    start = 0
+    for end in ends.tolist():
+        yield flat[start : int(end)]
+        start = int(end)
+
+
+def _row(shape: list[int], values: np.ndarray[Any, Any]) -> dict[str, Any]:
+    text = "x".join(str(side) for side in shape)
+    finite = values if values.dtype.kind in "iu" else values[np.isfinite(values)]
+    lowest, highest = (float(finite.min()), float(finite.max())) if finite.size else (None, None)
+    return {
+        "shape": text,
+        "length": shape[0] if shape else 0,
+        "excess": values.size - int(np.prod(shape, dtype=np.int64)),
+        "not_finite": values.size - finite.size,
+        "lowest": lowest,
+        "highest": highest,
+        "spread": None if lowest is None or highest is None else highest - lowest,
+        "norm": float(np.linalg.norm(finite.astype(np.float64))) if finite.size else None,
+        "values": hashlib.sha256(text.encode() + values.tobytes()).hexdigest(),
+    }

@@ -1,0 +1,86 @@
+"""The two ends of a run against their contracts: the manifest as read, and the predictions as stored.
+
+Great Expectations takes seconds to import, so each is keyed by the content of its table: where nothing of it has changed,
+the earlier outcome stands.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from data_contracts.expectations.manifest import manifest_expectations, manifest_frame
+from data_contracts.expectations.predictions import predictions_expectations, predictions_frame
+from data_contracts.refs import CheckpointRef, EvalReport, RawRef
+from data_contracts.tables import CONTRACT_VERSION
+from tasks.contract import read_table
+from tasks.fingerprint import code_fingerprint
+from tasks.modeling.card import read_card, read_targets
+from tasks.progress import report as tell
+from tasks.store import Store, digest_json, verified_digest
+from tasks.validate.outcome import TableCheck, check_table
+
+if TYPE_CHECKING:
+    from tasks.validate.suite import SuiteResult
+
+MODULE = "tasks.validate.manifest_and_predictions"
+LIBRARIES = ("great-expectations",)
+PREDICTIONS = "predictions.parquet"
+
+
+def manifest_key(raw: RawRef) -> str:
+    """The key under which the check of this manifest is stored."""
+    code = code_fingerprint(MODULE, libraries=LIBRARIES)
+    return digest_json({"raw": raw.sha256, "modalities": raw.modalities, "contract": CONTRACT_VERSION, "code": code})
+
+
+def validate_manifest(raw: RawRef, store: Store) -> TableCheck:
+    """The raw table met its contract: every row named and digested, or with its reason. DataError where it did not.
+
+    What is wrong with single rows is ingest's to judge; this judges what scan made of them.
+    """
+
+    def run() -> SuiteResult:
+        """What the expectations on the raw table found."""
+        from tasks.validate.suite import run_suite
+
+        tell("validate", 0, 1, "manifest")
+        table = read_table(store.path(raw.uri) / "rows.parquet")
+        frame = manifest_frame(table, raw.modalities)
+        result = run_suite("manifest", frame, manifest_expectations(raw.modalities))
+        tell("validate", 1, 1, "manifest")
+        return result
+
+    return check_table(manifest_key(raw), "Manifest", run, store)
+
+
+def predictions_key(report: EvalReport, checkpoint: CheckpointRef, store: Store) -> str:
+    """The key under which the check of these predictions is stored: of the table, whatever else the evaluation says."""
+    return digest_json(
+        {
+            "predictions": verified_digest(store.path(report.uri) / PREDICTIONS),
+            "targets": [
+                target.model_dump(mode="json") for target in read_targets(read_card(store.path(checkpoint.uri)))
+            ],
+            "rows": report.rows,
+            "contract": CONTRACT_VERSION,
+            "code": code_fingerprint(MODULE, libraries=LIBRARIES),
+        }
+    )
+
+
+def validate_predictions(report: EvalReport, checkpoint: CheckpointRef, store: Store) -> TableCheck:
+    """The stored predictions met their contract. DataError names the expectation, the number of rows and five ids."""
+
+    def run() -> SuiteResult:
+        """What the expectations on the stored predictions found."""
+        from tasks.validate.suite import run_suite
+
+        tell("validate", 0, 1, "predictions")
+        table = read_table(store.path(report.uri) / PREDICTIONS)
+        targets = read_targets(read_card(store.path(checkpoint.uri)))
+        frame = predictions_frame(table, targets)
+        result = run_suite("predictions", frame, predictions_expectations(targets, report.rows))
+        tell("validate", 1, 1, "predictions")
+        return result
+
+    return check_table(predictions_key(report, checkpoint, store), "Predictions", run, store)

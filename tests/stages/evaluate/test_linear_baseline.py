@@ -1,0 +1,194 @@
+"""The linear floor: it is scikit-learn's, C comes from the validation rows, and what limits it is said."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from data_contracts.refs import CleanRef, FeatureRef, InputName, RowCounts, ValidatedRef
+from data_contracts.tables import features_schema, samples_schema
+from tasks.evaluate import linear_baseline
+from tasks.evaluate.linear_baseline import fit_floor, read_tables, reads_embeddings, within_budget
+from tasks.store import Store, digest_json
+
+LABELS = ("a", "b", "c")
+SPLITS = ["train"] * 120 + ["val"] * 60 + ["test"] * 60
+
+
+class World:
+    """240 rows of three classes: image embeddings of 6 numbers that tell, text embeddings of 3 of which some are missing."""
+
+    def __init__(
+        self,
+        root: Path,
+        noise: float = 1.0,
+        shape: tuple[int, ...] = (6,),
+        weights: np.ndarray | None = None,
+        turned: str = "",
+    ) -> None:
+        self.weights = np.ones(240) if weights is None else weights
+        self.store = Store(root)
+        rng = np.random.default_rng(0)
+        self.truth = rng.integers(0, 3, len(SPLITS))
+        self.image = (3.0 * np.eye(6)[self.truth] + noise * rng.normal(size=(240, 6)) + 5).astype(np.float32)
+        self.labels = [LABELS[(c + (split == turned)) % 3] for c, split in zip(self.truth, SPLITS, strict=True)]
+        self.text = rng.normal(size=(240, 3)).astype(np.float32)
+        self.digests = {
+            name: [hashlib.sha256(f"{name}{i}".encode()).hexdigest() for i in range(240)] for name in ("image", "text")
+        }
+        self.missing = rng.random(240) < 0.3
+        self.features: dict[InputName, FeatureRef] = {
+            "image": self._put("image", self.image, shape),
+            "text": self._put("text", self.text, (1, 3)),
+        }
+        self.valid = self._samples()
+
+    def _put(self, name: InputName, values: np.ndarray, shape: tuple[int, ...]) -> FeatureRef:
+        rows = [
+            {"digest": digest, "shape": list(shape), "values": row.tolist()}
+            for digest, row in zip(self.digests[name], values, strict=True)
+        ]
+        part = self.store.put_part(
+            f"features/{name}", "k", pa.Table.from_pylist(rows, schema=features_schema("float32"))
+        )
+        return FeatureRef(
+            uri=f"features/{name}", sha256=digest_json(name), rows=240, modality=name, encoder="hf:x",
+            fingerprint=digest_json(name), parts=(part,), dtype="float32", computed=240, reused=0,
+        )  # fmt: skip
+
+    def _samples(self) -> ValidatedRef:
+        columns: dict[str, Any] = {
+            "id": [f"s{i:03d}" for i in range(240)],
+            "label": self.labels,
+            "split": SPLITS,
+            "weight": self.weights,
+            "row": np.arange(240),
+            "image": self.digests["image"],
+            "text": [None if gone else d for d, gone in zip(self.digests["text"], self.missing, strict=True)],
+        }
+        names = samples_schema().names
+        table = pa.table({n: columns.get(n, pa.nulls(240, pa.string())) for n in names}, schema=samples_schema())
+        self.store.path("v").mkdir(parents=True)
+        pq.write_table(table, self.store.path("v") / "samples.parquet")
+        clean = CleanRef(
+            uri="v", sha256=digest_json("v"), rows=240, labels=LABELS, modalities=("image", "text"), media={},
+            counts=RowCounts(rows_in=240, used=240, quarantined=0, duplicates=0),
+            splits={"train": 120, "val": 60, "test": 60},
+        )  # fmt: skip
+        return ValidatedRef(uri="v", sha256=digest_json("v"), rows=240, clean=clean, docs="v/docs")
+
+    def fit(self, labels: tuple[str, ...] = LABELS) -> linear_baseline.Fitted:
+        fitted = fit_floor(self.valid, self.features, labels, 0, self.store)
+        assert fitted is not None
+        return fitted
+
+
+def test_the_features_are_those_of_the_modalities_and_whether_they_are_there(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    tables = read_tables(world.valid, world.features, LABELS, world.store)
+    assert {name: table.features.shape for name, table in tables.items()} == {
+        "train": (120, 10), "val": (60, 10), "test": (60, 10),
+    }  # fmt: skip
+    dense = np.concatenate(
+        [world.image, np.where(world.missing[:, None], 0, world.text), ~world.missing[:, None]], axis=1
+    )
+    expected = StandardScaler().fit(dense[:120]).transform(dense)
+    assert np.allclose(np.concatenate([tables[s].features for s in ("train", "val", "test")]), expected, atol=1e-4)
+    assert tables["val"].truth.tolist() == world.truth[120:180].tolist()
+
+
+def test_it_is_scikit_learns_with_the_c_that_is_best_on_validation_rows(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    fitted = world.fit()
+    tables = read_tables(world.valid, world.features, LABELS, world.store)
+    models = {
+        c: LogisticRegression(C=c, max_iter=2000).fit(tables["train"].features, tables["train"].truth)
+        for c in linear_baseline.GRID
+    }
+    reached = {c: model.score(tables["val"].features, tables["val"].truth) for c, model in models.items()}
+    assert reached[fitted.c] == max(reached.values())
+    assert np.allclose(fitted.probabilities, models[fitted.c].predict_proba(tables["test"].features), atol=0.02)
+    assert (fitted.rows, fitted.of_rows, fitted.width, fitted.notes) == (120, 120, 10, ())
+
+
+def test_the_test_rows_labels_choose_nothing_the_validation_rows_do(tmp_path: Path) -> None:
+    plain = World(tmp_path / "plain").fit()
+    test, val = (World(tmp_path / split, turned=split).fit() for split in ("test", "val"))
+    assert (test.c, test.probabilities.tolist()) == (plain.c, plain.probabilities.tolist())
+    assert val.c < plain.c, "where every validation label is wrong, the least certain model is the best"
+
+
+def test_rows_count_as_much_as_they_weigh(tmp_path: Path) -> None:
+    weights = np.where(np.arange(240) % 3 == 0, 10.0, 0.1)
+    world = World(tmp_path, noise=3.0, weights=weights)
+    fitted, tables = world.fit(), read_tables(world.valid, world.features, LABELS, world.store)
+    train, test = tables["train"], tables["test"]
+    model = LogisticRegression(C=fitted.c, max_iter=2000).fit(train.features, train.truth, sample_weight=weights[:120])
+    flat = LogisticRegression(C=fitted.c, max_iter=2000).fit(train.features, train.truth)
+    assert np.allclose(fitted.probabilities, model.predict_proba(test.features), atol=0.02)
+    assert not np.allclose(fitted.probabilities, flat.predict_proba(test.features), atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("weight_of_wrong", "c"), [(100.0, min(linear_baseline.GRID)), (0.0, max(linear_baseline.GRID))]
+)
+def test_of_equally_accurate_models_the_weighted_loss_decides(tmp_path: Path, weight_of_wrong: float, c: float) -> None:
+    """Half of the validation rows have another class than all models say: sure models are wrong where those weigh more."""
+    world = World(tmp_path, noise=0.1)
+    tables = read_tables(world.valid, world.features, LABELS, world.store)
+    wrong = np.arange(60) % 2 == 0
+    truth = np.where(wrong, (tables["val"].truth + 1) % 3, tables["val"].truth)
+    val = linear_baseline.Table(tables["val"].features, truth, np.where(wrong, weight_of_wrong, 1.0))
+    assert linear_baseline._best_of_grid(tables["train"], val, tables["test"].features, 3, [])[1] == c
+
+
+def test_the_same_rows_give_the_same_floor(tmp_path: Path) -> None:
+    one, other = World(tmp_path / "one").fit(), World(tmp_path / "other", shape=(1, 6)).fit()
+    assert np.array_equal(one.probabilities, other.probabilities)
+    assert one.c == other.c
+
+
+def test_a_class_without_training_rows_gets_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    fitted = world.fit(("0", *LABELS, "z"))
+    assert fitted.probabilities.shape == (60, 5)
+    assert (fitted.probabilities[:, [0, 4]] == 0).all()
+    assert np.allclose(fitted.probabilities.sum(axis=1), 1)
+
+
+def test_one_class_has_no_floor(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    assert fit_floor(world.valid, world.features, ("a",), 0, world.store) is None
+
+
+def test_rows_beyond_the_budget_are_left_out_and_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_baseline, "BUDGET", 50 * 10 * 3)
+    fitted = World(tmp_path).fit()
+    assert fitted.rows == 50
+    assert "50 of 120 training rows" in fitted.notes[0]
+    assert within_budget(1000, 30, 1).tolist() == sorted(set(within_budget(1000, 30, 1).tolist()))
+    assert within_budget(10, 30, 1).tolist() == list(range(10))
+
+
+def test_a_fit_that_did_not_converge_is_told_and_not_warned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_baseline, "MAX_ITERATIONS", 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted = World(tmp_path).fit()
+    assert "not converged after 1 iterations" in fitted.notes[0]
+
+
+def test_only_embeddings_have_a_floor() -> None:
+    frozen, trained = {"reads": "embedding"}, {"reads": "inputs"}
+    assert reads_embeddings({"encoders": {"image": frozen, "text": frozen}})
+    assert not reads_embeddings({"encoders": {"image": frozen, "text": trained}})
+    assert not reads_embeddings({})
