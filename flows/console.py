@@ -213,8 +213,8 @@ def _figures(summary: dict[str, Any]) -> Table:
     for name in names:
         table.add_column(name, justify="right")
     full = {"all given": summary["metrics"]["test"]}
-    alone = {f"{name} alone": line for name, line in summary["by_modalities"].items() if "+" not in name}
-    for name, line in (full | (alone if len(alone) > 1 else {})).items():
+    unimodal = {f"{name} only": line for name, line in summary["by_modalities"].items() if "+" not in name}
+    for name, line in (full | (unimodal if len(unimodal) > 1 else {})).items():
         table.add_row(name, *(_figure(line.get(metric), metric) for metric in names))
     return table
 
