@@ -40,6 +40,7 @@ _OWN_EXIT = re.compile(r"status code:? (?!-)([1-9]\d?)\b(?!\d)")  # 1-99: it end
 
 _NO_SERVER = re.compile(
     r"ConnectError|ConnectTimeout|ReadError|ReadTimeout|RemoteProtocolError|connection attempts failed"
+    r"|ConcurrencySlotAcquisitionError"  # a task asks for its tag's slots before it begins
 )
 
 

@@ -69,7 +69,8 @@ def run_in_subprocess(job: TrainJob, work: Path) -> None:
             "from where its state was last kept, or raise runtime.train_timeout_s"
         )
     which = f"process {failed.rank + 1} of {len(workers)}" if len(workers) > 1 else "its process"
-    raise EnvironmentFailed(f"training: {which} died ({_exit_reason(failed)}); run again to resume")
+    killed = failed.process.returncode < 0  # by the kernel, say, when memory was short for a moment
+    raise EnvironmentFailed(f"training: {which} died ({_exit_reason(failed)}); run again to resume", transient=killed)
 
 
 def _start(rank: int, job: TrainJob, work: Path, meeting: Path) -> _Worker:

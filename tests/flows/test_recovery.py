@@ -66,6 +66,9 @@ def test_what_ended_for_the_lack_of_a_server_is_tried_again() -> None:
     assert not may_retry(make_run(StateType.CRASHED, message=exited, start_time=late), NOW)
     lost = "Flow run encountered an exception: ConnectError: All connection attempts failed"
     assert may_retry(make_run(StateType.FAILED, message=lost, start_time=early), NOW)
+    slots = "ConcurrencySlotAcquisitionError: Unable to acquire concurrency slots on ['tag:crossmodal']"
+    assert may_retry(make_run(StateType.FAILED, message=slots, start_time=early), NOW)
+    assert not may_retry(make_run(StateType.FAILED, message=slots, start_time=late), NOW)
     assert not may_retry(make_run(StateType.FAILED, message=lost, start_time=late), NOW)
     assert not may_retry(make_run(StateType.FAILED, message="DataError: no labels", start_time=early), NOW)
 
