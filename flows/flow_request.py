@@ -20,10 +20,21 @@ NO_OVERRIDES: list[Override] = []
 
 def request_of_run(profile: str, data: str, overrides: Sequence[str], store: str) -> Request:
     """The request of the flow run that this is called in; its id is when that was due and the beginning of Prefect's id."""
-    place = store_from_environment(store or None)
+    place = store_of_run(store)
     config = resolve_config(profile or None, full_path(data) or None, overrides, place)
     run_id = f"{flow_run.scheduled_start_time:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
     return make_request(config, place, tracking_uri_from_environment(), run_id)
+
+
+def store_of_run(store: str) -> str:
+    """The store. Raises UsageError for a relative one in a run of a deployment: its folder is one that the worker deletes."""
+    place = store_from_environment(store or None)
+    if deployment.id is not None and not Path(place).is_absolute():
+        raise UsageError(
+            f"store {place!r}: give its full path, as the parameter store or in CROSSMODAL_STORE where the worker starts; "
+            "a deployment runs in a folder of the worker's, which is deleted"
+        )
+    return place
 
 
 def full_path(data: str) -> str:

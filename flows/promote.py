@@ -10,7 +10,8 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.environment import now_ms, store_from_environment, tracking_uri_from_environment, user_name
+from flows.environment import now_ms, tracking_uri_from_environment, user_name
+from flows.flow_request import store_of_run
 from flows.refusals import REFUSALS, refused
 from flows.request import default_tracking_uri
 from flows.run_name import rename_run
@@ -40,7 +41,7 @@ def promote(
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """
     try:
-        place = Store(store_from_environment(store or None))
+        place = Store(store_of_run(store))
         tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
         approval = Approval(f"{user_name()} (Prefect flow run {flow_run.name})", now_ms(), reason)
         model, version = registry.find_pending(model, version, place, tracking_uri, approval.at_ms)

@@ -10,8 +10,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.arrivals import starter, was_lost, watch_source
-from flows.environment import store_from_environment, tracking_uri_from_environment
-from flows.flow_request import NO_OVERRIDES, Override
+from flows.environment import tracking_uri_from_environment
+from flows.flow_request import NO_OVERRIDES, Override, store_of_run
 from flows.request import make_request, resolve_config
 
 
@@ -34,7 +34,7 @@ def watch(
         overrides: KEY=VALUE settings on top of the profile; data.allowed_schemes for buckets.
         store: The folder in which the place is kept. Empty: as the worker is set up.
     """
-    place = store_from_environment(store or None)
+    place = store_of_run(store)
     config = resolve_config(profile or None, None if profile else source or None, overrides, place)
     request = make_request(config, place, tracking_uri_from_environment(), "watch")
     where = source or config.data.path

@@ -116,12 +116,13 @@ def test_the_parts_by_hand(tmp_path: Path) -> None:
     )
     shell(commands[0], clone)
     first = "\n".join([*commands[1:server], f"{commands[server]} --port {port}"])
-    known, steps = commands[server + 1], commands[server + 2 : worker]
+    known, steps, place = commands[server + 1], commands[server + 2 : worker - 1], commands[worker - 1]
+    assert place.startswith("export CROSSMODAL_STORE=")
     with running(first, clone, "Check out the dashboard"):
         wait_until(lambda: listens(port), "the server answers", every_s=0.5)  # it says so a moment before
         for command in steps:
             shell(f"{known}\n{command}", clone)
-        with running(f"{known}\n{commands[worker]}", clone, "started!"):
+        with running(f"{known}\n{place}\n{commands[worker]}", clone, "started!"):
             overrides = json.dumps(SMALL)
             run = f"prefect deployment run retrain/weekly --param profile=defaults --param 'data={data}'"
             said = shell(f"{known}\n{run} --param 'overrides={overrides}' --watch", clone)
