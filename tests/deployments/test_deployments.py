@@ -6,7 +6,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -122,6 +122,14 @@ def test_a_pool_is_one_that_prefects_worker_of_that_type_understands(kind: PoolT
         jsonschema.validate({"command": "id", "image": "x"}, template["variables"])
     if image is not None:
         assert properties["image"]["default"] == image
+
+
+@pytest.mark.parametrize("kind", get_args(PoolType))
+def test_a_pool_is_one_that_prefects_server_takes(kind: PoolType) -> None:
+    from prefect.server.schemas.actions import WorkPoolCreate
+
+    template = render_pool(Target(pool="pool", type=kind, image=None if kind == "process" else "registry/crossmodal:1"))
+    assert WorkPoolCreate(name="pool", type=kind, base_job_template=template).base_job_template == template
 
 
 def test_a_container_takes_the_image_and_the_store_of_its_pool() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import write_learnable, write_picture
+from tests.conftest import SMALL, write_learnable, write_picture
 from tests.docs.conftest import ROOT, blocks_of
 from tests.support.readers import Reader
 
@@ -52,6 +52,22 @@ def test_every_line_of_it_works(tmp_path: Path) -> None:
                 shell(filled)
             tried.append(command)
     assert len(tried) >= 14
+
+
+@pytest.mark.slow
+def test_a_run_stops_at_each_breakpoint_of_the_table(tmp_path: Path) -> None:
+    write_learnable(tmp_path / "photos", 60)
+    named = [dotted for dotted, _ in BREAK.findall(PAGE.read_text()) if not dotted.startswith("tasks.monitor")]
+    stops = " ".join(f'-c "import {dotted.rpartition(".")[0]}" -c "break {dotted}"' for dotted in named)
+    settings = " ".join(f"--set {setting}" for setting in SMALL)
+    command = (
+        f"python -m pdb {stops} -c continue -m flows retrain --data photos/manifest.csv --plain --debug {settings}"
+    )
+    # Shards and tables are many; pdb begins anew at the end of a run, and is left there.
+    said = Reader(tmp_path).type(command, "continue\n" * 40 + "quit\n")
+    reached = set(re.findall(r"^> .*/(tasks/\S+)\.py\(\d+\)(\w+)\(\)", said, re.MULTILINE))
+    wanted = {(dotted.rpartition(".")[0].replace(".", "/"), dotted.rpartition(".")[2]) for dotted in named}
+    assert wanted <= reached, f"{wanted - reached}\n{said[-2000:]}"
 
 
 def _prepared(folder: Path, shell: Callable[[str], str]) -> tuple[str, int]:

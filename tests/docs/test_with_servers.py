@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,25 +17,23 @@ import pytest
 from benchmarks.chaos_up import free_ports
 from tests.conftest import SMALL, write_learnable
 from tests.docs.conftest import ROOT, Block, blocks_of
+from tests.support.readers import Reader
 from tests.support.serving import running_up
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
+ELSEWHERE = (
+    ("monitoring.md", "crossmodal monitor new.csv --model photos@champion\n"),
+    ("monitoring.md", "crossmodal monitor new.csv --model photos@champion --set"),
+    ("monitoring.md", "crossmodal automations apply"),
+    ("monitoring.md", "crossmodal watch photos  "),
+    ("monitoring.md", "crossmodal watch photos --deployment"),
+    ("deploy.md", "crossmodal deploy\n"),
+    ("deploy.md", "crossmodal deploy --pool containers"),
+    ("deploy.md", "PREFECT_HOME="),
+)
+"""Pages and how their blocks begin: typed beside the same server, on the same profile."""
 SOURCES = ("crossmodal.py", "data_contracts", "deployments", "flows", "pyproject.toml", "tasks")
-
-
-def environment(home: Path) -> dict[str, str]:
-    """Of a new terminal: the programs are found, and nothing of Prefect or crossmodal is set."""
-    return {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(home), "OMP_NUM_THREADS": "1"}
-
-
-def shell(command: str, folder: Path) -> str:
-    """What a command prints, typed in that folder."""
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=environment(folder), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-    return done.stdout
 
 
 @contextlib.contextmanager
@@ -47,7 +44,7 @@ def running(lines: str, folder: Path, ready: str) -> Iterator[None]:
         process = subprocess.Popen(
             ["bash", "-c", f"set -e\n{lines}"],
             cwd=folder,
-            env=environment(folder),
+            env=Reader(folder).environment,
             stdout=out,
             stderr=out,
             start_new_session=True,
@@ -72,35 +69,41 @@ def listens(port: int) -> bool:
 
 def find_block(page: str, first: str) -> Block:
     """The block of a page that begins with those words."""
-    (found,) = (block for block in blocks_of(ROOT / "docs" / page) if block.text.strip().startswith(first))
+    (found,) = (block for block in blocks_of(ROOT / "docs" / page) if f"{block.text.strip()}\n".startswith(first))
     return found
 
 
 def test_my_data_every_week(tmp_path: Path) -> None:
+    shell = Reader(tmp_path).type
     commands = find_block("schedule.md", "crossmodal check photos").commands
     up = next(number for number, command in enumerate(commands) if command.startswith("crossmodal up"))
     write_learnable(tmp_path / "photos", 80)
+    shutil.copytree(tmp_path / "photos", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "manifest.csv").rename(tmp_path / "new.csv")
+    (tmp_path / "webhook-address.txt").write_text("http://127.0.0.1:9/hook\n")
     quick = "".join(f" --set '{setting}'" for setting in SMALL)  # the test is not about training
     for command in commands[:up]:
         typed = command.split("  ")[0]
-        shell(f"{typed}{quick}" if typed.startswith("crossmodal profile new") else typed, tmp_path)
+        shell(f"{typed}{quick}" if typed.startswith("crossmodal profile new") else typed)
     with running_up(tmp_path / ".crossmodal"):
-        said = {command.split("  ")[0].strip(): shell(command, tmp_path) for command in commands[up + 1 :]}
-        for page, first in (("monitoring.md", "crossmodal watch photos  "), ("deploy.md", "PREFECT_HOME=")):
+        said = {command.split("  ")[0].strip(): shell(command) for command in commands[up + 1 :]}
+        for page, first in ELSEWHERE:
             for command in find_block(page, first).commands:
-                prefect = command.replace("prefect deployment", "PREFECT_HOME=.crossmodal/prefect prefect deployment")
-                said[command.split("  ")[0].strip()] = shell(
-                    command if "PREFECT_HOME" in command else prefect.replace("/data/incoming", "photos"), tmp_path
-                )
+                typed = command.replace("/data/incoming", "photos")
+                if typed.startswith("prefect "):
+                    typed = f"PREFECT_HOME=.crossmodal/prefect {typed}"
+                said[command.split("  ")[0].strip()] = shell(typed)
     assert "0 3 * * 1" in said["crossmodal schedule list"]
     assert "this model is in the store" in said['crossmodal retrain --profile photos --mode "plan only"']
     assert "unchanged" in said['crossmodal retrain --profile photos --mode "evaluate only"']
+    assert '"drift": false' in said["crossmodal monitor new.csv --model photos@champion --json"]
     assert "watch/new-data" in said["PREFECT_HOME=.crossmodal/prefect prefect deployment ls"]
 
 
 def test_the_parts_by_hand(tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     clone.mkdir()
+    shell = Reader(clone).type
     for name in SOURCES:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -109,23 +112,23 @@ def test_the_parts_by_hand(tmp_path: Path) -> None:
     data = write_learnable(tmp_path / "learnable")
     (port,) = free_ports(1)
     commands = [command.replace("4200", str(port)) for command in find_block("deploy.md", "source ").commands]
-    assert commands.pop(0).startswith("source .venv/bin/activate")  # what `environment` does
+    assert commands.pop(0).startswith("source .venv/bin/activate")  # what a reader's environment does
     server, worker = (
         next(number for number, command in enumerate(commands) if command.startswith(start))
         for start in ("prefect server start", "prefect worker start")
     )
-    shell(commands[0], clone)
+    shell(commands[0])
     first = "\n".join([*commands[1:server], f"{commands[server]} --port {port}"])
     known, steps, place = commands[server + 1], commands[server + 2 : worker - 1], commands[worker - 1]
     assert place.startswith("export CROSSMODAL_STORE=")
     with running(first, clone, "Check out the dashboard"):
         wait_until(lambda: listens(port), "the server answers", every_s=0.5)  # it says so a moment before
         for command in steps:
-            shell(f"{known}\n{command}", clone)
+            shell(f"{known}\n{command}")
         with running(f"{known}\n{place}\n{commands[worker]}", clone, "started!"):
             overrides = json.dumps(SMALL)
             run = f"prefect deployment run retrain/weekly --param profile=defaults --param 'data={data}'"
-            said = shell(f"{known}\n{run} --param 'overrides={overrides}' --watch", clone)
-        shell(f"export PREFECT_API_URL=http://127.0.0.1:{port}/api; ! prefect deployment ls", clone)
+            said = shell(f"{known}\n{run} --param 'overrides={overrides}' --watch")
+        shell(f"export PREFECT_API_URL=http://127.0.0.1:{port}/api; ! prefect deployment ls")
     assert "Completed" in said, said
     assert list(clone.glob(".crossmodal/runs/*/report.html"))
