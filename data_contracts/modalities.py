@@ -14,13 +14,13 @@ MOST = 8
 """Inputs of one kind that a sample may have."""
 
 
-def input_name(kind: Modality, number: int) -> InputName:
+def input_name(modality: Modality, number: int) -> InputName:
     """`image` for the first input of a kind, `image_2` for the second."""
-    return kind if number == 1 else f"{kind}_{number}"
+    return modality if number == 1 else f"{modality}_{number}"
 
 
 INPUTS: Mapping[InputName, Modality] = MappingProxyType(
-    {input_name(kind, number): kind for kind in ALL_MODALITIES for number in range(1, MOST + 1)}
+    {input_name(modality, number): modality for modality in ALL_MODALITIES for number in range(1, MOST + 1)}
 )
 """Every input's kind, in order: image, image_2, ..., text, text_2, ..."""
 

@@ -95,7 +95,7 @@ class CleanRef(Ref):
     notes: tuple[str, ...] = ()
 
     @property
-    def wanted(self) -> tuple[Target, ...]:
+    def label_targets(self) -> tuple[Target, ...]:
         """The label columns, also where only `labels` tell of them."""
         return self.targets or (Target(name="label", labels=self.labels),)
 

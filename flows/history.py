@@ -81,9 +81,9 @@ def find_run(store_root: str | Path, run: str) -> RunRecord:
     exact = [record for record in known if record.run == run]
     near = exact or [record for record in known if run and (record.run.startswith(run) or record.run.endswith(run))]
     if len(near) != 1:
-        told = "several runs of that id" if near else "no such run"
+        summary = "several runs of that id" if near else "no such run"
         listed = ", ".join(record.run for record in (near or known)[:3]) or "none"
-        raise UsageError(f"run {run!r}: {told} in {Path(store_root) / RUNS} ({listed}); see crossmodal runs list")
+        raise UsageError(f"run {run!r}: {summary} in {Path(store_root) / RUNS} ({listed}); see crossmodal runs list")
     return near[0]
 
 
@@ -135,15 +135,15 @@ def _changed(folder: Path) -> datetime:
 
 
 def _record(folder: Path, start: RunStart | None, summary: dict[str, Any] | None, refs: RunRefs) -> RunRecord:
-    told = summary or {}
-    model = told.get("model") or {}
+    saved = summary or {}
+    model = saved.get("model") or {}
     report = folder / "report.html"
     return RunRecord(
         run=folder.name,
-        flow=told.get("flow") or (start and start.flow),
+        flow=saved.get("flow") or (start and start.flow),
         status=_status(start, summary),
-        verdict=told.get("verdict") or told.get("finding"),
-        reason=told.get("error") or told.get("reason") or (start and start.error),
+        verdict=saved.get("verdict") or saved.get("finding"),
+        reason=saved.get("error") or saved.get("reason") or (start and start.error),
         model=model.get("name") or (start and start.model),
         version=model.get("version"),
         sha256=model.get("sha256"),
@@ -152,11 +152,11 @@ def _record(folder: Path, start: RunStart | None, summary: dict[str, Any] | None
         data=start.data if start else None,
         data_sha256=refs.raw.sha256 if refs.raw else None,
         labels=refs.clean.labels if refs.clean else (),
-        rows=told.get("rows") or {},
-        splits=told.get("splits") or {},
-        metrics=(told.get("metrics") or {}).get("test") or {},
+        rows=saved.get("rows") or {},
+        splits=saved.get("splits") or {},
+        metrics=(saved.get("metrics") or {}).get("test") or {},
         intervals=refs.report.intervals if refs.report else {},
-        seconds=told.get("seconds") or {},
+        seconds=saved.get("seconds") or {},
         git_commit=start.git_commit if start else None,
         prefect_run_id=start.prefect_run_id if start else None,
         report=f"{RUNS}/{folder.name}/report.html" if report.is_file() else None,

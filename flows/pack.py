@@ -189,8 +189,10 @@ class _Packer:
 
     def _readme(self, record: RunRecord) -> str:
         encoders = self._config.encoders
-        named = [(kind, encoders.of(kind)) for kind in ("image", "text", "audio", "video")]
-        needed = [f"encoders.{kind} = {name}" for kind, name in named if parse_encoder(name, kind).is_pretrained]
+        named = [(modality, encoders.of(modality)) for modality in ("image", "text", "audio", "video")]
+        needed = [
+            f"encoders.{modality} = {name}" for modality, name in named if parse_encoder(name, modality).is_pretrained
+        ]
         return README.format(
             run=record.run,
             commit=record.git_commit or "commit unknown",

@@ -143,7 +143,7 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
     valid = run_state.valid = prepare(request, config, stages, run_state)
     samples = read_table(store.path(valid.uri) / "samples.parquet")
     run_state.splits = count_splits(samples)
-    require_trainable(samples, config.split.min_test_per_class, valid.clean.wanted)
+    require_trainable(samples, config.split.min_test_per_class, valid.clean.label_targets)
     with run_state.timed("validate"):
         champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
         if champion is not None:
@@ -302,7 +302,7 @@ def require_comparable(champion: ChampionRef, valid: ValidatedRef, request: Requ
     Raises UsageError where it answers another question than this run's, EnvironmentFailed where the files of an encoder that it
     does not hold itself are gone.
     """
-    require_same_problem(champion, valid.clean.wanted[0], request.store)
+    require_same_problem(champion, valid.clean.label_targets[0], request.store)
     try:
         champion_config(champion, request)
     except EnvironmentFailed as error:
@@ -318,7 +318,7 @@ def prepare_champion(champion: ChampionRef, request: Request, stages: Stages, ru
     config = champion_config(champion, request)
     if reading(config, run_state.features) == reading(request.config, run_state.features) and set(
         map(modality_of, run_state.features)
-    ) == {kind for kind in ALL_MODALITIES if config.encoders.of(kind) != "off"}:
+    ) == {modality for modality in ALL_MODALITIES if config.encoders.of(modality) != "off"}:
         return PreparedChampion(champion=champion, valid=run_state.valid, features=run_state.features)
     progress.log(f"evaluate: champion version {champion.version} reads these samples under settings of its own")
     aside = RunState(before=run_state.before)
@@ -343,14 +343,14 @@ def champion_config(champion: ChampionRef, request: Request) -> RunConfig:
     """
     folder = request.store.path(champion.uri)
     record = read_card(folder)
-    unused = {kind: "off" for kind in ALL_MODALITIES if kind not in map(modality_of, record["modalities"])}
+    unused = {modality: "off" for modality in ALL_MODALITIES if modality not in map(modality_of, record["modalities"])}
     specs = {modality_of(name): EncoderSpec.model_validate(record["encoders"][name]) for name in record["modalities"]}
     brought: dict[str, str] = {
-        kind: packaged_encoder(folder) for kind, spec in specs.items() if is_packaged(kind, spec)
+        modality: packaged_encoder(folder) for modality, spec in specs.items() if is_packaged(modality, spec)
     }
     named = {
-        kind: "tiny" if kind in brought else find_again(kind, spec, request.config.encoders.of(kind))
-        for kind, spec in specs.items()
+        modality: "tiny" if modality in brought else find_again(modality, spec, request.config.encoders.of(modality))
+        for modality, spec in specs.items()
     }
     encoders = record["config"]["encoders"] | unused | named | {"shared": ()}  # of the network, not of what it reads
     frozen = any(spec.reads == "embedding" for spec in specs.values())

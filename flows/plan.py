@@ -53,21 +53,21 @@ def describe_plan(lines: list[dict[str, Any]]) -> str:
 def _media_to_decode(raw: RawRef, request: Request) -> list[dict[str, Any]]:
     table = read_table(request.store.path(raw.uri) / "rows.parquet")
     sources: dict[Modality, set[str]] = defaultdict(set)
-    for modality in raw.modalities:
-        sources[modality_of(modality)].update(table[f"{modality}_sha256"].drop_null().to_pylist())
-    return [_decoding(kind, wanted, request) for kind, wanted in sources.items()]
+    for input_name in raw.modalities:
+        sources[modality_of(input_name)].update(table[f"{input_name}_sha256"].drop_null().to_pylist())
+    return [_decoding(modality, wanted, request) for modality, wanted in sources.items()]
 
 
-def _decoding(kind: Modality, wanted: set[str], request: Request) -> dict[str, Any]:
-    index = media_index(request.store, kind, media_fingerprint(kind, request.config.media), ("source",))
+def _decoding(input_name: Modality, wanted: set[str], request: Request) -> dict[str, Any]:
+    index = media_index(request.store, input_name, media_fingerprint(input_name, request.config.media), ("source",))
     count = len(wanted - set(index["source"].to_pylist()))
     why = f"{count} of {len(wanted)} files are new"
-    return _line(f"decode {kind}", "compute" if count else "reuse", count or len(wanted), why)
+    return _line(f"decode {input_name}", "compute" if count else "reuse", count or len(wanted), why)
 
 
-def _features(modality: InputName, ref: FeatureRef) -> dict[str, Any]:
+def _features(input_name: InputName, ref: FeatureRef) -> dict[str, Any]:
     why = f"{ref.computed} samples to compute, {ref.reused} in the store"
-    return _line(f"extract {modality}", "compute" if ref.computed else "reuse", ref.computed or ref.reused, why)
+    return _line(f"extract {input_name}", "compute" if ref.computed else "reuse", ref.computed or ref.reused, why)
 
 
 def _training(valid: ValidatedRef, features: dict[InputName, FeatureRef], request: Request) -> dict[str, Any]:

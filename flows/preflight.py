@@ -55,9 +55,9 @@ def preflight(request: Request, training: bool = True) -> list[Check]:
     checks += [_run("decoders", lambda: _decoders(request))]
     if training:
         checks += [
-            _run(f"encoders.{kind}", lambda kind=kind: _encoder(kind, request))  # type: ignore[misc]
-            for kind in ALL_MODALITIES
-            if config.encoders.of(kind) not in ("tiny", "off")
+            _run(f"encoders.{modality}", lambda modality=modality: _encoder(modality, request))  # type: ignore[misc]
+            for modality in ALL_MODALITIES
+            if config.encoders.of(modality) not in ("tiny", "off")
         ]
         checks.append(_run("device", lambda: describe_device(config.train)))
     checks.append(_run("disk", lambda: _disk(request, training)))
@@ -74,11 +74,11 @@ def failure(checks: list[Check]) -> CrossmodalError | None:
     failed = [check for check in checks if check.outcome == "fail"]
     if not failed:
         return None
-    kind = UsageError if any(check.exit_code == UsageError.exit_code for check in failed) else EnvironmentFailed
+    error = UsageError if any(check.exit_code == UsageError.exit_code for check in failed) else EnvironmentFailed
     if len(failed) == 1:
-        return kind(failed[0].detail)
+        return error(failed[0].detail)
     listed = "; ".join(f"({number}) {_labelled(check)}" for number, check in enumerate(failed, start=1))
-    return kind(f"{len(failed)} of {len(checks)} checks failed before the data were read: {listed}")
+    return error(f"{len(failed)} of {len(checks)} checks failed before the data were read: {listed}")
 
 
 def _run(name: str, look: Callable[[], tuple[bool, str]]) -> Check:
@@ -132,8 +132,8 @@ def _expectations(path: str) -> tuple[bool, str]:
 
 def _decoders(request: Request) -> tuple[bool, str]:
     """Not imported: they run in processes of their own."""
-    read = [kind for kind in ALL_MODALITIES if request.config.encoders.of(kind) != "off"]
-    names = dict.fromkeys(name for kind in read for name in MODALITIES[kind].libraries)
+    read = [modality for modality in ALL_MODALITIES if request.config.encoders.of(modality) != "off"]
+    names = dict.fromkeys(name for modality in read for name in MODALITIES[modality].libraries)
     lacking = [name for name in names if find_spec(IMPORTED_AS.get(name, name)) is None]
     if lacking:
         raise EnvironmentFailed(
@@ -142,12 +142,12 @@ def _decoders(request: Request) -> tuple[bool, str]:
     return True, f"{', '.join(read)}: {', '.join(names)}"
 
 
-def _encoder(kind: Modality, request: Request) -> tuple[bool, str]:
-    encoder = request.config.encoders.of(kind)
-    parsed = parse_encoder(encoder, kind)
+def _encoder(modality: Modality, request: Request) -> tuple[bool, str]:
+    encoder = request.config.encoders.of(modality)
+    parsed = parse_encoder(encoder, modality)
     if parsed.family == "torchvision":
         require_network(encoder, parsed)
-    place = locate_encoder(kind, encoder)
+    place = locate_encoder(modality, encoder)
     if place is None:
         return True, f"{encoder}: trained from scratch"
     require_intact(encoder, place)
@@ -180,9 +180,9 @@ def _trained_bytes(request: Request) -> int:
     if config.train.regime in ("auto", "head"):
         return 0
     total = 0
-    for kind in ALL_MODALITIES:
+    for modality in ALL_MODALITIES:
         try:
-            place = locate_encoder(kind, config.encoders.of(kind))
+            place = locate_encoder(modality, config.encoders.of(modality))
         except CrossmodalError:
             continue
         total += 0 if place is None else _weight_bytes(place)

@@ -33,7 +33,7 @@ def check_manifest(request: Request, run_state: RunState | None = None) -> tuple
         valid = run_state.valid = prepare(request, request.config, Stages(), run_state)
         samples = read_table(request.store.path(valid.uri) / "samples.parquet")
         run_state.splits = count_splits(samples)
-        found = trainable_problems(samples, request.config.split.min_test_per_class, valid.clean.wanted)
+        found = trainable_problems(samples, request.config.split.min_test_per_class, valid.clean.label_targets)
         problems.extend(f"not trainable: {text}" for text in found)
         notes.extend([*valid.clean.notes, *valid.warnings, *run_state.warnings, *problems])
         run_state.reason = _describe(request, run_state, problems)

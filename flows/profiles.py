@@ -154,7 +154,7 @@ def _counted(found: RunState, request: Request, summary: dict[str, Any]) -> list
     )
     samples = read_table(request.store.path(found.valid.uri) / "samples.parquet", ["label"])
     cells = Counter(samples["label"].to_pylist())
-    for place, target in enumerate(clean.wanted):
+    for place, target in enumerate(clean.label_targets):
         rows_of = cells if place == 0 else Counter[str]()
         remarks.append(f"Label column {target.name!r}, {target.problem}{_labels(target.labels, rows_of)}.")
     return remarks

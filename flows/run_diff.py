@@ -69,8 +69,8 @@ def _settings(store: Store, run: str) -> dict[str, str]:
 def _data(record: RunRecord) -> dict[str, str]:
     counts = {f"rows.{name}": str(count) for name, count in record.rows.items()}
     splits = {f"splits.{name}": str(count) for name, count in record.splits.items()}
-    told = {"path": record.data, "content": record.data_sha256, "labels": ", ".join(record.labels) or None}
-    named = {name: value for name, value in told.items() if value is not None}
+    text = {"path": record.data, "content": record.data_sha256, "labels": ", ".join(record.labels) or None}
+    named = {name: value for name, value in text.items() if value is not None}
     return {**named, **counts, **splits, "code": record.git_commit or "unknown"}
 
 

@@ -87,11 +87,11 @@ def progress_artifact() -> Listener:
                 return
             told_at = now
             left = time_left(done - at_first, total - at_first, now - since)
-            told = markdown_text(", ".join(part for part in (f"{step}: {done} of {total}", remark, left) if part))
+            text = markdown_text(", ".join(part for part in (f"{step}: {done} of {total}", remark, left) if part))
             if artifact is None:
-                artifact = cast(UUID, create_progress_artifact(reached, description=told))
+                artifact = cast(UUID, create_progress_artifact(reached, description=text))
             else:
-                update_progress_artifact(artifact, reached, description=told)
+                update_progress_artifact(artifact, reached, description=text)
 
     return listen
 

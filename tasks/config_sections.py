@@ -45,24 +45,24 @@ class ColumnsConfig(Section):
     audio: MediaColumns = None
     video: MediaColumns = None
 
-    def of(self, kind: Modality) -> tuple[str, ...]:
+    def of(self, modality: Modality) -> tuple[str, ...]:
         """The columns that are named for the inputs of a kind, in order; () where they are found by name."""
-        given: MediaColumns = getattr(self, kind)
+        given: MediaColumns = getattr(self, modality)
         return () if given is None else (given,) if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _names_media_once(self) -> ColumnsConfig:
-        for kind in ALL_MODALITIES:
-            given = getattr(self, kind)
+        for modality in ALL_MODALITIES:
+            given = getattr(self, modality)
             if isinstance(given, str) or given is None:
                 continue
-            told = ", ".join(map(repr, given))
+            listed = ", ".join(map(repr, given))
             if not given:
-                raise ValueError(f"{kind} names no column; leave it out, or set encoders.{kind}=off")
+                raise ValueError(f"{modality} names no column; leave it out, or set encoders.{modality}=off")
             if len(given) > MOST:
-                raise ValueError(f"{kind} names {len(given)} columns, at most {MOST} are read: {told}")
+                raise ValueError(f"{modality} names {len(given)} columns, at most {MOST} are read: {listed}")
             if len(set(given)) < len(given) or any(not name.strip() for name in given):
-                raise ValueError(f"{kind} names a column twice, or holds an empty name: {told}")
+                raise ValueError(f"{modality} names a column twice, or holds an empty name: {listed}")
         return self
 
     @model_validator(mode="after")

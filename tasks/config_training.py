@@ -31,7 +31,7 @@ class EncodersConfig(Section):
     @field_validator("shared")
     @classmethod
     def _in_order(cls, shared: tuple[Modality, ...]) -> tuple[Modality, ...]:
-        return tuple(kind for kind in ALL_MODALITIES if kind in shared)
+        return tuple(modality for modality in ALL_MODALITIES if modality in shared)
 
     @field_validator("image", "text", "audio", "video")
     @classmethod

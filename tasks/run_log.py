@@ -71,8 +71,8 @@ def log_features(features: Iterable[FeatureRef]) -> None:
 def log_training_begins(device: str, processes: int, stages: Sequence[str], epochs: int, done: int) -> None:
     """Where and how training runs, and from where it goes on."""
     where = device if processes == 1 else f"{processes} x {device}"
-    told = f"train: on {where}, {', then '.join(stages)}, at most {epochs} epochs"
-    log(f"{told}, resumed after epoch {done}" if done else told)
+    text = f"train: on {where}, {', then '.join(stages)}, at most {epochs} epochs"
+    log(f"{text}, resumed after epoch {done}" if done else text)
 
 
 def log_epoch(entry: Mapping[str, Any], epochs: int) -> None:
@@ -103,24 +103,24 @@ def log_checkpoint(checkpoint: CheckpointRef, history: Mapping[str, Any] | None,
 
 
 def _told_losses(entry: Mapping[str, Any]) -> str:
-    told = [f"{name.replace('_', ' ')} {entry[name]:.4f}" for name in ("train_loss", "val_loss") if name in entry]
+    text = [f"{name.replace('_', ' ')} {entry[name]:.4f}" for name in ("train_loss", "val_loss") if name in entry]
     for name in _COUNTED:
         if entry.get(name) is not None:
-            told.append(f"{name.replace('_', ' ')} {figure_text(entry[name], name.removeprefix('val_'), decimals=4)}")
+            text.append(f"{name.replace('_', ' ')} {figure_text(entry[name], name.removeprefix('val_'), decimals=4)}")
     if entry.get("learning_rate") is not None:
-        told.append(f"learning rate {short_number(entry['learning_rate'], digits=3)}")
-    return ", ".join(told)
+        text.append(f"learning rate {short_number(entry['learning_rate'], digits=3)}")
+    return ", ".join(text)
 
 
 def log_evaluation(report: EvalReport, reused: bool) -> None:
     """The test figures with their intervals."""
     figures = report.metrics["test"]
-    told = [
+    text = [
         f"{name} {figure_text(value, name)}{_told_interval(report, name)}"
         for name in METRICS[report.problem]
         if (value := figures.get(name)) is not None
     ]
-    log(f"evaluate: {report.rows:,} test rows: {', '.join(told)}{REUSED if reused else ''}")
+    log(f"evaluate: {report.rows:,} test rows: {', '.join(text)}{REUSED if reused else ''}")
     for given, line in report.by_modalities.items():
         shown = [
             f"{name} {figure_text(value, name)}"

@@ -35,6 +35,8 @@ def run_stage(
         console.print_json(rerun.as_json(results))
         return
     for name, ref, equals in results:
-        told = {True: "equal to the run's", False: "DIFFERS from the run's", None: "the run did not come to it"}[equals]
-        console.say(f"{name}: {told}")
+        listed = {True: "equal to the run's", False: "DIFFERS from the run's", None: "the run did not come to it"}[
+            equals
+        ]
+        console.say(f"{name}: {listed}")
         console.print_json(ref.model_dump(mode="json"))

@@ -142,11 +142,11 @@ def _figure(figure: Any, found: Any) -> dict[str, Any]:
     name = figure.metric
     texts = [None if value is None else figure_text(value, name) for value in (figure.a, figure.b)]
     change = figure.difference
-    told = None
+    listed = None
     if change is not None:
         value, low, high = (figure_text(part, name, sign=True) for part in change)
-        told = f"{value} [{low}, {high}]"
-    return {"metric": name, found.a: texts[0], found.b: texts[1], "difference": told}
+        listed = f"{value} [{low}, {high}]"
+    return {"metric": name, found.a: texts[0], found.b: texts[1], "difference": listed}
 
 
 @runs_app.command("history")

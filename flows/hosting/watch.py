@@ -92,8 +92,8 @@ class Watch:
         except PrefectHTTPStatusError as error:
             if error.response.status_code not in {404, 409, 422}:
                 raise
-            told = " ".join(error.response.text.split())[:200]
-            announce("retry", f"run {run.name} ({run.id}) cannot be tried again: {told}")
+            message = " ".join(error.response.text.split())[:200]
+            announce("retry", f"run {run.name} ({run.id}) cannot be tried again: {message}")
 
     def settle(self) -> None:
         """Waits until nothing works for our runs any more and marks those that could not do so themselves."""

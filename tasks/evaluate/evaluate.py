@@ -155,18 +155,18 @@ class Columns:
     labels: tuple[tuple[str, ...], ...]
     """Per label column: the candidate's own first."""
 
-    def judge(self, told: Probabilities) -> Scorer:
+    def judge(self, outputs: Probabilities) -> Scorer:
         """The first column, of which every row's truth is known."""
-        return judge_column(self.card, 0, told, cells_of(self.samples, 0, ""), self.labels[0])[0]
+        return judge_column(self.card, 0, outputs, cells_of(self.samples, 0, ""), self.labels[0])[0]
 
-    def judge_others(self, told: Probabilities, seed: int) -> dict[str, dict[str, Any]]:
+    def judge_others(self, outputs: Probabilities, seed: int) -> dict[str, dict[str, Any]]:
         """Fields of EvalReport with the figures of every further column on the rows whose truth is known."""
         found: dict[str, dict[str, Any]] = {"metrics": {}, "intervals": {}, "baselines": {}, "known_rows": {}}
         for place, target in enumerate(read_targets(self.card)):
             if place == 0:
                 continue
             cells = cells_of(self.samples, place, target.name)
-            scorer, _ = judge_column(self.card, place, told, cells, self.labels[place])
+            scorer, _ = judge_column(self.card, place, outputs, cells, self.labels[place])
             found["metrics"][target.name] = scorer.score()
             found["known_rows"][target.name] = scorer.rows
             ranges = scorer.intervals(seed) if scorer.rows else {}
@@ -183,7 +183,7 @@ def _universes(
         read_targets(read_card(store.path(prepared_champion.champion.uri))) if prepared_champion is not None else ()
     )
     found = []
-    for place, (own, data) in enumerate(zip(read_targets(card), valid.clean.wanted, strict=True)):
+    for place, (own, data) in enumerate(zip(read_targets(card), valid.clean.label_targets, strict=True)):
         others = theirs[0].labels if place == 0 and theirs else ()
         found.append(tuple(dict.fromkeys((*own.labels, *data.labels, *others))))
     return tuple(found)
@@ -231,17 +231,19 @@ def _floor(
     )
 
 
-def _predictions(samples: pa.Table, told: Probabilities, card: dict[str, Any], checkpoint: CheckpointRef) -> pa.Table:
+def _predictions(
+    samples: pa.Table, outputs: Probabilities, card: dict[str, Any], checkpoint: CheckpointRef
+) -> pa.Table:
     """One row per test row, with all that the model gave out."""
-    predicted, chances = answer_column(card, 0, told)
+    predicted, chances = answer_column(card, 0, outputs)
     return pa.table(
         {
             "id": samples["id"],
             "label": samples["label"],
             "predicted": predicted,
-            "targets": pa.array(answer_others(card, told), pa.string()),
-            "probability": pa.array([None] * len(told) if chances is None else chances, pa.float32()),
-            "probabilities": list(told.astype(np.float32)),
+            "targets": pa.array(answer_others(card, outputs), pa.string()),
+            "probability": pa.array([None] * len(outputs) if chances is None else chances, pa.float32()),
+            "probabilities": list(outputs.astype(np.float32)),
             "modalities": present(samples, checkpoint.modalities),
         },
         schema=predictions_schema(),

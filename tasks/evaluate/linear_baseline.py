@@ -160,11 +160,11 @@ def _fits(train: Table) -> Iterator[tuple[float, Any, bool]]:
     model = LogisticRegression(solver="lbfgs", max_iter=MAX_ITERATIONS, tol=TOLERANCE, warm_start=True)
     for c in GRID:
         model.set_params(C=c)
-        with threadpool_limits(THREADS), warnings.catch_warnings(record=True) as told:
+        with threadpool_limits(THREADS), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             model.fit(train.features, train.truth, sample_weight=train.weights)
-        late = [each for each in told if issubclass(each.category, ConvergenceWarning)]
-        for each in told:
+        late = [each for each in caught if issubclass(each.category, ConvergenceWarning)]
+        for each in caught:
             if each not in late:
                 warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
         yield c, model, not late

@@ -39,7 +39,7 @@ class Judged(Protocol):
 class JudgedNumbers:
     """Numbers; mean absolute error, root of the mean squared error, share of the variance explained."""
 
-    told: Floats
+    predicted: Floats
     truth: Floats
 
     @property
@@ -49,12 +49,12 @@ class JudgedNumbers:
 
     def take(self, rows: Indices) -> JudgedNumbers:
         """Some of the rows."""
-        return JudgedNumbers(self.told[rows], self.truth[rows])
+        return JudgedNumbers(self.predicted[rows], self.truth[rows])
 
     def figures(self, weights: Floats) -> dict[str, Floats]:
         """mae and rmse in the user's unit; r2 is not defined where all true numbers are equal."""
         total = weights.sum(axis=1)
-        errors = self.told - self.truth
+        errors = self.predicted - self.truth
         centred = self.truth - self.truth.mean()
         squared = weights @ errors**2
         mean = weights @ centred / total

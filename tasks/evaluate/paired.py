@@ -31,8 +31,8 @@ def compare_evaluations(ours: Evaluated, theirs: Evaluated, store: Store) -> dic
         return f"one answers {targets[0].problem}, the other {targets[1].problem}"
     labels = tuple(dict.fromkeys([label for target in targets for label in target.labels]))
     labels = (*labels, *sorted({*cells} - {*labels})) if targets[0].problem == "multiclass" else labels
-    told = [np.array(table["probabilities"].to_pylist(), dtype=np.float64) for table in tables]
-    judged = [judge_column(card, 0, given, cells, labels)[0] for card, given in zip(cards, told, strict=True)]
+    outputs = [np.array(table["probabilities"].to_pylist(), dtype=np.float64) for table in tables]
+    judged = [judge_column(card, 0, given, cells, labels)[0] for card, given in zip(cards, outputs, strict=True)]
     return judged[0].differences(judged[1], SEED, CONFIDENCE)
 
 

@@ -53,15 +53,16 @@ def _slices(samples: pa.Table, scorer: Weighed, modalities: tuple[InputName, ...
 
 def _numbers(samples: pa.Table, judged: JudgedNumbers, modalities: tuple[InputName, ...]) -> dict[str, Any]:
     """Points (true, predicted), a histogram of the errors, and the rows with the largest."""
-    errors = judged.told - judged.truth
+    errors = judged.predicted - judged.truth
     chosen = np.unique(np.linspace(0, judged.rows - 1, min(judged.rows, POINTS)).astype(int))
     counts, edges = np.histogram(errors, BINS)
     worst = np.argsort(-np.abs(errors), kind="stable")[: detail.MISTAKES]
     said = [
-        (short_number(float(judged.truth[n]), digits=6), short_number(float(judged.told[n]), digits=6)) for n in worst
+        (short_number(float(judged.truth[n]), digits=6), short_number(float(judged.predicted[n]), digits=6))
+        for n in worst
     ]
     return {
-        "points": [[float(judged.truth[n]), float(judged.told[n])] for n in chosen],
+        "points": [[float(judged.truth[n]), float(judged.predicted[n])] for n in chosen],
         "residuals": {"counts": counts.tolist(), "edges": edges.tolist()},
         "mistakes": _rows(samples, worst, said, modalities),
         "mistakes_in_all": judged.rows,

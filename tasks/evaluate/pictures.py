@@ -34,14 +34,14 @@ def picture_media(
     None for what a mistake does not have, or what is not in the store any more.
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for modality, fingerprint in media.items():
-        wanted = [m["media"][modality] for m in mistakes if modality in m["media"]]
+    for name, fingerprint in media.items():
+        wanted = [m["media"][name] for m in mistakes if name in m["media"]]
         if not wanted:
             continue
-        kind = modality_of(modality)
-        reader = MediaReader(store, kind, fingerprint)
+        modality = modality_of(name)
+        reader = MediaReader(store, modality, fingerprint)
         for digest, medium in reader.read(wanted):
-            found[modality, digest] = _draw(kind, medium, reader.rate_hz)
+            found[name, digest] = _draw(modality, medium, reader.rate_hz)
     return [_merge(found.get(item, {}) for item in mistake["media"].items()) for mistake in mistakes]
 
 
@@ -89,12 +89,12 @@ def draw_sound(samples: NDArray[np.int16], rate_hz: int) -> str:
     return _png(Image.fromarray(picture))
 
 
-def _draw(modality: Modality, medium: NDArray[Any] | str, rate_hz: int) -> dict[str, Any]:
+def _draw(name: Modality, medium: NDArray[Any] | str, rate_hz: int) -> dict[str, Any]:
     if isinstance(medium, str):
         return {"text": medium[:TEXT_CHARS] + ("…" if len(medium) > TEXT_CHARS else "")}
-    if modality == "audio":
+    if name == "audio":
         return {"audio": draw_sound(medium, rate_hz), "seconds": len(medium) / max(rate_hz, 1)}
-    if modality == "video":
+    if name == "video":
         return {"video": draw_clip(medium)}
     return {"image": draw_image(medium)}
 

@@ -38,8 +38,8 @@ def baseline_line(report: EvalReport) -> str:
         return f"Always answering the most frequent class would score {100 * share:.1f} % accuracy."
     if report.problem == "regression":
         error = report.baselines.get("mae")
-        told = "–" if error is None else short_number(error)
-        return f"Always answering the mean of the train rows would have a mean absolute error of {told}."
+        text = "–" if error is None else short_number(error)
+        return f"Always answering the mean of the train rows would have a mean absolute error of {text}."
     precision = report.baselines.get("mean_ap")
     return f"The same scores for every row would have a mean average precision of {100 * (precision or 0):.1f} %."
 
@@ -89,7 +89,7 @@ def scatter_chart(points: list[list[float]]) -> dict[str, Any]:
         return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - BOTTOM - TOP)
 
     return {
-        "points": [(x(true), y(told)) for true, told in points],
+        "points": [(x(true), y(text)) for true, text in points],
         "diagonal": (x(low), y(low), x(high), y(high)),
         "x_ticks": [(x(tick), short_number(tick)) for tick in ticks],
         "y_ticks": [(y(tick), short_number(tick)) for tick in ticks],

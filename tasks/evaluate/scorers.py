@@ -121,15 +121,15 @@ class Weighed:
 
 
 def judge_column(
-    card: Mapping[str, Any], place: int, told: Probabilities, cells: Sequence[str | None], labels: tuple[str, ...]
+    card: Mapping[str, Any], place: int, outputs: Probabilities, cells: Sequence[str | None], labels: tuple[str, ...]
 ) -> tuple[Scorer, Indices]:
     """A model's answers in the label column at this place, and the positions of the rows whose truth is known.
 
-    `told` (N, outputs) is all that the model gave out, `cells` the N true texts, `labels` all labels to judge over: the
+    `outputs` (N, outputs) is all that the model gave out, `cells` the N true texts, `labels` all labels to judge over: the
     model's own first.
     """
     targets = read_targets(card)
-    target, part = targets[place], np.asarray(told[:, column_slices(targets)[place]])
+    target, part = targets[place], np.asarray(outputs[:, column_slices(targets)[place]])
     known = np.flatnonzero([cell is not None for cell in cells])
     if target.problem == "multiclass":
         offsets = read_offsets(card) if place == 0 else None

@@ -68,8 +68,8 @@ def training_stages(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         stage["seconds"] += epoch.get("seconds") or 0.0
         if stage["val_loss"] is None or epoch["val_loss"] < stage["val_loss"]:
             reached = next((key for key in REACHED if epoch.get(key) is not None), None)
-            told = None if reached is None else (*REACHED[reached], epoch[reached])
-            stage |= {"val_loss": epoch["val_loss"], "reached": told}
+            best = None if reached is None else (*REACHED[reached], epoch[reached])
+            stage |= {"val_loss": epoch["val_loss"], "reached": best}
     return stages
 
 

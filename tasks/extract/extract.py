@@ -53,9 +53,9 @@ class ShardRef(Frozen):
         return f"{self.key[:6]} ({len(self.digests)})"
 
 
-def features_fingerprint(modality: InputName, media: str, config: RunConfig) -> str:
+def features_fingerprint(name: InputName, media: str, config: RunConfig) -> str:
     """Digest of everything that shapes a modality's features besides the media themselves."""
-    identity = _identify(modality, config)
+    identity = _identify(name, config)
     if identity.family == "tiny":
         modules: tuple[str, ...] = ("tasks.extract.tiny",)
     else:
@@ -70,24 +70,24 @@ def features_fingerprint(modality: InputName, media: str, config: RunConfig) -> 
         del shaping["weights_sha256"]
     return digest_json(
         {
-            "modality": modality_of(modality),
+            "modality": modality_of(name),
             "encoder": shaping,
             "media": media,
-            "knobs": _knobs(modality, config, identity),
+            "knobs": _knobs(name, config, identity),
             "code": code,
             "contract": CONTRACT_VERSION,
         }
     )
 
 
-def _identify(modality: InputName, config: RunConfig) -> Identity:
-    return identify_encoder(modality_of(modality), config.encoders.of(modality), config.train.regime, config.encoders)
+def _identify(name: InputName, config: RunConfig) -> Identity:
+    return identify_encoder(modality_of(name), config.encoders.of(name), config.train.regime, config.encoders)
 
 
-def _knobs(modality: InputName, config: RunConfig, identity: Identity) -> dict[str, Any]:
+def _knobs(name: InputName, config: RunConfig, identity: Identity) -> dict[str, Any]:
     """The knobs by value; a side that the config leaves open is known for tiny, and is the encoder's own for others."""
     tiny = identity.family == "tiny"
-    knobs = {key: getattr(config.extract, key) for key in extract_keys(modality_of(modality), not tiny)}
+    knobs = {key: getattr(config.extract, key) for key in extract_keys(modality_of(name), not tiny)}
     return {key: SIDE_PX if tiny and value is None else value for key, value in knobs.items()}
 
 
@@ -96,45 +96,45 @@ def clean_of(samples: CleanRef | ValidatedRef) -> CleanRef:
     return samples.clean if isinstance(samples, ValidatedRef) else samples
 
 
-def features_kind(modality: InputName, fingerprint: str) -> str:
+def features_kind(name: InputName, fingerprint: str) -> str:
     """The store folder of the features of all inputs of a kind: a medium that two of them hold is computed once."""
-    return f"features/{modality_of(modality)}/{fingerprint[:16]}"
+    return f"features/{modality_of(name)}/{fingerprint[:16]}"
 
 
 def plan_shards(samples: CleanRef | ValidatedRef, config: RunConfig, store: Store) -> list[ShardRef]:
     """Shards that cover every medium of the samples whose feature is not in the store yet; at most 32."""
     wanted: dict[Modality, set[str]] = defaultdict(set)
     media: dict[Modality, str] = {}
-    for modality in clean_of(samples).modalities:
-        wanted[modality_of(modality)].update(sample_digests(samples, modality, store))
-        media[modality_of(modality)] = clean_of(samples).media[modality]
+    for name in clean_of(samples).modalities:
+        wanted[modality_of(name)].update(sample_digests(samples, name, store))
+        media[modality_of(name)] = clean_of(samples).media[name]
     missing = {}
-    for kind, digests in wanted.items():
-        fingerprint = features_fingerprint(kind, media[kind], config)
-        lacking = digests - stored_digests(kind, fingerprint, store)
-        missing[kind] = (fingerprint, _in_stored_order(lacking, kind, media[kind], store))
+    for modality, digests in wanted.items():
+        fingerprint = features_fingerprint(modality, media[modality], config)
+        lacking = digests - stored_digests(modality, fingerprint, store)
+        missing[modality] = (fingerprint, _in_stored_order(lacking, modality, media[modality], store))
     total = sum(len(ordered) for _, ordered in missing.values())
     # One shard per started `size` rows and kind, so the kinds' remainders add up to that many more shards.
     size = max(config.extract.shard_rows, math.ceil(total / max(1, MAX_SHARDS - len(missing))))
     return [
         ShardRef(
-            modality=kind,
-            media=media[kind],
+            modality=modality,
+            media=media[modality],
             fingerprint=fingerprint,
             digests=tuple(ordered[start : start + size]),
-            encoder=config.encoders.of(kind),
+            encoder=config.encoders.of(modality),
             identity=identity,
-            knobs=_knobs(kind, config, identity),
+            knobs=_knobs(modality, config, identity),
         )
-        for kind, (fingerprint, ordered) in missing.items()
-        for identity in [_identify(kind, config)]
+        for modality, (fingerprint, ordered) in missing.items()
+        for identity in [_identify(modality, config)]
         for start in range(0, len(ordered), size)
     ]
 
 
-def _in_stored_order(digests: set[str], kind: Modality, media: str, store: Store) -> list[str]:
+def _in_stored_order(digests: set[str], modality: Modality, media: str, store: Store) -> list[str]:
     """The digests as their media lie in the store, so that a shard reads few parts instead of a little of each."""
-    stored = media_index(store, kind, media, ("digest",))["digest"].to_pylist()
+    stored = media_index(store, modality, media, ("digest",))["digest"].to_pylist()
     here = [digest for digest in dict.fromkeys(stored) if digest in digests]
     return here + sorted(digests.difference(here))
 
@@ -173,25 +173,25 @@ def _put(shard: ShardRef, digests: list[str], features: list[np.ndarray], store:
 
 def _compute(shard: ShardRef, store: Store) -> Iterator[tuple[str, np.ndarray]]:
     """Digest and feature of every medium of the shard that is stored."""
-    kind = shard.modality
-    spec = complete_encoder(kind, shard.encoder, shard.identity)
-    prepare = preparer(kind, spec, shard.knobs)
-    reader = MediaReader(store, kind, shard.media)
+    modality = shard.modality
+    spec = complete_encoder(modality, shard.encoder, shard.identity)
+    prepare = preparer(modality, spec, shard.knobs)
+    reader = MediaReader(store, modality, shard.media)
     media = reader.read(shard.digests)
     inputs = (
         prepare_ahead(prepare, media)
-        if kind in ("image", "video")
+        if modality in ("image", "video")
         else ((digest, prepare(medium, reader.rate_hz)) for digest, medium in media)
     )
     if spec.reads == "inputs":
         return inputs
     from tasks.extract.embed import embed
 
-    return embed(kind, spec, inputs)
+    return embed(modality, spec, inputs)
 
 
-def _feature_dtype(modality: InputName, identity: Identity) -> Literal["uint8", "int16", "int32", "float32"]:
-    return "float32" if identity.reads == "embedding" else input_dtype(modality_of(modality), identity.family != "tiny")
+def _feature_dtype(name: InputName, identity: Identity) -> Literal["uint8", "int16", "int32", "float32"]:
+    return "float32" if identity.reads == "embedding" else input_dtype(modality_of(name), identity.family != "tiny")
 
 
 def collect_features(
@@ -199,10 +199,10 @@ def collect_features(
 ) -> dict[InputName, FeatureRef]:
     """One ref per modality over all stored parts; EnvironmentFailed when a medium of the samples has no feature."""
     features = preview_features(samples, config, store, shards)
-    for modality, ref in features.items():
-        lost = set(sample_digests(samples, modality, store)) - stored_digests(modality, ref.fingerprint, store)
+    for name, ref in features.items():
+        lost = set(sample_digests(samples, name, store)) - stored_digests(name, ref.fingerprint, store)
         if lost:
-            raise EnvironmentFailed(f"{modality} features: {len(lost)} of {ref.rows} are missing; run again")
+            raise EnvironmentFailed(f"{name} features: {len(lost)} of {ref.rows} are missing; run again")
     return features
 
 
@@ -210,38 +210,38 @@ def preview_features(
     samples: CleanRef | ValidatedRef, config: RunConfig, store: Store, shards: list[ShardRef]
 ) -> dict[InputName, FeatureRef]:
     """The refs as they will be once the shards are computed."""
-    return {modality: _preview(modality, samples, config, store, shards) for modality in clean_of(samples).modalities}
+    return {name: _preview(name, samples, config, store, shards) for name in clean_of(samples).modalities}
 
 
 def _preview(
-    modality: InputName, samples: CleanRef | ValidatedRef, config: RunConfig, store: Store, shards: list[ShardRef]
+    name: InputName, samples: CleanRef | ValidatedRef, config: RunConfig, store: Store, shards: list[ShardRef]
 ) -> FeatureRef:
-    fingerprint = features_fingerprint(modality, clean_of(samples).media[modality], config)
-    cells = sample_digests(samples, modality, store)
-    new = {digest for shard in shards if shard.modality == modality_of(modality) for digest in shard.digests}
+    fingerprint = features_fingerprint(name, clean_of(samples).media[name], config)
+    cells = sample_digests(samples, name, store)
+    new = {digest for shard in shards if shard.modality == modality_of(name) for digest in shard.digests}
     computed = sum(cell in new for cell in cells)
     return FeatureRef(
-        uri=features_kind(modality, fingerprint),
+        uri=features_kind(name, fingerprint),
         sha256=digest_json([fingerprint, sorted(set(cells))]),
         rows=len(set(cells)),
         parents=(samples.sha256,),
-        modality=modality,
-        encoder=config.encoders.of(modality),
+        modality=name,
+        encoder=config.encoders.of(name),
         fingerprint=fingerprint,
-        parts=tuple(store.parts(features_kind(modality, fingerprint))),
-        dtype=_feature_dtype(modality, _identify(modality, config)),
+        parts=tuple(store.parts(features_kind(name, fingerprint))),
+        dtype=_feature_dtype(name, _identify(name, config)),
         computed=computed,
         reused=len(cells) - computed,
     )
 
 
-def sample_digests(samples: CleanRef | ValidatedRef, modality: InputName, store: Store) -> list[str]:
+def sample_digests(samples: CleanRef | ValidatedRef, name: InputName, store: Store) -> list[str]:
     """The modality's cells of all samples that have it, in the samples' order."""
-    table = read_table(store.path(samples.uri) / "samples.parquet", [modality])
-    return [digest for digest in table[modality].to_pylist() if digest is not None]
+    table = read_table(store.path(samples.uri) / "samples.parquet", [name])
+    return [digest for digest in table[name].to_pylist() if digest is not None]
 
 
-def stored_digests(modality: InputName, fingerprint: str, store: Store) -> set[str]:
+def stored_digests(name: InputName, fingerprint: str, store: Store) -> set[str]:
     """The media whose features are in the store."""
-    parts = store.parts(features_kind(modality, fingerprint))
+    parts = store.parts(features_kind(name, fingerprint))
     return {digest for part in parts for digest in read_table(store.path(part), ["digest"])["digest"].to_pylist()}

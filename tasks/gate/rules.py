@@ -33,11 +33,11 @@ def judge_rule(rule: Rule, report: EvalReport) -> RuleResult:
         name = f"{told_as} {'>=' if least else '<='} {number_text(limit)}"
         threshold: float | None = limit
         baseline = "absolute minimum" if least else "absolute maximum"
-        outcome, told = _within(told_as, value, bounds, limit, least)
+        outcome, detail = _within(told_as, value, bounds, limit, least)
     else:
         threshold = defined(report.baselines.get(told_as, report.majority_share if metric == "accuracy" else None))
         name, baseline = _names(told_as, metric)
-        outcome, told = _beats(told_as, value, interval, bounds, threshold, metric in LOWER_IS_BETTER)
+        outcome, detail = _beats(told_as, value, interval, bounds, threshold, metric in LOWER_IS_BETTER)
     return RuleResult(
         rule=name,
         metric=told_as,
@@ -46,7 +46,7 @@ def judge_rule(rule: Rule, report: EvalReport) -> RuleResult:
         baseline=baseline,
         n=report.known_rows.get(rule.column, report.rows),
         outcome=outcome,
-        detail=told,
+        detail=detail,
     )
 
 
@@ -84,7 +84,7 @@ def compare_with_champion(report: EvalReport, config: GateConfig) -> RuleResult:
     value = defined(report.metrics.get("test", {}).get(metric))
     if report.champion_sha256 is None:
         baseline, threshold = "no champion yet", None
-        outcome, told = _first(metric, value)
+        outcome, detail = _first(metric, value)
     else:
         champion = defined((report.champion_metrics or {}).get(metric))
         scored = "" if champion is None else f": {figure_text(champion, metric)}"
@@ -93,7 +93,7 @@ def compare_with_champion(report: EvalReport, config: GateConfig) -> RuleResult:
         threshold = champion
         if config.mode != "better" and champion is not None:
             threshold = champion + margin if lower else champion - margin
-        outcome, told = _difference(report, config, metric, value, champion)
+        outcome, detail = _difference(report, config, metric, value, champion)
     return RuleResult(
         rule=f"{metric} {'better than' if config.mode == 'better' else 'not worse than'} the champion",
         metric=metric,
@@ -102,7 +102,7 @@ def compare_with_champion(report: EvalReport, config: GateConfig) -> RuleResult:
         baseline=baseline,
         n=report.rows if report.champion_rows is None else report.champion_rows,
         outcome=outcome,
-        detail=told,
+        detail=detail,
     )
 
 
@@ -165,19 +165,19 @@ def _difference(
         return "inconclusive", f"{metric} {figure} cannot be compared: the champion has none on these test rows"
     difference, low, high = found
     gained, worst, best = (figure_text(number, metric, sign=True) for number in found)
-    told = f"{metric} {figure} against the champion's {figure_text(champion, metric)} (difference {gained}"
+    detail = f"{metric} {figure} against the champion's {figure_text(champion, metric)} (difference {gained}"
     if defined(low) is None or defined(high) is None:
         low = high = difference
-        told += ", no interval: the difference itself decided"
+        detail += ", no interval: the difference itself decided"
     else:
-        told += f" [{worst}, {best}]"
+        detail += f" [{worst}, {best}]"
     lower = metric in LOWER_IS_BETTER
     if lower:  # from here on, more is better
         difference, low, high = -difference, -high, -low
     if config.mode == "better":
-        return _is_better(low, high), f"{told})"
+        return _is_better(low, high), f"{detail})"
     margin = _margin(config, champion, lower)
-    return _is_not_worse(difference, low, high, margin), f"{told}, margin {short_number(margin)})"
+    return _is_not_worse(difference, low, high, margin), f"{detail}, margin {short_number(margin)})"
 
 
 def _margin(config: GateConfig, champion: float | None, lower: bool) -> float:

@@ -179,14 +179,14 @@ def _list_remote(source: str, config: RunConfig) -> Listing:
     except ImportError as error:
         raise UsageError(f"source {source!r}: {error}; install its package, as in crossmodal[remote]") from None
     except Exception as error:  # noqa: BLE001 (stores raise what they like)
-        told = " ".join(str(error).split())[:200]
-        raise EnvironmentFailed(f"source {source!r}: {type(error).__name__}: {told}", transient=True) from None
-    names = {key.removeprefix(path).lstrip("/") or key.rpartition("/")[2]: told for key, told in found.items()}
-    stamps = {name: str(next((told[key] for key in _STAMPS if told.get(key)), "")) for name, told in names.items()}
+        message = " ".join(str(error).split())[:200]
+        raise EnvironmentFailed(f"source {source!r}: {type(error).__name__}: {message}", transient=True) from None
+    names = {key.removeprefix(path).lstrip("/") or key.rpartition("/")[2]: entry for key, entry in found.items()}
+    stamps = {name: str(next((entry[key] for key in _STAMPS if entry.get(key)), "")) for name, entry in names.items()}
     return {
-        name: Seen(size=int(told.get("size") or 0), stamp=stamps[name])
-        for name, told in sorted(names.items())
-        if told.get("size") and is_finished(name)
+        name: Seen(size=int(entry.get("size") or 0), stamp=stamps[name])
+        for name, entry in sorted(names.items())
+        if entry.get("size") and is_finished(name)
     }
 
 

@@ -47,17 +47,17 @@ def decode_media(
     outcomes: dict[Modality, Outcomes] = {}
     places: dict[Modality, Places] = defaultdict(dict)
     writers: dict[Modality, MediaWriter] = {}
-    for modality in modalities:
-        kind = modality_of(modality)
-        if kind not in outcomes:
-            fingerprint = media_fingerprint(kind, config.media)
-            known = media_index(store, kind, fingerprint, _OUTCOME).to_pylist()
-            outcomes[kind] = {row["source"]: row for row in known}
-            writers[kind] = MediaWriter(store, kind, fingerprint)
-        _add_places(places[kind], raw, modality, outcomes[kind], also)
+    for input_name in modalities:
+        modality = modality_of(input_name)
+        if modality not in outcomes:
+            fingerprint = media_fingerprint(modality, config.media)
+            known = media_index(store, modality, fingerprint, _OUTCOME).to_pylist()
+            outcomes[modality] = {row["source"]: row for row in known}
+            writers[modality] = MediaWriter(store, modality, fingerprint)
+        _add_places(places[modality], raw, input_name, outcomes[modality], also)
     limits, remote = read_limits(config), make_remote(config)
-    jobs = (job for kind, wanted in places.items() for job in _jobs(wanted, kind, limits, remote))
-    totals = {kind: len(wanted) for kind, wanted in places.items()}
+    jobs = (job for modality, wanted in places.items() for job in _jobs(wanted, modality, limits, remote))
+    totals = {modality: len(wanted) for modality, wanted in places.items()}
     done = decode_all(jobs, config.media.model_dump(mode="json"), workers)
     try:
         with contextlib.closing(
@@ -70,22 +70,22 @@ def decode_media(
     finally:
         for writer in writers.values():
             writer.flush()
-    return {modality: outcomes[modality_of(modality)] for modality in modalities}
+    return {input_name: outcomes[modality_of(input_name)] for input_name in modalities}
 
 
 def _reported(done: Iterator[Decoded], totals: Mapping[Modality, int]) -> Iterator[Decoded]:
     counts: Counter[Modality] = Counter()
     for outcome in done:
-        modality = outcome.job.modality
-        counts[modality] += 1
-        if counts[modality] % 50 == 0 or counts[modality] == totals[modality]:
-            progress.report(f"decode {modality}", counts[modality], totals[modality])
+        input_name = outcome.job.modality
+        counts[input_name] += 1
+        if counts[input_name] % 50 == 0 or counts[input_name] == totals[input_name]:
+            progress.report(f"decode {input_name}", counts[input_name], totals[input_name])
         yield outcome
 
 
-def _add_places(places: Places, raw: pa.Table, modality: InputName, known: Outcomes, also: Collection[int]) -> None:
+def _add_places(places: Places, raw: pa.Table, input_name: InputName, known: Outcomes, also: Collection[int]) -> None:
     """Adds every source of an input that is not known, at one of its places."""
-    columns = [f"{modality}_sha256", modality, value_column(modality) or modality, "reason"]
+    columns = [f"{input_name}_sha256", input_name, value_column(input_name) or input_name, "reason"]
     cells = zip(*(raw[name].to_pylist() for name in columns), strict=True)
     for row, (source, where, text, reason) in enumerate(cells):
         if source is not None and (reason is None or row in also) and source not in known:
@@ -100,18 +100,18 @@ def _fetched(url: str, remote: Remote) -> bytes:
         return b""
 
 
-def _jobs(places: Places, kind: Modality, limits: ReadLimits, remote: Remote) -> Iterator[Job]:
+def _jobs(places: Places, modality: Modality, limits: ReadLimits, remote: Remote) -> Iterator[Job]:
     inline: dict[tuple[Any, str], dict[int, str]] = {}
     for source, (where, text) in places.items():
         if where == "":
-            yield Job(kind, source, inline=str(text).encode("utf-8", "surrogatepass"))
+            yield Job(modality, source, inline=str(text).encode("utf-8", "surrogatepass"))
         elif where.startswith(INLINE):
             file, column, row = split_inline(where)
             inline.setdefault((file, column), {})[row] = source
         elif is_remote(where):
-            yield Job(kind, source, inline=_fetched(where, remote))
+            yield Job(modality, source, inline=_fetched(where, remote))
         else:
-            yield Job(kind, source, path=where)
+            yield Job(modality, source, path=where)
     for (file, column), rows in inline.items():
         for number, data in read_inline(file, column, set(rows), limits):
-            yield Job(kind, rows[number], inline=data)
+            yield Job(modality, rows[number], inline=data)

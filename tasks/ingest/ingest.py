@@ -55,8 +55,11 @@ def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "tra
     if found is None:
         found = _keep(_judge(raw, config, store, purpose), raw, config, store, key)
     clean = CleanRef.model_validate(found.ref)
-    told = {"notes": (*raw.notes, *clean.notes), "columns": raw.columns}  # of this manifest, not of an equal one
-    clean = clean.model_copy(update=told)
+    reasons_text = {
+        "notes": (*raw.notes, *clean.notes),
+        "columns": raw.columns,
+    }  # of this manifest, not of an equal one
+    clean = clean.model_copy(update=reasons_text)
     _refuse_too_many(clean, config.data.max_quarantined if purpose == "train" else 1.0, store)
     return clean
 
@@ -195,14 +198,15 @@ def _refuse_too_many(clean: CleanRef, limit: float, store: Store) -> None:
     place = store.path(clean.uri)
     table = read_table(place / "quarantine.parquet", ["reason"])
     reasons = Counter(reason for reason in table["reason"].to_pylist() if reason != "duplicate")
-    listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+    reasons_text = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
     if counts.used == 0:
         message = (
-            f"none of {counts.rows_in} rows can be used ({listed}); see {place / 'quarantine.csv'} and mend the data"
+            f"none of {counts.rows_in} rows can be used ({reasons_text}); "
+            f"see {place / 'quarantine.csv'} and mend the data"
         )
     else:
         message = (
-            f"{counts.quarantined} of {counts.rows_in} rows quarantined ({share:.1%}; {listed}), more than "
+            f"{counts.quarantined} of {counts.rows_in} rows quarantined ({share:.1%}; {reasons_text}), more than "
             f"data.max_quarantined = {limit:g}; see {place / 'quarantine.csv'}, mend the data, or raise the limit"
         )
     raise TooManyQuarantined(message, clean)

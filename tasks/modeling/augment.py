@@ -33,19 +33,19 @@ def augment(
     """
     changed = dict(batch)
     for name, part in batch.items():
-        kind, spec = modality_of(name), specs[name]
+        modality, spec = modality_of(name), specs[name]
         if not part.rows.numel() or spec.reads == "embedding":
             continue
-        if kind == "image":
+        if modality == "image":
             frames = change_pictures(part.values.unsqueeze(1), config, generator)
             changed[name] = part._replace(values=frames.squeeze(1))
-        elif kind == "video":
+        elif modality == "video":
             changed[name] = part._replace(values=change_pictures(part.values, config, generator))
-        elif kind == "audio" and spec.encoder == "tiny":
+        elif modality == "audio" and spec.encoder == "tiny":
             changed[name] = change_sound(part, config.pitch, generator)
-        elif kind == "audio" and part.values.ndim == 3:
+        elif modality == "audio" and part.values.ndim == 3:
             changed[name] = part._replace(values=mask_sound(part.values, part.lengths, generator))
-        elif kind == "text" and spec.encoder == "tiny":
+        elif modality == "text" and spec.encoder == "tiny":
             changed[name] = part._replace(values=hide_bytes(part, generator))
     return changed
 

@@ -57,8 +57,8 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise EnvironmentFailed(f"model {folder / CARD}: cannot be read ({error.strerror}); train again") from None
     except ValidationError as error:
         first = error.errors()[0]
-        told = f"{'.'.join(map(str, first['loc'])) or CARD}: {one_line(first['msg'], 200)}"
-        raise DataError(f"model {folder / CARD}: damaged ({told}); train again") from None
+        message = f"{'.'.join(map(str, first['loc'])) or CARD}: {one_line(first['msg'], 200)}"
+        raise DataError(f"model {folder / CARD}: damaged ({message}); train again") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"model {folder / CARD}: damaged ({one_line(str(error), 300)}); train again") from None
     return dict(card)

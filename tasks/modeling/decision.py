@@ -85,14 +85,14 @@ def output_names(card: Mapping[str, Any]) -> list[str]:
 
 
 def answer_column(
-    card: Mapping[str, Any], place: int, told: NDArray[np.floating[Any]]
+    card: Mapping[str, Any], place: int, outputs: NDArray[np.floating[Any]]
 ) -> tuple[list[str], NDArray[np.float32] | None]:
     """The answers of a model in one label column, as text, and the probability of each; None for numbers.
 
-    `told` (N, outputs) is all that the model gave out. Of a set of labels the probability is the product over all labels.
+    `outputs` (N, outputs) is all that the model gave out. Of a set of labels the probability is the product over all labels.
     """
     targets = read_targets(card)
-    target, part = targets[place], told[:, column_slices(targets)[place]]
+    target, part = targets[place], outputs[:, column_slices(targets)[place]]
     if target.problem == "regression":
         # As short as a float32 can be told: 0.3, not the 0.30000001192092896 that it is as a float64.
         return [number_text(float(str(np.float32(value)))) for value in part[:, 0]], None
@@ -106,10 +106,10 @@ def answer_column(
     return [target.labels[index] for index in best], chances.astype(np.float32)
 
 
-def answer_others(card: Mapping[str, Any], told: NDArray[np.floating[Any]]) -> list[str | None]:
+def answer_others(card: Mapping[str, Any], outputs: NDArray[np.floating[Any]]) -> list[str | None]:
     """The answers in the label columns after the first, for every row as a JSON object; None where there are none."""
     names = [target.name for target in read_targets(card)[1:]]
-    columns = [answer_column(card, place + 1, told)[0] for place in range(len(names))]
+    columns = [answer_column(card, place + 1, outputs)[0] for place in range(len(names))]
     if not columns:
-        return [None] * len(told)
+        return [None] * len(outputs)
     return [canonical_json(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]

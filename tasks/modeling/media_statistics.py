@@ -19,11 +19,11 @@ _FULL_SCALE = 32768.0
 _SILENCE = 1e-5  # -100 dBFS
 
 
-def measure(kind: Modality, medium: npt.NDArray[np.generic] | str, rate_hz: int) -> dict[str, float]:
+def measure(modality: Modality, medium: npt.NDArray[np.generic] | str, rate_hz: int) -> dict[str, float]:
     """One value for each measure of `UNITS`, of a medium as `MediaReader` gives it."""
     if isinstance(medium, str):
         return {"length": float(len(medium))}
-    if kind == "audio":
+    if modality == "audio":
         sound = medium.astype(np.float64) / _FULL_SCALE
         loudness = float(np.sqrt(np.mean(sound**2))) if sound.size else 0.0
         return {
@@ -32,6 +32,6 @@ def measure(kind: Modality, medium: npt.NDArray[np.generic] | str, rate_hz: int)
         }
     luma = medium.reshape(-1, 3).astype(np.float64) @ _LUMA / 255
     sides = {"width": float(medium.shape[-2]), "height": float(medium.shape[-3])}
-    if kind == "video":
+    if modality == "video":
         return {**sides, "frames": float(medium.shape[0]), "brightness": float(luma.mean())}
     return {**sides, "brightness": float(luma.mean()), "contrast": float(luma.std())}

@@ -34,7 +34,7 @@ def describe_model(valid: ValidatedRef, features: Mapping[InputName, FeatureRef]
     names = list(in_order(features))
     return {
         "format": FORMAT,
-        **Targets(valid.clean.wanted).as_card(),
+        **Targets(valid.clean.label_targets).as_card(),
         "modalities": names,
         "features": {
             name: {"fingerprint": features[name].fingerprint, "dtype": features[name].dtype} for name in names

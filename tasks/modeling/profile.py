@@ -78,14 +78,14 @@ def choose(samples: pa.Table, most: int) -> pa.Table:
 
 
 def _measured(name: InputName, samples: pa.Table, media: str, store: Store) -> dict[str, NDArray[np.float32]]:
-    kind = modality_of(name)
+    modality = modality_of(name)
     cells = [digest for digest in samples[name].to_pylist() if digest is not None]
-    reader = MediaReader(store, kind, media)
-    known = {digest: measure(kind, medium, reader.rate_hz) for digest, medium in reader.read(cells)}
+    reader = MediaReader(store, modality, media)
+    known = {digest: measure(modality, medium, reader.rate_hz) for digest, medium in reader.read(cells)}
     here = [
         known[cell] for cell in cells if cell in known
     ]  # media that were cleared from the store since are not counted
-    return {f"{name} {of}": np.array([values[of] for values in here], np.float32) for of in UNITS[kind]}
+    return {f"{name} {of}": np.array([values[of] for values in here], np.float32) for of in UNITS[modality]}
 
 
 def _judge(

@@ -87,11 +87,11 @@ class Targets:
                 found.append(part * target.std + target.mean)
         return torch.cat(found, dim=1)
 
-    def logits_of(self, told: Tensor) -> Tensor:
+    def logits_of(self, outputs: Tensor) -> Tensor:
         """(B, outputs) logits that `activate` turns into these: on what was told, the loss can be had again."""
         found = []
         for target, cut in zip(self.columns, self.slices, strict=True):
-            part = told[:, cut]
+            part = outputs[:, cut]
             if target.problem == "multiclass":
                 found.append(part.clamp(min=1e-12).log())
             elif target.problem == "multilabel":

@@ -69,7 +69,7 @@ def _inputs(checkpoint: CheckpointRef, valid: ValidatedRef, config: RunConfig) -
         for name in checkpoint.modalities
         if kinds[modality_of(name)] > 1
     ]
-    return lines + [f"one encoder for all of {kind}" for kind in config.encoders.shared if kinds[kind] > 1]
+    return lines + [f"one encoder for all of {modality}" for modality in config.encoders.shared if kinds[modality] > 1]
 
 
 def _figure(value: float | None, metric: str) -> str:

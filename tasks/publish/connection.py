@@ -63,9 +63,9 @@ def connected(store: Store, tracking_uri: str) -> Iterator[MlflowClient]:
         _make_database(store, tracking_uri)
         yield MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
     except (MlflowException, SQLAlchemyError) as error:
-        told = " ".join(str(error).split())[:300]
+        message = " ".join(str(error).split())[:300]
         raise EnvironmentFailed(
-            f"model registry {without_password(tracking_uri)}: {told}; check MLFLOW_TRACKING_URI", transient=True
+            f"model registry {without_password(tracking_uri)}: {message}; check MLFLOW_TRACKING_URI", transient=True
         ) from error
 
 

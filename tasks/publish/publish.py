@@ -232,20 +232,20 @@ def verify_version(client: MlflowClient, job: Publication, version: ModelVersion
         except EnvironmentFailed as error:
             _set_status(client, version, "failed", str(error))
             raise
-        status, told = run_verification(job, published, work)
+        status, detail = run_verification(job, published, work)
         if status == DIFFERENT:
             message = (
-                f"model {job.name} version {version.version}: the published files do not reproduce the evaluation ({told}); "
+                f"model {job.name} version {version.version}: the published files do not reproduce the evaluation ({detail}); "
                 "the alias was not moved; run crossmodal retrain again"
             )
-            _set_status(client, version, "failed", told)
+            _set_status(client, version, "failed", detail)
             raise EnvironmentFailed(message)
         if status != 0:
             raise EnvironmentFailed(
-                f"model {job.name} version {version.version}: the verifying process ended with status {status} ({told}); "
+                f"model {job.name} version {version.version}: the verifying process ended with status {status} ({detail}); "
                 "the alias was not moved; run crossmodal retrain again"
             )
-        _set_status(client, version, "verified", told)
+        _set_status(client, version, "verified", detail)
     finally:
         shutil.rmtree(published, ignore_errors=True)
 

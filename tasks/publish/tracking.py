@@ -204,7 +204,7 @@ def log_dataset(client: MlflowClient, run: Run, valid: ValidatedRef, config: Run
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     path = config.data.path
-    columns = [*valid.clean.modalities, *(target.name for target in valid.clean.wanted)]
+    columns = [*valid.clean.modalities, *(target.name for target in valid.clean.label_targets)]
     schema = {"mlflow_colspec": [{"name": name, "type": "string", "required": False} for name in columns]}
     counts = valid.clean.counts
     splits = {str(name): rows for name, rows in valid.clean.splits.items()}

@@ -105,8 +105,8 @@ def content_key(version: Tagged) -> str:
 def store_key(version: Tagged) -> str:
     """The store key of a version's files, those that tell of its rows included where it was published with them."""
     beside = {ROWS: version.tags.get(ROWS_SHA256), PROFILE: version.tags.get(PROFILE_SHA256)}
-    told = {name: sha256 for name, sha256 in beside.items() if sha256 is not None}
-    return digest_json({"model": content_key(version), **told}) if told else content_key(version)
+    known = {name: sha256 for name, sha256 in beside.items() if sha256 is not None}
+    return digest_json({"model": content_key(version), **known}) if known else content_key(version)
 
 
 def files_key(model_sha256: str, card_sha256: str) -> str:
@@ -138,9 +138,9 @@ def _fetch(uri: str, folder: Path, sha256: str, which: str, tracking_uri: str) -
     try:
         download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=tracking_uri)
     except (OSError, MlflowException) as error:
-        told = " ".join(str(error).split())[:200]
+        message = " ".join(str(error).split())[:200]
         raise EnvironmentFailed(
-            f"{which}: {name} cannot be fetched from {uri} ({told}); roll back or restore it"
+            f"{which}: {name} cannot be fetched from {uri} ({message}); roll back or restore it"
         ) from None
     if digest_file(folder / name) != sha256:
         raise EnvironmentFailed(

@@ -134,9 +134,9 @@ def draw_metric(metric: str, points: Sequence[RunPoint]) -> Chart | None:
     for place, point, value in known:
         interval = point.intervals.get(metric)
         low_y, high_y = (None, None) if interval is None else (y_of(interval[0]), y_of(interval[1]))
-        told = f"{point.started:%Y-%m-%d %H:%M} {point.verdict}: {metric} {figure_text(value, metric)}"
+        text = f"{point.started:%Y-%m-%d %H:%M} {point.verdict}: {metric} {figure_text(value, metric)}"
         tone = TONES.get(point.verdict, "open")
-        marks.append(Mark(_x_of(place, len(points)), y_of(value), low_y, high_y, tone, told))
+        marks.append(Mark(_x_of(place, len(points)), y_of(value), low_y, high_y, tone, text))
     promoted = [mark for mark, (_, point, _) in zip(marks, known, strict=True) if point.verdict == "promote"]
     return Chart(
         metric,

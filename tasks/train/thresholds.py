@@ -25,14 +25,14 @@ LARGEST = 5.0
 
 
 def tune_card(
-    card: dict[str, Any], told: NDArray[np.floating[Any]], truth: Indices | NDArray[np.bool_]
+    card: dict[str, Any], outputs: NDArray[np.floating[Any]], truth: Indices | NDArray[np.bool_]
 ) -> dict[str, Any]:
     """The record of tuning the first label column on these validation rows; the card holds the offsets where they help, or
     one threshold for each label.
 
-    `told` (N, outputs); `truth` (N,) class indices, or (N, L) which labels a row has.
+    `outputs` (N, outputs); `truth` (N,) class indices, or (N, L) which labels a row has.
     """
-    probabilities = told[:, column_slices(read_targets(card))[0]]
+    probabilities = outputs[:, column_slices(read_targets(card))[0]]
     if truth.ndim == 2:
         return _tune_sets(card, probabilities, truth > 0)
     offsets, record = tune_decision(probabilities, truth.astype(np.int64))

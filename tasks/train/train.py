@@ -45,7 +45,7 @@ def base_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], config:
     return digest_json(
         {
             "rows": read_samples(valid, features, store).to_pydict(),
-            "targets": [target.model_dump(mode="json") for target in valid.clean.wanted],
+            "targets": [target.model_dump(mode="json") for target in valid.clean.label_targets],
             "features": {name: ref.fingerprint for name, ref in features.items()},
             "encoders": {name: _identity(name, config) for name in features},
             "config": config.subset("seed", "fusion", "train"),
@@ -113,8 +113,8 @@ def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
         train_key=key,
         base_key=base_key(job.valid, job.features, job.config, store),
         modalities=in_order(job.features),
-        labels=job.valid.clean.wanted[0].labels,
-        outputs=sum(target.width for target in job.valid.clean.wanted),
+        labels=job.valid.clean.label_targets[0].labels,
+        outputs=sum(target.width for target in job.valid.clean.label_targets),
         best_epoch=history["best_epoch"],
         epochs=len(history["epochs"]),
     )

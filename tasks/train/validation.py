@@ -39,14 +39,14 @@ def judge(
     if last > first:
         with torch.autocast(processes.device.type, torch.bfloat16, enabled=processes.bf16):
             found[first:last] = predict_inputs(model, data.inputs.cut(first, last), batch)
-    told = processes.sum_arrays(torch.from_numpy(found))
-    figures = _figures(told.numpy(), data)
+    outputs = processes.sum_arrays(torch.from_numpy(found))
+    figures = _figures(outputs.numpy(), data)
     if model.targets.is_plain and config.loss == "cross-entropy" and balance is None:
-        return _cross_entropy(told.numpy(), data, config.label_smoothing), figures
+        return _cross_entropy(outputs.numpy(), data, config.label_smoothing), figures
     every = torch.arange(data.rows)
     spread = None if model.log_variances is None else model.log_variances.detach().cpu()
     loss = joint_loss(
-        model.targets.logits_of(told),
+        model.targets.logits_of(outputs),
         data.targets.soft(every),
         torch.from_numpy(data.weights),
         model.targets,
@@ -64,11 +64,11 @@ def _cross_entropy(probabilities: Outputs, data: Dataset, smoothing: float) -> f
     return float(np.average(each, weights=data.weights))
 
 
-def _figures(told: Outputs, data: Dataset) -> dict[str, float]:
+def _figures(outputs: Outputs, data: Dataset) -> dict[str, float]:
     """`val_accuracy`, `val_micro_f1` or `val_mae` (in the user's unit) of the first column."""
     targets = data.targets.targets
     target, part = targets.columns[0], data.targets.parts[0].cpu().numpy()
-    first = told[:, targets.slices[0]]
+    first = outputs[:, targets.slices[0]]
     if target.problem == "multiclass":
         return {"val_accuracy": float((first.argmax(axis=1) == part).mean())}
     if target.problem == "multilabel":
@@ -79,10 +79,10 @@ def _figures(told: Outputs, data: Dataset) -> dict[str, float]:
 
 def remark_on(entry: Mapping[str, float]) -> str:
     """What a person sees of an epoch while it runs: `val loss 0.4321, accuracy 0.9125`."""
-    told = [f"val loss {entry['val_loss']:.4f}"]
-    told += [
+    parts = [f"val loss {entry['val_loss']:.4f}"]
+    parts += [
         f"{name.removeprefix('val_').replace('_', ' ')} {figure_text(entry[name], name.removeprefix('val_'), decimals=4)}"
         for name in FIGURES
         if name in entry
     ]
-    return ", ".join(told)
+    return ", ".join(parts)

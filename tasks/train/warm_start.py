@@ -169,22 +169,22 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
     try:
         return load_file(folder / "model.safetensors")
     except (OSError, SafetensorError) as error:
-        told = " ".join(str(error).split())[:300]
+        message = " ".join(str(error).split())[:300]
         raise EnvironmentFailed(
-            f"champion {folder}: its weights cannot be read ({told}); roll back, or set train.continue_from = none"
+            f"champion {folder}: its weights cannot be read ({message}); roll back, or set train.continue_from = none"
         ) from None
 
 
 def _tell(taken: TransferredWeights, matched: int, outputs: int) -> str:
     """One sentence for the report."""
     count = len(taken.whole) + len(taken.partly) + len(taken.fresh)
-    told = f"started from the champion: {len(taken.whole)} of {count} tensors taken over"
+    message = f"started from the champion: {len(taken.whole)} of {count} tensors taken over"
     if taken.partly:
-        told += f", {len(taken.partly)} for the {matched} of {outputs} classes that it knows"
+        message += f", {len(taken.partly)} for the {matched} of {outputs} classes that it knows"
     if taken.fresh:
         more = "" if len(taken.fresh) <= NAMES_TOLD else f" and {len(taken.fresh) - NAMES_TOLD} more"
-        told += f", {len(taken.fresh)} initialised anew ({', '.join(taken.fresh[:NAMES_TOLD])}{more})"
-    return told
+        message += f", {len(taken.fresh)} initialised anew ({', '.join(taken.fresh[:NAMES_TOLD])}{more})"
+    return message
 
 
 def _draw(seed: int, text: str) -> float:

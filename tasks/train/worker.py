@@ -48,10 +48,8 @@ def main() -> None:
         )
         sys.exit(4)
     except _gpu_memory_errors() as error:
-        told = " ".join(str(error).split())[:300]
-        text = (
-            f"training: the GPU's memory does not suffice ({told}); lower train.batch_size, or free some, and run again"
-        )
+        message = " ".join(str(error).split())[:300]
+        text = f"training: the GPU's memory does not suffice ({message}); lower train.batch_size, or free some, and run again"
         _send(out, {"error": "EnvironmentFailed", "text": text})
         sys.exit(4)
     _send(out, {"finished": True})

@@ -25,9 +25,9 @@ def profile_samples(samples: pa.Table, clean: CleanRef, store: Store) -> dict[st
     """Rows per class and split, and per modality: how many lack it, how many media are distinct, and their sizes."""
     return {
         "rows": samples.num_rows,
-        "classes": _classes(samples, clean.wanted[0]),
-        "numbers": _numbers(samples, clean.wanted[0]),
-        "modalities": [_modality(samples, modality, clean, store) for modality in clean.modalities],
+        "classes": _classes(samples, clean.label_targets[0]),
+        "numbers": _numbers(samples, clean.label_targets[0]),
+        "modalities": [_modality(samples, name, clean, store) for name in clean.modalities],
     }
 
 
@@ -53,28 +53,28 @@ def _classes(samples: pa.Table, target: Target) -> dict[str, Any]:
     return {"count": len(ordered), "left_out": len(ordered) - len(shown), "rows": rows}
 
 
-def _modality(samples: pa.Table, modality: InputName, clean: CleanRef, store: Store) -> dict[str, Any]:
-    kind = modality_of(modality)
-    digests = samples[modality].drop_null().to_pylist()
+def _modality(samples: pa.Table, name: InputName, clean: CleanRef, store: Store) -> dict[str, Any]:
+    modality = modality_of(name)
+    digests = samples[name].drop_null().to_pylist()
     rows: Counter[str] = Counter(digests)
     sizes: list[float] = []
-    if modality in clean.media:
-        index = media_index(store, kind, clean.media[modality], ("digest", "shape", "rate_hz")).to_pylist()
-        known = {row["digest"]: _size(kind, row["shape"], row["rate_hz"]) for row in index if row["digest"] in rows}
+    if name in clean.media:
+        index = media_index(store, modality, clean.media[name], ("digest", "shape", "rate_hz")).to_pylist()
+        known = {row["digest"]: _size(modality, row["shape"], row["rate_hz"]) for row in index if row["digest"] in rows}
         sizes = [known[digest] for digest in digests if digest in known]
     return {
-        "name": modality,
+        "name": name,
         "missing": samples.num_rows - len(digests),
         "distinct": len(rows),
-        "unit": UNITS[kind],
+        "unit": UNITS[modality],
         "sizes": histogram(sizes),
     }
 
 
-def _size(modality: Modality, shape: Sequence[int], rate_hz: int | None) -> float:
-    if modality == "audio":
+def _size(name: Modality, shape: Sequence[int], rate_hz: int | None) -> float:
+    if name == "audio":
         return shape[0] / (rate_hz or 1)
-    return float(max(shape[:2])) if modality == "image" else float(shape[0])
+    return float(max(shape[:2])) if name == "image" else float(shape[0])
 
 
 def histogram(values: Sequence[float]) -> dict[str, Any] | None:

@@ -92,7 +92,7 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
     twins = _twins(source.parent)
     leakage = find_leakage(samples, clean.modalities, twins)
     kept, notes = apply_policy(samples, leakage, config.split.leakage)
-    notes += untested_classes(kept, clean.wanted[0])
+    notes += untested_classes(kept, clean.label_targets[0])
     with store.create(KIND, key) as draft:
         stored = draft.path / SAMPLES
         if kept is samples:
@@ -149,7 +149,7 @@ def _check_samples(stored: Path, clean: CleanRef) -> SuiteResult:
     result = run_suite(
         "samples",
         samples_frame(samples, clean.modalities),
-        samples_expectations(clean.labels, clean.modalities, clean.wanted[0].problem),
+        samples_expectations(clean.labels, clean.modalities, clean.label_targets[0].problem),
     )
     report("validate", 1, 1, "samples")
     return result
@@ -163,7 +163,7 @@ def features_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], con
     return digest_json(
         {
             "valid": valid.sha256,
-            "features": {modality: ref.sha256 for modality, ref in features.items()},
+            "features": {name: ref.sha256 for name, ref in features.items()},
             "knobs": {
                 "extract": config.subset("extract")["extract"],
                 "encoders": config.encoders.model_dump(mode="json", exclude={"shared"}),  # which shapes no feature
@@ -188,15 +188,15 @@ def validate_features(
     samples = read_table(store.path(valid.uri) / SAMPLES)
     with store.create(KIND, key) as draft:
         results: list[SuiteResult] = []
-        for done, (modality, ref) in enumerate(features.items()):
-            report("validate", done, len(features), f"{modality} features")
-            results += _check_features(samples, modality, ref, config, store)
+        for done, (name, ref) in enumerate(features.items()):
+            report("validate", done, len(features), f"{name} features")
+            results += _check_features(samples, name, ref, config, store)
         report("validate", len(features), len(features), "features")
         conclude(draft, "Features", results, (), store, key)
         draft.ref = {
             "uri": f"{KIND}/{key}",
             "docs": f"{KIND}/{key}/docs",
-            "rows": {modality: len(set(samples[modality].drop_null().to_pylist())) for modality in features},
+            "rows": {name: len(set(samples[name].drop_null().to_pylist())) for name in features},
             "warnings": warnings_of(results),
         }
     return _as_check(draft.ref)
@@ -206,51 +206,49 @@ def _as_check(ref: dict[str, Any]) -> FeaturesCheck:
     return FeaturesCheck(uri=ref["uri"], docs=ref["docs"], rows=ref["rows"], warnings=ref["warnings"])
 
 
-def feature_spec(modality: InputName, config: RunConfig) -> FeatureSpec:
+def feature_spec(name: InputName, config: RunConfig) -> FeatureSpec:
     """What the features of a modality look like: a frozen encoder's vectors, or what an encoder reads."""
-    kind, encoder, knobs = modality_of(modality), config.encoders.of(modality), config.extract
+    modality, encoder, knobs = modality_of(name), config.encoders.of(name), config.extract
     if encoder == "tiny":
-        return _tiny_spec(modality, knobs)
-    spec = describe_encoder(kind, encoder, config.train.regime, config.encoders)
+        return _tiny_spec(name, knobs)
+    spec = describe_encoder(modality, encoder, config.train.regime, config.encoders)
     if spec.reads == "embedding":
         return FeatureSpec(
-            modality, "float32", f"^{spec.width}$", None, -EXTREME, EXTREME, exact=False, norms=NORMS, columns_vary=True
+            name, "float32", f"^{spec.width}$", None, -EXTREME, EXTREME, exact=False, norms=NORMS, columns_vary=True
         )
-    if kind == "text":
-        return FeatureSpec(modality, "int32", r"^\d+$", knobs.max_tokens, 0, 2**31 - 1, may_be_constant=True)
-    if kind == "audio":
+    if modality == "text":
+        return FeatureSpec(name, "int32", r"^\d+$", knobs.max_tokens, 0, 2**31 - 1, may_be_constant=True)
+    if modality == "audio":
         longest = math.ceil(config.media.max_audio_s * spec.settings["rate_hz"]) + 1
-        return FeatureSpec(modality, "int16", r"^\d+$", longest, -32_768, 32_767)
-    given = knobs.image_px if kind == "image" else knobs.video_px
+        return FeatureSpec(name, "int16", r"^\d+$", longest, -32_768, 32_767)
+    given = knobs.image_px if modality == "image" else knobs.video_px
     side = given or spec.settings["px"]
     shape = f"{side}x{side}x3$"
-    return FeatureSpec(modality, "uint8", f"^{shape}" if kind == "image" else rf"^\d+x{shape}", None, 0, 255)
+    return FeatureSpec(name, "uint8", f"^{shape}" if modality == "image" else rf"^\d+x{shape}", None, 0, 255)
 
 
-def _tiny_spec(modality: InputName, config: ExtractConfig) -> FeatureSpec:
+def _tiny_spec(name: InputName, config: ExtractConfig) -> FeatureSpec:
     """Log-mel is ln(power + 1e-6), so at least ln(1e-6)."""
     side, frame = config.image_px or 32, config.video_px or 32
     specs: dict[Modality, FeatureSpec] = {
-        "image": FeatureSpec(modality, "uint8", f"^{side}x{side}x3$", None, 0, 255),
-        "audio": FeatureSpec(
-            modality, "float32", rf"^\d+x{config.n_mels}$", config.max_frames, math.log(1e-6) - 0.01, 20
-        ),
-        "text": FeatureSpec(modality, "uint8", r"^\d+$", config.max_text_bytes, 0, 255, may_be_constant=True),
-        "video": FeatureSpec(modality, "uint8", rf"^\d+x{frame}x{frame}x3$", None, 0, 255),
+        "image": FeatureSpec(name, "uint8", f"^{side}x{side}x3$", None, 0, 255),
+        "audio": FeatureSpec(name, "float32", rf"^\d+x{config.n_mels}$", config.max_frames, math.log(1e-6) - 0.01, 20),
+        "text": FeatureSpec(name, "uint8", r"^\d+$", config.max_text_bytes, 0, 255, may_be_constant=True),
+        "video": FeatureSpec(name, "uint8", rf"^\d+x{frame}x{frame}x3$", None, 0, 255),
     }
-    return specs[modality_of(modality)]
+    return specs[modality_of(name)]
 
 
 def _check_features(
-    samples: pa.Table, modality: InputName, ref: FeatureRef, config: RunConfig, store: Store
+    samples: pa.Table, name: InputName, ref: FeatureRef, config: RunConfig, store: Store
 ) -> list[SuiteResult]:
     from tasks.validate.feature_statistics import columns_frame, features_frame
     from tasks.validate.suite import run_suite
 
-    spec, parts = feature_spec(modality, config), [store.path(part) for part in ref.parts]
-    frame = features_frame(samples, modality, parts)
-    results = [run_suite(f"{modality}_features", frame, features_expectations(spec))]
-    if spec.columns_vary and samples[modality].null_count < samples.num_rows:
-        columns = columns_frame(samples, modality, parts)
-        results.append(run_suite(f"{modality}_columns", columns, columns_expectations(modality)))
+    spec, parts = feature_spec(name, config), [store.path(part) for part in ref.parts]
+    frame = features_frame(samples, name, parts)
+    results = [run_suite(f"{name}_features", frame, features_expectations(spec))]
+    if spec.columns_vary and samples[name].null_count < samples.num_rows:
+        columns = columns_frame(samples, name, parts)
+        results.append(run_suite(f"{name}_columns", columns, columns_expectations(name)))
     return results

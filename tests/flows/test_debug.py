@@ -24,12 +24,12 @@ def test_a_traceback_is_inert_and_the_exit_status_is_kept(
 ) -> None:
     monkeypatch.setattr(sys, "gettrace", lambda: None)
     assert run(_fail, as_json, debug=True) == 3
-    told = capsys.readouterr()
-    assert "Traceback (most recent call last)" in told.err
-    assert "in _fail" in told.err
-    assert "⟨U+001B⟩[31mred" in told.err
-    assert bare(told.err) == bare(told.out) == set()
-    assert bool(told.out) == as_json
+    captured = capsys.readouterr()
+    assert "Traceback (most recent call last)" in captured.err
+    assert "in _fail" in captured.err
+    assert "⟨U+001B⟩[31mred" in captured.err
+    assert bare(captured.err) == bare(captured.out) == set()
+    assert bool(captured.out) == as_json
 
 
 def test_under_a_debugger_it_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:

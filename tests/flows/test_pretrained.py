@@ -23,9 +23,9 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[
     """Exit status, the JSON on the last line, and stderr."""
     with pytest.raises(SystemExit) as done:
         main([*arguments, "--json"])
-    told = capsys.readouterr()
+    captured = capsys.readouterr()
     assert isinstance(done.value.code, int)
-    return done.value.code, json.loads(told.out.strip().splitlines()[-1]), told.err
+    return done.value.code, json.loads(captured.out.strip().splitlines()[-1]), captured.err
 
 
 def retrain(capsys: pytest.CaptureFixture[str], data: Path, store: Path, *flags: str) -> dict[str, Any]:
@@ -141,8 +141,8 @@ def test_a_trained_model_needs_nothing_of_what_it_was_trained_from(
     capsys: pytest.CaptureFixture[str], trained: Path, learnable: Path, small_settings: list[str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out.parquet"
-    told = away(trained, tmp_path / "away", "-m", "flows", "predict", str(learnable), "--out", str(out), "--json")
-    summary = json.loads(told.splitlines()[-1])
+    captured = away(trained, tmp_path / "away", "-m", "flows", "predict", str(learnable), "--out", str(out), "--json")
+    summary = json.loads(captured.splitlines()[-1])
     # What extraction made for training is found again: the encoders are the same.
     assert summary["work"]["computed"] == {"image": 0, "text": 0}
     predictions = {row["id"]: row for row in pq.read_table(out).to_pylist()}
@@ -153,8 +153,8 @@ def test_a_trained_model_needs_nothing_of_what_it_was_trained_from(
     # New media too: another store has no features of them.
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(trained, elsewhere, ignore=shutil.ignore_patterns("features", "champions"))
-    told = away(elsewhere, tmp_path / "away", "-m", "flows", "predict", str(learnable), "--out", str(out), "--json")
-    assert json.loads(told.splitlines()[-1])["work"]["computed"] == {"image": 120, "text": 120}
+    captured = away(elsewhere, tmp_path / "away", "-m", "flows", "predict", str(learnable), "--out", str(out), "--json")
+    assert json.loads(captured.splitlines()[-1])["work"]["computed"] == {"image": 120, "text": 120}
     again = {row["id"]: row["probabilities"] for row in pq.read_table(out).to_pylist()}
     assert again == {name: row["probabilities"] for name, row in predictions.items()}
     # As champion it is judged on the same rows as its rival, which reads otherwise.
@@ -174,7 +174,7 @@ def test_mlflow_serves_a_trained_model_from_texts_and_pixels(trained: Path, lear
         shutil.move(learnable.parent / folder, tmp_path / folder)
     picture = tmp_path / "img" / "3.png"
     assert Image.open(picture).size == (24, 24)
-    told = away(tmp_path / "nowhere", tmp_path / "away", "-c", SERVE, str(served), str(picture))
-    rows = json.loads(told.splitlines()[-1])
+    captured = away(tmp_path / "nowhere", tmp_path / "away", "-c", SERVE, str(served), str(picture))
+    rows = json.loads(captured.splitlines()[-1])
     assert [round(sum(row), 5) for row in rows] == [1, 1, 1]
     assert rows[1] != rows[2]

@@ -23,6 +23,8 @@ from flows.hosting.supervisor import stop_process
 from tasks.store import Store
 from tests.waiting import wait_until
 
+KNOWN_OF_PREFECT = ("database is locked", "constraint failed: events.occurred")
+
 
 @dataclass
 class Up:

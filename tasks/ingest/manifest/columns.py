@@ -53,15 +53,15 @@ def find_columns(
     needless = set(_ROLES) - {"id"} if purpose == "predict" else set()
     roles: dict[str, str | None] = {}
     for role, aliases in _ROLES.items():
-        told = "labels" if role == "label" and config.labels else role
+        listed = "labels" if role == "label" and config.labels else role
         absent = asked[role] is not None and asked[role] not in names
-        roles[role] = None if absent and role in needless else _find(names, told, aliases, asked[role], where)
+        roles[role] = None if absent and role in needless else _find(names, listed, aliases, asked[role], where)
     more = [_find(names, "labels", (), column.name, where) for column in others]
     labels = tuple(name for name in (roles["label"], *more) if name is not None)
     media: dict[InputName, str] = {}
-    for kind in MODALITIES:
-        found = _find_inputs(names, kind, config.of(kind), where, purpose)
-        media |= found if encoders.of(kind) != "off" else {}
+    for modality in MODALITIES:
+        found = _find_inputs(names, modality, config.of(modality), where, purpose)
+        media |= found if encoders.of(modality) != "off" else {}
     if not media:
         accepted = ", ".join(name for spec in MODALITIES.values() for name in spec.columns)
         raise DataError(
@@ -74,7 +74,7 @@ def find_columns(
 
 
 def _find_inputs(
-    names: tuple[str, ...], kind: Modality, mapped: tuple[str, ...], where: str, purpose: Purpose
+    names: tuple[str, ...], modality: Modality, mapped: tuple[str, ...], where: str, purpose: Purpose
 ) -> dict[InputName, str]:
     """Every input of a kind with its column: those that the config names, else `image`, `image_2` and so on by name.
 
@@ -83,20 +83,20 @@ def _find_inputs(
     if mapped:
         missing_is_fine = purpose == "predict" and any(column in names for column in mapped)
         return {
-            input_name(kind, number): str(_find(names, kind, (), column, where))
+            input_name(modality, number): str(_find(names, modality, (), column, where))
             for number, column in enumerate(mapped, start=1)
             if column in names or not missing_is_fine
         }
     found = {
-        input_name(kind, number): _find(names, kind, column_names(kind, number), None, where)
+        input_name(modality, number): _find(names, modality, column_names(modality, number), None, where)
         for number in range(1, MOST + 1)
     }
     return {name: column for name, column in found.items() if column is not None}
 
 
-def column_names(kind: Modality, number: int) -> tuple[str, ...]:
+def column_names(modality: Modality, number: int) -> tuple[str, ...]:
     """Names under which a manifest may give an input, in order of preference: `image_2`, `img_2`, `image_2_path`."""
-    names = MODALITIES[kind].columns
+    names = MODALITIES[modality].columns
     if number == 1:
         return names
     return tuple(f"{stem}_{number}{path}" for stem, path in map(_cut_path, names))

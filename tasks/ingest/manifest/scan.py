@@ -76,13 +76,13 @@ def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train"
 
 def _require_several(config: RunConfig, modalities: tuple[InputName, ...], data: Path, purpose: Purpose) -> None:
     """Raises UsageError where encoders.shared names a kind of which there are not two inputs to train on."""
-    for kind in config.encoders.shared if purpose == "train" else ():
-        inputs = [name for name in modalities if modality_of(name) == kind]
+    for modality in config.encoders.shared if purpose == "train" else ():
+        inputs = [name for name in modalities if modality_of(name) == modality]
         if len(inputs) < 2:
             raise UsageError(
-                f"encoders.shared names {kind!r}, and data {data} fills {len(inputs)} {kind} columns; two are needed: "
-                f'call a second one {kind}_2, name them with --set data.columns.{kind}=\'["ONE", "OTHER"]\', or leave {kind} '
-                "out of encoders.shared"
+                f"encoders.shared names {modality!r}, and data {data} fills {len(inputs)} {modality} columns; two are needed: "
+                f"call a second one {modality}_2, name them with --set data.columns.{modality}="
+                f'\'["ONE", "OTHER"]\', or leave {modality} out of encoders.shared'
             )
 
 
@@ -208,34 +208,34 @@ def _locate_row(source: _Source, row: Row, purpose: Purpose) -> dict[str, Any]:
     result["bad_modality"] = None
     result["id"] = plain(values.get(columns.id)) if columns.id else None
     found = 0
-    for modality, column in columns.media.items():
+    for name, column in columns.media.items():
         cell = values.get(column)
         if row.reason is not None or is_empty(cell):
             continue  # in a row that cannot be read, a cell may have slipped into another column
         found += 1
         try:
-            located = _locate_cell(modality, cell, column, source, row)
+            located = _locate_cell(name, cell, column, source, row)
         except Refused as refused:
-            _blame(result, refused.reason, refused.detail, modality)
-            result[modality] = None if isinstance(cell, Inline) else storable(str(cell)[:500])
+            _blame(result, refused.reason, refused.detail, name)
+            result[name] = None if isinstance(cell, Inline) else storable(str(cell)[:500])
             continue
-        result[modality], result[f"{modality}_sha256"] = located.where, located.sha256
+        result[name], result[f"{name}_sha256"] = located.where, located.sha256
         if located.text is not None:
-            result[f"{modality}_value"] = located.text
-    for modality in source.borrowed:
-        if is_empty(values.get(columns.media.get(modality, ""))):
-            result[modality], result[f"{modality}_sha256"] = result.get("video"), result.get("video_sha256")
+            result[f"{name}_value"] = located.text
+    for name in source.borrowed:
+        if is_empty(values.get(columns.media.get(name, ""))):
+            result[name], result[f"{name}_sha256"] = result.get("video"), result.get("video_sha256")
     if found == 0:
         _blame(result, "no-modality", f"all of {', '.join(columns.media.values())} are empty")
     _read_roles(result, source, values, purpose)
     return result
 
 
-def _locate_cell(modality: InputName, cell: Any, column: str, source: _Source, row: Row) -> Located:
+def _locate_cell(name: InputName, cell: Any, column: str, source: _Source, row: Row) -> Located:
     manifest = source.manifest
     if isinstance(cell, Inline):
         return locate_inline(cell, manifest.path.absolute(), row.number, column)
-    if modality_of(modality) == "text" and not column.lower().endswith("_path"):
+    if modality_of(name) == "text" and not column.lower().endswith("_path"):
         return locate_text(cell)
     if not isinstance(cell, str):
         raise Refused("wrong-type", f"column {column!r} holds {type(cell).__name__}; expected a path or bytes")
@@ -288,9 +288,9 @@ def _weight(value: Any) -> float | None:
     return weight if math.isfinite(weight) and weight > 0 else None
 
 
-def _blame(result: dict[str, Any], reason: str, detail: str, modality: str | None = None) -> None:
+def _blame(result: dict[str, Any], reason: str, detail: str, name: str | None = None) -> None:
     if result["reason"] is None:
-        result["reason"], result["detail"], result["bad_modality"] = reason, detail, modality
+        result["reason"], result["detail"], result["bad_modality"] = reason, detail, name
 
 
 def _with_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -311,9 +311,9 @@ def _with_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _notes(sources: list[_Source], modalities: tuple[InputName, ...], table: pa.Table) -> list[str]:
     columns = sources[0].columns
     notes = [note for source in sources for note in source.manifest.notes]
-    for modality, column in columns.media.items():
-        if modality not in modalities:
-            what = "is empty" if table[modality].null_count == table.num_rows else "has no usable cell"
+    for name, column in columns.media.items():
+        if name not in modalities:
+            what = "is empty" if table[name].null_count == table.num_rows else "has no usable cell"
             notes.append(f"column {column!r} {what} and is left out")
     if columns.unused:
         notes.append(f"columns kept as metadata, not used: {', '.join(columns.unused)}")
@@ -324,10 +324,10 @@ def _absent(source: _Source, config: RunConfig) -> list[str]:
     """A line on every column that the config names for an input and a manifest to be predicted lacks."""
     found = source.columns.media
     named = {
-        input_name(kind, number): column
-        for kind in ALL_MODALITIES
-        if config.encoders.of(kind) != "off"
-        for number, column in enumerate(config.data.columns.of(kind), start=1)
+        input_name(modality, number): column
+        for modality in ALL_MODALITIES
+        if config.encoders.of(modality) != "off"
+        for number, column in enumerate(config.data.columns.of(modality), start=1)
     }
     return [
         f"no column {column!r}: {name} is missing in every row" for name, column in named.items() if name not in found

@@ -93,8 +93,8 @@ def _converse(
     handle = process.stdout.fileno()
     try:
         try:
-            told = {"path": str(path), "memory_mb": limits.memory_mb, "manifest_mb": limits.manifest_mb}
-            process.stdin.write(pack(request | told))
+            read_limits = {"path": str(path), "memory_mb": limits.memory_mb, "manifest_mb": limits.manifest_mb}
+            process.stdin.write(pack(request | read_limits))
             process.stdin.flush()
             _receive(handle, _START_S)  # ready
         except (_Lost, BrokenPipeError):

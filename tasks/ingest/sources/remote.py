@@ -167,10 +167,10 @@ def _fetch_store(url: str, max_bytes: float, timeout_s: float) -> bytes:
 
     deadline = time.monotonic() + timeout_s
     system, path = fsspec.core.url_to_fs(url)
-    told: dict[str, Any] = system.info(path)
-    if told.get("type") == "directory":
+    info: dict[str, Any] = system.info(path)
+    if info.get("type") == "directory":
         raise Refused("not-a-file", "a folder")
-    _require_small(int(told.get("size") or 0), max_bytes)
+    _require_small(int(info.get("size") or 0), max_bytes)
     with system.open(path, "rb", cache_type="readahead") as file:
         return _bounded(iter(lambda: file.read(_BLOCK), b""), max_bytes, deadline)
 

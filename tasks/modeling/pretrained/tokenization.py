@@ -39,8 +39,8 @@ def packaged_tokenizer(folder: Path, spec: EncoderSpec, most: int) -> Tokenize:
     try:
         tokenizer = Tokenizer.from_str(content.decode("utf-8"))
     except Exception as error:  # noqa: BLE001 (tokenizers raises nothing narrower)
-        told = " ".join(str(error).split())[:200]
-        raise DataError(f"model {folder}: its tokenizer is damaged ({told}); train again") from None
+        message = " ".join(str(error).split())[:200]
+        raise DataError(f"model {folder}: its tokenizer is damaged ({message}); train again") from None
     return _cutter(tokenizer, most, spec)
 
 
@@ -79,8 +79,8 @@ def load_tokenizer(encoder: str, place: Place) -> Any:
     try:
         loaded = _load(place)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-        told = " ".join(str(error).split())[:200]
-        raise UsageError(f"encoder {encoder}: no tokenizer that can be read in its folder ({told})") from None
+        message = " ".join(str(error).split())[:200]
+        raise UsageError(f"encoder {encoder}: no tokenizer that can be read in its folder ({message})") from None
     if len(loaded) <= len(loaded.all_special_tokens):  # transformers makes up an empty one, which reads all words alike
         raise UsageError(f"encoder {encoder}: no tokenizer in its folder, or one without a word; put its files there")
     return loaded
