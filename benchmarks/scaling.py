@@ -19,7 +19,7 @@ from sklearn.metrics import f1_score
 
 from benchmarks.measure import machine, median
 from tasks.evaluate.intervals import RESAMPLES, intervals
-from tasks.ingest.near_duplicates.candidates import similar_codes
+from tasks.media.near_duplicates.candidates import similar_codes
 from tasks.train.thresholds import coordinate_search
 
 PEER_RESAMPLES = 100

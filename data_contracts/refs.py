@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Modality = Literal["image", "text", "audio", "video"]
-"""What can be decoded and encoded."""
-InputName = Annotated[str, Field(pattern=r"^(image|text|audio|video)(_[2-8])?$")]
+"""What can be decoded and encoded: each has its object in tasks.modality_specs."""
+IN_CELLS: frozenset[Modality] = frozenset({"text"})
+"""Those that a manifest may hold in its cells as they are, not in files."""
+InputName = Annotated[str, Field(pattern=rf"^({'|'.join(get_args(Modality))})(_[2-8])?$")]
 """The name of one input of a sample: its kind, and `image_2`, `image_3` ... for further columns of one kind."""
 Split = Literal["train", "val", "test"]
 Decision = Literal["promote", "reject", "inconclusive", "needs-approval", "unchanged"]

@@ -7,7 +7,7 @@ from collections.abc import Collection
 import pyarrow as pa
 
 from data_contracts.modalities import ALL_MODALITIES, in_order, modality_of
-from data_contracts.refs import InputName
+from data_contracts.refs import IN_CELLS, InputName
 
 CONTRACT_VERSION = "3"
 """Raised whenever a column or its meaning changes. It enters the keys of the stages: tables of another version are made
@@ -29,8 +29,8 @@ def contract_version(schema: pa.Schema) -> str | None:
 
 
 def value_column(modality: InputName) -> str | None:
-    """The raw table's column with texts that are given in the cells themselves; None for what is no text."""
-    return f"{modality}_value" if modality_of(modality) == "text" else None
+    """The raw table's column with what is given in the cells themselves; None for what is not."""
+    return f"{modality}_value" if modality_of(modality) in IN_CELLS else None
 
 
 def _with_kinds(inputs: Collection[InputName]) -> list[InputName]:

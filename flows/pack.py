@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from data_contracts.modalities import ALL_MODALITIES
 from data_contracts.refs import RawRef
 from flows.as_read import ReadRow, cell_text, medium_bytes, rows_as_read
 from flows.history import RUNS, RunRecord, run_config, run_refs
@@ -189,7 +190,7 @@ class _Packer:
 
     def _readme(self, record: RunRecord) -> str:
         encoders = self._config.encoders
-        named = [(modality, encoders.of(modality)) for modality in ("image", "text", "audio", "video")]
+        named = [(modality, encoders.of(modality)) for modality in ALL_MODALITIES]
         needed = [
             f"encoders.{modality} = {name}" for modality, name in named if parse_encoder(name, modality).is_pretrained
         ]

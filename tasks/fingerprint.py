@@ -27,6 +27,7 @@ LEFT_OUT = frozenset(
         "tasks.errors",
         "tasks.store",
         "tasks.fingerprint",
+        "tasks.modalities",  # each stage names the modules of the modalities that it asks
         "tasks.progress",
         "tasks.run_log",
         "data_contracts",

@@ -9,6 +9,7 @@ from data_contracts.refs import InputName
 from tasks.errors import DataError
 from tasks.ingest.decode import Outcomes
 from tasks.ingest.splits import parse_time
+from tasks.modalities import spec_of
 
 Rows = list[dict[str, Any]]
 
@@ -22,7 +23,8 @@ def apply_outcomes(rows: Rows, modalities: tuple[InputName, ...], outcomes: dict
                 continue
             outcome = outcomes[modality][source]
             row[f"{modality}_digest"] = outcome["digest"]
-            if outcome["reason"] == "no-sound" and source == row["video_sha256"]:
+            lender = spec_of(modality).borrowed_from
+            if outcome["reason"] == "no-sound" and lender and source == row.get(f"{lender[0]}_sha256"):
                 continue  # a silent clip under media.audio_from_video: no audio is missing, not broken
             if outcome["reason"] is not None:
                 row |= {"reason": outcome["reason"], "detail": outcome["detail"], "bad_modality": modality}

@@ -16,16 +16,14 @@ import signal
 import sys
 from typing import Any, BinaryIO
 
-from tasks.media.audio import decode_audio
 from tasks.media.canonical import Canonical, Undecodable
 from tasks.media.files import NotRegular, open_regular_file
-from tasks.media.image import decode_image
 from tasks.media.sandbox import forbid_calls
-from tasks.media.text import decode_text
-from tasks.media.video import decode_video
 from tasks.media.wire_protocol import pack, pipes, unpack
+from tasks.modalities import MODALITIES
 
-DECODERS = {"image": decode_image, "audio": decode_audio, "text": decode_text, "video": decode_video}
+DECODERS = {name: spec.decoder() for name, spec in MODALITIES.items()}
+"""Imported before the process gives up its rights."""
 _GRACE_S = 5
 _HANDLES = 64
 """Files that a worker may have open: the pipes, the medium, the libraries it loads."""

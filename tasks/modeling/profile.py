@@ -23,8 +23,8 @@ from data_contracts.modalities import modality_of
 from data_contracts.refs import FeatureRef, InputName
 from tasks.errors import DataError
 from tasks.media.media_store import MediaReader
+from tasks.modalities import spec_of
 from tasks.modeling.card import read_card, read_targets
-from tasks.modeling.media_statistics import UNITS, measure
 from tasks.store import Store, canonical_json
 
 PROFILE = "profile.safetensors"
@@ -81,11 +81,11 @@ def _measured(name: InputName, samples: pa.Table, media: str, store: Store) -> d
     modality = modality_of(name)
     cells = [digest for digest in samples[name].to_pylist() if digest is not None]
     reader = MediaReader(store, modality, media)
-    known = {digest: measure(modality, medium, reader.rate_hz) for digest, medium in reader.read(cells)}
+    known = {digest: spec_of(name).measure(medium, reader.rate_hz) for digest, medium in reader.read(cells)}
     here = [
         known[cell] for cell in cells if cell in known
     ]  # media that were cleared from the store since are not counted
-    return {f"{name} {of}": np.array([values[of] for values in here], np.float32) for of in UNITS[modality]}
+    return {f"{name} {of}": np.array([values[of] for values in here], np.float32) for of in spec_of(name).measures}
 
 
 def _judge(

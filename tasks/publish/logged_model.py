@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data_contracts.modalities import modality_of
 from data_contracts.refs import FeatureRef, InputName
 from tasks.contract import read_table
+from tasks.modalities import spec_of
 from tasks.modeling.card import files_beside, read_card
 from tasks.modeling.decision import DECISION, output_names
 from tasks.modeling.encoder_spec import EncoderSpec
@@ -108,6 +108,6 @@ def _spec(card: Mapping[str, Any], name: InputName) -> EncoderSpec:
 
 def _reads_strings(card: Mapping[str, Any], name: InputName) -> bool:
     """Whether the served model takes a text as it is: its UTF-8 bytes are what it reads, or its tokenizer goes with it."""
-    if modality_of(name) != "text":
+    if not spec_of(name).has_tokens:
         return False
     return card["features"][name]["dtype"] == "uint8" or _spec(card, name).tokenizer_sha256 is not None

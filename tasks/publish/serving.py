@@ -19,12 +19,13 @@ import numpy as np
 import pyarrow as pa
 from mlflow.pyfunc.model import PythonModel
 
-from data_contracts.modalities import ALL_MODALITIES, modality_of
+from data_contracts.modalities import ALL_MODALITIES
 from data_contracts.refs import FeatureRef, InputName
 from data_contracts.tables import features_schema
 from tasks.errors import DataError
 from tasks.media.canonical import Undecodable
 from tasks.media.text import decode_text
+from tasks.modalities import spec_of
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.publish.versions import PREDICTED
 from tasks.store import Store, digest_json
@@ -61,7 +62,7 @@ class ServedModel(PythonModel):
             features: dict[InputName, FeatureRef] = {}
             for name, known in self.card["features"].items():
                 cells = list(model_input[name]) if name in model_input else columns[name]
-                if self.tokenize is not None and modality_of(name) == "text":
+                if self.tokenize is not None and spec_of(name).has_tokens:
                     cells = [self.tokenize(cell) if isinstance(cell, str) else cell for cell in cells]
                 features[name], columns[name] = _store_features(store, name, known, cells)
             samples = pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()})
@@ -74,7 +75,7 @@ class ServedModel(PythonModel):
 
 def _tokenizer(folder: Path, card: Mapping[str, Any]) -> Callable[[str], np.ndarray[Any, Any]] | None:
     """What cuts a text into the tokens that the model reads, from the model's own file; None where it has none."""
-    specs = [spec for name, spec in card["encoders"].items() if modality_of(name) == "text"]  # the same for all texts
+    specs = [spec for name, spec in card["encoders"].items() if spec_of(name).has_tokens]  # the same for all texts
     spec = EncoderSpec.model_validate(specs[0]) if specs else None
     if spec is None or spec.tokenizer_sha256 is None:
         return None

@@ -11,6 +11,7 @@ from data_contracts.modalities import in_order, modality_of
 from data_contracts.refs import ChampionRef, CheckpointRef, FeatureRef, InputName, ValidatedRef
 from tasks.config import RunConfig
 from tasks.fingerprint import code_fingerprint
+from tasks.modalities import spec_of
 from tasks.modeling.card import files_beside, read_card
 from tasks.modeling.pretrained.describe import identify_encoder
 from tasks.store import Store, digest_file, digest_json
@@ -51,7 +52,9 @@ def base_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], config:
             "config": config.subset("seed", "fusion", "train"),
             **({"shared": list(config.encoders.shared)} if config.encoders.shared else {}),
             "code": code_fingerprint(
-                "tasks.train.stage", libraries=("numpy", "peft", "torch", "torchvision", "transformers")
+                "tasks.train.stage",
+                *sorted({module for name in features for module in spec_of(name).network_modules}),
+                libraries=("numpy", "peft", "torch", "torchvision", "transformers"),
             ),
         }
     )

@@ -9,16 +9,16 @@ from typing import Any
 import pyarrow as pa
 
 from data_contracts.modalities import modality_of
-from data_contracts.refs import CleanRef, InputName, Modality, Target
+from data_contracts.refs import CleanRef, InputName, Target
 from tasks.labels import split_labels
 from tasks.media.media_store import media_index
+from tasks.modalities import MODALITIES, spec_of
 from tasks.store import Store
 
 SPLITS = ("train", "val", "test")
 CLASSES = 40
 """Classes listed; of more, the largest and the smallest halves of so many."""
 BINS = 12
-UNITS: dict[Modality, str] = {"image": "longest side, px", "text": "characters", "audio": "seconds", "video": "frames"}
 
 
 def profile_samples(samples: pa.Table, clean: CleanRef, store: Store) -> dict[str, Any]:
@@ -60,21 +60,16 @@ def _modality(samples: pa.Table, name: InputName, clean: CleanRef, store: Store)
     sizes: list[float] = []
     if name in clean.media:
         index = media_index(store, modality, clean.media[name], ("digest", "shape", "rate_hz")).to_pylist()
-        known = {row["digest"]: _size(modality, row["shape"], row["rate_hz"]) for row in index if row["digest"] in rows}
+        size = MODALITIES[modality].size
+        known = {row["digest"]: size(row["shape"], row["rate_hz"] or 0) for row in index if row["digest"] in rows}
         sizes = [known[digest] for digest in digests if digest in known]
     return {
         "name": name,
         "missing": samples.num_rows - len(digests),
         "distinct": len(rows),
-        "unit": UNITS[modality],
+        "unit": spec_of(name).size_unit,
         "sizes": histogram(sizes),
     }
-
-
-def _size(name: Modality, shape: Sequence[int], rate_hz: int | None) -> float:
-    if name == "audio":
-        return shape[0] / (rate_hz or 1)
-    return float(max(shape[:2])) if name == "image" else float(shape[0])
 
 
 def histogram(values: Sequence[float]) -> dict[str, Any] | None:

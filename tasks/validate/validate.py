@@ -8,7 +8,6 @@ something to check: a stored validation costs no import.
 
 from __future__ import annotations
 
-import math
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +18,12 @@ import pyarrow.parquet as pq
 from data_contracts.expectations.features import FeatureSpec, columns_expectations, features_expectations
 from data_contracts.expectations.samples import samples_expectations, samples_frame
 from data_contracts.modalities import modality_of
-from data_contracts.refs import CleanRef, FeatureRef, InputName, Modality, ValidatedRef
+from data_contracts.refs import CleanRef, FeatureRef, InputName, ValidatedRef
 from data_contracts.tables import CONTRACT_VERSION
-from tasks.config import ExtractConfig, RunConfig
+from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.fingerprint import code_fingerprint
+from tasks.modalities import MODALITIES, spec_of
 from tasks.modeling.pretrained.describe import describe_encoder
 from tasks.progress import report
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
@@ -169,7 +169,7 @@ def features_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], con
                 "encoders": config.encoders.model_dump(mode="json", exclude={"shared"}),  # which shapes no feature
             },
             "regime": config.train.regime,
-            "code": code_fingerprint(MODULE, libraries=LIBRARIES),
+            "code": code_fingerprint(MODULE, *sorted({spec_of(name).module for name in features}), libraries=LIBRARIES),
         }
     )
 
@@ -208,35 +208,15 @@ def _as_check(ref: dict[str, Any]) -> FeaturesCheck:
 
 def feature_spec(name: InputName, config: RunConfig) -> FeatureSpec:
     """What the features of a modality look like: a frozen encoder's vectors, or what an encoder reads."""
-    modality, encoder, knobs = modality_of(name), config.encoders.of(name), config.extract
+    modality, encoder = modality_of(name), config.encoders.of(name)
     if encoder == "tiny":
-        return _tiny_spec(name, knobs)
+        return MODALITIES[modality].tiny_features(name, config)
     spec = describe_encoder(modality, encoder, config.train.regime, config.encoders)
     if spec.reads == "embedding":
         return FeatureSpec(
             name, "float32", f"^{spec.width}$", None, -EXTREME, EXTREME, exact=False, norms=NORMS, columns_vary=True
         )
-    if modality == "text":
-        return FeatureSpec(name, "int32", r"^\d+$", knobs.max_tokens, 0, 2**31 - 1, may_be_constant=True)
-    if modality == "audio":
-        longest = math.ceil(config.media.max_audio_s * spec.settings["rate_hz"]) + 1
-        return FeatureSpec(name, "int16", r"^\d+$", longest, -32_768, 32_767)
-    given = knobs.image_px if modality == "image" else knobs.video_px
-    side = given or spec.settings["px"]
-    shape = f"{side}x{side}x3$"
-    return FeatureSpec(name, "uint8", f"^{shape}" if modality == "image" else rf"^\d+x{shape}", None, 0, 255)
-
-
-def _tiny_spec(name: InputName, config: ExtractConfig) -> FeatureSpec:
-    """Log-mel is ln(power + 1e-6), so at least ln(1e-6)."""
-    side, frame = config.image_px or 32, config.video_px or 32
-    specs: dict[Modality, FeatureSpec] = {
-        "image": FeatureSpec(name, "uint8", f"^{side}x{side}x3$", None, 0, 255),
-        "audio": FeatureSpec(name, "float32", rf"^\d+x{config.n_mels}$", config.max_frames, math.log(1e-6) - 0.01, 20),
-        "text": FeatureSpec(name, "uint8", r"^\d+$", config.max_text_bytes, 0, 255, may_be_constant=True),
-        "video": FeatureSpec(name, "uint8", rf"^\d+x{frame}x{frame}x3$", None, 0, 255),
-    }
-    return specs[modality_of(name)]
+    return MODALITIES[modality].pretrained_features(name, spec, config)
 
 
 def _check_features(

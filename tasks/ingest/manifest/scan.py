@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_contracts.modalities import ALL_MODALITIES, INPUTS, in_order, input_name, modality_of
-from data_contracts.refs import InputName, Problem, RawRef, Target
+from data_contracts.refs import IN_CELLS, InputName, Problem, RawRef, Target
 from data_contracts.tables import CONTRACT_VERSION, raw_schema
 from tasks import progress
 from tasks.config import RunConfig
@@ -29,6 +29,7 @@ from tasks.ingest.sources.detect import open_manifest
 from tasks.ingest.sources.limits import read_limits
 from tasks.ingest.sources.remote import make_remote
 from tasks.labels import label_columns
+from tasks.modalities import MODALITIES
 from tasks.store import Store, canonical_json, digest_json
 
 _THREADS = 4  # reading files waits for the disk; more threads only fight for the interpreter
@@ -45,8 +46,8 @@ class _Source:
     """Of the label columns."""
     split: str | None
     roots: Roots
-    borrowed: tuple[InputName, ...]
-    """What a row without it takes from its video: its sound as the audio, a frame as the image."""
+    borrowed: dict[InputName, InputName]
+    """What a row without it takes from another input: the sound of its video as the audio, a frame of it as the image."""
 
 
 def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train") -> RawRef:
@@ -132,10 +133,18 @@ def _resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: 
     if missing:
         raise UsageError(f"data.allowed_roots: {missing[0]!r} is not a folder")
     roots = make_roots(manifest.root, config.data.allowed_roots, config.media.max_file_mb * 1e6, make_remote(config))
-    wanted: dict[InputName, bool] = {"image": config.media.image_from_video, "audio": config.media.audio_from_video}
-    borrowed = [name for name, wants in wanted.items() if wants and config.encoders.of(name) != "off"]
     problems = tuple(column.problem for column in label_columns(config.data))
-    return _Source(manifest, columns, problems, split, roots, tuple(borrowed) if "video" in columns.media else ())
+    return _Source(manifest, columns, problems, split, roots, _borrowed(columns, config))
+
+
+def _borrowed(columns: Columns, config: RunConfig) -> dict[InputName, InputName]:
+    """Which inputs take the medium of another one where their own cell is empty."""
+    lenders = {name: spec.borrowed_from for name, spec in MODALITIES.items() if config.encoders.of(name) != "off"}
+    return {
+        name: lender[0]
+        for name, lender in lenders.items()
+        if lender is not None and lender[0] in columns.media and getattr(config.media, lender[1])
+    }
 
 
 def _unreadable(manifest: Manifest) -> str:
@@ -222,9 +231,9 @@ def _locate_row(source: _Source, row: Row, purpose: Purpose) -> dict[str, Any]:
         result[name], result[f"{name}_sha256"] = located.where, located.sha256
         if located.text is not None:
             result[f"{name}_value"] = located.text
-    for name in source.borrowed:
+    for name, lender in source.borrowed.items():
         if is_empty(values.get(columns.media.get(name, ""))):
-            result[name], result[f"{name}_sha256"] = result.get("video"), result.get("video_sha256")
+            result[name], result[f"{name}_sha256"] = result.get(lender), result.get(f"{lender}_sha256")
     if found == 0:
         _blame(result, "no-modality", f"all of {', '.join(columns.media.values())} are empty")
     _read_roles(result, source, values, purpose)
@@ -235,7 +244,7 @@ def _locate_cell(name: InputName, cell: Any, column: str, source: _Source, row: 
     manifest = source.manifest
     if isinstance(cell, Inline):
         return locate_inline(cell, manifest.path.absolute(), row.number, column)
-    if modality_of(name) == "text" and not column.lower().endswith("_path"):
+    if modality_of(name) in IN_CELLS and not column.lower().endswith("_path"):
         return locate_text(cell)
     if not isinstance(cell, str):
         raise Refused("wrong-type", f"column {column!r} holds {type(cell).__name__}; expected a path or bytes")

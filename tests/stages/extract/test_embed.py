@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 
 from tasks.config import load_config
 from tasks.extract.extract import collect_features, extract_shard, features_fingerprint, plan_shards
-from tasks.extract.tiny import square
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
+from tasks.media.encoder_inputs import square
 from tasks.media.media_store import MediaReader
 from tasks.store import Store
 
@@ -72,9 +72,9 @@ def test_other_weights_are_other_features(make_data: MakeData, store: Store, tmp
 @pytest.mark.parametrize(
     ("encoder", "modules"),
     [
-        ("tiny", ("tasks.extract.tiny",)),
-        ("torchvision:resnet18@random", ("tasks.extract.inputs",)),
-        ("torchvision:squeezenet1_1@{}", ("tasks.extract.inputs", "tasks.extract.embed")),
+        ("tiny", ("tasks.media.encoder_inputs",)),
+        ("torchvision:resnet18@random", ("tasks.media.encoder_inputs",)),
+        ("torchvision:squeezenet1_1@{}", ("tasks.media.encoder_inputs", "tasks.extract.embed")),
     ],
 )
 def test_the_code_that_shapes_features_is_known(
