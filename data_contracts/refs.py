@@ -9,15 +9,17 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Modality = Literal["image", "text", "audio", "video"]
+Modality = Literal["image", "text", "audio", "video", "tabular"]
 """What can be decoded and encoded: each has its object in tasks.modality_specs."""
-IN_CELLS: frozenset[Modality] = frozenset({"text"})
+IN_CELLS: frozenset[Modality] = frozenset({"text", "tabular"})
 """Those that a manifest may hold in its cells as they are, not in files."""
 InputName = Annotated[str, Field(pattern=rf"^({'|'.join(get_args(Modality))})(_[2-8])?$")]
 """The name of one input of a sample: its kind, and `image_2`, `image_3` ... for further columns of one kind."""
 Split = Literal["train", "val", "test"]
 Decision = Literal["promote", "reject", "inconclusive", "needs-approval", "unchanged"]
 Problem = Literal["multiclass", "multilabel", "regression"]
+ColumnType = Literal["numeric", "categorical"]
+"""Of a column that is one of several in an input."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Metrics = dict[str, float | None]
 """Metric name to value; None where it is not defined (AUROC of a class that never occurs)."""
@@ -67,6 +69,22 @@ class Target(Frozen):
         return 1 if self.problem == "regression" else len(self.labels)
 
 
+class ColumnSummary(Frozen):
+    """A column that is one of several in an input, in figures, over the rows that have the input."""
+
+    name: str
+    type: ColumnType
+    rows: int
+    missing: int
+    distinct: int
+    low: float | None = None
+    """Of numbers, as the two below."""
+    median: float | None = None
+    high: float | None = None
+    most_frequent: dict[str, int] = {}
+    """Of categories: the first few, with their rows."""
+
+
 class RawRef(Ref):
     """The manifest as read: a table of rows whose media are named and digested, but not decoded."""
 
@@ -74,7 +92,9 @@ class RawRef(Ref):
     """What the user named, for messages."""
     modalities: tuple[InputName, ...]
     columns: dict[InputName, str] = {}
-    """Input to its column in the manifest, for people."""
+    """Input to its column in the manifest, or to its columns, for people."""
+    column_types: dict[str, ColumnType] = {}
+    """Of every column that is one of several in an input."""
     notes: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()
     """The label columns, not yet with their labels."""
@@ -93,6 +113,8 @@ class CleanRef(Ref):
     media: dict[InputName, str]
     """Modality to the fingerprint under which its canonical media are stored."""
     columns: dict[InputName, str] = {}
+    """As the raw table's."""
+    column_types: dict[str, ColumnType] = {}
     """As the raw table's."""
     notes: tuple[str, ...] = ()
 

@@ -9,10 +9,11 @@ import pyarrow as pa
 from data_contracts.modalities import ALL_MODALITIES, in_order, modality_of
 from data_contracts.refs import IN_CELLS, InputName
 
-CONTRACT_VERSION = "3"
+CONTRACT_VERSION = "4"
 """Raised whenever a column or its meaning changes. It enters the keys of the stages: tables of another version are made
 anew, and `require_contract` refuses one that is read all the same. 2: raw rows carry `time` and `metadata`.
-3: raw rows and samples carry `targets`; a prediction of a number has no probability."""
+3: raw rows and samples carry `targets`; a prediction of a number has no probability.
+4: raw rows and samples carry `tabular`."""
 CONTRACT_KEY = b"crossmodal.contract"
 MODALITIES = ALL_MODALITIES
 """Under the name by which the code inside models of before asks for it."""
@@ -135,7 +136,7 @@ def media_schema() -> pa.Schema:
     """Canonical media, one row per distinct source: decoded once, read by every later stage.
 
     image: uint8 (H, W, 3), RGB. video: uint8 (N, H, W, 3), RGB frames evenly spaced in time. audio: int16 (T,), mono at the
-    stated rate. text: UTF-8 bytes, NFC, shape (characters,).
+    stated rate. text: UTF-8 bytes, NFC, shape (characters,). tabular: a JSON object of the filled cells, shape (filled cells,).
     A source that could not be decoded has a reason and no data, so that it is not tried again.
     """
     return _versioned(

@@ -53,7 +53,8 @@ def predict_manifest(request: Request, model: str | None, out: str) -> dict[str,
     labelled = table.filter(table["label"].is_valid())
     summary["labelled"] = labelled.num_rows
     summary["metrics"] = {"labelled": _figures(labelled, champion, request)} if labelled.num_rows else {}
-    summary |= {"out": str(target), "quarantine": str(request.folder / "quarantine.csv")}
+    notes = [*(run_state.clean.notes if run_state.clean else ()), *run_state.warnings]
+    summary |= {"notes": notes, "out": str(target), "quarantine": str(request.folder / "quarantine.csv")}
     write_summary(request, run_state, summary)
     return summary
 
@@ -82,11 +83,13 @@ def predict_table(request: Request, champion: ChampionRef, run_state: RunState) 
 
 
 def asking(config: RunConfig, champion: ChampionRef, request: Request) -> RunConfig:
-    """The config under which a label column, where there is one, is read as the model's first."""
-    from tasks.modeling.card import read_card, read_targets
+    """The config under which a label column, where there is one, is the model's first, and a table's columns are the model's."""
+    from tasks.modeling.card import columns_read, read_card, read_targets
 
-    first = read_targets(read_card(request.store.path(champion.uri)))[0]
-    columns = config.data.columns.model_copy(update={"label": label_columns(config.data)[0].name, "labels": ()})
+    card = read_card(request.store.path(champion.uri))
+    first = read_targets(card)[0]
+    roles = {"label": label_columns(config.data)[0].name, "labels": ()}
+    columns = config.data.columns.model_copy(update=roles | columns_read(card))
     data = config.data.model_copy(update={"problem": first.problem, "columns": columns})
     return config.model_copy(update={"data": data})
 
@@ -97,10 +100,12 @@ def predict_samples(clean: CleanRef, champion: ChampionRef, run_state: RunState,
     from tasks.modeling.decision import answer_column, answer_others, output_names
     from tasks.modeling.inference import predict_probabilities
     from tasks.modeling.package import load_model
+    from tasks.modeling.unknown_cells import describe_unknown
 
     samples = read_table(request.store.path(clean.uri) / "samples.parquet")
     model = load_model(request.store.path(champion.uri))
     card = read_card(request.store.path(champion.uri))
+    run_state.warnings += describe_unknown(card, samples, clean, request.store)
     probabilities = predict_probabilities(model, samples, run_state.features, request.store)
     predicted, chances = answer_column(card, 0, probabilities)
     read = [name for name in clean.modalities if name in card["modalities"]]  # not an image_3 that it was never given

@@ -68,7 +68,7 @@ class ColumnsConfig(_ColumnsOfMedia):
             listed = ", ".join(map(repr, given))
             if not given:
                 raise ValueError(f"{modality} names no column; leave it out, or set encoders.{modality}=off")
-            if len(given) > MOST:
+            if len(given) > MOST and MODALITIES[modality].joined_columns() is None:
                 raise ValueError(f"{modality} names {len(given)} columns, at most {MOST} are read: {listed}")
             if len(set(given)) < len(given) or any(not name.strip() for name in given):
                 raise ValueError(f"{modality} names a column twice, or holds an empty name: {listed}")

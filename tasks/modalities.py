@@ -10,10 +10,10 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from data_contracts.modalities import ALL_MODALITIES, in_order, modality_of
-from data_contracts.refs import InputName, Modality
+from data_contracts.refs import ColumnSummary, ColumnType, InputName, Modality
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +58,52 @@ class NearDuplicates:
     """Whether a medium of this shape is worth reading."""
 
 
+class Statistics(NamedTuple):
+    """What media look like, by measure."""
+
+    numbers: dict[str, list[float]]
+    categories: dict[str, dict[str, int]]
+    """With the number of media of each category."""
+
+
+class JoinedColumns(ABC):
+    """What the stages ask of a modality whose input is made of several columns, and is fitted to them."""
+
+    @abstractmethod
+    def split_entry(self, entry: str) -> tuple[str, ColumnType | None]:
+        """The column that an entry of `data.columns.NAME` names, and the type that it fixes, if any."""
+
+    @abstractmethod
+    def join(self, cells: Mapping[str, Any]) -> str | None:
+        """The text that stands for these cells; None where all are empty. ValueError for what no cell can be."""
+
+    @abstractmethod
+    def decide_types(self, media: Sequence[str], entries: Sequence[str]) -> tuple[dict[str, ColumnType], list[str]]:
+        """The type of every column from the joined cells of all rows, and what is to be known about it."""
+
+    @abstractmethod
+    def fit(self, spec: EncoderSpec, media: Sequence[str], types: Mapping[str, ColumnType]) -> EncoderSpec:
+        """The spec of the encoder fitted to the train rows' media."""
+
+    @abstractmethod
+    def columns_read(self, spec: EncoderSpec) -> tuple[str, ...]:
+        """Entries of `data.columns.NAME` for the columns that a fitted encoder reads."""
+
+    @abstractmethod
+    def permute(self, media: Sequence[str], column: str, order: Sequence[int]) -> list[str | None]:
+        """The media, each with the cell of the medium at `order` in this column; None where nothing is left."""
+
+    @abstractmethod
+    def describe_unknown(self, media: Sequence[str], spec: EncoderSpec) -> list[str]:
+        """A line for everything in these media that a fitted encoder does not know."""
+
+    @abstractmethod
+    def summarise(
+        self, media: Sequence[str], types: Mapping[str, ColumnType], labels: Sequence[str]
+    ) -> tuple[list[ColumnSummary], list[str]]:
+        """Every column in figures, and what is suspicious about it; `labels` are those of the rows, as texts."""
+
+
 class ModalitySpec(ABC):
     """One modality. The class attributes are facts that ingest, the config and the planning need; they import nothing."""
 
@@ -70,6 +116,8 @@ class ModalitySpec(ABC):
     """File endings by which a folder per class is recognised."""
     borrowed_from: ClassVar[tuple[Modality, str] | None] = None
     """Another modality whose medium can stand in for an empty cell, and the key of MediaConfig that asks for it."""
+    identifies: ClassVar[bool] = True
+    """Whether samples of which nothing else is known are one sample where their media are equal."""
     column_help: ClassVar[str] = ""
     """What the reference says of `data.columns.NAME`."""
 
@@ -132,6 +180,10 @@ class ModalitySpec(ABC):
 
         return np.frombuffer(data, dtype=np.uint8).reshape(shape)
 
+    def joined_columns(self) -> JoinedColumns | None:
+        """Of a modality whose input is made of several columns, which the config names; None: of one column."""
+        return None
+
     @abstractmethod
     def size(self, shape: Sequence[int], rate_hz: int) -> float:
         """How large a medium is, in `size_unit`."""
@@ -139,6 +191,11 @@ class ModalitySpec(ABC):
     @abstractmethod
     def measure(self, medium: Medium, rate_hz: int) -> dict[str, float]:
         """One value for each of `measures`."""
+
+    def statistics(self, media: Sequence[tuple[Medium, int]], spec: EncoderSpec) -> Statistics:
+        """What media, each with its rate, look like: what drift is looked for in. `spec` is of the model's encoder."""
+        measured = [self.measure(medium, rate_hz) for medium, rate_hz in media]
+        return Statistics({name: [values[name] for values in measured] for name in self.measures}, {})
 
     def near_duplicates(self) -> NearDuplicates | None:
         """How media that nearly repeat each other are found; None: equal ones only."""

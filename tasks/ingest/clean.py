@@ -40,7 +40,7 @@ def mark_repeats(rows: Rows, modalities: tuple[InputName, ...]) -> None:
     """
     by_content: dict[tuple[str | None, ...], Rows] = defaultdict(list)
     for row in rows:
-        if row["reason"] is None:
+        if row["reason"] is None and is_identified(row, modalities):
             by_content[content_of(row, modalities)].append(row)
     for twins in by_content.values():
         labels = sorted({_said(row) for row in twins})
@@ -92,6 +92,11 @@ def count_straddling(rows: Rows) -> list[str]:
         f"{len(apart)} ids stand on two sides of the given split, for example {', '.join(sorted(set(apart))[:5])}; only the "
         "first row of each is used: split by sample, or give different samples different ids"
     ]
+
+
+def is_identified(row: dict[str, Any], modalities: tuple[InputName, ...]) -> bool:
+    """Whether equal media make equal samples: not where a few columns are all that is known of a row."""
+    return any(row.get(f"{name}_digest") and spec_of(name).identifies for name in modalities)
 
 
 def content_of(row: dict[str, Any], modalities: tuple[InputName, ...]) -> tuple[str | None, ...]:

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from data_contracts.refs import InputName, Modality, Target
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.escaping import one_line
+from tasks.modalities import spec_of
 from tasks.modeling.encoder_spec import EncoderSpec
 
 CARD = "model.json"
@@ -67,6 +68,16 @@ def read_card(folder: Path) -> dict[str, Any]:
 def shared_kinds(card: Mapping[str, Any]) -> tuple[Modality, ...]:
     """The kinds whose inputs pass through one encoder; none in a card from before there were several inputs of a kind."""
     return tuple(card["config"].get("encoders", {}).get("shared", ()))
+
+
+def columns_read(card: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Keys of data.columns with the columns that a model reads for its inputs that are made of several."""
+    found = {}
+    for name in card["modalities"]:
+        columns = spec_of(name).joined_columns()
+        if columns is not None:
+            found[name] = columns.columns_read(EncoderSpec.model_validate(card["encoders"][name]))
+    return found
 
 
 def read_targets(card: Mapping[str, Any]) -> tuple[Target, ...]:

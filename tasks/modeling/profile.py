@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tasks.errors import DataError
 from tasks.media.media_store import MediaReader
 from tasks.modalities import spec_of
 from tasks.modeling.card import read_card, read_targets
+from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.store import Store, canonical_json
 
 PROFILE = "profile.safetensors"
@@ -63,7 +64,8 @@ def profile_rows(
         empty = data[name].null_count if name in data.column_names else data.num_rows
         whole.categories[f"{name} missing"] = {"missing": empty, "present": data.num_rows - empty}
         if name in media:
-            whole.numbers.update(_measured(name, choose(data, MEASURED_ROWS), media[name], store))
+            spec = EncoderSpec.model_validate(card["encoders"][name])
+            _measure(whole, name, spec, choose(data, MEASURED_ROWS), media[name], store)
     first = read_targets(card)[0]
     _mix(whole, "label", [text for text in data["label"].to_pylist() if text], first.problem == "regression")
     if judged.num_rows:
@@ -77,15 +79,14 @@ def choose(samples: pa.Table, most: int) -> pa.Table:
     return samples.take(pa.array(sorted(range(len(keys)), key=keys.__getitem__)[:most], pa.int64()))
 
 
-def _measured(name: InputName, samples: pa.Table, media: str, store: Store) -> dict[str, NDArray[np.float32]]:
-    modality = modality_of(name)
+def _measure(whole: Profile, name: InputName, spec: EncoderSpec, samples: pa.Table, media: str, store: Store) -> None:
+    """Adds what the media of an input look like; media that were cleared from the store since are not counted."""
     cells = [digest for digest in samples[name].to_pylist() if digest is not None]
-    reader = MediaReader(store, modality, media)
-    known = {digest: spec_of(name).measure(medium, reader.rate_hz) for digest, medium in reader.read(cells)}
-    here = [
-        known[cell] for cell in cells if cell in known
-    ]  # media that were cleared from the store since are not counted
-    return {f"{name} {of}": np.array([values[of] for values in here], np.float32) for of in spec_of(name).measures}
+    reader = MediaReader(store, modality_of(name), media)
+    known = {digest: (medium, reader.rate_hz) for digest, medium in reader.read(cells)}
+    found = spec_of(name).statistics([known[cell] for cell in cells if cell in known], spec)
+    whole.numbers.update({f"{name} {of}": np.array(values, np.float32) for of, values in found.numbers.items()})
+    whole.categories.update({f"{name} {of}": dict(_most_frequent(counts)) for of, counts in found.categories.items()})
 
 
 def _judge(
@@ -110,11 +111,10 @@ def _mix(whole: Profile, name: str, answers: Sequence[str], numeric: bool) -> No
     if answers and numeric:
         whole.numbers[name] = np.array([float(text) for text in answers], np.float32)
     elif answers:
-        whole.categories[name] = dict(_frequent(answers))
+        whole.categories[name] = dict(_most_frequent(Counter(answers)))
 
 
-def _frequent(texts: Iterable[str]) -> Counter[str]:
-    counts = Counter(texts)
+def _most_frequent(counts: Mapping[str, int]) -> Counter[str]:
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     kept = Counter(dict(ranked[:CATEGORIES]))
     rest = sum(count for _, count in ranked[CATEGORIES:])

@@ -50,6 +50,7 @@ def base_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], config:
             "features": {name: ref.fingerprint for name, ref in features.items()},
             "encoders": {name: _identity(name, config) for name in features},
             "config": config.subset("seed", "fusion", "train"),
+            **({"column_types": valid.clean.column_types} if valid.clean.column_types else {}),
             **({"shared": list(config.encoders.shared)} if config.encoders.shared else {}),
             "code": code_fingerprint(
                 "tasks.train.stage",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 
 from data_contracts.modalities import modality_of
-from data_contracts.refs import CleanRef, InputName, Target
+from data_contracts.refs import CleanRef, ColumnSummary, InputName, Target
 from tasks.labels import split_labels
 from tasks.media.media_store import media_index
 from tasks.modalities import MODALITIES, spec_of
@@ -19,15 +20,21 @@ SPLITS = ("train", "val", "test")
 CLASSES = 40
 """Classes listed; of more, the largest and the smallest halves of so many."""
 BINS = 12
+Columns = Mapping[InputName, Sequence[ColumnSummary]]
+NO_COLUMNS: Columns = MappingProxyType({})
 
 
-def profile_samples(samples: pa.Table, clean: CleanRef, store: Store) -> dict[str, Any]:
+def profile_samples(samples: pa.Table, clean: CleanRef, store: Store, columns: Columns = NO_COLUMNS) -> dict[str, Any]:
     """Rows per class and split, and per modality: how many lack it, how many media are distinct, and their sizes."""
     return {
         "rows": samples.num_rows,
         "classes": _classes(samples, clean.label_targets[0]),
         "numbers": _numbers(samples, clean.label_targets[0]),
-        "modalities": [_modality(samples, name, clean, store) for name in clean.modalities],
+        "modalities": [
+            _modality(samples, name, clean, store)
+            | {"columns": [column.model_dump(mode="json") for column in columns.get(name, ())]}
+            for name in clean.modalities
+        ],
     }
 
 

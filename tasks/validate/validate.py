@@ -27,6 +27,7 @@ from tasks.modalities import MODALITIES, spec_of
 from tasks.modeling.pretrained.describe import describe_encoder
 from tasks.progress import report
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
+from tasks.validate.columns import summarise_columns
 from tasks.validate.custom_expectations import as_numbers, as_text, build_expectations, own_frame, read_expectations
 from tasks.validate.leakage import apply_policy, describe_pairs, find_leakage
 from tasks.validate.outcome import KIND, TableCheck, conclude, warnings_of
@@ -62,10 +63,13 @@ def samples_key(clean: CleanRef, config: RunConfig) -> str:
             "clean": clean.sha256,
             "labels": clean.labels,
             "modalities": clean.modalities,
+            "column_types": clean.column_types,
             "leakage": config.split.leakage,
             "own": _own_key(clean, config),
             "contract": CONTRACT_VERSION,
-            "code": code_fingerprint(MODULE, libraries=LIBRARIES),
+            "code": code_fingerprint(
+                MODULE, *sorted({spec_of(name).module for name in clean.modalities}), libraries=LIBRARIES
+            ),
         }
     )
 
@@ -92,7 +96,8 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
     twins = _twins(source.parent)
     leakage = find_leakage(samples, clean.modalities, twins)
     kept, notes = apply_policy(samples, leakage, config.split.leakage)
-    notes += untested_classes(kept, clean.label_targets[0])
+    columns, doubts = summarise_columns(kept, clean, store)
+    notes += [*untested_classes(kept, clean.label_targets[0]), *doubts]
     with store.create(KIND, key) as draft:
         stored = draft.path / SAMPLES
         if kept is samples:
@@ -101,7 +106,7 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
             pq.write_table(kept, stored, compression="zstd")
         results = [_check_samples(stored, clean), *_check_own(stored, source.parent, config.data.expectations)]
         conclude(draft, "Samples", results, notes, store, key)
-        write_text(draft.path / "profile.json", canonical_json(profile_samples(kept, clean, store)))
+        write_text(draft.path / "profile.json", canonical_json(profile_samples(kept, clean, store, columns)))
         if leakage is not None:
             leaked = describe_pairs(samples, leakage, clean.modalities, config.split.leakage)
             write_text(draft.path / "leaked.json", canonical_json(leaked))

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_contracts.modalities import ALL_MODALITIES, INPUTS, in_order, input_name, modality_of
+from data_contracts.modalities import ALL_MODALITIES, in_order, input_name, modality_of
 from data_contracts.refs import IN_CELLS, InputName, Problem, RawRef, Target
 from data_contracts.tables import CONTRACT_VERSION, raw_schema
 from tasks import progress
@@ -22,6 +22,8 @@ from tasks.errors import DataError, UsageError
 from tasks.ingest.manifest.cells import is_empty, plain, read_label, storable
 from tasks.ingest.manifest.columns import Columns, find_columns
 from tasks.ingest.manifest.extra_columns import metadata_json
+from tasks.ingest.manifest.ids import fill_ids
+from tasks.ingest.manifest.joined_columns import decide_types, describe_lacking, join_cells
 from tasks.ingest.manifest.media_files import Located, Roots, locate_file, locate_inline, locate_text, make_roots
 from tasks.ingest.manifest.rows import SPLITS, Inline, Manifest, Purpose, Row
 from tasks.ingest.rejected_row import Refused
@@ -63,16 +65,23 @@ def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train"
     rows = list(_locate_all(picked, len(picked), purpose))
     if not rows:
         raise DataError(f"manifest {data}: it holds no rows")
-    read = in_order({*sources[0].columns.media, *sources[0].borrowed})
-    table = pa.Table.from_pylist(_with_ids(rows), schema=raw_schema(read))
+    read = in_order({*sources[0].columns.media, *sources[0].columns.joined, *sources[0].borrowed})
+    table = pa.Table.from_pylist(fill_ids(rows), schema=raw_schema(read))
     modalities = tuple(m for m in read if table[f"{m}_sha256"].null_count < table.num_rows)
     modalities = modalities or read  # no usable cell at all: ingest lists every row
     notes += [*_absent(sources[0], config), *_notes(sources, modalities, table), *_doubt_classes(table, config)]
+    columns_read = (
+        sources[0].columns.joined if purpose == "train" else {}
+    )  # for a prediction, the model knows their types
+    types, doubts = decide_types(columns_read, table, config.data)
+    notes += doubts
     _require_several(config, modalities, data, purpose)
     filled = [m for m in read if m in modalities or table[m].null_count < table.num_rows]  # an empty one says nothing
     raw = _keep(table.select(raw_schema(filled).names), data, modalities, tuple(notes), purpose, store)
-    columns = {name: column for name, column in sources[0].columns.media.items() if name in modalities}
-    return raw.model_copy(update={"targets": _targets(sources[0]), "columns": columns})
+    named = {**sources[0].columns.media, **{name: ", ".join(of) for name, of in sources[0].columns.joined.items()}}
+    columns = {name: column for name, column in named.items() if name in modalities}
+    known = {"targets": _targets(sources[0]), "columns": columns, "column_types": types}
+    return raw.model_copy(update=known)
 
 
 def _require_several(config: RunConfig, modalities: tuple[InputName, ...], data: Path, purpose: Purpose) -> None:
@@ -166,7 +175,8 @@ def _require_labels(sources: list[_Source], purpose: Purpose, data: Path) -> Non
                 f"manifest {source.manifest.path}: no column 'label' among {names}; "
                 f"map one with --set data.columns.label=COLUMN{_unreadable(source.manifest)}"
             )
-        if source.columns.media != sources[0].columns.media:
+        first = sources[0].columns
+        if (source.columns.media, source.columns.joined) != (first.media, first.joined):
             raise DataError(f"data {data}: {source.manifest.path.name} has other media columns than its neighbours")
 
 
@@ -192,7 +202,8 @@ def _pick(sources: list[_Source], config: RunConfig) -> tuple[list[tuple[_Source
 def _stable(item: tuple[_Source, Row]) -> str:
     source, row = item
     given = row.values.get(source.columns.id or "")
-    media = [row.values.get(column) for column in source.columns.media.values()]
+    joined = [column for columns in source.columns.joined.values() for column in columns]
+    media = [row.values.get(column) for column in (*source.columns.media.values(), *joined)]
     identity = str(given) if given not in (None, "") else str(media)
     return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -231,11 +242,18 @@ def _locate_row(source: _Source, row: Row, purpose: Purpose) -> dict[str, Any]:
         result[name], result[f"{name}_sha256"] = located.where, located.sha256
         if located.text is not None:
             result[f"{name}_value"] = located.text
+    for name, joined in join_cells(columns.joined, values) if row.reason is None else ():
+        found += 1
+        if isinstance(joined, Refused):
+            _blame(result, joined.reason, joined.detail, name)
+        else:
+            result[name], result[f"{name}_sha256"], result[f"{name}_value"] = "", joined.sha256, joined.text
     for name, lender in source.borrowed.items():
         if is_empty(values.get(columns.media.get(name, ""))):
             result[name], result[f"{name}_sha256"] = result.get(lender), result.get(f"{lender}_sha256")
     if found == 0:
-        _blame(result, "no-modality", f"all of {', '.join(columns.media.values())} are empty")
+        read = [*columns.media.values(), *(column for several in columns.joined.values() for column in several)]
+        _blame(result, "no-modality", f"all of {', '.join(read)} are empty")
     _read_roles(result, source, values, purpose)
     return result
 
@@ -302,25 +320,11 @@ def _blame(result: dict[str, Any], reason: str, detail: str, name: str | None = 
         result["reason"], result["detail"], result["bad_modality"] = reason, detail, name
 
 
-def _with_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row without an id gets the digest of its media, so that it keeps its split when rows are added.
-
-    On both sides of a given split it is two samples: that is leakage, for validate to judge, and needs two ids.
-    """
-    further = [name for name in INPUTS if name not in ALL_MODALITIES]
-    for row in rows:
-        if row["id"] is None:
-            content = [row.get(f"{name}_sha256") for name in ALL_MODALITIES]
-            content += [f"{name}:{digest}" for name in further if (digest := row.get(f"{name}_sha256"))]
-            side = [row["split"]] if row.get("split") else []
-            row["id"] = digest_json([*content, *side] if any(content) else ["row", row["row"]])[:24]
-    return rows
-
-
 def _notes(sources: list[_Source], modalities: tuple[InputName, ...], table: pa.Table) -> list[str]:
     columns = sources[0].columns
     notes = [note for source in sources for note in source.manifest.notes]
-    for name, column in columns.media.items():
+    every = {**columns.media, **{name: ", ".join(several) for name, several in columns.joined.items()}}
+    for name, column in every.items():
         if name not in modalities:
             what = "is empty" if table[name].null_count == table.num_rows else "has no usable cell"
             notes.append(f"column {column!r} {what} and is left out")
@@ -335,11 +339,13 @@ def _absent(source: _Source, config: RunConfig) -> list[str]:
     named = {
         input_name(modality, number): column
         for modality in ALL_MODALITIES
-        if config.encoders.of(modality) != "off"
+        if config.encoders.of(modality) != "off" and MODALITIES[modality].joined_columns() is None
         for number, column in enumerate(config.data.columns.of(modality), start=1)
     }
+    lacking = [name for name in named if name not in found]
     return [
-        f"no column {column!r}: {name} is missing in every row" for name, column in named.items() if name not in found
+        *(f"no column {named[name]!r}: {name} is missing in every row" for name in lacking),
+        *describe_lacking(source.columns.joined, config.data),
     ]
 
 

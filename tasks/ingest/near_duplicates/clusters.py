@@ -35,15 +35,17 @@ def find_twins(rows: Rows, modalities: Sequence[InputName], media: MediaConfig, 
 
     Rows of equal content (on two sides of a given split, say) are a cluster only together with a row that differs.
     """
-    representatives = {modality: _representatives(rows, modality, media, store) for modality in modalities}
+    recognised = tuple(name for name in modalities if spec_of(name).identifies)  # by its columns alone no sample is
+    representatives = {modality: _representatives(rows, modality, media, store) for modality in recognised}
     clusters: dict[tuple[str | None, ...], list[int]] = defaultdict(list)
     contents = [content_of(row, tuple(modalities)) for row in rows]
-    for place, content in enumerate(contents):
-        names = zip(modalities, content, strict=True)
+    for place, row in enumerate(rows):
+        names = zip(recognised, content_of(row, recognised), strict=True)
         key = tuple(
             None if digest is None else representatives[modality].get(digest, digest) for modality, digest in names
         )
-        clusters[key].append(place)
+        if any(key):
+            clusters[key].append(place)
     near = [places for places in clusters.values() if len({contents[place] for place in places}) > 1]
     numbered = sorted(near, key=lambda places: min(str(rows[place]["id"]) for place in places))
     found: list[int | None] = [None] * len(rows)
