@@ -83,7 +83,7 @@ def predict_table(request: Request, champion: ChampionRef, run_state: RunState) 
 
 
 def asking(config: RunConfig, champion: ChampionRef, request: Request) -> RunConfig:
-    """The config under which a label column, where there is one, is the model's first, and a table's columns are the model's."""
+    """The config under which a label column, where there is one, is the model's first, and a table's are its own."""
     from tasks.modeling.card import columns_read, read_card, read_targets
 
     card = read_card(request.store.path(champion.uri))

@@ -116,6 +116,11 @@ def evaluate(
             judged = (candidate.answers, candidate.truth)
             floor = _floor(valid, features, columns.labels[0], judged, config, store)
             payload["floor"] = None if floor is None else floor.model_dump(mode="json")
+        from tasks.evaluate.column_importance import measure_importance  # which needs torch
+
+        importance = measure_importance(valid, features, checkpoint, config.seed, store)
+        if importance is not None:
+            detail["importance"] = importance.model_dump(mode="json")
         write_text(draft.path / "detail.json", canonical_json(detail))
         contents = {path.name: digest_file(path) for path in sorted(draft.path.iterdir())}
         report = EvalReport(uri=f"{KIND}/{key}", sha256=digest_json({"ref": payload, "files": contents}), **payload)

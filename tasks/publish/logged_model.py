@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data_contracts.refs import FeatureRef, InputName
+from data_contracts.refs import ColumnType, FeatureRef, InputName
 from tasks.contract import read_table
 from tasks.modalities import spec_of
 from tasks.modeling.card import files_beside, read_card
@@ -84,7 +84,8 @@ def make_signature(card: Mapping[str, Any]) -> ModelSignature:
     outputs = [ColSpec(DataType.float, name) for name in output_names(card)]
     if "targets" in card or DECISION in card:
         outputs.append(ColSpec(anything, versions.PREDICTED))
-    inputs = [ColSpec(kind(name), name, required=False) for name in card["features"]]
+    named = [(column, name) for name in card["features"] for column in _columns(card, name) or [name]]
+    inputs = [ColSpec(anything if column != name else kind(name), column, required=False) for column, name in named]
     return ModelSignature(Schema([*inputs]), Schema([*outputs]))
 
 
@@ -94,12 +95,20 @@ def make_example(card: Mapping[str, Any], features: Mapping[InputName, FeatureRe
 
     cells: dict[str, list[Any]] = {}
     for name in card["features"]:
-        if _reads_strings(card, name):
+        if (columns := _columns(card, name)) is not None:
+            cells |= {column: [0.0 if of == "numeric" else EXAMPLE_TEXT] for column, of in columns.items()}
+        elif _reads_strings(card, name):
             cells[name] = [EXAMPLE_TEXT]
         else:
             shape = read_table(store.path(features[name].parts[0]), ["shape"])["shape"][0].as_py()
             cells[name] = [np.zeros(shape, card["features"][name]["dtype"]).tolist()]
     return pd.DataFrame(cells)
+
+
+def _columns(card: Mapping[str, Any], name: InputName) -> dict[str, ColumnType | None] | None:
+    """The columns that an input is made of, with their types; None where it is a column itself."""
+    joined = spec_of(name).joined_columns()
+    return None if joined is None else dict(map(joined.split_entry, joined.columns_read(_spec(card, name))))
 
 
 def _spec(card: Mapping[str, Any], name: InputName) -> EncoderSpec:

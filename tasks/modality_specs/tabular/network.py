@@ -76,7 +76,7 @@ class TinyTabular(Encoder):
         return (
             filled[:, :-1],
             torch.full(size, torch.nan, device=x.device).scatter(1, place, numbers)[:, :-1],
-            torch.zeros(size, dtype=torch.int64, device=x.device).scatter(1, place, keys)[:, :-1],
+            torch.zeros(size, dtype=torch.int64, device=x.device).scatter(1, place, keys)[:, :-1].contiguous(),
         )
 
     def _numbers(self, numbers: Tensor) -> Tensor:
