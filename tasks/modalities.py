@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tasks.config import RunConfig, TrainConfig
     from tasks.media.canonical import Canonical
     from tasks.media.near_duplicates.signatures import Signature
+    from tasks.modeling.encoder_base import Encoder
     from tasks.modeling.encoder_spec import EncoderSpec
-    from tasks.modeling.encoders import Encoder
     from tasks.modeling.fusion.classifier import Present
     from tasks.modeling.pretrained.adapter import Settings
     from tasks.modeling.pretrained.locate import Place

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import torch
 
     from tasks.config import RunConfig, TrainConfig
+    from tasks.modeling.encoder_base import Encoder
     from tasks.modeling.encoder_spec import EncoderSpec
-    from tasks.modeling.encoders import Encoder
     from tasks.modeling.fusion.classifier import Present
     from tasks.modeling.pretrained.adapter import Settings
     from tasks.modeling.pretrained.locate import Place

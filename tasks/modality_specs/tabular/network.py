@@ -13,8 +13,9 @@ from torch.nn import functional
 
 from tasks.modality_specs.tabular.cells import category_key, column_key
 from tasks.modality_specs.tabular.fitting import FittedTable
-from tasks.modeling.encoders import DROPOUT, Encoder
+from tasks.modeling.encoder_base import Encoder
 
+DROPOUT = 0.1
 TOKEN = 16
 HIDDEN = 256
 BEND = 3.0
