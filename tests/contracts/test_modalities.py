@@ -20,7 +20,7 @@ from tasks.modeling.encoder_spec import EncoderSpec
 
 def test_every_name_is_one_that_a_ref_takes_and_of_its_kind() -> None:
     accepted = TypeAdapter(InputName)
-    assert len(INPUTS) == 32
+    assert len(INPUTS) == 40
     for name, kind in INPUTS.items():
         assert accepted.validate_python(name) == name
         assert modality_of(name) == kind == spec_of(name).name
@@ -42,13 +42,25 @@ def test_inputs_come_by_kind_and_then_by_number() -> None:
 
 
 def test_tables_of_one_input_a_kind_have_the_columns_they_always_had() -> None:
-    media = [name for kind in ("image", "text", "audio", "video") for name in (kind, f"{kind}_sha256")]
-    before = ["row", "id", "label", "targets", "split", "group", "weight", "time", "metadata", "text_value"]
+    media = [name for kind in ("image", "text", "audio", "video", "tabular") for name in (kind, f"{kind}_sha256")]
+    before = [
+        "row",
+        "id",
+        "label",
+        "targets",
+        "split",
+        "group",
+        "weight",
+        "time",
+        "metadata",
+        "text_value",
+        "tabular_value",
+    ]
     expected = [*before, *media, "reason", "detail", "bad_modality"]
     for inputs in ((), ("image",), ("video", "text", "audio")):
         assert raw_schema(inputs).names == expected
         assert samples_schema(inputs).names == samples_schema().names
-    assert samples_schema().names[6:] == ["image", "text", "audio", "video", "row"]
+    assert samples_schema().names[6:] == ["image", "text", "audio", "video", "tabular", "row"]
 
 
 def test_further_inputs_have_columns_only_where_there_are_some() -> None:
@@ -68,7 +80,9 @@ def test_every_modality_has_its_object_with_every_part() -> None:
         assert name in ColumnsConfig.model_fields
         assert callable(spec.decoder())
         assert spec.size_unit
-        assert spec.tiny_network(EncoderSpec(encoder="tiny", reads="inputs")).width == 128
+        encoder, columns = EncoderSpec(encoder="tiny", reads="inputs"), spec.joined_columns()
+        fitted = encoder if columns is None else columns.fit(encoder, ['{"age":"3"}'], {"age": "numeric"})
+        assert spec.tiny_network(fitted).width == 128
         for module in (
             *spec.media_modules,
             *spec.signature_modules,
@@ -91,7 +105,7 @@ def test_no_two_modalities_claim_a_column_or_a_suffix() -> None:
 
 
 def test_an_unknown_modality_fails_with_the_names_that_there_are() -> None:
-    with pytest.raises(KeyError, match="'smell' is no modality; there are image, text, audio, video"):
+    with pytest.raises(KeyError, match="'smell' is no modality; there are image, text, audio, video, tabular"):
         MODALITIES["smell"]  # type: ignore[index]
     with pytest.raises(ValueError, match="names no input"):
         spec_of("smell")
