@@ -9,12 +9,13 @@ import pyarrow as pa
 from data_contracts.modalities import ALL_MODALITIES, in_order, modality_of
 from data_contracts.refs import IN_CELLS, InputName
 
-CONTRACT_VERSION = "4"
+CONTRACT_VERSION = "3"
 """Raised whenever a column or its meaning changes. It enters the keys of the stages: tables of another version are made
 anew, and `require_contract` refuses one that is read all the same. 2: raw rows carry `time` and `metadata`.
-3: raw rows and samples carry `targets`; a prediction of a number has no probability.
-4: raw rows and samples carry `tabular`."""
+3: raw rows and samples carry `targets`; a prediction of a number has no probability."""
 CONTRACT_KEY = b"crossmodal.contract"
+ALWAYS = ALL_MODALITIES[:4]
+"""Modalities that every table has columns for; one that was added later has them where it is read."""
 MODALITIES = ALL_MODALITIES
 """Under the name by which the code inside models of before asks for it."""
 
@@ -35,8 +36,8 @@ def value_column(modality: InputName) -> str | None:
 
 
 def _with_kinds(inputs: Collection[InputName]) -> list[InputName]:
-    """The four that every table has, and those of these inputs that are further ones of their kind."""
-    return [*ALL_MODALITIES, *(name for name in in_order(inputs) if name not in ALL_MODALITIES)]
+    """The inputs that every table has, and those of these that are further ones."""
+    return [*ALWAYS, *(name for name in in_order(inputs) if name not in ALWAYS)]
 
 
 def raw_schema(inputs: Collection[InputName] = ()) -> pa.Schema:

@@ -42,7 +42,7 @@ def test_inputs_come_by_kind_and_then_by_number() -> None:
 
 
 def test_tables_of_one_input_a_kind_have_the_columns_they_always_had() -> None:
-    media = [name for kind in ("image", "text", "audio", "video", "tabular") for name in (kind, f"{kind}_sha256")]
+    media = [name for kind in ("image", "text", "audio", "video") for name in (kind, f"{kind}_sha256")]
     before = [
         "row",
         "id",
@@ -60,12 +60,17 @@ def test_tables_of_one_input_a_kind_have_the_columns_they_always_had() -> None:
     for inputs in ((), ("image",), ("video", "text", "audio")):
         assert raw_schema(inputs).names == expected
         assert samples_schema(inputs).names == samples_schema().names
-    assert samples_schema().names[6:] == ["image", "text", "audio", "video", "tabular", "row"]
+    assert samples_schema().names[6:] == ["image", "text", "audio", "video", "row"]
 
 
 def test_further_inputs_have_columns_only_where_there_are_some() -> None:
     more = set(raw_schema(("image_2", "text_3")).names) - set(raw_schema().names)
     assert more == {"image_2", "image_2_sha256", "text_3", "text_3_sha256", "text_3_value"}
+    assert set(raw_schema(("tabular",)).names) - set(raw_schema().names) == {
+        "tabular",
+        "tabular_sha256",
+        "tabular_value",
+    }
     assert set(samples_schema(("image", "image_2")).names) - set(samples_schema().names) == {"image_2"}
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from data_contracts.modalities import ALL_MODALITIES, INPUTS
+from data_contracts.modalities import INPUTS
 from data_contracts.refs import InputName
+from data_contracts.tables import ALWAYS
 from tasks.modalities import spec_of
 from tasks.store import digest_json
-
-_PLACED = ALL_MODALITIES[:4]
-"""Whose digests have a fixed place in what is digested; those of further inputs are named, so that old ids stay."""
 
 
 def fill_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -22,7 +20,7 @@ def fill_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     seen: Counter[str] = Counter()
     for row in rows:
         if row["id"] is None:
-            content = [row.get(f"{name}_sha256") for name in _PLACED]
+            content = [row.get(f"{name}_sha256") for name in ALWAYS]
             content += [f"{name}:{row[f'{name}_sha256']}" for name in INPUTS if _is_further(name, row)]
             side = [row["split"]] if row.get("split") else []
             identity = digest_json([*content, *side] if any(content) else ["row", row["row"]])
@@ -34,4 +32,4 @@ def fill_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _is_further(name: InputName, row: dict[str, Any]) -> bool:
-    return name not in _PLACED and bool(row.get(f"{name}_sha256"))
+    return name not in ALWAYS and bool(row.get(f"{name}_sha256"))
