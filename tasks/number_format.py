@@ -29,5 +29,10 @@ def short_number(value: float, sign: bool = False, digits: int = 4) -> str:
     return f"{value:{plus}.0f}" if 10 ** (digits - 1) <= abs(value) < 1e15 else f"{value:{plus}.{digits}g}"
 
 
+def p_text(p: float | None) -> str:
+    """`0.031`, `< 0.001`, a dash where nothing was tested."""
+    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def _side(value: float, other: float) -> int:
     return (value > other) - (value < other)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from data_contracts.refs import EvalReport, Problem
-from tasks.evaluate.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, nice_ticks, path_of
 from tasks.labels import METRICS
 from tasks.number_format import short_number
+from tasks.reporting.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, nice_ticks, path_of
 
 NAMES = {
     "accuracy": "Accuracy",

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from data_contracts.refs import Metrics
 from tasks.labels import LOWER_IS_BETTER, METRICS
 from tasks.number_format import figure_text
-from tasks.pages import page_template
+from tasks.reporting.templates import page_template
 from tasks.store import replace_file
 
 MOST_RUNS = 60
@@ -80,7 +80,7 @@ def write_history(path: Path, model: str, points: Sequence[RunPoint]) -> None:
     """`path` holds the page of these runs, oldest first, in one step."""
     shown = list(points[-MOST_RUNS:])
     columns = _columns(points)
-    page = page_template(Path(__file__).with_name("history.html.j2"), ruled=_ruled).render(
+    page = page_template(Path(__file__).with_name("run_history.html.j2"), ruled=_ruled).render(
         model=model,
         points=list(reversed(points)),
         columns=columns,
