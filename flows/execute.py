@@ -13,10 +13,10 @@ from flows.preflight import failure, preflight
 from flows.records import recorded
 from flows.refresh import refreshing
 from flows.request import Mode, Request
-from flows.results import history_of
 from flows.summary import summarise, write_summary
 from tasks import progress, run_log
 from tasks.errors import CrossmodalError, EnvironmentFailed, TooManyQuarantined, UsageError
+from tasks.reporting.artifacts import read_history
 
 
 class RunFailed(Exception):
@@ -59,7 +59,7 @@ def record(request: Request, run_state: RunState, summary: dict[str, Any]) -> No
     """The run is logged to MLflow. It has ended, and its report is on disk: where MLflow fails now, the log says so."""
     from tasks.publish.tracking import RunRecord, record_run
 
-    history = None if run_state.checkpoint is None else history_of(run_state.checkpoint, request.store)
+    history = read_history(run_state.checkpoint, request.store)
     run = RunRecord(
         name=request.name,
         run_id=request.run_id,
@@ -75,7 +75,7 @@ def record(request: Request, run_state: RunState, summary: dict[str, Any]) -> No
         checkpoint=run_state.checkpoint,
         report=run_state.report,
         verdict=run_state.verdict,
-        epochs=(history or {}).get("epochs", ()),
+        epochs=history.epochs if history else (),
     )
     try:
         record_run(run, request.store, request.tracking_uri)

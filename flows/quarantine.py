@@ -88,7 +88,7 @@ def _media(store: Store, record: RunRecord, refs: RunRefs, raw: dict[str, Any]) 
             known = media_index(store, modality_of(modality), fingerprint, ("source", "digest")).to_pylist()
             digest = next((row["digest"] for row in known if row["source"] == source), None)
         if digest is not None and fingerprint is not None:
-            seen = picture_media([{"media": {modality: digest}}], {modality: fingerprint}, store)[0]
+            seen = picture_media([{modality: digest}], {modality: fingerprint}, store)[0]
             shown.append(RefusedMedium(name=modality, how="as it was decoded", seen=seen))
             continue
         content = medium_bytes(raw.get(modality), config, PICTURE_BYTES)

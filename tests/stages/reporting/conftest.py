@@ -25,7 +25,7 @@ from data_contracts.refs import (
 )
 from data_contracts.tables import media_schema, quarantine_schema, samples_schema
 from tasks.config import RunConfig
-from tasks.evaluate.detail import describe
+from tasks.evaluate.detail import describe_classes
 from tasks.evaluate.intervals import intervals, paired_differences
 from tasks.evaluate.metrics import score
 from tasks.media.media_store import media_kind
@@ -85,8 +85,8 @@ def fake_run(store: Store, labels: tuple[str, ...], rows: int, skill: float, tex
         train_key=digest_json("t"), modalities=("image", "text", "audio"), labels=labels, best_epoch=9, epochs=12,
     )  # fmt: skip
     with store.create("evaluations", "k") as draft:
-        detail = describe(samples, probabilities, truth, labels, checkpoint.modalities)
-        (draft.path / "detail.json").write_text(json.dumps(detail))
+        detail = describe_classes(samples, probabilities, truth, labels, checkpoint.modalities)
+        (draft.path / "detail.json").write_text(detail.model_dump_json())
     names = ("image", "text", "audio", "image+text", "image+audio", "text+audio", "image+text+audio")
     report = EvalReport(
         uri="evaluations/k", sha256=digest_json("e"), rows=rows, model_sha256=checkpoint.model_sha256,

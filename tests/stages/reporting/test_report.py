@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from data_contracts.refs import Compared, Floor
-from tasks.reporting.report import percent, seconds, shorten, write_report
+from tasks.reporting.formatting import percent, seconds, shorten
+from tasks.reporting.report import write_report
 from tasks.reporting.templates import visible
 from tests.support.cards import write_card
 
