@@ -103,7 +103,7 @@ class RunState(RunRefs, frozen=False):
     """Table (manifest, samples, features, predictions) to the store path of its Data Docs."""
     warnings: list[str] = Field(default_factory=list)
     """Broken expectations of severity warning on other tables than the samples, whose own are in `valid`."""
-    decision: str | None = None
+    decision: Decision | None = None
     reason: str | None = None
     before: frozenset[str] = frozenset()
     """Store paths of what was there when the run began."""

@@ -8,8 +8,9 @@ from typing import Any
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import RunRefs
+from data_contracts.run_record import RunRecord
 from flows.as_read import cell_text, medium_bytes, rows_as_read
-from flows.history import RUNS, RunRecord, run_config, run_refs
+from flows.history import RUNS, run_config, run_refs
 from tasks.contract import read_table
 from tasks.errors import CrossmodalError, UsageError
 from tasks.media.media_store import media_index

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from data_contracts.refs import ChampionRef, CleanRef
+from data_contracts.refs import ChampionRef, CleanRef, Metrics
+from data_contracts.run_summary import RunSummary
 from flows.execute import RunFailed, attempt
 from flows.pipeline import RunState, Stages, champion_config, extract_features
 from flows.request import Request
@@ -23,7 +23,7 @@ from tasks.modeling.predictions import predictions_table, write_predictions
 from tasks.publish.registry import fetch_champion, list_models
 
 
-def predict_manifest(request: Request, model: str | None, out: str) -> dict[str, Any]:
+def predict_manifest(request: Request, model: str | None, out: str) -> RunSummary:
     """Writes one prediction per usable row to `out` and returns the run's summary. Rows that cannot be read are listed."""
     target = check_target(out)
     champion = find_model(request, model)
@@ -36,22 +36,21 @@ def predict_manifest(request: Request, model: str | None, out: str) -> dict[str,
         raise RunFailed(error, summary) from error
     table = tables[0]
     write_predictions(target, table)
-    summary = summarise(request, run_state, "predict")
-    summary["model"] = {
-        "name": champion.name,
-        "version": champion.version,
-        "alias": None,
-        "sha256": champion.model_sha256,
-    }
     labelled = table.filter(table["label"].is_valid())
-    summary["labelled"] = labelled.num_rows
-    summary["metrics"] = {"labelled": _figures(labelled, champion, request)} if labelled.num_rows else {}
-    summary |= {"out": str(target), "quarantine": str(request.folder / "quarantine.csv")}
+    summary = summarise(
+        request,
+        run_state,
+        "predict",
+        labelled=labelled.num_rows,
+        metrics={"labelled": _figures(labelled, champion, request)} if labelled.num_rows else {},
+        out=str(target),
+        quarantine=str(request.folder / "quarantine.csv"),
+    )
     write_summary(request, run_state, summary)
     return summary
 
 
-def _figures(table: pa.Table, champion: ChampionRef, request: Request) -> dict[str, float]:
+def _figures(table: pa.Table, champion: ChampionRef, request: Request) -> Metrics:
     """Of rows whose truth is known: accuracy, of sets of labels exact_match, of numbers mae."""
     from tasks.modeling.card import read_card, read_targets
 

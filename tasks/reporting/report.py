@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from data_contracts.eval_detail import EvalDetail
 from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef, InputName, ValidatedRef, Verdict
+from data_contracts.run_summary import RunSummary
 from tasks.config import RunConfig
 from tasks.reporting.artifacts import read_detail, read_history, read_model_card
 from tasks.reporting.charts import calibration_chart
@@ -51,14 +52,6 @@ MEANINGS = {
 }
 
 
-UNKNOWN: dict[str, Any] = {
-    **dict.fromkeys(("run", "verdict", "reason", "error", "model", "work")),
-    "rows": dict.fromkeys(("in", "used", "quarantined", "duplicates"), 0),
-    "splits": {},
-    "seconds": {},
-}
-
-
 class RunParts(Protocol):
     """What a run has come to know; a failed or check-only run leaves the later ones None."""
 
@@ -72,13 +65,13 @@ class RunParts(Protocol):
     """What the contracts of other tables than the samples warn of."""
 
 
-def write_report(path: Path, summary: dict[str, Any], config: RunConfig, store: Store, parts: RunParts) -> None:
+def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Store, parts: RunParts) -> None:
     """`path` holds the report of the run that `summary` (DESIGN.md, "The command line") describes, in one step."""
     detail, history = read_detail(parts.report, store), read_history(parts.checkpoint, store)
-    verdict = "failed" if summary.get("error") else summary.get("verdict") or summary.get("finding")
+    verdict = "failed" if summary.error else summary.verdict or summary.finding
     tone, title = MEANINGS.get(verdict, ("same", str(verdict)))
     page = _template().render(
-        summary=UNKNOWN | summary,
+        summary=summary,
         tone=tone,
         title=title,
         names=NAMES,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from data_contracts.run_summary import RunSummary
 from tasks.config import RunConfig
 from tasks.ingest.quarantine_examples import PER_REASON
 from tasks.media import pool
@@ -29,7 +30,9 @@ def _rows(folder: Path, count: int = 8) -> list[dict[str, Any]]:
 def write_page(path: Path, config: RunConfig, store: Store, clean: Any, valid: Any) -> str:
     """The report of a run that came as far as validation."""
     later = dict.fromkeys(("checkpoint", "report", "verdict"))
-    write_report(path, {}, config, store, SimpleNamespace(clean=clean, valid=valid, features={}, warnings=[], **later))
+    write_report(
+        path, RunSummary(), config, store, SimpleNamespace(clean=clean, valid=valid, features={}, warnings=[], **later)
+    )
     return path.read_text()
 
 
