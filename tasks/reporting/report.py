@@ -14,6 +14,7 @@ from data_contracts.eval_detail import EvalDetail
 from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef, InputName, ValidatedRef, Verdict
 from data_contracts.run_summary import RunSummary
 from tasks.config import RunConfig
+from tasks.pages import page_template
 from tasks.reporting.artifacts import read_detail, read_history, read_model_card
 from tasks.reporting.charts import calibration_chart
 from tasks.reporting.confusion_matrix import confusion_chart
@@ -31,7 +32,6 @@ from tasks.reporting.sections import (
     profile_section,
     seen_mistakes,
 )
-from tasks.reporting.templates import page_template
 from tasks.reporting.training_curves import training_curves, training_figures, tuned_thresholds
 from tasks.reporting.unused_rows import unused_rows
 from tasks.store import Store, replace_file

@@ -18,7 +18,7 @@ from data_contracts.refs import Metrics
 from data_contracts.run_record import RunRecord
 from tasks.labels import LOWER_IS_BETTER, METRICS
 from tasks.number_format import figure_text
-from tasks.reporting.templates import page_template
+from tasks.pages import page_template
 from tasks.store import replace_file
 
 MOST_RUNS = 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.reporting.templates import page_template
+from tasks.pages import page_template
 
 
 @dataclass(frozen=True)

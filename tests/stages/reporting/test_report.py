@@ -12,9 +12,9 @@ import pytest
 
 from data_contracts.refs import Compared, Floor
 from data_contracts.run_summary import RunSummary
+from tasks.pages import visible
 from tasks.reporting.formatting import percent, seconds, shorten
 from tasks.reporting.report import write_report
-from tasks.reporting.templates import visible
 from tests.support.cards import write_card
 
 TEN = tuple(str(i) for i in range(10))
