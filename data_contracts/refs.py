@@ -69,22 +69,6 @@ class Target(Frozen):
         return 1 if self.problem == "regression" else len(self.labels)
 
 
-class ColumnSummary(Frozen):
-    """A column that is one of several in an input, in figures, over the rows that have the input."""
-
-    name: str
-    type: ColumnType
-    rows: int
-    missing: int
-    distinct: int
-    low: float | None = None
-    """Of numbers, as the two below."""
-    median: float | None = None
-    high: float | None = None
-    most_frequent: dict[str, int] = {}
-    """Of categories: the first few, with their rows."""
-
-
 class RawRef(Ref):
     """The manifest as read: a table of rows whose media are named and digested, but not decoded."""
 

@@ -13,17 +13,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from data_contracts.modalities import ALL_MODALITIES, in_order, modality_of
-from data_contracts.refs import ColumnSummary, ColumnType, InputName, Modality
+from data_contracts.refs import ColumnType, InputName, Modality
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import Tensor
 
+    from data_contracts.data_profile import ColumnSummary
     from data_contracts.expectations.features import FeatureSpec
     from tasks.config import RunConfig, TrainConfig
     from tasks.media.canonical import Canonical
     from tasks.media.near_duplicates.signatures import Signature
+    from tasks.media.thumbnails import Picture
     from tasks.modeling.encoder_base import Encoder
     from tasks.modeling.encoder_spec import EncoderSpec
     from tasks.modeling.fusion.classifier import Present
@@ -196,6 +198,10 @@ class ModalitySpec(ABC):
         """What media, each with its rate, look like: what drift is looked for in. `spec` is of the model's encoder."""
         measured = [self.measure(medium, rate_hz) for medium, rate_hz in media]
         return Statistics({name: [values[name] for values in measured] for name in self.measures}, {})
+
+    @abstractmethod
+    def thumbnail(self, medium: Medium, rate_hz: int) -> Picture:
+        """A medium as a report shows it, in one of the forms of Picture."""
 
     def near_duplicates(self) -> NearDuplicates | None:
         """How media that nearly repeat each other are found; None: equal ones only."""

@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor, nn
 
+from data_contracts.eval_detail import ColumnImportance, Importance
 from data_contracts.modalities import modality_of
-from data_contracts.refs import CheckpointRef, FeatureRef, Frozen, InputName, ValidatedRef
+from data_contracts.refs import CheckpointRef, FeatureRef, InputName, ValidatedRef
 from tasks import progress
 from tasks.contract import read_table
 from tasks.evaluate.predictions import Probabilities
@@ -37,28 +38,6 @@ ROWS = 512
 """Validation rows that are looked at, at most."""
 REPEATS = 5
 """Deals of each column."""
-
-
-class ColumnImportance(Frozen):
-    """One column."""
-
-    input: InputName
-    name: str
-    drop: float
-    """How much worse the metric is where this column is dealt out anew: the mean over the deals."""
-    low: float
-    high: float
-    """The least and the most of any deal."""
-
-
-class Importance(Frozen):
-    """All columns of a model, the one that it relies on most first."""
-
-    metric: str
-    value: float
-    """With every cell at its place."""
-    rows: int
-    columns: tuple[ColumnImportance, ...]
 
 
 def measure_importance(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from tasks.config import RunConfig, TrainConfig
+    from tasks.media.thumbnails import Picture
     from tasks.modeling.encoder_base import Encoder
     from tasks.modeling.encoder_spec import EncoderSpec
     from tasks.modeling.fusion.classifier import Present
@@ -65,6 +66,12 @@ class Audio(ModalitySpec):
         from tasks.modeling.media_statistics import measure_sound
 
         return measure_sound(medium, rate_hz)
+
+    def thumbnail(self, medium: Medium, rate_hz: int) -> Picture:
+        """Waveform and spectrogram."""
+        from tasks.media.thumbnails import draw_sound
+
+        return {"audio": draw_sound(medium, rate_hz), "seconds": len(medium) / max(rate_hz, 1)}
 
     def near_duplicates(self) -> NearDuplicates:
         """Random projections of the spectrum, confirmed by correlation."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tasks.config import RunConfig, TrainConfig
+    from tasks.media.thumbnails import Picture
     from tasks.modeling.encoder_base import Encoder
     from tasks.modeling.encoder_spec import EncoderSpec
     from tasks.modeling.fusion.classifier import Present
@@ -62,6 +63,12 @@ class Image(ModalitySpec):
         from tasks.modeling.media_statistics import measure_picture
 
         return measure_picture(medium)
+
+    def thumbnail(self, medium: Medium, rate_hz: int) -> Picture:
+        """Enlarged without blur where it is tiny."""
+        from tasks.media.thumbnails import draw_image
+
+        return {"image": draw_image(medium)}
 
     def near_duplicates(self) -> NearDuplicates:
         """Perceptual hashes."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from tasks.config import RunConfig, TrainConfig
+    from tasks.media.thumbnails import Picture
     from tasks.modeling.encoder_base import Encoder
     from tasks.modeling.encoder_spec import EncoderSpec
     from tasks.modeling.fusion.classifier import Present
@@ -59,6 +60,12 @@ class Text(ModalitySpec):
     def measure(self, medium: Medium, rate_hz: int) -> dict[str, float]:
         """Its length."""
         return {"length": float(len(medium))}
+
+    def thumbnail(self, medium: Medium, rate_hz: int) -> Picture:
+        """Its start."""
+        from tasks.media.thumbnails import draw_text
+
+        return {"text": draw_text(medium)}
 
     def near_duplicates(self) -> NearDuplicates:
         """Min-wise hashes of character 5-grams."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tasks.config import RunConfig, TrainConfig
+    from tasks.media.thumbnails import Picture
     from tasks.modeling.encoder_base import Encoder
     from tasks.modeling.encoder_spec import EncoderSpec
     from tasks.modeling.fusion.classifier import Present
@@ -57,6 +58,12 @@ class Video(ModalitySpec):
         from tasks.modeling.media_statistics import measure_clip
 
         return measure_clip(medium)
+
+    def thumbnail(self, medium: Medium, rate_hz: int) -> Picture:
+        """A filmstrip."""
+        from tasks.media.thumbnails import draw_clip
+
+        return {"video": draw_clip(medium)}
 
     def near_duplicates(self) -> NearDuplicates:
         """Perceptual hashes of frames, and motion."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from data_contracts.data_profile import ColumnSummary
 from data_contracts.modalities import modality_of
-from data_contracts.refs import CleanRef, ColumnSummary, InputName
+from data_contracts.refs import CleanRef, InputName
 from tasks.media.media_store import MediaReader
 from tasks.modalities import spec_of
 from tasks.store import Store

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from tasks.config import RunConfig, TrainConfig
+    from tasks.media.thumbnails import Picture
     from tasks.modeling.encoder_base import Encoder
     from tasks.modeling.encoder_spec import EncoderSpec
     from tasks.modeling.fusion.classifier import Present
@@ -66,6 +67,12 @@ class Tabular(ModalitySpec):
         from tasks.modality_specs.tabular.columns import statistics_of
 
         return statistics_of([medium for medium, _ in media], spec)
+
+    def thumbnail(self, medium: Medium, rate_hz: int) -> Picture:
+        """Its cells."""
+        from tasks.modality_specs.tabular.cells import read_row
+
+        return {"cells": sorted(read_row(medium).items())}
 
     def prepare_tiny(self, knobs: Knobs) -> Prepare:
         """Cells as whole numbers, not yet scaled or looked up."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from data_contracts.refs import ColumnSummary, ColumnType
+from data_contracts.data_profile import ColumnSummary
+from data_contracts.refs import ColumnType
 from tasks.modalities import JoinedColumns, Statistics
 from tasks.modality_specs.tabular.cells import NotACell, is_missing_mark, parse_number, read_row, row_text
 from tasks.modality_specs.tabular.column_types import decide_types
@@ -97,42 +98,37 @@ class TabularColumns(JoinedColumns):
 
 def _summary(name: str, column_type: ColumnType, cells: Sequence[str | None]) -> ColumnSummary:
     filled = [text for text in cells if text is not None]
-    if column_type == "numeric":
-        numbers = np.array([number for text in filled if (number := parse_number(text)) is not None])
-        low, median, high = np.percentile(numbers, [0, 50, 100]).tolist() if len(numbers) else (None, None, None)
-        missing = len(cells) - len(numbers)
-        distinct = len(set(numbers.tolist()))
-        return ColumnSummary(
-            name=name,
-            type=column_type,
-            missing=missing,
-            rows=len(cells),
-            distinct=distinct,
-            low=low,
-            median=median,
-            high=high,
-        )
-    counts = Counter(filled)
-    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
-    return ColumnSummary(
-        name=name,
-        type=column_type,
-        missing=len(cells) - len(filled),
-        rows=len(cells),
-        distinct=len(counts),
-        most_frequent=dict(most),
-    )
+    found: ColumnSummary = {
+        "name": name,
+        "type": column_type,
+        "rows": len(cells),
+        "missing": len(cells) - len(filled),
+        "distinct": len(set(filled)),
+        "low": None,
+        "median": None,
+        "high": None,
+        "most_frequent": {},
+    }
+    if column_type == "categorical":
+        most = sorted(Counter(filled).items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
+        return {**found, "most_frequent": dict(most)}
+    numbers = [number for text in filled if (number := parse_number(text)) is not None]
+    found = {**found, "missing": len(cells) - len(numbers), "distinct": len(set(numbers))}
+    if not numbers:
+        return found
+    low, median, high = np.percentile(numbers, [0, 50, 100]).tolist()
+    return {**found, "low": low, "median": median, "high": high}
 
 
 def _suspicions(summary: ColumnSummary, cells: Sequence[str | None], labels: Sequence[str]) -> list[str]:
     found = []
-    if summary.rows and summary.distinct == 1 and not summary.missing:
+    if summary["distinct"] == 1 and not summary["missing"]:
         found.append("holds one value in every row; it says nothing")
-    if summary.missing > SPARSE * summary.rows and summary.distinct:
-        found.append(f"{summary.missing} of {summary.rows} rows lack it")
-    if summary.type == "categorical" and summary.distinct > CATEGORIES:
+    if summary["missing"] > SPARSE * summary["rows"] and summary["distinct"]:
+        found.append(f"{summary['missing']} of {summary['rows']} rows lack it")
+    if summary["type"] == "categorical" and summary["distinct"] > CATEGORIES:
         found.append(
-            f"has {summary.distinct} categories; the {CATEGORIES} most frequent of the train rows are told apart, all others "
+            f"has {summary['distinct']} categories; the {CATEGORIES} most frequent of the train rows are told apart, all others "
             "are read as one"
         )
     if _tells_label(cells, labels):

@@ -1,19 +1,13 @@
-"""Small pictures of media for the report, as data URIs: thumbnails, filmstrips, waveform and spectrogram of sounds."""
+"""Small pictures of media, as data URIs: thumbnails, filmstrips, waveform and spectrogram of sounds; the start of a text."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-
-from data_contracts.modalities import modality_of
-from data_contracts.refs import InputName, Modality
-from tasks.media.media_store import MediaReader
-from tasks.store import Store
 
 THUMBNAIL_PX = 144
 ENLARGE_BELOW_PX = 64
@@ -25,24 +19,17 @@ _VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231
 _WAVE = (0, 114, 178)
 
 
-def picture_media(
-    mistakes: Sequence[dict[str, Any]], media: dict[InputName, str], store: Store
-) -> list[dict[str, Any]]:
-    """For each mistake what it looks like: {"image": data URI, "audio": data URI, "seconds": s, "text": text, "video": URI},
-    and in `more` the same of further media of a kind.
+class Picture(TypedDict, total=False):
+    """One medium as it is shown."""
 
-    None for what a mistake does not have, or what is not in the store any more.
-    """
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for name, fingerprint in media.items():
-        wanted = [m["media"][name] for m in mistakes if name in m["media"]]
-        if not wanted:
-            continue
-        modality = modality_of(name)
-        reader = MediaReader(store, modality, fingerprint)
-        for digest, medium in reader.read(wanted):
-            found[name, digest] = _draw(modality, medium, reader.rate_hz)
-    return [_merge(found.get(item, {}) for item in mistake["media"].items()) for mistake in mistakes]
+    image: str
+    """Data URIs of pictures."""
+    audio: str
+    seconds: float
+    text: str
+    video: str
+    cells: list[tuple[str, str]]
+    """Column and cell of a table's row."""
 
 
 def draw_image(pixels: NDArray[np.uint8]) -> str:
@@ -89,26 +76,9 @@ def draw_sound(samples: NDArray[np.int16], rate_hz: int) -> str:
     return _png(Image.fromarray(picture))
 
 
-def _draw(name: Modality, medium: NDArray[Any] | str, rate_hz: int) -> dict[str, Any]:
-    if isinstance(medium, str):
-        return {"text": medium[:TEXT_CHARS] + ("…" if len(medium) > TEXT_CHARS else "")}
-    if name == "audio":
-        return {"audio": draw_sound(medium, rate_hz), "seconds": len(medium) / max(rate_hz, 1)}
-    if name == "video":
-        return {"video": draw_clip(medium)}
-    return {"image": draw_image(medium)}
-
-
-def _merge(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """One medium of each kind, and in `more` the second ones, with the third ones in their `more`."""
-    found: dict[str, Any] = {"image": None, "audio": None, "seconds": 0.0, "text": None, "video": None}
-    others = []
-    for part in parts:
-        if any(found[key] for key in part):
-            others.append(part)
-        else:
-            found |= part
-    return found | {"more": _merge(others) if others else None}
+def draw_text(text: str) -> str:
+    """Its first TEXT_CHARS characters."""
+    return text[:TEXT_CHARS] + ("…" if len(text) > TEXT_CHARS else "")
 
 
 def _waveform(wave: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
