@@ -22,6 +22,7 @@ from tasks.contract import read_table
 from tasks.encoder_ids import parse_encoder
 from tasks.errors import UsageError
 from tasks.ingest.manifest.rows import Inline
+from tasks.modalities import spec_of
 from tasks.store import Store
 
 MOST_ROWS = 200
@@ -135,6 +136,8 @@ class _Packer:
             return None
         cells = dict(row.row.values)
         for modality, column in self._raw.columns.items():
+            if spec_of(modality).joined_columns() is not None:
+                continue  # several columns, whose cells go along as they are
             where = row.raw.get(modality)
             if row.raw.get(f"{modality}_sha256") is None or not where or column not in cells:
                 cells[column] = None if isinstance(cells.get(column), Inline) else cells.get(column)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,13 @@ def test_a_number_and_a_category_are_learned_reported_and_predicted_with(
     assert (importance["metric"], importance["rows"]) == ("accuracy", 50)
     assert min(drops["age"], drops["breed"]) > 0.1 > max(drops["fee"], drops["vaccinated"]) + 0.02
 
+    page = (tmp_path / "store" / ran.json["report"]).read_text()
+    assert "What each column contributes" in page
+    assert "Columns of tabular" in page
+    assert "<th>breed</th><td>" in page, "the cells of a row that was mistaken"
+    (readme,) = (tmp_path / "store").rglob("artifacts/README.md")
+    assert "`tabular` is 4 columns: age, breed, fee, vaccinated" in readme.read_text()
+
     columns = fitted_columns(card_of(tmp_path))
     assert {name: column["type"] for name, column in columns.items()} == {
         "age": "numeric",
@@ -141,6 +149,78 @@ def serve_rows(pets: Path, tmp_path: Path, name: str, crossmodal: Crossmodal, ou
     order = np.argsort(pd.read_csv(bare)["id"].to_numpy())
     served = model.predict(frame).to_numpy(dtype=np.float64)
     assert np.allclose(served[order], expected, atol=1e-5)
+
+
+def test_check_tells_what_is_wrong_with_columns_and_drift_is_looked_for_in_each(
+    crossmodal: Crossmodal, pets: Path, tmp_path: Path
+) -> None:
+    def odd(row: dict[str, str], number: int) -> dict[str, str]:
+        more = {
+            "outcome": "1" if row["label"] == "fast" else "0",
+            "shop": "north",
+            "chip": str(number) if number < 9 else "",
+        }
+        return row | more | {"zip": f"{number:05}", "born": f"2020-01-{1 + number % 28:02}"}
+
+    columns = 'data.columns.tabular=["age", "outcome", "shop", "chip", "zip", "born"]'
+    ran = crossmodal("check", str(changed(pets, "odd.csv", odd)), "--set", columns, small=False)
+    assert ran.status == 0, ran.err
+    for text in (
+        "tabular column 'zip': is categorical, as '00000' begins with a zero",
+        "tabular column 'born': holds dates",
+        "tabular column 'outcome': tells the label of every row: leakage",
+        "tabular column 'shop': holds one value in every row",
+        "tabular column 'chip': 311 of 320 rows lack it",
+    ):
+        assert text in ran.err, text
+    assert "tabular column 'age'" not in ran.err
+
+    quick = [
+        *QUICK,
+        "--set",
+        "train.epochs=1",
+        "--set",
+        "encoders.image=off",
+        "--set",
+        "encoders.text=off",
+        "--set",
+        "name=pets",
+    ]
+    assert (
+        crossmodal("retrain", "--plain", "--data", str(pets), *quick, "--set", "gate.rules=[]").json["verdict"]
+        == "promote"
+    )
+    older = changed(
+        pets,
+        "older.csv",
+        lambda row, n: row | {"id": f"new {n}", "age": str(200 + n), "breed": "poodle" if n % 3 else "zebra"},
+    )
+    ran = crossmodal("monitor", str(older))
+    assert ran.status == 0, ran.err
+    tests = {test["name"]: test for test in ran.json["tests"]}
+    assert tests["tabular age"]["drifted"]
+    assert tests["tabular age"]["method"] == "kolmogorov-smirnov"
+    assert tests["tabular breed"]["drifted"]
+    assert tests["tabular breed"]["method"] == "chi-square"
+    assert not tests["tabular fee"]["drifted"]
+    assert not tests["tabular vaccinated"]["drifted"]
+    assert tests["tabular age missing"]["after"] == "0.0 %"
+
+    packed = tmp_path / "pack.zip"
+    (run,) = [
+        path.name
+        for path in (tmp_path / "store" / "runs").iterdir()
+        if (path / "report.html").is_file() and "retrain" in (path / "summary.json").read_text()
+    ]
+    ran = crossmodal("runs pack", run, "--out", str(packed))
+    assert ran.status == 0, ran.err
+    with zipfile.ZipFile(packed) as archive:
+        lines = archive.read("data/manifest.jsonl").decode().splitlines()
+    first = json.loads(lines[0])
+    assert (first["breed"], "age, breed, fee, vaccinated" in first) == (
+        "tabby" if first["breed"] == "tabby" else first["breed"],
+        False,
+    )
 
 
 def test_no_test_row_shapes_what_is_fitted(crossmodal: Crossmodal, pets: Path, tmp_path: Path) -> None:

@@ -128,8 +128,8 @@ def _suspicions(summary: ColumnSummary, cells: Sequence[str | None], labels: Seq
         found.append(f"{summary['missing']} of {summary['rows']} rows lack it")
     if summary["type"] == "categorical" and summary["distinct"] > CATEGORIES:
         found.append(
-            f"has {summary['distinct']} categories; the {CATEGORIES} most frequent of the train rows are told apart, all others "
-            "are read as one"
+            f"has {summary['distinct']} categories; the {CATEGORIES} most frequent of the train rows are told apart, all "
+            "others are read as one"
         )
     if _tells_label(cells, labels):
         found.append("tells the label of every row: leakage, unless it is known when a prediction is asked for")
