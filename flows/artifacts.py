@@ -20,7 +20,7 @@ from flows.request import Request
 from flows.results import reasons_of
 from flows.summary import STAGES
 from tasks.escaping import markdown_text, one_line
-from tasks.number_format import figure_text
+from tasks.problems.registry import figure_text
 
 _LOG = logging.getLogger("prefect.crossmodal")
 Row = dict[str, Any]

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema, field_validator, model_validator
 
 from tasks.config_paths import absolute_paths
 from tasks.config_sections import (
@@ -31,17 +31,22 @@ from tasks.config_sections import (
 )
 from tasks.config_training import EncodersConfig, ExtractConfig, FusionConfig, TrainConfig
 from tasks.errors import UsageError
+from tasks.problems.registry import all_metric_names, get_metric
 
 __all__ = [
     "DataConfig", "EncodersConfig", "ExtractConfig", "FusionConfig", "GateConfig", "Metric", "Rule", "RunConfig", "TrainConfig",
     "known_keys", "load_config", "parse_assignment", "read_profile",
 ]  # fmt: skip
 
-Metric = Literal[
-    "accuracy", "macro_f1", "macro_recall", "macro_precision", "auroc",
-    "exact_match", "micro_f1", "mean_ap",
-    "mae", "rmse", "r2",
-]  # fmt: skip
+
+def _known_metric(name: str) -> str:
+    return name if name == "auto" else get_metric(name).name
+
+
+Metric = Annotated[
+    str, AfterValidator(_known_metric), WithJsonSchema({"type": "string", "enum": ["auto", *all_metric_names()]})
+]
+"""`auto`, or a metric of tasks.problems.registry."""
 
 
 RENAMED: Mapping[str, str] = MappingProxyType(
@@ -104,7 +109,7 @@ class DataConfig(Section):
 class Rule(Section):
     """One rule of the gate: a metric must reach `min`, stay within `max`, or beat the best answer that is always the same."""
 
-    metric: Literal["auto", Metric]
+    metric: Metric
     """auto: accuracy, mean_ap or mae, by the problem."""
     min: float | None = None
     max: float | None = None
@@ -117,8 +122,9 @@ class Rule(Section):
     def _asks_one_thing(self) -> Rule:
         if (self.min is not None) + (self.max is not None) + self.above_majority != 1:
             raise ValueError("a rule takes one of min, max and above_majority = true")
-        if self.above_majority and self.metric not in {"auto", "accuracy", "mean_ap", "mae", "rmse"}:
-            raise ValueError("above_majority is defined for accuracy, mean_ap, mae and rmse only")
+        if self.above_majority and self.metric != "auto" and get_metric(self.metric).baseline is None:
+            *others, last = (name for name in all_metric_names() if get_metric(name).baseline is not None)
+            raise ValueError(f"above_majority is defined for {', '.join(others)} and {last} only")
         return self
 
 
@@ -126,7 +132,7 @@ class GateConfig(Section):
     """What a candidate must show before it replaces the champion."""
 
     mode: Literal["better", "not-worse"] = "not-worse"
-    metric: Literal["auto", Metric] = "auto"
+    metric: Metric = "auto"
     """The metric on which candidate and champion are compared, on the same test rows. auto: macro_f1, for numbers mae."""
     margin: Annotated[float, Field(ge=0)] = 0.01
     """not-worse: how much of the metric a candidate may lose; of mae and rmse this share of the champion's."""

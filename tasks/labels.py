@@ -18,15 +18,10 @@ from numpy.typing import NDArray
 from data_contracts.refs import Problem, Target
 from tasks.config import DataConfig, RunConfig
 from tasks.errors import UsageError
+from tasks.problems.registry import metric_names
 
 SEPARATOR = "|"
 NO_LABELS = "[]"
-METRICS: dict[Problem, tuple[str, ...]] = {
-    "multiclass": ("accuracy", "macro_f1", "macro_recall", "macro_precision", "ece", "auroc"),
-    "multilabel": ("exact_match", "micro_f1", "macro_f1", "macro_recall", "macro_precision", "mean_ap"),
-    "regression": ("mae", "rmse", "r2"),
-}
-LOWER_IS_BETTER = frozenset({"ece", "mae", "rmse"})
 GATE_METRIC: dict[Problem, str] = {"multiclass": "macro_f1", "multilabel": "macro_f1", "regression": "mae"}
 """The metric on which candidate and champion are compared, unless the config names one."""
 BASELINE_METRIC: dict[Problem, str] = {"multiclass": "accuracy", "multilabel": "mean_ap", "regression": "mae"}
@@ -78,11 +73,6 @@ def split_labels(text: str) -> tuple[str, ...]:
     return () if text == NO_LABELS else tuple(text.split(SEPARATOR))
 
 
-def number_text(value: float) -> str:
-    """The shortest text that reads as the same number; 7.0 is `7`."""
-    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-
-
 def cells_of(samples: pa.Table, place: int, name: str) -> list[str | None]:
     """The text of every row's cell in the label column at this place; None where it is not known."""
     if place == 0:
@@ -129,11 +119,6 @@ def to_numbers(cells: Sequence[str | None]) -> NDArray[np.float64]:
     return np.array([np.nan if cell is None else float(cell) for cell in cells], np.float64)
 
 
-def problem_of(figures: Iterable[str]) -> Problem:
-    """The problem that has all of these metrics."""
-    return next(problem for problem, metrics in METRICS.items() if set(figures) <= set(metrics))
-
-
 def metric_of(metric: str, problem: Problem, usual: Mapping[Problem, str]) -> str:
     """The metric that `auto` stands for."""
     return usual[problem] if metric == "auto" else metric
@@ -164,8 +149,9 @@ def require_fitting(config: RunConfig, targets: Sequence[Target]) -> None:
 
 
 def _require_metric(key: str, metric: str, target: Target) -> None:
-    if metric != "auto" and metric not in METRICS[target.problem]:
+    known = metric_names(target.problem)
+    if metric != "auto" and metric not in known:
         raise UsageError(
             f"{key}: {metric} is no figure of a {target.problem} column ({target.name!r}); "
-            f"use one of {', '.join(METRICS[target.problem])}"
+            f"use one of {', '.join(known)}"
         )

@@ -19,8 +19,8 @@ from data_contracts.refs import (
     Verdict,
 )
 from tasks.escaping import one_line
-from tasks.labels import METRICS
-from tasks.number_format import figure_text, short_number
+from tasks.number_format import short_number
+from tasks.problems.registry import figure_text, metric_names
 from tasks.progress import Level, log
 
 _COUNTED = ("val_accuracy", "val_micro_f1", "val_mae")
@@ -117,7 +117,7 @@ def log_evaluation(report: EvalReport, reused: bool) -> None:
     figures = report.metrics["test"]
     text = [
         f"{name} {figure_text(value, name)}{_told_interval(report, name)}"
-        for name in METRICS[report.problem]
+        for name in metric_names(report.problem)
         if (value := figures.get(name)) is not None
     ]
     log(f"evaluate: {report.rows:,} test rows: {', '.join(text)}{REUSED if reused else ''}")

@@ -11,7 +11,7 @@ from flows.commands.options import CommonOptions, ModelName, grouped
 from flows.console import print_json, print_table, say
 from flows.environment import now_ms, tracking_uri_from_environment, user_name
 from flows.request import default_tracking_uri
-from tasks.number_format import figure_text
+from tasks.problems.registry import figure_text
 from tasks.publish import registry
 from tasks.publish.approval import Approval, day
 from tasks.store import Store

@@ -13,8 +13,7 @@ from flows.console import print_json, print_pairs, print_table, say
 from flows.history import RunRecord
 from flows.request import not_one_of
 from tasks.errors import UsageError
-from tasks.labels import METRICS
-from tasks.number_format import figure_text
+from tasks.problems.registry import figure_text, metric_names, problem_of
 
 runs_app = typer.Typer(help="List, show and compare runs; look at refused rows; pack a run's inputs.")
 
@@ -62,11 +61,11 @@ def _line(record: RunRecord) -> dict[str, Any]:
 
 def _headline(record: RunRecord) -> str | None:
     """The first figure of the run's problem."""
-    for names in METRICS.values():
-        if record.metrics and set(record.metrics) <= set(names):
-            value = record.metrics.get(names[0])
-            return None if value is None else f"{names[0]} {figure_text(value, names[0])}"
-    return None
+    if not record.metrics:
+        return None
+    name = metric_names(problem_of(record.metrics))[0]
+    value = record.metrics.get(name)
+    return None if value is None else f"{name} {figure_text(value, name)}"
 
 
 @runs_app.command()

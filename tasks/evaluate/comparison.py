@@ -13,11 +13,10 @@ from data_contracts.refs import ChampionRef, PreparedChampion, Target
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import UsageError
-from tasks.evaluate.metrics import Indices
-from tasks.evaluate.predictions import Probabilities
-from tasks.evaluate.scorers import Scorer
 from tasks.modeling.card import read_card, read_targets
 from tasks.modeling.training_rows import are_known, read_rows
+from tasks.problems.metric import Indices, Probabilities
+from tasks.problems.scoring import AnyScorer
 from tasks.store import Store
 
 
@@ -56,7 +55,7 @@ def champion_outputs(
     return shared, predict_probabilities(load_model(folder), chosen, prepared_champion.features, store)
 
 
-def forgetting(ids: list[str], pair: tuple[Scorer, Scorer], folder: Path, config: RunConfig) -> dict[str, Any]:
+def forgetting(ids: list[str], pair: tuple[AnyScorer, AnyScorer], folder: Path, config: RunConfig) -> dict[str, Any]:
     """Candidate and champion, `pair`, apart on the rows that the champion was judged on when it was published, and on new
     ones. Empty where either set is, or the champion in `folder` does not tell."""
     known = read_rows(folder)
@@ -68,7 +67,7 @@ def forgetting(ids: list[str], pair: tuple[Scorer, Scorer], folder: Path, config
     return {name: _compared(pair, np.flatnonzero(rows), config) for name, rows in (("old", old), ("new", ~old))}
 
 
-def _compared(pair: tuple[Scorer, Scorer], rows: Indices, config: RunConfig) -> dict[str, Any]:
+def _compared(pair: tuple[AnyScorer, AnyScorer], rows: Indices, config: RunConfig) -> dict[str, Any]:
     ours, theirs = pair[0].take(rows), pair[1].take(rows)
     return {
         "rows": len(rows),
@@ -79,7 +78,7 @@ def _compared(pair: tuple[Scorer, Scorer], rows: Indices, config: RunConfig) -> 
 
 
 def against(
-    candidate: Scorer, champion: Scorer, prepared_champion: PreparedChampion, config: RunConfig
+    candidate: AnyScorer, champion: AnyScorer, prepared_champion: PreparedChampion, config: RunConfig
 ) -> dict[str, Any]:
     """The fields of EvalReport that tell how the candidate stands against the champion on the same rows."""
     return {

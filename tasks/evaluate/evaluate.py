@@ -19,17 +19,17 @@ from tasks.contract import read_table
 from tasks.errors import DataError
 from tasks.evaluate.comparison import against, champion_outputs, forgetting, require_same_problem
 from tasks.evaluate.detail import present
-from tasks.evaluate.intervals import paired_differences
 from tasks.evaluate.linear_baseline import fit_floor, reads_embeddings
-from tasks.evaluate.metrics import Indices, score
 from tasks.evaluate.pictured import describe
-from tasks.evaluate.predictions import Answers, Probabilities
-from tasks.evaluate.scorers import Classes, Scorer, judge_column
+from tasks.evaluate.scorers import judge_column
 from tasks.fingerprint import code_fingerprint
 from tasks.labels import cells_of
 from tasks.modalities import joined
 from tasks.modeling.card import read_card, read_targets
 from tasks.modeling.decision import answer_column, answer_others
+from tasks.problems.metric import Probabilities
+from tasks.problems.multiclass_metrics import ClassScorer, score_classes
+from tasks.problems.scoring import AnyScorer
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
 
 KIND = "evaluations"
@@ -112,9 +112,8 @@ def evaluate(
             pair = (candidate.take(shared), other.judge(theirs))
             payload |= against(*pair, prepared_champion, config)
             payload["forgetting"] = forgetting(samples["id"].take(shared).to_pylist(), pair, folder, config)
-        if isinstance(candidate, Classes) and reads_embeddings(card):
-            judged = (candidate.answers, candidate.truth)
-            floor = _floor(valid, features, columns.labels[0], judged, config, store)
+        if isinstance(candidate, ClassScorer) and reads_embeddings(card):
+            floor = _floor(valid, features, columns.labels[0], candidate, config, store)
             payload["floor"] = None if floor is None else floor.model_dump(mode="json")
         write_text(draft.path / "detail.json", canonical_json(detail))
         contents = {path.name: digest_file(path) for path in sorted(draft.path.iterdir())}
@@ -155,7 +154,7 @@ class Columns:
     labels: tuple[tuple[str, ...], ...]
     """Per label column: the candidate's own first."""
 
-    def judge(self, outputs: Probabilities) -> Scorer:
+    def judge(self, outputs: Probabilities) -> AnyScorer:
         """The first column, of which every row's truth is known."""
         return judge_column(self.card, 0, outputs, cells_of(self.samples, 0, ""), self.labels[0])[0]
 
@@ -210,23 +209,21 @@ def _floor(
     valid: ValidatedRef,
     features: Features,
     labels: tuple[str, ...],
-    judged: tuple[Answers, Indices],
+    candidate: ClassScorer,
     config: RunConfig,
     store: Store,
 ) -> Floor | None:
-    """The floor's figures beside the model's answers and the truth, `judged`, on the same rows."""
+    """The floor's figures, and the candidate's minus them, on the same rows."""
     fitted = fit_floor(valid, features, labels, config.seed, store)
     if fitted is None:
         return None
-    model, truth = judged
+    floor = score_classes(fitted.probabilities, candidate.truth)
     return Floor(
-        metrics=score(fitted.probabilities, truth),
+        metrics=floor.score(),
         c=fitted.c,
         rows=fitted.rows,
         width=fitted.width,
-        differences=paired_differences(
-            model.probabilities, fitted.probabilities, truth, config.seed, predicted=(model.predicted, None)
-        ),
+        differences=candidate.differences(floor, config.seed),
         notes=fitted.notes,
     )
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from data_contracts.refs import FeatureRef, InputName, ValidatedRef
 from tasks import progress
 from tasks.contract import read_table
-from tasks.evaluate.metrics import Indices
 from tasks.modeling.features import FeatureTable, Inputs
+from tasks.problems.metric import Indices
 from tasks.store import Store
 
 Floats = NDArray[np.float32]

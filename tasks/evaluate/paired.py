@@ -7,8 +7,9 @@ import pyarrow as pa
 
 from data_contracts.refs import CheckpointRef, EvalReport
 from tasks.contract import read_table
-from tasks.evaluate.scorers import Difference, judge_column
+from tasks.evaluate.scorers import judge_column
 from tasks.modeling.card import read_card, read_targets
+from tasks.problems.scoring import Difference
 from tasks.store import Store
 
 CONFIDENCE = 0.95

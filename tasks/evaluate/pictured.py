@@ -9,11 +9,13 @@ import pyarrow as pa
 
 from data_contracts.refs import InputName
 from tasks.evaluate import detail
-from tasks.evaluate.metrics import Floats
-from tasks.evaluate.multilabel_regression import JudgedNumbers, JudgedSets, average_precision
-from tasks.evaluate.scorers import Classes, Scorer, Weighed
 from tasks.labels import join_labels
 from tasks.number_format import short_number
+from tasks.problems.metric import Floats
+from tasks.problems.multiclass_metrics import ClassScorer
+from tasks.problems.multilabel_metrics import LabelScorer, average_precision
+from tasks.problems.regression import NumberScorer
+from tasks.problems.scoring import AnyScorer
 
 POINTS = 1_000
 """Of more test rows so many are drawn, evenly spaced among them."""
@@ -25,21 +27,19 @@ CURVES = 8
 
 
 def describe(
-    samples: pa.Table, scorer: Scorer, labels: tuple[str, ...], modalities: tuple[InputName, ...]
+    samples: pa.Table, scorer: AnyScorer, labels: tuple[str, ...], modalities: tuple[InputName, ...]
 ) -> dict[str, Any]:
     """The content of detail.json; `problem` says what it holds."""
-    if isinstance(scorer, Classes):
-        given = scorer.answers
-        found = detail.describe(samples, given.probabilities, scorer.truth, labels, modalities, given.predicted)
-        return {"problem": "multiclass", **found}
-    assert isinstance(scorer, Weighed)
+    if isinstance(scorer, ClassScorer):
+        return {"problem": "multiclass", **detail.describe(samples, scorer, labels, modalities)}
     shared = {"labels": list(labels), "slices": _slices(samples, scorer, modalities), "not_finite": 0}
-    if isinstance(scorer.judged, JudgedNumbers):
-        return {"problem": "regression", **shared, **_numbers(samples, scorer.judged, modalities)}
-    return {"problem": "multilabel", **shared, **_sets(samples, scorer.judged, labels, modalities)}
+    if isinstance(scorer, NumberScorer):
+        return {"problem": "regression", **shared, **_numbers(samples, scorer, modalities)}
+    assert isinstance(scorer, LabelScorer)
+    return {"problem": "multilabel", **shared, **_sets(samples, scorer, labels, modalities)}
 
 
-def _slices(samples: pa.Table, scorer: Weighed, modalities: tuple[InputName, ...]) -> list[dict[str, Any]]:
+def _slices(samples: pa.Table, scorer: AnyScorer, modalities: tuple[InputName, ...]) -> list[dict[str, Any]]:
     """The figures per set of modalities present, the most frequent first."""
     names = np.array(detail.present(samples, modalities))
     values, counts = np.unique(names, return_counts=True)
@@ -51,49 +51,49 @@ def _slices(samples: pa.Table, scorer: Weighed, modalities: tuple[InputName, ...
     ]
 
 
-def _numbers(samples: pa.Table, judged: JudgedNumbers, modalities: tuple[InputName, ...]) -> dict[str, Any]:
+def _numbers(samples: pa.Table, scored: NumberScorer, modalities: tuple[InputName, ...]) -> dict[str, Any]:
     """Points (true, predicted), a histogram of the errors, and the rows with the largest."""
-    errors = judged.predicted - judged.truth
-    chosen = np.unique(np.linspace(0, judged.rows - 1, min(judged.rows, POINTS)).astype(int))
+    errors = scored.predicted - scored.truth
+    chosen = np.unique(np.linspace(0, scored.rows - 1, min(scored.rows, POINTS)).astype(int))
     counts, edges = np.histogram(errors, BINS)
     worst = np.argsort(-np.abs(errors), kind="stable")[: detail.MISTAKES]
     said = [
-        (short_number(float(judged.truth[n]), digits=6), short_number(float(judged.predicted[n]), digits=6))
+        (short_number(float(scored.truth[n]), digits=6), short_number(float(scored.predicted[n]), digits=6))
         for n in worst
     ]
     return {
-        "points": [[float(judged.truth[n]), float(judged.predicted[n])] for n in chosen],
+        "points": [[float(scored.truth[n]), float(scored.predicted[n])] for n in chosen],
         "residuals": {"counts": counts.tolist(), "edges": edges.tolist()},
         "mistakes": _rows(samples, worst, said, modalities),
-        "mistakes_in_all": judged.rows,
+        "mistakes_in_all": scored.rows,
     }
 
 
 def _sets(
-    samples: pa.Table, judged: JudgedSets, labels: tuple[str, ...], modalities: tuple[InputName, ...]
+    samples: pa.Table, scored: LabelScorer, labels: tuple[str, ...], modalities: tuple[InputName, ...]
 ) -> dict[str, Any]:
     """Per label its figures, for the most frequent ones a curve, and the rows with the most wrong labels."""
-    wrong = (judged.given != judged.truth).sum(axis=1)
+    wrong = (scored.predicted != scored.truth).sum(axis=1)
     worst = np.argsort(-wrong, kind="stable")[: detail.MISTAKES]
     names = np.asarray(labels, object)
-    said = [(join_labels(names[judged.truth[n]]), join_labels(names[judged.given[n]])) for n in worst if wrong[n]]
-    most = np.argsort(-judged.truth.sum(axis=0), kind="stable")[:CURVES]
+    said = [(join_labels(names[scored.truth[n]]), join_labels(names[scored.predicted[n]])) for n in worst if wrong[n]]
+    most = np.argsort(-scored.truth.sum(axis=0), kind="stable")[:CURVES]
     return {
-        "per_class": [_label(judged, place, label) for place, label in enumerate(labels)],
+        "per_class": [_label(scored, place, label) for place, label in enumerate(labels)],
         "pr_curves": [
-            {"label": labels[n], "points": _curve(judged.probabilities[:, n], judged.truth[:, n])}
+            {"label": labels[n], "points": _curve(scored.probabilities[:, n], scored.truth[:, n])}
             for n in sorted(most)
-            if judged.truth[:, n].any()
+            if scored.truth[:, n].any()
         ],
         "mistakes": _rows(samples, worst[: len(said)], said, modalities),
         "mistakes_in_all": int((wrong > 0).sum()),
     }
 
 
-def _label(judged: JudgedSets, place: int, label: str) -> dict[str, Any]:
-    given, truth = judged.given[:, place], judged.truth[:, place]
+def _label(scored: LabelScorer, place: int, label: str) -> dict[str, Any]:
+    given, truth = scored.predicted[:, place], scored.truth[:, place]
     hits, support, answers = int((given & truth).sum()), int(truth.sum()), int(given.sum())
-    precision = average_precision(judged.probabilities[:, place], truth, np.ones((1, judged.rows)))[0]
+    precision = average_precision(scored.probabilities[:, place], truth, np.ones((1, scored.rows)))[0]
     return {
         "label": label,
         "precision": hits / answers if answers else None,

@@ -6,29 +6,10 @@ from typing import Any
 
 from data_contracts.refs import EvalReport, Problem
 from tasks.evaluate.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, nice_ticks, path_of
-from tasks.labels import METRICS
 from tasks.number_format import short_number
+from tasks.problems.registry import METRICS, get_metric
 
-NAMES = {
-    "accuracy": "Accuracy",
-    "macro_f1": "Macro F1",
-    "macro_recall": "Macro recall",
-    "macro_precision": "Macro precision",
-    "auroc": "AUROC",
-    "ece": "Calibration error",
-    "exact_match": "Exact match",
-    "micro_f1": "Micro F1",
-    "mean_ap": "Mean average precision",
-    "mae": "Mean absolute error",
-    "rmse": "Root mean squared error",
-    "r2": "Variance explained (R²)",
-}
 COLOURS = ("blue", "orange", "green")
-
-
-def unit_of(metric: str) -> str:
-    """`number` for errors in the user's unit, else `share`."""
-    return "number" if metric in {"mae", "rmse", "r2"} else "share"
 
 
 def baseline_line(report: EvalReport) -> str:
@@ -52,11 +33,11 @@ def column_tables(report: EvalReport | None) -> list[dict[str, Any]]:
             continue
         rows = [
             {
-                "name": NAMES.get(name, name),
+                "name": get_metric(name).title,
                 "value": value,
                 "interval": report.intervals.get(f"{column}.{name}") if report else None,
                 "baseline": report.baselines.get(f"{column}.{name}") if report else None,
-                "unit": unit_of(name),
+                "unit": get_metric(name).unit,
             }
             for name, value in figures.items()
         ]
@@ -69,8 +50,10 @@ def metric_table(rows: list[dict[str, Any]], problem: Problem) -> dict[str, Any]
     """(name, n or None, values) of each row, for the metrics of a problem."""
     metrics = METRICS[problem]
     return {
-        "heads": [NAMES[name] for name in metrics],
-        "rows": [(row["value"], row.get("n"), [(row.get(name), unit_of(name)) for name in metrics]) for row in rows],
+        "heads": [metric.title for metric in metrics],
+        "rows": [
+            (row["value"], row.get("n"), [(row.get(metric.name), metric.unit) for metric in metrics]) for row in rows
+        ],
     }
 
 

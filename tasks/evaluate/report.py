@@ -18,21 +18,19 @@ from tasks.errors import DataError, EnvironmentFailed
 from tasks.evaluate.charts import calibration_chart, confusion_chart, size_chart
 from tasks.evaluate.pictures import picture_media
 from tasks.evaluate.problem_charts import (
-    NAMES,
     baseline_line,
     column_tables,
     metric_table,
     precision_charts,
     residual_chart,
     scatter_chart,
-    unit_of,
 )
 from tasks.evaluate.refused import refused_rows
 from tasks.evaluate.training import training_curves, training_figures, training_notes, training_thresholds
-from tasks.labels import LOWER_IS_BETTER, METRICS
 from tasks.modeling.card import read_card
-from tasks.number_format import figure_text, short_number
+from tasks.number_format import short_number
 from tasks.pages import page_template, visible
+from tasks.problems.registry import METRICS, all_metric_names, figure_text, get_metric
 from tasks.store import Store, replace_file
 
 if TYPE_CHECKING:
@@ -84,7 +82,8 @@ def write_report(path: Path, summary: dict[str, Any], config: RunConfig, store: 
         summary=UNKNOWN | summary,
         tone=tone,
         title=title,
-        names=NAMES,
+        names={name: get_metric(name).title for name in all_metric_names()},
+        metrics=METRICS[parts.report.problem] if parts.report else (),
         clean=parts.clean,
         checkpoint=parts.checkpoint,
         report=parts.report,
@@ -195,15 +194,15 @@ def _figures(report: EvalReport | None, detail: dict[str, Any] | None, config: R
     metrics, theirs = report.metrics["test"], report.champion_metrics or {}
     rows = [
         {
-            "name": NAMES[name],
-            "value": metrics.get(name),
-            "interval": report.intervals.get(name),
-            "champion": theirs.get(name),
-            "difference": report.differences.get(name),
-            "better": "lower" if name in LOWER_IS_BETTER else "higher",
-            "unit": unit_of(name),
+            "name": metric.title,
+            "value": metrics.get(metric.name),
+            "interval": report.intervals.get(metric.name),
+            "champion": theirs.get(metric.name),
+            "difference": report.differences.get(metric.name),
+            "better": "lower" if metric.lower_is_better else "higher",
+            "unit": metric.unit,
         }
-        for name in METRICS[report.problem]
+        for metric in METRICS[report.problem]
     ]
     compared = (detail or {}).get("champion_rows", report.rows)
     return {"rows": rows, "confidence": config.gate.confidence, "compared": compared}

@@ -8,8 +8,10 @@ from typing import Literal
 
 from data_contracts.refs import EvalReport, Problem, RuleResult
 from tasks.config import GateConfig, Rule
-from tasks.labels import BASELINE_METRIC, GATE_METRIC, LOWER_IS_BETTER, metric_of, number_text, problem_of
-from tasks.number_format import figure_text, short_number
+from tasks.labels import BASELINE_METRIC, GATE_METRIC, metric_of
+from tasks.number_format import number_text, short_number
+from tasks.problems.metric import Baseline
+from tasks.problems.registry import figure_text, get_metric, problem_of
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 
@@ -36,8 +38,11 @@ def judge_rule(rule: Rule, report: EvalReport) -> RuleResult:
         outcome, detail = _within(told_as, value, bounds, limit, least)
     else:
         threshold = defined(report.baselines.get(told_as, report.majority_share if metric == "accuracy" else None))
-        name, baseline = _names(told_as, metric)
-        outcome, detail = _beats(told_as, value, interval, bounds, threshold, metric in LOWER_IS_BETTER)
+        constant = get_metric(metric).baseline
+        if constant is None:
+            raise ValueError(f"{metric} has no baseline to beat")  # which the config refuses
+        name, baseline = f"{told_as} {constant.rule}", constant.answer
+        outcome, detail = _beats(told_as, value, interval, bounds, threshold, constant)
     return RuleResult(
         rule=name,
         metric=told_as,
@@ -56,14 +61,6 @@ def _metric(metric: str, report: EvalReport, column: str, usual: Mapping[Problem
     return metric_of(metric, report.problem if figures is None else problem_of(figures), usual)
 
 
-def _names(told_as: str, metric: str) -> tuple[str, str]:
-    if metric in {"mae", "rmse"}:
-        return f"{told_as} below that of the mean", "always the mean of the train rows"
-    if metric == "mean_ap":
-        return f"{told_as} above chance", "the same scores for every row"
-    return f"{told_as} above majority", "always the most frequent class"
-
-
 def compare_with_champion(report: EvalReport, config: GateConfig) -> RuleResult:
     """Candidate against champion on `gate.metric`, paired on the same test rows; passes where there is no champion.
 
@@ -80,7 +77,7 @@ def compare_with_champion(report: EvalReport, config: GateConfig) -> RuleResult:
     a loss of at most `margin` that 500 rows cannot tell from noise; `gate.rules` set the floor under a slow drift.
     """
     metric = _metric(config.metric, report, "", GATE_METRIC)
-    lower = metric in LOWER_IS_BETTER
+    lower = get_metric(metric).lower_is_better
     value = defined(report.metrics.get("test", {}).get(metric))
     if report.champion_sha256 is None:
         baseline, threshold = "no champion yet", None
@@ -89,7 +86,7 @@ def compare_with_champion(report: EvalReport, config: GateConfig) -> RuleResult:
         champion = defined((report.champion_metrics or {}).get(metric))
         scored = "" if champion is None else f": {figure_text(champion, metric)}"
         baseline = f"champion version {report.champion_version}{scored}"
-        margin = _margin(config, champion, lower)
+        margin = _margin(config, champion, metric)
         threshold = champion
         if config.mode != "better" and champion is not None:
             threshold = champion + margin if lower else champion - margin
@@ -130,17 +127,16 @@ def _beats(
     interval: tuple[float, float] | None,
     bounds: str,
     baseline: float | None,
-    lower: bool,
+    constant: Baseline,
 ) -> tuple[Outcome, str]:
-    what = "what the same answer to every row scores" if lower or metric.endswith("mean_ap") else "majority share"
+    what, lower = constant.value, get_metric(metric).lower_is_better
     if value is None or baseline is None:
         return "fail", f"{metric} or {what} is not defined on these test rows"
     sign, relation = (-1, "<") if lower else (1, ">")
     figure, base = figure_text(value, metric, beside=baseline), figure_text(baseline, metric)
     if sign * value <= sign * baseline:
-        whose = "the share of the largest class" if what == "majority share" else what
         verb = "stay below" if lower else "exceed"
-        return "fail", f"{metric} {figure}{bounds} does not {verb} {base}, {whose}"
+        return "fail", f"{metric} {figure}{bounds} does not {verb} {base}, {constant.limit}"
     if interval is None:
         return "pass", f"{metric} {figure} (no interval: the figure itself decided) {relation} {what} {base}"
     nearest = interval[1] if lower else interval[0]
@@ -171,18 +167,19 @@ def _difference(
         detail += ", no interval: the difference itself decided"
     else:
         detail += f" [{worst}, {best}]"
-    lower = metric in LOWER_IS_BETTER
+    lower = get_metric(metric).lower_is_better
     if lower:  # from here on, more is better
         difference, low, high = -difference, -high, -low
     if config.mode == "better":
         return _is_better(low, high), f"{detail})"
-    margin = _margin(config, champion, lower)
+    margin = _margin(config, champion, metric)
     return _is_not_worse(difference, low, high, margin), f"{detail}, margin {short_number(margin)})"
 
 
-def _margin(config: GateConfig, champion: float | None, lower: bool) -> float:
+def _margin(config: GateConfig, champion: float | None, metric: str) -> float:
     """In the metric's own unit: errors have any, so there the margin is a share of the champion's."""
-    return config.margin * abs(champion) if lower and champion is not None else config.margin
+    relative = get_metric(metric).margin_is_relative
+    return config.margin * abs(champion) if relative and champion is not None else config.margin
 
 
 def _is_better(low: float, high: float) -> Outcome:

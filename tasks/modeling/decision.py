@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from data_contracts.refs import Target
 from tasks.errors import DataError
-from tasks.labels import join_labels, number_text
+from tasks.labels import join_labels
 from tasks.modeling.card import read_targets
+from tasks.number_format import number_text
 from tasks.store import canonical_json
 
 DECISION, OFFSETS, THRESHOLDS = "decision", "offsets", "thresholds"

@@ -10,8 +10,7 @@ from data_contracts.modalities import modality_of
 from data_contracts.refs import CheckpointRef, EvalReport, ValidatedRef, Verdict
 from tasks.config import RunConfig
 from tasks.escaping import markdown_text
-from tasks.labels import METRICS
-from tasks.number_format import figure_text
+from tasks.problems.registry import METRICS, figure_text
 
 TEMPLATE = "model_card.md.j2"
 _LABEL_CHARS = 100
@@ -36,7 +35,7 @@ def write_card(
         problem=report.problem,
         columns=[_column(name, report) for name in report.metrics if name != "test"],
         baseline=report.baselines,
-        by_metrics=[name for name in METRICS[report.problem] if name not in {"ece", "auroc"}],
+        by_metrics=[metric.name for metric in METRICS[report.problem] if metric.compact],
         labels=[markdown_text(label, _LABEL_CHARS) for label in checkpoint.labels],
         model_sha256=checkpoint.model_sha256,
         train_key=checkpoint.train_key,

@@ -6,8 +6,7 @@ import math
 
 from data_contracts.refs import EvalReport, ValidatedRef, Verdict
 from tasks.escaping import markdown_text
-from tasks.labels import METRICS
-from tasks.number_format import figure_text
+from tasks.problems.registry import figure_text, metric_names
 
 
 def describe_version(name: str, alias: str, verdict: Verdict, report: EvalReport, valid: ValidatedRef) -> str:
@@ -41,7 +40,7 @@ def figures_table(report: EvalReport) -> str:
     figures, theirs = report.metrics["test"], report.champion_metrics
     head = ["metric", f"{report.rows:,} test rows", "95 % interval", *(["champion"] if theirs else [])]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for name in METRICS[report.problem]:
+    for name in metric_names(report.problem):
         if name not in figures:
             continue
         low, high = report.intervals.get(name, (math.nan, math.nan))

@@ -13,7 +13,7 @@ from tasks.config import TrainConfig
 from tasks.modeling.decision import decide_labels
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.inference import predict_inputs
-from tasks.number_format import figure_text
+from tasks.problems.registry import figure_text
 from tasks.train.dataset import Dataset
 from tasks.train.losses import joint_loss
 from tasks.train.processes import Processes

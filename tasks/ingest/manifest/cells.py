@@ -9,7 +9,8 @@ from typing import Any
 
 from data_contracts.refs import Problem
 from tasks.ingest.manifest.rows import Inline
-from tasks.labels import SEPARATOR, join_labels, number_text
+from tasks.labels import SEPARATOR, join_labels
+from tasks.number_format import number_text
 
 LABEL_CHARS = 200
 Problems = tuple[str, str] | None
