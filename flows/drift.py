@@ -15,7 +15,7 @@ from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.ingest.sources.resolve import locate_data
 from tasks.monitor.monitor import monitor
-from tasks.monitor.page import write_page
+from tasks.reporting.drift_report import write_page
 
 Monitor = Callable[..., MonitorReport]
 

@@ -104,8 +104,8 @@ def attempt(work: Callable[[], object], run_state: RunState) -> CrossmodalError 
 
 def leave_results(request: Request, run_state: RunState, summary: dict[str, Any]) -> None:
     """Leaves report.html, Data Docs, summary.json and the quarantine in the run's folder; fills in `summary["report"]`."""
-    from tasks.evaluate.confusion_picture import write_confusion
-    from tasks.evaluate.report import write_report
+    from tasks.reporting.confusion_matrix import write_confusion
+    from tasks.reporting.report import write_report
 
     progress.report("report", 0, 1)
     request.folder.mkdir(parents=True, exist_ok=True)

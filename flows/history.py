@@ -16,7 +16,7 @@ from flows.records import CONFIG, REFS, RUN, RunStart
 from flows.request import Request
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed, UsageError
-from tasks.reporting.history import RunPoint, write_history
+from tasks.reporting.run_history import RunPoint, write_history
 from tasks.store import Store, process_lives
 
 RUNS = "runs"

@@ -13,7 +13,7 @@ from flows.history import RUNS, RunRecord, run_config, run_refs
 from tasks.contract import read_table
 from tasks.errors import CrossmodalError, UsageError
 from tasks.media.media_store import media_index
-from tasks.reporting.refused import RefusedMedium, RefusedRow, write_refused
+from tasks.reporting.row_page import RefusedMedium, RefusedRow, write_refused
 from tasks.store import Store
 
 PICTURE_BYTES = 4 << 20
@@ -73,7 +73,7 @@ def _cells(store: Store, record: RunRecord, refs: RunRefs, number: int) -> dict[
 
 def _media(store: Store, record: RunRecord, refs: RunRefs, raw: dict[str, Any]) -> list[RefusedMedium]:
     """What the row's media look like: decoded where the store has them so, else the source itself where it is a picture."""
-    from tasks.evaluate.pictures import picture_media
+    from tasks.reporting.thumbnails import picture_media
 
     assert refs.raw is not None
     config = run_config(store, record.run)

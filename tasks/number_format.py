@@ -12,3 +12,8 @@ def short_number(value: float, sign: bool = False, digits: int = 4) -> str:
 def number_text(value: float) -> str:
     """The shortest text that reads as the same number; 7.0 is `7`."""
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+
+
+def p_text(p: float | None) -> str:
+    """`0.031`, `< 0.001`, a dash where nothing was tested."""
+    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"

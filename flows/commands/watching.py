@@ -66,7 +66,7 @@ def _print(summary: dict[str, Any], report: str, as_json: bool) -> None:
 
 
 def _line(test: dict[str, Any]) -> dict[str, Any]:
-    from tasks.monitor.monitor import p_text
+    from tasks.number_format import p_text
 
     return {
         "what": test["name"],

@@ -18,7 +18,7 @@ from flows.hosting.access import basic_header
 from flows.hosting.prefect_api import PrefectAPI
 from tasks.publish.approval import STATE, pending_entry
 from tasks.publish.champion_lookup import SeenVersion
-from tasks.reporting.history import TONES
+from tasks.reporting.run_history import TONES
 
 SHOWN = 30
 _TIMEOUT_S = 10.0

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tasks.config import RunConfig
-from tasks.evaluate.refused import refused_rows
-from tasks.evaluate.report import write_report
 from tasks.ingest.quarantine_examples import PER_REASON
 from tasks.media import pool
+from tasks.reporting.report import write_report
+from tasks.reporting.unused_rows import refused_rows
 from tasks.store import Store
 from tasks.validate.validate import validate_samples
 from tests.conftest import write_manifest, write_picture

@@ -12,11 +12,11 @@ import pytest
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
-import tasks.evaluate.pictures as pictures_module
+import tasks.reporting.thumbnails as pictures_module
 from data_contracts.refs import Modality
 from data_contracts.tables import media_schema
-from tasks.evaluate.pictures import draw_clip, picture_media
 from tasks.media.media_store import media_kind
+from tasks.reporting.thumbnails import draw_clip, picture_media
 from tasks.store import Store
 
 FINGERPRINT = "f" * 64

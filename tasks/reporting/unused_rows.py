@@ -8,7 +8,7 @@ from typing import Any
 
 from data_contracts.refs import CleanRef, ValidatedRef
 from tasks.contract import read_table
-from tasks.evaluate.pictures import picture_media
+from tasks.reporting.thumbnails import picture_media
 from tasks.store import Store
 
 QUARANTINE_EXAMPLES = 4

@@ -8,7 +8,7 @@ from typing import Any
 
 from data_contracts.refs import EvalReport
 from tasks.escaping import html_text, one_line
-from tasks.evaluate.charts import confusion_chart
+from tasks.reporting.charts import confusion_chart
 from tasks.store import Store, replace_file
 
 CELL_PX, TEXT_PX, LABEL_CHARS = 34, 13, 18

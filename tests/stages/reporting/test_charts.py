@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.evaluate.charts import calibration_chart, confusion_chart, curve_chart, nice_ticks, path_of
-from tasks.evaluate.pictures import SOUND_WIDTH_PX, SPECTRUM_PX, THUMBNAIL_PX, WAVE_PX, draw_image, draw_sound
-from tasks.evaluate.training import training_stages
+from tasks.reporting.charts import calibration_chart, confusion_chart, curve_chart, nice_ticks, path_of
+from tasks.reporting.thumbnails import SOUND_WIDTH_PX, SPECTRUM_PX, THUMBNAIL_PX, WAVE_PX, draw_image, draw_sound
+from tasks.reporting.training_curves import training_stages
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.evaluate.charts import curve_chart
 from tasks.modeling.card import read_targets
 from tasks.modeling.decision import read_offsets, read_thresholds
+from tasks.reporting.charts import curve_chart
 
 LARGEST_OFFSETS = 20
 # Key of history["figures"], what it is called, how it is written.

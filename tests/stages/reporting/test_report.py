@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from data_contracts.refs import Compared, Floor
-from tasks.evaluate.report import percent, seconds, shorten, write_report
-from tasks.pages import visible
+from tasks.reporting.report import percent, seconds, shorten, write_report
+from tasks.reporting.templates import visible
 from tests.support.cards import write_card
 
 TEN = tuple(str(i) for i in range(10))

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from data_contracts.refs import Metrics
-from tasks.pages import page_template
 from tasks.problems.registry import figure_text, get_metric, metric_names, problem_of
+from tasks.reporting.templates import page_template
 from tasks.store import replace_file
 
 MOST_RUNS = 60
@@ -79,7 +79,7 @@ def write_history(path: Path, model: str, points: Sequence[RunPoint]) -> None:
     """`path` holds the page of these runs, oldest first, in one step."""
     shown = list(points[-MOST_RUNS:])
     columns = _columns(points)
-    page = page_template(Path(__file__).with_name("history.html.j2"), ruled=_ruled).render(
+    page = page_template(Path(__file__).with_name("run_history.html.j2"), ruled=_ruled).render(
         model=model,
         points=list(reversed(points)),
         columns=columns,

@@ -15,9 +15,11 @@ from data_contracts.modalities import INPUTS
 from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef, InputName, ValidatedRef, Verdict
 from tasks.config import RunConfig
 from tasks.errors import DataError, EnvironmentFailed
-from tasks.evaluate.charts import calibration_chart, confusion_chart, size_chart
-from tasks.evaluate.pictures import picture_media
-from tasks.evaluate.problem_charts import (
+from tasks.modeling.card import read_card
+from tasks.number_format import short_number
+from tasks.problems.registry import METRICS, all_metric_names, figure_text, get_metric
+from tasks.reporting.charts import calibration_chart, confusion_chart, size_chart
+from tasks.reporting.problem_charts import (
     baseline_line,
     column_tables,
     metric_table,
@@ -25,12 +27,10 @@ from tasks.evaluate.problem_charts import (
     residual_chart,
     scatter_chart,
 )
-from tasks.evaluate.refused import refused_rows
-from tasks.evaluate.training import training_curves, training_figures, training_notes, training_thresholds
-from tasks.modeling.card import read_card
-from tasks.number_format import short_number
-from tasks.pages import page_template, visible
-from tasks.problems.registry import METRICS, all_metric_names, figure_text, get_metric
+from tasks.reporting.templates import page_template, visible
+from tasks.reporting.thumbnails import picture_media
+from tasks.reporting.training_curves import training_curves, training_figures, training_notes, training_thresholds
+from tasks.reporting.unused_rows import refused_rows
 from tasks.store import Store, replace_file
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from data_contracts.refs import EvalReport, Problem
-from tasks.evaluate.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, nice_ticks, path_of
 from tasks.number_format import short_number
 from tasks.problems.registry import METRICS, get_metric
+from tasks.reporting.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, nice_ticks, path_of
 
 COLOURS = ("blue", "orange", "green")
 
