@@ -30,7 +30,7 @@ from tasks.evaluate.problem_charts import (
 from tasks.evaluate.refused import refused_rows
 from tasks.evaluate.training import training_curves, training_figures, training_notes, training_thresholds
 from tasks.labels import LOWER_IS_BETTER, METRICS
-from tasks.modeling.card import read_card
+from tasks.modeling.card import ModelCard, read_card
 from tasks.number_format import figure_text, short_number
 from tasks.pages import page_template, visible
 from tasks.store import Store, replace_file
@@ -181,7 +181,7 @@ def _read_json(store: Store, uri: str | None, name: str) -> dict[str, Any] | Non
     return content
 
 
-def _read_card(store: Store, checkpoint: CheckpointRef | None) -> dict[str, Any] | None:
+def _read_card(store: Store, checkpoint: CheckpointRef | None) -> ModelCard | None:
     """None where it is not there or damaged: that is the run's own error then, and its report is still written."""
     with contextlib.suppress(DataError, EnvironmentFailed):
         return None if checkpoint is None else read_card(store.path(checkpoint.uri))

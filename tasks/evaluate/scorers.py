@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -15,8 +15,8 @@ from tasks.evaluate.metrics import Indices, score
 from tasks.evaluate.multilabel_regression import JudgedNumbers, JudgedSets
 from tasks.evaluate.predictions import Answers, Probabilities, align, answers_of
 from tasks.labels import to_indices, to_members, to_numbers
-from tasks.modeling.card import read_targets
-from tasks.modeling.decision import column_slices, decide_labels, read_offsets, read_thresholds
+from tasks.modeling.card import ModelCard
+from tasks.modeling.decision import column_slices, decide_labels
 
 Interval = tuple[float, float]
 Difference = tuple[float, float, float]
@@ -121,24 +121,24 @@ class Weighed:
 
 
 def judge_column(
-    card: Mapping[str, Any], place: int, outputs: Probabilities, cells: Sequence[str | None], labels: tuple[str, ...]
+    card: ModelCard, place: int, outputs: Probabilities, cells: Sequence[str | None], labels: tuple[str, ...]
 ) -> tuple[Scorer, Indices]:
     """A model's answers in the label column at this place, and the positions of the rows whose truth is known.
 
     `outputs` (N, outputs) is all that the model gave out, `cells` the N true texts, `labels` all labels to judge over: the
     model's own first.
     """
-    targets = read_targets(card)
+    targets = card.label_targets
     target, part = targets[place], np.asarray(outputs[:, column_slices(targets)[place]])
     known = np.flatnonzero([cell is not None for cell in cells])
     if target.problem == "multiclass":
-        offsets = read_offsets(card) if place == 0 else None
+        offsets = card.offsets if place == 0 else None
         answers, truth = answers_of(part, target.labels, offsets, labels), to_indices(cells, labels)
         return Classes(answers, truth).take(known), known
     if target.problem == "regression":
         numbers = JudgedNumbers(part[:, 0].astype(np.float64), to_numbers(cells))
         return Weighed(numbers, target.mean).take(known), known
-    given = decide_labels(part, read_thresholds(card) if place == 0 else None)
+    given = decide_labels(part, card.thresholds if place == 0 else None)
     wide = align(given.astype(np.float64), target.labels, labels) > 0
     there = np.nan_to_num(to_members(cells, labels)) > 0
     chances = align(part, target.labels, labels).astype(np.float64)
