@@ -14,6 +14,7 @@ from flows.summary import summarise, write_summary
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.ingest.sources.resolve import locate_data
+from tasks.modeling.card import read_card
 from tasks.monitor.monitor import monitor
 from tasks.reporting.drift_report import write_page
 
@@ -31,7 +32,8 @@ def monitor_manifest(request: Request, model: str | None, stage: Monitor = monit
 
     def look() -> None:
         """The new data are read, encoded and compared: `run_state` and `reports` hold what came of it."""
-        config = asking(champion_config(champion, request), champion, request)
+        card = read_card(request.store.path(champion.uri))
+        config = asking(champion_config(champion, card, request), card)
         with run_state.timed("ingest"):
             raw = scan(config, request.store, locate_data(config, request.store), "predict")
             run_state.clean = ingest(raw, config, request.store, "predict")

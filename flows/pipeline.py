@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from data_contracts.modalities import ALL_MODALITIES, modality_of
 from data_contracts.refs import (
@@ -44,8 +44,7 @@ from tasks.ingest.manifest.scan import scan
 from tasks.ingest.sources.resolve import locate_data
 from tasks.labels import require_fitting
 from tasks.media.media_store import media_fingerprint
-from tasks.modeling.card import read_card, read_targets
-from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.pretrained.describe import find_again
 from tasks.modeling.pretrained.packaged import is_packaged, packaged_encoder
 from tasks.publish.publish import PublishInputs, publish
@@ -147,7 +146,7 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
     with run_state.timed("validate"):
         champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
         if champion is not None:
-            require_comparable(champion, valid, request)
+            require_comparable(champion, read_card(store.path(champion.uri)), valid, request)
     features = run_state.features = extract_features(valid, config, store, stages, run_state)
     with run_state.timed("train"):
         start = run_state.start = None if config.train.continue_from == "none" else champion
@@ -187,13 +186,14 @@ def evaluate_champion(request: Request, stages: Stages, run_state: RunState) -> 
     champion = run_state.champion = fetch_champion(request.name, alias, store, request.tracking_uri)
     if champion is None:
         raise UsageError(f"mode 'evaluate only': there is no {request.name}@{alias} yet; run with mode 'full' first")
-    config = champion_config(champion, request)
+    card = read_card(store.path(champion.uri))
+    config = champion_config(champion, card, request)
     run_state.before = results_in(store)
     valid = run_state.valid = prepare(request, config, stages, run_state)
     run_state.splits = count_splits(read_table(store.path(valid.uri) / "samples.parquet"))
-    require_comparable(champion, valid, request)
+    require_comparable(champion, card, valid, request)
     run_state.features = extract_features(valid, config, store, stages, run_state)
-    checkpoint = checkpoint_of(champion, store)
+    checkpoint = checkpoint_of(champion, card)
     report = evaluate_model(checkpoint, None, config, store, stages, run_state)
     with run_state.timed("evaluate"):
         verdict = stages.gate(report, config, store)
@@ -227,19 +227,17 @@ def evaluate_model(
     return report
 
 
-def checkpoint_of(champion: ChampionRef, store: Store) -> CheckpointRef:
+def checkpoint_of(champion: ChampionRef, card: ModelCard) -> CheckpointRef:
     """The champion as what training would have left: the same weights and card, its epochs unknown (0)."""
-    card = read_card(store.path(champion.uri))
-    targets = read_targets(card)
     return CheckpointRef(
         uri=champion.uri,
         sha256=champion.sha256,
         rows=champion.rows,
         model_sha256=champion.model_sha256,
         train_key=champion.train_key or champion.model_sha256,
-        modalities=tuple(card["modalities"]),
-        labels=targets[0].labels,
-        outputs=sum(target.width for target in targets),
+        modalities=card.modalities,
+        labels=card.labels,
+        outputs=sum(target.width for target in card.label_targets),
         best_epoch=0,
         epochs=0,
     )
@@ -296,15 +294,15 @@ def require_trainable(samples: pa.Table, min_test_per_class: int, targets: tuple
         raise DataError("; ".join(problems))
 
 
-def require_comparable(champion: ChampionRef, valid: ValidatedRef, request: Request) -> None:
+def require_comparable(champion: ChampionRef, card: ModelCard, valid: ValidatedRef, request: Request) -> None:
     """What would make the comparison with the champion impossible is told before anything is extracted or trained.
 
     Raises UsageError where it answers another question than this run's, EnvironmentFailed where the files of an encoder that it
     does not hold itself are gone.
     """
-    require_same_problem(champion, valid.clean.label_targets[0], request.store)
+    require_same_problem(champion, card, valid.clean.label_targets[0])
     try:
-        champion_config(champion, request)
+        champion_config(champion, card, request)
     except EnvironmentFailed as error:
         raise EnvironmentFailed(
             f"model {champion.name} version {champion.version}: the champion cannot be compared with: {error}; or give the new "
@@ -315,7 +313,7 @@ def require_comparable(champion: ChampionRef, valid: ValidatedRef, request: Requ
 def prepare_champion(champion: ChampionRef, request: Request, stages: Stages, run_state: RunState) -> PreparedChampion:
     """The champion with the same samples as it reads them; they are prepared anew where it was made under other knobs."""
     assert run_state.valid is not None
-    config = champion_config(champion, request)
+    config = champion_config(champion, read_card(request.store.path(champion.uri)), request)
     if reading(config, run_state.features) == reading(request.config, run_state.features) and set(
         map(modality_of, run_state.features)
     ) == {modality for modality in ALL_MODALITIES if config.encoders.of(modality) != "off"}:
@@ -336,37 +334,31 @@ def reading(config: RunConfig, modalities: Iterable[InputName]) -> list[str]:
     ]
 
 
-def champion_config(champion: ChampionRef, request: Request) -> RunConfig:
-    """The request's config with the knobs under which the champion reads media.
+def champion_config(champion: ChampionRef, card: ModelCard, request: Request) -> RunConfig:
+    """The request's config with the knobs under which the champion, whose card this is, reads media.
 
-    Raises EnvironmentFailed where they are unknown, DataError where the champion's card is damaged.
+    Raises EnvironmentFailed where the files of an encoder that it does not hold itself are gone.
     """
-    folder = request.store.path(champion.uri)
-    record = read_card(folder)
-    unused = {modality: "off" for modality in ALL_MODALITIES if modality not in map(modality_of, record["modalities"])}
-    specs = {modality_of(name): EncoderSpec.model_validate(record["encoders"][name]) for name in record["modalities"]}
-    brought: dict[str, str] = {
-        modality: packaged_encoder(folder) for modality, spec in specs.items() if is_packaged(modality, spec)
-    }
-    named = {
-        modality: "tiny" if modality in brought else find_again(modality, spec, request.config.encoders.of(modality))
-        for modality, spec in specs.items()
-    }
-    encoders = record["config"]["encoders"] | unused | named | {"shared": ()}  # of the network, not of what it reads
+    specs = {modality_of(name): card.encoders[name] for name in card.modalities}
+    encoders: dict[str, str] = {modality: "off" for modality in ALL_MODALITIES if modality not in specs}
+    for modality, spec in specs.items():
+        # What the model brings along has no id that a config may say: it is put in behind the checks of the config.
+        encoders[modality] = (
+            packaged_encoder(request.store.path(champion.uri))
+            if is_packaged(modality, spec)
+            else find_again(modality, spec, request.config.encoders.of(modality))
+        )
     frozen = any(spec.reads == "embedding" for spec in specs.values())
-    train = request.config.train.model_dump() | {"regime": "head" if frozen else "full"}
     limits = request.config.media.model_dump(include={"timeout_s", "memory_mb"})  # of this machine, not of the model
-    knobs = {"media": record["config"]["media"] | limits, "extract": record["config"]["extract"], "encoders": encoders}
-    knobs["train"] = train
-    try:
-        config = RunConfig.model_validate(request.config.model_dump() | knobs)
-    except ValidationError as error:
-        raise EnvironmentFailed(
-            f"model {champion.name} version {champion.version}: made by a crossmodal with other settings "
-            f"({error.errors()[0]['loc']}); retrain it with this version"
-        ) from None
-    # What the model brings along has no id that a config may say, so it is put in behind the checks.
-    return config.model_copy(update={"encoders": config.encoders.model_copy(update=brought)})
+    sections = {
+        "media": card.config.media.model_copy(update=limits),
+        "extract": card.config.extract,
+        "encoders": card.config.encoders.model_copy(
+            update={**encoders, "shared": ()}
+        ),  # of the network, not its inputs
+        "train": request.config.train.model_copy(update={"regime": "head" if frozen else "full"}),
+    }
+    return request.config.model_copy(update=sections)
 
 
 def conclude(verdict: Verdict, champion: ChampionRef | None, judged_before: bool) -> tuple[Decision, str]:

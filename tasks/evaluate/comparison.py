@@ -13,17 +13,17 @@ from data_contracts.refs import ChampionRef, PreparedChampion, Target
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import UsageError
-from tasks.modeling.card import read_card, read_targets
+from tasks.modeling.card import ModelCard
 from tasks.modeling.training_rows import are_known, read_rows
 from tasks.problems.metric import Indices, Probabilities
 from tasks.problems.scoring import AnyScorer
 from tasks.store import Store
 
 
-def require_same_problem(champion: ChampionRef, target: Target, store: Store) -> None:
+def require_same_problem(champion: ChampionRef, card: ModelCard, target: Target) -> None:
     """UsageError where the champion answers another kind of question than this first label column asks, or the same kind
     with not one label in common: every answer of either would be wrong by the other's."""
-    theirs = read_targets(read_card(store.path(champion.uri)))[0]
+    theirs = card.label_targets[0]
     if theirs.problem != target.problem:
         raise UsageError(
             f"model {champion.name} version {champion.version}: the champion is of data.problem="
@@ -38,7 +38,7 @@ def require_same_problem(champion: ChampionRef, target: Target, store: Store) ->
 
 
 def champion_outputs(
-    samples: pa.Table, prepared_champion: PreparedChampion, store: Store
+    samples: pa.Table, prepared_champion: PreparedChampion, card: ModelCard, store: Store
 ) -> tuple[Indices, Probabilities]:
     """Positions (S,) of the test rows that the champion's samples hold too, and all that it gives out (S, outputs) to them.
 
@@ -52,7 +52,7 @@ def champion_outputs(
     places = pc.index_in(samples["id"], value_set=theirs["id"]).to_numpy(zero_copy_only=False)
     shared = np.flatnonzero(~np.isnan(places.astype(np.float64)))
     chosen = theirs.take(places[shared].astype(np.int64))
-    return shared, predict_probabilities(load_model(folder), chosen, prepared_champion.features, store)
+    return shared, predict_probabilities(load_model(folder, card), chosen, prepared_champion.features, store)
 
 
 def forgetting(ids: list[str], pair: tuple[AnyScorer, AnyScorer], folder: Path, config: RunConfig) -> dict[str, Any]:

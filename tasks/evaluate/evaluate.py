@@ -25,7 +25,7 @@ from tasks.evaluate.scorers import judge_column
 from tasks.fingerprint import code_fingerprint
 from tasks.labels import cells_of
 from tasks.modalities import joined
-from tasks.modeling.card import read_card, read_targets
+from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.decision import answer_column, answer_others
 from tasks.problems.metric import Probabilities
 from tasks.problems.multiclass_metrics import ClassScorer, score_classes
@@ -78,22 +78,23 @@ def evaluate(
         return EvalReport.model_validate(found.ref)
     samples = read_test_rows(valid, store)
     card = read_card(store.path(checkpoint.uri))
-    if prepared_champion is not None:
-        require_same_problem(prepared_champion.champion, read_targets(card)[0], store)
+    theirs = None if prepared_champion is None else read_card(store.path(prepared_champion.champion.uri))
+    if prepared_champion is not None and theirs is not None:
+        require_same_problem(prepared_champion.champion, theirs, card.label_targets[0])
     with store.create(KIND, key) as draft:
-        subset = predict_subsets(samples, features, checkpoint, store)
+        subset = predict_subsets(samples, features, checkpoint, card, store)
         full = subset[joined(checkpoint.modalities)]
         pq.write_table(
             _predictions(samples, full, card, checkpoint), draft.path / "predictions.parquet", compression="zstd"
         )
-        columns = Columns(samples, card, _universes(valid, card, prepared_champion, store))
+        columns = Columns(samples, card, _universes(valid, card, theirs))
         candidate = columns.judge(full)
         detail = describe(samples, candidate, columns.labels[0], checkpoint.modalities)
         payload: dict[str, Any] = {
             "rows": samples.num_rows,
             "parents": [valid.sha256, checkpoint.sha256],
             "model_sha256": checkpoint.model_sha256,
-            "problem": read_targets(card)[0].problem,
+            "problem": card.label_targets[0].problem,
             "metrics": {"test": candidate.score()},
             "intervals": candidate.intervals(config.seed),
             "by_modalities": {name: columns.judge(given).score() for name, given in subset.items()},
@@ -103,13 +104,13 @@ def evaluate(
         }
         for key_, figures in columns.judge_others(full, config.seed).items():
             payload[key_] |= figures
-        if prepared_champion is not None:
+        if prepared_champion is not None and theirs is not None:
             payload["parents"].append(prepared_champion.champion.sha256)
-            shared, theirs = champion_outputs(samples, prepared_champion, store)
+            shared, outputs = champion_outputs(samples, prepared_champion, theirs, store)
             detail["champion_rows"] = len(shared)
             folder = store.path(prepared_champion.champion.uri)
-            other = Columns(samples.take(shared), read_card(folder), columns.labels)
-            pair = (candidate.take(shared), other.judge(theirs))
+            other = Columns(samples.take(shared), theirs, columns.labels)
+            pair = (candidate.take(shared), other.judge(outputs))
             payload |= against(*pair, prepared_champion, config)
             payload["forgetting"] = forgetting(samples["id"].take(shared).to_pylist(), pair, folder, config)
         if isinstance(candidate, ClassScorer) and reads_embeddings(card):
@@ -150,7 +151,7 @@ class Columns:
     """The truth of some rows in every label column of a model, and the labels to judge over."""
 
     samples: pa.Table
-    card: dict[str, Any]
+    card: ModelCard
     labels: tuple[tuple[str, ...], ...]
     """Per label column: the candidate's own first."""
 
@@ -161,7 +162,7 @@ class Columns:
     def judge_others(self, outputs: Probabilities, seed: int) -> dict[str, dict[str, Any]]:
         """Fields of EvalReport with the figures of every further column on the rows whose truth is known."""
         found: dict[str, dict[str, Any]] = {"metrics": {}, "intervals": {}, "baselines": {}, "known_rows": {}}
-        for place, target in enumerate(read_targets(self.card)):
+        for place, target in enumerate(self.card.label_targets):
             if place == 0:
                 continue
             cells = cells_of(self.samples, place, target.name)
@@ -174,28 +175,24 @@ class Columns:
         return found
 
 
-def _universes(
-    valid: ValidatedRef, card: dict[str, Any], prepared_champion: PreparedChampion | None, store: Store
-) -> tuple[tuple[str, ...], ...]:
+def _universes(valid: ValidatedRef, card: ModelCard, champion: ModelCard | None) -> tuple[tuple[str, ...], ...]:
     """Per label column the candidate's labels first, then those that only the data or the champion know."""
-    theirs = (
-        read_targets(read_card(store.path(prepared_champion.champion.uri))) if prepared_champion is not None else ()
-    )
+    theirs = () if champion is None else champion.label_targets
     found = []
-    for place, (own, data) in enumerate(zip(read_targets(card), valid.clean.label_targets, strict=True)):
+    for place, (own, data) in enumerate(zip(card.label_targets, valid.clean.label_targets, strict=True)):
         others = theirs[0].labels if place == 0 and theirs else ()
         found.append(tuple(dict.fromkeys((*own.labels, *data.labels, *others))))
     return tuple(found)
 
 
 def predict_subsets(
-    samples: pa.Table, features: Features, checkpoint: CheckpointRef, store: Store
+    samples: pa.Table, features: Features, checkpoint: CheckpointRef, card: ModelCard, store: Store
 ) -> dict[str, Probabilities]:
     """`image+audio` to the probabilities (N, C) of the same model given only those modalities."""
     from tasks.modeling.inference import predict_probabilities
     from tasks.modeling.package import load_model
 
-    model = load_model(store.path(checkpoint.uri))
+    model = load_model(store.path(checkpoint.uri), card)
     chosen = subsets(checkpoint.modalities)
     found = {}
     for done, given in enumerate(chosen):
@@ -228,9 +225,7 @@ def _floor(
     )
 
 
-def _predictions(
-    samples: pa.Table, outputs: Probabilities, card: dict[str, Any], checkpoint: CheckpointRef
-) -> pa.Table:
+def _predictions(samples: pa.Table, outputs: Probabilities, card: ModelCard, checkpoint: CheckpointRef) -> pa.Table:
     """One row per test row, with all that the model gave out."""
     predicted, chances = answer_column(card, 0, outputs)
     return pa.table(

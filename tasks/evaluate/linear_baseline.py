@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from data_contracts.refs import FeatureRef, InputName, ValidatedRef
 from tasks import progress
 from tasks.contract import read_table
+from tasks.modeling.card import ModelCard
 from tasks.modeling.features import FeatureTable, Inputs
 from tasks.problems.metric import Indices
 from tasks.store import Store
@@ -69,10 +70,9 @@ class Fitted:
     notes: tuple[str, ...]
 
 
-def reads_embeddings(card: Mapping[str, Any]) -> bool:
+def reads_embeddings(card: ModelCard) -> bool:
     """Whether every modality of a model reaches it as a frozen encoder's embedding."""
-    specs = card.get("encoders") or {}
-    return bool(specs) and all(spec["reads"] == "embedding" for spec in specs.values())
+    return all(spec.reads == "embedding" for spec in card.encoders.values())
 
 
 def fit_floor(

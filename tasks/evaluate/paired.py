@@ -8,7 +8,7 @@ import pyarrow as pa
 from data_contracts.refs import CheckpointRef, EvalReport
 from tasks.contract import read_table
 from tasks.evaluate.scorers import judge_column
-from tasks.modeling.card import read_card, read_targets
+from tasks.modeling.card import read_card
 from tasks.problems.scoring import Difference
 from tasks.store import Store
 
@@ -27,7 +27,7 @@ def compare_evaluations(ours: Evaluated, theirs: Evaluated, store: Store) -> dic
     if cells != tables[1]["label"].to_pylist():
         return "the test rows are the same, their labels are not"
     cards = [read_card(store.path(checkpoint.uri)) for _, checkpoint in (ours, theirs)]
-    targets = [read_targets(card)[0] for card in cards]
+    targets = [card.label_targets[0] for card in cards]
     if targets[0].problem != targets[1].problem:
         return f"one answers {targets[0].problem}, the other {targets[1].problem}"
     labels = tuple(dict.fromkeys([label for target in targets for label in target.labels]))

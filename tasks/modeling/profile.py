@@ -23,7 +23,7 @@ from data_contracts.modalities import modality_of
 from data_contracts.refs import FeatureRef, InputName
 from tasks.errors import DataError
 from tasks.media.media_store import MediaReader
-from tasks.modeling.card import read_card, read_targets
+from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.media_statistics import UNITS, measure
 from tasks.store import Store, canonical_json
 
@@ -59,15 +59,15 @@ def profile_rows(
     """The profile of two sets of samples: `data` as they are, `judged` as the model in the folder `model` sees them."""
     card = read_card(model)
     whole = Profile()
-    for name in card["modalities"]:  # also one that new data have no column for
+    for name in card.modalities:  # also one that new data have no column for
         empty = data[name].null_count if name in data.column_names else data.num_rows
         whole.categories[f"{name} missing"] = {"missing": empty, "present": data.num_rows - empty}
         if name in media:
             whole.numbers.update(_measured(name, choose(data, MEASURED_ROWS), media[name], store))
-    first = read_targets(card)[0]
+    first = card.label_targets[0]
     _mix(whole, "label", [text for text in data["label"].to_pylist() if text], first.problem == "regression")
     if judged.num_rows:
-        _judge(whole, choose(judged, MODEL_ROWS), features, model, store)
+        _judge(whole, choose(judged, MODEL_ROWS), features, (model, card), store)
     return whole
 
 
@@ -89,15 +89,19 @@ def _measured(name: InputName, samples: pa.Table, media: str, store: Store) -> d
 
 
 def _judge(
-    whole: Profile, samples: pa.Table, features: Mapping[InputName, FeatureRef], model: Path, store: Store
+    whole: Profile,
+    samples: pa.Table,
+    features: Mapping[InputName, FeatureRef],
+    model: tuple[Path, ModelCard],
+    store: Store,
 ) -> None:
     """Adds what the model makes of the rows."""
     from tasks.modeling.decision import answer_column
     from tasks.modeling.embedding import embed_and_predict
     from tasks.modeling.package import load_model
 
-    card = read_card(model)
-    probabilities, vectors = embed_and_predict(load_model(model), samples, features, store)
+    folder, card = model
+    probabilities, vectors = embed_and_predict(load_model(folder, card), samples, features, store)
     answers, chances = answer_column(card, 0, probabilities)
     _mix(whole, "prediction", list(answers), chances is None)
     if chances is not None:

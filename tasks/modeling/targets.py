@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,7 +15,7 @@ from torch.nn import functional
 
 from data_contracts.refs import Target
 from tasks.labels import cells_of, to_indices, to_members, to_numbers
-from tasks.modeling.card import read_targets
+from tasks.modeling.card import ModelCard
 from tasks.modeling.decision import column_slices
 
 
@@ -40,11 +39,6 @@ class Targets:
     def is_plain(self) -> bool:
         """Whether this is one multiclass column."""
         return len(self.columns) == 1 and self.columns[0].problem == "multiclass"
-
-    def as_card(self) -> dict[str, Any]:
-        """What model.json says of them: `labels` of the first column, and `targets` where that does not tell all."""
-        labels = {"labels": list(self.columns[0].labels)}
-        return labels if self.is_plain else labels | {"targets": [t.model_dump(mode="json") for t in self.columns]}
 
     def encode(self, samples: pa.Table) -> EncodedTargets:
         """The label cells of a samples table as arrays, numbers standardised."""
@@ -140,6 +134,6 @@ class EncodedTargets:
         return torch.cat(found, dim=1)
 
 
-def targets_of_card(card: Mapping[str, Any]) -> Targets:
-    """The label columns that a model's card tells; a card without any is of one multiclass column."""
-    return Targets(read_targets(card))
+def targets_of_card(card: ModelCard) -> Targets:
+    """The label columns of a model."""
+    return Targets(card.label_targets)

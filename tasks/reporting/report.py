@@ -15,7 +15,7 @@ from data_contracts.modalities import INPUTS
 from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef, InputName, ValidatedRef, Verdict
 from tasks.config import RunConfig
 from tasks.errors import DataError, EnvironmentFailed
-from tasks.modeling.card import read_card
+from tasks.modeling.card import ModelCard, read_card
 from tasks.number_format import short_number
 from tasks.problems.registry import METRICS, all_metric_names, figure_text, get_metric
 from tasks.reporting.charts import calibration_chart, confusion_chart, size_chart
@@ -180,7 +180,7 @@ def _read_json(store: Store, uri: str | None, name: str) -> dict[str, Any] | Non
     return content
 
 
-def _read_card(store: Store, checkpoint: CheckpointRef | None) -> dict[str, Any] | None:
+def _read_card(store: Store, checkpoint: CheckpointRef | None) -> ModelCard | None:
     """None where it is not there or damaged: that is the run's own error then, and its report is still written."""
     with contextlib.suppress(DataError, EnvironmentFailed):
         return None if checkpoint is None else read_card(store.path(checkpoint.uri))

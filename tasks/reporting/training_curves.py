@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.modeling.card import read_targets
-from tasks.modeling.decision import read_offsets, read_thresholds
+from tasks.modeling.card import ModelCard
 from tasks.reporting.charts import curve_chart
 
 LARGEST_OFFSETS = 20
@@ -87,13 +86,13 @@ def training_notes(history: Mapping[str, Any] | None) -> list[str]:
     return [str(note) for note in (*(figures.get("notes") or ()), *(start.get("notes") or ()))]
 
 
-def training_thresholds(history: Mapping[str, Any] | None, card: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def training_thresholds(history: Mapping[str, Any] | None, card: ModelCard | None) -> dict[str, Any] | None:
     """What tuning the decision did, and the offsets, largest first; None where it was not asked for."""
     record = (history or {}).get("thresholds")
     if not record:
         return None
-    sets = card is not None and read_targets(card)[0].problem == "multilabel"
-    offsets = ((read_thresholds(card) if sets else read_offsets(card)) if card else None) or ()
-    labels = card["labels"] if card else ()
+    sets = card is not None and card.label_targets[0].problem == "multilabel"
+    offsets = ((card.thresholds if sets else card.offsets) if card else None) or ()
+    labels = card.labels if card else ()
     rows = sorted(zip(labels, offsets, strict=bool(offsets)), key=lambda pair: -abs(pair[1]))
     return {**record, "sets": sets, "offsets": rows[:LARGEST_OFFSETS], "left_out": max(len(rows) - LARGEST_OFFSETS, 0)}

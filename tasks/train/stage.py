@@ -43,7 +43,7 @@ def run_training(job: TrainJob, work: Path) -> None:
     files = gather_files(card)  # now: hours later they may be gone
     seen = start.samples.filter(pc.equal(start.samples["split"], "train"))
     targets = targets_of_card(card).fit(seen)
-    card |= targets.as_card()
+    card = card.with_targets(targets.columns)
     train, val = (load_dataset(start.samples, split, job, targets, store) for split in ("train", "val"))
     with reproducible(config.seed, config.train):
         processes = Processes(config.train)
@@ -63,11 +63,9 @@ def run_training(job: TrainJob, work: Path) -> None:
             return
         best = trainer.finish()
         merge_lora(best)
-        tuned = (
-            tune_card(card, predict_inputs(best, val.inputs), val.targets.first)
-            if config.train.tune_thresholds
-            else None
-        )
+        tuned = None
+        if config.train.tune_thresholds:
+            card, tuned = tune_card(card, predict_inputs(best, val.inputs), val.targets.first)
     save_model(best, work, card, files)
     history = {
         "epochs": trainer.progress.history,

@@ -11,7 +11,7 @@ from data_contracts.modalities import in_order, modality_of
 from data_contracts.refs import ChampionRef, CheckpointRef, FeatureRef, InputName, ValidatedRef
 from tasks.config import RunConfig
 from tasks.fingerprint import code_fingerprint
-from tasks.modeling.card import files_beside, read_card
+from tasks.modeling.card import read_card
 from tasks.modeling.pretrained.describe import identify_encoder
 from tasks.store import Store, digest_file, digest_json
 from tasks.train.request import TrainJob, read_samples
@@ -119,7 +119,7 @@ def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
         epochs=len(history["epochs"]),
     )
     with store.create(KIND, key) as draft:
-        for name in (*FILES, *files_beside(read_card(work))):
+        for name in (*FILES, *read_card(work).files_beside()):
             shutil.copyfile(work / name, draft.path / name)
         draft.ref = ref.model_dump(mode="json")
     return ref

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from data_contracts.refs import ChampionRef
-from tasks.config import FusionConfig, RunConfig
+from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed
-from tasks.modeling.card import read_card, read_targets, shared_kinds
-from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.training_rows import are_known, read_rows
 from tasks.store import Store
@@ -81,7 +79,7 @@ def replay(samples: pa.Table, folder: Path, share: float, seed: int) -> tuple[pa
     return samples.filter(pa.array(~training | new | drawn)), rows, note
 
 
-def transfer_weights(model: FusedClassifier, card: Mapping[str, Any], start: WarmStart) -> TransferredWeights:
+def transfer_weights(model: FusedClassifier, card: ModelCard, start: WarmStart) -> TransferredWeights:
     """The model holds the champion's weights where name and shape agree, the rest as it was initialised.
 
     Of tensors with one row per output (heads), the rows are matched by label; a column of numbers that are standardised in
@@ -97,7 +95,7 @@ def transfer_weights(model: FusedClassifier, card: Mapping[str, Any], start: War
     restated = _scales(card).items() - _scales(theirs).items()
     pairs = [(new.index(name), old.index(name)) for name in new if name in old and name not in dict(restated)]
     to, of = (torch.tensor(side, dtype=torch.long) for side in (zip(*pairs, strict=True) if pairs else ((), ())))
-    strangers = {name for name in card["modalities"] if _network(card, name) != _network(theirs, name)}
+    strangers = {name for name in card.modalities if _network(card, name) != _network(theirs, name)}
     with torch.no_grad():
         for name, tensor in ours.items():
             found = weights.get(name)
@@ -116,23 +114,21 @@ def transfer_weights(model: FusedClassifier, card: Mapping[str, Any], start: War
     return taken
 
 
-def output_names(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+def output_names(card: ModelCard) -> list[tuple[str, str]]:
     """What each output of the model stands for, in order: (label column, label), the first column without its name.
 
-    A card with several label columns, or with one that is not multiclass, lists them as `targets`; a column of numbers has
-    one output and no label.
+    A column of numbers has one output and no label.
     """
-    targets = card.get("targets") or [{"name": "", "labels": card["labels"]}]
     names = []
-    for place, target in enumerate(targets):
-        column = "" if place == 0 else str(target["name"])
-        names += [(column, str(label)) for label in target["labels"] or [""]]
+    for place, target in enumerate(card.label_targets):
+        column = "" if place == 0 else target.name
+        names += [(column, label) for label in target.labels or ("",)]
     return names
 
 
-def _scales(card: Mapping[str, Any]) -> dict[tuple[str, str], tuple[float, float]]:
+def _scales(card: ModelCard) -> dict[tuple[str, str], tuple[float, float]]:
     """(mean, deviation) of the numbers of each output that tells one, by its name."""
-    names, columns = output_names(card), read_targets(card)
+    names, columns = output_names(card), card.label_targets
     starts = [sum(column.width for column in columns[:place]) for place in range(len(columns))]
     return {
         names[start]: (column.mean, column.std)
@@ -141,25 +137,23 @@ def _scales(card: Mapping[str, Any]) -> dict[tuple[str, str], tuple[float, float
     }
 
 
-def _network(card: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _network(card: ModelCard, name: str) -> dict[str, Any]:
     """What tells a modality's encoder from another, nothing where there is none. By known weights, an id is only a place."""
-    given = card["encoders"].get(name)
-    if given is None:
+    spec = card.encoders.get(name)
+    if spec is None:
         return {}
-    spec = EncoderSpec.model_validate(given)
     place = set() if spec.weights_sha256 is None else {"encoder"}
     return spec.model_dump(mode="json", exclude={"inputs_sha256", "model_type", "tokenizer_sha256", *place})
 
 
-def _rows_of_outputs(model: FusedClassifier, card: Mapping[str, Any]) -> set[str]:
+def _rows_of_outputs(model: FusedClassifier, card: ModelCard) -> set[str]:
     """Names of the tensors that have one row per output: those that a model with one more output has larger.
 
     Found by building that model without storage, so that no coincidence of widths can mislead, whatever the fusion.
     """
-    specs = {name: EncoderSpec.model_validate(card["encoders"][name]) for name in card["modalities"]}
-    fusion = FusionConfig.model_validate(card["config"]["fusion"])
+    specs = {name: card.encoders[name] for name in card.modalities}
     with torch.device("meta"):
-        larger = FusedClassifier(specs, len(output_names(card)) + 1, fusion, shared_kinds(card)).state_dict()
+        larger = FusedClassifier(specs, len(output_names(card)) + 1, card.config.fusion, card.shared).state_dict()
     return {
         name for name, tensor in model.state_dict().items() if name in larger and larger[name].shape != tensor.shape
     }

@@ -14,7 +14,7 @@ from data_contracts.refs import CheckpointRef, EvalReport, RawRef
 from data_contracts.tables import CONTRACT_VERSION
 from tasks.contract import read_table
 from tasks.fingerprint import code_fingerprint
-from tasks.modeling.card import read_card, read_targets
+from tasks.modeling.card import read_card
 from tasks.progress import report as tell
 from tasks.store import Store, digest_json, verified_digest
 from tasks.validate.outcome import TableCheck, check_table
@@ -59,7 +59,7 @@ def predictions_key(report: EvalReport, checkpoint: CheckpointRef, store: Store)
         {
             "predictions": verified_digest(store.path(report.uri) / PREDICTIONS),
             "targets": [
-                target.model_dump(mode="json") for target in read_targets(read_card(store.path(checkpoint.uri)))
+                target.model_dump(mode="json") for target in read_card(store.path(checkpoint.uri)).label_targets
             ],
             "rows": report.rows,
             "contract": CONTRACT_VERSION,
@@ -77,7 +77,7 @@ def validate_predictions(report: EvalReport, checkpoint: CheckpointRef, store: S
 
         tell("validate", 0, 1, "predictions")
         table = read_table(store.path(report.uri) / PREDICTIONS)
-        targets = read_targets(read_card(store.path(checkpoint.uri)))
+        targets = read_card(store.path(checkpoint.uri)).label_targets
         frame = predictions_frame(table, targets)
         result = run_suite("predictions", frame, predictions_expectations(targets, report.rows))
         tell("validate", 1, 1, "predictions")

@@ -32,6 +32,7 @@ from tasks.errors import DataError, UsageError
 from tasks.evaluate.comparison import champion_outputs
 from tasks.evaluate.evaluate import evaluate, subsets
 from tasks.evaluate.linear_baseline import Fitted
+from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.training_rows import ROWS, write_rows
 from tasks.problems.scoring import align
 from tasks.store import Store, digest_json
@@ -72,7 +73,8 @@ def put_model(store: Store, name: str, labels: tuple[str, ...], accuracy: float,
     """A "model" that answers the first share of the rows rightly; see predict_probabilities below."""
     folder = store.path(f"checkpoints/{name}")
     folder.mkdir(parents=True)
-    write_card(folder, labels, accuracy=accuracy, **card)
+    write_card(folder, labels, **card)
+    (folder / "accuracy.json").write_text(json.dumps(accuracy))
     digest = digest_json([name, accuracy])
     return CheckpointRef(
         uri=f"checkpoints/{name}", sha256=digest, rows=1, model_sha256=digest, train_key=digest,
@@ -80,8 +82,8 @@ def put_model(store: Store, name: str, labels: tuple[str, ...], accuracy: float,
     )  # fmt: skip
 
 
-def load_model(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "model.json").read_text()))
+def load_model(folder: Path, card: ModelCard) -> dict[str, Any]:
+    return {"labels": list(card.labels), "accuracy": json.loads((folder / "accuracy.json").read_text())}
 
 
 def predict_probabilities(
@@ -192,7 +194,12 @@ def test_the_champion_reads_its_own_row_of_every_sample(store: Store, monkeypatc
     against = prepared_champion(store, LABELS, 0.5, put_samples(store, "v"))
     table = pq.read_table(store.path("v") / "samples.parquet").take(pa.array([7, 4, 0, 60, 1, 3]))
     pq.write_table(table, store.path("v") / "samples.parquet")
-    shared, told = champion_outputs(pa.table({"id": ["s0", "s1", "s2", "s3", "s4", "s5"]}), against, store)
+    shared, told = champion_outputs(
+        pa.table({"id": ["s0", "s1", "s2", "s3", "s4", "s5"]}),
+        against,
+        read_card(store.path(against.champion.uri)),
+        store,
+    )
     assert shared.tolist() == [0, 1, 3, 4]
     assert read == ["s0", "s1", "s3", "s4"]
     assert told.tolist() == [[0], [1], [3], [4]]
@@ -246,7 +253,7 @@ def test_tuned_offsets_decide_for_candidate_and_champion_and_leave_probabilities
     always_a = {"decision": {"offsets": [9.0, 0.0, 0.0]}}
     model = put_model(store, "m", LABELS, 0.9, **always_a)
     against = prepared_champion(store, ("c", "a", "b"), 0.6, valid)
-    write_card(store.path(against.champion.uri), ("c", "a", "b"), accuracy=0.6, **always_a)
+    write_card(store.path(against.champion.uri), ("c", "a", "b"), **always_a)
     report = evaluate(valid, {}, model, against, CONFIG, store)
     assert report.metrics["test"]["accuracy"] == pytest.approx(1 / 3)
     assert report.by_modalities["image"]["accuracy"] == pytest.approx(1 / 3)

@@ -8,16 +8,19 @@ import pytest
 
 from tasks.evaluate.evaluate import Columns
 from tasks.evaluate.scorers import judge_column
+from tasks.modeling.card import ModelCard
 from tasks.problems.multilabel_metrics import LabelScorer
 from tasks.problems.registry import metric_names
 from tasks.problems.regression import NumberScorer
+from tests.support.cards import card_of
 
 
 @pytest.mark.parametrize("problem", ["multiclass", "multilabel", "regression"])
 def test_a_further_column_without_a_known_row_has_no_figures(problem: str) -> None:
     labels = () if problem == "regression" else ("a", "b")
     first = {"name": "kind", "problem": "multiclass", "labels": ["x", "y"]}
-    card = {"labels": ["x", "y"], "targets": [first, {"name": "more", "problem": problem, "labels": list(labels)}]}
+    targets = [first, {"name": "more", "problem": problem, "labels": list(labels)}]
+    card = ModelCard.model_validate(card_of(["x", "y"], targets=targets))
     told = np.full((3, 2 + (len(labels) or 1)), 0.5, np.float32)
     scorer, known = judge_column(card, 1, told, [None] * 3, labels)
     assert len(known) == scorer.rows == 0
@@ -28,7 +31,7 @@ def test_a_further_column_without_a_known_row_has_no_figures(problem: str) -> No
 def test_a_further_columns_known_rows_are_counted() -> None:
     targets = [{"name": "kind", "labels": ["x", "y"]}, {"name": "size", "problem": "regression"}]
     samples = pa.table({"label": ["x", "y", "x"], "targets": ['{"size": "2"}', None, '{"size": "4"}']})
-    columns = Columns(samples, {"labels": ["x", "y"], "targets": targets}, (("x", "y"), ()))
+    columns = Columns(samples, ModelCard.model_validate(card_of(["x", "y"], targets=targets)), (("x", "y"), ()))
     found = columns.judge_others(np.full((3, 3), 0.5, np.float32), 0)
     assert found["known_rows"] == {"size": 2}
     assert found["metrics"]["size"]["mae"] == pytest.approx(2.5)

@@ -185,7 +185,9 @@ def make_checkpoint(
     torch.manual_seed(config.seed)
     card, files = describe_model(valid, features, config), {}
     if tokenizer is not None:
-        card["encoders"]["text"]["tokenizer_sha256"] = sha256 = hashlib.sha256(tokenizer).hexdigest()
+        sha256 = hashlib.sha256(tokenizer).hexdigest()
+        spec = card.encoders["text"].model_copy(update={"tokenizer_sha256": sha256})
+        card = card.model_copy(update={"encoders": {**card.encoders, "text": spec}})
         files = {tokenizer_file(sha256): tokenizer}
     key = digest_json(["checkpoint", config.seed, sorted(files)])
     if store.find("checkpoints", key) is None:

@@ -13,12 +13,13 @@ from safetensors.torch import load_file, save_file
 from data_contracts.refs import ChampionRef
 from tasks.contract import read_table
 from tasks.errors import DataError, EnvironmentFailed
-from tasks.modeling.card import read_card
+from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.package import build_model
 from tasks.modeling.training_rows import ROWS, are_known, read_rows, write_rows
 from tasks.store import digest_json
 from tasks.train.train import train, train_key
 from tasks.train.warm_start import WarmStart, begin, output_names, replay, transfer_weights
+from tests.support.cards import card_of
 
 CONTINUE = "train.continue_from=champion"
 
@@ -46,9 +47,14 @@ def made(make_world):
     return world, publish(world, train(*world.all, isolate=False))
 
 
+def record_of(folder: Path):
+    """model.json as it stands, to be changed."""
+    return json.loads((folder / "model.json").read_text())
+
+
 def relabel(folder: Path, labels, weights=None):
     """The champion with other labels, one row of its heads each."""
-    card = read_card(folder)
+    card = record_of(folder)
     shutil.copytree(folder, other := folder.with_name("other"))
     (other / "model.json").write_text(json.dumps(card | {"labels": labels}))
     save_file(load_file(folder / "model.safetensors") | (weights or {}), other / "model.safetensors")
@@ -104,7 +110,7 @@ def test_new_and_lost_classes_change_the_number_of_rows(made):
 def test_another_encoder_or_shape_is_initialised_anew(made):
     folder = made[0].store.path(made[1].uri)
     other = relabel(folder, ["a", "b", "c"], {"shared.1.weight": torch.zeros(8, 3)})
-    card = read_card(other)
+    card = record_of(other)
     card["encoders"]["audio"]["settings"] = {"other": 1}
     (other / "model.json").write_text(json.dumps(card))
     model, before, taken, _ = taking(made, other)
@@ -115,10 +121,11 @@ def test_another_encoder_or_shape_is_initialised_anew(made):
 
 def test_an_encoder_that_was_moved_is_the_same_one(made):
     world, champion = made
-    card = read_card(world.store.path(champion.uri))
+    card = record_of(world.store.path(champion.uri))
     folder = relabel(world.store.path(champion.uri), card["labels"])
-    for record, place in ((card, "tiny"), (theirs := read_card(folder), "hf:/old/folder")):
+    for record, place in ((card, "tiny"), (theirs := record_of(folder), "hf:/old/folder")):
         record["encoders"]["audio"] |= {"weights_sha256": "a" * 64, "encoder": place}
+    card = ModelCard.model_validate(card)
     (folder / "model.json").write_text(json.dumps(theirs))
     start = WarmStart(None, {"notes": []}, folder)
     assert not transfer_weights(build_model(read_card(world.store.path(champion.uri))), card, start).fresh
@@ -130,8 +137,8 @@ def test_an_encoder_that_was_moved_is_the_same_one(made):
 
 def test_a_champion_made_before_cards_told_of_tokenizers_is_the_same_one(made):
     folder = made[0].store.path(made[1].uri)
-    older = relabel(folder, read_card(folder)["labels"])
-    card = read_card(older)
+    older = relabel(folder, record_of(folder)["labels"])
+    card = record_of(older)
     for spec in card["encoders"].values():
         for key in ("inputs_sha256", "model_type", "tokenizer_sha256"):
             del spec[key]
@@ -144,12 +151,13 @@ def test_the_head_of_numbers_on_another_scale_begins_anew(made):
     folder = relabel(world.store.path(champion.uri), ["a", "b"])
     kinds = {"name": "kind", "problem": "multiclass", "labels": ["a", "b"]}
     price = {"name": "price", "problem": "regression", "labels": [], "mean": 3.0, "std": 2.0}
-    ours = read_card(folder) | {"labels": ["a", "b"], "targets": [kinds, price]}
+    ours = record_of(folder) | {"labels": ["a", "b"], "targets": [kinds, price]}
     for mean, same in ((3.0, True), (4.0, False)):
         (folder / "model.json").write_text(json.dumps(ours | {"targets": [kinds, price | {"mean": mean}]}))
-        model = build_model(ours)
+        card = ModelCard.model_validate(ours)
+        model = build_model(card)
         before = model.head.weight.detach().clone()
-        taken = transfer_weights(model, ours, WarmStart(None, {"notes": []}, folder))
+        taken = transfer_weights(model, card, WarmStart(None, {"notes": []}, folder))
         theirs = load_file(folder / "model.safetensors")["head.weight"]
         assert torch.equal(model.head.weight[:2], theirs[:2])
         assert torch.equal(model.head.weight[2], theirs[2] if same else before[2])
@@ -159,8 +167,9 @@ def test_the_head_of_numbers_on_another_scale_begins_anew(made):
 def test_outputs_are_named_by_column_and_label():
     numbers = {"name": "price", "problem": "regression", "labels": []}
     kinds = {"name": "kind", "problem": "multilabel", "labels": ["x", "y"]}
-    assert output_names({"labels": ["a", "b"]}) == [("", "a"), ("", "b")]
-    assert output_names({"labels": [], "targets": [numbers, kinds]}) == [("", ""), ("kind", "x"), ("kind", "y")]
+    read = ModelCard.model_validate
+    assert output_names(read(card_of(["a", "b"]))) == [("", "a"), ("", "b")]
+    assert output_names(read(card_of([], targets=[numbers, kinds]))) == [("", ""), ("kind", "x"), ("kind", "y")]
 
 
 def test_training_starts_from_it_and_tells(made, make_world):
