@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.escaping import json_text, one_line, visible
-from tasks.problems.registry import METRICS, figure_text, problem_of
+from tasks.problems.registry import figure_text, problem_with
 from tasks.progress import Listener, listening, listening_to_lines
 
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -206,7 +206,7 @@ def _print_rows(out: Console, summary: dict[str, Any]) -> None:
 
 def _figures(summary: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    names = [metric.name for metric in METRICS[problem_of(summary["metrics"]["test"])] if metric.compact]
+    names = [metric.name for metric in problem_with(summary["metrics"]["test"]).metrics if metric.compact]
     table.add_column("test")
     for name in names:
         table.add_column(name, justify="right")

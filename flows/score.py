@@ -25,6 +25,7 @@ from tasks.ingest.sources.resolve import locate_data
 from tasks.labels import label_columns
 from tasks.modalities import joined
 from tasks.modeling.card import ModelCard, read_card
+from tasks.problems.registry import problem_of
 from tasks.publish.registry import fetch_champion, list_models
 from tasks.store import replace_file
 
@@ -67,12 +68,7 @@ def predict_manifest(request: Request, model: str | None, out: str) -> dict[str,
 
 def _figures(table: pa.Table, card: ModelCard) -> dict[str, float]:
     """Of rows whose truth is known: accuracy, of sets of labels exact_match, of numbers mae."""
-    problem = card.label_targets[0].problem
-    pairs = list(zip(table["label"].to_pylist(), table["predicted"].to_pylist(), strict=True))
-    if problem == "regression":
-        return {"mae": sum(abs(float(truth) - float(guess)) for truth, guess in pairs) / len(pairs)}
-    right = sum(truth == guess for truth, guess in pairs) / len(pairs)
-    return {"accuracy" if problem == "multiclass" else "exact_match": right}
+    return problem_of(card.label_targets[0]).score_texts(table["label"].to_pylist(), table["predicted"].to_pylist())
 
 
 def predict_table(request: Request, champion: ChampionRef, card: ModelCard, run_state: RunState) -> pa.Table:

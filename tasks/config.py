@@ -31,12 +31,18 @@ from tasks.config_sections import (
 )
 from tasks.config_training import EncodersConfig, ExtractConfig, FusionConfig, TrainConfig
 from tasks.errors import UsageError
-from tasks.problems.registry import all_metric_names, get_metric
+from tasks.problems.registry import PROBLEMS, all_metric_names, get_metric, unknown_name
 
 __all__ = [
     "DataConfig", "EncodersConfig", "ExtractConfig", "FusionConfig", "GateConfig", "Metric", "Rule", "RunConfig", "TrainConfig",
     "known_keys", "load_config", "parse_assignment", "read_profile",
 ]  # fmt: skip
+
+
+def _known_problem(name: str) -> str:
+    if name != "auto" and name not in PROBLEMS:
+        raise ValueError(unknown_name(name, "problem", ("auto", *PROBLEMS)))
+    return name
 
 
 def _known_metric(name: str) -> str:
@@ -47,6 +53,11 @@ Metric = Annotated[
     str, AfterValidator(_known_metric), WithJsonSchema({"type": "string", "enum": ["auto", *all_metric_names()]})
 ]
 """`auto`, or a metric of tasks.problems.registry."""
+
+Problem = Annotated[
+    str, AfterValidator(_known_problem), WithJsonSchema({"type": "string", "enum": ["auto", *PROBLEMS]})
+]
+"""`auto`, or a problem of tasks.problems.registry."""
 
 
 RENAMED: Mapping[str, str] = MappingProxyType(
@@ -84,7 +95,7 @@ class DataConfig(Section):
     """Time that one remote file may take to fetch."""
     max_manifest_mb: Annotated[float, Field(gt=0)] = 2048.0
     """Size of a manifest file, and of what a Parquet file declares to hold once unpacked, media included."""
-    problem: Literal["auto", "multiclass", "multilabel", "regression"] = "auto"
+    problem: Problem = "auto"
     """multiclass: one label a row. multilabel: any number, separated by | or as a list. regression: a number. auto:
     multiclass, as numbers may name classes."""
     max_rows: Annotated[int, Field(ge=1)] | None = None

@@ -11,12 +11,19 @@ from flows.commands.options import CommonOptions, ModelName, grouped
 from flows.console import print_json, print_table, say
 from flows.environment import now_ms, tracking_uri_from_environment, user_name
 from flows.request import default_tracking_uri
-from tasks.problems.registry import figure_text
+from tasks.problems.registry import PROBLEMS, figure_text
 from tasks.publish import registry
 from tasks.publish.approval import Approval, day
 from tasks.store import Store
 
-MAIN = ("accuracy", "exact_match", "macro_f1", "mae")
+MAIN = tuple(
+    dict.fromkeys(
+        [
+            *(problem.headline[0] for problem in PROBLEMS.values()),
+            *(problem.gate_metric for problem in PROBLEMS.values()),
+        ]
+    )
+)
 """The figures that a list of models shows, those of them that any of its models has."""
 
 NONE_YET = "none yet; publish a model with crossmodal retrain"

@@ -13,7 +13,7 @@ from flows.console import print_json, print_pairs, print_table, say
 from flows.history import RunRecord
 from flows.request import not_one_of
 from tasks.errors import UsageError
-from tasks.problems.registry import figure_text, metric_names, problem_of
+from tasks.problems.registry import figure_text, problem_with
 
 runs_app = typer.Typer(help="List, show and compare runs; look at refused rows; pack a run's inputs.")
 
@@ -63,7 +63,7 @@ def _headline(record: RunRecord) -> str | None:
     """The first figure of the run's problem."""
     if not record.metrics:
         return None
-    name = metric_names(problem_of(record.metrics))[0]
+    name = problem_with(record.metrics).metrics[0].name
     value = record.metrics.get(name)
     return None if value is None else f"{name} {figure_text(value, name)}"
 

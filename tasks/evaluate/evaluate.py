@@ -18,9 +18,8 @@ from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import DataError
 from tasks.evaluate.comparison import against, champion_outputs, forgetting, require_same_problem
-from tasks.evaluate.detail import present
+from tasks.evaluate.detail import describe, present
 from tasks.evaluate.linear_baseline import fit_floor, reads_embeddings
-from tasks.evaluate.pictured import describe
 from tasks.evaluate.scorers import judge_column
 from tasks.fingerprint import code_fingerprint
 from tasks.labels import cells_of
@@ -29,6 +28,7 @@ from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.decision import answer_column, answer_others
 from tasks.problems.metric import Probabilities
 from tasks.problems.multiclass_metrics import ClassScorer, score_classes
+from tasks.problems.registry import problem_of
 from tasks.problems.scoring import AnyScorer
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
 
@@ -88,13 +88,13 @@ def evaluate(
             _predictions(samples, full, card, checkpoint), draft.path / "predictions.parquet", compression="zstd"
         )
         columns = Columns(samples, card, _universes(valid, card, theirs))
-        candidate = columns.judge(full)
-        detail = describe(samples, candidate, columns.labels[0], checkpoint.modalities)
+        candidate, problem = columns.judge(full), problem_of(card.label_targets[0])
+        detail = describe(samples, problem, candidate, columns.labels[0], checkpoint.modalities)
         payload: dict[str, Any] = {
             "rows": samples.num_rows,
             "parents": [valid.sha256, checkpoint.sha256],
             "model_sha256": checkpoint.model_sha256,
-            "problem": card.label_targets[0].problem,
+            "problem": problem.name,
             "metrics": {"test": candidate.score()},
             "intervals": candidate.intervals(config.seed),
             "by_modalities": {name: columns.judge(given).score() for name, given in subset.items()},

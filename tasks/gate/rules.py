@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Literal
 
-from data_contracts.refs import EvalReport, Problem, RuleResult
+from data_contracts.refs import EvalReport, RuleResult
 from tasks.config import GateConfig, Rule
-from tasks.labels import BASELINE_METRIC, GATE_METRIC, metric_of
 from tasks.number_format import number_text, short_number
 from tasks.problems.metric import Baseline
-from tasks.problems.registry import figure_text, get_metric, problem_of
+from tasks.problems.problem import Problem
+from tasks.problems.registry import figure_text, get_metric, get_problem, problem_with
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 
@@ -24,7 +23,7 @@ def judge_rule(rule: Rule, report: EvalReport) -> RuleResult:
     answer scores. A figure that is better with an interval that reaches it is inconclusive; without an interval the figure
     itself decides.
     """
-    metric = _metric(rule.metric, report, rule.column, BASELINE_METRIC)
+    metric = _problem(report, rule.column).baseline_metric if rule.metric == "auto" else rule.metric
     told_as = f"{rule.column}.{metric}" if rule.column and rule.column in report.metrics else metric
     value = defined(report.metrics.get(rule.column or "test", report.metrics["test"]).get(metric))
     interval = _interval(report, told_as)
@@ -55,10 +54,10 @@ def judge_rule(rule: Rule, report: EvalReport) -> RuleResult:
     )
 
 
-def _metric(metric: str, report: EvalReport, column: str, usual: Mapping[Problem, str]) -> str:
-    """What `auto` stands for; the problem of a further label column is told by the figures that it has."""
+def _problem(report: EvalReport, column: str = "") -> Problem:
+    """The problem of a label column; that of a further one is known by the metrics that it has."""
     figures = report.metrics.get(column)
-    return metric_of(metric, report.problem if figures is None else problem_of(figures), usual)
+    return get_problem(report.problem) if figures is None else problem_with(figures)
 
 
 def compare_with_champion(report: EvalReport, config: GateConfig) -> RuleResult:
@@ -76,7 +75,7 @@ def compare_with_champion(report: EvalReport, config: GateConfig) -> RuleResult:
     so with a margin of 0.01 a weekly retrain would never be published. Why that is safe enough: what slips through is
     a loss of at most `margin` that 500 rows cannot tell from noise; `gate.rules` set the floor under a slow drift.
     """
-    metric = _metric(config.metric, report, "", GATE_METRIC)
+    metric = _problem(report).gate_metric if config.metric == "auto" else config.metric
     lower = get_metric(metric).lower_is_better
     value = defined(report.metrics.get("test", {}).get(metric))
     if report.champion_sha256 is None:

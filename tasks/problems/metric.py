@@ -78,6 +78,11 @@ class Metric(Generic[Rows, Counts]):
         """Whether gate.margin is a share of the champion's figure: an error in the unit of the numbers may be of any size."""
         return self.unit == "number"
 
+    @property
+    def phrase(self) -> str:
+        """The title inside a sentence: `micro F1`."""
+        return self.title if self.title.isupper() else self.title[0].lower() + self.title[1:]
+
     def clip(self, bounds: Interval) -> Interval:
         """The part of an interval in which the metric can lie."""
         return max(bounds[0], self.low), min(bounds[1], self.high)

@@ -71,6 +71,11 @@ class ClassScorer(Scorer[ClassCounts]):
         return self.rows > 0 and bool(np.isfinite(self.probabilities).all())
 
     @property
+    def not_finite(self) -> int:
+        """Rows with a probability that is not a number."""
+        return int((~np.isfinite(self.probabilities).all(axis=1)).sum())
+
+    @property
     def classes(self) -> int:
         """C."""
         return int(self.probabilities.shape[1])

@@ -44,6 +44,11 @@ class Scorer(ABC, Generic[Counts]):
         return self.rows
 
     @property
+    def not_finite(self) -> int:
+        """Rows whose outputs cannot be scored."""
+        return 0
+
+    @property
     def is_defined(self) -> bool:
         """Whether there is anything to score."""
         return self.rows > 0

@@ -20,6 +20,7 @@ from data_contracts.refs import CheckpointRef, EvalReport, ValidatedRef, Verdict
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed
 from tasks.escaping import markdown_text, one_line
+from tasks.problems.registry import validation_keys
 from tasks.publish import versions
 from tasks.publish.card import write_card
 from tasks.publish.connection import connected, is_database, without_password
@@ -41,9 +42,7 @@ _STARTED = re.compile(r"(\d{8}-\d{6})-")
 _CURVES = {
     "train_loss": "train/loss",
     "val_loss": "val/loss",
-    "val_accuracy": "val/accuracy",
-    "val_micro_f1": "val/micro_f1",
-    "val_mae": "val/mae",
+    **{key: key.replace("val_", "val/", 1) for key in validation_keys()},
     "learning_rate": "train/learning_rate",
     "grad_norm": "train/grad_norm",
 }

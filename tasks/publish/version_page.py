@@ -6,7 +6,7 @@ import math
 
 from data_contracts.refs import EvalReport, ValidatedRef, Verdict
 from tasks.escaping import markdown_text
-from tasks.problems.registry import figure_text, metric_names
+from tasks.problems.registry import figure_text, get_problem, metric_names
 
 
 def describe_version(name: str, alias: str, verdict: Verdict, report: EvalReport, valid: ValidatedRef) -> str:
@@ -26,13 +26,8 @@ def describe_version(name: str, alias: str, verdict: Verdict, report: EvalReport
 
 def describe_model(name: str, report: EvalReport, valid: ValidatedRef) -> str:
     """The description of a registered model."""
-    what = {
-        "multiclass": "A classifier",
-        "multilabel": "A model that gives labels",
-        "regression": "A model of a number",
-    }
-    kinds = ", ".join(valid.clean.modalities)
-    return f"{what[report.problem]} from {kinds}, retrained by crossmodal. `crossmodal models show {name}` lists its versions."
+    what = f"{get_problem(report.problem).model_noun} from {', '.join(valid.clean.modalities)}"
+    return f"{what}, retrained by crossmodal. `crossmodal models show {name}` lists its versions."
 
 
 def figures_table(report: EvalReport) -> str:

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from data_contracts.refs import EvalReport, Problem
+from data_contracts.refs import EvalReport, ProblemName
 from tasks.number_format import short_number
-from tasks.problems.registry import METRICS, get_metric
+from tasks.problems.registry import get_metric, get_problem
 from tasks.reporting.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, nice_ticks, path_of
 
 COLOURS = ("blue", "orange", "green")
-
-
-def baseline_line(report: EvalReport) -> str:
-    """What one and the same answer to every row would score, as a sentence."""
-    if report.problem == "multiclass":
-        share = report.majority_share or 0.0
-        return f"Always answering the most frequent class would score {100 * share:.1f} % accuracy."
-    if report.problem == "regression":
-        error = report.baselines.get("mae")
-        text = "–" if error is None else short_number(error)
-        return f"Always answering the mean of the train rows would have a mean absolute error of {text}."
-    precision = report.baselines.get("mean_ap")
-    return f"The same scores for every row would have a mean average precision of {100 * (precision or 0):.1f} %."
 
 
 def column_tables(report: EvalReport | None) -> list[dict[str, Any]]:
@@ -46,9 +33,9 @@ def column_tables(report: EvalReport | None) -> list[dict[str, Any]]:
     return found
 
 
-def metric_table(rows: list[dict[str, Any]], problem: Problem) -> dict[str, Any]:
+def metric_table(rows: list[dict[str, Any]], problem: ProblemName) -> dict[str, Any]:
     """(name, n or None, values) of each row, for the metrics of a problem."""
-    metrics = METRICS[problem]
+    metrics = get_problem(problem).metrics
     return {
         "heads": [metric.title for metric in metrics],
         "rows": [

@@ -17,10 +17,9 @@ from tasks.config import RunConfig
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.modeling.card import ModelCard, read_card
 from tasks.number_format import short_number
-from tasks.problems.registry import METRICS, all_metric_names, figure_text, get_metric
+from tasks.problems.registry import all_metric_names, figure_text, get_metric, get_problem, problem_of
 from tasks.reporting.charts import calibration_chart, confusion_chart, size_chart
 from tasks.reporting.problem_charts import (
-    baseline_line,
     column_tables,
     metric_table,
     precision_charts,
@@ -83,14 +82,14 @@ def write_report(path: Path, summary: dict[str, Any], config: RunConfig, store: 
         tone=tone,
         title=title,
         names={name: get_metric(name).title for name in all_metric_names()},
-        metrics=METRICS[parts.report.problem] if parts.report else (),
+        problem=get_problem(parts.report.problem) if parts.report else None,
         clean=parts.clean,
         checkpoint=parts.checkpoint,
         report=parts.report,
         rules=parts.verdict.rules if parts.verdict else (),
         figures=_figures(parts.report, detail, config),
-        bars=_bars(parts.report) if parts.report and parts.report.problem == "multiclass" else [],
-        baseline=baseline_line(parts.report) if parts.report else "",
+        bars=_bars(parts.report) if parts.report and parts.report.majority_share is not None else [],
+        baseline=_baseline_sentence(parts.report) if parts.report else "",
         detail=detail,
         confusion=confusion_chart(detail["labels"], detail["confusion"]) if detail and "confusion" in detail else None,
         calibration=calibration_chart(detail["calibration"]) if detail and "calibration" in detail else None,
@@ -122,6 +121,8 @@ def _template() -> Template:
         figure=figure,
         change=change,
         ruled=ruled,
+        unit=lambda metric: get_metric(metric).unit,
+        count_labels=lambda target: problem_of(target).count_labels(target),
         points=points,
         seconds=seconds,
     )
@@ -202,14 +203,21 @@ def _figures(report: EvalReport | None, detail: dict[str, Any] | None, config: R
             "better": "lower" if metric.lower_is_better else "higher",
             "unit": metric.unit,
         }
-        for metric in METRICS[report.problem]
+        for metric in get_problem(report.problem).metrics
     ]
     compared = (detail or {}).get("champion_rows", report.rows)
     return {"rows": rows, "confidence": config.gate.confidence, "compared": compared}
 
 
+def _baseline_sentence(report: EvalReport) -> str:
+    """What one and the same answer to every row would score."""
+    metric = get_metric(get_problem(report.problem).baseline_metric)
+    value = report.baselines.get(metric.name, report.majority_share)
+    return "" if metric.baseline is None else metric.baseline.sentence.format(figure(value, metric.unit))
+
+
 def _has_classes(detail: dict[str, Any]) -> bool:
-    return bool(detail.get("problem", "multiclass") == "multiclass")
+    return "confusion" in detail
 
 
 def _of_problem(report: EvalReport | None, detail: dict[str, Any] | None) -> dict[str, Any]:
@@ -231,9 +239,9 @@ def _of_problem(report: EvalReport | None, detail: dict[str, Any] | None) -> dic
             metric_table(detail["slices"], report.problem),
         ),
     ]
-    if report.problem == "regression":
+    if "points" in detail:
         found |= {"scatter": scatter_chart(detail["points"]), "residuals": residual_chart(detail["residuals"])}
-    else:
+    if "pr_curves" in detail:
         found["precision"] = precision_charts(detail["pr_curves"])
     return found
 

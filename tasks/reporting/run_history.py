@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from data_contracts.refs import Metrics
-from tasks.problems.registry import figure_text, get_metric, metric_names, problem_of
+from tasks.problems.registry import figure_text, get_metric, problem_with
 from tasks.reporting.templates import page_template
 from tasks.store import replace_file
 
@@ -105,7 +105,7 @@ def _ruled(value: float | None, metric: str) -> str:
 def _columns(points: Sequence[RunPoint]) -> tuple[str, ...]:
     """The metrics of the newest run that has any: those of its problem."""
     found = next((point.metrics for point in reversed(points) if point.metrics), {})
-    return metric_names(problem_of(found))[:CHARTS] if found else ()
+    return tuple(metric.name for metric in problem_with(found).metrics[:CHARTS]) if found else ()
 
 
 def _counts(points: Sequence[RunPoint]) -> list[tuple[str, int]]:

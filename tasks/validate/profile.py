@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CleanRef, InputName, Modality, Target
-from tasks.labels import split_labels
 from tasks.media.media_store import media_index
+from tasks.problems.registry import problem_of
 from tasks.store import Store
 
 SPLITS = ("train", "val", "test")
@@ -33,15 +33,13 @@ def profile_samples(samples: pa.Table, clean: CleanRef, store: Store) -> dict[st
 
 def _numbers(samples: pa.Table, target: Target) -> dict[str, Any] | None:
     """How the numbers of the first label column are spread; None where it has labels."""
-    return histogram([float(text) for text in samples["label"].to_pylist()]) if target.problem == "regression" else None
+    return histogram([float(text) for text in samples["label"].to_pylist()]) if problem_of(target).is_numeric else None
 
 
 def _classes(samples: pa.Table, target: Target) -> dict[str, Any]:
     """The classes or labels by size, each with its rows per split; none for numbers."""
-    pairs = list(zip(samples["label"].to_pylist(), samples["split"].to_pylist(), strict=True))
-    if target.problem == "multilabel":
-        pairs = [(label, split) for text, split in pairs for label in split_labels(text)]
-    counts = Counter(pairs if target.problem != "regression" else [])
+    pairs = zip(samples["label"].to_pylist(), samples["split"].to_pylist(), strict=True)
+    counts = Counter((label, split) for text, split in pairs for label in problem_of(target).labels_of(text))
     sizes: Counter[str] = Counter()
     for (label, _), count in counts.items():
         sizes[label] += count

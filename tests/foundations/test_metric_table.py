@@ -9,15 +9,15 @@ import pytest
 from tasks.config import load_config
 from tasks.errors import UsageError
 from tasks.problems.metric import Metric
-from tasks.problems.registry import METRICS, all_metric_names, figure_text, get_metric, metric_names, problem_of
+from tasks.problems.registry import PROBLEMS, all_metric_names, figure_text, get_metric, metric_names, problem_with
 
-ROWS = [(problem, metric) for problem, metrics in METRICS.items() for metric in metrics]
+ROWS = [(problem.name, metric) for problem in PROBLEMS.values() for metric in problem.metrics]
 
 
 def test_names_are_unique_in_a_problem_and_problems_that_share_one_agree() -> None:
     """So a name is enough to word a figure, whatever problem it is of."""
-    for problem in METRICS:
-        assert len(set(metric_names(problem))) == len(METRICS[problem]), problem
+    for name, one in PROBLEMS.items():
+        assert len(set(metric_names(name))) == len(one.metrics), name
     for problem, metric in ROWS:
         shared = get_metric(metric.name)
         worded = (metric.title, metric.unit, metric.lower_is_better, metric.low, metric.high)
@@ -47,10 +47,10 @@ def test_a_misspelt_metric_is_told_the_nearest() -> None:
 
 
 def test_figures_name_their_problem() -> None:
-    for problem in METRICS:
-        assert problem_of(metric_names(problem)) == problem
-    assert problem_of(["accuracy"]) == "multiclass"
-    assert problem_of(["macro_f1", "mean_ap"]) == "multilabel"
+    for name in PROBLEMS:
+        assert problem_with(metric_names(name)).name == name
+    assert problem_with(["accuracy"]).name == "multiclass"
+    assert problem_with(["macro_f1", "mean_ap"]).name == "multilabel"
 
 
 def test_a_figure_that_only_another_version_knows_is_still_shown() -> None:

@@ -11,7 +11,7 @@ from sklearn import metrics as reference
 from tasks.problems import scoring as module
 from tasks.problems.multiclass_metrics import ClassScorer
 from tasks.problems.multiclass_metrics import score_classes as scored
-from tasks.problems.registry import METRICS, get_metric, metric_names
+from tasks.problems.registry import get_metric, get_problem, metric_names
 from tasks.problems.scoring import wilson
 
 Classifier = Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -39,7 +39,7 @@ def test_a_resample_is_scored_as_scikit_learn_scores_it(classifier: Classifier) 
     probabilities, truth = classifier(60, 6, 1.0)
     chosen = np.random.default_rng(0).integers(0, 60, size=(8, 60))
     counts = scored(probabilities, truth).count(chosen)
-    found = {m.name: m.compute(counts) for m in METRICS["multiclass"] if m.compute is not None}
+    found = {m.name: m.compute(counts) for m in get_problem("multiclass").metrics if m.compute is not None}
     for row, rows in enumerate(chosen):
         expected = scored(probabilities[rows], truth[rows]).score()
         f1 = reference.f1_score(truth[rows], probabilities[rows].argmax(axis=1), average="macro", zero_division=0)

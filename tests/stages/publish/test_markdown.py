@@ -11,7 +11,7 @@ from data_contracts.refs import (
     CheckpointRef,
     CleanRef,
     EvalReport,
-    Problem,
+    ProblemName,
     RowCounts,
     RuleResult,
     ValidatedRef,
@@ -39,7 +39,7 @@ def make_verdict(name: str) -> Verdict:
     return Verdict(uri="v", sha256=KEY, rows=9, decision="reject", reason=name, rules=(rule,), model_sha256=KEY)
 
 
-def make_report(problem: Problem, theirs: bool = True) -> EvalReport:
+def make_report(problem: ProblemName, theirs: bool = True) -> EvalReport:
     figures: dict[str, float | None] = dict.fromkeys(metric_names(problem), 0.5)
     first = metric_names(problem)[0]
     return EvalReport(
@@ -65,7 +65,7 @@ CHECKPOINT = CheckpointRef(
 
 
 @pytest.mark.parametrize("problem", ["multiclass", "multilabel", "regression"])
-def test_the_card_has_its_three_tables(problem: Problem) -> None:
+def test_the_card_has_its_three_tables(problem: ProblemName) -> None:
     report, verdict = make_report(problem), make_verdict("accuracy >= 0.9")
     figures, subsets, gate = tables_of(write_card(CHECKPOINT, report, verdict, make_valid("front"), CONFIG))
     assert figures[0] == ["metric", "value", "interval (95 %)"]

@@ -28,6 +28,7 @@ from tasks.config import RunConfig
 from tasks.evaluate.detail import describe
 from tasks.media.media_store import media_kind
 from tasks.problems.multiclass_metrics import score_classes
+from tasks.problems.registry import get_problem
 from tasks.store import Store, digest_json
 from tests.support.classifiers import make_probabilities
 
@@ -84,7 +85,9 @@ def fake_run(store: Store, labels: tuple[str, ...], rows: int, skill: float, tex
         train_key=digest_json("t"), modalities=("image", "text", "audio"), labels=labels, best_epoch=9, epochs=12,
     )  # fmt: skip
     with store.create("evaluations", "k") as draft:
-        detail = describe(samples, score_classes(probabilities, truth), labels, checkpoint.modalities)
+        detail = describe(
+            samples, get_problem("multiclass"), score_classes(probabilities, truth), labels, checkpoint.modalities
+        )
         (draft.path / "detail.json").write_text(json.dumps(detail))
     ours, theirs = score_classes(probabilities, truth), score_classes(weaker, truth)
     names = ("image", "text", "audio", "image+text", "image+audio", "text+audio", "image+text+audio")
