@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema, field_validator
 
 from tasks.config_paths import absolute_paths
 from tasks.config_sections import (
@@ -31,10 +31,11 @@ from tasks.config_sections import (
 )
 from tasks.config_training import EncodersConfig, ExtractConfig, FusionConfig, TrainConfig
 from tasks.errors import UsageError
-from tasks.problems.registry import PROBLEMS, all_metric_names, get_metric, unknown_name
+from tasks.gate_rules import MetricName, Rule
+from tasks.problems.registry import PROBLEMS, unknown_name
 
 __all__ = [
-    "DataConfig", "EncodersConfig", "ExtractConfig", "FusionConfig", "GateConfig", "Metric", "Rule", "RunConfig", "TrainConfig",
+    "DataConfig", "EncodersConfig", "ExtractConfig", "FusionConfig", "GateConfig", "Rule", "RunConfig", "TrainConfig",
     "known_keys", "load_config", "parse_assignment", "read_profile",
 ]  # fmt: skip
 
@@ -44,15 +45,6 @@ def _known_problem(name: str) -> str:
         raise ValueError(unknown_name(name, "problem", ("auto", *PROBLEMS)))
     return name
 
-
-def _known_metric(name: str) -> str:
-    return name if name == "auto" else get_metric(name).name
-
-
-Metric = Annotated[
-    str, AfterValidator(_known_metric), WithJsonSchema({"type": "string", "enum": ["auto", *all_metric_names()]})
-]
-"""`auto`, or a metric of tasks.problems.registry."""
 
 Problem = Annotated[
     str, AfterValidator(_known_problem), WithJsonSchema({"type": "string", "enum": ["auto", *PROBLEMS]})
@@ -117,33 +109,11 @@ class DataConfig(Section):
         return lowered
 
 
-class Rule(Section):
-    """One rule of the gate: a metric must reach `min`, stay within `max`, or beat the best answer that is always the same."""
-
-    metric: Metric
-    """auto: accuracy, mean_ap or mae, by the problem."""
-    min: float | None = None
-    max: float | None = None
-    above_majority: bool = False
-    """The answer that is always the same: the most frequent class, or the mean of the train rows."""
-    column: str = ""
-    """The label column, where there are several; empty: the first."""
-
-    @model_validator(mode="after")
-    def _asks_one_thing(self) -> Rule:
-        if (self.min is not None) + (self.max is not None) + self.above_majority != 1:
-            raise ValueError("a rule takes one of min, max and above_majority = true")
-        if self.above_majority and self.metric != "auto" and get_metric(self.metric).baseline is None:
-            *others, last = (name for name in all_metric_names() if get_metric(name).baseline is not None)
-            raise ValueError(f"above_majority is defined for {', '.join(others)} and {last} only")
-        return self
-
-
 class GateConfig(Section):
     """What a candidate must show before it replaces the champion."""
 
     mode: Literal["better", "not-worse"] = "not-worse"
-    metric: Metric = "auto"
+    metric: MetricName = "auto"
     """The metric on which candidate and champion are compared, on the same test rows. auto: macro_f1, for numbers mae."""
     margin: Annotated[float, Field(ge=0)] = 0.01
     """not-worse: how much of the metric a candidate may lose; of mae and rmse this share of the champion's."""

@@ -1,56 +1,38 @@
-"""The gate's rules as pure functions: figures in, one line of the gate's table out. NaN and None never pass."""
+"""The gate's table: a line for each rule of the config, and one for the champion. Pure functions; NaN and None never pass."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 from data_contracts.refs import EvalReport, RuleResult
-from tasks.config import GateConfig, Rule
-from tasks.number_format import number_text, short_number
-from tasks.problems.metric import Baseline
+from tasks.config import GateConfig
+from tasks.gate_rules import Figure, Outcome, Rule, decide_rule, defined
+from tasks.number_format import short_number
 from tasks.problems.problem import Problem
 from tasks.problems.registry import figure_text, get_metric, get_problem, problem_with
 
-Outcome = Literal["pass", "fail", "inconclusive"]
-
 
 def judge_rule(rule: Rule, report: EvalReport) -> RuleResult:
-    """One rule of the config, decided.
-
-    `min` and `max` are bounds on the figure itself, as their author would read them: the interval is reported but does not
-    decide. `above_majority` is a statistical claim: the whole interval must lie on the better side of what one and the same
-    answer scores. A figure that is better with an interval that reaches it is inconclusive; without an interval the figure
-    itself decides.
-    """
+    """One rule of the config, decided."""
     metric = _problem(report, rule.column).baseline_metric if rule.metric == "auto" else rule.metric
-    told_as = f"{rule.column}.{metric}" if rule.column and rule.column in report.metrics else metric
-    value = defined(report.metrics.get(rule.column or "test", report.metrics["test"]).get(metric))
-    interval = _interval(report, told_as)
-    bounds = f" [{figure_text(interval[0], metric)}, {figure_text(interval[1], metric)}]" if interval else ""
-    limit = rule.min if rule.min is not None else rule.max
-    if limit is not None:
-        least = rule.min is not None
-        name = f"{told_as} {'>=' if least else '<='} {number_text(limit)}"
-        threshold: float | None = limit
-        baseline = "absolute minimum" if least else "absolute maximum"
-        outcome, detail = _within(told_as, value, bounds, limit, least)
-    else:
-        threshold = defined(report.baselines.get(told_as, report.majority_share if metric == "accuracy" else None))
-        constant = get_metric(metric).baseline
-        if constant is None:
-            raise ValueError(f"{metric} has no baseline to beat")  # which the config refuses
-        name, baseline = f"{told_as} {constant.rule}", constant.answer
-        outcome, detail = _beats(told_as, value, interval, bounds, threshold, constant)
+    name = f"{rule.column}.{metric}" if rule.column and rule.column in report.metrics else metric
+    figure = Figure(
+        name=name,
+        metric=get_metric(metric),
+        value=defined(report.metrics.get(rule.column or "test", report.metrics["test"]).get(metric)),
+        interval=_interval(report, name),
+        constant=defined(report.baselines.get(name, report.majority_share if metric == "accuracy" else None)),
+    )
+    found = decide_rule(rule, figure)
     return RuleResult(
-        rule=name,
-        metric=told_as,
-        value=value,
-        threshold=defined(threshold),
-        baseline=baseline,
+        rule=found.rule,
+        metric=name,
+        value=figure.value,
+        threshold=found.threshold,
+        baseline=found.baseline,
         n=report.known_rows.get(rule.column, report.rows),
-        outcome=outcome,
-        detail=detail,
+        outcome=found.outcome,
+        detail=found.detail,
     )
 
 
@@ -102,46 +84,9 @@ def compare_with_champion(report: EvalReport, config: GateConfig) -> RuleResult:
     )
 
 
-def defined(value: float | None) -> float | None:
-    """The value, or None where it is not a finite number."""
-    return value if value is not None and math.isfinite(value) else None
-
-
 def _interval(report: EvalReport, metric: str) -> tuple[float, float] | None:
     low, high = report.intervals.get(metric, (math.nan, math.nan))
     return (low, high) if math.isfinite(low) and math.isfinite(high) else None
-
-
-def _within(metric: str, value: float | None, bounds: str, limit: float, least: bool) -> tuple[Outcome, str]:
-    if value is None:
-        return "fail", f"{metric} is not defined on these test rows"
-    passes, figure = value >= limit if least else value <= limit, figure_text(value, metric, beside=limit)
-    sign = {(True, True): ">=", (True, False): "<=", (False, True): "<", (False, False): ">"}[passes, least]
-    return ("pass" if passes else "fail"), f"{metric} {figure}{bounds} {sign} {number_text(limit)}"
-
-
-def _beats(
-    metric: str,
-    value: float | None,
-    interval: tuple[float, float] | None,
-    bounds: str,
-    baseline: float | None,
-    constant: Baseline,
-) -> tuple[Outcome, str]:
-    what, lower = constant.value, get_metric(metric).lower_is_better
-    if value is None or baseline is None:
-        return "fail", f"{metric} or {what} is not defined on these test rows"
-    sign, relation = (-1, "<") if lower else (1, ">")
-    figure, base = figure_text(value, metric, beside=baseline), figure_text(baseline, metric)
-    if sign * value <= sign * baseline:
-        verb = "stay below" if lower else "exceed"
-        return "fail", f"{metric} {figure}{bounds} does not {verb} {base}, {constant.limit}"
-    if interval is None:
-        return "pass", f"{metric} {figure} (no interval: the figure itself decided) {relation} {what} {base}"
-    nearest = interval[1] if lower else interval[0]
-    if sign * nearest > sign * baseline:
-        return "pass", f"{metric} {figure}{bounds} {relation} {what} {base}"
-    return "inconclusive", f"{metric} {figure}, but its interval{bounds} reaches the {what} {base}"
 
 
 def _first(metric: str, value: float | None) -> tuple[Outcome, str]:

@@ -15,10 +15,12 @@ from tasks.problems.multilabel import Multilabel
 from tasks.problems.problem import Problem
 from tasks.problems.regression import Regression
 
-_ALL: tuple[Problem, ...] = (Multiclass(), Multilabel(), Regression())
+_REGISTERED: dict[ProblemName, Problem] = {
+    problem.name: problem for problem in (Multiclass(), Multilabel(), Regression())
+}
 """Another problem is another module like tasks/problems/regression.py, and its object here."""
-PROBLEMS: Mapping[ProblemName, Problem] = MappingProxyType({problem.name: problem for problem in _ALL})
-DEFAULT: ProblemName = _ALL[0].name
+PROBLEMS: Mapping[ProblemName, Problem] = MappingProxyType(_REGISTERED)
+DEFAULT: ProblemName = Multiclass.name
 """What data.problem = auto stands for, and a column of which nothing is said."""
 
 
