@@ -30,6 +30,7 @@ from tasks.ingest.sources.limits import read_limits
 from tasks.ingest.sources.remote import make_remote
 from tasks.labels import label_columns
 from tasks.problems.cells import is_empty, plain, storable
+from tasks.problems.registry import PROBLEMS
 from tasks.store import Store, canonical_json, digest_json
 
 _THREADS = 4  # reading files waits for the disk; more threads only fight for the interpreter
@@ -345,8 +346,9 @@ def _doubt_classes(table: pa.Table, config: RunConfig) -> list[str]:
         or len(set(labels)) < len(labels)
     ):
         return []
-    if any(read_label(label, "label", "regression")[0] is None for label in labels):
+    numeric = next(problem.name for problem in PROBLEMS.values() if problem.is_numeric)
+    if any(read_label(label, "label", numeric)[0] is None for label in labels):
         return []
     return [
-        "label: every row has another number, and each is taken for a class; data.problem=regression predicts numbers"
+        f"label: every row has another number, and each is taken for a class; data.problem={numeric} predicts numbers"
     ]
