@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-import pyarrow as pa
 from pydantic import Field
 
 from data_contracts.modalities import ALL_MODALITIES, modality_of
@@ -33,7 +32,6 @@ from flows.request import Request
 from flows.results import ask_for_approval, history_of, reasons_of, results_in
 from tasks import progress, run_log
 from tasks.config import RunConfig
-from tasks.contract import read_table
 from tasks.errors import DataError, EnvironmentFailed, PromotionRefused, UsageError
 from tasks.evaluate.comparison import require_same_problem
 from tasks.evaluate.evaluate import evaluate
@@ -49,6 +47,7 @@ from tasks.modeling.pretrained.describe import find_again
 from tasks.modeling.pretrained.packaged import is_packaged, packaged_encoder
 from tasks.publish.publish import PublishInputs, publish
 from tasks.publish.registry import fetch_champion
+from tasks.samples import Samples
 from tasks.store import Store
 from tasks.train.train import train
 from tasks.validate.manifest_and_predictions import validate_manifest, validate_predictions
@@ -140,8 +139,8 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
     config, store = request.config, request.store
     run_state.before = results_in(store)
     valid = run_state.valid = prepare(request, config, stages, run_state)
-    samples = read_table(store.path(valid.uri) / "samples.parquet")
-    run_state.splits = count_splits(samples)
+    samples = Samples.read(store.path(valid.uri))
+    run_state.splits = samples.count_splits()
     require_trainable(samples, config.split.min_test_per_class, valid.clean.label_targets)
     with run_state.timed("validate"):
         champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
@@ -190,7 +189,7 @@ def evaluate_champion(request: Request, stages: Stages, run_state: RunState) -> 
     config = champion_config(champion, card, request)
     run_state.before = results_in(store)
     valid = run_state.valid = prepare(request, config, stages, run_state)
-    run_state.splits = count_splits(read_table(store.path(valid.uri) / "samples.parquet"))
+    run_state.splits = Samples.read(store.path(valid.uri)).count_splits()
     require_comparable(champion, card, valid, request)
     run_state.features = extract_features(valid, config, store, stages, run_state)
     checkpoint = checkpoint_of(champion, card)
@@ -281,13 +280,7 @@ def extract_features(
     return features
 
 
-def count_splits(samples: pa.Table) -> dict[Split, int]:
-    """Rows per split."""
-    given = samples["split"].to_pylist()
-    return {"train": given.count("train"), "val": given.count("val"), "test": given.count("test")}
-
-
-def require_trainable(samples: pa.Table, min_test_per_class: int, targets: tuple[Target, ...]) -> None:
+def require_trainable(samples: Samples, min_test_per_class: int, targets: tuple[Target, ...]) -> None:
     """Raises DataError when the samples cannot be trained on: a split or a second class is missing, say."""
     problems = trainable_problems(samples, min_test_per_class, targets)
     if problems:

@@ -17,7 +17,6 @@ from flows.pipeline import RunState, Stages, champion_config, extract_features
 from flows.request import Request
 from flows.summary import summarise, write_summary
 from tasks.config import RunConfig
-from tasks.contract import read_table
 from tasks.errors import UsageError
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
@@ -26,6 +25,7 @@ from tasks.labels import label_columns
 from tasks.modalities import joined
 from tasks.modeling.card import ModelCard, read_card
 from tasks.publish.registry import fetch_champion, list_models
+from tasks.samples import Samples
 from tasks.store import replace_file
 
 
@@ -101,22 +101,22 @@ def predict_samples(
     from tasks.modeling.inference import predict_probabilities
     from tasks.modeling.package import load_model
 
-    samples = read_table(request.store.path(clean.uri) / "samples.parquet")
+    samples = Samples.read(request.store.path(clean.uri))
     model = load_model(request.store.path(champion.uri), card)
     probabilities = predict_probabilities(model, samples, run_state.features, request.store)
     predicted, chances = answer_column(card, 0, probabilities)
     read = [name for name in clean.modalities if name in card.modalities]  # not an image_3 that it was never given
-    present = [samples[name].is_valid().to_pylist() for name in read]
+    present = [samples.has(name).tolist() for name in read]
     columns = {
-        "id": samples["id"],
-        "label": pa.array([label or None for label in samples["label"].to_pylist()], pa.string()),
+        "id": samples.column("id"),
+        "label": pa.array([label or None for label in samples.labels], pa.string()),
         "predicted": pa.array(predicted, pa.string()),
         "targets": pa.array(answer_others(card, probabilities), pa.string()),
         "probability": pa.array([None] * len(predicted) if chances is None else chances, pa.float32()),
         "probabilities": pa.array(list(probabilities), pa.list_(pa.float32())),
         "modalities": [
             joined([name for name, cells in zip(read, present, strict=True) if cells[row]])
-            for row in range(samples.num_rows)
+            for row in range(len(samples))
         ],
     }
     schema = predictions_schema()

@@ -7,12 +7,10 @@ object; a column that a row's object does not name is unknown for that row.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from data_contracts.refs import Problem, Target
@@ -81,14 +79,6 @@ def split_labels(text: str) -> tuple[str, ...]:
 def number_text(value: float) -> str:
     """The shortest text that reads as the same number; 7.0 is `7`."""
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-
-
-def cells_of(samples: pa.Table, place: int, name: str) -> list[str | None]:
-    """The text of every row's cell in the label column at this place; None where it is not known."""
-    if place == 0:
-        return [cell or None for cell in samples["label"].to_pylist()]
-    rows = samples["targets"].to_pylist() if "targets" in samples.column_names else [None] * samples.num_rows
-    return [None if row is None else json.loads(row).get(name) for row in rows]
 
 
 def describe_targets(

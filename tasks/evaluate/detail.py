@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from data_contracts.refs import InputName
 from tasks.evaluate.intervals import wilson
 from tasks.evaluate.metrics import Indices, Judged, calibration, confusion, judge, macro_figures, per_class
 from tasks.modalities import joined
+from tasks.samples import Samples
 
 MISTAKES = 24
 
 
 def describe(
-    samples: pa.Table,
+    samples: Samples,
     probabilities: NDArray[np.floating[Any]],
     truth: Indices,
     labels: tuple[str, ...],
@@ -43,9 +43,9 @@ def describe(
     }
 
 
-def present(samples: pa.Table, modalities: tuple[InputName, ...]) -> list[str]:
+def present(samples: Samples, modalities: tuple[InputName, ...]) -> list[str]:
     """Which of the modalities each sample has: `image+audio`, or `none`."""
-    has = {name: np.asarray(samples[name].is_valid()) for name in modalities}
+    has = {name: samples.has(name) for name in modalities}
     names: dict[tuple[bool, ...], str] = {}
     found = []
     for row in zip(*has.values(), strict=True):
@@ -83,7 +83,7 @@ def _slice(by: str, value: str, judged: Judged, rows: NDArray[np.bool_]) -> dict
 
 
 def _mistakes(
-    samples: pa.Table,
+    samples: Samples,
     judged: Judged,
     probabilities: NDArray[np.floating[Any]],
     labels: tuple[str, ...],
@@ -92,7 +92,7 @@ def _mistakes(
     """The mistakes that the model was surest of; of equals, the first row."""
     wrong = np.flatnonzero(~judged.correct)
     worst = wrong[np.argsort(-judged.confidence[wrong], kind="stable")][:MISTAKES]
-    rows = samples.take(worst).select(["id", *modalities]).to_pylist()
+    rows = samples.take(worst).table(["id", *modalities]).to_pylist()
     return [
         {
             "id": row["id"],

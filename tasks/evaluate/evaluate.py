@@ -15,7 +15,6 @@ from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Floor, In
 from data_contracts.tables import predictions_schema
 from tasks import progress
 from tasks.config import RunConfig
-from tasks.contract import read_table
 from tasks.errors import DataError
 from tasks.evaluate.comparison import against, champion_outputs, forgetting, require_same_problem
 from tasks.evaluate.detail import present
@@ -26,10 +25,10 @@ from tasks.evaluate.pictured import describe
 from tasks.evaluate.predictions import Answers, Probabilities
 from tasks.evaluate.scorers import Classes, Scorer, judge_column
 from tasks.fingerprint import code_fingerprint
-from tasks.labels import cells_of
 from tasks.modalities import joined
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.decision import answer_column, answer_others
+from tasks.samples import Samples
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
 
 KIND = "evaluations"
@@ -91,7 +90,7 @@ def evaluate(
         candidate = columns.judge(full)
         detail = describe(samples, candidate, columns.labels[0], checkpoint.modalities)
         payload: dict[str, Any] = {
-            "rows": samples.num_rows,
+            "rows": len(samples),
             "parents": [valid.sha256, checkpoint.sha256],
             "model_sha256": checkpoint.model_sha256,
             "problem": card.label_targets[0].problem,
@@ -112,7 +111,7 @@ def evaluate(
             other = Columns(samples.take(shared), theirs, columns.labels)
             pair = (candidate.take(shared), other.judge(outputs))
             payload |= against(*pair, prepared_champion, config)
-            payload["forgetting"] = forgetting(samples["id"].take(shared).to_pylist(), pair, folder, config)
+            payload["forgetting"] = forgetting(samples.take(shared).ids, pair, folder, config)
         if isinstance(candidate, Classes) and reads_embeddings(card):
             judged = (candidate.answers, candidate.truth)
             floor = _floor(valid, features, columns.labels[0], judged, config, store)
@@ -124,10 +123,10 @@ def evaluate(
     return report
 
 
-def read_test_rows(valid: ValidatedRef, store: Store) -> pa.Table:
+def read_test_rows(valid: ValidatedRef, store: Store) -> Samples:
     """The rows of the test split, in the samples table's order; DataError when there are none."""
-    samples = read_table(store.path(valid.uri) / "samples.parquet", filters=[("split", "==", "test")])
-    if samples.num_rows == 0:
+    samples = Samples.read(store.path(valid.uri)).of_split("test")
+    if not len(samples):
         given = ", ".join(f"{name} {rows}" for name, rows in valid.clean.splits.items())
         raise DataError(
             f"split 'test': 0 rows ({given}); a model cannot be judged without test rows: "
@@ -151,14 +150,14 @@ def subsets(modalities: tuple[InputName, ...]) -> list[tuple[InputName, ...]]:
 class Columns:
     """The truth of some rows in every label column of a model, and the labels to judge over."""
 
-    samples: pa.Table
+    samples: Samples
     card: ModelCard
     labels: tuple[tuple[str, ...], ...]
     """Per label column: the candidate's own first."""
 
     def judge(self, outputs: Probabilities) -> Scorer:
         """The first column, of which every row's truth is known."""
-        return judge_column(self.card, 0, outputs, cells_of(self.samples, 0, ""), self.labels[0])[0]
+        return judge_column(self.card, 0, outputs, self.samples.targets(0, ""), self.labels[0])[0]
 
     def judge_others(self, outputs: Probabilities, seed: int) -> dict[str, dict[str, Any]]:
         """Fields of EvalReport with the figures of every further column on the rows whose truth is known."""
@@ -166,7 +165,7 @@ class Columns:
         for place, target in enumerate(self.card.label_targets):
             if place == 0:
                 continue
-            cells = cells_of(self.samples, place, target.name)
+            cells = self.samples.targets(place, target.name)
             scorer, _ = judge_column(self.card, place, outputs, cells, self.labels[place])
             found["metrics"][target.name] = scorer.score()
             found["known_rows"][target.name] = scorer.rows
@@ -187,7 +186,7 @@ def _universes(valid: ValidatedRef, card: ModelCard, champion: ModelCard | None)
 
 
 def predict_subsets(
-    samples: pa.Table, features: Features, checkpoint: CheckpointRef, card: ModelCard, store: Store
+    samples: Samples, features: Features, checkpoint: CheckpointRef, card: ModelCard, store: Store
 ) -> dict[str, Probabilities]:
     """`image+audio` to the probabilities (N, C) of the same model given only those modalities."""
     from tasks.modeling.inference import predict_probabilities
@@ -228,13 +227,13 @@ def _floor(
     )
 
 
-def _predictions(samples: pa.Table, outputs: Probabilities, card: ModelCard, checkpoint: CheckpointRef) -> pa.Table:
+def _predictions(samples: Samples, outputs: Probabilities, card: ModelCard, checkpoint: CheckpointRef) -> pa.Table:
     """One row per test row, with all that the model gave out."""
     predicted, chances = answer_column(card, 0, outputs)
     return pa.table(
         {
-            "id": samples["id"],
-            "label": samples["label"],
+            "id": samples.column("id"),
+            "label": samples.column("label"),
             "predicted": predicted,
             "targets": pa.array(answer_others(card, outputs), pa.string()),
             "probability": pa.array([None] * len(outputs) if chances is None else chances, pa.float32()),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from data_contracts.refs import InputName
 from tasks.evaluate import detail
@@ -14,6 +13,7 @@ from tasks.evaluate.multilabel_regression import JudgedNumbers, JudgedSets, aver
 from tasks.evaluate.scorers import Classes, Scorer, Weighed
 from tasks.labels import join_labels
 from tasks.number_format import short_number
+from tasks.samples import Samples
 
 POINTS = 1_000
 """Of more test rows so many are drawn, evenly spaced among them."""
@@ -25,7 +25,7 @@ CURVES = 8
 
 
 def describe(
-    samples: pa.Table, scorer: Scorer, labels: tuple[str, ...], modalities: tuple[InputName, ...]
+    samples: Samples, scorer: Scorer, labels: tuple[str, ...], modalities: tuple[InputName, ...]
 ) -> dict[str, Any]:
     """The content of detail.json; `problem` says what it holds."""
     if isinstance(scorer, Classes):
@@ -39,7 +39,7 @@ def describe(
     return {"problem": "multilabel", **shared, **_sets(samples, scorer.judged, labels, modalities)}
 
 
-def _slices(samples: pa.Table, scorer: Weighed, modalities: tuple[InputName, ...]) -> list[dict[str, Any]]:
+def _slices(samples: Samples, scorer: Weighed, modalities: tuple[InputName, ...]) -> list[dict[str, Any]]:
     """The figures per set of modalities present, the most frequent first."""
     names = np.array(detail.present(samples, modalities))
     values, counts = np.unique(names, return_counts=True)
@@ -51,7 +51,7 @@ def _slices(samples: pa.Table, scorer: Weighed, modalities: tuple[InputName, ...
     ]
 
 
-def _numbers(samples: pa.Table, judged: JudgedNumbers, modalities: tuple[InputName, ...]) -> dict[str, Any]:
+def _numbers(samples: Samples, judged: JudgedNumbers, modalities: tuple[InputName, ...]) -> dict[str, Any]:
     """Points (true, predicted), a histogram of the errors, and the rows with the largest."""
     errors = judged.predicted - judged.truth
     chosen = np.unique(np.linspace(0, judged.rows - 1, min(judged.rows, POINTS)).astype(int))
@@ -70,7 +70,7 @@ def _numbers(samples: pa.Table, judged: JudgedNumbers, modalities: tuple[InputNa
 
 
 def _sets(
-    samples: pa.Table, judged: JudgedSets, labels: tuple[str, ...], modalities: tuple[InputName, ...]
+    samples: Samples, judged: JudgedSets, labels: tuple[str, ...], modalities: tuple[InputName, ...]
 ) -> dict[str, Any]:
     """Per label its figures, for the most frequent ones a curve, and the rows with the most wrong labels."""
     wrong = (judged.given != judged.truth).sum(axis=1)
@@ -115,12 +115,12 @@ def _curve(scores: Floats, truth: np.ndarray[Any, np.dtype[np.bool_]]) -> list[l
 
 
 def _rows(
-    samples: pa.Table,
+    samples: Samples,
     places: np.ndarray[Any, np.dtype[np.int64]],
     said: list[tuple[str, str]],
     modalities: tuple[InputName, ...],
 ) -> list[dict[str, Any]]:
-    rows = samples.take(places).select(["id", *modalities]).to_pylist()
+    rows = samples.take(places).table(["id", *modalities]).to_pylist()
     return [
         {
             "id": row["id"],

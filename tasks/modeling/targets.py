@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from data_contracts.refs import Target
-from tasks.labels import cells_of, to_indices, to_members, to_numbers
+from tasks.labels import to_indices, to_members, to_numbers
 from tasks.modeling.card import ModelCard
 from tasks.modeling.decision import column_slices
+from tasks.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Targets:
         """Whether this is one multiclass column."""
         return len(self.columns) == 1 and self.columns[0].problem == "multiclass"
 
-    def encode(self, samples: pa.Table) -> EncodedTargets:
+    def encode(self, samples: Samples) -> EncodedTargets:
         """The label cells of a samples table as arrays, numbers standardised."""
         parts = []
         for place, target in enumerate(self.columns):
-            cells = cells_of(samples, place, target.name)
+            cells = samples.targets(place, target.name)
             if target.problem == "multiclass":
                 parts.append(torch.from_numpy(to_indices(cells, target.labels)))
             elif target.problem == "multilabel":
@@ -54,12 +54,12 @@ class Targets:
                 parts.append(torch.from_numpy(numbers.astype(np.float32)[:, None]))
         return EncodedTargets(self, tuple(parts))
 
-    def fit(self, samples: pa.Table) -> Targets:
+    def fit(self, samples: Samples) -> Targets:
         """The same with mean and deviation of every column of numbers on these rows; a constant one has deviation 1."""
         fitted = []
         for place, target in enumerate(self.columns):
             if target.problem == "regression":
-                numbers = to_numbers(cells_of(samples, place, target.name))
+                numbers = to_numbers(samples.targets(place, target.name))
                 known = numbers[np.isfinite(numbers)]
                 mean, std = (float(known.mean()), float(known.std())) if len(known) else (0.0, 1.0)
                 target = target.model_copy(update={"mean": mean, "std": std if std > 0 else 1.0})  # noqa: PLW2901

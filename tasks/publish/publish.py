@@ -15,12 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import pyarrow.compute as pc
-
 from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, InputName, ReleaseRef, ValidatedRef, Verdict
 from tasks import progress
 from tasks.config import RunConfig
-from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed, PromotionRefused
 from tasks.modeling.profile import PROFILE, profile_rows, write_profile
 from tasks.modeling.training_rows import ROWS, write_rows
@@ -34,6 +31,7 @@ from tasks.publish.model_names import check_alias, check_model_name
 from tasks.publish.registry import release_ref, why_not
 from tasks.publish.verify import DIFFERENT, VerifyRequest
 from tasks.publish.version_page import describe_model, describe_version
+from tasks.samples import Samples
 from tasks.store import Store, digest_file, write_text
 
 if TYPE_CHECKING:
@@ -208,10 +206,9 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
 
 def describe_rows(job: Publication, rows: Path, profile: Path) -> None:
     """The two files tell which rows the model was made with, and what new rows are compared with when it is monitored."""
-    samples = read_table(job.store.path(job.valid.uri) / "samples.parquet")
+    samples = Samples.read(job.store.path(job.valid.uri))
     write_rows(samples, rows)
-    training = pc.equal(samples["split"], "train")
-    train, judged = samples.filter(training), samples.filter(pc.invert(training))
+    train, judged = samples.of_split("train"), samples.of_split("val", "test")
     media = job.valid.clean.media
     write_profile(profile_rows(train, judged, media, job.features, job.folder, job.store), profile)
 
@@ -255,7 +252,7 @@ def run_verification(job: Publication, published: Path, work: Path) -> tuple[int
     request = VerifyRequest(
         folder=str(published),
         store=str(job.store.root),
-        samples=f"{job.valid.uri}/samples.parquet",
+        samples=job.valid.uri,
         predictions=f"{job.report.uri}/predictions.parquet",
         features=job.features,
         rows=job.config.publish.verify_rows,

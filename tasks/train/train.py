@@ -14,7 +14,7 @@ from tasks.fingerprint import code_fingerprint
 from tasks.modeling.card import read_card
 from tasks.modeling.pretrained.describe import identify_encoder
 from tasks.store import Store, digest_file, digest_json
-from tasks.train.request import TrainJob, read_samples
+from tasks.train.request import TrainJob, digest_samples
 from tasks.train.subprocess import run_in_subprocess
 
 KIND = "checkpoints"
@@ -44,7 +44,7 @@ def base_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], config:
     """The digest of all that training sees but its start: rows, features, labels, config, code; nothing of the test rows."""
     return digest_json(
         {
-            "rows": read_samples(valid, features, store).to_pydict(),
+            "rows": digest_samples(valid, features, store),
             "targets": [target.model_dump(mode="json") for target in valid.clean.label_targets],
             "features": {name: ref.fingerprint for name, ref in features.items()},
             "encoders": {name: _identity(name, config) for name in features},

@@ -29,6 +29,7 @@ from tasks.evaluate.detail import describe
 from tasks.evaluate.intervals import intervals, paired_differences
 from tasks.evaluate.metrics import score
 from tasks.media.media_store import media_kind
+from tasks.samples import Samples
 from tasks.store import Store, digest_json
 
 Classifier = Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -100,7 +101,7 @@ def fake_run(store: Store, labels: tuple[str, ...], rows: int, skill: float, tex
         train_key=digest_json("t"), modalities=("image", "text", "audio"), labels=labels, best_epoch=9, epochs=12,
     )  # fmt: skip
     with store.create("evaluations", "k") as draft:
-        detail = describe(samples, probabilities, truth, labels, checkpoint.modalities)
+        detail = describe(Samples(samples), probabilities, truth, labels, checkpoint.modalities)
         (draft.path / "detail.json").write_text(json.dumps(detail))
     names = ("image", "text", "audio", "image+text", "image+audio", "text+audio", "image+text+audio")
     report = EvalReport(

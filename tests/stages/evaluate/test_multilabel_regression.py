@@ -11,6 +11,7 @@ from tasks.evaluate.multilabel_regression import JudgedNumbers, JudgedSets, inte
 from tasks.evaluate.scorers import Weighed, judge_column
 from tasks.labels import METRICS
 from tasks.modeling.card import ModelCard
+from tasks.samples import Samples
 from tests.support.cards import card_of
 
 
@@ -29,7 +30,7 @@ def test_a_further_column_without_a_known_row_has_no_figures(problem: str) -> No
 
 def test_a_further_columns_known_rows_are_counted() -> None:
     targets = [{"name": "kind", "labels": ["x", "y"]}, {"name": "size", "problem": "regression"}]
-    samples = pa.table({"label": ["x", "y", "x"], "targets": ['{"size": "2"}', None, '{"size": "4"}']})
+    samples = Samples(pa.table({"label": ["x", "y", "x"], "targets": ['{"size": "2"}', None, '{"size": "4"}']}))
     columns = Columns(samples, ModelCard.model_validate(card_of(["x", "y"], targets=targets)), (("x", "y"), ()))
     found = columns.judge_others(np.full((3, 3), 0.5, np.float32), 0)
     assert found["known_rows"] == {"size": 2}

@@ -293,7 +293,7 @@ def test_published_bytes_reproduce_every_probability_to_1e_5(
     pq.write_table(table, store.path("predictions.parquet"))
     request = VerifyRequest(
         folder=str(store.path(case.checkpoint.uri)), store=str(store.root), rows=64, features=case.features,
-        samples=f"{case.valid.uri}/samples.parquet", predictions="predictions.parquet",
+        samples=case.valid.uri, predictions="predictions.parquet",
     )  # fmt: skip
     (tmp_path / "verify.json").write_text(request.model_dump_json())
     assert verify_main(str(tmp_path / "verify.json")) == status
