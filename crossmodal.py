@@ -59,7 +59,7 @@ class Model:
 
         Raises UsageError for a path that does not exist, DataError for data that cannot be read.
         """
-        from flows.pipeline import RunState
+        from flows.run_state import RunState
         from flows.score import predict_table
 
         table = predict_table(_request(manifest, (), self._store), self._champion, self._card, RunState())
@@ -103,7 +103,7 @@ def retrain(
     """
     from flows.console import progress_bars
     from flows.execute import RunFailed, execute
-    from flows.pipeline import Stages
+    from flows.stages import Stages
     from tasks.train.train import train
 
     overrides = [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()]

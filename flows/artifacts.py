@@ -15,9 +15,9 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from data_contracts.refs import RuleResult, Verdict
 from flows.environment import pages_url_from_environment
-from flows.pipeline import RunState
 from flows.request import Request
 from flows.results import reasons_of
+from flows.run_state import RunState
 from flows.summary import STAGES
 from tasks.escaping import markdown_text, one_line
 from tasks.number_format import figure_text

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from data_contracts.refs import MonitorReport
+from flows.champion import champion_config
+from flows.data_stages import extract_features
 from flows.execute import RunFailed, attempt
-from flows.pipeline import RunState, Stages, champion_config, extract_features
 from flows.request import Request
+from flows.run_state import RunState
 from flows.score import asking, find_model
+from flows.stages import Monitor, Stages
 from flows.summary import summarise, write_summary
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
@@ -17,8 +19,6 @@ from tasks.ingest.sources.resolve import locate_data
 from tasks.modeling.card import read_card
 from tasks.monitor.monitor import monitor
 from tasks.monitor.page import write_page
-
-Monitor = Callable[..., MonitorReport]
 
 
 def monitor_manifest(request: Request, model: str | None, stage: Monitor = monitor) -> dict[str, Any]:

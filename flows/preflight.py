@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from data_contracts.modalities import ALL_MODALITIES
 from data_contracts.refs import Frozen, Modality
-from flows.pipeline import champion_config
+from flows.champion import champion_config
 from flows.records import shown_path
 from flows.request import Request
 from tasks.devices import describe_device

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from flows.data_stages import prepare
 from flows.execute import RunFailed, attempt, leave_results
 from flows.history import Finding
-from flows.pipeline import RunState, Stages, prepare
 from flows.preflight import failure, preflight
 from flows.records import recorded
 from flows.request import Request
 from flows.results import reasons_of
+from flows.run_state import RunState
+from flows.stages import Stages
 from flows.summary import rows_of, summarise
 from tasks.samples import Samples
 from tasks.validate.trainable import trainable_problems

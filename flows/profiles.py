@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from flows.pipeline import RunState
 from flows.prepare import check_manifest
 from flows.request import Request, profile_files, resolve_config
+from flows.run_state import RunState
 from tasks.config import RunConfig, parse_assignment, read_profile
 from tasks.errors import UsageError
 from tasks.escaping import one_line

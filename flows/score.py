@@ -12,9 +12,12 @@ import pyarrow.parquet as pq
 
 from data_contracts.refs import ChampionRef, CleanRef
 from data_contracts.tables import predictions_schema
+from flows.champion import champion_config
+from flows.data_stages import extract_features
 from flows.execute import RunFailed, attempt
-from flows.pipeline import RunState, Stages, champion_config, extract_features
 from flows.request import Request
+from flows.run_state import RunState
+from flows.stages import Stages
 from flows.summary import summarise, write_summary
 from tasks.config import RunConfig
 from tasks.errors import UsageError

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from data_contracts.refs import Floor, Split
-from flows.pipeline import RunState
 from flows.request import Request
 from flows.results import quarantine_of
+from flows.run_state import RunState
 from tasks.ingest.ingest import quarantine_csv
 from tasks.store import replace_file
 

@@ -12,11 +12,11 @@ from flows import console
 from flows.commands.options import Debug, RunInput, StoreOption, SummaryJson, SummaryOptions, grouped
 from flows.environment import use_prefect
 from flows.execute import RunFailed, execute
-from flows.pipeline import Stages
 from flows.plan import plan_retrain
 from flows.preflight import Check, failure, preflight, warnings
 from flows.refresh import require_stages
 from flows.request import MODES, Request, check_mode
+from flows.stages import Stages
 from flows.summary import empty_summary
 from tasks.errors import EnvironmentFailed
 

@@ -73,7 +73,7 @@ class Publication:
         return self.store.path(self.checkpoint.uri)
 
 
-def publish(made: PublishInputs, config: RunConfig, store: Store, tracking_uri: str, run_id: str) -> ReleaseRef:
+def publish(inputs: PublishInputs, config: RunConfig, store: Store, tracking_uri: str, run_id: str) -> ReleaseRef:
     """The checkpoint is a verified version of the registry, and the alias `publish.alias` points to it.
 
     Under `gate.approval = "required"` that alias stays: the version is pending, and `challenger` points to it.
@@ -83,7 +83,7 @@ def publish(made: PublishInputs, config: RunConfig, store: Store, tracking_uri: 
     published bytes do not reproduce the evaluation (the alias stays, the version is tagged as failed).
     """
     name, alias = check_model_name(config.name), check_alias(config.publish.alias)
-    job = Publication(name, *made, config, store, tracking_uri, run_id)
+    job = Publication(name, *inputs, config, store, tracking_uri, run_id)
     require_passing(job)
     with store.work_dir("publish", name) as work, connected(store, tracking_uri) as client:
         require_same_champion(client, job)
