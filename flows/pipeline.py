@@ -6,7 +6,7 @@ from data_contracts.refs import ChampionRef, CheckpointRef, Decision, EvalReport
 from flows.champion import champion_config, checkpoint_of, prepare_champion, require_comparable
 from flows.data_stages import extract_features, prepare, require_trainable
 from flows.request import Request
-from flows.results import ask_for_approval, history_of, results_in
+from flows.results import ask_for_approval, results_in
 from flows.run_state import RunState
 from flows.stages import Stages
 from tasks import run_log
@@ -16,6 +16,7 @@ from tasks.gate.gate import gate_key
 from tasks.modeling.card import read_card
 from tasks.publish.publish import PublishInputs
 from tasks.publish.registry import fetch_champion
+from tasks.reporting.artifacts import read_history
 from tasks.samples import Samples
 from tasks.store import Store
 
@@ -36,7 +37,7 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
     with run_state.timed("train"):
         start = run_state.start = None if config.train.continue_from == "none" else champion
         checkpoint = run_state.checkpoint = stages.train(valid, features, config, store, start)
-    run_log.log_checkpoint(checkpoint, history_of(checkpoint, store), run_state.reused(checkpoint))
+    run_log.log_checkpoint(checkpoint, read_history(checkpoint, store), run_state.reused(checkpoint))
     with run_state.timed("evaluate"):  # asked again: training takes time, and another model may have been promoted
         champion = run_state.champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
     # Against itself a model need not be judged: the evaluation of the run that published it is still right.

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils import deterministic
 
+from data_contracts.training_history import HISTORY, TrainingHistory
 from tasks import progress, run_log
 from tasks.config import TrainConfig
 from tasks.modeling.inference import predict_inputs
@@ -26,8 +27,6 @@ from tasks.train.throughput import device_name
 from tasks.train.trainer import Trainer
 from tasks.train.validation import remark_on
 from tasks.train.warm_start import begin
-
-HISTORY = "history.json"
 
 
 def run_training(job: TrainJob, work: Path) -> None:
@@ -67,7 +66,7 @@ def run_training(job: TrainJob, work: Path) -> None:
         if config.train.tune_thresholds:
             card, tuned = tune_card(card, predict_inputs(best, val.inputs), val.targets.first)
     save_model(best, work, card, files)
-    history = {
+    record: dict[str, Any] = {
         "epochs": trainer.progress.history,
         "best_epoch": trainer.progress.best_epoch,
         "parameters": sum(parameter.numel() for parameter in best.parameters()),
@@ -75,10 +74,11 @@ def run_training(job: TrainJob, work: Path) -> None:
         "oom_split": trainer.progress.oom_split,
     }
     if start.record is not None:
-        history["start"] = start.record
+        record["start"] = start.record
     if tuned is not None:
-        history["thresholds"] = tuned
-    write_text(work / HISTORY, canonical_json(history))
+        record["thresholds"] = tuned
+    history = TrainingHistory.model_validate(record)
+    write_text(work / HISTORY, canonical_json(history.model_dump(mode="json", exclude_unset=True)))
 
 
 @contextmanager
