@@ -59,7 +59,7 @@ class Model:
 
         Raises UsageError for a path that does not exist, DataError for data that cannot be read.
         """
-        from flows.pipeline import RunState
+        from flows.run_state import RunState
         from flows.score import predict_table
 
         table = predict_table(_request(manifest, (), self._store), self._champion, self._card, RunState())
@@ -103,7 +103,7 @@ def retrain(
     """
     from flows.console import progress_bars
     from flows.execute import RunFailed, execute
-    from flows.pipeline import Stages
+    from flows.stages import Stages
     from tasks.train.train import train
 
     overrides = [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()]
@@ -115,17 +115,17 @@ def retrain(
     except RunFailed as failure:
         raise failure.error from None
     return Retrained(
-        run=summary["run"],
-        verdict=summary["verdict"],
-        reason=summary["reason"],
-        model=summary["model"]["name"],
-        version=summary["model"]["version"],
-        rows=summary["rows"],
-        splits=summary["splits"],
-        metrics=summary["metrics"]["test"],
-        seconds=summary["seconds"],
-        report=request.store.root / summary["report"],
-        summary=summary,
+        run=request.run_id,
+        verdict=str(summary.verdict),
+        reason=str(summary.reason),
+        model=request.name,
+        version=summary.model.version if summary.model else None,
+        rows=summary.rows.counts(),
+        splits=dict(summary.splits.items()),
+        metrics=summary.metrics["test"],
+        seconds=summary.seconds,
+        report=request.store.root / str(summary.report),
+        summary=summary.as_json(),
     )
 
 
@@ -150,7 +150,7 @@ def check(manifest: str | Path, overrides: tuple[str, ...] = (), store: str | Pa
     from flows.prepare import check_manifest
 
     try:
-        return check_manifest(_request(manifest, overrides, store))[0]
+        return check_manifest(_request(manifest, overrides, store))[0].as_json()
     except RunFailed as failure:
         raise failure.error from None
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from data_contracts.run_summary import Finding, RunSummary
+from flows.data_stages import prepare
 from flows.execute import RunFailed, attempt, leave_results
-from flows.history import Finding
-from flows.pipeline import RunState, Stages, count_splits, prepare
 from flows.preflight import failure, preflight
 from flows.records import recorded
 from flows.request import Request
 from flows.results import reasons_of
-from flows.summary import rows_of, summarise
-from tasks.contract import read_table
+from flows.run_state import RunState
+from flows.stages import Stages
+from flows.summary import rows_of
+from tasks.samples import Samples
 from tasks.validate.trainable import trainable_problems
 
 
-def check_manifest(request: Request, run_state: RunState | None = None) -> tuple[dict[str, Any], list[str]]:
+def check_manifest(request: Request, run_state: RunState | None = None) -> tuple[RunSummary, list[str]]:
     """The summary of a manifest that meets its contract, and notes on it. Raises RunFailed where it does not.
 
     What was found is left in `run_state`.
@@ -31,8 +31,8 @@ def check_manifest(request: Request, run_state: RunState | None = None) -> tuple
     def look() -> None:
         """The data are read and validated, filling `run_state`; `notes` holds warnings and what forbids training."""
         valid = run_state.valid = prepare(request, request.config, Stages(), run_state)
-        samples = read_table(request.store.path(valid.uri) / "samples.parquet")
-        run_state.splits = count_splits(samples)
+        samples = Samples.read(request.store.path(valid.uri))
+        run_state.splits = samples.count_splits()
         found = trainable_problems(samples, request.config.split.min_test_per_class, valid.clean.label_targets)
         problems.extend(f"not trainable: {text}" for text in found)
         notes.extend([*valid.clean.notes, *valid.warnings, *run_state.warnings, *problems])
@@ -40,11 +40,8 @@ def check_manifest(request: Request, run_state: RunState | None = None) -> tuple
 
     with recorded(request, "check", run_state):
         error = attempt(look, run_state)
-        summary = summarise(request, run_state, "check", str(error) if error else None)
-        if error is None:
-            finding: Finding = "not trainable" if problems else "passed"
-            summary["finding"] = finding
-        leave_results(request, run_state, summary)
+        finding: Finding = "not trainable" if problems else "passed"
+        summary = leave_results(request, run_state, "check", error, None if error else finding)
     if error is not None:
         raise RunFailed(error, summary) from error
     return summary, notes
@@ -57,7 +54,7 @@ def _describe(request: Request, run_state: RunState, problems: list[str]) -> str
     refused = ", ".join(
         f"{count} {reason}" for reason, count in sorted(reasons.items(), key=lambda it: (-it[1], it[0]))
     )
-    parts = [f"{rows['used']} of {rows['in']} rows can be used"]
+    parts = [f"{rows.used} of {rows.rows_in} rows can be used"]
     parts += [f"quarantined: {refused}"] if refused else []
-    parts += [f"{rows['duplicates']} duplicates"] if rows["duplicates"] else []
+    parts += [f"{rows.duplicates} duplicates"] if rows.duplicates else []
     return "; ".join([*parts, *problems])

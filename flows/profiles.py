@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from flows.pipeline import RunState
+from data_contracts.run_summary import RunSummary
 from flows.prepare import check_manifest
 from flows.request import Request, profile_files, resolve_config
+from flows.run_state import RunState
 from tasks.config import RunConfig, parse_assignment, read_profile
-from tasks.contract import read_table
 from tasks.errors import UsageError
 from tasks.escaping import one_line
 from tasks.publish.model_names import check_model_name
+from tasks.samples import Samples
 
 _SHOWN = 20
 """Labels that a comment names; of more only the number is told."""
@@ -139,11 +140,11 @@ def _put(values: dict[str, Any], keys: Sequence[str], value: Any) -> None:
     values[keys[-1]] = value
 
 
-def _counted(found: RunState, request: Request, summary: dict[str, Any]) -> list[str]:
+def _counted(found: RunState, request: Request, summary: RunSummary) -> list[str]:
     """What was recognised: rows, splits, inputs, labels with their numbers of rows."""
-    rows, splits, clean = summary["rows"], summary["splits"], found.clean
+    rows, splits, clean = summary.rows, summary.splits, found.clean
     remarks = [
-        f"Rows: {rows['in']} read, {rows['used']} used, {rows['quarantined']} quarantined, {rows['duplicates']} duplicates.",
+        f"Rows: {rows.rows_in} read, {rows.used} used, {rows.quarantined} quarantined, {rows.duplicates} duplicates.",
         f"Splits: {', '.join(f'{split} {count}' for split, count in splits.items())}.",
     ]
     if clean is None or found.valid is None:
@@ -152,8 +153,8 @@ def _counted(found: RunState, request: Request, summary: dict[str, Any]) -> list
     remarks.append(
         f"Inputs: {', '.join(f'{one} (column {columns[one]!r})' if one in columns else one for one in clean.modalities)}."
     )
-    samples = read_table(request.store.path(found.valid.uri) / "samples.parquet", ["label"])
-    cells = Counter(samples["label"].to_pylist())
+    samples = Samples.read(request.store.path(found.valid.uri))
+    cells = Counter(samples.labels)
     for place, target in enumerate(clean.label_targets):
         rows_of = cells if place == 0 else Counter[str]()
         remarks.append(f"Label column {target.name!r}, {target.problem}{_labels(target.labels, rows_of)}.")

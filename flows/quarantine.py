@@ -8,8 +8,9 @@ from typing import Any
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import RunRefs
+from data_contracts.run_record import RunRecord
 from flows.as_read import cell_text, medium_bytes, rows_as_read
-from flows.history import RUNS, RunRecord, run_config, run_refs
+from flows.history import RUNS, run_config, run_refs
 from tasks.contract import read_table
 from tasks.errors import CrossmodalError, UsageError
 from tasks.media.media_store import media_index
@@ -88,7 +89,7 @@ def _media(store: Store, record: RunRecord, refs: RunRefs, raw: dict[str, Any]) 
             known = media_index(store, modality_of(modality), fingerprint, ("source", "digest")).to_pylist()
             digest = next((row["digest"] for row in known if row["source"] == source), None)
         if digest is not None and fingerprint is not None:
-            seen = picture_media([{"media": {modality: digest}}], {modality: fingerprint}, store)[0]
+            seen = picture_media([{modality: digest}], {modality: fingerprint}, store)[0]
             shown.append(RefusedMedium(name=modality, how="as it was decoded", seen=seen))
             continue
         content = medium_bytes(raw.get(modality), config, PICTURE_BYTES)

@@ -7,11 +7,8 @@ in `targets`, a JSON object; a column that a row's object does not name is unkno
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import pyarrow as pa
 
 from data_contracts.refs import ProblemName, Target
 from tasks.config import DataConfig, RunConfig
@@ -53,14 +50,6 @@ def label_columns(config: DataConfig) -> tuple[LabelColumn, ...]:
             "a column is of one problem"
         )
     return tuple(found)
-
-
-def cells_of(samples: pa.Table, place: int, name: str) -> list[str | None]:
-    """The text of every row's cell in the label column at this place; None where it is not known."""
-    if place == 0:
-        return [cell or None for cell in samples["label"].to_pylist()]
-    rows = samples["targets"].to_pylist() if "targets" in samples.column_names else [None] * samples.num_rows
-    return [None if row is None else json.loads(row).get(name) for row in rows]
 
 
 def describe_targets(

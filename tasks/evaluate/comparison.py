@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.refs import ChampionRef, PreparedChampion, Target
 from tasks.config import RunConfig
-from tasks.contract import read_table
 from tasks.errors import UsageError
 from tasks.modeling.card import ModelCard
 from tasks.modeling.training_rows import are_known, read_rows
 from tasks.problems.metric import Indices, Probabilities
 from tasks.problems.scoring import AnyScorer
+from tasks.samples import Samples
 from tasks.store import Store
 
 
@@ -38,7 +37,7 @@ def require_same_problem(champion: ChampionRef, card: ModelCard, target: Target)
 
 
 def champion_outputs(
-    samples: pa.Table, prepared_champion: PreparedChampion, card: ModelCard, store: Store
+    samples: Samples, prepared_champion: PreparedChampion, card: ModelCard, store: Store
 ) -> tuple[Indices, Probabilities]:
     """Positions (S,) of the test rows that the champion's samples hold too, and all that it gives out (S, outputs) to them.
 
@@ -48,8 +47,8 @@ def champion_outputs(
     from tasks.modeling.package import load_model
 
     folder = store.path(prepared_champion.champion.uri)
-    theirs = read_table(store.path(prepared_champion.valid.uri) / "samples.parquet")
-    places = pc.index_in(samples["id"], value_set=theirs["id"]).to_numpy(zero_copy_only=False)
+    theirs = Samples.read(store.path(prepared_champion.valid.uri))
+    places = pc.index_in(samples.column("id"), value_set=theirs.column("id")).to_numpy(zero_copy_only=False)
     shared = np.flatnonzero(~np.isnan(places.astype(np.float64)))
     chosen = theirs.take(places[shared].astype(np.int64))
     return shared, predict_probabilities(load_model(folder, card), chosen, prepared_champion.features, store)

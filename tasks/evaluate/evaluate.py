@@ -6,30 +6,25 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from data_contracts.eval_detail import DETAIL
 from data_contracts.modalities import in_order
 from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Floor, InputName, PreparedChampion, ValidatedRef
-from data_contracts.tables import predictions_schema
 from tasks import progress
 from tasks.config import RunConfig
-from tasks.contract import read_table
 from tasks.errors import DataError
 from tasks.evaluate.comparison import against, champion_outputs, forgetting, require_same_problem
-from tasks.evaluate.detail import describe, present
+from tasks.evaluate.detail import describe
 from tasks.evaluate.linear_baseline import fit_floor, reads_embeddings
 from tasks.evaluate.scorers import judge_column
 from tasks.fingerprint import code_fingerprint
-from tasks.labels import cells_of
 from tasks.modalities import joined
 from tasks.modeling.card import ModelCard, read_card
-from tasks.modeling.decision import answer_column, answer_others
+from tasks.modeling.predictions import predictions_table, write_predictions
 from tasks.problems.metric import Probabilities
 from tasks.problems.multiclass_metrics import ClassScorer, score_classes
 from tasks.problems.registry import problem_of
 from tasks.problems.scoring import AnyScorer
+from tasks.samples import Samples
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
 
 KIND = "evaluations"
@@ -84,14 +79,13 @@ def evaluate(
     with store.create(KIND, key) as draft:
         subset = predict_subsets(samples, features, checkpoint, card, store)
         full = subset[joined(checkpoint.modalities)]
-        pq.write_table(
-            _predictions(samples, full, card, checkpoint), draft.path / "predictions.parquet", compression="zstd"
-        )
+        table = predictions_table(samples, full, card, checkpoint.modalities)
+        write_predictions(draft.path / "predictions.parquet", table)
         columns = Columns(samples, card, _universes(valid, card, theirs))
         candidate, problem = columns.judge(full), problem_of(card.label_targets[0])
         detail = describe(samples, problem, candidate, columns.labels[0], checkpoint.modalities)
         payload: dict[str, Any] = {
-            "rows": samples.num_rows,
+            "rows": len(samples),
             "parents": [valid.sha256, checkpoint.sha256],
             "model_sha256": checkpoint.model_sha256,
             "problem": problem.name,
@@ -107,26 +101,26 @@ def evaluate(
         if prepared_champion is not None and theirs is not None:
             payload["parents"].append(prepared_champion.champion.sha256)
             shared, outputs = champion_outputs(samples, prepared_champion, theirs, store)
-            detail["champion_rows"] = len(shared)
+            detail = detail.model_copy(update={"champion_rows": len(shared)})
             folder = store.path(prepared_champion.champion.uri)
             other = Columns(samples.take(shared), theirs, columns.labels)
             pair = (candidate.take(shared), other.judge(outputs))
             payload |= against(*pair, prepared_champion, config)
-            payload["forgetting"] = forgetting(samples["id"].take(shared).to_pylist(), pair, folder, config)
+            payload["forgetting"] = forgetting(samples.take(shared).ids, pair, folder, config)
         if isinstance(candidate, ClassScorer) and reads_embeddings(card):
             floor = _floor(valid, features, columns.labels[0], candidate, config, store)
             payload["floor"] = None if floor is None else floor.model_dump(mode="json")
-        write_text(draft.path / "detail.json", canonical_json(detail))
+        write_text(draft.path / DETAIL, canonical_json(detail.model_dump(mode="json")))
         contents = {path.name: digest_file(path) for path in sorted(draft.path.iterdir())}
         report = EvalReport(uri=f"{KIND}/{key}", sha256=digest_json({"ref": payload, "files": contents}), **payload)
         draft.ref = report.model_dump(mode="json")
     return report
 
 
-def read_test_rows(valid: ValidatedRef, store: Store) -> pa.Table:
+def read_test_rows(valid: ValidatedRef, store: Store) -> Samples:
     """The rows of the test split, in the samples table's order; DataError when there are none."""
-    samples = read_table(store.path(valid.uri) / "samples.parquet", filters=[("split", "==", "test")])
-    if samples.num_rows == 0:
+    samples = Samples.read(store.path(valid.uri)).of_split("test")
+    if not len(samples):
         given = ", ".join(f"{name} {rows}" for name, rows in valid.clean.splits.items())
         raise DataError(
             f"split 'test': 0 rows ({given}); a model cannot be judged without test rows: "
@@ -150,14 +144,14 @@ def subsets(modalities: tuple[InputName, ...]) -> list[tuple[InputName, ...]]:
 class Columns:
     """The truth of some rows in every label column of a model, and the labels to judge over."""
 
-    samples: pa.Table
+    samples: Samples
     card: ModelCard
     labels: tuple[tuple[str, ...], ...]
     """Per label column: the candidate's own first."""
 
     def judge(self, outputs: Probabilities) -> AnyScorer:
         """The first column, of which every row's truth is known."""
-        return judge_column(self.card, 0, outputs, cells_of(self.samples, 0, ""), self.labels[0])[0]
+        return judge_column(self.card, 0, outputs, self.samples.targets(0, ""), self.labels[0])[0]
 
     def judge_others(self, outputs: Probabilities, seed: int) -> dict[str, dict[str, Any]]:
         """Fields of EvalReport with the figures of every further column on the rows whose truth is known."""
@@ -165,7 +159,7 @@ class Columns:
         for place, target in enumerate(self.card.label_targets):
             if place == 0:
                 continue
-            cells = cells_of(self.samples, place, target.name)
+            cells = self.samples.targets(place, target.name)
             scorer, _ = judge_column(self.card, place, outputs, cells, self.labels[place])
             found["metrics"][target.name] = scorer.score()
             found["known_rows"][target.name] = scorer.rows
@@ -186,7 +180,7 @@ def _universes(valid: ValidatedRef, card: ModelCard, champion: ModelCard | None)
 
 
 def predict_subsets(
-    samples: pa.Table, features: Features, checkpoint: CheckpointRef, card: ModelCard, store: Store
+    samples: Samples, features: Features, checkpoint: CheckpointRef, card: ModelCard, store: Store
 ) -> dict[str, Probabilities]:
     """`image+audio` to the probabilities (N, C) of the same model given only those modalities."""
     from tasks.modeling.inference import predict_probabilities
@@ -222,21 +216,4 @@ def _floor(
         width=fitted.width,
         differences=candidate.differences(floor, config.seed),
         notes=fitted.notes,
-    )
-
-
-def _predictions(samples: pa.Table, outputs: Probabilities, card: ModelCard, checkpoint: CheckpointRef) -> pa.Table:
-    """One row per test row, with all that the model gave out."""
-    predicted, chances = answer_column(card, 0, outputs)
-    return pa.table(
-        {
-            "id": samples["id"],
-            "label": samples["label"],
-            "predicted": predicted,
-            "targets": pa.array(answer_others(card, outputs), pa.string()),
-            "probability": pa.array([None] * len(outputs) if chances is None else chances, pa.float32()),
-            "probabilities": list(outputs.astype(np.float32)),
-            "modalities": present(samples, checkpoint.modalities),
-        },
-        schema=predictions_schema(),
     )

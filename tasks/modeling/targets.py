@@ -7,15 +7,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy.typing as npt
-import pyarrow as pa
 import torch
 from torch import Tensor
 
 from data_contracts.refs import Target
-from tasks.labels import cells_of
 from tasks.modeling.card import ModelCard
 from tasks.modeling.decision import column_slices
 from tasks.problems.registry import is_plain, problem_of, width
+from tasks.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -39,17 +38,17 @@ class Targets:
         """Whether this is one multiclass column."""
         return is_plain(self.columns)
 
-    def encode(self, samples: pa.Table) -> EncodedTargets:
+    def encode(self, samples: Samples) -> EncodedTargets:
         """The label cells of a samples table as arrays, numbers standardised."""
         parts = []
         for place, target in enumerate(self.columns):
-            parts.append(torch.from_numpy(problem_of(target).encode(cells_of(samples, place, target.name), target)))
+            parts.append(torch.from_numpy(problem_of(target).encode(samples.targets(place, target.name), target)))
         return EncodedTargets(self, tuple(parts))
 
-    def fit(self, samples: pa.Table) -> Targets:
+    def fit(self, samples: Samples) -> Targets:
         """The same with what the encoding of every column takes from these rows, as mean and deviation of numbers."""
         fitted = [
-            problem_of(target).fit(target, cells_of(samples, place, target.name))
+            problem_of(target).fit(target, samples.targets(place, target.name))
             for place, target in enumerate(self.columns)
         ]
         return replace(self, columns=tuple(fitted))

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from data_contracts.eval_detail import CalibrationBin, ClassFigures, Slice
 from data_contracts.expectations.predictions import OutputContract
 from data_contracts.expectations.samples import known_labels
 from data_contracts.refs import Target
 from tasks.problems.cells import Cell, find_unseen, list_names, read_name
 from tasks.problems.metric import Indices, Probabilities
 from tasks.problems.multiclass_metrics import METRICS, ClassScorer, calibration, confusion, macro_f1, per_class
-from tasks.problems.problem import Decision, LossOptions, Mistake, Problem, slices_by_modalities
+from tasks.problems.problem import Decision, DetailParts, LossOptions, Problem, WrongRow, group_rows
 from tasks.problems.scoring import align, wilson
 
 if TYPE_CHECKING:
@@ -141,28 +142,26 @@ class Multiclass(Problem):
         """Shares that sum to 1; an answer is one of the labels."""
         return OutputContract(self.width(target), target.labels, answers="label", are_shares=True, sum_to_1=True)
 
-    def details(self, scored: ClassScorer, labels: tuple[str, ...]) -> dict[str, Any]:
+    def details(self, scored: ClassScorer, labels: tuple[str, ...]) -> DetailParts:
         """Per class, confusion matrix and calibration."""
         return {
-            "per_class": per_class(scored, labels),
-            "confusion": [list(cell) for cell in confusion(scored)],
-            "calibration": calibration(scored),
+            "per_class": tuple(ClassFigures.model_validate(row) for row in per_class(scored, labels)),
+            "confusion": tuple(confusion(scored)),
+            "calibration": tuple(CalibrationBin.model_validate(row) for row in calibration(scored)),
         }
 
-    def slices(self, scored: ClassScorer, labels: tuple[str, ...], present: NDArray[Any]) -> list[dict[str, Any]]:
+    def slices(self, scored: ClassScorer, labels: tuple[str, ...], present: NDArray[Any]) -> list[Slice]:
         """Accuracy with its Wilson interval: per set of modalities present, most frequent first, and per class."""
-        by_set = [
-            _slice("modalities", value, scored.take(rows)) for value, rows in slices_by_modalities(scored, present)
-        ]
+        by_set = [_slice("modalities", value, scored.take(rows)) for value, rows in group_rows(present)]
         classes = [int(c) for c in np.unique(scored.truth)]
         return by_set + [_slice("class", labels[c], scored.take(np.flatnonzero(scored.truth == c))) for c in classes]
 
-    def mistakes(self, scored: ClassScorer, labels: tuple[str, ...], most: int) -> tuple[list[Mistake], int]:
+    def mistakes(self, scored: ClassScorer, labels: tuple[str, ...], most: int) -> tuple[list[WrongRow], int]:
         """The mistakes that the model was surest of; of equals, the first row."""
         wrong = np.flatnonzero(~scored.correct)
         worst = wrong[np.argsort(-scored.confidence[wrong], kind="stable")][:most]
         return [
-            Mistake(
+            WrongRow(
                 int(row),
                 labels[scored.truth[row]],
                 labels[scored.predicted[row]],
@@ -199,13 +198,13 @@ def to_indices(cells: Sequence[str | None], labels: Sequence[str]) -> Indices:
     return np.array([-1 if cell is None else positions.get(cell, -1) for cell in cells], np.int64)
 
 
-def _slice(by: str, value: str, scored: ClassScorer) -> dict[str, Any]:
+def _slice(by: Literal["modalities", "class"], value: str, scored: ClassScorer) -> Slice:
     correct = int(scored.correct.sum())
-    return {
-        "by": by,
-        "value": value,
-        "n": scored.rows,
-        "accuracy": correct / scored.rows,
-        "interval": list(wilson(correct, scored.rows) or ()),
-        "macro_f1": float(macro_f1(scored.count(np.arange(scored.rows)[None]))[0]),
-    }
+    f1 = float(macro_f1(scored.count(np.arange(scored.rows)[None]))[0])
+    return Slice(
+        by=by,
+        value=value,
+        n=scored.rows,
+        metrics={"accuracy": correct / scored.rows, "macro_f1": f1},
+        accuracy_interval=wilson(correct, scored.rows),
+    )

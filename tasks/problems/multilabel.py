@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from data_contracts.eval_detail import ClassFigures, PrecisionRecallCurve
 from data_contracts.expectations.predictions import OutputContract
 from data_contracts.refs import Target
 from tasks.problems.cells import Cell, find_unseen, plain, read_name
 from tasks.problems.metric import Floats, Indices, Probabilities
 from tasks.problems.multilabel_metrics import METRICS, LabelScorer, average_precision
-from tasks.problems.problem import Decision, LossOptions, Mistake, Problem
+from tasks.problems.problem import Decision, DetailParts, LossOptions, Problem, WrongRow
 from tasks.problems.scoring import align
 
 if TYPE_CHECKING:
@@ -157,25 +158,25 @@ class Multilabel(Problem):
         """Shares; an answer holds only labels of the model."""
         return OutputContract(self.width(target), target.labels, answers="labels", are_shares=True, sum_to_1=False)
 
-    def details(self, scored: LabelScorer, labels: tuple[str, ...]) -> dict[str, Any]:
+    def details(self, scored: LabelScorer, labels: tuple[str, ...]) -> DetailParts:
         """Per label its figures, and for the most frequent ones a curve."""
         most = np.argsort(-scored.truth.sum(axis=0), kind="stable")[:CURVES]
         return {
-            "per_class": [_label(scored, place, label) for place, label in enumerate(labels)],
-            "pr_curves": [
-                {"label": labels[n], "points": _curve(scored.probabilities[:, n], scored.truth[:, n])}
+            "per_class": tuple(_label(scored, place, label) for place, label in enumerate(labels)),
+            "pr_curves": tuple(
+                PrecisionRecallCurve(label=labels[n], points=_curve(scored.probabilities[:, n], scored.truth[:, n]))
                 for n in sorted(most)
                 if scored.truth[:, n].any()
-            ],
+            ),
         }
 
-    def mistakes(self, scored: LabelScorer, labels: tuple[str, ...], most: int) -> tuple[list[Mistake], int]:
+    def mistakes(self, scored: LabelScorer, labels: tuple[str, ...], most: int) -> tuple[list[WrongRow], int]:
         """The rows with the most wrong labels."""
         wrong = (scored.predicted != scored.truth).sum(axis=1)
         worst = [int(n) for n in np.argsort(-wrong, kind="stable")[:most] if wrong[n]]
         names = np.asarray(labels, object)
         found = [
-            Mistake(n, join_labels(names[scored.truth[n]]), join_labels(names[scored.predicted[n]])) for n in worst
+            WrongRow(n, join_labels(names[scored.truth[n]]), join_labels(names[scored.predicted[n]])) for n in worst
         ]
         return found, int((wrong > 0).sum())
 
@@ -226,25 +227,25 @@ def _json_list(text: str) -> list[Any] | None:
     return found if isinstance(found, list) else None
 
 
-def _label(scored: LabelScorer, place: int, label: str) -> dict[str, Any]:
+def _label(scored: LabelScorer, place: int, label: str) -> ClassFigures:
     given, truth = scored.predicted[:, place], scored.truth[:, place]
     hits, support, answers = int((given & truth).sum()), int(truth.sum()), int(given.sum())
     precision = average_precision(scored.probabilities[:, place], truth, np.ones((1, scored.rows)))[0]
-    return {
-        "label": label,
-        "precision": hits / answers if answers else None,
-        "recall": hits / support if support else None,
-        "f1": 2 * hits / (support + answers) if support + answers else 0.0,
-        "average_precision": float(precision) if np.isfinite(precision) else None,
-        "support": support,
-        "predicted": answers,
-    }
+    return ClassFigures(
+        label=label,
+        precision=hits / answers if answers else None,
+        recall=hits / support if support else None,
+        f1=2 * hits / (support + answers) if support + answers else 0.0,
+        average_precision=float(precision) if np.isfinite(precision) else None,
+        support=support,
+        predicted=answers,
+    )
 
 
-def _curve(scores: Floats, truth: NDArray[np.bool_]) -> list[list[float]]:
-    """[recall, precision] at thresholds between different scores, thinned out to CURVE_POINTS places."""
+def _curve(scores: Floats, truth: NDArray[np.bool_]) -> tuple[tuple[float, float], ...]:
+    """(recall, precision) at thresholds between different scores, thinned out to CURVE_POINTS places."""
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.diff(scores[order]) != 0, True)
     hits, seen = np.cumsum(truth[order])[last], (np.arange(len(order)) + 1)[last]
     kept = np.unique(np.linspace(0, len(hits) - 1, min(len(hits), CURVE_POINTS)).astype(int))
-    return [[float(hits[n] / truth.sum()), float(hits[n] / seen[n])] for n in kept]
+    return tuple((float(hits[n] / truth.sum()), float(hits[n] / seen[n])) for n in kept)

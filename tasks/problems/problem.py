@@ -10,11 +10,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data_contracts.eval_detail import CalibrationBin, ClassFigures, PrecisionRecallCurve, Residuals, Slice
 from data_contracts.expectations.predictions import OutputContract
 from data_contracts.refs import Target
 from tasks.problems.cells import Cell
@@ -50,7 +51,7 @@ class LossOptions(Protocol):
 
 
 @dataclass(frozen=True)
-class Mistake:
+class WrongRow:
     """One row of the report's list of mistakes."""
 
     row: int
@@ -59,6 +60,17 @@ class Mistake:
     predicted: str
     probability: float | None = None
     true_probability: float | None = None
+
+
+class DetailParts(TypedDict, total=False):
+    """The fields of EvalDetail that depend on the problem."""
+
+    per_class: tuple[ClassFigures, ...]
+    confusion: tuple[tuple[int, int, int], ...]
+    calibration: tuple[CalibrationBin, ...]
+    pr_curves: tuple[PrecisionRecallCurve, ...]
+    points: tuple[tuple[float, float], ...]
+    residuals: Residuals
 
 
 class Problem(ABC):
@@ -190,19 +202,18 @@ class Problem(ABC):
     # -- reporting ---
 
     @abstractmethod
-    def details(self, scored: Any, labels: tuple[str, ...]) -> dict[str, Any]:
-        """What the report draws besides the metrics: any of per_class, confusion, calibration, pr_curves, points, residuals,
-        each as tasks.reporting draws it."""
+    def details(self, scored: Any, labels: tuple[str, ...]) -> DetailParts:
+        """What the report draws besides the metrics; what is left out is not drawn."""
 
-    def slices(self, scored: Any, labels: tuple[str, ...], present: NDArray[Any]) -> list[dict[str, Any]]:
-        """One line with every metric for each set of modalities that is present in a row, `present` (N,)."""
-        parts = slices_by_modalities(scored, present)
+    def slices(self, scored: Any, labels: tuple[str, ...], present: NDArray[Any]) -> list[Slice]:
+        """Every metric for each set of modalities that is present in a row, `present` (N,)."""
         return [
-            {"by": "modalities", "value": value, "n": len(rows)} | scored.take(rows).score() for value, rows in parts
+            Slice(by="modalities", value=value, n=len(rows), metrics=scored.take(rows).score())
+            for value, rows in group_rows(present)
         ]
 
     @abstractmethod
-    def mistakes(self, scored: Any, labels: tuple[str, ...], most: int) -> tuple[list[Mistake], int]:
+    def mistakes(self, scored: Any, labels: tuple[str, ...], most: int) -> tuple[list[WrongRow], int]:
         """The worst rows, at most so many, and how many there are in all."""
 
     @abstractmethod
@@ -214,7 +225,7 @@ class Problem(ABC):
         """`10 classes`."""
 
 
-def slices_by_modalities(scored: AnyScorer, present: NDArray[Any]) -> list[tuple[str, Indices]]:
+def group_rows(present: NDArray[Any]) -> list[tuple[str, Indices]]:
     """(set of modalities, positions of its rows), the most frequent first."""
     values, counts = np.unique(present, return_counts=True)
     return [(str(values[n]), np.flatnonzero(present == values[n])) for n in np.argsort(-counts, kind="stable")]

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_contracts.eval_detail import Residuals
 from data_contracts.expectations.predictions import OutputContract
 from data_contracts.expectations.samples import number_labels
 from data_contracts.refs import Target
 from tasks.number_format import number_text, short_number
 from tasks.problems.cells import Cell
 from tasks.problems.metric import Baseline, Floats, Indices, Metric, Probabilities
-from tasks.problems.problem import Decision, LossOptions, Mistake, Problem
+from tasks.problems.problem import Decision, DetailParts, LossOptions, Problem, WrongRow
 from tasks.problems.scoring import Scorer, row_weights
 
 if TYPE_CHECKING:
@@ -210,20 +211,20 @@ class Regression(Problem):
         """Any finite number."""
         return OutputContract(1, (), answers="value", are_shares=False, sum_to_1=False)
 
-    def details(self, scored: NumberScorer, labels: tuple[str, ...]) -> dict[str, Any]:
+    def details(self, scored: NumberScorer, labels: tuple[str, ...]) -> DetailParts:
         """Points (true, predicted), and a histogram of the errors."""
         chosen = np.unique(np.linspace(0, scored.rows - 1, min(scored.rows, POINTS)).astype(int))
         counts, edges = np.histogram(scored.predicted - scored.truth, BINS)
         return {
-            "points": [[float(scored.truth[n]), float(scored.predicted[n])] for n in chosen],
-            "residuals": {"counts": counts.tolist(), "edges": edges.tolist()},
+            "points": tuple((float(scored.truth[n]), float(scored.predicted[n])) for n in chosen),
+            "residuals": Residuals(counts=tuple(counts.tolist()), edges=tuple(edges.tolist())),
         }
 
-    def mistakes(self, scored: NumberScorer, labels: tuple[str, ...], most: int) -> tuple[list[Mistake], int]:
+    def mistakes(self, scored: NumberScorer, labels: tuple[str, ...], most: int) -> tuple[list[WrongRow], int]:
         """The rows with the largest errors."""
         worst = np.argsort(-np.abs(scored.predicted - scored.truth), kind="stable")[:most]
         return [
-            Mistake(int(n), _six_digits(scored.truth[n]), _six_digits(scored.predicted[n])) for n in worst
+            WrongRow(int(n), _six_digits(scored.truth[n]), _six_digits(scored.predicted[n])) for n in worst
         ], scored.rows
 
     def describe_model(self, inputs: str, labels: int) -> str:

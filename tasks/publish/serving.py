@@ -27,6 +27,7 @@ from tasks.media.canonical import Undecodable
 from tasks.media.text import decode_text
 from tasks.modeling.card import FeatureForm, ModelCard, read_card
 from tasks.publish.versions import PREDICTED
+from tasks.samples import Samples
 from tasks.store import Store, digest_json
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class ServedModel(PythonModel):
                 if self.tokenize is not None and modality_of(name) == "text":
                     cells = [self.tokenize(cell) if isinstance(cell, str) else cell for cell in cells]
                 features[name], columns[name] = _store_features(store, name, known, cells)
-            samples = pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()})
+            samples = Samples(pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()}))
             probabilities = predict_probabilities(self.model, samples, features, store)
         frame = pd.DataFrame(probabilities, columns=output_names(self.card))
         if self.card.answers:

@@ -6,29 +6,102 @@ must be embedded, and a report costs no two seconds of imports.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypedDict, TypeGuard
 
+from data_contracts.data_profile import Histogram
+from data_contracts.eval_detail import CalibrationBin
 from tasks.number_format import short_number
 
 WIDTH, HEIGHT = 420, 260
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 38
-CONFUSION_CLASSES = 20
-CONFUSED_PAIRS = 12
-# Okabe & Ito 2008, "Color Universal Design": told apart under every common colour blindness.
-BLUE, ORANGE = (0, 114, 178), (213, 94, 0)
 
 
-def curve_chart(epochs: Sequence[dict[str, Any]], series: Sequence[tuple[str, str, str]]) -> dict[str, Any] | None:
+Point = tuple[float, float]
+"""Pixels from the left and from the top edge."""
+Ticks = list[tuple[float, str]]
+"""Pixels along an axis, and what stands there."""
+
+
+class Line(TypedDict):
+    """One line of a chart."""
+
+    name: str
+    colour: str
+    points: list[Point]
+    path: str
+
+
+class CurveChart(TypedDict):
+    """Lines over epochs."""
+
+    lines: list[Line]
+    y_ticks: Ticks
+    x_ticks: Ticks
+    x: Callable[[float], float]
+
+
+class Bar(TypedDict):
+    """One bar of a histogram, and what it says when it is pointed at."""
+
+    x: float
+    width: float
+    y: float
+    height: float
+    says: str
+
+
+class CalibrationBar(TypedDict):
+    """A bin of confidence: the bar, and the gap between its accuracy and its mean confidence."""
+
+    x: float
+    width: float
+    y: float
+    low_y: float
+    height: float
+    gap_y: float
+    gap: float
+    strength: float
+    count: int
+    confidence: float
+    accuracy: float
+
+
+class CalibrationChart(TypedDict):
+    """Accuracy over confidence."""
+
+    bars: list[CalibrationBar]
+    diagonal: tuple[float, float, float, float]
+    y_ticks: Ticks
+    x_ticks: Ticks
+
+
+class SizeChart(TypedDict):
+    """A small histogram with its ends and its median as text."""
+
+    bars: list[Bar]
+    low: str
+    median: str
+    high: str
+
+
+def curve_chart(
+    epochs: Sequence[Mapping[str, float | None]], series: Sequence[tuple[str, str, str]]
+) -> CurveChart | None:
     """Lines over epochs. `series`: (key of an epoch, name, colour class). None where fewer than one value is known."""
-    known = [(key, name, colour) for key, name, colour in series if any(_is_number(e.get(key)) for e in epochs)]
-    values = [float(e[key]) for key, _, _ in known for e in epochs if _is_number(e.get(key))]
+    places = [int(epoch["epoch"] or 0) for epoch in epochs]
+    known = {
+        (name, colour): [
+            (place, value) for place, e in zip(places, epochs, strict=True) if _is_number(value := e.get(key))
+        ]
+        for key, name, colour in series
+    }
+    values = [value for line in known.values() for _, value in line]
     if not values:
         return None
     ticks = nice_ticks(min(values), max(values))
-    first, last = int(epochs[0]["epoch"]), int(epochs[-1]["epoch"])
+    first, last = places[0], places[-1]
 
     def x(epoch: float) -> float:
         """Pixels from the left edge."""
@@ -38,10 +111,11 @@ def curve_chart(epochs: Sequence[dict[str, Any]], series: Sequence[tuple[str, st
         """Pixels from the top edge."""
         return _scale(value, ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP)
 
-    lines = []
-    for key, name, colour in known:
-        points = [(x(e["epoch"]), y(float(e[key]))) for e in epochs if _is_number(e.get(key))]
-        lines.append({"name": name, "colour": colour, "points": points, "path": path_of(points)})
+    lines: list[Line] = []
+    for (name, colour), line in known.items():
+        points = [(x(place), y(value)) for place, value in line]
+        if points:
+            lines.append({"name": name, "colour": colour, "points": points, "path": path_of(points)})
     return {
         "lines": lines,
         "y_ticks": [(y(tick), short_number(tick)) for tick in ticks],
@@ -50,9 +124,9 @@ def curve_chart(epochs: Sequence[dict[str, Any]], series: Sequence[tuple[str, st
     }
 
 
-def calibration_chart(bins: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def calibration_chart(bins: Sequence[CalibrationBin]) -> CalibrationChart:
     """Per confidence bin: its accuracy, the gap to its mean confidence, and how many rows stand behind it."""
-    most = max((b["count"] for b in bins), default=0) or 1
+    most = max((b.count for b in bins), default=0) or 1
 
     def x(value: float) -> float:
         """Pixels from the left edge of a share."""
@@ -65,18 +139,20 @@ def calibration_chart(bins: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "bars": [
             {
-                "x": x(b["low"]) + 1,
-                "width": x(b["high"]) - x(b["low"]) - 2,
-                "y": y(b["accuracy"]),
-                "low_y": y(min(b["accuracy"], b["confidence"])),
-                "height": y(0) - y(min(b["accuracy"], b["confidence"])),
-                "gap_y": min(y(b["accuracy"]), y(b["confidence"])),
-                "gap": abs(y(b["accuracy"]) - y(b["confidence"])),
-                "strength": 0.35 + 0.65 * math.sqrt(b["count"] / most),
-                **b,
+                "x": x(b.low) + 1,
+                "width": x(b.high) - x(b.low) - 2,
+                "y": y(b.accuracy),
+                "low_y": y(min(b.accuracy, b.confidence)),
+                "height": y(0) - y(min(b.accuracy, b.confidence)),
+                "gap_y": min(y(b.accuracy), y(b.confidence)),
+                "gap": abs(y(b.accuracy) - y(b.confidence)),
+                "strength": 0.35 + 0.65 * math.sqrt(b.count / most),
+                "count": b.count,
+                "confidence": b.confidence,
+                "accuracy": b.accuracy,
             }
             for b in bins
-            if b["count"]
+            if b.accuracy is not None and b.confidence is not None
         ],
         "diagonal": (x(0), y(0), x(1), y(1)),
         "y_ticks": [(y(t / 4), f"{t * 25} %") for t in range(5)],
@@ -84,56 +160,18 @@ def calibration_chart(bins: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def confusion_chart(labels: Sequence[str], cells: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """The matrix as coloured cells; of many classes, those with the most mistakes, and the pairs most often confused.
-
-    `cells`: (true class, predicted class, rows). Colour: share of the true class's rows; blue is right, orange wrong.
-    """
-    support: dict[int, int] = {}
-    wrong: dict[int, int] = {}
-    occurring: set[int] = set()
-    for true, predicted, rows in cells:
-        occurring |= {true, predicted}
-        support[true] = support.get(true, 0) + rows
-        if true != predicted:
-            wrong[true] = wrong.get(true, 0) + rows
-            wrong[predicted] = wrong.get(predicted, 0) + rows
-    shown = sorted(occurring)
-    if len(shown) > CONFUSION_CLASSES:
-        shown = sorted(sorted(shown, key=lambda c: (-wrong.get(c, 0), c))[:CONFUSION_CLASSES])
-    counts = {(true, predicted): rows for true, predicted, rows in cells}
-    matrix = [
-        [_cell(counts.get((true, predicted), 0), support.get(true, 0), true == predicted) for predicted in shown]
-        for true in shown
-    ]
-    pairs = sorted(((rows, t, p) for t, p, rows in cells if t != p), key=lambda pair: (-pair[0], pair[1:]))
-    inside = sum(counts.get((t, p), 0) for t, p in itertools.product(shown, shown) if t != p)
-    return {
-        "labels": [labels[c] for c in shown],
-        "matrix": matrix,
-        "classes": len(occurring),
-        "left_out": len(occurring) - len(shown),
-        "mistakes_left_out": sum(rows for rows, _, _ in pairs) - inside,
-        "pairs": [
-            {"true": labels[t], "predicted": labels[p], "rows": rows, "share": rows / support[t]}
-            for rows, t, p in pairs[:CONFUSED_PAIRS]
-        ],
-        "pairs_left_out": max(len(pairs) - CONFUSED_PAIRS, 0),
-    }
-
-
-def path_of(points: Sequence[tuple[float, float]]) -> str:
+def path_of(points: Sequence[Point]) -> str:
     """An SVG path through the points."""
     return " ".join(f"{'M' if i == 0 else 'L'}{px:.1f} {py:.1f}" for i, (px, py) in enumerate(points))
 
 
-def size_chart(sizes: dict[str, Any]) -> dict[str, Any]:
+def size_chart(sizes: Histogram) -> SizeChart:
     """A histogram of equal bins from `low` to `high` as bars in a box of 200 x 56, and what stands below it."""
     counts = sizes["counts"]
     width, most = 200 / len(counts), max(counts)
     step = (sizes["high"] - sizes["low"]) / len(counts)
     edges = [short_number(sizes["low"] + place * step) for place in range(len(counts) + 1)]
-    bars = [
+    bars: list[Bar] = [
         {
             "x": place * width + 0.5,
             "width": width - 1,
@@ -143,7 +181,8 @@ def size_chart(sizes: dict[str, Any]) -> dict[str, Any]:
         }
         for place, count in enumerate(counts)
     ]
-    return {"bars": bars, **{name: short_number(sizes[name]) for name in ("low", "median", "high")}}
+    low, median, high = (short_number(value) for value in (sizes["low"], sizes["median"], sizes["high"]))
+    return {"bars": bars, "low": low, "median": median, "high": high}
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -161,24 +200,9 @@ def _whole_ticks(first: int, last: int) -> list[int]:
     return sorted({first, *range(first - first % step + step, last + 1, step)})
 
 
-def _cell(rows: int, support: int, right: bool) -> dict[str, Any]:
-    share = rows / support if support else 0.0
-    # The square root lifts rare mistakes out of the white.
-    strength = 0.08 + 0.92 * (share if right else math.sqrt(share)) if rows else 0.0
-    red, green, blue = (round(255 + (c - 255) * strength) for c in (BLUE if right else ORANGE))
-    return {
-        "rows": rows,
-        "share": share,
-        "right": right,
-        "percent": round(100 * strength, 1),
-        "colour": f"rgb({red},{green},{blue})",
-        "light_text": right and strength > 0.85,  # on orange dark text is easier to read
-    }
-
-
 def _scale(value: float, low: float, high: float, start: float, end: float) -> float:
     return start + (value - low) / (high - low) * (end - start)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data_contracts.refs import DriftTest, MonitorReport
 from tasks.number_format import p_text
-from tasks.reporting.templates import page_template
+from tasks.pages import page_template
 from tasks.store import replace_file
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tasks.reporting.templates import page_template
+from tasks.pages import page_template
 from tasks.store import replace_file
 
 

@@ -10,13 +10,14 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 from pydantic import BaseModel
 
 from data_contracts.refs import Metrics
+from data_contracts.run_record import RunRecord
+from tasks.pages import page_template
 from tasks.problems.registry import figure_text, get_metric, problem_with
-from tasks.reporting.templates import page_template
 from tasks.store import replace_file
 
 MOST_RUNS = 60
@@ -51,6 +52,15 @@ class RunPoint(BaseModel, frozen=True):
     """Link to the run's report, as seen from the page."""
 
 
+def point_of(record: RunRecord, report: str | None) -> RunPoint:
+    """A run as the page shows it; `report` is the link to its report."""
+    verdict, reason = record.verdict or record.status, record.reason or ""
+    shown = record.model_dump(
+        include={"run", "started", "version", "metrics", "intervals", "rows", "splits", "seconds"}
+    )
+    return RunPoint(verdict=verdict, reason=reason, report=report, **shown)
+
+
 class Mark(NamedTuple):
     """One run in a chart, in pixels."""
 
@@ -73,6 +83,17 @@ class Chart(NamedTuple):
     marks: list[Mark]
     line: str
     """Of the promoted ones, as points of a polyline."""
+
+
+class SecondsBar(TypedDict):
+    """How long one run took."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    title: str
+    total: float
 
 
 def write_history(path: Path, model: str, points: Sequence[RunPoint]) -> None:
@@ -163,11 +184,11 @@ def _dates(points: Sequence[RunPoint]) -> list[tuple[float, str, str]]:
     return shown if len(points) == 1 else [*shown, (float(WIDTH - RIGHT), "end", f"{last:%Y-%m-%d}")]
 
 
-def draw_seconds(points: Sequence[RunPoint]) -> list[dict[str, Any]]:
+def draw_seconds(points: Sequence[RunPoint]) -> list[SecondsBar]:
     """One bar a run, as high as it took long."""
     most = max((point.seconds.get("total", 0.0) for point in points), default=0.0) or 1.0
     width = min(24.0, 0.7 * (WIDTH - LEFT - RIGHT) / max(1, len(points)))
-    bars = []
+    bars: list[SecondsBar] = []
     for place, point in enumerate(points):
         total = point.seconds.get("total", 0.0)
         height = (HEIGHT - TOP - BOTTOM) * total / most

@@ -1,19 +1,21 @@
 """What the report shows of training: stages, curves, speed, tuned thresholds, and what was taken over from the champion.
 
-All of it is read from history.json and model.json; what a run did not record is not shown.
+What a run did not record is not shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import itertools
+from collections.abc import Sequence
+from typing import TypedDict
 
+from data_contracts.training_history import Epoch, ThresholdTuning, Throughput, TrainingHistory
 from tasks.modeling.card import ModelCard
 from tasks.problems.registry import get_metric, problem_of, validation_keys
-from tasks.reporting.charts import curve_chart
+from tasks.reporting.charts import CurveChart, curve_chart
 
 LARGEST_OFFSETS = 20
-# Key of history["figures"], what it is called, how it is written.
+# Field of Throughput, what it is called, how it is written.
 FIGURES = (
     ("samples_per_s", "Samples per second", "{:,.0f}"),
     ("gpu_s", "GPU-seconds", "{:,.0f}"),
@@ -37,63 +39,94 @@ CHARTS = (
 )
 
 
-def training_curves(history: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The charts over epochs, with the epochs at which a stage begins; None where nothing was trained."""
-    if not history or not history.get("epochs"):
+class TrainingStage(TypedDict):
+    """Consecutive epochs of one stage: head, then fine-tuning."""
+
+    name: str
+    first: int
+    last: int
+    seconds: float
+    val_loss: float
+    """The best it reached."""
+    reached: tuple[str, str, float] | None
+    """Heading, unit and value of the validation figure at that epoch."""
+
+
+class TrainingCurves(TypedDict):
+    """The charts over epochs, with the epochs at which a stage begins."""
+
+    charts: list[tuple[str, CurveChart]]
+    best: int
+    epochs: int
+    parameters: int | None
+    stages: list[TrainingStage]
+    begins: list[int]
+
+
+class TunedThresholds(TypedDict):
+    """What tuning the decision did, and the offsets or thresholds, the largest first."""
+
+    tuning: ThresholdTuning
+    sets: bool
+    """Whether they are thresholds of labels, and not offsets of classes."""
+    offsets: list[tuple[str, float]]
+    left_out: int
+
+
+def training_curves(history: TrainingHistory | None) -> TrainingCurves | None:
+    """None where nothing was trained."""
+    if history is None or not history.epochs:
         return None
-    epochs = history["epochs"]
-    charts = [(name, curve_chart(epochs, lines)) for name, lines in CHARTS]
-    stages = training_stages(epochs)
+    numbers = [epoch.model_dump(exclude={"stage"}) for epoch in history.epochs]
+    charts = [(name, curve_chart(numbers, lines)) for name, lines in CHARTS]
+    stages = training_stages(history.epochs)
     return {
         "charts": [(name, chart) for name, chart in charts if chart],
-        "best": history.get("best_epoch"),
-        "epochs": len(epochs),
-        "parameters": history.get("parameters"),
+        "best": history.best_epoch,
+        "epochs": len(history.epochs),
+        "parameters": history.parameters,
         "stages": stages,
         "begins": [stage["first"] for stage in stages[1:]],
     }
 
 
-def training_stages(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One line per stage (head, then fine-tuning): its epochs, their time, and the best it reached; empty if unnamed."""
-    stages: list[dict[str, Any]] = []
-    for epoch in epochs:
-        name = epoch.get("stage")
-        if name is None:
-            continue
-        if not stages or stages[-1]["name"] != name:
-            stages.append({"name": name, "first": epoch["epoch"], "last": 0, "seconds": 0.0, "val_loss": None})
-        stage = stages[-1]
-        stage["last"] = epoch["epoch"]
-        stage["seconds"] += epoch.get("seconds") or 0.0
-        if stage["val_loss"] is None or epoch["val_loss"] < stage["val_loss"]:
-            reached = next((key for key in REACHED if epoch.get(key) is not None), None)
-            best = None if reached is None else (*REACHED[reached], epoch[reached])
-            stage |= {"val_loss": epoch["val_loss"], "reached": best}
-    return stages
+def training_stages(epochs: Sequence[Epoch]) -> list[TrainingStage]:
+    """One line per stage: its epochs, their time, and the best it reached; empty if unnamed."""
+    named = [epoch for epoch in epochs if epoch.stage is not None]
+    return [_stage(str(name), list(own)) for name, own in itertools.groupby(named, lambda epoch: epoch.stage)]
 
 
-def training_figures(history: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+def _stage(name: str, epochs: list[Epoch]) -> TrainingStage:
+    best = min(epochs, key=lambda epoch: epoch.val_loss)
+    reached = ((*texts, value) for key, texts in REACHED.items() if (value := getattr(best, key, None)) is not None)
+    return {
+        "name": name,
+        "first": epochs[0].epoch,
+        "last": epochs[-1].epoch,
+        "seconds": sum(epoch.seconds for epoch in epochs),
+        "val_loss": best.val_loss,
+        "reached": next(reached, None),
+    }
+
+
+def training_figures(history: TrainingHistory | None) -> list[tuple[str, str]]:
     """(name, value) of every figure of speed that the run recorded."""
-    given = (history or {}).get("figures") or {}
-    return [(name, how.format(given[key])) for key, name, how in FIGURES if given.get(key) is not None]
+    figures = history.figures if history else Throughput()
+    values = ((name, how, getattr(figures, key)) for key, name, how in FIGURES)
+    return [(name, how.format(value)) for name, how, value in values if value is not None]
 
 
-def training_notes(history: Mapping[str, Any] | None) -> list[str]:
-    """What a reader must know of how the training went: out-of-memory events, what was taken from the champion."""
-    history = history or {}
-    figures = history.get("figures") or {}
-    start = history.get("start") or {}
-    return [str(note) for note in (*(figures.get("notes") or ()), *(start.get("notes") or ()))]
-
-
-def training_thresholds(history: Mapping[str, Any] | None, card: ModelCard | None) -> dict[str, Any] | None:
-    """What tuning the decision did, and the offsets, largest first; None where it was not asked for."""
-    record = (history or {}).get("thresholds")
-    if not record:
+def tuned_thresholds(history: TrainingHistory | None, card: ModelCard | None) -> TunedThresholds | None:
+    """None where it was not asked for."""
+    if history is None or history.thresholds is None:
         return None
     sets = card is not None and problem_of(card.label_targets[0]).decision == "thresholds"
     offsets = (card.tuned if card else None) or ()
     labels = card.labels if card else ()
     rows = sorted(zip(labels, offsets, strict=bool(offsets)), key=lambda pair: -abs(pair[1]))
-    return {**record, "sets": sets, "offsets": rows[:LARGEST_OFFSETS], "left_out": max(len(rows) - LARGEST_OFFSETS, 0)}
+    return {
+        "tuning": history.thresholds,
+        "sets": sets,
+        "offsets": rows[:LARGEST_OFFSETS],
+        "left_out": max(len(rows) - LARGEST_OFFSETS, 0),
+    }

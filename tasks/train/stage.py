@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 import torch
 from torch.utils import deterministic
 
+from data_contracts.training_history import HISTORY, TrainingHistory
 from tasks import progress, run_log
 from tasks.config import TrainConfig
 from tasks.modeling.inference import predict_inputs
@@ -28,8 +28,6 @@ from tasks.train.trainer import Trainer
 from tasks.train.validation import remark_on
 from tasks.train.warm_start import begin
 
-HISTORY = "history.json"
-
 
 def run_training(job: TrainJob, work: Path) -> None:
     """Leaves model.safetensors, model.json and history.json in `work`, going on from the state found there.
@@ -38,13 +36,14 @@ def run_training(job: TrainJob, work: Path) -> None:
     the loss is not finite.
     """
     store, config = Store(job.store), job.config
-    start = begin(job.champion, read_samples(job.valid, job.features, store), config, store)
+    start = begin(job.champion, read_samples(job.valid, store), config, store)
     card = describe_model(job.valid, job.features, config)
     files = gather_files(card)  # now: hours later they may be gone
-    seen = start.samples.filter(pc.equal(start.samples["split"], "train"))
+    seen = start.samples.of_split("train")
     targets = targets_of_card(card).fit(seen)
     card = card.with_targets(targets.columns)
-    train, val = (load_dataset(start.samples, split, job, targets, store) for split in ("train", "val"))
+    train = load_dataset(start.samples, "train", job, targets, store)
+    val = load_dataset(start.samples, "val", job, targets, store)
     with reproducible(config.seed, config.train):
         processes = Processes(config.train)
         trainer = Trainer(card, train, val, config, processes, work, start)
@@ -67,7 +66,7 @@ def run_training(job: TrainJob, work: Path) -> None:
         if config.train.tune_thresholds:
             card, tuned = tune_card(card, predict_inputs(best, val.inputs), val.targets.first)
     save_model(best, work, card, files)
-    history = {
+    record: dict[str, Any] = {
         "epochs": trainer.progress.history,
         "best_epoch": trainer.progress.best_epoch,
         "parameters": sum(parameter.numel() for parameter in best.parameters()),
@@ -75,10 +74,11 @@ def run_training(job: TrainJob, work: Path) -> None:
         "oom_split": trainer.progress.oom_split,
     }
     if start.record is not None:
-        history["start"] = start.record
+        record["start"] = start.record
     if tuned is not None:
-        history["thresholds"] = tuned
-    write_text(work / HISTORY, canonical_json(history))
+        record["thresholds"] = tuned
+    history = TrainingHistory.model_validate(record)
+    write_text(work / HISTORY, canonical_json(history.model_dump(mode="json", exclude_unset=True)))
 
 
 @contextmanager

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from data_contracts.modalities import in_order, modality_of
 from data_contracts.refs import ChampionRef, CheckpointRef, FeatureRef, InputName, ValidatedRef
+from data_contracts.training_history import HISTORY, TrainingHistory
 from tasks.config import RunConfig
 from tasks.fingerprint import code_fingerprint
 from tasks.modeling.card import read_card
 from tasks.modeling.pretrained.describe import identify_encoder
 from tasks.problems.registry import width
 from tasks.store import Store, digest_file, digest_json
-from tasks.train.request import TrainJob, read_samples
+from tasks.train.request import TrainJob, digest_samples
 from tasks.train.subprocess import run_in_subprocess
 
 KIND = "checkpoints"
-FILES = ("model.safetensors", "model.json", "history.json")
+FILES = ("model.safetensors", "model.json", HISTORY)
 
 
 def train_key(
@@ -45,7 +45,7 @@ def base_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], config:
     """The digest of all that training sees but its start: rows, features, labels, config, code; nothing of the test rows."""
     return digest_json(
         {
-            "rows": read_samples(valid, features, store).to_pydict(),
+            "rows": digest_samples(valid, features, store),
             "targets": [target.model_dump(mode="json") for target in valid.clean.label_targets],
             "features": {name: ref.fingerprint for name, ref in features.items()},
             "encoders": {name: _identity(name, config) for name in features},
@@ -103,7 +103,7 @@ def train(
 
 def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
     weights_sha256, card_sha256 = (digest_file(work / name) for name in FILES[:2])
-    history = json.loads((work / "history.json").read_text(encoding="utf-8"))
+    history = TrainingHistory.model_validate_json((work / HISTORY).read_text(encoding="utf-8"))
     start = [job.champion.sha256] if job.champion is not None and job.config.train.continue_from == "champion" else []
     ref = CheckpointRef(
         uri=f"{KIND}/{key}",
@@ -116,8 +116,8 @@ def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
         modalities=in_order(job.features),
         labels=job.valid.clean.label_targets[0].labels,
         outputs=width(job.valid.clean.label_targets),
-        best_epoch=history["best_epoch"],
-        epochs=len(history["epochs"]),
+        best_epoch=history.best_epoch,
+        epochs=len(history.epochs),
     )
     with store.create(KIND, key) as draft:
         for name in (*FILES, *read_card(work).files_beside()):

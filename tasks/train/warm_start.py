@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -21,6 +20,7 @@ from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.training_rows import are_known, read_rows
 from tasks.problems.registry import problem_of
+from tasks.samples import Samples
 from tasks.store import Store
 
 NAMES_TOLD = 6
@@ -30,7 +30,7 @@ NAMES_TOLD = 6
 class WarmStart:
     """Where a training run begins."""
 
-    samples: pa.Table
+    samples: Samples
     """The train and val rows that are left to train on."""
     record: dict[str, Any] | None = None
     """For history.json and the report; None where the config does not ask to continue. `transfer_weights` adds to it."""
@@ -48,7 +48,7 @@ class TransferredWeights:
     fresh: list[str] = field(default_factory=list)
 
 
-def begin(champion: ChampionRef | None, samples: pa.Table, config: RunConfig, store: Store) -> WarmStart:
+def begin(champion: ChampionRef | None, samples: Samples, config: RunConfig, store: Store) -> WarmStart:
     """The rows to train on, and the champion to start from; a note says so where there is none."""
     if config.train.continue_from == "none":
         return WarmStart(samples)
@@ -60,14 +60,14 @@ def begin(champion: ChampionRef | None, samples: pa.Table, config: RunConfig, st
     return WarmStart(kept, record, folder)
 
 
-def replay(samples: pa.Table, folder: Path, share: float, seed: int) -> tuple[pa.Table, dict[str, int], str]:
+def replay(samples: Samples, folder: Path, share: float, seed: int) -> tuple[Samples, dict[str, int], str]:
     """(rows, counts, note): every new training row, and this share of those that the champion was trained on.
 
     Which ones is settled by a hash of seed and id, so that a larger share holds the rows of a smaller one. Validation rows
     all stay. Without a new row there is nothing to replay beside, and all rows are kept.
     """
-    ids = samples["id"].to_pylist()
-    training = samples["split"].to_numpy(zero_copy_only=False) == "train"
+    ids = samples.ids
+    training = np.array(samples.splits) == "train"
     known = read_rows(folder)
     if known is None:
         rows = {"new": int(training.sum()), "old": 0, "replayed": 0}
@@ -77,7 +77,7 @@ def replay(samples: pa.Table, folder: Path, share: float, seed: int) -> tuple[pa
     drawn = old & np.array([_draw(seed, each) < share for each in ids], bool) if new.any() else old
     rows = {"new": int(new.sum()), "old": int(old.sum()), "replayed": int(drawn.sum())}
     note = f"trained on {rows['new']:,} new rows and {rows['replayed']:,} of the champion's own {rows['old']:,}"
-    return samples.filter(pa.array(~training | new | drawn)), rows, note
+    return samples.where(~training | new | drawn), rows, note
 
 
 def transfer_weights(model: FusedClassifier, card: ModelCard, start: WarmStart) -> TransferredWeights:

@@ -4,41 +4,39 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
-import pyarrow as pa
-
+from data_contracts.data_profile import ClassRows, ClassSizes, DataProfile, Histogram, InputProfile
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CleanRef, InputName, Modality, Target
 from tasks.media.media_store import media_index
 from tasks.problems.registry import problem_of
+from tasks.samples import Samples
 from tasks.store import Store
 
-SPLITS = ("train", "val", "test")
 CLASSES = 40
 """Classes listed; of more, the largest and the smallest halves of so many."""
 BINS = 12
 UNITS: dict[Modality, str] = {"image": "longest side, px", "text": "characters", "audio": "seconds", "video": "frames"}
 
 
-def profile_samples(samples: pa.Table, clean: CleanRef, store: Store) -> dict[str, Any]:
+def profile_samples(samples: Samples, clean: CleanRef, store: Store) -> DataProfile:
     """Rows per class and split, and per modality: how many lack it, how many media are distinct, and their sizes."""
     return {
-        "rows": samples.num_rows,
+        "rows": len(samples),
         "classes": _classes(samples, clean.label_targets[0]),
         "numbers": _numbers(samples, clean.label_targets[0]),
         "modalities": [_modality(samples, name, clean, store) for name in clean.modalities],
     }
 
 
-def _numbers(samples: pa.Table, target: Target) -> dict[str, Any] | None:
+def _numbers(samples: Samples, target: Target) -> Histogram | None:
     """How the numbers of the first label column are spread; None where it has labels."""
-    return histogram([float(text) for text in samples["label"].to_pylist()]) if problem_of(target).is_numeric else None
+    return histogram([float(text) for text in samples.labels]) if problem_of(target).is_numeric else None
 
 
-def _classes(samples: pa.Table, target: Target) -> dict[str, Any]:
+def _classes(samples: Samples, target: Target) -> ClassSizes:
     """The classes or labels by size, each with its rows per split; none for numbers."""
-    pairs = zip(samples["label"].to_pylist(), samples["split"].to_pylist(), strict=True)
+    pairs = zip(samples.labels, map(str, samples.splits), strict=True)
     counts = Counter((label, split) for text, split in pairs for label in problem_of(target).labels_of(text))
     sizes: Counter[str] = Counter()
     for (label, _), count in counts.items():
@@ -46,14 +44,21 @@ def _classes(samples: pa.Table, target: Target) -> dict[str, Any]:
     ordered = sorted(sizes, key=lambda label: (-sizes[label], label))
     shown = ordered if len(ordered) <= CLASSES else ordered[: CLASSES // 2] + ordered[-CLASSES // 2 :]
     rows = [
-        {"label": label, "rows": sizes[label], **{split: counts[label, split] for split in SPLITS}} for label in shown
+        ClassRows(
+            label=label,
+            rows=sizes[label],
+            train=counts[label, "train"],
+            val=counts[label, "val"],
+            test=counts[label, "test"],
+        )
+        for label in shown
     ]
     return {"count": len(ordered), "left_out": len(ordered) - len(shown), "rows": rows}
 
 
-def _modality(samples: pa.Table, name: InputName, clean: CleanRef, store: Store) -> dict[str, Any]:
+def _modality(samples: Samples, name: InputName, clean: CleanRef, store: Store) -> InputProfile:
     modality = modality_of(name)
-    digests = samples[name].drop_null().to_pylist()
+    digests = [digest for digest in samples.digests(name) if digest is not None]
     rows: Counter[str] = Counter(digests)
     sizes: list[float] = []
     if name in clean.media:
@@ -62,7 +67,7 @@ def _modality(samples: pa.Table, name: InputName, clean: CleanRef, store: Store)
         sizes = [known[digest] for digest in digests if digest in known]
     return {
         "name": name,
-        "missing": samples.num_rows - len(digests),
+        "missing": len(samples) - len(digests),
         "distinct": len(rows),
         "unit": UNITS[modality],
         "sizes": histogram(sizes),
@@ -75,7 +80,7 @@ def _size(name: Modality, shape: Sequence[int], rate_hz: int | None) -> float:
     return float(max(shape[:2])) if name == "image" else float(shape[0])
 
 
-def histogram(values: Sequence[float]) -> dict[str, Any] | None:
+def histogram(values: Sequence[float]) -> Histogram | None:
     """Counts in equal bins from the smallest to the largest value, and the median; None for no values."""
     if not values:
         return None

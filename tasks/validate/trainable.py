@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-import pyarrow as pa
-
 from data_contracts.refs import Target
-from tasks.labels import cells_of
 from tasks.problems.cells import list_names
 from tasks.problems.registry import problem_of
+from tasks.samples import SPLITS, Samples
 
-SPLITS = ("train", "val", "test")
 ONE_COLUMN = Target(name="label")
 
 
 def trainable_problems(
-    samples: pa.Table, min_test_per_class: int = 0, targets: Sequence[Target] = (ONE_COLUMN,)
+    samples: Samples, min_test_per_class: int = 0, targets: Sequence[Target] = (ONE_COLUMN,)
 ) -> list[str]:
     """One line per reason why these samples (data_contracts.tables.samples_schema) cannot be trained on; [] for none.
 
     Every class needs `min_test_per_class` test rows, classes that occur in train or val only among them. A column of numbers
     needs different ones, a label that some rows have and some lack, in train.
     """
-    splits = samples["split"].to_pylist()
+    splits: list[str] = list(samples.splits)
     present = Counter(splits)
     problems = [
         f"{split}: no rows; add rows with split={split}, or leave the split column out (data.columns.split)"
@@ -33,7 +30,7 @@ def trainable_problems(
         if not present[split]
     ]
     for place, target in enumerate(targets):
-        cells = cells_of(samples, place, target.name)
+        cells = samples.targets(place, target.name)
         rows = [(cell, split) for cell, split in zip(cells, splits, strict=True) if cell is not None]
         name = "label" if place == 0 else f"label column {target.name!r}"
         problems += problem_of(target).find_gaps(name, rows)
@@ -42,9 +39,9 @@ def trainable_problems(
     return problems + _too_few_tests(*_labels_by_row(samples, targets[0]), min_test_per_class)
 
 
-def _labels_by_row(samples: pa.Table, target: Target) -> tuple[list[str], list[str]]:
+def _labels_by_row(samples: Samples, target: Target) -> tuple[list[str], list[str]]:
     """Every label with the split of its row; a row of several labels comes several times, of numbers none."""
-    pairs = zip(samples["label"].to_pylist(), samples["split"].to_pylist(), strict=True)
+    pairs = zip(samples.labels, map(str, samples.splits), strict=True)
     found = [(label, split) for text, split in pairs if text for label in problem_of(target).labels_of(text)]
     return [label for label, _ in found], [split for _, split in found]
 
@@ -61,9 +58,9 @@ def _too_few_tests(labels: list[str], splits: list[str], least: int) -> list[str
     ]
 
 
-def untested_classes(samples: pa.Table, target: Target = ONE_COLUMN) -> list[str]:
+def untested_classes(samples: Samples, target: Target = ONE_COLUMN) -> list[str]:
     """A line that names the classes without a test row, where there is a test split; else nothing."""
-    if not {"label", "split"} <= set(samples.column_names):
+    if not {"label", "split"} <= set(samples.names):
         return []
     tests = tests_per_class(*_labels_by_row(samples, target))
     untested = sorted(str(label) for label, count in tests.items() if not count)

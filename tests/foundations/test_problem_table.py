@@ -24,6 +24,7 @@ from tasks.problems.cells import Cell
 from tasks.problems.problem import Problem
 from tasks.problems.registry import PROBLEMS, get_problem, is_plain, problem_of, width
 from tasks.problems.regression import Regression
+from tasks.samples import Samples
 from tasks.train.losses import class_weights, joint_loss
 from tasks.train.sampling import row_chances
 from tests.support.cards import card_of
@@ -57,12 +58,11 @@ def _count(monkeypatch: pytest.MonkeyPatch) -> Count:
     return Count()
 
 
-def samples_of(cells: list[str]) -> pa.Table:
+def samples_of(cells: list[str]) -> Samples:
     rows = len(cells)
     media = {"image": pa.array(["m"] * rows), "audio": pa.nulls(rows, pa.string())}
-    return pa.table(
-        {"id": [f"r{n}" for n in range(rows)], "label": cells, "targets": pa.nulls(rows, pa.string()), **media}
-    )
+    ids, others = [f"r{n}" for n in range(rows)], pa.nulls(rows, pa.string())
+    return Samples(pa.table({"id": ids, "label": cells, "targets": others, **media}))
 
 
 def walk(problem: Problem) -> None:
@@ -98,8 +98,8 @@ def walk(problem: Problem) -> None:
     assert registry.get_metric(problem.baseline_metric).baseline is not None
     assert set(scored.differences(scored, 0)) <= set(score)
     detail = describe(samples, problem, scored, target.labels, ("image", "audio"))
-    assert (detail["problem"], detail["slices"][0]["value"], detail["slices"][0]["n"]) == (problem.name, "image", 4)
-    assert all(row["media"] == {"image": "m"} for row in detail["mistakes"])
+    assert (detail.problem, detail.slices[0].value, detail.slices[0].n) == (problem.name, "image", 4)
+    assert all(row.media == {"image": "m"} for row in detail.mistakes)
     contract = problem.output_contract(targets.columns[0])
     assert contract.width == targets.outputs
     assert set(problem.score_texts(cells, cells)) <= set(score)

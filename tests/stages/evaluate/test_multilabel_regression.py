@@ -12,6 +12,7 @@ from tasks.modeling.card import ModelCard
 from tasks.problems.multilabel_metrics import LabelScorer
 from tasks.problems.registry import metric_names
 from tasks.problems.regression import NumberScorer
+from tasks.samples import Samples
 from tests.support.cards import card_of
 
 
@@ -24,13 +25,13 @@ def test_a_further_column_without_a_known_row_has_no_figures(problem: str) -> No
     told = np.full((3, 2 + (len(labels) or 1)), 0.5, np.float32)
     scorer, known = judge_column(card, 1, told, [None] * 3, labels)
     assert len(known) == scorer.rows == 0
-    assert scorer.score() == dict.fromkeys(metric_names(problem))  # type: ignore[arg-type]
+    assert scorer.score() == dict.fromkeys(metric_names(problem))
     assert scorer.baselines() == {}
 
 
 def test_a_further_columns_known_rows_are_counted() -> None:
     targets = [{"name": "kind", "labels": ["x", "y"]}, {"name": "size", "problem": "regression"}]
-    samples = pa.table({"label": ["x", "y", "x"], "targets": ['{"size": "2"}', None, '{"size": "4"}']})
+    samples = Samples(pa.table({"label": ["x", "y", "x"], "targets": ['{"size": "2"}', None, '{"size": "4"}']}))
     columns = Columns(samples, ModelCard.model_validate(card_of(["x", "y"], targets=targets)), (("x", "y"), ()))
     found = columns.judge_others(np.full((3, 3), 0.5, np.float32), 0)
     assert found["known_rows"] == {"size": 2}

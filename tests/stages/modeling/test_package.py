@@ -10,6 +10,7 @@ from tasks.errors import DataError, EnvironmentFailed
 from tasks.modeling.card import ModelCard, read_card, save_card
 from tasks.modeling.inference import predict_probabilities
 from tasks.modeling.package import build_model, load_model, save_model
+from tasks.samples import Samples
 from tasks.store import digest_file
 
 CARD = {
@@ -35,7 +36,7 @@ def data(store, make_features):
     image, images = make_features("image", [rng.integers(0, 256, (32, 32, 3), np.uint8) for _ in range(6)])
     audio, audios = make_features("audio", [rng.normal(size=(4 + n, 64)).astype(np.float32) for n in range(6)])
     audios[2] = images[4] = None
-    return pa.table({"image": images, "audio": audios}), {"image": image, "audio": audio}
+    return Samples(pa.table({"image": images, "audio": audios})), {"image": image, "audio": audio}
 
 
 def test_the_same_weights_are_the_same_bytes(folder, tmp_path_factory):
@@ -65,7 +66,8 @@ def test_given_hides_the_content_of_the_others(folder, data, store):
     samples, features = data
     model = load_model(folder)
     seen = predict_probabilities(model, samples, features, store, given=("image",))
-    swapped = samples.set_column(1, "audio", samples["audio"].take(pa.array([5, 4, 3, 2, 1, 0])))
+    sounds = samples.column("audio").take(pa.array([5, 4, 3, 2, 1, 0]))
+    swapped = Samples(pa.table({"image": samples.column("image"), "audio": sounds}))
     np.testing.assert_array_equal(seen, predict_probabilities(model, swapped, features, store, given=("image",)))
     assert not np.allclose(seen, predict_probabilities(model, samples, features, store))
 

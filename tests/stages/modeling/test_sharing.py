@@ -13,6 +13,7 @@ from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.fusion.classifier import FusedClassifier, Present
 from tasks.modeling.inference import predict_probabilities
 from tasks.modeling.package import build_model, load_model, save_model
+from tasks.samples import Samples
 
 TINY = EncoderSpec(encoder="tiny", reads="inputs")
 NAMES = ("image", "image_2", "text", "text_2", "audio")
@@ -134,10 +135,11 @@ def test_the_card_rebuilds_it_and_the_file_holds_it_once(tmp_path, store, make_f
         pictures = [rng.integers(0, 256, (32, 32, 3), np.uint8) for _ in range(4)]
         features[name], columns[name] = make_features(name, pictures)
     columns["image"][1] = columns["image_2"][2] = None
-    whole = predict_probabilities(model, pa.table(columns), features, store)
-    single = predict_probabilities(model, pa.table(columns), features, store, batch_size=1)
+    samples = Samples(pa.table(columns))
+    whole = predict_probabilities(model, samples, features, store)
+    single = predict_probabilities(model, samples, features, store, batch_size=1)
     np.testing.assert_allclose(whole, single, atol=1e-5)
-    alone = predict_probabilities(model, pa.table(columns), features, store, given=("image_2",))
+    alone = predict_probabilities(model, samples, features, store, given=("image_2",))
     assert np.abs(whole - alone).max() > 1e-4
 
 

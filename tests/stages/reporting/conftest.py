@@ -29,6 +29,7 @@ from tasks.evaluate.detail import describe
 from tasks.media.media_store import media_kind
 from tasks.problems.multiclass_metrics import score_classes
 from tasks.problems.registry import get_problem
+from tasks.samples import Samples
 from tasks.store import Store, digest_json
 from tests.support.classifiers import make_probabilities
 
@@ -72,6 +73,7 @@ def fake_run(store: Store, labels: tuple[str, ...], rows: int, skill: float, tex
     probabilities, truth = make_probabilities(rows, len(labels), skill)
     weaker, _ = make_probabilities(rows, len(labels), skill - 0.5, seed=1)
     weaker = 0.5 * weaker + 0.5 * probabilities
+    ours, theirs = score_classes(probabilities, truth), score_classes(weaker, truth)
     samples = _samples(labels, truth, digests)
     clean = _clean(store, labels, rows, fingerprints)
     valid = ValidatedRef(
@@ -85,11 +87,8 @@ def fake_run(store: Store, labels: tuple[str, ...], rows: int, skill: float, tex
         train_key=digest_json("t"), modalities=("image", "text", "audio"), labels=labels, best_epoch=9, epochs=12,
     )  # fmt: skip
     with store.create("evaluations", "k") as draft:
-        detail = describe(
-            samples, get_problem("multiclass"), score_classes(probabilities, truth), labels, checkpoint.modalities
-        )
-        (draft.path / "detail.json").write_text(json.dumps(detail))
-    ours, theirs = score_classes(probabilities, truth), score_classes(weaker, truth)
+        detail = describe(Samples(samples), get_problem("multiclass"), ours, labels, checkpoint.modalities)
+        (draft.path / "detail.json").write_text(detail.model_dump_json())
     names = ("image", "text", "audio", "image+text", "image+audio", "text+audio", "image+text+audio")
     report = EvalReport(
         uri="evaluations/k", sha256=digest_json("e"), rows=rows, model_sha256=checkpoint.model_sha256,

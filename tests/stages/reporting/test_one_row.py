@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from data_contracts.refs import RuleResult
+from data_contracts.run_summary import RunSummary
 from tasks.config import load_config
 from tasks.errors import UsageError
 from tasks.gate.gate import gate
@@ -51,7 +52,7 @@ def test_a_new_row_is_known_to_config_evaluation_gate_report_and_mlflow(
     assert verdict.rules[0].detail == f"error_rate {value:.3f} [{low:.3f}, {high:.3f}] <= 0.5"
     assert isinstance(verdict.rules[1], RuleResult)
     run.parts.verdict = verdict
-    write_report(tmp_path / "report.html", run.summary, config, run.store, run.parts)
+    write_report(tmp_path / "report.html", RunSummary.model_validate(run.summary), config, run.store, run.parts)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Error rate of the toy" in page
     assert 'Error rate of the toy <span class="soft">(lower is better)</span>' in page
