@@ -10,8 +10,7 @@ from data_contracts.modalities import modality_of
 from data_contracts.refs import CheckpointRef, EvalReport, ValidatedRef, Verdict
 from tasks.config import RunConfig
 from tasks.escaping import markdown_text
-from tasks.labels import METRICS
-from tasks.number_format import figure_text
+from tasks.problems.registry import figure_text, get_problem
 
 TEMPLATE = "model_card.md.j2"
 _LABEL_CHARS = 100
@@ -28,15 +27,16 @@ def write_card(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, autoescape=False
     )
     environment.filters |= {"figure": _figure, "bounds": _bounds, "cell": markdown_text}
+    problem = get_problem(report.problem)
     return environment.get_template(TEMPLATE).render(
         name=config.name,
         alias=config.publish.alias,
         modalities=checkpoint.modalities,
         inputs=_inputs(checkpoint, valid, config),
-        problem=report.problem,
+        what=problem.describe_model(", ".join(checkpoint.modalities), len(checkpoint.labels)),
         columns=[_column(name, report) for name in report.metrics if name != "test"],
         baseline=report.baselines,
-        by_metrics=[name for name in METRICS[report.problem] if name not in {"ece", "auroc"}],
+        by_metrics=[metric.name for metric in problem.metrics if metric.compact],
         labels=[markdown_text(label, _LABEL_CHARS) for label in checkpoint.labels],
         model_sha256=checkpoint.model_sha256,
         train_key=checkpoint.train_key,
