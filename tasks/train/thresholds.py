@@ -7,11 +7,12 @@ taken only where offsets from four fifths of the validation rows also improve th
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data_contracts.training_history import ThresholdTuning
 from tasks.modeling.card import DecisionRule, ModelCard
 from tasks.modeling.decision import column_slices
 from tasks.problems.multiclass import decide
@@ -27,18 +28,9 @@ LARGEST = 5.0
 """No class is pushed further, in nats: a factor of 150 on its odds."""
 
 
-class Tuning(TypedDict):
-    """What history.json says of it: the macro F1 without and with, on the validation rows themselves and on rows left out."""
-
-    macro_f1: float
-    tuned_macro_f1: float
-    left_out_macro_f1: float
-    used: bool
-
-
 def tune_card(
     card: ModelCard, outputs: NDArray[np.floating[Any]], truth: Indices | NDArray[np.bool_]
-) -> tuple[ModelCard, Tuning]:
+) -> tuple[ModelCard, ThresholdTuning]:
     """The card with offsets for the first label column where they help on these validation rows, or with one threshold for
     each label; and the record of it.
 
@@ -54,7 +46,9 @@ def tune_card(
     return card.model_copy(update={"decision": rule}), record
 
 
-def _tune_sets(probabilities: NDArray[np.floating[Any]], truth: NDArray[np.bool_]) -> tuple[list[float] | None, Tuning]:
+def _tune_sets(
+    probabilities: NDArray[np.floating[Any]], truth: NDArray[np.bool_]
+) -> tuple[list[float] | None, ThresholdTuning]:
     """As `tune_decision`, for labels that exclude nothing."""
     before = _mean_f1(decide_labels(probabilities), truth)
     thresholds = tune_label_thresholds(probabilities, truth)
@@ -67,7 +61,7 @@ def _tune_sets(probabilities: NDArray[np.floating[Any]], truth: NDArray[np.bool_
         answers[inside] = decide_labels(probabilities[inside], apart)
     left_out = _mean_f1(answers, truth)
     helps = left_out > before
-    record = Tuning(macro_f1=before, tuned_macro_f1=after, left_out_macro_f1=left_out, used=helps)
+    record = ThresholdTuning(macro_f1=before, tuned_macro_f1=after, left_out_macro_f1=left_out, used=helps)
     return (thresholds if helps else None), record
 
 
@@ -78,7 +72,9 @@ def _mean_f1(given: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     return float(f1.mean()) if there.any() else 0.0
 
 
-def tune_decision(probabilities: NDArray[np.floating[Any]], truth: Indices) -> tuple[list[float] | None, Tuning]:
+def tune_decision(
+    probabilities: NDArray[np.floating[Any]], truth: Indices
+) -> tuple[list[float] | None, ThresholdTuning]:
     """(offsets or None, record) from validation probabilities (N, C) and class indices (N,).
 
     None where they do not help on rows that they were not chosen on. The record tells the macro F1 with and without, on
@@ -89,7 +85,7 @@ def tune_decision(probabilities: NDArray[np.floating[Any]], truth: Indices) -> t
     after = macro_f1(decide(probabilities, list(offsets)), truth)
     apart = _left_out(probabilities, truth)
     helps = apart > before
-    record = Tuning(macro_f1=before, tuned_macro_f1=after, left_out_macro_f1=apart, used=bool(helps))
+    record = ThresholdTuning(macro_f1=before, tuned_macro_f1=after, left_out_macro_f1=apart, used=bool(helps))
     return ([float(value) for value in offsets] if helps else None), record
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from data_contracts.refs import ChampionRef
+from data_contracts.training_history import WarmStartRecord
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed
 from tasks.modeling.card import ModelCard, read_card
@@ -21,7 +21,7 @@ from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.training_rows import are_known, read_rows
 from tasks.problems.registry import problem_of
 from tasks.samples import Samples
-from tasks.store import Store
+from tasks.store import Store, canonical_json
 
 NAMES_TOLD = 6
 
@@ -32,8 +32,8 @@ class WarmStart:
 
     samples: Samples
     """The train and val rows that are left to train on."""
-    record: dict[str, Any] | None = None
-    """For history.json and the report; None where the config does not ask to continue. `transfer_weights` adds to it."""
+    record: WarmStartRecord | None = None
+    """For history.json; None where the config does not ask to continue. `transfer_weights` adds to it."""
     champion: Path | None = None
     """The folder of the model whose weights are the start."""
 
@@ -53,10 +53,10 @@ def begin(champion: ChampionRef | None, samples: Samples, config: RunConfig, sto
     if config.train.continue_from == "none":
         return WarmStart(samples)
     if champion is None:
-        return WarmStart(samples, {"notes": ["no champion to continue from: trained from scratch"]})
+        return WarmStart(samples, WarmStartRecord(notes=("no champion to continue from: trained from scratch",)))
     folder = store.path(champion.uri)
     kept, rows, note = replay(samples, folder, config.train.replay, config.seed)
-    record = {"champion": champion.model_sha256, "rows": rows, "notes": [note]}
+    record = WarmStartRecord(champion=champion.model_sha256, rows=rows, notes=(note,))
     return WarmStart(kept, record, folder)
 
 
@@ -110,8 +110,9 @@ def transfer_weights(model: FusedClassifier, card: ModelCard, start: WarmStart) 
                 taken.whole.append(name)
             else:
                 taken.fresh.append(name)
-    start.record |= {"taken": len(taken.whole), "partly": taken.partly, "fresh": taken.fresh}
-    start.record["notes"] = [*start.record["notes"], _tell(taken, len(pairs), len(new))]
+    notes = (*start.record.notes, _tell(taken, len(pairs), len(new)))
+    change = {"taken": len(taken.whole), "partly": tuple(taken.partly), "fresh": tuple(taken.fresh), "notes": notes}
+    start.record = start.record.model_copy(update=change)
     return taken
 
 
@@ -133,13 +134,14 @@ def _scales(card: ModelCard) -> dict[tuple[str, str], tuple[float, float]]:
     return dict(zip(output_names(card), scales, strict=True))
 
 
-def _network(card: ModelCard, name: str) -> dict[str, Any]:
+def _network(card: ModelCard, name: str) -> str:
     """What tells a modality's encoder from another, nothing where there is none. By known weights, an id is only a place."""
     spec = card.encoders.get(name)
     if spec is None:
-        return {}
+        return ""
     place = set() if spec.weights_sha256 is None else {"encoder"}
-    return spec.model_dump(mode="json", exclude={"inputs_sha256", "model_type", "tokenizer_sha256", *place})
+    described = spec.model_dump(mode="json", exclude={"inputs_sha256", "model_type", "tokenizer_sha256", *place})
+    return canonical_json(described)
 
 
 def _rows_of_outputs(model: FusedClassifier, card: ModelCard) -> set[str]:

@@ -224,7 +224,7 @@ def test_killed_at_any_step_and_run_again(
     assert champion_version(case) == "1"
     (entry,) = registry.show_model("tiny", *case.place)
     assert (entry["status"], entry["aliases"]) == ("verified", ["champion"])
-    assert [move["version"] for move in registry.history("tiny", *case.place)] == ["1"]
+    assert [move.version for move in registry.history("tiny", *case.place)] == ["1"]
     experiment = client_of(case).get_experiment_by_name("tiny")
     assert len(client_of(case).search_runs([experiment.experiment_id])) == 1
 

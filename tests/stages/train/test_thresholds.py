@@ -39,8 +39,8 @@ def test_a_rare_class_is_answered_more_often_and_new_rows_gain():
     assert offsets[2] > max(offsets[:2])
     fresh, truth = rare(rows=20_000, seed=2)
     assert macro_f1(decide(fresh, offsets), truth) > macro_f1(decide(fresh), truth) + 0.02
-    assert record["used"] is True
-    assert record["tuned_macro_f1"] >= record["left_out_macro_f1"] > record["macro_f1"]
+    assert record.used is True
+    assert record.tuned_macro_f1 >= record.left_out_macro_f1 > record.macro_f1
 
 
 def test_nothing_is_chosen_where_it_does_not_hold_on_rows_left_out():
@@ -48,8 +48,8 @@ def test_nothing_is_chosen_where_it_does_not_hold_on_rows_left_out():
     truth = np.arange(400) % 4
     offsets, record = tune_decision(softmax(rng.normal(size=(400, 4)) + 2.5 * np.eye(4)[truth]), truth)
     assert offsets is None
-    assert record["used"] is False
-    assert record["left_out_macro_f1"] <= record["macro_f1"] <= record["tuned_macro_f1"]
+    assert record.used is False
+    assert record.left_out_macro_f1 <= record.macro_f1 <= record.tuned_macro_f1
 
 
 def test_the_search_finds_the_best_of_two_classes():
@@ -131,7 +131,7 @@ def test_training_keeps_the_offsets_in_the_card(make_world):
 
 def test_a_card_gets_what_helps():
     card, record = tune_card(ModelCard.model_validate(card_of(["a", "b", "c"])), *rare(seed=1))
-    assert record["used"]
+    assert record.used
     offsets = card.offsets
     assert offsets is not None
     assert offsets[2] > max(offsets[:2])

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from data_contracts.refs import ChampionRef
+from data_contracts.training_history import WarmStartRecord
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.package import build_model
@@ -64,7 +65,7 @@ def relabel(folder: Path, labels, weights=None):
 def taking(made, folder):
     world, champion = made
     card = read_card(world.store.path(champion.uri))
-    model, start = build_model(card), WarmStart(None, {"notes": []}, folder)
+    model, start = build_model(card), WarmStart(None, WarmStartRecord(), folder)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     return model, before, transfer_weights(model, card, start), start
 
@@ -76,9 +77,7 @@ def test_the_same_network_is_taken_over_whole(made):
     assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
     assert not taken.partly
     assert not taken.fresh
-    assert start.record["notes"] == [
-        f"started from the champion: {len(expected)} of {len(expected)} tensors taken over"
-    ]
+    assert start.record.notes == (f"started from the champion: {len(expected)} of {len(expected)} tensors taken over",)
 
 
 def test_rows_of_heads_are_matched_by_label(made):
@@ -92,7 +91,7 @@ def test_rows_of_heads_are_matched_by_label(made):
         assert torch.equal(ours[2], theirs[name][0]), "c"
         assert name in taken.partly
     assert not taken.fresh
-    assert "6 for the 2 of 3 classes that it knows" in start.record["notes"][0]
+    assert "6 for the 2 of 3 classes that it knows" in start.record.notes[0]
 
 
 def test_new_and_lost_classes_change_the_number_of_rows(made):
@@ -127,7 +126,7 @@ def test_an_encoder_that_was_moved_is_the_same_one(made):
         record["encoders"]["audio"] |= {"weights_sha256": "a" * 64, "encoder": place}
     card = ModelCard.model_validate(card)
     (folder / "model.json").write_text(json.dumps(theirs))
-    start = WarmStart(None, {"notes": []}, folder)
+    start = WarmStart(None, WarmStartRecord(), folder)
     assert not transfer_weights(build_model(read_card(world.store.path(champion.uri))), card, start).fresh
     theirs["encoders"]["audio"]["weights_sha256"] = "b" * 64
     (folder / "model.json").write_text(json.dumps(theirs))
@@ -157,7 +156,7 @@ def test_the_head_of_numbers_on_another_scale_begins_anew(made):
         card = ModelCard.model_validate(ours)
         model = build_model(card)
         before = model.head.weight.detach().clone()
-        taken = transfer_weights(model, card, WarmStart(None, {"notes": []}, folder))
+        taken = transfer_weights(model, card, WarmStart(None, WarmStartRecord(), folder))
         theirs = load_file(folder / "model.safetensors")["head.weight"]
         assert torch.equal(model.head.weight[:2], theirs[:2])
         assert torch.equal(model.head.weight[2], theirs[2] if same else before[2])
@@ -249,7 +248,7 @@ def test_a_champion_that_does_not_tell_its_rows(made):
     (world.store.path(champion.uri) / ROWS).unlink()
     start = begin(champion, Samples(pa.table({"id": ["s"], "split": ["train"]})), world.config, world.store)
     assert len(start.samples) == 1
-    assert "all rows count as new" in start.record["notes"][0]
+    assert "all rows count as new" in start.record.notes[0]
 
 
 def test_rows_are_known_by_their_ids_whatever_their_order(tmp_path):
