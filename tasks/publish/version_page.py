@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from data_contracts.refs import EvalReport, ValidatedRef, Verdict
+from tasks.display_table import DisplayTable
 from tasks.escaping import markdown_text
 from tasks.problems.registry import figure_text, get_problem, metric_names
 
@@ -33,17 +34,17 @@ def describe_model(name: str, report: EvalReport, valid: ValidatedRef) -> str:
 def figures_table(report: EvalReport) -> str:
     """The test figures as a Markdown table, beside the champion's where there was one."""
     figures, theirs = report.metrics["test"], report.champion_metrics
-    head = ["metric", f"{report.rows:,} test rows", "95 % interval", *(["champion"] if theirs else [])]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    rows = []
     for name in metric_names(report.problem):
         if name not in figures:
             continue
         low, high = report.intervals.get(name, (math.nan, math.nan))
-        interval = f"{_told(low, name)} to {_told(high, name)}" if math.isfinite(low) and math.isfinite(high) else "–"
-        cells = [name, _told(figures[name], name), interval, *([_told(theirs.get(name), name)] if theirs else [])]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        interval = f"{_told(low, name)} to {_told(high, name)}" if math.isfinite(low) and math.isfinite(high) else None
+        champion = {"champion": _told(theirs.get(name), name)} if theirs else {}
+        value = _told(figures[name], name)
+        rows.append({"metric": name, f"{report.rows:,} test rows": value, "95 % interval": interval, **champion})
+    return DisplayTable.of(rows).as_markdown()
 
 
-def _told(value: float | None, metric: str) -> str:
-    return "–" if value is None or not math.isfinite(value) else figure_text(value, metric)
+def _told(value: float | None, metric: str) -> str | None:
+    return None if value is None or not math.isfinite(value) else figure_text(value, metric)
