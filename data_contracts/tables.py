@@ -16,8 +16,6 @@ anew, and `require_contract` refuses one that is read all the same. 2: raw rows 
 CONTRACT_KEY = b"crossmodal.contract"
 ALWAYS = ALL_MODALITIES[:4]
 """Modalities that every table has columns for; one that was added later has them where it is read."""
-MODALITIES = ALL_MODALITIES
-"""Under the name by which the code inside models of before asks for it."""
 
 
 def _versioned(fields: list[pa.Field]) -> pa.Schema:

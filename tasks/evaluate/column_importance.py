@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,19 +18,19 @@ from data_contracts.eval_detail import ColumnImportance, Importance
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CheckpointRef, FeatureRef, InputName, ValidatedRef
 from tasks import progress
-from tasks.contract import read_table
-from tasks.evaluate.predictions import Probabilities
 from tasks.evaluate.scorers import judge_column
-from tasks.labels import BASELINE_METRIC, LOWER_IS_BETTER, cells_of
 from tasks.media.media_store import MediaReader
 from tasks.modalities import spec_of
-from tasks.modeling.card import read_card, read_targets
+from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.features import FeatureTable, Inputs
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.inference import predict_inputs
 from tasks.modeling.package import load_model
 from tasks.modeling.profile import choose
+from tasks.problems.metric import Probabilities
+from tasks.problems.registry import get_metric, problem_of
+from tasks.samples import Samples
 from tasks.store import Store
 
 ROWS = 512
@@ -46,13 +45,14 @@ def measure_importance(
     """The importance of every column; None where no input has columns, or no validation row tells the metric."""
     card = read_card(store.path(checkpoint.uri))
     named = [name for name in checkpoint.modalities if spec_of(name).joined_columns() is not None]
-    samples = read_table(store.path(valid.uri) / "samples.parquet", filters=[("split", "==", "val")])
-    if not named or not samples.num_rows:
+    samples = Samples.read(store.path(valid.uri)).of_split("val")
+    if not named or not len(samples):
         return None
     samples = choose(samples, ROWS)
-    model = load_model(store.path(checkpoint.uri))
+    model = load_model(store.path(checkpoint.uri), card)
     inputs = Inputs.load(samples, {name: ref for name, ref in features.items() if name in model.modalities}, store)
-    metric = BASELINE_METRIC[read_targets(card)[0].problem]
+    metric = problem_of(card.label_targets[0]).baseline_metric
+    sign = 1 if get_metric(metric).lower_is_better else -1
     before = _score(card, samples, predict_inputs(model, inputs), metric)
     if before is None:
         return None
@@ -62,11 +62,10 @@ def measure_importance(
         if not any(media):
             continue
         with _encoded_once(model, inputs, name):
-            for column, deals in _deals(media, name, EncoderSpec.model_validate(card["encoders"][name]), seed):
+            for column, deals in _deals(media, name, card.encoders[name], seed):
                 after = [
                     _score(card, samples, predict_inputs(model, _put(inputs, name, deal)), metric) for deal in deals
                 ]
-                sign = 1 if metric in LOWER_IS_BETTER else -1
                 drops = [sign * (value - before) for value in after if value is not None]
                 found.append(
                     ColumnImportance(
@@ -74,20 +73,20 @@ def measure_importance(
                     )
                 )
     ranked = sorted(found, key=lambda each: (-each.drop, each.name))
-    return Importance(metric=metric, value=before, rows=samples.num_rows, columns=tuple(ranked))
-
-
-def _score(card: dict[str, Any], samples: pa.Table, outputs: Probabilities, metric: str) -> float | None:
-    labels = read_targets(card)[0].labels
-    universe = (
-        tuple(dict.fromkeys((*labels, *(text for text in samples["label"].to_pylist() if text)))) if labels else ()
+    return Importance(
+        metric=metric, unit=get_metric(metric).unit, value=before, rows=len(samples), columns=tuple(ranked)
     )
-    return judge_column(card, 0, outputs, cells_of(samples, 0, ""), universe)[0].score()[metric]
 
 
-def _media(samples: pa.Table, name: InputName, valid: ValidatedRef, store: Store) -> list[str | None]:
+def _score(card: ModelCard, samples: Samples, outputs: Probabilities, metric: str) -> float | None:
+    own = card.label_targets[0].labels
+    labels = tuple(dict.fromkeys((*own, *filter(None, samples.labels)))) if own else ()
+    return judge_column(card, 0, outputs, samples.targets(0, ""), labels)[0].score()[metric]
+
+
+def _media(samples: Samples, name: InputName, valid: ValidatedRef, store: Store) -> list[str | None]:
     """The rows' media, None for a row that lacks the input."""
-    cells = samples[name].to_pylist()
+    cells = samples.digests(name)
     digests = {cell for cell in cells if cell is not None}
     known = dict(MediaReader(store, modality_of(name), valid.clean.media[name]).read(digests))
     return [None if cell is None else str(known[cell]) for cell in cells]

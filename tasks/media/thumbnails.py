@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict  # pydantic reads those of typing only from Python 3.12 on
 
 THUMBNAIL_PX = 144
 ENLARGE_BELOW_PX = 64

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from data_contracts.modalities import modality_of
@@ -24,8 +23,10 @@ from data_contracts.refs import FeatureRef, InputName
 from tasks.errors import DataError
 from tasks.media.media_store import MediaReader
 from tasks.modalities import spec_of
-from tasks.modeling.card import read_card, read_targets
+from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.problems.registry import problem_of
+from tasks.samples import Samples
 from tasks.store import Store, canonical_json
 
 PROFILE = "profile.safetensors"
@@ -50,8 +51,8 @@ class Profile:
 
 
 def profile_rows(
-    data: pa.Table,
-    judged: pa.Table,
+    data: Samples,
+    judged: Samples,
     media: Mapping[InputName, str],
     features: Mapping[InputName, FeatureRef],
     model: Path,
@@ -60,28 +61,27 @@ def profile_rows(
     """The profile of two sets of samples: `data` as they are, `judged` as the model in the folder `model` sees them."""
     card = read_card(model)
     whole = Profile()
-    for name in card["modalities"]:  # also one that new data have no column for
-        empty = data[name].null_count if name in data.column_names else data.num_rows
-        whole.categories[f"{name} missing"] = {"missing": empty, "present": data.num_rows - empty}
+    for name in card.modalities:  # also one that new data have no column for
+        present = int(data.has(name).sum()) if name in data.names else 0
+        whole.categories[f"{name} missing"] = {"missing": len(data) - present, "present": present}
         if name in media:
-            spec = EncoderSpec.model_validate(card["encoders"][name])
-            _measure(whole, name, spec, choose(data, MEASURED_ROWS), media[name], store)
-    first = read_targets(card)[0]
-    _mix(whole, "label", [text for text in data["label"].to_pylist() if text], first.problem == "regression")
-    if judged.num_rows:
-        _judge(whole, choose(judged, MODEL_ROWS), features, model, store)
+            _measure(whole, name, card.encoders[name], choose(data, MEASURED_ROWS), media[name], store)
+    first = card.label_targets[0]
+    _mix(whole, "label", [text for text in data.labels if text], problem_of(first).is_numeric)
+    if len(judged):
+        _judge(whole, choose(judged, MODEL_ROWS), features, (model, card), store)
     return whole
 
 
-def choose(samples: pa.Table, most: int) -> pa.Table:
+def choose(samples: Samples, most: int) -> Samples:
     """At most so many rows, in the order of a hash of their id."""
-    keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in samples["id"].to_pylist()]
-    return samples.take(pa.array(sorted(range(len(keys)), key=keys.__getitem__)[:most], pa.int64()))
+    keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in samples.ids]
+    return samples.take(sorted(range(len(keys)), key=keys.__getitem__)[:most])
 
 
-def _measure(whole: Profile, name: InputName, spec: EncoderSpec, samples: pa.Table, media: str, store: Store) -> None:
+def _measure(whole: Profile, name: InputName, spec: EncoderSpec, samples: Samples, media: str, store: Store) -> None:
     """Adds what the media of an input look like; media that were cleared from the store since are not counted."""
-    cells = [digest for digest in samples[name].to_pylist() if digest is not None]
+    cells = [digest for digest in samples.digests(name) if digest is not None]
     reader = MediaReader(store, modality_of(name), media)
     known = {digest: (medium, reader.rate_hz) for digest, medium in reader.read(cells)}
     found = spec_of(name).statistics([known[cell] for cell in cells if cell in known], spec)
@@ -90,15 +90,19 @@ def _measure(whole: Profile, name: InputName, spec: EncoderSpec, samples: pa.Tab
 
 
 def _judge(
-    whole: Profile, samples: pa.Table, features: Mapping[InputName, FeatureRef], model: Path, store: Store
+    whole: Profile,
+    samples: Samples,
+    features: Mapping[InputName, FeatureRef],
+    model: tuple[Path, ModelCard],
+    store: Store,
 ) -> None:
     """Adds what the model makes of the rows."""
     from tasks.modeling.decision import answer_column
     from tasks.modeling.embedding import embed_and_predict
     from tasks.modeling.package import load_model
 
-    card = read_card(model)
-    probabilities, vectors = embed_and_predict(load_model(model), samples, features, store)
+    folder, card = model
+    probabilities, vectors = embed_and_predict(load_model(folder, card), samples, features, store)
     answers, chances = answer_column(card, 0, probabilities)
     _mix(whole, "prediction", list(answers), chances is None)
     if chances is not None:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import pyarrow as pa
-
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CleanRef
 from tasks.media.media_store import MediaReader
 from tasks.modalities import spec_of
-from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.modeling.card import ModelCard
+from tasks.samples import Samples
 from tasks.store import Store
 
 
-def describe_unknown(card: Mapping[str, Any], samples: pa.Table, clean: CleanRef, store: Store) -> list[str]:
+def describe_unknown(card: ModelCard, samples: Samples, clean: CleanRef, store: Store) -> list[str]:
     """A line for every column of the samples in which there is something that the model of this card does not know."""
     notes: list[str] = []
-    for name in card["modalities"]:
+    for name in card.modalities:
         columns = spec_of(name).joined_columns()
         if columns is None or name not in clean.media:
             continue
-        cells = samples[name].drop_null().to_pylist()
+        cells = [digest for digest in samples.digests(name) if digest is not None]
         known = dict(MediaReader(store, modality_of(name), clean.media[name]).read(cells))
         media = [str(known[cell]) for cell in cells if cell in known]
-        notes += columns.describe_unknown(media, EncoderSpec.model_validate(card["encoders"][name]))
+        notes += columns.describe_unknown(media, card.encoders[name])
     return notes

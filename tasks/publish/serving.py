@@ -11,7 +11,7 @@ label column is not just the most probable label, a last column names it: crossm
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,9 @@ from tasks.errors import DataError
 from tasks.media.canonical import Undecodable
 from tasks.media.text import decode_text
 from tasks.modalities import JoinedColumns, spec_of
-from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.modeling.card import FeatureForm, ModelCard, read_card
 from tasks.publish.versions import PREDICTED
+from tasks.samples import Samples
 from tasks.store import Store, digest_json
 
 if TYPE_CHECKING:
@@ -39,46 +40,45 @@ class ServedModel(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Loads model.safetensors and model.json, which lie side by side among the artifacts."""
-        from tasks.modeling.card import read_card
         from tasks.modeling.package import load_model
 
         folder = Path(context.artifacts["model.safetensors"]).parent
         self.card = read_card(folder)
-        self.model = load_model(folder)
+        self.model = load_model(folder, self.card)
         self.tokenize = _tokenizer(folder, self.card)
 
     def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """One row of probabilities per input row, columns named by the labels; the answer too where they do not tell it."""
         import pandas as pd
 
-        from tasks.modeling.decision import DECISION, answer_column, output_names
+        from tasks.modeling.decision import answer_column, output_names
         from tasks.modeling.inference import predict_probabilities
 
         columns: dict[str, list[Any]] = {
-            name: [None] * len(model_input) for name in (*ALL_MODALITIES, *self.card["features"])
+            name: [None] * len(model_input) for name in (*ALL_MODALITIES, *self.card.features)
         }
         with tempfile.TemporaryDirectory() as folder:
             store = Store(folder)
             features: dict[InputName, FeatureRef] = {}
-            for name, known in self.card["features"].items():
+            for name, known in self.card.features.items():
                 cells = list(model_input[name]) if name in model_input else columns[name]
                 if (joined := spec_of(name).joined_columns()) is not None:
                     cells = _join_rows(name, joined, self.card, model_input)
                 if self.tokenize is not None and spec_of(name).has_tokens:
                     cells = [self.tokenize(cell) if isinstance(cell, str) else cell for cell in cells]
                 features[name], columns[name] = _store_features(store, name, known, cells)
-            samples = pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()})
+            samples = Samples(pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()}))
             probabilities = predict_probabilities(self.model, samples, features, store)
         frame = pd.DataFrame(probabilities, columns=output_names(self.card))
-        if "targets" in self.card or DECISION in self.card:
+        if self.card.answers:
             frame[PREDICTED] = answer_column(self.card, 0, probabilities)[0]
         return frame
 
 
-def _join_rows(name: InputName, joined: JoinedColumns, card: Mapping[str, Any], frame: pd.DataFrame) -> list[Any]:
+def _join_rows(name: InputName, joined: JoinedColumns, card: ModelCard, frame: pd.DataFrame) -> list[Any]:
     """What the encoder reads of each row: of a frame's columns under their own names, or of objects in a column of the input's
     name. None for a row without any. DataError for what no cell can be."""
-    entries = joined.columns_read(EncoderSpec.model_validate(card["encoders"][name]))
+    entries = joined.columns_read(card.encoders[name])
     columns = [joined.split_entry(entry)[0] for entry in entries]
     if name in frame:
         rows = [cell if isinstance(cell, dict) else {} for cell in frame[name]]
@@ -95,18 +95,16 @@ def _join_rows(name: InputName, joined: JoinedColumns, card: Mapping[str, Any], 
     return found
 
 
-def _tokenizer(folder: Path, card: Mapping[str, Any]) -> Callable[[str], np.ndarray[Any, Any]] | None:
+def _tokenizer(folder: Path, card: ModelCard) -> Callable[[str], np.ndarray[Any, Any]] | None:
     """What cuts a text into the tokens that the model reads, from the model's own file; None where it has none."""
-    specs = [spec for name, spec in card["encoders"].items() if spec_of(name).has_tokens]  # the same for all texts
-    spec = EncoderSpec.model_validate(specs[0]) if specs else None
+    specs = [spec for name, spec in card.encoders.items() if spec_of(name).has_tokens]  # the same for all texts
+    spec = specs[0] if specs else None
     if spec is None or spec.tokenizer_sha256 is None:
         return None
     from tasks.modeling.pretrained.tokenization import packaged_tokenizer
 
-    limits, tokenize = (
-        card["config"]["media"],
-        packaged_tokenizer(folder, spec, card["config"]["extract"]["max_tokens"]),
-    )
+    limits = card.config.media.model_dump()
+    tokenize = packaged_tokenizer(folder, spec, card.config.extract.max_tokens)
 
     def read(text: str) -> np.ndarray[Any, Any]:
         """(L,) the ids of a text's tokens. DataError where ingest would refuse the text."""
@@ -119,18 +117,18 @@ def _tokenizer(folder: Path, card: Mapping[str, Any]) -> Callable[[str], np.ndar
 
 
 def _store_features(
-    store: Store, name: InputName, known: dict[str, str], cells: Sequence[Any]
+    store: Store, name: InputName, known: FeatureForm, cells: Sequence[Any]
 ) -> tuple[FeatureRef, list[str | None]]:
     """The cells as a features part; with it, each row's digest (here: its position), None where the cell is missing."""
     digests = [None if _is_missing(cell) else str(row) for row, cell in enumerate(cells)]
-    arrays = [_to_array(cell, known["dtype"]) for cell in cells if not _is_missing(cell)]
+    arrays = [_to_array(cell, known.dtype) for cell in cells if not _is_missing(cell)]
     table = pa.table(
         {
             "digest": [digest for digest in digests if digest is not None],
             "shape": [list(array.shape) for array in arrays],
             "values": [array.ravel() for array in arrays],
         },
-        schema=features_schema(known["dtype"]),
+        schema=features_schema(known.dtype),
     )
     ref = FeatureRef(
         uri=f"features/{name}",
@@ -138,9 +136,9 @@ def _store_features(
         rows=len(arrays),
         modality=name,
         encoder="served",
-        fingerprint=known["fingerprint"],
+        fingerprint=known.fingerprint,
         parts=(store.put_part(f"features/{name}", "served", table),),
-        dtype=known["dtype"],
+        dtype=known.dtype,
         computed=len(arrays),
         reused=0,
     )

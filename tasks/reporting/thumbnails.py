@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypedDict
+
+from typing_extensions import TypedDict  # pydantic reads those of typing only from Python 3.12 on
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName
@@ -11,6 +13,9 @@ from tasks.media.media_store import MediaReader
 from tasks.media.thumbnails import Picture
 from tasks.modalities import MODALITIES
 from tasks.store import Store
+
+_SHOWN = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"BM": "bmp"}
+"""First bytes of what every browser shows as a picture."""
 
 
 class Thumbnails(TypedDict):
@@ -41,6 +46,12 @@ def picture_media(
         for digest, medium in reader.read(digests):
             found[name, digest] = MODALITIES[modality].thumbnail(medium, reader.rate_hz)
     return [_merge(found.get(item, {}) for item in row.items()) for row in rows]
+
+
+def source_picture(content: bytes) -> str | None:
+    """A file as it is, as a data URI; None where not every browser shows it."""
+    form = next((form for start, form in _SHOWN.items() if content.startswith(start)), None)
+    return None if form is None else f"data:image/{form};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _merge(pictures: Iterable[Picture]) -> Thumbnails:
