@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -118,9 +119,9 @@ def test_measures_by_value() -> None:
 
 
 def test_rare_categories_are_counted_together() -> None:
-    from tasks.modeling.profile import _frequent
+    from tasks.modeling.profile import _most_frequent
 
-    counts = _frequent([str(number % 300) for number in range(900)])
+    counts = _most_frequent(Counter([str(number % 300) for number in range(900)]))
     assert len(counts) == 201
     assert counts[OTHER] == 300
 
