@@ -38,7 +38,7 @@ def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> st
     limits = {"timeout_s": config.media.timeout_s, "memory_mb": config.media.memory_mb}
     split = config.split.model_dump(mode="json", include={"by", "val", "test", "near_duplicates"})
     knobs = {"split": split, "limits": limits, "purpose": purpose}
-    code = code_fingerprint("tasks.ingest.ingest", libraries=("numpy", "pillow"))
+    code = code_fingerprint("ingest")
     targets = [target.model_dump(mode="json") for target in raw.targets]
     content = {"raw": raw.sha256, "targets": targets}
     return digest_json({**content, "media": media, "knobs": knobs, "code": code, "contract": CONTRACT_VERSION})

@@ -30,7 +30,7 @@ def monitor_key(
             "features": {name: ref.sha256 for name, ref in features.items()},
             "champion": champion.sha256,
             "config": config.subset("monitor", "seed"),
-            "code": code_fingerprint("tasks.monitor.monitor", libraries=("numpy", "scipy", "torch")),
+            "code": code_fingerprint("monitor"),
         }
     )
 

@@ -17,6 +17,7 @@ from tasks.errors import DataError, EnvironmentFailed
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.package import build_model
 from tasks.modeling.pretrained.weights import load_pretrained
+from tasks.progress import note
 from tasks.train.batch_plan import BatchPlan
 from tasks.train.checkpointing import CheckpointSchedule
 from tasks.train.dataloader import DeviceLoader, TrainBatch
@@ -263,14 +264,16 @@ class Trainer:
         if oom_split is None:
             return []
         return [
-            f"The GPU's memory ran out in epoch {oom_split['epoch']}, step {oom_split['step']}: from there on every batch was "
-            "passed through in halves, their gradients added up."
+            note(
+                f"The GPU's memory ran out in epoch {oom_split['epoch']}, step {oom_split['step']}: from there on every batch "
+                "was passed through in halves, their gradients added up."
+            )
         ]
 
     def _too_large(self) -> str:
-        oom_split = " even with halved batches" if self.progress.oom_split else ""
-        where = f"in one of {self.processes.count} processes " if self.processes.count > 1 else ""
-        return (
+        oom_split = note(" even with halved batches") if self.progress.oom_split else ""
+        where = note(f"in one of {self.processes.count} processes ") if self.processes.count > 1 else ""
+        return note(
             f"training: {where}the GPU's memory does not suffice for train.batch_size = {self.config.batch_size}{oom_split}; "
             "lower it and raise train.gradient_accumulation_steps by as much, or set train.gradient_checkpointing"
         )

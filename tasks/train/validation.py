@@ -14,6 +14,7 @@ from tasks.modeling.decision import decide_labels
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.inference import predict_inputs
 from tasks.number_format import figure_text
+from tasks.progress import note
 from tasks.train.dataset import Dataset
 from tasks.train.losses import joint_loss
 from tasks.train.processes import Processes
@@ -79,7 +80,7 @@ def _figures(outputs: Outputs, data: Dataset) -> dict[str, float]:
 
 def remark_on(entry: Mapping[str, float]) -> str:
     """What a person sees of an epoch while it runs: `val loss 0.4321, accuracy 0.9125`."""
-    parts = [f"val loss {entry['val_loss']:.4f}"]
+    parts = [note(f"val loss {entry['val_loss']:.4f}")]
     parts += [
         f"{name.removeprefix('val_').replace('_', ' ')} {figure_text(entry[name], name.removeprefix('val_'), decimals=4)}"
         for name in FIGURES

@@ -35,8 +35,6 @@ from tasks.validate.results import SuiteResult
 from tasks.validate.trainable import untested_classes
 
 SAMPLES = "samples.parquet"
-MODULE = "tasks.validate.validate"
-LIBRARIES = ("great-expectations",)
 EXTREME = 1e4
 """A larger value in an embedding is implausible: the known encoders stay below a few hundred."""
 NORMS = (1e-3, 1e5)
@@ -63,7 +61,7 @@ def samples_key(clean: CleanRef, config: RunConfig) -> str:
             "leakage": config.split.leakage,
             "own": _own_key(clean, config),
             "contract": CONTRACT_VERSION,
-            "code": code_fingerprint(MODULE, libraries=LIBRARIES),
+            "code": code_fingerprint("validate"),
         }
     )
 
@@ -167,7 +165,7 @@ def features_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], con
                 "encoders": config.encoders.model_dump(mode="json", exclude={"shared"}),  # which shapes no feature
             },
             "regime": config.train.regime,
-            "code": code_fingerprint(MODULE, libraries=LIBRARIES),
+            "code": code_fingerprint("validate"),
         }
     )
 
