@@ -215,10 +215,14 @@ STAGES: dict[str, StageCode] = {
 COMPUTES_NOTHING = (
     # enters keys by value, or is the version of a table's form
     "data_contracts",
+    "data_contracts.data_profile",
+    "data_contracts.eval_detail",
     "data_contracts.expectations",
     "data_contracts.modalities",
     "data_contracts.refs",
+    "data_contracts.row_examples",
     "data_contracts.tables",
+    "data_contracts.training_history",
     "tasks.config",
     "tasks.config_paths",
     "tasks.config_sections",
@@ -239,6 +243,7 @@ COMPUTES_NOTHING = (
     "tasks.modeling.pretrained.fetch",
     "tasks.modeling.pretrained.file_checks",
     "tasks.modeling.pretrained.locate",
+    "tasks.modeling.predictions",
     "tasks.modeling.training_rows",
     "tasks.stage_code",
     "tasks.store",

@@ -28,8 +28,8 @@ def compare(stage: str, figures: Mapping[str, Any]) -> None:
     known = golden().get(stage, {}).get(version)
     assert known is not None and is_close(known, figures), (  # noqa: PT018
         f"the results of {stage} are not those of version {version}. Where that is meant: raise STAGES[{stage!r}].version in "
-        f"tasks/stage_code.py, and keep under the new number in tests/support/golden.json (where only an earlier stage's results changed, under the same):"
-        f"\n{json.dumps(figures)}"
+        "tasks/stage_code.py, and keep these under the new number in tests/support/golden.json (under the same number where "
+        f"only the results of an earlier stage have changed):\n{json.dumps(figures)}"
     )
 
 
