@@ -13,7 +13,7 @@ import ast
 import builtins
 import functools
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tasks.stage_code import COMPUTES_NOTHING, STAGES
@@ -28,8 +28,10 @@ _ERRORS = {name for name, value in vars(builtins).items() if isinstance(value, t
 def code_fingerprint(*stages: str, modules: tuple[str, ...] = (), libraries: tuple[str, ...] = ()) -> str:
     """The digest of these stages' versions, modules and libraries, and of further modules and libraries' versions."""
     used = [STAGES[stage] for stage in stages]
-    named = {name for patterns in (modules, *(stage.modules for stage in used)) for name in patterns}
-    sources = {name: _tree(path) for name, path in sorted(find_modules(named))}
+    found = {found for stage in used for found in find_modules(stage.modules, stage.unused)} | set(
+        find_modules(modules)
+    )
+    sources = {name: _tree(path) for name, path in sorted(found)}
     wanted = {*libraries, *(library for stage in used for library in stage.libraries)}
     return digest_json(
         {
@@ -40,8 +42,8 @@ def code_fingerprint(*stages: str, modules: tuple[str, ...] = (), libraries: tup
     )
 
 
-def find_modules(names: set[str]) -> Iterator[tuple[str, Path]]:
-    """The files of modules; `package.*` are all of a package that compute. Nothing is imported."""
+def find_modules(names: Iterable[str], unused: Sequence[str] = ()) -> Iterator[tuple[str, Path]]:
+    """The files of modules; `package.*` are all of a package that compute and are used. Nothing is imported."""
     for name in names:
         package = name.removesuffix(".*")
         place = _ROOT.joinpath(*package.split("."))
@@ -50,7 +52,7 @@ def find_modules(names: set[str]) -> Iterator[tuple[str, Path]]:
             continue
         for path in place.rglob("*.py"):
             inner = ".".join(path.relative_to(_ROOT).with_suffix("").parts).removesuffix(".__init__")
-            if inner not in COMPUTES_NOTHING and path.name != "task.py":  # which only wraps
+            if inner not in (*COMPUTES_NOTHING, *unused) and path.name != "task.py":  # which only wraps
                 yield inner, path
 
 

@@ -22,11 +22,10 @@ class StageCode:
     libraries: tuple[str, ...] = ()
     """Distributions whose version may change the numbers."""
     unused: tuple[str, ...] = ()
-    """Imported by way of others, and without effect on this stage's results."""
+    """Imported by way of others, and without effect on this stage's results; one that is named outweighs a `package.*`."""
 
 
 _MODEL = (
-    "tasks.labels",
     "tasks.modeling.batches",
     "tasks.modeling.decision",
     "tasks.modeling.encoder_base",
@@ -35,9 +34,18 @@ _MODEL = (
     "tasks.modeling.fusion.*",
     "tasks.modeling.inference",
     "tasks.modeling.targets",
+    "tasks.problems.*",
 )
 """From features to probabilities."""
 _PRETRAINED = ("tasks.modeling.pretrained.*",)
+_PROBLEMS = ("data_contracts.expectations.*", "tasks.gate_rules", "tasks.problems.*")
+"""The config's keys are checked by what problems and rules say of themselves, so every stage imports them."""
+_METRICS = (
+    "tasks.problems.metric",
+    "tasks.problems.multiclass_metrics",
+    "tasks.problems.multilabel_metrics",
+    "tasks.problems.scoring",
+)
 
 STAGES: dict[str, StageCode] = {
     "digits": StageCode(
@@ -77,9 +85,16 @@ STAGES: dict[str, StageCode] = {
             "tasks.ingest.quarantine_examples",
             "tasks.ingest.splits",
             "tasks.labels",
+            "tasks.problems.*",
         ),
         libraries=("numpy", "pillow"),
-        unused=("tasks.ingest.manifest.*", "tasks.ingest.sources.*"),  # read before: what they found is an input
+        unused=(
+            *_METRICS,
+            "data_contracts.expectations.*",
+            "tasks.gate_rules",
+            "tasks.ingest.manifest.*",  # read before: what they found is an input
+            "tasks.ingest.sources.*",
+        ),
     ),
     "validate": StageCode(
         version=1,
@@ -87,6 +102,7 @@ STAGES: dict[str, StageCode] = {
         modules=(
             "data_contracts.expectations.features",
             "data_contracts.expectations.samples",
+            "tasks.problems.*",
             "tasks.validate.custom_expectations",
             "tasks.validate.feature_statistics",
             "tasks.validate.leakage",
@@ -96,7 +112,12 @@ STAGES: dict[str, StageCode] = {
             "tasks.validate.validate",
         ),
         libraries=("great-expectations",),
-        unused=("tasks.labels", "tasks.modeling.*"),  # what an encoder is stands in the features' own key
+        unused=(
+            *_METRICS,
+            "data_contracts.expectations.predictions",
+            "tasks.gate_rules",
+            "tasks.modeling.*",  # what an encoder is stands in the features' own key
+        ),
     ),
     "check_tables": StageCode(
         version=1,
@@ -105,10 +126,12 @@ STAGES: dict[str, StageCode] = {
             "data_contracts.expectations.manifest",
             "data_contracts.expectations.predictions",
             "data_contracts.expectations.samples",
+            "tasks.problems.*",
             "tasks.validate.manifest_and_predictions",
             "tasks.validate.suite",
         ),
         libraries=("great-expectations",),
+        unused=_METRICS,
     ),
     "tiny_inputs": StageCode(
         version=1,
@@ -121,7 +144,7 @@ STAGES: dict[str, StageCode] = {
         root="tasks.extract.inputs",
         modules=("tasks.extract.inputs", "tasks.extract.tiny", *_PRETRAINED),
         libraries=("numpy", "pillow", "soxr"),
-        unused=("tasks.modeling.encoder_base",),
+        unused=(*_PROBLEMS, "tasks.modeling.encoder_base"),
     ),
     "embeddings": StageCode(
         version=1,
@@ -134,11 +157,11 @@ STAGES: dict[str, StageCode] = {
             *_PRETRAINED,
         ),
         unused=(
-            "tasks.labels",
+            *_PROBLEMS,
             "tasks.modeling.decision",
+            "tasks.modeling.encoders",
             "tasks.modeling.fusion.*",
             "tasks.modeling.targets",
-            "tasks.modeling.encoders",
         ),
     ),
     "pretrained": StageCode(
@@ -146,6 +169,7 @@ STAGES: dict[str, StageCode] = {
         root="tasks.modeling.pretrained.families",
         modules=("tasks.modeling.encoder_base", *_PRETRAINED),
         libraries=("peft", "torchvision", "transformers"),
+        unused=("data_contracts.expectations.*", "tasks.problems.*"),
     ),
     "train": StageCode(  # and `pretrained`, where an encoder is
         version=1,
@@ -178,6 +202,9 @@ STAGES: dict[str, StageCode] = {
         libraries=("numpy", "torch", "torchvision"),
         unused=(  # how the same numbers are computed, kept, or counted
             *_PRETRAINED,
+            *_METRICS,
+            "data_contracts.expectations.*",
+            "tasks.gate_rules",
             "tasks.train.activation_checkpointing",
             "tasks.train.checkpointing",
             "tasks.train.compiling",
@@ -193,8 +220,14 @@ STAGES: dict[str, StageCode] = {
         root="tasks.evaluate.evaluate",
         modules=(*_MODEL, *_PRETRAINED, "tasks.evaluate.*"),
         libraries=("numpy", "scikit-learn", "torch"),
+        unused=("data_contracts.expectations.*", "tasks.gate_rules"),
     ),
-    "gate": StageCode(version=1, root="tasks.gate.gate", modules=("tasks.gate.*", "tasks.labels")),
+    "gate": StageCode(
+        version=1,
+        root="tasks.gate.gate",
+        modules=("tasks.gate.*", "tasks.gate_rules", "tasks.problems.*"),
+        unused=("data_contracts.expectations.*",),
+    ),
     "monitor": StageCode(
         version=1,
         root="tasks.monitor.monitor",
@@ -209,6 +242,7 @@ STAGES: dict[str, StageCode] = {
             "tasks.monitor.two_sample",
         ),
         libraries=("numpy", "scipy", "torch"),
+        unused=("data_contracts.expectations.*", "tasks.gate_rules"),
     ),
 }
 
@@ -245,6 +279,7 @@ COMPUTES_NOTHING = (
     "tasks.modeling.pretrained.locate",
     "tasks.modeling.predictions",
     "tasks.modeling.training_rows",
+    "tasks.samples",
     "tasks.stage_code",
     "tasks.store",
     # speaks

@@ -52,7 +52,7 @@ def test_what_a_list_names_exists_once_and_is_imported(stage: str) -> None:
     imported = all_imports(code.root)
     for pattern in (*code.modules, *code.unused):
         assert any(covers((pattern,), name) for name in imported), f"{pattern}: not imported by {code.root}"
-    assert all(path.is_file() for _, path in find_modules(set(code.modules)))
+    assert all(path.is_file() for _, path in find_modules(code.modules))
     exact = [name for name in code.modules if not name.endswith(".*")]
     both = [name for name in exact if covers(code.unused + COMPUTES_NOTHING, name)]
     assert both == []
