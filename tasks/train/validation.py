@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from data_contracts.training_history import Epoch
 from tasks.config import TrainConfig
 from tasks.modeling.decision import decide_labels
 from tasks.modeling.fusion.classifier import FusedClassifier
@@ -77,12 +76,13 @@ def _figures(outputs: Outputs, data: Dataset) -> dict[str, float]:
     return {"val_mae": float(np.abs(first[:, 0] - (part[:, 0] * target.std + target.mean)).mean())}
 
 
-def remark_on(entry: Mapping[str, float]) -> str:
+def remark_on(entry: Epoch) -> str:
     """What a person sees of an epoch while it runs: `val loss 0.4321, accuracy 0.9125`."""
-    parts = [f"val loss {entry['val_loss']:.4f}"]
+    figures = entry.model_dump(exclude_unset=True)
+    parts = [f"val loss {entry.val_loss:.4f}"]
     parts += [
-        f"{name.removeprefix('val_').replace('_', ' ')} {figure_text(entry[name], name.removeprefix('val_'), decimals=4)}"
+        f"{name.removeprefix('val_').replace('_', ' ')} {figure_text(figures[name], name.removeprefix('val_'), decimals=4)}"
         for name in FIGURES
-        if name in entry
+        if name in figures
     ]
     return ", ".join(parts)
