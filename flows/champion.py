@@ -19,6 +19,7 @@ from tasks.media.media_store import media_fingerprint
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.pretrained.describe import find_again
 from tasks.modeling.pretrained.packaged import is_packaged, packaged_encoder
+from tasks.problems.registry import width
 from tasks.publish.registry import fetch_champion
 
 
@@ -106,7 +107,7 @@ def checkpoint_of(champion: ChampionRef, card: ModelCard) -> CheckpointRef:
         train_key=champion.train_key or champion.model_sha256,
         modalities=card.modalities,
         labels=card.labels,
-        outputs=sum(target.width for target in card.label_targets),
+        outputs=width(card.label_targets),
         best_epoch=0,
         epochs=0,
     )

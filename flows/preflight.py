@@ -9,12 +9,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from data_contracts.modalities import ALL_MODALITIES
 from data_contracts.refs import Modality
 from data_contracts.run_summary import PreflightCheck
 from flows.champion import champion_config
+from flows.plan import PlanLine
 from flows.records import shown_path
 from flows.request import Request
 from tasks.devices import describe_device
@@ -237,7 +237,7 @@ def warnings(checks: list[PreflightCheck]) -> Iterator[str]:
     yield from (_labelled(check) for check in checks if check.outcome == "warn")
 
 
-def preflight_lines(checks: list[PreflightCheck]) -> list[dict[str, Any]]:
+def preflight_lines(checks: list[PreflightCheck]) -> list[PlanLine]:
     """The checks as lines of a plan, before those of its stages."""
     return [
         {"stage": f"preflight: {check.name}", "action": check.outcome, "count": None, "why": check.detail}

@@ -23,6 +23,7 @@ from tasks.ingest.sources.resolve import locate_data
 from tasks.labels import label_columns
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.predictions import predictions_table, write_predictions
+from tasks.problems.registry import problem_of
 from tasks.publish.registry import fetch_champion, list_models
 from tasks.samples import Samples
 
@@ -62,12 +63,8 @@ def predict_manifest(request: Request, model: str | None, out: str) -> RunSummar
 
 def _figures(table: pa.Table, card: ModelCard) -> Metrics:
     """Of rows whose truth is known: accuracy, of sets of labels exact_match, of numbers mae."""
-    problem = card.label_targets[0].problem
-    pairs = list(zip(table["label"].to_pylist(), table["predicted"].to_pylist(), strict=True))
-    if problem == "regression":
-        return {"mae": sum(abs(float(truth) - float(guess)) for truth, guess in pairs) / len(pairs)}
-    right = sum(truth == guess for truth, guess in pairs) / len(pairs)
-    return {"accuracy" if problem == "multiclass" else "exact_match": right}
+    answers = problem_of(card.label_targets[0]).score_texts(table["label"].to_pylist(), table["predicted"].to_pylist())
+    return {**answers}
 
 
 def predict_table(request: Request, champion: ChampionRef, card: ModelCard, run_state: RunState) -> pa.Table:

@@ -115,7 +115,7 @@ def _retrain_with_prefect(request: Request, parameters: dict[str, Any], debug: b
 
 @grouped
 def plan(of: RunInput, common: SummaryOptions) -> None:
-    """PreflightCheck all that can be known without data, and say what a retrain would compute and what it would reuse.
+    """Check all that can be known without data, and say what a retrain would compute and what it would reuse.
 
     Exit status: 2 or 4 where a check failed; all that did are listed.
     """

@@ -11,11 +11,10 @@ import pyarrow.compute as pc
 from data_contracts.refs import ChampionRef, PreparedChampion, Target
 from tasks.config import RunConfig
 from tasks.errors import UsageError
-from tasks.evaluate.metrics import Indices
-from tasks.evaluate.predictions import Probabilities
-from tasks.evaluate.scorers import Scorer
 from tasks.modeling.card import ModelCard
 from tasks.modeling.training_rows import are_known, read_rows
+from tasks.problems.metric import Indices, Probabilities
+from tasks.problems.scoring import AnyScorer
 from tasks.samples import Samples
 from tasks.store import Store
 
@@ -55,7 +54,7 @@ def champion_outputs(
     return shared, predict_probabilities(load_model(folder, card), chosen, prepared_champion.features, store)
 
 
-def forgetting(ids: list[str], pair: tuple[Scorer, Scorer], folder: Path, config: RunConfig) -> dict[str, Any]:
+def forgetting(ids: list[str], pair: tuple[AnyScorer, AnyScorer], folder: Path, config: RunConfig) -> dict[str, Any]:
     """Candidate and champion, `pair`, apart on the rows that the champion was judged on when it was published, and on new
     ones. Empty where either set is, or the champion in `folder` does not tell."""
     known = read_rows(folder)
@@ -67,7 +66,7 @@ def forgetting(ids: list[str], pair: tuple[Scorer, Scorer], folder: Path, config
     return {name: _compared(pair, np.flatnonzero(rows), config) for name, rows in (("old", old), ("new", ~old))}
 
 
-def _compared(pair: tuple[Scorer, Scorer], rows: Indices, config: RunConfig) -> dict[str, Any]:
+def _compared(pair: tuple[AnyScorer, AnyScorer], rows: Indices, config: RunConfig) -> dict[str, Any]:
     ours, theirs = pair[0].take(rows), pair[1].take(rows)
     return {
         "rows": len(rows),
@@ -78,7 +77,7 @@ def _compared(pair: tuple[Scorer, Scorer], rows: Indices, config: RunConfig) -> 
 
 
 def against(
-    candidate: Scorer, champion: Scorer, prepared_champion: PreparedChampion, config: RunConfig
+    candidate: AnyScorer, champion: AnyScorer, prepared_champion: PreparedChampion, config: RunConfig
 ) -> dict[str, Any]:
     """The fields of EvalReport that tell how the candidate stands against the champion on the same rows."""
     return {

@@ -14,15 +14,16 @@ from tasks.config import RunConfig
 from tasks.errors import DataError
 from tasks.evaluate.comparison import against, champion_outputs, forgetting, require_same_problem
 from tasks.evaluate.detail import describe
-from tasks.evaluate.intervals import paired_differences
 from tasks.evaluate.linear_baseline import fit_floor, reads_embeddings
-from tasks.evaluate.metrics import Indices, score
-from tasks.evaluate.predictions import Answers, Probabilities
-from tasks.evaluate.scorers import Classes, Scorer, judge_column
+from tasks.evaluate.scorers import judge_column
 from tasks.fingerprint import code_fingerprint
 from tasks.modalities import joined
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.predictions import predictions_table, write_predictions
+from tasks.problems.metric import Probabilities
+from tasks.problems.multiclass_metrics import ClassScorer, score_classes
+from tasks.problems.registry import problem_of
+from tasks.problems.scoring import AnyScorer
 from tasks.samples import Samples
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
 
@@ -81,13 +82,13 @@ def evaluate(
         table = predictions_table(samples, full, card, checkpoint.modalities)
         write_predictions(draft.path / "predictions.parquet", table)
         columns = Columns(samples, card, _universes(valid, card, theirs))
-        candidate = columns.judge(full)
-        detail = describe(samples, candidate, columns.labels[0], checkpoint.modalities)
+        candidate, problem = columns.judge(full), problem_of(card.label_targets[0])
+        detail = describe(samples, problem, candidate, columns.labels[0], checkpoint.modalities)
         payload: dict[str, Any] = {
             "rows": len(samples),
             "parents": [valid.sha256, checkpoint.sha256],
             "model_sha256": checkpoint.model_sha256,
-            "problem": card.label_targets[0].problem,
+            "problem": problem.name,
             "metrics": {"test": candidate.score()},
             "intervals": candidate.intervals(config.seed),
             "by_modalities": {name: columns.judge(given).score() for name, given in subset.items()},
@@ -106,9 +107,8 @@ def evaluate(
             pair = (candidate.take(shared), other.judge(outputs))
             payload |= against(*pair, prepared_champion, config)
             payload["forgetting"] = forgetting(samples.take(shared).ids, pair, folder, config)
-        if isinstance(candidate, Classes) and reads_embeddings(card):
-            judged = (candidate.answers, candidate.truth)
-            floor = _floor(valid, features, columns.labels[0], judged, config, store)
+        if isinstance(candidate, ClassScorer) and reads_embeddings(card):
+            floor = _floor(valid, features, columns.labels[0], candidate, config, store)
             payload["floor"] = None if floor is None else floor.model_dump(mode="json")
         write_text(draft.path / DETAIL, canonical_json(detail.model_dump(mode="json")))
         contents = {path.name: digest_file(path) for path in sorted(draft.path.iterdir())}
@@ -149,7 +149,7 @@ class Columns:
     labels: tuple[tuple[str, ...], ...]
     """Per label column: the candidate's own first."""
 
-    def judge(self, outputs: Probabilities) -> Scorer:
+    def judge(self, outputs: Probabilities) -> AnyScorer:
         """The first column, of which every row's truth is known."""
         return judge_column(self.card, 0, outputs, self.samples.targets(0, ""), self.labels[0])[0]
 
@@ -200,22 +200,20 @@ def _floor(
     valid: ValidatedRef,
     features: Features,
     labels: tuple[str, ...],
-    judged: tuple[Answers, Indices],
+    candidate: ClassScorer,
     config: RunConfig,
     store: Store,
 ) -> Floor | None:
-    """The floor's figures beside the model's answers and the truth, `judged`, on the same rows."""
+    """The floor's figures, and the candidate's minus them, on the same rows."""
     fitted = fit_floor(valid, features, labels, config.seed, store)
     if fitted is None:
         return None
-    model, truth = judged
+    floor = score_classes(fitted.probabilities, candidate.truth)
     return Floor(
-        metrics=score(fitted.probabilities, truth),
+        metrics=floor.score(),
         c=fitted.c,
         rows=fitted.rows,
         width=fitted.width,
-        differences=paired_differences(
-            model.probabilities, fitted.probabilities, truth, config.seed, predicted=(model.predicted, None)
-        ),
+        differences=candidate.differences(floor, config.seed),
         notes=fitted.notes,
     )

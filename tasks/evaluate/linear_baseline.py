@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from data_contracts.refs import FeatureRef, InputName, ValidatedRef
 from tasks import progress
-from tasks.evaluate.metrics import Indices
 from tasks.modeling.card import ModelCard
 from tasks.modeling.features import FeatureTable, Inputs
+from tasks.problems.metric import Indices
 from tasks.samples import Samples
 from tasks.store import Store
 

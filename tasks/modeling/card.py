@@ -17,6 +17,7 @@ from tasks.config_training import EncodersConfig, ExtractConfig, FusionConfig
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.escaping import one_line
 from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.problems.registry import is_plain, problem_of
 from tasks.store import canonical_json, write_text
 
 CARD = "model.json"
@@ -74,7 +75,7 @@ class ModelCard(Frozen):
 
     @model_validator(mode="after")
     def _check_decision(self) -> Self:
-        name = "thresholds" if self.label_targets[0].problem == "multilabel" else "offsets"
+        name = problem_of(self.label_targets[0]).decision or "offsets"
         if self.decision is not None and len(getattr(self.decision, name) or ()) != len(self.labels):
             raise PydanticCustomError("decision", "decision.{name} is not one number for each label", {"name": name})
         return self
@@ -100,6 +101,12 @@ class ModelCard(Frozen):
         return None if self.decision is None else self.decision.thresholds
 
     @property
+    def tuned(self) -> tuple[float, ...] | None:
+        """What decides the first label column: its offsets or its thresholds, whichever its problem has; None: neither."""
+        named = {"offsets": self.offsets, "thresholds": self.thresholds}
+        return named.get(problem_of(self.label_targets[0]).decision or "")
+
+    @property
     def answers(self) -> bool:
         """Whether the answer in the first label column is not just its most probable label."""
         return self.targets is not None or self.decision is not None
@@ -116,8 +123,7 @@ class ModelCard(Frozen):
 
 def label_fields(targets: tuple[Target, ...]) -> dict[str, tuple[str, ...] | tuple[Target, ...] | None]:
     """The fields of a card that tell the label columns: `labels` of the first, `targets` where that does not tell all."""
-    plain = len(targets) == 1 and targets[0].problem == "multiclass"
-    return {"labels": targets[0].labels, "targets": None if plain else targets}
+    return {"labels": targets[0].labels, "targets": None if is_plain(targets) else targets}
 
 
 def read_card(folder: Path) -> ModelCard:

@@ -24,6 +24,7 @@ from tasks.errors import DataError
 from tasks.media.media_store import MediaReader
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.media_statistics import UNITS, measure
+from tasks.problems.registry import problem_of
 from tasks.samples import Samples
 from tasks.store import Store, canonical_json
 
@@ -65,7 +66,7 @@ def profile_rows(
         if name in media:
             whole.numbers.update(_measured(name, choose(data, MEASURED_ROWS), media[name], store))
     first = card.label_targets[0]
-    _mix(whole, "label", [text for text in data.labels if text], first.problem == "regression")
+    _mix(whole, "label", [text for text in data.labels if text], problem_of(first).is_numeric)
     if len(judged):
         _judge(whole, choose(judged, MODEL_ROWS), features, (model, card), store)
     return whole

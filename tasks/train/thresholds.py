@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from data_contracts.training_history import ThresholdTuning
 from tasks.modeling.card import DecisionRule, ModelCard
-from tasks.modeling.decision import column_slices, decide, decide_labels
+from tasks.modeling.decision import column_slices
+from tasks.problems.multiclass import decide
+from tasks.problems.multilabel import decide_labels
+from tasks.problems.registry import problem_of
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -34,7 +37,7 @@ def tune_card(
     `outputs` (N, outputs); `truth` (N,) class indices, or (N, L) which labels a row has.
     """
     probabilities = outputs[:, column_slices(card.label_targets)[0]]
-    if truth.ndim == 2:
+    if problem_of(card.label_targets[0]).decision == "thresholds":
         thresholds, record = _tune_sets(probabilities, truth > 0)
         rule = None if thresholds is None else DecisionRule(thresholds=tuple(thresholds))
     else:

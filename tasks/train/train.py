@@ -13,6 +13,7 @@ from tasks.config import RunConfig
 from tasks.fingerprint import code_fingerprint
 from tasks.modeling.card import read_card
 from tasks.modeling.pretrained.describe import identify_encoder
+from tasks.problems.registry import width
 from tasks.store import Store, digest_file, digest_json
 from tasks.train.request import TrainJob, digest_samples
 from tasks.train.subprocess import run_in_subprocess
@@ -114,7 +115,7 @@ def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
         base_key=base_key(job.valid, job.features, job.config, store),
         modalities=in_order(job.features),
         labels=job.valid.clean.label_targets[0].labels,
-        outputs=sum(target.width for target in job.valid.clean.label_targets),
+        outputs=width(job.valid.clean.label_targets),
         best_epoch=history.best_epoch,
         epochs=len(history.epochs),
     )

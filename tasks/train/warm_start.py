@@ -19,6 +19,7 @@ from tasks.errors import EnvironmentFailed
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.training_rows import are_known, read_rows
+from tasks.problems.registry import problem_of
 from tasks.samples import Samples
 from tasks.store import Store, canonical_json
 
@@ -123,19 +124,14 @@ def output_names(card: ModelCard) -> list[tuple[str, str]]:
     names = []
     for place, target in enumerate(card.label_targets):
         column = "" if place == 0 else target.name
-        names += [(column, label) for label in target.labels or ("",)]
+        names += [(column, output) for output in problem_of(target).outputs_of(target)]
     return names
 
 
 def _scales(card: ModelCard) -> dict[tuple[str, str], tuple[float, float]]:
-    """(mean, deviation) of the numbers of each output that tells one, by its name."""
-    names, columns = output_names(card), card.label_targets
-    starts = [sum(column.width for column in columns[:place]) for place in range(len(columns))]
-    return {
-        names[start]: (column.mean, column.std)
-        for start, column in zip(starts, columns, strict=True)
-        if column.problem == "regression"
-    }
+    """(mean, deviation) by which the targets of each output are standardised, by its name."""
+    scales = [(target.mean, target.std) for target in card.label_targets for _ in problem_of(target).outputs_of(target)]
+    return dict(zip(output_names(card), scales, strict=True))
 
 
 def _network(card: ModelCard, name: str) -> str:

@@ -13,6 +13,7 @@ from data_contracts.tables import CONTRACT_VERSION
 from tasks.contract import read_table
 from tasks.fingerprint import code_fingerprint
 from tasks.modeling.card import read_card
+from tasks.problems.registry import problem_of
 from tasks.progress import report as tell
 from tasks.store import Store, digest_json, verified_digest
 from tasks.validate.outcome import TableCheck, check_table
@@ -74,8 +75,9 @@ def validate_predictions(report: EvalReport, checkpoint: CheckpointRef, store: S
         tell("validate", 0, 1, "predictions")
         table = read_table(store.path(report.uri) / PREDICTIONS)
         targets = read_card(store.path(checkpoint.uri)).label_targets
-        frame = predictions_frame(table, targets)
-        result = run_suite("predictions", frame, predictions_expectations(targets, report.rows))
+        columns = [problem_of(target).output_contract(target) for target in targets]
+        frame = predictions_frame(table, columns)
+        result = run_suite("predictions", frame, predictions_expectations(columns, report.rows))
         tell("validate", 1, 1, "predictions")
         return result
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from data_contracts.data_profile import ClassRows, ClassSizes, DataProfile, Histogram, InputProfile
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CleanRef, InputName, Modality, Target
-from tasks.labels import split_labels
 from tasks.media.media_store import media_index
+from tasks.problems.registry import problem_of
 from tasks.samples import Samples
 from tasks.store import Store
 
@@ -31,15 +31,13 @@ def profile_samples(samples: Samples, clean: CleanRef, store: Store) -> DataProf
 
 def _numbers(samples: Samples, target: Target) -> Histogram | None:
     """How the numbers of the first label column are spread; None where it has labels."""
-    return histogram([float(text) for text in samples.labels]) if target.problem == "regression" else None
+    return histogram([float(text) for text in samples.labels]) if problem_of(target).is_numeric else None
 
 
 def _classes(samples: Samples, target: Target) -> ClassSizes:
     """The classes or labels by size, each with its rows per split; none for numbers."""
-    pairs = list(zip(samples.labels, map(str, samples.splits), strict=True))
-    if target.problem == "multilabel":
-        pairs = [(label, split) for text, split in pairs for label in split_labels(text)]
-    counts = Counter(pairs if target.problem != "regression" else [])
+    pairs = zip(samples.labels, map(str, samples.splits), strict=True)
+    counts = Counter((label, split) for text, split in pairs for label in problem_of(target).labels_of(text))
     sizes: Counter[str] = Counter()
     for (label, _), count in counts.items():
         sizes[label] += count

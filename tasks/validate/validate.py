@@ -26,6 +26,7 @@ from tasks.config import ExtractConfig, RunConfig
 from tasks.contract import read_table
 from tasks.fingerprint import code_fingerprint
 from tasks.modeling.pretrained.describe import describe_encoder
+from tasks.problems.registry import problem_of
 from tasks.progress import report
 from tasks.samples import SAMPLES, Samples
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
@@ -148,7 +149,7 @@ def _check_samples(stored: Path, clean: CleanRef) -> SuiteResult:
     result = run_suite(
         "samples",
         samples_frame(samples, clean.modalities),
-        samples_expectations(clean.labels, clean.modalities, clean.label_targets[0].problem),
+        samples_expectations(problem_of(clean.label_targets[0]).label_expectations(clean.labels), clean.modalities),
     )
     report("validate", 1, 1, "samples")
     return result

@@ -32,9 +32,9 @@ from tasks.errors import DataError, UsageError
 from tasks.evaluate.comparison import champion_outputs
 from tasks.evaluate.evaluate import evaluate, subsets
 from tasks.evaluate.linear_baseline import Fitted
-from tasks.evaluate.predictions import align
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.training_rows import ROWS, write_rows
+from tasks.problems.scoring import align
 from tasks.samples import Samples
 from tasks.store import Store, digest_json
 from tests.support.cards import TINY, write_card

@@ -5,7 +5,9 @@ import pytest
 
 from tasks.errors import DataError
 from tasks.modeling.card import ModelCard, read_card
-from tasks.modeling.decision import answer_column, decide, decide_labels
+from tasks.modeling.decision import answer_column
+from tasks.problems.multiclass import decide
+from tasks.problems.multilabel import decide_labels
 from tests.support.cards import card_of, write_card
 
 GIVEN = np.array([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5], [np.nan, 0.1, 0.9]])

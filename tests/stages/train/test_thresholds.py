@@ -8,8 +8,9 @@ import pytest
 from sklearn.metrics import f1_score
 
 from tasks.modeling.card import ModelCard, read_card
-from tasks.modeling.decision import decide, decide_labels
 from tasks.modeling.package import load_model
+from tasks.problems.multiclass import decide
+from tasks.problems.multilabel import decide_labels
 from tasks.train import thresholds
 from tasks.train.thresholds import coordinate_search, macro_f1, tune_card, tune_decision, tune_label_thresholds
 from tasks.train.train import train
