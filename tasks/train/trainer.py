@@ -6,12 +6,12 @@ import copy
 import gc
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from data_contracts.training_history import Epoch, OutOfMemory
 from tasks.config import RunConfig
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.modeling.card import ModelCard
@@ -132,7 +132,7 @@ class Trainer:
             self.progress,
         )
 
-    def run_epoch(self) -> dict[str, Any]:
+    def run_epoch(self) -> Epoch:
         """Trains one epoch, judges the averaged weights, writes the state when due; returns the epoch's history."""
         progress = self.progress
         self._run_steps()
@@ -143,16 +143,16 @@ class Trainer:
         if progress.best_loss is None or loss < progress.best_loss:
             progress.best_loss, progress.best_epoch, progress.stale = loss, progress.epoch, 0
             self.best = self._copy_moving()
-        entry = {
-            "epoch": progress.epoch,
-            "stage": self.stage.name,
-            "train_loss": float(np.mean(self.processes.mean(progress.losses))),
-            "val_loss": loss,
+        entry = Epoch(
+            epoch=progress.epoch,
+            stage=self.stage.name,
+            train_loss=float(np.mean(self.processes.mean(progress.losses))),
+            val_loss=loss,
+            learning_rate=self.training_step.learning_rate,
+            grad_norm=float(np.mean(progress.norms)),
+            seconds=round(progress.seconds, 3),
             **figures,
-            "learning_rate": self.training_step.learning_rate,
-            "grad_norm": float(np.mean(progress.norms)),
-            "seconds": round(progress.seconds, 3),
-        }
+        )
         progress.history.append(entry)
         progress.losses, progress.norms, progress.seconds, progress.step = [], [], 0.0, 0
         if progress.stage_epochs >= self.stage.epochs or progress.stale >= self.config.early_stopping_patience:
@@ -257,7 +257,7 @@ class Trainer:
         progress = self.progress
         if progress.oom_split is not None or self.processes.count > 1 or self.config.batch_size == 1:
             raise EnvironmentFailed(self._too_large())
-        progress.oom_split = {"epoch": progress.epoch + 1, "step": step + 1}
+        progress.oom_split = OutOfMemory(epoch=progress.epoch + 1, step=step + 1)
 
     def notes(self) -> list[str]:
         """What a reader of the report must know of how the run went."""
@@ -266,7 +266,7 @@ class Trainer:
             return []
         return [
             note(
-                f"The GPU's memory ran out in epoch {oom_split['epoch']}, step {oom_split['step']}: from there on every batch "
+                f"The GPU's memory ran out in epoch {oom_split.epoch}, step {oom_split.step}: from there on every batch "
                 "was passed through in halves, their gradients added up."
             )
         ]
