@@ -134,6 +134,8 @@ class ModalitySpec(ABC):
     """The modules whose code finds near duplicates."""
     size_unit: ClassVar[str] = ""
     """Of `size`, for people."""
+    statistics_modules: ClassVar[tuple[str, ...]] = ("tasks.modeling.media_statistics",)
+    """The modules whose code measures it."""
     measures: ClassVar[Mapping[str, str]] = {}
     """What `measure` measures, with its unit."""
 
@@ -163,8 +165,8 @@ class ModalitySpec(ABC):
     """Media in a batch of a frozen encoder on a CPU: 16 pictures stay in its cache (mobilenet_v2 at 160 px: 3.0 ms a picture;
     by 64, 4.5)."""
 
-    network_modules: ClassVar[tuple[str, ...]] = ("tasks.modeling.encoders",)
-    """The modules whose code shapes the network and what is changed at random in training."""
+    network_modules: ClassVar[tuple[str, ...]] = ()
+    """The modules whose code shapes the network or what is changed at random, besides those of every training run."""
 
     @property
     def module(self) -> str:

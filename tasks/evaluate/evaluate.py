@@ -53,7 +53,7 @@ def evaluate_key(
             "model": [checkpoint.train_key, checkpoint.model_sha256],
             "rival": against,
             "config": {"seed": config.seed, "confidence": config.gate.confidence},
-            "code": code_fingerprint("tasks.evaluate.evaluate", libraries=("numpy", "scikit-learn", "torch")),
+            "code": code_fingerprint("evaluate"),
         }
     )
 

@@ -57,15 +57,11 @@ class ShardRef(Frozen):
 def features_fingerprint(name: InputName, media: str, config: RunConfig) -> str:
     """Digest of everything that shapes a modality's features besides the media themselves."""
     identity = _identify(name, config)
-    if identity.family == "tiny":
-        modules = spec_of(name).tiny_modules
-    else:
-        embedded = ("tasks.extract.embed",) if identity.reads == "embedding" else ()
-        modules = (*spec_of(name).pretrained_modules, *embedded)
-    code = code_fingerprint(
-        *modules,
-        libraries=("numpy", "pillow", "soxr", *_LIBRARIES[identity.family]),
-    )
+    embedded = ("embeddings",) if identity.reads == "embedding" else ()
+    stages = ("tiny_inputs",) if identity.family == "tiny" else ("pretrained_inputs", *embedded)
+    spec = spec_of(name)
+    modules = spec.tiny_modules if identity.family == "tiny" else spec.pretrained_modules
+    code = code_fingerprint(*stages, modules=modules, libraries=_LIBRARIES[identity.family])
     shaping = identity.model_dump(mode="json")
     if identity.reads == "inputs":  # the inputs do not depend on the weights, nor pixels of a given side on the network
         del shaping["weights_sha256"]

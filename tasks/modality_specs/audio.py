@@ -43,7 +43,7 @@ class Audio(ModalitySpec):
     pretrained_dtype = "int16"
     varies_in_length = True
     batch_rows = 4
-    network_modules = ("tasks.modeling.encoders", "tasks.modeling.augment_audio")
+    network_modules = ("tasks.modeling.augment_audio", "tasks.modeling.rng")
 
     def decoder(self) -> Decode:
         """WAV, FLAC, MP3 and the like, and the sound of a clip."""

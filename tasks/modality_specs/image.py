@@ -37,7 +37,7 @@ class Image(ModalitySpec):
     a row."""
     borrowed_from = ("video", "image_from_video")
     media_keys = ("image_px", "image_from_video", "max_pixels", "max_file_mb")
-    media_modules = ("tasks.media.image",)
+    media_modules = ("tasks.media.image", "tasks.media.video")
     libraries = ("av", "numpy", "pillow", "simplejpeg")
     signature_modules = ("tasks.media.near_duplicates.signatures",)
     size_unit = "longest side, px"
@@ -46,7 +46,7 @@ class Image(ModalitySpec):
     tiny_keys = pretrained_keys = ("image_px",)
     tiny_defaults = MappingProxyType({"image_px": SIDE_PX})
     has_pixels = True
-    network_modules = ("tasks.modeling.encoders", "tasks.modeling.augment_images")
+    network_modules = ("tasks.modeling.augment_images", "tasks.modeling.color_ops", "tasks.modeling.rng")
 
     def decoder(self) -> Decode:
         """JPEG, PNG and the like."""

@@ -32,12 +32,13 @@ class Text(ModalitySpec):
     media_modules = ("tasks.media.text",)
     libraries = ("charset-normalizer",)
     signature_modules = ("tasks.media.near_duplicates.signatures",)
+    statistics_modules = ()
     size_unit = "characters"
     measures = MappingProxyType({"length": "characters"})
     families = ("hf",)
     tiny_keys = ("max_text_bytes",)
     pretrained_keys = ("max_tokens",)
-    pretrained_modules = ("tasks.modeling.pretrained.tokenization",)
+    pretrained_modules = ()
     pretrained_dtype = "int32"
     has_tokens = True
     varies_in_length = True

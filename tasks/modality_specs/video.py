@@ -41,7 +41,7 @@ class Video(ModalitySpec):
     tiny_defaults = MappingProxyType({"video_px": SIDE_PX})
     has_pixels = has_frames = True
     batch_rows = 4
-    network_modules = ("tasks.modeling.encoders", "tasks.modeling.augment_images")
+    network_modules = ("tasks.modeling.augment_images", "tasks.modeling.color_ops", "tasks.modeling.rng")
 
     def decoder(self) -> Decode:
         """Whatever PyAV reads."""

@@ -25,14 +25,14 @@ def monitor_key(
     clean: CleanRef, features: Mapping[InputName, FeatureRef], champion: ChampionRef, config: RunConfig
 ) -> str:
     """The digest of everything that a report depends on."""
-    modules = sorted({spec_of(name).module for name in features})
+    modules = sorted({module for name in features for module in spec_of(name).statistics_modules})
     return digest_json(
         {
             "clean": clean.sha256,
             "features": {name: ref.sha256 for name, ref in features.items()},
             "champion": champion.sha256,
             "config": config.subset("monitor", "seed"),
-            "code": code_fingerprint("tasks.monitor.monitor", *modules, libraries=("numpy", "scipy", "torch")),
+            "code": code_fingerprint("monitor", modules=tuple(modules)),
         }
     )
 

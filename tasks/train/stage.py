@@ -55,7 +55,7 @@ def run_training(job: TrainJob, work: Path) -> None:
         while not trainer.finished:
             entry = trainer.run_epoch()
             if processes.rank == 0:
-                progress.report("train", entry["epoch"], trainer.epochs, remark_on(entry))
+                progress.report("train", entry.epoch, trainer.epochs, remark_on(entry))
                 run_log.log_epoch(entry, trainer.epochs)
         if processes.rank == 0:
             run_log.log_training_ends(trainer.progress.epoch, trainer.epochs, config.train.early_stopping_patience)
@@ -68,18 +68,15 @@ def run_training(job: TrainJob, work: Path) -> None:
         if config.train.tune_thresholds:
             card, tuned = tune_card(card, predict_inputs(best, val.inputs), val.targets.first)
     save_model(best, work, card, files)
-    record: dict[str, Any] = {
-        "epochs": trainer.progress.history,
-        "best_epoch": trainer.progress.best_epoch,
-        "parameters": sum(parameter.numel() for parameter in best.parameters()),
-        "figures": trainer.meter.figures() | {"notes": trainer.notes()},
-        "oom_split": trainer.progress.oom_split,
-    }
-    if start.record is not None:
-        record["start"] = start.record
-    if tuned is not None:
-        record["thresholds"] = tuned
-    history = TrainingHistory.model_validate(record)
+    history = TrainingHistory(
+        epochs=tuple(trainer.progress.history),
+        best_epoch=trainer.progress.best_epoch,
+        parameters=sum(parameter.numel() for parameter in best.parameters()),
+        figures=trainer.meter.figures().model_copy(update={"notes": tuple(trainer.notes())}),
+        oom_split=trainer.progress.oom_split,
+        **({} if start.record is None else {"start": start.record}),
+        **({} if tuned is None else {"thresholds": tuned}),
+    )
     write_text(work / HISTORY, canonical_json(history.model_dump(mode="json", exclude_unset=True)))
 
 

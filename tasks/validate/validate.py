@@ -9,6 +9,7 @@ something to check: a stored validation costs no import.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,6 @@ from tasks.validate.profile import profile_samples
 from tasks.validate.results import SuiteResult
 from tasks.validate.trainable import untested_classes
 
-MODULE = "tasks.validate.validate"
-LIBRARIES = ("great-expectations",)
 EXTREME = 1e4
 """A larger value in an embedding is implausible: the known encoders stay below a few hundred."""
 NORMS = (1e-3, 1e5)
@@ -67,11 +66,15 @@ def samples_key(clean: CleanRef, config: RunConfig) -> str:
             "leakage": config.split.leakage,
             "own": _own_key(clean, config),
             "contract": CONTRACT_VERSION,
-            "code": code_fingerprint(
-                MODULE, *sorted({spec_of(name).module for name in clean.modalities}), libraries=LIBRARIES
-            ),
+            "code": code_fingerprint("validate", modules=_modules(clean.modalities)),
         }
     )
+
+
+def _modules(names: Iterable[InputName]) -> tuple[str, ...]:
+    """What says how the features of these inputs look, and what their media are like."""
+    specs = [spec_of(name) for name in names]
+    return tuple(sorted({module for spec in specs for module in (spec.module, *spec.statistics_modules)}))
 
 
 def _own_key(clean: CleanRef, config: RunConfig) -> list[Any] | None:
@@ -174,7 +177,7 @@ def features_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], con
                 "encoders": config.encoders.model_dump(mode="json", exclude={"shared"}),  # which shapes no feature
             },
             "regime": config.train.regime,
-            "code": code_fingerprint(MODULE, *sorted({spec_of(name).module for name in features}), libraries=LIBRARIES),
+            "code": code_fingerprint("validate", modules=_modules(features)),
         }
     )
 

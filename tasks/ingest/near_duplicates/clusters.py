@@ -24,7 +24,7 @@ from tasks.ingest.clean import Rows, content_of
 from tasks.media.media_store import MediaReader, media_fingerprint, media_index
 from tasks.media.near_duplicates.candidates import join_pairs
 from tasks.media.near_duplicates.signatures import Signature
-from tasks.modalities import MODALITIES, NearDuplicates, spec_of
+from tasks.modalities import NearDuplicates, spec_of
 from tasks.store import Store, digest_json
 
 _PART_ROWS = 4096
@@ -87,7 +87,7 @@ def _signatures(
 ) -> dict[str, Signature | None]:
     """The signatures of the media, read from the store or made and kept there."""
     fingerprint = media_fingerprint(modality, media)
-    code = code_fingerprint(*MODALITIES[modality].signature_modules, libraries=("numpy", "pillow"))
+    code = code_fingerprint("near_duplicates")
     version = digest_json({"media": fingerprint, "code": code, "contract": CONTRACT_VERSION})
     place = f"prints/{modality}/{version[:16]}"
     wanted = set(digests)

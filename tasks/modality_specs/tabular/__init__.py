@@ -28,12 +28,17 @@ class Tabular(ModalitySpec):
     name = "tabular"
     column_help = """Numeric and categorical columns, which together are one input (["age", "breed", "zip:categorical"]); null:
     none. A column of numbers is numeric, unless :categorical follows its name; :numeric reads what is no number as missing."""
-    media_modules = ("tasks.modality_specs.tabular.media",)
+    media_modules = ("tasks.modality_specs.tabular.media", "tasks.modality_specs.tabular.cells")
+    statistics_modules = ("tasks.modality_specs.tabular.columns", "tasks.modality_specs.tabular.cells")
     size_unit = "filled cells"
     measures = MappingProxyType({"filled": "cells"})
     tiny_modules = ("tasks.modality_specs.tabular.cells",)
     tiny_dtype = "int32"
-    network_modules = ("tasks.modality_specs.tabular.network",)
+    network_modules = (
+        "tasks.modality_specs.tabular.cells",
+        "tasks.modality_specs.tabular.fitting",
+        "tasks.modality_specs.tabular.network",
+    )
     identifies = False
 
     def decoder(self) -> Decode:

@@ -210,7 +210,9 @@ WARNED_PREDICTIONS: dict[str, Spoil] = {
 
 
 def test_every_expectation_on_predictions_has_a_corruption() -> None:
-    said = {e.meta["name"]: e.severity for e in predictions_expectations((problem_of(ANIMAL).output_contract(ANIMAL),), 12)}
+    said = {
+        e.meta["name"]: e.severity for e in predictions_expectations((problem_of(ANIMAL).output_contract(ANIMAL),), 12)
+    }
     assert said == dict.fromkeys(BROKEN_PREDICTIONS, "critical") | dict.fromkeys(WARNED_PREDICTIONS, "warning")
 
 
