@@ -7,7 +7,7 @@ from typing import Literal, TypedDict
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CleanRef, FeatureRef, InputName, Modality, RawRef, ValidatedRef
-from flows.pipeline import champion_to_continue
+from flows.champion import champion_to_continue
 from flows.request import Request
 from tasks.contract import read_table
 from tasks.extract.extract import plan_shards, preview_features

@@ -22,6 +22,7 @@ from tasks.extract.tiny import SIDE_PX
 from tasks.fingerprint import code_fingerprint
 from tasks.media.media_store import MediaReader, media_index
 from tasks.modeling.pretrained.describe import Identity, complete_encoder, identify_encoder
+from tasks.samples import Samples
 from tasks.store import Store, digest_json
 
 MAX_SHARDS = 32
@@ -237,8 +238,7 @@ def _preview(
 
 def sample_digests(samples: CleanRef | ValidatedRef, name: InputName, store: Store) -> list[str]:
     """The modality's cells of all samples that have it, in the samples' order."""
-    table = read_table(store.path(samples.uri) / "samples.parquet", [name])
-    return [digest for digest in table[name].to_pylist() if digest is not None]
+    return [digest for digest in Samples.read(store.path(samples.uri)).digests(name) if digest is not None]
 
 
 def stored_digests(name: InputName, fingerprint: str, store: Store) -> set[str]:

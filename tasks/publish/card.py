@@ -11,8 +11,7 @@ from data_contracts.refs import CheckpointRef, EvalReport, ValidatedRef, Verdict
 from tasks.config import RunConfig
 from tasks.display_table import DisplayTable
 from tasks.escaping import markdown_text
-from tasks.labels import METRICS
-from tasks.number_format import figure_text
+from tasks.problems.registry import figure_text, get_problem
 
 TEMPLATE = "model_card.md.j2"
 _LABEL_CHARS = 100
@@ -29,12 +28,13 @@ def write_card(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, autoescape=False
     )
     environment.filters |= {"figure": _figure, "cell": markdown_text}
+    problem = get_problem(report.problem)
     return environment.get_template(TEMPLATE).render(
         name=config.name,
         alias=config.publish.alias,
         modalities=checkpoint.modalities,
         inputs=_inputs(checkpoint, valid, config),
-        problem=report.problem,
+        what=problem.describe_model(", ".join(checkpoint.modalities), len(checkpoint.labels)),
         columns=[_column(name, report) for name in report.metrics if name != "test"],
         baseline=report.baselines,
         labels=[markdown_text(label, _LABEL_CHARS) for label in checkpoint.labels],
@@ -62,7 +62,7 @@ def _figures(report: EvalReport) -> DisplayTable:
 
 
 def _by_modalities(report: EvalReport) -> DisplayTable:
-    names = [name for name in METRICS[report.problem] if name not in {"ece", "auroc"}]
+    names = [metric.name for metric in get_problem(report.problem).metrics if metric.compact]
     rows = ((given, *(_figure(line.get(name), name) for name in names)) for given, line in report.by_modalities.items())
     return DisplayTable(("given", *names), tuple(rows))
 

@@ -7,8 +7,7 @@ import math
 from data_contracts.refs import EvalReport, ValidatedRef, Verdict
 from tasks.display_table import DisplayTable
 from tasks.escaping import markdown_text
-from tasks.labels import METRICS
-from tasks.number_format import figure_text
+from tasks.problems.registry import figure_text, get_problem, metric_names
 
 
 def describe_version(name: str, alias: str, verdict: Verdict, report: EvalReport, valid: ValidatedRef) -> str:
@@ -28,20 +27,15 @@ def describe_version(name: str, alias: str, verdict: Verdict, report: EvalReport
 
 def describe_model(name: str, report: EvalReport, valid: ValidatedRef) -> str:
     """The description of a registered model."""
-    what = {
-        "multiclass": "A classifier",
-        "multilabel": "A model that gives labels",
-        "regression": "A model of a number",
-    }
-    kinds = ", ".join(valid.clean.modalities)
-    return f"{what[report.problem]} from {kinds}, retrained by crossmodal. `crossmodal models show {name}` lists its versions."
+    what = f"{get_problem(report.problem).model_noun} from {', '.join(valid.clean.modalities)}"
+    return f"{what}, retrained by crossmodal. `crossmodal models show {name}` lists its versions."
 
 
 def figures_table(report: EvalReport) -> str:
     """The test figures as a Markdown table, beside the champion's where there was one."""
     figures, theirs = report.metrics["test"], report.champion_metrics
     rows = []
-    for name in METRICS[report.problem]:
+    for name in metric_names(report.problem):
         if name not in figures:
             continue
         low, high = report.intervals.get(name, (math.nan, math.nan))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tasks.config import RunConfig
 from tasks.errors import DataError, EnvironmentFailed
+from tasks.modeling.card import ModelCard
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.package import build_model
 from tasks.modeling.pretrained.weights import load_pretrained
@@ -40,7 +41,7 @@ class Trainer:
 
     def __init__(
         self,
-        card: dict[str, Any],
+        card: ModelCard,
         train: Dataset,
         val: Dataset,
         config: RunConfig,
@@ -79,7 +80,7 @@ class Trainer:
                 self.training_step.restore(kept.optimizer, kept.average)
 
     def _restore(
-        self, plain: FusedClassifier, card: dict[str, Any], work: Path, start: WarmStart | None
+        self, plain: FusedClassifier, card: ModelCard, work: Path, start: WarmStart | None
     ) -> TrainState | None:
         """The weights as an earlier run left them, else as training begins; what never moves is written once."""
         kept, fixed = read_state(work), read_fixed(work)

@@ -10,15 +10,13 @@ import torch
 from torch import Tensor
 
 from tasks.config import TrainConfig
-from tasks.modeling.decision import decide_labels
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.inference import predict_inputs
-from tasks.number_format import figure_text
+from tasks.problems.registry import figure_text, problem_of, validation_keys
 from tasks.train.dataset import Dataset
 from tasks.train.losses import joint_loss
 from tasks.train.processes import Processes
 
-FIGURES = ("val_accuracy", "val_micro_f1", "val_mae")
 BATCH = 256
 Outputs = npt.NDArray[np.float32]
 
@@ -65,16 +63,12 @@ def _cross_entropy(probabilities: Outputs, data: Dataset, smoothing: float) -> f
 
 
 def _figures(outputs: Outputs, data: Dataset) -> dict[str, float]:
-    """`val_accuracy`, `val_micro_f1` or `val_mae` (in the user's unit) of the first column."""
+    """The validation metric of the first column under its key, `val_accuracy`."""
     targets = data.targets.targets
-    target, part = targets.columns[0], data.targets.parts[0].cpu().numpy()
-    first = outputs[:, targets.slices[0]]
-    if target.problem == "multiclass":
-        return {"val_accuracy": float((first.argmax(axis=1) == part).mean())}
-    if target.problem == "multilabel":
-        given, there = decide_labels(first), part > 0.5
-        return {"val_micro_f1": float(2 * (given & there).sum() / max(int(given.sum() + there.sum()), 1))}
-    return {"val_mae": float(np.abs(first[:, 0] - (part[:, 0] * target.std + target.mean)).mean())}
+    target = targets.columns[0]
+    problem = problem_of(target)
+    score = problem.validation_score(outputs[:, targets.slices[0]], data.targets.first, target)
+    return {f"val_{problem.validation_metric}": score}
 
 
 def remark_on(entry: Mapping[str, float]) -> str:
@@ -82,7 +76,7 @@ def remark_on(entry: Mapping[str, float]) -> str:
     parts = [f"val loss {entry['val_loss']:.4f}"]
     parts += [
         f"{name.removeprefix('val_').replace('_', ' ')} {figure_text(entry[name], name.removeprefix('val_'), decimals=4)}"
-        for name in FIGURES
+        for name in validation_keys()
         if name in entry
     ]
     return ", ".join(parts)

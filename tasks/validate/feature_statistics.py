@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from data_contracts.expectations.features import COLUMNS
 from data_contracts.refs import InputName
 from tasks.contract import require_contract
+from tasks.samples import Samples
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 BATCH_ROWS = 1024
 
 
-def features_frame(samples: pa.Table, modality: InputName, parts: list[Path]) -> pd.DataFrame:
+def features_frame(samples: Samples, modality: InputName, parts: list[Path]) -> pd.DataFrame:
     """A frame of data_contracts.expectations.features.COLUMNS.
 
     Read from the Parquet parts as they are stored. Rows that no sample needs are not looked at.
@@ -31,7 +32,7 @@ def features_frame(samples: pa.Table, modality: InputName, parts: list[Path]) ->
     import pandas as pd
 
     first: dict[str, str] = {}
-    for sample, digest in zip(samples["id"].to_pylist(), samples[modality].to_pylist(), strict=True):
+    for sample, digest in zip(samples.ids, samples.digests(modality), strict=True):
         if digest is not None:
             first.setdefault(digest, sample)
     stored: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -54,14 +55,14 @@ def features_frame(samples: pa.Table, modality: InputName, parts: list[Path]) ->
     return pd.DataFrame.from_records(records, columns=list(COLUMNS))
 
 
-def columns_frame(samples: pa.Table, modality: InputName, parts: list[Path]) -> pd.DataFrame:
+def columns_frame(samples: Samples, modality: InputName, parts: list[Path]) -> pd.DataFrame:
     """One row per column of the embeddings that the samples need: `id`, its number, and `spread`, highest - lowest value.
 
     Values that are not finite, and features of another length than the first, are left to `features_frame`.
     """
     import pandas as pd
 
-    needed = pa.array(samples[modality].drop_null().unique().to_pylist(), pa.string())
+    needed = samples.column(modality).drop_null().unique()
     lows: np.ndarray[Any, Any] | None = None
     highs: np.ndarray[Any, Any] | None = None
     for part in parts:

@@ -12,7 +12,8 @@ from data_contracts.refs import CheckpointRef, EvalReport, RawRef
 from data_contracts.tables import CONTRACT_VERSION
 from tasks.contract import read_table
 from tasks.fingerprint import code_fingerprint
-from tasks.modeling.card import read_card, read_targets
+from tasks.modeling.card import read_card
+from tasks.problems.registry import problem_of
 from tasks.progress import report as tell
 from tasks.store import Store, digest_json, verified_digest
 from tasks.validate.outcome import TableCheck, check_table
@@ -55,7 +56,7 @@ def predictions_key(report: EvalReport, checkpoint: CheckpointRef, store: Store)
         {
             "predictions": verified_digest(store.path(report.uri) / PREDICTIONS),
             "targets": [
-                target.model_dump(mode="json") for target in read_targets(read_card(store.path(checkpoint.uri)))
+                target.model_dump(mode="json") for target in read_card(store.path(checkpoint.uri)).label_targets
             ],
             "rows": report.rows,
             "contract": CONTRACT_VERSION,
@@ -73,9 +74,10 @@ def validate_predictions(report: EvalReport, checkpoint: CheckpointRef, store: S
 
         tell("validate", 0, 1, "predictions")
         table = read_table(store.path(report.uri) / PREDICTIONS)
-        targets = read_targets(read_card(store.path(checkpoint.uri)))
-        frame = predictions_frame(table, targets)
-        result = run_suite("predictions", frame, predictions_expectations(targets, report.rows))
+        targets = read_card(store.path(checkpoint.uri)).label_targets
+        columns = [problem_of(target).output_contract(target) for target in targets]
+        frame = predictions_frame(table, columns)
+        result = run_suite("predictions", frame, predictions_expectations(columns, report.rows))
         tell("validate", 1, 1, "predictions")
         return result
 
