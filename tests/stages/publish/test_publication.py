@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from tasks import progress
 from tasks.errors import EnvironmentFailed, PromotionRefused
 from tasks.modeling.profile import PROFILE
-from tasks.modeling.training_rows import ROWS
+from tasks.modeling.training_rows import ROWS, read_rows
 from tasks.publish import publish as publish_module
 from tasks.publish import registry
 from tasks.publish.verify import DIFFERENT, VerifyRequest
@@ -84,12 +84,16 @@ def test_a_version_says_where_it_comes_from(make_case: MakeCase, quick: None) ->
     client = client_of(case)
     version = client.get_model_version("tiny", "1")
     (run,) = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
-    assert version.run_id == run.info.run_id
+    assert (version.run_id, run.info.status) == (run.info.run_id, "FINISHED")
     assert version.source == f"{run.info.artifact_uri}/model"
     assert tags.items() <= run.data.tags.items()
     assert "accuracy 0.900 [0.800, 1.000] > majority share 0.500" in version.description
     assert "@champion" in version.description
     assert "tiny" in client.get_registered_model("tiny").description
+    assert case.verdict.reason in (logged / "artifacts" / "README.md").read_text()
+    known = read_rows(logged / "artifacts")
+    assert known is not None
+    assert {split: len(digests) for split, digests in known.items()} == {"train": 4, "val": 0, "test": 12}
     assert not any(path.is_dir() for path in work_of(case).iterdir()), "copies are cleared away"
 
 
@@ -117,6 +121,8 @@ def test_its_steps_are_told(make_case: MakeCase, quick: None) -> None:
     waits = requiring_approval(successor)
     assert heard(successor, request=waits) == [log, verify, end]
     assert heard(successor, request=waits) == [end], "it was verified before it began to wait"
+    release = successor.publish(request=waits)
+    assert (release.version, release.alias) == ("2", "challenger")
 
 
 def test_the_history_names_the_run_and_what_was_champion_before(make_case: MakeCase, quick: None) -> None:
@@ -164,6 +170,14 @@ def test_why_a_verdict_is_refused(make_case: MakeCase, changes: dict[str, Any], 
     with pytest.raises(PromotionRefused) as caught:
         case.publish(verdict=case.verdict.model_copy(update=changes))
     assert str(caught.value) == f"model tiny: {message}"
+
+
+def test_a_verdict_with_a_rule_that_did_not_pass_is_refused(make_case: MakeCase) -> None:
+    case = make_case()
+    *rules, last = case.verdict.rules
+    rules = (*rules, last.model_copy(update={"outcome": "fail"}))
+    with pytest.raises(PromotionRefused, match="the verdict is 'promote', not 'promote'"):
+        case.publish(verdict=case.verdict.model_copy(update={"rules": rules}))
 
 
 def test_a_verdict_on_another_report_is_refused(make_case: MakeCase) -> None:
