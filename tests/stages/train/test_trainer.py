@@ -130,6 +130,7 @@ def test_an_epochs_record_is_that_of_its_steps(run):
     assert (figures["samples"], figures["flops"]) == (32, 0.0)
     assert figures["wait_s"] == pytest.approx(seen.trainer.device_loader.waited_s)
     assert figures["peak_bytes"] > 2**20
+    assert (seen.history["figures"]["devices"], seen.history["figures"]["samples"]) == (1, 32)
     assert seen.trainer.notes() == []
     assert (seen.trainer.epochs, seen.trainer.finished) == (2, True)
 
@@ -313,3 +314,38 @@ def test_one_of_several_processes_does_not_halve_its_batches(run, monkeypatch):
     with pytest.raises(EnvironmentFailed) as caught:
         run()
     assert str(caught.value) == TOO_LARGE.replace("the GPU's", "in one of 2 processes the GPU's")
+
+
+def test_a_resumed_run_keeps_the_best_weights_of_before(make_world, monkeypatch, tmp_path):
+    class Killed(BaseException):
+        """What no code catches."""
+
+    world = make_world("train.epochs=2", "train.checkpoint_steps=1")
+    job = TrainJob(valid=world.valid, features=world.features, config=world.config, store=str(world.store.root))
+    losses = iter([1.0, 2.0, 1.0, Killed(), 2.0])  # without a break, and with one
+
+    def judge(*what):
+        loss = next(losses)
+        if isinstance(loss, Killed):
+            raise loss
+        return loss, {"val_accuracy": 0.5}
+
+    monkeypatch.setattr(trainer, "judge", judge)
+    for name in ("through", "killed"):
+        (tmp_path / name).mkdir()
+    stage.run_training(job, tmp_path / "through")
+    with pytest.raises(Killed):
+        stage.run_training(job, tmp_path / "killed")
+    stage.run_training(job, tmp_path / "killed")
+    through, resumed = (
+        (
+            json.loads((tmp_path / name / "history.json").read_text()),
+            (tmp_path / name / "model.safetensors").read_bytes(),
+        )
+        for name in ("through", "killed")
+    )
+    assert through[0]["best_epoch"] == resumed[0]["best_epoch"] == 1
+    assert [entry["train_loss"] for entry in resumed[0]["epochs"]] == [
+        entry["train_loss"] for entry in through[0]["epochs"]
+    ]
+    assert resumed[1] == through[1]
