@@ -20,6 +20,7 @@ SEED = 10
 _TRAIN, _PUBLISH, _EVALUATE, _INGEST = (f"tests/stages/{stage}" for stage in ("train", "publish", "evaluate", "ingest"))
 MODULES = {
     "tasks/store.py": ["tests/foundations/test_store.py"],
+    "tasks/gate_rules.py": ["tests/stages/gate"],
     "tasks/gate/rules.py": ["tests/stages/gate"],
     "tasks/ingest/splits.py": [
         f"{_INGEST}/test_time_splits.py",
@@ -27,10 +28,14 @@ MODULES = {
         f"{_INGEST}/test_near_duplicates.py",
     ],
     "tasks/train/losses.py": [f"{_TRAIN}/test_losses.py", f"{_TRAIN}/test_loss_values.py"],
-    "tasks/train/trainer.py": [f"{_TRAIN}/test_trainer.py"],
+    "tasks/train/trainer.py": [
+        f"{_TRAIN}/test_trainer.py",
+        f"{_TRAIN}/test_stages.py",
+        f"{_TRAIN}/test_resume.py::test_killed_within_an_epoch_it_goes_on_to_the_same_bytes",
+    ],
     "tasks/publish/publish.py": [f"{_PUBLISH}/test_publication.py"],
-    "tasks/evaluate/intervals.py": [f"{_EVALUATE}/test_intervals.py"],
-    "tasks/evaluate/metrics.py": [f"{_EVALUATE}/test_metrics.py", f"{_EVALUATE}/test_intervals.py"],
+    "tasks/problems/scoring.py": [f"{_EVALUATE}/test_intervals.py"],
+    "tasks/problems/multiclass_metrics.py": [f"{_EVALUATE}/test_metrics.py", f"{_EVALUATE}/test_intervals.py"],
     "tasks/evaluate/paired.py": [f"{_EVALUATE}/test_paired.py"],
     "tasks/evaluate/comparison.py": [f"{_EVALUATE}/test_comparison.py", f"{_EVALUATE}/test_evaluate.py"],
     "tasks/evaluate/linear_baseline.py": [f"{_EVALUATE}/test_linear_baseline.py"],

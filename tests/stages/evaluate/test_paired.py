@@ -14,6 +14,7 @@ from data_contracts.refs import CheckpointRef, EvalReport
 from data_contracts.tables import predictions_schema
 from tasks.evaluate.paired import Evaluated, compare_evaluations
 from tasks.evaluate.scorers import judge_column
+from tasks.modeling.card import ModelCard
 from tasks.store import Store, digest_json
 from tests.support.cards import card_of, write_card
 
@@ -80,9 +81,9 @@ def test_rows_are_paired_by_id_and_labels_by_name(store: Store) -> None:
     value, low, high = found["accuracy"]
     assert value == pytest.approx(20 / 24 - 12 / 24)
     assert 0 < low < value < high
-    cards = [card_of(labels) for labels in ("abc", "cab")]
+    cards = [ModelCard.model_validate(card_of(labels)) for labels in ("abc", "cab")]
     scored = [
-        judge_column(card, 0, outputs_of("".join(card["labels"]), CELLS, right), CELLS, ("a", "b", "c"))[0]
+        judge_column(card, 0, outputs_of(card.labels, CELLS, right), CELLS, ("a", "b", "c"))[0]
         for card, right in zip(cards, (FIRST, SECOND), strict=True)
     ]
     expected = scored[0].differences(scored[1], 0, 0.95)

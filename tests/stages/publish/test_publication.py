@@ -127,8 +127,7 @@ def test_the_history_names_the_run_and_what_was_champion_before(make_case: MakeC
     first.publish()
     make_case(seed=1, champion=first.checkpoint, run_id="run-2").publish()
     assert [
-        (move["action"], move["version"], move["previous"], move["run"])
-        for move in registry.history("tiny", *first.place)
+        (move.action, move.version, move.previous, move.run) for move in registry.history("tiny", *first.place)
     ] == [("publish", "1", None, "run-1"), ("publish", "2", "1", "run-2")]
 
 
@@ -257,9 +256,9 @@ def test_the_profile_is_of_the_training_rows_and_of_those_that_were_judged(
     monkeypatch.setattr(publish_module, "profile_rows", lambda *what: seen.append(what) or real(*what))
     case.publish()
     ((data, judged, media, features, model, store),) = seen
-    assert set(data["split"].to_pylist()) == {"train"}
-    assert set(judged["split"].to_pylist()) == {"test"}
-    assert (data.num_rows, judged.num_rows) == (4, 12)
+    assert set(data.splits) == {"train"}
+    assert set(judged.splits) == {"test"}
+    assert (len(data), len(judged)) == (4, 12)
     assert (media, features, store) == (case.valid.clean.media, case.features, case.request.store)
     assert model == store.path(case.checkpoint.uri)
 
@@ -301,7 +300,7 @@ def test_the_verifying_process_gets_all_that_it_compares(make_case: MakeCase, mo
         VerifyRequest(
             folder=str(work_of(case) / "published"),
             store=str(case.request.store.root),
-            samples=f"{case.valid.uri}/samples.parquet",
+            samples=case.valid.uri,
             predictions=f"{case.report.uri}/predictions.parquet",
             features=case.features,
             rows=case.request.config.publish.verify_rows,

@@ -11,6 +11,7 @@ from torch import Tensor
 from data_contracts.refs import Target
 from tasks.config import TrainConfig
 from tasks.modeling.targets import Targets
+from tasks.samples import Samples
 from tasks.train.losses import class_weights, joint_loss
 
 CLASSES = Targets((Target(name="label", labels=("a", "b", "c")),))
@@ -29,7 +30,7 @@ ROW_WEIGHTS = torch.tensor([0.5, 2.0])
 
 def encoded(targets: Targets, labels: list[str]) -> Tensor:
     table = pa.table({"label": labels, "targets": pa.nulls(len(labels), pa.string())})
-    return class_weights(targets.encode(table))
+    return class_weights(targets.encode(Samples(table)))
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The training loop by value: what an epoch's record says, when a state is written, what is in it, how a run ends."""
 
+import copy
 import json
 from types import SimpleNamespace
 
@@ -7,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from data_contracts.training_history import OutOfMemory
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.train import checkpointing, stage, trainer
 from tasks.train.optim import rate_factor
 from tasks.train.request import TrainJob
-from tasks.train.state import Progress
 from tasks.train.throughput import ThroughputMeter
 
 FOUR_STEPS = ("train.batch_size=4", "train.epochs=2")  # 16 rows
@@ -51,7 +52,7 @@ def run(make_world, monkeypatch, tmp_path):
                 return super().microbatches(*what)
 
         def save_state(state, work):
-            progress = Progress(**json.loads(json.dumps(vars(state.progress))))
+            progress = copy.deepcopy(state.progress)
             current, average = seen.trainer.training_step.current, seen.trainer.training_step.average
             assert state.model.keys() == current.keys()
             assert all(torch.equal(tensor, current[name]) for name, tensor in state.model.items())
@@ -101,6 +102,11 @@ def fail(monkeypatch):
         monkeypatch.setattr(trainer.TrainingStep, "accumulate", accumulate)
 
     return make
+
+
+def written(entry):
+    """As history.json has it."""
+    return json.loads(entry.model_dump_json(exclude_unset=True))
 
 
 def full():
@@ -179,7 +185,7 @@ def test_a_state_is_written_after_so_many_steps_and_after_every_epoch_but_the_la
         assert (progress.seconds > 0) is (progress.step > 0)
         assert (progress.stage, progress.stage_epochs, progress.stale) == (0, progress.epoch, 0)
         assert (progress.best_epoch, progress.best_loss) == ((0, None), (1, 2.0))[progress.epoch]
-        assert progress.history == seen.history["epochs"][: progress.epoch]
+        assert [written(entry) for entry in progress.history] == seen.history["epochs"][: progress.epoch]
         assert progress.figures["samples"] == 16 * progress.epoch + 4 * progress.step
         assert state.average.keys() == state.model.keys()
         assert state.optimizer.keys() == {name for name, _ in seen.trainer.training_step.plain.named_parameters()}
@@ -262,8 +268,8 @@ def test_out_of_memory_takes_the_step_again_in_halves(run, fail):
     seen = run(*FOUR_STEPS, "train.checkpoint_steps=3")
     assert seen.feeds == [(1, 0, False), (2, 0, False), (2, 1, True)]
     assert len(seen.steps) == 8  # those that were done
-    assert seen.trainer.progress.oom_split == {"epoch": 2, "step": 2}
-    assert [progress.oom_split for progress, _ in seen.states] == [None, None, {"epoch": 2, "step": 2}]
+    assert seen.trainer.progress.oom_split == OutOfMemory(epoch=2, step=2)
+    assert [progress.oom_split for progress, _ in seen.states] == [None, None, OutOfMemory(epoch=2, step=2)]
     assert seen.trainer.notes() == [
         "The GPU's memory ran out in epoch 2, step 2: from there on every batch was passed through in halves, "
         "their gradients added up."
