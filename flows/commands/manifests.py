@@ -7,15 +7,24 @@ from typing import Annotated
 import typer
 
 from flows import console
-from flows.commands.options import Manifest, Model, RunInput, Set, SummaryOptions, grouped
+from flows.commands.options import MANIFEST, Manifest, Model, Profile, RunInput, Set, SummaryOptions, grouped
 from flows.prepare import check_manifest
 from flows.score import predict_manifest
+from tasks.errors import UsageError
 
 
 @grouped
-def check(manifest: Manifest, *, overrides: Set = None, common: SummaryOptions) -> None:
-    """Read, clean and validate a manifest, without training: what would be used, what is refused and why."""
-    request = RunInput(data=manifest, overrides=overrides).request(common.store)
+def check(
+    manifest: Annotated[str | None, MANIFEST] = None,
+    *,
+    profile: Profile = None,
+    overrides: Set = None,
+    common: SummaryOptions,
+) -> None:
+    """Read, clean and validate a manifest, or a profile's, without training: what would be used, what is refused and why."""
+    if manifest is None and profile is None:
+        raise UsageError("check: no data; name a manifest, or the profile whose data it is: --profile NAME")
+    request = RunInput(profile=profile, data=manifest, overrides=overrides).request(common.store)
     with console.progress_bars():
         summary, notes = check_manifest(request)
     console.print_check(summary, notes, request.store.root, common.as_json)

@@ -28,7 +28,8 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 Profile = Annotated[str | None, typer.Option(help="A name (crossmodal profile list), or the path of a TOML file.")]
 ProfileName = Annotated[str, typer.Argument(help="A profile's name (crossmodal profile list).")]
 Data = Annotated[str | None, typer.Option(help="A manifest, a folder per class, or a folder of tables named by split.")]
-Manifest = Annotated[str, typer.Argument(help="A manifest, a folder per class, or a folder of tables named by split.")]
+MANIFEST = typer.Argument(help="A manifest, a folder per class, or a folder of tables named by split.")
+Manifest = Annotated[str, MANIFEST]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated.")
 ]
