@@ -119,7 +119,7 @@ def time_ours(task: Task, config: RunConfig) -> dict[str, Any]:
         run.run_epoch()
         sums = {name: amount - before.get(name, 0.0) for name, amount in run.progress.figures.items()}
         shares = {"wait": sums.get("wait_s", 0.0) / sums["train_s"], "warm_up": before["train_s"]}
-        return run.meter.figures() | {"seconds": sums["train_s"]} | shares
+        return run.meter.figures().model_dump() | {"seconds": sums["train_s"]} | shares
 
 
 class Head(nn.Module):

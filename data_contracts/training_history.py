@@ -44,6 +44,7 @@ class Throughput(Frozen):
     data_wait_share: float | None = None
     """Share of train_s in which a step waited for its batch."""
     flops_per_sample: float | None = None
+    """Of forward and backward pass."""
     mfu: float | None = None
     """Share of the GPUs' peak FLOP/s."""
     notes: tuple[str, ...] = ()

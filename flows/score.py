@@ -48,12 +48,14 @@ def predict_manifest(request: Request, model: str | None, out: str) -> RunSummar
     table, card = found[0]
     write_predictions(target, table)
     labelled = table.filter(table["label"].is_valid())
+    notes = [*(run_state.clean.notes if run_state.clean else ()), *run_state.warnings]
     summary = summarise(
         request,
         run_state,
         "predict",
         labelled=labelled.num_rows,
         metrics={"labelled": _figures(labelled, card)} if labelled.num_rows else {},
+        notes=tuple(notes),
         out=str(target),
         quarantine=str(request.folder / "quarantine.csv"),
     )
@@ -79,8 +81,9 @@ def predict_table(request: Request, champion: ChampionRef, card: ModelCard, run_
 
 
 def asking(config: RunConfig, card: ModelCard) -> RunConfig:
-    """The config under which a label column, where there is one, is read as the model's first."""
-    columns = config.data.columns.model_copy(update={"label": label_columns(config.data)[0].name, "labels": ()})
+    """The config under which a label column, where there is one, is the model's first, and a table's are its own."""
+    roles = {"label": label_columns(config.data)[0].name, "labels": ()}
+    columns = config.data.columns.model_copy(update=roles | card.joined_columns())
     data = config.data.model_copy(update={"problem": card.label_targets[0].problem, "columns": columns})
     return config.model_copy(update={"data": data})
 
@@ -91,9 +94,11 @@ def predict_samples(
     """The predictions table, in the samples' order; the model's outputs in the order of `crossmodal.labels` in its metadata."""
     from tasks.modeling.inference import predict_probabilities
     from tasks.modeling.package import load_model
+    from tasks.modeling.unknown_cells import describe_unknown
 
     samples = Samples.read(request.store.path(clean.uri))
     model = load_model(request.store.path(champion.uri), card)
+    run_state.warnings += describe_unknown(card, samples, clean, request.store)
     outputs = predict_probabilities(model, samples, run_state.features, request.store)
     read = [name for name in clean.modalities if name in card.modalities]  # not an image_3 that it was never given
     return predictions_table(samples, outputs, card, read)

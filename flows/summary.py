@@ -37,6 +37,7 @@ class Found(TypedDict, total=False):
     metrics: dict[str, Metrics]
     labelled: int
     out: str
+    notes: tuple[str, ...]
     quarantine: str
     drift: bool
     compared: int

@@ -18,7 +18,7 @@ from data_contracts.refs import (
     ValidatedRef,
     Verdict,
 )
-from data_contracts.training_history import TrainingHistory
+from data_contracts.training_history import Epoch, TrainingHistory
 from tasks.escaping import one_line
 from tasks.number_format import short_number
 from tasks.problems.registry import figure_text, get_problem, metric_names, validation_keys
@@ -74,9 +74,9 @@ def log_training_begins(device: str, processes: int, stages: Sequence[str], epoc
     log(f"{text}, resumed after epoch {done}" if done else text)
 
 
-def log_epoch(entry: Mapping[str, Any], epochs: int) -> None:
+def log_epoch(entry: Epoch, epochs: int) -> None:
     """The losses and the validation figure of one epoch."""
-    log(f"train: epoch {entry['epoch']} of {epochs}: {_told_losses(entry)}")
+    log(f"train: epoch {entry.epoch} of {epochs}: {_told_losses(entry.model_dump())}")
 
 
 def log_training_ends(done: int, epochs: int, patience: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 from tasks.errors import EnvironmentFailed
 
@@ -17,14 +17,36 @@ def is_transient(task: Any, run: Any, state: Any) -> bool:
     return isinstance(error, OSError) and not isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
 
 
-TAGGED: dict[str, Any] = {"tags": ["crossmodal"]}
-RETRIED: dict[str, Any] = {
+class Tags(TypedDict):
+    """Arguments of Prefect's `task`."""
+
+    tags: list[str]
+
+
+class Retries(TypedDict):
+    """Arguments of Prefect's `task`."""
+
+    retries: int
+    retry_delay_seconds: list[float]
+    retry_jitter_factor: float
+    retry_condition_fn: Callable[[Any, Any, Any], bool]
+
+
+class Cache(TypedDict):
+    """Arguments of Prefect's `task`."""
+
+    persist_result: bool
+    result_serializer: str
+
+
+TAGGED: Tags = {"tags": ["crossmodal"]}
+RETRIED: Retries = {
     "retries": 3,
     "retry_delay_seconds": [1.0, 5.0, 20.0],
     "retry_jitter_factor": 0.5,
     "retry_condition_fn": is_transient,
 }
-CACHED: dict[str, Any] = {"persist_result": True, "result_serializer": "json"}
+CACHED: Cache = {"persist_result": True, "result_serializer": "json"}
 
 
 class CacheKey(Protocol):

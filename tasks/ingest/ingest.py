@@ -40,7 +40,7 @@ def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> st
     limits = {"timeout_s": config.media.timeout_s, "memory_mb": config.media.memory_mb}
     split = config.split.model_dump(mode="json", include={"by", "val", "test", "near_duplicates"})
     knobs = {"split": split, "limits": limits, "purpose": purpose}
-    code = code_fingerprint("tasks.ingest.ingest", libraries=("numpy", "pillow"))
+    code = code_fingerprint("ingest")
     targets = [target.model_dump(mode="json") for target in raw.targets]
     content = {"raw": raw.sha256, "targets": targets}
     return digest_json({**content, "media": media, "knobs": knobs, "code": code, "contract": CONTRACT_VERSION})
@@ -60,6 +60,7 @@ def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "tra
     reasons_text = {
         "notes": (*raw.notes, *clean.notes),
         "columns": raw.columns,
+        "column_types": raw.column_types,
     }  # of this manifest, not of an equal one
     clean = clean.model_copy(update=reasons_text)
     _refuse_too_many(clean, config.data.max_quarantined if purpose == "train" else 1.0, store)

@@ -26,7 +26,7 @@ def media_fingerprint(modality: Modality, config: MediaConfig) -> str:
     """Digest of everything that shapes the canonical form: the decoder's code, its knobs, its libraries."""
     spec = MODALITIES[modality]
     knobs = {key: getattr(config, key) for key in spec.media_keys}
-    code = code_fingerprint(f"tasks.media.{modality}", libraries=spec.libraries)
+    code = code_fingerprint("media", modules=spec.media_modules, libraries=spec.libraries)
     return digest_json({"modality": modality, "knobs": knobs, "code": code, "contract": CONTRACT_VERSION})
 
 
@@ -110,9 +110,6 @@ class MediaReader:
                         yield row_values["digest"], self._restore(row_values)
 
     def _restore(self, row: dict[str, Any]) -> np.ndarray | str:
-        if self._modality == "text":
-            return str(row["data"], "utf-8")
-        if self._modality == "audio":
-            self.rate_hz = row["rate_hz"]
-            return np.frombuffer(row["data"], dtype="<i2").reshape(row["shape"])
-        return np.frombuffer(row["data"], dtype=np.uint8).reshape(row["shape"])
+        self.rate_hz = row["rate_hz"] or self.rate_hz
+        medium: np.ndarray | str = MODALITIES[self._modality].restore(row["data"], row["shape"])
+        return medium

@@ -16,6 +16,7 @@ from tasks.config_sections import MediaConfig
 from tasks.config_training import EncodersConfig, ExtractConfig, FusionConfig
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.escaping import one_line
+from tasks.modalities import spec_of
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.problems.registry import is_plain, problem_of
 from tasks.store import canonical_json, write_text
@@ -114,6 +115,13 @@ class ModelCard(Frozen):
     def with_targets(self, targets: tuple[Target, ...]) -> ModelCard:
         """The same with these label columns."""
         return self.model_copy(update=label_fields(targets))
+
+    def joined_columns(self) -> dict[str, tuple[str, ...]]:
+        """Keys of data.columns with the columns that the model reads for its inputs that are made of several."""
+        joined = {name: spec_of(name).joined_columns() for name in self.modalities}
+        return {
+            name: columns.columns_read(self.encoders[name]) for name, columns in joined.items() if columns is not None
+        }
 
     def files_beside(self) -> dict[str, Sha256]:
         """Names and sha256 of the files besides weights and card that the model cannot predict without; often none."""

@@ -19,6 +19,7 @@ from tasks.modeling.package import describe_model, gather_files, save_model
 from tasks.modeling.targets import targets_of_card
 from tasks.store import Store, canonical_json, write_text
 from tasks.train.dataset import load_dataset
+from tasks.train.fitting import fit_encoders
 from tasks.train.lora import merge_lora
 from tasks.train.processes import Processes
 from tasks.train.request import TrainJob, read_samples
@@ -41,6 +42,7 @@ def run_training(job: TrainJob, work: Path) -> None:
     files = gather_files(card)  # now: hours later they may be gone
     seen = start.samples.of_split("train")
     targets = targets_of_card(card).fit(seen)
+    card = fit_encoders(card, seen, job, store)
     card = card.with_targets(targets.columns)
     train = load_dataset(start.samples, "train", job, targets, store)
     val = load_dataset(start.samples, "val", job, targets, store)
@@ -53,7 +55,7 @@ def run_training(job: TrainJob, work: Path) -> None:
         while not trainer.finished:
             entry = trainer.run_epoch()
             if processes.rank == 0:
-                progress.report("train", entry["epoch"], trainer.epochs, remark_on(entry))
+                progress.report("train", entry.epoch, trainer.epochs, remark_on(entry))
                 run_log.log_epoch(entry, trainer.epochs)
         if processes.rank == 0:
             run_log.log_training_ends(trainer.progress.epoch, trainer.epochs, config.train.early_stopping_patience)
@@ -66,18 +68,15 @@ def run_training(job: TrainJob, work: Path) -> None:
         if config.train.tune_thresholds:
             card, tuned = tune_card(card, predict_inputs(best, val.inputs), val.targets.first)
     save_model(best, work, card, files)
-    record: dict[str, Any] = {
-        "epochs": trainer.progress.history,
-        "best_epoch": trainer.progress.best_epoch,
-        "parameters": sum(parameter.numel() for parameter in best.parameters()),
-        "figures": trainer.meter.figures() | {"notes": trainer.notes()},
-        "oom_split": trainer.progress.oom_split,
-    }
-    if start.record is not None:
-        record["start"] = start.record
-    if tuned is not None:
-        record["thresholds"] = tuned
-    history = TrainingHistory.model_validate(record)
+    history = TrainingHistory(
+        epochs=tuple(trainer.progress.history),
+        best_epoch=trainer.progress.best_epoch,
+        parameters=sum(parameter.numel() for parameter in best.parameters()),
+        figures=trainer.meter.figures().model_copy(update={"notes": tuple(trainer.notes())}),
+        oom_split=trainer.progress.oom_split,
+        **({} if start.record is None else {"start": start.record}),
+        **({} if tuned is None else {"thresholds": tuned}),
+    )
     write_text(work / HISTORY, canonical_json(history.model_dump(mode="json", exclude_unset=True)))
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from data_contracts.training_history import Epoch
 from tasks.config import TrainConfig
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.inference import predict_inputs
 from tasks.problems.registry import figure_text, problem_of, validation_keys
+from tasks.progress import note
 from tasks.train.dataset import Dataset
 from tasks.train.losses import joint_loss
 from tasks.train.processes import Processes
@@ -71,12 +71,13 @@ def _figures(outputs: Outputs, data: Dataset) -> dict[str, float]:
     return {f"val_{problem.validation_metric}": score}
 
 
-def remark_on(entry: Mapping[str, float]) -> str:
+def remark_on(entry: Epoch) -> str:
     """What a person sees of an epoch while it runs: `val loss 0.4321, accuracy 0.9125`."""
-    parts = [f"val loss {entry['val_loss']:.4f}"]
+    figures = entry.model_dump(exclude_unset=True)
+    parts = [note(f"val loss {entry.val_loss:.4f}")]
     parts += [
-        f"{name.removeprefix('val_').replace('_', ' ')} {figure_text(entry[name], name.removeprefix('val_'), decimals=4)}"
+        f"{name.removeprefix('val_').replace('_', ' ')} {figure_text(figures[name], name.removeprefix('val_'), decimals=4)}"
         for name in validation_keys()
-        if name in entry
+        if name in figures
     ]
     return ", ".join(parts)

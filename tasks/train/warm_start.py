@@ -20,6 +20,7 @@ from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.training_rows import are_known, read_rows
 from tasks.problems.registry import problem_of
+from tasks.progress import note
 from tasks.samples import Samples
 from tasks.store import Store, canonical_json
 
@@ -53,10 +54,10 @@ def begin(champion: ChampionRef | None, samples: Samples, config: RunConfig, sto
     if config.train.continue_from == "none":
         return WarmStart(samples)
     if champion is None:
-        return WarmStart(samples, WarmStartRecord(notes=("no champion to continue from: trained from scratch",)))
+        return WarmStart(samples, WarmStartRecord(notes=(note("no champion to continue from: trained from scratch"),)))
     folder = store.path(champion.uri)
-    kept, rows, note = replay(samples, folder, config.train.replay, config.seed)
-    record = WarmStartRecord(champion=champion.model_sha256, rows=rows, notes=(note,))
+    kept, rows, said = replay(samples, folder, config.train.replay, config.seed)
+    record = WarmStartRecord(champion=champion.model_sha256, rows=rows, notes=(said,))
     return WarmStart(kept, record, folder)
 
 
@@ -71,13 +72,13 @@ def replay(samples: Samples, folder: Path, share: float, seed: int) -> tuple[Sam
     known = read_rows(folder)
     if known is None:
         rows = {"new": int(training.sum()), "old": 0, "replayed": 0}
-        return samples, rows, "the champion does not tell which rows it was trained on: all rows count as new"
+        return samples, rows, note("the champion does not tell which rows it was trained on: all rows count as new")
     old = training & are_known(ids, known["train"])
     new = training & ~old
     drawn = old & np.array([_draw(seed, each) < share for each in ids], bool) if new.any() else old
     rows = {"new": int(new.sum()), "old": int(old.sum()), "replayed": int(drawn.sum())}
-    note = f"trained on {rows['new']:,} new rows and {rows['replayed']:,} of the champion's own {rows['old']:,}"
-    return samples.where(~training | new | drawn), rows, note
+    said = note(f"trained on {rows['new']:,} new rows and {rows['replayed']:,} of the champion's own {rows['old']:,}")
+    return samples.where(~training | new | drawn), rows, said
 
 
 def transfer_weights(model: FusedClassifier, card: ModelCard, start: WarmStart) -> TransferredWeights:
@@ -170,12 +171,12 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
 def _tell(taken: TransferredWeights, matched: int, outputs: int) -> str:
     """One sentence for the report."""
     count = len(taken.whole) + len(taken.partly) + len(taken.fresh)
-    message = f"started from the champion: {len(taken.whole)} of {count} tensors taken over"
+    message = note(f"started from the champion: {len(taken.whole)} of {count} tensors taken over")
     if taken.partly:
-        message += f", {len(taken.partly)} for the {matched} of {outputs} classes that it knows"
+        message += note(f", {len(taken.partly)} for the {matched} of {outputs} classes that it knows")
     if taken.fresh:
-        more = "" if len(taken.fresh) <= NAMES_TOLD else f" and {len(taken.fresh) - NAMES_TOLD} more"
-        message += f", {len(taken.fresh)} initialised anew ({', '.join(taken.fresh[:NAMES_TOLD])}{more})"
+        more = "" if len(taken.fresh) <= NAMES_TOLD else note(f" and {len(taken.fresh) - NAMES_TOLD} more")
+        message += note(f", {len(taken.fresh)} initialised anew ({', '.join(taken.fresh[:NAMES_TOLD])}{more})")
     return message
 
 

@@ -19,14 +19,12 @@ from tasks.store import Store, digest_json, verified_digest
 from tasks.validate.outcome import TableCheck, check_table
 from tasks.validate.results import SuiteResult
 
-MODULE = "tasks.validate.manifest_and_predictions"
-LIBRARIES = ("great-expectations",)
 PREDICTIONS = "predictions.parquet"
 
 
 def manifest_key(raw: RawRef) -> str:
     """The key under which the check of this manifest is stored."""
-    code = code_fingerprint(MODULE, libraries=LIBRARIES)
+    code = code_fingerprint("check_tables")
     return digest_json({"raw": raw.sha256, "modalities": raw.modalities, "contract": CONTRACT_VERSION, "code": code})
 
 
@@ -60,7 +58,7 @@ def predictions_key(report: EvalReport, checkpoint: CheckpointRef, store: Store)
             ],
             "rows": report.rows,
             "contract": CONTRACT_VERSION,
-            "code": code_fingerprint(MODULE, libraries=LIBRARIES),
+            "code": code_fingerprint("check_tables"),
         }
     )
 
