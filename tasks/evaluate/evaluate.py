@@ -17,7 +17,7 @@ from tasks.evaluate.detail import describe
 from tasks.evaluate.linear_baseline import fit_floor, reads_embeddings
 from tasks.evaluate.scorers import judge_column
 from tasks.fingerprint import code_fingerprint
-from tasks.modalities import joined
+from tasks.modalities import joined, spec_of
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.predictions import predictions_table, write_predictions
 from tasks.problems.metric import Probabilities
@@ -110,10 +110,10 @@ def evaluate(
         if isinstance(candidate, ClassScorer) and reads_embeddings(card):
             floor = _floor(valid, features, columns.labels[0], candidate, config, store)
             payload["floor"] = None if floor is None else floor.model_dump(mode="json")
-        from tasks.evaluate.column_importance import measure_importance  # which needs torch
+        if any(spec_of(name).joined_columns() is not None for name in checkpoint.modalities):
+            from tasks.evaluate.column_importance import measure_importance  # which needs torch
 
-        importance = measure_importance(valid, features, checkpoint, config.seed, store)
-        if importance is not None:
+            importance = measure_importance(valid, features, checkpoint, config.seed, store)
             detail = detail.model_copy(update={"importance": importance})
         write_text(draft.path / DETAIL, canonical_json(detail.model_dump(mode="json")))
         contents = {path.name: digest_file(path) for path in sorted(draft.path.iterdir())}
