@@ -135,7 +135,7 @@ def problem_sections(report: EvalReport | None, detail: EvalDetail | None) -> Pr
             ),
             (
                 "By modalities present",
-                "Test rows by the set of modalities that is present in them, the model reads all of them.",
+                "Test rows by the set of modalities that is present in them; the model reads all that is there.",
                 metric_table(by_presence, report.problem),
             ),
         ],
