@@ -21,6 +21,7 @@ from tasks.config_paths import absolute_paths
 from tasks.config_sections import (
     REMOTE_SCHEMES,
     ColumnsConfig,
+    CsvConfig,
     MediaConfig,
     MonitorConfig,
     PublishConfig,
@@ -71,6 +72,7 @@ class DataConfig(Section):
     path: str = "builtin:digits"
     """A manifest file, a folder per class, a folder of tables, or `builtin:digits`."""
     columns: ColumnsConfig = ColumnsConfig()
+    csv: CsvConfig = CsvConfig()
     allowed_roots: tuple[str, ...] = ()
     """Folders, besides the manifest's own, below which media may lie."""
     allowed_schemes: tuple[str, ...] = ()

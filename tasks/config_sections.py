@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from data_contracts.modalities import ALL_MODALITIES, MOST
 from data_contracts.refs import Modality
@@ -72,6 +73,41 @@ class ColumnsConfig(Section):
         if len(set(self.labels)) < len(self.labels) or any(not name.strip() for name in self.labels):
             raise ValueError(f"labels holds a column twice, or an empty name: {', '.join(map(repr, self.labels))}")
         return self
+
+
+class CsvConfig(Section):
+    """How a CSV or TSV file is written. auto: found on a sample, checked over the whole file, and said in a note."""
+
+    delimiter: str = "auto"
+    """One character between cells (`\\t` or tab for a tab)."""
+    quoting: Literal["auto", "minimal", "none"] = "auto"
+    """minimal: cells in quotation marks may hold delimiters and line breaks (RFC 4180). none: a quotation mark is a
+    character like any other. auto: minimal where that gives each row its cells; a tab-separated file keeps to its lines."""
+    escape: Literal["auto", "backslash", "none"] = "auto"
+    """backslash: \\" in a quoted cell is a quotation mark."""
+    encoding: str = "auto"
+    """A codec that Python knows, such as cp1252."""
+
+    @field_validator("delimiter")
+    @classmethod
+    def _is_one_character(cls, delimiter: str) -> str:
+        if delimiter == "auto":
+            return delimiter
+        mark = {"\\t": "\t", "tab": "\t"}.get(delimiter, delimiter)
+        if len(mark) != 1 or mark in '"\r\n':
+            raise ValueError("write auto, or one character that is neither a quotation mark nor a line break")
+        return mark
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, encoding: str) -> str:
+        try:
+            if encoding != "auto":
+                "".encode(encoding)
+                codecs.getincrementaldecoder(encoding)
+        except LookupError:
+            raise ValueError("write auto, or an encoding that Python knows, such as utf-8, utf-16 or cp1252") from None
+        return encoding
 
 
 class SplitConfig(Section):

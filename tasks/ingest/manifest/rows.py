@@ -52,3 +52,5 @@ class Manifest:
     rows: Iterator[Row]
     notes: tuple[str, ...] = ()
     """What a person should know about how it was read."""
+    count: int = 0
+    """Rows, where they were counted when it was opened; else 0."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,8 @@ from tasks.store import Store, canonical_json, digest_json
 
 _THREADS = 4  # reading files waits for the disk; more threads only fight for the interpreter
 _CHUNK_ROWS = 500
+_CHUNKS_AHEAD = 4 * _THREADS
+_DIGEST_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,13 @@ def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train"
         _resolve(manifest, split, config, purpose) for manifest, split in open_manifest(data, read_limits(config))
     ]
     _require_labels(sources, purpose, data)
-    picked, notes = _pick(sources, config)
-    rows = list(_locate_all(picked, len(picked), purpose))
-    if not rows:
-        raise DataError(f"manifest {data}: it holds no rows")
+    picked, total, notes = _pick(sources, config)
     read = in_order({*sources[0].columns.media, *sources[0].borrowed})
-    table = pa.Table.from_pylist(_with_ids(rows), schema=raw_schema(read))
+    schema = raw_schema(read)
+    located = (pa.Table.from_pylist(_with_ids(rows), schema=schema) for rows in _locate_all(picked, total, purpose))
+    table = pa.concat_tables([schema.empty_table(), *located])
+    if not table.num_rows:
+        raise DataError(f"manifest {data}: it holds no rows")
     modalities = tuple(m for m in read if table[f"{m}_sha256"].null_count < table.num_rows)
     modalities = modalities or read  # no usable cell at all: ingest lists every row
     notes += [*_absent(sources[0], config), *_notes(sources, modalities, table), *_doubt_classes(table, config)]
@@ -116,7 +121,8 @@ def _targets(source: _Source) -> tuple[Target, ...]:
 def _digest_table(table: pa.Table) -> str:
     digest = hashlib.sha256()
     for name in table.column_names:
-        digest.update(digest_json([name, table[name].to_pylist()]).encode())
+        for start in range(0, table.num_rows, _DIGEST_ROWS):
+            digest.update(digest_json([name, table[name].slice(start, _DIGEST_ROWS).to_pylist()]).encode())
     return digest.hexdigest()
 
 
@@ -161,12 +167,16 @@ def _require_labels(sources: list[_Source], purpose: Purpose, data: Path) -> Non
             raise DataError(f"data {data}: {source.manifest.path.name} has other media columns than its neighbours")
 
 
-def _pick(sources: list[_Source], config: RunConfig) -> tuple[list[tuple[_Source, Row]], list[str]]:
-    """Every row, or `data.max_rows` of them: the smallest by a hash of their identity, split by split in proportion."""
-    rows = [(source, row) for source in sources for row in source.manifest.rows]
-    wanted = config.data.max_rows
-    if wanted is None or wanted >= len(rows):
-        return rows, []
+def _pick(sources: list[_Source], config: RunConfig) -> tuple[Iterable[tuple[_Source, Row]], int, list[str]]:
+    """Every row, or `data.max_rows` of them: the smallest by a hash of their identity, split by split in proportion.
+
+    With their number, and a note. Only under `data.max_rows` are all of them held in memory.
+    """
+    streamed = ((source, row) for source in sources for row in source.manifest.rows)
+    wanted, counted = config.data.max_rows, sum(source.manifest.count for source in sources)
+    if wanted is None or wanted >= counted:
+        return streamed, counted, []
+    rows = list(streamed)
     by_split: dict[str, list[int]] = {}
     for index, (source, row) in enumerate(rows):
         by_split.setdefault(str(source.split or row.values.get(source.columns.split or "")), []).append(index)
@@ -177,7 +187,8 @@ def _pick(sources: list[_Source], config: RunConfig) -> tuple[list[tuple[_Source
     chosen: list[int] = []
     for split, indices in by_split.items():
         chosen += sorted(indices, key=lambda index: _stable(rows[index]))[: counts[split]]
-    return [rows[index] for index in sorted(chosen)], [f"data.max_rows: {len(chosen)} of {len(rows)} rows are used"]
+    note = f"data.max_rows: {len(chosen)} of {len(rows)} rows are used"
+    return [rows[index] for index in sorted(chosen)], len(chosen), [note]
 
 
 def _stable(item: tuple[_Source, Row]) -> str:
@@ -191,14 +202,25 @@ def _stable(item: tuple[_Source, Row]) -> str:
 # -- what each row holds ---
 
 
-def _locate_all(picked: list[tuple[_Source, Row]], total: int, purpose: Purpose) -> Iterator[dict[str, Any]]:
-    chunks = [picked[start : start + _CHUNK_ROWS] for start in range(0, total, _CHUNK_ROWS)]
+def _locate_all(picked: Iterable[tuple[_Source, Row]], total: int, purpose: Purpose) -> Iterator[list[dict[str, Any]]]:
+    """The rows in the raw schema, in chunks; only a few chunks ahead are read."""
+    rows = iter(picked)
+    ahead: deque[Future[list[dict[str, Any]]]] = deque()
     done = 0
     with ThreadPoolExecutor(_THREADS) as pool:
-        for rows in pool.map(lambda chunk: [_locate_row(source, row, purpose) for source, row in chunk], chunks):
-            done += len(rows)
-            progress.report("scan", done, total)
-            yield from rows
+        while True:
+            while len(ahead) < _CHUNKS_AHEAD and (chunk := list(itertools.islice(rows, _CHUNK_ROWS))):
+                ahead.append(pool.submit(_locate_chunk, chunk, purpose))
+            if not ahead:
+                return
+            located = ahead.popleft().result()
+            done += len(located)
+            progress.report("scan", done, max(total, done))
+            yield located
+
+
+def _locate_chunk(chunk: list[tuple[_Source, Row]], purpose: Purpose) -> list[dict[str, Any]]:
+    return [_locate_row(source, row, purpose) for source, row in chunk]
 
 
 def _locate_row(source: _Source, row: Row, purpose: Purpose) -> dict[str, Any]:

@@ -46,7 +46,10 @@ def open_folders(path: Path, allowed: tuple[str, ...] = ()) -> list[tuple[Manife
         raise DataError(f"data {path}: its class folders hold no file that ends in {', '.join(_MODALITY_OF)}")
     modality = max(MODALITIES, key=lambda name: kinds[name])
     columns = ("id", "label", f"{modality}_path")
-    return [(Manifest(place, path, columns, _rows(files, path, modality)), split) for place, files, split in found]
+    return [
+        (Manifest(place, path, columns, _rows(files, path, modality), count=len(files)), split)
+        for place, files, split in found
+    ]
 
 
 def _subfolders(path: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from tasks.ingest.sources.class_folders import open_folders
 from tasks.ingest.sources.limits import ReadLimits
 from tasks.ingest.sources.tables import TABLES, open_table
 
-_PREFERRED = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
+_PREFERRED = (".parquet", *TABLES)
 """Which manifest.* counts where a folder holds several."""
 
 

@@ -50,7 +50,7 @@ def open_parquet(path: Path, limits: ReadLimits) -> Manifest:
                 rows.append(_row(len(rows) + 1, cells, names, inline))
     if len(rows) != head["rows"]:
         raise DataError(f"manifest {path}: damaged, it declares {head['rows']} rows and holds {len(rows)}")
-    return Manifest(path, path.parent, tuple(names), iter(rows))
+    return Manifest(path, path.parent, tuple(names), iter(rows), count=len(rows))
 
 
 def _row(number: int, cells: list[Any] | str, names: list[str], inline: list[bool]) -> Row:
