@@ -22,7 +22,9 @@ from tasks.config_sections import (
     REMOTE_SCHEMES,
     ColumnsConfig,
     CsvConfig,
+    Layout,
     MediaConfig,
+    MediaPathsConfig,
     MonitorConfig,
     PublishConfig,
     RuntimeConfig,
@@ -71,8 +73,12 @@ class DataConfig(Section):
 
     path: str = "builtin:digits"
     """A manifest file, a folder per class, a folder of tables, or `builtin:digits`."""
+    layout: Layout = "auto"
+    """What a folder is taken for. auto: its manifest.*, its train, val and test tables, the one table that names its
+    files, else a folder per class. folders: a folder per class, whatever tables are beside them."""
     columns: ColumnsConfig = ColumnsConfig()
     csv: CsvConfig = CsvConfig()
+    media: MediaPathsConfig = MediaPathsConfig()
     allowed_roots: tuple[str, ...] = ()
     """Folders, besides the manifest's own, below which media may lie."""
     allowed_schemes: tuple[str, ...] = ()

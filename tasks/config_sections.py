@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import posixpath
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -12,6 +13,7 @@ from data_contracts.refs import Modality
 
 REMOTE_SCHEMES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "hf", "http", "https", "memory", "oci", "oss", "s3", "s3a")
 """Of stores that data.allowed_schemes may name; those of fsspec that lead to local files are not among them."""
+Layout = Literal["auto", "folders"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -108,6 +110,25 @@ class CsvConfig(Section):
         except LookupError:
             raise ValueError("write auto, or an encoding that Python knows, such as utf-8, utf-16 or cp1252") from None
         return encoding
+
+
+class MediaPathsConfig(Section):
+    """What a cell that names a file leaves out; one text for all modalities, or one for each (base.image)."""
+
+    base: str | dict[Modality, str] = ""
+    """The folder in which cells begin, from the manifest's on."""
+    prefix: str | dict[Modality, str] = ""
+    suffix: str | dict[Modality, str] = ""
+    """Such as .jpg, where cells are names without ending."""
+
+    def complete(self, cell: str, modality: Modality) -> str:
+        """The path that a cell stands for; an address stays as it is."""
+        base, prefix, suffix = (
+            each if isinstance(each, str) else each.get(modality, "") for each in (self.base, self.prefix, self.suffix)
+        )
+        if not (base or prefix or suffix) or "://" in cell:
+            return cell
+        return posixpath.join(base, f"{prefix}{cell}{suffix}")
 
 
 class SplitConfig(Section):

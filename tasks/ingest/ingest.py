@@ -196,17 +196,20 @@ def _refuse_too_many(clean: CleanRef, limit: float, store: Store) -> None:
     if share <= limit and counts.used:
         return
     place = store.path(clean.uri)
-    table = read_table(place / "quarantine.parquet", ["reason"])
-    reasons = Counter(reason for reason in table["reason"].to_pylist() if reason != "duplicate")
+    table = read_table(place / "quarantine.parquet", ["reason", "detail", "row"])
+    refused = [row for row in table.to_pylist() if row["reason"] != "duplicate"]
+    reasons = Counter(row["reason"] for row in refused)
     reasons_text = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+    first = next(row for row in refused if row["reason"] == reasons.most_common(1)[0][0]) if refused else None
+    example = f"; row {first['row']}: {first['detail']}" if first else ""
     if counts.used == 0:
         message = (
-            f"none of {counts.rows_in} rows can be used ({reasons_text}); "
+            f"none of {counts.rows_in} rows can be used ({reasons_text}){example}; "
             f"see {place / 'quarantine.csv'} and mend the data"
         )
     else:
         message = (
             f"{counts.quarantined} of {counts.rows_in} rows quarantined ({share:.1%}; {reasons_text}), more than "
-            f"data.max_quarantined = {limit:g}; see {place / 'quarantine.csv'}, mend the data, or raise the limit"
+            f"data.max_quarantined = {limit:g}{example}; see {place / 'quarantine.csv'}, mend the data, or raise the limit"
         )
     raise TooManyQuarantined(message, clean)

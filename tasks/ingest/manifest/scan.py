@@ -8,7 +8,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,16 @@ from data_contracts.refs import InputName, Problem, RawRef, Target
 from data_contracts.tables import CONTRACT_VERSION, raw_schema
 from tasks import progress
 from tasks.config import RunConfig
+from tasks.config_sections import MediaPathsConfig
 from tasks.errors import DataError, UsageError
 from tasks.ingest.manifest.cells import is_empty, plain, read_label, storable
 from tasks.ingest.manifest.columns import Columns, find_columns
 from tasks.ingest.manifest.extra_columns import metadata_json
-from tasks.ingest.manifest.media_files import Located, Roots, locate_file, locate_inline, locate_text, make_roots
+from tasks.ingest.manifest.media_files import Located, Roots, locate_inline, locate_text, make_roots
+from tasks.ingest.manifest.media_index import MediaIndex
+from tasks.ingest.manifest.missing_media import FOUND, FoundElsewhere, Search, locate_near
 from tasks.ingest.manifest.rows import SPLITS, Inline, Manifest, Purpose, Row
+from tasks.ingest.manifest.suggestions import suggest_columns
 from tasks.ingest.rejected_row import Refused
 from tasks.ingest.sources.detect import open_manifest
 from tasks.ingest.sources.limits import read_limits
@@ -49,6 +53,8 @@ class _Source:
     """Of the label columns."""
     split: str | None
     roots: Roots
+    index: MediaIndex
+    paths: MediaPathsConfig
     borrowed: tuple[InputName, ...]
     """What a row without it takes from its video: its sound as the audio, a frame as the image."""
 
@@ -61,12 +67,17 @@ def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train"
     sources = [
         _resolve(manifest, split, config, purpose) for manifest, split in open_manifest(data, read_limits(config))
     ]
-    _require_labels(sources, purpose, data)
+    _require_equal_media(sources, data)
     picked, total, notes = _pick(sources, config)
     read = in_order({*sources[0].columns.media, *sources[0].borrowed})
     schema = raw_schema(read)
-    located = (pa.Table.from_pylist(_with_ids(rows), schema=schema) for rows in _locate_all(picked, total, purpose))
-    table = pa.concat_tables([schema.empty_table(), *located])
+    search = Search()
+    located = (
+        pa.Table.from_pylist(_with_ids(search.note(rows)), schema=schema)
+        for rows in _locate_all(picked, total, purpose)
+    )
+    table, found = search.settle(pa.concat_tables([schema.empty_table(), *located]))
+    notes += found
     if not table.num_rows:
         raise DataError(f"manifest {data}: it holds no rows")
     modalities = tuple(m for m in read if table[f"{m}_sha256"].null_count < table.num_rows)
@@ -130,18 +141,23 @@ def _digest_table(table: pa.Table) -> str:
 
 
 def _resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: Purpose) -> _Source:
-    try:
-        columns = find_columns(manifest.columns, config.data, config.encoders, str(manifest.path), purpose)
-    except DataError as error:
-        raise DataError(f"{error}{_unreadable(manifest)}") from None
     missing = [root for root in config.data.allowed_roots if not Path(root).is_dir()]
     if missing:
         raise UsageError(f"data.allowed_roots: {missing[0]!r} is not a folder")
+    index = MediaIndex((str(manifest.root), *config.data.allowed_roots))
+    suggested = suggest_columns(manifest, config.data, config.encoders, index, purpose)
+    manifest = replace(suggested.manifest, notes=(*manifest.notes, *suggested.notes))
+    try:
+        columns = find_columns(manifest.columns, suggested.data, config.encoders, str(manifest.path), purpose)
+        _require_label(manifest, columns, purpose)
+    except DataError as error:
+        raise DataError(f"{error}{suggested.hints}{_unreadable(manifest)}") from None
     roots = make_roots(manifest.root, config.data.allowed_roots, config.media.max_file_mb * 1e6, make_remote(config))
     wanted: dict[InputName, bool] = {"image": config.media.image_from_video, "audio": config.media.audio_from_video}
     borrowed = [name for name, wants in wanted.items() if wants and config.encoders.of(name) != "off"]
     problems = tuple(column.problem for column in label_columns(config.data))
-    return _Source(manifest, columns, problems, split, roots, tuple(borrowed) if "video" in columns.media else ())
+    inputs = tuple(borrowed) if "video" in columns.media else ()
+    return _Source(manifest, columns, problems, split, roots, index, config.data.media, inputs)
 
 
 def _unreadable(manifest: Manifest) -> str:
@@ -155,14 +171,16 @@ def _unreadable(manifest: Manifest) -> str:
     )
 
 
-def _require_labels(sources: list[_Source], purpose: Purpose, data: Path) -> None:
+def _require_label(manifest: Manifest, columns: Columns, purpose: Purpose) -> None:
+    if purpose == "train" and columns.label is None:
+        names = ", ".join(manifest.columns)
+        raise DataError(
+            f"manifest {manifest.path}: no column 'label' among {names}; map one with --set data.columns.label=COLUMN"
+        )
+
+
+def _require_equal_media(sources: list[_Source], data: Path) -> None:
     for source in sources:
-        if purpose == "train" and source.columns.label is None:
-            names = ", ".join(source.manifest.columns)
-            raise DataError(
-                f"manifest {source.manifest.path}: no column 'label' among {names}; "
-                f"map one with --set data.columns.label=COLUMN{_unreadable(source.manifest)}"
-            )
         if source.columns.media != sources[0].columns.media:
             raise DataError(f"data {data}: {source.manifest.path.name} has other media columns than its neighbours")
 
@@ -237,6 +255,9 @@ def _locate_row(source: _Source, row: Row, purpose: Purpose) -> dict[str, Any]:
         found += 1
         try:
             located = _locate_cell(name, cell, column, source, row)
+            if isinstance(located, FoundElsewhere):
+                result.setdefault(FOUND, {})[name] = located.cell
+                located = located.located
         except Refused as refused:
             _blame(result, refused.reason, refused.detail, name)
             result[name] = None if isinstance(cell, Inline) else storable(str(cell)[:500])
@@ -253,7 +274,7 @@ def _locate_row(source: _Source, row: Row, purpose: Purpose) -> dict[str, Any]:
     return result
 
 
-def _locate_cell(name: InputName, cell: Any, column: str, source: _Source, row: Row) -> Located:
+def _locate_cell(name: InputName, cell: Any, column: str, source: _Source, row: Row) -> Located | FoundElsewhere:
     manifest = source.manifest
     if isinstance(cell, Inline):
         return locate_inline(cell, manifest.path.absolute(), row.number, column)
@@ -261,7 +282,7 @@ def _locate_cell(name: InputName, cell: Any, column: str, source: _Source, row: 
         return locate_text(cell)
     if not isinstance(cell, str):
         raise Refused("wrong-type", f"column {column!r} holds {type(cell).__name__}; expected a path or bytes")
-    return locate_file(cell, source.roots)
+    return locate_near(source.paths.complete(cell, modality_of(name)), name, source.roots, source.index)
 
 
 def _read_roles(result: dict[str, Any], source: _Source, values: dict[str, Any], purpose: Purpose) -> None:
@@ -332,7 +353,7 @@ def _with_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _notes(sources: list[_Source], modalities: tuple[InputName, ...], table: pa.Table) -> list[str]:
     columns = sources[0].columns
-    notes = [note for source in sources for note in source.manifest.notes]
+    notes = list(dict.fromkeys(note for source in sources for note in source.manifest.notes))
     for name, column in columns.media.items():
         if name not in modalities:
             what = "is empty" if table[name].null_count == table.num_rows else "has no usable cell"

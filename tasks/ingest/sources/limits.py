@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tasks.config import RunConfig
-from tasks.config_sections import CsvConfig
+from tasks.config_sections import CsvConfig, Layout
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class ReadLimits:
     """Time in which that process must answer with the next rows."""
     allowed_roots: tuple[str, ...] = ()
     """Where links in a data folder may lead, besides that folder."""
+    layout: Layout = "auto"
+    """What a folder is taken for."""
     csv: CsvConfig = field(default_factory=CsvConfig)
     """The dialect of CSV and TSV files."""
 
@@ -28,4 +30,4 @@ def read_limits(config: RunConfig) -> ReadLimits:
     """The limits that a run's config sets."""
     media = config.media
     data = config.data
-    return ReadLimits(data.max_manifest_mb, media.memory_mb, media.timeout_s, data.allowed_roots, data.csv)
+    return ReadLimits(data.max_manifest_mb, media.memory_mb, media.timeout_s, data.allowed_roots, data.layout, data.csv)
