@@ -7,32 +7,25 @@ file it was at is to blame; the rest of the batch goes to its successor.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
-import select
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from data_contracts.refs import Modality
 from tasks.errors import EnvironmentFailed
-from tasks.media.wire_protocol import pack, unpack
+from tasks.isolation.process import Lost, OutOfTime, Process, bare_environment, command_of
+from tasks.isolation.wire_protocol import Message
 
 BATCH = 32
 TRANSIENT = ("decoder-", "changed-")
 """Reasons that another try may not give."""
 _INLINE_BYTES = 16 << 20  # a batch is closed when its inline bytes exceed this
-_START_S = 300.0  # a busy machine takes its time to import
-_END_S = 10.0  # and to bury a process that has closed its answers
-WORKER = (sys.executable, "-P", "-m", "tasks.media.worker")
-_ROOT = str(Path(__file__).resolve().parents[2])  # where the worker finds `tasks`, installed or not
-_KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")
+MODULE = "tasks.media.worker"
+WORKER = command_of(MODULE)
 
 
 @dataclass(frozen=True)
@@ -59,99 +52,30 @@ class Decoded:
         return str(self.header.get("reason", "")).startswith(TRANSIENT)
 
 
-class _TookTooLong(Exception):
-    """No answer within the time for one file."""
-
-
 class _Worker:
-    """One decoding process, started when first needed."""
+    """One decoding process, started when first needed, and again after it was lost."""
 
     def __init__(self, limits: dict[str, Any], command: Sequence[str]) -> None:
         self.limits = limits
-        self.command = command
-        self.process: subprocess.Popen[bytes] | None = None
+        self._command = command
+        self._process: Process | None = None
 
-    def start(self) -> None:
-        """Starts the process, if none runs, and waits until it is ready. Raises EnvironmentFailed."""
-        if self.process is not None:
-            return
-        environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
-        paths = [_ROOT, *filter(None, [environment.get("PYTHONPATH")])]
-        environment |= {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            self.command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            process_group=0,  # Ctrl-C is for the parent, which then ends its workers
-        )
-        try:
-            self.send(pack({"limits": self.limits}))
-            self.receive(_START_S)
-        except (EOFError, BrokenPipeError, _TookTooLong) as error:
-            how = "no answer" if isinstance(error, _TookTooLong) else self.stop()
-            self.stop()
-            raise EnvironmentFailed(
-                f"the decoding process does not start ({how}); see why with: python -m tasks.media.worker < /dev/null"
-            ) from None
-
-    def send(self, message: bytes) -> None:
-        """The process gets a whole message. OSError where it has died."""
-        assert self.process is not None
-        assert self.process.stdin is not None
-        self.process.stdin.write(message)
-        self.process.stdin.flush()
-
-    def receive(self, timeout_s: float) -> tuple[dict[str, Any], bytes]:
-        """The next answer; EOFError when the process died, _TookTooLong when it did not answer in time."""
-        assert self.process is not None
-        assert self.process.stdout is not None
-        handle, deadline = self.process.stdout.fileno(), time.monotonic() + timeout_s
-
-        def read(size: int) -> bytes:
-            """Exactly so many bytes. Raises as above."""
-            chunks, missing = [], size
-            while missing:
-                left = deadline - time.monotonic()
-                if left <= 0 or not select.select([handle], [], [], left)[0]:
-                    raise _TookTooLong
-                chunk = os.read(handle, min(missing, 1 << 20))
-                if not chunk:
-                    raise EOFError
-                chunks.append(chunk)
-                missing -= len(chunk)
-            return b"".join(chunks)
-
-        return unpack(read)
+    def start(self) -> Process:
+        """The process, ready. Raises EnvironmentFailed where it does not start."""
+        if self._process is None:
+            self._process = Process(self._command, bare_environment())
+            self._process.begin({"limits": self.limits}, "decodes media", MODULE)
+        return self._process
 
     def kill(self) -> None:
-        """Ends the process at once; from another thread, too: the one that waits for it sees the end of its answers."""
-        process = self.process
-        if process is not None:
-            process.kill()
+        """Ends the process at once, from another thread: the one that waits for it sees the end of its answers."""
+        if self._process is not None:
+            self._process.kill()
 
     def stop(self) -> str:
-        """Kills the process and says how it had ended."""
-        if self.process is None:
-            return ""
-        process, self.process = self.process, None
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_END_S if process.stdout is not None and _ended(process.stdout.fileno()) else 0)
-        process.kill()
-        code = process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with contextlib.suppress(BrokenPipeError):  # unsent bytes for a dead process
-                    stream.close()
-        return f"signal {-code}" if code < 0 else f"exit {code}"
-
-
-def _ended(handle: int) -> bool:
-    """True when the other side has closed the pipe: the process is about to be gone, with a code worth knowing."""
-    poll = select.poll()
-    poll.register(handle, select.POLLIN)
-    return any(event & select.POLLHUP for _, event in poll.poll(0))
+        """The process is gone; says how it ended."""
+        process, self._process = self._process, None
+        return "" if process is None else str(process.stop())
 
 
 def decode_all(
@@ -232,18 +156,18 @@ def _work_through(
     """Sends a batch and passes on the answers; returns what a successor must do when the worker is lost."""
     timeout_s = float(worker.limits["timeout_s"])
     answered = 0
-    worker.start()
+    process = worker.start()
     try:
-        worker.send(_message(batch))
+        process.send(*_message(batch))
         for job in batch:
-            header, data = worker.receive(timeout_s)
+            header, data = process.receive(timeout_s)
             done.put(Decoded(job, header, data))
             answered += 1
-    except _TookTooLong:
+    except OutOfTime:
         worker.stop()
         header = {"reason": "decoder-timeout", "detail": f"took longer than media.timeout_s = {timeout_s:g}"}
-    except (EOFError, BrokenPipeError):
-        header = {"reason": "decoder-crashed", "detail": f"the decoding process died ({worker.stop()})"}
+    except Lost as lost:
+        header = {"reason": "decoder-crashed", "detail": f"the decoding process {lost} ({worker.stop()})"}
     else:
         return []
     if not stopping.is_set():  # else it was we who ended the process
@@ -251,13 +175,13 @@ def _work_through(
     return batch[answered + 1 :]
 
 
-def _message(batch: list[Job]) -> bytes:
+def _message(batch: list[Job]) -> Message:
     jobs = [
         {"modality": job.modality, "sha256": job.sha256}
         | ({"path": job.path} if job.path else {"size": len(job.inline)})
         for job in batch
     ]
-    return pack({"jobs": jobs}, b"".join(job.inline for job in batch))
+    return {"jobs": jobs}, b"".join(job.inline for job in batch)
 
 
 def _drain(

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -32,16 +30,15 @@ from tasks.publish.connection import connected
 from tasks.publish.logged_model import stage_model
 from tasks.publish.model_names import check_alias, check_model_name
 from tasks.publish.registry import release_ref, why_not
-from tasks.publish.verify import DIFFERENT, VerifyRequest
+from tasks.publish.verify import DIFFERENT, VerifyRequest, verify_apart
 from tasks.publish.version_page import describe_model, describe_version
-from tasks.store import Store, digest_file, write_text
+from tasks.store import Store, digest_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 STEPS = 4
-VERIFY_TIMEOUT_S = 900.0  # importing torch on a busy machine takes a minute; predicting some rows, a second
 
 
 class PublishInputs(NamedTuple):
@@ -260,14 +257,7 @@ def run_verification(job: Publication, published: Path, work: Path) -> tuple[int
         features=job.features,
         rows=job.config.publish.verify_rows,
     )
-    write_text(work / "verify.json", request.model_dump_json())
-    command = [sys.executable, "-P", "-m", "tasks.publish.verify", str(work / "verify.json")]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=VERIFY_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        return -1, f"no answer within {VERIFY_TIMEOUT_S:g} s"
-    lines = (done.stdout if done.returncode in (0, DIFFERENT) else done.stderr).strip().splitlines()
-    return done.returncode, lines[-1][:300] if lines else "it said nothing"
+    return verify_apart(request, work / "verify.log")
 
 
 def _make_registered_model(client: MlflowClient, name: str, description: str) -> None:

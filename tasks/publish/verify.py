@@ -1,8 +1,5 @@
 """Published bytes, loaded in a process of their own, reproduce what the evaluation saw.
 
-`python -P -m tasks.publish.verify REQUEST.json`: exit status 0 when they do, 3 when they do not; the last line on
-stdout is JSON with the number of rows and the largest difference.
-
 Tolerance: the files' sha256 is checked before, exactly. Here the rows are another batch than the evaluation's, and a
 float32 sum depends on the batch's shape, so equal models differ by some 1e-7; a wrong weight, a swapped label or a
 feature read differently moves a probability by far more than 1e-5.
@@ -10,7 +7,7 @@ feature read differently moves a probability by far more than 1e-5.
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 from pathlib import Path
 
@@ -21,10 +18,15 @@ from pydantic import BaseModel
 from data_contracts.refs import FeatureRef, InputName
 from tasks.contract import read_table
 from tasks.errors import CrossmodalError
+from tasks.isolation.process import Lost, OutOfTime, Process, answers, command_of
+from tasks.isolation.worker import Parent
 from tasks.store import Store
 
 TOLERANCE = 1e-5
 DIFFERENT = 3
+"""The status of bytes that do not reproduce the evaluation; 0 of those that do, another where that is not known."""
+TIMEOUT_S = 900.0  # importing torch on a busy machine takes a minute; predicting some rows, a second
+WORKER = command_of("tasks.publish.verify")
 
 
 class VerifyRequest(BaseModel):
@@ -47,6 +49,29 @@ class VerifyResult(BaseModel):
     rows: int
     difference: float | None
     """Largest absolute difference of a probability; None where it is not a number."""
+
+    @property
+    def status(self) -> int:
+        """0 where the outputs agree, else DIFFERENT."""
+        agrees = self.rows > 0 and self.difference is not None and self.difference <= TOLERANCE
+        return 0 if agrees else DIFFERENT
+
+
+def verify_apart(request: VerifyRequest, log: Path) -> tuple[int, str]:
+    """The status of the published files, found by a fresh process, and its last words; it complains to `log`."""
+    with Process(WORKER, os.environ, log) as process:
+        try:
+            process.send(request.model_dump(mode="json"))
+            ((found, _),) = answers([process], all_s=TIMEOUT_S)
+        except OutOfTime:
+            return -1, f"no answer within {TIMEOUT_S:g} s"
+        except Lost:
+            ended = process.stop()
+            return ended.code if ended.code not in (0, DIFFERENT) else -1, ended.last_line or "it said nothing"
+        except CrossmodalError as error:
+            return DIFFERENT, str(error)
+    result = VerifyResult.model_validate(found)
+    return result.status, result.model_dump_json()
 
 
 def verify(request: VerifyRequest) -> VerifyResult:
@@ -74,18 +99,13 @@ def spread(total: int, wanted: int) -> list[int]:
     return sorted({int(place) for place in np.linspace(0, total - 1, min(total, wanted))}) if total else []
 
 
-def main(path: str) -> int:
-    """Runs the request in a file."""
-    request = VerifyRequest.model_validate_json(Path(path).read_text(encoding="utf-8"))
-    try:
-        result = verify(request)
-    except CrossmodalError as error:
-        print(json.dumps({"error": str(error)}))
-        return DIFFERENT
-    print(result.model_dump_json())
-    agrees = result.rows > 0 and result.difference is not None and result.difference <= TOLERANCE
-    return 0 if agrees else DIFFERENT
+def main() -> int:
+    """Answers one request."""
+    parent = Parent.connect()
+    request, _ = parent.receive()
+    parent.watch()
+    return parent.answer(lambda: parent.send(verify(VerifyRequest.model_validate(request)).model_dump(mode="json")))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main())

@@ -10,8 +10,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from data_contracts.refs import InputName
 from tasks.config import TrainConfig
+from tasks.modeling.encoder_base import Encoder
 from tasks.modeling.encoder_spec import EncoderSpec
-from tasks.modeling.encoders import Encoder
 from tasks.modeling.fusion.classifier import FusedClassifier
 
 LORA_MARK = ".lora_"

@@ -1,58 +1,47 @@
-"""The training process: a job on stdin, JSON lines of progress on stdout. Ends when its parent does."""
+"""The training process: a job comes in, progress and lines of the log go out. Ends when its parent does."""
 
 from __future__ import annotations
 
-import ctypes
-import json
-import os
-import signal
 import sys
-import threading
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from tasks import progress
-from tasks.errors import CrossmodalError
+from tasks.errors import EnvironmentFailed
+from tasks.isolation.worker import Parent
 from tasks.train.request import TrainJob
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+def main() -> int:
+    """Reads the job, trains, and reports; 0, or the code of the error that was reported."""
+    parent = Parent.connect()
+    order, _ = parent.receive()
+    parent.watch()
+    return parent.answer(lambda: train(order, parent))
 
 
-def main() -> None:
-    """Reads the job, trains, and reports; exits with 0, or with the error's code after reporting it."""
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print must not mix with the messages
-    _die_with(int(sys.argv[1]))
-    order = json.loads(sys.stdin.readline())
-    threading.Thread(target=_watch_parent, daemon=True).start()
+def train(order: dict[str, Any], parent: Parent) -> None:
+    """The job is done. Raises EnvironmentFailed where memory or the disk did not suffice, and what training raises."""
     from tasks.train.stage import run_training
 
-    def tell(step: str, done: int, total: int, remark: str) -> None:
+    def send_progress(step: str, done: int, total: int, remark: str) -> None:
         """The parent process hears how far a step is."""
-        _send(out, {"progress": [step, done, total, remark]})
+        parent.send({"progress": [step, done, total, remark]})
 
-    def say(line: str, level: progress.Level) -> None:
+    def send_line(line: str, level: progress.Level) -> None:
         """The parent process gets a line of the log."""
-        _send(out, {"line": [line, level]})
+        parent.send({"line": [line, level]})
 
     try:
-        with progress.listening(tell), progress.listening_to_lines(say):
+        with progress.listening(send_progress), progress.listening_to_lines(send_line):
             run_training(TrainJob.model_validate(order["job"]), Path(order["work"]))
-    except CrossmodalError as error:
-        _send(out, {"error": type(error).__name__, "text": str(error)})
-        sys.exit(error.exit_code)
     except (OSError, MemoryError) as error:
-        _send(
-            out,
-            {"error": "EnvironmentFailed", "text": f"training: {type(error).__name__}: {error}; free some, run again"},
-        )
-        sys.exit(4)
+        raise EnvironmentFailed(f"training: {type(error).__name__}: {error}; free some, run again") from None
     except _gpu_memory_errors() as error:
         message = " ".join(str(error).split())[:300]
-        text = f"training: the GPU's memory does not suffice ({message}); lower train.batch_size, or free some, and run again"
-        _send(out, {"error": "EnvironmentFailed", "text": text})
-        sys.exit(4)
-    _send(out, {"finished": True})
+        raise EnvironmentFailed(
+            f"training: the GPU's memory does not suffice ({message}); lower train.batch_size, or free some, and run again"
+        ) from None
 
 
 def _gpu_memory_errors() -> tuple[type[Exception], ...]:
@@ -61,23 +50,5 @@ def _gpu_memory_errors() -> tuple[type[Exception], ...]:
     return () if torch is None else (torch.OutOfMemoryError,)
 
 
-def _send(out: TextIO, message: dict[str, Any]) -> None:
-    out.write(json.dumps(message) + "\n")
-    out.flush()
-
-
-def _die_with(parent: int) -> None:
-    """Asks Linux to kill us when the parent dies; elsewhere the end of stdin must do."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before we asked
-        os._exit(4)
-
-
-def _watch_parent() -> None:
-    sys.stdin.read()
-    os._exit(4)
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,8 +6,6 @@ the earlier outcome stands.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from data_contracts.expectations.manifest import manifest_expectations, manifest_frame
 from data_contracts.expectations.predictions import predictions_expectations, predictions_frame
 from data_contracts.refs import CheckpointRef, EvalReport, RawRef
@@ -18,9 +16,7 @@ from tasks.modeling.card import read_card, read_targets
 from tasks.progress import report as tell
 from tasks.store import Store, digest_json, verified_digest
 from tasks.validate.outcome import TableCheck, check_table
-
-if TYPE_CHECKING:
-    from tasks.validate.suite import SuiteResult
+from tasks.validate.results import SuiteResult
 
 MODULE = "tasks.validate.manifest_and_predictions"
 LIBRARIES = ("great-expectations",)

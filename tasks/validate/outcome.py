@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 from tasks.errors import DataError
 from tasks.store import Draft, Store, canonical_json, write_text
-
-if TYPE_CHECKING:
-    from tasks.validate.suite import SuiteResult
+from tasks.validate.data_docs import write_docs
+from tasks.validate.results import SuiteResult
 
 KIND = "validations"
 REFUSED = "refusals"
@@ -63,8 +62,6 @@ def conclude(
 
 
 def _write(draft: Draft, title: str, results: Sequence[SuiteResult], notes: Sequence[str]) -> None:
-    from tasks.validate.data_docs import write_docs
-
     outcomes: list[dict[str, Any]] = [asdict(outcome) for result in results for outcome in result.outcomes]
     write_text(draft.path / "result.json", canonical_json({"expectations": outcomes, "notes": list(notes)}))
     write_docs(draft.path / "docs", title, results, notes)

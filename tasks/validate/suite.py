@@ -3,63 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from data_contracts.expectations import Severity
+from tasks.validate.results import Outcome, SuiteResult
 
 if TYPE_CHECKING:
     import pandas as pd
-    from great_expectations.core import ExpectationSuiteValidationResult
     from great_expectations.expectations.expectation import Expectation
 
 EXAMPLES = 5
 SHOWN_VALUES = 20
 """Longer observed lists are cut: the result is for reading."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one expectation."""
-
-    suite: str
-    name: str
-    expectation: str
-    """Great Expectations' name of it."""
-    column: str | None
-    severity: Severity
-    success: bool
-    unexpected: int | None
-    """Rows that break it; None where it is about the whole table."""
-    rows: int | None
-    examples: tuple[str, ...]
-    """Up to five ids of samples that break it."""
-    observed: Any
-    states: str
-    advice: str
-
-    def describe(self) -> str:
-        """What is broken, by how much, where, and what to do: one line."""
-        if self.unexpected is None:
-            extent = f"observed {self.observed}"
-        else:
-            extent = f"broken by {self.unexpected} of {self.rows} rows"
-        named = f", for example {', '.join(self.examples)}" if self.examples else ""
-        return f"{self.suite}: expectation {self.name} ({self.states}) {extent}{named}; {self.advice}"
-
-
-@dataclass(frozen=True)
-class SuiteResult:
-    """The outcomes of one suite, in the order in which it was written, and its page."""
-
-    name: str
-    outcomes: tuple[Outcome, ...]
-    page: str
-    """The Data Docs page as HTML."""
-
-    def broken(self, severity: Severity) -> list[Outcome]:
-        """The outcomes of that severity which are not met."""
-        return [outcome for outcome in self.outcomes if not outcome.success and outcome.severity == severity]
 
 
 def run_suite(name: str, frame: pd.DataFrame, expectations: Sequence[Expectation]) -> SuiteResult:
@@ -70,8 +24,6 @@ def run_suite(name: str, frame: pd.DataFrame, expectations: Sequence[Expectation
         InMemoryStoreBackendDefaults,
         ProgressBarsConfig,
     )
-
-    from tasks.validate.data_docs import render_page
 
     context = gx.get_context(
         mode="ephemeral",
@@ -89,7 +41,7 @@ def run_suite(name: str, frame: pd.DataFrame, expectations: Sequence[Expectation
     )
     order = {expectation.meta["name"]: place for place, expectation in enumerate(expectations) if expectation.meta}
     outcomes = sorted((_outcome(name, item) for item in result.results), key=lambda outcome: order[outcome.name])
-    return SuiteResult(name, tuple(outcomes), render_page(_without_clock(result, name)))
+    return SuiteResult(name, tuple(outcomes))
 
 
 def _outcome(suite: str, item: Any) -> Outcome:
@@ -104,6 +56,7 @@ def _outcome(suite: str, item: Any) -> Outcome:
         unexpected=result.get("unexpected_count"),
         rows=result.get("element_count"),
         examples=_examples(result),
+        counts=tuple((_plain(entry["value"]), entry["count"]) for entry in result.get("partial_unexpected_counts", [])),
         observed=_observed(item),
         states=config.meta["states"],
         advice=config.meta["advice"],
@@ -140,12 +93,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and value - value == 0:  # finite: JSON has no NaN
         return value
     return str(value)
-
-
-def _without_clock(result: ExpectationSuiteValidationResult, name: str) -> ExpectationSuiteValidationResult:
-    """The result with the load time and the place in memory left out, so that equal data give equal pages."""
-    result.meta = {
-        "great_expectations_version": result.meta["great_expectations_version"],
-        "batch_spec": {"data_asset_name": name},
-    }
-    return result

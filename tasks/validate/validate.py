@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,10 +31,8 @@ from tasks.validate.custom_expectations import as_numbers, as_text, build_expect
 from tasks.validate.leakage import apply_policy, describe_pairs, find_leakage
 from tasks.validate.outcome import KIND, TableCheck, conclude, warnings_of
 from tasks.validate.profile import profile_samples
+from tasks.validate.results import SuiteResult
 from tasks.validate.trainable import untested_classes
-
-if TYPE_CHECKING:
-    from tasks.validate.suite import SuiteResult
 
 SAMPLES = "samples.parquet"
 MODULE = "tasks.validate.validate"

@@ -17,10 +17,10 @@ pytestmark = pytest.mark.skipif(
 )
 SCRIPT = """
 import json, os, socket, subprocess, sys
-from tasks.media.worker import restrict
+from tasks.isolation.sandbox import restrict
 folder, port = sys.argv[1], int(sys.argv[2])
 if sys.argv[3] == "restricted":
-    restrict({"memory_mb": 2048})
+    restrict(2048)
 tries = {
     "connect": lambda: socket.create_connection(("127.0.0.1", port)).close(),
     "datagram": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", port)),

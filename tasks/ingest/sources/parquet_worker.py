@@ -2,7 +2,7 @@
 
 A few bytes of Parquet can declare gigabytes (a page header, a run of repeated values), and a parser can crash. So the
 file is read here, under a limit on memory, and the rows go to the parent as JSON, the media in them as raw bytes.
-Reads one request on stdin and answers with messages on stdout: `head`, then `rows` or `media`, then `done`; or `error`.
+Reads one request and answers with messages: the head, then rows or media, then `done`; or `error`.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ import contextlib
 import hashlib
 import math
 import os
-import resource
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.media.sandbox import forbid_calls
-from tasks.media.wire_protocol import pack, pipes, unpack
+from tasks.isolation.sandbox import restrict
+from tasks.isolation.worker import Parent
 
 BATCH_ROWS = 256
 _CELL_ITEMS = 1_000
@@ -34,44 +33,29 @@ _Send = Callable[[dict[str, Any], bytes], None]
 
 def main() -> None:
     """Serves one request."""
-    read, sink = pipes()
-    request, _ = unpack(read)
-    restrict(int(request["memory_mb"]))
-    with contextlib.suppress(BrokenPipeError):  # the parent has had enough
-        serve(request, sink)
-
-
-def restrict(memory_mb: int) -> None:
-    """Bounds memory, forbids files larger than nothing, and leaves no core dump."""
+    parent = Parent.connect()
+    request, _ = parent.receive()
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
-    memory = memory_mb << 20
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    forbid_calls()
+    restrict(int(request["memory_mb"]))
+    with contextlib.suppress(BrokenPipeError):  # the parent has had enough
+        serve(request, parent)
 
 
-def serve(request: dict[str, Any], sink: BinaryIO) -> None:
+def serve(request: dict[str, Any], parent: Parent) -> None:
     """Answers a request; what goes wrong with the file is an answer, too."""
-
-    def send(header: dict[str, Any], payload: bytes = b"") -> None:
-        """One part of the answer is written to the sink."""
-        sink.write(pack(header, payload))
-        sink.flush()
-
     try:
-        send({"ready": True})
+        parent.send({"ready": True})
         file = open_parquet(request["path"], float(request["manifest_mb"]))
         if request["want"] == "rows":
-            send_rows(file, send)
+            send_rows(file, parent.send)
         else:
-            send_media(file, request["column"], set(request["rows"]), send)
-        send({"done": True})
+            send_media(file, request["column"], set(request["rows"]), parent.send)
+        parent.send({"done": True})
     except MemoryError:
-        send({"error": f"needs more than media.memory_mb = {request['memory_mb']} to be read"})
+        parent.fail("DataError", f"needs more than media.memory_mb = {request['memory_mb']} to be read")
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        send({"error": " ".join(str(error).split())[:200] or type(error).__name__})
+        parent.fail("DataError", " ".join(str(error).split())[:200] or type(error).__name__)
 
 
 def open_parquet(path: str, manifest_mb: float) -> pq.ParquetFile:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tasks.modeling.encoders import Encoder
+from tasks.modeling.encoder_base import Encoder
 from tasks.modeling.pretrained.blocks import find_blocks
 from tasks.modeling.pretrained.locate import Place
 

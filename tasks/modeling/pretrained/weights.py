@@ -12,9 +12,9 @@ from torch import nn
 from data_contracts.modalities import modality_of
 from data_contracts.refs import Modality
 from tasks.modeling.encoder_spec import EncoderSpec
-from tasks.modeling.encoders import build_encoder
 from tasks.modeling.pretrained.adapter import Pretrained
 from tasks.modeling.pretrained.describe import require_place
+from tasks.modeling.pretrained.families import build_pretrained
 from tasks.store import canonical_json
 
 KEPT = 4
@@ -42,8 +42,7 @@ def frozen_encoder(modality: Modality, spec: EncoderSpec) -> Pretrained:
     with _lock:
         if key not in _frozen:
             place = require_place(modality, spec)
-            encoder = build_encoder(modality, spec.model_copy(update={"reads": "inputs"}))
-            assert isinstance(encoder, Pretrained)
+            encoder = build_pretrained(modality, spec.model_copy(update={"reads": "inputs"}))
             encoder.load(place)
             encoder.freeze_for_inference()
             _frozen[key] = encoder

@@ -22,7 +22,8 @@ from tasks.ingest.manifest.scan import scan
 from tasks.ingest.sources.limits import ReadLimits
 from tasks.ingest.sources.parquet_worker import serve
 from tasks.ingest.sources.tables import open_table
-from tasks.media.wire_protocol import unpack
+from tasks.isolation.wire_protocol import unpack
+from tasks.isolation.worker import Parent
 from tasks.store import Store
 
 BOUNDED = settings(
@@ -158,9 +159,9 @@ def test_parquet(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     for want in ({"want": "rows"}, {"want": "media", "column": "image", "rows": [1, 20]}):
         sink = io.BytesIO()
-        serve({"path": str(path), "manifest_mb": 100, "memory_mb": 2048} | want, sink)
+        serve({"path": str(path), "manifest_mb": 100, "memory_mb": 2048} | want, Parent(io.BytesIO(), sink))
         last = _messages(sink)[-1]
-        assert "done" in last or last["error"]
+        assert "done" in last or last["text"]
 
 
 def _messages(sink: io.BytesIO) -> list[dict[str, Any]]:

@@ -153,7 +153,7 @@ def test_a_file_that_needs_more_memory_than_it_may(tmp_path: Path) -> None:
 
 
 READY = (
-    "import sys; from tasks.media.wire_protocol import pack; "
+    "import sys; from tasks.isolation.wire_protocol import pack; "
     "sys.stdout.buffer.write(pack({'ready': True})); sys.stdout.flush(); "
 )
 

@@ -15,6 +15,7 @@ import pytest
 
 from tasks.config_sections import MediaConfig
 from tasks.errors import EnvironmentFailed
+from tasks.isolation import process
 from tasks.media import pool
 from tasks.media.pool import Decoded, Job, decode_all
 from tests.waiting import wait_until
@@ -57,7 +58,7 @@ def time_flies_when_a_worker_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
             if hangs or ready[0]:
                 return ready
 
-    monkeypatch.setattr(pool, "select", SimpleNamespace(select=wait, poll=select.poll, POLLIN=1, POLLHUP=16))
+    monkeypatch.setattr(process, "select", SimpleNamespace(select=wait, poll=select.poll, POLLIN=1, POLLHUP=16))
 
 
 @pytest.fixture(autouse=True)
@@ -175,7 +176,7 @@ def test_an_error_in_the_jobs_is_raised_and_does_not_hang() -> None:
 
 @pytest.mark.parametrize("code", ["raise SystemExit(3)", "import os, sys; os.close(1); sys.stdin.read()"])
 def test_a_worker_that_cannot_start_fails_the_run_with_a_hint(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "_END_S", 0.1)  # the second one never ends by itself
+    monkeypatch.setattr(process, "_END_S", 0.1)  # the second one never ends by itself
     with pytest.raises(EnvironmentFailed, match=r"does not start .* python -m tasks\.media\.worker"):
         list(decode_all(map(_job, ["a", "b"]), LIMITS, 2, (sys.executable, "-c", code)))
 

@@ -22,8 +22,7 @@ from tasks.modeling.training_rows import ROWS, read_rows
 from tasks.monitor.monitor import monitor
 from tasks.publish import publish as publish_module
 from tasks.publish import registry, versions
-from tasks.publish.verify import DIFFERENT, VerifyRequest, spread
-from tasks.publish.verify import main as verify_main
+from tasks.publish.verify import DIFFERENT, VerifyRequest, spread, verify
 from tasks.store import digest_file
 
 Case = Any  # conftest.Case
@@ -299,8 +298,7 @@ def test_published_bytes_reproduce_every_probability_to_1e_5(
         folder=str(store.path(case.checkpoint.uri)), store=str(store.root), rows=64, features=case.features,
         samples=f"{case.valid.uri}/samples.parquet", predictions="predictions.parquet",
     )  # fmt: skip
-    (tmp_path / "verify.json").write_text(request.model_dump_json())
-    assert verify_main(str(tmp_path / "verify.json")) == status
+    assert verify(request).status == status
 
 
 def test_a_damaged_published_file_is_named(make_case: MakeCase, quick: None) -> None:

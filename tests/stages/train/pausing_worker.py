@@ -2,18 +2,20 @@
 
 import os
 import signal
+import sys
 
+from tasks.isolation.worker import Parent
 from tasks.train import worker
 
-_send = worker._send
+_send = Parent.send
 
 
-def send_and_pause(out, message):
-    _send(out, message)
+def send_and_pause(parent, message, payload=b""):
+    _send(parent, message, payload)
     if message.get("progress", ["", 0])[:2] == ["train", int(os.environ["PAUSE_AFTER_EPOCH"])]:
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
 if __name__ == "__main__":
-    worker._send = send_and_pause
-    worker.main()
+    Parent.send = send_and_pause
+    sys.exit(worker.main())

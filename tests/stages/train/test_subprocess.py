@@ -1,6 +1,6 @@
 """The training process under fire: killed, late, orphaned. The real subprocess every time."""
 
-import json
+import os
 import subprocess
 import sys
 
@@ -8,6 +8,7 @@ import pytest
 
 from tasks import progress
 from tasks.errors import DataError, EnvironmentFailed
+from tasks.isolation.process import Lost, Process
 from tasks.train.train import train
 from tests.stages.train.workers import gone, kill_worker, pausing_after, workers
 from tests.waiting import wait_until
@@ -88,15 +89,14 @@ def test_a_gpu_that_is_full_outside_of_a_step_is_told_in_one_line():
         "import torch, tasks.train.stage as loop, tasks.train.worker as worker\n"
         "def full(*_): raise torch.OutOfMemoryError('CUDA out of memory.\\nTried to allocate 2 GiB')\n"
         "loop.run_training, worker.TrainJob.model_validate = full, lambda job: job\n"
-        "import os, sys; sys.argv = ['worker', str(os.getppid())]; worker.main()\n"
+        "import sys; sys.exit(worker.main())\n"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        process.stdin.write('{"job": {}, "work": "."}\n')
-        process.stdin.flush()
-        message = json.loads(process.stdout.readline())
-        assert process.wait() == 4
+    with Process([sys.executable, "-c", code], os.environ) as process:
+        process.send({"job": {}, "work": "."})
+        message, _ = process.receive(600)
+        with pytest.raises(Lost, match="died"):
+            process.receive(600)
+        assert process.stop().code == 4
     assert message["error"] == "EnvironmentFailed"
     assert "(CUDA out of memory. Tried to allocate 2 GiB); lower train.batch_size" in message["text"]
 

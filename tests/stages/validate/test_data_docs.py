@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.errors import DataError
 from tasks.validate.validate import validate_features, validate_samples
 from tests.stages.validate.conftest import CONFIG, Bench, good_features, good_rows
 
@@ -80,3 +81,18 @@ def test_a_met_row_says_that_its_exceptions_are_allowed(docs: list[Path]) -> Non
     assert re.search(r"met</td><td><code>image_missing</code></td><td>[^<]*</td><td>\d+ of \d+, allowed</td>", source)
     assert "Broken by" not in source
     assert "__none__" not in "".join(page.read_text() for page in docs)
+
+
+def test_a_broken_expectation_shows_its_values_with_their_counts_as_text(bench: Bench) -> None:
+    rows = good_rows()
+    for row, split in zip(rows, ("<b>a</b>\u202e", "<b>a</b>\u202e", "b"), strict=False):
+        row["split"] = split
+    with pytest.raises(DataError, match="split_known"):
+        validate_samples(bench.clean(rows), CONFIG, bench.store)
+    (page,) = bench.store.path("refusals").glob("*/docs/samples.html")
+    source = page.read_text()
+    assert "<code>&lt;b&gt;a&lt;/b&gt;⟨U+202E⟩</code> × 2, <code>b</code> × 1" in source
+    assert "3 of 36 (8.33 %)" in source
+    assert re.search(
+        r'broken</td><td><code>split_known</code> [^<]+<br><span class="soft">expect_\w+</span><br>\w', source
+    )

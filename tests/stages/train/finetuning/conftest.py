@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
 from tasks.config import FusionConfig
+from tasks.modeling.encoder_base import Encoder
 from tasks.modeling.encoder_spec import EncoderSpec
-from tasks.modeling.encoders import Encoder, build_encoder
+from tasks.modeling.encoders import build_encoder
 from tasks.modeling.fusion import classifier
 from tasks.modeling.fusion.classifier import FusedClassifier, Present
 

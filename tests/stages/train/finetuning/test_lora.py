@@ -9,8 +9,8 @@ import torch
 
 from tasks.config import FusionConfig, TrainConfig
 from tasks.errors import DataError
+from tasks.modeling.encoder_base import Encoder
 from tasks.modeling.encoder_spec import EncoderSpec
-from tasks.modeling.encoders import Encoder
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.train.finetuning import Stage, freeze, parameter_groups
 from tasks.train.lora import add_lora, merge_lora
