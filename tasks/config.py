@@ -90,10 +90,16 @@ class DataConfig(Section):
     problem: Literal["auto", "multiclass", "multilabel", "regression"] = "auto"
     """multiclass: one label a row. multilabel: any number, separated by | or as a list. regression: a number. auto:
     multiclass, as numbers may name classes."""
+    label_separator: Annotated[str, Field(min_length=1)] = "auto"
+    """Between the labels of a set in a cell, a space for any white space. auto: | , ; or white space, where the parts recur."""
     max_rows: Annotated[int, Field(ge=1)] | None = None
     """Use this many rows, chosen by a stable hash, spread over the given splits; None: all."""
     max_quarantined: Share = 0.10
     """Share of rows that may be quarantined before the run fails."""
+    min_class_rows: Annotated[int, Field(ge=1)] = 2
+    """Rows of a class that has fewer are quarantined (rare-class), where two larger classes remain; 1: none are."""
+    time_format: str = "auto"
+    """How times are written, as strptime has it (%d/%m/%Y). auto: numbers, ISO 8601, or the usual form that all have."""
     expectations: str | None = None
     """A JSON file with expectations of your own on the manifest's columns; None: ours only."""
 

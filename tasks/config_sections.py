@@ -89,6 +89,10 @@ class CsvConfig(Section):
     """backslash: \\" in a quoted cell is a quotation mark."""
     encoding: str = "auto"
     """A codec that Python knows, such as cp1252."""
+    decimal: Literal["auto", ".", ","] = "auto"
+    """Of numbers in label columns under regression, in any table; auto: as the whole column reads."""
+    thousands: Literal["auto", "none", ",", ".", " ", "'"] = "auto"
+    """What stands between the thousands of such numbers."""
 
     @field_validator("delimiter")
     @classmethod
@@ -138,6 +142,10 @@ class SplitConfig(Section):
     """hash: by a stable hash of the group, else of the id. time: the newest rows are test, those before them val."""
     val: Share = 0.15
     test: Share = 0.15
+    folds: dict[Literal["val", "test"], tuple[str, ...]] = {}
+    """Values of the split column that are val or test (test = [5], val = [4]); all others are then train."""
+    strict: bool = False
+    """A label of val or test that train never has: true forbids training, false sets these rows aside (unseen-label)."""
     leakage: Literal["report", "drop", "fail"] = "report"
     """The same or nearly the same sample, or one group, on two sides: say so, drop it from train, or fail the run."""
     near_duplicates: bool = True

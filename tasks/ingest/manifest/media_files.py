@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tasks.ingest.manifest.cells import plain
 from tasks.ingest.manifest.rows import Inline
 from tasks.ingest.rejected_row import Refused
 from tasks.ingest.sources.remote import Remote
@@ -141,7 +142,9 @@ def split_inline(where: str) -> tuple[Path, str, int]:
 
 
 def locate_text(cell: Any) -> Located:
-    """The digest of a text given in the cell. Raises Refused: `wrong-type`."""
+    """The digest of a text given in the cell; a number is its text. Raises Refused: `wrong-type`."""
+    if isinstance(cell, int | float):
+        cell = plain(cell)
     if not isinstance(cell, str):
         raise Refused("wrong-type", f"a text must be a string, not {type(cell).__name__}")
     return Located("", hashlib.sha256(cell.encode("utf-8", "surrogatepass")).hexdigest(), cell)

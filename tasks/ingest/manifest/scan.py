@@ -25,17 +25,18 @@ from tasks.errors import DataError, UsageError
 from tasks.ingest.manifest.cells import is_empty, plain, read_label, storable
 from tasks.ingest.manifest.columns import Columns, find_columns
 from tasks.ingest.manifest.extra_columns import metadata_json
+from tasks.ingest.manifest.label_columns import CELLS, LabelCells
 from tasks.ingest.manifest.media_files import Located, Roots, locate_inline, locate_text, make_roots
 from tasks.ingest.manifest.media_index import MediaIndex
 from tasks.ingest.manifest.missing_media import FOUND, FoundElsewhere, Search, locate_near
-from tasks.ingest.manifest.rows import SPLITS, Inline, Manifest, Purpose, Row
+from tasks.ingest.manifest.rows import SPLITS, Folds, Inline, Manifest, Purpose, Row, split_of
 from tasks.ingest.manifest.suggestions import suggest_columns
 from tasks.ingest.rejected_row import Refused
 from tasks.ingest.sources.detect import open_manifest
 from tasks.ingest.sources.limits import read_limits
 from tasks.ingest.sources.remote import make_remote
 from tasks.labels import label_columns
-from tasks.store import Store, canonical_json, digest_json
+from tasks.store import Store, digest_json
 
 _THREADS = 4  # reading files waits for the disk; more threads only fight for the interpreter
 _CHUNK_ROWS = 500
@@ -55,6 +56,7 @@ class _Source:
     roots: Roots
     index: MediaIndex
     paths: MediaPathsConfig
+    folds: Folds
     borrowed: tuple[InputName, ...]
     """What a row without it takes from its video: its sound as the audio, a frame as the image."""
 
@@ -68,18 +70,21 @@ def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train"
         _resolve(manifest, split, config, purpose) for manifest, split in open_manifest(data, read_limits(config))
     ]
     _require_equal_media(sources, data)
+    if all(source.columns.label is None for source in sources):
+        _require_label(sources[0].manifest, sources[0].columns, purpose)
     picked, total, notes = _pick(sources, config)
     read = in_order({*sources[0].columns.media, *sources[0].borrowed})
     schema = raw_schema(read)
-    search = Search()
+    search, labels = Search(), LabelCells(_label_columns(sources, purpose))
     located = (
-        pa.Table.from_pylist(_with_ids(search.note(rows)), schema=schema)
+        pa.Table.from_pylist(_with_ids(labels.note(search.note(rows))), schema=schema)
         for rows in _locate_all(picked, total, purpose)
     )
     table, found = search.settle(pa.concat_tables([schema.empty_table(), *located]))
-    notes += found
     if not table.num_rows:
         raise DataError(f"manifest {data}: it holds no rows")
+    table, said = labels.settle(table, config.data, purpose)
+    notes += [*found, *said]
     modalities = tuple(m for m in read if table[f"{m}_sha256"].null_count < table.num_rows)
     modalities = modalities or read  # no usable cell at all: ingest lists every row
     notes += [*_absent(sources[0], config), *_notes(sources, modalities, table), *_doubt_classes(table, config)]
@@ -129,6 +134,13 @@ def _targets(source: _Source) -> tuple[Target, ...]:
     return tuple(Target(name=name, problem=problem) for name, problem in zip(names, source.problems, strict=True))
 
 
+def _label_columns(sources: list[_Source], purpose: Purpose) -> tuple[tuple[str, Problem], ...]:
+    """Name and problem of every label column that is read: of a prediction only the first, which it is scored by."""
+    names = max((source.columns.labels for source in sources), key=len)
+    columns = tuple(zip(names, sources[0].problems, strict=False))
+    return columns[:1] if purpose == "predict" else columns
+
+
 def _digest_table(table: pa.Table) -> str:
     digest = hashlib.sha256()
     for name in table.column_names:
@@ -149,7 +161,8 @@ def _resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: 
     manifest = replace(suggested.manifest, notes=(*manifest.notes, *suggested.notes))
     try:
         columns = find_columns(manifest.columns, suggested.data, config.encoders, str(manifest.path), purpose)
-        _require_label(manifest, columns, purpose)
+        if split not in ("val", "test"):  # of a competition these may have none
+            _require_label(manifest, columns, purpose)
     except DataError as error:
         raise DataError(f"{error}{suggested.hints}{_unreadable(manifest)}") from None
     roots = make_roots(manifest.root, config.data.allowed_roots, config.media.max_file_mb * 1e6, make_remote(config))
@@ -157,7 +170,7 @@ def _resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: 
     borrowed = [name for name, wants in wanted.items() if wants and config.encoders.of(name) != "off"]
     problems = tuple(column.problem for column in label_columns(config.data))
     inputs = tuple(borrowed) if "video" in columns.media else ()
-    return _Source(manifest, columns, problems, split, roots, index, config.data.media, inputs)
+    return _Source(manifest, columns, problems, split, roots, index, config.data.media, config.split.folds, inputs)
 
 
 def _unreadable(manifest: Manifest) -> str:
@@ -286,21 +299,19 @@ def _locate_cell(name: InputName, cell: Any, column: str, source: _Source, row: 
 
 
 def _read_roles(result: dict[str, Any], source: _Source, values: dict[str, Any], purpose: Purpose) -> None:
-    """Label, split, group and weight. For a prediction only the label matters, and it need not be usable."""
+    """Label cells, split, group and weight. For a prediction only the label matters, and it need not be usable."""
     columns = source.columns
-    if columns.label:
-        result["label"], problem = read_label(values.get(columns.label), columns.label, source.problems[0])
-        if problem is not None and purpose == "train":
-            _blame(result, *problem)
+    read = columns.labels[:1] if purpose == "predict" else columns.labels
+    result[CELLS] = [values.get(column) for column in read]
     if purpose == "predict":
         return
-    _read_targets(result, source, values)
     result["split"] = source.split
     given = plain(values.get(columns.split)) if columns.split else None
     if source.split is None and given is not None:
-        result["split"] = SPLITS.get(given.lower())
+        result["split"] = split_of(given, source.folds)
         if result["split"] is None:
-            _blame(result, "unknown-split", f"{given[:50]!r} is none of {', '.join(SPLITS)}")
+            detail = f"{given[:50]!r} is none of {', '.join(SPLITS)}; split.folds says which values are val and test"
+            _blame(result, "unknown-split", detail)
     result["group"] = plain(values.get(columns.group)) if columns.group else None
     result["time"] = plain(values.get(columns.time)) if columns.time else None
     result["metadata"] = metadata_json(values, (*columns.unused, columns.time))
@@ -309,18 +320,6 @@ def _read_roles(result: dict[str, Any], source: _Source, values: dict[str, Any],
         result["weight"] = _weight(weight)
         if result["weight"] is None:
             _blame(result, "bad-weight", f"{str(weight)[:50]!r} is not a positive number")
-
-
-def _read_targets(result: dict[str, Any], source: _Source, values: dict[str, Any]) -> None:
-    """The label columns after the first, those that are filled, as a JSON object."""
-    found = {}
-    for column, problem in zip(source.columns.labels[1:], source.problems[1:], strict=True):
-        text, wrong = read_label(values.get(column), column, problem)
-        if text is not None:
-            found[column] = text
-        elif wrong is not None and wrong[0] != "missing-label":
-            _blame(result, *wrong)
-    result["targets"] = canonical_json(found) if found else None
 
 
 def _weight(value: Any) -> float | None:

@@ -133,16 +133,15 @@ def test_jsonl_with_bad_lines_and_types(make_data: MakeData, run_ingest: Any) ->
         "[" * 100_000,
     ]
     path.write_bytes("\n".join(lines).encode() + b'\n{"id": "\xff"}\n')
-    done = run_ingest(path)
+    done = run_ingest(path, "split.strict=true")
     labels = {key: row["label"] for key, row in done.samples.items()}
-    assert labels == {"int": "7", "float": "7", "bool": "true"}
+    assert labels == {"int": "7", "float": "7", "bool": "true", "text": "x"}
     named = {key: reason for key, reason in done.reasons.items() if len(key) < 10}
     assert named == {
         "list": "bad-label",
         "dict": "bad-label",
         "number": "wrong-type",
         "nested": "wrong-type",
-        "text": "wrong-type",
         "nan": "no-modality",
     }
     assert [row["reason"] for row in done.refused].count("unreadable-row") == 6
