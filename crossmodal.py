@@ -113,17 +113,17 @@ def retrain(
     except RunFailed as failure:
         raise failure.error from None
     return Retrained(
-        run=summary["run"],
-        verdict=summary["verdict"],
-        reason=summary["reason"],
-        model=summary["model"]["name"],
-        version=summary["model"]["version"],
-        rows=summary["rows"],
-        splits=summary["splits"],
-        metrics=summary["metrics"]["test"],
-        seconds=summary["seconds"],
-        report=request.store.root / summary["report"],
-        summary=summary,
+        run=request.run_id,
+        verdict=str(summary.verdict),
+        reason=str(summary.reason),
+        model=request.name,
+        version=summary.model.version if summary.model else None,
+        rows=summary.rows.counts(),
+        splits=dict(summary.splits.items()),
+        metrics=summary.metrics["test"],
+        seconds=summary.seconds,
+        report=request.store.root / str(summary.report),
+        summary=summary.as_json(),
     )
 
 
@@ -148,7 +148,7 @@ def check(manifest: str | Path, overrides: tuple[str, ...] = (), store: str | Pa
     from flows.prepare import check_manifest
 
     try:
-        return check_manifest(_request(manifest, overrides, store))[0]
+        return check_manifest(_request(manifest, overrides, store))[0].as_json()
     except RunFailed as failure:
         raise failure.error from None
 

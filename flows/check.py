@@ -7,11 +7,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from prefect import flow
-from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.artifacts import data_rows
+from data_contracts.run_summary import RunSummary
+from flows.artifacts import leave_table
 from flows.execute import RunFailed
 from flows.flow_request import NO_OVERRIDES, Override, request_of_run
 from flows.prepare import check_manifest
@@ -20,6 +20,7 @@ from flows.request import Request
 from flows.run_name import name_run
 from flows.run_progress import shown_in_prefect
 from tasks.escaping import markdown_text
+from tasks.reporting.run_tables import rows_table
 
 
 @flow(name="check", flow_run_name=name_run, persist_result=True, result_serializer="json")
@@ -47,18 +48,18 @@ def check(
             raise
         _leave_tables(request, summary)
         said = [
-            f"{summary['finding']}: {summary['reason']}",
-            *(note for note in notes if note not in summary["reason"]),
+            f"{summary.finding}: {summary.reason}",
+            *(note for note in notes if note not in str(summary.reason)),
         ]
-        return Completed(message="; ".join(said), data=summary | {"notes": notes})
+        return Completed(message="; ".join(said), data=summary.as_json() | {"notes": notes})
     except REFUSALS as error:
         return refused(error)
 
 
-def _leave_tables(request: Request, summary: dict[str, Any]) -> None:
+def _leave_tables(request: Request, summary: RunSummary) -> None:
     """The rows, the reasons why some were refused, and the splits, as the artifact `data`."""
     quarantine = request.folder / "quarantine.parquet"
     found = Counter(pq.read_table(quarantine)["reason"].to_pylist()) if quarantine.is_file() else Counter()
     reasons = {reason: rows for reason, rows in found.items() if reason != "duplicate"}
     described = markdown_text(f"{request.name}: rows of {request.config.data.path}")
-    create_table_artifact(data_rows(summary, reasons), key="data", description=described)
+    leave_table("data", rows_table(summary, reasons), described)

@@ -15,6 +15,7 @@ from typer import Context
 from typer.exceptions import Abort, TyperException
 from typer.main import get_command
 
+from data_contracts.run_summary import RunSummary
 from flows import console
 from flows.commands.automations import automations_app
 from flows.commands.backup import backup, restore
@@ -31,7 +32,6 @@ from flows.commands.schedule import schedule_app
 from flows.commands.up import up
 from flows.commands.watching import monitor, watch
 from flows.execute import RunFailed
-from flows.summary import empty_summary
 from tasks.errors import CrossmodalError, UsageError
 
 app = typer.Typer(
@@ -130,21 +130,21 @@ def _ended(how: str = "interrupted", code: int = 130) -> int:
     return code
 
 
-def _told(error: Exception) -> tuple[str, int, dict[str, Any]]:
+def _told(error: Exception) -> tuple[str, int, RunSummary]:
     """An error as its message, exit status and summary. One that is not ours is a bug, and told as one."""
     if isinstance(error, RunFailed):
         return str(error.error), error.error.exit_code, error.summary
     if isinstance(error, CrossmodalError):
-        return str(error), error.exit_code, empty_summary()
+        return str(error), error.exit_code, RunSummary()
     if isinstance(error, TyperException):
         place = getattr(getattr(error, "ctx", None), "command_path", "crossmodal")
-        return f"{error.format_message().rstrip('.')}; see {place} --help", 2, empty_summary()
+        return f"{error.format_message().rstrip('.')}; see {place} --help", 2, RunSummary()
     text = f"internal error: {type(error).__name__}: {error}; run again with --debug and report it"
-    return text, 4, empty_summary()
+    return text, 4, RunSummary()
 
 
-def _fail(text: str, code: int, summary: dict[str, Any], as_json: bool) -> int:
+def _fail(text: str, code: int, summary: RunSummary, as_json: bool) -> int:
     console.print_error(text)
     if as_json:
-        console.print_json(summary | {"verdict": None, "reason": text, "error": text})
+        console.print_json(summary.model_copy(update={"verdict": None, "reason": text, "error": text}).as_json())
     return code

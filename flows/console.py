@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,9 +18,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from data_contracts.run_summary import ModelSummary, RunSummary, WorkSummary
+from tasks.display_table import DisplayTable
 from tasks.escaping import json_text, one_line, visible
 from tasks.number_format import figure_text
 from tasks.progress import Listener, listening, listening_to_lines
+from tasks.reporting.run_tables import figures_table
 
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 _LINE_EVERY_S = 10.0
@@ -68,82 +71,74 @@ def _lines() -> Listener:
     return listen
 
 
-def print_outcome(summary: dict[str, Any], store: Path, as_json: bool) -> None:
+def print_outcome(summary: RunSummary, store: Path, as_json: bool) -> None:
     """The verdict, the test figures, the model, where the report is, and what to type next."""
     out = Console(stderr=as_json, highlight=False, soft_wrap=True)
-    model, rows = summary["model"], summary["rows"]
-    out.print(f"\nverdict  [bold]{summary['verdict']}[/bold]")  # one of ours
-    _tell(out, f"reason   {summary['reason']}")
+    model = summary.model or ModelSummary()
+    out.print(f"\nverdict  [bold]{summary.verdict}[/bold]")  # one of ours
+    _tell(out, f"reason   {summary.reason}")
     _print_rows(out, summary)
-    if summary["metrics"]:
-        out.print(_figures(summary))
-    if model["version"] is not None:
+    if summary.metrics:
+        out.print(_rich_table(figures_table(summary), "right"))
+    if model.version is not None:
         _tell(
             out,
-            f"model    {model['name']} version {model['version']} ({model['alias']}), sha256 {model['sha256'][:16]}…",
+            f"model    {model.name} version {model.version} ({model.alias}), sha256 {str(model.sha256)[:16]}…",
         )
-    _tell(out, f"work     {_work(summary['work'])}")
-    _tell(out, f"time     {_seconds(summary['seconds'])}")
-    _tell(out, f"report   {_shown(store / summary['report'])}")
-    if rows["quarantined"]:
-        _tell(out, f"refused  {_shown(store / 'runs' / summary['run'] / 'quarantine.csv')}")
-    if model["version"] is not None:
-        _tell(out, f"next     {_program()} predict MANIFEST --model {model['name']}@{model['alias']}")
+    _tell(out, f"work     {_work(summary.work)}")
+    _tell(out, f"time     {_seconds(summary.seconds)}")
+    _tell(out, f"report   {_shown(store / str(summary.report))}")
+    if summary.rows.quarantined:
+        _tell(out, f"refused  {_shown(store / 'runs' / str(summary.run) / 'quarantine.csv')}")
+    if model.version is not None:
+        _tell(out, f"next     {_program()} predict MANIFEST --model {model.name}@{model.alias}")
         _tell(out, f"         {_program()} up")
     if as_json:
-        print_json(summary)
+        print_json(summary.as_json())
 
 
-def print_check(summary: dict[str, Any], notes: list[str], store: Path, as_json: bool) -> None:
+def print_check(summary: RunSummary, notes: list[str], store: Path, as_json: bool) -> None:
     """Rows, splits, and what a person should know before training."""
     out = Console(stderr=as_json, highlight=False, soft_wrap=True)
     _print_rows(out, summary)
     for note in notes:
         _tell(out, f"note     {note}")
-    _tell(out, f"report   {_shown(store / summary['report'])}")
-    if summary["rows"]["quarantined"] or summary["rows"]["duplicates"]:
-        _tell(out, f"refused  {_shown(store / 'runs' / summary['run'] / 'quarantine.csv')}")
+    _tell(out, f"report   {_shown(store / str(summary.report))}")
+    if summary.rows.quarantined or summary.rows.duplicates:
+        _tell(out, f"refused  {_shown(store / 'runs' / str(summary.run) / 'quarantine.csv')}")
     if as_json:
-        print_json(summary)
+        print_json(summary.as_json())
 
 
-def print_predictions(summary: dict[str, Any], as_json: bool) -> None:
+def print_predictions(summary: RunSummary, as_json: bool) -> None:
     """How many rows were predicted, with which model, and where the predictions are."""
     out = Console(stderr=as_json, highlight=False, soft_wrap=True)
-    rows, model = summary["rows"], summary["model"]
-    _tell(out, f"{rows['used']} of {rows['in']} rows predicted with {model['name']} version {model['version']}")
-    if rows["quarantined"]:
-        _tell(out, f"refused  {rows['quarantined']} rows: {summary['quarantine']}")
-    for name, value in summary["metrics"].get("labelled", {}).items():
-        _tell(out, f"{name:<8} {_figure(value, name)} on the {summary['labelled']} rows that have a label")
-    _tell(out, f"written  {summary['out']}")
+    rows, model = summary.rows, summary.model or ModelSummary()
+    _tell(out, f"{rows.used} of {rows.rows_in} rows predicted with {model.name} version {model.version}")
+    if rows.quarantined:
+        _tell(out, f"refused  {rows.quarantined} rows: {summary.quarantine}")
+    for name, value in summary.metrics.get("labelled", {}).items():
+        _tell(out, f"{name:<8} {_figure(value, name)} on the {summary.labelled} rows that have a label")
+    _tell(out, f"written  {summary.out}")
     if as_json:
-        print_json(summary)
+        print_json(summary.as_json())
 
 
-def print_table(
-    rows: Sequence[dict[str, Any]], empty: str = "none yet; publish a model with crossmodal retrain"
-) -> None:
-    """Rows with equal keys as a table; the line `empty` when there are none."""
+def print_table(table: DisplayTable, empty: str = "none yet; publish a model with crossmodal retrain") -> None:
+    """The table on stdout; the line `empty` where it has no rows."""
     # As wide as its rows are: a terminal wraps a longer line, a pipe has no width, and nothing is cut.
     out = Console(highlight=False, soft_wrap=True, width=_UNCUT)
-    if not rows:
-        out.print(empty)
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in rows[0]:
-        table.add_column(name, no_wrap=True)
-    for row in rows:
-        table.add_row(*(_table_cell(value) for value in row.values()))
-    out.print(table)
+    out.print(_rich_table(table, "left") if table.rows else empty)
 
 
-def _table_cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return escape(one_line(str(value)))
+def _rich_table(table: DisplayTable, justify: Literal["left", "right"]) -> Table:
+    """The table as rich lays it out, its first column to the left."""
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for place, name in enumerate(table.columns):
+        shown.add_column(escape(one_line(name)), justify=justify if place else "left", no_wrap=True)
+    for row in table.as_text():
+        shown.add_row(*map(escape, row))
+    return shown
 
 
 def print_pairs(pairs: Sequence[tuple[str, Any]]) -> None:
@@ -196,37 +191,18 @@ def _tell(out: Console, text: str) -> None:
     out.print(visible(text, keep=""), markup=False, emoji=False)
 
 
-def _print_rows(out: Console, summary: dict[str, Any]) -> None:
-    rows, splits = summary["rows"], summary["splits"]
-    counts = (
-        f"{rows['in']} read, {rows['used']} used, {rows['quarantined']} quarantined, {rows['duplicates']} duplicates"
-    )
+def _print_rows(out: Console, summary: RunSummary) -> None:
+    rows, splits = summary.rows, summary.splits
+    counts = f"{rows.rows_in} read, {rows.used} used, {rows.quarantined} quarantined, {rows.duplicates} duplicates"
     _tell(out, f"rows     {counts}; train {splits['train']}, val {splits['val']}, test {splits['test']}")
-
-
-def _figures(summary: dict[str, Any]) -> Table:
-    from tasks.labels import METRICS, problem_of
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    names = [name for name in METRICS[problem_of(summary["metrics"]["test"])] if name != "auroc"]
-    table.add_column("test")
-    for name in names:
-        table.add_column(name, justify="right")
-    full = {"all given": summary["metrics"]["test"]}
-    unimodal = {f"{name} only": line for name, line in summary["by_modalities"].items() if "+" not in name}
-    for name, line in (full | (unimodal if len(unimodal) > 1 else {})).items():
-        table.add_row(name, *(_figure(line.get(metric), metric) for metric in names))
-    return table
 
 
 def _figure(value: float | None, metric: str) -> str:
     return "–" if value is None else figure_text(value, metric, decimals=4)
 
 
-def _work(work: dict[str, dict[str, int]]) -> str:
-    return ", ".join(
-        f"{name}: {work['computed'][name]} computed, {work['reused'][name]} reused" for name in work["computed"]
-    )
+def _work(work: WorkSummary) -> str:
+    return ", ".join(f"{name}: {count} computed, {work.reused[name]} reused" for name, count in work.computed.items())
 
 
 def _seconds(seconds: dict[str, float]) -> str:

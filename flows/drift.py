@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from data_contracts.refs import MonitorReport
+from data_contracts.run_summary import Finding, RunSummary
 from flows.execute import RunFailed, attempt
 from flows.pipeline import RunState, Stages, champion_config, extract_features
 from flows.request import Request
@@ -15,12 +15,12 @@ from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.ingest.sources.resolve import locate_data
 from tasks.monitor.monitor import monitor
-from tasks.monitor.page import write_page
+from tasks.reporting.drift_report import write_page
 
 Monitor = Callable[..., MonitorReport]
 
 
-def monitor_manifest(request: Request, model: str | None, stage: Monitor = monitor) -> dict[str, Any]:
+def monitor_manifest(request: Request, model: str | None, stage: Monitor = monitor) -> RunSummary:
     """The summary of a monitor run, `drift` true or false; report.html lies in the run's folder. Labels are not needed.
 
     Raises UsageError for an unknown model, RunFailed where the data cannot be read.
@@ -40,19 +40,26 @@ def monitor_manifest(request: Request, model: str | None, stage: Monitor = monit
             reports.append(stage(run_state.clean, run_state.features, champion, config, request.store))
 
     error = attempt(look, run_state)
-    summary = summarise(request, run_state, "monitor", str(error) if error else None)
-    summary["model"] |= {"name": champion.name, "version": champion.version, "sha256": champion.model_sha256}
     if error is not None:
+        summary = summarise(request, run_state, "monitor", str(error))
         write_summary(request, run_state, summary)
         raise RunFailed(error, summary) from error
     report = reports[0]
     path = request.folder / "report.html"
     request.folder.mkdir(parents=True, exist_ok=True)
     write_page(path, report, request.run_id)
-    tests = [test.model_dump(mode="json") for test in report.tests]
-    summary |= {"reason": report.reason, "drift": report.drift, "compared": report.rows, "known": report.known}
-    if report.tests:
-        summary["finding"] = "drift" if report.drift else "no drift"
-    summary |= {"tests": tests, "report": path.relative_to(request.store.root).as_posix()}
+    finding: Finding = "drift" if report.drift else "no drift"
+    summary = summarise(
+        request,
+        run_state,
+        "monitor",
+        report=path.relative_to(request.store.root).as_posix(),
+        reason=report.reason,
+        drift=report.drift,
+        compared=report.rows,
+        known=report.known,
+        tests=report.tests,
+        finding=finding if report.tests else None,
+    )
     write_summary(request, run_state, summary)
     return summary

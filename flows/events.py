@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from data_contracts.run_summary import RunSummary
 from tasks.escaping import one_line
 
 _LOG = logging.getLogger("prefect.crossmodal")
@@ -64,34 +65,34 @@ class MissedPayload(_Payload):
     deployment: str
 
 
-def emit_verdict(summary: dict[str, Any]) -> None:
+def emit_verdict(summary: RunSummary) -> None:
     """Tells what became of a model that was retrained; nothing where nothing has changed."""
-    event, model = OF_VERDICT.get(str(summary["verdict"])), summary["model"]
-    if event is None:
+    event, model = OF_VERDICT.get(str(summary.verdict)), summary.model
+    if event is None or model is None:
         return
     payload = VerdictPayload(
-        model=model["name"],
-        reason=one_line(str(summary["reason"]), _REASON_CHARS),
-        verdict=summary["verdict"],
-        version=model["version"],
-        sha256=model["sha256"],
-        run=summary["run"],
-        metrics=summary["metrics"].get("test", {}),
+        model=str(model.name),
+        reason=one_line(str(summary.reason), _REASON_CHARS),
+        verdict=str(summary.verdict),
+        version=model.version,
+        sha256=model.sha256,
+        run=str(summary.run),
+        metrics=summary.metrics.get("test", {}),
     )
     _emit(event, payload)
 
 
-def emit_drift(summary: dict[str, Any], profile: str, data: str, overrides: list[str]) -> None:
+def emit_drift(summary: RunSummary, profile: str, data: str, overrides: list[str]) -> None:
     """Tells that data have drifted, and how the model is retrained; nothing where they have not."""
-    if not summary["drift"]:
+    if not summary.drift or summary.model is None:
         return
     payload = DriftPayload(
-        model=summary["model"]["name"],
-        reason=one_line(str(summary["reason"]), _REASON_CHARS),
-        version=summary["model"]["version"],
-        run=summary["run"],
-        drifted=tuple(test["name"] for test in summary["tests"] if test["drifted"]),
-        rows=summary["compared"],
+        model=str(summary.model.name),
+        reason=one_line(str(summary.reason), _REASON_CHARS),
+        version=str(summary.model.version),
+        run=str(summary.run),
+        drifted=tuple(test.name for test in summary.tests or () if test.drifted),
+        rows=summary.compared or 0,
         profile=profile,
         data=data,
         overrides=tuple(overrides),

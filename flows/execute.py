@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from typing import Any
 
+from data_contracts.run_summary import Finding, RunSummary
 from flows.environment import run_tags
 from flows.history import leave_history
 from flows.pipeline import RunState, Stages, evaluate_champion, run_pipeline
@@ -13,22 +13,22 @@ from flows.preflight import failure, preflight
 from flows.records import recorded
 from flows.refresh import refreshing
 from flows.request import Mode, Request
-from flows.results import history_of
 from flows.summary import summarise, write_summary
 from tasks import progress, run_log
 from tasks.errors import CrossmodalError, EnvironmentFailed, TooManyQuarantined, UsageError
+from tasks.reporting.artifacts import read_history
 
 
 class RunFailed(Exception):
     """A run that ended with an error of ours; carries the summary that was written."""
 
-    def __init__(self, error: CrossmodalError, summary: dict[str, Any]) -> None:
+    def __init__(self, error: CrossmodalError, summary: RunSummary) -> None:
         super().__init__(str(error))
         self.error = error
         self.summary = summary
 
 
-def execute(request: Request, stages: Stages, run_state: RunState | None = None, mode: Mode = "full") -> dict[str, Any]:
+def execute(request: Request, stages: Stages, run_state: RunState | None = None, mode: Mode = "full") -> RunSummary:
     """The summary of a completed run. Raises RunFailed, with the summary of what is known, when a stage refused.
 
     In the mode `evaluate only` the champion is judged instead of a new model.
@@ -45,37 +45,36 @@ def execute(request: Request, stages: Stages, run_state: RunState | None = None,
 
     with recorded(request, "retrain", run_state):
         error = attempt(work, run_state)
-        summary = summarise(request, run_state, "retrain", str(error) if error else None)
-        leave_results(request, run_state, summary)
+        summary = leave_results(request, run_state, "retrain", error)
         record(request, run_state, summary)
     leave_history(request)
-    run_log.log_end(summary["verdict"], summary["reason"], summary.get("error"), run_state.seconds["total"])
+    run_log.log_end(summary.verdict, summary.reason, summary.error, run_state.seconds["total"])
     if error is not None:
         raise RunFailed(error, summary) from error
     return summary
 
 
-def record(request: Request, run_state: RunState, summary: dict[str, Any]) -> None:
+def record(request: Request, run_state: RunState, summary: RunSummary) -> None:
     """The run is logged to MLflow. It has ended, and its report is on disk: where MLflow fails now, the log says so."""
     from tasks.publish.tracking import RunRecord, record_run
 
-    history = None if run_state.checkpoint is None else history_of(run_state.checkpoint, request.store)
+    history = read_history(run_state.checkpoint, request.store)
     run = RunRecord(
         name=request.name,
         run_id=request.run_id,
         config=request.config,
-        decision=summary["verdict"],
-        reason=str(summary["reason"]),
-        error=summary.get("error"),
-        rows=summary["rows"],
-        seconds=summary["seconds"],
+        decision=summary.verdict,
+        reason=str(summary.reason),
+        error=summary.error,
+        rows=summary.rows.counts(),
+        seconds=summary.seconds,
         tags=run_tags(request),
         folder=request.folder,
         valid=run_state.valid,
         checkpoint=run_state.checkpoint,
         report=run_state.report,
         verdict=run_state.verdict,
-        epochs=(history or {}).get("epochs", ()),
+        epochs=history.epochs if history else (),
     )
     try:
         record_run(run, request.store, request.tracking_uri)
@@ -102,18 +101,28 @@ def attempt(work: Callable[[], object], run_state: RunState) -> CrossmodalError 
     return None
 
 
-def leave_results(request: Request, run_state: RunState, summary: dict[str, Any]) -> None:
-    """Leaves report.html, Data Docs, summary.json and the quarantine in the run's folder; fills in `summary["report"]`."""
-    from tasks.evaluate.confusion_picture import write_confusion
-    from tasks.evaluate.report import write_report
+def leave_results(
+    request: Request, run_state: RunState, flow: str, error: CrossmodalError | None, finding: Finding | None = None
+) -> RunSummary:
+    """The run's summary; report.html, Data Docs, summary.json and the quarantine lie in the run's folder."""
+    from tasks.reporting.confusion_matrix import write_confusion
+    from tasks.reporting.report import write_report
 
     progress.report("report", 0, 1)
+    path = request.folder / "report.html"
+    summary = summarise(
+        request,
+        run_state,
+        flow,
+        str(error) if error else None,
+        report=path.relative_to(request.store.root).as_posix(),
+        finding=finding,
+    )
     request.folder.mkdir(parents=True, exist_ok=True)
     for table, uri in run_state.docs.items():
         shutil.copytree(request.store.path(uri), request.folder / "docs" / table, dirs_exist_ok=True)
-    path = request.folder / "report.html"
     write_report(path, summary, request.config, request.store, run_state)
     write_confusion(request.folder / "confusion.svg", run_state.report, request.store)
-    summary["report"] = path.relative_to(request.store.root).as_posix()
     write_summary(request, run_state, summary)
     progress.report("report", 1, 1)
+    return summary

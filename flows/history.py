@@ -7,56 +7,24 @@ import os
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from data_contracts.refs import Decision, Metrics, RunRefs
+from data_contracts.refs import Decision, RunRefs
+from data_contracts.run_record import RunRecord, Status
+from data_contracts.run_summary import Finding, ModelSummary, RunSummary
 from flows.records import CONFIG, REFS, RUN, RunStart
 from flows.request import Request
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed, UsageError
-from tasks.reporting.history import RunPoint, write_history
+from tasks.reporting.run_history import point_of, write_history
 from tasks.store import Store, process_lives
 
 RUNS = "runs"
 HISTORY = "history"
-Status = Literal["running", "completed", "failed", "crashed", "unreadable"]
-Finding = Literal["passed", "not trainable", "drift", "no drift"]
-"""What a run found that judges no model: `check`, and `monitor`."""
 ENDINGS: tuple[str, ...] = (*get_args(Decision), *get_args(Finding), *get_args(Status))
 """What a list of runs can be narrowed to."""
-
-
-class RunRecord(BaseModel, frozen=True):
-    """One run as a list shows it."""
-
-    run: str
-    flow: str | None = None
-    status: Status
-    """crashed: neither ended nor alive. unreadable: its folder is damaged."""
-    verdict: str | None = None
-    """The gate's, or what a check or a monitor run found."""
-    reason: str | None = None
-    model: str | None = None
-    version: str | None = None
-    sha256: str | None = None
-    started: datetime
-    finished: datetime | None = None
-    data: str | None = None
-    data_sha256: str | None = None
-    """Of the manifest's content, the media included; wherever it lies."""
-    labels: tuple[str, ...] = ()
-    rows: dict[str, int] = {}
-    splits: dict[str, int] = {}
-    metrics: Metrics = {}
-    """On the test rows."""
-    intervals: dict[str, tuple[float, float]] = {}
-    seconds: dict[str, float] = {}
-    git_commit: str | None = None
-    prefect_run_id: str | None = None
-    report: str | None = None
-    """Path below the store; None where there is none."""
 
 
 def list_runs(
@@ -118,7 +86,7 @@ def _json(store: Store, run: str, name: str) -> Any:
 def _read(folder: Path) -> RunRecord:
     try:
         start = _optional(folder / RUN)
-        summary = _optional(folder / "summary.json")
+        summary = _summary(folder)
         refs = RunRefs.model_validate(_optional(folder / REFS) or {})
         return _record(folder, None if start is None else RunStart.model_validate(start), summary, refs)
     except (OSError, ValueError, TypeError, AttributeError) as error:  # what lies there was written by anything
@@ -130,42 +98,47 @@ def _optional(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
+def _summary(folder: Path) -> RunSummary | None:
+    found = _optional(folder / "summary.json")
+    return None if found is None else RunSummary.model_validate(found)
+
+
 def _changed(folder: Path) -> datetime:
     return datetime.fromtimestamp(folder.stat().st_mtime, UTC)
 
 
-def _record(folder: Path, start: RunStart | None, summary: dict[str, Any] | None, refs: RunRefs) -> RunRecord:
-    saved = summary or {}
-    model = saved.get("model") or {}
+def _record(folder: Path, start: RunStart | None, summary: RunSummary | None, refs: RunRefs) -> RunRecord:
+    known = summary or RunSummary()
+    model = known.model or ModelSummary()
     report = folder / "report.html"
     return RunRecord(
         run=folder.name,
-        flow=saved.get("flow") or (start and start.flow),
+        flow=known.flow or (start and start.flow),
         status=_status(start, summary),
-        verdict=saved.get("verdict") or saved.get("finding"),
-        reason=saved.get("error") or saved.get("reason") or (start and start.error),
-        model=model.get("name") or (start and start.model),
-        version=model.get("version"),
-        sha256=model.get("sha256"),
+        verdict=known.verdict or known.finding,
+        reason=known.error or known.reason or (start and start.error),
+        model=model.name or (start and start.model),
+        version=model.version,
+        sha256=model.sha256,
         started=start.started if start else _changed(folder),
         finished=start.finished if start else None,
         data=start.data if start else None,
         data_sha256=refs.raw.sha256 if refs.raw else None,
         labels=refs.clean.labels if refs.clean else (),
-        rows=saved.get("rows") or {},
-        splits=saved.get("splits") or {},
-        metrics=(saved.get("metrics") or {}).get("test") or {},
+        rows=summary.rows.counts() if summary else {},
+        splits={**summary.splits} if summary else {},
+        metrics=known.metrics.get("test", {}),
         intervals=refs.report.intervals if refs.report else {},
-        seconds=saved.get("seconds") or {},
+        seconds=summary.seconds if summary else {},
         git_commit=start.git_commit if start else None,
         prefect_run_id=start.prefect_run_id if start else None,
         report=f"{RUNS}/{folder.name}/report.html" if report.is_file() else None,
     )
 
 
-def _status(start: RunStart | None, summary: dict[str, Any] | None) -> Status:
+def _status(start: RunStart | None, summary: RunSummary | None) -> Status:
     if summary is not None:
-        return "failed" if summary.get("error") else "completed"
+        return "failed" if summary.error else "completed"
     if start is None:
         return "unreadable"
     if start.finished is not None:
@@ -186,29 +159,13 @@ def write_history_page(store_root: str | Path, model: str, out: Path | None = No
         raise UsageError(f"model {model!r}: no run of it in {Path(store_root) / RUNS}; see crossmodal runs list")
     path = out or history_page(store_root, model)
     root = Path(store_root).absolute()
-    points = [_point(record, root, path.absolute().parent) for record in reversed(records)]
+    folder = path.absolute().parent
+    links = [record.report and os.path.relpath(root / record.report, folder) for record in records]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_history(path, model, points)
+    write_history(path, model, [point_of(*run) for run in zip(reversed(records), reversed(links), strict=True)])
     return path
 
 
 def leave_history(request: Request) -> None:
     """The model's history page holds this run, too."""
     write_history_page(request.store.root, request.name)
-
-
-def _point(record: RunRecord, root: Path, folder: Path) -> RunPoint:
-    link = None if record.report is None else os.path.relpath(root / record.report, folder)
-    return RunPoint(
-        run=record.run,
-        started=record.started,
-        verdict=record.verdict or record.status,
-        reason=record.reason or "",
-        version=record.version,
-        metrics=record.metrics,
-        intervals=record.intervals,
-        rows=record.rows,
-        splits=record.splits,
-        seconds=record.seconds,
-        report=link,
-    )

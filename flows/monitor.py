@@ -42,6 +42,6 @@ def monitor(
         leave_drift(request, summary)
         # Without a profile the new data are all that is known to retrain on; with one, its own data are.
         emit_drift(summary, profile, "" if profile else data, overrides)
-        return Completed(message=f"drift {'yes' if summary['drift'] else 'no'}: {summary['reason']}", data=summary)
+        return Completed(message=f"drift {'yes' if summary.drift else 'no'}: {summary.reason}", data=summary.as_json())
     except REFUSALS as error:
         return refused(error)

@@ -12,8 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from data_contracts.refs import RawRef
+from data_contracts.run_record import RunRecord
 from flows.as_read import ReadRow, cell_text, medium_bytes, rows_as_read
-from flows.history import RUNS, RunRecord, run_config, run_refs
+from flows.history import RUNS, run_config, run_refs
 from flows.records import redacted
 from tasks.config import RunConfig
 from tasks.contract import read_table

@@ -30,7 +30,7 @@ from data_contracts.refs import (
     Verdict,
 )
 from flows.request import Request
-from flows.results import ask_for_approval, history_of, reasons_of, results_in
+from flows.results import ask_for_approval, reasons_of, results_in
 from tasks import progress, run_log
 from tasks.config import RunConfig
 from tasks.contract import read_table
@@ -50,6 +50,7 @@ from tasks.modeling.pretrained.describe import find_again
 from tasks.modeling.pretrained.packaged import is_packaged, packaged_encoder
 from tasks.publish.publish import PublishInputs, publish
 from tasks.publish.registry import fetch_champion
+from tasks.reporting.artifacts import read_history
 from tasks.store import Store
 from tasks.train.train import train
 from tasks.validate.manifest_and_predictions import validate_manifest, validate_predictions
@@ -102,7 +103,7 @@ class RunState(RunRefs, frozen=False):
     """Table (manifest, samples, features, predictions) to the store path of its Data Docs."""
     warnings: list[str] = Field(default_factory=list)
     """Broken expectations of severity warning on other tables than the samples, whose own are in `valid`."""
-    decision: str | None = None
+    decision: Decision | None = None
     reason: str | None = None
     before: frozenset[str] = frozenset()
     """Store paths of what was there when the run began."""
@@ -152,7 +153,7 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
     with run_state.timed("train"):
         start = run_state.start = None if config.train.continue_from == "none" else champion
         checkpoint = run_state.checkpoint = stages.train(valid, features, config, store, start)
-    run_log.log_checkpoint(checkpoint, history_of(checkpoint, store), run_state.reused(checkpoint))
+    run_log.log_checkpoint(checkpoint, read_history(checkpoint, store), run_state.reused(checkpoint))
     with run_state.timed("evaluate"):  # asked again: training takes time, and another model may have been promoted
         champion = run_state.champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
     # Against itself a model need not be judged: the evaluation of the run that published it is still right.

@@ -9,10 +9,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from data_contracts.modalities import ALL_MODALITIES
-from data_contracts.refs import Frozen, Modality
+from data_contracts.refs import Modality
+from data_contracts.run_summary import PreflightCheck
 from flows.pipeline import champion_config
 from flows.records import shown_path
 from flows.request import Request
@@ -36,17 +37,7 @@ COPIES = 4
 """Of an encoder that is trained: the state of training, the checkpoint, the logged model, the champion read back."""
 
 
-class Check(Frozen):
-    """One thing that was looked at."""
-
-    name: str
-    outcome: Literal["ok", "warn", "fail"]
-    detail: str
-    exit_code: int = 0
-    """Of a failure: 2 for what the user wrote, 4 for what the machine lacks."""
-
-
-def preflight(request: Request, training: bool = True) -> list[Check]:
+def preflight(request: Request, training: bool = True) -> list[PreflightCheck]:
     """Every check in order, failed ones among them. `training`: also what reading and validating data does not need."""
     config = request.config
     checks = [_run("data", lambda: _data(request))]
@@ -69,7 +60,7 @@ def preflight(request: Request, training: bool = True) -> list[Check]:
     return checks
 
 
-def failure(checks: list[Check]) -> CrossmodalError | None:
+def failure(checks: list[PreflightCheck]) -> CrossmodalError | None:
     """All failed checks as one error, or None. UsageError where any of them is a matter of what the user wrote."""
     failed = [check for check in checks if check.outcome == "fail"]
     if not failed:
@@ -81,16 +72,16 @@ def failure(checks: list[Check]) -> CrossmodalError | None:
     return error(f"{len(failed)} of {len(checks)} checks failed before the data were read: {listed}")
 
 
-def _run(name: str, look: Callable[[], tuple[bool, str]]) -> Check:
+def _run(name: str, look: Callable[[], tuple[bool, str]]) -> PreflightCheck:
     """What a look at something found: (whether it is fine, what to know of it), or the error that it would end with."""
     try:
         fine, detail = look()
     except CrossmodalError as error:
-        return Check(name=name, outcome="fail", detail=str(error), exit_code=error.exit_code)
+        return PreflightCheck(name=name, outcome="fail", detail=str(error), exit_code=error.exit_code)
     except OSError as error:
         text = f"{type(error).__name__}: {error}"
-        return Check(name=name, outcome="fail", detail=text, exit_code=EnvironmentFailed.exit_code)
-    return Check(name=name, outcome="ok" if fine else "warn", detail=detail)
+        return PreflightCheck(name=name, outcome="fail", detail=text, exit_code=EnvironmentFailed.exit_code)
+    return PreflightCheck(name=name, outcome="ok" if fine else "warn", detail=detail)
 
 
 def _data(request: Request) -> tuple[bool, str]:
@@ -240,12 +231,12 @@ def _size(count: float) -> str:
     return f"{count:.0f} bytes"
 
 
-def warnings(checks: list[Check]) -> Iterator[str]:
+def warnings(checks: list[PreflightCheck]) -> Iterator[str]:
     """What a person should know before the run, a line each."""
     yield from (_labelled(check) for check in checks if check.outcome == "warn")
 
 
-def preflight_lines(checks: list[Check]) -> list[dict[str, Any]]:
+def preflight_lines(checks: list[PreflightCheck]) -> list[dict[str, Any]]:
     """The checks as lines of a plan, before those of its stages."""
     return [
         {"stage": f"preflight: {check.name}", "action": check.outcome, "count": None, "why": check.detail}
@@ -253,6 +244,6 @@ def preflight_lines(checks: list[Check]) -> list[dict[str, Any]]:
     ]
 
 
-def _labelled(check: Check) -> str:
+def _labelled(check: PreflightCheck) -> str:
     """What was found, after the check's name unless it begins with it (`data.path 'x': no such file`)."""
     return check.detail if check.detail.startswith(check.name) else f"{check.name}: {check.detail}"

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from data_contracts.run_summary import Finding, RunSummary
 from flows.execute import RunFailed, attempt, leave_results
-from flows.history import Finding
 from flows.pipeline import RunState, Stages, count_splits, prepare
 from flows.preflight import failure, preflight
 from flows.records import recorded
 from flows.request import Request
 from flows.results import reasons_of
-from flows.summary import rows_of, summarise
+from flows.summary import rows_of
 from tasks.contract import read_table
 from tasks.validate.trainable import trainable_problems
 
 
-def check_manifest(request: Request, run_state: RunState | None = None) -> tuple[dict[str, Any], list[str]]:
+def check_manifest(request: Request, run_state: RunState | None = None) -> tuple[RunSummary, list[str]]:
     """The summary of a manifest that meets its contract, and notes on it. Raises RunFailed where it does not.
 
     What was found is left in `run_state`.
@@ -40,11 +38,8 @@ def check_manifest(request: Request, run_state: RunState | None = None) -> tuple
 
     with recorded(request, "check", run_state):
         error = attempt(look, run_state)
-        summary = summarise(request, run_state, "check", str(error) if error else None)
-        if error is None:
-            finding: Finding = "not trainable" if problems else "passed"
-            summary["finding"] = finding
-        leave_results(request, run_state, summary)
+        finding: Finding = "not trainable" if problems else "passed"
+        summary = leave_results(request, run_state, "check", error, None if error else finding)
     if error is not None:
         raise RunFailed(error, summary) from error
     return summary, notes
@@ -57,7 +52,7 @@ def _describe(request: Request, run_state: RunState, problems: list[str]) -> str
     refused = ", ".join(
         f"{count} {reason}" for reason, count in sorted(reasons.items(), key=lambda it: (-it[1], it[0]))
     )
-    parts = [f"{rows['used']} of {rows['in']} rows can be used"]
+    parts = [f"{rows.used} of {rows.rows_in} rows can be used"]
     parts += [f"quarantined: {refused}"] if refused else []
-    parts += [f"{rows['duplicates']} duplicates"] if rows["duplicates"] else []
+    parts += [f"{rows.duplicates} duplicates"] if rows.duplicates else []
     return "; ".join([*parts, *problems])

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+from data_contracts.run_summary import RunSummary
 from flows.pipeline import RunState
 from flows.prepare import check_manifest
 from flows.request import Request, profile_files, resolve_config
@@ -139,11 +140,11 @@ def _put(values: dict[str, Any], keys: Sequence[str], value: Any) -> None:
     values[keys[-1]] = value
 
 
-def _counted(found: RunState, request: Request, summary: dict[str, Any]) -> list[str]:
+def _counted(found: RunState, request: Request, summary: RunSummary) -> list[str]:
     """What was recognised: rows, splits, inputs, labels with their numbers of rows."""
-    rows, splits, clean = summary["rows"], summary["splits"], found.clean
+    rows, splits, clean = summary.rows, summary.splits, found.clean
     remarks = [
-        f"Rows: {rows['in']} read, {rows['used']} used, {rows['quarantined']} quarantined, {rows['duplicates']} duplicates.",
+        f"Rows: {rows.rows_in} read, {rows.used} used, {rows.quarantined} quarantined, {rows.duplicates} duplicates.",
         f"Splits: {', '.join(f'{split} {count}' for split, count in splits.items())}.",
     ]
     if clean is None or found.valid is None:

@@ -8,12 +8,13 @@ from typing import Any
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import RunRefs
+from data_contracts.run_record import RunRecord
 from flows.as_read import cell_text, medium_bytes, rows_as_read
-from flows.history import RUNS, RunRecord, run_config, run_refs
+from flows.history import RUNS, run_config, run_refs
 from tasks.contract import read_table
 from tasks.errors import CrossmodalError, UsageError
 from tasks.media.media_store import media_index
-from tasks.reporting.refused import RefusedMedium, RefusedRow, write_refused
+from tasks.reporting.row_page import RefusedMedium, RefusedRow, write_refused
 from tasks.store import Store
 
 PICTURE_BYTES = 4 << 20
@@ -73,7 +74,7 @@ def _cells(store: Store, record: RunRecord, refs: RunRefs, number: int) -> dict[
 
 def _media(store: Store, record: RunRecord, refs: RunRefs, raw: dict[str, Any]) -> list[RefusedMedium]:
     """What the row's media look like: decoded where the store has them so, else the source itself where it is a picture."""
-    from tasks.evaluate.pictures import picture_media
+    from tasks.reporting.thumbnails import picture_media
 
     assert refs.raw is not None
     config = run_config(store, record.run)
@@ -88,7 +89,7 @@ def _media(store: Store, record: RunRecord, refs: RunRefs, raw: dict[str, Any]) 
             known = media_index(store, modality_of(modality), fingerprint, ("source", "digest")).to_pylist()
             digest = next((row["digest"] for row in known if row["source"] == source), None)
         if digest is not None and fingerprint is not None:
-            seen = picture_media([{"media": {modality: digest}}], {modality: fingerprint}, store)[0]
+            seen = picture_media([{modality: digest}], {modality: fingerprint}, store)[0]
             shown.append(RefusedMedium(name=modality, how="as it was decoded", seen=seen))
             continue
         content = medium_bytes(raw.get(modality), config, PICTURE_BYTES)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from typing import Any
 
 import pyarrow as pa
 
-from data_contracts.refs import CheckpointRef, CleanRef, ReleaseRef, ValidatedRef, Verdict
+from data_contracts.refs import CleanRef, ReleaseRef, ValidatedRef, Verdict
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.store import Store
@@ -18,12 +16,6 @@ def results_in(store: Store) -> frozenset[str]:
     """Store paths of the stages' results that are there."""
     kinds = ("clean", "checkpoints", "evaluations")
     return frozenset(f"{kind}/{path.name}" for kind in kinds for path in (store.root / kind).glob("*"))
-
-
-def history_of(checkpoint: CheckpointRef, store: Store) -> dict[str, Any] | None:
-    """What training recorded of its epochs; None where it recorded nothing."""
-    path = store.path(checkpoint.uri) / "history.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def ask_for_approval(release: ReleaseRef, config: RunConfig, verdict: Verdict) -> str:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Annotated, Any, cast
 
 from prefect import flow
-from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
@@ -15,6 +14,7 @@ from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
+from flows.artifacts import leave_table
 from flows.environment import refresh_from_environment
 from flows.events import emit_verdict
 from flows.flow_request import NO_OVERRIDES, Override, request_of_run
@@ -25,7 +25,8 @@ from flows.refusals import REFUSALS, refused
 from flows.request import Mode, Request, named_profile
 from flows.run_name import describe_outcome, name_run, rename_run
 from flows.run_progress import execute_shown
-from tasks.escaping import markdown_text, one_line
+from tasks.display_table import DisplayTable
+from tasks.escaping import markdown_text
 
 # Prefect types a runner by its own future; the decorator asks for one of any future.
 _RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=min(8, os.cpu_count() or 1)))
@@ -69,7 +70,7 @@ def retrain(
         summary = execute_shown(request, prefect_stages(), mode)
         rename_run(describe_outcome(summary))
         emit_verdict(summary)
-        return Completed(message=f"{summary['verdict']}: {summary['reason']}", data=summary)
+        return Completed(message=f"{summary.verdict}: {summary.reason}", data=summary.as_json())
     except REFUSALS as error:
         return refused(error)
 
@@ -80,8 +81,8 @@ def _plan(request: Request) -> State[dict[str, Any]]:
     refusal = failure(checks)
     lines = [] if refusal else plan_retrain(request)
     said = f"plan: {refusal}" if refusal else describe_plan(lines)
-    table = [{**line, "why": one_line(line["why"])} for line in (*preflight_lines(checks), *lines)]
-    create_table_artifact(table, key="plan", description=markdown_text(f"{request.name}: {said}"))
+    table = DisplayTable.of([*preflight_lines(checks), *lines])
+    leave_table("plan", table, markdown_text(f"{request.name}: {said}"))
     rename_run("plan")
     if refusal is not None:
         raise refusal

@@ -2,46 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from data_contracts.refs import Frozen
-from flows.history import RunRecord, run_config, run_refs
+from data_contracts.run_record import RunRecord
+from flows.history import run_config, run_refs
 from tasks.errors import CrossmodalError
 from tasks.publish.tracking import flatten
+from tasks.reporting.run_diff import Change, Figure, RunDiff, Triple
 from tasks.store import Store
-
-Triple = tuple[float, float, float]
-
-
-class Change(Frozen):
-    """One thing that differs."""
-
-    name: str
-    a: str | None
-    b: str | None
-
-
-class Figure(NamedTuple):
-    """A metric of either run on its test rows."""
-
-    metric: str
-    a: float | None
-    b: float | None
-    difference: Triple | None
-    """b minus a on the same rows: value, low, high."""
-
-
-class RunDiff(NamedTuple):
-    """What differs between run `a` and run `b`."""
-
-    a: str
-    b: str
-    config: list[Change]
-    data: list[Change]
-    figures: list[Figure]
-    paired: str
-    """On which rows the differences are, or why there are none."""
-    seconds: list[Change]
 
 
 def diff_runs(store: Store, a: RunRecord, b: RunRecord) -> RunDiff:

@@ -12,6 +12,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 
+from data_contracts.run_summary import RunSummary
 from flows.environment import store_from_environment
 from flows.request import DEFAULT_PROFILE, resolve_config
 from tasks.errors import CrossmodalError
@@ -72,7 +73,7 @@ def rename_run(outcome: str) -> None:
         _LOG.warning("run not renamed: %s", error)
 
 
-def describe_outcome(summary: dict[str, Any]) -> str:
+def describe_outcome(summary: RunSummary) -> str:
     """`promote v7`, `unchanged v6`, or the verdict of a model that has no version."""
-    version = summary["model"]["version"]
-    return f"{summary['verdict']} v{version}" if version is not None else str(summary["verdict"])
+    version = summary.model.version if summary.model else None
+    return f"{summary.verdict} v{version}" if version is not None else str(summary.verdict)

@@ -7,13 +7,14 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
 import httpx
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
+from data_contracts.run_summary import RunSummary
 from flows.artifacts import leave_artifacts
 from flows.execute import RunFailed, execute
 from flows.pipeline import RunState, Stages
@@ -113,7 +114,7 @@ def shown_in_prefect() -> Iterator[None]:
         yield
 
 
-def execute_shown(request: Request, stages: Stages, mode: Mode = "full") -> dict[str, Any]:
+def execute_shown(request: Request, stages: Stages, mode: Mode = "full") -> RunSummary:
     """As `execute`; the run's progress, lines and artifacts are in the Prefect UI, those of a failed run too."""
     run_state = RunState()
     with shown_in_prefect():

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import json
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from data_contracts.refs import ChampionRef, CleanRef
-from data_contracts.tables import predictions_schema
+from data_contracts.refs import ChampionRef, CleanRef, Metrics
+from data_contracts.run_summary import RunSummary
 from flows.execute import RunFailed, attempt
 from flows.pipeline import RunState, Stages, champion_config, extract_features
 from flows.request import Request
@@ -23,12 +19,11 @@ from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.ingest.sources.resolve import locate_data
 from tasks.labels import label_columns
-from tasks.modalities import joined
+from tasks.modeling.predictions import predictions_table, write_predictions
 from tasks.publish.registry import fetch_champion, list_models
-from tasks.store import replace_file
 
 
-def predict_manifest(request: Request, model: str | None, out: str) -> dict[str, Any]:
+def predict_manifest(request: Request, model: str | None, out: str) -> RunSummary:
     """Writes one prediction per usable row to `out` and returns the run's summary. Rows that cannot be read are listed."""
     target = check_target(out)
     champion = find_model(request, model)
@@ -40,25 +35,22 @@ def predict_manifest(request: Request, model: str | None, out: str) -> dict[str,
         write_summary(request, run_state, summary)
         raise RunFailed(error, summary) from error
     table = tables[0]
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    replace_file(target, sink.getvalue())
-    summary = summarise(request, run_state, "predict")
-    summary["model"] = {
-        "name": champion.name,
-        "version": champion.version,
-        "alias": None,
-        "sha256": champion.model_sha256,
-    }
+    write_predictions(target, table)
     labelled = table.filter(table["label"].is_valid())
-    summary["labelled"] = labelled.num_rows
-    summary["metrics"] = {"labelled": _figures(labelled, champion, request)} if labelled.num_rows else {}
-    summary |= {"out": str(target), "quarantine": str(request.folder / "quarantine.csv")}
+    summary = summarise(
+        request,
+        run_state,
+        "predict",
+        labelled=labelled.num_rows,
+        metrics={"labelled": _figures(labelled, champion, request)} if labelled.num_rows else {},
+        out=str(target),
+        quarantine=str(request.folder / "quarantine.csv"),
+    )
     write_summary(request, run_state, summary)
     return summary
 
 
-def _figures(table: pa.Table, champion: ChampionRef, request: Request) -> dict[str, float]:
+def _figures(table: pa.Table, champion: ChampionRef, request: Request) -> Metrics:
     """Of rows whose truth is known: accuracy, of sets of labels exact_match, of numbers mae."""
     from tasks.modeling.card import read_card, read_targets
 
@@ -94,32 +86,15 @@ def asking(config: RunConfig, champion: ChampionRef, request: Request) -> RunCon
 def predict_samples(clean: CleanRef, champion: ChampionRef, run_state: RunState, request: Request) -> pa.Table:
     """The predictions table, in the samples' order; the model's outputs in the order of `crossmodal.labels` in its metadata."""
     from tasks.modeling.card import read_card
-    from tasks.modeling.decision import answer_column, answer_others, output_names
     from tasks.modeling.inference import predict_probabilities
     from tasks.modeling.package import load_model
 
     samples = read_table(request.store.path(clean.uri) / "samples.parquet")
     model = load_model(request.store.path(champion.uri))
     card = read_card(request.store.path(champion.uri))
-    probabilities = predict_probabilities(model, samples, run_state.features, request.store)
-    predicted, chances = answer_column(card, 0, probabilities)
+    outputs = predict_probabilities(model, samples, run_state.features, request.store)
     read = [name for name in clean.modalities if name in card["modalities"]]  # not an image_3 that it was never given
-    present = [samples[name].is_valid().to_pylist() for name in read]
-    columns = {
-        "id": samples["id"],
-        "label": pa.array([label or None for label in samples["label"].to_pylist()], pa.string()),
-        "predicted": pa.array(predicted, pa.string()),
-        "targets": pa.array(answer_others(card, probabilities), pa.string()),
-        "probability": pa.array([None] * len(predicted) if chances is None else chances, pa.float32()),
-        "probabilities": pa.array(list(probabilities), pa.list_(pa.float32())),
-        "modalities": [
-            joined([name for name, cells in zip(read, present, strict=True) if cells[row]])
-            for row in range(samples.num_rows)
-        ],
-    }
-    schema = predictions_schema()
-    order = {"crossmodal.labels": json.dumps(output_names(card))}
-    return pa.table(columns, schema=schema.with_metadata({**(schema.metadata or {}), **order}))
+    return predictions_table(samples, outputs, card, read)
 
 
 def find_model(request: Request, model: str | None) -> ChampionRef:

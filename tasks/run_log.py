@@ -18,6 +18,7 @@ from data_contracts.refs import (
     ValidatedRef,
     Verdict,
 )
+from data_contracts.training_history import TrainingHistory
 from tasks.escaping import one_line
 from tasks.labels import METRICS
 from tasks.number_format import figure_text, short_number
@@ -86,20 +87,18 @@ def log_training_ends(done: int, epochs: int, patience: int) -> None:
         log(f"train: stopped early after {done} of {epochs} epochs: no better validation loss for {patience} epochs")
 
 
-def log_checkpoint(checkpoint: CheckpointRef, history: Mapping[str, Any] | None, reused: bool) -> None:
+def log_checkpoint(checkpoint: CheckpointRef, history: TrainingHistory | None, reused: bool) -> None:
     """The trained model: its best epoch, and what its training took."""
-    history = history or {}
-    entries = {entry["epoch"]: entry for entry in history.get("epochs", ())}
-    best = entries.get(checkpoint.best_epoch)
+    history = history or TrainingHistory()
+    best = next((_told_losses(e.model_dump()) for e in history.epochs if e.epoch == checkpoint.best_epoch), "")
     log(
         f"train: best epoch {checkpoint.best_epoch} of {checkpoint.epochs}"
-        f"{f': {_told_losses(best)}' if best else ''}; model sha256 {checkpoint.model_sha256[:12]}{REUSED if reused else ''}"
+        f"{f': {best}' if best else ''}; model sha256 {checkpoint.model_sha256[:12]}{REUSED if reused else ''}"
     )
-    figures = history.get("figures") or {}
-    if not reused and figures.get("samples_per_s"):
-        log(f"train: {figures['train_s']:.1f} s on {figures['device']}, {figures['samples_per_s']:,.0f} samples/s")
-    notes = (*(figures.get("notes") or ()), *((history.get("start") or {}).get("notes") or ()))
-    _log_all("train", notes, "warning")
+    figures = history.figures
+    if not reused and figures.samples_per_s:
+        log(f"train: {figures.train_s:.1f} s on {figures.device}, {figures.samples_per_s:,.0f} samples/s")
+    _log_all("train", history.notes, "warning")
 
 
 def _told_losses(entry: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from flows import console
 from flows.commands.options import CommonOptions, grouped
+from tasks.display_table import DisplayTable
 
 automations_app = typer.Typer(help="What the Prefect server does by itself: retrain on drift, call a webhook.")
 
@@ -35,4 +36,4 @@ def apply(*, webhook: Webhook = None, file: File = None, common: CommonOptions) 
     if common.as_json:
         console.print_json(applied)
     else:
-        console.print_table([{**line} for line in applied])
+        console.print_table(DisplayTable.of(applied))

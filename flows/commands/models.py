@@ -11,13 +11,10 @@ from flows.commands.options import CommonOptions, ModelName, grouped
 from flows.console import print_json, print_table, say
 from flows.environment import now_ms, tracking_uri_from_environment, user_name
 from flows.request import default_tracking_uri
-from tasks.number_format import figure_text
 from tasks.publish import registry
-from tasks.publish.approval import Approval, day
+from tasks.publish.approval import Approval
+from tasks.reporting.run_tables import models_table
 from tasks.store import Store
-
-MAIN = ("accuracy", "exact_match", "macro_f1", "mae")
-"""The figures that a list of models shows, those of them that any of its models has."""
 
 NONE_YET = "none yet; publish a model with crossmodal retrain"
 models_app = typer.Typer(help="List, show, approve, reject, promote and roll back published models.")
@@ -47,29 +44,7 @@ def _show(rows: list[dict[str, Any]], as_json: bool, none: str = NONE_YET) -> No
     elif not rows:
         say(none)
     else:
-        figures = [name for name in MAIN if any((row.get("metrics") or {}).get(name) is not None for row in rows)]
-        print_table([_readable(row, figures) for row in rows])
-
-
-def _readable(row: dict[str, Any], named: list[str]) -> dict[str, Any]:
-    """A row for people: digests cut short, the figures named here instead of all, what only scripts need left out."""
-    metrics = row.get("metrics") or {}
-    figures = {
-        name: None if metrics.get(name) is None else figure_text(metrics[name], name, decimals=4) for name in named
-    }
-    left_out = {"metrics", "created", "uri", "sha256", "parents", "rows"}
-    shown = {name.removesuffix("_ms"): _cell(name, value) for name, value in row.items() if name not in left_out}
-    return shown | figures
-
-
-def _cell(name: str, value: Any) -> Any:
-    if name.endswith("_ms") and isinstance(value, int):
-        return day(value)
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={item}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return f"{value[:12]}…" if name == "model_sha256" and isinstance(value, str) else value
+        print_table(models_table(rows))
 
 
 @models_app.command("list")

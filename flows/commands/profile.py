@@ -13,6 +13,7 @@ from flows.console import print_json, print_table, progress_bars, say
 from flows.environment import new_run_id, store_from_environment, tracking_uri_from_environment
 from flows.profiles import changed_keys, check_target, describe_settings, list_profiles, write_profile
 from flows.request import find_profile, make_request, own_profiles, resolve_config
+from tasks.display_table import DisplayTable
 
 profile_app = typer.Typer(help="Write, list and show profiles: the data and settings of a model, under a name.")
 
@@ -59,7 +60,7 @@ def list_(common: CommonOptions) -> None:
     if common.as_json:
         print_json(rows)
     else:
-        print_table(rows)
+        print_table(DisplayTable.of(rows))
 
 
 @profile_app.command()
@@ -77,10 +78,10 @@ def show(
         return
     own = changed_keys(path)
     print_table(
-        [
+        DisplayTable.of(
             {"setting": key, "value": _shown(value), "from": "profile" if key in own else "default"}
             for key, value in describe_settings(config).items()
-        ]
+        )
     )
 
 

@@ -8,16 +8,17 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from data_contracts.run_summary import PreflightCheck, RunSummary
 from flows import console
 from flows.commands.options import Debug, RunInput, StoreOption, SummaryJson, SummaryOptions, grouped
 from flows.environment import use_prefect
 from flows.execute import RunFailed, execute
 from flows.pipeline import Stages
 from flows.plan import plan_retrain
-from flows.preflight import Check, failure, preflight, warnings
+from flows.preflight import failure, preflight, warnings
 from flows.refresh import require_stages
 from flows.request import MODES, Request, check_mode
-from flows.summary import empty_summary
+from tasks.display_table import DisplayTable
 from tasks.errors import EnvironmentFailed
 
 Plain = Annotated[bool, typer.Option("--plain", help="Run in this process without Prefect: for pdb, and to compare.")]
@@ -64,32 +65,35 @@ def retrain(
                 "mode": mode,
                 "overrides": of.overrides or [],
             }
-            summary = _retrain_with_prefect(request, parameters, debug)
+            found = _retrain_with_prefect(request, parameters, debug)
         elif mode == "plan only":
-            summary = {"plan": plan_retrain(request), "data": request.config.data.path}
+            found = {"plan": plan_retrain(request), "data": request.config.data.path}
         else:
-            summary = execute(request, Stages(), mode=mode)
-    if "plan" in summary:
-        _print_plan(summary | {"preflight": _listed(checks)}, as_json)
+            found = execute(request, Stages(), mode=mode)
+    if isinstance(found, RunSummary):
+        console.print_outcome(found, request.store.root, as_json)
     else:
-        console.print_outcome(summary, request.store.root, as_json)
+        _print_plan(found | {"preflight": _listed(checks)}, as_json)
 
 
-def _require_ready(request: Request) -> list[Check]:
+def _require_ready(request: Request) -> list[PreflightCheck]:
     """The checks that need no data, none of them failed. Raises RunFailed with the list in its summary."""
     checks = preflight(request)
     error = failure(checks)
     if error is not None:
-        raise RunFailed(error, empty_summary() | {"preflight": _listed(checks)}) from None
+        raise RunFailed(error, RunSummary(preflight=tuple(checks))) from None
     return checks
 
 
-def _listed(checks: list[Check]) -> list[dict[str, Any]]:
+def _listed(checks: list[PreflightCheck]) -> list[dict[str, Any]]:
     return [check.model_dump(mode="json") for check in checks]
 
 
-def _retrain_with_prefect(request: Request, parameters: dict[str, Any], debug: bool) -> dict[str, Any]:
-    """Calls the flow in this process. Prefect's own log goes to its API; the terminal shows ours."""
+def _retrain_with_prefect(request: Request, parameters: dict[str, Any], debug: bool) -> RunSummary | dict[str, Any]:
+    """What the flow, called in this process, ends with: in the mode plan only a plan.
+
+    Prefect's own log goes to its API; the terminal shows ours.
+    """
     use_prefect(request.store.root)
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "DEBUG" if debug else "CRITICAL")
     from flows.retrain import retrain as retrain_flow
@@ -97,7 +101,8 @@ def _retrain_with_prefect(request: Request, parameters: dict[str, Any], debug: b
     if request.refresh:
         os.environ["CROSSMODAL_REFRESH"] = ",".join(request.refresh)  # the flow is called here, and reads it
     try:
-        return cast(dict[str, Any], retrain_flow(**parameters, store=str(request.store.root)))
+        found = cast(dict[str, Any], retrain_flow(**parameters, store=str(request.store.root)))
+        return found if "plan" in found else RunSummary.model_validate(found)
     except RuntimeError as error:
         if "API" not in str(error) and "server" not in str(error):
             raise
@@ -110,14 +115,14 @@ def _retrain_with_prefect(request: Request, parameters: dict[str, Any], debug: b
 
 @grouped
 def plan(of: RunInput, common: SummaryOptions) -> None:
-    """Check all that can be known without data, and say what a retrain would compute and what it would reuse.
+    """PreflightCheck all that can be known without data, and say what a retrain would compute and what it would reuse.
 
     Exit status: 2 or 4 where a check failed; all that did are listed.
     """
     request = of.request(common.store)
     checks = preflight(request)
     if not common.as_json:
-        console.print_table([{"check": it.name, "": it.outcome, "what": it.detail} for it in checks])
+        console.print_table(DisplayTable.of({"check": it.name, "": it.outcome, "what": it.detail} for it in checks))
         console.say("")
     _require_ready(request)
     plan = {"plan": plan_retrain(request), "data": request.config.data.path, "preflight": _listed(checks)}
@@ -129,4 +134,4 @@ def _print_plan(plan: dict[str, Any], as_json: bool) -> None:
         console.print_json(plan)
     else:
         console.say(f"data  {plan['data']}")
-        console.print_table(plan["plan"])
+        console.print_table(DisplayTable.of(plan["plan"]))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from flows import history
 from flows.commands.options import CommonOptions, ModelName, grouped
 from flows.console import print_json, print_pairs, print_table, say
-from flows.history import RunRecord
 from flows.request import not_one_of
+from tasks.display_table import DisplayTable
 from tasks.errors import UsageError
-from tasks.labels import METRICS
-from tasks.number_format import figure_text
+from tasks.reporting.run_diff import changes_table, figures_table
+from tasks.reporting.run_tables import run_facts, runs_table
 
 runs_app = typer.Typer(help="List, show and compare runs; look at refused rows; pack a run's inputs.")
 
@@ -41,32 +41,9 @@ def list_runs(
         print_json([record.model_dump(mode="json") for record in records])
     else:
         print_table(
-            [_line(record) for record in records],
+            runs_table(records),
             "no run yet; start one with crossmodal retrain" if (model or verdict) is None else "no such run",
         )
-
-
-def _line(record: RunRecord) -> dict[str, Any]:
-    return {
-        "run": record.run,
-        "started (UTC)": f"{record.started:%Y-%m-%d %H:%M}",
-        "flow": record.flow,
-        "model": record.model,
-        "verdict": record.verdict or record.status,
-        "version": record.version,
-        "rows": record.rows.get("used"),
-        "figure": _headline(record),
-        "seconds": None if not record.seconds else f"{record.seconds.get('total', 0):.1f}",
-    }
-
-
-def _headline(record: RunRecord) -> str | None:
-    """The first figure of the run's problem."""
-    for names in METRICS.values():
-        if record.metrics and set(record.metrics) <= set(names):
-            value = record.metrics.get(names[0])
-            return None if value is None else f"{names[0]} {figure_text(value, names[0])}"
-    return None
 
 
 @runs_app.command()
@@ -78,41 +55,8 @@ def show(run: Run, common: CommonOptions) -> None:
     if common.as_json:
         print_json(record.model_dump(mode="json"))
         return
-    figures = [
-        (name, figure_text(value, name) + _interval(record, name))
-        for name, value in record.metrics.items()
-        if value is not None
-    ]
-    counts = ", ".join(f"{count} {name}" for name, count in record.rows.items())
-    splits = ", ".join(f"{name} {count}" for name, count in record.splits.items())
-    print_pairs(
-        [
-            ("run", record.run),
-            ("flow", record.flow),
-            ("status", record.status),
-            ("verdict", record.verdict),
-            ("reason", record.reason),
-            ("model", record.model and f"{record.model} version {record.version}" if record.version else record.model),
-            ("sha256", record.sha256),
-            ("started", record.started.isoformat(timespec="seconds")),
-            ("finished", record.finished and record.finished.isoformat(timespec="seconds")),
-            ("data", record.data),
-            ("content", record.data_sha256),
-            ("labels", ", ".join(record.labels[:20])),
-            ("rows", counts),
-            ("splits", splits),
-            *figures,
-            ("seconds", ", ".join(f"{name} {value:.1f}" for name, value in record.seconds.items() if value >= 0.05)),
-            ("commit", record.git_commit),
-            ("Prefect run", record.prefect_run_id),
-            ("report", record.report and str(place.root / record.report)),
-        ]
-    )
-
-
-def _interval(record: RunRecord, name: str) -> str:
-    found = record.intervals.get(name)
-    return "" if found is None else f" [{figure_text(found[0], name)}, {figure_text(found[1], name)}]"
+    report = record.report and str(place.root / record.report)
+    print_pairs([*run_facts(record), ("report", report)])
 
 
 @runs_app.command()
@@ -133,20 +77,9 @@ def diff(
     for title, changes in (("settings", found.config), ("data", found.data), ("seconds", found.seconds)):
         say(f"\n{title}{'' if changes else ': the same'}")
         if changes:
-            print_table([{title: change.name, found.a: change.a, found.b: change.b} for change in changes])
+            print_table(changes_table(title, changes, found))
     say(f"\nfigures ({found.paired})")
-    print_table([_figure(figure, found) for figure in found.figures], "neither run has any")
-
-
-def _figure(figure: Any, found: Any) -> dict[str, Any]:
-    name = figure.metric
-    texts = [None if value is None else figure_text(value, name) for value in (figure.a, figure.b)]
-    change = figure.difference
-    listed = None
-    if change is not None:
-        value, low, high = (figure_text(part, name, sign=True) for part in change)
-        listed = f"{value} [{low}, {high}]"
-    return {"metric": name, found.a: texts[0], found.b: texts[1], "difference": listed}
+    print_table(figures_table(found), "neither run has any")
 
 
 @runs_app.command("history")
@@ -183,7 +116,7 @@ def quarantine(
         if common.as_json:
             print_json(rows)
         else:
-            print_table(rows, "every row was used")
+            print_table(DisplayTable.of(rows), "every row was used")
         return
     found = refused.refused_row(place, record, row)
     page = refused.leave_page(place, found)

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from flows.commands.options import CommonOptions, ProfileName, grouped
 from flows.console import print_json, print_table, say
 from flows.request import find_profile
+from tasks.display_table import DisplayTable
 from tasks.errors import UsageError
 
 
@@ -77,7 +78,7 @@ def list_schedules(common: CommonOptions) -> None:
         print_json(lines)
     else:
         print_table(
-            list(map(dict, lines)), empty='none yet; set one with crossmodal schedule PROFILE --cron "0 3 * * 1"'
+            DisplayTable.of(lines), empty='none yet; set one with crossmodal schedule PROFILE --cron "0 3 * * 1"'
         )
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from data_contracts.run_summary import RunSummary
 from flows import console
 from flows.commands.options import Model, ProfileName, Set, SummaryOptions, grouped
 from flows.drift import monitor_manifest
 from flows.environment import new_run_id, store_from_environment, tracking_uri_from_environment
 from flows.request import make_request, resolve_config
+from tasks.reporting.run_tables import drift_table
 
 NewData = Annotated[str, typer.Argument(help="New data: a manifest, a folder per class, or a folder of tables.")]
 
@@ -28,7 +30,7 @@ def monitor(
     request = make_request(config, store_from_environment(common.store), tracking_uri_from_environment(), new_run_id())
     with console.progress_bars():
         summary = monitor_manifest(request, model)
-    _print(summary, str(request.store.root / summary["report"]), common.as_json)
+    _print(summary, str(request.store.root / str(summary.report)), common.as_json)
 
 
 @grouped
@@ -54,25 +56,12 @@ def watch(
         console.say(f"scheduled {slug}: a look every {every_s:g} s, {deployment} when data have arrived")
 
 
-def _print(summary: dict[str, Any], report: str, as_json: bool) -> None:
+def _print(summary: RunSummary, report: str, as_json: bool) -> None:
     if as_json:
-        console.print_json(summary)
+        console.print_json(summary.as_json())
         return
-    console.say(f"drift    {'yes' if summary['drift'] else 'no'}")
-    console.say(f"reason   {summary['reason']}")
-    if summary["tests"]:
-        console.print_table([_line(test) for test in summary["tests"]])
+    console.say(f"drift    {'yes' if summary.drift else 'no'}")
+    console.say(f"reason   {summary.reason}")
+    if summary.tests:
+        console.print_table(drift_table(summary.tests))
     console.say(f"report   {report}")
-
-
-def _line(test: dict[str, Any]) -> dict[str, Any]:
-    from tasks.monitor.monitor import p_text
-
-    return {
-        "what": test["name"],
-        "drift": "drift" if test["drifted"] else "",
-        "before": test["before"],
-        "now": test["after"],
-        "effect": f"{test['effect']:.3f}",
-        "p": p_text(test["p_holm"]),
-    }

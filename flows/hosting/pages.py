@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from importlib import resources
 
-import jinja2
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -15,6 +13,7 @@ from starlette.routing import Route
 from flows.hosting.run_files import SANDBOX, find_run_file, first_page
 from flows.hosting.serve import AUTH_STRING, MLFLOW_URL, PAGES_URL, PREFECT_URL, policy_of, run_guarded, store_root
 from flows.hosting.start_page import read_start_page
+from tasks.reporting.start_page import render_start_page
 
 _NO_STORE = {"Cache-Control": "no-store"}
 CONTENT_SECURITY_POLICY = (
@@ -27,7 +26,7 @@ async def start(request: Request) -> Response:
     """The start page."""
     urls = {"prefect_url": os.environ[PREFECT_URL], "mlflow_url": os.environ[MLFLOW_URL]}
     page = await run_in_threadpool(read_start_page, store_root(), **urls, auth_string=os.environ[AUTH_STRING])
-    text = _template().render(page=page, store=str(store_root()), **urls)
+    text = render_start_page(page, str(store_root()), **urls)
     return HTMLResponse(text, headers=_NO_STORE)
 
 
@@ -72,11 +71,6 @@ def make_app() -> Starlette:
             Route("/runs/{run}/{name:path}", run_file),
         ]
     )
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    return environment.from_string(resources.files("flows.hosting").joinpath("start.html.j2").read_text("utf-8"))
 
 
 def main() -> None:

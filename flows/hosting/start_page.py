@@ -5,87 +5,25 @@ where it is kept.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from data_contracts.run_record import RunRecord
 from flows.environment import now_ms
-from flows.history import HISTORY, RunRecord, history_page, list_runs
+from flows.history import HISTORY, history_page, list_runs
 from flows.hosting.access import basic_header
 from flows.hosting.prefect_api import PrefectAPI
 from tasks.publish.approval import STATE, pending_entry
 from tasks.publish.champion_lookup import SeenVersion
-from tasks.reporting.history import TONES
+from tasks.reporting.run_history import TONES
+from tasks.reporting.start_page import ModelLine, PendingLine, RunLine, ScheduleLine, StartPage
 
 SHOWN = 30
 _TIMEOUT_S = 10.0
 _MAIN = ("macro_f1", "accuracy", "exact_match", "mae")
-
-
-@dataclass(frozen=True)
-class RunLine:
-    """One run."""
-
-    run: str
-    started: str
-    model: str
-    history: str
-    """Address of the page of the model's history; empty where there is none."""
-    verdict: str
-    """The gate's, what another flow found, or how the run ended."""
-    tone: str
-    reason: str
-    figure: str
-
-
-@dataclass(frozen=True)
-class ModelLine:
-    """One registered model."""
-
-    name: str
-    champion: str
-    latest: str
-
-
-@dataclass(frozen=True)
-class PendingLine:
-    """A candidate that waits for a person's decision."""
-
-    name: str
-    version: str
-    run: str
-    figure: str
-    expires: str
-    expired: bool
-
-
-@dataclass(frozen=True)
-class ScheduleLine:
-    """One deployment, with its schedule and its next run."""
-
-    id: str
-    name: str
-    schedule: str
-    next_run: str
-
-
-@dataclass(frozen=True)
-class StartPage:
-    """All of the page. A part whose server does not answer is empty, and named in `silent`."""
-
-    runs: list[RunLine]
-    pending: list[PendingLine] = field(default_factory=list)
-    models: list[ModelLine] = field(default_factory=list)
-    schedules: list[ScheduleLine] = field(default_factory=list)
-    silent: list[str] = field(default_factory=list)
-
-    @property
-    def promote_id(self) -> str:
-        """Of the deployment by which a candidate is approved or rejected; empty where it is not registered."""
-        return next((line.id for line in self.schedules if line.name == "promote/promote"), "")
 
 
 def read_start_page(root: Path, prefect_url: str, mlflow_url: str, auth_string: str) -> StartPage:

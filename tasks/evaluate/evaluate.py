@@ -6,30 +6,27 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from data_contracts.eval_detail import DETAIL
 from data_contracts.modalities import in_order
 from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Floor, InputName, PreparedChampion, ValidatedRef
-from data_contracts.tables import predictions_schema
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import DataError
 from tasks.evaluate.comparison import against, champion_outputs, forgetting, require_same_problem
-from tasks.evaluate.detail import present
+from tasks.evaluate.detail import describe
 from tasks.evaluate.intervals import paired_differences
 from tasks.evaluate.linear_baseline import fit_floor, reads_embeddings
 from tasks.evaluate.metrics import Indices, score
-from tasks.evaluate.pictured import describe
 from tasks.evaluate.predictions import Answers, Probabilities
 from tasks.evaluate.scorers import Classes, Scorer, judge_column
 from tasks.fingerprint import code_fingerprint
 from tasks.labels import cells_of
 from tasks.modalities import joined
 from tasks.modeling.card import read_card, read_targets
-from tasks.modeling.decision import answer_column, answer_others
+from tasks.modeling.predictions import predictions_table, write_predictions
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
 
 KIND = "evaluations"
@@ -83,9 +80,8 @@ def evaluate(
     with store.create(KIND, key) as draft:
         subset = predict_subsets(samples, features, checkpoint, store)
         full = subset[joined(checkpoint.modalities)]
-        pq.write_table(
-            _predictions(samples, full, card, checkpoint), draft.path / "predictions.parquet", compression="zstd"
-        )
+        table = predictions_table(samples, full, card, checkpoint.modalities)
+        write_predictions(draft.path / "predictions.parquet", table)
         columns = Columns(samples, card, _universes(valid, card, prepared_champion, store))
         candidate = columns.judge(full)
         detail = describe(samples, candidate, columns.labels[0], checkpoint.modalities)
@@ -106,7 +102,7 @@ def evaluate(
         if prepared_champion is not None:
             payload["parents"].append(prepared_champion.champion.sha256)
             shared, theirs = champion_outputs(samples, prepared_champion, store)
-            detail["champion_rows"] = len(shared)
+            detail = detail.model_copy(update={"champion_rows": len(shared)})
             folder = store.path(prepared_champion.champion.uri)
             other = Columns(samples.take(shared), read_card(folder), columns.labels)
             pair = (candidate.take(shared), other.judge(theirs))
@@ -116,7 +112,7 @@ def evaluate(
             judged = (candidate.answers, candidate.truth)
             floor = _floor(valid, features, columns.labels[0], judged, config, store)
             payload["floor"] = None if floor is None else floor.model_dump(mode="json")
-        write_text(draft.path / "detail.json", canonical_json(detail))
+        write_text(draft.path / DETAIL, canonical_json(detail.model_dump(mode="json")))
         contents = {path.name: digest_file(path) for path in sorted(draft.path.iterdir())}
         report = EvalReport(uri=f"{KIND}/{key}", sha256=digest_json({"ref": payload, "files": contents}), **payload)
         draft.ref = report.model_dump(mode="json")
@@ -228,23 +224,4 @@ def _floor(
             model.probabilities, fitted.probabilities, truth, config.seed, predicted=(model.predicted, None)
         ),
         notes=fitted.notes,
-    )
-
-
-def _predictions(
-    samples: pa.Table, outputs: Probabilities, card: dict[str, Any], checkpoint: CheckpointRef
-) -> pa.Table:
-    """One row per test row, with all that the model gave out."""
-    predicted, chances = answer_column(card, 0, outputs)
-    return pa.table(
-        {
-            "id": samples["id"],
-            "label": samples["label"],
-            "predicted": predicted,
-            "targets": pa.array(answer_others(card, outputs), pa.string()),
-            "probability": pa.array([None] * len(outputs) if chances is None else chances, pa.float32()),
-            "probabilities": list(outputs.astype(np.float32)),
-            "modalities": present(samples, checkpoint.modalities),
-        },
-        schema=predictions_schema(),
     )

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CleanRef, InputName, RawRef, RowCounts, Target
+from data_contracts.row_examples import EXAMPLES, RowExamples
 from data_contracts.tables import CONTRACT_VERSION, metadata_schema, quarantine_schema, samples_schema, twins_schema
 from tasks.config import RunConfig
 from tasks.contract import read_table
@@ -78,7 +79,7 @@ class _Judged:
     rows: list[dict[str, Any]]
     """Every row with its canonical digests, its split, and its reason if it cannot be used."""
     notes: list[str]
-    examples: dict[str, list[Any]]
+    examples: RowExamples
 
 
 def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _Judged:
@@ -154,7 +155,7 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
         own_columns = pa.Table.from_pylist(own, schema=metadata_schema())
         pq.write_table(own_columns, draft.path / "metadata.parquet", compression="zstd")
         (draft.path / "quarantine.csv").write_text(quarantine_csv(quarantine), encoding="utf-8")
-        write_text(draft.path / "examples.json", canonical_json(judged.examples))
+        write_text(draft.path / EXAMPLES, canonical_json(judged.examples))
         draft.ref = CleanRef(
             uri=f"clean/{name}",
             sha256=digest_json([_content_digest(samples, quarantine, twins, counts), *map(str, targets)]),

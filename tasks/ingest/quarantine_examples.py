@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from data_contracts.refs import InputName
+from data_contracts.row_examples import RejectedExample, RowExample, RowExamples
 from tasks.ingest.clean import Rows, content_of
 from tasks.ingest.decode import Outcomes
 
@@ -26,28 +27,39 @@ def choose_rows(rows: Rows, modalities: tuple[InputName, ...]) -> set[int]:
 
 def describe_examples(
     rows: Rows, modalities: tuple[InputName, ...], outcomes: dict[InputName, Outcomes]
-) -> dict[str, list[Any]]:
+) -> RowExamples:
     """`refused`: up to four rows of each reason, those that can be seen first, each with its twin where it has one (the row
     it repeats or contradicts). `near`: pairs of near duplicates. Media are digests of what lies in the store.
     """
 
-    def look(row: dict[str, Any]) -> dict[str, Any]:
+    def look(row: dict[str, Any]) -> RowExample:
         """What a page shows of a row of the manifest: its cells, and digests of its media by modality."""
-        media = {}
+        media: dict[InputName, str] = {}
         for modality in modalities:
             known = outcomes[modality].get(row[f"{modality}_sha256"] or "")
             if known is not None and known["digest"] is not None:
                 media[modality] = known["digest"]
-        named = {name: row[name] for name in ("id", "row", "label", "split", "reason", "detail", "bad_modality")}
-        return {**named, "path": row.get(row["bad_modality"] or ""), "media": media}
+        return {
+            "id": row["id"],
+            "row": row["row"],
+            "label": row["label"],
+            "split": row["split"],
+            "reason": row["reason"],
+            "detail": row["detail"],
+            "bad_modality": row["bad_modality"],
+            "path": row.get(row["bad_modality"] or ""),
+            "media": media,
+        }
 
     by_reason: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         if row["reason"] is not None:
             by_reason[row["reason"]].append(row)
-    refused = []
+    refused: list[RejectedExample] = []
     for reason in sorted(by_reason):
-        seen = [{**look(row), "twin": row.get("twin") and look(row["twin"])} for row in by_reason[reason][:500]]
+        seen: list[RejectedExample] = [
+            {**look(row), "twin": look(row["twin"]) if row.get("twin") else None} for row in by_reason[reason][:500]
+        ]
         refused += sorted(seen, key=lambda row: not row["media"])[:PER_REASON]
     pairs = _near_pairs([row for row in rows if row["reason"] is None], modalities)
     return {"refused": refused, "near": [[look(one), look(other)] for one, other in pairs]}

@@ -72,8 +72,8 @@ class Parent:
     def watch(self) -> None:
         """No request will follow: this process ends when its parent does, on any system."""
 
-        def wait() -> None:
+        def _wait() -> None:
             self._source.read()
             os._exit(_ORPHANED)
 
-        threading.Thread(target=wait, daemon=True).start()
+        threading.Thread(target=_wait, daemon=True).start()

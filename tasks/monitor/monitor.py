@@ -15,6 +15,7 @@ from tasks.fingerprint import code_fingerprint
 from tasks.modeling.profile import profile_rows, read_profile_file
 from tasks.modeling.training_rows import are_known, read_rows
 from tasks.monitor.compare import MIN_ROWS, compare_profiles
+from tasks.number_format import p_text
 from tasks.store import Store, canonical_json, digest_json, write_text
 
 KIND = "monitors"
@@ -117,8 +118,3 @@ def explain(tests: Sequence[DriftTest], rows: int, known: int) -> str:
 def _sentence(test: DriftTest) -> str:
     change = f" {test.before} → {test.after}" if test.before else ""
     return f"{test.name}{change} (effect {test.effect:.2f}, p {p_text(test.p_holm)})"
-
-
-def p_text(p: float | None) -> str:
-    """`0.031`, `< 0.001`, a dash where nothing was tested."""
-    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"

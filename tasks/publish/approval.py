@@ -8,12 +8,12 @@ champion of its day, and only a new run, which compares again, makes it pending 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from data_contracts.refs import EvalReport
 from tasks.config import GateConfig
 from tasks.errors import PromotionRefused, UsageError
+from tasks.number_format import utc_text
 from tasks.publish import versions
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def require_approvable(version: ModelVersion, champion: ModelVersion | None, app
         raise UsageError(f"{which}: waits for approval; say why with --reason")
     if state_of(version, approval.at_ms) == "expired":
         raise PromotionRefused(
-            f"{which}: its approval expired on {day(int(version.tags[UNTIL_MS]))}; run crossmodal retrain again"
+            f"{which}: its approval expired on {utc_text(int(version.tags[UNTIL_MS]))}; run crossmodal retrain again"
         )
     sha256 = "none" if champion is None else champion.tags.get(versions.MODEL_SHA256)
     if sha256 != version.tags.get(AGAINST):
@@ -119,12 +119,7 @@ def pending_entry(version: versions.Tagged, now_ms: int) -> dict[str, Any]:
         "version": str(version.version),
         "state": state_of(version, now_ms),
         "age_days": round((now_ms - since) / DAY_MS, 1),
-        "expires": day(until),
+        "expires": utc_text(until),
         "run": version.tags.get(versions.RUN),
         "metrics": versions.figures(version),
     }
-
-
-def day(at_ms: int) -> str:
-    """`2026-12-09 03:00` in UTC."""
-    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_contracts.refs import ChampionRef, ReleaseRef
 from tasks.errors import PromotionRefused, UsageError
+from tasks.number_format import utc_text
 from tasks.publish import versions
 from tasks.publish.alias_history import Action, Move, champions_before, move_alias, read_moves
 from tasks.publish.approval import (
@@ -15,7 +16,6 @@ from tasks.publish.approval import (
     BY,
     STATE,
     Approval,
-    day,
     pending_entry,
     record_decision,
     require_approvable,
@@ -92,7 +92,7 @@ def promote(
         champion = versions.into_store(client, target, store, tracking_uri)
         previous = None if current is None else str(current.version)
         if approval is not None and previous == str(version) and target.tags.get(STATE) == "approved":
-            by, when = target.tags.get(BY), day(int(target.tags[AT_MS]))
+            by, when = target.tags.get(BY), utc_text(int(target.tags[AT_MS]))
             raise PromotionRefused(f"model {name} version {version}: is {alias} already, approved by {by} on {when}")
         if versions.ROLLED_BACK in target.tags:
             client.delete_model_version_tag(name, str(version), versions.ROLLED_BACK)

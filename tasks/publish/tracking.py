@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_contracts.refs import CheckpointRef, EvalReport, ValidatedRef, Verdict
+from data_contracts.training_history import Epoch
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed
 from tasks.escaping import markdown_text, one_line
@@ -70,7 +71,7 @@ class RunRecord:
     checkpoint: CheckpointRef | None = None
     report: EvalReport | None = None
     verdict: Verdict | None = None
-    epochs: Sequence[Mapping[str, Any]] = ()
+    epochs: Sequence[Epoch] = ()
     """Of history.json."""
 
     @property
@@ -185,17 +186,17 @@ def log_batches(client: MlflowClient, run: Run, points: Sequence[Metric]) -> Non
         client.log_batch(run.info.run_id, metrics=points[first : first + _METRICS_BATCH])
 
 
-def curve_points(epochs: Sequence[Mapping[str, Any]], start_ms: int) -> list[Metric]:
+def curve_points(epochs: Sequence[Epoch], start_ms: int) -> list[Metric]:
     """One point per epoch and curve: losses, the validation figure, the learning rate, the gradient norm."""
     from mlflow.entities import Metric
 
     points, elapsed_s = [], 0.0
     for epoch in epochs:
-        elapsed_s += epoch.get("seconds") or 0.0
+        elapsed_s += epoch.seconds
         for key, name in _CURVES.items():
-            value = epoch.get(key)
+            value: float | None = getattr(epoch, key)
             if value is not None and math.isfinite(value):
-                points.append(Metric(name, float(value), start_ms + round(1000 * elapsed_s), int(epoch["epoch"])))
+                points.append(Metric(name, float(value), start_ms + round(1000 * elapsed_s), epoch.epoch))
     return points
 
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import torch
 from torch.utils import deterministic
 
+from data_contracts.training_history import HISTORY, TrainingHistory
 from tasks import progress, run_log
 from tasks.config import TrainConfig
 from tasks.modeling.inference import predict_inputs
@@ -27,8 +28,6 @@ from tasks.train.throughput import device_name
 from tasks.train.trainer import Trainer
 from tasks.train.validation import remark_on
 from tasks.train.warm_start import begin
-
-HISTORY = "history.json"
 
 
 def run_training(job: TrainJob, work: Path) -> None:
@@ -69,7 +68,7 @@ def run_training(job: TrainJob, work: Path) -> None:
             else None
         )
     save_model(best, work, card, files)
-    history = {
+    record: dict[str, Any] = {
         "epochs": trainer.progress.history,
         "best_epoch": trainer.progress.best_epoch,
         "parameters": sum(parameter.numel() for parameter in best.parameters()),
@@ -77,10 +76,11 @@ def run_training(job: TrainJob, work: Path) -> None:
         "oom_split": trainer.progress.oom_split,
     }
     if start.record is not None:
-        history["start"] = start.record
+        record["start"] = start.record
     if tuned is not None:
-        history["thresholds"] = tuned
-    write_text(work / HISTORY, canonical_json(history))
+        record["thresholds"] = tuned
+    history = TrainingHistory.model_validate(record)
+    write_text(work / HISTORY, canonical_json(history.model_dump(mode="json", exclude_unset=True)))
 
 
 @contextmanager

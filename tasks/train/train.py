@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from data_contracts.modalities import in_order, modality_of
 from data_contracts.refs import ChampionRef, CheckpointRef, FeatureRef, InputName, ValidatedRef
+from data_contracts.training_history import HISTORY, TrainingHistory
 from tasks.config import RunConfig
 from tasks.fingerprint import code_fingerprint
 from tasks.modeling.card import files_beside, read_card
@@ -18,7 +18,7 @@ from tasks.train.request import TrainJob, read_samples
 from tasks.train.subprocess import run_in_subprocess
 
 KIND = "checkpoints"
-FILES = ("model.safetensors", "model.json", "history.json")
+FILES = ("model.safetensors", "model.json", HISTORY)
 
 
 def train_key(
@@ -102,7 +102,7 @@ def train(
 
 def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
     weights_sha256, card_sha256 = (digest_file(work / name) for name in FILES[:2])
-    history = json.loads((work / "history.json").read_text(encoding="utf-8"))
+    history = TrainingHistory.model_validate_json((work / HISTORY).read_text(encoding="utf-8"))
     start = [job.champion.sha256] if job.champion is not None and job.config.train.continue_from == "champion" else []
     ref = CheckpointRef(
         uri=f"{KIND}/{key}",
@@ -115,8 +115,8 @@ def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
         modalities=in_order(job.features),
         labels=job.valid.clean.label_targets[0].labels,
         outputs=sum(target.width for target in job.valid.clean.label_targets),
-        best_epoch=history["best_epoch"],
-        epochs=len(history["epochs"]),
+        best_epoch=history.best_epoch,
+        epochs=len(history.epochs),
     )
     with store.create(KIND, key) as draft:
         for name in (*FILES, *files_beside(read_card(work))):

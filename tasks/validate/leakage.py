@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from data_contracts.refs import InputName
+from data_contracts.row_examples import LeakedPair, LeakedRows, RowExample
 from tasks.errors import DataError
 
 Policy = Literal["report", "drop", "fail"]
@@ -105,16 +106,18 @@ def _pairs(found: Mapping[str, Sequence[int | None]]) -> Iterator[tuple[int, int
 
 def describe_pairs(
     samples: pa.Table, leakage: Leakage, modalities: tuple[InputName, ...], policy: Policy
-) -> dict[str, Any]:
+) -> LeakedRows:
     """The content of leaked.json: how many rows leak, whether they were dropped, and the pairs with digests of their media."""
 
-    def look(place: int) -> dict[str, Any]:
+    def look(place: int) -> RowExample:
         """What a page shows of a sample: its cells, and digests of its media by modality."""
         row = samples.slice(place, 1).to_pylist()[0]
         media = {name: row[name] for name in modalities if row[name] is not None}
-        return {**{name: row[name] for name in ("id", "label", "split", "group")}, "media": media}
+        return {"id": row["id"], "label": row["label"], "split": row["split"], "group": row["group"], "media": media}
 
-    pairs = [{"row": look(row), "twin": look(twin), "cause": cause} for row, twin, cause in leakage.pairs]
+    pairs: list[LeakedPair] = [
+        {"row": look(row), "twin": look(twin), "cause": cause} for row, twin, cause in leakage.pairs
+    ]
     return {"rows": len(leakage.rows), "dropped": policy == "drop", "pairs": pairs}
 
 

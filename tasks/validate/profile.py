@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import pyarrow as pa
 
+from data_contracts.data_profile import ClassRows, ClassSizes, DataProfile, Histogram, InputProfile
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CleanRef, InputName, Modality, Target
 from tasks.labels import split_labels
 from tasks.media.media_store import media_index
 from tasks.store import Store
 
-SPLITS = ("train", "val", "test")
 CLASSES = 40
 """Classes listed; of more, the largest and the smallest halves of so many."""
 BINS = 12
 UNITS: dict[Modality, str] = {"image": "longest side, px", "text": "characters", "audio": "seconds", "video": "frames"}
 
 
-def profile_samples(samples: pa.Table, clean: CleanRef, store: Store) -> dict[str, Any]:
+def profile_samples(samples: pa.Table, clean: CleanRef, store: Store) -> DataProfile:
     """Rows per class and split, and per modality: how many lack it, how many media are distinct, and their sizes."""
     return {
         "rows": samples.num_rows,
@@ -31,12 +30,12 @@ def profile_samples(samples: pa.Table, clean: CleanRef, store: Store) -> dict[st
     }
 
 
-def _numbers(samples: pa.Table, target: Target) -> dict[str, Any] | None:
+def _numbers(samples: pa.Table, target: Target) -> Histogram | None:
     """How the numbers of the first label column are spread; None where it has labels."""
     return histogram([float(text) for text in samples["label"].to_pylist()]) if target.problem == "regression" else None
 
 
-def _classes(samples: pa.Table, target: Target) -> dict[str, Any]:
+def _classes(samples: pa.Table, target: Target) -> ClassSizes:
     """The classes or labels by size, each with its rows per split; none for numbers."""
     pairs = list(zip(samples["label"].to_pylist(), samples["split"].to_pylist(), strict=True))
     if target.problem == "multilabel":
@@ -48,12 +47,19 @@ def _classes(samples: pa.Table, target: Target) -> dict[str, Any]:
     ordered = sorted(sizes, key=lambda label: (-sizes[label], label))
     shown = ordered if len(ordered) <= CLASSES else ordered[: CLASSES // 2] + ordered[-CLASSES // 2 :]
     rows = [
-        {"label": label, "rows": sizes[label], **{split: counts[label, split] for split in SPLITS}} for label in shown
+        ClassRows(
+            label=label,
+            rows=sizes[label],
+            train=counts[label, "train"],
+            val=counts[label, "val"],
+            test=counts[label, "test"],
+        )
+        for label in shown
     ]
     return {"count": len(ordered), "left_out": len(ordered) - len(shown), "rows": rows}
 
 
-def _modality(samples: pa.Table, name: InputName, clean: CleanRef, store: Store) -> dict[str, Any]:
+def _modality(samples: pa.Table, name: InputName, clean: CleanRef, store: Store) -> InputProfile:
     modality = modality_of(name)
     digests = samples[name].drop_null().to_pylist()
     rows: Counter[str] = Counter(digests)
@@ -77,7 +83,7 @@ def _size(name: Modality, shape: Sequence[int], rate_hz: int | None) -> float:
     return float(max(shape[:2])) if name == "image" else float(shape[0])
 
 
-def histogram(values: Sequence[float]) -> dict[str, Any] | None:
+def histogram(values: Sequence[float]) -> Histogram | None:
     """Counts in equal bins from the smallest to the largest value, and the median; None for no values."""
     if not values:
         return None

@@ -16,10 +16,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_contracts.data_profile import PROFILE
 from data_contracts.expectations.features import FeatureSpec, columns_expectations, features_expectations
 from data_contracts.expectations.samples import samples_expectations, samples_frame
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CleanRef, FeatureRef, InputName, Modality, ValidatedRef
+from data_contracts.row_examples import LEAKED
 from data_contracts.tables import CONTRACT_VERSION
 from tasks.config import ExtractConfig, RunConfig
 from tasks.contract import read_table
@@ -99,10 +101,10 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
             pq.write_table(kept, stored, compression="zstd")
         results = [_check_samples(stored, clean), *_check_own(stored, source.parent, config.data.expectations)]
         conclude(draft, "Samples", results, notes, store, key)
-        write_text(draft.path / "profile.json", canonical_json(profile_samples(kept, clean, store)))
+        write_text(draft.path / PROFILE, canonical_json(profile_samples(kept, clean, store)))
         if leakage is not None:
             leaked = describe_pairs(samples, leakage, clean.modalities, config.split.leakage)
-            write_text(draft.path / "leaked.json", canonical_json(leaked))
+            write_text(draft.path / LEAKED, canonical_json(leaked))
         valid = ValidatedRef(
             uri=f"{KIND}/{key}",
             sha256=digest_json({"samples": digest_file(stored), "clean": clean.sha256}),

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from data_contracts.refs import RuleResult, Verdict
-from flows.artifacts import data_rows, gate_rows, metric_rows, told_report, verdict_text
+from data_contracts.run_summary import ModelSummary, RunSummary
+from flows.artifacts import report_link, verdict_text
 from flows.request import Request
 from flows.run_progress import SHARES, overall_share, time_left
 from tasks.config import RunConfig
 from tasks.escaping import one_line
+from tasks.reporting.run_tables import gate_table, metrics_table, rows_table
 from tasks.store import Store, digest_json
 from tests.security.conftest import HOSTILE_NAMES
 from tests.support.markdown import markup_of, text_of
 
-SUMMARY: dict[str, Any] = {
+SUMMARY = RunSummary.model_validate({
     "rows": {"in": 12, "used": 9, "quarantined": 2, "duplicates": 1},
     "splits": {"train": 6, "val": 1, "test": 2},
     "metrics": {"test": {"accuracy": 2 / 3, "auroc": None}},
     "by_modalities": {"image": {"accuracy": 1 / 3}},
     "report": "runs/x y/report.html",
-}
+})  # fmt: skip
 
 
 def test_the_gates_table_leads_with_outcome_and_sentence() -> None:
@@ -33,20 +35,21 @@ def test_the_gates_table_leads_with_outcome_and_sentence() -> None:
     )  # fmt: skip
     key = digest_json("x")
     verdict = Verdict(uri="v", sha256=key, rows=9, decision="reject", reason="r", rules=(rule,), model_sha256=key)
-    (row,) = gate_rows(verdict)
+    (row,) = gate_table(verdict).as_records()
     assert list(row)[:2] == ["outcome", "sentence"]
     assert (row["outcome"], row["sentence"], row["value"]) == ("fail", "accuracy 0.667 < 0.9", 0.6667)
 
 
 def test_figures_are_rounded_and_every_line_has_the_same_columns() -> None:
-    assert metric_rows(SUMMARY) == [
+    assert metrics_table(SUMMARY).as_records() == [
         {"given": "all", "accuracy": 0.6667, "auroc": None},
         {"given": "image", "accuracy": 0.3333, "auroc": None},
     ]
 
 
 def test_rows_add_up() -> None:
-    rows = {row["rows"]: row["count"] for row in data_rows(SUMMARY, {"no-label": 1, "unreadable-image": 1})}
+    table = rows_table(SUMMARY, {"no-label": 1, "unreadable-image": 1})
+    rows: dict[Any, Any] = {row["rows"]: row["count"] for row in table.as_records()}
     assert rows["read"] == rows["used"] + rows["quarantined"] + rows["duplicates"]
     assert rows["quarantined: no-label"] == rows["quarantined: unreadable-image"] == 1
 
@@ -65,14 +68,15 @@ def test_the_report_is_linked_only_where_it_is_served(
     if pages is not None:
         monkeypatch.setenv("CROSSMODAL_PAGES_URL", pages)
     request = Request(RunConfig(name="m"), Store(tmp_path), "", "x y")
-    assert told_report(request, SUMMARY) == expected.format(store=tmp_path)
-    assert told_report(request, cast(Any, SUMMARY | {"report": None})) == "No report was written."
+    assert report_link(request, SUMMARY) == expected.format(store=tmp_path)
+    assert report_link(request, SUMMARY.model_copy(update={"report": None})) == "No report was written."
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_the_verdict_is_one_title_and_text(name: str, tmp_path: Path) -> None:
     request = Request(RunConfig(name="m"), Store(tmp_path), "", "x y")
-    summary: Any = SUMMARY | {"verdict": "reject", "reason": name, "model": {"version": "3"}}
+    model = ModelSummary(version="3")
+    summary = SUMMARY.model_copy(update={"verdict": "reject", "reason": name, "model": model})
     text = verdict_text(request, summary)
     assert text_of(text).splitlines()[:2] == ["Rejected: m version 3", one_line(name).strip()]
     assert markup_of(text) == set()

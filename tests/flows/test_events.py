@@ -7,6 +7,8 @@ from typing import Any
 import prefect.events
 import pytest
 
+from data_contracts.refs import DriftTest
+from data_contracts.run_summary import RunSummary
 from flows.events import emit_drift, emit_missed, emit_verdict
 
 
@@ -17,12 +19,19 @@ def emitted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return sent
 
 
-def summary(verdict: str | None) -> dict[str, Any]:
+def summary(verdict: str | None, **found: Any) -> RunSummary:
     model = {"name": "digits", "version": "2", "alias": "champion", "sha256": "0" * 64}
-    return {
+    return RunSummary.model_validate({
         "run": "r1", "verdict": verdict, "reason": "because\nof this", "model": model,
-        "metrics": {"test": {"accuracy": 0.5, "auroc": None}},
-    }  # fmt: skip
+        "metrics": {"test": {"accuracy": 0.5, "auroc": None}}, **found,
+    })  # fmt: skip
+
+
+def drift_test(name: str, drifted: bool) -> DriftTest:
+    return DriftTest(
+        name=name, method="chi-square", p=0.001, p_holm=0.002, effect=0.5, min_effect=0.1, n_reference=100, n_new=60,
+        before="1", after="2", drifted=drifted,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -52,10 +61,9 @@ def test_no_news_is_no_event(emitted: list[dict[str, Any]], verdict: str | None)
 
 
 def test_drift_says_how_to_retrain(emitted: list[dict[str, Any]]) -> None:
-    tests = [{"name": "image brightness", "drifted": True}, {"name": "label", "drifted": False}]
-    found = summary(None) | {"drift": True, "tests": tests, "compared": 60}
-    emit_drift(found, "digits", "", ["seed=1"])
-    emit_drift(found | {"drift": False}, "digits", "", [])
+    tests = [drift_test("image brightness", True), drift_test("label", False)]
+    emit_drift(summary(None, drift=True, tests=tests, compared=60), "digits", "", ["seed=1"])
+    emit_drift(summary(None, drift=False, tests=tests, compared=60), "digits", "", [])
     (sent,) = emitted
     assert sent["event"] == "crossmodal.data.drifted"
     assert sent["payload"]["drifted"] == ["image brightness"]

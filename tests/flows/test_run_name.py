@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from data_contracts.run_summary import ModelSummary, RunSummary
 from flows.run_name import describe_outcome, model_name, name_run, rename_run
 
 
@@ -37,4 +38,4 @@ def test_a_run_that_no_schedule_started_says_utc(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(("version", "text"), [("7", "promote v7"), (None, "promote")])
 def test_the_end_of_the_name_is_the_verdict_and_the_version(version: str | None, text: str) -> None:
-    assert describe_outcome({"verdict": "promote", "model": {"version": version}}) == text
+    assert describe_outcome(RunSummary(verdict="promote", model=ModelSummary(version=version))) == text

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef, RowCounts, RuleResult, Verdict
+from data_contracts.training_history import TrainingHistory
 from tasks import progress, run_log
 from tasks.store import digest_json
 
@@ -69,7 +70,9 @@ def test_training_from_its_device_to_its_early_stop() -> None:
         "epochs": [EPOCH],
         "figures": {"samples_per_s": 10.0, "train_s": 2.0, "device": "cpu", "notes": ["halved"]},
     }
-    assert lines_of(lambda: run_log.log_checkpoint(CHECKPOINT, history, reused=False)) == [
+    assert lines_of(
+        lambda: run_log.log_checkpoint(CHECKPOINT, TrainingHistory.model_validate(history), reused=False)
+    ) == [
         ("info", f"train: best epoch 1 of 2: {told}; model sha256 {KEY[:12]}"),
         ("info", "train: 2.0 s on cpu, 10 samples/s"),
         ("warning", "train: halved"),

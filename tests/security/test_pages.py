@@ -11,7 +11,8 @@ import pytest
 from flows.hosting import pages
 from flows.hosting.run_files import find_run_file, first_page
 from flows.hosting.services import Services
-from flows.hosting.start_page import PendingLine, RunLine, ScheduleLine, StartPage, pending_line, recent_runs
+from flows.hosting.start_page import pending_line, recent_runs
+from tasks.reporting.start_page import PendingLine, RunLine, ScheduleLine, StartPage, render_start_page
 from tasks.store import Store
 
 RUN = "20261125-200000-1a2b3c4d"
@@ -182,9 +183,9 @@ def test_candidates_are_shown_with_the_time_until_when_they_may_be_approved() ->
     assert late == PendingLine(*expected, expired=True)
     urls = {"prefect_url": "http://p", "mlflow_url": "http://m"}
     page = StartPage([], [late], schedules=[ScheduleLine("id-1", "promote/promote", "", "")])
-    assert "expired</span>, retrain again" in pages._template().render(page=page, store="s", **urls)
+    assert "expired</span>, retrain again" in render_start_page(page, "s", **urls)
     page.pending[:] = [pending_line(version, since_ms)]
-    text = pages._template().render(page=page, store="s", **urls)
+    text = render_start_page(page, "s", **urls)
     assert "http://p/v2/deployments/deployment/id-1" in text
     assert "crossmodal models promote digits 7 --reason" in text
 
@@ -193,7 +194,7 @@ def test_hostile_names_stay_text() -> None:
     line = RunLine("r", "", "<script>x</script>", "", "promote", "good", '"><img src=x>', "")
     waiting = PendingLine("<script>y</script>", "1", '"><img src=z>', "", "2026-12-09 03:00", expired=False)
     page = StartPage([line], [waiting], silent=["MLflow"])
-    text = pages._template().render(page=page, store="s", prefect_url="http://p", mlflow_url="http://m")
+    text = render_start_page(page, "s", prefect_url="http://p", mlflow_url="http://m")
     assert "<script>" not in text
     assert "<img" not in text
     assert "MLflow does not answer" in text

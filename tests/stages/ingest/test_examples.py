@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from data_contracts.run_summary import RunSummary
 from tasks.config import RunConfig
-from tasks.evaluate.refused import refused_rows
-from tasks.evaluate.report import write_report
 from tasks.ingest.quarantine_examples import PER_REASON
 from tasks.media import pool
+from tasks.reporting.report import write_report
+from tasks.reporting.unused_rows import unused_rows
 from tasks.store import Store
 from tasks.validate.validate import validate_samples
 from tests.conftest import write_manifest, write_picture
@@ -29,7 +30,9 @@ def _rows(folder: Path, count: int = 8) -> list[dict[str, Any]]:
 def write_page(path: Path, config: RunConfig, store: Store, clean: Any, valid: Any) -> str:
     """The report of a run that came as far as validation."""
     later = dict.fromkeys(("checkpoint", "report", "verdict"))
-    write_report(path, {}, config, store, SimpleNamespace(clean=clean, valid=valid, features={}, warnings=[], **later))
+    write_report(
+        path, RunSummary(), config, store, SimpleNamespace(clean=clean, valid=valid, features={}, warnings=[], **later)
+    )
     return path.read_text()
 
 
@@ -68,7 +71,7 @@ def test_rows_of_each_reason_with_what_they_hold(tmp_path: Path, store: Store, r
     [unlabelled] = found["missing-label"]  # a row that was refused before decoding is decoded for this
     assert set(unlabelled["media"]) == {"image"}
     assert found["missing-file"][0]["media"] == {}
-    shown = refused_rows(done.clean, None, store)
+    shown = unused_rows(done.clean, None, store)
     assert shown is not None
     seen = {item["reason"]: item["seen"] for item in shown["reasons"]}
     assert seen["missing-label"][0]["seen"]["image"].startswith("data:image/png;base64,")
@@ -96,7 +99,7 @@ def test_few_of_many_are_decoded(
     done = run_ingest(write_manifest(tmp_path / "m.csv", rows))
     assert len(decoded) == 4 + PER_REASON
     assert len(_examples(done, store)["missing-label"]) == PER_REASON
-    shown = refused_rows(done.clean, None, store)
+    shown = unused_rows(done.clean, None, store)
     assert shown is not None
     assert (shown["reasons"][0]["count"], len(shown["reasons"][0]["seen"])) == (16, PER_REASON)
 
@@ -121,7 +124,7 @@ def test_leaked_rows_are_shown_beside_their_twins(tmp_path: Path, store: Store, 
     done = run_ingest(write_manifest(tmp_path / "m.csv", [{"group": "", **row} for row in rows]))
     config = RunConfig.model_validate({"split": {"leakage": policy}})
     valid = validate_samples(done.clean, config, store)
-    shown = refused_rows(done.clean, valid, store)
+    shown = unused_rows(done.clean, valid, store)
     assert shown is not None
     leaked = shown["leaked"]
     assert (leaked["rows"], leaked["dropped"]) == (2, policy == "drop")

@@ -15,7 +15,7 @@ from tasks.modeling.media_statistics import UNITS, measure
 from tasks.modeling.profile import OTHER, PROFILE, Profile, choose, read_profile_file, shorten, write_profile
 from tasks.monitor.compare import compare_profiles
 from tasks.monitor.monitor import explain
-from tasks.monitor.page import write_page
+from tasks.reporting.drift_report import write_page
 from tests.support.browser import chromium
 
 

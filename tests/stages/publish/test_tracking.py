@@ -11,20 +11,14 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from data_contracts.training_history import Epoch
 from tasks.errors import EnvironmentFailed
 from tasks.publish.tracking import RunRecord, describe_run, record_run, started_ms
 
 MakeCase = Callable[..., Any]
 EPOCHS = [
-    {"epoch": 1, "train_loss": 2.0, "val_loss": 1.5, "val_accuracy": 0.5, "learning_rate": 0.002, "seconds": 1.5},
-    {
-        "epoch": 2,
-        "train_loss": 1.0,
-        "val_loss": float("nan"),
-        "val_accuracy": 0.7,
-        "learning_rate": 0.001,
-        "seconds": 2,
-    },
+    Epoch(epoch=1, train_loss=2.0, val_loss=1.5, val_accuracy=0.5, learning_rate=0.002, seconds=1.5),
+    Epoch(epoch=2, train_loss=1.0, val_loss=float("nan"), val_accuracy=0.7, learning_rate=0.001, seconds=2),
 ]
 RUN_ID = "20261125-030000-1a2b3c4d"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.reporting.history import MOST_RUNS, RunPoint, draw_metric, draw_seconds, write_history
-from tasks.reporting.refused import RefusedRow, write_refused
+from tasks.reporting.row_page import RefusedRow, write_refused
+from tasks.reporting.run_history import MOST_RUNS, RunPoint, draw_metric, draw_seconds, write_history
 from tests.support.browser import chromium
 
 START = datetime(2026, 1, 5, 3, tzinfo=UTC)

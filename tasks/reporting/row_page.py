@@ -40,5 +40,5 @@ class RefusedRow(BaseModel, frozen=True):
 
 def write_refused(path: Path, row: RefusedRow) -> None:
     """`path` holds the page, in one step."""
-    template = page_template(Path(__file__).with_name("refused.html.j2"))
+    template = page_template(Path(__file__).with_name("row_page.html.j2"))
     replace_file(path, template.render(row=row).encode())

@@ -10,11 +10,12 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 from pydantic import BaseModel
 
 from data_contracts.refs import Metrics
+from data_contracts.run_record import RunRecord
 from tasks.labels import LOWER_IS_BETTER, METRICS
 from tasks.number_format import figure_text
 from tasks.pages import page_template
@@ -52,6 +53,15 @@ class RunPoint(BaseModel, frozen=True):
     """Link to the run's report, as seen from the page."""
 
 
+def point_of(record: RunRecord, report: str | None) -> RunPoint:
+    """A run as the page shows it; `report` is the link to its report."""
+    verdict, reason = record.verdict or record.status, record.reason or ""
+    shown = record.model_dump(
+        include={"run", "started", "version", "metrics", "intervals", "rows", "splits", "seconds"}
+    )
+    return RunPoint(verdict=verdict, reason=reason, report=report, **shown)
+
+
 class Mark(NamedTuple):
     """One run in a chart, in pixels."""
 
@@ -76,11 +86,22 @@ class Chart(NamedTuple):
     """Of the promoted ones, as points of a polyline."""
 
 
+class SecondsBar(TypedDict):
+    """How long one run took."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    title: str
+    total: float
+
+
 def write_history(path: Path, model: str, points: Sequence[RunPoint]) -> None:
     """`path` holds the page of these runs, oldest first, in one step."""
     shown = list(points[-MOST_RUNS:])
     columns = _columns(points)
-    page = page_template(Path(__file__).with_name("history.html.j2"), ruled=_ruled).render(
+    page = page_template(Path(__file__).with_name("run_history.html.j2"), ruled=_ruled).render(
         model=model,
         points=list(reversed(points)),
         columns=columns,
@@ -164,11 +185,11 @@ def _dates(points: Sequence[RunPoint]) -> list[tuple[float, str, str]]:
     return shown if len(points) == 1 else [*shown, (float(WIDTH - RIGHT), "end", f"{last:%Y-%m-%d}")]
 
 
-def draw_seconds(points: Sequence[RunPoint]) -> list[dict[str, Any]]:
+def draw_seconds(points: Sequence[RunPoint]) -> list[SecondsBar]:
     """One bar a run, as high as it took long."""
     most = max((point.seconds.get("total", 0.0) for point in points), default=0.0) or 1.0
     width = min(24.0, 0.7 * (WIDTH - LEFT - RIGHT) / max(1, len(points)))
-    bars = []
+    bars: list[SecondsBar] = []
     for place, point in enumerate(points):
         total = point.seconds.get("total", 0.0)
         height = (HEIGHT - TOP - BOTTOM) * total / most

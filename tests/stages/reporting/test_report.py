@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from data_contracts.refs import Compared, Floor
-from tasks.evaluate.report import percent, seconds, shorten, write_report
+from data_contracts.run_summary import RunSummary
 from tasks.pages import visible
+from tasks.reporting.formatting import percent, seconds, shorten
+from tasks.reporting.report import write_report
 from tests.support.cards import write_card
 
 TEN = tuple(str(i) for i in range(10))
@@ -20,7 +22,7 @@ TEN = tuple(str(i) for i in range(10))
 
 def render(run: Any, folder: Path) -> str:
     path = folder / "report.html"
-    write_report(path, run.summary, run.config, run.store, run.parts)
+    write_report(path, RunSummary.model_validate(run.summary), run.config, run.store, run.parts)
     return path.read_text(encoding="utf-8")
 
 
@@ -89,7 +91,7 @@ def test_it_renders_with_what_is_known(make_run: Callable[..., Any], tmp_path: P
     order = ["nothing", "clean", "valid", "checkpoint", "report", "verdict"]
     for name in order[order.index(known) + 1 :]:
         setattr(run.parts, name, None)
-    run.summary |= {"verdict": None, "error": "train: killed", "reason": None, "model": None, "work": None}
+    run.summary |= {"verdict": None, "error": "train: killed", "reason": None, "model": None, "work": {}}
     page = render(run, tmp_path)
     assert "Failed" in page
     assert "train: killed" in page

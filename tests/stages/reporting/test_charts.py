@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.evaluate.charts import calibration_chart, confusion_chart, curve_chart, nice_ticks, path_of
-from tasks.evaluate.pictures import SOUND_WIDTH_PX, SPECTRUM_PX, THUMBNAIL_PX, WAVE_PX, draw_image, draw_sound
-from tasks.evaluate.training import training_stages
+from data_contracts.eval_detail import CalibrationBin
+from data_contracts.training_history import Epoch
+from tasks.reporting.charts import calibration_chart, curve_chart, nice_ticks, path_of
+from tasks.reporting.confusion_matrix import confusion_chart
+from tasks.reporting.thumbnails import SOUND_WIDTH_PX, SPECTRUM_PX, THUMBNAIL_PX, WAVE_PX, draw_image, draw_sound
+from tasks.reporting.training_curves import training_stages
 
 
 @pytest.mark.parametrize(
@@ -51,8 +54,8 @@ def test_confusion_keeps_the_worst_of_many_classes() -> None:
 
 
 def test_calibration_draws_only_bins_with_rows() -> None:
-    empty = {"low": 0.0, "high": 0.5, "count": 0, "confidence": None, "accuracy": None}
-    full = {"low": 0.5, "high": 1.0, "count": 4, "confidence": 0.75, "accuracy": 0.5}
+    empty = CalibrationBin(low=0.0, high=0.5, count=0, confidence=None, accuracy=None)
+    full = CalibrationBin(low=0.5, high=1.0, count=4, confidence=0.75, accuracy=0.5)
     (bar,) = calibration_chart([empty, full])["bars"]
     assert bar["height"] == pytest.approx(2 * bar["gap"])
     assert bar["y"] == pytest.approx(bar["low_y"])
@@ -92,5 +95,5 @@ def test_any_length_of_sound_is_drawn(length: int) -> None:
     ],
 )
 def test_a_stage_is_told_by_what_its_problem_has(reached: dict[str, float], told: Any) -> None:
-    epochs = [{"epoch": 1, "stage": "head", "val_loss": 1.0, "seconds": 1.0, **reached}]
+    epochs = [Epoch(epoch=1, stage="head", train_loss=1.0, val_loss=1.0, seconds=1.0, **reached)]
     assert training_stages(epochs)[0]["reached"] == told

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from tasks.evaluate.confusion_picture import draw_confusion
+from tasks.reporting.confusion_matrix import draw_confusion
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,24 +25,44 @@ _VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231
 _WAVE = (0, 114, 178)
 
 
-def picture_media(
-    mistakes: Sequence[dict[str, Any]], media: dict[InputName, str], store: Store
-) -> list[dict[str, Any]]:
-    """For each mistake what it looks like: {"image": data URI, "audio": data URI, "seconds": s, "text": text, "video": URI},
-    and in `more` the same of further media of a kind.
+class Picture(TypedDict, total=False):
+    """One medium as it is shown."""
 
-    None for what a mistake does not have, or what is not in the store any more.
-    """
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    image: str
+    """Data URIs of pictures."""
+    audio: str
+    seconds: float
+    text: str
+    video: str
+
+
+class Thumbnails(TypedDict):
+    """The media of a row as they are shown: one of each modality, None for what it lacks, or what the store has no more."""
+
+    image: str | None
+    audio: str | None
+    seconds: float
+    """Of the sound."""
+    text: str | None
+    video: str | None
+    more: Thumbnails | None
+    """The second ones of a modality, with the third ones in their `more`."""
+
+
+def picture_media(
+    rows: Sequence[Mapping[InputName, str]], media: Mapping[InputName, str], store: Store
+) -> list[Thumbnails]:
+    """What each row looks like. `rows`: digest of each input's medium; `media`: fingerprint of each input's canonical form."""
+    found: dict[tuple[str, str], Picture] = {}
     for name, fingerprint in media.items():
-        wanted = [m["media"][name] for m in mistakes if name in m["media"]]
-        if not wanted:
+        digests = [row[name] for row in rows if name in row]
+        if not digests:
             continue
         modality = modality_of(name)
         reader = MediaReader(store, modality, fingerprint)
-        for digest, medium in reader.read(wanted):
+        for digest, medium in reader.read(digests):
             found[name, digest] = _draw(modality, medium, reader.rate_hz)
-    return [_merge(found.get(item, {}) for item in mistake["media"].items()) for mistake in mistakes]
+    return [_merge(found.get(item, {}) for item in row.items()) for row in rows]
 
 
 def draw_image(pixels: NDArray[np.uint8]) -> str:
@@ -89,7 +109,7 @@ def draw_sound(samples: NDArray[np.int16], rate_hz: int) -> str:
     return _png(Image.fromarray(picture))
 
 
-def _draw(name: Modality, medium: NDArray[Any] | str, rate_hz: int) -> dict[str, Any]:
+def _draw(name: Modality, medium: NDArray[Any] | str, rate_hz: int) -> Picture:
     if isinstance(medium, str):
         return {"text": medium[:TEXT_CHARS] + ("…" if len(medium) > TEXT_CHARS else "")}
     if name == "audio":
@@ -99,16 +119,23 @@ def _draw(name: Modality, medium: NDArray[Any] | str, rate_hz: int) -> dict[str,
     return {"image": draw_image(medium)}
 
 
-def _merge(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """One medium of each kind, and in `more` the second ones, with the third ones in their `more`."""
-    found: dict[str, Any] = {"image": None, "audio": None, "seconds": 0.0, "text": None, "video": None}
-    others = []
-    for part in parts:
-        if any(found[key] for key in part):
-            others.append(part)
+def _merge(pictures: Iterable[Picture]) -> Thumbnails:
+    """The first of each modality, and in `more` the others."""
+    first: Picture = {}
+    others: list[Picture] = []
+    for picture in pictures:
+        if first.keys() & picture.keys():
+            others.append(picture)
         else:
-            found |= part
-    return found | {"more": _merge(others) if others else None}
+            first.update(picture)
+    return {
+        "image": first.get("image"),
+        "audio": first.get("audio"),
+        "seconds": first.get("seconds", 0.0),
+        "text": first.get("text"),
+        "video": first.get("video"),
+        "more": _merge(others) if others else None,
+    }
 
 
 def _waveform(wave: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_contracts.refs import DriftTest, MonitorReport
-from tasks.monitor.monitor import p_text
+from tasks.number_format import p_text
 from tasks.pages import page_template
 from tasks.store import replace_file
 
 
 def write_page(path: Path, report: MonitorReport, run: str) -> None:
     """`path` holds the report, in one step. Every value is escaped: labels and file names are users' data."""
-    template = page_template(Path(__file__).with_name("report.html.j2"), p=p_text, share="{:.3f}".format)
+    template = page_template(Path(__file__).with_name("drift_report.html.j2"), p=p_text, share="{:.3f}".format)
     page = template.render(
         report=report,
         run=run,

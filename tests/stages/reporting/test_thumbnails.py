@@ -12,11 +12,11 @@ import pytest
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
-import tasks.evaluate.pictures as pictures_module
+import tasks.reporting.thumbnails as pictures_module
 from data_contracts.refs import Modality
 from data_contracts.tables import media_schema
-from tasks.evaluate.pictures import draw_clip, picture_media
 from tasks.media.media_store import media_kind
+from tasks.reporting.thumbnails import draw_clip, picture_media
 from tasks.store import Store
 
 FINGERPRINT = "f" * 64
@@ -66,12 +66,12 @@ def test_a_row_with_several_pictures_and_texts_shows_them_all(store: Store) -> N
     put_media(store, "text", [("t0", "one"), ("t1", "two")])
     media = {"image": "i0", "image_2": "i1", "image_3": "i2", "text": "t0", "text_2": "t1"}
     fingerprints = dict.fromkeys(media, FINGERPRINT)
-    (seen,) = picture_media([{"media": media}], fingerprints, store)
+    (seen,) = picture_media([media], fingerprints, store)
     shown = [seen, seen["more"], seen["more"]["more"]]
     assert [int(_picture(one["image"])[0, 0, 0]) for one in shown] == [0, 80, 160]
     assert [one["text"] for one in shown] == ["one", "two", None]
     assert shown[-1]["more"] is None
-    (plain,) = picture_media([{"media": {"image_2": "i1"}}], fingerprints, store)
+    (plain,) = picture_media([{"image_2": "i1"}], fingerprints, store)
     assert (plain["text"], plain["more"]) == (None, None)
     page = Environment(loader=FileSystemLoader(Path(pictures_module.__file__).parent), autoescape=True).from_string(
         '{% from "media.html.j2" import media %}{{ media(seen, "<s1>") }}'

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple, TypedDict
 
-from data_contracts.refs import EvalReport, Problem
-from tasks.evaluate.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, nice_ticks, path_of
+from data_contracts.eval_detail import PrecisionRecallCurve, Residuals
+from data_contracts.refs import EvalReport, Metrics, Problem
 from tasks.labels import METRICS
 from tasks.number_format import short_number
+from tasks.reporting.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Bar, Ticks, nice_ticks, path_of
 
 NAMES = {
     "accuracy": "Accuracy",
@@ -24,6 +26,59 @@ NAMES = {
     "r2": "Variance explained (R²)",
 }
 COLOURS = ("blue", "orange", "green")
+
+
+class FigureLine(NamedTuple):
+    """One figure of a further label column."""
+
+    name: str
+    value: float | None
+    interval: tuple[float, float] | None
+    baseline: float | None
+    """What one and the same answer to every row scores."""
+    unit: str
+
+
+class ColumnTable(NamedTuple):
+    """The figures of a further label column."""
+
+    name: str
+    rows: list[FigureLine]
+    known: int | None
+    """Test rows whose cell in it is filled."""
+
+
+class MetricTable(TypedDict):
+    """Figures of several sets of rows: (what they are, how many, (value, unit) of each head)."""
+
+    heads: list[str]
+    rows: list[tuple[str, int | None, list[tuple[float | None, str]]]]
+
+
+class ScatterChart(TypedDict):
+    """Predicted numbers over true ones."""
+
+    points: list[tuple[float, float]]
+    diagonal: tuple[float, float, float, float]
+    x_ticks: Ticks
+    y_ticks: Ticks
+
+
+class ResidualChart(TypedDict):
+    """Bars of predicted minus true."""
+
+    bars: list[Bar]
+    x_ticks: Ticks
+    y_ticks: Ticks
+
+
+class PrecisionChart(TypedDict):
+    """Precision over recall of one label."""
+
+    label: str
+    path: str
+    x_ticks: Ticks
+    y_ticks: Ticks
 
 
 def unit_of(metric: str) -> str:
@@ -44,37 +99,38 @@ def baseline_line(report: EvalReport) -> str:
     return f"The same scores for every row would have a mean average precision of {100 * (precision or 0):.1f} %."
 
 
-def column_tables(report: EvalReport | None) -> list[dict[str, Any]]:
+def column_tables(report: EvalReport) -> list[ColumnTable]:
     """The figures of every label column after the first, with their intervals."""
     found = []
-    for column, figures in (report.metrics if report else {}).items():
+    for column, figures in report.metrics.items():
         if column == "test":
             continue
         rows = [
-            {
-                "name": NAMES.get(name, name),
-                "value": value,
-                "interval": report.intervals.get(f"{column}.{name}") if report else None,
-                "baseline": report.baselines.get(f"{column}.{name}") if report else None,
-                "unit": unit_of(name),
-            }
+            FigureLine(
+                name=NAMES.get(name, name),
+                value=value,
+                interval=report.intervals.get(f"{column}.{name}"),
+                baseline=report.baselines.get(f"{column}.{name}"),
+                unit=unit_of(name),
+            )
             for name, value in figures.items()
         ]
-        known = report.known_rows.get(column) if report else None
-        found.append({"name": column, "rows": rows, "known": known})
+        found.append(ColumnTable(column, rows, report.known_rows.get(column)))
     return found
 
 
-def metric_table(rows: list[dict[str, Any]], problem: Problem) -> dict[str, Any]:
-    """(name, n or None, values) of each row, for the metrics of a problem."""
+def metric_table(rows: Sequence[tuple[str, int | None, Metrics]], problem: Problem) -> MetricTable:
+    """(name, n or None, figures) of each row, for the metrics of a problem."""
     metrics = METRICS[problem]
     return {
         "heads": [NAMES[name] for name in metrics],
-        "rows": [(row["value"], row.get("n"), [(row.get(name), unit_of(name)) for name in metrics]) for row in rows],
+        "rows": [
+            (name, n, [(figures.get(metric), unit_of(metric)) for metric in metrics]) for name, n, figures in rows
+        ],
     }
 
 
-def scatter_chart(points: list[list[float]]) -> dict[str, Any]:
+def scatter_chart(points: Sequence[tuple[float, float]]) -> ScatterChart:
     """True numbers across, predicted ones up, on one scale, with the line on which both agree."""
     values = [value for point in points for value in point]
     ticks = nice_ticks(min(values), max(values))
@@ -96,9 +152,9 @@ def scatter_chart(points: list[list[float]]) -> dict[str, Any]:
     }
 
 
-def residual_chart(residuals: dict[str, Any]) -> dict[str, Any]:
+def residual_chart(residuals: Residuals) -> ResidualChart:
     """How often the prediction was off by how much: predicted minus true."""
-    counts, edges = residuals["counts"], residuals["edges"]
+    counts, edges = residuals.counts, residuals.edges
     span, most = float(edges[-1] - edges[0]) or 1.0, max(counts) or 1
     ticks, rows = nice_ticks(edges[0], edges[-1]), nice_ticks(0, most)
 
@@ -126,7 +182,7 @@ def residual_chart(residuals: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def precision_charts(curves: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def precision_charts(curves: Sequence[PrecisionRecallCurve]) -> list[PrecisionChart]:
     """Precision over recall, one small chart a label."""
 
     def place(recall: float, precision: float) -> tuple[float, float]:
@@ -137,8 +193,8 @@ def precision_charts(curves: list[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = [(place(0, t / 4)[1], f"{t * 25} %") for t in range(5)]
     return [
         {
-            "label": curve["label"],
-            "path": path_of([place(recall, precision) for recall, precision in curve["points"]]),
+            "label": curve.label,
+            "path": path_of([place(recall, precision) for recall, precision in curve.points]),
             "x_ticks": ticks,
             "y_ticks": rows,
         }

@@ -1,0 +1,60 @@
+"""examples.json and leaked.json: a few rows of each reason, with what they hold, for the pages of a run."""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+from data_contracts.refs import InputName
+
+EXAMPLES, LEAKED = "examples.json", "leaked.json"
+
+
+class RowExample(TypedDict):
+    """A row of the manifest; `media` are digests of what the store has of it."""
+
+    id: str
+    label: str | None
+    split: str | None
+    media: dict[InputName, str]
+    row: NotRequired[int]
+    reason: NotRequired[str | None]
+    detail: NotRequired[str | None]
+    bad_modality: NotRequired[InputName | None]
+    path: NotRequired[str | None]
+    """Of the medium that is bad."""
+    group: NotRequired[str | None]
+
+
+class RejectedExample(RowExample):
+    """A row that was not used."""
+
+    twin: RowExample | None
+    """The row that it repeats or contradicts."""
+
+
+class RowExamples(TypedDict):
+    """What ingest keeps."""
+
+    refused: list[RejectedExample]
+    """Up to a few of each reason, those that can be seen first."""
+    near: list[list[RowExample]]
+    """Pairs of near duplicates."""
+
+
+class LeakedPair(TypedDict):
+    """A row with its twin on a later side of train, val, test."""
+
+    row: RowExample
+    twin: RowExample
+    cause: str
+
+
+class LeakedRows(TypedDict):
+    """What validate keeps of the rows that leak."""
+
+    rows: int
+    """How many there are."""
+    dropped: bool
+    """Left out by split.leakage=drop."""
+    pairs: list[LeakedPair]
+    """The first of each cause."""

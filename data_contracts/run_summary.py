@@ -1,0 +1,127 @@
+"""summary.json: what a run came to, as scripts read it (DESIGN.md, "The command line"). Written for failed runs too."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from data_contracts.refs import Compared, Decision, DriftTest, Frozen, Metrics, Split
+
+Finding = Literal["passed", "not trainable", "drift", "no drift"]
+"""What a run found that judges no model: `check`, and `monitor`."""
+NO_SPLITS: dict[Split, int] = {"train": 0, "val": 0, "test": 0}
+STAGES = ("ingest", "validate", "extract", "train", "evaluate", "publish", "total")
+
+
+class PreflightCheck(Frozen):
+    """One thing that was looked at before anything was read."""
+
+    name: str
+    outcome: Literal["ok", "warn", "fail"]
+    detail: str
+    exit_code: int = 0
+    """Of a failure: 2 for what the user wrote, 4 for what the machine lacks."""
+
+
+class SummaryPart(BaseModel):
+    """The settings that the summary and its parts share: immutable; a key of another release is passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", validate_by_name=True, validate_by_alias=True)
+
+
+class ModelSummary(SummaryPart):
+    """The release, the champion where nothing changed, else the candidate."""
+
+    name: str | None = None
+    version: str | None = None
+    alias: str | None = None
+    sha256: str | None = None
+
+
+class RowsSummary(SummaryPart):
+    """`in == used + quarantined + duplicates`."""
+
+    rows_in: int = Field(default=0, alias="in")
+    used: int = 0
+    quarantined: int = 0
+    duplicates: int = 0
+
+    def counts(self) -> dict[str, int]:
+        """By the names that the summary has for them: in, used, quarantined, duplicates."""
+        return self.model_dump(by_alias=True)
+
+
+class WorkSummary(SummaryPart):
+    """Samples per input."""
+
+    computed: dict[str, int] = Field(default_factory=dict)
+    reused: dict[str, int] = Field(default_factory=dict)
+
+
+class BaselineSummary(SummaryPart):
+    """The linear baseline's figures on the test rows."""
+
+    accuracy: float | None = None
+    macro_f1: float | None = None
+    ahead: float | None = None
+    """The model's accuracy minus its."""
+    c: float
+    rows: int
+    notes: tuple[str, ...] = ()
+
+
+_IF_KNOWN: Any = Field(default=None, exclude_if=lambda value: value is None)
+
+
+class RunSummary(SummaryPart):
+    """What a run came to; what it did not get to is None, empty or zero."""
+
+    run: str | None = None
+    """None: the command failed before there was a run."""
+    flow: str | None = None
+    data: str | None = None
+    verdict: Decision | None = None
+    reason: str | None = None
+    model: ModelSummary | None = None
+    rows: RowsSummary = RowsSummary()
+    splits: dict[Split, int] = Field(default_factory=lambda: {**NO_SPLITS})
+    metrics: dict[str, Metrics] = Field(default_factory=dict)
+    """"test" to the figures; further label columns under their names; "labelled" of `predict`."""
+    by_modalities: dict[str, Metrics] = Field(default_factory=dict)
+    work: WorkSummary = WorkSummary()
+    seconds: dict[str, float] = Field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    report: str | None = None
+    """Path below the store."""
+
+    # What only some runs have: not in the JSON of the others.
+    forgetting: dict[Literal["old", "new"], Compared] | None = _IF_KNOWN
+    floor: BaselineSummary | None = _IF_KNOWN
+    error: str | None = _IF_KNOWN
+    finding: Finding | None = _IF_KNOWN
+    labelled: int | None = _IF_KNOWN
+    """Of `predict`: rows that have a label, which its metrics are about."""
+    out: str | None = _IF_KNOWN
+    quarantine: str | None = _IF_KNOWN
+    drift: bool | None = _IF_KNOWN
+    """Of `monitor`, as the next three."""
+    compared: int | None = _IF_KNOWN
+    known: int | None = _IF_KNOWN
+    tests: tuple[DriftTest, ...] | None = _IF_KNOWN
+    preflight: tuple[PreflightCheck, ...] | None = _IF_KNOWN
+    """Of a command that failed in it."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The JSON value: keys as in DESIGN.md, NaN as None."""
+        found: dict[str, Any] = _without_nan(self.model_dump(mode="json", by_alias=True))
+        return found
+
+
+def _without_nan(value: Any) -> Any:
+    """The same JSON value with every NaN and infinity as None: JSON has no such numbers."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

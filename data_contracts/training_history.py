@@ -1,0 +1,104 @@
+"""history.json: what training records of its epochs, for reports, logs and MLflow. `CheckpointRef.uri` is its folder."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from data_contracts.refs import Frozen, Sha256
+
+HISTORY = "history.json"
+
+
+class Epoch(Frozen):
+    """One epoch; of the validation figures it has that of the first label column's problem."""
+
+    epoch: int
+    """From 1, over all stages."""
+    stage: str | None = None
+    train_loss: float
+    val_loss: float
+    val_accuracy: float | None = None
+    val_micro_f1: float | None = None
+    val_mae: float | None = None
+    """In the unit of the numbers to predict."""
+    learning_rate: float | None = None
+    """At the epoch's end."""
+    grad_norm: float | None = None
+    """Mean over the epoch, before clipping."""
+    seconds: float = 0.0
+
+
+class Throughput(Frozen):
+    """Speed and memory; None for what could not be known."""
+
+    device: str | None = None
+    devices: int = 1
+    samples: int = 0
+    train_s: float = 0.0
+    """Of the training steps."""
+    gpu_s: float | None = None
+    """The same over all GPUs."""
+    samples_per_s: float | None = None
+    """Training rows over all processes."""
+    peak_memory_mb: float | None = None
+    """Of one process."""
+    data_wait_share: float | None = None
+    """Share of train_s in which a step waited for its batch."""
+    flops_per_sample: float | None = None
+    mfu: float | None = None
+    """Share of the GPUs' peak FLOP/s."""
+    notes: tuple[str, ...] = ()
+    """That memory ran out and batches were halved, say."""
+
+
+class WarmStartRecord(Frozen):
+    """What was taken over from the champion under train.continue_from."""
+
+    champion: Sha256 | None = None
+    """Of its model; None where there was none to continue from."""
+    rows: dict[str, int] = Field(default_factory=dict)
+    """new, old and replayed training rows."""
+    taken: int = 0
+    """Tensors that are the champion's."""
+    partly: tuple[str, ...] = ()
+    """Tensors of which some outputs are."""
+    fresh: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class ThresholdTuning(Frozen):
+    """Macro F1 on the validation rows, with the decision tuned on them and without."""
+
+    macro_f1: float
+    tuned_macro_f1: float
+    left_out_macro_f1: float
+    """On rows that the decision was not tuned on."""
+    used: bool
+    """Whether the model decides so."""
+
+
+class OutOfMemory(Frozen):
+    """Where memory ran out, once, and batches were halved from then on."""
+
+    epoch: int
+    step: int
+
+
+class TrainingHistory(Frozen):
+    """All that training recorded."""
+
+    epochs: tuple[Epoch, ...] = ()
+    best_epoch: int = 0
+    """0: none."""
+    parameters: int | None = None
+    figures: Throughput = Throughput()
+    oom_split: OutOfMemory | None = None
+    start: WarmStartRecord | None = None
+    """None where the config does not ask to continue."""
+    thresholds: ThresholdTuning | None = None
+    """None where it does not ask to tune them."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of how the training went."""
+        return (*self.figures.notes, *(self.start.notes if self.start else ()))

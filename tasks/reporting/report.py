@@ -1,0 +1,143 @@
+"""The run's report: one HTML file that holds everything it shows and names no external address.
+
+What it shows comes from users' data and is hostile until escaped: jinja2 escapes every value, and characters that a
+browser would act on or hide (control, bidirectional, zero-width) are spelled out, `⟨U+202E⟩`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from data_contracts.eval_detail import EvalDetail
+from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef, InputName, ValidatedRef, Verdict
+from data_contracts.run_summary import RunSummary
+from tasks.config import RunConfig
+from tasks.pages import page_template
+from tasks.reporting.artifacts import read_detail, read_history, read_model_card
+from tasks.reporting.charts import calibration_chart
+from tasks.reporting.confusion_matrix import confusion_chart
+from tasks.reporting.formatting import change, figure, percent, points, ruled, seconds, shorten
+from tasks.reporting.problem_charts import (
+    NAMES,
+    baseline_line,
+)
+from tasks.reporting.sections import (
+    class_table,
+    compare_figures,
+    modality_bars,
+    modality_slices,
+    problem_sections,
+    profile_section,
+    seen_mistakes,
+)
+from tasks.reporting.training_curves import training_curves, training_figures, tuned_thresholds
+from tasks.reporting.unused_rows import unused_rows
+from tasks.store import Store, replace_file
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+MEANINGS = {
+    "promote": ("good", "Promoted"),
+    "reject": ("bad", "Rejected"),
+    "inconclusive": ("open", "Inconclusive"),
+    "needs-approval": ("open", "Needs approval"),
+    "unchanged": ("same", "Unchanged"),
+    "failed": ("bad", "Failed"),
+    "passed": ("good", "Check passed"),
+    "not trainable": ("bad", "Not trainable"),
+    None: ("same", "Checked"),
+}
+
+
+class RunParts(Protocol):
+    """What a run has come to know; a failed or check-only run leaves the later ones None."""
+
+    clean: CleanRef | None
+    valid: ValidatedRef | None
+    features: dict[InputName, FeatureRef]
+    checkpoint: CheckpointRef | None
+    report: EvalReport | None
+    verdict: Verdict | None
+    warnings: list[str]
+    """What the contracts of other tables than the samples warn of."""
+
+
+def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Store, parts: RunParts) -> None:
+    """`path` holds the report of the run that `summary` (DESIGN.md, "The command line") describes, in one step."""
+    detail, history = read_detail(parts.report, store), read_history(parts.checkpoint, store)
+    verdict = "failed" if summary.error else summary.verdict or summary.finding
+    tone, title = MEANINGS.get(verdict, ("same", str(verdict)))
+    page = _template().render(
+        summary=summary,
+        tone=tone,
+        title=title,
+        names=NAMES,
+        clean=parts.clean,
+        checkpoint=parts.checkpoint,
+        report=parts.report,
+        rules=parts.verdict.rules if parts.verdict else (),
+        figures=compare_figures(parts.report, detail, config),
+        bars=modality_bars(parts.report),
+        baseline=baseline_line(parts.report) if parts.report else "",
+        detail=detail,
+        confusion=confusion_chart(detail.labels, detail.confusion) if detail and detail.confusion else None,
+        calibration=calibration_chart(detail.calibration) if detail and detail.calibration else None,
+        **problem_sections(parts.report, detail),
+        curves=training_curves(history),
+        speed=training_figures(history),
+        training_notes=history.notes if history else (),
+        thresholds=tuned_thresholds(history, read_model_card(parts.checkpoint, store)),
+        per_class=class_table(detail),
+        slices=modality_slices(detail),
+        mistakes=seen_mistakes(detail, parts.clean, store),
+        profile=profile_section(parts.valid, store),
+        refused=unused_rows(parts.clean, parts.valid, store),
+        notices=_notices(parts, detail),
+        docs=_docs_links(path),
+        fingerprints=_fingerprints(parts),
+        config=json.dumps(config.model_dump(mode="json"), indent=2, ensure_ascii=False),
+    )
+    replace_file(path, page.encode())
+
+
+def _template() -> Template:
+    return page_template(
+        Path(__file__).with_name("report.html.j2"),
+        shorten=shorten,
+        percent=percent,
+        figure=figure,
+        change=change,
+        ruled=ruled,
+        points=points,
+        seconds=seconds,
+    )
+
+
+def _notices(parts: RunParts, detail: EvalDetail | None) -> list[tuple[str, str]]:
+    """(kind, text): warnings of the data first, then notes."""
+    warnings = [*(parts.valid.warnings if parts.valid else ()), *parts.warnings]
+    if detail and detail.not_finite:
+        warnings.append(f"the model gave {detail.not_finite} test rows a probability that is not a number")
+    notes = parts.clean.notes if parts.clean else ()
+    return [("warning", text) for text in warnings] + [("note", text) for text in notes]
+
+
+def _docs_links(path: Path) -> list[tuple[str, str]]:
+    """(table, relative link) of each of the Data Docs that lie beside the report."""
+    pages = sorted(path.parent.glob("docs/*/index.html"))
+    return [(page.parent.name, page.relative_to(path.parent).as_posix()) for page in pages]
+
+
+def _fingerprints(parts: RunParts) -> list[tuple[str, str, str]]:
+    """(what, where in the store, sha256) of every artifact of the run."""
+    named = [("samples", parts.clean), ("validated samples", parts.valid)]
+    refs = [(name, ref.uri, ref.sha256) for name, ref in named if ref is not None]
+    refs += [(f"features: {name}", ref.uri, ref.sha256) for name, ref in parts.features.items()]
+    later = [("checkpoint", parts.checkpoint), ("evaluation", parts.report), ("verdict", parts.verdict)]
+    refs += [(name, ref.uri, ref.sha256) for name, ref in later if ref is not None]
+    if parts.checkpoint:
+        refs.append(("model.safetensors", f"{parts.checkpoint.uri}/model.safetensors", parts.checkpoint.model_sha256))
+    return refs

@@ -1,0 +1,66 @@
+"""Two runs beside each other, as tables."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from data_contracts.refs import Frozen
+from tasks.display_table import DisplayTable
+from tasks.number_format import figure_text
+
+Triple = tuple[float, float, float]
+
+
+class Change(Frozen):
+    """One thing that differs."""
+
+    name: str
+    a: str | None
+    b: str | None
+
+
+class Figure(NamedTuple):
+    """A metric of either run on its test rows."""
+
+    metric: str
+    a: float | None
+    b: float | None
+    difference: Triple | None
+    """b minus a on the same rows: value, low, high."""
+
+
+class RunDiff(NamedTuple):
+    """What differs between run `a` and run `b`."""
+
+    a: str
+    b: str
+    config: list[Change]
+    data: list[Change]
+    figures: list[Figure]
+    paired: str
+    """On which rows the differences are, or why there are none."""
+    seconds: list[Change]
+
+
+def changes_table(title: str, changes: list[Change], diff: RunDiff) -> DisplayTable:
+    """What differs, a column for each run."""
+    return DisplayTable((title, diff.a, diff.b), tuple((change.name, change.a, change.b) for change in changes))
+
+
+def figures_table(diff: RunDiff) -> DisplayTable:
+    """The figures of both runs, and their difference with its interval."""
+    return DisplayTable(
+        ("metric", diff.a, diff.b, "difference"),
+        tuple((one.metric, _text(one.a, one), _text(one.b, one), _difference(one)) for one in diff.figures),
+    )
+
+
+def _text(value: float | None, figure: Figure) -> str | None:
+    return None if value is None else figure_text(value, figure.metric)
+
+
+def _difference(figure: Figure) -> str | None:
+    if figure.difference is None:
+        return None
+    value, low, high = (figure_text(part, figure.metric, sign=True) for part in figure.difference)
+    return f"{value} [{low}, {high}]"

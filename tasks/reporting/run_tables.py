@@ -1,0 +1,210 @@
+"""The tables of runs and models, for the Prefect UI and for a terminal alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from data_contracts.refs import CheckpointRef, CleanRef, DriftTest, EvalReport, FeatureRef, InputName, Ref, Verdict
+from data_contracts.run_record import RunRecord
+from data_contracts.run_summary import STAGES, RunSummary
+from tasks.display_table import Cell, DisplayTable
+from tasks.labels import METRICS, problem_of
+from tasks.number_format import figure_text, p_text, utc_text
+
+MODEL_METRICS = ("accuracy", "exact_match", "macro_f1", "mae")
+"""The figures that a list of models shows, those of them that any of its models has."""
+_ONLY_FOR_SCRIPTS = frozenset({"metrics", "created", "uri", "sha256", "parents", "rows"})
+
+
+class StagesOfRun(Protocol):
+    """How far a run came, and how long each stage took."""
+
+    clean: CleanRef | None
+    features: dict[InputName, FeatureRef]
+    checkpoint: CheckpointRef | None
+    report: EvalReport | None
+    seconds: dict[str, float]
+
+    def reused(self, ref: Ref | None) -> bool:
+        """Whether the store held a stage's result before this run."""
+
+
+def metrics_table(summary: RunSummary) -> DisplayTable:
+    """One line for the test set, one for each set of modalities, rounded."""
+    lines = {"all": summary.metrics["test"], **summary.by_modalities}
+    names = dict.fromkeys(metric for line in lines.values() for metric in line)
+    return DisplayTable.of(
+        {"given": given, **{metric: _rounded(line.get(metric), metric) for metric in names}}
+        for given, line in lines.items()
+    )
+
+
+def figures_table(summary: RunSummary) -> DisplayTable:
+    """The figures of the problem with all modalities given, and with each only."""
+    full = {"all given": summary.metrics["test"]}
+    single = {f"{name} only": line for name, line in summary.by_modalities.items() if "+" not in name}
+    names = [name for name in METRICS[problem_of(summary.metrics["test"])] if name != "auroc"]
+    return DisplayTable.of(
+        {"test": given, **{name: _text(line.get(name), name, decimals=4) for name in names}}
+        for given, line in (full | (single if len(single) > 1 else {})).items()
+    )
+
+
+def gate_table(verdict: Verdict) -> DisplayTable:
+    """One line a rule, led by its outcome and the sentence that explains it."""
+    return DisplayTable.of(
+        {
+            "outcome": rule.outcome,
+            "sentence": rule.detail,
+            "rule": rule.rule,
+            "value": _rounded(rule.value, rule.metric),
+            "threshold": _rounded(rule.threshold, rule.metric),
+            "baseline": rule.baseline,
+            "n": rule.n,
+        }
+        for rule in verdict.rules
+    )
+
+
+def work_table(run: StagesOfRun) -> DisplayTable:
+    """One line a stage: computed or reused, how many samples, and its seconds."""
+    results: dict[str, Ref | None] = {"ingest": run.clean, "train": run.checkpoint, "evaluate": run.report}
+    rows: list[dict[str, Cell]] = []
+    for stage in STAGES[:-1]:
+        seconds = round(run.seconds.get(stage, 0.0), 1)
+        if stage == "extract":
+            rows += [
+                {"stage": f"extract {ref.modality}", "computed": ref.computed, "reused": ref.reused, "seconds": None}
+                for ref in run.features.values()
+            ]
+        if (ref := results.get(stage)) is not None:
+            reused = run.reused(ref)
+            counts = {"computed": 0 if reused else ref.rows, "reused": ref.rows if reused else 0}
+            rows.append({"stage": stage, **counts, "seconds": seconds})
+        elif stage == "extract" or stage in run.seconds:
+            rows.append({"stage": stage, "computed": None, "reused": None, "seconds": seconds})
+    return DisplayTable.of(rows)
+
+
+def rows_table(summary: RunSummary, reasons: Mapping[str, int]) -> DisplayTable:
+    """How many rows were read, used, quarantined for each reason, dropped, and how the used ones were divided."""
+    rows = summary.rows
+    lines = [("read", rows.rows_in), ("used", rows.used)]
+    lines += [(f"used: {name}", count) for name, count in summary.splits.items()]
+    lines += [("duplicates", rows.duplicates), ("quarantined", rows.quarantined)]
+    lines += [(f"quarantined: {name}", count) for name, count in sorted(reasons.items(), key=lambda r: (-r[1], r[0]))]
+    return DisplayTable(("rows", "count"), tuple(lines))
+
+
+def drift_table(tests: Iterable[DriftTest]) -> DisplayTable:
+    """One line a test, the most certain first."""
+    return DisplayTable.of(
+        {
+            "what": test.name,
+            "drift": test.drifted,
+            "before": test.before,
+            "now": test.after,
+            "effect": f"{test.effect:.3f}",
+            "p": p_text(test.p_holm),
+        }
+        for test in tests
+    )
+
+
+def runs_table(records: Iterable[RunRecord]) -> DisplayTable:
+    """One line a run."""
+    return DisplayTable.of(
+        {
+            "run": record.run,
+            "started (UTC)": f"{record.started:%Y-%m-%d %H:%M}",
+            "flow": record.flow,
+            "model": record.model,
+            "verdict": record.verdict or record.status,
+            "version": record.version,
+            "rows": record.rows.get("used"),
+            "figure": _headline(record),
+            "seconds": f"{record.seconds.get('total', 0):.1f}" if record.seconds else None,
+        }
+        for record in records
+    )
+
+
+def _headline(record: RunRecord) -> str | None:
+    """The first figure of the run's problem."""
+    for names in METRICS.values():
+        if record.metrics and set(record.metrics) <= set(names):
+            value = record.metrics.get(names[0])
+            return None if value is None else f"{names[0]} {figure_text(value, names[0])}"
+    return None
+
+
+def run_facts(record: RunRecord) -> list[tuple[str, str | None]]:
+    """(name, value) of all that is known of a run but where its report lies."""
+    figures = [
+        (name, figure_text(value, name) + _interval(record, name))
+        for name, value in record.metrics.items()
+        if value is not None
+    ]
+    model = f"{record.model} version {record.version}" if record.model and record.version else record.model
+    return [
+        ("run", record.run),
+        ("flow", record.flow),
+        ("status", record.status),
+        ("verdict", record.verdict),
+        ("reason", record.reason),
+        ("model", model),
+        ("sha256", record.sha256),
+        ("started", record.started.isoformat(timespec="seconds")),
+        ("finished", record.finished.isoformat(timespec="seconds") if record.finished else None),
+        ("data", record.data),
+        ("content", record.data_sha256),
+        ("labels", ", ".join(record.labels[:20])),
+        ("rows", ", ".join(f"{count} {name}" for name, count in record.rows.items())),
+        ("splits", ", ".join(f"{name} {count}" for name, count in record.splits.items())),
+        *figures,
+        ("seconds", ", ".join(f"{name} {value:.1f}" for name, value in record.seconds.items() if value >= 0.05)),
+        ("commit", record.git_commit),
+        ("Prefect run", record.prefect_run_id),
+    ]
+
+
+def _interval(record: RunRecord, name: str) -> str:
+    found = record.intervals.get(name)
+    return "" if found is None else f" [{figure_text(found[0], name)}, {figure_text(found[1], name)}]"
+
+
+def models_table(entries: Sequence[Mapping[str, Any]]) -> DisplayTable:
+    """Entries of the registry for people: digests cut short, a few figures instead of all, what only scripts need left out."""
+    figures = [
+        name for name in MODEL_METRICS if any((one.get("metrics") or {}).get(name) is not None for one in entries)
+    ]
+    return DisplayTable.of(
+        {
+            name.removesuffix("_ms"): _entry_cell(name, value)
+            for name, value in one.items()
+            if name not in _ONLY_FOR_SCRIPTS
+        }
+        | {name: _text((one.get("metrics") or {}).get(name), name, decimals=4) for name in figures}
+        for one in entries
+    )
+
+
+def _entry_cell(name: str, value: object) -> object:
+    if name.endswith("_ms") and isinstance(value, int):
+        return utc_text(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={item}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if name == "model_sha256" and isinstance(value, str):
+        return f"{value[:12]}…"
+    return value
+
+
+def _text(value: float | None, metric: str, decimals: int = 3) -> str | None:
+    return None if value is None else figure_text(value, metric, decimals=decimals)
+
+
+def _rounded(value: float | None, metric: str) -> float | None:
+    return None if value is None else float(figure_text(value, metric, decimals=4))

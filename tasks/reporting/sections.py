@@ -1,0 +1,186 @@
+"""The sections of the report that show an evaluation and the data, as what the template draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, TypedDict
+
+from data_contracts.data_profile import ClassSizes, InputProfile
+from data_contracts.eval_detail import ClassFigures, EvalDetail, Mistake, Slice
+from data_contracts.modalities import INPUTS
+from data_contracts.refs import CleanRef, EvalReport, ValidatedRef
+from tasks.config import RunConfig
+from tasks.labels import LOWER_IS_BETTER, METRICS
+from tasks.reporting.artifacts import read_profile
+from tasks.reporting.charts import SizeChart, size_chart
+from tasks.reporting.problem_charts import (
+    NAMES,
+    ColumnTable,
+    MetricTable,
+    PrecisionChart,
+    ResidualChart,
+    ScatterChart,
+    column_tables,
+    metric_table,
+    precision_charts,
+    residual_chart,
+    scatter_chart,
+    unit_of,
+)
+from tasks.reporting.thumbnails import Thumbnails, picture_media
+from tasks.store import Store
+
+TABLE_ROWS = 40
+
+
+class ComparedFigure(NamedTuple):
+    """A test figure beside the champion's on the same rows."""
+
+    name: str
+    value: float | None
+    interval: tuple[float, float] | None
+    champion: float | None
+    difference: tuple[float, float, float] | None
+    better: Literal["lower", "higher"]
+    unit: str
+
+
+class Comparison(NamedTuple):
+    """All test figures of the first label column."""
+
+    rows: list[ComparedFigure]
+    confidence: float
+    compared: int
+    """Test rows that the champion was scored on."""
+
+
+class ProblemSections(TypedDict):
+    """What only label sets, numbers, or several label columns have to show."""
+
+    columns: list[ColumnTable]
+    tables: list[tuple[str, str, MetricTable]]
+    scatter: ScatterChart | None
+    residuals: ResidualChart | None
+    precision: list[PrecisionChart]
+
+
+class ModalityBar(NamedTuple):
+    """The figures of the model with only some modalities."""
+
+    name: str
+    accuracy: float | None
+    f1: float | None
+    all: bool
+
+
+class ClassTable(NamedTuple):
+    """Figures per class, and how many classes are left out."""
+
+    rows: Sequence[ClassFigures]
+    left_out: int
+
+
+class ProfileSection(NamedTuple):
+    """What validate found of the data."""
+
+    rows: int
+    classes: ClassSizes
+    largest: int
+    """Rows of the largest class."""
+    modalities: list[tuple[InputProfile, SizeChart | None]]
+    numbers: SizeChart | None
+
+
+def compare_figures(report: EvalReport | None, detail: EvalDetail | None, config: RunConfig) -> Comparison | None:
+    """The test figures, beside the champion's on the same rows."""
+    if report is None:
+        return None
+    metrics, theirs = report.metrics["test"], report.champion_metrics or {}
+    rows = [
+        ComparedFigure(
+            name=NAMES[name],
+            value=metrics.get(name),
+            interval=report.intervals.get(name),
+            champion=theirs.get(name),
+            difference=report.differences.get(name),
+            better="lower" if name in LOWER_IS_BETTER else "higher",
+            unit=unit_of(name),
+        )
+        for name in METRICS[report.problem]
+    ]
+    compared = detail.champion_rows if detail and detail.champion_rows is not None else report.rows
+    return Comparison(rows, config.gate.confidence, compared)
+
+
+def problem_sections(report: EvalReport | None, detail: EvalDetail | None) -> ProblemSections:
+    """What only label sets, numbers, or several label columns have to show."""
+    columns = column_tables(report) if report else []
+    if report is None or detail is None or detail.problem == "multiclass":
+        return ProblemSections(columns=columns, tables=[], scatter=None, residuals=None, precision=[])
+    by_inputs = [(name, None, figures) for name, figures in report.by_modalities.items()]
+    by_presence = [(part.value, part.n, part.metrics) for part in detail.slices]
+    return ProblemSections(
+        columns=columns,
+        tables=[
+            (
+                "What each modality contributes",
+                "The same model on all test rows when it is given only these modalities.",
+                metric_table(by_inputs, report.problem),
+            ),
+            (
+                "By what a sample has",
+                "Test rows by the set of modalities that is present in them, with everything they have given to the model.",
+                metric_table(by_presence, report.problem),
+            ),
+        ],
+        scatter=scatter_chart(detail.points) if detail.points else None,
+        residuals=residual_chart(detail.residuals) if detail.residuals else None,
+        precision=precision_charts(detail.pr_curves),
+    )
+
+
+def modality_bars(report: EvalReport | None) -> list[ModalityBar]:
+    """Accuracy of classes per set of modalities, single ones first; the full set is marked."""
+    if report is None or report.problem != "multiclass":
+        return []
+    found, order = report.by_modalities, list(INPUTS)
+    names = sorted(found, key=lambda name: (name.count("+"), [order.index(m) for m in name.split("+") if m in order]))
+    return [
+        ModalityBar(name, found[name].get("accuracy"), found[name].get("macro_f1"), name == names[-1]) for name in names
+    ]
+
+
+def class_table(detail: EvalDetail | None) -> ClassTable | None:
+    """All classes in their order; of many, those with the lowest F1."""
+    if detail is None or not detail.per_class:
+        return None
+    rows = detail.per_class
+    if len(rows) <= TABLE_ROWS:
+        return ClassTable(rows, 0)
+    return ClassTable(sorted(rows, key=lambda row: row.f1)[:TABLE_ROWS], len(rows) - TABLE_ROWS)
+
+
+def modality_slices(detail: EvalDetail | None) -> list[Slice]:
+    """The accuracy of classes per set of modalities present."""
+    if detail is None or detail.problem != "multiclass":
+        return []
+    return [part for part in detail.slices if part.by == "modalities"]
+
+
+def seen_mistakes(detail: EvalDetail | None, clean: CleanRef | None, store: Store) -> list[tuple[Mistake, Thumbnails]]:
+    """Each mistake with what its media look like."""
+    if detail is None or clean is None:
+        return []
+    pictures = picture_media([mistake.media for mistake in detail.mistakes], clean.media, store)
+    return list(zip(detail.mistakes, pictures, strict=True))
+
+
+def profile_section(valid: ValidatedRef | None, store: Store) -> ProfileSection | None:
+    """What validate wrote of the data, with the histograms as bars to draw; None for a store that has none."""
+    profile = read_profile(valid, store)
+    if profile is None:
+        return None
+    inputs = [(one, size_chart(one["sizes"]) if one["sizes"] else None) for one in profile["modalities"]]
+    largest = max((row["rows"] for row in profile["classes"]["rows"]), default=1)
+    numbers = size_chart(profile["numbers"]) if profile["numbers"] else None
+    return ProfileSection(profile["rows"], profile["classes"], largest, inputs, numbers)

@@ -1,0 +1,132 @@
+"""What the report shows of training: stages, curves, speed, tuned thresholds, and what was taken over from the champion.
+
+What a run did not record is not shown.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from data_contracts.training_history import Epoch, ThresholdTuning, Throughput, TrainingHistory
+from tasks.modeling.card import read_targets
+from tasks.modeling.decision import read_offsets, read_thresholds
+from tasks.reporting.charts import CurveChart, curve_chart
+
+LARGEST_OFFSETS = 20
+# Field of Throughput, what it is called, how it is written.
+FIGURES = (
+    ("samples_per_s", "Samples per second", "{:,.0f}"),
+    ("gpu_s", "GPU-seconds", "{:,.0f}"),
+    ("peak_memory_mb", "Peak memory of the device", "{:,.0f} MB"),
+    ("mfu", "Model FLOPs utilisation", "{:.1%}"),
+    ("data_wait_share", "Share of the time spent waiting for data", "{:.1%}"),
+)
+REACHED = {
+    "val_accuracy": ("Its accuracy", "share"),
+    "val_micro_f1": ("Its micro F1", "share"),
+    "val_mae": ("Its mean absolute error", "number"),
+}
+"""What the best epoch of a stage is told by, the one of them that its problem has: its heading and its unit."""
+CHARTS = (
+    ("Loss", (("train_loss", "train loss", "blue"), ("val_loss", "validation loss", "orange"))),
+    ("Validation accuracy", (("val_accuracy", "validation accuracy", "green"),)),
+    ("Validation micro F1", (("val_micro_f1", "validation micro F1", "green"),)),
+    ("Validation error", (("val_mae", "mean absolute error", "green"),)),
+    ("Learning rate", (("learning_rate", "at the epoch's end", "blue"),)),
+    ("Gradient norm", (("grad_norm", "mean of the epoch, before clipping", "blue"),)),
+)
+
+
+class TrainingStage(TypedDict):
+    """Consecutive epochs of one stage: head, then fine-tuning."""
+
+    name: str
+    first: int
+    last: int
+    seconds: float
+    val_loss: float
+    """The best it reached."""
+    reached: tuple[str, str, float] | None
+    """Heading, unit and value of the validation figure at that epoch."""
+
+
+class TrainingCurves(TypedDict):
+    """The charts over epochs, with the epochs at which a stage begins."""
+
+    charts: list[tuple[str, CurveChart]]
+    best: int
+    epochs: int
+    parameters: int | None
+    stages: list[TrainingStage]
+    begins: list[int]
+
+
+class TunedThresholds(TypedDict):
+    """What tuning the decision did, and the offsets or thresholds, the largest first."""
+
+    tuning: ThresholdTuning
+    sets: bool
+    """Whether they are thresholds of labels, and not offsets of classes."""
+    offsets: list[tuple[str, float]]
+    left_out: int
+
+
+def training_curves(history: TrainingHistory | None) -> TrainingCurves | None:
+    """None where nothing was trained."""
+    if history is None or not history.epochs:
+        return None
+    numbers = [epoch.model_dump(exclude={"stage"}) for epoch in history.epochs]
+    charts = [(name, curve_chart(numbers, lines)) for name, lines in CHARTS]
+    stages = training_stages(history.epochs)
+    return {
+        "charts": [(name, chart) for name, chart in charts if chart],
+        "best": history.best_epoch,
+        "epochs": len(history.epochs),
+        "parameters": history.parameters,
+        "stages": stages,
+        "begins": [stage["first"] for stage in stages[1:]],
+    }
+
+
+def training_stages(epochs: Sequence[Epoch]) -> list[TrainingStage]:
+    """One line per stage: its epochs, their time, and the best it reached; empty if unnamed."""
+    named = [epoch for epoch in epochs if epoch.stage is not None]
+    return [_stage(str(name), list(own)) for name, own in itertools.groupby(named, lambda epoch: epoch.stage)]
+
+
+def _stage(name: str, epochs: list[Epoch]) -> TrainingStage:
+    best = min(epochs, key=lambda epoch: epoch.val_loss)
+    reached = ((*texts, value) for key, texts in REACHED.items() if (value := getattr(best, key)) is not None)
+    return {
+        "name": name,
+        "first": epochs[0].epoch,
+        "last": epochs[-1].epoch,
+        "seconds": sum(epoch.seconds for epoch in epochs),
+        "val_loss": best.val_loss,
+        "reached": next(reached, None),
+    }
+
+
+def training_figures(history: TrainingHistory | None) -> list[tuple[str, str]]:
+    """(name, value) of every figure of speed that the run recorded."""
+    figures = history.figures if history else Throughput()
+    values = ((name, how, getattr(figures, key)) for key, name, how in FIGURES)
+    return [(name, how.format(value)) for name, how, value in values if value is not None]
+
+
+def tuned_thresholds(history: TrainingHistory | None, card: Mapping[str, Any] | None) -> TunedThresholds | None:
+    """None where it was not asked for."""
+    if history is None or history.thresholds is None:
+        return None
+    sets = card is not None and read_targets(card)[0].problem == "multilabel"
+    offsets = ((read_thresholds(card) if sets else read_offsets(card)) if card else None) or ()
+    labels = card["labels"] if card else ()
+    rows = sorted(zip(labels, offsets, strict=bool(offsets)), key=lambda pair: -abs(pair[1]))
+    return {
+        "tuning": history.thresholds,
+        "sets": sets,
+        "offsets": rows[:LARGEST_OFFSETS],
+        "left_out": max(len(rows) - LARGEST_OFFSETS, 0),
+    }
