@@ -117,6 +117,8 @@ def print_predictions(summary: RunSummary, as_json: bool) -> None:
     _tell(out, f"{rows.used} of {rows.rows_in} rows predicted with {model.name} version {model.version}")
     if rows.quarantined:
         _tell(out, f"refused  {rows.quarantined} rows: {summary.quarantine}")
+    for note in summary.notes or ():
+        _tell(out, f"note     {note}")
     for name, value in summary.metrics.get("labelled", {}).items():
         _tell(out, f"{name:<8} {_figure(value, name)} on the {summary.labelled} rows that have a label")
     _tell(out, f"written  {summary.out}")
@@ -194,6 +196,7 @@ def _tell(out: Console, text: str) -> None:
 def _print_rows(out: Console, summary: RunSummary) -> None:
     rows, splits = summary.rows, summary.splits
     counts = f"{rows.rows_in} read, {rows.used} used, {rows.quarantined} quarantined, {rows.duplicates} duplicates"
+    counts += f", {rows.unlabelled} unlabelled" if rows.unlabelled else ""
     _tell(out, f"rows     {counts}; train {splits['train']}, val {splits['val']}, test {splits['test']}")
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from data_contracts.refs import ChampionRef, CleanRef, Metrics
+from data_contracts.refs import ChampionRef, CleanRef, Metrics, Target
 from data_contracts.run_summary import RunSummary
 from flows.execute import RunFailed, attempt
+from flows.known_labels import match_labels
 from flows.pipeline import RunState, Stages, champion_config, extract_features
 from flows.request import Request
 from flows.summary import summarise, write_summary
@@ -34,14 +35,18 @@ def predict_manifest(request: Request, model: str | None, out: str) -> RunSummar
         summary = summarise(request, run_state, "predict", str(error))
         write_summary(request, run_state, summary)
         raise RunFailed(error, summary) from error
-    table = tables[0]
+    given = match_labels(tables[0]["label"].to_pylist(), _first_target(champion, request))
+    place = tables[0].schema.get_field_index("label")
+    table = tables[0].set_column(place, tables[0].schema.field(place), pa.array(given.labels, pa.string()))
     write_predictions(target, table)
-    labelled = table.filter(table["label"].is_valid())
+    labelled = table.filter(pa.array(given.rows, pa.bool_()))
+    read = run_state.clean.notes if run_state.clean is not None else ()
     summary = summarise(
         request,
         run_state,
         "predict",
         labelled=labelled.num_rows,
+        notes=(*read, *filter(None, [given.describe()])),
         metrics={"labelled": _figures(labelled, champion, request)} if labelled.num_rows else {},
         out=str(target),
         quarantine=str(request.folder / "quarantine.csv"),
@@ -52,14 +57,19 @@ def predict_manifest(request: Request, model: str | None, out: str) -> RunSummar
 
 def _figures(table: pa.Table, champion: ChampionRef, request: Request) -> Metrics:
     """Of rows whose truth is known: accuracy, of sets of labels exact_match, of numbers mae."""
-    from tasks.modeling.card import read_card, read_targets
-
-    problem = read_targets(read_card(request.store.path(champion.uri)))[0].problem
+    problem = _first_target(champion, request).problem
     pairs = list(zip(table["label"].to_pylist(), table["predicted"].to_pylist(), strict=True))
     if problem == "regression":
         return {"mae": sum(abs(float(truth) - float(guess)) for truth, guess in pairs) / len(pairs)}
     right = sum(truth == guess for truth, guess in pairs) / len(pairs)
     return {"accuracy" if problem == "multiclass" else "exact_match": right}
+
+
+def _first_target(champion: ChampionRef, request: Request) -> Target:
+    """The model's first label column."""
+    from tasks.modeling.card import read_card, read_targets
+
+    return read_targets(read_card(request.store.path(champion.uri)))[0]
 
 
 def predict_table(request: Request, champion: ChampionRef, run_state: RunState) -> pa.Table:
@@ -75,9 +85,7 @@ def predict_table(request: Request, champion: ChampionRef, run_state: RunState) 
 
 def asking(config: RunConfig, champion: ChampionRef, request: Request) -> RunConfig:
     """The config under which a label column, where there is one, is read as the model's first."""
-    from tasks.modeling.card import read_card, read_targets
-
-    first = read_targets(read_card(request.store.path(champion.uri)))[0]
+    first = _first_target(champion, request)
     columns = config.data.columns.model_copy(update={"label": label_columns(config.data)[0].name, "labels": ()})
     data = config.data.model_copy(update={"problem": first.problem, "columns": columns})
     return config.model_copy(update={"data": data})
