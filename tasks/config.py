@@ -73,6 +73,8 @@ class DataConfig(Section):
 
     path: str = "builtin:digits"
     """A manifest file, a folder per class, a folder of tables, or `builtin:digits`."""
+    config: str | None = None
+    """The configuration of a data set of the Hugging Face hub: the folder of its tables, where there are several."""
     layout: Layout = "auto"
     """What a folder is taken for. auto: its manifest.*, its train, val and test tables, the one table that names its
     files, else a folder per class. folders: a folder per class, whatever tables are beside them."""

@@ -50,7 +50,7 @@ def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> st
     knobs = {"split": split, "limits": limits, "purpose": purpose, "data": data}
     code = code_fingerprint("tasks.ingest.ingest", libraries=("numpy", "pillow"))
     targets = [target.model_dump(mode="json") for target in raw.targets]
-    content = {"raw": raw.sha256, "targets": targets}
+    content = {"raw": raw.sha256, "places": raw.uri, "targets": targets}  # the listing of refused rows names places
     return digest_json({**content, "media": media, "knobs": knobs, "code": code, "contract": CONTRACT_VERSION})
 
 

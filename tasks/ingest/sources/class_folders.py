@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from data_contracts.refs import Modality
 from tasks.errors import DataError
 from tasks.ingest.manifest.rows import Manifest, Row
+from tasks.ingest.sources.list_files import LISTS, NOISE, listed_splits, speaker_of
 from tasks.ingest.sources.listing import MODALITY_OF, Listing, modality_of_file
 from tasks.modalities import MODALITIES
 
@@ -43,13 +44,32 @@ def _main_modality(files: list[str]) -> Modality | None:
 
 
 def _open_classes(listing: Listing, root: Listing, modality: Modality) -> Manifest:
-    files = [(file, {"id": file, "label": label}) for label, files in listing.folders.items() for file in files]
-    columns = ("id", "label", f"{modality}_path")
+    splits = listed_splits(listing)
+    left_out = {NOISE} if splits else set()
+    files = [
+        (file, {"id": file, "label": label} | _listed(file, splits))
+        for label, files in listing.folders.items()
+        if label not in left_out
+        for file in files
+    ]
+    columns = ("id", "label", f"{modality}_path", *(("split", "group") if splits else ()))
+    notes = [*_describe(listing, set(LISTS) if splits else set())]
+    if splits:
+        notes.append(f"splits are those of {' and '.join(sorted(LISTS.keys() & set(listing.files)))}")
+        notes += (
+            [f"{NOISE}: {len(listing.folders[NOISE])} files of noise are no class"] if NOISE in listing.folders else []
+        )
     rows = _rows(files, listing, root, modality)
-    return Manifest(listing.path, root.path, columns, rows, tuple(_describe(listing)), len(files))
+    return Manifest(listing.path, root.path, columns, rows, tuple(notes), len(files))
 
 
-def _describe(listing: Listing) -> list[str]:
+def _listed(file: str, splits: dict[str, str]) -> dict[str, str]:
+    """The split and the speaker of a file, where list files give splits."""
+    speaker = speaker_of(file) if splits else None
+    return ({"split": splits.get(file, "train")} if splits else {}) | ({"group": speaker} if speaker else {})
+
+
+def _describe(listing: Listing, read: set[str]) -> list[str]:
     """Notes on what a reader of class folders may not expect."""
     deeper = [file for files in listing.folders.values() for file in files if file.count("/") > 1]
     notes = []
@@ -57,9 +77,10 @@ def _describe(listing: Listing) -> list[str]:
         notes.append(
             f"{len(deeper)} files lie deeper than their class folder, for example {deeper[0]}: their class is the first folder"
         )
-    if listing.files:
-        shown = ", ".join(listing.files[:3]) + (", …" if len(listing.files) > 3 else "")
-        notes.append(f"{len(listing.files)} files beside the class folders are not read: {shown}")
+    beside = [file for file in listing.files if file not in read]
+    if beside:
+        shown = ", ".join(beside[:3]) + (", …" if len(beside) > 3 else "")
+        notes.append(f"{len(beside)} files beside the class folders are not read: {shown}")
     return notes
 
 

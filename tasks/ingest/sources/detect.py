@@ -12,7 +12,7 @@ from tasks.ingest.manifest.rows import SPLITS, Manifest
 from tasks.ingest.sources.class_folders import open_files, open_folders
 from tasks.ingest.sources.describing import describing_tables
 from tasks.ingest.sources.limits import ReadLimits
-from tasks.ingest.sources.listing import Listing, list_folder, modality_of_file
+from tasks.ingest.sources.listing import Listing, list_folder, modality_of_file, split_of_name
 from tasks.ingest.sources.streams import format_of
 from tasks.ingest.sources.tables import TABLES, is_table, open_table
 
@@ -61,9 +61,8 @@ def _open_listing(listing: Listing, limits: ReadLimits) -> Manifests:
         if named:
             chosen = min(named, key=lambda name: _PREFERRED.index(format_of(name)))
             return [(_open_entry(listing, chosen, limits), None)]
-        by_split = [name for name in tables if _stem(name) in SPLITS]
-        if by_split:
-            return _open_split_tables(listing, tables, by_split, limits)
+        if listing.split_tables:
+            return _open_split_tables(listing, limits)
     table = _open_only_table(listing, limits)
     if table is not None:
         return [(table, None)]
@@ -80,13 +79,33 @@ def _stem(name: str) -> str:
     return Path(name).name.split(".")[0].lower()
 
 
-def _open_split_tables(listing: Listing, tables: list[str], by_split: list[str], limits: ReadLimits) -> Manifests:
-    found: Manifests = [(_open_entry(listing, name, limits), SPLITS[_stem(name)]) for name in by_split]
-    others = [name for name in tables if name not in by_split]
-    if others:
-        first, split = found[0]
-        note = f"tables whose names are no split are not read: {', '.join(others)}"
-        found[0] = replace(first, notes=(*first.notes, note)), split
+def _open_split_tables(listing: Listing, limits: ReadLimits) -> Manifests:
+    """The tables that are named after splits, all in one folder; with a note on tables beside them.
+
+    UsageError where several folders hold some, as the configurations of a data set of the hub, and none is chosen.
+    """
+    folders = listing.split_tables
+    chosen = "." if "." in folders and limits.config is None else next(iter(folders)) if len(folders) == 1 else None
+    if limits.config is not None:
+        chosen = next((folder for folder in folders if folder.split("/")[-1] == limits.config), None)
+    if chosen is None:
+        asked = "" if limits.config is None else f", and none of them is {limits.config!r}"
+        raise UsageError(
+            f"data {str(listing.path)!r}: several folders hold tables of splits ({', '.join(folders)}){asked}; choose one with "
+            f"--set data.config={next(iter(folders)).split('/')[-1]}"
+        )
+    names = folders[chosen]
+    splits = {name: split_of_name(name) for name in names}
+    lonely = set(splits.values()) == {"train"}  # nothing else is given: its rows are divided
+    found: Manifests = [
+        (replace(_open_entry(listing, name, limits), root=listing.path), None if lonely else splits[name])
+        for name in names
+    ]
+    others = [name for name in listing.files if is_table(name) and name not in names]
+    notes = [f"tables whose names are no split are not read: {', '.join(others)}"] if others else []
+    notes += ["train is the only split and is divided"] if lonely else []
+    first, split = found[0]
+    found[0] = replace(first, notes=(*first.notes, *notes)), split
     return found
 
 

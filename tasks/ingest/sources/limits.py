@@ -20,6 +20,8 @@ class ReadLimits:
     """Time in which that process must answer with the next rows."""
     allowed_roots: tuple[str, ...] = ()
     """Where links in a data folder may lead, besides that folder."""
+    config: str | None = None
+    """Of several folders with tables of splits, the one of this name."""
     layout: Layout = "auto"
     """What a folder is taken for."""
     csv: CsvConfig = field(default_factory=CsvConfig)
@@ -30,4 +32,6 @@ def read_limits(config: RunConfig) -> ReadLimits:
     """The limits that a run's config sets."""
     media = config.media
     data = config.data
-    return ReadLimits(data.max_manifest_mb, media.memory_mb, media.timeout_s, data.allowed_roots, data.layout, data.csv)
+    return ReadLimits(
+        data.max_manifest_mb, media.memory_mb, media.timeout_s, data.allowed_roots, data.config, data.layout, data.csv
+    )

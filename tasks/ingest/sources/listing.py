@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from data_contracts.refs import Modality
 from tasks.ingest.manifest.media_files import is_beneath
+from tasks.ingest.manifest.rows import SPLITS
 from tasks.ingest.sources.tables import is_table
 from tasks.modalities import MODALITIES
 
@@ -23,6 +25,7 @@ _SYSTEM = frozenset(
 )
 """What Windows, macOS, NAS boxes and Python leave in folders, in lower case; names that begin with a dot come on top."""
 _NAMES_SHOWN = 5
+_SHARD = re.compile(r"[-_]\d+(?:-of-\d+)?$")
 
 
 def is_hidden(name: str) -> bool:
@@ -33,6 +36,12 @@ def is_hidden(name: str) -> bool:
 def modality_of_file(name: str) -> Modality | None:
     """What a file is by its ending; None for one that is no medium."""
     return MODALITY_OF.get(PurePosixPath(name).suffix.lower())
+
+
+def split_of_name(name: str) -> str | None:
+    """The split that a file is named after, alone or with the number of a shard: test of test-00000-of-00001.parquet."""
+    stem = PurePosixPath(name).name.split(".")[0].lower()
+    return SPLITS.get(_SHARD.sub("", stem))
 
 
 @dataclass
@@ -61,6 +70,15 @@ class Listing:
             if file.count("/") == 1 and is_table(file)
         ]
         return beside + below
+
+    @cached_property
+    def split_tables(self) -> dict[str, list[str]]:
+        """Folder ("." for this one) to the tables in it that are named after splits, as train-00000-of-00002.parquet."""
+        found: dict[str, list[str]] = {}
+        for file in (file for files in (self.files, *self.folders.values()) for file in files):
+            if is_table(file) and split_of_name(file) is not None:
+                found.setdefault(str(PurePosixPath(file).parent), []).append(file)
+        return found
 
     @cached_property
     def media(self) -> list[str]:
