@@ -46,7 +46,7 @@ class RowCounts(Frozen):
     used: int
     quarantined: int
     duplicates: int
-    unlabelled: int = 0
+    unlabelled: int = Field(default=0, exclude_if=lambda rows: rows == 0)
     """Of a val or test split that has no labels at all."""
 
 

@@ -11,6 +11,7 @@ from tasks.errors import CrossmodalError
 from tasks.ingest.manifest.rows import Manifest
 from tasks.ingest.sources.limits import ReadLimits
 from tasks.ingest.sources.listing import Listing
+from tasks.ingest.sources.streams import format_of
 from tasks.ingest.sources.tables import open_table
 
 SAMPLE_ROWS = 200
@@ -18,19 +19,25 @@ _SHARE = 0.5
 """Of a column's filled cells so many must name files that are there: some may be missing, as everywhere."""
 
 
-def describing_tables(listing: Listing, limits: ReadLimits) -> list[Manifest]:
-    """The tables of a folder that name its media, opened, with that folder as the one that media may lie in."""
+def describing_tables(listing: Listing, limits: ReadLimits) -> tuple[list[Manifest], list[str]]:
+    """The tables of a folder that name its media, opened, with that folder as the one that media may lie in; and the names of
+    the others. JSON that is no table of rows, as settings are, is among neither.
+    """
     names = known_names(listing.media)
-    found = []
+    found: list[Manifest] = []
+    others: list[str] = []
     for table in listing.tables:
         try:
             manifest = open_table(listing.path / table, limits)
-        except CrossmodalError:  # broken, or none of our formats: it describes nothing
+        except CrossmodalError:
+            others += [] if format_of(table) == ".json" else [table]
             continue
         manifest, rows = peek(manifest)
         if any(share_of_files((row.get(column) for row in rows), names) >= _SHARE for column in manifest.columns):
             found.append(replace(manifest, root=listing.path))
-    return found
+        else:
+            others.append(table)
+    return found, others
 
 
 def peek(manifest: Manifest) -> tuple[Manifest, list[dict[str, object]]]:

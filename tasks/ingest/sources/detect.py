@@ -146,19 +146,22 @@ def _open_only_table(listing: Listing, limits: ReadLimits) -> Manifest | None:
     """
     if not listing.tables or limits.layout == "folders":
         return None
+    others = listing.tables
     if not listing.media:
         described = [] if len(listing.tables) > 1 else [_open_entry(listing, listing.tables[0], limits)]
     else:
         for name in listing.tables:
             _require_inside(listing, name, limits)
-        described = describing_tables(listing, limits)
+        described, others = describing_tables(listing, limits)
+        if not described and not others:
+            return None
     if len(described) == 1:
         table = described[0]
         beside = [name for name in listing.folders if any(map(modality_of_file, listing.folders[name]))]
         note = f"{table.path.name} names the files of this folder and is read"
         note += f"; {', '.join(beside[:5])} are no classes (data.layout=folders takes them for such)" if beside else ""
         return replace(table, notes=(*table.notes, note)) if listing.media else table
-    names = [str(table.path.relative_to(listing.path)) for table in described] or listing.tables
+    names = [str(table.path.relative_to(listing.path)) for table in described] or others
     what = "name its files" if described else "name none of its files"
     raise DataError(
         f"data {listing.path}: holds {listing.describe()}, and the tables {', '.join(names[:5])} {what}: "

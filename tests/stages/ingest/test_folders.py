@@ -107,6 +107,15 @@ def test_a_table_that_names_no_file_stops_the_run(tmp_path: Path) -> None:
         only(tmp_path)
 
 
+def test_json_that_is_no_table_is_a_file_beside_the_folders(tmp_path: Path) -> None:
+    fill(tmp_path, "cat/1.png", "dog/2.png")
+    (tmp_path / "classes.json").write_text('{"cat": 0, "dog": 1}, 7')
+    (tmp_path / "info.json").write_text("[1, 2]")
+    manifest = only(tmp_path)
+    assert ids(manifest) == ["cat/1.png", "dog/2.png"]
+    assert manifest.notes == ("2 files beside the class folders are not read: classes.json, info.json",)
+
+
 def test_tables_beside_split_tables_are_told(tmp_path: Path) -> None:
     for name in ("train.csv", "test.csv", "sample_submission.csv"):
         table(tmp_path, name, "1.png")
