@@ -20,8 +20,8 @@ _MOST_FOLDERS = 1_000
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _NOT_IN_NAMES = re.compile(r'[:|<>*?"$%]|^~')
 """An address, a pattern or a variable is no name of a file."""
-_INSIDE = re.compile(rf"(?:{'|'.join(map(re.escape, MODALITY_OF))})\W", re.IGNORECASE)
-"""An ending amid a folder's name: the cell lists several files."""
+_INSIDE = re.compile(rf"(?:{'|'.join(map(re.escape, MODALITY_OF))})\s*[;,|\s]\s*\S", re.IGNORECASE)
+"""An ending, and then another name."""
 
 
 class MediaIndex:
@@ -108,8 +108,12 @@ def _parts(cell: str) -> list[str]:
     if _NOT_IN_NAMES.search(text):
         return []
     parts = [_plain(part) for part in text.split("/") if part not in ("", ".")]
-    several = any(_INSIDE.search(part) for part in parts[:-1])
-    return [] if ".." in parts or several else parts
+    return [] if ".." in parts or names_several(text) else parts
+
+
+def names_several(cell: str) -> bool:
+    """Whether a cell lists several files: the ending of one stands amid it, before a mark that no folder's name begins with."""
+    return _INSIDE.search(cell) is not None
 
 
 def _fits(path: str, modality: Modality | None) -> bool:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName
 from tasks.ingest.manifest.media_files import Located, Roots, locate_file
-from tasks.ingest.manifest.media_index import MediaIndex
+from tasks.ingest.manifest.media_index import MediaIndex, names_several
 from tasks.ingest.rejected_row import Refused
 
 FOUND = "found_elsewhere"
@@ -40,7 +40,9 @@ def locate_near(cell: str, name: InputName, roots: Roots, index: MediaIndex) -> 
             except Refused:
                 pass
         hint = ""
-        if outside := index.beside(cell):
+        if names_several(cell):
+            hint = f"; the cell names several files: give each a column of its own ({name}, {modality_of(name)}_2 …)"
+        elif outside := index.beside(cell):
             hint = f"; {outside} lies beyond the manifest's folder: name its folder in data.allowed_roots"
         elif near := index.nearest(cell):
             hint = f"; nearest is {near}"

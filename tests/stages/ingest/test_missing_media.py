@@ -67,6 +67,13 @@ def test_links_to_folders_are_not_looked_into(tmp_path: Path) -> None:
     assert index.beside("1.png") == str(tmp_path / "out/1.png")
 
 
+def test_a_cell_that_names_several_files_says_so(make_data: MakeData, run_ingest: Any) -> None:
+    cells = ["img/0.png;img/1.png", "img/1.png, img/2.png", "img/2.png"]
+    done = run_ingest(make_data(3, change=lambda row, n: row | {"image": cells[n]}))
+    assert done.reasons == {"s0": "missing-file", "s1": "missing-file"}
+    assert all("give each a column of its own (image, image_2 …)" in row["detail"] for row in done.refused)
+
+
 def test_nearest(tmp_path: Path) -> None:
     index = index_of(tmp_path, "img/picture_1.png")
     assert index.nearest("img/pictures_1.png") == str(tmp_path / "img/picture_1.png")
