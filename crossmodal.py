@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from data_contracts.refs import ChampionRef
+    from tasks.modeling.card import ModelCard
 
 __all__ = [
     "CrossmodalError",
@@ -50,6 +51,7 @@ class Model:
     labels: tuple[str, ...]
     """In the order of the `probabilities` column."""
     _champion: ChampionRef
+    _card: ModelCard
     _store: str
 
     def predict(self, manifest: str | Path) -> pd.DataFrame:
@@ -57,10 +59,10 @@ class Model:
 
         Raises UsageError for a path that does not exist, DataError for data that cannot be read.
         """
-        from flows.pipeline import RunState
+        from flows.run_state import RunState
         from flows.score import predict_table
 
-        table = predict_table(_request(manifest, (), self._store), self._champion, RunState())
+        table = predict_table(_request(manifest, (), self._store), self._champion, self._card, RunState())
         frame: pd.DataFrame = table.to_pandas()
         return frame
 
@@ -101,7 +103,7 @@ def retrain(
     """
     from flows.console import progress_bars
     from flows.execute import RunFailed, execute
-    from flows.pipeline import Stages
+    from flows.stages import Stages
     from tasks.train.train import train
 
     overrides = [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()]
@@ -138,8 +140,8 @@ def load(model: str, store: str | Path | None = None) -> Model:
 
     request = _request("builtin:digits", (), store)
     champion = find_model(request, model)
-    labels = tuple(read_card(request.store.path(champion.uri))["labels"])
-    return Model(champion.name, champion.version, labels, champion, str(request.store.root))
+    card = read_card(request.store.path(champion.uri))
+    return Model(champion.name, champion.version, card.labels, champion, card, str(request.store.root))
 
 
 def check(manifest: str | Path, overrides: tuple[str, ...] = (), store: str | Path | None = None) -> dict[str, Any]:

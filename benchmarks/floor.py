@@ -22,8 +22,10 @@ from typing import Any
 from benchmarks.judged import train_and_judge
 from benchmarks.measure import machine
 from data_contracts.refs import Floor
-from flows.pipeline import RunState, Stages, extract_features, prepare
+from flows.data_stages import extract_features, prepare
 from flows.request import make_request, resolve_config
+from flows.run_state import RunState
+from flows.stages import Stages
 from tasks.evaluate.linear_baseline import Table, fit_floor, read_tables
 
 NETWORK = "torchvision:mobilenet_v2"

@@ -32,6 +32,7 @@ from torch.utils.data import Dataset
 from benchmarks.measure import machine, median
 from data_contracts.refs import InputName
 from tasks.config import RunConfig, load_config
+from tasks.modeling.card import ModelCard
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.features import FeatureTable, Index, Inputs
 from tasks.modeling.fusion.classifier import FusedClassifier, Present
@@ -104,6 +105,7 @@ def time_ours(task: Task, config: RunConfig) -> dict[str, Any]:
         return ours.Dataset(inputs, known, np.ones(last, np.float32))
 
     network = task.build(config)
+    card = mock.Mock(spec=ModelCard)  # all that is read of it is patched away below
     with (
         tempfile.TemporaryDirectory() as work,
         mock.patch.object(trainer, "build_model", return_value=network),
@@ -111,13 +113,13 @@ def time_ours(task: Task, config: RunConfig) -> dict[str, Any]:
         stage.reproducible(0, config.train),
     ):
         data = part(len(task.targets)), part(config.train.batch_size)
-        run = trainer.Trainer({}, *data, config, Processes(config.train), Path(work))
+        run = trainer.Trainer(card, *data, config, Processes(config.train), Path(work))
         run.run_epoch()  # warms up: kernels are chosen, and compiled if asked for
         before = dict(run.progress.figures)
         run.run_epoch()
         sums = {name: amount - before.get(name, 0.0) for name, amount in run.progress.figures.items()}
         shares = {"wait": sums.get("wait_s", 0.0) / sums["train_s"], "warm_up": before["train_s"]}
-        return run.meter.figures() | {"seconds": sums["train_s"]} | shares
+        return run.meter.figures().model_dump() | {"seconds": sums["train_s"]} | shares
 
 
 class Head(nn.Module):

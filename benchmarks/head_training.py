@@ -34,6 +34,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, T
 from benchmarks.measure import machine, median
 from tasks.config import RunConfig, load_config
 from tasks.encoder_ids import Reads
+from tasks.modeling.card import ModelCard
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.features import FeatureTable, Inputs
 from tasks.modeling.fusion.classifier import FusedClassifier
@@ -124,13 +125,14 @@ def time_ours(rows: Rows, config: RunConfig) -> Seconds:
         return ours.Dataset(inputs, known, np.ones(count, np.float32))
 
     network = build(features.shape[1], config)
+    card = mock.Mock(spec=ModelCard)  # all that is read of it is patched away below
     with (
         tempfile.TemporaryDirectory() as work,
         mock.patch.object(trainer, "build_model", return_value=network),
         mock.patch.object(trainer, "load_pretrained"),
         stage.reproducible(0, config.train),
     ):
-        run = trainer.Trainer({}, part(0, len(targets)), part(0, 256), config, Processes(config.train), Path(work))
+        run = trainer.Trainer(card, part(0, len(targets)), part(0, 256), config, Processes(config.train), Path(work))
         clock = Clock()
         while not run.finished:
             run.run_epoch()

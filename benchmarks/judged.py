@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from data_contracts.refs import EvalReport
-from flows.pipeline import RunState, Stages, extract_features, prepare
+from flows.data_stages import extract_features, prepare
 from flows.request import make_request, resolve_config
+from flows.run_state import RunState
+from flows.stages import Stages
 from tasks.evaluate.evaluate import evaluate
 from tasks.train.train import train
 

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
 from benchmarks.measure import machine, median
-from tasks.evaluate.intervals import RESAMPLES, intervals
 from tasks.ingest.near_duplicates.candidates import similar_codes
+from tasks.problems.multiclass_metrics import score_classes
+from tasks.problems.scoring import RESAMPLES
 from tasks.train.thresholds import coordinate_search
 
 PEER_RESAMPLES = 100
@@ -76,7 +77,7 @@ def main() -> None:
     share = PEER_RESAMPLES / RESAMPLES
     cases: dict[str, tuple[Callable[[], object], Callable[[], object], float]] = {
         "intervals, 10,000 rows, 100 resamples": (
-            lambda: intervals(*rows, seed=0),
+            lambda: score_classes(*rows).intervals(seed=0),
             lambda: resample_plainly(*rows),
             share,
         ),

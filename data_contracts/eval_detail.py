@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from data_contracts.refs import Frozen, InputName, Metrics, Problem
+from data_contracts.refs import Frozen, InputName, Metrics, ProblemName
 
 DETAIL = "detail.json"
 
@@ -76,7 +76,7 @@ class Residuals(Frozen):
 class EvalDetail(Frozen):
     """What is drawn of the first label column; what its problem does not have is empty."""
 
-    problem: Problem = "multiclass"
+    problem: ProblemName = "multiclass"
     labels: tuple[str, ...]
     slices: tuple[Slice, ...]
     """Per set of modalities present, the most frequent first; of classes also per class."""

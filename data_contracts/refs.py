@@ -15,7 +15,8 @@ InputName = Annotated[str, Field(pattern=r"^(image|text|audio|video)(_[2-8])?$")
 """The name of one input of a sample: its kind, and `image_2`, `image_3` ... for further columns of one kind."""
 Split = Literal["train", "val", "test"]
 Decision = Literal["promote", "reject", "inconclusive", "needs-approval", "unchanged"]
-Problem = Literal["multiclass", "multilabel", "regression"]
+ProblemName = str
+"""The name of a problem in tasks.problems.registry, which refuses one that it does not have."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Metrics = dict[str, float | None]
 """Metric name to value; None where it is not defined (AUROC of a class that never occurs)."""
@@ -54,17 +55,12 @@ class Target(Frozen):
     """One label column: what is to be predicted."""
 
     name: str
-    problem: Problem = "multiclass"
+    problem: ProblemName = "multiclass"
     labels: tuple[str, ...] = ()
     """Sorted; their positions are the outputs' positions. Empty for numbers."""
     mean: float = 0.0
     """Of the numbers of the train rows, once training has seen them: the network learns (number - mean) / std."""
     std: float = 1.0
-
-    @property
-    def width(self) -> int:
-        """Outputs of the network for this column."""
-        return 1 if self.problem == "regression" else len(self.labels)
 
 
 class RawRef(Ref):
@@ -206,7 +202,7 @@ class EvalReport(Ref):
     """ "image+audio" to the figures of the same model when only those modalities are given, on all test rows."""
     majority_share: float | None
     """Share of the most frequent class: the accuracy of always answering it. None where there are no classes."""
-    problem: Problem = "multiclass"
+    problem: ProblemName = "multiclass"
     """Of the first label column, which `metrics["test"]` and all figures that name no column are about."""
     baselines: dict[str, float] = {}
     """Metric to what one and the same answer to every row scores; `column.metric` for further label columns."""

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import NotRequired  # pydantic reads those of typing only from Python 3.12 on
+
+from typing_extensions import TypedDict
 
 from data_contracts.refs import InputName
 
 EXAMPLES, LEAKED = "examples.json", "leaked.json"
+
+
+class QuarantinedRow(TypedDict):
+    """A row of quarantine.parquet."""
+
+    row: int
+    id: str
+    modality: str | None
+    reason: str
+    detail: str | None
+    path: str | None
 
 
 class RowExample(TypedDict):

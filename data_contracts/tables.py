@@ -14,8 +14,6 @@ CONTRACT_VERSION = "3"
 anew, and `require_contract` refuses one that is read all the same. 2: raw rows carry `time` and `metadata`.
 3: raw rows and samples carry `targets`; a prediction of a number has no probability."""
 CONTRACT_KEY = b"crossmodal.contract"
-MODALITIES = ALL_MODALITIES
-"""Under the name by which the code inside models of before asks for it."""
 
 
 def _versioned(fields: list[pa.Field]) -> pa.Schema:

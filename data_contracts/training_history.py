@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.refs import Frozen, Sha256
 
 HISTORY = "history.json"
 
 
-class Epoch(Frozen):
-    """One epoch; of the validation figures it has that of the first label column's problem."""
+class Epoch(BaseModel):
+    """One epoch. Besides what is named here it has the validation metric of the first label column: `val_accuracy`."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, float | None] = Field(init=False)
 
     epoch: int
     """From 1, over all stages."""
     stage: str | None = None
     train_loss: float
     val_loss: float
-    val_accuracy: float | None = None
-    val_micro_f1: float | None = None
-    val_mae: float | None = None
-    """In the unit of the numbers to predict."""
     learning_rate: float | None = None
     """At the epoch's end."""
     grad_norm: float | None = None
@@ -45,6 +44,7 @@ class Throughput(Frozen):
     data_wait_share: float | None = None
     """Share of train_s in which a step waited for its batch."""
     flops_per_sample: float | None = None
+    """Of forward and backward pass."""
     mfu: float | None = None
     """Share of the GPUs' peak FLOP/s."""
     notes: tuple[str, ...] = ()

@@ -14,9 +14,9 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from data_contracts.run_summary import RunSummary
 from flows.environment import pages_url_from_environment
-from flows.pipeline import RunState
 from flows.request import Request
 from flows.results import reasons_of
+from flows.run_state import RunState
 from tasks.display_table import DisplayTable
 from tasks.escaping import markdown_text, one_line
 from tasks.reporting.run_tables import drift_table, gate_table, metrics_table, rows_table, work_table

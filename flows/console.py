@@ -21,7 +21,7 @@ from rich.text import Text
 from data_contracts.run_summary import ModelSummary, RunSummary, WorkSummary
 from tasks.display_table import DisplayTable
 from tasks.escaping import json_text, one_line, visible
-from tasks.number_format import figure_text
+from tasks.problems.registry import figure_text
 from tasks.progress import Listener, listening, listening_to_lines
 from tasks.reporting.run_tables import figures_table
 

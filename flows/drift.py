@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from data_contracts.refs import MonitorReport
 from data_contracts.run_summary import Finding, RunSummary
+from flows.champion import champion_config
+from flows.data_stages import extract_features
 from flows.execute import RunFailed, attempt
-from flows.pipeline import RunState, Stages, champion_config, extract_features
 from flows.request import Request
+from flows.run_state import RunState
 from flows.score import asking, find_model
+from flows.stages import Monitor, Stages
 from flows.summary import summarise, write_summary
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.ingest.sources.resolve import locate_data
+from tasks.modeling.card import read_card
 from tasks.monitor.monitor import monitor
 from tasks.reporting.drift_report import write_page
-
-Monitor = Callable[..., MonitorReport]
 
 
 def monitor_manifest(request: Request, model: str | None, stage: Monitor = monitor) -> RunSummary:
@@ -31,7 +31,8 @@ def monitor_manifest(request: Request, model: str | None, stage: Monitor = monit
 
     def look() -> None:
         """The new data are read, encoded and compared: `run_state` and `reports` hold what came of it."""
-        config = asking(champion_config(champion, request), champion, request)
+        card = read_card(request.store.path(champion.uri))
+        config = asking(champion_config(champion, card, request), card)
         with run_state.timed("ingest"):
             raw = scan(config, request.store, locate_data(config, request.store), "predict")
             run_state.clean = ingest(raw, config, request.store, "predict")

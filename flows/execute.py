@@ -8,11 +8,13 @@ from collections.abc import Callable
 from data_contracts.run_summary import Finding, RunSummary
 from flows.environment import run_tags
 from flows.history import leave_history
-from flows.pipeline import RunState, Stages, evaluate_champion, run_pipeline
+from flows.pipeline import evaluate_champion, run_pipeline
 from flows.preflight import failure, preflight
 from flows.records import recorded
 from flows.refresh import refreshing
 from flows.request import Mode, Request
+from flows.run_state import RunState
+from flows.stages import Stages
 from flows.summary import summarise, write_summary
 from tasks import progress, run_log
 from tasks.errors import CrossmodalError, EnvironmentFailed, TooManyQuarantined, UsageError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from data_contracts.refs import Target
 from tasks.ingest.manifest.label_spelling import same_class
-from tasks.labels import join_labels, split_labels
+from tasks.problems.multilabel import join_labels, split_labels
 
 _SHOWN = 3
 

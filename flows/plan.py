@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from typing import Literal, TypedDict
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CleanRef, FeatureRef, InputName, Modality, RawRef, ValidatedRef
-from flows.pipeline import champion_to_continue
+from flows.champion import champion_to_continue
 from flows.request import Request
 from tasks.contract import read_table
 from tasks.extract.extract import plan_shards, preview_features
@@ -19,10 +19,22 @@ from tasks.store import Store
 from tasks.train.train import train_key
 from tasks.validate.validate import samples_key
 
+
+class PlanLine(TypedDict):
+    """What a retrain would do in one stage."""
+
+    stage: str
+    action: Literal["reuse", "compute", "ok", "warn", "fail"]
+    """Of a check before the stages, its outcome."""
+    count: int | None
+    """Samples, files, epochs or models; None where it is not known yet."""
+    why: str
+
+
 UNKNOWN = "known once the stages before it have run"
 
 
-def plan_retrain(request: Request) -> list[dict[str, Any]]:
+def plan_retrain(request: Request) -> list[PlanLine]:
     """One line per stage: `reuse` or `compute`, how many samples, files, epochs or models of it, and why."""
     config, store = request.config, request.store
     raw = scan(config, store, locate_data(config, store))
@@ -44,13 +56,13 @@ def plan_retrain(request: Request) -> list[dict[str, Any]]:
     return [*lines, _training(valid, features, request)]
 
 
-def describe_plan(lines: list[dict[str, Any]]) -> str:
+def describe_plan(lines: list[PlanLine]) -> str:
     """The plan as one sentence: what would be computed."""
     work = [f"{line['stage']} ({line['why']})" for line in lines if line["action"] == "compute"]
     return f"plan: would compute {', '.join(work)}" if work else "plan: nothing to compute, all of it is in the store"
 
 
-def _media_to_decode(raw: RawRef, request: Request) -> list[dict[str, Any]]:
+def _media_to_decode(raw: RawRef, request: Request) -> list[PlanLine]:
     table = read_table(request.store.path(raw.uri) / "rows.parquet")
     sources: dict[Modality, set[str]] = defaultdict(set)
     for input_name in raw.modalities:
@@ -58,19 +70,19 @@ def _media_to_decode(raw: RawRef, request: Request) -> list[dict[str, Any]]:
     return [_decoding(modality, wanted, request) for modality, wanted in sources.items()]
 
 
-def _decoding(input_name: Modality, wanted: set[str], request: Request) -> dict[str, Any]:
+def _decoding(input_name: Modality, wanted: set[str], request: Request) -> PlanLine:
     index = media_index(request.store, input_name, media_fingerprint(input_name, request.config.media), ("source",))
     count = len(wanted - set(index["source"].to_pylist()))
     why = f"{count} of {len(wanted)} files are new"
     return _line(f"decode {input_name}", "compute" if count else "reuse", count or len(wanted), why)
 
 
-def _features(input_name: InputName, ref: FeatureRef) -> dict[str, Any]:
+def _features(input_name: InputName, ref: FeatureRef) -> PlanLine:
     why = f"{ref.computed} samples to compute, {ref.reused} in the store"
     return _line(f"extract {input_name}", "compute" if ref.computed else "reuse", ref.computed or ref.reused, why)
 
 
-def _training(valid: ValidatedRef, features: dict[InputName, FeatureRef], request: Request) -> dict[str, Any]:
+def _training(valid: ValidatedRef, features: dict[InputName, FeatureRef], request: Request) -> PlanLine:
     store: Store = request.store
     key = train_key(valid, features, request.config, store, champion_to_continue(request))
     if store.find("checkpoints", key) is not None:
@@ -84,5 +96,5 @@ def _training(valid: ValidatedRef, features: dict[InputName, FeatureRef], reques
     )
 
 
-def _line(stage: str, action: str, count: int | None, why: str) -> dict[str, Any]:
+def _line(stage: str, action: Literal["reuse", "compute"], count: int | None, why: str) -> PlanLine:
     return {"stage": stage, "action": action, "count": count, "why": why}

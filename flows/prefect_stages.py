@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from prefect import Task, unmapped
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
+from prefect.utilities.callables import get_call_parameters
 
+from data_contracts.refs import ChampionRef, CheckpointRef, ValidatedRef
 from flows.hosting.registering import GPU_SLOT, ensure_gpu_slot
-from flows.pipeline import Stages
+from flows.stages import Features, Stages, Train
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.evaluate.evaluate import evaluate_key
@@ -23,6 +26,7 @@ from tasks.ingest.ingest import ingest_key
 from tasks.ingest.task import ingest_task, scan_task
 from tasks.publish.task import publish_task
 from tasks.store import Store
+from tasks.task_options import CacheKey, keyed
 from tasks.train.task import train_task
 from tasks.train.train import train_key
 from tasks.validate.manifest_and_predictions import manifest_key, predictions_key
@@ -34,61 +38,58 @@ from tasks.validate.task import (
 )
 from tasks.validate.validate import features_key, samples_key
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 def prefect_stages() -> Stages:
     """Every stage as a task; extraction maps over its shards on the flow's bounded runner."""
     return Stages(
         scan=scan_task,
-        ingest=_verified(ingest_task, "clean", lambda raw, config, store: ingest_key(raw, config)),
-        validate_manifest=_verified(validate_manifest_task, "validations", lambda raw, store: manifest_key(raw)),
-        validate_samples=_verified(
-            validate_samples_task, "validations", lambda clean, config, store: samples_key(clean, config)
-        ),
+        ingest=_verified(ingest_task, "clean", keyed(ingest_key)),
+        validate_manifest=_verified(validate_manifest_task, "validations", keyed(manifest_key)),
+        validate_samples=_verified(validate_samples_task, "validations", keyed(samples_key)),
         extract=_map_shards,
-        validate_features=_verified(
-            validate_features_task,
-            "validations",
-            lambda valid, features, config, store: features_key(valid, features, config),
-        ),
-        train=_in_gpu_slot(_verified(train_task, "checkpoints", train_key)),
-        evaluate=_verified(
-            evaluate_task,
-            "evaluations",
-            lambda valid, features, checkpoint, prepared_champion, config, store: evaluate_key(
-                valid, features, checkpoint, prepared_champion, config
-            ),
-        ),
-        validate_predictions=_verified(validate_predictions_task, "validations", predictions_key),
-        gate=_verified(gate_task, "verdicts", lambda report, config, store: gate_key(report, config)),
+        validate_features=_verified(validate_features_task, "validations", keyed(features_key)),
+        train=_in_gpu_slot(_verified(train_task, "checkpoints", keyed(train_key))),
+        evaluate=_verified(evaluate_task, "evaluations", keyed(evaluate_key)),
+        validate_predictions=_verified(validate_predictions_task, "validations", keyed(predictions_key)),
+        gate=_verified(gate_task, "verdicts", keyed(gate_key)),
         publish=publish_task,
     )
 
 
-def _verified(task: Task[..., Any], kind: str, key: Callable[..., str]) -> Callable[..., Any]:
-    """Calls the task; a cached result counts only while the store still holds the artifact, intact."""
+def _verified(task: Task[P, R], kind: str, key: CacheKey) -> Callable[P, R]:
+    """Calls the task; a cached result counts only while the store still holds the artifact, intact.
 
-    def call(*args: Any) -> Any:
-        """The task's result for these arguments, one of which is the Store."""
-        store = next(arg for arg in args if isinstance(arg, Store))
-        return task.with_options(refresh_cache=store.find(kind, key(*args)) is None)(*args)
+    `key` is the task's own cache key, which is the store's key of its result; one of the task's parameters is the `store`.
+    """
+
+    @wraps(task.fn)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        """The task's result for these arguments."""
+        parameters = get_call_parameters(task.fn, args, kwargs)
+        held = parameters["store"].find(kind, key(None, parameters))
+        return task.with_options(refresh_cache=held is None)(*args, **kwargs)
 
     return call
 
 
-def _in_gpu_slot(train: Callable[..., Any]) -> Callable[..., Any]:
+def _in_gpu_slot(train: Train) -> Train:
     """Training that waits for the global limit `gpu` where it will use one; a model that is in the store needs none."""
 
-    def call(valid: Any, features: Any, config: RunConfig, store: Store, champion: Any) -> Any:
+    def call(
+        valid: ValidatedRef, features: Features, config: RunConfig, store: Store, champion: ChampionRef | None
+    ) -> CheckpointRef:
         """The stage's result; while it is computed on a GPU, one slot of the limit is taken."""
-        arguments = (valid, features, config, store, champion)
-        if not uses_gpu(config) or store.find("checkpoints", train_key(*arguments)) is not None:
-            return train(*arguments)
+        key = train_key(valid, features, config, store, champion) if uses_gpu(config) else None
+        if key is None or store.find("checkpoints", key) is not None:
+            return train(valid, features, config, store, champion)
         with get_client(sync_client=True) as client:
-            ensure_gpu_slot(
-                client
-            )  # on a server that nothing was deployed to, too: strict, as else no limit means no waiting
+            # On a server that nothing was deployed to, too: strict, as else no limit means no waiting.
+            ensure_gpu_slot(client)
         with concurrency(GPU_SLOT, strict=True):
-            return train(*arguments)
+            return train(valid, features, config, store, champion)
 
     return call
 

@@ -9,12 +9,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from data_contracts.modalities import ALL_MODALITIES
 from data_contracts.refs import Modality
 from data_contracts.run_summary import PreflightCheck
-from flows.pipeline import champion_config
+from flows.champion import champion_config
+from flows.plan import PlanLine
 from flows.records import shown_path
 from flows.request import Request
 from tasks.devices import describe_device
@@ -23,7 +23,7 @@ from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
 from tasks.ingest.sources.remote import is_remote
 from tasks.ingest.sources.resolve import BUILTIN
 from tasks.modalities import MODALITIES
-from tasks.modeling.card import read_card, read_targets
+from tasks.modeling.card import read_card
 from tasks.modeling.pretrained.file_checks import require_intact, require_network
 from tasks.modeling.pretrained.locate import Place, locate_encoder
 from tasks.publish.connection import is_absent, probe_registry, without_password
@@ -207,7 +207,8 @@ def _champion(request: Request) -> tuple[bool, str]:
     if champion is None:
         return True, f"{request.name}@{alias}: none yet, the gate's own rules decide"
     which = f"model {champion.name} version {champion.version}"
-    target = read_targets(read_card(request.store.path(champion.uri)))[0]
+    card = read_card(request.store.path(champion.uri))
+    target = card.label_targets[0]
     problem = request.config.data.problem
     if problem not in ("auto", target.problem):
         raise UsageError(
@@ -215,7 +216,7 @@ def _champion(request: Request) -> tuple[bool, str]:
             "name (--set name=...)"
         )
     try:
-        champion_config(champion, request)
+        champion_config(champion, card, request)
     except EnvironmentFailed as error:
         raise EnvironmentFailed(
             f"{which}: the champion cannot be compared with: {error}; or give the new model another name (--set name=...)"
@@ -236,7 +237,7 @@ def warnings(checks: list[PreflightCheck]) -> Iterator[str]:
     yield from (_labelled(check) for check in checks if check.outcome == "warn")
 
 
-def preflight_lines(checks: list[PreflightCheck]) -> list[dict[str, Any]]:
+def preflight_lines(checks: list[PreflightCheck]) -> list[PlanLine]:
     """The checks as lines of a plan, before those of its stages."""
     return [
         {"stage": f"preflight: {check.name}", "action": check.outcome, "count": None, "why": check.detail}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from data_contracts.run_summary import Finding, RunSummary
+from flows.data_stages import prepare
 from flows.execute import RunFailed, attempt, leave_results
-from flows.pipeline import RunState, Stages, count_splits, prepare
 from flows.preflight import failure, preflight
 from flows.records import recorded
 from flows.request import Request
 from flows.results import reasons_of
+from flows.run_state import RunState
+from flows.stages import Stages
 from flows.summary import rows_of
-from tasks.contract import read_table
+from tasks.samples import Samples
 from tasks.validate.trainable import trainable_problems
 
 
@@ -29,8 +31,8 @@ def check_manifest(request: Request, run_state: RunState | None = None) -> tuple
     def look() -> None:
         """The data are read and validated, filling `run_state`; `notes` holds warnings and what forbids training."""
         valid = run_state.valid = prepare(request, request.config, Stages(), run_state)
-        samples = read_table(request.store.path(valid.uri) / "samples.parquet")
-        run_state.splits = count_splits(samples)
+        samples = Samples.read(request.store.path(valid.uri))
+        run_state.splits = samples.count_splits()
         found = trainable_problems(samples, request.config.split.min_test_per_class, valid.clean.label_targets)
         problems.extend(f"not trainable: {text}" for text in found)
         notes.extend([*valid.clean.notes, *valid.warnings, *run_state.warnings, *problems])

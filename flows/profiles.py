@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from data_contracts.run_summary import RunSummary
-from flows.pipeline import RunState
 from flows.prepare import check_manifest
 from flows.request import Request, profile_files, resolve_config
+from flows.run_state import RunState
 from tasks.config import RunConfig, parse_assignment, read_profile
-from tasks.contract import read_table
 from tasks.errors import UsageError
 from tasks.escaping import one_line
 from tasks.publish.model_names import check_model_name
+from tasks.samples import Samples
 
 _SHOWN = 20
 """Labels that a comment names; of more only the number is told."""
@@ -153,8 +153,8 @@ def _counted(found: RunState, request: Request, summary: RunSummary) -> list[str
     remarks.append(
         f"Inputs: {', '.join(f'{one} (column {columns[one]!r})' if one in columns else one for one in clean.modalities)}."
     )
-    samples = read_table(request.store.path(found.valid.uri) / "samples.parquet", ["label"])
-    cells = Counter(samples["label"].to_pylist())
+    samples = Samples.read(request.store.path(found.valid.uri))
+    cells = Counter(samples.labels)
     for place, target in enumerate(clean.label_targets):
         rows_of = cells if place == 0 else Counter[str]()
         remarks.append(f"Label column {target.name!r}, {target.problem}{_labels(target.labels, rows_of)}.")

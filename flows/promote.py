@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
@@ -29,7 +30,7 @@ def promote(
     reason: Annotated[str, Field(min_length=1)],
     alias: str = "champion",
     store: str = "",
-) -> State[dict[str, Any]]:
+) -> State[Mapping[str, object]]:
     """Approves or rejects a candidate: an approved one becomes the champion. Who, when and why is kept in the registry.
 
     Args:
@@ -46,7 +47,9 @@ def promote(
         approval = Approval(f"{user_name()} (Prefect flow run {flow_run.name})", now_ms(), reason)
         model, version = registry.find_pending(model, version, place, tracking_uri, approval.at_ms)
         if decision == "approve":
-            entry = registry.promote(model, version, alias, place, tracking_uri, approval).model_dump(mode="json")
+            entry: Mapping[str, object] = registry.promote(
+                model, version, alias, place, tracking_uri, approval
+            ).model_dump(mode="json")
             message = f"{model} version {version} is now {alias}: {reason}"
         else:
             entry = registry.reject(model, version, approval, place, tracking_uri)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import RunRefs
+from data_contracts.row_examples import QuarantinedRow
 from data_contracts.run_record import RunRecord
 from flows.as_read import cell_text, medium_bytes, rows_as_read
 from flows.history import RUNS, run_config, run_refs
@@ -18,17 +18,15 @@ from tasks.reporting.row_page import RefusedMedium, RefusedRow, write_refused
 from tasks.store import Store
 
 PICTURE_BYTES = 4 << 20
-_SHOWN = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"BM": "bmp"}
-"""First bytes of what every browser shows as a picture."""
 
 
-def refused_rows(store: Store, record: RunRecord) -> list[dict[str, Any]]:
+def refused_rows(store: Store, record: RunRecord) -> list[QuarantinedRow]:
     """row, id, modality, reason, detail and path of every row that a run did not use, duplicates among them."""
     path = store.root / RUNS / record.run / "quarantine.parquet"
     if not path.is_file():
         raise UsageError(f"run {record.run}: has no quarantine; it ended before its data were read ({record.reason})")
     names = ["row", "id", "modality", "reason", "detail", "path"]
-    rows: list[dict[str, Any]] = read_table(path).select(names).sort_by("row").to_pylist()
+    rows: list[QuarantinedRow] = read_table(path).select(names).sort_by("row").to_pylist()
     return rows
 
 
@@ -74,7 +72,7 @@ def _cells(store: Store, record: RunRecord, refs: RunRefs, number: int) -> dict[
 
 def _media(store: Store, record: RunRecord, refs: RunRefs, raw: dict[str, Any]) -> list[RefusedMedium]:
     """What the row's media look like: decoded where the store has them so, else the source itself where it is a picture."""
-    from tasks.reporting.thumbnails import picture_media
+    from tasks.reporting.thumbnails import picture_media, source_picture
 
     assert refs.raw is not None
     config = run_config(store, record.run)
@@ -93,10 +91,9 @@ def _media(store: Store, record: RunRecord, refs: RunRefs, raw: dict[str, Any]) 
             shown.append(RefusedMedium(name=modality, how="as it was decoded", seen=seen))
             continue
         content = medium_bytes(raw.get(modality), config, PICTURE_BYTES)
-        form = next((form for start, form in _SHOWN.items() if content is not None and content.startswith(start)), None)
-        if content is not None and form is not None:
-            uri = f"data:image/{form};base64,{base64.b64encode(content).decode('ascii')}"
-            shown.append(RefusedMedium(name=modality, how="the file itself, as a browser shows it", source=uri))
+        picture = None if content is None else source_picture(content)
+        if picture is not None:
+            shown.append(RefusedMedium(name=modality, how="the file itself, as a browser shows it", source=picture))
         elif content is not None:
             shown.append(
                 RefusedMedium(name=modality, how=f"{len(content)} bytes that begin with {content[:24].hex(' ')}")

@@ -12,8 +12,8 @@ from typing import Any
 
 from data_contracts.refs import Frozen, RunRefs
 from flows.environment import git_commit
-from flows.pipeline import RunState
 from flows.request import Request
+from flows.run_state import RunState
 from tasks.publish.connection import without_password
 from tasks.store import canonical_json, replace_file
 

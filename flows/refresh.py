@@ -9,8 +9,10 @@ from typing import Literal, get_args
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.pipeline import Stages
+from data_contracts.refs import CleanRef, RawRef
 from flows.request import Request
+from flows.stages import Stages
+from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import UsageError
 from tasks.extract.extract import ShardRef
@@ -52,9 +54,9 @@ def refreshing(stages: Stages, request: Request) -> Stages:
         return stages
     request.store.refresh(*(kind for name in chosen for kind in ALL_MODALITIES[name]))
 
-    def ingest(*args: object) -> object:
+    def ingest(raw: RawRef, config: RunConfig, store: Store) -> CleanRef:
         """The samples; media that were computed anew have taken the place of those of before."""
-        clean = stages.ingest(*args)
+        clean = stages.ingest(raw, config, store)
         settle_parts(request.store, "media")
         return clean
 
@@ -66,7 +68,7 @@ def refreshing(stages: Stages, request: Request) -> Stages:
             store.refresh(*ALL_MODALITIES["validate"], *ALL_MODALITIES["train"], *ALL_MODALITIES["evaluate"])
         return parts
 
-    return replace(stages, ingest=ingest, extract=extract)  # type: ignore[arg-type]
+    return replace(stages, ingest=ingest, extract=extract)
 
 
 def settle_parts(store: Store, kind: Literal["media", "features"]) -> bool:

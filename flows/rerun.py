@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from data_contracts.refs import FeatureRef, Ref, RunRefs
+from data_contracts.refs import Ref, RunRefs
 from flows.history import RUNS, run_refs
-from flows.pipeline import Stages
 from flows.records import REFS
 from flows.refresh import ALL_MODALITIES, all_stages, require_stages, settle_parts
 from flows.request import Request
+from flows.stages import Features, Stages
 from tasks.errors import UsageError
 from tasks.extract.extract import collect_features, plan_shards
 from tasks.ingest.sources.resolve import locate_data
 from tasks.publish.publish import PublishInputs
 from tasks.store import canonical_json, replace_file
 
+Results = Mapping[str, Ref | Features]
+"""Name, as in RunRefs, to what a stage handed back."""
+T = TypeVar("T")
 NEEDS: dict[str, tuple[str, ...]] = {
     "ingest": (),
     "validate": ("raw", "clean"),
@@ -40,7 +43,7 @@ class Rerun(NamedTuple):
 
     name: str
     """raw, clean, valid, features.image, checkpoint, report, verdict or release."""
-    ref: Any
+    ref: Ref
     equals: bool | None
     """Whether it is what the run had; None where the run did not come to it."""
 
@@ -58,80 +61,91 @@ def run_stage(request: Request, run: str, stage: str) -> list[Rerun]:
                 f"run {run}: did not come to {stage}, it has no {name}; run crossmodal run-stage {MADE_BY[name]} --run {run}"
             )
     request.store.refresh(*ALL_MODALITIES.get(stage, ()))
-    made = STAGES[stage](request, refs, Stages())
-    results = [result for name, value in made.items() for result in _compare(name, value, getattr(refs, name), request)]
-    missing = {name: value for name, value in made.items() if not getattr(refs, name)}
+    found = STAGES[stage](request, refs, Stages())
+    results = [
+        result for name, value in found.items() for result in _compare(name, value, getattr(refs, name), request)
+    ]
+    missing = {name: value for name, value in found.items() if not getattr(refs, name)}
     if missing:
         path = request.store.root / RUNS / run / REFS
         replace_file(path, canonical_json(refs.model_copy(update=missing).model_dump(mode="json")).encode())
     return results
 
 
-def _compare(name: str, value: Any, before: Any, request: Request) -> list[Rerun]:
-    if name == "features":
+def _compare(name: str, value: Ref | Features, before: Ref | Features | None, request: Request) -> list[Rerun]:
+    if isinstance(value, dict):
+        before = before if isinstance(before, dict) else {}
         same = settle_parts(request.store, "features")
         return [
             Rerun(f"features.{kind}", ref, None if kind not in before else same and _equal(ref, before[kind]))
             for kind, ref in value.items()
         ]
-    return [Rerun(name, value, None if before is None else _equal(value, before))]
+    return [Rerun(name, value, _equal(value, before) if isinstance(before, Ref) else None)]
 
 
 def _equal(ref: Ref, before: Ref) -> bool:
-    known: Callable[[Any], Any] = lambda found: getattr(found, "model_sha256", None) or found.sha256  # noqa: E731
-    return ref.sha256 == before.sha256 if isinstance(ref, FeatureRef) else bool(known(ref) == known(before))
+    return _content(ref) == _content(before)
 
 
-def _ingest(request: Request, refs: RunRefs, stages: Stages) -> dict[str, Any]:
+def _content(ref: Ref) -> str:
+    """Of a model the digest of its weights, of all else that of the ref."""
+    found: str = getattr(ref, "model_sha256", ref.sha256)
+    return found
+
+
+def _had(ref: T | None) -> T:
+    """A ref that the run has: `run_stage` has looked."""
+    assert ref is not None
+    return ref
+
+
+def _ingest(request: Request, refs: RunRefs, stages: Stages) -> Results:
     raw = stages.scan(request.config, request.store, locate_data(request.config, request.store))
     clean = stages.ingest(raw, request.config, request.store)
     settle_parts(request.store, "media")
     return {"raw": raw, "clean": clean}
 
 
-def _validate(request: Request, refs: RunRefs, stages: Stages) -> dict[str, Any]:
+def _validate(request: Request, refs: RunRefs, stages: Stages) -> Results:
     config, store = request.config, request.store
-    stages.validate_manifest(refs.raw, store)
-    valid = stages.validate_samples(refs.clean, config, store)
+    stages.validate_manifest(_had(refs.raw), store)
+    valid = stages.validate_samples(_had(refs.clean), config, store)
     if refs.features:
         stages.validate_features(valid, refs.features, config, store)
     if refs.report is not None:
-        stages.validate_predictions(refs.report, refs.checkpoint, store)
+        stages.validate_predictions(refs.report, _had(refs.checkpoint), store)
     return {"valid": valid}
 
 
-def _extract(request: Request, refs: RunRefs, stages: Stages) -> dict[str, Any]:
-    assert refs.valid is not None
-    shards = plan_shards(refs.valid, request.config, request.store)
+def _extract(request: Request, refs: RunRefs, stages: Stages) -> Results:
+    valid = _had(refs.valid)
+    shards = plan_shards(valid, request.config, request.store)
     stages.extract(shards, request.store)
-    return {"features": collect_features(refs.valid, request.config, request.store, shards)}
+    return {"features": collect_features(valid, request.config, request.store, shards)}
 
 
-def _train(request: Request, refs: RunRefs, stages: Stages) -> dict[str, Any]:
-    return {"checkpoint": stages.train(refs.valid, refs.features, request.config, request.store, refs.start)}
+def _train(request: Request, refs: RunRefs, stages: Stages) -> Results:
+    return {"checkpoint": stages.train(_had(refs.valid), refs.features, request.config, request.store, refs.start)}
 
 
-def _evaluate(request: Request, refs: RunRefs, stages: Stages) -> dict[str, Any]:
+def _evaluate(request: Request, refs: RunRefs, stages: Stages) -> Results:
     report = stages.evaluate(
-        refs.valid, refs.features, refs.checkpoint, refs.prepared_champion, request.config, request.store
+        _had(refs.valid), refs.features, _had(refs.checkpoint), refs.prepared_champion, request.config, request.store
     )
     return {"report": report}
 
 
-def _gate(request: Request, refs: RunRefs, stages: Stages) -> dict[str, Any]:
-    return {"verdict": stages.gate(refs.report, request.config, request.store)}
+def _gate(request: Request, refs: RunRefs, stages: Stages) -> Results:
+    return {"verdict": stages.gate(_had(refs.report), request.config, request.store)}
 
 
-def _publish(request: Request, refs: RunRefs, stages: Stages) -> dict[str, Any]:
-    assert refs.verdict is not None
-    assert refs.checkpoint is not None
-    assert refs.report is not None
-    assert refs.valid is not None
-    made = PublishInputs(refs.verdict, refs.checkpoint, refs.report, refs.valid, refs.features)
-    return {"release": stages.publish(made, request.config, request.store, request.tracking_uri, request.run_id)}
+def _publish(request: Request, refs: RunRefs, stages: Stages) -> Results:
+    valid, verdict, report = _had(refs.valid), _had(refs.verdict), _had(refs.report)
+    inputs = PublishInputs(verdict, _had(refs.checkpoint), report, valid, refs.features)
+    return {"release": stages.publish(inputs, request.config, request.store, request.tracking_uri, request.run_id)}
 
 
-STAGES: Mapping[str, Callable[[Request, RunRefs, Stages], dict[str, Any]]] = {
+STAGES: Mapping[str, Callable[[Request, RunRefs, Stages], Results]] = {
     "ingest": _ingest,
     "validate": _validate,
     "extract": _extract,

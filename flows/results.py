@@ -9,6 +9,7 @@ import pyarrow as pa
 from data_contracts.refs import CleanRef, ReleaseRef, ValidatedRef, Verdict
 from tasks.config import RunConfig
 from tasks.contract import read_table
+from tasks.samples import Samples
 from tasks.store import Store
 
 
@@ -32,15 +33,19 @@ def quarantine_of(store: Store, clean: CleanRef, valid: ValidatedRef | None) -> 
     refused = read_table(store.path(clean.uri) / "quarantine.parquet")
     if valid is None or valid.rows == clean.rows:
         return refused
-    kept = set(read_table(store.path(valid.uri) / "samples.parquet", ["id"])["id"].to_pylist())
-    samples = read_table(store.path(clean.uri) / "samples.parquet", ["id", "row"]).to_pylist()
+    kept = set(Samples.read(store.path(valid.uri)).ids)
+    samples = Samples.read(store.path(clean.uri))
     why = {
         "modality": None,
         "path": None,
         "reason": "leaked",
         "detail": "its twin or its group is on another side of the split",
     }
-    leaked = [row | why for row in samples if row["id"] not in kept]
+    leaked = [
+        {"id": name, "row": row, **why}
+        for name, row in zip(samples.ids, samples.manifest_rows, strict=True)
+        if name not in kept
+    ]
     return pa.concat_tables([refused, pa.Table.from_pylist(leaked, schema=refused.schema)])
 
 

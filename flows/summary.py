@@ -18,9 +18,9 @@ from data_contracts.run_summary import (
     RunSummary,
     WorkSummary,
 )
-from flows.pipeline import RunState
 from flows.request import Request
 from flows.results import quarantine_of
+from flows.run_state import RunState
 from tasks.ingest.ingest import quarantine_csv
 from tasks.store import replace_file
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema, field_validator
 
 from tasks.config_paths import absolute_paths
 from tasks.config_sections import (
@@ -34,17 +34,25 @@ from tasks.config_sections import (
 )
 from tasks.config_training import EncodersConfig, ExtractConfig, FusionConfig, TrainConfig
 from tasks.errors import UsageError
+from tasks.gate_rules import MetricName, Rule
+from tasks.problems.registry import PROBLEMS, unknown_name
 
 __all__ = [
-    "DataConfig", "EncodersConfig", "ExtractConfig", "FusionConfig", "GateConfig", "Metric", "Rule", "RunConfig", "TrainConfig",
+    "DataConfig", "EncodersConfig", "ExtractConfig", "FusionConfig", "GateConfig", "Rule", "RunConfig", "TrainConfig",
     "known_keys", "load_config", "parse_assignment", "read_profile",
 ]  # fmt: skip
 
-Metric = Literal[
-    "accuracy", "macro_f1", "macro_recall", "macro_precision", "auroc",
-    "exact_match", "micro_f1", "mean_ap",
-    "mae", "rmse", "r2",
-]  # fmt: skip
+
+def _known_problem(name: str) -> str:
+    if name != "auto" and name not in PROBLEMS:
+        raise ValueError(unknown_name(name, "problem", ("auto", *PROBLEMS)))
+    return name
+
+
+Problem = Annotated[
+    str, AfterValidator(_known_problem), WithJsonSchema({"type": "string", "enum": ["auto", *PROBLEMS]})
+]
+"""`auto`, or a problem of tasks.problems.registry."""
 
 
 RENAMED: Mapping[str, str] = MappingProxyType(
@@ -89,7 +97,7 @@ class DataConfig(Section):
     """Time that one remote file may take to fetch."""
     max_manifest_mb: Annotated[float, Field(gt=0)] = 2048.0
     """Size of a manifest file, and of what a Parquet file declares to hold once unpacked, media included."""
-    problem: Literal["auto", "multiclass", "multilabel", "regression"] = "auto"
+    problem: Problem = "auto"
     """multiclass: one label a row. multilabel: any number, separated by | or as a list. regression: a number. auto:
     multiclass, as numbers may name classes."""
     label_separator: Annotated[str, Field(min_length=1)] = "auto"
@@ -117,32 +125,11 @@ class DataConfig(Section):
         return lowered
 
 
-class Rule(Section):
-    """One rule of the gate: a metric must reach `min`, stay within `max`, or beat the best answer that is always the same."""
-
-    metric: Literal["auto", Metric]
-    """auto: accuracy, mean_ap or mae, by the problem."""
-    min: float | None = None
-    max: float | None = None
-    above_majority: bool = False
-    """The answer that is always the same: the most frequent class, or the mean of the train rows."""
-    column: str = ""
-    """The label column, where there are several; empty: the first."""
-
-    @model_validator(mode="after")
-    def _asks_one_thing(self) -> Rule:
-        if (self.min is not None) + (self.max is not None) + self.above_majority != 1:
-            raise ValueError("a rule takes one of min, max and above_majority = true")
-        if self.above_majority and self.metric not in {"auto", "accuracy", "mean_ap", "mae", "rmse"}:
-            raise ValueError("above_majority is defined for accuracy, mean_ap, mae and rmse only")
-        return self
-
-
 class GateConfig(Section):
     """What a candidate must show before it replaces the champion."""
 
     mode: Literal["better", "not-worse"] = "not-worse"
-    metric: Literal["auto", Metric] = "auto"
+    metric: MetricName = "auto"
     """The metric on which candidate and champion are compared, on the same test rows. auto: macro_f1, for numbers mae."""
     margin: Annotated[float, Field(ge=0)] = 0.01
     """not-worse: how much of the metric a candidate may lose; of mae and rmse this share of the champion's."""

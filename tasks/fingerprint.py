@@ -1,87 +1,99 @@
 """Digests of code: what a stage's results depend on besides its inputs and its config.
 
-A stage's fingerprint covers its own modules and, through their imports, every module of ours that they use, each as its
-syntax tree without docstrings: a comment or a line break changes nothing, a changed constant does. The versions of the
-libraries that shape the numbers are part of it.
+A stage names the modules that compute its results. Each enters as its syntax tree without what is said to people (docstrings,
+annotations, the texts of errors, progress and log lines), so that other words retrain nothing and another constant does.
+What no list can see is told by VERSION, which is raised by hand. Two tests keep this honest: every module of ours that a stage
+imports is on its list or among those that compute nothing (tests/foundations/test_stage_code.py), and the figures of a small
+fixed input, kept by stage and version, are what they were (tests/support/golden.py).
 """
 
 from __future__ import annotations
 
 import ast
+import builtins
 import functools
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from tasks.stage_code import COMPUTES_NOTHING, STAGES
 from tasks.store import digest_json
 
-OURS = ("tasks", "data_contracts")
 _ROOT = Path(__file__).resolve().parents[1]
-# Their effect on a result enters the key in another way: config by value, errors, refs and logs by not touching content.
-LEFT_OUT = frozenset(
-    {
-        "tasks",
-        "tasks.config",
-        "tasks.config_sections",
-        "tasks.config_training",
-        "tasks.errors",
-        "tasks.store",
-        "tasks.fingerprint",
-        "tasks.progress",
-        "tasks.run_log",
-        "data_contracts",
-        "data_contracts.refs",
-    }
-)
+_SPEAKING = ("tasks.errors", "tasks.progress", "tasks.run_log")
+_ERRORS = {name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)}
 
 
 @functools.cache
-def code_fingerprint(*modules: str, libraries: tuple[str, ...] = ()) -> str:
-    """The digest of the named modules, of ours that they import, and of the libraries' versions."""
-    sources = {name: _tree(path) for name, path in sorted(_closure(modules).items())}
-    versions = {name: importlib.metadata.version(name) for name in sorted(libraries)}
-    return digest_json({"sources": sources, "versions": versions})
+def code_fingerprint(*stages: str, modules: tuple[str, ...] = (), libraries: tuple[str, ...] = ()) -> str:
+    """The digest of these stages' versions, modules and libraries, and of further modules and libraries' versions."""
+    used = [STAGES[stage] for stage in stages]
+    found = {found for stage in used for found in find_modules(stage.modules, stage.unused)} | set(
+        find_modules(modules)
+    )
+    sources = {name: _tree(path) for name, path in sorted(found)}
+    wanted = {*libraries, *(library for stage in used for library in stage.libraries)}
+    return digest_json(
+        {
+            "versions": {stage: STAGES[stage].version for stage in stages},
+            "sources": sources,
+            "libraries": {name: importlib.metadata.version(name) for name in sorted(wanted)},
+        }
+    )
 
 
-def _closure(modules: tuple[str, ...]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    waiting = list(modules)
-    while waiting:
-        name = waiting.pop()
-        if name in found or name in LEFT_OUT:
+def find_modules(names: Iterable[str], unused: Sequence[str] = ()) -> Iterator[tuple[str, Path]]:
+    """The files of modules; `package.*` are all of a package that compute and are used. Nothing is imported."""
+    for name in names:
+        package = name.removesuffix(".*")
+        place = _ROOT.joinpath(*package.split("."))
+        if package == name:
+            yield name, place.with_suffix(".py") if place.with_suffix(".py").is_file() else place / "__init__.py"
             continue
-        path = _source(name)
-        if path is not None:
-            found[name] = path
-            waiting.extend(_imports(path))
-    return found
-
-
-def _source(name: str) -> Path | None:
-    """The file of one of our modules; None where the name is an attribute, not a module. Nothing is imported to find it."""
-    place = _ROOT.joinpath(*name.split("."))
-    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
-
-
-def _imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        yield from (name for name in names if name.split(".")[0] in OURS)
+        for path in place.rglob("*.py"):
+            inner = ".".join(path.relative_to(_ROOT).with_suffix("").parts).removesuffix(".__init__")
+            if inner not in (*COMPUTES_NOTHING, *unused) and path.name != "task.py":  # which only wraps
+                yield inner, path
 
 
 def _tree(path: Path) -> str:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_docstring(body[0]):
-            node.body = body[1:]  # type: ignore[attr-defined]
-    return ast.dump(tree)
+    return ast.dump(_Silenced(tree).visit(tree))
 
 
-def _is_docstring(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+class _Silenced(ast.NodeTransformer):
+    """Takes out of a module what it says to people and to type checkers: arguments of what tasks/errors.py and such hold."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self._speaking = {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+            if node.module in _SPEAKING or f"{node.module}.{alias.name}" in _SPEAKING
+        }
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        """No docstring, and no line for the log or the bar."""
+        spoken = isinstance(node.value, ast.Call) and _root(node.value.func) in self._speaking
+        return None if spoken or isinstance(node.value, ast.Constant) else self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """An error or a note is made, whatever it says."""
+        return node.func if _root(node.func) in self._speaking | _ERRORS else self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        """What it returns, whatever is said of its type."""
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        """A parameter, whatever is said of its type."""
+        node.annotation = None
+        return node
+
+
+def _root(function: ast.expr) -> str | None:
+    while isinstance(function, ast.Attribute):
+        function = function.value
+    return function.id if isinstance(function, ast.Name) else None

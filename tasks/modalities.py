@@ -22,6 +22,8 @@ class ModalitySpec:
     """The knobs of MediaConfig that change its canonical form."""
     extract_keys: tuple[str, ...]
     """The knobs of ExtractConfig that change its tiny features."""
+    media_modules: tuple[str, ...]
+    """The modules whose code shapes its canonical form."""
     libraries: tuple[str, ...]
     """Distributions whose version may change its canonical form."""
     feature_dtype: str
@@ -34,6 +36,7 @@ MODALITIES: dict[Modality, ModalitySpec] = {
         (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".ppm"),
         ("image_px", "image_from_video", "max_pixels", "max_file_mb"),
         ("image_px",),
+        ("tasks.media.image", "tasks.media.video"),
         ("av", "numpy", "pillow", "simplejpeg"),
         "uint8",
     ),
@@ -43,6 +46,7 @@ MODALITIES: dict[Modality, ModalitySpec] = {
         (".txt",),
         ("max_text_chars", "max_file_mb"),
         ("max_text_bytes",),
+        ("tasks.media.text",),
         ("charset-normalizer",),
         "uint8",
     ),
@@ -52,6 +56,7 @@ MODALITIES: dict[Modality, ModalitySpec] = {
         (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".m4a", ".aac", ".wma"),
         ("sample_rate_hz", "max_audio_s", "max_file_mb"),
         ("n_mels", "hop_ms", "window_ms", "max_frames"),
+        ("tasks.media.audio",),
         ("av", "numpy", "soundfile", "soxr"),
         "float32",
     ),
@@ -61,6 +66,7 @@ MODALITIES: dict[Modality, ModalitySpec] = {
         (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".3gp", ".wmv", ".flv", ".ogv"),
         ("video_frames", "video_px", "max_video_s", "max_video_frames", "max_pixels", "max_file_mb"),
         ("video_px",),
+        ("tasks.media.video",),
         ("av", "numpy"),
         "uint8",
     ),

@@ -28,6 +28,11 @@ def log(line: str, level: Level = "info") -> None:
         listener(line, level)
 
 
+def note(text: str) -> str:
+    """The text as it is: words for people among what is computed, which code fingerprints leave out."""
+    return text
+
+
 @contextlib.contextmanager
 def listening(listener: Listener) -> Iterator[None]:
     """Adds a listener for the length of the block."""

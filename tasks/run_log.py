@@ -18,14 +18,12 @@ from data_contracts.refs import (
     ValidatedRef,
     Verdict,
 )
-from data_contracts.training_history import TrainingHistory
+from data_contracts.training_history import Epoch, TrainingHistory
 from tasks.escaping import one_line
-from tasks.labels import METRICS
-from tasks.number_format import figure_text, short_number
+from tasks.number_format import short_number
+from tasks.problems.registry import figure_text, get_problem, metric_names, validation_keys
 from tasks.progress import Level, log
 
-_COUNTED = ("val_accuracy", "val_micro_f1", "val_mae")
-"""The figure of the validation rows that an epoch has, by the problem."""
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
 REUSED = " (reused from the store)"
 
@@ -76,9 +74,9 @@ def log_training_begins(device: str, processes: int, stages: Sequence[str], epoc
     log(f"{text}, resumed after epoch {done}" if done else text)
 
 
-def log_epoch(entry: Mapping[str, Any], epochs: int) -> None:
+def log_epoch(entry: Epoch, epochs: int) -> None:
     """The losses and the validation figure of one epoch."""
-    log(f"train: epoch {entry['epoch']} of {epochs}: {_told_losses(entry)}")
+    log(f"train: epoch {entry.epoch} of {epochs}: {_told_losses(entry.model_dump())}")
 
 
 def log_training_ends(done: int, epochs: int, patience: int) -> None:
@@ -103,7 +101,7 @@ def log_checkpoint(checkpoint: CheckpointRef, history: TrainingHistory | None, r
 
 def _told_losses(entry: Mapping[str, Any]) -> str:
     text = [f"{name.replace('_', ' ')} {entry[name]:.4f}" for name in ("train_loss", "val_loss") if name in entry]
-    for name in _COUNTED:
+    for name in validation_keys():
         if entry.get(name) is not None:
             text.append(f"{name.replace('_', ' ')} {figure_text(entry[name], name.removeprefix('val_'), decimals=4)}")
     if entry.get("learning_rate") is not None:
@@ -116,14 +114,14 @@ def log_evaluation(report: EvalReport, reused: bool) -> None:
     figures = report.metrics["test"]
     text = [
         f"{name} {figure_text(value, name)}{_told_interval(report, name)}"
-        for name in METRICS[report.problem]
+        for name in metric_names(report.problem)
         if (value := figures.get(name)) is not None
     ]
     log(f"evaluate: {report.rows:,} test rows: {', '.join(text)}{REUSED if reused else ''}")
     for given, line in report.by_modalities.items():
         shown = [
             f"{name} {figure_text(value, name)}"
-            for name in ("accuracy", "macro_f1", "exact_match", "micro_f1", "mae")
+            for name in get_problem(report.problem).headline
             if (value := line.get(name)) is not None
         ]
         log(f"evaluate: given {given}: {', '.join(shown)}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, TypedDict
 
 from tasks.errors import EnvironmentFailed
 
@@ -16,20 +17,53 @@ def is_transient(task: Any, run: Any, state: Any) -> bool:
     return isinstance(error, OSError) and not isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
 
 
-TAGGED: dict[str, Any] = {"tags": ["crossmodal"]}
-RETRIED: dict[str, Any] = {
+class Tags(TypedDict):
+    """Arguments of Prefect's `task`."""
+
+    tags: list[str]
+
+
+class Retries(TypedDict):
+    """Arguments of Prefect's `task`."""
+
+    retries: int
+    retry_delay_seconds: list[float]
+    retry_jitter_factor: float
+    retry_condition_fn: Callable[[Any, Any, Any], bool]
+
+
+class Cache(TypedDict):
+    """Arguments of Prefect's `task`."""
+
+    persist_result: bool
+    result_serializer: str
+
+
+TAGGED: Tags = {"tags": ["crossmodal"]}
+RETRIED: Retries = {
     "retries": 3,
     "retry_delay_seconds": [1.0, 5.0, 20.0],
     "retry_jitter_factor": 0.5,
     "retry_condition_fn": is_transient,
 }
-CACHED: dict[str, Any] = {"persist_result": True, "result_serializer": "json"}
+CACHED: Cache = {"persist_result": True, "result_serializer": "json"}
 
 
-def keyed(key: Callable[..., str], *names: str) -> Callable[[Any, dict[str, Any]], str]:
-    """A Prefect cache key: the stage's own key over the named parameters. It is the key under which the store keeps it."""
+class CacheKey(Protocol):
+    """What Prefect calls for the key of a task's result."""
 
-    def cache_key(context: Any, parameters: dict[str, Any]) -> str:
+    def __call__(self, context: object, parameters: dict[str, Any]) -> str:
+        """The key for these arguments of the task, by name."""
+
+
+def keyed(key: Callable[..., str]) -> CacheKey:
+    """A Prefect cache key: the stage's own, of those of the task's parameters that it takes by the same names.
+
+    It is the key under which the store keeps the result.
+    """
+    names = list(inspect.signature(key).parameters)
+
+    def cache_key(context: object, parameters: dict[str, Any]) -> str:
         """The store's key of the result for these parameters."""
         return key(*(parameters[name] for name in names))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
 from data_contracts.expectations import about, gallery
-from data_contracts.refs import Target
 from data_contracts.tables import predictions_schema
 
 if TYPE_CHECKING:
@@ -20,11 +20,25 @@ SUM_TOLERANCE = 1e-3
 AGAIN = "train again; if it stays, the model's output is not what it should be: report it"
 
 
-def predictions_frame(predictions: pa.Table, targets: Sequence[Target]) -> pd.DataFrame:
+@dataclass(frozen=True)
+class OutputContract:
+    """What the outputs and answers of one label column must meet."""
+
+    width: int
+    """Outputs."""
+    labels: tuple[str, ...]
+    answers: Literal["label", "labels", "value"]
+    """label: one of the labels, with its probability. labels: a set of them. value: anything."""
+    are_shares: bool
+    """Whether every output lies in [0, 1]."""
+    sum_to_1: bool
+
+
+def predictions_frame(predictions: pa.Table, columns: Sequence[OutputContract]) -> pd.DataFrame:
     """The predictions without their lists, and figures on those, which hold the outputs of every label column in turn.
 
-    `count` (of outputs) and `not_finite`; `lowest` and `highest` of all that are shares, not numbers; `total`, the sum of a
-    multiclass column's that is farthest from 1, and 1 without such a column. Of the first column `misstated`: how far
+    `count` (of outputs) and `not_finite`; `lowest` and `highest` of all that are shares, not numbers; `total`, of the sums that
+    must be 1 the one that is farthest from it, and 1 without any. Of the first column `misstated`: how far
     `probability` is from the predicted label's in the list, and `unknown`: how many labels in its answer the model does not
     have.
     """
@@ -32,16 +46,16 @@ def predictions_frame(predictions: pa.Table, targets: Sequence[Target]) -> pd.Da
 
     frame: pd.DataFrame = predictions.drop_columns(["probabilities"]).to_pandas()
     lists = [np.asarray(row or [], np.float64) for row in predictions["probabilities"].to_pylist()]
-    ends = np.cumsum([target.width for target in targets]).tolist()
-    slices = [(target, slice(end - target.width, end)) for target, end in zip(targets, ends, strict=True)]
-    shares = [[row[part] for target, part in slices if target.problem != "regression"] for row in lists]
-    totals = [[float(row[part].sum()) for target, part in slices if target.problem == "multiclass"] for row in lists]
+    ends = np.cumsum([column.width for column in columns]).tolist()
+    slices = [(column, slice(end - column.width, end)) for column, end in zip(columns, ends, strict=True)]
+    shares = [[row[part] for column, part in slices if column.are_shares] for row in lists]
+    totals = [[float(row[part].sum()) for column, part in slices if column.sum_to_1] for row in lists]
     frame["count"] = [len(row) for row in lists]
     frame["not_finite"] = [int((~np.isfinite(row)).sum()) for row in lists]
     frame["lowest"] = [min((float(part.min(initial=np.inf)) for part in parts), default=np.inf) for parts in shares]
     frame["highest"] = [max((float(part.max(initial=-np.inf)) for part in parts), default=-np.inf) for parts in shares]
     frame["total"] = [max(sums, key=lambda total: abs(total - 1), default=1.0) for sums in totals]
-    labels = targets[0].labels
+    labels = columns[0].labels
     places = {label: place for place, label in enumerate(labels)}
     stated = [
         row[places[label]] if places.get(label, len(row)) < len(row) else np.nan
@@ -53,21 +67,21 @@ def predictions_frame(predictions: pa.Table, targets: Sequence[Target]) -> pd.Da
     return frame
 
 
-def predictions_expectations(targets: Sequence[Target], rows: int) -> list[Expectation]:
+def predictions_expectations(columns: Sequence[OutputContract], rows: int) -> list[Expectation]:
     """The expectations on `predictions_frame` of a model with these label columns, on so many test rows; the gravest
     first."""
-    first, problems = targets[0], {target.problem for target in targets}
-    found = [*_rows(rows), *_complete(sum(target.width for target in targets))]
-    found += _answers(first.labels) if first.problem == "multiclass" else _varied()
-    if first.problem == "multilabel":
+    first = columns[0]
+    found = [*_rows(rows), *_complete(sum(column.width for column in columns))]
+    found += _answers(first.labels) if first.answers == "label" else _varied()
+    if first.answers == "labels":
         found.append(_between("unknown", 0, 0, "predicted_known", "an answer holds only labels of the model"))
-    if problems != {"regression"}:
+    if any(column.are_shares for column in columns):
         found += _shares()
-    if "multiclass" in problems:
+    if any(column.sum_to_1 for column in columns):
         found.append(
             _between("total", 1 - SUM_TOLERANCE, 1 + SUM_TOLERANCE, "probabilities_sum_to_1", "a row's sum to 1")
         )
-    return found + (_stated() if first.problem == "multiclass" else [])
+    return found + (_stated() if first.answers == "label" else [])
 
 
 def _rows(rows: int) -> list[Expectation]:

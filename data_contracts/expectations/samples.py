@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from data_contracts.expectations import about, gallery
 from data_contracts.modalities import modality_of
-from data_contracts.refs import InputName, Problem
+from data_contracts.refs import InputName
 from data_contracts.tables import samples_schema
 
 if TYPE_CHECKING:
@@ -35,11 +35,9 @@ def samples_frame(samples: pa.Table, modalities: tuple[InputName, ...]) -> pd.Da
     return frame
 
 
-def samples_expectations(
-    labels: tuple[str, ...], modalities: tuple[InputName, ...], problem: Problem = "multiclass"
-) -> list[Expectation]:
-    """The expectations on `samples_frame`, the gravest first."""
-    return [*_rows(modalities), *_labels(labels, problem), *_media(modalities)]
+def samples_expectations(labels: list[Expectation], modalities: tuple[InputName, ...]) -> list[Expectation]:
+    """The expectations on `samples_frame`, the gravest first; `labels`: those of the first label column's problem."""
+    return [*_rows(modalities), _label_given(), *labels, *_media(modalities)]
 
 
 def _rows(modalities: tuple[InputName, ...]) -> list[Expectation]:
@@ -87,25 +85,27 @@ def _rows(modalities: tuple[InputName, ...]) -> list[Expectation]:
     ]
 
 
-def _labels(labels: tuple[str, ...], problem: Problem) -> list[Expectation]:
-    gxe = gallery()
-    given = [
-        gxe.ExpectColumnValuesToNotBeNull(
-            column="label", **about("label_given", "every row has a label", "label those rows, or remove them")
-        ),
-    ]
-    if problem == "regression":
-        number = r"^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$"
-        return [
-            *given,
-            gxe.ExpectColumnValuesToMatchRegex(
-                column="label", regex=number, **about("label_number", "every label is a number", "run ingest again")
-            ),
-        ]
-    if problem == "multilabel":
-        return given
+def _label_given() -> Expectation:
+    given: Expectation = gallery().ExpectColumnValuesToNotBeNull(
+        column="label", **about("label_given", "every row has a label", "label those rows, or remove them")
+    )
+    return given
+
+
+def number_labels() -> list[Expectation]:
+    """A label is a number."""
+    number = r"^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$"
     return [
-        *given,
+        gallery().ExpectColumnValuesToMatchRegex(
+            column="label", regex=number, **about("label_number", "every label is a number", "run ingest again")
+        )
+    ]
+
+
+def known_labels(labels: tuple[str, ...]) -> list[Expectation]:
+    """A label is one of those listed, and no class is rare."""
+    gxe = gallery()
+    return [
         gxe.ExpectColumnValuesToBeInSet(
             column="label",
             value_set=list(labels),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -38,7 +39,7 @@ def _approval(reason: str) -> Approval:
     return Approval(user_name(), now_ms(), reason)
 
 
-def _show(rows: list[dict[str, Any]], as_json: bool, none: str = NONE_YET) -> None:
+def _show(rows: Sequence[Mapping[str, object]], as_json: bool, none: str = NONE_YET) -> None:
     if as_json:
         print_json(rows)
     elif not rows:
@@ -65,7 +66,7 @@ def show(name: ModelName, common: CommonOptions) -> None:
 @grouped
 def history(name: ModelName, common: CommonOptions) -> None:
     """Show which versions have been champion, oldest first."""
-    _show(registry.history(name, *_place(common)), common.as_json)
+    _show([move.model_dump() for move in registry.history(name, *_place(common))], common.as_json)
 
 
 @models_app.command()

@@ -13,11 +13,11 @@ from flows import console
 from flows.commands.options import Debug, RunInput, StoreOption, SummaryJson, SummaryOptions, grouped
 from flows.environment import use_prefect
 from flows.execute import RunFailed, execute
-from flows.pipeline import Stages
 from flows.plan import plan_retrain
 from flows.preflight import failure, preflight, warnings
 from flows.refresh import require_stages
 from flows.request import MODES, Request, check_mode
+from flows.stages import Stages
 from tasks.display_table import DisplayTable
 from tasks.errors import EnvironmentFailed
 
@@ -115,7 +115,7 @@ def _retrain_with_prefect(request: Request, parameters: dict[str, Any], debug: b
 
 @grouped
 def plan(of: RunInput, common: SummaryOptions) -> None:
-    """PreflightCheck all that can be known without data, and say what a retrain would compute and what it would reuse.
+    """Check all that can be known without data, and say what a retrain would compute and what it would reuse.
 
     Exit status: 2 or 4 where a check failed; all that did are listed.
     """

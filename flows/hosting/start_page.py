@@ -16,6 +16,7 @@ from flows.environment import now_ms
 from flows.history import HISTORY, history_page, list_runs
 from flows.hosting.access import basic_header
 from flows.hosting.prefect_api import PrefectAPI
+from tasks.problems.registry import problem_with
 from tasks.publish.approval import STATE, pending_entry
 from tasks.publish.champion_lookup import SeenVersion
 from tasks.reporting.run_history import TONES
@@ -23,7 +24,6 @@ from tasks.reporting.start_page import ModelLine, PendingLine, RunLine, Schedule
 
 SHOWN = 30
 _TIMEOUT_S = 10.0
-_MAIN = ("macro_f1", "accuracy", "exact_match", "mae")
 
 
 def read_start_page(root: Path, prefect_url: str, mlflow_url: str, auth_string: str) -> StartPage:
@@ -63,7 +63,9 @@ def _run_line(root: Path, record: RunRecord) -> RunLine:
 
 def _figure(metrics: Mapping[str, float | None]) -> str:
     """The figure that tells most of a model, with its name."""
-    found = next(((name, value) for name in _MAIN if (value := metrics.get(name)) is not None), None)
+    problem = problem_with(metrics)
+    named = ((name, metrics.get(name)) for name in (problem.gate_metric, *problem.headline))
+    found = next(((name, value) for name, value in named if value is not None), None)
     return "" if found is None else f"{found[0].replace('_', '-')} {found[1]:.3f}"
 
 

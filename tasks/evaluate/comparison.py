@@ -6,25 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.refs import ChampionRef, PreparedChampion, Target
 from tasks.config import RunConfig
-from tasks.contract import read_table
 from tasks.errors import UsageError
-from tasks.evaluate.metrics import Indices
-from tasks.evaluate.predictions import Probabilities
-from tasks.evaluate.scorers import Scorer
-from tasks.modeling.card import read_card, read_targets
+from tasks.modeling.card import ModelCard
 from tasks.modeling.training_rows import are_known, read_rows
+from tasks.problems.metric import Indices, Probabilities
+from tasks.problems.scoring import AnyScorer
+from tasks.samples import Samples
 from tasks.store import Store
 
 
-def require_same_problem(champion: ChampionRef, target: Target, store: Store) -> None:
+def require_same_problem(champion: ChampionRef, card: ModelCard, target: Target) -> None:
     """UsageError where the champion answers another kind of question than this first label column asks, or the same kind
     with not one label in common: every answer of either would be wrong by the other's."""
-    theirs = read_targets(read_card(store.path(champion.uri)))[0]
+    theirs = card.label_targets[0]
     if theirs.problem != target.problem:
         raise UsageError(
             f"model {champion.name} version {champion.version}: the champion is of data.problem="
@@ -39,7 +37,7 @@ def require_same_problem(champion: ChampionRef, target: Target, store: Store) ->
 
 
 def champion_outputs(
-    samples: pa.Table, prepared_champion: PreparedChampion, store: Store
+    samples: Samples, prepared_champion: PreparedChampion, card: ModelCard, store: Store
 ) -> tuple[Indices, Probabilities]:
     """Positions (S,) of the test rows that the champion's samples hold too, and all that it gives out (S, outputs) to them.
 
@@ -49,14 +47,14 @@ def champion_outputs(
     from tasks.modeling.package import load_model
 
     folder = store.path(prepared_champion.champion.uri)
-    theirs = read_table(store.path(prepared_champion.valid.uri) / "samples.parquet")
-    places = pc.index_in(samples["id"], value_set=theirs["id"]).to_numpy(zero_copy_only=False)
+    theirs = Samples.read(store.path(prepared_champion.valid.uri))
+    places = pc.index_in(samples.column("id"), value_set=theirs.column("id")).to_numpy(zero_copy_only=False)
     shared = np.flatnonzero(~np.isnan(places.astype(np.float64)))
     chosen = theirs.take(places[shared].astype(np.int64))
-    return shared, predict_probabilities(load_model(folder), chosen, prepared_champion.features, store)
+    return shared, predict_probabilities(load_model(folder, card), chosen, prepared_champion.features, store)
 
 
-def forgetting(ids: list[str], pair: tuple[Scorer, Scorer], folder: Path, config: RunConfig) -> dict[str, Any]:
+def forgetting(ids: list[str], pair: tuple[AnyScorer, AnyScorer], folder: Path, config: RunConfig) -> dict[str, Any]:
     """Candidate and champion, `pair`, apart on the rows that the champion was judged on when it was published, and on new
     ones. Empty where either set is, or the champion in `folder` does not tell."""
     known = read_rows(folder)
@@ -68,7 +66,7 @@ def forgetting(ids: list[str], pair: tuple[Scorer, Scorer], folder: Path, config
     return {name: _compared(pair, np.flatnonzero(rows), config) for name, rows in (("old", old), ("new", ~old))}
 
 
-def _compared(pair: tuple[Scorer, Scorer], rows: Indices, config: RunConfig) -> dict[str, Any]:
+def _compared(pair: tuple[AnyScorer, AnyScorer], rows: Indices, config: RunConfig) -> dict[str, Any]:
     ours, theirs = pair[0].take(rows), pair[1].take(rows)
     return {
         "rows": len(rows),
@@ -79,7 +77,7 @@ def _compared(pair: tuple[Scorer, Scorer], rows: Indices, config: RunConfig) -> 
 
 
 def against(
-    candidate: Scorer, champion: Scorer, prepared_champion: PreparedChampion, config: RunConfig
+    candidate: AnyScorer, champion: AnyScorer, prepared_champion: PreparedChampion, config: RunConfig
 ) -> dict[str, Any]:
     """The fields of EvalReport that tell how the candidate stands against the champion on the same rows."""
     return {

@@ -6,27 +6,25 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from data_contracts.eval_detail import DETAIL
 from data_contracts.modalities import in_order
 from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Floor, InputName, PreparedChampion, ValidatedRef
 from tasks import progress
 from tasks.config import RunConfig
-from tasks.contract import read_table
 from tasks.errors import DataError
 from tasks.evaluate.comparison import against, champion_outputs, forgetting, require_same_problem
 from tasks.evaluate.detail import describe
-from tasks.evaluate.intervals import paired_differences
 from tasks.evaluate.linear_baseline import fit_floor, reads_embeddings
-from tasks.evaluate.metrics import Indices, score
-from tasks.evaluate.predictions import Answers, Probabilities
-from tasks.evaluate.scorers import Classes, Scorer, judge_column
+from tasks.evaluate.scorers import judge_column
 from tasks.fingerprint import code_fingerprint
-from tasks.labels import cells_of
 from tasks.modalities import joined
-from tasks.modeling.card import read_card, read_targets
+from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.predictions import predictions_table, write_predictions
+from tasks.problems.metric import Probabilities
+from tasks.problems.multiclass_metrics import ClassScorer, score_classes
+from tasks.problems.registry import problem_of
+from tasks.problems.scoring import AnyScorer
+from tasks.samples import Samples
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
 
 KIND = "evaluations"
@@ -55,7 +53,7 @@ def evaluate_key(
             "model": [checkpoint.train_key, checkpoint.model_sha256],
             "rival": against,
             "config": {"seed": config.seed, "confidence": config.gate.confidence},
-            "code": code_fingerprint("tasks.evaluate.evaluate", libraries=("numpy", "scikit-learn", "torch")),
+            "code": code_fingerprint("evaluate"),
         }
     )
 
@@ -75,21 +73,22 @@ def evaluate(
         return EvalReport.model_validate(found.ref)
     samples = read_test_rows(valid, store)
     card = read_card(store.path(checkpoint.uri))
-    if prepared_champion is not None:
-        require_same_problem(prepared_champion.champion, read_targets(card)[0], store)
+    theirs = None if prepared_champion is None else read_card(store.path(prepared_champion.champion.uri))
+    if prepared_champion is not None and theirs is not None:
+        require_same_problem(prepared_champion.champion, theirs, card.label_targets[0])
     with store.create(KIND, key) as draft:
-        subset = predict_subsets(samples, features, checkpoint, store)
+        subset = predict_subsets(samples, features, checkpoint, card, store)
         full = subset[joined(checkpoint.modalities)]
         table = predictions_table(samples, full, card, checkpoint.modalities)
         write_predictions(draft.path / "predictions.parquet", table)
-        columns = Columns(samples, card, _universes(valid, card, prepared_champion, store))
-        candidate = columns.judge(full)
-        detail = describe(samples, candidate, columns.labels[0], checkpoint.modalities)
+        columns = Columns(samples, card, _universes(valid, card, theirs))
+        candidate, problem = columns.judge(full), problem_of(card.label_targets[0])
+        detail = describe(samples, problem, candidate, columns.labels[0], checkpoint.modalities)
         payload: dict[str, Any] = {
-            "rows": samples.num_rows,
+            "rows": len(samples),
             "parents": [valid.sha256, checkpoint.sha256],
             "model_sha256": checkpoint.model_sha256,
-            "problem": read_targets(card)[0].problem,
+            "problem": problem.name,
             "metrics": {"test": candidate.score()},
             "intervals": candidate.intervals(config.seed),
             "by_modalities": {name: columns.judge(given).score() for name, given in subset.items()},
@@ -99,18 +98,17 @@ def evaluate(
         }
         for key_, figures in columns.judge_others(full, config.seed).items():
             payload[key_] |= figures
-        if prepared_champion is not None:
+        if prepared_champion is not None and theirs is not None:
             payload["parents"].append(prepared_champion.champion.sha256)
-            shared, theirs = champion_outputs(samples, prepared_champion, store)
+            shared, outputs = champion_outputs(samples, prepared_champion, theirs, store)
             detail = detail.model_copy(update={"champion_rows": len(shared)})
             folder = store.path(prepared_champion.champion.uri)
-            other = Columns(samples.take(shared), read_card(folder), columns.labels)
-            pair = (candidate.take(shared), other.judge(theirs))
+            other = Columns(samples.take(shared), theirs, columns.labels)
+            pair = (candidate.take(shared), other.judge(outputs))
             payload |= against(*pair, prepared_champion, config)
-            payload["forgetting"] = forgetting(samples["id"].take(shared).to_pylist(), pair, folder, config)
-        if isinstance(candidate, Classes) and reads_embeddings(card):
-            judged = (candidate.answers, candidate.truth)
-            floor = _floor(valid, features, columns.labels[0], judged, config, store)
+            payload["forgetting"] = forgetting(samples.take(shared).ids, pair, folder, config)
+        if isinstance(candidate, ClassScorer) and reads_embeddings(card):
+            floor = _floor(valid, features, columns.labels[0], candidate, config, store)
             payload["floor"] = None if floor is None else floor.model_dump(mode="json")
         write_text(draft.path / DETAIL, canonical_json(detail.model_dump(mode="json")))
         contents = {path.name: digest_file(path) for path in sorted(draft.path.iterdir())}
@@ -119,10 +117,10 @@ def evaluate(
     return report
 
 
-def read_test_rows(valid: ValidatedRef, store: Store) -> pa.Table:
+def read_test_rows(valid: ValidatedRef, store: Store) -> Samples:
     """The rows of the test split, in the samples table's order; DataError when there are none."""
-    samples = read_table(store.path(valid.uri) / "samples.parquet", filters=[("split", "==", "test")])
-    if samples.num_rows == 0:
+    samples = Samples.read(store.path(valid.uri)).of_split("test")
+    if not len(samples):
         given = ", ".join(f"{name} {rows}" for name, rows in valid.clean.splits.items())
         raise DataError(
             f"split 'test': 0 rows ({given}); a model cannot be judged without test rows: "
@@ -146,22 +144,22 @@ def subsets(modalities: tuple[InputName, ...]) -> list[tuple[InputName, ...]]:
 class Columns:
     """The truth of some rows in every label column of a model, and the labels to judge over."""
 
-    samples: pa.Table
-    card: dict[str, Any]
+    samples: Samples
+    card: ModelCard
     labels: tuple[tuple[str, ...], ...]
     """Per label column: the candidate's own first."""
 
-    def judge(self, outputs: Probabilities) -> Scorer:
+    def judge(self, outputs: Probabilities) -> AnyScorer:
         """The first column, of which every row's truth is known."""
-        return judge_column(self.card, 0, outputs, cells_of(self.samples, 0, ""), self.labels[0])[0]
+        return judge_column(self.card, 0, outputs, self.samples.targets(0, ""), self.labels[0])[0]
 
     def judge_others(self, outputs: Probabilities, seed: int) -> dict[str, dict[str, Any]]:
         """Fields of EvalReport with the figures of every further column on the rows whose truth is known."""
         found: dict[str, dict[str, Any]] = {"metrics": {}, "intervals": {}, "baselines": {}, "known_rows": {}}
-        for place, target in enumerate(read_targets(self.card)):
+        for place, target in enumerate(self.card.label_targets):
             if place == 0:
                 continue
-            cells = cells_of(self.samples, place, target.name)
+            cells = self.samples.targets(place, target.name)
             scorer, _ = judge_column(self.card, place, outputs, cells, self.labels[place])
             found["metrics"][target.name] = scorer.score()
             found["known_rows"][target.name] = scorer.rows
@@ -171,28 +169,24 @@ class Columns:
         return found
 
 
-def _universes(
-    valid: ValidatedRef, card: dict[str, Any], prepared_champion: PreparedChampion | None, store: Store
-) -> tuple[tuple[str, ...], ...]:
+def _universes(valid: ValidatedRef, card: ModelCard, champion: ModelCard | None) -> tuple[tuple[str, ...], ...]:
     """Per label column the candidate's labels first, then those that only the data or the champion know."""
-    theirs = (
-        read_targets(read_card(store.path(prepared_champion.champion.uri))) if prepared_champion is not None else ()
-    )
+    theirs = () if champion is None else champion.label_targets
     found = []
-    for place, (own, data) in enumerate(zip(read_targets(card), valid.clean.label_targets, strict=True)):
+    for place, (own, data) in enumerate(zip(card.label_targets, valid.clean.label_targets, strict=True)):
         others = theirs[0].labels if place == 0 and theirs else ()
         found.append(tuple(dict.fromkeys((*own.labels, *data.labels, *others))))
     return tuple(found)
 
 
 def predict_subsets(
-    samples: pa.Table, features: Features, checkpoint: CheckpointRef, store: Store
+    samples: Samples, features: Features, checkpoint: CheckpointRef, card: ModelCard, store: Store
 ) -> dict[str, Probabilities]:
     """`image+audio` to the probabilities (N, C) of the same model given only those modalities."""
     from tasks.modeling.inference import predict_probabilities
     from tasks.modeling.package import load_model
 
-    model = load_model(store.path(checkpoint.uri))
+    model = load_model(store.path(checkpoint.uri), card)
     chosen = subsets(checkpoint.modalities)
     found = {}
     for done, given in enumerate(chosen):
@@ -206,22 +200,20 @@ def _floor(
     valid: ValidatedRef,
     features: Features,
     labels: tuple[str, ...],
-    judged: tuple[Answers, Indices],
+    candidate: ClassScorer,
     config: RunConfig,
     store: Store,
 ) -> Floor | None:
-    """The floor's figures beside the model's answers and the truth, `judged`, on the same rows."""
+    """The floor's figures, and the candidate's minus them, on the same rows."""
     fitted = fit_floor(valid, features, labels, config.seed, store)
     if fitted is None:
         return None
-    model, truth = judged
+    floor = score_classes(fitted.probabilities, candidate.truth)
     return Floor(
-        metrics=score(fitted.probabilities, truth),
+        metrics=floor.score(),
         c=fitted.c,
         rows=fitted.rows,
         width=fitted.width,
-        differences=paired_differences(
-            model.probabilities, fitted.probabilities, truth, config.seed, predicted=(model.predicted, None)
-        ),
+        differences=candidate.differences(floor, config.seed),
         notes=fitted.notes,
     )

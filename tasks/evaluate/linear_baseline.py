@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from data_contracts.refs import FeatureRef, InputName, ValidatedRef
 from tasks import progress
-from tasks.contract import read_table
-from tasks.evaluate.metrics import Indices
+from tasks.modeling.card import ModelCard
 from tasks.modeling.features import FeatureTable, Inputs
+from tasks.problems.metric import Indices
+from tasks.samples import Samples
 from tasks.store import Store
 
 Floats = NDArray[np.float32]
@@ -69,10 +68,9 @@ class Fitted:
     notes: tuple[str, ...]
 
 
-def reads_embeddings(card: Mapping[str, Any]) -> bool:
+def reads_embeddings(card: ModelCard) -> bool:
     """Whether every modality of a model reaches it as a frozen encoder's embedding."""
-    specs = card.get("encoders") or {}
-    return bool(specs) and all(spec["reads"] == "embedding" for spec in specs.values())
+    return all(spec.reads == "embedding" for spec in card.encoders.values())
 
 
 def fit_floor(
@@ -103,16 +101,16 @@ def read_tables(
 ) -> dict[str, Table]:
     """Every split as a table, standardised by the train rows; rows whose label the model does not know are left out of
     train and val."""
-    samples = read_table(store.path(valid.uri) / "samples.parquet")
-    known = pc.is_in(samples["label"], value_set=pa.array(labels))
-    samples = samples.filter(pc.or_(known, pc.equal(samples["split"], "test")))
+    samples = Samples.read(store.path(valid.uri))
+    known = np.isin(samples.labels, labels)
+    samples = samples.where(known | (np.array(samples.splits) == "test"))
     inputs = Inputs.load(samples, features, store)
     matrix = np.concatenate([*(_dense(inputs, name) for name in inputs.tables), _presence(inputs)], axis=1)
-    split = samples["split"].to_numpy(zero_copy_only=False)
+    split = np.array(samples.splits)
     _standardise(matrix, split == "train")
     position = {label: index for index, label in enumerate(labels)}
-    truth = np.array([position.get(label, -1) for label in samples["label"].to_pylist()], np.int64)
-    whole = Table(matrix, truth, samples["weight"].to_numpy().astype(np.float64))
+    truth = np.array([position.get(label, -1) for label in samples.labels], np.int64)
+    whole = Table(matrix, truth, samples.weights)
     return {name: whole.take(np.flatnonzero(split == name)) for name in ("train", "val", "test")}
 
 

@@ -7,8 +7,10 @@ import pyarrow as pa
 
 from data_contracts.refs import CheckpointRef, EvalReport
 from tasks.contract import read_table
-from tasks.evaluate.scorers import Difference, judge_column
-from tasks.modeling.card import read_card, read_targets
+from tasks.evaluate.scorers import judge_column
+from tasks.modeling.card import read_card
+from tasks.problems.registry import problem_of
+from tasks.problems.scoring import Difference
 from tasks.store import Store
 
 CONFIDENCE = 0.95
@@ -26,11 +28,12 @@ def compare_evaluations(ours: Evaluated, theirs: Evaluated, store: Store) -> dic
     if cells != tables[1]["label"].to_pylist():
         return "the test rows are the same, their labels are not"
     cards = [read_card(store.path(checkpoint.uri)) for _, checkpoint in (ours, theirs)]
-    targets = [read_targets(card)[0] for card in cards]
+    targets = [card.label_targets[0] for card in cards]
     if targets[0].problem != targets[1].problem:
         return f"one answers {targets[0].problem}, the other {targets[1].problem}"
     labels = tuple(dict.fromkeys([label for target in targets for label in target.labels]))
-    labels = (*labels, *sorted({*cells} - {*labels})) if targets[0].problem == "multiclass" else labels
+    named = {label for cell in cells for label in problem_of(targets[0]).labels_of(cell)}
+    labels = (*labels, *sorted(named - {*labels}))
     outputs = [np.array(table["probabilities"].to_pylist(), dtype=np.float64) for table in tables]
     judged = [judge_column(card, 0, given, cells, labels)[0] for card, given in zip(cards, outputs, strict=True)]
     return judged[0].differences(judged[1], SEED, CONFIDENCE)

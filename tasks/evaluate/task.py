@@ -9,7 +9,7 @@ from tasks.task_options import CACHED, RETRIED, TAGGED, keyed
 
 evaluate_task = task(
     name="evaluate",
-    cache_key_fn=keyed(evaluate_key, "valid", "features", "checkpoint", "prepared_champion", "config"),
+    cache_key_fn=keyed(evaluate_key),
     **TAGGED,
     **RETRIED,
     **CACHED,

@@ -22,6 +22,7 @@ from tasks.extract.tiny import SIDE_PX
 from tasks.fingerprint import code_fingerprint
 from tasks.media.media_store import MediaReader, media_index
 from tasks.modeling.pretrained.describe import Identity, complete_encoder, identify_encoder
+from tasks.samples import Samples
 from tasks.store import Store, digest_json
 
 MAX_SHARDS = 32
@@ -56,15 +57,9 @@ class ShardRef(Frozen):
 def features_fingerprint(name: InputName, media: str, config: RunConfig) -> str:
     """Digest of everything that shapes a modality's features besides the media themselves."""
     identity = _identify(name, config)
-    if identity.family == "tiny":
-        modules: tuple[str, ...] = ("tasks.extract.tiny",)
-    else:
-        embedded = ("tasks.extract.embed",) if identity.reads == "embedding" else ()
-        modules = ("tasks.extract.inputs", *embedded)
-    code = code_fingerprint(
-        *modules,
-        libraries=("numpy", "pillow", "soxr", *_LIBRARIES[identity.family]),
-    )
+    embedded = ("embeddings",) if identity.reads == "embedding" else ()
+    stages = ("tiny_inputs",) if identity.family == "tiny" else ("pretrained_inputs", *embedded)
+    code = code_fingerprint(*stages, libraries=_LIBRARIES[identity.family])
     shaping = identity.model_dump(mode="json")
     if identity.reads == "inputs":  # the inputs do not depend on the weights, nor pixels of a given side on the network
         del shaping["weights_sha256"]
@@ -237,8 +232,7 @@ def _preview(
 
 def sample_digests(samples: CleanRef | ValidatedRef, name: InputName, store: Store) -> list[str]:
     """The modality's cells of all samples that have it, in the samples' order."""
-    table = read_table(store.path(samples.uri) / "samples.parquet", [name])
-    return [digest for digest in table[name].to_pylist() if digest is not None]
+    return [digest for digest in Samples.read(store.path(samples.uri)).digests(name) if digest is not None]
 
 
 def stored_digests(name: InputName, fingerprint: str, store: Store) -> set[str]:

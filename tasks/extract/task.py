@@ -16,7 +16,7 @@ def shard_key(shard: ShardRef) -> str:
 extract_task = task(
     name="extract",
     task_run_name="extract-{shard.modality}-{shard.name}",
-    cache_key_fn=keyed(shard_key, "shard"),
+    cache_key_fn=keyed(shard_key),
     **TAGGED,
     **RETRIED,
     **CACHED,

@@ -16,9 +16,7 @@ KIND = "verdicts"
 def gate_key(report: EvalReport, config: RunConfig) -> str:
     """The digest of everything that a verdict depends on."""
     rules = config.gate.model_dump(mode="json", exclude={"approval", "approval_days"})  # which shape no verdict
-    return digest_json(
-        {"report": report.sha256, "config": {"gate": rules}, "code": code_fingerprint("tasks.gate.gate")}
-    )
+    return digest_json({"report": report.sha256, "config": {"gate": rules}, "code": code_fingerprint("gate")})
 
 
 def gate(report: EvalReport, config: RunConfig, store: Store) -> Verdict:

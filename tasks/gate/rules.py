@@ -1,67 +1,45 @@
-"""The gate's rules as pure functions: figures in, one line of the gate's table out. NaN and None never pass."""
+"""The gate's table: a line for each rule of the config, and one for the champion. Pure functions; NaN and None never pass."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Literal
 
-from data_contracts.refs import EvalReport, Problem, RuleResult
-from tasks.config import GateConfig, Rule
-from tasks.labels import BASELINE_METRIC, GATE_METRIC, LOWER_IS_BETTER, metric_of, number_text, problem_of
-from tasks.number_format import figure_text, short_number
-
-Outcome = Literal["pass", "fail", "inconclusive"]
+from data_contracts.refs import EvalReport, RuleResult
+from tasks.config import GateConfig
+from tasks.gate_rules import Figure, Outcome, Rule, decide_rule, defined
+from tasks.number_format import short_number
+from tasks.problems.problem import Problem
+from tasks.problems.registry import figure_text, get_metric, get_problem, problem_with
 
 
 def judge_rule(rule: Rule, report: EvalReport) -> RuleResult:
-    """One rule of the config, decided.
-
-    `min` and `max` are bounds on the figure itself, as their author would read them: the interval is reported but does not
-    decide. `above_majority` is a statistical claim: the whole interval must lie on the better side of what one and the same
-    answer scores. A figure that is better with an interval that reaches it is inconclusive; without an interval the figure
-    itself decides.
-    """
-    metric = _metric(rule.metric, report, rule.column, BASELINE_METRIC)
-    told_as = f"{rule.column}.{metric}" if rule.column and rule.column in report.metrics else metric
-    value = defined(report.metrics.get(rule.column or "test", report.metrics["test"]).get(metric))
-    interval = _interval(report, told_as)
-    bounds = f" [{figure_text(interval[0], metric)}, {figure_text(interval[1], metric)}]" if interval else ""
-    limit = rule.min if rule.min is not None else rule.max
-    if limit is not None:
-        least = rule.min is not None
-        name = f"{told_as} {'>=' if least else '<='} {number_text(limit)}"
-        threshold: float | None = limit
-        baseline = "absolute minimum" if least else "absolute maximum"
-        outcome, detail = _within(told_as, value, bounds, limit, least)
-    else:
-        threshold = defined(report.baselines.get(told_as, report.majority_share if metric == "accuracy" else None))
-        name, baseline = _names(told_as, metric)
-        outcome, detail = _beats(told_as, value, interval, bounds, threshold, metric in LOWER_IS_BETTER)
+    """One rule of the config, decided."""
+    metric = _problem(report, rule.column).baseline_metric if rule.metric == "auto" else rule.metric
+    name = f"{rule.column}.{metric}" if rule.column and rule.column in report.metrics else metric
+    figure = Figure(
+        name=name,
+        metric=get_metric(metric),
+        value=defined(report.metrics.get(rule.column or "test", report.metrics["test"]).get(metric)),
+        interval=_interval(report, name),
+        constant=defined(report.baselines.get(name, report.majority_share if metric == "accuracy" else None)),
+    )
+    found = decide_rule(rule, figure)
     return RuleResult(
-        rule=name,
-        metric=told_as,
-        value=value,
-        threshold=defined(threshold),
-        baseline=baseline,
+        rule=found.rule,
+        metric=name,
+        value=figure.value,
+        threshold=found.threshold,
+        baseline=found.baseline,
         n=report.known_rows.get(rule.column, report.rows),
-        outcome=outcome,
-        detail=detail,
+        outcome=found.outcome,
+        detail=found.detail,
     )
 
 
-def _metric(metric: str, report: EvalReport, column: str, usual: Mapping[Problem, str]) -> str:
-    """What `auto` stands for; the problem of a further label column is told by the figures that it has."""
+def _problem(report: EvalReport, column: str = "") -> Problem:
+    """The problem of a label column; that of a further one is known by the metrics that it has."""
     figures = report.metrics.get(column)
-    return metric_of(metric, report.problem if figures is None else problem_of(figures), usual)
-
-
-def _names(told_as: str, metric: str) -> tuple[str, str]:
-    if metric in {"mae", "rmse"}:
-        return f"{told_as} below that of the mean", "always the mean of the train rows"
-    if metric == "mean_ap":
-        return f"{told_as} above chance", "the same scores for every row"
-    return f"{told_as} above majority", "always the most frequent class"
+    return get_problem(report.problem) if figures is None else problem_with(figures)
 
 
 def compare_with_champion(report: EvalReport, config: GateConfig) -> RuleResult:
@@ -79,8 +57,8 @@ def compare_with_champion(report: EvalReport, config: GateConfig) -> RuleResult:
     so with a margin of 0.01 a weekly retrain would never be published. Why that is safe enough: what slips through is
     a loss of at most `margin` that 500 rows cannot tell from noise; `gate.rules` set the floor under a slow drift.
     """
-    metric = _metric(config.metric, report, "", GATE_METRIC)
-    lower = metric in LOWER_IS_BETTER
+    metric = _problem(report).gate_metric if config.metric == "auto" else config.metric
+    lower = get_metric(metric).lower_is_better
     value = defined(report.metrics.get("test", {}).get(metric))
     if report.champion_sha256 is None:
         baseline, threshold = "no champion yet", None
@@ -89,7 +67,7 @@ def compare_with_champion(report: EvalReport, config: GateConfig) -> RuleResult:
         champion = defined((report.champion_metrics or {}).get(metric))
         scored = "" if champion is None else f": {figure_text(champion, metric)}"
         baseline = f"champion version {report.champion_version}{scored}"
-        margin = _margin(config, champion, lower)
+        margin = _margin(config, champion, metric)
         threshold = champion
         if config.mode != "better" and champion is not None:
             threshold = champion + margin if lower else champion - margin
@@ -106,47 +84,9 @@ def compare_with_champion(report: EvalReport, config: GateConfig) -> RuleResult:
     )
 
 
-def defined(value: float | None) -> float | None:
-    """The value, or None where it is not a finite number."""
-    return value if value is not None and math.isfinite(value) else None
-
-
 def _interval(report: EvalReport, metric: str) -> tuple[float, float] | None:
     low, high = report.intervals.get(metric, (math.nan, math.nan))
     return (low, high) if math.isfinite(low) and math.isfinite(high) else None
-
-
-def _within(metric: str, value: float | None, bounds: str, limit: float, least: bool) -> tuple[Outcome, str]:
-    if value is None:
-        return "fail", f"{metric} is not defined on these test rows"
-    passes, figure = value >= limit if least else value <= limit, figure_text(value, metric, beside=limit)
-    sign = {(True, True): ">=", (True, False): "<=", (False, True): "<", (False, False): ">"}[passes, least]
-    return ("pass" if passes else "fail"), f"{metric} {figure}{bounds} {sign} {number_text(limit)}"
-
-
-def _beats(
-    metric: str,
-    value: float | None,
-    interval: tuple[float, float] | None,
-    bounds: str,
-    baseline: float | None,
-    lower: bool,
-) -> tuple[Outcome, str]:
-    what = "what the same answer to every row scores" if lower or metric.endswith("mean_ap") else "majority share"
-    if value is None or baseline is None:
-        return "fail", f"{metric} or {what} is not defined on these test rows"
-    sign, relation = (-1, "<") if lower else (1, ">")
-    figure, base = figure_text(value, metric, beside=baseline), figure_text(baseline, metric)
-    if sign * value <= sign * baseline:
-        whose = "the share of the largest class" if what == "majority share" else what
-        verb = "stay below" if lower else "exceed"
-        return "fail", f"{metric} {figure}{bounds} does not {verb} {base}, {whose}"
-    if interval is None:
-        return "pass", f"{metric} {figure} (no interval: the figure itself decided) {relation} {what} {base}"
-    nearest = interval[1] if lower else interval[0]
-    if sign * nearest > sign * baseline:
-        return "pass", f"{metric} {figure}{bounds} {relation} {what} {base}"
-    return "inconclusive", f"{metric} {figure}, but its interval{bounds} reaches the {what} {base}"
 
 
 def _first(metric: str, value: float | None) -> tuple[Outcome, str]:
@@ -171,18 +111,19 @@ def _difference(
         detail += ", no interval: the difference itself decided"
     else:
         detail += f" [{worst}, {best}]"
-    lower = metric in LOWER_IS_BETTER
+    lower = get_metric(metric).lower_is_better
     if lower:  # from here on, more is better
         difference, low, high = -difference, -high, -low
     if config.mode == "better":
         return _is_better(low, high), f"{detail})"
-    margin = _margin(config, champion, lower)
+    margin = _margin(config, champion, metric)
     return _is_not_worse(difference, low, high, margin), f"{detail}, margin {short_number(margin)})"
 
 
-def _margin(config: GateConfig, champion: float | None, lower: bool) -> float:
+def _margin(config: GateConfig, champion: float | None, metric: str) -> float:
     """In the metric's own unit: errors have any, so there the margin is a share of the champion's."""
-    return config.margin * abs(champion) if lower and champion is not None else config.margin
+    relative = get_metric(metric).margin_is_relative
+    return config.margin * abs(champion) if relative and champion is not None else config.margin
 
 
 def _is_better(low: float, high: float) -> Outcome:

@@ -7,4 +7,4 @@ from prefect import task
 from tasks.gate.gate import gate, gate_key
 from tasks.task_options import CACHED, TAGGED, keyed
 
-gate_task = task(name="gate", cache_key_fn=keyed(gate_key, "report", "config"), **TAGGED, **CACHED)(gate)
+gate_task = task(name="gate", cache_key_fn=keyed(gate_key), **TAGGED, **CACHED)(gate)

@@ -35,9 +35,10 @@ from tasks.ingest.manifest.rows import Purpose
 from tasks.ingest.near_duplicates.clusters import describe_twins, find_twins
 from tasks.ingest.quarantine_examples import choose_rows, describe_examples
 from tasks.ingest.splits import assign_splits, describe_carved
-from tasks.labels import cells_of, describe_targets
+from tasks.labels import describe_targets
 from tasks.media.media_store import media_fingerprint
 from tasks.media.pool import TRANSIENT
+from tasks.samples import SAMPLES, Samples
 from tasks.store import Found, Store, canonical_json, digest_json, write_text
 
 
@@ -48,7 +49,7 @@ def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> st
     split = config.split.model_dump(mode="json", include={"by", "val", "test", "near_duplicates", "strict"})
     data = config.data.model_dump(mode="json", include={"min_class_rows", "time_format"})
     knobs = {"split": split, "limits": limits, "purpose": purpose, "data": data}
-    code = code_fingerprint("tasks.ingest.ingest", libraries=("numpy", "pillow"))
+    code = code_fingerprint("ingest")
     targets = [target.model_dump(mode="json") for target in raw.targets]
     content = {"raw": raw.sha256, "places": raw.uri, "targets": targets}  # the listing of refused rows names places
     return digest_json({**content, "media": media, "knobs": knobs, "code": code, "contract": CONTRACT_VERSION})
@@ -132,7 +133,7 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
     )
     quarantine = pa.Table.from_pylist([_refusal(row) for row in refused], schema=quarantine_schema())
     columns = [(target.name, target.problem) for target in raw.targets or (Target(name="label"),)]
-    cells = [cells_of(samples, place, name) for place, (name, _) in enumerate(columns)]
+    cells = [Samples(samples).targets(place, name) for place, (name, _) in enumerate(columns)]
     targets = describe_targets(columns, cells)
     twins = pa.Table.from_pylist([row for row in usable if row["cluster"] is not None], schema=twins_schema())
     own = [{"id": row["id"], "metadata": row["metadata"]} for row in usable]
@@ -149,7 +150,7 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
     passing = [[row["id"], row["reason"]] for row in refused if row["reason"].startswith(TRANSIENT)]
     name = digest_json([key, passing]) if passing else key
     with store.create("clean", name) as draft:
-        pq.write_table(samples, draft.path / "samples.parquet", compression="zstd")
+        pq.write_table(samples, draft.path / SAMPLES, compression="zstd")
         pq.write_table(quarantine, draft.path / "quarantine.parquet", compression="zstd")
         pq.write_table(twins, draft.path / "twins.parquet", compression="zstd")
         own_columns = pa.Table.from_pylist(own, schema=metadata_schema())

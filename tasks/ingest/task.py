@@ -9,6 +9,4 @@ from tasks.ingest.manifest.scan import scan
 from tasks.task_options import CACHED, RETRIED, TAGGED, keyed
 
 scan_task = task(name="scan", **TAGGED, **RETRIED)(scan)
-ingest_task = task(name="ingest", cache_key_fn=keyed(ingest_key, "raw", "config"), **TAGGED, **RETRIED, **CACHED)(
-    ingest
-)
+ingest_task = task(name="ingest", cache_key_fn=keyed(ingest_key), **TAGGED, **RETRIED, **CACHED)(ingest)

@@ -26,7 +26,7 @@ def media_fingerprint(modality: Modality, config: MediaConfig) -> str:
     """Digest of everything that shapes the canonical form: the decoder's code, its knobs, its libraries."""
     spec = MODALITIES[modality]
     knobs = {key: getattr(config, key) for key in spec.media_keys}
-    code = code_fingerprint(f"tasks.media.{modality}", libraries=spec.libraries)
+    code = code_fingerprint("media", modules=spec.media_modules, libraries=spec.libraries)
     return digest_json({"modality": modality, "knobs": knobs, "code": code, "contract": CONTRACT_VERSION})
 
 

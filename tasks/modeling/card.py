@@ -1,41 +1,70 @@
-"""model.json: what a model's numbers mean. Imports no torch."""
+"""model.json: what a model's numbers mean. One reader, one writer. Imports no torch."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from data_contracts.refs import InputName, Modality, Target
+from data_contracts.refs import Frozen, InputName, Modality, Sha256, Target
+from tasks.config_sections import MediaConfig
+from tasks.config_training import EncodersConfig, ExtractConfig, FusionConfig
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.escaping import one_line
 from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.problems.registry import is_plain, problem_of
+from tasks.store import canonical_json, write_text
 
 CARD = "model.json"
+FORMAT = 2
+"""Raised whenever a key of the card or its meaning changes; a card of another format is refused."""
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class _Knobs(BaseModel):
-    """The sections of the config under which a model was trained that a reader cannot do without."""
+class FeatureForm(Frozen):
+    """What the model reads of one input."""
 
-    media: dict[str, Any]
-    extract: dict[str, Any]
-    encoders: dict[str, Any]
-    fusion: dict[str, Any]
+    fingerprint: Sha256
+    """Of the encoder and of everything that changed the features that it was trained on."""
+    dtype: Literal["uint8", "int16", "int32", "float32"]
 
 
-class _Shape(BaseModel):
-    """What every reader of a card relies on: that these are there, and of their type."""
+class CardConfig(Frozen):
+    """The sections of the config that rebuild the network and what it reads."""
 
+    media: MediaConfig
+    extract: ExtractConfig
+    encoders: EncodersConfig
+    fusion: FusionConfig
+
+
+class DecisionRule(Frozen):
+    """How the first label column is answered, where train.tune_thresholds chose something better than the default."""
+
+    offsets: tuple[Finite, ...] | None = None
+    """multiclass (C,): added to the log-probability of each class before they are compared."""
+    thresholds: tuple[Finite, ...] | None = None
+    """multilabel (L,): the probability from which on each label is given."""
+
+
+class ModelCard(Frozen):
+    """The content of model.json."""
+
+    format: Literal[2]
     labels: tuple[str, ...]
-    targets: tuple[Target, ...] | None = None
-    modalities: tuple[InputName, ...] = Field(min_length=1)
-    encoders: dict[str, EncoderSpec]
-    config: _Knobs
+    """Of the first label column; empty for numbers."""
+    targets: Annotated[tuple[Target, ...], Field(min_length=1)] | None = None
+    """Every label column, the first one first; None: one multiclass column with `labels`."""
+    modalities: Annotated[tuple[InputName, ...], Field(min_length=1)]
+    features: dict[InputName, FeatureForm] = Field(default_factory=dict)
+    encoders: dict[InputName, EncoderSpec]
+    config: CardConfig
+    decision: DecisionRule | None = None
 
     @model_validator(mode="after")
     def _check_encoders(self) -> Self:
@@ -44,50 +73,105 @@ class _Shape(BaseModel):
             raise PydanticCustomError("missing", "no encoder of {missing}", {"missing": ", ".join(missing)})
         return self
 
+    @model_validator(mode="after")
+    def _check_decision(self) -> Self:
+        name = problem_of(self.label_targets[0]).decision or "offsets"
+        if self.decision is not None and len(getattr(self.decision, name) or ()) != len(self.labels):
+            raise PydanticCustomError("decision", "decision.{name} is not one number for each label", {"name": name})
+        return self
 
-def read_card(folder: Path) -> dict[str, Any]:
-    """The content of model.json, which names its labels, and an encoder and settings for each of its modalities.
+    @property
+    def label_targets(self) -> tuple[Target, ...]:
+        """The label columns, in the order of the outputs; also where only `labels` tell of them."""
+        return self.targets or (Target(name="label", labels=self.labels),)
 
-    Raises EnvironmentFailed where it cannot be read, DataError where it is damaged.
+    @property
+    def shared(self) -> tuple[Modality, ...]:
+        """The modalities whose inputs pass through one encoder."""
+        return self.config.encoders.shared
+
+    @property
+    def offsets(self) -> tuple[float, ...] | None:
+        """`decision.offsets`, None where there are none."""
+        return None if self.decision is None else self.decision.offsets
+
+    @property
+    def thresholds(self) -> tuple[float, ...] | None:
+        """`decision.thresholds`, None where there are none."""
+        return None if self.decision is None else self.decision.thresholds
+
+    @property
+    def tuned(self) -> tuple[float, ...] | None:
+        """What decides the first label column: its offsets or its thresholds, whichever its problem has; None: neither."""
+        named = {"offsets": self.offsets, "thresholds": self.thresholds}
+        return named.get(problem_of(self.label_targets[0]).decision or "")
+
+    @property
+    def answers(self) -> bool:
+        """Whether the answer in the first label column is not just its most probable label."""
+        return self.targets is not None or self.decision is not None
+
+    def with_targets(self, targets: tuple[Target, ...]) -> ModelCard:
+        """The same with these label columns."""
+        return self.model_copy(update=label_fields(targets))
+
+    def files_beside(self) -> dict[str, Sha256]:
+        """Names and sha256 of the files besides weights and card that the model cannot predict without; often none."""
+        digests = {spec.tokenizer_sha256 for spec in self.encoders.values() if spec.tokenizer_sha256 is not None}
+        return {tokenizer_file(digest): digest for digest in sorted(digests)}
+
+
+def label_fields(targets: tuple[Target, ...]) -> dict[str, tuple[str, ...] | tuple[Target, ...] | None]:
+    """The fields of a card that tell the label columns: `labels` of the first, `targets` where that does not tell all."""
+    return {"labels": targets[0].labels, "targets": None if is_plain(targets) else targets}
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card of the model in a folder.
+
+    Raises EnvironmentFailed where it cannot be read or comes from a crossmodal with other settings, DataError with the field
+    where it is damaged.
     """
+    path = folder / CARD
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        _Shape.model_validate(card)
+        return _parse(path, path.read_bytes())
     except OSError as error:
-        raise EnvironmentFailed(f"model {folder / CARD}: cannot be read ({error.strerror}); train again") from None
+        raise EnvironmentFailed(f"model {path}: cannot be read ({error.strerror}); train again") from None
+
+
+@lru_cache(maxsize=16)  # whoever has only the folder of a model, as of encoders that it brings along, asks again
+def _parse(path: Path, content: bytes) -> ModelCard:
+    try:
+        record = json.loads(content.decode())
+        stated = record.get("format", FORMAT) if isinstance(record, dict) else FORMAT
+        if stated != FORMAT:
+            raise DataError(f"model {path}: format {stated!r}, this version reads {FORMAT}; train again")
+        return ModelCard.model_validate(record)
     except ValidationError as error:
         first = error.errors()[0]
-        message = f"{'.'.join(map(str, first['loc'])) or CARD}: {one_line(first['msg'], 200)}"
-        raise DataError(f"model {folder / CARD}: damaged ({message}); train again") from None
+        field = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise EnvironmentFailed(
+                f"model {path}: made by a crossmodal with other settings ({field}); retrain it with this version"
+            ) from None
+        message = f"{field or CARD}: {one_line(first['msg'], 200)}"
+        raise DataError(f"model {path}: damaged ({message}); train again") from None
     except (ValueError, RecursionError) as error:
-        raise DataError(f"model {folder / CARD}: damaged ({one_line(str(error), 300)}); train again") from None
-    return dict(card)
+        raise DataError(f"model {path}: damaged ({one_line(str(error), 300)}); train again") from None
 
 
-def shared_kinds(card: Mapping[str, Any]) -> tuple[Modality, ...]:
-    """The kinds whose inputs pass through one encoder; none in a card from before there were several inputs of a kind."""
-    return tuple(card["config"].get("encoders", {}).get("shared", ()))
-
-
-def read_targets(card: Mapping[str, Any]) -> tuple[Target, ...]:
-    """The label columns that a card tells, in the order of the outputs; one multiclass column where it names only labels."""
-    given: Iterable[Any] = card.get("targets") or [{"name": "label", "labels": card["labels"]}]
-    return tuple(Target.model_validate(target) for target in given)
+def save_card(card: ModelCard, folder: Path) -> None:
+    """model.json lies in the folder; equal cards give equal bytes. It holds no time and no path of the machine."""
+    absent = {name for name in ("targets", "decision") if getattr(card, name) is None}
+    record = card.model_dump(mode="json", exclude=absent)
+    if card.decision is not None:
+        record["decision"] = card.decision.model_dump(mode="json", exclude_none=True)
+    write_text(folder / CARD, canonical_json(record))
 
 
 def tokenizer_file(sha256: str) -> str:
     """The name of a tokenizer beside model.json: by its digest, so that encoders which read alike share it."""
     return f"tokenizer-{sha256[:16]}.json"
-
-
-def files_beside(card: Mapping[str, Any]) -> dict[str, str]:
-    """Names and sha256 of the files besides weights and card that a model cannot predict without; often none."""
-    try:
-        specs = [EncoderSpec.model_validate(spec) for spec in card.get("encoders", {}).values()]
-    except (AttributeError, ValidationError):
-        raise DataError(f"{CARD}: does not describe its encoders; train again") from None
-    digests = sorted({spec.tokenizer_sha256 for spec in specs if spec.tokenizer_sha256 is not None})
-    return {tokenizer_file(digest): digest for digest in digests}
 
 
 def read_beside(folder: Path, name: str, sha256: str) -> bytes:

@@ -7,108 +7,49 @@ Imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.refs import Target
-from tasks.errors import DataError
-from tasks.labels import join_labels, number_text
-from tasks.modeling.card import read_targets
+from tasks.modeling.card import ModelCard
+from tasks.problems.registry import problem_of
 from tasks.store import canonical_json
-
-DECISION, OFFSETS, THRESHOLDS = "decision", "offsets", "thresholds"
-
-
-def read_offsets(card: Mapping[str, Any]) -> tuple[float, ...] | None:
-    """The offsets (C,) of a model's card, None where it has none; DataError where they do not fit its labels."""
-    return _read_numbers(card, OFFSETS)
-
-
-def decide(probabilities: NDArray[np.floating[Any]], offsets: Sequence[float] | None = None) -> NDArray[np.int64]:
-    """(N, C) probabilities to (N,) answers: the greatest log-probability plus offset, the first of equals.
-
-    What is not a number counts as 0. A class of probability 0 is no answer, whatever its offset.
-    """
-    given = np.nan_to_num(probabilities)
-    if offsets is None:
-        return np.asarray(given.argmax(axis=1), np.int64)
-    with np.errstate(divide="ignore"):
-        return np.asarray((np.log(given.astype(np.float64)) + np.asarray(offsets)).argmax(axis=1), np.int64)
-
-
-def decide_labels(
-    probabilities: NDArray[np.floating[Any]], thresholds: Sequence[float] | None = None
-) -> NDArray[np.bool_]:
-    """(N, L) probabilities of labels that exclude nothing to (N, L): which are given, those from 0.5 or their threshold on."""
-    limits = np.full(probabilities.shape[1], 0.5) if thresholds is None else np.asarray(thresholds)
-    return np.asarray(np.nan_to_num(probabilities) >= limits)
-
-
-def read_thresholds(card: Mapping[str, Any]) -> tuple[float, ...] | None:
-    """The thresholds (L,) of a card whose first label column holds sets of labels; None where it has none.
-
-    DataError where they do not fit its labels.
-    """
-    return _read_numbers(card, THRESHOLDS)
-
-
-def _read_numbers(card: Mapping[str, Any], key: str) -> tuple[float, ...] | None:
-    if DECISION not in card:
-        return None
-    given = card[DECISION].get(key) if isinstance(card[DECISION], dict) else None
-    if (
-        not isinstance(given, list)
-        or len(given) != len(card["labels"])
-        or not all(isinstance(value, int | float) and np.isfinite(value) for value in given)
-    ):
-        raise DataError(f"model.json: {DECISION}.{key} is not one number for each label; train again")
-    return tuple(float(value) for value in given)
 
 
 def column_slices(targets: Sequence[Target]) -> tuple[slice, ...]:
     """Where the outputs of each label column lie."""
-    ends = np.cumsum([target.width for target in targets]).tolist()
-    return tuple(slice(end - target.width, end) for target, end in zip(targets, ends, strict=True))
+    widths = [problem_of(target).width(target) for target in targets]
+    return tuple(slice(end - width, end) for width, end in zip(widths, np.cumsum(widths).tolist(), strict=True))
 
 
-def output_names(card: Mapping[str, Any]) -> list[str]:
-    """What each output is called: labels of the first column by themselves, a column of numbers by its name, and those of
-    further columns as `column: label`."""
+def output_names(card: ModelCard) -> list[str]:
+    """What each output is called: labels of the first column by themselves, those of further ones as `column: label`, and one
+    that stands for its column by the column's name."""
     names: list[str] = []
-    for place, target in enumerate(read_targets(card)):
-        own = target.labels or (target.name,)
-        names += own if place == 0 or target.problem == "regression" else [f"{target.name}: {label}" for label in own]
+    for place, target in enumerate(card.label_targets):
+        for output in problem_of(target).outputs_of(target):
+            names.append(f"{target.name}: {output}" if place and output else output or target.name)
     return names
 
 
 def answer_column(
-    card: Mapping[str, Any], place: int, outputs: NDArray[np.floating[Any]]
+    card: ModelCard, place: int, outputs: NDArray[np.floating[Any]]
 ) -> tuple[list[str], NDArray[np.float32] | None]:
-    """The answers of a model in one label column, as text, and the probability of each; None for numbers.
+    """The answers of a model in one label column, as text, and the probability of each; None where its problem has none.
 
-    `outputs` (N, outputs) is all that the model gave out. Of a set of labels the probability is the product over all labels.
+    `outputs` (N, outputs) is all that the model gave out.
     """
-    targets = read_targets(card)
+    targets = card.label_targets
     target, part = targets[place], outputs[:, column_slices(targets)[place]]
-    if target.problem == "regression":
-        # As short as a float32 can be told: 0.3, not the 0.30000001192092896 that it is as a float64.
-        return [number_text(float(str(np.float32(value)))) for value in part[:, 0]], None
-    if target.problem == "multilabel":
-        given = decide_labels(part, read_thresholds(card) if place == 0 else None)
-        chances = np.where(given, part, 1 - part).astype(np.float64).prod(axis=1)
-        names = [join_labels(np.asarray(target.labels, object)[row]) for row in given]
-        return names, chances.astype(np.float32)
-    best = decide(part, read_offsets(card) if place == 0 else None)
-    chances = np.take_along_axis(part, best[:, None], axis=1)[:, 0]
-    return [target.labels[index] for index in best], chances.astype(np.float32)
+    return problem_of(target).answer(part, target, card.tuned if place == 0 else None)
 
 
-def answer_others(card: Mapping[str, Any], outputs: NDArray[np.floating[Any]]) -> list[str | None]:
+def answer_others(card: ModelCard, outputs: NDArray[np.floating[Any]]) -> list[str | None]:
     """The answers in the label columns after the first, for every row as a JSON object; None where there are none."""
-    names = [target.name for target in read_targets(card)[1:]]
+    names = [target.name for target in card.label_targets[1:]]
     columns = [answer_column(card, place + 1, outputs)[0] for place in range(len(names))]
     if not columns:
         return [None] * len(outputs)

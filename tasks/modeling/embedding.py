@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from data_contracts.refs import FeatureRef, InputName
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.inference import predict_probabilities
+from tasks.samples import Samples
 from tasks.store import Store
 
 
 def embed_and_predict(
-    model: FusedClassifier, samples: pa.Table, features: Mapping[InputName, FeatureRef], store: Store
+    model: FusedClassifier, samples: Samples, features: Mapping[InputName, FeatureRef], store: Store
 ) -> tuple[NDArray[np.float32], dict[InputName, NDArray[np.float32]]]:
     """(N, outputs) as `predict_probabilities` gives them, and of each modality the (P, width) projected vectors of the rows
     that have it."""

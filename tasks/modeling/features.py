@@ -18,6 +18,7 @@ from data_contracts.modalities import in_order
 from data_contracts.refs import FeatureRef, InputName
 from tasks.errors import DataError
 from tasks.modeling.feature_parts import read_part, read_values
+from tasks.samples import Samples
 from tasks.store import Store
 
 Index = npt.NDArray[np.int64]
@@ -112,7 +113,7 @@ class Inputs:
     @classmethod
     def load(
         cls,
-        samples: pa.Table,
+        samples: Samples,
         features: Mapping[InputName, FeatureRef],
         store: Store,
         given: tuple[InputName, ...] | None = None,
@@ -121,10 +122,10 @@ class Inputs:
         wanted = [name for name in in_order(features) if given is None or name in given]
         tables, places = {}, {}
         for name in wanted:
-            cells = samples[name].combine_chunks()
+            cells = samples.column(name)
             tables[name] = FeatureTable.load(store, features[name], only=pc.unique(cells.drop_null()))
             places[name] = tables[name].locate(cells)
-        return cls(tables, places, samples.num_rows)
+        return cls(tables, places, len(samples))
 
     def cut(self, first: int, last: int) -> Inputs:
         """The samples from position `first` up to `last`, over the same tables."""

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import torch
 
 from data_contracts.refs import FeatureRef, InputName
@@ -15,6 +14,7 @@ from tasks.errors import DataError
 from tasks.modeling.batches import to_tensors
 from tasks.modeling.features import Inputs
 from tasks.modeling.fusion.classifier import FusedClassifier
+from tasks.samples import Samples
 from tasks.store import Store
 
 THREADS = 2  # fixed, because the order of a sum depends on it
@@ -22,7 +22,7 @@ THREADS = 2  # fixed, because the order of a sum depends on it
 
 def predict_probabilities(
     model: FusedClassifier,
-    samples: pa.Table,
+    samples: Samples,
     features: Mapping[InputName, FeatureRef],
     store: Store,
     given: tuple[InputName, ...] | None = None,

@@ -6,79 +6,80 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from data_contracts.modalities import in_order, modality_of
 from data_contracts.refs import FeatureRef, InputName, ValidatedRef
-from tasks.config import FusionConfig, RunConfig
+from tasks.config import RunConfig
 from tasks.errors import DataError, EnvironmentFailed
-from tasks.modeling.card import CARD, files_beside, read_beside, read_card, shared_kinds, tokenizer_file
-from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.modeling.card import (
+    CARD,
+    FORMAT,
+    CardConfig,
+    FeatureForm,
+    ModelCard,
+    label_fields,
+    read_beside,
+    read_card,
+    save_card,
+    tokenizer_file,
+)
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.pretrained.describe import describe_encoder, require_place
-from tasks.modeling.targets import Targets, targets_of_card
-from tasks.store import canonical_json, write_text
+from tasks.modeling.targets import targets_of_card
 
-FORMAT = 2
 WEIGHTS = "model.safetensors"
 
 
-def describe_model(valid: ValidatedRef, features: Mapping[InputName, FeatureRef], config: RunConfig) -> dict[str, Any]:
-    """What model.json says: the labels, the modalities, the config that rebuilds the network and its inputs."""
-    names = list(in_order(features))
-    return {
-        "format": FORMAT,
-        **Targets(valid.clean.label_targets).as_card(),
-        "modalities": names,
-        "features": {
-            name: {"fingerprint": features[name].fingerprint, "dtype": features[name].dtype} for name in names
+def describe_model(valid: ValidatedRef, features: Mapping[InputName, FeatureRef], config: RunConfig) -> ModelCard:
+    """The card of the model that these features and settings make, its numbers not yet fitted."""
+    names = in_order(features)
+    return ModelCard(
+        format=FORMAT,
+        **label_fields(valid.clean.label_targets),
+        modalities=names,
+        features={
+            name: FeatureForm(fingerprint=features[name].fingerprint, dtype=features[name].dtype) for name in names
         },
-        "encoders": {
-            name: describe_encoder(
-                modality_of(name), config.encoders.of(name), config.train.regime, config.encoders
-            ).model_dump(mode="json")
+        encoders={
+            name: describe_encoder(modality_of(name), config.encoders.of(name), config.train.regime, config.encoders)
             for name in names
         },
-        "config": config.subset("media", "extract", "encoders", "fusion"),
-    }
+        config=CardConfig(media=config.media, extract=config.extract, encoders=config.encoders, fusion=config.fusion),
+    )
 
 
-def build_model(card: Mapping[str, Any]) -> FusedClassifier:
+def build_model(card: ModelCard) -> FusedClassifier:
     """The untrained network that a card describes.
 
     Raises DataError where it does not describe one, EnvironmentFailed where this machine cannot build it.
     """
     try:
-        if card["format"] != FORMAT:
-            raise DataError(f"model.json: format {card['format']!r}, this version reads {FORMAT}; train again")
-        encoders = {name: EncoderSpec.model_validate(card["encoders"][name]) for name in card["modalities"]}
-        fusion = FusionConfig.model_validate(card["config"]["fusion"])
         targets = targets_of_card(card)
-        model = FusedClassifier(encoders, targets.outputs, fusion, shared_kinds(card))
+        specs = {name: card.encoders[name] for name in card.modalities}
+        model = FusedClassifier(specs, targets.outputs, card.config.fusion, card.shared)
         model.targets = targets
         if len(targets.columns) > 1:
             model.log_variances = nn.Parameter(torch.zeros(len(targets.columns)))
         return model
-    except (AttributeError, KeyError, TypeError, ValueError, ValidationError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"model.json: does not describe a model ({_one_line(error)}); train again") from None
     except (ImportError, RuntimeError) as error:  # a package or memory that it asks for is not there
         raise EnvironmentFailed(f"model.json: its network cannot be built here ({_one_line(error)})") from None
 
 
-def gather_files(card: Mapping[str, Any]) -> dict[str, bytes]:
+def gather_files(card: ModelCard) -> dict[str, bytes]:
     """Names and content of the files that go with a model, from the places that its encoders come from.
 
     Raises UsageError or EnvironmentFailed where those are gone or have changed since they were described.
     """
-    specs = {name: EncoderSpec.model_validate(card["encoders"][name]) for name in card["modalities"]}
     found = {}
-    for name, spec in specs.items():
+    for name in card.modalities:
+        spec = card.encoders[name]
         if spec.tokenizer_sha256 is not None:
             from tasks.modeling.pretrained.tokenization import tokenizer_json
 
@@ -89,23 +90,23 @@ def gather_files(card: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def save_model(
-    model: FusedClassifier, folder: Path, card: Mapping[str, Any], files: Mapping[str, bytes] = MappingProxyType({})
+    model: FusedClassifier, folder: Path, card: ModelCard, files: Mapping[str, bytes] = MappingProxyType({})
 ) -> None:
     """Writes weights, card and the files that go with them; the same weights give the same bytes."""
     (folder / WEIGHTS).write_bytes(weights_to_bytes(model.state_dict()))
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    write_text(folder / CARD, canonical_json(card))
+    save_card(card, folder)
 
 
-def load_model(folder: Path) -> FusedClassifier:
-    """The model on the CPU, ready to predict.
+def load_model(folder: Path, card: ModelCard | None = None) -> FusedClassifier:
+    """The model on the CPU, ready to predict; `card` where its caller has read it already.
 
     Raises EnvironmentFailed where a file is missing or unreadable, DataError where the content is damaged or does not
     match its description.
     """
-    card = read_card(folder)
-    for name, sha256 in files_beside(card).items():
+    card = card or read_card(folder)
+    for name, sha256 in card.files_beside().items():
         read_beside(folder, name, sha256)
     model = build_model(card)
     try:

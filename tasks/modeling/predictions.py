@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 
 from data_contracts.refs import InputName
 from data_contracts.tables import predictions_schema
-from tasks.labels import cells_of
 from tasks.modalities import joined
+from tasks.modeling.card import ModelCard
 from tasks.modeling.decision import answer_column, answer_others, output_names
+from tasks.samples import Samples
 from tasks.store import replace_file
 
 NO_MODALITY = "none"
 
 
 def predictions_table(
-    samples: pa.Table, outputs: NDArray[np.floating[Any]], card: Mapping[str, Any], modalities: Sequence[InputName]
+    samples: Samples, outputs: NDArray[np.floating[Any]], card: ModelCard, modalities: Sequence[InputName]
 ) -> pa.Table:
     """One row per sample, in their order; what each of the outputs (N, outputs) is called stands in the metadata.
 
@@ -32,8 +33,8 @@ def predictions_table(
     """
     predicted, probability = answer_column(card, 0, outputs)
     columns = {
-        "id": samples["id"],
-        "label": pa.array(cells_of(samples, 0, ""), pa.string()),
+        "id": samples.column("id"),
+        "label": pa.array(samples.targets(0, ""), pa.string()),
         "predicted": pa.array(predicted, pa.string()),
         "targets": pa.array(answer_others(card, outputs), pa.string()),
         "probability": pa.array([None] * len(predicted) if probability is None else probability, pa.float32()),
@@ -52,11 +53,11 @@ def write_predictions(path: Path, table: pa.Table) -> None:
     replace_file(path, sink.getvalue())
 
 
-def present_modalities(samples: pa.Table, modalities: Sequence[InputName]) -> list[str]:
+def present_modalities(samples: Samples, modalities: Sequence[InputName]) -> list[str]:
     """Which of the modalities each sample has: `image+audio`, or `none`."""
-    has = {name: np.asarray(samples[name].is_valid()) for name in modalities}
+    has = {name: samples.has(name) for name in modalities}
     if not has:
-        return [NO_MODALITY] * samples.num_rows
+        return [NO_MODALITY] * len(samples)
     names: dict[tuple[bool, ...], str] = {}
     found = []
     for row in zip(*has.values(), strict=True):

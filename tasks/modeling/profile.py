@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import FeatureRef, InputName
 from tasks.errors import DataError
 from tasks.media.media_store import MediaReader
-from tasks.modeling.card import read_card, read_targets
+from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.media_statistics import UNITS, measure
+from tasks.problems.registry import problem_of
+from tasks.samples import Samples
 from tasks.store import Store, canonical_json
 
 PROFILE = "profile.safetensors"
@@ -49,8 +50,8 @@ class Profile:
 
 
 def profile_rows(
-    data: pa.Table,
-    judged: pa.Table,
+    data: Samples,
+    judged: Samples,
     media: Mapping[InputName, str],
     features: Mapping[InputName, FeatureRef],
     model: Path,
@@ -59,27 +60,27 @@ def profile_rows(
     """The profile of two sets of samples: `data` as they are, `judged` as the model in the folder `model` sees them."""
     card = read_card(model)
     whole = Profile()
-    for name in card["modalities"]:  # also one that new data have no column for
-        empty = data[name].null_count if name in data.column_names else data.num_rows
-        whole.categories[f"{name} missing"] = {"missing": empty, "present": data.num_rows - empty}
+    for name in card.modalities:  # also one that new data have no column for
+        present = int(data.has(name).sum()) if name in data.names else 0
+        whole.categories[f"{name} missing"] = {"missing": len(data) - present, "present": present}
         if name in media:
             whole.numbers.update(_measured(name, choose(data, MEASURED_ROWS), media[name], store))
-    first = read_targets(card)[0]
-    _mix(whole, "label", [text for text in data["label"].to_pylist() if text], first.problem == "regression")
-    if judged.num_rows:
-        _judge(whole, choose(judged, MODEL_ROWS), features, model, store)
+    first = card.label_targets[0]
+    _mix(whole, "label", [text for text in data.labels if text], problem_of(first).is_numeric)
+    if len(judged):
+        _judge(whole, choose(judged, MODEL_ROWS), features, (model, card), store)
     return whole
 
 
-def choose(samples: pa.Table, most: int) -> pa.Table:
+def choose(samples: Samples, most: int) -> Samples:
     """At most so many rows, in the order of a hash of their id."""
-    keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in samples["id"].to_pylist()]
-    return samples.take(pa.array(sorted(range(len(keys)), key=keys.__getitem__)[:most], pa.int64()))
+    keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in samples.ids]
+    return samples.take(sorted(range(len(keys)), key=keys.__getitem__)[:most])
 
 
-def _measured(name: InputName, samples: pa.Table, media: str, store: Store) -> dict[str, NDArray[np.float32]]:
+def _measured(name: InputName, samples: Samples, media: str, store: Store) -> dict[str, NDArray[np.float32]]:
     modality = modality_of(name)
-    cells = [digest for digest in samples[name].to_pylist() if digest is not None]
+    cells = [digest for digest in samples.digests(name) if digest is not None]
     reader = MediaReader(store, modality, media)
     known = {digest: measure(modality, medium, reader.rate_hz) for digest, medium in reader.read(cells)}
     here = [
@@ -89,15 +90,19 @@ def _measured(name: InputName, samples: pa.Table, media: str, store: Store) -> d
 
 
 def _judge(
-    whole: Profile, samples: pa.Table, features: Mapping[InputName, FeatureRef], model: Path, store: Store
+    whole: Profile,
+    samples: Samples,
+    features: Mapping[InputName, FeatureRef],
+    model: tuple[Path, ModelCard],
+    store: Store,
 ) -> None:
     """Adds what the model makes of the rows."""
     from tasks.modeling.decision import answer_column
     from tasks.modeling.embedding import embed_and_predict
     from tasks.modeling.package import load_model
 
-    card = read_card(model)
-    probabilities, vectors = embed_and_predict(load_model(model), samples, features, store)
+    folder, card = model
+    probabilities, vectors = embed_and_predict(load_model(folder, card), samples, features, store)
     answers, chances = answer_column(card, 0, probabilities)
     _mix(whole, "prediction", list(answers), chances is None)
     if chances is not None:

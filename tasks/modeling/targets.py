@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from data_contracts.refs import Target
-from tasks.labels import cells_of, to_indices, to_members, to_numbers
-from tasks.modeling.card import read_targets
+from tasks.modeling.card import ModelCard
 from tasks.modeling.decision import column_slices
+from tasks.problems.registry import is_plain, problem_of, width
+from tasks.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -34,71 +31,39 @@ class Targets:
     @property
     def outputs(self) -> int:
         """All outputs."""
-        return sum(target.width for target in self.columns)
+        return width(self.columns)
 
     @property
     def is_plain(self) -> bool:
         """Whether this is one multiclass column."""
-        return len(self.columns) == 1 and self.columns[0].problem == "multiclass"
+        return is_plain(self.columns)
 
-    def as_card(self) -> dict[str, Any]:
-        """What model.json says of them: `labels` of the first column, and `targets` where that does not tell all."""
-        labels = {"labels": list(self.columns[0].labels)}
-        return labels if self.is_plain else labels | {"targets": [t.model_dump(mode="json") for t in self.columns]}
-
-    def encode(self, samples: pa.Table) -> EncodedTargets:
+    def encode(self, samples: Samples) -> EncodedTargets:
         """The label cells of a samples table as arrays, numbers standardised."""
         parts = []
         for place, target in enumerate(self.columns):
-            cells = cells_of(samples, place, target.name)
-            if target.problem == "multiclass":
-                parts.append(torch.from_numpy(to_indices(cells, target.labels)))
-            elif target.problem == "multilabel":
-                parts.append(torch.from_numpy(to_members(cells, target.labels)))
-            else:
-                numbers = (to_numbers(cells) - target.mean) / target.std
-                parts.append(torch.from_numpy(numbers.astype(np.float32)[:, None]))
+            parts.append(torch.from_numpy(problem_of(target).encode(samples.targets(place, target.name), target)))
         return EncodedTargets(self, tuple(parts))
 
-    def fit(self, samples: pa.Table) -> Targets:
-        """The same with mean and deviation of every column of numbers on these rows; a constant one has deviation 1."""
-        fitted = []
-        for place, target in enumerate(self.columns):
-            if target.problem == "regression":
-                numbers = to_numbers(cells_of(samples, place, target.name))
-                known = numbers[np.isfinite(numbers)]
-                mean, std = (float(known.mean()), float(known.std())) if len(known) else (0.0, 1.0)
-                target = target.model_copy(update={"mean": mean, "std": std if std > 0 else 1.0})  # noqa: PLW2901
-            fitted.append(target)
+    def fit(self, samples: Samples) -> Targets:
+        """The same with what the encoding of every column takes from these rows, as mean and deviation of numbers."""
+        fitted = [
+            problem_of(target).fit(target, samples.targets(place, target.name))
+            for place, target in enumerate(self.columns)
+        ]
         return replace(self, columns=tuple(fitted))
 
     def activate(self, logits: Tensor) -> Tensor:
         """(B, outputs) logits to what is told: shares that sum to 1, a share per label, numbers in the user's unit."""
         if self.is_plain:
             return logits.softmax(dim=1)
-        found = []
-        for target, cut in zip(self.columns, self.slices, strict=True):
-            part = logits[:, cut]
-            if target.problem == "multiclass":
-                found.append(part.softmax(dim=1))
-            elif target.problem == "multilabel":
-                found.append(part.sigmoid())
-            else:
-                found.append(part * target.std + target.mean)
-        return torch.cat(found, dim=1)
+        columns = zip(self.columns, self.slices, strict=True)
+        return torch.cat([problem_of(target).activate(logits[:, cut], target) for target, cut in columns], dim=1)
 
     def logits_of(self, outputs: Tensor) -> Tensor:
         """(B, outputs) logits that `activate` turns into these: on what was told, the loss can be had again."""
-        found = []
-        for target, cut in zip(self.columns, self.slices, strict=True):
-            part = outputs[:, cut]
-            if target.problem == "multiclass":
-                found.append(part.clamp(min=1e-12).log())
-            elif target.problem == "multilabel":
-                found.append(part.clamp(1e-7, 1 - 1e-7).logit())
-            else:
-                found.append((part - target.mean) / target.std)
-        return torch.cat(found, dim=1)
+        columns = zip(self.columns, self.slices, strict=True)
+        return torch.cat([problem_of(target).logits_of(outputs[:, cut], target) for target, cut in columns], dim=1)
 
 
 @dataclass(frozen=True)
@@ -107,7 +72,7 @@ class EncodedTargets:
 
     targets: Targets
     parts: tuple[Tensor, ...]
-    """Per column: multiclass (N,) int64, -1 unknown; multilabel (N, L) and numbers (N, 1) float32, NaN unknown."""
+    """Per column as its problem encodes it: (N,) int64, -1 unknown, or (N, width) float32, NaN unknown."""
 
     def to(self, device: torch.device) -> EncodedTargets:
         """The same on a device."""
@@ -132,14 +97,11 @@ class EncodedTargets:
             return self._rows_of_one.index_select(0, self.parts[0].index_select(0, rows))
         found = []
         for target, part in zip(self.targets.columns, self.parts, strict=True):
-            taken = part.index_select(0, rows)
-            if target.problem == "multiclass":
-                hot = functional.one_hot(taken.clamp(min=0), target.width).float()
-                taken = torch.where((taken < 0)[:, None], torch.nan, hot)
-            found.append(taken)
+            problem = problem_of(target)
+            found.append(problem.soft(part.index_select(0, rows), problem.width(target)))
         return torch.cat(found, dim=1)
 
 
-def targets_of_card(card: Mapping[str, Any]) -> Targets:
-    """The label columns that a model's card tells; a card without any is of one multiclass column."""
-    return Targets(read_targets(card))
+def targets_of_card(card: ModelCard) -> Targets:
+    """The label columns of a model."""
+    return Targets(card.label_targets)

@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from data_contracts.refs import Split
 from tasks.errors import DataError
+from tasks.samples import Samples
 
 ROWS = "rows.safetensors"
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -25,11 +25,11 @@ Known = dict[Split, NDArray[np.uint8]]
 """Split to digests (N, 16), sorted."""
 
 
-def write_rows(samples: pa.Table, path: Path) -> None:
+def write_rows(samples: Samples, path: Path) -> None:
     """The file holds the rows of a samples table; the same rows give the same bytes, whatever their order."""
     from safetensors.numpy import save
 
-    ids, splits = samples["id"].to_pylist(), samples["split"].to_pylist()
+    ids, splits = samples.ids, samples.splits
     held = {split: _digests(i for i, own in zip(ids, splits, strict=True) if own == split) for split in SPLITS}
     path.write_bytes(save({split: _array(digests) for split, digests in held.items()}))
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pyarrow as pa
 
 from data_contracts.refs import ChampionRef, CleanRef, DriftTest, FeatureRef, InputName, MonitorReport
 from tasks.config import RunConfig
-from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed
 from tasks.fingerprint import code_fingerprint
 from tasks.modeling.profile import profile_rows, read_profile_file
 from tasks.modeling.training_rows import are_known, read_rows
 from tasks.monitor.compare import MIN_ROWS, compare_profiles
 from tasks.number_format import p_text
+from tasks.samples import Samples
 from tasks.store import Store, canonical_json, digest_json, write_text
 
 KIND = "monitors"
@@ -31,7 +30,7 @@ def monitor_key(
             "features": {name: ref.sha256 for name, ref in features.items()},
             "champion": champion.sha256,
             "config": config.subset("monitor", "seed"),
-            "code": code_fingerprint("tasks.monitor.monitor", libraries=("numpy", "scipy", "torch")),
+            "code": code_fingerprint("monitor"),
         }
     )
 
@@ -72,34 +71,34 @@ def _compare(
             f"model {champion.name} version {champion.version}: was published without a profile to compare with; publish a "
             "new version with crossmodal retrain (--set seed=1 makes one of the same data)"
         )
-    samples = read_table(store.path(clean.uri) / "samples.parquet")
+    samples = Samples.read(store.path(clean.uri))
     new = _unknown(samples, champion, store)
     tests: tuple[DriftTest, ...] = ()
-    if new.num_rows >= MIN_ROWS:
+    if len(new) >= MIN_ROWS:
         profile = profile_rows(new, new, clean.media, features, folder, store)
         tests = compare_profiles(reference, profile, config.monitor, config.seed)
     content = {
-        "rows": new.num_rows,
+        "rows": len(new),
         "parents": [clean.sha256, champion.sha256],
         "name": champion.name,
         "version": champion.version,
         "model_sha256": champion.model_sha256,
         "counts": clean.counts.model_dump(),
-        "known": samples.num_rows - new.num_rows,
+        "known": len(samples) - len(new),
         "alpha": config.monitor.alpha,
         "tests": [test.model_dump(mode="json") for test in tests],
         "drift": any(test.drifted for test in tests),
-        "reason": explain(tests, new.num_rows, samples.num_rows - new.num_rows),
+        "reason": explain(tests, len(new), len(samples) - len(new)),
     }
     return MonitorReport.model_validate({**content, "uri": f"{KIND}/{key}", "sha256": digest_json(content)})
 
 
-def _unknown(samples: pa.Table, champion: ChampionRef, store: Store) -> pa.Table:
+def _unknown(samples: Samples, champion: ChampionRef, store: Store) -> Samples:
     """The samples that the model has not seen: of what it was trained on, it is surer."""
     held = read_rows(store.path(champion.uri))
-    if not held or not samples.num_rows:
+    if not held or not len(samples):
         return samples
-    return samples.filter(pa.array(~are_known(samples["id"].to_pylist(), np.concatenate(list(held.values())))))
+    return samples.where(~are_known(samples.ids, np.concatenate(list(held.values()))))
 
 
 def explain(tests: Sequence[DriftTest], rows: int, known: int) -> str:

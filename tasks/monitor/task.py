@@ -9,7 +9,7 @@ from tasks.task_options import CACHED, RETRIED, TAGGED, keyed
 
 monitor_task = task(
     name="monitor",
-    cache_key_fn=keyed(monitor_key, "clean", "features", "champion", "config"),
+    cache_key_fn=keyed(monitor_key),
     **TAGGED,
     **RETRIED,
     **CACHED,

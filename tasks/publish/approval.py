@@ -8,9 +8,9 @@ champion of its day, and only a new run, which compares again, makes it pending 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
-from data_contracts.refs import EvalReport
+from data_contracts.refs import EvalReport, Metrics
 from tasks.config import GateConfig
 from tasks.errors import PromotionRefused, UsageError
 from tasks.number_format import utc_text
@@ -111,7 +111,20 @@ def record_decision(client: MlflowClient, version: ModelVersion, state: State, a
         client.delete_registered_model_alias(version.name, CHALLENGER)
 
 
-def pending_entry(version: versions.Tagged, now_ms: int) -> dict[str, Any]:
+class PendingEntry(TypedDict):
+    """A candidate that waits for approval, as lists and scripts see it."""
+
+    name: str
+    version: str
+    state: State | None
+    age_days: float
+    expires: str
+    """`2026-12-09 03:00` in UTC."""
+    run: str | None
+    metrics: Metrics
+
+
+def pending_entry(version: versions.Tagged, now_ms: int) -> PendingEntry:
     """A candidate for a list: its age, when it expires, its figures."""
     since, until = int(version.tags[SINCE_MS]), int(version.tags[UNTIL_MS])
     return {

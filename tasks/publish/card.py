@@ -9,9 +9,9 @@ from pathlib import Path
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CheckpointRef, EvalReport, ValidatedRef, Verdict
 from tasks.config import RunConfig
+from tasks.display_table import DisplayTable
 from tasks.escaping import markdown_text
-from tasks.labels import METRICS
-from tasks.number_format import figure_text
+from tasks.problems.registry import figure_text, get_problem
 
 TEMPLATE = "model_card.md.j2"
 _LABEL_CHARS = 100
@@ -27,16 +27,16 @@ def write_card(
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, autoescape=False
     )
-    environment.filters |= {"figure": _figure, "bounds": _bounds, "cell": markdown_text}
+    environment.filters |= {"figure": _figure, "cell": markdown_text}
+    problem = get_problem(report.problem)
     return environment.get_template(TEMPLATE).render(
         name=config.name,
         alias=config.publish.alias,
         modalities=checkpoint.modalities,
         inputs=_inputs(checkpoint, valid, config),
-        problem=report.problem,
+        what=problem.describe_model(", ".join(checkpoint.modalities), len(checkpoint.labels)),
         columns=[_column(name, report) for name in report.metrics if name != "test"],
         baseline=report.baselines,
-        by_metrics=[name for name in METRICS[report.problem] if name not in {"ece", "auroc"}],
         labels=[markdown_text(label, _LABEL_CHARS) for label in checkpoint.labels],
         model_sha256=checkpoint.model_sha256,
         train_key=checkpoint.train_key,
@@ -46,11 +46,41 @@ def write_card(
         splits=valid.clean.splits,
         dataset_sha256=valid.sha256,
         rows=report.rows,
-        test=report.metrics.get("test", {}),
-        intervals=report.intervals,
-        by_modalities=report.by_modalities,
+        tables={"figures": _figures(report), "by_modalities": _by_modalities(report), "rules": _rules(verdict)},
         reason=markdown_text(verdict.reason),
-        rules=verdict.rules,
+    )
+
+
+def _figures(report: EvalReport) -> DisplayTable:
+    return DisplayTable(
+        ("metric", "value", "interval (95 %)"),
+        tuple(
+            (name, _figure(value, name), _bounds(report.intervals.get(name), name))
+            for name, value in report.metrics.get("test", {}).items()
+        ),
+    )
+
+
+def _by_modalities(report: EvalReport) -> DisplayTable:
+    names = [metric.name for metric in get_problem(report.problem).metrics if metric.compact]
+    rows = ((given, *(_figure(line.get(name), name) for name in names)) for given, line in report.by_modalities.items())
+    return DisplayTable(("given", *names), tuple(rows))
+
+
+def _rules(verdict: Verdict) -> DisplayTable:
+    return DisplayTable(
+        ("rule", "value", "threshold", "baseline", "n", "outcome"),
+        tuple(
+            (
+                rule.rule,
+                _figure(rule.value, rule.metric),
+                _figure(rule.threshold, rule.metric),
+                rule.baseline,
+                rule.n,
+                rule.outcome,
+            )
+            for rule in verdict.rules
+        ),
     )
 
 

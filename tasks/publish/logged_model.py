@@ -12,9 +12,8 @@ import numpy as np
 from data_contracts.modalities import modality_of
 from data_contracts.refs import FeatureRef, InputName
 from tasks.contract import read_table
-from tasks.modeling.card import files_beside, read_card
-from tasks.modeling.decision import DECISION, output_names
-from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.modeling.card import ModelCard, read_card
+from tasks.modeling.decision import output_names
 from tasks.publish import versions
 from tasks.store import Store
 
@@ -42,7 +41,7 @@ def stage_model(
     readme = folder.parent / "README.md"
     readme.write_text(card, encoding="utf-8")
     record = read_card(checkpoint)
-    files = [checkpoint / name for name in (*versions.FILES, *files_beside(record))] + [*beside, readme]
+    files = [checkpoint / name for name in (*versions.FILES, *record.files_beside())] + [*beside, readme]
     # Advice on type hints, meant for authors of models. Recorded, because MLflow overrides filters that ignore it.
     with warnings.catch_warnings(record=True):
         mlflow.pyfunc.save_model(
@@ -63,7 +62,7 @@ def requirements() -> Iterator[str]:
         yield f"{library}=={version(library)}"
 
 
-def make_signature(card: Mapping[str, Any]) -> ModelSignature:
+def make_signature(card: ModelCard) -> ModelSignature:
     """One optional column per input, one column per output (serving.py).
 
     A text is a string, the vector of a frozen encoder an array. A picture, a sound or a clip is of any type: MLflow would
@@ -79,35 +78,31 @@ def make_signature(card: Mapping[str, Any]) -> ModelSignature:
         """MLflow's type of a column of the input."""
         if _reads_strings(card, name):
             return DataType.string
-        return Array(DataType.double) if _spec(card, name).reads == "embedding" else anything
+        return Array(DataType.double) if card.encoders[name].reads == "embedding" else anything
 
     outputs = [ColSpec(DataType.float, name) for name in output_names(card)]
-    if "targets" in card or DECISION in card:
+    if card.answers:
         outputs.append(ColSpec(anything, versions.PREDICTED))
-    inputs = [ColSpec(kind(name), name, required=False) for name in card["features"]]
+    inputs = [ColSpec(kind(name), name, required=False) for name in card.features]
     return ModelSignature(Schema([*inputs]), Schema([*outputs]))
 
 
-def make_example(card: Mapping[str, Any], features: Mapping[InputName, FeatureRef], store: Store) -> pd.DataFrame:
+def make_example(card: ModelCard, features: Mapping[InputName, FeatureRef], store: Store) -> pd.DataFrame:
     """One row with every input: zeros of the shape that the model reads, and a text that nobody wrote."""
     import pandas as pd
 
     cells: dict[str, list[Any]] = {}
-    for name in card["features"]:
+    for name in card.features:
         if _reads_strings(card, name):
             cells[name] = [EXAMPLE_TEXT]
         else:
             shape = read_table(store.path(features[name].parts[0]), ["shape"])["shape"][0].as_py()
-            cells[name] = [np.zeros(shape, card["features"][name]["dtype"]).tolist()]
+            cells[name] = [np.zeros(shape, card.features[name].dtype).tolist()]
     return pd.DataFrame(cells)
 
 
-def _spec(card: Mapping[str, Any], name: InputName) -> EncoderSpec:
-    return EncoderSpec.model_validate(card["encoders"][name])
-
-
-def _reads_strings(card: Mapping[str, Any], name: InputName) -> bool:
+def _reads_strings(card: ModelCard, name: InputName) -> bool:
     """Whether the served model takes a text as it is: its UTF-8 bytes are what it reads, or its tokenizer goes with it."""
     if modality_of(name) != "text":
         return False
-    return card["features"][name]["dtype"] == "uint8" or _spec(card, name).tokenizer_sha256 is not None
+    return card.features[name].dtype == "uint8" or card.encoders[name].tokenizer_sha256 is not None

@@ -13,12 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import pyarrow.compute as pc
-
 from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, InputName, ReleaseRef, ValidatedRef, Verdict
 from tasks import progress
 from tasks.config import RunConfig
-from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed, PromotionRefused
 from tasks.modeling.profile import PROFILE, profile_rows, write_profile
 from tasks.modeling.training_rows import ROWS, write_rows
@@ -32,6 +29,7 @@ from tasks.publish.model_names import check_alias, check_model_name
 from tasks.publish.registry import release_ref, why_not
 from tasks.publish.verify import DIFFERENT, VerifyRequest, verify_apart
 from tasks.publish.version_page import describe_model, describe_version
+from tasks.samples import Samples
 from tasks.store import Store, digest_file
 
 if TYPE_CHECKING:
@@ -72,7 +70,7 @@ class Publication:
         return self.store.path(self.checkpoint.uri)
 
 
-def publish(made: PublishInputs, config: RunConfig, store: Store, tracking_uri: str, run_id: str) -> ReleaseRef:
+def publish(inputs: PublishInputs, config: RunConfig, store: Store, tracking_uri: str, run_id: str) -> ReleaseRef:
     """The checkpoint is a verified version of the registry, and the alias `publish.alias` points to it.
 
     Under `gate.approval = "required"` that alias stays: the version is pending, and `challenger` points to it.
@@ -82,7 +80,7 @@ def publish(made: PublishInputs, config: RunConfig, store: Store, tracking_uri: 
     published bytes do not reproduce the evaluation (the alias stays, the version is tagged as failed).
     """
     name, alias = check_model_name(config.name), check_alias(config.publish.alias)
-    job = Publication(name, *made, config, store, tracking_uri, run_id)
+    job = Publication(name, *inputs, config, store, tracking_uri, run_id)
     require_passing(job)
     with store.work_dir("publish", name) as work, connected(store, tracking_uri) as client:
         require_same_champion(client, job)
@@ -205,10 +203,9 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
 
 def describe_rows(job: Publication, rows: Path, profile: Path) -> None:
     """The two files tell which rows the model was made with, and what new rows are compared with when it is monitored."""
-    samples = read_table(job.store.path(job.valid.uri) / "samples.parquet")
+    samples = Samples.read(job.store.path(job.valid.uri))
     write_rows(samples, rows)
-    training = pc.equal(samples["split"], "train")
-    train, judged = samples.filter(training), samples.filter(pc.invert(training))
+    train, judged = samples.of_split("train"), samples.of_split("val", "test")
     media = job.valid.clean.media
     write_profile(profile_rows(train, judged, media, job.features, job.folder, job.store), profile)
 
@@ -252,7 +249,7 @@ def run_verification(job: Publication, published: Path, work: Path) -> tuple[int
     request = VerifyRequest(
         folder=str(published),
         store=str(job.store.root),
-        samples=f"{job.valid.uri}/samples.parquet",
+        samples=job.valid.uri,
         predictions=f"{job.report.uri}/predictions.parquet",
         features=job.features,
         rows=job.config.publish.verify_rows,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
-from data_contracts.refs import ChampionRef, ReleaseRef
+from data_contracts.refs import ChampionRef, Metrics, ReleaseRef
 from tasks.errors import PromotionRefused, UsageError
 from tasks.number_format import utc_text
 from tasks.publish import versions
@@ -16,6 +16,7 @@ from tasks.publish.approval import (
     BY,
     STATE,
     Approval,
+    PendingEntry,
     pending_entry,
     record_decision,
     require_approvable,
@@ -49,7 +50,32 @@ def fetch_champion(name: str, alias: str, store: Store, tracking_uri: str) -> Ch
         return None if version is None else versions.into_store(client, version, store, tracking_uri)
 
 
-def list_models(store: Store, tracking_uri: str) -> list[dict[str, Any]]:
+class ModelEntry(TypedDict):
+    """A model of the registry, as lists and scripts see it."""
+
+    name: str
+    versions: int
+    champion: str | None
+    aliases: dict[str, str]
+
+
+class VersionEntry(TypedDict):
+    """A version of a model, as lists and scripts see it."""
+
+    version: str
+    status: str
+    """registered, verified or failed."""
+    aliases: list[str]
+    rolled_back: bool
+    approval: str | None
+    model_sha256: str | None
+    run: str | None
+    created: int
+    """Milliseconds since 1970."""
+    metrics: Metrics
+
+
+def list_models(store: Store, tracking_uri: str) -> list[ModelEntry]:
     """One entry per model: its name, its number of versions, and the version behind each alias."""
     if is_absent(tracking_uri):
         return []
@@ -57,20 +83,18 @@ def list_models(store: Store, tracking_uri: str) -> list[dict[str, Any]]:
         return [_model_entry(client, model) for model in _all_models(client)]
 
 
-def show_model(name: str, store: Store, tracking_uri: str) -> list[dict[str, Any]]:
+def show_model(name: str, store: Store, tracking_uri: str) -> list[VersionEntry]:
     """One entry per version, oldest first: status, aliases, digest, run and test figures. UsageError when unknown."""
     with _existing(name, store, tracking_uri) as client:
         return [_version_entry(version) for version in _with_aliases(client, name)]
 
 
-def history(name: str, store: Store, tracking_uri: str, alias: str = "champion") -> list[dict[str, Any]]:
+def history(name: str, store: Store, tracking_uri: str, alias: str = "champion") -> list[Move]:
     """Every move of the alias, oldest first: what was done, to which version, from which, by which run."""
     with _existing(name, store, tracking_uri) as client:
         current = versions.aliased_version(client, name, check_alias(alias))
         tags = client.get_registered_model(name).tags
-        return [
-            move.model_dump() for move in read_moves(tags, alias, None if current is None else str(current.version))
-        ]
+        return read_moves(tags, alias, None if current is None else str(current.version))
 
 
 def promote(
@@ -103,7 +127,7 @@ def promote(
         return release_ref(champion, alias)
 
 
-def reject(name: str, version: str, approval: Approval, store: Store, tracking_uri: str) -> dict[str, Any]:
+def reject(name: str, version: str, approval: Approval, store: Store, tracking_uri: str) -> VersionEntry:
     """The candidate is marked as rejected; its entry. PromotionRefused for a version that does not wait for approval."""
     if not approval.reason.strip():
         raise UsageError(f"model {name} version {version}: say why it is rejected with --reason")
@@ -116,7 +140,7 @@ def reject(name: str, version: str, approval: Approval, store: Store, tracking_u
         return _version_entry(client.get_model_version(name, str(version)))
 
 
-def list_pending(store: Store, tracking_uri: str, now_ms: int) -> list[dict[str, Any]]:
+def list_pending(store: Store, tracking_uri: str, now_ms: int) -> list[PendingEntry]:
     """One entry per candidate that waits for approval, or waited until its time was over; oldest first, by model."""
     if is_absent(tracking_uri):
         return []
@@ -218,14 +242,14 @@ def _with_aliases(client: MlflowClient, name: str) -> list[ModelVersion]:
     return [client.get_model_version(name, str(found.version)) for found in versions.all_versions(client, name)]
 
 
-def _model_entry(client: MlflowClient, model: RegisteredModel) -> dict[str, Any]:
+def _model_entry(client: MlflowClient, model: RegisteredModel) -> ModelEntry:
     name = str(model.name)
     count = len(versions.all_versions(client, name))
     aliases = {alias: str(version) for alias, version in sorted(client.get_registered_model(name).aliases.items())}
     return {"name": name, "versions": count, "champion": aliases.get("champion"), "aliases": aliases}
 
 
-def _version_entry(version: ModelVersion) -> dict[str, Any]:
+def _version_entry(version: ModelVersion) -> VersionEntry:
     return {
         "version": str(version.version),
         "status": version.tags.get(versions.STATUS, "unknown"),

@@ -11,7 +11,7 @@ most probable label, a last column names it: crossmodal.predicted.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,9 @@ from data_contracts.tables import features_schema
 from tasks.errors import DataError
 from tasks.media.canonical import Undecodable
 from tasks.media.text import decode_text
-from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.modeling.card import FeatureForm, ModelCard, read_card
 from tasks.publish.versions import PREDICTED
+from tasks.samples import Samples
 from tasks.store import Store, digest_json
 
 if TYPE_CHECKING:
@@ -38,52 +39,49 @@ class ServedModel(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Loads model.safetensors and model.json, which lie side by side among the artifacts."""
-        from tasks.modeling.card import read_card
         from tasks.modeling.package import load_model
 
         folder = Path(context.artifacts["model.safetensors"]).parent
         self.card = read_card(folder)
-        self.model = load_model(folder)
+        self.model = load_model(folder, self.card)
         self.tokenize = _tokenizer(folder, self.card)
 
     def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """One row of probabilities per input row, columns named by the labels; the answer too where they do not tell it."""
         import pandas as pd
 
-        from tasks.modeling.decision import DECISION, answer_column, output_names
+        from tasks.modeling.decision import answer_column, output_names
         from tasks.modeling.inference import predict_probabilities
 
         columns: dict[str, list[Any]] = {
-            name: [None] * len(model_input) for name in (*ALL_MODALITIES, *self.card["features"])
+            name: [None] * len(model_input) for name in (*ALL_MODALITIES, *self.card.features)
         }
         with tempfile.TemporaryDirectory() as folder:
             store = Store(folder)
             features: dict[InputName, FeatureRef] = {}
-            for name, known in self.card["features"].items():
+            for name, known in self.card.features.items():
                 cells = list(model_input[name]) if name in model_input else columns[name]
                 if self.tokenize is not None and modality_of(name) == "text":
                     cells = [self.tokenize(cell) if isinstance(cell, str) else cell for cell in cells]
                 features[name], columns[name] = _store_features(store, name, known, cells)
-            samples = pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()})
+            samples = Samples(pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()}))
             probabilities = predict_probabilities(self.model, samples, features, store)
         frame = pd.DataFrame(probabilities, columns=output_names(self.card))
-        if "targets" in self.card or DECISION in self.card:
+        if self.card.answers:
             frame[PREDICTED] = answer_column(self.card, 0, probabilities)[0]
         return frame
 
 
-def _tokenizer(folder: Path, card: Mapping[str, Any]) -> Callable[[str], np.ndarray[Any, Any]] | None:
+def _tokenizer(folder: Path, card: ModelCard) -> Callable[[str], np.ndarray[Any, Any]] | None:
     """What cuts a text into the tokens that the model reads, from the model's own file; None where it has none."""
-    specs = [spec for name, spec in card["encoders"].items() if modality_of(name) == "text"]  # the same for all texts
-    spec = EncoderSpec.model_validate(specs[0]) if specs else None
+    specs = [spec for name, spec in card.encoders.items() if modality_of(name) == "text"]  # the same for all texts
+    spec = specs[0] if specs else None
     if spec is None or spec.tokenizer_sha256 is None:
         return None
     from tasks.modeling.pretrained.tokenization import packaged_tokenizer
 
-    limits, tokenize = (
-        card["config"]["media"],
-        packaged_tokenizer(folder, spec, card["config"]["extract"]["max_tokens"]),
-    )
+    limits = card.config.media.model_dump()
+    tokenize = packaged_tokenizer(folder, spec, card.config.extract.max_tokens)
 
     def read(text: str) -> np.ndarray[Any, Any]:
         """(L,) the ids of a text's tokens. DataError where ingest would refuse the text."""
@@ -96,18 +94,18 @@ def _tokenizer(folder: Path, card: Mapping[str, Any]) -> Callable[[str], np.ndar
 
 
 def _store_features(
-    store: Store, name: InputName, known: dict[str, str], cells: Sequence[Any]
+    store: Store, name: InputName, known: FeatureForm, cells: Sequence[Any]
 ) -> tuple[FeatureRef, list[str | None]]:
     """The cells as a features part; with it, each row's digest (here: its position), None where the cell is missing."""
     digests = [None if _is_missing(cell) else str(row) for row, cell in enumerate(cells)]
-    arrays = [_to_array(cell, known["dtype"]) for cell in cells if not _is_missing(cell)]
+    arrays = [_to_array(cell, known.dtype) for cell in cells if not _is_missing(cell)]
     table = pa.table(
         {
             "digest": [digest for digest in digests if digest is not None],
             "shape": [list(array.shape) for array in arrays],
             "values": [array.ravel() for array in arrays],
         },
-        schema=features_schema(known["dtype"]),
+        schema=features_schema(known.dtype),
     )
     ref = FeatureRef(
         uri=f"features/{name}",
@@ -115,9 +113,9 @@ def _store_features(
         rows=len(arrays),
         modality=name,
         encoder="served",
-        fingerprint=known["fingerprint"],
+        fingerprint=known.fingerprint,
         parts=(store.put_part(f"features/{name}", "served", table),),
-        dtype=known["dtype"],
+        dtype=known.dtype,
         computed=len(arrays),
         reused=0,
     )

@@ -21,6 +21,7 @@ from data_contracts.training_history import Epoch
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed
 from tasks.escaping import markdown_text, one_line
+from tasks.problems.registry import validation_keys
 from tasks.publish import versions
 from tasks.publish.card import write_card
 from tasks.publish.connection import connected, is_database, without_password
@@ -42,9 +43,7 @@ _STARTED = re.compile(r"(\d{8}-\d{6})-")
 _CURVES = {
     "train_loss": "train/loss",
     "val_loss": "val/loss",
-    "val_accuracy": "val/accuracy",
-    "val_micro_f1": "val/micro_f1",
-    "val_mae": "val/mae",
+    **{key: key.replace("val_", "val/", 1) for key in validation_keys()},
     "learning_rate": "train/learning_rate",
     "grad_norm": "train/grad_norm",
 }
@@ -194,7 +193,7 @@ def curve_points(epochs: Sequence[Epoch], start_ms: int) -> list[Metric]:
     for epoch in epochs:
         elapsed_s += epoch.seconds
         for key, name in _CURVES.items():
-            value: float | None = getattr(epoch, key)
+            value: float | None = getattr(epoch, key, None)
             if value is not None and math.isfinite(value):
                 points.append(Metric(name, float(value), start_ms + round(1000 * elapsed_s), epoch.epoch))
     return points

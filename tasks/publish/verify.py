@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from pydantic import BaseModel
 
 from data_contracts.refs import FeatureRef, InputName
@@ -20,6 +19,7 @@ from tasks.contract import read_table
 from tasks.errors import CrossmodalError
 from tasks.isolation.process import Lost, OutOfTime, Process, answers, command_of
 from tasks.isolation.worker import Parent
+from tasks.samples import Samples
 from tasks.store import Store
 
 TOLERANCE = 1e-5
@@ -36,7 +36,7 @@ class VerifyRequest(BaseModel):
     """With the published model.safetensors and model.json."""
     store: str
     samples: str
-    """Store path of samples.parquet."""
+    """Store path of the validated samples."""
     predictions: str
     """Store path of the evaluation's predictions.parquet."""
     features: dict[InputName, FeatureRef]
@@ -82,9 +82,9 @@ def verify(request: VerifyRequest) -> VerifyResult:
     store = Store(request.store)
     known = read_table(store.path(request.predictions), ["id", "probabilities"])
     known = known.take(spread(known.num_rows, request.rows))
-    samples = read_table(store.path(request.samples), filters=[("split", "==", "test")])
-    positions = {sample: row for row, sample in enumerate(samples["id"].to_pylist())}
-    samples = samples.take(pa.array([positions[sample] for sample in known["id"].to_pylist()], pa.int64()))
+    samples = Samples.read(store.path(request.samples)).of_split("test")
+    positions = {sample: row for row, sample in enumerate(samples.ids)}
+    samples = samples.take([positions[sample] for sample in known["id"].to_pylist()])
     expected = np.array(known["probabilities"].to_pylist(), dtype=np.float64)
     found = predict_probabilities(load_model(Path(request.folder)), samples, request.features, store)
     if found.shape != expected.shape:

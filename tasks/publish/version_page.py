@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from data_contracts.refs import EvalReport, ValidatedRef, Verdict
+from tasks.display_table import DisplayTable
 from tasks.escaping import markdown_text
-from tasks.labels import METRICS
-from tasks.number_format import figure_text
+from tasks.problems.registry import figure_text, get_problem, metric_names
 
 
 def describe_version(name: str, alias: str, verdict: Verdict, report: EvalReport, valid: ValidatedRef) -> str:
@@ -27,29 +27,24 @@ def describe_version(name: str, alias: str, verdict: Verdict, report: EvalReport
 
 def describe_model(name: str, report: EvalReport, valid: ValidatedRef) -> str:
     """The description of a registered model."""
-    what = {
-        "multiclass": "A classifier",
-        "multilabel": "A model that gives labels",
-        "regression": "A model of a number",
-    }
-    kinds = ", ".join(valid.clean.modalities)
-    return f"{what[report.problem]} from {kinds}, retrained by crossmodal. `crossmodal models show {name}` lists its versions."
+    what = f"{get_problem(report.problem).model_noun} from {', '.join(valid.clean.modalities)}"
+    return f"{what}, retrained by crossmodal. `crossmodal models show {name}` lists its versions."
 
 
 def figures_table(report: EvalReport) -> str:
     """The test figures as a Markdown table, beside the champion's where there was one."""
     figures, theirs = report.metrics["test"], report.champion_metrics
-    head = ["metric", f"{report.rows:,} test rows", "95 % interval", *(["champion"] if theirs else [])]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for name in METRICS[report.problem]:
+    rows = []
+    for name in metric_names(report.problem):
         if name not in figures:
             continue
         low, high = report.intervals.get(name, (math.nan, math.nan))
-        interval = f"{_told(low, name)} to {_told(high, name)}" if math.isfinite(low) and math.isfinite(high) else "–"
-        cells = [name, _told(figures[name], name), interval, *([_told(theirs.get(name), name)] if theirs else [])]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        interval = f"{_told(low, name)} to {_told(high, name)}" if math.isfinite(low) and math.isfinite(high) else None
+        champion = {"champion": _told(theirs.get(name), name)} if theirs else {}
+        value = _told(figures[name], name)
+        rows.append({"metric": name, f"{report.rows:,} test rows": value, "95 % interval": interval, **champion})
+    return DisplayTable.of(rows).as_markdown()
 
 
-def _told(value: float | None, metric: str) -> str:
-    return "–" if value is None or not math.isfinite(value) else figure_text(value, metric)
+def _told(value: float | None, metric: str) -> str | None:
+    return None if value is None or not math.isfinite(value) else figure_text(value, metric)

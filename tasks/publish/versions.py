@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from data_contracts.refs import ChampionRef
 from tasks.errors import EnvironmentFailed
-from tasks.modeling.card import CARD, files_beside, read_card
+from tasks.modeling.card import CARD, read_card
 from tasks.modeling.profile import PROFILE
 from tasks.modeling.training_rows import ROWS
 from tasks.store import Draft, Store, digest_file, digest_json
@@ -125,7 +125,7 @@ def download(client: MlflowClient, version: ModelVersion, folder: Path, tracking
     promised = {name: version.tags[tag] for name, tag in tags.items() if tag in version.tags}  # older ones lack some
     for name, sha256 in promised.items():
         _fetch(f"{address}/{ARTIFACT_FOLDER}/{name}", folder, sha256, which, tracking_uri)
-    for name, sha256 in files_beside(read_card(folder)).items():
+    for name, sha256 in read_card(folder).files_beside().items():
         _fetch(f"{address}/{ARTIFACT_FOLDER}/{name}", folder, sha256, which, tracking_uri)
 
 

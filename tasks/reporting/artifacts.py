@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from typing import Any, cast
+from typing import cast
 
 from data_contracts.data_profile import PROFILE, DataProfile
 from data_contracts.eval_detail import DETAIL, EvalDetail
 from data_contracts.refs import CheckpointRef, EvalReport, Ref, ValidatedRef
 from data_contracts.training_history import HISTORY, TrainingHistory
 from tasks.errors import DataError, EnvironmentFailed
-from tasks.modeling.card import read_card
+from tasks.modeling.card import ModelCard, read_card
 from tasks.store import Store
 
 
@@ -33,7 +33,7 @@ def read_profile(valid: ValidatedRef | None, store: Store) -> DataProfile | None
     return None if text is None else cast(DataProfile, json.loads(text))
 
 
-def read_model_card(checkpoint: CheckpointRef | None, store: Store) -> dict[str, Any] | None:
+def read_model_card(checkpoint: CheckpointRef | None, store: Store) -> ModelCard | None:
     """The model's card; None also where it is damaged: that is the run's own error then, and its report is still written."""
     with suppress(DataError, EnvironmentFailed):
         return None if checkpoint is None else read_card(store.path(checkpoint.uri))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tasks.escaping import visible
-from tasks.number_format import figure_text, short_number
+from tasks.number_format import short_number
+from tasks.problems.registry import figure_text
 
 
 def shorten(text: str, longest: int = 20) -> str:

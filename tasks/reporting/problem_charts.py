@@ -6,25 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypedDict
 
 from data_contracts.eval_detail import PrecisionRecallCurve, Residuals
-from data_contracts.refs import EvalReport, Metrics, Problem
-from tasks.labels import METRICS
+from data_contracts.refs import EvalReport, Metrics, ProblemName
 from tasks.number_format import short_number
+from tasks.problems.registry import get_metric, get_problem
 from tasks.reporting.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Bar, Ticks, nice_ticks, path_of
 
-NAMES = {
-    "accuracy": "Accuracy",
-    "macro_f1": "Macro F1",
-    "macro_recall": "Macro recall",
-    "macro_precision": "Macro precision",
-    "auroc": "AUROC",
-    "ece": "Calibration error",
-    "exact_match": "Exact match",
-    "micro_f1": "Micro F1",
-    "mean_ap": "Mean average precision",
-    "mae": "Mean absolute error",
-    "rmse": "Root mean squared error",
-    "r2": "Variance explained (R²)",
-}
 COLOURS = ("blue", "orange", "green")
 
 
@@ -81,24 +67,6 @@ class PrecisionChart(TypedDict):
     y_ticks: Ticks
 
 
-def unit_of(metric: str) -> str:
-    """`number` for errors in the user's unit, else `share`."""
-    return "number" if metric in {"mae", "rmse", "r2"} else "share"
-
-
-def baseline_line(report: EvalReport) -> str:
-    """What one and the same answer to every row would score, as a sentence."""
-    if report.problem == "multiclass":
-        share = report.majority_share or 0.0
-        return f"Always answering the most frequent class would score {100 * share:.1f} % accuracy."
-    if report.problem == "regression":
-        error = report.baselines.get("mae")
-        text = "–" if error is None else short_number(error)
-        return f"Always answering the mean of the train rows would have a mean absolute error of {text}."
-    precision = report.baselines.get("mean_ap")
-    return f"The same scores for every row would have a mean average precision of {100 * (precision or 0):.1f} %."
-
-
 def column_tables(report: EvalReport) -> list[ColumnTable]:
     """The figures of every label column after the first, with their intervals."""
     found = []
@@ -107,11 +75,11 @@ def column_tables(report: EvalReport) -> list[ColumnTable]:
             continue
         rows = [
             FigureLine(
-                name=NAMES.get(name, name),
+                name=get_metric(name).title,
                 value=value,
                 interval=report.intervals.get(f"{column}.{name}"),
                 baseline=report.baselines.get(f"{column}.{name}"),
-                unit=unit_of(name),
+                unit=get_metric(name).unit,
             )
             for name, value in figures.items()
         ]
@@ -119,13 +87,13 @@ def column_tables(report: EvalReport) -> list[ColumnTable]:
     return found
 
 
-def metric_table(rows: Sequence[tuple[str, int | None, Metrics]], problem: Problem) -> MetricTable:
+def metric_table(rows: Sequence[tuple[str, int | None, Metrics]], problem: ProblemName) -> MetricTable:
     """(name, n or None, figures) of each row, for the metrics of a problem."""
-    metrics = METRICS[problem]
+    metrics = get_problem(problem).metrics
     return {
-        "heads": [NAMES[name] for name in metrics],
+        "heads": [metric.title for metric in metrics],
         "rows": [
-            (name, n, [(figures.get(metric), unit_of(metric)) for metric in metrics]) for name, n, figures in rows
+            (name, n, [(figures.get(metric.name), metric.unit) for metric in metrics]) for name, n, figures in rows
         ],
     }
 

@@ -15,15 +15,13 @@ from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef,
 from data_contracts.run_summary import RunSummary
 from tasks.config import RunConfig
 from tasks.pages import page_template
+from tasks.problems.registry import all_metric_names, get_metric, get_problem, problem_of
 from tasks.reporting.artifacts import read_detail, read_history, read_model_card
 from tasks.reporting.charts import calibration_chart
 from tasks.reporting.confusion_matrix import confusion_chart
 from tasks.reporting.formatting import change, figure, percent, points, ruled, seconds, shorten
-from tasks.reporting.problem_charts import (
-    NAMES,
-    baseline_line,
-)
 from tasks.reporting.sections import (
+    baseline_sentence,
     class_table,
     compare_figures,
     modality_bars,
@@ -74,14 +72,15 @@ def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Stor
         summary=summary,
         tone=tone,
         title=title,
-        names=NAMES,
+        names={name: get_metric(name).title for name in all_metric_names()},
+        problem=get_problem(parts.report.problem) if parts.report else None,
         clean=parts.clean,
         checkpoint=parts.checkpoint,
         report=parts.report,
         rules=parts.verdict.rules if parts.verdict else (),
         figures=compare_figures(parts.report, detail, config),
         bars=modality_bars(parts.report),
-        baseline=baseline_line(parts.report) if parts.report else "",
+        baseline=baseline_sentence(parts.report) if parts.report else "",
         detail=detail,
         confusion=confusion_chart(detail.labels, detail.confusion) if detail and detail.confusion else None,
         calibration=calibration_chart(detail.calibration) if detail and detail.calibration else None,
@@ -111,6 +110,8 @@ def _template() -> Template:
         figure=figure,
         change=change,
         ruled=ruled,
+        unit=lambda metric: get_metric(metric).unit,
+        count_labels=lambda target: problem_of(target).count_labels(target),
         points=points,
         seconds=seconds,
     )

@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from data_contracts.row_examples import QuarantinedRow
 from tasks.pages import page_template
+from tasks.reporting.thumbnails import Thumbnails
 from tasks.store import replace_file
 
 
@@ -17,7 +19,7 @@ class RefusedMedium(BaseModel, frozen=True):
     name: str
     how: str
     """Where the picture comes from, or why there is none."""
-    seen: dict[str, Any] | None = None
+    seen: Thumbnails | None = None
     """What the report shows of a medium."""
     source: str | None = None
     """A data URI."""
@@ -29,8 +31,7 @@ class RefusedRow(BaseModel, frozen=True):
     run: str
     row: int
     """Its 1-based position in the manifest."""
-    facts: dict[str, Any]
-    """id, modality, path, reason, detail."""
+    facts: QuarantinedRow
     cells: dict[str, Any] = {}
     """As the manifest holds them."""
     read: dict[str, Any] = {}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from data_contracts.refs import Frozen
 from tasks.display_table import DisplayTable
-from tasks.number_format import figure_text
+from tasks.problems.registry import figure_text
 
 Triple = tuple[float, float, float]
 

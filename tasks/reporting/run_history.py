@@ -16,9 +16,8 @@ from pydantic import BaseModel
 
 from data_contracts.refs import Metrics
 from data_contracts.run_record import RunRecord
-from tasks.labels import LOWER_IS_BETTER, METRICS
-from tasks.number_format import figure_text
 from tasks.pages import page_template
+from tasks.problems.registry import figure_text, get_metric, problem_with
 from tasks.store import replace_file
 
 MOST_RUNS = 60
@@ -127,7 +126,7 @@ def _ruled(value: float | None, metric: str) -> str:
 def _columns(points: Sequence[RunPoint]) -> tuple[str, ...]:
     """The metrics of the newest run that has any: those of its problem."""
     found = next((point.metrics for point in reversed(points) if point.metrics), {})
-    return next((metrics[:CHARTS] for metrics in METRICS.values() if found and set(found) <= set(metrics)), ())
+    return tuple(metric.name for metric in problem_with(found).metrics[:CHARTS]) if found else ()
 
 
 def _counts(points: Sequence[RunPoint]) -> list[tuple[str, int]]:
@@ -161,7 +160,7 @@ def draw_metric(metric: str, points: Sequence[RunPoint]) -> Chart | None:
     promoted = [mark for mark, (_, point, _) in zip(marks, known, strict=True) if point.verdict == "promote"]
     return Chart(
         metric,
-        "lower is better" if metric in LOWER_IS_BETTER else "higher is better",
+        "lower is better" if get_metric(metric).lower_is_better else "higher is better",
         [(y_of(tick), figure_text(tick, metric)) for tick in (low, (low + high) / 2, high)],
         _dates(points),
         marks,

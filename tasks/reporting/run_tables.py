@@ -9,10 +9,12 @@ from data_contracts.refs import CheckpointRef, CleanRef, DriftTest, EvalReport, 
 from data_contracts.run_record import RunRecord
 from data_contracts.run_summary import STAGES, RunSummary
 from tasks.display_table import Cell, DisplayTable
-from tasks.labels import METRICS, problem_of
-from tasks.number_format import figure_text, p_text, utc_text
+from tasks.number_format import p_text, utc_text
+from tasks.problems.registry import PROBLEMS, figure_text, problem_with
 
-MODEL_METRICS = ("accuracy", "exact_match", "macro_f1", "mae")
+MODEL_METRICS = tuple(
+    dict.fromkeys([*(one.headline[0] for one in PROBLEMS.values()), *(one.gate_metric for one in PROBLEMS.values())])
+)
 """The figures that a list of models shows, those of them that any of its models has."""
 _ONLY_FOR_SCRIPTS = frozenset({"metrics", "created", "uri", "sha256", "parents", "rows"})
 
@@ -44,7 +46,7 @@ def figures_table(summary: RunSummary) -> DisplayTable:
     """The figures of the problem with all modalities given, and with each only."""
     full = {"all given": summary.metrics["test"]}
     single = {f"{name} only": line for name, line in summary.by_modalities.items() if "+" not in name}
-    names = [name for name in METRICS[problem_of(summary.metrics["test"])] if name != "auroc"]
+    names = [metric.name for metric in problem_with(summary.metrics["test"]).metrics if metric.compact]
     return DisplayTable.of(
         {"test": given, **{name: _text(line.get(name), name, decimals=4) for name in names}}
         for given, line in (full | (single if len(single) > 1 else {})).items()
@@ -133,11 +135,9 @@ def runs_table(records: Iterable[RunRecord]) -> DisplayTable:
 
 def _headline(record: RunRecord) -> str | None:
     """The first figure of the run's problem."""
-    for names in METRICS.values():
-        if record.metrics and set(record.metrics) <= set(names):
-            value = record.metrics.get(names[0])
-            return None if value is None else f"{names[0]} {figure_text(value, names[0])}"
-    return None
+    name = problem_with(record.metrics).metrics[0].name
+    value = record.metrics.get(name)
+    return None if value is None else f"{name} {figure_text(value, name)}"
 
 
 def run_facts(record: RunRecord) -> list[tuple[str, str | None]]:

@@ -10,11 +10,11 @@ from data_contracts.eval_detail import ClassFigures, EvalDetail, Mistake, Slice
 from data_contracts.modalities import INPUTS
 from data_contracts.refs import CleanRef, EvalReport, ValidatedRef
 from tasks.config import RunConfig
-from tasks.labels import LOWER_IS_BETTER, METRICS
+from tasks.problems.registry import get_metric, get_problem
 from tasks.reporting.artifacts import read_profile
 from tasks.reporting.charts import SizeChart, size_chart
+from tasks.reporting.formatting import figure
 from tasks.reporting.problem_charts import (
-    NAMES,
     ColumnTable,
     MetricTable,
     PrecisionChart,
@@ -25,7 +25,6 @@ from tasks.reporting.problem_charts import (
     precision_charts,
     residual_chart,
     scatter_chart,
-    unit_of,
 )
 from tasks.reporting.thumbnails import Thumbnails, picture_media
 from tasks.store import Store
@@ -98,24 +97,31 @@ def compare_figures(report: EvalReport | None, detail: EvalDetail | None, config
     metrics, theirs = report.metrics["test"], report.champion_metrics or {}
     rows = [
         ComparedFigure(
-            name=NAMES[name],
-            value=metrics.get(name),
-            interval=report.intervals.get(name),
-            champion=theirs.get(name),
-            difference=report.differences.get(name),
-            better="lower" if name in LOWER_IS_BETTER else "higher",
-            unit=unit_of(name),
+            name=metric.title,
+            value=metrics.get(metric.name),
+            interval=report.intervals.get(metric.name),
+            champion=theirs.get(metric.name),
+            difference=report.differences.get(metric.name),
+            better="lower" if metric.lower_is_better else "higher",
+            unit=metric.unit,
         )
-        for name in METRICS[report.problem]
+        for metric in get_problem(report.problem).metrics
     ]
     compared = detail.champion_rows if detail and detail.champion_rows is not None else report.rows
     return Comparison(rows, config.gate.confidence, compared)
 
 
+def baseline_sentence(report: EvalReport) -> str:
+    """What one and the same answer to every row would score."""
+    metric = get_metric(get_problem(report.problem).baseline_metric)
+    value = report.baselines.get(metric.name, report.majority_share)
+    return "" if metric.baseline is None else metric.baseline.sentence.format(figure(value, metric.unit))
+
+
 def problem_sections(report: EvalReport | None, detail: EvalDetail | None) -> ProblemSections:
     """What only label sets, numbers, or several label columns have to show."""
     columns = column_tables(report) if report else []
-    if report is None or detail is None or detail.problem == "multiclass":
+    if report is None or detail is None or detail.confusion:
         return ProblemSections(columns=columns, tables=[], scatter=None, residuals=None, precision=[])
     by_inputs = [(name, None, figures) for name, figures in report.by_modalities.items()]
     by_presence = [(part.value, part.n, part.metrics) for part in detail.slices]
@@ -141,7 +147,7 @@ def problem_sections(report: EvalReport | None, detail: EvalDetail | None) -> Pr
 
 def modality_bars(report: EvalReport | None) -> list[ModalityBar]:
     """Accuracy of classes per set of modalities, single ones first; the full set is marked."""
-    if report is None or report.problem != "multiclass":
+    if report is None or report.majority_share is None:
         return []
     found, order = report.by_modalities, list(INPUTS)
     names = sorted(found, key=lambda name: (name.count("+"), [order.index(m) for m in name.split("+") if m in order]))
@@ -162,7 +168,7 @@ def class_table(detail: EvalDetail | None) -> ClassTable | None:
 
 def modality_slices(detail: EvalDetail | None) -> list[Slice]:
     """The accuracy of classes per set of modalities present."""
-    if detail is None or detail.problem != "multiclass":
+    if detail is None or not detail.confusion:
         return []
     return [part for part in detail.slices if part.by == "modalities"]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict  # pydantic reads those of typing only from Python 3.12 on
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName, Modality
@@ -23,6 +24,8 @@ WAVE_PX, SPECTRUM_PX, SOUND_WIDTH_PX = 36, 84, 200
 # Anchors of the viridis colour map (van der Walt & Smith 2015), which stays legible without colour vision.
 _VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 _WAVE = (0, 114, 178)
+_SHOWN = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"BM": "bmp"}
+"""First bytes of what every browser shows as a picture."""
 
 
 class Picture(TypedDict, total=False):
@@ -63,6 +66,12 @@ def picture_media(
         for digest, medium in reader.read(digests):
             found[name, digest] = _draw(modality, medium, reader.rate_hz)
     return [_merge(found.get(item, {}) for item in row.items()) for row in rows]
+
+
+def source_picture(content: bytes) -> str | None:
+    """A file as it is, as a data URI; None where not every browser shows it."""
+    form = next((form for start, form in _SHOWN.items() if content.startswith(start)), None)
+    return None if form is None else f"data:image/{form};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def draw_image(pixels: NDArray[np.uint8]) -> str:

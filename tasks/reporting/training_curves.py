@@ -6,12 +6,12 @@ What a run did not record is not shown.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from collections.abc import Sequence
+from typing import TypedDict
 
 from data_contracts.training_history import Epoch, ThresholdTuning, Throughput, TrainingHistory
-from tasks.modeling.card import read_targets
-from tasks.modeling.decision import read_offsets, read_thresholds
+from tasks.modeling.card import ModelCard
+from tasks.problems.registry import get_metric, problem_of, validation_keys
 from tasks.reporting.charts import CurveChart, curve_chart
 
 LARGEST_OFFSETS = 20
@@ -23,17 +23,17 @@ FIGURES = (
     ("mfu", "Model FLOPs utilisation", "{:.1%}"),
     ("data_wait_share", "Share of the time spent waiting for data", "{:.1%}"),
 )
+VALIDATION = {key: get_metric(key.removeprefix("val_")) for key in validation_keys()}
 REACHED = {
-    "val_accuracy": ("Its accuracy", "share"),
-    "val_micro_f1": ("Its micro F1", "share"),
-    "val_mae": ("Its mean absolute error", "number"),
+    key: (f"Its {metric.phrase}", "share" if metric.unit == "share" else "number") for key, metric in VALIDATION.items()
 }
 """What the best epoch of a stage is told by, the one of them that its problem has: its heading and its unit."""
 CHARTS = (
     ("Loss", (("train_loss", "train loss", "blue"), ("val_loss", "validation loss", "orange"))),
-    ("Validation accuracy", (("val_accuracy", "validation accuracy", "green"),)),
-    ("Validation micro F1", (("val_micro_f1", "validation micro F1", "green"),)),
-    ("Validation error", (("val_mae", "mean absolute error", "green"),)),
+    *(
+        (f"Validation {metric.phrase}", ((key, f"validation {metric.phrase}", "green"),))
+        for key, metric in VALIDATION.items()
+    ),
     ("Learning rate", (("learning_rate", "at the epoch's end", "blue"),)),
     ("Gradient norm", (("grad_norm", "mean of the epoch, before clipping", "blue"),)),
 )
@@ -98,7 +98,7 @@ def training_stages(epochs: Sequence[Epoch]) -> list[TrainingStage]:
 
 def _stage(name: str, epochs: list[Epoch]) -> TrainingStage:
     best = min(epochs, key=lambda epoch: epoch.val_loss)
-    reached = ((*texts, value) for key, texts in REACHED.items() if (value := getattr(best, key)) is not None)
+    reached = ((*texts, value) for key, texts in REACHED.items() if (value := getattr(best, key, None)) is not None)
     return {
         "name": name,
         "first": epochs[0].epoch,
@@ -116,13 +116,13 @@ def training_figures(history: TrainingHistory | None) -> list[tuple[str, str]]:
     return [(name, how.format(value)) for name, how, value in values if value is not None]
 
 
-def tuned_thresholds(history: TrainingHistory | None, card: Mapping[str, Any] | None) -> TunedThresholds | None:
+def tuned_thresholds(history: TrainingHistory | None, card: ModelCard | None) -> TunedThresholds | None:
     """None where it was not asked for."""
     if history is None or history.thresholds is None:
         return None
-    sets = card is not None and read_targets(card)[0].problem == "multilabel"
-    offsets = ((read_thresholds(card) if sets else read_offsets(card)) if card else None) or ()
-    labels = card["labels"] if card else ()
+    sets = card is not None and problem_of(card.label_targets[0]).decision == "thresholds"
+    offsets = (card.tuned if card else None) or ()
+    labels = card.labels if card else ()
     rows = sorted(zip(labels, offsets, strict=bool(offsets)), key=lambda pair: -abs(pair[1]))
     return {
         "tuning": history.thresholds,

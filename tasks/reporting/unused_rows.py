@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from typing import TypedDict, TypeVar, cast
 
 from data_contracts.refs import CleanRef, ValidatedRef
-from data_contracts.row_examples import EXAMPLES, LEAKED, LeakedRows, RejectedExample, RowExample, RowExamples
+from data_contracts.row_examples import (
+    EXAMPLES,
+    LEAKED,
+    LeakedRows,
+    QuarantinedRow,
+    RejectedExample,
+    RowExample,
+    RowExamples,
+)
 from tasks.contract import read_table
 from tasks.reporting.thumbnails import Thumbnails, picture_media
 from tasks.store import Store
@@ -15,17 +23,6 @@ from tasks.store import Store
 QUARANTINE_EXAMPLES = 4
 BAR_PX = 520
 FATES = (("used", "#0072b2"), ("quarantined", "#d55e00"), ("duplicates", "#8b95a1"), ("unlabelled", "#b8bec6"))
-
-
-class QuarantinedRow(TypedDict):
-    """A row of quarantine.parquet."""
-
-    id: str
-    row: int
-    modality: str | None
-    path: str | None
-    reason: str
-    detail: str | None
 
 
 class SeenRow(RowExample):

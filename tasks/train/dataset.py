@@ -9,18 +9,18 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import torch
 from torch import Tensor
 
 from data_contracts.modalities import modality_of
-from data_contracts.refs import InputName
+from data_contracts.refs import InputName, Split
 from tasks.errors import DataError
 from tasks.modeling.batches import to_tensors
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.features import Index, Inputs
 from tasks.modeling.fusion.classifier import Present
 from tasks.modeling.targets import EncodedTargets, Targets
+from tasks.samples import Samples
 from tasks.store import Store
 from tasks.train.request import TrainJob
 
@@ -65,12 +65,12 @@ class Dataset:
         return len(texts) * longest
 
 
-def load_dataset(samples: pa.Table, split: str, job: TrainJob, targets: Targets, store: Store) -> Dataset:
+def load_dataset(samples: Samples, split: Split, job: TrainJob, targets: Targets, store: Store) -> Dataset:
     """The rows of a split with their features; DataError where there are none, or their weights sum to nothing."""
-    rows = samples.filter(pa.compute.equal(samples["split"], split))
-    if not rows.num_rows:
+    rows = samples.of_split(split)
+    if not len(rows):
         raise DataError(f"training: there are no rows in the {split} split; give some, or raise split.{split}")
-    weights = rows["weight"].to_numpy().astype(np.float32)
+    weights = rows.weights.astype(np.float32)
     if not weights.mean() > 0:
         raise DataError(f"training: the weights of the {split} rows sum to {weights.sum():g}; at least one must be > 0")
     return Dataset(Inputs.load(rows, job.features, store), targets.encode(rows), weights / weights.mean())

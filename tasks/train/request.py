@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from functools import lru_cache
+from pathlib import Path
 
 from data_contracts.modalities import in_order
 from data_contracts.refs import ChampionRef, FeatureRef, Frozen, InputName, ValidatedRef
 from tasks.config import RunConfig
-from tasks.contract import read_table
-from tasks.errors import EnvironmentFailed
-from tasks.store import Store
+from tasks.samples import Samples, digest_of
+from tasks.store import Store, digest_json
 
 RENDEZVOUS = "CROSSMODAL_RENDEZVOUS"
 """In the environment of processes that train together: the file through which they find each other, as a URI."""
@@ -30,13 +28,19 @@ class TrainJob(Frozen):
     """The model that training starts from, under train.continue_from."""
 
 
-def read_samples(valid: ValidatedRef, features: Mapping[InputName, FeatureRef], store: Store) -> pa.Table:
-    """The train and val rows, sorted by id, with only the columns that training reads. Test rows never enter."""
-    names = in_order(features)
-    uri = f"{valid.uri}/samples.parquet"
-    try:
-        table = read_table(store.path(uri), ["id", "label", "targets", "split", "weight", *names])
-    except (OSError, pa.ArrowInvalid) as error:
-        raise EnvironmentFailed(f"samples {uri}: cannot be read ({error}); run ingest again") from None
-    seen = table.filter(pc.is_in(table["split"], value_set=pa.array(["train", "val"])))
-    return seen.sort_by("id").replace_schema_metadata(None)
+def read_samples(valid: ValidatedRef, store: Store) -> Samples:
+    """The train and val rows, sorted by id. Test rows never enter."""
+    return Samples.read(store.path(valid.uri)).of_split("train", "val").sorted_by_id()
+
+
+def digest_samples(valid: ValidatedRef, features: Mapping[InputName, FeatureRef], store: Store) -> str:
+    """The digest of all that training sees of the rows; a process takes it once of the same table."""
+    folder = store.path(valid.uri)
+    return _digest(folder, digest_of(folder), in_order(features))
+
+
+@lru_cache(maxsize=8)
+def _digest(folder: Path, sha256: str, names: tuple[InputName, ...]) -> str:
+    """Of the table with this digest: it is asked for by the plan, by Prefect's cache key, and by the stage itself."""
+    seen = Samples.read(folder).of_split("train", "val").sorted_by_id()
+    return digest_json(seen.table(["id", "label", "targets", "split", "weight", *names]).to_pydict())

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.modeling.targets import EncodedTargets
+from tasks.problems.registry import problem_of
 
 Chances = npt.NDArray[np.float64]
 
@@ -25,15 +26,10 @@ def row_chances(encoded: EncodedTargets) -> Chances | None:
     one class of their own. None where all columns are numbers.
     """
     for target, part in zip(encoded.targets.columns, encoded.parts, strict=True):
-        if target.problem == "regression":
+        groups = problem_of(target).sampling_groups(part.cpu().numpy())
+        if groups is None:
             continue
-        values = part.cpu().numpy()
-        if target.problem == "multilabel":
-            there = np.nan_to_num(values) > 0
-            counts = there.sum(axis=0)
-            rarest = np.where(there, counts, np.iinfo(np.int64).max).argmin(axis=1)
-            values = np.where(there.any(axis=1), rarest, -1)
-        _, inverse, sizes = np.unique(values, return_inverse=True, return_counts=True)
+        _, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
         chances = 1.0 / sizes[inverse]
         return np.asarray(chances / chances.sum(), np.float64)
     return None

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 import torch
 from torch.utils import deterministic
 
@@ -37,13 +36,14 @@ def run_training(job: TrainJob, work: Path) -> None:
     the loss is not finite.
     """
     store, config = Store(job.store), job.config
-    start = begin(job.champion, read_samples(job.valid, job.features, store), config, store)
+    start = begin(job.champion, read_samples(job.valid, store), config, store)
     card = describe_model(job.valid, job.features, config)
     files = gather_files(card)  # now: hours later they may be gone
-    seen = start.samples.filter(pc.equal(start.samples["split"], "train"))
+    seen = start.samples.of_split("train")
     targets = targets_of_card(card).fit(seen)
-    card |= targets.as_card()
-    train, val = (load_dataset(start.samples, split, job, targets, store) for split in ("train", "val"))
+    card = card.with_targets(targets.columns)
+    train = load_dataset(start.samples, "train", job, targets, store)
+    val = load_dataset(start.samples, "val", job, targets, store)
     with reproducible(config.seed, config.train):
         processes = Processes(config.train)
         trainer = Trainer(card, train, val, config, processes, work, start)
@@ -53,7 +53,7 @@ def run_training(job: TrainJob, work: Path) -> None:
         while not trainer.finished:
             entry = trainer.run_epoch()
             if processes.rank == 0:
-                progress.report("train", entry["epoch"], trainer.epochs, remark_on(entry))
+                progress.report("train", entry.epoch, trainer.epochs, remark_on(entry))
                 run_log.log_epoch(entry, trainer.epochs)
         if processes.rank == 0:
             run_log.log_training_ends(trainer.progress.epoch, trainer.epochs, config.train.early_stopping_patience)
@@ -62,24 +62,19 @@ def run_training(job: TrainJob, work: Path) -> None:
             return
         best = trainer.finish()
         merge_lora(best)
-        tuned = (
-            tune_card(card, predict_inputs(best, val.inputs), val.targets.first)
-            if config.train.tune_thresholds
-            else None
-        )
+        tuned = None
+        if config.train.tune_thresholds:
+            card, tuned = tune_card(card, predict_inputs(best, val.inputs), val.targets.first)
     save_model(best, work, card, files)
-    record: dict[str, Any] = {
-        "epochs": trainer.progress.history,
-        "best_epoch": trainer.progress.best_epoch,
-        "parameters": sum(parameter.numel() for parameter in best.parameters()),
-        "figures": trainer.meter.figures() | {"notes": trainer.notes()},
-        "oom_split": trainer.progress.oom_split,
-    }
-    if start.record is not None:
-        record["start"] = start.record
-    if tuned is not None:
-        record["thresholds"] = tuned
-    history = TrainingHistory.model_validate(record)
+    history = TrainingHistory(
+        epochs=tuple(trainer.progress.history),
+        best_epoch=trainer.progress.best_epoch,
+        parameters=sum(parameter.numel() for parameter in best.parameters()),
+        figures=trainer.meter.figures().model_copy(update={"notes": tuple(trainer.notes())}),
+        oom_split=trainer.progress.oom_split,
+        **({} if start.record is None else {"start": start.record}),
+        **({} if tuned is None else {"thresholds": tuned}),
+    )
     write_text(work / HISTORY, canonical_json(history.model_dump(mode="json", exclude_unset=True)))
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from data_contracts.training_history import Epoch, OutOfMemory
 from tasks.store import canonical_json, replace_file
 
 STATE, FIXED = "state.safetensors", "fixed.safetensors"
@@ -39,8 +39,8 @@ class Progress:
     """Of the gradients, likewise, before clipping."""
     seconds: float = 0.0
     """Of the epoch that is under way."""
-    history: list[dict[str, Any]] = field(default_factory=list)
-    oom_split: dict[str, Any] | None = None
+    history: list[Epoch] = field(default_factory=list)
+    oom_split: OutOfMemory | None = None
     """Where memory ran out and batches were halved."""
     figures: dict[str, float] = field(default_factory=dict)
     """Sums that the figures of speed are made of."""
@@ -58,6 +58,9 @@ class TrainState:
     progress: Progress = field(default_factory=Progress)
 
 
+_PROGRESS = TypeAdapter(Progress)
+
+
 def save_state(state: TrainState, work: Path) -> None:
     """Puts the state in place; a kill at any moment leaves this state or the one before."""
     tensors = {f"model/{name}": tensor for name, tensor in state.model.items()}
@@ -65,8 +68,9 @@ def save_state(state: TrainState, work: Path) -> None:
     tensors |= {f"best/{name}": tensor for name, tensor in state.best.items()}
     for name, parts in state.optimizer.items():
         tensors |= {f"optimizer/{name}/{part}": tensor for part, tensor in parts.items()}
-    plain = {each.name: getattr(state.progress, each.name) for each in fields(Progress)}
-    replace_file(work / STATE, save(_copied(tensors), metadata={"state": canonical_json(plain)}))
+    progress = _PROGRESS.dump_python(state.progress, mode="json")
+    progress["history"] = [epoch.model_dump(mode="json", exclude_unset=True) for epoch in state.progress.history]
+    replace_file(work / STATE, save(_copied(tensors), metadata={"state": canonical_json(progress)}))
 
 
 def read_state(work: Path) -> TrainState | None:
@@ -76,7 +80,7 @@ def read_state(work: Path) -> TrainState | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            progress = Progress(**json.loads(file.metadata()["state"]))
+            progress = _PROGRESS.validate_json(file.metadata()["state"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return None

@@ -9,7 +9,7 @@ from tasks.train.train import train, train_key
 
 train_task = task(
     name="train",
-    cache_key_fn=keyed(train_key, "valid", "features", "config", "store", "champion"),
+    cache_key_fn=keyed(train_key),
     **TAGGED,
     **RETRIED,
     **CACHED,

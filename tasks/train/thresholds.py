@@ -12,8 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.modeling.card import read_targets
-from tasks.modeling.decision import DECISION, OFFSETS, THRESHOLDS, column_slices, decide, decide_labels
+from data_contracts.training_history import ThresholdTuning
+from tasks.modeling.card import DecisionRule, ModelCard
+from tasks.modeling.decision import column_slices
+from tasks.problems.multiclass import decide
+from tasks.problems.multilabel import decide_labels
+from tasks.problems.registry import problem_of
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -25,25 +29,26 @@ LARGEST = 5.0
 
 
 def tune_card(
-    card: dict[str, Any], outputs: NDArray[np.floating[Any]], truth: Indices | NDArray[np.bool_]
-) -> dict[str, Any]:
-    """The record of tuning the first label column on these validation rows; the card holds the offsets where they help, or
-    one threshold for each label.
+    card: ModelCard, outputs: NDArray[np.floating[Any]], truth: Indices | NDArray[np.bool_]
+) -> tuple[ModelCard, ThresholdTuning]:
+    """The card with offsets for the first label column where they help on these validation rows, or with one threshold for
+    each label; and the record of it.
 
     `outputs` (N, outputs); `truth` (N,) class indices, or (N, L) which labels a row has.
     """
-    probabilities = outputs[:, column_slices(read_targets(card))[0]]
-    if truth.ndim == 2:
-        return _tune_sets(card, probabilities, truth > 0)
-    offsets, record = tune_decision(probabilities, truth.astype(np.int64))
-    if offsets is not None:
-        card[DECISION] = {OFFSETS: offsets}
-    return record
+    probabilities = outputs[:, column_slices(card.label_targets)[0]]
+    if problem_of(card.label_targets[0]).decision == "thresholds":
+        thresholds, record = _tune_sets(probabilities, truth > 0)
+        rule = None if thresholds is None else DecisionRule(thresholds=tuple(thresholds))
+    else:
+        offsets, record = tune_decision(probabilities, truth.astype(np.int64))
+        rule = None if offsets is None else DecisionRule(offsets=tuple(offsets))
+    return card.model_copy(update={"decision": rule}), record
 
 
 def _tune_sets(
-    card: dict[str, Any], probabilities: NDArray[np.floating[Any]], truth: NDArray[np.bool_]
-) -> dict[str, Any]:
+    probabilities: NDArray[np.floating[Any]], truth: NDArray[np.bool_]
+) -> tuple[list[float] | None, ThresholdTuning]:
     """As `tune_decision`, for labels that exclude nothing."""
     before = _mean_f1(decide_labels(probabilities), truth)
     thresholds = tune_label_thresholds(probabilities, truth)
@@ -55,9 +60,9 @@ def _tune_sets(
         apart = tune_label_thresholds(probabilities[~inside], truth[~inside])
         answers[inside] = decide_labels(probabilities[inside], apart)
     left_out = _mean_f1(answers, truth)
-    if left_out > before:
-        card[DECISION] = {THRESHOLDS: thresholds}
-    return {"macro_f1": before, "tuned_macro_f1": after, "left_out_macro_f1": left_out, "used": left_out > before}
+    helps = left_out > before
+    record = ThresholdTuning(macro_f1=before, tuned_macro_f1=after, left_out_macro_f1=left_out, used=helps)
+    return (thresholds if helps else None), record
 
 
 def _mean_f1(given: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
@@ -69,7 +74,7 @@ def _mean_f1(given: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
 
 def tune_decision(
     probabilities: NDArray[np.floating[Any]], truth: Indices
-) -> tuple[list[float] | None, dict[str, Any]]:
+) -> tuple[list[float] | None, ThresholdTuning]:
     """(offsets or None, record) from validation probabilities (N, C) and class indices (N,).
 
     None where they do not help on rows that they were not chosen on. The record tells the macro F1 with and without, on
@@ -80,7 +85,7 @@ def tune_decision(
     after = macro_f1(decide(probabilities, list(offsets)), truth)
     apart = _left_out(probabilities, truth)
     helps = apart > before
-    record = {"macro_f1": before, "tuned_macro_f1": after, "left_out_macro_f1": apart, "used": bool(helps)}
+    record = ThresholdTuning(macro_f1=before, tuned_macro_f1=after, left_out_macro_f1=apart, used=bool(helps))
     return ([float(value) for value in offsets] if helps else None), record
 
 

@@ -6,10 +6,12 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+
+from data_contracts.training_history import Throughput
 
 T = TypeVar("T")
 
@@ -55,13 +57,8 @@ class ThroughputMeter:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
         self.sums["peak_bytes"] = max(self.sums.get("peak_bytes", 0.0), float(peak))
 
-    def figures(self) -> dict[str, Any]:
-        """What history.json says; None for what cannot be known here.
-
-        samples_per_s: training rows over all processes. train_s: time of the training steps; gpu_s the same over all GPUs.
-        peak_memory_mb: of one process. data_wait_share: share of train_s in which a step waited for its batch.
-        flops_per_sample: of forward and backward pass. mfu: share of the GPUs' peak that these make use of.
-        """
+    def figures(self) -> Throughput:
+        """What history.json says; None for what cannot be known here."""
         seconds = self.sums.get("train_s", 0.0)
         samples = self.sums.get("samples", 0.0)
         on_gpu = self.device.type == "cuda"
@@ -69,18 +66,18 @@ class ThroughputMeter:
         flops = self.sums.get("flops", 0.0)
         each = flops / samples if flops else None
         peak = peak_flops(torch.cuda.get_device_name(self.device)) if on_gpu else None
-        return {
-            "device": device_name(self.device),
-            "devices": self.processes,
-            "samples": int(samples),
-            "train_s": round(seconds, 3),
-            "gpu_s": round(seconds * self.processes, 3) if on_gpu else 0.0,
-            "samples_per_s": round(rate, 2) if rate is not None else None,
-            "peak_memory_mb": round(self.sums.get("peak_bytes", 0.0) / 2**20, 1),
-            "data_wait_share": round(self.sums.get("wait_s", 0.0) / seconds, 4) if seconds else None,
-            "flops_per_sample": each,
-            "mfu": round(rate * each / (peak * self.processes), 4) if rate and each and peak else None,
-        }
+        return Throughput(
+            device=device_name(self.device),
+            devices=self.processes,
+            samples=int(samples),
+            train_s=round(seconds, 3),
+            gpu_s=round(seconds * self.processes, 3) if on_gpu else 0.0,
+            samples_per_s=round(rate, 2) if rate is not None else None,
+            peak_memory_mb=round(self.sums.get("peak_bytes", 0.0) / 2**20, 1),
+            data_wait_share=round(self.sums.get("wait_s", 0.0) / seconds, 4) if seconds else None,
+            flops_per_sample=each,
+            mfu=round(rate * each / (peak * self.processes), 4) if rate and each and peak else None,
+        )
 
 
 def device_name(device: torch.device) -> str:

@@ -11,10 +11,11 @@ from data_contracts.refs import ChampionRef, CheckpointRef, FeatureRef, InputNam
 from data_contracts.training_history import HISTORY, TrainingHistory
 from tasks.config import RunConfig
 from tasks.fingerprint import code_fingerprint
-from tasks.modeling.card import files_beside, read_card
+from tasks.modeling.card import read_card
 from tasks.modeling.pretrained.describe import identify_encoder
+from tasks.problems.registry import width
 from tasks.store import Store, digest_file, digest_json
-from tasks.train.request import TrainJob, read_samples
+from tasks.train.request import TrainJob, digest_samples
 from tasks.train.subprocess import run_in_subprocess
 
 KIND = "checkpoints"
@@ -42,17 +43,17 @@ def train_key(
 
 def base_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], config: RunConfig, store: Store) -> str:
     """The digest of all that training sees but its start: rows, features, labels, config, code; nothing of the test rows."""
+    encoders = {name: _identity(name, config) for name in features}
+    pretrained = any(encoder["family"] != "tiny" for encoder in encoders.values())
     return digest_json(
         {
-            "rows": read_samples(valid, features, store).to_pydict(),
+            "rows": digest_samples(valid, features, store),
             "targets": [target.model_dump(mode="json") for target in valid.clean.label_targets],
             "features": {name: ref.fingerprint for name, ref in features.items()},
-            "encoders": {name: _identity(name, config) for name in features},
+            "encoders": encoders,
             "config": config.subset("seed", "fusion", "train"),
             **({"shared": list(config.encoders.shared)} if config.encoders.shared else {}),
-            "code": code_fingerprint(
-                "tasks.train.stage", libraries=("numpy", "peft", "torch", "torchvision", "transformers")
-            ),
+            "code": code_fingerprint("train", *(["pretrained"] if pretrained else [])),
         }
     )
 
@@ -114,12 +115,12 @@ def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
         base_key=base_key(job.valid, job.features, job.config, store),
         modalities=in_order(job.features),
         labels=job.valid.clean.label_targets[0].labels,
-        outputs=sum(target.width for target in job.valid.clean.label_targets),
+        outputs=width(job.valid.clean.label_targets),
         best_epoch=history.best_epoch,
         epochs=len(history.epochs),
     )
     with store.create(KIND, key) as draft:
-        for name in (*FILES, *files_beside(read_card(work))):
+        for name in (*FILES, *read_card(work).files_beside()):
             shutil.copyfile(work / name, draft.path / name)
         draft.ref = ref.model_dump(mode="json")
     return ref

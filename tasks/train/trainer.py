@@ -6,17 +6,19 @@ import copy
 import gc
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from data_contracts.training_history import Epoch, OutOfMemory
 from tasks.config import RunConfig
 from tasks.errors import DataError, EnvironmentFailed
+from tasks.modeling.card import ModelCard
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.package import build_model
 from tasks.modeling.pretrained.weights import load_pretrained
+from tasks.progress import note
 from tasks.train.batch_plan import BatchPlan
 from tasks.train.checkpointing import CheckpointSchedule
 from tasks.train.dataloader import DeviceLoader, TrainBatch
@@ -40,7 +42,7 @@ class Trainer:
 
     def __init__(
         self,
-        card: dict[str, Any],
+        card: ModelCard,
         train: Dataset,
         val: Dataset,
         config: RunConfig,
@@ -79,7 +81,7 @@ class Trainer:
                 self.training_step.restore(kept.optimizer, kept.average)
 
     def _restore(
-        self, plain: FusedClassifier, card: dict[str, Any], work: Path, start: WarmStart | None
+        self, plain: FusedClassifier, card: ModelCard, work: Path, start: WarmStart | None
     ) -> TrainState | None:
         """The weights as an earlier run left them, else as training begins; what never moves is written once."""
         kept, fixed = read_state(work), read_fixed(work)
@@ -130,7 +132,7 @@ class Trainer:
             self.progress,
         )
 
-    def run_epoch(self) -> dict[str, Any]:
+    def run_epoch(self) -> Epoch:
         """Trains one epoch, judges the averaged weights, writes the state when due; returns the epoch's history."""
         progress = self.progress
         self._run_steps()
@@ -141,16 +143,16 @@ class Trainer:
         if progress.best_loss is None or loss < progress.best_loss:
             progress.best_loss, progress.best_epoch, progress.stale = loss, progress.epoch, 0
             self.best = self._copy_moving()
-        entry = {
-            "epoch": progress.epoch,
-            "stage": self.stage.name,
-            "train_loss": float(np.mean(self.processes.mean(progress.losses))),
-            "val_loss": loss,
+        entry = Epoch(
+            epoch=progress.epoch,
+            stage=self.stage.name,
+            train_loss=float(np.mean(self.processes.mean(progress.losses))),
+            val_loss=loss,
+            learning_rate=self.training_step.learning_rate,
+            grad_norm=float(np.mean(progress.norms)),
+            seconds=round(progress.seconds, 3),
             **figures,
-            "learning_rate": self.training_step.learning_rate,
-            "grad_norm": float(np.mean(progress.norms)),
-            "seconds": round(progress.seconds, 3),
-        }
+        )
         progress.history.append(entry)
         progress.losses, progress.norms, progress.seconds, progress.step = [], [], 0.0, 0
         if progress.stage_epochs >= self.stage.epochs or progress.stale >= self.config.early_stopping_patience:
@@ -255,7 +257,7 @@ class Trainer:
         progress = self.progress
         if progress.oom_split is not None or self.processes.count > 1 or self.config.batch_size == 1:
             raise EnvironmentFailed(self._too_large())
-        progress.oom_split = {"epoch": progress.epoch + 1, "step": step + 1}
+        progress.oom_split = OutOfMemory(epoch=progress.epoch + 1, step=step + 1)
 
     def notes(self) -> list[str]:
         """What a reader of the report must know of how the run went."""
@@ -263,14 +265,16 @@ class Trainer:
         if oom_split is None:
             return []
         return [
-            f"The GPU's memory ran out in epoch {oom_split['epoch']}, step {oom_split['step']}: from there on every batch was "
-            "passed through in halves, their gradients added up."
+            note(
+                f"The GPU's memory ran out in epoch {oom_split.epoch}, step {oom_split.step}: from there on every batch "
+                "was passed through in halves, their gradients added up."
+            )
         ]
 
     def _too_large(self) -> str:
-        oom_split = " even with halved batches" if self.progress.oom_split else ""
-        where = f"in one of {self.processes.count} processes " if self.processes.count > 1 else ""
-        return (
+        oom_split = note(" even with halved batches") if self.progress.oom_split else ""
+        where = note(f"in one of {self.processes.count} processes ") if self.processes.count > 1 else ""
+        return note(
             f"training: {where}the GPU's memory does not suffice for train.batch_size = {self.config.batch_size}{oom_split}; "
             "lower it and raise train.gradient_accumulation_steps by as much, or set train.gradient_checkpointing"
         )

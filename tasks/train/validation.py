@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from data_contracts.training_history import Epoch
 from tasks.config import TrainConfig
-from tasks.modeling.decision import decide_labels
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.inference import predict_inputs
-from tasks.number_format import figure_text
+from tasks.problems.registry import figure_text, problem_of, validation_keys
+from tasks.progress import note
 from tasks.train.dataset import Dataset
 from tasks.train.losses import joint_loss
 from tasks.train.processes import Processes
 
-FIGURES = ("val_accuracy", "val_micro_f1", "val_mae")
 BATCH = 256
 Outputs = npt.NDArray[np.float32]
 
@@ -65,24 +63,21 @@ def _cross_entropy(probabilities: Outputs, data: Dataset, smoothing: float) -> f
 
 
 def _figures(outputs: Outputs, data: Dataset) -> dict[str, float]:
-    """`val_accuracy`, `val_micro_f1` or `val_mae` (in the user's unit) of the first column."""
+    """The validation metric of the first column under its key, `val_accuracy`."""
     targets = data.targets.targets
-    target, part = targets.columns[0], data.targets.parts[0].cpu().numpy()
-    first = outputs[:, targets.slices[0]]
-    if target.problem == "multiclass":
-        return {"val_accuracy": float((first.argmax(axis=1) == part).mean())}
-    if target.problem == "multilabel":
-        given, there = decide_labels(first), part > 0.5
-        return {"val_micro_f1": float(2 * (given & there).sum() / max(int(given.sum() + there.sum()), 1))}
-    return {"val_mae": float(np.abs(first[:, 0] - (part[:, 0] * target.std + target.mean)).mean())}
+    target = targets.columns[0]
+    problem = problem_of(target)
+    score = problem.validation_score(outputs[:, targets.slices[0]], data.targets.first, target)
+    return {f"val_{problem.validation_metric}": score}
 
 
-def remark_on(entry: Mapping[str, float]) -> str:
+def remark_on(entry: Epoch) -> str:
     """What a person sees of an epoch while it runs: `val loss 0.4321, accuracy 0.9125`."""
-    parts = [f"val loss {entry['val_loss']:.4f}"]
+    figures = entry.model_dump(exclude_unset=True)
+    parts = [note(f"val loss {entry.val_loss:.4f}")]
     parts += [
-        f"{name.removeprefix('val_').replace('_', ' ')} {figure_text(entry[name], name.removeprefix('val_'), decimals=4)}"
-        for name in FIGURES
-        if name in entry
+        f"{name.removeprefix('val_').replace('_', ' ')} {figure_text(figures[name], name.removeprefix('val_'), decimals=4)}"
+        for name in validation_keys()
+        if name in figures
     ]
     return ", ".join(parts)

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from data_contracts.refs import ChampionRef
-from tasks.config import FusionConfig, RunConfig
+from data_contracts.training_history import WarmStartRecord
+from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed
-from tasks.modeling.card import read_card, read_targets, shared_kinds
-from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.training_rows import are_known, read_rows
-from tasks.store import Store
+from tasks.problems.registry import problem_of
+from tasks.progress import note
+from tasks.samples import Samples
+from tasks.store import Store, canonical_json
 
 NAMES_TOLD = 6
 
@@ -31,10 +31,10 @@ NAMES_TOLD = 6
 class WarmStart:
     """Where a training run begins."""
 
-    samples: pa.Table
+    samples: Samples
     """The train and val rows that are left to train on."""
-    record: dict[str, Any] | None = None
-    """For history.json and the report; None where the config does not ask to continue. `transfer_weights` adds to it."""
+    record: WarmStartRecord | None = None
+    """For history.json; None where the config does not ask to continue. `transfer_weights` adds to it."""
     champion: Path | None = None
     """The folder of the model whose weights are the start."""
 
@@ -49,39 +49,39 @@ class TransferredWeights:
     fresh: list[str] = field(default_factory=list)
 
 
-def begin(champion: ChampionRef | None, samples: pa.Table, config: RunConfig, store: Store) -> WarmStart:
+def begin(champion: ChampionRef | None, samples: Samples, config: RunConfig, store: Store) -> WarmStart:
     """The rows to train on, and the champion to start from; a note says so where there is none."""
     if config.train.continue_from == "none":
         return WarmStart(samples)
     if champion is None:
-        return WarmStart(samples, {"notes": ["no champion to continue from: trained from scratch"]})
+        return WarmStart(samples, WarmStartRecord(notes=(note("no champion to continue from: trained from scratch"),)))
     folder = store.path(champion.uri)
-    kept, rows, note = replay(samples, folder, config.train.replay, config.seed)
-    record = {"champion": champion.model_sha256, "rows": rows, "notes": [note]}
+    kept, rows, said = replay(samples, folder, config.train.replay, config.seed)
+    record = WarmStartRecord(champion=champion.model_sha256, rows=rows, notes=(said,))
     return WarmStart(kept, record, folder)
 
 
-def replay(samples: pa.Table, folder: Path, share: float, seed: int) -> tuple[pa.Table, dict[str, int], str]:
+def replay(samples: Samples, folder: Path, share: float, seed: int) -> tuple[Samples, dict[str, int], str]:
     """(rows, counts, note): every new training row, and this share of those that the champion was trained on.
 
     Which ones is settled by a hash of seed and id, so that a larger share holds the rows of a smaller one. Validation rows
     all stay. Without a new row there is nothing to replay beside, and all rows are kept.
     """
-    ids = samples["id"].to_pylist()
-    training = samples["split"].to_numpy(zero_copy_only=False) == "train"
+    ids = samples.ids
+    training = np.array(samples.splits) == "train"
     known = read_rows(folder)
     if known is None:
         rows = {"new": int(training.sum()), "old": 0, "replayed": 0}
-        return samples, rows, "the champion does not tell which rows it was trained on: all rows count as new"
+        return samples, rows, note("the champion does not tell which rows it was trained on: all rows count as new")
     old = training & are_known(ids, known["train"])
     new = training & ~old
     drawn = old & np.array([_draw(seed, each) < share for each in ids], bool) if new.any() else old
     rows = {"new": int(new.sum()), "old": int(old.sum()), "replayed": int(drawn.sum())}
-    note = f"trained on {rows['new']:,} new rows and {rows['replayed']:,} of the champion's own {rows['old']:,}"
-    return samples.filter(pa.array(~training | new | drawn)), rows, note
+    said = note(f"trained on {rows['new']:,} new rows and {rows['replayed']:,} of the champion's own {rows['old']:,}")
+    return samples.where(~training | new | drawn), rows, said
 
 
-def transfer_weights(model: FusedClassifier, card: Mapping[str, Any], start: WarmStart) -> TransferredWeights:
+def transfer_weights(model: FusedClassifier, card: ModelCard, start: WarmStart) -> TransferredWeights:
     """The model holds the champion's weights where name and shape agree, the rest as it was initialised.
 
     Of tensors with one row per output (heads), the rows are matched by label; a column of numbers that are standardised in
@@ -97,7 +97,7 @@ def transfer_weights(model: FusedClassifier, card: Mapping[str, Any], start: War
     restated = _scales(card).items() - _scales(theirs).items()
     pairs = [(new.index(name), old.index(name)) for name in new if name in old and name not in dict(restated)]
     to, of = (torch.tensor(side, dtype=torch.long) for side in (zip(*pairs, strict=True) if pairs else ((), ())))
-    strangers = {name for name in card["modalities"] if _network(card, name) != _network(theirs, name)}
+    strangers = {name for name in card.modalities if _network(card, name) != _network(theirs, name)}
     with torch.no_grad():
         for name, tensor in ours.items():
             found = weights.get(name)
@@ -111,55 +111,48 @@ def transfer_weights(model: FusedClassifier, card: Mapping[str, Any], start: War
                 taken.whole.append(name)
             else:
                 taken.fresh.append(name)
-    start.record |= {"taken": len(taken.whole), "partly": taken.partly, "fresh": taken.fresh}
-    start.record["notes"] = [*start.record["notes"], _tell(taken, len(pairs), len(new))]
+    notes = (*start.record.notes, _tell(taken, len(pairs), len(new)))
+    change = {"taken": len(taken.whole), "partly": tuple(taken.partly), "fresh": tuple(taken.fresh), "notes": notes}
+    start.record = start.record.model_copy(update=change)
     return taken
 
 
-def output_names(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+def output_names(card: ModelCard) -> list[tuple[str, str]]:
     """What each output of the model stands for, in order: (label column, label), the first column without its name.
 
-    A card with several label columns, or with one that is not multiclass, lists them as `targets`; a column of numbers has
-    one output and no label.
+    A column of numbers has one output and no label.
     """
-    targets = card.get("targets") or [{"name": "", "labels": card["labels"]}]
     names = []
-    for place, target in enumerate(targets):
-        column = "" if place == 0 else str(target["name"])
-        names += [(column, str(label)) for label in target["labels"] or [""]]
+    for place, target in enumerate(card.label_targets):
+        column = "" if place == 0 else target.name
+        names += [(column, output) for output in problem_of(target).outputs_of(target)]
     return names
 
 
-def _scales(card: Mapping[str, Any]) -> dict[tuple[str, str], tuple[float, float]]:
-    """(mean, deviation) of the numbers of each output that tells one, by its name."""
-    names, columns = output_names(card), read_targets(card)
-    starts = [sum(column.width for column in columns[:place]) for place in range(len(columns))]
-    return {
-        names[start]: (column.mean, column.std)
-        for start, column in zip(starts, columns, strict=True)
-        if column.problem == "regression"
-    }
+def _scales(card: ModelCard) -> dict[tuple[str, str], tuple[float, float]]:
+    """(mean, deviation) by which the targets of each output are standardised, by its name."""
+    scales = [(target.mean, target.std) for target in card.label_targets for _ in problem_of(target).outputs_of(target)]
+    return dict(zip(output_names(card), scales, strict=True))
 
 
-def _network(card: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _network(card: ModelCard, name: str) -> str:
     """What tells a modality's encoder from another, nothing where there is none. By known weights, an id is only a place."""
-    given = card["encoders"].get(name)
-    if given is None:
-        return {}
-    spec = EncoderSpec.model_validate(given)
+    spec = card.encoders.get(name)
+    if spec is None:
+        return ""
     place = set() if spec.weights_sha256 is None else {"encoder"}
-    return spec.model_dump(mode="json", exclude={"inputs_sha256", "model_type", "tokenizer_sha256", *place})
+    described = spec.model_dump(mode="json", exclude={"inputs_sha256", "model_type", "tokenizer_sha256", *place})
+    return canonical_json(described)
 
 
-def _rows_of_outputs(model: FusedClassifier, card: Mapping[str, Any]) -> set[str]:
+def _rows_of_outputs(model: FusedClassifier, card: ModelCard) -> set[str]:
     """Names of the tensors that have one row per output: those that a model with one more output has larger.
 
     Found by building that model without storage, so that no coincidence of widths can mislead, whatever the fusion.
     """
-    specs = {name: EncoderSpec.model_validate(card["encoders"][name]) for name in card["modalities"]}
-    fusion = FusionConfig.model_validate(card["config"]["fusion"])
+    specs = {name: card.encoders[name] for name in card.modalities}
     with torch.device("meta"):
-        larger = FusedClassifier(specs, len(output_names(card)) + 1, fusion, shared_kinds(card)).state_dict()
+        larger = FusedClassifier(specs, len(output_names(card)) + 1, card.config.fusion, card.shared).state_dict()
     return {
         name for name, tensor in model.state_dict().items() if name in larger and larger[name].shape != tensor.shape
     }
@@ -178,12 +171,12 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
 def _tell(taken: TransferredWeights, matched: int, outputs: int) -> str:
     """One sentence for the report."""
     count = len(taken.whole) + len(taken.partly) + len(taken.fresh)
-    message = f"started from the champion: {len(taken.whole)} of {count} tensors taken over"
+    message = note(f"started from the champion: {len(taken.whole)} of {count} tensors taken over")
     if taken.partly:
-        message += f", {len(taken.partly)} for the {matched} of {outputs} classes that it knows"
+        message += note(f", {len(taken.partly)} for the {matched} of {outputs} classes that it knows")
     if taken.fresh:
-        more = "" if len(taken.fresh) <= NAMES_TOLD else f" and {len(taken.fresh) - NAMES_TOLD} more"
-        message += f", {len(taken.fresh)} initialised anew ({', '.join(taken.fresh[:NAMES_TOLD])}{more})"
+        more = "" if len(taken.fresh) <= NAMES_TOLD else note(f" and {len(taken.fresh) - NAMES_TOLD} more")
+        message += note(f", {len(taken.fresh)} initialised anew ({', '.join(taken.fresh[:NAMES_TOLD])}{more})")
     return message
 
 

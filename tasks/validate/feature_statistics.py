@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from data_contracts.expectations.features import COLUMNS
 from data_contracts.refs import InputName
 from tasks.contract import require_contract
+from tasks.samples import Samples
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,26 @@ if TYPE_CHECKING:
 BATCH_ROWS = 1024
 
 
-def features_frame(samples: pa.Table, modality: InputName, parts: list[Path]) -> pd.DataFrame:
+class FeatureRow(TypedDict):
+    """Figures on one stored feature; None where it has no finite value."""
+
+    digest: str
+    dtype: str
+    shape: str
+    """`32x32x3`."""
+    length: int
+    excess: int
+    """Values beyond what the shape holds."""
+    not_finite: int
+    lowest: float | None
+    highest: float | None
+    spread: float | None
+    norm: float | None
+    values: str
+    """Their sha256, shape included."""
+
+
+def features_frame(samples: Samples, modality: InputName, parts: list[Path]) -> pd.DataFrame:
     """A frame of data_contracts.expectations.features.COLUMNS.
 
     Read from the Parquet parts as they are stored. Rows that no sample needs are not looked at.
@@ -31,10 +51,10 @@ def features_frame(samples: pa.Table, modality: InputName, parts: list[Path]) ->
     import pandas as pd
 
     first: dict[str, str] = {}
-    for sample, digest in zip(samples["id"].to_pylist(), samples[modality].to_pylist(), strict=True):
+    for sample, digest in zip(samples.ids, samples.digests(modality), strict=True):
         if digest is not None:
             first.setdefault(digest, sample)
-    stored: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    stored: dict[str, list[FeatureRow]] = defaultdict(list)
     for part in parts:
         for row in _figures(part, pa.array(list(first), pa.string())):
             stored[row["digest"]].append(row)
@@ -54,14 +74,14 @@ def features_frame(samples: pa.Table, modality: InputName, parts: list[Path]) ->
     return pd.DataFrame.from_records(records, columns=list(COLUMNS))
 
 
-def columns_frame(samples: pa.Table, modality: InputName, parts: list[Path]) -> pd.DataFrame:
+def columns_frame(samples: Samples, modality: InputName, parts: list[Path]) -> pd.DataFrame:
     """One row per column of the embeddings that the samples need: `id`, its number, and `spread`, highest - lowest value.
 
     Values that are not finite, and features of another length than the first, are left to `features_frame`.
     """
     import pandas as pd
 
-    needed = pa.array(samples[modality].drop_null().unique().to_pylist(), pa.string())
+    needed = samples.column(modality).drop_null().unique()
     lows: np.ndarray[Any, Any] | None = None
     highs: np.ndarray[Any, Any] | None = None
     for part in parts:
@@ -89,13 +109,13 @@ def _batches(part: Path, needed: pa.Array) -> Iterator[pa.RecordBatch]:
         yield batch if pc.all(wanted).as_py() else batch.filter(wanted)  # which copies all values
 
 
-def _figures(part: Path, needed: pa.Array) -> Iterator[dict[str, Any]]:
+def _figures(part: Path, needed: pa.Array) -> Iterator[FeatureRow]:
     for chosen in _batches(part, needed):
         dtype = np.dtype(chosen.schema.field("values").type.value_type.to_pandas_dtype()).name
         for digest, shape, values in zip(
             chosen["digest"].to_pylist(), chosen["shape"].to_pylist(), _arrays(chosen["values"]), strict=True
         ):
-            yield {"digest": digest, "dtype": dtype, **_row(shape, values)}
+            yield _row(digest, dtype, shape, values)
 
 
 def _arrays(column: pa.ListArray) -> Iterator[np.ndarray[Any, Any]]:
@@ -107,11 +127,13 @@ def _arrays(column: pa.ListArray) -> Iterator[np.ndarray[Any, Any]]:
         start = int(end)
 
 
-def _row(shape: list[int], values: np.ndarray[Any, Any]) -> dict[str, Any]:
+def _row(digest: str, dtype: str, shape: list[int], values: np.ndarray[Any, Any]) -> FeatureRow:
     text = "x".join(str(side) for side in shape)
     finite = values if values.dtype.kind in "iu" else values[np.isfinite(values)]
     lowest, highest = (float(finite.min()), float(finite.max())) if finite.size else (None, None)
     return {
+        "digest": digest,
+        "dtype": dtype,
         "shape": text,
         "length": shape[0] if shape else 0,
         "excess": values.size - int(np.prod(shape, dtype=np.int64)),

@@ -12,20 +12,19 @@ from data_contracts.refs import CheckpointRef, EvalReport, RawRef
 from data_contracts.tables import CONTRACT_VERSION
 from tasks.contract import read_table
 from tasks.fingerprint import code_fingerprint
-from tasks.modeling.card import read_card, read_targets
+from tasks.modeling.card import read_card
+from tasks.problems.registry import problem_of
 from tasks.progress import report as tell
 from tasks.store import Store, digest_json, verified_digest
 from tasks.validate.outcome import TableCheck, check_table
 from tasks.validate.results import SuiteResult
 
-MODULE = "tasks.validate.manifest_and_predictions"
-LIBRARIES = ("great-expectations",)
 PREDICTIONS = "predictions.parquet"
 
 
 def manifest_key(raw: RawRef) -> str:
     """The key under which the check of this manifest is stored."""
-    code = code_fingerprint(MODULE, libraries=LIBRARIES)
+    code = code_fingerprint("check_tables")
     return digest_json({"raw": raw.sha256, "modalities": raw.modalities, "contract": CONTRACT_VERSION, "code": code})
 
 
@@ -55,11 +54,11 @@ def predictions_key(report: EvalReport, checkpoint: CheckpointRef, store: Store)
         {
             "predictions": verified_digest(store.path(report.uri) / PREDICTIONS),
             "targets": [
-                target.model_dump(mode="json") for target in read_targets(read_card(store.path(checkpoint.uri)))
+                target.model_dump(mode="json") for target in read_card(store.path(checkpoint.uri)).label_targets
             ],
             "rows": report.rows,
             "contract": CONTRACT_VERSION,
-            "code": code_fingerprint(MODULE, libraries=LIBRARIES),
+            "code": code_fingerprint("check_tables"),
         }
     )
 
@@ -73,9 +72,10 @@ def validate_predictions(report: EvalReport, checkpoint: CheckpointRef, store: S
 
         tell("validate", 0, 1, "predictions")
         table = read_table(store.path(report.uri) / PREDICTIONS)
-        targets = read_targets(read_card(store.path(checkpoint.uri)))
-        frame = predictions_frame(table, targets)
-        result = run_suite("predictions", frame, predictions_expectations(targets, report.rows))
+        targets = read_card(store.path(checkpoint.uri)).label_targets
+        columns = [problem_of(target).output_contract(target) for target in targets]
+        frame = predictions_frame(table, columns)
+        result = run_suite("predictions", frame, predictions_expectations(columns, report.rows))
         tell("validate", 1, 1, "predictions")
         return result
 

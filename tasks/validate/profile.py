@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-import pyarrow as pa
-
 from data_contracts.data_profile import ClassRows, ClassSizes, DataProfile, Histogram, InputProfile
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CleanRef, InputName, Modality, Target
-from tasks.labels import split_labels
 from tasks.media.media_store import media_index
+from tasks.problems.registry import problem_of
+from tasks.samples import Samples
 from tasks.store import Store
 
 CLASSES = 40
@@ -20,27 +19,25 @@ BINS = 12
 UNITS: dict[Modality, str] = {"image": "longest side, px", "text": "characters", "audio": "seconds", "video": "frames"}
 
 
-def profile_samples(samples: pa.Table, clean: CleanRef, store: Store) -> DataProfile:
+def profile_samples(samples: Samples, clean: CleanRef, store: Store) -> DataProfile:
     """Rows per class and split, and per modality: how many lack it, how many media are distinct, and their sizes."""
     return {
-        "rows": samples.num_rows,
+        "rows": len(samples),
         "classes": _classes(samples, clean.label_targets[0]),
         "numbers": _numbers(samples, clean.label_targets[0]),
         "modalities": [_modality(samples, name, clean, store) for name in clean.modalities],
     }
 
 
-def _numbers(samples: pa.Table, target: Target) -> Histogram | None:
+def _numbers(samples: Samples, target: Target) -> Histogram | None:
     """How the numbers of the first label column are spread; None where it has labels."""
-    return histogram([float(text) for text in samples["label"].to_pylist()]) if target.problem == "regression" else None
+    return histogram([float(text) for text in samples.labels]) if problem_of(target).is_numeric else None
 
 
-def _classes(samples: pa.Table, target: Target) -> ClassSizes:
+def _classes(samples: Samples, target: Target) -> ClassSizes:
     """The classes or labels by size, each with its rows per split; none for numbers."""
-    pairs = list(zip(samples["label"].to_pylist(), samples["split"].to_pylist(), strict=True))
-    if target.problem == "multilabel":
-        pairs = [(label, split) for text, split in pairs for label in split_labels(text)]
-    counts = Counter(pairs if target.problem != "regression" else [])
+    pairs = zip(samples.labels, map(str, samples.splits), strict=True)
+    counts = Counter((label, split) for text, split in pairs for label in problem_of(target).labels_of(text))
     sizes: Counter[str] = Counter()
     for (label, _), count in counts.items():
         sizes[label] += count
@@ -59,9 +56,9 @@ def _classes(samples: pa.Table, target: Target) -> ClassSizes:
     return {"count": len(ordered), "left_out": len(ordered) - len(shown), "rows": rows}
 
 
-def _modality(samples: pa.Table, name: InputName, clean: CleanRef, store: Store) -> InputProfile:
+def _modality(samples: Samples, name: InputName, clean: CleanRef, store: Store) -> InputProfile:
     modality = modality_of(name)
-    digests = samples[name].drop_null().to_pylist()
+    digests = [digest for digest in samples.digests(name) if digest is not None]
     rows: Counter[str] = Counter(digests)
     sizes: list[float] = []
     if name in clean.media:
@@ -70,7 +67,7 @@ def _modality(samples: pa.Table, name: InputName, clean: CleanRef, store: Store)
         sizes = [known[digest] for digest in digests if digest in known]
     return {
         "name": name,
-        "missing": samples.num_rows - len(digests),
+        "missing": len(samples) - len(digests),
         "distinct": len(rows),
         "unit": UNITS[modality],
         "sizes": histogram(sizes),

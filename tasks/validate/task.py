@@ -15,28 +15,28 @@ from tasks.validate.validate import features_key, samples_key, validate_features
 
 validate_samples_task = task(
     name="validate-samples",
-    cache_key_fn=keyed(samples_key, "clean", "config"),
+    cache_key_fn=keyed(samples_key),
     **TAGGED,
     **RETRIED,
     **CACHED,
 )(validate_samples)
 validate_features_task = task(
     name="validate-features",
-    cache_key_fn=keyed(features_key, "valid", "features", "config"),
+    cache_key_fn=keyed(features_key),
     **TAGGED,
     **RETRIED,
     **CACHED,
 )(validate_features)
 validate_manifest_task = task(
     name="validate-manifest",
-    cache_key_fn=keyed(manifest_key, "raw"),
+    cache_key_fn=keyed(manifest_key),
     **TAGGED,
     **RETRIED,
     **CACHED,
 )(validate_manifest)
 validate_predictions_task = task(
     name="validate-predictions",
-    cache_key_fn=keyed(predictions_key, "report", "checkpoint", "store"),
+    cache_key_fn=keyed(predictions_key),
     **TAGGED,
     **RETRIED,
     **CACHED,

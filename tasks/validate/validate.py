@@ -13,7 +13,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_contracts.data_profile import PROFILE
@@ -27,7 +26,9 @@ from tasks.config import ExtractConfig, RunConfig
 from tasks.contract import read_table
 from tasks.fingerprint import code_fingerprint
 from tasks.modeling.pretrained.describe import describe_encoder
+from tasks.problems.registry import problem_of
 from tasks.progress import report
+from tasks.samples import SAMPLES, Samples
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
 from tasks.validate.custom_expectations import as_numbers, as_text, build_expectations, own_frame, read_expectations
 from tasks.validate.leakage import apply_policy, describe_pairs, find_leakage
@@ -36,9 +37,6 @@ from tasks.validate.profile import profile_samples
 from tasks.validate.results import SuiteResult
 from tasks.validate.trainable import untested_classes
 
-SAMPLES = "samples.parquet"
-MODULE = "tasks.validate.validate"
-LIBRARIES = ("great-expectations",)
 EXTREME = 1e4
 """A larger value in an embedding is implausible: the known encoders stay below a few hundred."""
 NORMS = (1e-3, 1e5)
@@ -65,7 +63,7 @@ def samples_key(clean: CleanRef, config: RunConfig) -> str:
             "leakage": config.split.leakage,
             "own": _own_key(clean, config),
             "contract": CONTRACT_VERSION,
-            "code": code_fingerprint(MODULE, libraries=LIBRARIES),
+            "code": code_fingerprint("validate"),
         }
     )
 
@@ -92,7 +90,7 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
     twins = _twins(source.parent)
     leakage = find_leakage(samples, clean.modalities, twins)
     kept, notes = apply_policy(samples, leakage, config.split.leakage)
-    notes += untested_classes(kept, clean.label_targets[0])
+    notes += untested_classes(Samples(kept), clean.label_targets[0])
     with store.create(KIND, key) as draft:
         stored = draft.path / SAMPLES
         if kept is samples:
@@ -101,7 +99,7 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
             pq.write_table(kept, stored, compression="zstd")
         results = [_check_samples(stored, clean), *_check_own(stored, source.parent, config.data.expectations)]
         conclude(draft, "Samples", results, notes, store, key)
-        write_text(draft.path / PROFILE, canonical_json(profile_samples(kept, clean, store)))
+        write_text(draft.path / PROFILE, canonical_json(profile_samples(Samples(kept), clean, store)))
         if leakage is not None:
             leaked = describe_pairs(samples, leakage, clean.modalities, config.split.leakage)
             write_text(draft.path / LEAKED, canonical_json(leaked))
@@ -149,7 +147,7 @@ def _check_samples(stored: Path, clean: CleanRef) -> SuiteResult:
     result = run_suite(
         "samples",
         samples_frame(samples, clean.modalities),
-        samples_expectations(clean.labels, clean.modalities, clean.label_targets[0].problem),
+        samples_expectations(problem_of(clean.label_targets[0]).label_expectations(clean.labels), clean.modalities),
     )
     report("validate", 1, 1, "samples")
     return result
@@ -169,7 +167,7 @@ def features_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], con
                 "encoders": config.encoders.model_dump(mode="json", exclude={"shared"}),  # which shapes no feature
             },
             "regime": config.train.regime,
-            "code": code_fingerprint(MODULE, libraries=LIBRARIES),
+            "code": code_fingerprint("validate"),
         }
     )
 
@@ -185,7 +183,7 @@ def validate_features(
     found = store.find(KIND, key)
     if found is not None:
         return _as_check(found.ref)
-    samples = read_table(store.path(valid.uri) / SAMPLES)
+    samples = Samples.read(store.path(valid.uri))
     with store.create(KIND, key) as draft:
         results: list[SuiteResult] = []
         for done, (name, ref) in enumerate(features.items()):
@@ -196,7 +194,7 @@ def validate_features(
         draft.ref = {
             "uri": f"{KIND}/{key}",
             "docs": f"{KIND}/{key}/docs",
-            "rows": {name: len(set(samples[name].drop_null().to_pylist())) for name in features},
+            "rows": {name: len(set(samples.digests(name)) - {None}) for name in features},
             "warnings": warnings_of(results),
         }
     return _as_check(draft.ref)
@@ -240,7 +238,7 @@ def _tiny_spec(name: InputName, config: ExtractConfig) -> FeatureSpec:
 
 
 def _check_features(
-    samples: pa.Table, name: InputName, ref: FeatureRef, config: RunConfig, store: Store
+    samples: Samples, name: InputName, ref: FeatureRef, config: RunConfig, store: Store
 ) -> list[SuiteResult]:
     from tasks.validate.feature_statistics import columns_frame, features_frame
     from tasks.validate.suite import run_suite
@@ -248,7 +246,7 @@ def _check_features(
     spec, parts = feature_spec(name, config), [store.path(part) for part in ref.parts]
     frame = features_frame(samples, name, parts)
     results = [run_suite(f"{name}_features", frame, features_expectations(spec))]
-    if spec.columns_vary and samples[name].null_count < samples.num_rows:
+    if spec.columns_vary and samples.has(name).any():
         columns = columns_frame(samples, name, parts)
         results.append(run_suite(f"{name}_columns", columns, columns_expectations(name)))
     return results

@@ -73,8 +73,11 @@ def _verify(written: Written) -> Any:
     table = pa.table({name: [] for name in predictions_schema().names}, schema=predictions_schema())
     written.store.path("evaluations").mkdir()
     pq.write_table(table, written.store.path("evaluations/predictions.parquet"))
-    samples = f"{written.clean.uri}/samples.parquet"
-    known = {"samples": samples, "predictions": "evaluations/predictions.parquet", "features": written.features}
+    known = {
+        "samples": written.clean.uri,
+        "predictions": "evaluations/predictions.parquet",
+        "features": written.features,
+    }
     return verify(VerifyRequest(folder="model", store=str(written.store.root), rows=1, **known))
 
 
@@ -84,7 +87,7 @@ READERS: dict[str, Callable[[Written], Any]] = {
     "samples, by extract": lambda w: sample_digests(w.clean, "image", w.store),
     "feature parts, by extract": lambda w: stored_digests("image", w.features["image"].fingerprint, w.store),
     "feature parts, by a model": lambda w: FeatureTable.load(w.store, w.features["image"]),
-    "samples, by train": lambda w: read_samples(w.valid, w.features, w.store),
+    "samples, by train": lambda w: read_samples(w.valid, w.store),
     "samples, by evaluate": lambda w: read_test_rows(w.valid, w.store),
     "predictions, by publish": _verify,
 }

@@ -49,7 +49,13 @@ def test_what_the_page_names_exists(path: str, name: str) -> None:
 
 
 def test_each_checklist_has_steps_with_code_and_a_test() -> None:
-    for title in ("Add a modality", "Add an encoder family", "Add a rule to the gate", "Add a source of data"):
+    for title in (
+        "Add a modality",
+        "Add an encoder family",
+        "Add a rule to the gate",
+        "Add a problem",
+        "Add a source of data",
+    ):
         steps = section(title)
         assert steps.count("- [ ]") >= 4, title
         assert "`tasks/" in steps, title

@@ -11,8 +11,10 @@ import pytest
 
 from data_contracts.refs import ChampionRef
 from flows import pipeline
-from flows.pipeline import RunState, Stages, run_pipeline
+from flows.pipeline import run_pipeline
 from flows.request import Request, make_request
+from flows.run_state import RunState
+from flows.stages import Stages
 from tasks.config import RunConfig, load_config
 from tasks.errors import DataError, EnvironmentFailed, UsageError
 from tests.support.cards import card_of

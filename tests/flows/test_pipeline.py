@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 
 from data_contracts.refs import ChampionRef, CheckpointRef, CleanRef, EvalReport, ReleaseRef, ValidatedRef
+from flows import champion as champion_module
 from flows import pipeline, plan
-from flows.pipeline import RunState, Stages, run_pipeline
+from flows.pipeline import run_pipeline
 from flows.request import Request, make_request
+from flows.run_state import RunState
+from flows.stages import Stages
 from tasks.config import load_config
 from tasks.errors import PromotionRefused
 from tasks.store import Store, digest_json
@@ -128,7 +131,8 @@ def make_world(make_data: Callable[..., Path], tmp_path: Path, monkeypatch: pyte
             load_config({}, [*plain, f"data.path={path}", *overrides]), str(tmp_path / "s"), None, "run-1"
         )
         world = World(request)
-        monkeypatch.setattr(pipeline, "fetch_champion", world.find_champion)
+        for module in (pipeline, champion_module):
+            monkeypatch.setattr(module, "fetch_champion", world.find_champion)
         return world
 
     return make

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from flows.cli import main
+from tasks.modeling.card import ModelCard
 
 FROZEN = ["--set", "encoders.image_px=64", "--set", "encoders.audio=off"]
 
@@ -86,7 +87,12 @@ def test_a_frozen_encoder_from_first_run_to_lost_weights(
 
 
 def test_a_trained_encoder_is_part_of_the_model(
-    capsys: pytest.CaptureFixture[str], learnable: Path, small_settings: list[str], bert: Path, tmp_path: Path
+    capsys: pytest.CaptureFixture[str],
+    learnable: Path,
+    small_settings: list[str],
+    bert: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = tmp_path / "store"
     flags = ["--set", f"encoders.text=hf:{bert}", "--set", "encoders.audio=off", "--set", "encoders.image=off"]
@@ -95,8 +101,11 @@ def test_a_trained_encoder_is_part_of_the_model(
     assert first["verdict"] == "promote"
     shutil.rmtree(bert)
     predict = ["predict", str(learnable), "--store", str(store), "--out", str(tmp_path / "out.parquet")]
+    read, parse = [], ModelCard.model_validate
+    monkeypatch.setattr(ModelCard, "model_validate", lambda record: read.append(record) or parse(record))
     code, summary, _ = run(capsys, *predict)
     assert (code, summary["model"]["sha256"]) == (0, first["model"]["sha256"])
+    assert len(read) == 1, "one prediction reads the model's card once"
 
 
 SERVE = """

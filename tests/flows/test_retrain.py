@@ -119,6 +119,26 @@ def test_prefect_and_plain_give_the_same_model_and_prefect_does_nothing_twice(co
     assert all(json.loads(path.read_text()) is not None for path in results if path.is_file()), "every result is JSON"
 
 
+COUNTED = """
+import sys
+from tasks.train import request
+digest = request.digest_json
+request.digest_json = lambda value: print("all samples are hashed", file=sys.stderr) or digest(value)
+from flows.cli import main
+main(sys.argv[1:])
+"""
+
+
+def test_under_prefect_the_samples_are_hashed_once_for_the_key_of_training(command: Command, tmp_path: Path) -> None:
+    """The GPU slot, the cache's verification, Prefect's cache key, the stage and its commit ask for it, each by itself."""
+    for store, verdict in ((tmp_path / "flow", "promote"), (tmp_path / "flow", "unchanged")):
+        arguments = [sys.executable, "-c", COUNTED, *command(store)[1:]]
+        done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert json.loads(done.stdout.splitlines()[-1])["verdict"] == verdict
+        assert done.stderr.count("all samples are hashed") == 1
+
+
 @pytest.mark.parametrize("how", ["--plain", "prefect"])
 def test_a_run_killed_in_extract_and_again_in_train_ends_with_the_same_model(
     command: Command, tmp_path: Path, how: str

@@ -23,9 +23,9 @@ import pytest
 import crossmodal as product
 from flows.cli import main
 from flows.history import find_run, list_runs, run_refs, write_history_page
-from flows.pipeline import RunState
 from flows.records import recorded
 from flows.request import make_request, resolve_config
+from flows.run_state import RunState
 from tasks.errors import DataError, UsageError
 from tasks.store import Store
 from tests.conftest import SMALL, write_learnable

@@ -23,8 +23,10 @@ from data_contracts.refs import (
     ValidatedRef,
     Verdict,
 )
-from flows.pipeline import RunState, Stages, evaluate_champion, run_pipeline
+from flows.pipeline import evaluate_champion, run_pipeline
 from flows.request import make_request
+from flows.run_state import RunState
+from flows.stages import Stages
 from tasks.config import load_config
 from tasks.extract.extract import ShardRef
 from tests.conftest import write_learnable

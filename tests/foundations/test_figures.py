@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.number_format import figure_text, short_number
+from tasks.number_format import short_number
+from tasks.problems.registry import figure_text
 
 
 @pytest.mark.parametrize(

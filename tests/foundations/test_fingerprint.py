@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,63 +11,153 @@ import pytest
 
 from tasks import fingerprint
 from tasks.fingerprint import code_fingerprint
+from tasks.stage_code import STAGES, StageCode
+from tests.support.imports import ROOT
+
+DEMO = """
+'''What it is.'''
+from tasks import progress
+from tasks.errors import DataError
+from tasks.media.canonical import Undecodable
+from tasks.progress import note
+
+WIDTH = 3
+"""
+CHECK = """
+def check(rows: list[int]) -> int:
+    '''What is true.'''
+    progress.report("check", 1, 2, "half done")
+    if len(rows) > WIDTH:
+        raise DataError(f"{len(rows)} rows; the limit is {WIDTH}")
+    if not rows:
+        raise ValueError("no rows", note("none at all"))
+    if min(rows) < 0:
+        raise Undecodable("negative", "below zero")
+    return int(len(rows)), note(f"{len(rows)} rows were read")
+"""
 
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "tasks" / "demo"
-    folder.mkdir(parents=True)
-    (tmp_path / "tasks/__init__.py").touch()
-    (folder / "__init__.py").touch()
-    (folder / "first.py").write_text("from tasks.demo.second import two\nONE = 1\n")
-    (folder / "second.py").write_text('def two():\n    """Two."""\n    return 2\n')
-    (folder / "third.py").write_text("THREE = 3\n")
+    (folder / "inner").mkdir(parents=True)
+    (folder / "first.py").write_text(DEMO + CHECK)
+    (folder / "second.py").write_text("from tasks.demo.first import WIDTH\n")
+    (folder / "inner/third.py").write_text("THREE = 3\n")
+    (folder / "inner/task.py").write_text("NAME = 'third'\n")
     monkeypatch.setattr(fingerprint, "_ROOT", tmp_path)
+    demo = StageCode(version=1, root="tasks.demo.first", modules=("tasks.demo.first", "tasks.demo.inner.*"))
+    monkeypatch.setitem(STAGES, "demo", demo)
     return folder
 
 
-def _print() -> str:
+def _print(*stages: str) -> str:
     code_fingerprint.cache_clear()
     try:
-        return code_fingerprint("tasks.demo.first")
+        return code_fingerprint(*(stages or ("demo",)))
     finally:
         code_fingerprint.cache_clear()
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "changes"),
+    ("old", "new"),
     [
-        ("first.py", "from tasks.demo.second import two\n# why\n\nONE = 1\n", False),
-        ("second.py", 'def two():\n    """Other words."""\n    return 2\n', False),
-        ("third.py", "THREE = 4\n", False),
-        ("first.py", "from tasks.demo.second import two\nONE = 11\n", True),
-        ("second.py", "def two():\n    return 3\n", True),
-        ("first.py", "def f():\n    import tasks.demo.third\n", True),
+        ("WIDTH = 3", "# why\n\nWIDTH = 3"),
+        ("What it is.", "What it was."),
+        ("What is true.", "In other words."),
+        ("rows; the limit is {WIDTH}", "rows are too many: {WIDTH} is the limit, see {rows}"),
+        ('"no rows", ', '"there are none", 7, '),
+        ("{len(rows)} rows were read", "read {len(rows)} rows"),
+        ('    progress.report("check", 1, 2, "half done")\n', ""),
+        ('"half done"', '"half of it is done"'),
+        ("rows: list[int]) -> int", "rows: Sequence[int]) -> float"),
     ],
 )
-def test_only_code_that_is_used_counts(package: Path, file: str, text: str, changes: bool) -> None:
+def test_other_words_leave_it_the_same(package: Path, old: str, new: str) -> None:
     before = _print()
-    (package / file).write_text(text)
-    assert (_print() != before) is changes
+    text = (package / "first.py").read_text()
+    assert old in text
+    (package / "first.py").write_text(text.replace(old, new))
+    assert _print() == before
 
 
-def test_what_an_import_imports_counts(package: Path) -> None:
-    (package / "second.py").write_text("from tasks.demo.third import THREE as two\n")
-    (package / "third.py").write_text("from tasks.demo import fourth\nTHREE = fourth.FOUR\n")
-    (package / "fourth.py").write_text("FOUR = 4\n")
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("first.py", "WIDTH = 3", "WIDTH = 4"),
+        ("first.py", "> WIDTH", ">= WIDTH"),
+        ("first.py", "int(len(rows))", "int(len(rows) + 1)"),
+        ("first.py", "raise ValueError", "raise TypeError"),
+        ("first.py", '"negative"', '"minus"'),  # a reason code is a result
+        ("first.py", "if not rows:\n        raise", "if rows is None:\n        raise"),
+        ("inner/third.py", "THREE = 3", "THREE = 33"),
+    ],
+)
+def test_a_changed_constant_or_condition_in_a_listed_module_changes_it(
+    package: Path, file: str, old: str, new: str
+) -> None:
     before = _print()
-    (package / "fourth.py").write_text("FOUR = 5\n")
+    text = (package / file).read_text()
+    assert old in text
+    (package / file).write_text(text.replace(old, new))
     assert _print() != before
 
 
+def test_what_is_on_no_list_and_what_only_wraps_do_not_count(package: Path) -> None:
+    before = _print()
+    (package / "second.py").write_text("WIDTH = 11\n")
+    (package / "inner/task.py").write_text("NAME = 'other'\n")
+    assert _print() == before
+    (package / "inner/fourth.py").write_text("FOUR = 4\n")
+    assert _print() != before
+
+
+def test_a_listed_module_that_is_gone_is_an_error(package: Path) -> None:
+    (package / "first.py").unlink()
+    with pytest.raises(FileNotFoundError, match="first"):
+        _print()
+
+
+def test_the_version_counts(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _print()
+    monkeypatch.setitem(STAGES, "demo", StageCode(version=2, root="", modules=STAGES["demo"].modules))
+    assert _print() != before
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "changed"),
+    [
+        ("tasks/train/trainer.py", "passed through in halves", "cut in halves", []),
+        ("tasks/modeling/pretrained/locate.py", "encoder {encoder}", "the encoder {encoder}", []),
+        ("tasks/train/dataset.py", "there are no rows in the {split} split", "{split} is empty", []),
+        ("tasks/train/stage.py", 'progress.report("train",', 'progress.report("training",', []),
+        ("tasks/train/worker.py", "the GPU's memory does not suffice", "out of the GPU's memory", []),
+        ("tasks/modeling/encoders.py", "DROPOUT = 0.1", "DROPOUT = 0.2", ["evaluate", "monitor", "train"]),
+        ("tasks/gate/rules.py", "low > 0", "low >= 0", ["gate"]),
+        ("tasks/ingest/splits.py", "def assign_splits(", "def assign_splits(_, ", ["ingest"]),
+    ],
+)
+def test_in_the_product_other_words_retrain_nothing_and_a_constant_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str, changed: list[str]
+) -> None:
+    for folder in ("tasks", "data_contracts"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(fingerprint, "_ROOT", tmp_path)
+    before = {stage: _print(stage) for stage in STAGES}
+    text = (tmp_path / file).read_text()
+    assert old in text
+    (tmp_path / file).write_text(text.replace(old, new))
+    assert [stage for stage in sorted(STAGES) if _print(stage) != before[stage]] == changed
+
+
 def test_a_library_version_counts() -> None:
-    assert code_fingerprint("tasks.media.text") != code_fingerprint("tasks.media.text", libraries=("numpy",))
+    assert code_fingerprint("media") != code_fingerprint("media", libraries=("numpy",))
 
 
 def test_taking_a_fingerprint_imports_nothing() -> None:
     code = (
         "import sys\nfrom tasks.fingerprint import code_fingerprint\n"
-        "code_fingerprint('tasks.media.worker', 'tasks.ingest.sources.digits', 'tasks.modeling.encoders')\n"
+        "code_fingerprint('media', 'digits', 'train', modules=('tasks.media.worker',))\n"
         "print(sorted({'PIL', 'soundfile', 'torch', 'sklearn', 'prefect', 'tasks.media.worker'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

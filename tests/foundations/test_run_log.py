@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef, RowCounts, RuleResult, Verdict
-from data_contracts.training_history import TrainingHistory
+from data_contracts.training_history import Epoch, TrainingHistory
 from tasks import progress, run_log
 from tasks.store import digest_json
 
@@ -61,7 +61,9 @@ def test_training_from_its_device_to_its_early_stop() -> None:
     assert lines_of(lambda: run_log.log_training_begins("H100", 2, ["full"], 30, 4)) == [
         ("info", "train: on 2 x H100, full, at most 30 epochs, resumed after epoch 4")
     ]
-    assert lines_of(lambda: run_log.log_epoch(EPOCH, 30)) == [("info", f"train: epoch 1 of 30: {told}")]
+    assert lines_of(lambda: run_log.log_epoch(Epoch.model_validate(EPOCH), 30)) == [
+        ("info", f"train: epoch 1 of 30: {told}")
+    ]
     assert lines_of(lambda: run_log.log_training_ends(12, 30, 5)) == [
         ("info", "train: stopped early after 12 of 30 epochs: no better validation loss for 5 epochs")
     ]

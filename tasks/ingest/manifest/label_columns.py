@@ -8,13 +8,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_contracts.refs import Problem
+from data_contracts.refs import ProblemName
 from tasks.config import DataConfig
-from tasks.ingest.manifest.cells import is_empty, read_label
+from tasks.ingest.manifest.cells import read_label
 from tasks.ingest.manifest.label_sets import divide, find_separator, likely_separators, read_list
 from tasks.ingest.manifest.label_spelling import composed, label_text, spell_once
 from tasks.ingest.manifest.number_forms import find_form
 from tasks.ingest.manifest.rows import Purpose
+from tasks.problems.cells import is_empty
 from tasks.store import canonical_json
 
 CELLS = "label_cells"
@@ -23,7 +24,7 @@ UNLABELLED = "unlabelled"
 LABELS_SHOWN = 3
 
 
-def one_form(cells: list[Any], name: str, problem: Problem, data: DataConfig) -> tuple[list[Any], list[str]]:
+def one_form(cells: list[Any], name: str, problem: ProblemName, data: DataConfig) -> tuple[list[Any], list[str]]:
     """The cells of a label column in one spelling each, as read_label takes them, with notes. Raises DataError."""
     if problem == "regression":
         return _numbers(cells, name, data)
@@ -103,7 +104,7 @@ def doubt_sets(cells: Sequence[Any], name: str) -> list[str]:
 class LabelCells:
     """The label cells of every row, in the order of the rows."""
 
-    columns: tuple[tuple[str, Problem], ...]
+    columns: tuple[tuple[str, ProblemName], ...]
     """Name and problem of each label column, the first one first."""
     cells: list[list[Any]] = field(default_factory=list)
     _seen: dict[Any, Any] = field(default_factory=dict)

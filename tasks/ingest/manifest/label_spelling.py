@@ -7,7 +7,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 
-from tasks.ingest.manifest.cells import plain
+from tasks.problems.cells import plain
 
 _WHOLE = re.compile(r"([-+]?(?:0|[1-9]\d*))\.0+")
 """A whole number as pandas writes it where a cell of its column was once empty."""

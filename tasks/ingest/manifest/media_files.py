@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks.ingest.manifest.cells import plain
 from tasks.ingest.manifest.rows import Inline
 from tasks.ingest.rejected_row import Refused
 from tasks.ingest.sources.remote import Remote
 from tasks.media.files import NotRegular, open_regular_file
+from tasks.problems.cells import plain
 
 INLINE = "inline:"
 """Starts the place of a medium that is given inside a Parquet file; a real path starts with a slash."""

@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_contracts.modalities import ALL_MODALITIES, INPUTS, in_order, input_name, modality_of
-from data_contracts.refs import InputName, Problem, RawRef, Target
+from data_contracts.refs import InputName, ProblemName, RawRef, Target
 from data_contracts.tables import CONTRACT_VERSION, raw_schema
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.config_sections import MediaPathsConfig
 from tasks.errors import DataError, UsageError
-from tasks.ingest.manifest.cells import is_empty, plain, read_label, storable
+from tasks.ingest.manifest.cells import read_label
 from tasks.ingest.manifest.columns import Columns, find_columns
 from tasks.ingest.manifest.extra_columns import metadata_json
 from tasks.ingest.manifest.label_columns import CELLS, LabelCells
@@ -36,6 +36,8 @@ from tasks.ingest.sources.detect import open_manifest
 from tasks.ingest.sources.limits import read_limits
 from tasks.ingest.sources.remote import make_remote
 from tasks.labels import label_columns
+from tasks.problems.cells import is_empty, plain, storable
+from tasks.problems.registry import PROBLEMS
 from tasks.store import Store, digest_json
 
 _THREADS = 4  # reading files waits for the disk; more threads only fight for the interpreter
@@ -50,7 +52,7 @@ class _Source:
 
     manifest: Manifest
     columns: Columns
-    problems: tuple[Problem, ...]
+    problems: tuple[ProblemName, ...]
     """Of the label columns."""
     split: str | None
     roots: Roots
@@ -134,7 +136,7 @@ def _targets(source: _Source) -> tuple[Target, ...]:
     return tuple(Target(name=name, problem=problem) for name, problem in zip(names, source.problems, strict=True))
 
 
-def _label_columns(sources: list[_Source], purpose: Purpose) -> tuple[tuple[str, Problem], ...]:
+def _label_columns(sources: list[_Source], purpose: Purpose) -> tuple[tuple[str, ProblemName], ...]:
     """Name and problem of every label column that is read: of a prediction only the first, which it is scored by."""
     names = max((source.columns.labels for source in sources), key=len)
     columns = tuple(zip(names, sources[0].problems, strict=False))
@@ -386,8 +388,9 @@ def _doubt_classes(table: pa.Table, config: RunConfig) -> list[str]:
         or len(set(labels)) < len(labels)
     ):
         return []
-    if any(read_label(label, "label", "regression")[0] is None for label in labels):
+    numeric = next(problem.name for problem in PROBLEMS.values() if problem.is_numeric)
+    if any(read_label(label, "label", numeric)[0] is None for label in labels):
         return []
     return [
-        "label: every row has another number, and each is taken for a class; data.problem=regression predicts numbers"
+        f"label: every row has another number, and each is taken for a class; data.problem={numeric} predicts numbers"
     ]

@@ -110,8 +110,7 @@ def _prints(
 ) -> dict[str, Print | None]:
     """The prints of the media, read from the store or made and kept there."""
     fingerprint = media_fingerprint(modality, media)
-    modules = ("tasks.ingest.near_duplicates.clips", "tasks.ingest.near_duplicates.signatures")
-    code = code_fingerprint(*modules, libraries=("numpy", "pillow"))
+    code = code_fingerprint("near_duplicates")
     version = digest_json({"media": fingerprint, "code": code, "contract": CONTRACT_VERSION})
     place = f"prints/{modality}/{version[:16]}"
     wanted = set(digests)

@@ -61,9 +61,7 @@ def _fetch_manifest(config: RunConfig, store: Store) -> Path:
 def _builtin_digits(seed: int, store: Store) -> Path:
     from tasks.ingest.sources.digits import build_digits
 
-    key = digest_json(
-        {"seed": seed, "code": code_fingerprint("tasks.ingest.sources.digits", libraries=("numpy", "scikit-learn"))}
-    )
+    key = digest_json({"seed": seed, "code": code_fingerprint("digits")})
     if store.find("datasets/digits", key) is None:
         with store.create("datasets/digits", key) as draft:
             build_digits(draft.path, seed)

@@ -13,6 +13,7 @@ from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.adapter import Pretrained, Settings
 from tasks.modeling.pretrained.framewise import FrameWise
 from tasks.modeling.pretrained.locate import Place
+from tasks.progress import note
 
 
 def family_settings(modality: Modality, encoder: str, place: Place | None) -> Settings:
@@ -62,9 +63,9 @@ def measure_width(modality: Modality, spec: EncoderSpec) -> int:
         encoder = build_pretrained(modality, spec)
     except (ValueError, RuntimeError, AssertionError, AttributeError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
-        what, remedy = "its network cannot be built", f"choose another for encoders.{modality}"
+        what, remedy = note("its network cannot be built"), note(f"choose another for encoders.{modality}")
         if modality in ("image", "video"):
-            what, remedy = f"cannot read pictures of {side} px", "change encoders.image_px"
+            what, remedy = note(f"cannot read pictures of {side} px"), note("change encoders.image_px")
         raise UsageError(f"{modality} encoder {spec.encoder}: {what} ({reason}); {remedy}") from None
     return encoder.width
 

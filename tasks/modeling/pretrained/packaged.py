@@ -32,12 +32,10 @@ def packaged_spec(modality: Modality, folder: Path) -> EncoderSpec:
 
     Raises EnvironmentFailed where the card is gone, DataError where it is damaged.
     """
-    try:
-        specs = read_card(folder)["encoders"]
-        name = next(name for name in specs if modality_of(name) == modality)  # all inputs of a kind have the same
-        return EncoderSpec.model_validate(specs[name])
-    except (KeyError, StopIteration, TypeError, ValueError):
-        raise DataError(f"model {folder / CARD}: does not describe its encoder of {modality}; train again") from None
+    for name, spec in read_card(folder).encoders.items():
+        if modality_of(name) == modality:  # all inputs of a modality have the same
+            return spec
+    raise DataError(f"model {folder / CARD}: does not describe its encoder of {modality}; train again")
 
 
 def is_packaged(modality: Modality, spec: EncoderSpec) -> bool:

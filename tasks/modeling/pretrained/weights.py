@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any
 
 from torch import nn
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import Modality
+from tasks.modeling.card import ModelCard
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.adapter import Pretrained
 from tasks.modeling.pretrained.describe import require_place
@@ -23,14 +22,14 @@ _frozen: OrderedDict[str, Pretrained] = OrderedDict()
 _lock = threading.Lock()
 
 
-def load_pretrained(model: nn.Module, card: Mapping[str, Any]) -> None:
+def load_pretrained(model: nn.Module, card: ModelCard) -> None:
     """Every trained encoder of a fresh model that has pretrained weights holds them.
 
     `model` is the FusedClassifier of `card`. Raises UsageError or EnvironmentFailed where the weights are gone or changed.
     """
     held = dict(model.get_submodule("encoders").named_children())  # one that several inputs share is there once
     for modality, encoder in held.items():
-        spec = EncoderSpec.model_validate(card["encoders"][modality])
+        spec = card.encoders[modality]
         if spec.reads == "inputs" and spec.weights_sha256 is not None:
             assert isinstance(encoder, Pretrained)
             encoder.load(require_place(modality_of(modality), spec))

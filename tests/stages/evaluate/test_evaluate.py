@@ -32,8 +32,10 @@ from tasks.errors import DataError, UsageError
 from tasks.evaluate.comparison import champion_outputs
 from tasks.evaluate.evaluate import evaluate, subsets
 from tasks.evaluate.linear_baseline import Fitted
-from tasks.evaluate.predictions import align
+from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.training_rows import ROWS, write_rows
+from tasks.problems.scoring import align
+from tasks.samples import Samples
 from tasks.store import Store, digest_json
 from tests.support.cards import TINY, write_card
 
@@ -72,7 +74,8 @@ def put_model(store: Store, name: str, labels: tuple[str, ...], accuracy: float,
     """A "model" that answers the first share of the rows rightly; see predict_probabilities below."""
     folder = store.path(f"checkpoints/{name}")
     folder.mkdir(parents=True)
-    write_card(folder, labels, accuracy=accuracy, **card)
+    write_card(folder, labels, **card)
+    (folder / "accuracy.json").write_text(json.dumps(accuracy))
     digest = digest_json([name, accuracy])
     return CheckpointRef(
         uri=f"checkpoints/{name}", sha256=digest, rows=1, model_sha256=digest, train_key=digest,
@@ -80,18 +83,18 @@ def put_model(store: Store, name: str, labels: tuple[str, ...], accuracy: float,
     )  # fmt: skip
 
 
-def load_model(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "model.json").read_text()))
+def load_model(folder: Path, card: ModelCard) -> dict[str, Any]:
+    return {"labels": list(card.labels), "accuracy": json.loads((folder / "accuracy.json").read_text())}
 
 
 def predict_probabilities(
-    model: dict[str, Any], samples: pa.Table, features: Any, store: Store, given: tuple[InputName, ...] | None = None
+    model: dict[str, Any], samples: Samples, features: Any, store: Store, given: tuple[InputName, ...] | None = None
 ) -> np.ndarray:
     """One modality alone loses every second right answer. A label the model does not know it cannot answer."""
     labels, share = model["labels"], model["accuracy"]
-    found = np.full((samples.num_rows, len(labels)), 0.1 / (len(labels) - 1), dtype=np.float32)
-    for i, label in enumerate(samples["label"].to_pylist()):
-        right = i < share * samples.num_rows and (given is None or len(given) > 1 or i % 2 == 0) and label in labels
+    found = np.full((len(samples), len(labels)), 0.1 / (len(labels) - 1), dtype=np.float32)
+    for i, label in enumerate(samples.labels):
+        right = i < share * len(samples) and (given is None or len(given) > 1 or i % 2 == 0) and label in labels
         answer = labels.index(label) if right else (labels.index(label) + 1 if label in labels else 0) % len(labels)
         found[i, answer] = 0.9
     return found
@@ -184,15 +187,20 @@ def test_the_champion_reads_its_own_row_of_every_sample(store: Store, monkeypatc
     """Its table may hold the samples at other places, and others beside them."""
     read: list[str] = []
 
-    def note(model: Any, samples: pa.Table, *_: Any) -> np.ndarray:
-        read.extend(samples["id"].to_pylist())
-        return np.array([[float(name[1:])] for name in samples["id"].to_pylist()])
+    def note(model: Any, samples: Samples, *_: Any) -> np.ndarray:
+        read.extend(samples.ids)
+        return np.array([[float(name[1:])] for name in samples.ids])
 
     monkeypatch.setattr(sys.modules["tasks.modeling.inference"], "predict_probabilities", note)
     against = prepared_champion(store, LABELS, 0.5, put_samples(store, "v"))
     table = pq.read_table(store.path("v") / "samples.parquet").take(pa.array([7, 4, 0, 60, 1, 3]))
     pq.write_table(table, store.path("v") / "samples.parquet")
-    shared, told = champion_outputs(pa.table({"id": ["s0", "s1", "s2", "s3", "s4", "s5"]}), against, store)
+    shared, told = champion_outputs(
+        Samples(pa.table({"id": ["s0", "s1", "s2", "s3", "s4", "s5"]})),
+        against,
+        read_card(store.path(against.champion.uri)),
+        store,
+    )
     assert shared.tolist() == [0, 1, 3, 4]
     assert read == ["s0", "s1", "s3", "s4"]
     assert told.tolist() == [[0], [1], [3], [4]]
@@ -246,7 +254,7 @@ def test_tuned_offsets_decide_for_candidate_and_champion_and_leave_probabilities
     always_a = {"decision": {"offsets": [9.0, 0.0, 0.0]}}
     model = put_model(store, "m", LABELS, 0.9, **always_a)
     against = prepared_champion(store, ("c", "a", "b"), 0.6, valid)
-    write_card(store.path(against.champion.uri), ("c", "a", "b"), accuracy=0.6, **always_a)
+    write_card(store.path(against.champion.uri), ("c", "a", "b"), **always_a)
     report = evaluate(valid, {}, model, against, CONFIG, store)
     assert report.metrics["test"]["accuracy"] == pytest.approx(1 / 3)
     assert report.by_modalities["image"]["accuracy"] == pytest.approx(1 / 3)
@@ -284,7 +292,7 @@ def test_old_and_new_test_rows_are_told_apart(store: Store) -> None:
     against = prepared_champion(store, LABELS, 0.8, valid)
     folder = store.path(against.champion.uri)
     before = pa.table({"id": [f"s{i}" for i in range(20)] + ["s50"], "split": ["test"] * 20 + ["train"]})
-    write_rows(before, folder / ROWS)
+    write_rows(Samples(before), folder / ROWS)
     parts = evaluate(valid, {}, model, against, CONFIG, store).forgetting
     assert {name: part.rows for name, part in parts.items()} == {"old": 20, "new": 40}
     assert parts["old"].candidate["accuracy"] == parts["old"].champion["accuracy"] == 1.0
@@ -300,5 +308,5 @@ def test_only_old_or_only_new_rows_are_not_told_apart(store: Store, known: int) 
     valid, model = put_samples(store, "v"), put_model(store, "m", LABELS, 0.5)
     against = prepared_champion(store, LABELS, 0.8, valid)
     rows = pa.table({"id": [f"s{i}" for i in range(known)] + ["z"], "split": ["test"] * known + ["train"]})
-    write_rows(rows, store.path(against.champion.uri) / ROWS)
+    write_rows(Samples(rows), store.path(against.champion.uri) / ROWS)
     assert evaluate(valid, {}, model, against, CONFIG, store).forgetting == {}

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from tasks.evaluate import intervals as module
-from tasks.evaluate.intervals import intervals, paired_differences, wilson
-from tasks.evaluate.metrics import METRICS, judge, score
+from tasks.problems import scoring as module
+from tasks.problems.multiclass_metrics import ClassScorer
+from tasks.problems.multiclass_metrics import score_classes as scored
+from tasks.problems.registry import get_metric, get_problem, metric_names
+from tasks.problems.scoring import wilson
 
 Classifier = Callable[..., tuple[np.ndarray, np.ndarray]]
 
@@ -19,26 +21,27 @@ def test_intervals_contain_the_point_and_shrink_with_n(classifier: Classifier) -
     widths = []
     for rows in (100, 2_500):
         probabilities, truth = classifier(rows, 5, 2.0)
-        point, found = score(probabilities, truth), intervals(probabilities, truth, seed=1)
-        assert set(found) == set(METRICS)
+        point, found = scored(probabilities, truth).score(), scored(probabilities, truth).intervals(seed=1)
+        assert set(found) == set(metric_names("multiclass"))
         assert all(low <= point[name] <= high for name, (low, high) in found.items())
         widths.append({name: high - low for name, (low, high) in found.items()})
-    assert all(widths[1][name] < widths[0][name] / 2 for name in METRICS)
+    assert all(widths[1][name] < widths[0][name] / 2 for name in metric_names("multiclass"))
 
 
 def test_the_accuracy_interval_has_the_binomial_width(classifier: Classifier) -> None:
     probabilities, truth = classifier(1_000, 4, 1.5)
-    low, high = intervals(probabilities, truth, seed=0)["accuracy"]
-    share = score(probabilities, truth)["accuracy"]
+    low, high = scored(probabilities, truth).intervals(seed=0)["accuracy"]
+    share = scored(probabilities, truth).score()["accuracy"]
     assert high - low == pytest.approx(2 * 1.96 * (share * (1 - share) / 1_000) ** 0.5, rel=0.1)
 
 
 def test_a_resample_is_scored_as_scikit_learn_scores_it(classifier: Classifier) -> None:
     probabilities, truth = classifier(60, 6, 1.0)
     chosen = np.random.default_rng(0).integers(0, 60, size=(8, 60))
-    found = module._figures(judge(probabilities, truth), chosen)
+    counts = scored(probabilities, truth).count(chosen)
+    found = {m.name: m.compute(counts) for m in get_problem("multiclass").metrics if m.compute is not None}
     for row, rows in enumerate(chosen):
-        expected = score(probabilities[rows], truth[rows])
+        expected = scored(probabilities[rows], truth[rows]).score()
         f1 = reference.f1_score(truth[rows], probabilities[rows].argmax(axis=1), average="macro", zero_division=0)
         assert found["macro_f1"][row] == pytest.approx(f1)
         assert {name: values[row] for name, values in found.items()} == pytest.approx(
@@ -48,73 +51,79 @@ def test_a_resample_is_scored_as_scikit_learn_scores_it(classifier: Classifier) 
 
 def test_the_auroc_interval_agrees_with_a_bootstrap(classifier: Classifier) -> None:
     probabilities, truth = classifier(300, 3, 0.8)
-    low, high = intervals(probabilities, truth, seed=0)["auroc"]
+    low, high = scored(probabilities, truth).intervals(seed=0)["auroc"]
     generator = np.random.default_rng(0)
-    draws = [score(probabilities[rows], truth[rows])["auroc"] for rows in generator.integers(0, 300, size=(400, 300))]
+    draws = [
+        scored(probabilities[rows], truth[rows]).score()["auroc"]
+        for rows in generator.integers(0, 300, size=(400, 300))
+    ]
     assert (low, high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), abs=0.01)
 
 
 def test_paired_differences_know_the_better_model(classifier: Classifier) -> None:
     strong, truth = classifier(800, 5, 2.5, seed=3)
     weak = (0.3 * strong + 0.7 * classifier(800, 5, 0.0, seed=4)[0]).astype(np.float32)
-    found = paired_differences(strong, weak, truth, seed=0)
+    found = scored(strong, truth).differences(scored(weak, truth), seed=0)
     for name in ("accuracy", "macro_f1", "macro_recall", "macro_precision", "auroc"):
         value, low, high = found[name]
         assert 0 < low <= value <= high
-        back = paired_differences(weak, strong, truth, seed=0)[name]
+        back = scored(weak, truth).differences(scored(strong, truth), seed=0)[name]
         assert back == pytest.approx((-value, -high, -low))
 
 
 def test_a_model_differs_from_itself_by_nothing(classifier: Classifier) -> None:
     probabilities, truth = classifier(200, 3, 1.0)
-    assert set(paired_differences(probabilities, probabilities, truth, seed=0).values()) == {(0.0, 0.0, 0.0)}
+    assert set(scored(probabilities, truth).differences(scored(probabilities, truth), seed=0).values()) == {
+        (0.0, 0.0, 0.0)
+    }
 
 
 def test_pairing_is_narrower_than_two_separate_intervals(classifier: Classifier) -> None:
     strong, truth = classifier(500, 5, 1.5)
     twin = strong.copy()
     twin[:5] = np.roll(twin[:5], 1, axis=1)
-    _, low, high = paired_differences(strong, twin, truth, seed=0)["accuracy"]
-    alone = intervals(strong, truth, seed=0)["accuracy"]
+    _, low, high = scored(strong, truth).differences(scored(twin, truth), seed=0)["accuracy"]
+    alone = scored(strong, truth).intervals(seed=0)["accuracy"]
     assert high - low < (alone[1] - alone[0]) / 2
 
 
 def test_more_confidence_is_wider(classifier: Classifier) -> None:
     strong, truth = classifier(300, 3, 1.5)
     weak, _ = classifier(300, 3, 0.5)
-    narrow = paired_differences(strong, weak, truth, seed=0, confidence=0.8)
-    wide = paired_differences(strong, weak, truth, seed=0, confidence=0.99)
+    narrow = scored(strong, truth).differences(scored(weak, truth), seed=0, confidence=0.8)
+    wide = scored(strong, truth).differences(scored(weak, truth), seed=0, confidence=0.99)
     assert all(wide[name][2] - wide[name][1] > narrow[name][2] - narrow[name][1] for name in wide)
 
 
 def test_more_confidence_is_wider_of_one_model(classifier: Classifier) -> None:
     probabilities, truth = classifier(300, 3, 1.5)
-    sure, unsure = (intervals(probabilities, truth, seed=0, confidence=confidence) for confidence in (0.99, 0.8))
+    sure, unsure = (scored(probabilities, truth).intervals(seed=0, confidence=confidence) for confidence in (0.99, 0.8))
     assert all(sure[name][0] < unsure[name][0] and sure[name][1] > unsure[name][1] for name in sure)
 
 
 def test_what_is_undefined_has_no_interval() -> None:
     one_class = np.array([[0.9, 0.1], [0.7, 0.3]])
-    assert "auroc" not in intervals(one_class, np.array([0, 0]), seed=0)
+    assert "auroc" not in scored(one_class, np.array([0, 0])).intervals(seed=0)
     broken = np.full((2, 2), np.nan)
-    assert intervals(broken, np.array([0, 1]), seed=0) == {}
-    assert paired_differences(broken, one_class, np.array([0, 0]), seed=0) == {}
+    assert scored(broken, np.array([0, 1])).intervals(seed=0) == {}
+    assert scored(broken, np.array([0, 0])).differences(scored(one_class, np.array([0, 0])), seed=0) == {}
 
 
 def test_same_seed_same_interval(classifier: Classifier) -> None:
     probabilities, truth = classifier(100, 3, 1.0)
-    assert intervals(probabilities, truth, seed=5) == intervals(probabilities, truth, seed=5)
-    assert intervals(probabilities, truth, seed=5) != intervals(probabilities, truth, seed=6)
+    assert scored(probabilities, truth).intervals(seed=5) == scored(probabilities, truth).intervals(seed=5)
+    assert scored(probabilities, truth).intervals(seed=5) != scored(probabilities, truth).intervals(seed=6)
 
 
 def test_answers_that_are_not_the_most_probable_class_are_judged_as_given(classifier: Classifier) -> None:
     probabilities, truth = classifier(60, 3, 0.0)
     wrong = (truth + 1) % 3
-    right, never = (intervals(probabilities, truth, seed=0, predicted=answers) for answers in (truth, wrong))
+    right, never = (scored(probabilities, truth, answers).intervals(seed=0) for answers in (truth, wrong))
     assert (right["accuracy"][1], right["macro_f1"]) == (1.0, (1.0, 1.0))
     assert (never["accuracy"][0], never["macro_f1"]) == (0.0, (0.0, 0.0))
     for predicted, sign in (((truth, wrong), 1), ((wrong, truth), -1)):
-        found = paired_differences(probabilities, probabilities, truth, seed=0, predicted=predicted)
+        ours, theirs = (scored(probabilities, truth, answers) for answers in predicted)
+        found = ours.differences(theirs, seed=0)
         assert found["accuracy"] == found["macro_f1"] == (sign, sign, sign)
 
 
@@ -123,7 +132,8 @@ def test_each_model_is_resampled_with_its_own_answers(classifier: Classifier) ->
     probabilities, truth = classifier(90, 3, 0.0)
     wrong, some = (truth + 1) % 3, np.where(np.arange(90) % 3 == 0, truth, (truth + 1) % 3)
     for predicted in ((some, wrong), (wrong, some)):
-        _, low, high = paired_differences(probabilities, probabilities, truth, 0, predicted=predicted)["accuracy"]
+        ours, theirs = (scored(probabilities, truth, answers) for answers in predicted)
+        _, low, high = ours.differences(theirs, 0)["accuracy"]
         assert high - low == pytest.approx(2 * 1.96 * (1 / 3 * 2 / 3 / 90) ** 0.5, rel=0.15)
 
 
@@ -140,8 +150,10 @@ def test_no_share_lies_beyond_0_or_1() -> None:
     truth = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     sure = np.array([0.1, 0.2, 0.3, 0.7, 0.6, 0.8, 0.9, 0.95])
     for scores in (sure, 1 - sure):
-        found = intervals(np.stack([1 - scores, scores], axis=1), truth, seed=0)
-        assert all(0 <= low <= high <= 1 for low, high in found.values())
+        found = scored(np.stack([1 - scores, scores], axis=1), truth).intervals(seed=0)
+        rows = [get_metric(name) for name in found]
+        assert all(0 <= low <= high <= 1 for row in rows if row.unit == "share" for low, high in [found[row.name]])
+        assert all(row.low <= found[row.name][0] <= found[row.name][1] <= row.high for row in rows)
         assert {0.0, 1.0} & set(found["auroc"]), "its standard error reaches beyond"
 
 
@@ -168,16 +180,16 @@ def test_ten_thousand_rows_are_counted_in_ten_blocks(classifier: Classifier, mon
     """A million cells at a time: neither a Python loop over resamples nor all of them in memory."""
     probabilities, truth = classifier(10_000, 10, 2.0)
     blocks: list[tuple[int, ...]] = []
-    figures = module._figures
+    count = ClassScorer.count
     monkeypatch.setattr(
-        module, "_figures", lambda judged, chosen: blocks.append(chosen.shape) or figures(judged, chosen)
+        ClassScorer, "count", lambda scorer, chosen: blocks.append(chosen.shape) or count(scorer, chosen)
     )
-    intervals(probabilities, truth, seed=0)
-    assert blocks == [(100, 10_000)] * 10
+    scored(probabilities, truth).intervals(seed=0)
+    assert blocks[1:] == [(100, 10_000)] * 10, "after the figure itself"
 
 
 def test_three_rows_that_are_all_right_prove_little() -> None:
     probabilities = np.eye(3)
-    low, high = intervals(probabilities, np.arange(3), seed=0)["accuracy"]
+    low, high = scored(probabilities, np.arange(3)).intervals(seed=0)["accuracy"]
     assert low == pytest.approx(0.4385, abs=1e-4)
     assert high == 1.0

@@ -18,7 +18,9 @@ from data_contracts.refs import CleanRef, FeatureRef, InputName, RowCounts, Vali
 from data_contracts.tables import features_schema, samples_schema
 from tasks.evaluate import linear_baseline
 from tasks.evaluate.linear_baseline import fit_floor, read_tables, reads_embeddings, within_budget
+from tasks.modeling.card import ModelCard
 from tasks.store import Store, digest_json
+from tests.support.cards import card_of
 
 LABELS = ("a", "b", "c")
 SPLITS = ["train"] * 120 + ["val"] * 60 + ["test"] * 60
@@ -188,7 +190,7 @@ def test_a_fit_that_did_not_converge_is_told_and_not_warned(tmp_path: Path, monk
 
 
 def test_only_embeddings_have_a_floor() -> None:
-    frozen, trained = {"reads": "embedding"}, {"reads": "inputs"}
-    assert reads_embeddings({"encoders": {"image": frozen, "text": frozen}})
-    assert not reads_embeddings({"encoders": {"image": frozen, "text": trained}})
-    assert not reads_embeddings({})
+    frozen, trained = ({"encoder": "hf:x", "reads": reads} for reads in ("embedding", "inputs"))
+    for other, expected in ((frozen, True), (trained, False)):
+        card = card_of(LABELS, ("image", "text"), encoders={"image": frozen, "text": other})
+        assert reads_embeddings(ModelCard.model_validate(card)) is expected

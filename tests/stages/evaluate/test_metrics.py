@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from tasks.evaluate import metrics
-from tasks.evaluate.metrics import (
-    METRICS,
+from tasks.problems import multiclass_metrics
+from tasks.problems.multiclass_metrics import (
     auroc,
     calibration,
     confusion,
-    judge,
     per_class,
-    score,
+    score_classes,
 )
+from tasks.problems.registry import metric_names
 
 Classifier = Callable[..., tuple[np.ndarray, np.ndarray]]
 
@@ -26,17 +25,18 @@ Classifier = Callable[..., tuple[np.ndarray, np.ndarray]]
 def test_figures_equal_scikit_learn(classifier: Classifier, rows: int, classes: int, skill: float) -> None:
     probabilities, truth = classifier(rows, classes, skill)
     predicted = probabilities.argmax(axis=1)
-    found = score(probabilities, truth)
+    found = score_classes(probabilities, truth).score()
     averages = reference.precision_recall_fscore_support(truth, predicted, average="macro", zero_division=0)
     assert found["accuracy"] == pytest.approx(reference.accuracy_score(truth, predicted))
     assert [found["macro_precision"], found["macro_recall"], found["macro_f1"]] == pytest.approx(averages[:3])
+    assert found["mcc"] == pytest.approx(reference.matthews_corrcoef(truth, predicted))
     areas = [reference.roc_auc_score(truth == c, probabilities[:, c]) for c in np.unique(truth)]
     assert found["auroc"] == pytest.approx(np.mean(areas))
 
 
 def test_figures_by_hand() -> None:
     probabilities = np.array([[0.9, 0.1, 0.0], [0.6, 0.4, 0.0], [0.3, 0.7, 0.0], [0.2, 0.8, 0.0]])
-    found = score(probabilities, np.array([0, 1, 1, 1]))
+    found = score_classes(probabilities, np.array([0, 1, 1, 1])).score()
     # class 0: precision 1/2, recall 1; class 1: precision 1, recall 2/3; class 2 never occurs and does not count
     assert found["accuracy"] == 0.75
     assert found["macro_precision"] == pytest.approx(0.75)
@@ -49,59 +49,71 @@ def test_figures_by_hand() -> None:
 
 def test_answers_that_are_not_the_most_probable_class_are_judged_as_given() -> None:
     probabilities, truth = np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([1, 0])
-    found = score(probabilities, truth, truth)
+    found = score_classes(probabilities, truth, truth).score()
     assert (found["accuracy"], found["macro_f1"]) == (1.0, 1.0)
     assert found["ece"] == pytest.approx((0.9 + 0.8) / 2), "sure of neither"
-    assert score(probabilities[:1], np.array([0]))["macro_recall"] == 1.0, "of the one class that occurs"
+    assert score_classes(probabilities[:1], np.array([0])).score()["macro_recall"] == 1.0, (
+        "of the one class that occurs"
+    )
 
 
 def test_a_class_that_is_only_predicted_counts_as_zero() -> None:
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8]])
-    found = score(probabilities, np.array([0, 0]))
+    found = score_classes(probabilities, np.array([0, 0])).score()
     assert found["macro_recall"] == pytest.approx(0.25)
     assert found["macro_precision"] == pytest.approx(0.5)
     assert found["auroc"] is None
 
 
+def test_a_correlation_with_one_answer_only_is_zero_and_the_opposite_is_minus_one() -> None:
+    same = score_classes(np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([0, 1]))
+    assert same.score()["mcc"] == 0.0
+    opposite = score_classes(np.array([[0.1, 0.9], [0.9, 0.1]] * 20), np.array([0, 1] * 20))
+    assert opposite.score()["mcc"] == -1.0
+    assert opposite.intervals(0)["mcc"] == (-1.0, -1.0)
+
+
 def test_undefined_is_none() -> None:
-    assert score(np.zeros((0, 3)), np.zeros(0, dtype=np.int64)) == dict.fromkeys(METRICS)
+    assert score_classes(np.zeros((0, 3)), np.zeros(0, dtype=np.int64)).score() == dict.fromkeys(
+        metric_names("multiclass")
+    )
     broken = np.array([[0.5, 0.5], [np.nan, np.nan]])
-    assert score(broken, np.array([0, 1])) == dict.fromkeys(METRICS)
+    assert score_classes(broken, np.array([0, 1])).score() == dict.fromkeys(metric_names("multiclass"))
 
 
 def test_ties_count_half_in_the_auroc() -> None:
     flat = np.full((10, 2), 0.5)
-    value, influence = auroc(flat, np.array([0, 1] * 5))
+    value, influence = auroc(score_classes(flat, np.array([0, 1] * 5)))
     assert value == 0.5
     assert np.abs(influence).max() == 0
 
 
 def test_calibration_bins_cover_every_row_once(classifier: Classifier) -> None:
     probabilities, truth = classifier(300, 5, 1.5)
-    judged = judge(probabilities, truth)
+    judged = score_classes(probabilities, truth)
     bins = calibration(judged)
     assert sum(b["count"] for b in bins) == 300
     gaps = sum(b["count"] * abs(b["confidence"] - b["accuracy"]) for b in bins if b["count"])
-    assert gaps / 300 == pytest.approx(score(probabilities, truth)["ece"])
+    assert gaps / 300 == pytest.approx(score_classes(probabilities, truth).score()["ece"])
     assert all(b["low"] < b["confidence"] <= b["high"] + 1e-9 for b in bins if b["count"])
-    certain = judge(np.array([[1.0, 0.0]]), np.array([0]))
+    certain = score_classes(np.array([[1.0, 0.0]]), np.array([0]))
     assert calibration(certain)[-1]["count"] == 1
 
 
 def test_a_confidence_on_the_edge_of_two_bins_falls_into_the_lower_one() -> None:
     """Guo et al. 2017: bins are ((m - 1) / M, m / M]."""
     edges = np.array([[0.2] * 5, [0.6, 0.4, 0, 0, 0], [0.8, 0.2, 0, 0, 0], [1.0, 0, 0, 0, 0], [0.61, 0.39, 0, 0, 0]])
-    assert judge(edges, np.zeros(5, np.int64)).bins.tolist() == [2, 8, 11, 14, 9]
-    assert judge(np.array([[1.0, 0.0]]), np.array([0]), np.array([1])).bins.tolist() == [0], "a confidence of 0"
+    assert score_classes(edges, np.zeros(5, np.int64)).bins.tolist() == [2, 8, 11, 14, 9]
+    assert score_classes(np.array([[1.0, 0.0]]), np.array([0]), np.array([1])).bins.tolist() == [0], "a confidence of 0"
 
 
 def test_a_confidence_above_1_by_rounding_falls_into_the_last_bin() -> None:
     above = np.array([[np.nextafter(np.float32(1), np.float32(2)), 0]], np.float32)
-    assert judge(above, np.array([0])).bins.tolist() == [14]
+    assert score_classes(above, np.array([0])).bins.tolist() == [14]
 
 
 def test_every_bin_has_its_line() -> None:
-    bins = calibration(judge(np.array([[0.2] * 5, [0.2] * 5]), np.array([0, 1])))
+    bins = calibration(score_classes(np.array([[0.2] * 5, [0.2] * 5]), np.array([0, 1])))
     assert bins[2] == {"low": 2 / 15, "high": 3 / 15, "count": 2, "confidence": pytest.approx(0.2), "accuracy": 0.5}
     assert [(line["low"], line["high"]) for line in bins] == [(b / 15, (b + 1) / 15) for b in range(15)]
     empty = bins[:2] + bins[3:]
@@ -109,7 +121,7 @@ def test_every_bin_has_its_line() -> None:
 
 
 def test_a_class_without_rows_or_answers_has_no_recall_or_precision() -> None:
-    judged = judge(np.array([[0.9, 0.1, 0, 0], [0.8, 0.2, 0, 0], [0, 0, 1, 0]]), np.array([0, 1, 0]))
+    judged = score_classes(np.array([[0.9, 0.1, 0, 0], [0.8, 0.2, 0, 0], [0, 0, 1, 0]]), np.array([0, 1, 0]))
     assert per_class(judged, ("a", "b", "c", "d")) == [
         {"label": "a", "precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2, "predicted": 2},
         {"label": "b", "precision": None, "recall": 0.0, "f1": 0.0, "support": 1, "predicted": 0},
@@ -118,12 +130,12 @@ def test_a_class_without_rows_or_answers_has_no_recall_or_precision() -> None:
 
 
 def test_equal_values_share_their_mean_rank() -> None:
-    assert metrics._midranks(np.array([3.0, 1.0, 3.0, 7.0])).tolist() == [2.5, 1.0, 2.5, 4.0]
+    assert multiclass_metrics._midranks(np.array([3.0, 1.0, 3.0, 7.0])).tolist() == [2.5, 1.0, 2.5, 4.0]
 
 
 def test_confusion_and_per_class_equal_scikit_learn(classifier: Classifier) -> None:
     probabilities, truth = classifier(200, 4, 1.0)
-    judged = judge(probabilities, truth)
+    judged = score_classes(probabilities, truth)
     matrix = np.zeros((4, 4), dtype=int)
     for true, predicted, rows in confusion(judged):
         matrix[true, predicted] = rows

@@ -70,20 +70,20 @@ def test_other_weights_are_other_features(make_data: MakeData, store: Store, tmp
 
 
 @pytest.mark.parametrize(
-    ("encoder", "modules"),
+    ("encoder", "stages"),
     [
-        ("tiny", ("tasks.extract.tiny",)),
-        ("torchvision:resnet18@random", ("tasks.extract.inputs",)),
-        ("torchvision:squeezenet1_1@{}", ("tasks.extract.inputs", "tasks.extract.embed")),
+        ("tiny", ("tiny_inputs",)),
+        ("torchvision:resnet18@random", ("pretrained_inputs",)),
+        ("torchvision:squeezenet1_1@{}", ("pretrained_inputs", "embeddings")),
     ],
 )
 def test_the_code_that_shapes_features_is_known(
-    encoder: str, modules: tuple[str, ...], network: tuple[torch.nn.Module, Path], monkeypatch: pytest.MonkeyPatch
+    encoder: str, stages: tuple[str, ...], network: tuple[torch.nn.Module, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[str, ...]] = []
     monkeypatch.setattr("tasks.extract.extract.code_fingerprint", lambda *given, **_: seen.append(given))
     features_fingerprint("image", "x", load_config({}, [f"encoders.image={encoder.format(network[1])}"]))
-    assert seen == [modules]
+    assert seen == [stages]
 
 
 def test_sound_and_text_are_embedded_whatever_lies_beside_them(

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from tasks.errors import DataError
-from tasks.modeling.decision import answer_column, decide, decide_labels, read_offsets, read_thresholds
+from tasks.modeling.card import ModelCard, read_card
+from tasks.modeling.decision import answer_column
+from tasks.problems.multiclass import decide
+from tasks.problems.multilabel import decide_labels
+from tests.support.cards import card_of, write_card
 
 GIVEN = np.array([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5], [np.nan, 0.1, 0.9]])
 
@@ -30,23 +34,27 @@ def test_labels_are_given_from_their_threshold_on():
 
 
 def test_a_card_without_a_decision_has_no_offsets():
-    assert read_offsets({"labels": ["a", "b"]}) is None
-    assert read_offsets({"labels": ["a", "b"], "decision": {"offsets": [0, 0.5]}}) == (0.0, 0.5)
+    assert ModelCard.model_validate(card_of(["a", "b"])).offsets is None
+    assert ModelCard.model_validate(card_of(["a", "b"], decision={"offsets": [0, 0.5]})).offsets == (0.0, 0.5)
 
 
 @pytest.mark.parametrize("bad", [[0.5], [0.1, "x"], [0.1, float("nan")], None, {"a": 1}])
-def test_offsets_that_do_not_fit_the_labels_are_an_error(bad):
-    with pytest.raises(DataError, match="one number for each label"):
-        read_offsets({"labels": ["a", "b"], "decision": {"offsets": bad}})
+def test_offsets_that_do_not_fit_the_labels_are_an_error(tmp_path, bad):
+    write_card(tmp_path, ["a", "b"], decision={"offsets": bad})
+    with pytest.raises(DataError, match=r"model\.json: damaged \(.*decision\.offsets"):
+        read_card(tmp_path)
 
 
-def test_thresholds_are_read_alike():
-    assert read_thresholds({"labels": ["a"], "decision": {"thresholds": [0.5]}}) == (0.5,)
+def test_thresholds_are_read_alike(tmp_path):
+    sets = [{"name": "label", "problem": "multilabel", "labels": ["a"]}]
+    write_card(tmp_path, ["a"], targets=sets, decision={"thresholds": [0.5]})
+    assert read_card(tmp_path).thresholds == (0.5,)
+    write_card(tmp_path, ["a"], targets=sets, decision={"offsets": [0.5]})
     with pytest.raises(DataError, match=r"decision\.thresholds is not one number"):
-        read_thresholds({"labels": ["a"], "decision": {"offsets": [0.5]}})
+        read_card(tmp_path)
 
 
 def test_numbers_are_told_without_the_noise_of_float32():
-    card = {"labels": [], "targets": [{"name": "price", "problem": "regression"}]}
+    card = ModelCard.model_validate(card_of([], targets=[{"name": "price", "problem": "regression"}]))
     told = np.array([[0.3], [7.0], [-1234.5]], np.float32)
     assert answer_column(card, 0, told) == (["0.3", "7", "-1234.5"], None)

@@ -9,6 +9,7 @@ from data_contracts.tables import features_schema
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.modeling import feature_parts
 from tasks.modeling.features import FeatureTable, Inputs
+from tasks.samples import Samples
 
 
 def _sounds():
@@ -128,7 +129,7 @@ def test_rows_of_another_inner_shape_are_an_error(store, make_features):
 
 def test_a_modality_that_no_sample_has_gives_an_empty_batch(store, make_features):
     ref, _ = make_features("audio", _sounds())
-    samples = pa.table({"audio": pa.array([None, None], pa.string())})
+    samples = Samples(pa.table({"audio": pa.array([None, None], pa.string())}))
     batch = Inputs.load(samples, {"audio": ref}, store).batch(np.arange(2))
     assert batch["audio"].rows.size == 0
 

@@ -1,7 +1,5 @@
 """One encoder for several inputs of a kind: one set of weights, one pass, and the same answer whatever is beside a row."""
 
-import json
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,10 +8,12 @@ from safetensors.torch import load_file
 
 from tasks.config import FusionConfig, RunConfig
 from tasks.errors import DataError
+from tasks.modeling.card import ModelCard
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.fusion.classifier import FusedClassifier, Present
 from tasks.modeling.inference import predict_probabilities
 from tasks.modeling.package import build_model, load_model, save_model
+from tasks.samples import Samples
 
 TINY = EncoderSpec(encoder="tiny", reads="inputs")
 NAMES = ("image", "image_2", "text", "text_2", "audio")
@@ -25,13 +25,14 @@ def _config(*share):
 
 
 def _card(names, *share):
-    return {
+    record = {
         "format": 2,
         "labels": ["a", "b", "c"],
         "modalities": list(names),
-        "encoders": {name: TINY.model_dump(mode="json") for name in names},
+        "encoders": dict.fromkeys(names, TINY),
         "config": _config(*share),
     }
+    return ModelCard.model_validate(record)
 
 
 def _model(names=NAMES, share=("image", "text"), **fusion):
@@ -134,24 +135,25 @@ def test_the_card_rebuilds_it_and_the_file_holds_it_once(tmp_path, store, make_f
         pictures = [rng.integers(0, 256, (32, 32, 3), np.uint8) for _ in range(4)]
         features[name], columns[name] = make_features(name, pictures)
     columns["image"][1] = columns["image_2"][2] = None
-    whole = predict_probabilities(model, pa.table(columns), features, store)
-    single = predict_probabilities(model, pa.table(columns), features, store, batch_size=1)
+    samples = Samples(pa.table(columns))
+    whole = predict_probabilities(model, samples, features, store)
+    single = predict_probabilities(model, samples, features, store, batch_size=1)
     np.testing.assert_allclose(whole, single, atol=1e-5)
-    alone = predict_probabilities(model, pa.table(columns), features, store, given=("image_2",))
+    alone = predict_probabilities(model, samples, features, store, given=("image_2",))
     assert np.abs(whole - alone).max() > 1e-4
 
 
 def test_a_card_from_before_there_was_sharing_is_read():
-    card = _card(("image", "audio"))
+    card = _card(("image", "audio")).model_dump(mode="json")
     del card["config"]["encoders"]["shared"]
-    assert build_model(card).owners == {"image": "image", "audio": "audio"}
+    assert build_model(ModelCard.model_validate(card)).owners == {"image": "image", "audio": "audio"}
 
 
 def test_a_card_whose_shared_encoders_differ_is_refused():
-    card = json.loads(json.dumps(_card(("image", "image_2"), "image")))
+    card = _card(("image", "image_2"), "image").model_dump(mode="json")
     card["encoders"]["image_2"]["settings"] = {"other": 1}
     with pytest.raises(DataError, match="image_2 and image share an encoder, but describe different ones"):
-        build_model(card)
+        build_model(ModelCard.model_validate(card))
 
 
 def test_embeddings_pass_through_nothing_that_could_be_shared():

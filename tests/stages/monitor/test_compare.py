@@ -16,6 +16,7 @@ from tasks.modeling.profile import OTHER, PROFILE, Profile, choose, read_profile
 from tasks.monitor.compare import compare_profiles
 from tasks.monitor.monitor import explain
 from tasks.reporting.drift_report import write_page
+from tasks.samples import Samples
 from tests.support.browser import chromium
 
 
@@ -83,10 +84,10 @@ def test_a_profile_comes_back_from_its_file_and_the_same_profile_gives_the_same_
 
 def test_rows_are_chosen_by_their_id_whatever_their_order() -> None:
     ids = [f"s{number}" for number in range(50)]
-    forward, backward = (pa.table({"id": order}) for order in (ids, ids[::-1]))
-    chosen = choose(forward, 7)["id"].to_pylist()
-    assert chosen == choose(backward, 7)["id"].to_pylist()
-    assert choose(forward, 9)["id"].to_pylist()[:7] == chosen
+    forward, backward = (Samples(pa.table({"id": order})) for order in (ids, ids[::-1]))
+    chosen = choose(forward, 7).ids
+    assert chosen == choose(backward, 7).ids
+    assert choose(forward, 9).ids[:7] == chosen
 
 
 def test_wide_embeddings_are_shortened_with_their_distances_nearly_kept() -> None:

@@ -33,6 +33,7 @@ from tasks.modeling.inference import predict_probabilities
 from tasks.modeling.package import build_model, describe_model, load_model, save_model
 from tasks.publish import publish as publish_module
 from tasks.publish.connection import connected
+from tasks.samples import Samples
 from tasks.store import Store, digest_file, digest_json
 
 LABELS = ("no|pe", "yes")
@@ -185,7 +186,9 @@ def make_checkpoint(
     torch.manual_seed(config.seed)
     card, files = describe_model(valid, features, config), {}
     if tokenizer is not None:
-        card["encoders"]["text"]["tokenizer_sha256"] = sha256 = hashlib.sha256(tokenizer).hexdigest()
+        sha256 = hashlib.sha256(tokenizer).hexdigest()
+        spec = card.encoders["text"].model_copy(update={"tokenizer_sha256": sha256})
+        card = card.model_copy(update={"encoders": {**card.encoders, "text": spec}})
         files = {tokenizer_file(sha256): tokenizer}
     key = digest_json(["checkpoint", config.seed, sorted(files)])
     if store.find("checkpoints", key) is None:
@@ -206,14 +209,14 @@ def make_report(
     champion: CheckpointRef | None,
     accuracy: float,
 ) -> EvalReport:
-    samples = pq.read_table(store.path(valid.uri) / "samples.parquet", filters=[("split", "==", "test")])
+    samples = Samples.read(store.path(valid.uri)).of_split("test")
     found = predict_probabilities(load_model(store.path(checkpoint.uri)), samples, features, store)
     key = digest_json(["report", checkpoint.uri, champion and champion.uri, accuracy])
     if store.find("evaluations", key) is None:
         table = pa.table(
             {
-                "id": samples["id"],
-                "label": samples["label"],
+                "id": samples.column("id"),
+                "label": samples.column("label"),
                 "predicted": [LABELS[best] for best in found.argmax(axis=1)],
                 "targets": pa.nulls(ROWS, pa.string()),
                 "probability": found.max(axis=1),

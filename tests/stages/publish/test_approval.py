@@ -61,7 +61,7 @@ def test_a_passing_candidate_waits_and_an_approved_one_is_champion(waiting: Call
         registry.promote("tiny", "1", "champion", *case.place, LATER)
     assert registry.list_pending(*case.place, LATER.at_ms) == []
     (move,) = registry.history("tiny", *case.place)
-    assert (move["action"], move["by"], move["at_ms"], move["reason"]) == (
+    assert (move.action, move.by, move.at_ms, move.reason) == (
         "promote", "ann", LATER.at_ms, "looks good",
     )  # fmt: skip
     (shown,) = registry.show_model("tiny", *case.place)

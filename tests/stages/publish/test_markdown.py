@@ -11,7 +11,7 @@ from data_contracts.refs import (
     CheckpointRef,
     CleanRef,
     EvalReport,
-    Problem,
+    ProblemName,
     RowCounts,
     RuleResult,
     ValidatedRef,
@@ -19,7 +19,7 @@ from data_contracts.refs import (
 )
 from tasks.config import load_config
 from tasks.escaping import one_line
-from tasks.labels import METRICS
+from tasks.problems.registry import metric_names
 from tasks.publish.card import write_card
 from tasks.publish.tracking import RunRecord, describe_run
 from tasks.publish.version_page import describe_version
@@ -39,9 +39,9 @@ def make_verdict(name: str) -> Verdict:
     return Verdict(uri="v", sha256=KEY, rows=9, decision="reject", reason=name, rules=(rule,), model_sha256=KEY)
 
 
-def make_report(problem: Problem, theirs: bool = True) -> EvalReport:
-    figures: dict[str, float | None] = dict.fromkeys(METRICS[problem], 0.5)
-    first = METRICS[problem][0]
+def make_report(problem: ProblemName, theirs: bool = True) -> EvalReport:
+    figures: dict[str, float | None] = dict.fromkeys(metric_names(problem), 0.5)
+    first = metric_names(problem)[0]
     return EvalReport(
         uri="e", sha256=KEY, rows=9, model_sha256=KEY, problem=problem, metrics={"test": figures, LABELS[0]: figures},
         intervals={first: (0.4, 0.6)}, by_modalities={name: dict(figures) for name in SUBSETS}, majority_share=0.5,
@@ -65,13 +65,13 @@ CHECKPOINT = CheckpointRef(
 
 
 @pytest.mark.parametrize("problem", ["multiclass", "multilabel", "regression"])
-def test_the_card_has_its_three_tables(problem: Problem) -> None:
+def test_the_card_has_its_three_tables(problem: ProblemName) -> None:
     report, verdict = make_report(problem), make_verdict("accuracy >= 0.9")
     figures, subsets, gate = tables_of(write_card(CHECKPOINT, report, verdict, make_valid("front"), CONFIG))
     assert figures[0] == ["metric", "value", "interval (95 %)"]
-    assert [row[0] for row in figures[1:]] == list(METRICS[problem])
+    assert [row[0] for row in figures[1:]] == list(metric_names(problem))
     assert [row[0] for row in subsets[1:]] == list(SUBSETS)
-    assert set(subsets[0][1:]) <= set(METRICS[problem])
+    assert set(subsets[0][1:]) <= set(metric_names(problem))
     assert all(any(c.isdigit() for c in cell) for row in subsets[1:] for cell in row[1:])
     assert gate[1][0] == "accuracy >= 0.9"
 
@@ -104,4 +104,4 @@ def test_a_versions_page_has_its_table(theirs: bool) -> None:
     report = make_report("multiclass", theirs)
     (table,) = tables_of(describe_version("wild", "champion", make_verdict("r"), report, make_valid("x")))
     assert table[0] == ["metric", "9 test rows", "95 % interval", *(["champion"] if theirs else [])]
-    assert [row[0] for row in table[1:]] == list(METRICS["multiclass"])
+    assert [row[0] for row in table[1:]] == list(metric_names("multiclass"))

@@ -47,7 +47,7 @@ def test_rollback_goes_back_step_by_step(make_case: MakeCase, quick: None) -> No
     with pytest.raises(PromotionRefused, match="was rolled back"):
         second.publish()
     assert registry.promote("tiny", "2", "champion", *place).alias == "champion"
-    moves = [(move["action"], move["version"], move["previous"]) for move in registry.history("tiny", *place)]
+    moves = [(move.action, move.version, move.previous) for move in registry.history("tiny", *place)]
     assert moves == [
         ("publish", "1", None), ("publish", "2", "1"), ("publish", "3", "2"),
         ("rollback", "2", "3"), ("rollback", "1", "2"), ("promote", "2", "1"),

@@ -25,10 +25,11 @@ from data_contracts.refs import (
 )
 from data_contracts.tables import media_schema, quarantine_schema, samples_schema
 from tasks.config import RunConfig
-from tasks.evaluate.detail import describe_classes
-from tasks.evaluate.intervals import intervals, paired_differences
-from tasks.evaluate.metrics import score
+from tasks.evaluate.detail import describe
 from tasks.media.media_store import media_kind
+from tasks.problems.multiclass_metrics import score_classes
+from tasks.problems.registry import get_problem
+from tasks.samples import Samples
 from tasks.store import Store, digest_json
 from tests.support.classifiers import make_probabilities
 
@@ -72,6 +73,7 @@ def fake_run(store: Store, labels: tuple[str, ...], rows: int, skill: float, tex
     probabilities, truth = make_probabilities(rows, len(labels), skill)
     weaker, _ = make_probabilities(rows, len(labels), skill - 0.5, seed=1)
     weaker = 0.5 * weaker + 0.5 * probabilities
+    ours, theirs = score_classes(probabilities, truth), score_classes(weaker, truth)
     samples = _samples(labels, truth, digests)
     clean = _clean(store, labels, rows, fingerprints)
     valid = ValidatedRef(
@@ -85,18 +87,18 @@ def fake_run(store: Store, labels: tuple[str, ...], rows: int, skill: float, tex
         train_key=digest_json("t"), modalities=("image", "text", "audio"), labels=labels, best_epoch=9, epochs=12,
     )  # fmt: skip
     with store.create("evaluations", "k") as draft:
-        detail = describe_classes(samples, probabilities, truth, labels, checkpoint.modalities)
+        detail = describe(Samples(samples), get_problem("multiclass"), ours, labels, checkpoint.modalities)
         (draft.path / "detail.json").write_text(detail.model_dump_json())
     names = ("image", "text", "audio", "image+text", "image+audio", "text+audio", "image+text+audio")
     report = EvalReport(
         uri="evaluations/k", sha256=digest_json("e"), rows=rows, model_sha256=checkpoint.model_sha256,
-        metrics={"test": score(probabilities, truth)}, intervals=intervals(probabilities, truth, 0),
+        metrics={"test": ours.score()}, intervals=ours.intervals(0),
         by_modalities={
-            name: score(make_probabilities(rows, len(labels), skill * (0.35 + 0.09 * i))[0], truth)
+            name: score_classes(make_probabilities(rows, len(labels), skill * (0.35 + 0.09 * i))[0], truth).score()
             for i, name in enumerate(names)
         },
         majority_share=1 / len(labels) + 0.01, champion_sha256=digest_json("champion"), champion_version="3",
-        champion_metrics=score(weaker, truth), differences=paired_differences(probabilities, weaker, truth, 0),
+        champion_metrics=theirs.score(), differences=ours.differences(theirs, 0),
     )  # fmt: skip
     rules = (
         RuleResult(rule="above majority", metric="accuracy", value=0.91, threshold=0.11, baseline="majority answer",

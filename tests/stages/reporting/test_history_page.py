@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from data_contracts.row_examples import QuarantinedRow
 from tasks.reporting.row_page import RefusedRow, write_refused
 from tasks.reporting.run_history import MOST_RUNS, RunPoint, draw_metric, draw_seconds, write_history
 from tests.support.browser import chromium
@@ -74,9 +75,17 @@ def test_what_users_wrote_is_inert(tmp_path: Path) -> None:
     write_history(
         tmp_path / "page.html", hostile, [point(0).model_copy(update={"reason": hostile, "version": hostile})]
     )
+    facts: QuarantinedRow = {
+        "id": hostile,
+        "row": 1,
+        "modality": None,
+        "path": None,
+        "reason": hostile,
+        "detail": hostile,
+    }
     write_refused(
         tmp_path / "row.html",
-        RefusedRow(run="r", row=1, facts={"reason": hostile, "detail": hostile}, cells={hostile: hostile}),
+        RefusedRow(run="r", row=1, facts=facts, cells={hostile: hostile}),
     )
     for name in ("page.html", "row.html"):
         page = (tmp_path / name).read_text()

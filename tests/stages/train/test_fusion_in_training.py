@@ -1,11 +1,11 @@
 import json
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from tasks.modeling.inference import predict_probabilities
 from tasks.modeling.package import load_model
+from tasks.samples import Samples
 from tasks.train.train import train
 
 
@@ -23,7 +23,7 @@ def test_every_fusion_is_trained_packed_and_predicts_without_anything(make_world
     ref = train(*world.all, isolate=False)
     assert train(*same.all, isolate=False).model_sha256 == ref.model_sha256
     model = load_model(world.store.path(ref.uri))
-    samples = pq.read_table(world.store.path(f"{world.valid.uri}/samples.parquet"))
+    samples = Samples.read(world.store.path(world.valid.uri))
     told = [
         predict_probabilities(model, samples, world.features, world.store, given)
         for given in (("image", "audio"), ("image",), ("audio",), ())

@@ -11,6 +11,7 @@ from torch.nn import functional
 from data_contracts.refs import Target
 from tasks.config import TrainConfig
 from tasks.modeling.targets import Targets
+from tasks.samples import Samples
 from tasks.train.losses import class_weights, joint_loss
 from tasks.train.sampling import epoch_order, row_chances
 
@@ -19,8 +20,8 @@ SETS = Targets((Target(name="label", problem="multilabel", labels=("x", "y")),))
 BOTH = Targets((Target(name="kind", labels=("a", "b")), Target(name="size", problem="regression")))
 
 
-def rows_of(labels: list[str], targets: list[str | None] | None = None) -> pa.Table:
-    return pa.table({"label": labels, "targets": pa.array(targets or [None] * len(labels), pa.string())})
+def rows_of(labels: list[str], targets: list[str | None] | None = None) -> Samples:
+    return Samples(pa.table({"label": labels, "targets": pa.array(targets or [None] * len(labels), pa.string())}))
 
 
 def test_one_multiclass_column_is_plain_cross_entropy() -> None:

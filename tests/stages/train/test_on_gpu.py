@@ -228,6 +228,6 @@ def _dataset(world):
     from tasks.train.warm_start import begin
 
     job = TrainJob(valid=world.valid, features=world.features, config=world.config, store=str(world.store.root))
-    start = begin(None, read_samples(job.valid, job.features, world.store), world.config, world.store)
+    start = begin(None, read_samples(job.valid, world.store), world.config, world.store)
     targets = targets_of_card(describe_model(job.valid, job.features, world.config)).fit(start.samples)
     return load_dataset(start.samples, "train", job, targets, world.store)

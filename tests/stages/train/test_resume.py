@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from data_contracts.training_history import Epoch, OutOfMemory
 from tasks.train import checkpointing, trainer
 from tasks.train.request import TrainJob
 from tasks.train.stage import run_training
@@ -138,13 +139,15 @@ def test_without_a_number_of_steps_the_clock_decides(tmp_path, monkeypatch):
 
 def test_a_state_comes_back_as_it_was(tmp_path):
     weights = {"a": torch.rand(2, 3), "b": torch.tensor(7)}
+    epoch = Epoch(epoch=1, train_loss=0.5, val_loss=0.25)
     progress = Progress(
-        2, 5, 1, 2, 1, 2, 0.125, [0.1, 0.2], [1.5, 2.5], 3.25, [{"epoch": 1}], {"step": 3}, {"flops": 2.0}
+        2, 5, 1, 2, 1, 2, 0.125, [0.1, 0.2], [1.5, 2.5], 3.25, [epoch], OutOfMemory(epoch=1, step=3), {"flops": 2.0}
     )
     moments = {"a": {"step": torch.tensor(5.0), "exp_avg": torch.rand(2, 3)}}
     save_state(TrainState(weights, moments, {}, weights, progress), tmp_path)
     found = read_state(tmp_path)
     assert found.progress == progress
+    assert found.progress.history[0].model_fields_set == epoch.model_fields_set
     assert found.average == {}
     for kept, given in [(found.model, weights), (found.best, weights), (found.optimizer["a"], moments["a"])]:
         assert kept.keys() == given.keys()

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from data_contracts.training_history import WarmStartRecord
 from tasks.config import load_config
 from tasks.modeling.package import build_model, describe_model, load_model
 from tasks.train import trainer
@@ -107,7 +108,7 @@ def test_a_champion_with_encoders_of_their_own_gives_its_first(make_world):
     weights = load_file(theirs / "model.safetensors")
     card = describe_model(shared.valid, shared.features, shared.config)
     model = build_model(card)
-    taken = transfer_weights(model, card, WarmStart(None, {"notes": []}, theirs))
+    taken = transfer_weights(model, card, WarmStart(None, WarmStartRecord(), theirs))
     assert not taken.fresh
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
     assert "encoders.image.stem.0.weight" in taken.whole

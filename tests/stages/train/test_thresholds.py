@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from tasks.modeling.card import read_card
-from tasks.modeling.decision import decide, decide_labels, read_offsets
+from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.package import load_model
+from tasks.problems.multiclass import decide
+from tasks.problems.multilabel import decide_labels
 from tasks.train import thresholds
 from tasks.train.thresholds import coordinate_search, macro_f1, tune_card, tune_decision, tune_label_thresholds
 from tasks.train.train import train
+from tests.support.cards import card_of
 
 
 def softmax(logits):
@@ -37,8 +39,8 @@ def test_a_rare_class_is_answered_more_often_and_new_rows_gain():
     assert offsets[2] > max(offsets[:2])
     fresh, truth = rare(rows=20_000, seed=2)
     assert macro_f1(decide(fresh, offsets), truth) > macro_f1(decide(fresh), truth) + 0.02
-    assert record["used"] is True
-    assert record["tuned_macro_f1"] >= record["left_out_macro_f1"] > record["macro_f1"]
+    assert record.used is True
+    assert record.tuned_macro_f1 >= record.left_out_macro_f1 > record.macro_f1
 
 
 def test_nothing_is_chosen_where_it_does_not_hold_on_rows_left_out():
@@ -46,8 +48,8 @@ def test_nothing_is_chosen_where_it_does_not_hold_on_rows_left_out():
     truth = np.arange(400) % 4
     offsets, record = tune_decision(softmax(rng.normal(size=(400, 4)) + 2.5 * np.eye(4)[truth]), truth)
     assert offsets is None
-    assert record["used"] is False
-    assert record["left_out_macro_f1"] <= record["macro_f1"] <= record["tuned_macro_f1"]
+    assert record.used is False
+    assert record.left_out_macro_f1 <= record.macro_f1 <= record.tuned_macro_f1
 
 
 def test_the_search_finds_the_best_of_two_classes():
@@ -120,7 +122,7 @@ def test_training_keeps_the_offsets_in_the_card(make_world):
     folder = world.store.path(ref.uri)
     record = json.loads((folder / "history.json").read_text())["thresholds"]
     assert record["tuned_macro_f1"] >= record["macro_f1"]
-    assert (read_offsets(read_card(folder)) is not None) is record["used"]
+    assert (read_card(folder).offsets is not None) is record["used"]
     assert load_model(folder).modalities == ref.modalities
     plain = train(*make_world().all, isolate=False)
     assert plain.model_sha256 == ref.model_sha256, "the weights stay as they are"
@@ -128,9 +130,8 @@ def test_training_keeps_the_offsets_in_the_card(make_world):
 
 
 def test_a_card_gets_what_helps():
-    card = {"labels": ["a", "b", "c"]}
-    record = tune_card(card, *rare(seed=1))
-    assert record["used"]
-    offsets = read_offsets(card)
+    card, record = tune_card(ModelCard.model_validate(card_of(["a", "b", "c"])), *rare(seed=1))
+    assert record.used
+    offsets = card.offsets
     assert offsets is not None
     assert offsets[2] > max(offsets[:2])

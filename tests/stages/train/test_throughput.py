@@ -11,17 +11,17 @@ def test_figures_are_made_of_sums():
     meter.add(samples=100, train_s=4.0, flops=2000.0)
     meter.note_memory()
     figures = meter.figures()
-    assert figures["samples_per_s"] == 25.0
-    assert figures["data_wait_share"] == 0.125
-    assert figures["flops_per_sample"] == 10.0
-    assert figures["gpu_s"] == 0.0
-    assert figures["mfu"] is None  # what a CPU could do at most is not known
-    assert figures["peak_memory_mb"] > 50
+    assert figures.samples_per_s == 25.0
+    assert figures.data_wait_share == 0.125
+    assert figures.flops_per_sample == 10.0
+    assert figures.gpu_s == 0.0
+    assert figures.mfu is None  # what a CPU could do at most is not known
+    assert figures.peak_memory_mb > 50
     assert ThroughputMeter(sums, torch.device("cpu"), 2).figures() == figures  # all of it is in the state
 
 
 def test_nothing_done_is_no_division():
-    assert ThroughputMeter({}, torch.device("cpu"), 1).figures()["samples_per_s"] is None
+    assert ThroughputMeter({}, torch.device("cpu"), 1).figures().samples_per_s is None
 
 
 def test_flops_of_a_product_and_what_it_returned():

@@ -11,14 +11,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from data_contracts.refs import ChampionRef
-from tasks.contract import read_table
+from data_contracts.training_history import WarmStartRecord
 from tasks.errors import DataError, EnvironmentFailed
-from tasks.modeling.card import read_card
+from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.package import build_model
 from tasks.modeling.training_rows import ROWS, are_known, read_rows, write_rows
+from tasks.samples import Samples
 from tasks.store import digest_json
 from tasks.train.train import train, train_key
 from tasks.train.warm_start import WarmStart, begin, output_names, replay, transfer_weights
+from tests.support.cards import card_of
 
 CONTINUE = "train.continue_from=champion"
 
@@ -28,7 +30,7 @@ def publish(world, ref, *, rows=True) -> ChampionRef:
     folder = world.store.path(f"champions/{ref.sha256}")
     shutil.copytree(world.store.path(ref.uri), folder)
     if rows:
-        write_rows(read_table(world.store.path("samples/samples.parquet"), columns=["id", "split"]), folder / ROWS)
+        write_rows(Samples.read(world.store.path("samples")), folder / ROWS)
     return ChampionRef(
         uri=f"champions/{ref.sha256}", sha256=digest_json(ref.sha256), rows=0, name="m", version="1",
         model_sha256=ref.model_sha256, train_key=ref.train_key, base_key=ref.base_key,
@@ -46,9 +48,14 @@ def made(make_world):
     return world, publish(world, train(*world.all, isolate=False))
 
 
+def record_of(folder: Path):
+    """model.json as it stands, to be changed."""
+    return json.loads((folder / "model.json").read_text())
+
+
 def relabel(folder: Path, labels, weights=None):
     """The champion with other labels, one row of its heads each."""
-    card = read_card(folder)
+    card = record_of(folder)
     shutil.copytree(folder, other := folder.with_name("other"))
     (other / "model.json").write_text(json.dumps(card | {"labels": labels}))
     save_file(load_file(folder / "model.safetensors") | (weights or {}), other / "model.safetensors")
@@ -58,7 +65,7 @@ def relabel(folder: Path, labels, weights=None):
 def taking(made, folder):
     world, champion = made
     card = read_card(world.store.path(champion.uri))
-    model, start = build_model(card), WarmStart(None, {"notes": []}, folder)
+    model, start = build_model(card), WarmStart(None, WarmStartRecord(), folder)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     return model, before, transfer_weights(model, card, start), start
 
@@ -70,9 +77,7 @@ def test_the_same_network_is_taken_over_whole(made):
     assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
     assert not taken.partly
     assert not taken.fresh
-    assert start.record["notes"] == [
-        f"started from the champion: {len(expected)} of {len(expected)} tensors taken over"
-    ]
+    assert start.record.notes == (f"started from the champion: {len(expected)} of {len(expected)} tensors taken over",)
 
 
 def test_rows_of_heads_are_matched_by_label(made):
@@ -86,7 +91,7 @@ def test_rows_of_heads_are_matched_by_label(made):
         assert torch.equal(ours[2], theirs[name][0]), "c"
         assert name in taken.partly
     assert not taken.fresh
-    assert "6 for the 2 of 3 classes that it knows" in start.record["notes"][0]
+    assert "6 for the 2 of 3 classes that it knows" in start.record.notes[0]
 
 
 def test_new_and_lost_classes_change_the_number_of_rows(made):
@@ -104,7 +109,7 @@ def test_new_and_lost_classes_change_the_number_of_rows(made):
 def test_another_encoder_or_shape_is_initialised_anew(made):
     folder = made[0].store.path(made[1].uri)
     other = relabel(folder, ["a", "b", "c"], {"shared.1.weight": torch.zeros(8, 3)})
-    card = read_card(other)
+    card = record_of(other)
     card["encoders"]["audio"]["settings"] = {"other": 1}
     (other / "model.json").write_text(json.dumps(card))
     model, before, taken, _ = taking(made, other)
@@ -115,12 +120,13 @@ def test_another_encoder_or_shape_is_initialised_anew(made):
 
 def test_an_encoder_that_was_moved_is_the_same_one(made):
     world, champion = made
-    card = read_card(world.store.path(champion.uri))
+    card = record_of(world.store.path(champion.uri))
     folder = relabel(world.store.path(champion.uri), card["labels"])
-    for record, place in ((card, "tiny"), (theirs := read_card(folder), "hf:/old/folder")):
+    for record, place in ((card, "tiny"), (theirs := record_of(folder), "hf:/old/folder")):
         record["encoders"]["audio"] |= {"weights_sha256": "a" * 64, "encoder": place}
+    card = ModelCard.model_validate(card)
     (folder / "model.json").write_text(json.dumps(theirs))
-    start = WarmStart(None, {"notes": []}, folder)
+    start = WarmStart(None, WarmStartRecord(), folder)
     assert not transfer_weights(build_model(read_card(world.store.path(champion.uri))), card, start).fresh
     theirs["encoders"]["audio"]["weights_sha256"] = "b" * 64
     (folder / "model.json").write_text(json.dumps(theirs))
@@ -130,8 +136,8 @@ def test_an_encoder_that_was_moved_is_the_same_one(made):
 
 def test_a_champion_made_before_cards_told_of_tokenizers_is_the_same_one(made):
     folder = made[0].store.path(made[1].uri)
-    older = relabel(folder, read_card(folder)["labels"])
-    card = read_card(older)
+    older = relabel(folder, record_of(folder)["labels"])
+    card = record_of(older)
     for spec in card["encoders"].values():
         for key in ("inputs_sha256", "model_type", "tokenizer_sha256"):
             del spec[key]
@@ -144,12 +150,13 @@ def test_the_head_of_numbers_on_another_scale_begins_anew(made):
     folder = relabel(world.store.path(champion.uri), ["a", "b"])
     kinds = {"name": "kind", "problem": "multiclass", "labels": ["a", "b"]}
     price = {"name": "price", "problem": "regression", "labels": [], "mean": 3.0, "std": 2.0}
-    ours = read_card(folder) | {"labels": ["a", "b"], "targets": [kinds, price]}
+    ours = record_of(folder) | {"labels": ["a", "b"], "targets": [kinds, price]}
     for mean, same in ((3.0, True), (4.0, False)):
         (folder / "model.json").write_text(json.dumps(ours | {"targets": [kinds, price | {"mean": mean}]}))
-        model = build_model(ours)
+        card = ModelCard.model_validate(ours)
+        model = build_model(card)
         before = model.head.weight.detach().clone()
-        taken = transfer_weights(model, ours, WarmStart(None, {"notes": []}, folder))
+        taken = transfer_weights(model, card, WarmStart(None, WarmStartRecord(), folder))
         theirs = load_file(folder / "model.safetensors")["head.weight"]
         assert torch.equal(model.head.weight[:2], theirs[:2])
         assert torch.equal(model.head.weight[2], theirs[2] if same else before[2])
@@ -159,8 +166,9 @@ def test_the_head_of_numbers_on_another_scale_begins_anew(made):
 def test_outputs_are_named_by_column_and_label():
     numbers = {"name": "price", "problem": "regression", "labels": []}
     kinds = {"name": "kind", "problem": "multilabel", "labels": ["x", "y"]}
-    assert output_names({"labels": ["a", "b"]}) == [("", "a"), ("", "b")]
-    assert output_names({"labels": [], "targets": [numbers, kinds]}) == [("", ""), ("kind", "x"), ("kind", "y")]
+    read = ModelCard.model_validate
+    assert output_names(read(card_of(["a", "b"]))) == [("", "a"), ("", "b")]
+    assert output_names(read(card_of([], targets=[numbers, kinds]))) == [("", ""), ("kind", "x"), ("kind", "y")]
 
 
 def test_training_starts_from_it_and_tells(made, make_world):
@@ -206,45 +214,45 @@ def test_the_key_knows_the_champion_only_where_it_is_asked_for(made, make_world)
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
 def test_new_rows_all_stay_and_a_share_of_the_old_ones(tmp_path, share):
     ids = [f"row-{n}" for n in range(1000)]
-    old = pa.table({"id": ids[:600], "split": ["train"] * 500 + ["test"] * 100})
+    old = Samples(pa.table({"id": ids[:600], "split": ["train"] * 500 + ["test"] * 100}))
     write_rows(old, tmp_path / ROWS)
-    samples = pa.table({"id": ids, "split": ["train"] * 900 + ["val"] * 100})
+    samples = Samples(pa.table({"id": ids, "split": ["train"] * 900 + ["val"] * 100}))
     kept, rows, note = replay(samples, tmp_path, share, seed=0)
-    left = kept["id"].to_pylist()
+    left = kept.ids
     assert set(ids[500:]) <= set(left), "also what the champion knew as test rows: it was not trained on them"
     assert abs(len(left) - 500 - 500 * share) < 40
     assert rows == {"new": 400, "old": 500, "replayed": len(left) - 500}
     assert f"trained on 400 new rows and {len(left) - 500:,} of the champion's own 500" in note
-    larger = replay(samples, tmp_path, min(share + 0.3, 1.0), seed=0)[0]["id"].to_pylist()
+    larger = replay(samples, tmp_path, min(share + 0.3, 1.0), seed=0)[0].ids
     assert set(left) <= set(larger)
-    assert replay(samples, tmp_path, share, seed=0)[0].equals(kept)
+    assert replay(samples, tmp_path, share, seed=0)[0].ids == left
 
 
 def test_other_seeds_replay_other_rows(tmp_path):
     ids = [f"row-{n}" for n in range(1000)]
-    write_rows(pa.table({"id": ids[:-1], "split": ["train"] * 999}), tmp_path / ROWS)
-    samples = pa.table({"id": ids, "split": ["train"] * 1000})
-    drawn = [set(replay(samples, tmp_path, 0.5, seed)[0]["id"].to_pylist()) - {ids[-1]} for seed in (0, 1, 2)]
+    write_rows(Samples(pa.table({"id": ids[:-1], "split": ["train"] * 999})), tmp_path / ROWS)
+    samples = Samples(pa.table({"id": ids, "split": ["train"] * 1000}))
+    drawn = [set(replay(samples, tmp_path, 0.5, seed)[0].ids) - {ids[-1]} for seed in (0, 1, 2)]
     for one, other in itertools.combinations(drawn, 2):
         assert 200 < len(one & other) < 300  # of two halves drawn independently a quarter is in both
 
 
 def test_without_new_rows_all_are_kept(tmp_path):
-    samples = pa.table({"id": ["a", "b", "c"], "split": ["train", "train", "val"]})
+    samples = Samples(pa.table({"id": ["a", "b", "c"], "split": ["train", "train", "val"]}))
     write_rows(samples, tmp_path / ROWS)
-    assert replay(samples, tmp_path, 0.0, 0)[0].equals(samples)
+    assert replay(samples, tmp_path, 0.0, 0)[0].ids == samples.ids
 
 
 def test_a_champion_that_does_not_tell_its_rows(made):
     world, champion = made
     (world.store.path(champion.uri) / ROWS).unlink()
-    start = begin(champion, pa.table({"id": ["s"], "split": ["train"]}), world.config, world.store)
-    assert start.samples.num_rows == 1
-    assert "all rows count as new" in start.record["notes"][0]
+    start = begin(champion, Samples(pa.table({"id": ["s"], "split": ["train"]})), world.config, world.store)
+    assert len(start.samples) == 1
+    assert "all rows count as new" in start.record.notes[0]
 
 
 def test_rows_are_known_by_their_ids_whatever_their_order(tmp_path):
-    samples = pa.table({"id": ["ä", "b", "c"], "split": ["train", "test", "train"]})
+    samples = Samples(pa.table({"id": ["ä", "b", "c"], "split": ["train", "test", "train"]}))
     write_rows(samples, tmp_path / "one")
     write_rows(samples.take([2, 0, 1]), tmp_path / "two")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()

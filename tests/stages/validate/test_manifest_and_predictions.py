@@ -21,6 +21,7 @@ from data_contracts.tables import predictions_schema, raw_schema
 from tasks.config import load_config
 from tasks.errors import DataError
 from tasks.ingest.manifest.scan import scan
+from tasks.problems.registry import problem_of
 from tasks.store import Store
 from tasks.validate.manifest_and_predictions import validate_manifest, validate_predictions
 from tests.stages.validate.conftest import digest
@@ -209,7 +210,9 @@ WARNED_PREDICTIONS: dict[str, Spoil] = {
 
 
 def test_every_expectation_on_predictions_has_a_corruption() -> None:
-    said = {e.meta["name"]: e.severity for e in predictions_expectations((ANIMAL,), 12)}
+    said = {
+        e.meta["name"]: e.severity for e in predictions_expectations((problem_of(ANIMAL).output_contract(ANIMAL),), 12)
+    }
     assert said == dict.fromkeys(BROKEN_PREDICTIONS, "critical") | dict.fromkeys(WARNED_PREDICTIONS, "warning")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from tasks.config import load_config
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
+from tasks.samples import Samples
 from tasks.store import Store
 from tasks.validate.profile import CLASSES, histogram, profile_samples
 from tasks.validate.validate import validate_samples
@@ -39,7 +40,7 @@ def test_sizes_of_the_canonical_media(make_data: Any, store: Store, tmp_path: Pa
 
 def test_of_many_classes_the_largest_and_the_smallest_are_listed(bench: Bench) -> None:
     rows = [good_rows()[0] | {"label": f"c{n % 60:02}"} for n in range(100)]
-    classes = profile_samples(table_of(rows), bench.clean(good_rows()), bench.store)["classes"]
+    classes = profile_samples(Samples(table_of(rows)), bench.clean(good_rows()), bench.store)["classes"]
     assert (classes["count"], classes["left_out"], len(classes["rows"])) == (60, 60 - CLASSES, CLASSES)
     assert (classes["rows"][0]["rows"], classes["rows"][-1]["rows"]) == (2, 1)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from data_contracts.expectations.samples import samples_expectations
+from data_contracts.expectations.samples import known_labels, samples_expectations
 from data_contracts.tables import samples_schema
 from tasks.config import RunConfig
 from tasks.errors import DataError
@@ -96,7 +96,10 @@ def test_good_samples_pass_unchanged(bench: Bench, capfd: pytest.CaptureFixture[
 
 
 def test_every_expectation_has_a_corruption() -> None:
-    names = {expectation.meta["name"]: expectation.severity for expectation in samples_expectations(LABELS, MODALITIES)}
+    names = {
+        expectation.meta["name"]: expectation.severity
+        for expectation in samples_expectations(known_labels(LABELS), MODALITIES)
+    }
     assert names == dict.fromkeys(CRITICAL, "critical") | dict.fromkeys(WARNINGS, "warning")
 
 

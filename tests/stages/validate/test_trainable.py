@@ -5,18 +5,19 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
+from tasks.samples import Samples
 from tasks.validate.trainable import trainable_problems, untested_classes
 from tests.stages.validate.conftest import good_rows, table_of
 
 
-def labelled(**splits: str) -> pa.Table:
+def labelled(**splits: str) -> Samples:
     """`labelled(train="aab", test="a")`: one row per letter, which is its label."""
     pairs = [(split, label) for split, labels in splits.items() for label in labels]
-    return pa.table({"split": [split for split, _ in pairs], "label": [label for _, label in pairs]})
+    return Samples(pa.table({"split": [split for split, _ in pairs], "label": [label for _, label in pairs]}))
 
 
 def test_good_rows_can_be_trained_on() -> None:
-    assert trainable_problems(table_of(good_rows())) == []
+    assert trainable_problems(Samples(table_of(good_rows()))) == []
 
 
 @pytest.mark.parametrize("missing", ["train", "val", "test"])
@@ -49,7 +50,7 @@ def test_classes_never_seen_in_train() -> None:
 
 
 def test_an_empty_table_lacks_all_three() -> None:
-    empty = labelled(train="a").slice(0, 0)
+    empty = labelled(train="a").take([])
     assert [problem.partition(":")[0] for problem in trainable_problems(empty)] == ["train", "val", "test"]
 
 
@@ -77,4 +78,4 @@ def test_untested_classes_are_told_of() -> None:
     ]
     assert untested_classes(labelled(train="aabb", test="ab")) == []
     assert untested_classes(labelled(train="aabb", val="a")) == []
-    assert untested_classes(pa.table({"label": ["a"]})) == []
+    assert untested_classes(Samples(pa.table({"label": ["a"]}))) == []

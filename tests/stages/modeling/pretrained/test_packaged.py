@@ -17,7 +17,7 @@ from data_contracts.refs import InputName
 from tasks.config import EncodersConfig, FusionConfig, RunConfig
 from tasks.encoder_ids import parse_encoder
 from tasks.errors import CrossmodalError, DataError, EnvironmentFailed
-from tasks.modeling.card import files_beside, tokenizer_file
+from tasks.modeling.card import ModelCard, tokenizer_file
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.package import build_model, gather_files, load_model, save_model
 from tasks.modeling.pretrained.describe import describe_encoder, identify_encoder
@@ -38,8 +38,8 @@ TEXTS = [
 ]
 
 
-def card_of(**specs: EncoderSpec) -> dict[str, Any]:
-    return {
+def card_of(**specs: EncoderSpec) -> ModelCard:
+    record = {
         "format": 2,
         "labels": ["a", "b"],
         "modalities": list(specs),
@@ -48,6 +48,7 @@ def card_of(**specs: EncoderSpec) -> dict[str, Any]:
             "media", "extract", "encoders", "fusion"
         ),
     }
+    return ModelCard.model_validate(record)
 
 
 @pytest.fixture
@@ -127,9 +128,9 @@ def test_an_encoder_is_the_same_without_its_files(
 
 
 def test_a_model_holds_nothing_twice(specs: dict[InputName, EncoderSpec], folder: Path) -> None:
-    (name,) = files_beside(card_of(**specs))
+    (name,) = card_of(**specs).files_beside()
     assert {path.name for path in folder.iterdir()} == {"model.safetensors", "model.json", name}
-    assert files_beside(card_of(text=specs["text"], audio=specs["text"])) == files_beside(card_of(**specs))
+    assert card_of(text=specs["text"], audio=specs["text"]).files_beside() == card_of(**specs).files_beside()
     held = sum(tensor.numel() * tensor.element_size() for tensor in load_model(folder).state_dict().values())
     assert held < sum(path.stat().st_size for path in folder.iterdir()) < held + 200_000
 
@@ -196,12 +197,12 @@ def test_a_frozen_encoder_does_not_travel(bert: Path, squeezenet: Path) -> None:
 def test_models_made_before_tokenizers_were_kept(
     specs: dict[InputName, EncoderSpec], folder: Path, tmp_path: Path
 ) -> None:
-    old = card_of(**specs)
+    old = card_of(**specs).model_dump(mode="json")
     for spec in old["encoders"].values():
         for key in ("inputs_sha256", "model_type", "tokenizer_sha256"):
             del spec[key]
     (place := tmp_path / "old").mkdir()
-    save_model(load_model(folder), place, old)
+    save_model(load_model(folder), place, ModelCard.model_validate(old))
     load_model(place)
     found: dict[InputName, EncoderSpec] = {name: packaged_spec(name, place) for name in specs}
     assert {name: is_packaged(name, spec) for name, spec in found.items()} == {"image": True, "text": False}

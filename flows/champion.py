@@ -1,0 +1,113 @@
+"""The champion beside the candidate: whether the two can be compared, and the samples and features as it reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from data_contracts.modalities import ALL_MODALITIES, modality_of
+from data_contracts.refs import ChampionRef, CheckpointRef, InputName, PreparedChampion, ValidatedRef
+from flows.data_stages import extract_features, prepare
+from flows.request import Request
+from flows.run_state import RunState
+from flows.stages import Stages
+from tasks import progress
+from tasks.config import RunConfig
+from tasks.errors import EnvironmentFailed
+from tasks.evaluate.comparison import require_same_problem
+from tasks.extract.extract import features_fingerprint
+from tasks.media.media_store import media_fingerprint
+from tasks.modeling.card import ModelCard, read_card
+from tasks.modeling.pretrained.describe import find_again
+from tasks.modeling.pretrained.packaged import is_packaged, packaged_encoder
+from tasks.problems.registry import width
+from tasks.publish.registry import fetch_champion
+
+
+def champion_to_continue(request: Request) -> ChampionRef | None:
+    """The model that training starts from, where the config asks for it and there is one."""
+    if request.config.train.continue_from == "none":
+        return None
+    return fetch_champion(request.name, request.config.publish.alias, request.store, request.tracking_uri)
+
+
+def require_comparable(champion: ChampionRef, card: ModelCard, valid: ValidatedRef, request: Request) -> None:
+    """What would make the comparison with the champion impossible is told before anything is extracted or trained.
+
+    Raises UsageError where it answers another question than this run's, EnvironmentFailed where the files of an encoder that it
+    does not hold itself are gone.
+    """
+    require_same_problem(champion, card, valid.clean.label_targets[0])
+    try:
+        champion_config(champion, card, request)
+    except EnvironmentFailed as error:
+        raise EnvironmentFailed(
+            f"model {champion.name} version {champion.version}: the champion cannot be compared with: {error}; or give the new "
+            "model another name (--set name=...)"
+        ) from None
+
+
+def prepare_champion(champion: ChampionRef, request: Request, stages: Stages, run_state: RunState) -> PreparedChampion:
+    """The champion with the same samples as it reads them; they are prepared anew where it was made under other knobs."""
+    assert run_state.valid is not None
+    config = champion_config(champion, read_card(request.store.path(champion.uri)), request)
+    if reading(config, run_state.features) == reading(request.config, run_state.features) and set(
+        map(modality_of, run_state.features)
+    ) == {modality for modality in ALL_MODALITIES if config.encoders.of(modality) != "off"}:
+        return PreparedChampion(champion=champion, valid=run_state.valid, features=run_state.features)
+    progress.log(f"evaluate: champion version {champion.version} reads these samples under settings of its own")
+    aside = RunState(before=run_state.before)
+    aside.seconds = run_state.seconds  # one and the same: its time is the run's
+    valid = prepare(request, config, stages, aside)
+    return PreparedChampion(
+        champion=champion, valid=valid, features=extract_features(valid, config, request.store, stages, aside)
+    )
+
+
+def champion_config(champion: ChampionRef, card: ModelCard, request: Request) -> RunConfig:
+    """The request's config with the knobs under which the champion, whose card this is, reads media.
+
+    Raises EnvironmentFailed where the files of an encoder that it does not hold itself are gone.
+    """
+    specs = {modality_of(name): card.encoders[name] for name in card.modalities}
+    encoders: dict[str, str] = {modality: "off" for modality in ALL_MODALITIES if modality not in specs}
+    for modality, spec in specs.items():
+        # What the model brings along has no id that a config may say: it is put in behind the checks of the config.
+        encoders[modality] = (
+            packaged_encoder(request.store.path(champion.uri))
+            if is_packaged(modality, spec)
+            else find_again(modality, spec, request.config.encoders.of(modality))
+        )
+    frozen = any(spec.reads == "embedding" for spec in specs.values())
+    limits = request.config.media.model_dump(include={"timeout_s", "memory_mb"})  # of this machine, not of the model
+    sections = {
+        "media": card.config.media.model_copy(update=limits),
+        "extract": card.config.extract,
+        "encoders": card.config.encoders.model_copy(
+            update={**encoders, "shared": ()}
+        ),  # of the network, not its inputs
+        "train": request.config.train.model_copy(update={"regime": "head" if frozen else "full"}),
+    }
+    return request.config.model_copy(update=sections)
+
+
+def reading(config: RunConfig, modalities: Iterable[InputName]) -> list[str]:
+    """Digests of all that decides what a model reads of each modality, but the data."""
+    return [
+        features_fingerprint(name, media_fingerprint(modality_of(name), config.media), config) for name in modalities
+    ]
+
+
+def checkpoint_of(champion: ChampionRef, card: ModelCard) -> CheckpointRef:
+    """The champion as what training would have left: the same weights and card, its epochs unknown (0)."""
+    return CheckpointRef(
+        uri=champion.uri,
+        sha256=champion.sha256,
+        rows=champion.rows,
+        model_sha256=champion.model_sha256,
+        train_key=champion.train_key or champion.model_sha256,
+        modalities=card.modalities,
+        labels=card.labels,
+        outputs=width(card.label_targets),
+        best_epoch=0,
+        epochs=0,
+    )

@@ -1,0 +1,156 @@
+"""The stages of a run as the pipeline calls them: a signature each, kept by the plain functions and by Prefect's tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from data_contracts.refs import (
+    ChampionRef,
+    CheckpointRef,
+    CleanRef,
+    EvalReport,
+    FeatureRef,
+    InputName,
+    MonitorReport,
+    PreparedChampion,
+    RawRef,
+    ReleaseRef,
+    ValidatedRef,
+    Verdict,
+)
+from tasks import progress
+from tasks.config import RunConfig
+from tasks.evaluate.evaluate import evaluate
+from tasks.extract.extract import ShardRef, extract_shard
+from tasks.gate.gate import gate
+from tasks.ingest.ingest import ingest
+from tasks.ingest.manifest.scan import scan
+from tasks.publish.publish import PublishInputs, publish
+from tasks.store import Store
+from tasks.train.train import train
+from tasks.validate.manifest_and_predictions import validate_manifest, validate_predictions
+from tasks.validate.outcome import TableCheck
+from tasks.validate.validate import FeaturesCheck, validate_features, validate_samples
+
+Features = dict[InputName, FeatureRef]
+
+
+class Scan(Protocol):
+    """The manifest at `data` as a table: named, typed, digested."""
+
+    def __call__(self, config: RunConfig, store: Store, data: Path) -> RawRef: ...
+
+
+class Ingest(Protocol):
+    """The cleaned samples of a manifest, and the rows that were not used."""
+
+    def __call__(self, raw: RawRef, config: RunConfig, store: Store) -> CleanRef: ...
+
+
+class ValidateManifest(Protocol):
+    """The raw table met its contract."""
+
+    def __call__(self, raw: RawRef, store: Store) -> TableCheck: ...
+
+
+class ValidateSamples(Protocol):
+    """Samples that met their contract."""
+
+    def __call__(self, clean: CleanRef, config: RunConfig, store: Store) -> ValidatedRef: ...
+
+
+class Extract(Protocol):
+    """Store paths of the shards' features, in their order."""
+
+    def __call__(self, shards: list[ShardRef], store: Store) -> list[str]: ...
+
+
+class ValidateFeatures(Protocol):
+    """The features of every modality met their contract."""
+
+    def __call__(self, valid: ValidatedRef, features: Features, config: RunConfig, store: Store) -> FeaturesCheck: ...
+
+
+class Train(Protocol):
+    """A checkpoint of these rows, features and settings; `champion` is the model that training starts from."""
+
+    def __call__(
+        self, valid: ValidatedRef, features: Features, config: RunConfig, store: Store, champion: ChampionRef | None
+    ) -> CheckpointRef: ...
+
+
+class Evaluate(Protocol):
+    """Figures on the test rows, beside the champion's on the same ones."""
+
+    def __call__(
+        self,
+        valid: ValidatedRef,
+        features: Features,
+        checkpoint: CheckpointRef,
+        prepared_champion: PreparedChampion | None,
+        config: RunConfig,
+        store: Store,
+    ) -> EvalReport: ...
+
+
+class ValidatePredictions(Protocol):
+    """The predictions of an evaluation met their contract."""
+
+    def __call__(self, report: EvalReport, checkpoint: CheckpointRef, store: Store) -> TableCheck: ...
+
+
+class Gate(Protocol):
+    """The verdict on a candidate."""
+
+    def __call__(self, report: EvalReport, config: RunConfig, store: Store) -> Verdict: ...
+
+
+class Publish(Protocol):
+    """A candidate that passed is a verified version of the registry, under its alias."""
+
+    def __call__(
+        self, inputs: PublishInputs, config: RunConfig, store: Store, tracking_uri: str, run_id: str
+    ) -> ReleaseRef: ...
+
+
+class Monitor(Protocol):
+    """New samples against those that the champion was published with."""
+
+    def __call__(
+        self, clean: CleanRef, features: Features, champion: ChampionRef, config: RunConfig, store: Store
+    ) -> MonitorReport: ...
+
+
+def extract_in_turn(shards: list[ShardRef], store: Store) -> list[str]:
+    """Computes shards one after the other."""
+    parts = []
+    for done, shard in enumerate(shards, start=1):
+        parts.append(extract_shard(shard, store))
+        progress.report("extract", done, len(shards), "shards")
+    return parts
+
+
+def train_here(
+    valid: ValidatedRef, features: Features, config: RunConfig, store: Store, champion: ChampionRef | None
+) -> CheckpointRef:
+    """Trains in this process, where a debugger can follow."""
+    return train(valid, features, config, store, champion, isolate=False)
+
+
+@dataclass(frozen=True)
+class Stages:
+    """How each stage is called; flows/prefect_stages.py puts Prefect's tasks in the place of these functions."""
+
+    scan: Scan = scan
+    ingest: Ingest = ingest
+    validate_manifest: ValidateManifest = validate_manifest
+    validate_samples: ValidateSamples = validate_samples
+    extract: Extract = extract_in_turn
+    validate_features: ValidateFeatures = validate_features
+    train: Train = train_here
+    evaluate: Evaluate = evaluate
+    validate_predictions: ValidatePredictions = validate_predictions
+    gate: Gate = gate
+    publish: Publish = publish

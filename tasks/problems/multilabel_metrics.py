@@ -1,0 +1,138 @@
+"""Metrics of label sets, all arrays (N, L). Each is defined on weighted rows: with equal weights for the figure itself, with
+those of every resample for its interval. Pure numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.problems.metric import Baseline, Floats, Indices, Metric
+from tasks.problems.scoring import Scorer, macro_mean, ratio, row_weights
+
+_AP_CELLS = 200_000
+"""Rows x labels of which the average precision is resampled; of more it has no interval, as each needs a sum per row."""
+CHANCE = Baseline(
+    rule="above chance",
+    answer="the same scores for every row",
+    value="what the same answer to every row scores",
+    limit="what the same answer to every row scores",
+    sentence="The same scores for every row would have a mean average precision of {}.",
+)
+
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """Sums over the rows of each of R weightings."""
+
+    weights: Floats
+    """(R, N)"""
+    hits: Floats
+    """(R, L) rows that have the label and are given it."""
+    support: Floats
+    """(R, L) rows that have it."""
+    answers: Floats
+    """(R, L) rows that are given it."""
+    scored: LabelScorer
+
+
+@dataclass(frozen=True)
+class LabelScorer(Scorer[LabelCounts]):
+    """Sets of labels."""
+
+    probabilities: Floats
+    predicted: NDArray[np.bool_]
+    truth: NDArray[np.bool_]
+
+    @property
+    def metrics(self) -> tuple[Metric[Any, LabelCounts], ...]:
+        """See METRICS."""
+        return METRICS
+
+    @property
+    def rows(self) -> int:
+        """N."""
+        return len(self.truth)
+
+    @property
+    def cells(self) -> int:
+        """Rows x labels."""
+        return self.truth.size
+
+    def take(self, rows: Indices) -> LabelScorer:
+        """Some of the rows."""
+        return LabelScorer(self.probabilities[rows], self.predicted[rows], self.truth[rows])
+
+    def count(self, chosen: Indices) -> LabelCounts:
+        """Matrix products of the rows' weights."""
+        weights = row_weights(chosen)
+        hits = weights @ (self.predicted & self.truth).astype(np.float64)
+        support, answers = weights @ self.truth.astype(np.float64), weights @ self.predicted.astype(np.float64)
+        return LabelCounts(weights, hits, support, answers, self)
+
+    def baselines(self) -> dict[str, float]:
+        """With all scores equal, precision is the label's share."""
+        shares = self.truth.mean(axis=0) if self.rows else np.zeros(0)
+        return {"mean_ap": float(shares[shares > 0].mean())} if (shares > 0).any() else {}
+
+
+def exact_match(counts: LabelCounts) -> Floats:
+    """(R,) share of rows with exactly the right set."""
+    scored = counts.scored
+    right = (scored.predicted == scored.truth).all(axis=1)
+    return np.asarray(counts.weights @ right / counts.weights.sum(axis=1), np.float64)
+
+
+def micro_f1(counts: LabelCounts) -> Floats:
+    """(R,) F1 over all pairs of row and label."""
+    return ratio(2 * counts.hits.sum(axis=1), (counts.support + counts.answers).sum(axis=1))
+
+
+def macro_f1(counts: LabelCounts) -> Floats:
+    """(R,) the mean over the labels that occur in the truth or among the answers."""
+    return macro_mean(ratio(2 * counts.hits, counts.support + counts.answers), counts.support + counts.answers)
+
+
+def macro_recall(counts: LabelCounts) -> Floats:
+    """(R,) likewise."""
+    return macro_mean(ratio(counts.hits, counts.support), counts.support + counts.answers)
+
+
+def macro_precision(counts: LabelCounts) -> Floats:
+    """(R,) likewise."""
+    return macro_mean(ratio(counts.hits, counts.answers), counts.support + counts.answers)
+
+
+def mean_precision(counts: LabelCounts) -> Floats:
+    """(R,) mean average precision over the labels that some rows have."""
+    scored = counts.scored
+    each = [
+        average_precision(scored.probabilities[:, label], scored.truth[:, label], counts.weights)
+        for label in range(scored.truth.shape[1])
+    ]
+    columns = np.stack(each, axis=1) if each else np.full((len(counts.weights), 1), np.nan)
+    counted = (~np.isnan(columns)).sum(axis=1)
+    return np.where(counted > 0, np.nansum(columns, axis=1) / np.maximum(counted, 1), np.nan)
+
+
+METRICS: tuple[Metric[LabelScorer, LabelCounts], ...] = (
+    Metric("exact_match", "Exact match", exact_match, interval="wilson"),
+    Metric("micro_f1", "Micro F1", micro_f1),
+    Metric("macro_f1", "Macro F1", macro_f1),
+    Metric("macro_recall", "Macro recall", macro_recall),
+    Metric("macro_precision", "Macro precision", macro_precision),
+    Metric("mean_ap", "Mean average precision", mean_precision, baseline=CHANCE, resampled_cells=_AP_CELLS),
+)
+
+
+def average_precision(scores: Floats, truth: NDArray[np.bool_], weights: Floats) -> Floats:
+    """(R,) the precision at every recall gained, as scikit-learn: equal scores are one threshold; NaN without a true row."""
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.diff(scores[order]) != 0, True)  # only after the last of equals is there a threshold
+    seen = np.cumsum(weights[:, order], axis=1)[:, last]
+    right = np.cumsum(weights[:, order] * truth[order], axis=1)[:, last]
+    gained = np.diff(right, axis=1, prepend=0.0)
+    total = right[:, -1] if right.shape[1] else np.zeros(len(weights))
+    return np.where(total > 0, (gained * ratio(right, seen)).sum(axis=1) / np.where(total > 0, total, 1), np.nan)

@@ -1,0 +1,162 @@
+"""The samples table with types: the rows that every stage after ingest reads. Imports no torch.
+
+A column is read when it is first asked for, and kept; a selection of the rows shares what all of them have read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from data_contracts.modalities import in_order
+from data_contracts.refs import InputName, Split
+from tasks.contract import read_table, require_contract
+from tasks.errors import EnvironmentFailed
+from tasks.store import verified_digest
+
+SAMPLES = "samples.parquet"
+T = TypeVar("T")
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+class Samples:
+    """N rows of a samples table (data_contracts.tables.samples_schema)."""
+
+    def __init__(self, table: pa.Table) -> None:
+        """The rows of a table in memory; it may lack columns that nobody asks for."""
+        self._load: Callable[[str], pa.Array] = lambda name: table[name].combine_chunks()
+        self._rows: int = table.num_rows
+        self._columns: dict[str, pa.Array] = {}
+        self.names: tuple[str, ...] = tuple(table.column_names)
+        """Of all columns."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Samples:
+        """Those in the folder of a CleanRef or ValidatedRef. EnvironmentFailed where they cannot be read."""
+        path = folder / SAMPLES
+        schema, rows = _attempt(path, lambda: (pq.read_schema(path), pq.read_metadata(path).num_rows))
+        require_contract(schema, path)
+        return cls._of(
+            lambda name: _attempt(path, lambda: read_table(path, [name]))[name].combine_chunks(), schema.names, rows
+        )
+
+    @classmethod
+    def _of(cls, load: Callable[[str], pa.Array], names: Sequence[str], rows: int) -> Samples:
+        found = cls(pa.table({}))
+        found._load, found.names, found._rows = load, tuple(names), rows
+        return found
+
+    def __len__(self) -> int:
+        return self._rows
+
+    # -- columns ---
+
+    @property
+    def inputs(self) -> tuple[InputName, ...]:
+        """The inputs that have a column."""
+        return in_order(self.names)
+
+    @property
+    def ids(self) -> list[str]:
+        """(N,)"""
+        return self._list("id")
+
+    @property
+    def labels(self) -> list[str]:
+        """(N,) cells of the first label column; empty where a row has none, as rows to predict may."""
+        return self._list("label")
+
+    def targets(self, place: int, name: str) -> list[str | None]:
+        """(N,) cells of the label column at this place, which has this name; None where one is not known."""
+        if place == 0:
+            return [cell or None for cell in self.labels]
+        rows = self._list("targets") if "targets" in self.names else [None] * len(self)
+        return [None if row is None else json.loads(row).get(name) for row in rows]
+
+    @property
+    def splits(self) -> list[Split]:
+        """(N,)"""
+        return self._list("split")
+
+    @property
+    def groups(self) -> list[str | None]:
+        """(N,) None where a row has none."""
+        return self._list("group")
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """(N,)"""
+        return np.asarray(self.column("weight").to_numpy(), np.float64)
+
+    @property
+    def manifest_rows(self) -> list[int]:
+        """(N,) 1-based positions in the manifest."""
+        return self._list("row")
+
+    def digests(self, name: InputName) -> list[str | None]:
+        """(N,) of an input's canonical media; None where a row lacks it."""
+        return self._list(name)
+
+    def has(self, name: InputName) -> NDArray[np.bool_]:
+        """(N,) whether a row has an input."""
+        return np.asarray(self.column(name).is_valid(), bool)
+
+    def column(self, name: str) -> pa.Array:
+        """(N,) any column, as Arrow has it."""
+        if name not in self._columns:
+            self._columns[name] = self._load(name)
+        return self._columns[name]
+
+    def table(self, names: Sequence[str]) -> pa.Table:
+        """These columns, as Arrow has them."""
+        return pa.table({name: self.column(name) for name in names})
+
+    def _list(self, name: str) -> list[Any]:
+        found: list[Any] = self.column(name).to_pylist()
+        return found
+
+    # -- rows ---
+
+    def take(self, rows: NDArray[np.integer[Any]] | Sequence[int]) -> Samples:
+        """The rows at these positions, in this order."""
+        places = pa.array(np.asarray(rows, np.int64))
+        return self._of(lambda name: self.column(name).take(places), self.names, len(places))
+
+    def where(self, chosen: NDArray[np.bool_]) -> Samples:
+        """The rows of which this (N,) is true."""
+        return self.take(np.flatnonzero(chosen))
+
+    def of_split(self, *splits: Split) -> Samples:
+        """The rows of these splits."""
+        return self.where(np.asarray(pc.is_in(self.column("split"), value_set=pa.array(splits)), bool))
+
+    def sorted_by_id(self) -> Samples:
+        """All rows, in the order of their ids."""
+        return self.take(np.asarray(pc.sort_indices(self.column("id"))))
+
+    def count_splits(self) -> dict[Split, int]:
+        """Rows per split."""
+        found = self.splits
+        return {split: found.count(split) for split in SPLITS}
+
+
+def digest_of(folder: Path) -> str:
+    """The sha256 of the table in a folder, taken once while it does not change. EnvironmentFailed where it is not there."""
+    path = folder / SAMPLES
+    return _attempt(path, lambda: verified_digest(path))
+
+
+def _attempt(path: Path, read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except (OSError, pa.ArrowInvalid) as error:
+        message = " ".join(str(error).split())[:300]
+        raise EnvironmentFailed(f"samples {path}: cannot be read ({message}); run ingest again") from None

@@ -1,0 +1,298 @@
+"""What computes each stage's results: the modules whose code enters its keys, and the version of all that they do not hold.
+
+Raise a stage's `version` when its results change and no module of its list does: another default of a library, another order
+of what is computed elsewhere. `package.*` are all modules of a package but those that compute nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StageCode:
+    """What a stage's results depend on besides its inputs and its config."""
+
+    version: int
+    """Raised by hand."""
+    root: str
+    """The module that the stage runs: all that it imports is on a list here, or on one of those below."""
+    modules: tuple[str, ...]
+    """They compute."""
+    libraries: tuple[str, ...] = ()
+    """Distributions whose version may change the numbers."""
+    unused: tuple[str, ...] = ()
+    """Imported by way of others, and without effect on this stage's results; one that is named outweighs a `package.*`."""
+
+
+_MODEL = (
+    "tasks.modeling.batches",
+    "tasks.modeling.decision",
+    "tasks.modeling.encoder_base",
+    "tasks.modeling.encoders",
+    "tasks.modeling.features",
+    "tasks.modeling.fusion.*",
+    "tasks.modeling.inference",
+    "tasks.modeling.targets",
+    "tasks.problems.*",
+)
+"""From features to probabilities."""
+_PRETRAINED = ("tasks.modeling.pretrained.*",)
+_PROBLEMS = ("data_contracts.expectations.*", "tasks.gate_rules", "tasks.problems.*")
+"""The config's keys are checked by what problems and rules say of themselves, so every stage imports them."""
+_METRICS = (
+    "tasks.problems.metric",
+    "tasks.problems.multiclass_metrics",
+    "tasks.problems.multilabel_metrics",
+    "tasks.problems.scoring",
+)
+
+STAGES: dict[str, StageCode] = {
+    "digits": StageCode(
+        version=1,
+        root="tasks.ingest.sources.digits",
+        modules=(
+            "tasks.ingest.sources.digits",
+            "tasks.ingest.sources.digits_audio",
+            "tasks.ingest.sources.digits_images",
+            "tasks.ingest.sources.digits_text",
+        ),
+        libraries=("numpy", "scikit-learn"),
+    ),
+    "media": StageCode(  # with the decoder of the modality, which tasks/media/media_store.py names
+        version=1,
+        root="tasks.media.container",
+        modules=("tasks.media.canonical", "tasks.media.container"),
+    ),
+    "near_duplicates": StageCode(
+        version=1,
+        root="tasks.ingest.near_duplicates.clips",
+        modules=(
+            "tasks.ingest.near_duplicates.candidates",
+            "tasks.ingest.near_duplicates.clips",
+            "tasks.ingest.near_duplicates.signatures",
+        ),
+        libraries=("numpy", "pillow"),
+    ),
+    "ingest": StageCode(
+        version=1,
+        root="tasks.ingest.ingest",
+        modules=(
+            "tasks.ingest.clean",
+            "tasks.ingest.decode",
+            "tasks.ingest.ingest",
+            "tasks.ingest.near_duplicates.*",
+            "tasks.ingest.quarantine_examples",
+            "tasks.ingest.splits",
+            "tasks.ingest.times",
+            "tasks.labels",
+            "tasks.problems.*",
+        ),
+        libraries=("numpy", "pillow"),
+        unused=(
+            *_METRICS,
+            "data_contracts.expectations.*",
+            "tasks.gate_rules",
+            "tasks.ingest.manifest.*",  # read before: what they found is an input
+            "tasks.ingest.sources.*",
+        ),
+    ),
+    "validate": StageCode(
+        version=1,
+        root="tasks.validate.validate",
+        modules=(
+            "data_contracts.expectations.features",
+            "data_contracts.expectations.samples",
+            "tasks.problems.*",
+            "tasks.validate.custom_expectations",
+            "tasks.validate.feature_statistics",
+            "tasks.validate.leakage",
+            "tasks.validate.profile",
+            "tasks.validate.suite",
+            "tasks.validate.trainable",
+            "tasks.validate.validate",
+        ),
+        libraries=("great-expectations",),
+        unused=(
+            *_METRICS,
+            "data_contracts.expectations.predictions",
+            "tasks.gate_rules",
+            "tasks.modeling.*",  # what an encoder is stands in the features' own key
+        ),
+    ),
+    "check_tables": StageCode(
+        version=1,
+        root="tasks.validate.manifest_and_predictions",
+        modules=(
+            "data_contracts.expectations.manifest",
+            "data_contracts.expectations.predictions",
+            "data_contracts.expectations.samples",
+            "tasks.problems.*",
+            "tasks.validate.manifest_and_predictions",
+            "tasks.validate.suite",
+        ),
+        libraries=("great-expectations",),
+        unused=_METRICS,
+    ),
+    "tiny_inputs": StageCode(
+        version=1,
+        root="tasks.extract.tiny",
+        modules=("tasks.extract.tiny",),
+        libraries=("numpy", "pillow", "soxr"),
+    ),
+    "pretrained_inputs": StageCode(
+        version=1,
+        root="tasks.extract.inputs",
+        modules=("tasks.extract.inputs", "tasks.extract.tiny", *_PRETRAINED),
+        libraries=("numpy", "pillow", "soxr"),
+        unused=(*_PROBLEMS, "tasks.modeling.encoder_base"),
+    ),
+    "embeddings": StageCode(
+        version=1,
+        root="tasks.extract.embed",
+        modules=(
+            "tasks.extract.embed",
+            "tasks.modeling.batches",
+            "tasks.modeling.encoder_base",
+            "tasks.modeling.features",
+            *_PRETRAINED,
+        ),
+        unused=(
+            *_PROBLEMS,
+            "tasks.modeling.decision",
+            "tasks.modeling.encoders",
+            "tasks.modeling.fusion.*",
+            "tasks.modeling.targets",
+        ),
+    ),
+    "pretrained": StageCode(
+        version=1,
+        root="tasks.modeling.pretrained.families",
+        modules=("tasks.modeling.encoder_base", *_PRETRAINED),
+        libraries=("peft", "torchvision", "transformers"),
+        unused=("data_contracts.expectations.*", "tasks.problems.*"),
+    ),
+    "train": StageCode(  # and `pretrained`, where an encoder is
+        version=1,
+        root="tasks.train.stage",
+        modules=(
+            *_MODEL,
+            "tasks.modeling.augment",
+            "tasks.modeling.augment_audio",
+            "tasks.modeling.augment_images",
+            "tasks.modeling.color_ops",
+            "tasks.modeling.contrastive",
+            "tasks.modeling.rng",
+            "tasks.train.batch_plan",
+            "tasks.train.dataloader",
+            "tasks.train.dataset",
+            "tasks.train.finetuning",
+            "tasks.train.lora",
+            "tasks.train.losses",
+            "tasks.train.mixup",
+            "tasks.train.optim",
+            "tasks.train.processes",
+            "tasks.train.sampling",
+            "tasks.train.stage",
+            "tasks.train.step",
+            "tasks.train.thresholds",
+            "tasks.train.trainer",
+            "tasks.train.validation",
+            "tasks.train.warm_start",
+        ),
+        libraries=("numpy", "torch", "torchvision"),
+        unused=(  # how the same numbers are computed, kept, or counted
+            *_PRETRAINED,
+            *_METRICS,
+            "data_contracts.expectations.*",
+            "tasks.gate_rules",
+            "tasks.train.activation_checkpointing",
+            "tasks.train.checkpointing",
+            "tasks.train.compiling",
+            "tasks.train.fsdp",
+            "tasks.train.prefetch",
+            "tasks.train.request",
+            "tasks.train.state",
+            "tasks.train.throughput",
+        ),
+    ),
+    "evaluate": StageCode(
+        version=1,
+        root="tasks.evaluate.evaluate",
+        modules=(*_MODEL, *_PRETRAINED, "tasks.evaluate.*"),
+        libraries=("numpy", "scikit-learn", "torch"),
+        unused=("data_contracts.expectations.*", "tasks.gate_rules"),
+    ),
+    "gate": StageCode(
+        version=1,
+        root="tasks.gate.gate",
+        modules=("tasks.gate.*", "tasks.gate_rules", "tasks.problems.*"),
+        unused=("data_contracts.expectations.*",),
+    ),
+    "monitor": StageCode(
+        version=1,
+        root="tasks.monitor.monitor",
+        modules=(
+            *_MODEL,
+            *_PRETRAINED,
+            "tasks.modeling.embedding",
+            "tasks.modeling.media_statistics",
+            "tasks.modeling.profile",
+            "tasks.monitor.compare",
+            "tasks.monitor.monitor",
+            "tasks.monitor.two_sample",
+        ),
+        libraries=("numpy", "scipy", "torch"),
+        unused=("data_contracts.expectations.*", "tasks.gate_rules"),
+    ),
+}
+
+COMPUTES_NOTHING = (
+    # enters keys by value, or is the version of a table's form
+    "data_contracts",
+    "data_contracts.data_profile",
+    "data_contracts.eval_detail",
+    "data_contracts.expectations",
+    "data_contracts.modalities",
+    "data_contracts.refs",
+    "data_contracts.row_examples",
+    "data_contracts.tables",
+    "data_contracts.training_history",
+    "tasks.config",
+    "tasks.config_paths",
+    "tasks.config_sections",
+    "tasks.config_training",
+    "tasks.encoder_ids",
+    "tasks.modalities",
+    "tasks.modeling.encoder_spec",
+    # reads, writes and names what others computed
+    "tasks.contract",
+    "tasks.fingerprint",
+    "tasks.isolation.*",
+    "tasks.media.files",
+    "tasks.media.media_store",
+    "tasks.media.pool",
+    "tasks.modeling.card",
+    "tasks.modeling.feature_parts",
+    "tasks.modeling.package",
+    "tasks.modeling.pretrained.fetch",
+    "tasks.modeling.pretrained.file_checks",
+    "tasks.modeling.pretrained.locate",
+    "tasks.modeling.predictions",
+    "tasks.modeling.training_rows",
+    "tasks.samples",
+    "tasks.stage_code",
+    "tasks.store",
+    # speaks
+    "tasks.errors",
+    "tasks.escaping",
+    "tasks.ingest.rejected_row",
+    "tasks.number_format",
+    "tasks.pages",
+    "tasks.progress",
+    "tasks.run_log",
+    "tasks.validate.data_docs",
+    "tasks.validate.outcome",
+    "tasks.validate.results",
+)
+"""Modules whose code changes no number of any stage."""
