@@ -19,13 +19,15 @@ def find_separator(cells: Sequence[str]) -> str | None:
     A bar always divides. For the others at least half of all parts must be of labels that stand in several rows, and there
     must be fewer labels than different cells; at white space every label must recur.
     """
-    plain = [cell for cell in cells if not cell.startswith("[")]
+    plain = Counter(cell for cell in cells if not cell.startswith("["))
     if any("|" in cell for cell in plain):
         return "|"
     for separator in SEPARATORS[1:]:
-        sets = [divide(cell, separator) for cell in plain]
-        counts = Counter(label for labels in sets for label in set(labels))
-        if not any(len(labels) > 1 for labels in sets) or len(counts) >= len(set(plain)):
+        sets = [(set(divide(cell, separator)), rows) for cell, rows in plain.items()]
+        counts: Counter[str] = Counter()
+        for labels, rows in sets:
+            counts.update(dict.fromkeys(labels, rows))
+        if len(counts) >= len(plain) or not any(len(labels) > 1 for labels, _ in sets):
             continue
         recurring = sum(count for count in counts.values() if count > 1)
         needed = 1.0 if separator == " " else 0.5
