@@ -140,6 +140,8 @@ def _fates(clean: CleanRef, leaked: int) -> list[Fate]:
     moved = {"used": -leaked, "quarantined": leaked}
     for name, colour in FATES:
         count = int(getattr(clean.counts, name)) + moved.get(name, 0)
+        if name == "unlabelled" and not count:
+            continue
         width = BAR_PX * count / total
         bars.append({"name": name, "count": count, "x": start, "width": width, "colour": colour})
         start += width
