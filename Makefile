@@ -23,10 +23,9 @@ test-slow: $(READY)
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
 
-# All that pyproject.toml lists takes hours; one module: make mutants MUTANTS='tasks.gate.rules.*'
+# One module: make mutants MODULE=tasks/store.py, or SAMPLE=150 of its mutants; all in tests/support/mutants.py take hours.
 mutants: $(READY)
-	$(BIN)/mutmut run --max-children 1 $(if $(MUTANTS),'$(MUTANTS)')
-	$(BIN)/mutmut results
+	$(BIN)/python tests/support/mutants.py $(MODULE) $(if $(SAMPLE),--sample $(SAMPLE))
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from benchmarks.measure import machine
 from data_contracts.refs import DriftTest
 from tasks.config_sections import MonitorConfig
-from tasks.modeling.media_statistics import measure
+from tasks.modalities import MODALITIES
 from tasks.modeling.profile import Profile
 from tasks.monitor.compare import compare_profiles
 
@@ -122,7 +122,7 @@ def profile(rows: Rows, model: Any) -> Profile:
     """What the monitor compares: counts of categories and (N,) numbers, the model's answers among them."""
     here = ~rows.missing
     pictures = np.repeat((rows.pixels[here] * 255).astype(np.uint8)[..., None], 3, axis=-1)
-    measured = [measure("image", picture, 0) for picture in pictures]
+    measured = [MODALITIES["image"].measure(picture, 0) for picture in pictures]
     chances = model.predict_proba(rows.pixels.reshape(-1, 64))
     return Profile(
         categories={

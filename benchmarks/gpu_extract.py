@@ -28,10 +28,11 @@ from safetensors.torch import save_file
 
 from benchmarks.measure import machine, median
 from tasks.config import RunConfig, load_config
-from tasks.extract.embed import BATCH, GPU_FACTOR
+from tasks.extract.embed import GPU_FACTOR
 from tasks.extract.extract import ShardRef, extract_shard, plan_shards
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
+from tasks.modalities import MODALITIES
 from tasks.modeling.pretrained.describe import complete_encoder
 from tasks.modeling.pretrained.weights import frozen_encoder
 from tasks.store import Store
@@ -59,7 +60,7 @@ def time_forward(shard: ShardRef, batches: int) -> float:
     spec = complete_encoder("image", shard.encoder, shard.identity)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = frozen_encoder("image", spec).to(device)
-    size = BATCH["image"] * (GPU_FACTOR if device.type == "cuda" else 1)
+    size = MODALITIES["image"].batch_rows * (GPU_FACTOR if device.type == "cuda" else 1)
     side = spec.settings["px"]
     pixels, lengths = torch.rand(size, 3, side, side, device=device), torch.full((size,), side, device=device)
     with torch.inference_mode():

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
 from benchmarks.measure import machine, median
-from tasks.ingest.near_duplicates.candidates import similar_codes
+from tasks.media.near_duplicates.candidates import similar_codes
 from tasks.problems.multiclass_metrics import score_classes
 from tasks.problems.scoring import RESAMPLES
 from tasks.train.thresholds import coordinate_search

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from data_contracts.refs import InputName
+from data_contracts.refs import ColumnType, InputName
 
 PROFILE = "profile.json"
 
@@ -37,6 +37,22 @@ class ClassSizes(TypedDict):
     rows: list[ClassRows]
 
 
+class ColumnSummary(TypedDict):
+    """A column that is one of several in an input, over the rows that have the input."""
+
+    name: str
+    type: ColumnType
+    rows: int
+    missing: int
+    distinct: int
+    low: float | None
+    """Of numbers, as the two below."""
+    median: float | None
+    high: float | None
+    most_frequent: dict[str, int]
+    """Of categories: the first few, with their rows."""
+
+
 class InputProfile(TypedDict):
     """One input over all samples."""
 
@@ -46,6 +62,8 @@ class InputProfile(TypedDict):
     unit: str
     """Of `sizes`."""
     sizes: Histogram | None
+    columns: list[ColumnSummary]
+    """Of an input that is made of several."""
 
 
 class DataProfile(TypedDict):

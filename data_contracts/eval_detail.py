@@ -73,6 +73,30 @@ class Residuals(Frozen):
     edges: tuple[float, ...]
 
 
+class ColumnImportance(Frozen):
+    """How much a model relies on one of the columns that an input is made of."""
+
+    input: InputName
+    name: str
+    drop: float
+    """How much worse the metric is where the column's cells are dealt out anew among the rows: the mean over some deals."""
+    low: float
+    high: float
+    """The least and the most of any deal."""
+
+
+class Importance(Frozen):
+    """All such columns of a model, the one that it relies on most first."""
+
+    metric: str
+    unit: Literal["share", "score", "number"]
+    value: float
+    """With every cell at its place."""
+    rows: int
+    """Validation rows that were looked at."""
+    columns: tuple[ColumnImportance, ...]
+
+
 class EvalDetail(Frozen):
     """What is drawn of the first label column; what its problem does not have is empty."""
 
@@ -96,3 +120,5 @@ class EvalDetail(Frozen):
     points: tuple[tuple[float, float], ...] = ()
     """(true, predicted) numbers."""
     residuals: Residuals | None = None
+    importance: Importance | None = None
+    """Where an input is made of several columns."""

@@ -5,16 +5,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Modality = Literal["image", "text", "audio", "video"]
-"""What can be decoded and encoded."""
-InputName = Annotated[str, Field(pattern=r"^(image|text|audio|video)(_[2-8])?$")]
+Modality = Literal["image", "text", "audio", "video", "tabular"]
+"""What can be decoded and encoded: each has its object in tasks.modality_specs."""
+IN_CELLS: frozenset[Modality] = frozenset({"text", "tabular"})
+"""Those that a manifest may hold in its cells as they are, not in files."""
+InputName = Annotated[str, Field(pattern=rf"^({'|'.join(get_args(Modality))})(_[2-8])?$")]
 """The name of one input of a sample: its kind, and `image_2`, `image_3` ... for further columns of one kind."""
 Split = Literal["train", "val", "test"]
 Decision = Literal["promote", "reject", "inconclusive", "needs-approval", "unchanged"]
+ColumnType = Literal["numeric", "categorical"]
+"""Of a column that is one of several in an input."""
 ProblemName = str
 """The name of a problem in tasks.problems.registry, which refuses one that it does not have."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -70,7 +74,9 @@ class RawRef(Ref):
     """What the user named, for messages."""
     modalities: tuple[InputName, ...]
     columns: dict[InputName, str] = {}
-    """Input to its column in the manifest, for people."""
+    """Input to its column in the manifest, or to its columns, for people."""
+    column_types: dict[str, ColumnType] = {}
+    """Of every column that is one of several in an input."""
     notes: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()
     """The label columns, not yet with their labels."""
@@ -89,6 +95,8 @@ class CleanRef(Ref):
     media: dict[InputName, str]
     """Modality to the fingerprint under which its canonical media are stored."""
     columns: dict[InputName, str] = {}
+    """As the raw table's."""
+    column_types: dict[str, ColumnType] = {}
     """As the raw table's."""
     notes: tuple[str, ...] = ()
 

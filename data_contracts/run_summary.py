@@ -104,9 +104,9 @@ class RunSummary(SummaryPart):
     finding: Finding | None = _IF_KNOWN
     labelled: int | None = _IF_KNOWN
     """Of `predict`: rows that have a label, which its metrics are about."""
-    notes: tuple[str, ...] | None = _IF_KNOWN
-    """Of `predict`: what a person should know of the rows and their labels."""
     out: str | None = _IF_KNOWN
+    notes: tuple[str, ...] | None = _IF_KNOWN
+    """Of `predict`: what is to be known about the rows."""
     quarantine: str | None = _IF_KNOWN
     drift: bool | None = _IF_KNOWN
     """Of `monitor`, as the next three."""

@@ -7,13 +7,15 @@ from collections.abc import Collection
 import pyarrow as pa
 
 from data_contracts.modalities import ALL_MODALITIES, in_order, modality_of
-from data_contracts.refs import InputName
+from data_contracts.refs import IN_CELLS, InputName
 
 CONTRACT_VERSION = "3"
 """Raised whenever a column or its meaning changes. It enters the keys of the stages: tables of another version are made
 anew, and `require_contract` refuses one that is read all the same. 2: raw rows carry `time` and `metadata`.
 3: raw rows and samples carry `targets`; a prediction of a number has no probability."""
 CONTRACT_KEY = b"crossmodal.contract"
+ALWAYS = ALL_MODALITIES[:4]
+"""Modalities that every table has columns for; one that was added later has them where it is read."""
 
 
 def _versioned(fields: list[pa.Field]) -> pa.Schema:
@@ -27,13 +29,13 @@ def contract_version(schema: pa.Schema) -> str | None:
 
 
 def value_column(modality: InputName) -> str | None:
-    """The raw table's column with texts that are given in the cells themselves; None for what is no text."""
-    return f"{modality}_value" if modality_of(modality) == "text" else None
+    """The raw table's column with what is given in the cells themselves; None for what is not."""
+    return f"{modality}_value" if modality_of(modality) in IN_CELLS else None
 
 
 def _with_kinds(inputs: Collection[InputName]) -> list[InputName]:
-    """The four that every table has, and those of these inputs that are further ones of their kind."""
-    return [*ALL_MODALITIES, *(name for name in in_order(inputs) if name not in ALL_MODALITIES)]
+    """The inputs that every table has, and those of these that are further ones."""
+    return [*ALWAYS, *(name for name in in_order(inputs) if name not in ALWAYS)]
 
 
 def raw_schema(inputs: Collection[InputName] = ()) -> pa.Schema:
@@ -133,7 +135,7 @@ def media_schema() -> pa.Schema:
     """Canonical media, one row per distinct source: decoded once, read by every later stage.
 
     image: uint8 (H, W, 3), RGB. video: uint8 (N, H, W, 3), RGB frames evenly spaced in time. audio: int16 (T,), mono at the
-    stated rate. text: UTF-8 bytes, NFC, shape (characters,).
+    stated rate. text: UTF-8 bytes, NFC, shape (characters,). tabular: a JSON object of the filled cells, shape (filled cells,).
     A source that could not be decoded has a reason and no data, so that it is not tried again.
     """
     return _versioned(

@@ -117,10 +117,10 @@ def print_predictions(summary: RunSummary, as_json: bool) -> None:
     _tell(out, f"{rows.used} of {rows.rows_in} rows predicted with {model.name} version {model.version}")
     if rows.quarantined:
         _tell(out, f"refused  {rows.quarantined} rows: {summary.quarantine}")
-    for note in summary.notes or ():
-        _tell(out, f"note     {note}")
     for name, value in summary.metrics.get("labelled", {}).items():
         _tell(out, f"{name:<8} {_figure(value, name)} on the {summary.labelled} rows that have a label")
+    for text in summary.notes or ():
+        _tell(out, f"note     {text}")
     _tell(out, f"written  {summary.out}")
     if as_json:
         print_json(summary.as_json())

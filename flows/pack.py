@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from data_contracts.modalities import ALL_MODALITIES
 from data_contracts.refs import RawRef
 from data_contracts.run_record import RunRecord
 from flows.as_read import ReadRow, cell_text, medium_bytes, rows_as_read
@@ -21,6 +22,7 @@ from tasks.contract import read_table
 from tasks.encoder_ids import parse_encoder
 from tasks.errors import UsageError
 from tasks.ingest.manifest.rows import Inline
+from tasks.modalities import spec_of
 from tasks.store import Store
 
 MOST_ROWS = 200
@@ -134,6 +136,8 @@ class _Packer:
             return None
         cells = dict(row.row.values)
         for modality, column in self._raw.columns.items():
+            if spec_of(modality).joined_columns() is not None:
+                continue  # several columns, whose cells go along as they are
             where = row.raw.get(modality)
             if row.raw.get(f"{modality}_sha256") is None or not where or column not in cells:
                 cells[column] = None if isinstance(cells.get(column), Inline) else cells.get(column)
@@ -190,7 +194,7 @@ class _Packer:
 
     def _readme(self, record: RunRecord) -> str:
         encoders = self._config.encoders
-        named = [(modality, encoders.of(modality)) for modality in ("image", "text", "audio", "video")]
+        named = [(modality, encoders.of(modality)) for modality in ALL_MODALITIES]
         needed = [
             f"encoders.{modality} = {name}" for modality, name in named if parse_encoder(name, modality).is_pretrained
         ]

@@ -52,14 +52,15 @@ def predict_manifest(request: Request, model: str | None, out: str) -> RunSummar
     table = predicted.set_column(place, predicted.schema.field(place), pa.array(given.labels, pa.string()))
     write_predictions(target, table)
     labelled = table.filter(pa.array(given.rows, pa.bool_()))
-    read = run_state.clean.notes if run_state.clean is not None else ()
+    notes = [*(run_state.clean.notes if run_state.clean else ()), *run_state.warnings]
+    notes += filter(None, [given.describe()])
     summary = summarise(
         request,
         run_state,
         "predict",
         labelled=labelled.num_rows,
-        notes=(*read, *filter(None, [given.describe()])),
         metrics={"labelled": _figures(labelled, card)} if labelled.num_rows else {},
+        notes=tuple(notes),
         out=str(target),
         quarantine=str(request.folder / "quarantine.csv"),
     )
@@ -85,8 +86,9 @@ def predict_table(request: Request, champion: ChampionRef, card: ModelCard, run_
 
 
 def asking(config: RunConfig, card: ModelCard) -> RunConfig:
-    """The config under which a label column, where there is one, is read as the model's first."""
-    columns = config.data.columns.model_copy(update={"label": label_columns(config.data)[0].name, "labels": ()})
+    """The config under which a label column, where there is one, is the model's first, and a table's are its own."""
+    roles = {"label": label_columns(config.data)[0].name, "labels": ()}
+    columns = config.data.columns.model_copy(update=roles | card.joined_columns())
     data = config.data.model_copy(update={"problem": card.label_targets[0].problem, "columns": columns})
     return config.model_copy(update={"data": data})
 
@@ -97,9 +99,11 @@ def predict_samples(
     """The predictions table, in the samples' order; the model's outputs in the order of `crossmodal.labels` in its metadata."""
     from tasks.modeling.inference import predict_probabilities
     from tasks.modeling.package import load_model
+    from tasks.modeling.unknown_cells import describe_unknown
 
     samples = Samples.read(request.store.path(clean.uri))
     model = load_model(request.store.path(champion.uri), card)
+    run_state.warnings += describe_unknown(card, samples, clean, request.store)
     outputs = predict_probabilities(model, samples, run_state.features, request.store)
     read = [name for name in clean.modalities if name in card.modalities]  # not an image_3 that it was never given
     return predictions_table(samples, outputs, card, read)

@@ -36,8 +36,8 @@ class Found(TypedDict, total=False):
     reason: str
     metrics: dict[str, Metrics]
     labelled: int
-    notes: tuple[str, ...]
     out: str
+    notes: tuple[str, ...]
     quarantine: str
     drift: bool
     compared: int

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from data_contracts.modalities import ALL_MODALITIES
+from data_contracts.refs import Modality
 from tasks.encoder_ids import parse_encoder
 
 _ADDRESSES = ("builtin:", "model:")
@@ -25,13 +27,13 @@ def absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         """A list of paths, each made absolute."""
         return [one(item) for item in value] if isinstance(value, list | tuple) else value
 
-    def encoder(modality: str) -> Callable[[Any], Any]:
+    def encoder(modality: Modality) -> Callable[[Any], Any]:
         """What makes the path inside the encoder id of a kind absolute."""
         return lambda value: _absolute_encoder(value, modality, folder) if isinstance(value, str) else value
 
     rules: dict[str, dict[str, Callable[[Any], Any]]] = {
         "data": {"path": one, "allowed_roots": several, "expectations": one},
-        "encoders": {modality: encoder(modality) for modality in ("image", "text", "audio", "video")},
+        "encoders": {modality: encoder(modality) for modality in ALL_MODALITIES},
     }
     found = dict(values)
     for section, keys in rules.items():
@@ -48,7 +50,7 @@ def absolute_path(text: str, folder: Path) -> str:
     return str((folder / Path(text).expanduser()).absolute())
 
 
-def _absolute_encoder(encoder: str, modality: str, folder: Path) -> str:
+def _absolute_encoder(encoder: str, modality: Modality, folder: Path) -> str:
     """The id with its weights file, or its folder, absolute; a hub id stays one unless a folder of that name is there."""
     try:
         parsed = parse_encoder(encoder, modality)

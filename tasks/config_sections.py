@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import codecs
 import posixpath
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
 from data_contracts.modalities import ALL_MODALITIES, MOST
 from data_contracts.refs import Modality
+from tasks.modalities import MODALITIES
 
 REMOTE_SCHEMES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "hf", "http", "https", "memory", "oci", "oss", "s3", "s3a")
 """Of stores that data.allowed_schemes may name; those of fsspec that lead to local files are not among them."""
@@ -28,7 +29,20 @@ class Section(BaseModel):
 MediaColumns = str | tuple[str, ...] | None
 
 
-class ColumnsConfig(Section):
+if TYPE_CHECKING:
+    _ColumnsOfMedia = Section
+else:  # so that a further modality needs no line here
+    _ColumnsOfMedia = create_model(
+        "_ColumnsOfMedia",
+        __base__=Section,
+        **{
+            name: (MediaColumns, Field(None, description=" ".join(spec.column_help.split()) or None))
+            for name, spec in MODALITIES.items()
+        },
+    )
+
+
+class ColumnsConfig(_ColumnsOfMedia):
     """Columns of the manifest; None: found by name."""
 
     id: str | None = None
@@ -42,11 +56,6 @@ class ColumnsConfig(Section):
     weight: str | None = None
     time: str | None = None
     """When a row was recorded: a number, or an ISO 8601 date; read under split.by = time."""
-    image: MediaColumns = None
-    """One column, or several (["front", "back"]): the inputs image, image_2 and so on, each with its own cell in a row."""
-    text: MediaColumns = None
-    audio: MediaColumns = None
-    video: MediaColumns = None
 
     def of(self, modality: Modality) -> tuple[str, ...]:
         """The columns that are named for the inputs of a kind, in order; () where they are found by name."""
@@ -62,7 +71,7 @@ class ColumnsConfig(Section):
             listed = ", ".join(map(repr, given))
             if not given:
                 raise ValueError(f"{modality} names no column; leave it out, or set encoders.{modality}=off")
-            if len(given) > MOST:
+            if len(given) > MOST and MODALITIES[modality].joined_columns() is None:
                 raise ValueError(f"{modality} names {len(given)} columns, at most {MOST} are read: {listed}")
             if len(set(given)) < len(given) or any(not name.strip() for name in given):
                 raise ValueError(f"{modality} names a column twice, or holds an empty name: {listed}")

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, create_model, field_validator
 
 from data_contracts.modalities import ALL_MODALITIES, modality_of
 from data_contracts.refs import InputName, Modality
 from tasks.config_sections import Section, Share
 from tasks.encoder_ids import parse_encoder
 
+if TYPE_CHECKING:
+    _OnePerModality = Section
+else:  # so that a further modality needs no line here
+    _OnePerModality = create_model("_OnePerModality", __base__=Section, **dict.fromkeys(ALL_MODALITIES, (str, "tiny")))
 
-class EncodersConfig(Section):
+
+class EncodersConfig(_OnePerModality):
     """One encoder id per modality: `tiny`, `torchvision:NAME[@WEIGHTS]`, `hf:ID_OR_FOLDER[@REVISION]`; `off` leaves it out.
 
     WEIGHTS is a .safetensors file, the name of torchvision's own weights, or `random` to train from scratch.
     """
 
-    image: str = "tiny"
-    text: str = "tiny"
-    audio: str = "tiny"
-    video: str = "tiny"
     shared: tuple[Modality, ...] = ()
     """Kinds of which a manifest has several columns (["image"]): their inputs pass through one and the same encoder, trained on
     all of them. (): each input trains one of its own. Frozen encoders are one network either way."""
@@ -33,10 +34,10 @@ class EncodersConfig(Section):
     def _in_order(cls, shared: tuple[Modality, ...]) -> tuple[Modality, ...]:
         return tuple(modality for modality in ALL_MODALITIES if modality in shared)
 
-    @field_validator("image", "text", "audio", "video")
+    @field_validator(*ALL_MODALITIES)
     @classmethod
     def _is_known(cls, encoder: str, info: ValidationInfo) -> str:
-        if parse_encoder(encoder, info.field_name or "").family == "model":
+        if parse_encoder(encoder, modality_of(info.field_name or "")).family == "model":
             raise ValueError("an encoder is tiny, off, torchvision:NAME[@WEIGHTS] or hf:ID_OR_FOLDER[@REVISION]")
         return encoder
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tasks.escaping import markdown_text, one_line
+from tasks.escaping import markdown_cell, one_line
 
 Cell = str | int | float | bool | None
 UNKNOWN = "–"
@@ -38,7 +38,7 @@ class DisplayTable:
 
     def as_markdown(self) -> str:
         """A table of CommonMark, as MLflow's and Prefect's pages read it."""
-        head, *body = (f"| {' | '.join(map(markdown_text, row))} |" for row in (self.columns, *self.as_text()))
+        head, *body = (f"| {' | '.join(map(markdown_cell, row))} |" for row in (self.columns, *self.as_text()))
         return "\n".join([head, "|" + "---|" * len(self.columns), *body])
 
 

@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from data_contracts.refs import Modality
+from tasks.modalities import MODALITIES
+
 Family = Literal["tiny", "off", "torchvision", "hf", "model"]
 Reads = Literal["embedding", "inputs"]
 WEIGHTS = ".safetensors"
@@ -42,7 +45,7 @@ class EncoderId:
         return self.name.startswith(("/", ".", "~"))
 
 
-def parse_encoder(encoder: str, modality: str) -> EncoderId:
+def parse_encoder(encoder: str, modality: Modality) -> EncoderId:
     """The parts of an id; ValueError with what may be written where it is none, or cannot read this modality."""
     if encoder in ("tiny", "off"):
         return EncoderId("tiny" if encoder == "tiny" else "off")
@@ -51,14 +54,14 @@ def parse_encoder(encoder: str, modality: str) -> EncoderId:
         return EncoderId("model", rest)
     if family == "torchvision" and colon:
         name, at, version = rest.partition("@")
-        if modality not in ("image", "video"):
-            raise ValueError(f"torchvision has no encoder of {modality}; use tiny, or hf:ID_OR_FOLDER")
+        _require_family(family, modality)
         if not _NAME.fullmatch(name) or (at and not version):
             raise ValueError(
                 "write torchvision:NAME or torchvision:NAME@WEIGHTS, for example torchvision:resnet18@random"
             )
         return EncoderId("torchvision", name, version or None)
     if family == "hf" and colon:
+        _require_family(family, modality)
         name, at, version = rest.rpartition("@") if "@" in rest else (rest, "", "")
         if not name or (at and not version):
             raise ValueError("write hf:ID, hf:FOLDER or hf:ID@REVISION, for example hf:google-bert/bert-base-uncased")
@@ -66,7 +69,14 @@ def parse_encoder(encoder: str, modality: str) -> EncoderId:
     raise ValueError("an encoder is tiny, off, torchvision:NAME[@WEIGHTS] or hf:ID_OR_FOLDER[@REVISION]")
 
 
-def encoder_reads(encoder: str, modality: str, regime: str) -> Reads:
+def _require_family(family: str, modality: Modality) -> None:
+    known = MODALITIES[modality].families
+    if family not in known:
+        instead = "tiny, or hf:ID_OR_FOLDER" if "hf" in known else "tiny, or off"
+        raise ValueError(f"{family} has no encoder of {modality}; use {instead}")
+
+
+def encoder_reads(encoder: str, modality: Modality, regime: str) -> Reads:
     """What training reads of a modality: the frozen encoder's embedding, or what a trained encoder takes in."""
     frozen = parse_encoder(encoder, modality).is_pretrained and regime in ("auto", "head")
     return "embedding" if frozen else "inputs"

@@ -14,10 +14,14 @@ from typing import Any
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's general categories of what moves the cursor, changes the direction, or cannot be seen."""
-_MARKDOWN = re.compile(
-    r"""^(?:[#>+=-])          # a heading, a quote, a list, at the start
+_LINE_START = re.compile(
+    r"""^[#>+=-]              # a heading, a quote, a list
       | (?<=^\d)[.)]           # a numbered list (one digit; longer numbers start at more than a list is worth)
-      | [\\`*|~$]              # emphasis, code, a table's cell, mathematics
+    """,
+    re.VERBOSE,
+)
+_MARKDOWN = re.compile(
+    r"""[\\`*|~$]              # emphasis, code, a table's cell, mathematics
       | (?<=\])[(\[:]          # a link's address, after its text
       | (?<![^\W_])_ | _(?![^\W_])  # emphasis: not inside a word
     """,
@@ -52,8 +56,21 @@ def html_text(text: str) -> str:
 
 
 def markdown_text(text: str, longest: int = LONGEST) -> str:
-    """The text as one line of Markdown that renders as itself: no markup, no HTML, no link, no end of a table cell."""
-    escaped = _MARKDOWN.sub(r"\\\g<0>", one_line(text, longest))
+    """The text as one line of Markdown that renders as itself: no markup, no HTML, no link."""
+    start = _LINE_START.search(shown := one_line(text, longest))
+    if start is None:
+        return _markdown_inline(shown)
+    place = start.start()
+    return f"{shown[:place]}\\{shown[place]}{_markdown_inline(shown[place + 1 :])}"
+
+
+def markdown_cell(text: str, longest: int = LONGEST) -> str:
+    """The same for a cell of a table, where no line begins: `0.5` and `-1` stay as they are. No end of the cell."""
+    return _markdown_inline(one_line(text, longest))
+
+
+def _markdown_inline(shown: str) -> str:
+    escaped = _MARKDOWN.sub(r"\\\g<0>", shown)
     escaped = _ENTITY.sub("&amp;", escaped).replace("<", "&lt;")
     return _ADDRESS.sub(
         lambda match: f"&#{ord(match[0][0])};{match[0][1:]}", escaped

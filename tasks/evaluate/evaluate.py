@@ -110,6 +110,11 @@ def evaluate(
         if isinstance(candidate, ClassScorer) and reads_embeddings(card):
             floor = _floor(valid, features, columns.labels[0], candidate, config, store)
             payload["floor"] = None if floor is None else floor.model_dump(mode="json")
+        from tasks.evaluate.column_importance import measure_importance  # which needs torch
+
+        importance = measure_importance(valid, features, checkpoint, config.seed, store)
+        if importance is not None:
+            detail = detail.model_copy(update={"importance": importance})
         write_text(draft.path / DETAIL, canonical_json(detail.model_dump(mode="json")))
         contents = {path.name: digest_file(path) for path in sorted(draft.path.iterdir())}
         report = EvalReport(uri=f"{KIND}/{key}", sha256=digest_json({"ref": payload, "files": contents}), **payload)

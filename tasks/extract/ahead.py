@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.extract.inputs import Prepare
+from tasks.modalities import Prepare
 
 AHEAD = 4
 """Media in work for each core: what waits is bounded."""

@@ -18,13 +18,12 @@ import torch
 
 from data_contracts.refs import Modality
 from tasks.errors import DataError
+from tasks.modalities import MODALITIES
 from tasks.modeling.batches import to_tensors
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.features import Padded
 from tasks.modeling.pretrained.weights import frozen_encoder
 
-BATCH: dict[Modality, int] = {"image": 16, "text": 32, "audio": 4, "video": 4}
-"""Media in a batch on a CPU: 16 pictures stay in its cache (mobilenet_v2 at 160 px: 3.0 ms a picture; by 64, 4.5)."""
 GPU_FACTOR = 16
 WINDOW = 8
 """Batches whose media are sorted by length before they are cut into batches, so that little is padded."""
@@ -37,10 +36,10 @@ def embed(modality: Modality, spec: EncoderSpec, inputs: Iterable[Named]) -> Ite
     encoder = frozen_encoder(modality, spec)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     workers = _workers(device.type)
-    size = BATCH[modality] * (GPU_FACTOR if device.type == "cuda" else 1)
+    size = MODALITIES[modality].batch_rows * (GPU_FACTOR if device.type == "cuda" else 1)
     waiting: deque[Future[list[Named]]] = deque()
     source = iter(inputs)
-    while window := list(islice(source, size * (WINDOW if modality in ("text", "audio") else 1))):
+    while window := list(islice(source, size * (WINDOW if MODALITIES[modality].varies_in_length else 1))):
         window.sort(key=lambda named: len(named[1]))
         for start in range(0, len(window), size):
             waiting.append(workers.submit(_embed_batch, modality, spec, encoder, window[start : start + size], device))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +18,9 @@ from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed
 from tasks.extract.ahead import prepare_ahead
 from tasks.extract.inputs import extract_keys, input_dtype, preparer
-from tasks.extract.tiny import SIDE_PX
 from tasks.fingerprint import code_fingerprint
 from tasks.media.media_store import MediaReader, media_index
+from tasks.modalities import MODALITIES, Dtype, spec_of
 from tasks.modeling.pretrained.describe import Identity, complete_encoder, identify_encoder
 from tasks.samples import Samples
 from tasks.store import Store, digest_json
@@ -59,7 +59,9 @@ def features_fingerprint(name: InputName, media: str, config: RunConfig) -> str:
     identity = _identify(name, config)
     embedded = ("embeddings",) if identity.reads == "embedding" else ()
     stages = ("tiny_inputs",) if identity.family == "tiny" else ("pretrained_inputs", *embedded)
-    code = code_fingerprint(*stages, libraries=_LIBRARIES[identity.family])
+    spec = spec_of(name)
+    modules = spec.tiny_modules if identity.family == "tiny" else spec.pretrained_modules
+    code = code_fingerprint(*stages, modules=modules, libraries=_LIBRARIES[identity.family])
     shaping = identity.model_dump(mode="json")
     if identity.reads == "inputs":  # the inputs do not depend on the weights, nor pixels of a given side on the network
         del shaping["weights_sha256"]
@@ -83,7 +85,8 @@ def _knobs(name: InputName, config: RunConfig, identity: Identity) -> dict[str, 
     """The knobs by value; a side that the config leaves open is known for tiny, and is the encoder's own for others."""
     tiny = identity.family == "tiny"
     knobs = {key: getattr(config.extract, key) for key in extract_keys(modality_of(name), not tiny)}
-    return {key: SIDE_PX if tiny and value is None else value for key, value in knobs.items()}
+    defaults = spec_of(name).tiny_defaults if tiny else {}
+    return {key: defaults.get(key) if value is None else value for key, value in knobs.items()}
 
 
 def clean_of(samples: CleanRef | ValidatedRef) -> CleanRef:
@@ -175,7 +178,7 @@ def _compute(shard: ShardRef, store: Store) -> Iterator[tuple[str, np.ndarray]]:
     media = reader.read(shard.digests)
     inputs = (
         prepare_ahead(prepare, media)
-        if modality in ("image", "video")
+        if MODALITIES[modality].has_pixels
         else ((digest, prepare(medium, reader.rate_hz)) for digest, medium in media)
     )
     if spec.reads == "inputs":
@@ -185,7 +188,7 @@ def _compute(shard: ShardRef, store: Store) -> Iterator[tuple[str, np.ndarray]]:
     return embed(modality, spec, inputs)
 
 
-def _feature_dtype(name: InputName, identity: Identity) -> Literal["uint8", "int16", "int32", "float32"]:
+def _feature_dtype(name: InputName, identity: Identity) -> Dtype:
     return "float32" if identity.reads == "embedding" else input_dtype(modality_of(name), identity.family != "tiny")
 
 

@@ -9,6 +9,7 @@ from data_contracts.refs import InputName
 from tasks.errors import DataError
 from tasks.ingest.decode import Outcomes
 from tasks.ingest.times import find_form
+from tasks.modalities import spec_of
 
 Rows = list[dict[str, Any]]
 
@@ -22,7 +23,8 @@ def apply_outcomes(rows: Rows, modalities: tuple[InputName, ...], outcomes: dict
                 continue
             outcome = outcomes[modality][source]
             row[f"{modality}_digest"] = outcome["digest"]
-            if outcome["reason"] == "no-sound" and source == row["video_sha256"]:
+            lender = spec_of(modality).borrowed_from
+            if outcome["reason"] == "no-sound" and lender and source == row.get(f"{lender[0]}_sha256"):
                 continue  # a silent clip under media.audio_from_video: no audio is missing, not broken
             if outcome["reason"] is not None:
                 row |= {"reason": outcome["reason"], "detail": outcome["detail"], "bad_modality": modality}
@@ -38,7 +40,7 @@ def mark_repeats(rows: Rows, modalities: tuple[InputName, ...]) -> None:
     """
     by_content: dict[tuple[str | None, ...], Rows] = defaultdict(list)
     for row in rows:
-        if row["reason"] is None:
+        if row["reason"] is None and is_identified(row, modalities):
             by_content[content_of(row, modalities)].append(row)
     for twins in by_content.values():
         labels = sorted({_said(row) for row in twins})
@@ -118,6 +120,11 @@ def count_straddling(rows: Rows) -> list[str]:
         f"{len(apart)} ids stand on two sides of the given split, for example {', '.join(sorted(set(apart))[:5])}; only the "
         "first row of each is used: split by sample, or give different samples different ids"
     ]
+
+
+def is_identified(row: dict[str, Any], modalities: tuple[InputName, ...]) -> bool:
+    """Whether equal media make equal samples: not where a few columns are all that is known of a row."""
+    return any(row.get(f"{name}_digest") and spec_of(name).identifies for name in modalities)
 
 
 def content_of(row: dict[str, Any], modalities: tuple[InputName, ...]) -> tuple[str | None, ...]:

@@ -69,6 +69,7 @@ def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "tra
     reasons_text = {
         "notes": (*raw.notes, *clean.notes),
         "columns": raw.columns,
+        "column_types": raw.column_types,
     }  # of this manifest, not of an equal one
     clean = clean.model_copy(update=reasons_text)
     _refuse_too_many(clean, config.data.max_quarantined if purpose == "train" else 1.0, store)

@@ -20,6 +20,7 @@ class Canonical:
     """Decoded content.
 
     image: uint8 (H, W, 3). video: uint8 (N, H, W, 3). audio: int16 (T,) at `rate_hz`. text: UTF-8, shape (characters,).
+    tabular: JSON of the filled cells, shape (filled cells,).
     """
 
     shape: tuple[int, ...]

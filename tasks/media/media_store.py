@@ -110,9 +110,6 @@ class MediaReader:
                         yield row_values["digest"], self._restore(row_values)
 
     def _restore(self, row: dict[str, Any]) -> np.ndarray | str:
-        if self._modality == "text":
-            return str(row["data"], "utf-8")
-        if self._modality == "audio":
-            self.rate_hz = row["rate_hz"]
-            return np.frombuffer(row["data"], dtype="<i2").reshape(row["shape"])
-        return np.frombuffer(row["data"], dtype=np.uint8).reshape(row["shape"])
+        self.rate_hz = row["rate_hz"] or self.rate_hz
+        medium: np.ndarray | str = MODALITIES[self._modality].restore(row["data"], row["shape"])
+        return medium

@@ -16,14 +16,12 @@ from typing import Any
 from tasks.isolation.sandbox import allow_time, restrict
 from tasks.isolation.wire_protocol import Message
 from tasks.isolation.worker import Parent
-from tasks.media.audio import decode_audio
 from tasks.media.canonical import Canonical, Undecodable
 from tasks.media.files import NotRegular, open_regular_file
-from tasks.media.image import decode_image
-from tasks.media.text import decode_text
-from tasks.media.video import decode_video
+from tasks.modalities import MODALITIES
 
-DECODERS = {"image": decode_image, "audio": decode_audio, "text": decode_text, "video": decode_video}
+DECODERS = {name: spec.decoder() for name, spec in MODALITIES.items()}
+"""Imported before the process gives up its rights."""
 
 
 def main() -> None:

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName
 from tasks.config import TrainConfig
-from tasks.modeling.augment_audio import change_sound, mask_sound
-from tasks.modeling.augment_images import change_pictures
+from tasks.modalities import spec_of
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.encoders import TinyText
 from tasks.modeling.fusion.classifier import Present
@@ -33,20 +31,8 @@ def augment(
     """
     changed = dict(batch)
     for name, part in batch.items():
-        modality, spec = modality_of(name), specs[name]
-        if not part.rows.numel() or spec.reads == "embedding":
-            continue
-        if modality == "image":
-            frames = change_pictures(part.values.unsqueeze(1), config, generator)
-            changed[name] = part._replace(values=frames.squeeze(1))
-        elif modality == "video":
-            changed[name] = part._replace(values=change_pictures(part.values, config, generator))
-        elif modality == "audio" and spec.encoder == "tiny":
-            changed[name] = change_sound(part, config.pitch, generator)
-        elif modality == "audio" and part.values.ndim == 3:
-            changed[name] = part._replace(values=mask_sound(part.values, part.lengths, generator))
-        elif modality == "text" and spec.encoder == "tiny":
-            changed[name] = part._replace(values=hide_bytes(part, generator))
+        if part.rows.numel() and specs[name].reads == "inputs":
+            changed[name] = spec_of(name).augment(part, specs[name], config, generator)
     return changed
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import torch
 
-from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName
+from tasks.modalities import spec_of
 from tasks.modeling.features import Padded
 from tasks.modeling.fusion.classifier import Present
 
@@ -23,12 +23,6 @@ def to_tensors(batch: Mapping[InputName, Padded], device: torch.device) -> dict[
 
 
 def _convert(modality: InputName, padded: Padded, device: torch.device) -> Present:
-    values = torch.from_numpy(padded.values).to(device)
-    if values.dtype == torch.uint8 and modality_of(modality) in ("image", "video"):
-        values = values.movedim(-1, -3).float().div(255.0).contiguous()
-    elif values.dtype == torch.int16:
-        values = values.float().div(32_768.0)
-    elif not values.is_floating_point():
-        values = values.long()
+    values = spec_of(modality).to_model(torch.from_numpy(padded.values).to(device))
     rows = torch.from_numpy(padded.rows).to(device)
     return Present(rows, values, torch.from_numpy(padded.lengths).to(device))

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from data_contracts.refs import Frozen, InputName, Modality, Sha256, Target
@@ -16,8 +16,9 @@ from tasks.config_sections import MediaConfig
 from tasks.config_training import EncodersConfig, ExtractConfig, FusionConfig
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.escaping import one_line
+from tasks.modalities import spec_of
 from tasks.modeling.encoder_spec import EncoderSpec
-from tasks.problems.registry import is_plain, problem_of
+from tasks.problems.registry import PROBLEMS, is_plain, problem_of
 from tasks.store import canonical_json, write_text
 
 CARD = "model.json"
@@ -52,13 +53,22 @@ class DecisionRule(Frozen):
     """multilabel (L,): the probability from which on each label is given."""
 
 
+def _has_known_problem(target: Target) -> Target:
+    if target.problem not in PROBLEMS:
+        raise PydanticCustomError("problem", "problem {name} is unknown", {"name": repr(target.problem)})
+    return target
+
+
+KnownTarget = Annotated[Target, AfterValidator(_has_known_problem)]
+
+
 class ModelCard(Frozen):
     """The content of model.json."""
 
     format: Literal[2]
     labels: tuple[str, ...]
     """Of the first label column; empty for numbers."""
-    targets: Annotated[tuple[Target, ...], Field(min_length=1)] | None = None
+    targets: Annotated[tuple[KnownTarget, ...], Field(min_length=1)] | None = None
     """Every label column, the first one first; None: one multiclass column with `labels`."""
     modalities: Annotated[tuple[InputName, ...], Field(min_length=1)]
     features: dict[InputName, FeatureForm] = Field(default_factory=dict)
@@ -114,6 +124,13 @@ class ModelCard(Frozen):
     def with_targets(self, targets: tuple[Target, ...]) -> ModelCard:
         """The same with these label columns."""
         return self.model_copy(update=label_fields(targets))
+
+    def joined_columns(self) -> dict[str, tuple[str, ...]]:
+        """Keys of data.columns with the columns that the model reads for its inputs that are made of several."""
+        joined = {name: spec_of(name).joined_columns() for name in self.modalities}
+        return {
+            name: columns.columns_read(self.encoders[name]) for name, columns in joined.items() if columns is not None
+        }
 
     def files_beside(self) -> dict[str, Sha256]:
         """Names and sha256 of the files besides weights and card that the model cannot predict without; often none."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from data_contracts.modalities import modality_of
 from data_contracts.refs import FeatureRef, InputName
 from tasks.errors import DataError
 from tasks.media.media_store import MediaReader
+from tasks.modalities import spec_of
 from tasks.modeling.card import ModelCard, read_card
-from tasks.modeling.media_statistics import UNITS, measure
+from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.problems.registry import problem_of
 from tasks.samples import Samples
 from tasks.store import Store, canonical_json
@@ -64,7 +65,7 @@ def profile_rows(
         present = int(data.has(name).sum()) if name in data.names else 0
         whole.categories[f"{name} missing"] = {"missing": len(data) - present, "present": present}
         if name in media:
-            whole.numbers.update(_measured(name, choose(data, MEASURED_ROWS), media[name], store))
+            _measure(whole, name, card.encoders[name], choose(data, MEASURED_ROWS), media[name], store)
     first = card.label_targets[0]
     _mix(whole, "label", [text for text in data.labels if text], problem_of(first).is_numeric)
     if len(judged):
@@ -78,15 +79,14 @@ def choose(samples: Samples, most: int) -> Samples:
     return samples.take(sorted(range(len(keys)), key=keys.__getitem__)[:most])
 
 
-def _measured(name: InputName, samples: Samples, media: str, store: Store) -> dict[str, NDArray[np.float32]]:
-    modality = modality_of(name)
+def _measure(whole: Profile, name: InputName, spec: EncoderSpec, samples: Samples, media: str, store: Store) -> None:
+    """Adds what the media of an input look like; media that were cleared from the store since are not counted."""
     cells = [digest for digest in samples.digests(name) if digest is not None]
-    reader = MediaReader(store, modality, media)
-    known = {digest: measure(modality, medium, reader.rate_hz) for digest, medium in reader.read(cells)}
-    here = [
-        known[cell] for cell in cells if cell in known
-    ]  # media that were cleared from the store since are not counted
-    return {f"{name} {of}": np.array([values[of] for values in here], np.float32) for of in UNITS[modality]}
+    reader = MediaReader(store, modality_of(name), media)
+    known = {digest: (medium, reader.rate_hz) for digest, medium in reader.read(cells)}
+    found = spec_of(name).statistics([known[cell] for cell in cells if cell in known], spec)
+    whole.numbers.update({f"{name} {of}": np.array(values, np.float32) for of, values in found.numbers.items()})
+    whole.categories.update({f"{name} {of}": dict(_most_frequent(counts)) for of, counts in found.categories.items()})
 
 
 def _judge(
@@ -115,11 +115,10 @@ def _mix(whole: Profile, name: str, answers: Sequence[str], numeric: bool) -> No
     if answers and numeric:
         whole.numbers[name] = np.array([float(text) for text in answers], np.float32)
     elif answers:
-        whole.categories[name] = dict(_frequent(answers))
+        whole.categories[name] = dict(_most_frequent(Counter(answers)))
 
 
-def _frequent(texts: Iterable[str]) -> Counter[str]:
-    counts = Counter(texts)
+def _most_frequent(counts: Mapping[str, int]) -> Counter[str]:
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     kept = Counter(dict(ranked[:CATEGORIES]))
     rest = sum(count for _, count in ranked[CATEGORIES:])

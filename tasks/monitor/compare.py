@@ -46,7 +46,7 @@ def _categories(reference: Profile, new: Profile, config: MonitorConfig, seed: i
         counts = sum(before.values()), sum(after.values())
         found = compare_categories(before, after, _rng(seed, name)) if min(counts) >= MIN_ROWS else None
         if name.endswith(" missing"):
-            texts = [_share(side["missing"], sum(side.values())) for side in (before, after)]
+            texts = [_share(side.get("missing", 0), sum(side.values())) for side in (before, after)]
         else:
             texts = [_mix(before, before, after), _mix(after, before, after)]
         tests.append(_test(name, "chi-square", found, config.min_effect, counts, texts))

@@ -10,6 +10,7 @@ from data_contracts.refs import ChampionRef, CleanRef, DriftTest, FeatureRef, In
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed
 from tasks.fingerprint import code_fingerprint
+from tasks.modalities import spec_of
 from tasks.modeling.profile import profile_rows, read_profile_file
 from tasks.modeling.training_rows import are_known, read_rows
 from tasks.monitor.compare import MIN_ROWS, compare_profiles
@@ -24,13 +25,14 @@ def monitor_key(
     clean: CleanRef, features: Mapping[InputName, FeatureRef], champion: ChampionRef, config: RunConfig
 ) -> str:
     """The digest of everything that a report depends on."""
+    modules = sorted({module for name in features for module in spec_of(name).statistics_modules})
     return digest_json(
         {
             "clean": clean.sha256,
             "features": {name: ref.sha256 for name, ref in features.items()},
             "champion": champion.sha256,
             "config": config.subset("monitor", "seed"),
-            "code": code_fingerprint("monitor"),
+            "code": code_fingerprint("monitor", modules=tuple(modules)),
         }
     )
 

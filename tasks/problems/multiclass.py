@@ -35,7 +35,7 @@ class Multiclass(Problem):
     decision: ClassVar[Literal["offsets"]] = "offsets"
     model_noun = "A classifier"
     label_noun = "class"
-    mistakes_title = "The mistakes it was surest of"
+    mistakes_title = "Most confident mistakes"
 
     def read_cell(self, cell: Any, column: str) -> Cell:
         """A name; 7 is `7`."""

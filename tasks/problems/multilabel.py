@@ -42,7 +42,7 @@ class Multilabel(Problem):
     decision: ClassVar[Literal["thresholds"]] = "thresholds"
     reads_lists = True
     model_noun = "A model that gives labels"
-    mistakes_title = "The rows with the most wrong labels"
+    mistakes_title = "Rows with the most wrong labels"
 
     def read_cell(self, cell: Any, column: str) -> Cell:
         """Of a list, a JSON list, or a text with labels separated by `|`; an empty list says that there are none."""

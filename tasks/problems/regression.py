@@ -120,7 +120,7 @@ class Regression(Problem):
     is_numeric = True
     loss_factor = 0.5
     model_noun = "A model of a number"
-    mistakes_title = "The largest errors"
+    mistakes_title = "Largest errors"
     mistakes_of = "test rows"
 
     def read_cell(self, cell: Any, column: str) -> Cell:

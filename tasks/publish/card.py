@@ -11,10 +11,12 @@ from data_contracts.refs import CheckpointRef, EvalReport, ValidatedRef, Verdict
 from tasks.config import RunConfig
 from tasks.display_table import DisplayTable
 from tasks.escaping import markdown_text
+from tasks.modalities import spec_of
 from tasks.problems.registry import figure_text, get_problem
 
 TEMPLATE = "model_card.md.j2"
 _LABEL_CHARS = 100
+_COLUMNS_CHARS = 1000
 
 
 def write_card(
@@ -92,12 +94,18 @@ def _column(name: str, report: EvalReport) -> str:
 
 
 def _inputs(checkpoint: CheckpointRef, valid: ValidatedRef, config: RunConfig) -> list[str]:
-    """Where a model has several inputs of one kind: what each of those was called, and which pass through one encoder."""
+    """Of several inputs of one modality what each was called, and which pass through one encoder; of a table its columns."""
     kinds = Counter(modality_of(name) for name in checkpoint.modalities)
     lines = [
         f"`{name}` is the column {markdown_text(valid.clean.columns.get(name, name), _LABEL_CHARS)}"
         for name in checkpoint.modalities
         if kinds[modality_of(name)] > 1
+    ]
+    lines += [
+        f"`{name}` is {len(valid.clean.column_types)} columns: "
+        f"{markdown_text(valid.clean.columns.get(name, name), _COLUMNS_CHARS)}"
+        for name in checkpoint.modalities
+        if spec_of(name).joined_columns() is not None
     ]
     return lines + [f"one encoder for all of {modality}" for modality in config.encoders.shared if kinds[modality] > 1]
 

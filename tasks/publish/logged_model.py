@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data_contracts.modalities import modality_of
-from data_contracts.refs import FeatureRef, InputName
+from data_contracts.refs import ColumnType, FeatureRef, InputName
 from tasks.contract import read_table
+from tasks.modalities import spec_of
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.decision import output_names
 from tasks.publish import versions
@@ -83,7 +83,8 @@ def make_signature(card: ModelCard) -> ModelSignature:
     outputs = [ColSpec(DataType.float, name) for name in output_names(card)]
     if card.answers:
         outputs.append(ColSpec(anything, versions.PREDICTED))
-    inputs = [ColSpec(kind(name), name, required=False) for name in card.features]
+    named = [(column, name) for name in card.features for column in _columns(card, name) or [name]]
+    inputs = [ColSpec(anything if column != name else kind(name), column, required=False) for column, name in named]
     return ModelSignature(Schema([*inputs]), Schema([*outputs]))
 
 
@@ -93,7 +94,9 @@ def make_example(card: ModelCard, features: Mapping[InputName, FeatureRef], stor
 
     cells: dict[str, list[Any]] = {}
     for name in card.features:
-        if _reads_strings(card, name):
+        if (columns := _columns(card, name)) is not None:
+            cells |= {column: [0.0 if of == "numeric" else EXAMPLE_TEXT] for column, of in columns.items()}
+        elif _reads_strings(card, name):
             cells[name] = [EXAMPLE_TEXT]
         else:
             shape = read_table(store.path(features[name].parts[0]), ["shape"])["shape"][0].as_py()
@@ -101,8 +104,14 @@ def make_example(card: ModelCard, features: Mapping[InputName, FeatureRef], stor
     return pd.DataFrame(cells)
 
 
+def _columns(card: ModelCard, name: InputName) -> dict[str, ColumnType | None] | None:
+    """The columns that an input is made of, with their types; None where it is a column itself."""
+    joined = spec_of(name).joined_columns()
+    return None if joined is None else dict(map(joined.split_entry, joined.columns_read(card.encoders[name])))
+
+
 def _reads_strings(card: ModelCard, name: InputName) -> bool:
     """Whether the served model takes a text as it is: its UTF-8 bytes are what it reads, or its tokenizer goes with it."""
-    if modality_of(name) != "text":
+    if not spec_of(name).has_tokens:
         return False
     return card.features[name].dtype == "uint8" or card.encoders[name].tokenizer_sha256 is not None

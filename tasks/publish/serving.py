@@ -1,11 +1,11 @@
 """The model as MLflow serves it: `served_model.py`, which is copied into every logged model, names the class below.
 
-Input: a data frame with one column per input of the model, each cell the model-ready
-feature as nested lists or an array (image (S, S, 3) uint8, audio (T, n_mels) float32 log-mel, text a string, or its
-UTF-8 bytes or tokens as integers; of a frozen pretrained encoder its vector (D,), of a trained one what the card's encoders
-say), None where the modality is missing. Output: one column per output of the model: the probability of a label, or a
-number; those of further label columns are named `column: label`. Where the answer in the first label column is not just the
-most probable label, a last column names it: crossmodal.predicted.
+Input: a data frame with one column per input of the model, each cell the model-ready feature as nested lists or an array
+(image (S, S, 3) uint8, audio (T, n_mels) float32 log-mel, text a string, or its UTF-8 bytes or tokens as integers; of a
+frozen pretrained encoder its vector (D,), of a trained one what the card's encoders say). The columns of a table stand under
+their own names, as the manifest has them. None where the modality is missing. Output: one column per output of the model: the
+probability of a label, or a number; those of further label columns are named `column: label`. Where the answer in the first
+label column is not just the most probable label, a last column names it: crossmodal.predicted.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import numpy as np
 import pyarrow as pa
 from mlflow.pyfunc.model import PythonModel
 
-from data_contracts.modalities import ALL_MODALITIES, modality_of
+from data_contracts.modalities import ALL_MODALITIES
 from data_contracts.refs import FeatureRef, InputName
 from data_contracts.tables import features_schema
 from tasks.errors import DataError
 from tasks.media.canonical import Undecodable
 from tasks.media.text import decode_text
+from tasks.modalities import JoinedColumns, spec_of
 from tasks.modeling.card import FeatureForm, ModelCard, read_card
 from tasks.publish.versions import PREDICTED
 from tasks.samples import Samples
@@ -61,7 +62,9 @@ class ServedModel(PythonModel):
             features: dict[InputName, FeatureRef] = {}
             for name, known in self.card.features.items():
                 cells = list(model_input[name]) if name in model_input else columns[name]
-                if self.tokenize is not None and modality_of(name) == "text":
+                if (joined := spec_of(name).joined_columns()) is not None:
+                    cells = _join_rows(name, joined, self.card, model_input)
+                if self.tokenize is not None and spec_of(name).has_tokens:
                     cells = [self.tokenize(cell) if isinstance(cell, str) else cell for cell in cells]
                 features[name], columns[name] = _store_features(store, name, known, cells)
             samples = Samples(pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()}))
@@ -72,9 +75,29 @@ class ServedModel(PythonModel):
         return frame
 
 
+def _join_rows(name: InputName, joined: JoinedColumns, card: ModelCard, frame: pd.DataFrame) -> list[Any]:
+    """What the encoder reads of each row: of a frame's columns under their own names, or of objects in a column of the input's
+    name. None for a row without any. DataError for what no cell can be."""
+    entries = joined.columns_read(card.encoders[name])
+    columns = [joined.split_entry(entry)[0] for entry in entries]
+    if name in frame:
+        rows = [cell if isinstance(cell, dict) else {} for cell in frame[name]]
+    else:
+        rows = frame[[column for column in columns if column in frame]].to_dict("records")
+    prepare = spec_of(name).prepare_tiny({})
+    found = []
+    for row in rows:
+        try:
+            medium = joined.join({column: row.get(column) for column in columns})
+        except ValueError as error:
+            raise DataError(f"{name}: {error}") from None
+        found.append(None if medium is None else prepare(medium, 0))
+    return found
+
+
 def _tokenizer(folder: Path, card: ModelCard) -> Callable[[str], np.ndarray[Any, Any]] | None:
     """What cuts a text into the tokens that the model reads, from the model's own file; None where it has none."""
-    specs = [spec for name, spec in card.encoders.items() if modality_of(name) == "text"]  # the same for all texts
+    specs = [spec for name, spec in card.encoders.items() if spec_of(name).has_tokens]  # the same for all texts
     spec = specs[0] if specs else None
     if spec is None or spec.tokenizer_sha256 is None:
         return None

@@ -134,8 +134,8 @@ def problem_sections(report: EvalReport | None, detail: EvalDetail | None) -> Pr
                 metric_table(by_inputs, report.problem),
             ),
             (
-                "By what a sample has",
-                "Test rows by the set of modalities that is present in them, with everything they have given to the model.",
+                "By modalities present",
+                "Test rows by the set of modalities that is present in them, the model reads all of them.",
                 metric_table(by_presence, report.problem),
             ),
         ],

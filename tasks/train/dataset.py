@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName, Split
 from tasks.errors import DataError
+from tasks.modalities import spec_of
 from tasks.modeling.batches import to_tensors
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.features import Index, Inputs
@@ -50,7 +50,7 @@ class Dataset:
 
         DataError where no row can have any, or the texts are vectors already.
         """
-        texts = [name for name in self.inputs.tables if modality_of(name) == "text"]
+        texts = [name for name in self.inputs.tables if spec_of(name).has_tokens]
         if not texts:
             raise DataError("train.max_tokens: there is no text in these samples; leave it out")
         if self.inputs.tables[texts[0]].values.dtype.kind == "f":  # bytes and tokens are integers

@@ -19,6 +19,7 @@ from tasks.modeling.package import describe_model, gather_files, save_model
 from tasks.modeling.targets import targets_of_card
 from tasks.store import Store, canonical_json, write_text
 from tasks.train.dataset import load_dataset
+from tasks.train.fitting import fit_encoders
 from tasks.train.lora import merge_lora
 from tasks.train.processes import Processes
 from tasks.train.request import TrainJob, read_samples
@@ -41,6 +42,7 @@ def run_training(job: TrainJob, work: Path) -> None:
     files = gather_files(card)  # now: hours later they may be gone
     seen = start.samples.of_split("train")
     targets = targets_of_card(card).fit(seen)
+    card = fit_encoders(card, seen, job, store)
     card = card.with_targets(targets.columns)
     train = load_dataset(start.samples, "train", job, targets, store)
     val = load_dataset(start.samples, "val", job, targets, store)

@@ -11,6 +11,7 @@ from data_contracts.refs import ChampionRef, CheckpointRef, FeatureRef, InputNam
 from data_contracts.training_history import HISTORY, TrainingHistory
 from tasks.config import RunConfig
 from tasks.fingerprint import code_fingerprint
+from tasks.modalities import spec_of
 from tasks.modeling.card import read_card
 from tasks.modeling.pretrained.describe import identify_encoder
 from tasks.problems.registry import width
@@ -44,6 +45,7 @@ def train_key(
 def base_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], config: RunConfig, store: Store) -> str:
     """The digest of all that training sees but its start: rows, features, labels, config, code; nothing of the test rows."""
     encoders = {name: _identity(name, config) for name in features}
+    modules = sorted({module for name in features for module in spec_of(name).network_modules})
     pretrained = any(encoder["family"] != "tiny" for encoder in encoders.values())
     return digest_json(
         {
@@ -52,8 +54,9 @@ def base_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], config:
             "features": {name: ref.fingerprint for name, ref in features.items()},
             "encoders": encoders,
             "config": config.subset("seed", "fusion", "train"),
+            **({"column_types": valid.clean.column_types} if valid.clean.column_types else {}),
             **({"shared": list(config.encoders.shared)} if config.encoders.shared else {}),
-            "code": code_fingerprint("train", *(["pretrained"] if pretrained else [])),
+            "code": code_fingerprint("train", *(["pretrained"] if pretrained else []), modules=tuple(modules)),
         }
     )
 

@@ -6,6 +6,7 @@ test. Those are the rows that `split.leakage = "drop"` leaves out, so the test r
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import pyarrow as pa
 from data_contracts.refs import InputName
 from data_contracts.row_examples import LeakedPair, LeakedRows, RowExample
 from tasks.errors import DataError
+from tasks.modalities import spec_of
 
 Policy = Literal["report", "drop", "fail"]
 SIDES = {"train": 0, "val": 1, "test": 2}
@@ -62,7 +64,8 @@ def find_leakage(
         return None  # the suite says which column is missing
     splits: list[str] = samples["split"].to_pylist()
     media = zip(*(samples[modality].to_pylist() for modality in modalities), strict=True)
-    content = _later_twins([key if any(key) else None for key in media], splits)
+    recognised = [spec_of(name).identifies for name in modalities]  # by a few columns alone no sample is
+    content = _later_twins([key if any(itertools.compress(key, recognised)) else None for key in media], splits)
     group = _later_twins(samples["group"].to_pylist(), splits)
     ids = samples["id"].to_pylist()
     near = _later_twins([(clusters or {}).get(name) for name in ids], splits)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
-from data_contracts.data_profile import ClassRows, ClassSizes, DataProfile, Histogram, InputProfile
+from data_contracts.data_profile import ClassRows, ClassSizes, ColumnSummary, DataProfile, Histogram, InputProfile
 from data_contracts.modalities import modality_of
-from data_contracts.refs import CleanRef, InputName, Modality, Target
+from data_contracts.refs import CleanRef, InputName, Target
 from tasks.media.media_store import media_index
+from tasks.modalities import MODALITIES, spec_of
 from tasks.problems.registry import problem_of
 from tasks.samples import Samples
 from tasks.store import Store
@@ -16,16 +18,17 @@ from tasks.store import Store
 CLASSES = 40
 """Classes listed; of more, the largest and the smallest halves of so many."""
 BINS = 12
-UNITS: dict[Modality, str] = {"image": "longest side, px", "text": "characters", "audio": "seconds", "video": "frames"}
+Columns = Mapping[InputName, Sequence[ColumnSummary]]
+NO_COLUMNS: Columns = MappingProxyType({})
 
 
-def profile_samples(samples: Samples, clean: CleanRef, store: Store) -> DataProfile:
+def profile_samples(samples: Samples, clean: CleanRef, store: Store, columns: Columns = NO_COLUMNS) -> DataProfile:
     """Rows per class and split, and per modality: how many lack it, how many media are distinct, and their sizes."""
     return {
         "rows": len(samples),
         "classes": _classes(samples, clean.label_targets[0]),
         "numbers": _numbers(samples, clean.label_targets[0]),
-        "modalities": [_modality(samples, name, clean, store) for name in clean.modalities],
+        "modalities": [_modality(samples, name, clean, store, columns.get(name, ())) for name in clean.modalities],
     }
 
 
@@ -56,28 +59,26 @@ def _classes(samples: Samples, target: Target) -> ClassSizes:
     return {"count": len(ordered), "left_out": len(ordered) - len(shown), "rows": rows}
 
 
-def _modality(samples: Samples, name: InputName, clean: CleanRef, store: Store) -> InputProfile:
+def _modality(
+    samples: Samples, name: InputName, clean: CleanRef, store: Store, columns: Sequence[ColumnSummary]
+) -> InputProfile:
     modality = modality_of(name)
     digests = [digest for digest in samples.digests(name) if digest is not None]
     rows: Counter[str] = Counter(digests)
     sizes: list[float] = []
     if name in clean.media:
         index = media_index(store, modality, clean.media[name], ("digest", "shape", "rate_hz")).to_pylist()
-        known = {row["digest"]: _size(modality, row["shape"], row["rate_hz"]) for row in index if row["digest"] in rows}
+        size = MODALITIES[modality].size
+        known = {row["digest"]: size(row["shape"], row["rate_hz"] or 0) for row in index if row["digest"] in rows}
         sizes = [known[digest] for digest in digests if digest in known]
     return {
         "name": name,
         "missing": len(samples) - len(digests),
         "distinct": len(rows),
-        "unit": UNITS[modality],
+        "unit": spec_of(name).size_unit,
         "sizes": histogram(sizes),
+        "columns": list(columns),
     }
-
-
-def _size(name: Modality, shape: Sequence[int], rate_hz: int | None) -> float:
-    if name == "audio":
-        return shape[0] / (rate_hz or 1)
-    return float(max(shape[:2])) if name == "image" else float(shape[0])
 
 
 def histogram(values: Sequence[float]) -> Histogram | None:

@@ -8,8 +8,8 @@ something to check: a stored validation costs no import.
 
 from __future__ import annotations
 
-import math
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,19 @@ from data_contracts.data_profile import PROFILE
 from data_contracts.expectations.features import FeatureSpec, columns_expectations, features_expectations
 from data_contracts.expectations.samples import samples_expectations, samples_frame
 from data_contracts.modalities import modality_of
-from data_contracts.refs import CleanRef, FeatureRef, InputName, Modality, ValidatedRef
+from data_contracts.refs import CleanRef, FeatureRef, InputName, ValidatedRef
 from data_contracts.row_examples import LEAKED
 from data_contracts.tables import CONTRACT_VERSION
-from tasks.config import ExtractConfig, RunConfig
+from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.fingerprint import code_fingerprint
+from tasks.modalities import MODALITIES, spec_of
 from tasks.modeling.pretrained.describe import describe_encoder
 from tasks.problems.registry import problem_of
 from tasks.progress import report
 from tasks.samples import SAMPLES, Samples
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
+from tasks.validate.columns import summarise_columns
 from tasks.validate.custom_expectations import as_numbers, as_text, build_expectations, own_frame, read_expectations
 from tasks.validate.leakage import apply_policy, describe_pairs, find_leakage
 from tasks.validate.outcome import KIND, TableCheck, conclude, warnings_of
@@ -60,12 +62,19 @@ def samples_key(clean: CleanRef, config: RunConfig) -> str:
             "clean": clean.sha256,
             "labels": clean.labels,
             "modalities": clean.modalities,
+            "column_types": clean.column_types,
             "leakage": config.split.leakage,
             "own": _own_key(clean, config),
             "contract": CONTRACT_VERSION,
-            "code": code_fingerprint("validate"),
+            "code": code_fingerprint("validate", modules=_modules(clean.modalities)),
         }
     )
+
+
+def _modules(names: Iterable[InputName]) -> tuple[str, ...]:
+    """What says how the features of these inputs look, and what their media are like."""
+    specs = [spec_of(name) for name in names]
+    return tuple(sorted({module for spec in specs for module in (spec.module, *spec.statistics_modules)}))
 
 
 def _own_key(clean: CleanRef, config: RunConfig) -> list[Any] | None:
@@ -90,7 +99,8 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
     twins = _twins(source.parent)
     leakage = find_leakage(samples, clean.modalities, twins)
     kept, notes = apply_policy(samples, leakage, config.split.leakage)
-    notes += untested_classes(Samples(kept), clean.label_targets[0])
+    columns, doubts = summarise_columns(Samples(kept), clean, store)
+    notes += [*untested_classes(Samples(kept), clean.label_targets[0]), *doubts]
     with store.create(KIND, key) as draft:
         stored = draft.path / SAMPLES
         if kept is samples:
@@ -99,7 +109,7 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
             pq.write_table(kept, stored, compression="zstd")
         results = [_check_samples(stored, clean), *_check_own(stored, source.parent, config.data.expectations)]
         conclude(draft, "Samples", results, notes, store, key)
-        write_text(draft.path / PROFILE, canonical_json(profile_samples(Samples(kept), clean, store)))
+        write_text(draft.path / PROFILE, canonical_json(profile_samples(Samples(kept), clean, store, columns)))
         if leakage is not None:
             leaked = describe_pairs(samples, leakage, clean.modalities, config.split.leakage)
             write_text(draft.path / LEAKED, canonical_json(leaked))
@@ -167,7 +177,7 @@ def features_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], con
                 "encoders": config.encoders.model_dump(mode="json", exclude={"shared"}),  # which shapes no feature
             },
             "regime": config.train.regime,
-            "code": code_fingerprint("validate"),
+            "code": code_fingerprint("validate", modules=_modules(features)),
         }
     )
 
@@ -206,35 +216,15 @@ def _as_check(ref: dict[str, Any]) -> FeaturesCheck:
 
 def feature_spec(name: InputName, config: RunConfig) -> FeatureSpec:
     """What the features of a modality look like: a frozen encoder's vectors, or what an encoder reads."""
-    modality, encoder, knobs = modality_of(name), config.encoders.of(name), config.extract
+    modality, encoder = modality_of(name), config.encoders.of(name)
     if encoder == "tiny":
-        return _tiny_spec(name, knobs)
+        return MODALITIES[modality].tiny_features(name, config)
     spec = describe_encoder(modality, encoder, config.train.regime, config.encoders)
     if spec.reads == "embedding":
         return FeatureSpec(
             name, "float32", f"^{spec.width}$", None, -EXTREME, EXTREME, exact=False, norms=NORMS, columns_vary=True
         )
-    if modality == "text":
-        return FeatureSpec(name, "int32", r"^\d+$", knobs.max_tokens, 0, 2**31 - 1, may_be_constant=True)
-    if modality == "audio":
-        longest = math.ceil(config.media.max_audio_s * spec.settings["rate_hz"]) + 1
-        return FeatureSpec(name, "int16", r"^\d+$", longest, -32_768, 32_767)
-    given = knobs.image_px if modality == "image" else knobs.video_px
-    side = given or spec.settings["px"]
-    shape = f"{side}x{side}x3$"
-    return FeatureSpec(name, "uint8", f"^{shape}" if modality == "image" else rf"^\d+x{shape}", None, 0, 255)
-
-
-def _tiny_spec(name: InputName, config: ExtractConfig) -> FeatureSpec:
-    """Log-mel is ln(power + 1e-6), so at least ln(1e-6)."""
-    side, frame = config.image_px or 32, config.video_px or 32
-    specs: dict[Modality, FeatureSpec] = {
-        "image": FeatureSpec(name, "uint8", f"^{side}x{side}x3$", None, 0, 255),
-        "audio": FeatureSpec(name, "float32", rf"^\d+x{config.n_mels}$", config.max_frames, math.log(1e-6) - 0.01, 20),
-        "text": FeatureSpec(name, "uint8", r"^\d+$", config.max_text_bytes, 0, 255, may_be_constant=True),
-        "video": FeatureSpec(name, "uint8", rf"^\d+x{frame}x{frame}x3$", None, 0, 255),
-    }
-    return specs[modality_of(name)]
+    return MODALITIES[modality].pretrained_features(name, spec, config)
 
 
 def _check_features(

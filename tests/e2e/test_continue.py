@@ -45,7 +45,7 @@ def test_a_champion_is_gone_on_from_once_there_is_something_new(
     assert grown.json["model"]["sha256"] != first.json["model"]["sha256"]
     assert {name: part["rows"] for name, part in grown.json["forgetting"].items()} == {"old": 20, "new": 1}
     report = (tmp_path / "store" / grown.json["report"]).read_text()
-    assert "What was forgotten, what was learned" in report
+    assert "<h2>Forgetting</h2>" in report
     assert "trained on 9 new rows and " in report
     assert "of the champion&#39;s own 80" in report
     assert "started from the champion: " in report

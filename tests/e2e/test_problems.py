@@ -73,7 +73,7 @@ def test_numbers(crossmodal: Crossmodal, learnable: Path, tmp_path: Path) -> Non
     assert set(ran.json["by_modalities"]["image"]) == {"mae", "rmse", "r2"}
     page = report_of(ran, tmp_path)
     assert "Predicted and true numbers" in page
-    assert "The largest errors" in page
+    assert "Largest errors" in page
     found, rows = predicted(crossmodal, learnable, tmp_path)
     assert found.json["metrics"]["labelled"]["mae"] < 12
     assert all(row["probability"] is None and float(row["predicted"]) > 900 for row in rows)

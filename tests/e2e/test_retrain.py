@@ -93,7 +93,7 @@ def test_first_run_publishes_second_does_nothing_later_ones_do_what_is_needed(
 def test_predictions_that_break_their_contract_stop_the_run_before_the_gate(
     crossmodal: Crossmodal, learnable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = evaluate_module._predictions
+    make = evaluate_module.predictions_table
 
     def double(*arguments: Any) -> pa.Table:
         table = make(*arguments)
@@ -102,7 +102,7 @@ def test_predictions_that_break_their_contract_stop_the_run_before_the_gate(
         field = table.schema.field(place)
         return table.set_column(place, field, doubled.cast(field.type))
 
-    monkeypatch.setattr(evaluate_module, "_predictions", double)
+    monkeypatch.setattr(evaluate_module, "predictions_table", double)
     ran = crossmodal("retrain", "--plain", "--data", str(learnable))
     assert ran.status == 3
     assert "predictions: expectation probabilities_at_most_1 (" in ran.json["error"]

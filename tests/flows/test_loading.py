@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "torchvision", "transformers", "great_expectations", "mlflow", "accelerate", "sklearn", "matplotlib"}
 OWN = {"crossmodal", "data_contracts", "tasks", "flows", "deployments"}
 BESIDE_PREFECT = {
-    "flows.retrain": {"numpy", "pyarrow", "PIL", "soxr"},
-    "flows.cli": {"numpy", "pyarrow", "PIL", "soxr", "typer", "shellingham", "annotated_doc"},
+    "flows.retrain": {"numpy", "pyarrow"},
+    "flows.cli": {"numpy", "pyarrow", "typer", "shellingham", "annotated_doc"},
     "crossmodal": {"numpy", "pyarrow"},
 }
 PRODUCT = [

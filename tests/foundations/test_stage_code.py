@@ -46,6 +46,18 @@ def test_every_module_that_a_decoder_imports_is_on_a_list(modality: str) -> None
     assert missing(all_imports(*named), named, STAGES["media"].modules, COMPUTES_NOTHING) == []
 
 
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_every_module_that_a_modality_computes_with_is_on_a_list(modality: str) -> None:
+    spec = MODALITIES[modality]  # type: ignore[index]
+    for named, stage in (
+        (spec.network_modules, "train"),
+        (spec.tiny_modules, "tiny_inputs"),
+        (spec.signature_modules, "near_duplicates"),
+    ):
+        code = STAGES[stage]
+        assert missing(all_imports(*named), named, code.modules, code.unused, COMPUTES_NOTHING) == []
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_what_a_list_names_exists_once_and_is_imported(stage: str) -> None:
     code = STAGES[stage]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import locale
 import os
 import subprocess
 import sys
@@ -14,7 +16,16 @@ import pytest
 
 from tasks import store as store_module
 from tasks.errors import EnvironmentFailed
-from tasks.store import Store, canonical_json, digest_file, replace_file, verified_digest
+from tasks.store import (
+    Store,
+    canonical_json,
+    digest_file,
+    digest_json,
+    process_lives,
+    replace_file,
+    verified_digest,
+    write_text,
+)
 from tests.waiting import wait_until
 
 
@@ -252,3 +263,107 @@ def test_lists_of_small_numbers_are_written_byte_by_byte(store, kind):
     encodings = {row_group.column(n).path_in_schema: row_group.column(n).encodings for n in range(3)}
     assert ("BYTE_STREAM_SPLIT" in encodings["values.list.element"]) is (kind != "int32")
     assert "RLE_DICTIONARY" in encodings["digest"]
+
+
+def test_folders_are_made_as_they_are_needed(tmp_path: Path) -> None:
+    Store(tmp_path / "a/store").prepare()
+    assert (tmp_path / "a/store").is_dir()
+    with Store(tmp_path / "b/store").create("deep/kind", "k") as draft:
+        assert draft.path.parent == tmp_path / "b/store/tmp"
+    part = Store(tmp_path / "c/store").put_part("deep/kind", "k", pa.table({"a": [1]}))
+    assert Store(tmp_path / "c/store").parts("deep/kind") == [part]
+
+
+def test_an_artifact_says_what_it_is(store: Store) -> None:
+    folder = _put(store)
+    assert json.loads((folder / "artifact.json").read_text()) == {
+        "format": 1,
+        "kind": "kind",
+        "key": "k",
+        "files": {"sub/a.txt": digest_file(folder / "sub/a.txt")},
+        "ref": {"n": 1},
+    }
+
+
+def test_text_is_utf_8_whatever_the_locale(store: Store, tmp_path: Path) -> None:
+    before = locale.setlocale(locale.LC_CTYPE)
+    locale.setlocale(locale.LC_CTYPE, "C")
+    try:
+        with store.create("kind", "k") as draft:
+            draft.ref = {"name": "größe"}
+        found = store.find("kind", "k")
+        write_text(tmp_path / "text", "größe")
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
+    assert found is not None
+    assert found.ref == {"name": "größe"}
+    assert (tmp_path / "text").read_bytes() == "größe".encode()
+
+
+def test_the_digest_of_a_value_is_that_of_its_canonical_json() -> None:
+    assert digest_json({"b": [1], "a": 2}) == "bdb8cdb92ae21dcbfef3be933411f3644bc1a6668cd15181c0038b2eaa118caf"
+
+
+def test_what_is_refreshed_adds_up(store: Store) -> None:
+    old = [store.put_part(kind, "x", pa.table({"n": [1]})) for kind in ("one", "two")]
+    refreshed = Store(store.root)
+    refreshed.refresh("one")
+    refreshed.refresh("two")
+    assert [refreshed.parts(kind) for kind in ("one", "two")] == [[], []]
+    assert [refreshed.hidden_parts(kind) for kind in ("one", "two")] == [[each] for each in old]
+    assert refreshed.is_refreshed("one/inside")
+    assert not refreshed.is_refreshed("ones")
+
+
+def test_what_is_new_under_refresh_came_out_as_it_was(store: Store) -> None:
+    store.refresh("kind")
+    _put(store, "new")
+    assert store.recomputed == {"kind/new": True}
+
+
+def test_a_parts_key_may_have_hyphens(store: Store) -> None:
+    part = store.put_part("p", "a-b-c", pa.table({"a": [1]}))
+    assert store.parts("p") == [part]
+
+
+def test_a_part_that_vanishes_hides_no_other(store: Store) -> None:
+    part = store.put_part("p", "key", pa.table({"a": [1]}))
+    (store.root / "p" / "a.parquet").symlink_to(store.root / "not there")  # listed, but cannot be opened
+    assert store.parts("p") == [part]
+    store.discard_parts(["p/gone.parquet", part])
+    assert store.parts("p") == []
+
+
+def test_damage_is_set_aside_as_often_as_it_is_found(store: Store) -> None:
+    for _ in range(2):
+        (_put(store) / "artifact.json").unlink()
+        assert store.find("kind", "k") is None
+    assert len(list((store.root / "trash").iterdir())) == 2
+
+
+def test_a_process_of_somebody_else_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert process_lives(os.getpid())
+
+    def refuse(pid: int, signal: int) -> None:  # tests may run as root, whom nothing is refused
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert process_lives(1)
+
+
+def test_the_digest_of_an_unchanged_file_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, taken = tmp_path / "file", []
+    path.write_text("x")
+    later_ns = path.stat().st_ctime_ns + 1_000_000_000
+    monkeypatch.setattr(store_module, "time", SimpleNamespace(time_ns=lambda: later_ns))
+    monkeypatch.setattr(store_module, "digest_file", lambda path: taken.append(path) or digest_file(path))
+    assert [verified_digest(path) for _ in range(3)] == [digest_file(path)] * 3
+    assert taken == [path]
+
+
+def test_numbers_that_repeat_stay_in_a_dictionary_beside_those_written_byte_by_byte(store: Store) -> None:
+    shapes = pa.array([[2]] * 100, pa.list_(pa.int32()))
+    table = pa.table({"shape": shapes, "values": pa.array([[1, 2]] * 100, pa.list_(pa.uint8()))})
+    row_group = pq.ParquetFile(store.path(store.put_part("features", "k", table))).metadata.row_group(0)
+    assert row_group.column(0).path_in_schema == "shape.list.element"
+    assert "RLE_DICTIONARY" in row_group.column(0).encodings

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from data_contracts.refs import RuleResult
+from data_contracts.run_summary import RunSummary
 from tasks import escaping
 from tasks.errors import UsageError
 from tasks.publish.model_names import check_alias, check_model_name
@@ -145,7 +146,7 @@ def test_prefect_artifacts_show_names_as_themselves(monkeypatch: pytest.MonkeyPa
         name = "latest"
         store = type("Store", (), {"root": tmp_path})
 
-    summary = {"verdict": "reject", "reason": LABELS[0] + LABELS[2], "model": None, "report": "runs/x/report.html"}
+    summary = RunSummary(verdict="reject", reason=LABELS[0] + LABELS[2], report="runs/x/report.html")
     artifacts.leave_artifacts(Request(), SoFar(), summary)  # type: ignore[arg-type]
     text = json.dumps(left, ensure_ascii=False)
     assert bare(text) == set()

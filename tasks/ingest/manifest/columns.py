@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from dataclasses import dataclass
 
 from data_contracts.modalities import MOST, input_name
@@ -36,6 +37,8 @@ class Columns:
     weight: str | None
     time: str | None
     media: dict[InputName, str]
+    joined: dict[InputName, tuple[str, ...]]
+    """Inputs that are made of several columns."""
     unused: tuple[str, ...]
     """Columns that are kept out: metadata, or modalities whose encoder is off."""
 
@@ -59,18 +62,53 @@ def find_columns(
     more = [_find(names, "labels", (), column.name, where) for column in others]
     labels = tuple(name for name in (roles["label"], *more) if name is not None)
     media: dict[InputName, str] = {}
-    for modality in MODALITIES:
-        found = _find_inputs(names, modality, config.of(modality), where, purpose)
-        media |= found if encoders.of(modality) != "off" else {}
-    if not media:
+    joined: dict[InputName, tuple[str, ...]] = {}
+    for modality, spec in MODALITIES.items():
+        if encoders.of(modality) == "off":
+            continue
+        if spec.joined_columns() is None:
+            media |= _find_inputs(names, modality, config.of(modality), where, purpose)
+        elif config.of(modality):
+            joined[modality] = _find_joined(names, modality, config.of(modality), where, purpose)
+    taken = {column: role for role, column in roles.items() if column is not None} | dict.fromkeys(labels, "label")
+    _refuse_shared(joined, taken | {column: name for name, column in media.items()})
+    if not media and not joined:
         accepted = ", ".join(name for spec in MODALITIES.values() for name in spec.columns)
         raise DataError(
             f"manifest {where}: none of its columns ({', '.join(names)}) holds a medium; name one {accepted}, "
             "or map it with --set data.columns.image=COLUMN"
         )
-    used = {*roles.values(), *labels, *media.values()}
+    used = {*roles.values(), *labels, *media.values(), *(column for columns in joined.values() for column in columns)}
     unused = tuple(name for name in names if name not in used)
-    return Columns(**roles, labels=labels, media=media, unused=unused)
+    return Columns(**roles, labels=labels, media=media, joined=joined, unused=unused)
+
+
+def _find_joined(
+    names: tuple[str, ...], modality: Modality, entries: tuple[str, ...], where: str, purpose: Purpose
+) -> tuple[str, ...]:
+    """The columns that make one input, as the config names them; a prediction does without some, but not without all.
+
+    UsageError for one that is not there, and for one that is named twice.
+    """
+    joined_columns = MODALITIES[modality].joined_columns()
+    assert joined_columns is not None
+    columns = [joined_columns.split_entry(entry)[0] for entry in entries]
+    twice = [column for column, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise UsageError(f"data.columns.{modality}: names the column {twice[0]!r} twice")
+    missing_is_fine = purpose == "predict" and any(column in names for column in columns)
+    found = [_find(names, modality, (), column, where) for column in columns if column in names or not missing_is_fine]
+    return tuple(column for column in found if column is not None)
+
+
+def _refuse_shared(joined: dict[InputName, tuple[str, ...]], taken: dict[str, str]) -> None:
+    """Raises UsageError where a column of several is read as something else already: as the label, as a text."""
+    for name, columns in joined.items():
+        for column in columns:
+            if column in taken:
+                raise UsageError(
+                    f"data.columns.{name}: column {column!r} is read as {taken[column]} already; leave it out of one of them"
+                )
 
 
 def _find_inputs(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_contracts.modalities import ALL_MODALITIES, INPUTS, in_order, input_name, modality_of
-from data_contracts.refs import InputName, ProblemName, RawRef, Target
+from data_contracts.modalities import ALL_MODALITIES, in_order, input_name, modality_of
+from data_contracts.refs import IN_CELLS, InputName, ProblemName, RawRef, Target
 from data_contracts.tables import CONTRACT_VERSION, raw_schema
 from tasks import progress
 from tasks.config import RunConfig
@@ -25,6 +25,8 @@ from tasks.errors import DataError, UsageError
 from tasks.ingest.manifest.cells import read_label
 from tasks.ingest.manifest.columns import Columns, find_columns
 from tasks.ingest.manifest.extra_columns import metadata_json
+from tasks.ingest.manifest.ids import fill_ids
+from tasks.ingest.manifest.joined_columns import decide_types, describe_lacking, join_cells
 from tasks.ingest.manifest.label_columns import CELLS, LabelCells
 from tasks.ingest.manifest.media_files import Located, Roots, locate_inline, locate_text, make_roots
 from tasks.ingest.manifest.media_index import MediaIndex
@@ -36,6 +38,7 @@ from tasks.ingest.sources.detect import open_manifest
 from tasks.ingest.sources.limits import read_limits
 from tasks.ingest.sources.remote import make_remote
 from tasks.labels import label_columns
+from tasks.modalities import MODALITIES
 from tasks.problems.cells import is_empty, plain, storable
 from tasks.problems.registry import PROBLEMS
 from tasks.store import Store, digest_json
@@ -59,8 +62,8 @@ class _Source:
     index: MediaIndex
     paths: MediaPathsConfig
     folds: Folds
-    borrowed: tuple[InputName, ...]
-    """What a row without it takes from its video: its sound as the audio, a frame as the image."""
+    borrowed: dict[InputName, InputName]
+    """What a row without it takes from another input: the sound of its video as the audio, a frame of it as the image."""
 
 
 def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train") -> RawRef:
@@ -75,11 +78,11 @@ def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train"
     if all(source.columns.label is None for source in sources):
         _require_label(sources[0].manifest, sources[0].columns, purpose)
     picked, total, notes = _pick(sources, config)
-    read = in_order({*sources[0].columns.media, *sources[0].borrowed})
+    read = in_order({*sources[0].columns.media, *sources[0].columns.joined, *sources[0].borrowed})
     schema = raw_schema(read)
-    search, labels = Search(), LabelCells(_label_columns(sources, purpose))
+    search, labels, identities = Search(), LabelCells(_label_columns(sources, purpose)), Counter[str]()
     located = (
-        pa.Table.from_pylist(_with_ids(labels.note(search.note(rows))), schema=schema)
+        pa.Table.from_pylist(fill_ids(labels.note(search.note(rows)), identities), schema=schema)
         for rows in _locate_all(picked, total, purpose)
     )
     table, found = search.settle(pa.concat_tables([schema.empty_table(), *located]))
@@ -90,11 +93,18 @@ def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train"
     modalities = tuple(m for m in read if table[f"{m}_sha256"].null_count < table.num_rows)
     modalities = modalities or read  # no usable cell at all: ingest lists every row
     notes += [*_absent(sources[0], config), *_notes(sources, modalities, table), *_doubt_classes(table, config)]
+    columns_read = (
+        sources[0].columns.joined if purpose == "train" else {}
+    )  # for a prediction, the model knows their types
+    types, doubts = decide_types(columns_read, table, config.data)
+    notes += doubts
     _require_several(config, modalities, data, purpose)
     filled = [m for m in read if m in modalities or table[m].null_count < table.num_rows]  # an empty one says nothing
     raw = _keep(table.select(raw_schema(filled).names), data, modalities, tuple(notes), purpose, store)
-    columns = {name: column for name, column in sources[0].columns.media.items() if name in modalities}
-    return raw.model_copy(update={"targets": _targets(sources[0]), "columns": columns})
+    named = {**sources[0].columns.media, **{name: ", ".join(of) for name, of in sources[0].columns.joined.items()}}
+    columns = {name: column for name, column in named.items() if name in modalities}
+    known = {"targets": _targets(sources[0]), "columns": columns, "column_types": types}
+    return raw.model_copy(update=known)
 
 
 def _require_several(config: RunConfig, modalities: tuple[InputName, ...], data: Path, purpose: Purpose) -> None:
@@ -168,11 +178,19 @@ def _resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: 
     except DataError as error:
         raise DataError(f"{error}{suggested.hints}{_unreadable(manifest)}") from None
     roots = make_roots(manifest.root, config.data.allowed_roots, config.media.max_file_mb * 1e6, make_remote(config))
-    wanted: dict[InputName, bool] = {"image": config.media.image_from_video, "audio": config.media.audio_from_video}
-    borrowed = [name for name, wants in wanted.items() if wants and config.encoders.of(name) != "off"]
     problems = tuple(column.problem for column in label_columns(config.data))
-    inputs = tuple(borrowed) if "video" in columns.media else ()
-    return _Source(manifest, columns, problems, split, roots, index, config.data.media, config.split.folds, inputs)
+    media, folds = config.data.media, config.split.folds
+    return _Source(manifest, columns, problems, split, roots, index, media, folds, _borrowed(columns, config))
+
+
+def _borrowed(columns: Columns, config: RunConfig) -> dict[InputName, InputName]:
+    """Which inputs take the medium of another one where their own cell is empty."""
+    lenders = {name: spec.borrowed_from for name, spec in MODALITIES.items() if config.encoders.of(name) != "off"}
+    return {
+        name: lender[0]
+        for name, lender in lenders.items()
+        if lender is not None and lender[0] in columns.media and getattr(config.media, lender[1])
+    }
 
 
 def _unreadable(manifest: Manifest) -> str:
@@ -196,7 +214,8 @@ def _require_label(manifest: Manifest, columns: Columns, purpose: Purpose) -> No
 
 def _require_equal_media(sources: list[_Source], data: Path) -> None:
     for source in sources:
-        if source.columns.media != sources[0].columns.media:
+        first = sources[0].columns
+        if (source.columns.media, source.columns.joined) != (first.media, first.joined):
             raise DataError(f"data {data}: {source.manifest.path.name} has other media columns than its neighbours")
 
 
@@ -227,7 +246,8 @@ def _pick(sources: list[_Source], config: RunConfig) -> tuple[Iterable[tuple[_So
 def _stable(item: tuple[_Source, Row]) -> str:
     source, row = item
     given = row.values.get(source.columns.id or "")
-    media = [row.values.get(column) for column in source.columns.media.values()]
+    joined = [column for columns in source.columns.joined.values() for column in columns]
+    media = [row.values.get(column) for column in (*source.columns.media.values(), *joined)]
     identity = str(given) if given not in (None, "") else str(media)
     return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -280,11 +300,18 @@ def _locate_row(source: _Source, row: Row, purpose: Purpose) -> dict[str, Any]:
         result[name], result[f"{name}_sha256"] = located.where, located.sha256
         if located.text is not None:
             result[f"{name}_value"] = located.text
-    for name in source.borrowed:
+    for name, joined in join_cells(columns.joined, values) if row.reason is None else ():
+        found += 1
+        if isinstance(joined, Refused):
+            _blame(result, joined.reason, joined.detail, name)
+        else:
+            result[name], result[f"{name}_sha256"], result[f"{name}_value"] = "", joined.sha256, joined.text
+    for name, lender in source.borrowed.items():
         if is_empty(values.get(columns.media.get(name, ""))):
-            result[name], result[f"{name}_sha256"] = result.get("video"), result.get("video_sha256")
+            result[name], result[f"{name}_sha256"] = result.get(lender), result.get(f"{lender}_sha256")
     if found == 0:
-        _blame(result, "no-modality", f"all of {', '.join(columns.media.values())} are empty")
+        read = [*columns.media.values(), *(column for several in columns.joined.values() for column in several)]
+        _blame(result, "no-modality", f"all of {', '.join(read)} are empty")
     _read_roles(result, source, values, purpose)
     return result
 
@@ -293,7 +320,7 @@ def _locate_cell(name: InputName, cell: Any, column: str, source: _Source, row: 
     manifest = source.manifest
     if isinstance(cell, Inline):
         return locate_inline(cell, manifest.path.absolute(), row.number, column)
-    if modality_of(name) == "text" and not column.lower().endswith("_path"):
+    if modality_of(name) in IN_CELLS and not column.lower().endswith("_path"):
         return locate_text(cell)
     if not isinstance(cell, str):
         raise Refused("wrong-type", f"column {column!r} holds {type(cell).__name__}; expected a path or bytes")
@@ -337,25 +364,11 @@ def _blame(result: dict[str, Any], reason: str, detail: str, name: str | None = 
         result["reason"], result["detail"], result["bad_modality"] = reason, detail, name
 
 
-def _with_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row without an id gets the digest of its media, so that it keeps its split when rows are added.
-
-    On both sides of a given split it is two samples: that is leakage, for validate to judge, and needs two ids.
-    """
-    further = [name for name in INPUTS if name not in ALL_MODALITIES]
-    for row in rows:
-        if row["id"] is None:
-            content = [row.get(f"{name}_sha256") for name in ALL_MODALITIES]
-            content += [f"{name}:{digest}" for name in further if (digest := row.get(f"{name}_sha256"))]
-            side = [row["split"]] if row.get("split") else []
-            row["id"] = digest_json([*content, *side] if any(content) else ["row", row["row"]])[:24]
-    return rows
-
-
 def _notes(sources: list[_Source], modalities: tuple[InputName, ...], table: pa.Table) -> list[str]:
     columns = sources[0].columns
     notes = list(dict.fromkeys(note for source in sources for note in source.manifest.notes))
-    for name, column in columns.media.items():
+    every = {**columns.media, **{name: ", ".join(several) for name, several in columns.joined.items()}}
+    for name, column in every.items():
         if name not in modalities:
             what = "is empty" if table[name].null_count == table.num_rows else "has no usable cell"
             notes.append(f"column {column!r} {what} and is left out")
@@ -370,11 +383,13 @@ def _absent(source: _Source, config: RunConfig) -> list[str]:
     named = {
         input_name(modality, number): column
         for modality in ALL_MODALITIES
-        if config.encoders.of(modality) != "off"
+        if config.encoders.of(modality) != "off" and MODALITIES[modality].joined_columns() is None
         for number, column in enumerate(config.data.columns.of(modality), start=1)
     }
+    lacking = [name for name in named if name not in found]
     return [
-        f"no column {column!r}: {name} is missing in every row" for name, column in named.items() if name not in found
+        *(f"no column {named[name]!r}: {name} is missing in every row" for name in lacking),
+        *describe_lacking(source.columns.joined, config.data),
     ]
 
 

@@ -15,6 +15,7 @@ from tasks.ingest.manifest.columns import column_names
 from tasks.ingest.manifest.media_index import MediaIndex
 from tasks.ingest.manifest.rows import Manifest, Purpose
 from tasks.ingest.sources.listing import modality_of_file
+from tasks.modalities import MODALITIES
 
 PATHS = (
     *(
@@ -33,6 +34,7 @@ PATHS = (
 )
 TEXTS = ("caption", "sentence", "transcript", "transcription")
 LABELS = ("class", "category", "target", "y")
+_OF_FILES = tuple(modality for modality in ALL_MODALITIES if MODALITIES[modality].suffixes)
 _SAMPLE_ROWS = 100
 _SHARE = 0.5
 """Of the filled cells in a sample so many must be files that are there."""
@@ -56,20 +58,20 @@ def suggest_columns(
     rows = iter(manifest.rows)
     first = list(itertools.islice(rows, _SAMPLE_ROWS))
     manifest = replace(manifest, rows=itertools.chain(first, rows))
-    cells = {name: [row.values.get(name) for row in first] for name in manifest.columns}
-    lowered = {name.strip().lower(): name for name in reversed(manifest.columns)}
+    mapped = _mapped(data)
+    free = [name for name in manifest.columns if name not in mapped]
+    cells = {name: [row.values.get(name) for row in first] for name in free}
+    lowered = {name.strip().lower(): name for name in reversed(free)}
     missing = [
         modality
-        for modality in ALL_MODALITIES
+        for modality in _OF_FILES
         if encoders.of(modality) != "off"
         and not data.columns.of(modality)
         and not any(name in lowered for name in column_names(modality, 1))
     ]
     taken: dict[str, str] = {}
     hints: list[str] = []
-    looked_at = [
-        name for name in cells if missing and (len(missing) == len(ALL_MODALITIES) or _may_be_files(name, cells))
-    ]
+    looked_at = [name for name in cells if missing and (len(missing) == len(_OF_FILES) or _may_be_files(name, cells))]
     of_files = {name: found for name in looked_at if (found := _modality_of_cells(cells[name], index)) is not None}
     known = [lowered[name] for name in PATHS if name in lowered]
     for modality in missing:
@@ -92,6 +94,14 @@ def suggest_columns(
     return Suggested(manifest, data.model_copy(update={"columns": columns}), (note,), _hint(hints))
 
 
+def _mapped(data: DataConfig) -> set[str]:
+    """The columns that the config names for anything."""
+    columns = data.columns
+    entries = [entry for modality in ALL_MODALITIES for entry in columns.of(modality)] + list(columns.labels)
+    roles = (columns.id, columns.label, columns.split, columns.group, columns.weight, columns.time)
+    return {*entries, *(entry.rpartition(":")[0] for entry in entries), *(role for role in roles if role is not None)}
+
+
 def _take(candidates: list[str], role: str, taken: dict[str, str], hints: list[str]) -> None:
     if len(candidates) == 1:
         taken[role] = candidates[0]
@@ -111,7 +121,7 @@ def _may_be_files(name: str, cells: Mapping[str, list[Any]]) -> bool:
 def _modality_of_cells(cells: Iterable[Any], index: MediaIndex) -> Modality | None:
     """What the files are that most filled cells name; None where they name none, or files of several modalities."""
     filled = [cell for cell in cells if isinstance(cell, str) and cell.strip()]
-    for modality in ALL_MODALITIES:
+    for modality in _OF_FILES:
         found = sum(index.find(cell, modality) is not None for cell in filled)
         if filled and found >= _SHARE * len(filled):
             return modality

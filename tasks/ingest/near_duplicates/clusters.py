@@ -8,8 +8,7 @@ other's. Equal media need no signature, and modalities without one (see signatur
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -22,39 +21,13 @@ from tasks.config_sections import MediaConfig
 from tasks.contract import read_table
 from tasks.fingerprint import code_fingerprint
 from tasks.ingest.clean import Rows, content_of
-from tasks.ingest.near_duplicates.candidates import Pairs, join_pairs
-from tasks.ingest.near_duplicates.clips import match_clips, print_clip
-from tasks.ingest.near_duplicates.signatures import (
-    IMAGE_PX,
-    Print,
-    match_images,
-    match_sounds,
-    match_texts,
-    print_image,
-    print_sound,
-    print_text,
-)
 from tasks.media.media_store import MediaReader, media_fingerprint, media_index
+from tasks.media.near_duplicates.candidates import join_pairs
+from tasks.media.near_duplicates.signatures import Signature
+from tasks.modalities import NearDuplicates, spec_of
 from tasks.store import Store, digest_json
 
 _PART_ROWS = 4096
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """How one modality is printed and matched; `is_judged` tells from a medium's shape whether it is worth reading."""
-
-    print: Callable[[Any, int], Print | None]
-    match: Callable[[list[Print]], Pairs]
-    is_judged: Callable[[list[int]], bool] = lambda shape: True
-
-
-_KINDS: dict[Modality, _Kind] = {
-    "image": _Kind(lambda pixels, rate_hz: print_image(pixels), match_images, lambda shape: min(shape[:2]) >= IMAGE_PX),
-    "text": _Kind(lambda text, rate_hz: print_text(text), match_texts),
-    "audio": _Kind(print_sound, match_sounds),
-    "video": _Kind(lambda frames, rate_hz: print_clip(frames), match_clips, lambda shape: min(shape[1:3]) >= IMAGE_PX),
-}
 
 
 def find_twins(rows: Rows, modalities: Sequence[InputName], media: MediaConfig, store: Store) -> list[int | None]:
@@ -62,15 +35,17 @@ def find_twins(rows: Rows, modalities: Sequence[InputName], media: MediaConfig, 
 
     Rows of equal content (on two sides of a given split, say) are a cluster only together with a row that differs.
     """
-    representatives = {modality: _representatives(rows, modality, media, store) for modality in modalities}
+    recognised = tuple(name for name in modalities if spec_of(name).identifies)  # by its columns alone no sample is
+    representatives = {modality: _representatives(rows, modality, media, store) for modality in recognised}
     clusters: dict[tuple[str | None, ...], list[int]] = defaultdict(list)
     contents = [content_of(row, tuple(modalities)) for row in rows]
-    for place, content in enumerate(contents):
-        names = zip(modalities, content, strict=True)
+    for place, row in enumerate(rows):
+        names = zip(recognised, content_of(row, recognised), strict=True)
         key = tuple(
             None if digest is None else representatives[modality].get(digest, digest) for modality, digest in names
         )
-        clusters[key].append(place)
+        if any(key):
+            clusters[key].append(place)
     near = [places for places in clusters.values() if len({contents[place] for place in places}) > 1]
     numbered = sorted(near, key=lambda places: min(str(rows[place]["id"]) for place in places))
     found: list[int | None] = [None] * len(rows)
@@ -96,36 +71,38 @@ def _representatives(rows: Rows, modality: InputName, media: MediaConfig, store:
     digests = sorted({str(row[f"{modality}_digest"]) for row in rows if row.get(f"{modality}_digest") is not None})
     if len(digests) < 2:
         return {}
-    kind = _KINDS[modality_of(modality)]
-    known = _prints(digests, modality_of(modality), kind, media, store)
+    measure = spec_of(modality).near_duplicates()
+    if measure is None:
+        return {}
+    known = _signatures(digests, modality_of(modality), measure, media, store)
     judged = [digest for digest in digests if known.get(digest) is not None]
     if len(judged) < 2:
         return {}
-    pairs = kind.match([found for digest in judged if (found := known[digest]) is not None])
+    pairs = measure.match([found for digest in judged if (found := known[digest]) is not None])
     return join_pairs(judged, [(int(one), int(other)) for one, other in pairs])
 
 
-def _prints(
-    digests: Sequence[str], modality: Modality, kind: _Kind, media: MediaConfig, store: Store
-) -> dict[str, Print | None]:
-    """The prints of the media, read from the store or made and kept there."""
+def _signatures(
+    digests: Sequence[str], modality: Modality, measure: NearDuplicates, media: MediaConfig, store: Store
+) -> dict[str, Signature | None]:
+    """The signatures of the media, read from the store or made and kept there."""
     fingerprint = media_fingerprint(modality, media)
     code = code_fingerprint("near_duplicates")
     version = digest_json({"media": fingerprint, "code": code, "contract": CONTRACT_VERSION})
     place = f"prints/{modality}/{version[:16]}"
     wanted = set(digests)
-    known: dict[str, Print | None] = {}
+    known: dict[str, Signature | None] = {}
     for part in store.parts(place):
         for row in read_table(store.path(part)).to_pylist():
             if row["digest"] in wanted:
-                known[row["digest"]] = None if row["form"] is None else Print(row["code"], row["form"])
+                known[row["digest"]] = None if row["form"] is None else Signature(row["code"], row["form"])
     index = media_index(store, modality, fingerprint, ("digest", "shape")).to_pylist()
-    worth = {row["digest"] for row in index if row["digest"] in wanted and kind.is_judged(row["shape"])}
+    worth = {row["digest"] for row in index if row["digest"] in wanted and measure.is_compared(row["shape"])}
     missing = worth - known.keys()
     reader = MediaReader(store, modality, fingerprint)
     made: list[dict[str, Any]] = []
     for done, (digest, medium) in enumerate(reader.read(missing), start=1):
-        found = known[digest] = kind.print(medium, reader.rate_hz)
+        found = known[digest] = measure.sign(medium, reader.rate_hz)
         made.append({"digest": digest, "code": found and found.code, "form": found and found.form})
         if len(made) == _PART_ROWS or done == len(missing):
             progress.report(f"compare {modality}", done, len(missing))

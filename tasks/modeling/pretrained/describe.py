@@ -10,6 +10,7 @@ from data_contracts.refs import Frozen, Modality, Sha256
 from tasks.config import EncodersConfig
 from tasks.encoder_ids import EncoderId, Reads, encoder_reads, parse_encoder
 from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
+from tasks.modalities import MODALITIES
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.locate import Place, locate_encoder
 from tasks.modeling.pretrained.packaged import package_folder, packaged_spec
@@ -48,7 +49,7 @@ def identify_encoder(modality: Modality, encoder: str, regime: str, encoders: En
         weights_sha256=None if place is None or not parsed.is_pretrained else place.weights_sha256,
         inputs_sha256=None if place is None else place.inputs_sha256,
         model_type=place.model_type if parsed.family == "hf" and place is not None else None,
-        px=encoders.image_px if pretrained and modality in ("image", "video") else None,
+        px=encoders.image_px if pretrained and MODALITIES[modality].has_pixels else None,
     )
 
 
@@ -62,7 +63,7 @@ def _packaged_identity(modality: Modality, spec: EncoderSpec, encoders: Encoders
         weights_sha256=spec.weights_sha256,
         inputs_sha256=spec.inputs_sha256,
         model_type=spec.model_type,
-        px=encoders.image_px if modality in ("image", "video") else None,
+        px=encoders.image_px if MODALITIES[modality].has_pixels else None,
     )
 
 
@@ -112,7 +113,7 @@ def _complete(modality: Modality, encoder: str, identity: Identity) -> tuple[int
     settings = family_settings(modality, encoder, place) | ({} if identity.px is None else {"px": identity.px})
     spec = EncoderSpec(encoder=encoder, reads="inputs", settings=settings)
     width = measure_width(modality, spec)
-    if modality != "text" or place is None or identity.reads == "embedding":
+    if not MODALITIES[modality].has_tokens or place is None or identity.reads == "embedding":
         return width, settings, None
     from tasks.modeling.pretrained.tokenization import tokenizer_digest
 

@@ -9,6 +9,7 @@ import torch
 from data_contracts.refs import Modality
 from tasks.encoder_ids import parse_encoder
 from tasks.errors import UsageError
+from tasks.modalities import MODALITIES
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.adapter import Pretrained, Settings
 from tasks.modeling.pretrained.framewise import FrameWise
@@ -24,17 +25,7 @@ def family_settings(modality: Modality, encoder: str, place: Place | None) -> Se
 
         return torchvision_settings(modality, encoder, parsed)
     assert place is not None  # an hf encoder always has files
-    if modality == "text":
-        from tasks.modeling.pretrained.hf_text import text_settings
-
-        return text_settings(encoder, place)
-    if modality == "audio":
-        from tasks.modeling.pretrained.hf_audio import audio_settings
-
-        return audio_settings(encoder, place)
-    from tasks.modeling.pretrained.hf_image import picture_settings
-
-    return picture_settings(encoder, place, clips=modality == "video")
+    return MODALITIES[modality].pretrained_settings(encoder, place)
 
 
 def build_pretrained(modality: Modality, spec: EncoderSpec) -> Pretrained:
@@ -44,7 +35,7 @@ def build_pretrained(modality: Modality, spec: EncoderSpec) -> Pretrained:
         raise ValueError(f"{modality} encoder {spec.encoder!r}: nothing says what its network is")
     encoder = _adapter(str(settings["adapter"]))(settings)
     reads_pictures = settings["adapter"] in ("torchvision-pictures", "hf-pictures")
-    return FrameWise(encoder) if modality == "video" and reads_pictures else encoder
+    return FrameWise(encoder) if MODALITIES[modality].has_frames and reads_pictures else encoder
 
 
 def measure_width(modality: Modality, spec: EncoderSpec) -> int:
@@ -57,14 +48,14 @@ def measure_width(modality: Modality, spec: EncoderSpec) -> int:
         with torch.device("meta"), torch.inference_mode():
             encoder = build_pretrained(modality, spec).eval()
             if spec.settings["adapter"].startswith("torchvision-"):
-                shape = (1, 3, side, side) if modality == "image" else (1, 1, 3, side, side)
+                shape = (1, 1, 3, side, side) if MODALITIES[modality].has_frames else (1, 3, side, side)
                 encoder(torch.zeros(shape), torch.ones(1, dtype=torch.long))
     except NotImplementedError:  # a network whose shape is computed with tensors (RegNet)
         encoder = build_pretrained(modality, spec)
     except (ValueError, RuntimeError, AssertionError, AttributeError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         what, remedy = note("its network cannot be built"), note(f"choose another for encoders.{modality}")
-        if modality in ("image", "video"):
+        if MODALITIES[modality].has_pixels:
             what, remedy = note(f"cannot read pictures of {side} px"), note("change encoders.image_px")
         raise UsageError(f"{modality} encoder {spec.encoder}: {what} ({reason}); {remedy}") from None
     return encoder.width

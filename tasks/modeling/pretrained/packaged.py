@@ -12,6 +12,7 @@ from data_contracts.modalities import modality_of
 from data_contracts.refs import Modality
 from tasks.encoder_ids import parse_encoder
 from tasks.errors import DataError
+from tasks.modalities import MODALITIES
 from tasks.modeling.card import CARD, read_card
 from tasks.modeling.encoder_spec import EncoderSpec
 
@@ -48,4 +49,4 @@ def is_packaged(modality: Modality, spec: EncoderSpec) -> bool:
         return False
     if family == "hf" and spec.inputs_sha256 is None:
         return False
-    return modality != "text" or spec.tokenizer_sha256 is not None
+    return not MODALITIES[modality].has_tokens or spec.tokenizer_sha256 is not None

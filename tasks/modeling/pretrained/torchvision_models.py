@@ -14,6 +14,7 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 from data_contracts.refs import Modality
 from tasks.encoder_ids import RANDOM, EncoderId
 from tasks.errors import EnvironmentFailed, UsageError
+from tasks.modalities import MODALITIES
 from tasks.modeling.pretrained.adapter import Pixels, Pretrained, Settings, pick_frames
 from tasks.modeling.pretrained.fuse_conv_bn import fold_norms
 from tasks.modeling.pretrained.locate import Place
@@ -27,7 +28,7 @@ def torchvision_settings(modality: Modality, encoder: str, parsed: EncoderId) ->
     """What the network of an id sees: from the transforms that torchvision keeps beside its weights."""
     transforms = weights_entry(encoder, parsed).transforms()
     clips = parsed.name in _clip_networks()
-    if clips and modality == "image":
+    if clips and not MODALITIES[modality].has_frames:
         raise UsageError(f"encoder {encoder}: {parsed.name} reads clips; use it for encoders.video")
     return {
         "adapter": "torchvision-clips" if clips else "torchvision-pictures",

@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from data_contracts.refs import CleanRef, FeatureRef, InputName, RowCounts, ValidatedRef
 from data_contracts.tables import features_schema, samples_schema
+from tasks import progress
 from tasks.evaluate import linear_baseline
 from tasks.evaluate.linear_baseline import fit_floor, read_tables, reads_embeddings, within_budget
 from tasks.modeling.card import ModelCard
@@ -194,3 +195,68 @@ def test_only_embeddings_have_a_floor() -> None:
     for other, expected in ((frozen, True), (trained, False)):
         card = card_of(LABELS, ("image", "text"), encoders={"image": frozen, "text": other})
         assert reads_embeddings(ModelCard.model_validate(card)) is expected
+
+
+class Wide(World):
+    """Image embeddings of 300 numbers, one of them the same in every row."""
+
+    def _put(self, name: InputName, values: np.ndarray, shape: tuple[int, ...]) -> FeatureRef:
+        if name == "image":
+            values = np.tile(values, (1, 50)) + np.arange(300, dtype=np.float32)
+            values[:, 290] = 7.0
+            self.image, shape = values, (300,)
+        return super()._put(name, values, shape)
+
+
+def test_every_column_is_standardised_and_a_constant_one_is_nothing(tmp_path: Path) -> None:
+    world = Wide(tmp_path)
+    tables = read_tables(world.valid, world.features, LABELS, world.store)
+    found = np.concatenate([tables[split].features for split in ("train", "val", "test")])[:, :300]
+    assert (found[:, 290] == 0).all()
+    assert np.allclose(found, StandardScaler().fit(world.image[:120]).transform(world.image), atol=1e-3)
+
+
+def test_rows_of_labels_that_the_model_does_not_know_are_test_rows_alone(tmp_path: Path) -> None:
+    world = World(tmp_path, weights=np.arange(240) / 100)
+    tables = read_tables(world.valid, world.features, ("b", "a"), world.store)
+    places = {"train": range(120), "val": range(120, 180), "test": range(180, 240)}
+    for split, rows in places.items():
+        kept = [row for row in rows if split == "test" or world.labels[row] != "c"]
+        assert tables[split].truth.tolist() == [{"b": 0, "a": 1}.get(world.labels[row], -1) for row in kept]
+        assert tables[split].weights.tolist() == [row / 100 for row in kept]
+        assert tables[split].weights.dtype == np.float64
+        assert len(tables[split].features) == len(kept)
+
+
+def test_modalities_that_no_row_lacks_have_no_column_of_their_own(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    image = {"image": world.features["image"]}
+    assert read_tables(world.valid, image, LABELS, world.store)["train"].features.shape == (120, 6)
+    assert fit_floor(world.valid, image, LABELS, 0, world.store) is not None
+
+
+def test_its_steps_are_told_until_the_validation_loss_rises(tmp_path: Path) -> None:
+    steps: list[tuple[Any, ...]] = []
+    with progress.listening(lambda *what: steps.append(what)):
+        World(tmp_path, turned="val").fit()  # the surer a model, the more it is wrong
+    begin, end = ("evaluate", 0, 10, "logistic regression"), ("evaluate", 10, 10, "logistic regression")
+    fits = [("evaluate", n, 10, f"logistic regression, C = {c:g}") for n, c in enumerate(linear_baseline.GRID)]
+    assert steps == [begin, *fits[:2], end]
+
+
+def test_what_limits_a_fit_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_baseline, "BUDGET", 50 * 10 * 3)
+    monkeypatch.setattr(linear_baseline, "MAX_ITERATIONS", 1)
+    assert World(tmp_path).fit().notes == (
+        "fitted on 50 of 120 training rows, so that it takes no longer",
+        "not converged after 1 iterations: a longer fit may reach more",
+    )
+
+
+def test_a_budget_leaves_two_rows_at_least_and_the_seed_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_baseline, "BUDGET", 100)
+    assert within_budget(10, 10, 0).tolist() == list(range(10)), "as many as there may be"
+    assert within_budget(100, 0, 0).tolist() == list(range(100))
+    assert len(within_budget(10, 1000, 0)) == 2
+    chosen = within_budget(1000, 5, 4)
+    assert chosen.tolist() == sorted(np.random.default_rng(4).choice(1000, 20, replace=False).tolist())

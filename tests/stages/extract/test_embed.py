@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 
 from tasks.config import load_config
 from tasks.extract.extract import collect_features, extract_shard, features_fingerprint, plan_shards
-from tasks.extract.tiny import square
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
+from tasks.media.encoder_inputs import square
 from tasks.media.media_store import MediaReader
 from tasks.store import Store
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.extract.tiny import log_mel, mel_filters, small_frames, small_picture, text_bytes
+from tasks.media.encoder_inputs import log_mel, mel_filters, small_frames, small_picture, text_bytes
 
 KNOBS = {
     "image_px": 8,

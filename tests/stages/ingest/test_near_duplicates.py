@@ -18,17 +18,17 @@ from tasks.config import load_config
 from tasks.config_sections import SplitConfig
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
-from tasks.ingest.near_duplicates.candidates import join_pairs, similar_codes
-from tasks.ingest.near_duplicates.clips import match_clips, print_clip
-from tasks.ingest.near_duplicates.signatures import (
+from tasks.ingest.splits import assign_splits
+from tasks.media.near_duplicates.candidates import join_pairs, similar_codes
+from tasks.media.near_duplicates.clips import match_clips, sign_clip
+from tasks.media.near_duplicates.signatures import (
     match_images,
     match_sounds,
     match_texts,
-    print_image,
-    print_sound,
-    print_text,
+    sign_image,
+    sign_sound,
+    sign_text,
 )
-from tasks.ingest.splits import assign_splits
 from tasks.media.video import decode_video
 from tasks.store import Store
 from tests.conftest import write_manifest
@@ -57,9 +57,9 @@ def speech(number: int, seconds: float = 0.6, rate_hz: int = 16_000) -> np.ndarr
     return ((noise * 0.2 + tone) * loudness * 6000).astype(np.int16)
 
 
-def matched(prints: list[Any], match: Callable[[list[Any]], Any]) -> set[tuple[int, int]]:
-    assert all(prints)
-    return {(int(one), int(other)) for one, other in match(prints)}
+def matched(signatures: list[Any], match: Callable[[list[Any]], Any]) -> set[tuple[int, int]]:
+    assert all(signatures)
+    return {(int(one), int(other)) for one, other in match(signatures)}
 
 
 def test_copies_of_a_picture_match_and_other_pictures_do_not() -> None:
@@ -70,17 +70,17 @@ def test_copies_of_a_picture_match_and_other_pictures_do_not() -> None:
     red[..., 0] = 255 - red[..., 0]
     copies = [original, recompressed(original), smaller, brighter]
     others = [Image.fromarray(red), original.transpose(Image.Transpose.FLIP_LEFT_RIGHT), *map(photograph, range(1, 30))]
-    prints = [print_image(np.asarray(picture)) for picture in copies + others]
-    assert matched(prints, match_images) == {(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)}
+    signatures = [sign_image(np.asarray(picture)) for picture in copies + others]
+    assert matched(signatures, match_images) == {(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)}
 
 
 def test_small_pictures_are_not_judged() -> None:
-    assert print_image(np.asarray(photograph(0, 63))) is None
-    assert print_image(np.zeros((200, 30, 3), np.uint8)) is None
+    assert sign_image(np.asarray(photograph(0, 63))) is None
+    assert sign_image(np.zeros((200, 30, 3), np.uint8)) is None
 
 
 def test_blank_pictures_match_by_tone_and_many_of_them_cost_little() -> None:
-    tones = [print_image(np.full((64, 64, 3), tone, np.uint8)) for tone in (250, 250, 20)]
+    tones = [sign_image(np.full((64, 64, 3), tone, np.uint8)) for tone in (250, 250, 20)]
     assert (0, 1) in matched(tones, match_images)
     codes = np.zeros(20_000, np.uint64)
     pairs = similar_codes(codes, 6)
@@ -100,8 +100,8 @@ def test_every_pair_within_six_bits_is_found() -> None:
 def test_texts_that_differ_by_little_match() -> None:
     other = "we regret that the parcel could not be handed over, since nobody was at home when the driver came by"
     texts = [STORY, STORY.upper().replace(" ", "  "), STORY.replace("warm", "hot"), STORY[: len(STORY) // 2], other]
-    assert matched([print_text(text) for text in texts], match_texts) == {(0, 1), (0, 2), (1, 2)}
-    assert print_text("words of 7") is None
+    assert matched([sign_text(text) for text in texts], match_texts) == {(0, 1), (0, 2), (1, 2)}
+    assert sign_text("words of 7") is None
 
 
 def test_copies_of_a_sound_match_and_other_sounds_do_not() -> None:
@@ -110,11 +110,11 @@ def test_copies_of_a_sound_match_and_other_sounds_do_not() -> None:
     soundfile.write(encoded, original, 16_000, format="OGG", subtype="VORBIS")
     encoded.seek(0)
     copies = [original, original // 3, np.pad(original, (900, 0)), soundfile.read(encoded, dtype="int16")[0]]
-    prints = [print_sound(sound, 16_000) for sound in [*copies, *(speech(number) for number in range(1, 30))]]
-    assert matched(prints, match_sounds) == {(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)}
-    assert print_sound(original[:2000], 16_000) is None
-    assert print_sound(np.zeros(16_000, np.int16), 16_000) is None
-    assert print_sound(np.zeros(0, np.int16), 16_000) is None
+    signatures = [sign_sound(sound, 16_000) for sound in [*copies, *(speech(number) for number in range(1, 30))]]
+    assert matched(signatures, match_sounds) == {(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)}
+    assert sign_sound(original[:2000], 16_000) is None
+    assert sign_sound(np.zeros(16_000, np.int16), 16_000) is None
+    assert sign_sound(np.zeros(0, np.int16), 16_000) is None
 
 
 # -- samples ---
@@ -131,7 +131,7 @@ def scene(number: int, moves: int = 0, side: int = 96, frames: int = 8) -> list[
 
 def clip_print(clip: bytes) -> Any:
     found = decode_video(clip, load_config({}, []).media.model_dump())
-    return print_clip(np.frombuffer(found.data, np.uint8).reshape(found.shape))
+    return sign_clip(np.frombuffer(found.data, np.uint8).reshape(found.shape))
 
 
 def test_copies_of_a_clip_match_and_other_clips_do_not(make_clip: Callable[..., bytes]) -> None:
@@ -223,7 +223,7 @@ def test_off_means_off(tmp_path: Path, store: Store, run_ingest: Any) -> None:
     path = write_pairs(tmp_path / "d", 6, lambda row, n: row)
     off = run_ingest(path, "split.near_duplicates=false")
     assert clusters_of(store, off) == {}
-    assert store.parts("prints/image") == []
+    assert store.parts("signatures/image") == []
     assert off.clean.sha256 != run_ingest(path).clean.sha256
 
 

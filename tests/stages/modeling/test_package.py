@@ -106,7 +106,7 @@ def test_damaged_weights_are_a_data_error(folder, damage):
         ({"decision": {"thresholds": [0.5, 0.5, 0.5]}}, r"damaged \(model\.json: decision\.offsets is not one number"),
         ({"decision": {"offsets": [0.0, 1.0, "x"]}}, r"damaged \(decision\.offsets\.2: "),
         ({"features": {"image": {"dtype": "uint8"}}}, r"damaged \(features\.image\.fingerprint: "),
-        ({"targets": [{"name": "x", "problem": "odd"}]}, r"damaged \(targets\.0\.problem: "),
+        ({"targets": [{"name": "x", "problem": "odd"}]}, r"damaged \(targets\.0: problem 'odd' is unknown\)"),
         ({"modalities": []}, r"damaged \(modalities: "),
         ({"modalities": ["video"], "encoders": {"video": CARD["encoders"]["image"]}}, "does not match"),
         ({"modalities": ["smell"]}, r"damaged \(modalities\.0: "),

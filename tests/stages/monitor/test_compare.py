@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from data_contracts.refs import MonitorReport, RowCounts
 from tasks.config_sections import MonitorConfig
 from tasks.errors import DataError
-from tasks.modeling.media_statistics import UNITS, measure
+from tasks.modalities import MODALITIES
 from tasks.modeling.profile import OTHER, PROFILE, Profile, choose, read_profile_file, shorten, write_profile
 from tasks.monitor.compare import compare_profiles
 from tasks.monitor.monitor import explain
@@ -105,20 +106,22 @@ def test_wide_embeddings_are_shortened_with_their_distances_nearly_kept() -> Non
 def test_measures_by_value() -> None:
     picture = np.zeros((4, 6, 3), np.uint8)
     picture[:, :3] = 255
-    assert measure("image", picture, 0) == pytest.approx({"width": 6, "height": 4, "brightness": 0.5, "contrast": 0.5})
-    clip = measure("video", np.full((5, 4, 6, 3), 51, np.uint8), 0)
+    assert MODALITIES["image"].measure(picture, 0) == pytest.approx(
+        {"width": 6, "height": 4, "brightness": 0.5, "contrast": 0.5}
+    )
+    clip = MODALITIES["video"].measure(np.full((5, 4, 6, 3), 51, np.uint8), 0)
     assert clip == pytest.approx({"width": 6, "height": 4, "frames": 5, "brightness": 0.2})
-    assert measure("text", "größe", 0) == {"length": 5}
-    sound = measure("audio", np.full(8000, 16384, np.int16), 16000)
+    assert MODALITIES["text"].measure("größe", 0) == {"length": 5}
+    sound = MODALITIES["audio"].measure(np.full(8000, 16384, np.int16), 16000)
     assert sound == pytest.approx({"duration": 0.5, "loudness": -6.02}, abs=0.01)
-    assert measure("audio", np.zeros(0, np.int16), 16000)["loudness"] == pytest.approx(-100)
-    assert {"width", "height", "brightness", "contrast"} == UNITS["image"].keys()
+    assert MODALITIES["audio"].measure(np.zeros(0, np.int16), 16000)["loudness"] == pytest.approx(-100)
+    assert {"width", "height", "brightness", "contrast"} == MODALITIES["image"].measures.keys()
 
 
 def test_rare_categories_are_counted_together() -> None:
-    from tasks.modeling.profile import _frequent
+    from tasks.modeling.profile import _most_frequent
 
-    counts = _frequent([str(number % 300) for number in range(900)])
+    counts = _most_frequent(Counter([str(number % 300) for number in range(900)]))
     assert len(counts) == 201
     assert counts[OTHER] == 300
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 from data_contracts.eval_detail import CalibrationBin
 from data_contracts.training_history import Epoch
+from tasks.media.thumbnails import SOUND_WIDTH_PX, SPECTRUM_PX, THUMBNAIL_PX, WAVE_PX, draw_image, draw_sound
 from tasks.reporting.charts import calibration_chart, curve_chart, nice_ticks, path_of
 from tasks.reporting.confusion_matrix import confusion_chart
-from tasks.reporting.thumbnails import SOUND_WIDTH_PX, SPECTRUM_PX, THUMBNAIL_PX, WAVE_PX, draw_image, draw_sound
 from tasks.reporting.training_curves import training_stages
 
 

@@ -36,11 +36,11 @@ HEADINGS = (
     "The gate's rules",
     "Against the champion",
     "What each modality contributes",
-    "By what a sample has",
+    "By modalities present",
     "Confusion matrix",
-    "Learning and calibration",
+    "Learning curves and calibration",
     "Per class",
-    "The mistakes it was surest of",
+    "Most confident mistakes",
     "Rows that were not used",
     "Fingerprints",
     "Configuration",
@@ -126,7 +126,7 @@ def test_media_that_are_gone_leave_their_place_empty(make_run: Callable[..., Any
     run.parts.clean = run.parts.clean.model_copy(update={"media": {"image": "0" * 64}})
     page = render(run, tmp_path)
     assert "<img" not in page
-    assert "The mistakes it was surest of" in page
+    assert "Most confident mistakes" in page
 
 
 @pytest.mark.parametrize(
@@ -159,12 +159,12 @@ def test_the_floor_is_shown_beside_the_model(make_run: Callable[..., Any], tmp_p
     )  # fmt: skip
     run.parts.report = run.parts.report.model_copy(update={"floor": floor})
     page = render(run, tmp_path)
-    assert "Against a linear floor" in page
+    assert "Against a linear baseline" in page
     assert "1,280 of each row" in page
     assert "C = 0.001" in page
     assert "−3.0 to −1.0" in page
     assert "more than half a point less accurate than a linear one" in page
-    assert "The floor: fitted on 9,000 of 50,000 training rows." in page
+    assert "Baseline: fitted on 9,000 of 50,000 training rows." in page
     close = floor.model_copy(update={"differences": {"accuracy": (-0.005, -0.03, 0.01)}, "notes": ()})
     run.parts.report = run.parts.report.model_copy(update={"floor": close})
     assert "more than half a point" not in render(run, tmp_path)
@@ -211,12 +211,12 @@ def test_what_was_forgotten_is_shown(make_run: Callable[..., Any], tmp_path: Pat
         rows=200, candidate={"accuracy": 0.9, "macro_f1": None}, champion={"accuracy": 0.92, "macro_f1": None},
         differences={"accuracy": (-0.02, -0.05, 0.01)},
     )  # fmt: skip
-    assert "What was forgotten" not in render(run, tmp_path)
+    assert "Forgetting" not in render(run, tmp_path)
     parts = {"old": part, "new": part.model_copy(update={"rows": 1234})}
     run.parts.report = run.parts.report.model_copy(update={"forgetting": parts})
     start = {"notes": ["started from the champion: 7 of 9 tensors taken over"]}
     page = render(with_history(run, start=start), tmp_path)
-    assert "What was forgotten, what was learned" in page
+    assert "<h2>Forgetting</h2>" in page
     assert '<td>new</td><td class="n">1,234</td>' in page
     assert "−5.0 to +1.0" in page
     assert "7 of 9 tensors taken over" in page

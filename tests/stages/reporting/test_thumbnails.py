@@ -16,7 +16,8 @@ import tasks.reporting.thumbnails as pictures_module
 from data_contracts.refs import Modality
 from data_contracts.tables import media_schema
 from tasks.media.media_store import media_kind
-from tasks.reporting.thumbnails import draw_clip, picture_media
+from tasks.media.thumbnails import draw_clip
+from tasks.reporting.thumbnails import picture_media
 from tasks.store import Store
 
 FINGERPRINT = "f" * 64

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tasks.ingest.near_duplicates.candidates import Pairs, similar_codes
-from tasks.ingest.near_duplicates.signatures import IMAGE_PX, Print, confirm_images, grey_hash, parts_of, thumbnail
+from tasks.media.near_duplicates.candidates import Pairs, similar_codes
+from tasks.media.near_duplicates.signatures import IMAGE_PX, Signature, confirm_images, grey_hash, parts_of, thumbnail
 
 Array = np.ndarray[Any, Any]
 FRAMES = 4
@@ -27,7 +27,7 @@ _STILL = 0.5
 _GREY = 32 * 32
 
 
-def print_clip(frames: Array) -> Print | None:
+def sign_clip(frames: Array) -> Signature | None:
     """Of uint8 (N, H, W, 3); None where a side is under 64 px."""
     if min(frames.shape[1:3]) < IMAGE_PX:
         return None
@@ -35,15 +35,15 @@ def print_clip(frames: Array) -> Print | None:
     thumbs = [thumbnail(frames[place]) for place in chosen]
     mean = np.mean([grey for grey, _ in thumbs], axis=0)
     form = b"".join(grey.tobytes() + colours.tobytes() for grey, colours in thumbs)
-    return Print(grey_hash(mean).tobytes(), bytes([min(len(frames), FRAMES)]) + form)
+    return Signature(grey_hash(mean).tobytes(), bytes([min(len(frames), FRAMES)]) + form)
 
 
-def match_clips(prints: list[Print]) -> Pairs:
+def match_clips(signatures: list[Signature]) -> Pairs:
     """Pairs of clips that show the same in every compared frame, as positions."""
-    codes = np.frombuffer(b"".join(p.code for p in prints), "<u8")
+    codes = np.frombuffer(b"".join(p.code for p in signatures), "<u8")
     pairs = similar_codes(codes, _CODE_DISTANCE)
-    rows = np.stack([np.frombuffer(p.form, np.uint8) for p in prints])
-    counts, forms = rows[:, 0], rows[:, 1:].reshape(len(prints), FRAMES, -1)
+    rows = np.stack([np.frombuffer(p.form, np.uint8) for p in signatures])
+    counts, forms = rows[:, 0], rows[:, 1:].reshape(len(signatures), FRAMES, -1)
     kept = []
     for part in parts_of(pairs, 2048):
         one, other = forms[part[:, 0]], forms[part[:, 1]]

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.ingest.near_duplicates.candidates import Pairs, candidate_pairs, similar_codes
+from tasks.media.near_duplicates.candidates import Pairs, candidate_pairs, similar_codes
 
 Array = np.ndarray[Any, Any]
 IMAGE_PX = 64
@@ -45,7 +45,7 @@ _SLICES, _SPECTRUM = 32, 16
 
 
 @dataclass(frozen=True)
-class Print:
+class Signature:
     """What is kept of one medium."""
 
     code: bytes
@@ -55,12 +55,12 @@ class Print:
 # -- pictures ---
 
 
-def print_image(pixels: Array) -> Print | None:
+def sign_image(pixels: Array) -> Signature | None:
     """Of uint8 (H, W, 3); None where a side is under 64 px."""
     if min(pixels.shape[:2]) < IMAGE_PX:
         return None
     grey, colours = thumbnail(pixels)
-    return Print(grey_hash(grey).tobytes(), grey.tobytes() + colours.tobytes())
+    return Signature(grey_hash(grey).tobytes(), grey.tobytes() + colours.tobytes())
 
 
 def thumbnail(pixels: Array) -> tuple[Array, Array]:
@@ -90,11 +90,11 @@ def grey_hash(grey: Array) -> Array:
     return np.packbits(bits, bitorder="little").view("<u8")
 
 
-def match_images(prints: list[Print]) -> Pairs:
+def match_images(signatures: list[Signature]) -> Pairs:
     """Pairs of pictures that show the same, as positions."""
-    codes = np.frombuffer(b"".join(p.code for p in prints), "<u8")
+    codes = np.frombuffer(b"".join(p.code for p in signatures), "<u8")
     pairs = similar_codes(codes, _CODE_DISTANCE)
-    forms = np.frombuffer(b"".join(p.form for p in prints), np.uint8).reshape(len(prints), -1)
+    forms = np.frombuffer(b"".join(p.form for p in signatures), np.uint8).reshape(len(signatures), -1)
     kept = [confirm_images(forms[part[:, 0]], forms[part[:, 1]]) for part in parts_of(pairs)]
     return pairs[np.concatenate(kept)] if kept else pairs
 
@@ -127,7 +127,7 @@ def _factors() -> tuple[Array, Array]:
     return draw[0] | np.uint64(1), draw[1]
 
 
-def print_text(text: str) -> Print | None:
+def sign_text(text: str) -> Signature | None:
     """Case and white space do not count; None under 32 characters."""
     letters = np.frombuffer(" ".join(text.casefold().split()).encode("utf-32-le"), "<u4").astype(np.uint64)
     if len(letters) < TEXT_CHARS:
@@ -139,7 +139,7 @@ def print_text(text: str) -> Print | None:
     grams ^= grams >> np.uint64(29)
     multiply, add = _factors()
     lowest = np.concatenate([_lowest(grams, multiply[n : n + 16], add[n : n + 16]) for n in range(0, _HASHES, 16)])
-    return Print(b"", lowest.astype("<u4").tobytes())
+    return Signature(b"", lowest.astype("<u4").tobytes())
 
 
 def _lowest(grams: Array, multiply: Array, add: Array) -> Array:
@@ -148,11 +148,11 @@ def _lowest(grams: Array, multiply: Array, add: Array) -> Array:
     return lowest
 
 
-def match_texts(prints: list[Print]) -> Pairs:
+def match_texts(signatures: list[Signature]) -> Pairs:
     """Pairs of texts whose sets of 5-grams overlap by an estimated 85 %."""
-    hashes = np.frombuffer(b"".join(p.form for p in prints), "<u4").reshape(len(prints), _HASHES)
-    bands = hashes.reshape(len(prints), _BANDS, -1).astype(np.uint64)
-    mixed = np.zeros((len(prints), _BANDS), np.uint64)
+    hashes = np.frombuffer(b"".join(p.form for p in signatures), "<u4").reshape(len(signatures), _HASHES)
+    bands = hashes.reshape(len(signatures), _BANDS, -1).astype(np.uint64)
+    mixed = np.zeros((len(signatures), _BANDS), np.uint64)
     for place in range(bands.shape[2]):
         mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + bands[:, :, place]
     pairs = candidate_pairs(mixed.T, hashes[:, 0])
@@ -163,7 +163,7 @@ def match_texts(prints: list[Print]) -> Pairs:
 # -- sounds ---
 
 
-def print_sound(samples: Array, rate_hz: int) -> Print | None:
+def sign_sound(samples: Array, rate_hz: int) -> Signature | None:
     """Of int16 (T,); None under 0.2 s, and for silence. The code does not hear the level, nor silence at the ends."""
     sound = samples[: int(_SOUND_S * rate_hz)].astype(np.float32)
     sound -= np.median(sound) if sound.size else 0.0
@@ -174,7 +174,7 @@ def print_sound(samples: Array, rate_hz: int) -> Print | None:
     slow = sound[: len(sound) // step * step].reshape(-1, step).mean(axis=1)
     slow *= 127 / max(float(np.abs(slow).max()), 1e-9)
     bits = _directions() @ _spectrum(sound) > 0
-    return Print(np.packbits(bits, bitorder="little").tobytes(), np.round(slow).astype(np.int8).tobytes())
+    return Signature(np.packbits(bits, bitorder="little").tobytes(), np.round(slow).astype(np.int8).tobytes())
 
 
 @cache
@@ -197,13 +197,13 @@ def _spectrum(sound: Array) -> Array:
     return flat
 
 
-def match_sounds(prints: list[Print]) -> Pairs:
+def match_sounds(signatures: list[Signature]) -> Pairs:
     """Pairs of sounds that are the same recording, as positions."""
-    codes = np.frombuffer(b"".join(p.code for p in prints), "<u8")
+    codes = np.frombuffer(b"".join(p.code for p in signatures), "<u8")
     pairs = similar_codes(codes, _CODE_DISTANCE)
     apart = np.bitwise_count(codes[pairs[:, 0]] ^ codes[pairs[:, 1]])
     pairs = pairs[np.argsort(apart, kind="stable")[:_SOUND_PAIRS]]
-    kept = [_correlation(prints[one].form, prints[other].form) >= _SOUND_CORRELATION for one, other in pairs]
+    kept = [_correlation(signatures[one].form, signatures[other].form) >= _SOUND_CORRELATION for one, other in pairs]
     confirmed: Pairs = pairs[np.array(kept, bool)]
     return confirmed
 

@@ -1,20 +1,16 @@
-"""What the tiny encoders read: small square pictures, a log-mel spectrogram, UTF-8 bytes. Pure numpy and Pillow."""
+"""What encoders read of canonical media: square pictures, spectra or sound at their own rate, bytes. No torch."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from data_contracts.refs import Modality
-
 _FLOOR = 1e-6  # power below which a mel band counts as silent: -60 dB of full scale
-SIDE_PX = 32
-"""Of pictures and frames, where the config says none."""
-Knobs = dict[str, Any]
+Knobs = Mapping[str, Any]
 
 
 def small_picture(picture: np.ndarray, rate_hz: int, knobs: Knobs) -> np.ndarray:
@@ -24,7 +20,7 @@ def small_picture(picture: np.ndarray, rate_hz: int, knobs: Knobs) -> np.ndarray
 
 def small_frames(clip: np.ndarray, rate_hz: int, knobs: Knobs) -> np.ndarray:
     """uint8 (N, H, W, 3) to uint8 (N, S, S, 3): frame by frame, as a picture."""
-    return np.stack([square(frame, int(knobs["video_px"])) for frame in clip])
+    return square_frames(clip, int(knobs["video_px"]))
 
 
 def square(picture: np.ndarray, side: int, resample: int = Image.Resampling.BILINEAR) -> np.ndarray:
@@ -39,6 +35,11 @@ def square(picture: np.ndarray, side: int, resample: int = Image.Resampling.BILI
     )  # resize(box=) would blend in what is outside
     scaled = Image.fromarray(centre).resize((side, side), Image.Resampling(resample))
     return np.asarray(scaled, dtype=np.uint8)
+
+
+def square_frames(clip: np.ndarray, side: int, resample: int = Image.Resampling.BILINEAR) -> np.ndarray:
+    """uint8 (N, H, W, 3) to uint8 (N, S, S, 3), each frame as a picture."""
+    return np.stack([square(frame, side, resample) for frame in clip])
 
 
 def log_mel(pcm: np.ndarray, rate_hz: int, knobs: Knobs) -> np.ndarray:
@@ -73,10 +74,11 @@ def text_bytes(text: str, rate_hz: int, knobs: Knobs) -> np.ndarray:
     return np.frombuffer(text.encode("utf-8")[: int(knobs["max_text_bytes"])], dtype=np.uint8)
 
 
-TINY: dict[Modality, Callable[[Any, int, Knobs], np.ndarray]] = {
-    "image": small_picture,
-    "text": text_bytes,
-    "audio": log_mel,
-    "video": small_frames,
-}
-"""Canonical medium, sample rate in Hz (sound only), knobs of ExtractConfig -> the feature."""
+def resample(pcm: np.ndarray, rate_hz: int, wanted_hz: int) -> np.ndarray:
+    """int16 (T,) at one rate -> int16 (T',) at another."""
+    import soxr
+
+    if rate_hz == wanted_hz:
+        return pcm
+    changed = soxr.resample(pcm.astype(np.float32), rate_hz, wanted_hz, quality="HQ")
+    return np.asarray(np.clip(np.round(changed), -32_768, 32_767), dtype=np.int16)

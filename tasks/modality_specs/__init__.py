@@ -1,0 +1,1 @@
+"""The modalities, one module or package each, whose `SPEC` is its tasks.modalities.ModalitySpec."""

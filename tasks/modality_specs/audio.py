@@ -1,0 +1,128 @@
+"""Sounds: int16 (T,), mono at one rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from data_contracts.expectations.features import FeatureSpec
+from data_contracts.refs import InputName
+from tasks.modalities import Decode, Knobs, Medium, ModalitySpec, NearDuplicates, Prepare
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from tasks.config import RunConfig, TrainConfig
+    from tasks.media.thumbnails import Picture
+    from tasks.modeling.encoder_base import Encoder
+    from tasks.modeling.encoder_spec import EncoderSpec
+    from tasks.modeling.fusion.classifier import Present
+    from tasks.modeling.pretrained.adapter import Settings
+    from tasks.modeling.pretrained.locate import Place
+
+
+class Audio(ModalitySpec):
+    """Speech, music, machines."""
+
+    name = "audio"
+    columns = ("audio", "audio_path")
+    suffixes = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".m4a", ".aac", ".wma")
+    borrowed_from = ("video", "audio_from_video")
+    media_keys = ("sample_rate_hz", "max_audio_s", "max_file_mb")
+    media_modules = ("tasks.media.audio",)
+    libraries = ("av", "numpy", "soundfile", "soxr")
+    signature_modules = ("tasks.media.near_duplicates.signatures",)
+    size_unit = "seconds"
+    measures = MappingProxyType({"duration": "s", "loudness": "dBFS"})
+    families = ("hf",)
+    tiny_keys = ("n_mels", "hop_ms", "window_ms", "max_frames")
+    tiny_dtype = "float32"
+    pretrained_dtype = "int16"
+    varies_in_length = True
+    batch_rows = 4
+    network_modules = ("tasks.modeling.augment_audio", "tasks.modeling.rng")
+
+    def decoder(self) -> Decode:
+        """WAV, FLAC, MP3 and the like, and the sound of a clip."""
+        from tasks.media.audio import decode_audio
+
+        return decode_audio
+
+    def restore(self, data: bytes, shape: Sequence[int]) -> np.ndarray:
+        """int16 (T,)."""
+        import numpy as np
+
+        return np.frombuffer(data, dtype="<i2").reshape(shape)
+
+    def size(self, shape: Sequence[int], rate_hz: int) -> float:
+        """Seconds."""
+        return shape[0] / (rate_hz or 1)
+
+    def measure(self, medium: Medium, rate_hz: int) -> dict[str, float]:
+        """Duration and loudness."""
+        from tasks.modeling.media_statistics import measure_sound
+
+        return measure_sound(medium, rate_hz)
+
+    def thumbnail(self, medium: Medium, rate_hz: int) -> Picture:
+        """Waveform and spectrogram."""
+        from tasks.media.thumbnails import draw_sound
+
+        return {"audio": draw_sound(medium, rate_hz), "seconds": len(medium) / max(rate_hz, 1)}
+
+    def near_duplicates(self) -> NearDuplicates:
+        """Random projections of the spectrum, confirmed by correlation."""
+        from tasks.media.near_duplicates.signatures import match_sounds, sign_sound
+
+        return NearDuplicates(sign_sound, match_sounds)
+
+    def prepare_tiny(self, knobs: Knobs) -> Prepare:
+        """A log-mel spectrogram."""
+        from tasks.media.encoder_inputs import log_mel
+
+        return lambda pcm, rate_hz: log_mel(pcm, rate_hz, knobs)
+
+    def prepare_pretrained(self, spec: EncoderSpec, knobs: Knobs) -> Prepare:
+        """int16 (T',) at the encoder's own rate."""
+        from tasks.media.encoder_inputs import resample
+
+        wanted_hz = spec.settings["rate_hz"]
+        return lambda pcm, rate_hz: resample(pcm, rate_hz, wanted_hz)
+
+    def tiny_features(self, name: InputName, config: RunConfig) -> FeatureSpec:
+        """Log-mel is ln(power + 1e-6), so at least ln(1e-6)."""
+        knobs = config.extract
+        return FeatureSpec(name, "float32", rf"^\d+x{knobs.n_mels}$", knobs.max_frames, math.log(1e-6) - 0.01, 20)
+
+    def pretrained_features(self, name: InputName, spec: EncoderSpec, config: RunConfig) -> FeatureSpec:
+        """Samples of sound."""
+        longest = math.ceil(config.media.max_audio_s * spec.settings["rate_hz"]) + 1
+        return FeatureSpec(name, "int16", r"^\d+$", longest, -32_768, 32_767)
+
+    def tiny_network(self, spec: EncoderSpec) -> Encoder:
+        """Convolutions over log-mel frames."""
+        from tasks.modeling.encoders import TinyAudio
+
+        return TinyAudio()
+
+    def pretrained_settings(self, encoder: str, place: Place) -> Settings:
+        """Of transformers' models of sound."""
+        from tasks.modeling.pretrained.hf_audio import audio_settings
+
+        return audio_settings(encoder, place)
+
+    def augment(self, part: Present, spec: EncoderSpec, config: TrainConfig, generator: torch.Generator) -> Present:
+        """Warped, coloured and masked; spectrograms for a pretrained encoder, whose scale is its own, are only masked."""
+        from tasks.modeling.augment_audio import change_sound, mask_sound
+
+        if spec.encoder == "tiny":
+            return change_sound(part, config.pitch, generator)
+        if part.values.ndim == 3:
+            return part._replace(values=mask_sound(part.values, part.lengths, generator))
+        return part
+
+
+SPEC = Audio()

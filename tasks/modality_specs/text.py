@@ -1,0 +1,123 @@
+"""Texts: NFC, without control characters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from data_contracts.expectations.features import FeatureSpec
+from data_contracts.refs import InputName
+from tasks.modalities import Decode, Knobs, Medium, ModalitySpec, NearDuplicates, Prepare
+
+if TYPE_CHECKING:
+    import torch
+
+    from tasks.config import RunConfig, TrainConfig
+    from tasks.media.thumbnails import Picture
+    from tasks.modeling.encoder_base import Encoder
+    from tasks.modeling.encoder_spec import EncoderSpec
+    from tasks.modeling.fusion.classifier import Present
+    from tasks.modeling.pretrained.adapter import Settings
+    from tasks.modeling.pretrained.locate import Place
+
+
+class Text(ModalitySpec):
+    """Descriptions, reviews, transcripts: in the cell, or in a file."""
+
+    name = "text"
+    columns = ("text", "text_path")
+    suffixes = (".txt",)
+    media_keys = ("max_text_chars", "max_file_mb")
+    media_modules = ("tasks.media.text",)
+    libraries = ("charset-normalizer",)
+    signature_modules = ("tasks.media.near_duplicates.signatures",)
+    statistics_modules = ()
+    size_unit = "characters"
+    measures = MappingProxyType({"length": "characters"})
+    families = ("hf",)
+    tiny_keys = ("max_text_bytes",)
+    pretrained_keys = ("max_tokens",)
+    pretrained_modules = ()
+    pretrained_dtype = "int32"
+    has_tokens = True
+    varies_in_length = True
+    batch_rows = 32
+
+    def decoder(self) -> Decode:
+        """UTF-8, or what is detected with confidence."""
+        from tasks.media.text import decode_text
+
+        return decode_text
+
+    def restore(self, data: bytes, shape: Sequence[int]) -> str:
+        """The text itself."""
+        return str(data, "utf-8")
+
+    def size(self, shape: Sequence[int], rate_hz: int) -> float:
+        """Characters."""
+        return float(shape[0])
+
+    def measure(self, medium: Medium, rate_hz: int) -> dict[str, float]:
+        """Its length."""
+        return {"length": float(len(medium))}
+
+    def thumbnail(self, medium: Medium, rate_hz: int) -> Picture:
+        """Its start."""
+        from tasks.media.thumbnails import draw_text
+
+        return {"text": draw_text(medium)}
+
+    def near_duplicates(self) -> NearDuplicates:
+        """Min-wise hashes of character 5-grams."""
+        from tasks.media.near_duplicates.signatures import match_texts, sign_text
+
+        return NearDuplicates(lambda text, rate_hz: sign_text(text), match_texts)
+
+    def prepare_tiny(self, knobs: Knobs) -> Prepare:
+        """Its first bytes."""
+        from tasks.media.encoder_inputs import text_bytes
+
+        return lambda text, rate_hz: text_bytes(text, rate_hz, knobs)
+
+    def prepare_pretrained(self, spec: EncoderSpec, knobs: Knobs) -> Prepare:
+        """int32 (L,): the ids that the encoder's own tokenizer gives, at most `max_tokens` and what the network can place."""
+        from tasks.modeling.pretrained.describe import require_place
+        from tasks.modeling.pretrained.packaged import package_folder
+        from tasks.modeling.pretrained.tokenization import packaged_tokenizer, tokenizer_of
+
+        most, folder = int(knobs["max_tokens"]), package_folder(self.name, spec.encoder)
+        if folder is None:
+            tokenize = tokenizer_of(require_place(self.name, spec), spec, most)
+        else:
+            tokenize = packaged_tokenizer(folder, spec, most)
+        return lambda text, rate_hz: tokenize(text)
+
+    def tiny_features(self, name: InputName, config: RunConfig) -> FeatureSpec:
+        """Bytes; a text of one letter is constant."""
+        return FeatureSpec(name, "uint8", r"^\d+$", config.extract.max_text_bytes, 0, 255, may_be_constant=True)
+
+    def pretrained_features(self, name: InputName, spec: EncoderSpec, config: RunConfig) -> FeatureSpec:
+        """Tokens."""
+        return FeatureSpec(name, "int32", r"^\d+$", config.extract.max_tokens, 0, 2**31 - 1, may_be_constant=True)
+
+    def tiny_network(self, spec: EncoderSpec) -> Encoder:
+        """Convolutions over bytes."""
+        from tasks.modeling.encoders import TinyText
+
+        return TinyText()
+
+    def pretrained_settings(self, encoder: str, place: Place) -> Settings:
+        """Of transformers' text models."""
+        from tasks.modeling.pretrained.hf_text import text_settings
+
+        return text_settings(encoder, place)
+
+    def augment(self, part: Present, spec: EncoderSpec, config: TrainConfig, generator: torch.Generator) -> Present:
+        """Some bytes hidden; the tokens of a pretrained tokenizer stay."""
+        from tasks.modeling.augment import hide_bytes
+
+        return part._replace(values=hide_bytes(part, generator)) if spec.encoder == "tiny" else part
+
+
+SPEC = Text()
