@@ -45,12 +45,14 @@ class Ref(Frozen):
 
 
 class RowCounts(Frozen):
-    """`rows_in == used + quarantined + duplicates`, always."""
+    """`rows_in == used + quarantined + duplicates + unlabelled`, always."""
 
     rows_in: int
     used: int
     quarantined: int
     duplicates: int
+    unlabelled: int = Field(default=0, exclude_if=lambda rows: rows == 0)
+    """Of a val or test split that has no labels at all."""
 
 
 class Target(Frozen):

@@ -41,15 +41,17 @@ class ModelSummary(SummaryPart):
 
 
 class RowsSummary(SummaryPart):
-    """`in == used + quarantined + duplicates`."""
+    """`in == used + quarantined + duplicates + unlabelled`."""
 
     rows_in: int = Field(default=0, alias="in")
     used: int = 0
     quarantined: int = 0
     duplicates: int = 0
+    unlabelled: int = Field(default=0, exclude_if=lambda rows: rows == 0)
+    """Of a val or test split that has no labels; not in the JSON of a run without."""
 
     def counts(self) -> dict[str, int]:
-        """By the names that the summary has for them: in, used, quarantined, duplicates."""
+        """By the names that the summary has for them: in, used, quarantined, duplicates, and unlabelled if there are any."""
         return self.model_dump(by_alias=True)
 
 

@@ -60,6 +60,6 @@ def _leave_tables(request: Request, summary: RunSummary) -> None:
     """The rows, the reasons why some were refused, and the splits, as the artifact `data`."""
     quarantine = request.folder / "quarantine.parquet"
     found = Counter(pq.read_table(quarantine)["reason"].to_pylist()) if quarantine.is_file() else Counter()
-    reasons = {reason: rows for reason, rows in found.items() if reason != "duplicate"}
+    reasons = {reason: rows for reason, rows in found.items() if reason not in ("duplicate", "unlabelled")}
     described = markdown_text(f"{request.name}: rows of {request.config.data.path}")
     leave_table("data", rows_table(summary, reasons), described)

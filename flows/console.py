@@ -196,6 +196,7 @@ def _tell(out: Console, text: str) -> None:
 def _print_rows(out: Console, summary: RunSummary) -> None:
     rows, splits = summary.rows, summary.splits
     counts = f"{rows.rows_in} read, {rows.used} used, {rows.quarantined} quarantined, {rows.duplicates} duplicates"
+    counts += f", {rows.unlabelled} unlabelled" if rows.unlabelled else ""
     _tell(out, f"rows     {counts}; train {splits['train']}, val {splits['val']}, test {splits['test']}")
 
 

@@ -11,6 +11,7 @@ from data_contracts.run_summary import RunSummary
 from flows.champion import champion_config
 from flows.data_stages import extract_features
 from flows.execute import RunFailed, attempt
+from flows.known_labels import match_labels
 from flows.request import Request
 from flows.run_state import RunState
 from flows.stages import Stages
@@ -45,10 +46,14 @@ def predict_manifest(request: Request, model: str | None, out: str) -> RunSummar
         summary = summarise(request, run_state, "predict", str(error))
         write_summary(request, run_state, summary)
         raise RunFailed(error, summary) from error
-    table, card = found[0]
+    predicted, card = found[0]
+    given = match_labels(predicted["label"].to_pylist(), card.label_targets[0])
+    place = predicted.schema.get_field_index("label")
+    table = predicted.set_column(place, predicted.schema.field(place), pa.array(given.labels, pa.string()))
     write_predictions(target, table)
-    labelled = table.filter(table["label"].is_valid())
+    labelled = table.filter(pa.array(given.rows, pa.bool_()))
     notes = [*(run_state.clean.notes if run_state.clean else ()), *run_state.warnings]
+    notes += filter(None, [given.describe()])
     summary = summarise(
         request,
         run_state,

@@ -103,7 +103,7 @@ def model_of(request: Request, run_state: RunState, flow: str) -> ModelSummary:
 
 
 def rows_of(run_state: RunState) -> RowsSummary:
-    """in = used + quarantined + duplicates."""
+    """in = used + quarantined + duplicates + unlabelled."""
     if run_state.clean is None:
         return RowsSummary()
     counts = run_state.clean.counts
@@ -113,6 +113,7 @@ def rows_of(run_state: RunState) -> RowsSummary:
         used=counts.used - leaked,
         quarantined=counts.quarantined + leaked,
         duplicates=counts.duplicates,
+        unlabelled=counts.unlabelled,
     )
 
 

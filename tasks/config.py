@@ -21,7 +21,10 @@ from tasks.config_paths import absolute_paths
 from tasks.config_sections import (
     REMOTE_SCHEMES,
     ColumnsConfig,
+    CsvConfig,
+    Layout,
     MediaConfig,
+    MediaPathsConfig,
     MonitorConfig,
     PublishConfig,
     RuntimeConfig,
@@ -78,7 +81,14 @@ class DataConfig(Section):
 
     path: str = "builtin:digits"
     """A manifest file, a folder per class, a folder of tables, or `builtin:digits`."""
+    config: str | None = None
+    """The configuration of a data set of the Hugging Face hub: the folder of its tables, where there are several."""
+    layout: Layout = "auto"
+    """What a folder is taken for. auto: its manifest.*, its train, val and test tables, the one table that names its
+    files, else a folder per class. folders: a folder per class, whatever tables are beside them."""
     columns: ColumnsConfig = ColumnsConfig()
+    csv: CsvConfig = CsvConfig()
+    media: MediaPathsConfig = MediaPathsConfig()
     allowed_roots: tuple[str, ...] = ()
     """Folders, besides the manifest's own, below which media may lie."""
     allowed_schemes: tuple[str, ...] = ()
@@ -90,10 +100,16 @@ class DataConfig(Section):
     problem: Problem = "auto"
     """multiclass: one label a row. multilabel: any number, separated by | or as a list. regression: a number. auto:
     multiclass, as numbers may name classes."""
+    label_separator: Annotated[str, Field(min_length=1)] = "auto"
+    """Between the labels of a set in a cell, a space for any white space. auto: | , ; or white space, where the parts recur."""
     max_rows: Annotated[int, Field(ge=1)] | None = None
     """Use this many rows, chosen by a stable hash, spread over the given splits; None: all."""
     max_quarantined: Share = 0.10
     """Share of rows that may be quarantined before the run fails."""
+    min_class_rows: Annotated[int, Field(ge=1)] = 2
+    """Rows of a class that has fewer are quarantined (rare-class), where two larger classes remain; 1: none are."""
+    time_format: str = "auto"
+    """How times are written, as strptime has it (%d/%m/%Y). auto: numbers, ISO 8601, or the usual form that all have."""
     expectations: str | None = None
     """A JSON file with expectations of your own on the manifest's columns; None: ours only."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+import posixpath
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
 from data_contracts.modalities import ALL_MODALITIES, MOST
 from data_contracts.refs import Modality
@@ -12,6 +14,7 @@ from tasks.modalities import MODALITIES
 
 REMOTE_SCHEMES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "hf", "http", "https", "memory", "oci", "oss", "s3", "s3a")
 """Of stores that data.allowed_schemes may name; those of fsspec that lead to local files are not among them."""
+Layout = Literal["auto", "folders"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -83,6 +86,64 @@ class ColumnsConfig(_ColumnsOfMedia):
         return self
 
 
+class CsvConfig(Section):
+    """How a CSV or TSV file is written. auto: found on a sample, checked over the whole file, and said in a note."""
+
+    delimiter: str = "auto"
+    """One character between cells (`\\t` or tab for a tab)."""
+    quoting: Literal["auto", "minimal", "none"] = "auto"
+    """minimal: cells in quotation marks may hold delimiters and line breaks (RFC 4180). none: a quotation mark is a
+    character like any other. auto: minimal where that gives each row its cells; a tab-separated file keeps to its lines."""
+    escape: Literal["auto", "backslash", "none"] = "auto"
+    """backslash: \\" in a quoted cell is a quotation mark."""
+    encoding: str = "auto"
+    """A codec that Python knows, such as cp1252."""
+    decimal: Literal["auto", ".", ","] = "auto"
+    """Of numbers in label columns under regression, in any table; auto: as the whole column reads."""
+    thousands: Literal["auto", "none", ",", ".", " ", "'"] = "auto"
+    """What stands between the thousands of such numbers."""
+
+    @field_validator("delimiter")
+    @classmethod
+    def _is_one_character(cls, delimiter: str) -> str:
+        if delimiter == "auto":
+            return delimiter
+        mark = {"\\t": "\t", "tab": "\t"}.get(delimiter, delimiter)
+        if len(mark) != 1 or mark in '"\r\n':
+            raise ValueError("write auto, or one character that is neither a quotation mark nor a line break")
+        return mark
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, encoding: str) -> str:
+        try:
+            if encoding != "auto":
+                "".encode(encoding)
+                codecs.getincrementaldecoder(encoding)
+        except LookupError:
+            raise ValueError("write auto, or an encoding that Python knows, such as utf-8, utf-16 or cp1252") from None
+        return encoding
+
+
+class MediaPathsConfig(Section):
+    """What a cell that names a file leaves out; one text for all modalities, or one for each (base.image)."""
+
+    base: str | dict[Modality, str] = ""
+    """The folder in which cells begin, from the manifest's on."""
+    prefix: str | dict[Modality, str] = ""
+    suffix: str | dict[Modality, str] = ""
+    """Such as .jpg, where cells are names without ending."""
+
+    def complete(self, cell: str, modality: Modality) -> str:
+        """The path that a cell stands for; an address stays as it is."""
+        base, prefix, suffix = (
+            each if isinstance(each, str) else each.get(modality, "") for each in (self.base, self.prefix, self.suffix)
+        )
+        if not (base or prefix or suffix) or "://" in cell:
+            return cell
+        return posixpath.join(base, f"{prefix}{cell}{suffix}")
+
+
 class SplitConfig(Section):
     """How rows without a given split are divided."""
 
@@ -90,6 +151,10 @@ class SplitConfig(Section):
     """hash: by a stable hash of the group, else of the id. time: the newest rows are test, those before them val."""
     val: Share = 0.15
     test: Share = 0.15
+    folds: dict[Literal["val", "test"], tuple[str, ...]] = {}
+    """Values of the split column that are val or test (test = [5], val = [4]); all others are then train."""
+    strict: bool = False
+    """A label of val or test that train never has: true forbids training, false sets these rows aside (unseen-label)."""
     leakage: Literal["report", "drop", "fail"] = "report"
     """The same or nearly the same sample, or one group, on two sides: say so, drop it from train, or fail the run."""
     near_duplicates: bool = True

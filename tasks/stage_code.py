@@ -80,6 +80,7 @@ STAGES: dict[str, StageCode] = {
             "tasks.ingest.near_duplicates.*",
             "tasks.ingest.quarantine_examples",
             "tasks.ingest.splits",
+            "tasks.ingest.times",
             "tasks.labels",
             "tasks.media.near_duplicates.*",
             "tasks.problems.*",

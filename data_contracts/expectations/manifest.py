@@ -31,7 +31,7 @@ def manifest_frame(raw: pa.Table, modalities: tuple[InputName, ...]) -> pd.DataF
     reason = frame.reindex(columns=["reason"])["reason"]
     detail = raw["detail"].is_valid().to_pandas() if "detail" in raw.column_names else reason.isna()
     digests = frame.reindex(columns=[f"{modality}_sha256" for modality in modalities])
-    frame["refused"] = reason.notna().astype("int64")
+    frame["refused"] = (reason.notna() & (reason != "unlabelled")).astype("int64")
     frame["media_named"] = digests.notna().sum(axis=1).astype("float64").where(reason.isna())
     frame["unlabelled"] = (frame.reindex(columns=["label"])["label"].isna() & reason.isna()).astype("int64")
     frame["unexplained"] = (reason.notna() & ~detail).astype("int64")

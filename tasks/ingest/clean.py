@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any
 
 from data_contracts.refs import InputName
 from tasks.errors import DataError
 from tasks.ingest.decode import Outcomes
-from tasks.ingest.splits import parse_time
+from tasks.ingest.times import find_form
 from tasks.modalities import spec_of
 
 Rows = list[dict[str, Any]]
@@ -76,6 +76,34 @@ def _mark_repeated_ids(rows: Rows) -> None:
             row |= {"reason": "duplicate-id", "detail": f"row {kept['row']} has this id, too", "twin": kept}
 
 
+def mark_rare(rows: Rows, least: int) -> None:
+    """Refuses usable rows whose class has fewer rows than `least`, where two classes with as many remain."""
+    sizes = Counter(row["label"] for row in rows if row["reason"] is None)
+    if sum(size >= least for size in sizes.values()) < 2:
+        return
+    for row in rows:
+        if row["reason"] is None and sizes[row["label"]] < least:
+            count = sizes[row["label"]]
+            detail = f"class {row['label']!r} has {count} row{'s' if count > 1 else ''}; data.min_class_rows = {least}"
+            row |= {"reason": "rare-class", "detail": detail}
+
+
+def mark_unseen(rows: Rows) -> list[str]:
+    """Refuses usable rows of val and test whose class no train row has, with a note; where train has two classes."""
+    learned = {row["label"] for row in rows if row["reason"] is None and row["split"] == "train"}
+    unseen = [row for row in rows if row["reason"] is None and row["split"] != "train" and row["label"] not in learned]
+    if len(learned) < 2 or not unseen:
+        return []
+    for row in unseen:
+        detail = f"class {row['label']!r} of {row['split']} is never seen in train (split.strict)"
+        row |= {"reason": "unseen-label", "detail": detail}
+    labels = sorted({row["label"] for row in unseen})
+    shown = ", ".join(map(repr, labels[:3])) + (", …" if len(labels) > 3 else "")
+    return [
+        f"{len(unseen)} rows of val and test have labels that train never has ({shown}); they are set aside (split.strict)"
+    ]
+
+
 def count_straddling(rows: Rows) -> list[str]:
     """A line on the ids that stand on two sides of a given split: the sample is known to be one, whatever its content.
 
@@ -122,13 +150,14 @@ def count_repeats(rows: Rows, modalities: tuple[InputName, ...]) -> list[str]:
     return notes
 
 
-def judge_times(rows: Rows, by_time: bool) -> None:
-    """Replaces each row's time by a number; a row that is to be divided by time and has none gets a reason.
+def judge_times(rows: Rows, by_time: bool, time_format: str = "auto") -> list[str]:
+    """Replaces each row's time by a number, with a note on its form; a row that is to be divided by time and has none gets
+    a reason.
 
     Raises DataError where none of those rows has one: the column is missing.
     """
     given = {row["split"] for row in rows}
-    divided = {None, "train"} if "val" not in given and {"train", "test"} <= given else {None}
+    divided = {None, "train"} if "train" in given and len({"val", "test"} & given) == 1 else {None}
     needed = [row for row in rows if by_time and row["reason"] is None and row["split"] in divided]
     if needed and all(row["time"] is None for row in needed):
         raise DataError(
@@ -136,10 +165,16 @@ def judge_times(rows: Rows, by_time: bool) -> None:
             "or choose split.by=hash"
         )
     said = [row["time"] for row in needed]
+    form = find_form([text for text in said if text is not None], time_format)
     for row in rows:
-        row["time"] = None if row["time"] is None else parse_time(row["time"])
+        row["time"] = None if row["time"] is None else form.read(row["time"])
     for row, text in zip(needed, said, strict=True):
         if text is None:
             row |= {"reason": "missing-time", "detail": "the time column is empty, and split.by is time"}
         elif row["time"] is None:
-            row |= {"reason": "bad-time", "detail": f"{text[:50]!r} is neither a number nor an ISO 8601 date"}
+            doubt = (
+                form.doubt
+                or f"{text[:50]!r} is no number, no ISO 8601 date, and not as the others: see data.time_format"
+            )
+            row |= {"reason": "bad-time", "detail": doubt}
+    return [form.note] if form.note else []

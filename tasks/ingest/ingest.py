@@ -21,12 +21,20 @@ from tasks.contract import read_table
 from tasks.errors import TooManyQuarantined
 from tasks.escaping import spreadsheet_cell
 from tasks.fingerprint import code_fingerprint
-from tasks.ingest.clean import apply_outcomes, count_repeats, count_straddling, judge_times, mark_repeats
+from tasks.ingest.clean import (
+    apply_outcomes,
+    count_repeats,
+    count_straddling,
+    judge_times,
+    mark_rare,
+    mark_repeats,
+    mark_unseen,
+)
 from tasks.ingest.decode import Outcomes, decode_media
 from tasks.ingest.manifest.rows import Purpose
 from tasks.ingest.near_duplicates.clusters import describe_twins, find_twins
 from tasks.ingest.quarantine_examples import choose_rows, describe_examples
-from tasks.ingest.splits import assign_splits
+from tasks.ingest.splits import assign_splits, describe_carved
 from tasks.labels import describe_targets
 from tasks.media.media_store import media_fingerprint
 from tasks.media.pool import TRANSIENT
@@ -38,11 +46,12 @@ def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> st
     """Digest of all that the stage's result depends on; the limits, too, as raising one is how a refused file gets in."""
     media = {modality: media_fingerprint(modality_of(modality), config.media) for modality in raw.modalities}
     limits = {"timeout_s": config.media.timeout_s, "memory_mb": config.media.memory_mb}
-    split = config.split.model_dump(mode="json", include={"by", "val", "test", "near_duplicates"})
-    knobs = {"split": split, "limits": limits, "purpose": purpose}
+    split = config.split.model_dump(mode="json", include={"by", "val", "test", "near_duplicates", "strict"})
+    data = config.data.model_dump(mode="json", include={"min_class_rows", "time_format"})
+    knobs = {"split": split, "limits": limits, "purpose": purpose, "data": data}
     code = code_fingerprint("ingest")
     targets = [target.model_dump(mode="json") for target in raw.targets]
-    content = {"raw": raw.sha256, "targets": targets}
+    content = {"raw": raw.sha256, "places": raw.uri, "targets": targets}  # the listing of refused rows names places
     return digest_json({**content, "media": media, "knobs": knobs, "code": code, "contract": CONTRACT_VERSION})
 
 
@@ -81,11 +90,15 @@ def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _J
     rows: list[dict[str, Any]] = table.to_pylist()
     outcomes = decode_media(table, raw.modalities, config, store, workers, choose_rows(rows, raw.modalities))
     apply_outcomes(rows, raw.modalities, outcomes)
+    said: list[str] = []
+    has_classes = purpose == "train" and (not raw.targets or raw.targets[0].problem == "multiclass")
     if purpose == "train":
-        judge_times(rows, config.split.by == "time")
+        said = judge_times(rows, config.split.by == "time", config.data.time_format)
         mark_repeats(rows, raw.modalities)
+        if has_classes:
+            mark_rare(rows, config.data.min_class_rows)
     usable = [row for row in rows if row["reason"] is None]
-    notes = [*_warnings(usable, outcomes), *(count_straddling(rows) if purpose == "train" else [])]
+    notes = [*said, *_warnings(usable, outcomes), *(count_straddling(rows) if purpose == "train" else [])]
     twins: list[int | None] = [None] * len(usable)
     if purpose == "train" and config.split.near_duplicates:
         twins = find_twins(usable, raw.modalities, config.media, store)
@@ -94,6 +107,9 @@ def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _J
     splits = assign_splits(given, groups, ids, config.split, times, twins)
     for row, split, cluster in zip(usable, splits, twins, strict=True):
         row |= {"split": split, "cluster": cluster}
+    notes += describe_carved(given) if purpose == "train" else []
+    if has_classes and not config.split.strict:
+        notes += mark_unseen(usable)
     return _Judged(rows, notes, describe_examples(rows, raw.modalities, outcomes))
 
 
@@ -123,8 +139,13 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
     twins = pa.Table.from_pylist([row for row in usable if row["cluster"] is not None], schema=twins_schema())
     own = [{"id": row["id"], "metadata": row["metadata"]} for row in usable]
     duplicates = sum(row["reason"] == "duplicate" for row in refused)
+    unlabelled = sum(row["reason"] == "unlabelled" for row in refused)
     counts = RowCounts(
-        rows_in=len(rows), used=len(usable), quarantined=len(refused) - duplicates, duplicates=duplicates
+        rows_in=len(rows),
+        used=len(usable),
+        quarantined=len(refused) - duplicates - unlabelled,
+        duplicates=duplicates,
+        unlabelled=unlabelled,
     )
     # What a busy machine or a file in motion cost is not for ever: such a result is stored, but not found again.
     passing = [[row["id"], row["reason"]] for row in refused if row["reason"].startswith(TRANSIENT)]
@@ -195,21 +216,26 @@ def quarantine_csv(table: pa.Table) -> str:
 
 def _refuse_too_many(clean: CleanRef, limit: float, store: Store) -> None:
     counts = clean.counts
-    share = counts.quarantined / counts.rows_in
-    if share <= limit and counts.used:
+    if counts.quarantined <= limit * counts.rows_in and counts.used:
         return
     place = store.path(clean.uri)
-    table = read_table(place / "quarantine.parquet", ["reason"])
-    reasons = Counter(reason for reason in table["reason"].to_pylist() if reason != "duplicate")
+    table = read_table(place / "quarantine.parquet", ["reason", "detail", "row"])
+    refused = [row for row in table.to_pylist() if row["reason"] not in ("duplicate", "unlabelled")]
+    reasons = Counter(row["reason"] for row in refused)
+    share = (counts.quarantined - reasons["unseen-label"]) / counts.rows_in  # those are told, and no fault of the rows
+    if share <= limit and counts.used:
+        return
     reasons_text = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+    first = next(row for row in refused if row["reason"] == reasons.most_common(1)[0][0]) if refused else None
+    example = f"; row {first['row']}: {first['detail']}" if first else ""
     if counts.used == 0:
         message = (
-            f"none of {counts.rows_in} rows can be used ({reasons_text}); "
+            f"none of {counts.rows_in} rows can be used ({reasons_text}){example}; "
             f"see {place / 'quarantine.csv'} and mend the data"
         )
     else:
         message = (
             f"{counts.quarantined} of {counts.rows_in} rows quarantined ({share:.1%}; {reasons_text}), more than "
-            f"data.max_quarantined = {limit:g}; see {place / 'quarantine.csv'}, mend the data, or raise the limit"
+            f"data.max_quarantined = {limit:g}{example}; see {place / 'quarantine.csv'}, mend the data, or raise the limit"
         )
     raise TooManyQuarantined(message, clean)

@@ -23,7 +23,7 @@ import datetime
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from tasks.config_sections import SplitConfig
@@ -82,21 +82,38 @@ def assign_splits(
     """One of train, val, test per row; `times` as numbers, `twins` as the number of a row's cluster of near duplicates.
 
     Without any given split all three are ours to make. Where the manifest gives splits they stand; rows it leaves open,
-    and a validation set it does not give, are taken from what is open or train.
+    and a validation or test set that it does not give beside the two others, are taken from what is open or train.
     """
     nothing = [None] * len(ids)
     rows = [_Row(*cells) for cells in zip(ids, given, groups, times or nothing, twins or nothing, strict=True)]
     named = {row.given for row in rows if row.given is not None}
     if named:
         open_ = [row for row in rows if row.given in (None, "train")]
-        carve = "val" not in named and "test" in named
-        shares = {"val": config.val / (1.0 - config.test) if carve else 0.0, "test": 0.0}
+        carved = _carved(named)
+        shares = {
+            "val": config.val / (1.0 - config.test) if carved == "val" else 0.0,
+            "test": config.test / (1.0 - config.val) if carved == "test" else 0.0,
+        }
     else:
         open_, shares = rows, {"val": config.val, "test": config.test}
     representatives = _represent_units(open_, len(rows))
     divide = _by_time if config.by == "time" else _by_hash
     sides = divide(open_, representatives, shares["val"], shares["test"])
     return [sides[representatives[row.unit]] if row.given in (None, "train") else str(row.given) for row in rows]
+
+
+def _carved(named: Collection[str | None]) -> str | None:
+    """The split that is made of train because the manifest gives the two others."""
+    if "val" not in named and "test" in named:
+        return "val"
+    return "test" if "test" not in named and {"train", "val"} <= set(named) else None
+
+
+def describe_carved(given: Sequence[str | None]) -> list[str]:
+    """A note where the manifest gives train and val, and test is made of train."""
+    if _carved({split for split in given if split is not None}) != "test":
+        return []
+    return ["test: the manifest gives train and val; test is made of train by a stable hash, or by time (split.test)"]
 
 
 def _by_hash(rows: Sequence[_Row], representatives: dict[str, str], val: float, test: float) -> dict[str, str]:

@@ -22,7 +22,7 @@ from tasks.store import Store
 
 QUARANTINE_EXAMPLES = 4
 BAR_PX = 520
-FATES = (("used", "#0072b2"), ("quarantined", "#d55e00"), ("duplicates", "#8b95a1"))
+FATES = (("used", "#0072b2"), ("quarantined", "#d55e00"), ("duplicates", "#8b95a1"), ("unlabelled", "#b8bec6"))
 
 
 class SeenRow(RowExample):
@@ -135,11 +135,13 @@ def _as_text(rows: list[QuarantinedRow], seen: list[SeenRejection]) -> list[Quar
 
 
 def _fates(clean: CleanRef, leaked: int) -> list[Fate]:
-    """One bar, cut into the shares of the rows that were used, quarantined (`leaked` ones too), and dropped as duplicates."""
+    """One bar, cut into the shares of the rows that were used, quarantined (`leaked` ones too), or neither."""
     total, start, bars = clean.counts.rows_in or 1, 0.0, list[Fate]()
     moved = {"used": -leaked, "quarantined": leaked}
     for name, colour in FATES:
         count = int(getattr(clean.counts, name)) + moved.get(name, 0)
+        if name == "unlabelled" and not count:
+            continue
         width = BAR_PX * count / total
         bars.append({"name": name, "count": count, "x": start, "width": width, "colour": colour})
         start += width

@@ -12,12 +12,12 @@ from tasks.modalities import spec_of
 from tasks.store import digest_json
 
 
-def fill_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def fill_ids(rows: list[dict[str, Any]], seen: Counter[str]) -> list[dict[str, Any]]:
     """A row without an id gets the digest of its media, so that it keeps its split when rows are added.
 
-    On both sides of a given split it is two samples: that is leakage, for validate to judge, and needs two ids.
+    On both sides of a given split it is two samples: that is leakage, for validate to judge, and needs two ids. `seen` counts
+    what is equal over all calls for one table.
     """
-    seen: Counter[str] = Counter()
     for row in rows:
         if row["id"] is None:
             content = [row.get(f"{name}_sha256") for name in ALWAYS]

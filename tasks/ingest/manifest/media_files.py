@@ -14,6 +14,7 @@ from tasks.ingest.manifest.rows import Inline
 from tasks.ingest.rejected_row import Refused
 from tasks.ingest.sources.remote import Remote
 from tasks.media.files import NotRegular, open_regular_file
+from tasks.problems.cells import plain
 
 INLINE = "inline:"
 """Starts the place of a medium that is given inside a Parquet file; a real path starts with a slash."""
@@ -141,7 +142,9 @@ def split_inline(where: str) -> tuple[Path, str, int]:
 
 
 def locate_text(cell: Any) -> Located:
-    """The digest of a text given in the cell. Raises Refused: `wrong-type`."""
+    """The digest of a text given in the cell; a number is its text. Raises Refused: `wrong-type`."""
+    if isinstance(cell, int | float):
+        cell = plain(cell)
     if not isinstance(cell, str):
         raise Refused("wrong-type", f"a text must be a string, not {type(cell).__name__}")
     return Located("", hashlib.sha256(cell.encode("utf-8", "surrogatepass")).hexdigest(), cell)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,12 +14,26 @@ SPLITS = {
     "training": "train",
     "val": "val",
     "valid": "val",
+    "validate": "val",
     "validation": "val",
     "dev": "val",
+    "eval": "val",
+    "evaluation": "val",
     "test": "test",
     "testing": "test",
+    "holdout": "test",
 }
 """Names under which manifests give a split; compared in lower case."""
+
+
+Folds = Mapping[Literal["val", "test"], tuple[str, ...]]
+
+
+def split_of(text: str, folds: Folds) -> str | None:
+    """The split that a cell names, by the folds where there are some; None for none."""
+    if folds:
+        return next((split for split, values in folds.items() if text in values), "train")
+    return SPLITS.get(text.lower())
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +66,5 @@ class Manifest:
     rows: Iterator[Row]
     notes: tuple[str, ...] = ()
     """What a person should know about how it was read."""
+    count: int = 0
+    """Rows, where they were counted when it was opened; else 0."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,19 @@ from data_contracts.refs import IN_CELLS, InputName, ProblemName, RawRef, Target
 from data_contracts.tables import CONTRACT_VERSION, raw_schema
 from tasks import progress
 from tasks.config import RunConfig
+from tasks.config_sections import MediaPathsConfig
 from tasks.errors import DataError, UsageError
 from tasks.ingest.manifest.cells import read_label
 from tasks.ingest.manifest.columns import Columns, find_columns
 from tasks.ingest.manifest.extra_columns import metadata_json
 from tasks.ingest.manifest.ids import fill_ids
 from tasks.ingest.manifest.joined_columns import decide_types, describe_lacking, join_cells
-from tasks.ingest.manifest.media_files import Located, Roots, locate_file, locate_inline, locate_text, make_roots
-from tasks.ingest.manifest.rows import SPLITS, Inline, Manifest, Purpose, Row
+from tasks.ingest.manifest.label_columns import CELLS, LabelCells
+from tasks.ingest.manifest.media_files import Located, Roots, locate_inline, locate_text, make_roots
+from tasks.ingest.manifest.media_index import MediaIndex
+from tasks.ingest.manifest.missing_media import FOUND, FoundElsewhere, Search, locate_near
+from tasks.ingest.manifest.rows import SPLITS, Folds, Inline, Manifest, Purpose, Row, split_of
+from tasks.ingest.manifest.suggestions import suggest_columns
 from tasks.ingest.rejected_row import Refused
 from tasks.ingest.sources.detect import open_manifest
 from tasks.ingest.sources.limits import read_limits
@@ -34,10 +41,12 @@ from tasks.labels import label_columns
 from tasks.modalities import MODALITIES
 from tasks.problems.cells import is_empty, plain, storable
 from tasks.problems.registry import PROBLEMS
-from tasks.store import Store, canonical_json, digest_json
+from tasks.store import Store, digest_json
 
 _THREADS = 4  # reading files waits for the disk; more threads only fight for the interpreter
 _CHUNK_ROWS = 500
+_CHUNKS_AHEAD = 4 * _THREADS
+_DIGEST_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,9 @@ class _Source:
     """Of the label columns."""
     split: str | None
     roots: Roots
+    index: MediaIndex
+    paths: MediaPathsConfig
+    folds: Folds
     borrowed: dict[InputName, InputName]
     """What a row without it takes from another input: the sound of its video as the audio, a frame of it as the image."""
 
@@ -62,13 +74,22 @@ def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train"
     sources = [
         _resolve(manifest, split, config, purpose) for manifest, split in open_manifest(data, read_limits(config))
     ]
-    _require_labels(sources, purpose, data)
-    picked, notes = _pick(sources, config)
-    rows = list(_locate_all(picked, len(picked), purpose))
-    if not rows:
-        raise DataError(f"manifest {data}: it holds no rows")
+    _require_equal_media(sources, data)
+    if all(source.columns.label is None for source in sources):
+        _require_label(sources[0].manifest, sources[0].columns, purpose)
+    picked, total, notes = _pick(sources, config)
     read = in_order({*sources[0].columns.media, *sources[0].columns.joined, *sources[0].borrowed})
-    table = pa.Table.from_pylist(fill_ids(rows), schema=raw_schema(read))
+    schema = raw_schema(read)
+    search, labels, identities = Search(), LabelCells(_label_columns(sources, purpose)), Counter[str]()
+    located = (
+        pa.Table.from_pylist(fill_ids(labels.note(search.note(rows)), identities), schema=schema)
+        for rows in _locate_all(picked, total, purpose)
+    )
+    table, found = search.settle(pa.concat_tables([schema.empty_table(), *located]))
+    if not table.num_rows:
+        raise DataError(f"manifest {data}: it holds no rows")
+    table, said = labels.settle(table, config.data, purpose)
+    notes += [*found, *said]
     modalities = tuple(m for m in read if table[f"{m}_sha256"].null_count < table.num_rows)
     modalities = modalities or read  # no usable cell at all: ingest lists every row
     notes += [*_absent(sources[0], config), *_notes(sources, modalities, table), *_doubt_classes(table, config)]
@@ -125,10 +146,18 @@ def _targets(source: _Source) -> tuple[Target, ...]:
     return tuple(Target(name=name, problem=problem) for name, problem in zip(names, source.problems, strict=True))
 
 
+def _label_columns(sources: list[_Source], purpose: Purpose) -> tuple[tuple[str, ProblemName], ...]:
+    """Name and problem of every label column that is read: of a prediction only the first, which it is scored by."""
+    names = max((source.columns.labels for source in sources), key=len)
+    columns = tuple(zip(names, sources[0].problems, strict=False))
+    return columns[:1] if purpose == "predict" else columns
+
+
 def _digest_table(table: pa.Table) -> str:
     digest = hashlib.sha256()
     for name in table.column_names:
-        digest.update(digest_json([name, table[name].to_pylist()]).encode())
+        for start in range(0, table.num_rows, _DIGEST_ROWS):
+            digest.update(digest_json([name, table[name].slice(start, _DIGEST_ROWS).to_pylist()]).encode())
     return digest.hexdigest()
 
 
@@ -136,16 +165,22 @@ def _digest_table(table: pa.Table) -> str:
 
 
 def _resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: Purpose) -> _Source:
-    try:
-        columns = find_columns(manifest.columns, config.data, config.encoders, str(manifest.path), purpose)
-    except DataError as error:
-        raise DataError(f"{error}{_unreadable(manifest)}") from None
     missing = [root for root in config.data.allowed_roots if not Path(root).is_dir()]
     if missing:
         raise UsageError(f"data.allowed_roots: {missing[0]!r} is not a folder")
+    index = MediaIndex((str(manifest.root), *config.data.allowed_roots))
+    suggested = suggest_columns(manifest, config.data, config.encoders, index, purpose)
+    manifest = replace(suggested.manifest, notes=(*manifest.notes, *suggested.notes))
+    try:
+        columns = find_columns(manifest.columns, suggested.data, config.encoders, str(manifest.path), purpose)
+        if split not in ("val", "test"):  # of a competition these may have none
+            _require_label(manifest, columns, purpose)
+    except DataError as error:
+        raise DataError(f"{error}{suggested.hints}{_unreadable(manifest)}") from None
     roots = make_roots(manifest.root, config.data.allowed_roots, config.media.max_file_mb * 1e6, make_remote(config))
     problems = tuple(column.problem for column in label_columns(config.data))
-    return _Source(manifest, columns, problems, split, roots, _borrowed(columns, config))
+    media, folds = config.data.media, config.split.folds
+    return _Source(manifest, columns, problems, split, roots, index, media, folds, _borrowed(columns, config))
 
 
 def _borrowed(columns: Columns, config: RunConfig) -> dict[InputName, InputName]:
@@ -169,25 +204,31 @@ def _unreadable(manifest: Manifest) -> str:
     )
 
 
-def _require_labels(sources: list[_Source], purpose: Purpose, data: Path) -> None:
+def _require_label(manifest: Manifest, columns: Columns, purpose: Purpose) -> None:
+    if purpose == "train" and columns.label is None:
+        names = ", ".join(manifest.columns)
+        raise DataError(
+            f"manifest {manifest.path}: no column 'label' among {names}; map one with --set data.columns.label=COLUMN"
+        )
+
+
+def _require_equal_media(sources: list[_Source], data: Path) -> None:
     for source in sources:
-        if purpose == "train" and source.columns.label is None:
-            names = ", ".join(source.manifest.columns)
-            raise DataError(
-                f"manifest {source.manifest.path}: no column 'label' among {names}; "
-                f"map one with --set data.columns.label=COLUMN{_unreadable(source.manifest)}"
-            )
         first = sources[0].columns
         if (source.columns.media, source.columns.joined) != (first.media, first.joined):
             raise DataError(f"data {data}: {source.manifest.path.name} has other media columns than its neighbours")
 
 
-def _pick(sources: list[_Source], config: RunConfig) -> tuple[list[tuple[_Source, Row]], list[str]]:
-    """Every row, or `data.max_rows` of them: the smallest by a hash of their identity, split by split in proportion."""
-    rows = [(source, row) for source in sources for row in source.manifest.rows]
-    wanted = config.data.max_rows
-    if wanted is None or wanted >= len(rows):
-        return rows, []
+def _pick(sources: list[_Source], config: RunConfig) -> tuple[Iterable[tuple[_Source, Row]], int, list[str]]:
+    """Every row, or `data.max_rows` of them: the smallest by a hash of their identity, split by split in proportion.
+
+    With their number, and a note. Only under `data.max_rows` are all of them held in memory.
+    """
+    streamed = ((source, row) for source in sources for row in source.manifest.rows)
+    wanted, counted = config.data.max_rows, sum(source.manifest.count for source in sources)
+    if wanted is None or wanted >= counted:
+        return streamed, counted, []
+    rows = list(streamed)
     by_split: dict[str, list[int]] = {}
     for index, (source, row) in enumerate(rows):
         by_split.setdefault(str(source.split or row.values.get(source.columns.split or "")), []).append(index)
@@ -198,7 +239,8 @@ def _pick(sources: list[_Source], config: RunConfig) -> tuple[list[tuple[_Source
     chosen: list[int] = []
     for split, indices in by_split.items():
         chosen += sorted(indices, key=lambda index: _stable(rows[index]))[: counts[split]]
-    return [rows[index] for index in sorted(chosen)], [f"data.max_rows: {len(chosen)} of {len(rows)} rows are used"]
+    note = f"data.max_rows: {len(chosen)} of {len(rows)} rows are used"
+    return [rows[index] for index in sorted(chosen)], len(chosen), [note]
 
 
 def _stable(item: tuple[_Source, Row]) -> str:
@@ -213,14 +255,25 @@ def _stable(item: tuple[_Source, Row]) -> str:
 # -- what each row holds ---
 
 
-def _locate_all(picked: list[tuple[_Source, Row]], total: int, purpose: Purpose) -> Iterator[dict[str, Any]]:
-    chunks = [picked[start : start + _CHUNK_ROWS] for start in range(0, total, _CHUNK_ROWS)]
+def _locate_all(picked: Iterable[tuple[_Source, Row]], total: int, purpose: Purpose) -> Iterator[list[dict[str, Any]]]:
+    """The rows in the raw schema, in chunks; only a few chunks ahead are read."""
+    rows = iter(picked)
+    ahead: deque[Future[list[dict[str, Any]]]] = deque()
     done = 0
     with ThreadPoolExecutor(_THREADS) as pool:
-        for rows in pool.map(lambda chunk: [_locate_row(source, row, purpose) for source, row in chunk], chunks):
-            done += len(rows)
-            progress.report("scan", done, total)
-            yield from rows
+        while True:
+            while len(ahead) < _CHUNKS_AHEAD and (chunk := list(itertools.islice(rows, _CHUNK_ROWS))):
+                ahead.append(pool.submit(_locate_chunk, chunk, purpose))
+            if not ahead:
+                return
+            located = ahead.popleft().result()
+            done += len(located)
+            progress.report("scan", done, max(total, done))
+            yield located
+
+
+def _locate_chunk(chunk: list[tuple[_Source, Row]], purpose: Purpose) -> list[dict[str, Any]]:
+    return [_locate_row(source, row, purpose) for source, row in chunk]
 
 
 def _locate_row(source: _Source, row: Row, purpose: Purpose) -> dict[str, Any]:
@@ -237,6 +290,9 @@ def _locate_row(source: _Source, row: Row, purpose: Purpose) -> dict[str, Any]:
         found += 1
         try:
             located = _locate_cell(name, cell, column, source, row)
+            if isinstance(located, FoundElsewhere):
+                result.setdefault(FOUND, {})[name] = located.cell
+                located = located.located
         except Refused as refused:
             _blame(result, refused.reason, refused.detail, name)
             result[name] = None if isinstance(cell, Inline) else storable(str(cell)[:500])
@@ -260,7 +316,7 @@ def _locate_row(source: _Source, row: Row, purpose: Purpose) -> dict[str, Any]:
     return result
 
 
-def _locate_cell(name: InputName, cell: Any, column: str, source: _Source, row: Row) -> Located:
+def _locate_cell(name: InputName, cell: Any, column: str, source: _Source, row: Row) -> Located | FoundElsewhere:
     manifest = source.manifest
     if isinstance(cell, Inline):
         return locate_inline(cell, manifest.path.absolute(), row.number, column)
@@ -268,25 +324,23 @@ def _locate_cell(name: InputName, cell: Any, column: str, source: _Source, row: 
         return locate_text(cell)
     if not isinstance(cell, str):
         raise Refused("wrong-type", f"column {column!r} holds {type(cell).__name__}; expected a path or bytes")
-    return locate_file(cell, source.roots)
+    return locate_near(source.paths.complete(cell, modality_of(name)), name, source.roots, source.index)
 
 
 def _read_roles(result: dict[str, Any], source: _Source, values: dict[str, Any], purpose: Purpose) -> None:
-    """Label, split, group and weight. For a prediction only the label matters, and it need not be usable."""
+    """Label cells, split, group and weight. For a prediction only the label matters, and it need not be usable."""
     columns = source.columns
-    if columns.label:
-        result["label"], problem = read_label(values.get(columns.label), columns.label, source.problems[0])
-        if problem is not None and purpose == "train":
-            _blame(result, *problem)
+    read = columns.labels[:1] if purpose == "predict" else columns.labels
+    result[CELLS] = [values.get(column) for column in read]
     if purpose == "predict":
         return
-    _read_targets(result, source, values)
     result["split"] = source.split
     given = plain(values.get(columns.split)) if columns.split else None
     if source.split is None and given is not None:
-        result["split"] = SPLITS.get(given.lower())
+        result["split"] = split_of(given, source.folds)
         if result["split"] is None:
-            _blame(result, "unknown-split", f"{given[:50]!r} is none of {', '.join(SPLITS)}")
+            detail = f"{given[:50]!r} is none of {', '.join(SPLITS)}; split.folds says which values are val and test"
+            _blame(result, "unknown-split", detail)
     result["group"] = plain(values.get(columns.group)) if columns.group else None
     result["time"] = plain(values.get(columns.time)) if columns.time else None
     result["metadata"] = metadata_json(values, (*columns.unused, columns.time))
@@ -295,18 +349,6 @@ def _read_roles(result: dict[str, Any], source: _Source, values: dict[str, Any],
         result["weight"] = _weight(weight)
         if result["weight"] is None:
             _blame(result, "bad-weight", f"{str(weight)[:50]!r} is not a positive number")
-
-
-def _read_targets(result: dict[str, Any], source: _Source, values: dict[str, Any]) -> None:
-    """The label columns after the first, those that are filled, as a JSON object."""
-    found = {}
-    for column, problem in zip(source.columns.labels[1:], source.problems[1:], strict=True):
-        text, wrong = read_label(values.get(column), column, problem)
-        if text is not None:
-            found[column] = text
-        elif wrong is not None and wrong[0] != "missing-label":
-            _blame(result, *wrong)
-    result["targets"] = canonical_json(found) if found else None
 
 
 def _weight(value: Any) -> float | None:
@@ -324,7 +366,7 @@ def _blame(result: dict[str, Any], reason: str, detail: str, name: str | None = 
 
 def _notes(sources: list[_Source], modalities: tuple[InputName, ...], table: pa.Table) -> list[str]:
     columns = sources[0].columns
-    notes = [note for source in sources for note in source.manifest.notes]
+    notes = list(dict.fromkeys(note for source in sources for note in source.manifest.notes))
     every = {**columns.media, **{name: ", ".join(several) for name, several in columns.joined.items()}}
     for name, column in every.items():
         if name not in modalities:

@@ -1,87 +1,104 @@
-"""A folder per class, as torchvision's ImageFolder reads it; or such folders below train/, val/ and test/."""
+"""A folder per class, as torchvision's ImageFolder reads it; or files without a folder, which have no label."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 from data_contracts.refs import Modality
-from tasks.errors import DataError, UsageError
-from tasks.ingest.manifest.media_files import is_beneath
-from tasks.ingest.manifest.rows import SPLITS, Manifest, Row
+from tasks.errors import DataError
+from tasks.ingest.manifest.rows import Manifest, Row
+from tasks.ingest.sources.list_files import LISTS, NOISE, listed_splits, speaker_of
+from tasks.ingest.sources.listing import MODALITY_OF, Listing, modality_of_file
 from tasks.modalities import MODALITIES
 
-_MODALITY_OF: dict[str, Modality] = {suffix: spec.name for spec in MODALITIES.values() for suffix in spec.suffixes}
-_Files = list[tuple[Path, str]]
 
+def open_folders(listings: list[Listing], root: Listing) -> list[Manifest]:
+    """A manifest of each listing's class folders, all of one modality. DataError where they hold no medium.
 
-def open_folders(path: Path, allowed: tuple[str, ...] = ()) -> list[tuple[Manifest, str | None]]:
-    """One manifest per split folder, or one for a folder per class. Raises UsageError and DataError.
-
-    Links to folders are followed only where they lead beneath `path` or an `allowed` folder, and not back to a parent.
-    Such a folder holds one modality, that of most of its files: a note among the pictures is not a sample.
+    `root`: the data folder, which ids and paths are relative to. Such a folder holds one modality, that of most of its files:
+    a note among the pictures is not a sample.
     """
-    folders = _subfolders(path)
-    if not folders:
-        raise UsageError(f"data {str(path)!r}: holds neither a table nor a folder per class")
-    roots = (str(path), *allowed)
-    found: list[tuple[Path, _Files, str | None]]
-    named = [folder for folder in folders if folder.name.lower() in SPLITS]
-    if len(named) == len(folders):
-        found = [(folder, _class_files(folder, roots), SPLITS[folder.name.lower()]) for folder in folders]
-    elif len(named) > 1:
-        other = next(folder.name for folder in folders if folder not in named)
+    modality = _main_modality([file for listing in listings for files in listing.folders.values() for file in files])
+    if modality is None:
         raise DataError(
-            f"data {path}: holds split folders ({', '.join(folder.name for folder in named)}) and also {other!r}; "
-            "move what is no split elsewhere, or write a manifest"
+            f"data {root.path}: its class folders hold no file that ends in {', '.join(MODALITY_OF)}; "
+            f"it holds {root.describe()}"
         )
-    else:
-        found = [(path, _class_files(path, roots), None)]
-    kinds = Counter(
-        kind for _, files, _ in found for file, _ in files if (kind := _MODALITY_OF.get(file.suffix.lower()))
-    )
-    if not kinds:
-        raise DataError(f"data {path}: its class folders hold no file that ends in {', '.join(_MODALITY_OF)}")
-    modality = max(MODALITIES, key=lambda name: kinds[name])
-    columns = ("id", "label", f"{modality}_path")
-    return [(Manifest(place, path, columns, _rows(files, path, modality)), split) for place, files, split in found]
+    return [_open_classes(listing, root, modality) for listing in listings]
 
 
-def _subfolders(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+def open_files(listing: Listing) -> Manifest:
+    """A manifest of media that lie in one folder, for predictions: an id and a path, no label."""
+    modality = _main_modality(listing.files)
+    assert modality is not None
+    files = [(file, {"id": file}) for file in listing.files]
+    rows = _rows(files, listing, listing, modality)
+    return Manifest(listing.path, listing.path, ("id", f"{modality}_path"), rows, count=len(files))
 
 
-def _class_files(path: Path, roots: tuple[str, ...]) -> _Files:
-    """Everything but folders and hidden files, also what cannot be read: a dangling link is a row like any other.
-
-    So is a class folder that is a link to elsewhere: one row, and nothing beneath it is looked at.
-    """
-    files: _Files = []
-    for folder in _subfolders(path):
-        real = os.path.realpath(folder)
-        if folder.is_symlink() and (not is_beneath(real, roots) or is_beneath(os.path.realpath(path), (real,))):
-            files.append((folder, folder.name))
-        else:
-            files += [
-                (entry, folder.name)
-                for entry in sorted(folder.rglob("*"))
-                if not entry.is_dir() and not entry.name.startswith(".")
-            ]
-    return files
+def _main_modality(files: list[str]) -> Modality | None:
+    counts: Counter[Modality | None] = Counter(map(modality_of_file, files))
+    best = max(MODALITIES, key=lambda name: counts[name])
+    return best if counts[best] else None
 
 
-def _rows(files: _Files, root: Path, modality: Modality) -> Iterator[Row]:
-    for number, (file, label) in enumerate(files, start=1):
-        name = file.relative_to(root).as_posix()
-        values = {"id": name, "label": label}
-        kind = _MODALITY_OF.get(file.suffix.lower())
-        if file.is_symlink() and file.is_dir():
+def _open_classes(listing: Listing, root: Listing, modality: Modality) -> Manifest:
+    splits = listed_splits(listing)
+    left_out = {NOISE} if splits else set()
+    files = [
+        (file, {"id": file, "label": label} | _listed(file, splits))
+        for label, files in listing.folders.items()
+        if label not in left_out
+        for file in files
+    ]
+    columns = ("id", "label", f"{modality}_path", *(("split", "group") if splits else ()))
+    notes = [*_describe(listing, set(LISTS) if splits else set())]
+    if splits:
+        notes.append(f"splits are those of {' and '.join(sorted(LISTS.keys() & set(listing.files)))}")
+        notes += (
+            [f"{NOISE}: {len(listing.folders[NOISE])} files of noise are no class"] if NOISE in listing.folders else []
+        )
+    rows = _rows(files, listing, root, modality)
+    return Manifest(listing.path, root.path, columns, rows, tuple(notes), len(files))
+
+
+def _listed(file: str, splits: dict[str, str]) -> dict[str, str]:
+    """The split and the speaker of a file, where list files give splits."""
+    speaker = speaker_of(file) if splits else None
+    return ({"split": splits.get(file, "train")} if splits else {}) | ({"group": speaker} if speaker else {})
+
+
+def _describe(listing: Listing, read: set[str]) -> list[str]:
+    """Notes on what a reader of class folders may not expect."""
+    deeper = [file for files in listing.folders.values() for file in files if file.count("/") > 1]
+    notes = []
+    if deeper:
+        notes.append(
+            f"{len(deeper)} files lie deeper than their class folder, for example {deeper[0]}: their class is the first folder"
+        )
+    beside = [file for file in listing.files if file not in read]
+    if beside:
+        shown = ", ".join(beside[:3]) + (", …" if len(beside) > 3 else "")
+        notes.append(f"{len(beside)} files beside the class folders are not read: {shown}")
+    return notes
+
+
+def _rows(
+    files: list[tuple[str, dict[str, str]]], listing: Listing, root: Listing, modality: Modality
+) -> Iterator[Row]:
+    """A row per file, also for what cannot be read: a dangling link is a row like any other, and so is one to a folder."""
+    prefix = listing.path.relative_to(root.path).as_posix()
+    for number, (file, values) in enumerate(files, start=1):
+        name = file if prefix == "." else f"{prefix}/{file}"
+        values["id"] = name
+        found = modality_of_file(file)
+        if file in listing.linked:
             yield Row(number, values, "path-outside", "a link to a folder beyond this one; see data.allowed_roots")
-        elif kind is None:
-            yield Row(number, values, "unknown-file-type", f"{file.suffix or 'no'} ending")
-        elif kind != modality:
-            yield Row(number, values, "other-modality", f"{kind} among files of {modality}; a manifest can pair them")
+        elif found is None:
+            ending = file[file.rfind(".") :] if "." in file.rsplit("/", 1)[-1] else "no"
+            yield Row(number, values, "unknown-file-type", f"{ending} ending")
+        elif found != modality:
+            yield Row(number, values, "other-modality", f"{found} among files of {modality}; a manifest can pair them")
         else:
             yield Row(number, values | {f"{modality}_path": name})

@@ -1,29 +1,37 @@
-"""What lies at a data path: a table, a folder with a manifest, a folder of tables named after splits, or of classes."""
+"""What lies at a data path: a table, a medium, or a folder with tables, class folders or media in it."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
-from tasks.errors import UsageError
+from tasks.errors import DataError, UsageError
 from tasks.ingest.manifest.media_files import is_beneath
 from tasks.ingest.manifest.rows import SPLITS, Manifest
-from tasks.ingest.sources.class_folders import open_folders
+from tasks.ingest.sources.class_folders import open_files, open_folders
+from tasks.ingest.sources.describing import describing_tables
 from tasks.ingest.sources.limits import ReadLimits
-from tasks.ingest.sources.tables import TABLES, open_table
+from tasks.ingest.sources.listing import Listing, list_folder, modality_of_file, split_of_name
+from tasks.ingest.sources.streams import format_of
+from tasks.ingest.sources.tables import TABLES, is_table, open_table
 
-_PREFERRED = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
+_PREFERRED = (".parquet", *TABLES)
 """Which manifest.* counts where a folder holds several."""
+Manifests = list[tuple[Manifest, str | None]]
+"""Each with the split that its name gives, if any."""
 
 
-def open_manifest(path: Path, limits: ReadLimits | None = None) -> list[tuple[Manifest, str | None]]:
-    """The manifests at a path, each with the split that its name gives, if any.
+def open_manifest(path: Path, limits: ReadLimits | None = None) -> Manifests:
+    """The manifests at a path.
 
     Raises UsageError when the path is none of these or cannot be read, DataError when its content is not what it says.
     """
     limits = limits or ReadLimits()
     try:
         if path.is_file():
+            if modality_of_file(path.name) and not is_table(path.name):
+                return [(open_files(Listing(path.parent, files=[path.name])), None)]
             return [(open_table(path, limits), None)]
         if path.is_dir():
             return _open_folder(path, limits)
@@ -34,22 +42,153 @@ def open_manifest(path: Path, limits: ReadLimits | None = None) -> list[tuple[Ma
     )
 
 
-def _open_folder(path: Path, limits: ReadLimits) -> list[tuple[Manifest, str | None]]:
-    tables = sorted(entry for entry in path.iterdir() if entry.is_file() and entry.suffix.lower() in TABLES)
-    named = [entry for entry in tables if entry.stem.lower() == "manifest"]
-    if named:
-        return [(_open_entry(min(named, key=lambda entry: _PREFERRED.index(entry.suffix.lower())), path, limits), None)]
-    by_split = [(entry, SPLITS[entry.stem.lower()]) for entry in tables if entry.stem.lower() in SPLITS]
-    if by_split:
-        return [(_open_entry(entry, path, limits), split) for entry, split in by_split]
-    return open_folders(path, limits.allowed_roots)
+def _open_folder(path: Path, limits: ReadLimits) -> Manifests:
+    listing = list_folder(path, limits.allowed_roots)
+    found = _open_listing(listing, limits)
+    if listing.hidden:
+        counted = ", ".join(f"{count} {name}" for name, count in listing.hidden.most_common(5))
+        more = ", …" if len(listing.hidden) > 5 else ""
+        note = f"hidden and system files and folders are left out, with what they hold: {counted}{more}"
+        first, split = found[0]
+        found[0] = replace(first, notes=(*first.notes, note)), split
+    return found
 
 
-def _open_entry(entry: Path, folder: Path, limits: ReadLimits) -> Manifest:
-    """The table that was found in a folder. A link is what its author wanted, not what the user named: UsageError outside."""
-    if not is_beneath(os.path.realpath(entry), (str(folder), *limits.allowed_roots)):
+def _open_listing(listing: Listing, limits: ReadLimits) -> Manifests:
+    if limits.layout != "folders":
+        tables = [name for name in listing.files if is_table(name)]
+        named = [name for name in tables if _stem(name) == "manifest"]
+        if named:
+            chosen = min(named, key=lambda name: _PREFERRED.index(format_of(name)))
+            return [(_open_entry(listing, chosen, limits), None)]
+        if listing.split_tables:
+            return _open_split_tables(listing, limits)
+    table = _open_only_table(listing, limits)
+    if table is not None:
+        return [(table, None)]
+    parts = _split_folders(listing)
+    if parts:
+        return _open_parts(listing, parts, limits)
+    if not listing.folders and listing.media:
+        return [(open_files(listing), None)]
+    _require_folders(listing)
+    return [(open_folders([listing], listing)[0], None)]
+
+
+def _stem(name: str) -> str:
+    return Path(name).name.split(".")[0].lower()
+
+
+def _open_split_tables(listing: Listing, limits: ReadLimits) -> Manifests:
+    """The tables that are named after splits, all in one folder; with a note on tables beside them.
+
+    UsageError where several folders hold some, as the configurations of a data set of the hub, and none is chosen.
+    """
+    folders = listing.split_tables
+    chosen = "." if "." in folders and limits.config is None else next(iter(folders)) if len(folders) == 1 else None
+    if limits.config is not None:
+        chosen = next((folder for folder in folders if folder.split("/")[-1] == limits.config), None)
+    if chosen is None:
+        asked = "" if limits.config is None else f", and none of them is {limits.config!r}"
         raise UsageError(
-            f"data {str(folder)!r}: {entry.name} is a link that leads outside; name the file itself, or add where it lies "
+            f"data {str(listing.path)!r}: several folders hold tables of splits ({', '.join(folders)}){asked}; choose one with "
+            f"--set data.config={next(iter(folders)).split('/')[-1]}"
+        )
+    names = folders[chosen]
+    splits = {name: split_of_name(name) for name in names}
+    lonely = set(splits.values()) == {"train"}  # nothing else is given: its rows are divided
+    found: Manifests = [
+        (replace(_open_entry(listing, name, limits), root=listing.path), None if lonely else splits[name])
+        for name in names
+    ]
+    others = [name for name in listing.files if is_table(name) and name not in names]
+    notes = [f"tables whose names are no split are not read: {', '.join(others)}"] if others else []
+    notes += ["train is the only split and is divided"] if lonely else []
+    first, split = found[0]
+    found[0] = replace(first, notes=(*first.notes, *notes)), split
+    return found
+
+
+def _split_folders(listing: Listing) -> list[str]:
+    """The folders that are named after splits. DataError where there are several, and others beside them."""
+    named = [name for name in listing.folders if name.lower() in SPLITS]
+    others = [name for name in listing.folders if name not in named]
+    if len(named) > 1 and others:
+        raise DataError(
+            f"data {listing.path}: holds split folders ({', '.join(named)}) and also {others[0]!r}; "
+            "move what is no split elsewhere, or write a manifest"
+        )
+    return named if named and not others else []
+
+
+def _open_parts(listing: Listing, parts: list[str], limits: ReadLimits) -> Manifests:
+    """The split folders: each with a table that describes its files, or all with class folders."""
+    below = [listing.below(part) for part in parts]
+    splits = [SPLITS[part.lower()] for part in parts]
+    tables = [_open_only_table(part, limits) for part in below]
+    if all(tables):
+        return [(table, split) for table, split in zip(tables, splits, strict=True) if table is not None]
+    for part, table in zip(below, tables, strict=True):
+        if table is None:
+            _require_folders(part)
+        else:
+            raise DataError(
+                f"data {listing.path}: {table.path} describes its folder, and other split folders hold no such table; "
+                "give each one, or set data.layout=folders to read class folders"
+            )
+    return list(zip(open_folders(below, listing), splits, strict=True))
+
+
+def _open_only_table(listing: Listing, limits: ReadLimits) -> Manifest | None:
+    """The table that describes the media of a folder, or that lies there without any; None where there is no table.
+
+    DataError where there are tables and it is not plain which one is meant, or whether one is.
+    """
+    if not listing.tables or limits.layout == "folders":
+        return None
+    others = listing.tables
+    if not listing.media:
+        described = [] if len(listing.tables) > 1 else [_open_entry(listing, listing.tables[0], limits)]
+    else:
+        for name in listing.tables:
+            _require_inside(listing, name, limits)
+        described, others = describing_tables(listing, limits)
+        if not described and not others:
+            return None
+    if len(described) == 1:
+        table = described[0]
+        beside = [name for name in listing.folders if any(map(modality_of_file, listing.folders[name]))]
+        note = f"{table.path.name} names the files of this folder and is read"
+        note += f"; {', '.join(beside[:5])} are no classes (data.layout=folders takes them for such)" if beside else ""
+        return replace(table, notes=(*table.notes, note)) if listing.media else table
+    names = [str(table.path.relative_to(listing.path)) for table in described] or others
+    what = "name its files" if described else "name none of its files"
+    raise DataError(
+        f"data {listing.path}: holds {listing.describe()}, and the tables {', '.join(names[:5])} {what}: "
+        f"give the one that is meant, --data {listing.path / names[0]}; or set data.layout=folders to read a folder "
+        "per class and no table"
+    )
+
+
+def _require_folders(listing: Listing) -> None:
+    """Raises UsageError for a folder without folders."""
+    if not listing.folders:
+        raise UsageError(
+            f"data {str(listing.path)!r}: holds neither a table nor a folder per class; it holds {listing.describe()}. Read "
+            f"are a table ({', '.join(TABLES)}), tables or folders named train, val and test, and a folder per class"
+        )
+
+
+def _open_entry(listing: Listing, name: str, limits: ReadLimits) -> Manifest:
+    """The table that was found in a folder."""
+    _require_inside(listing, name, limits)
+    return open_table(listing.path / name, limits)
+
+
+def _require_inside(listing: Listing, name: str, limits: ReadLimits) -> None:
+    """UsageError for a link that leads outside: it is what its author wanted, not what the user named."""
+    if not is_beneath(os.path.realpath(listing.path / name), (str(listing.path), *limits.allowed_roots)):
+        raise UsageError(
+            f"data {str(listing.path)!r}: {name} is a link that leads outside; name the file itself, or add where it lies "
             "to data.allowed_roots"
         )
-    return open_table(entry, limits)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 import re
+from collections.abc import Callable, Iterator
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _CANDIDATES = ("cp1252", "cp1250", "cp1251", "cp1253", "koi8_r", "cp932", "euc_jp", "gb18030", "big5", "cp949")
@@ -14,43 +16,95 @@ _CLEARLY = 0.02  # two readings that differ by less in mess are equally likely, 
 _EVIDENCE = 10
 """Bytes beyond ASCII that it takes to believe in anything but the commonest encoding."""
 _SAMPLE_BYTES = 64 << 10
+_LINE_BYTES = 8 << 20  # a longer line is not put together
 _NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+Blocks = Callable[[], Iterator[bytes]]
+"""Gives the bytes of a file, block by block, each time it is called."""
+
+
+class _Broken(Exception):
+    """A byte that does not decode."""
+
+    def __init__(self, place: int) -> None:
+        super().__init__(place)
+        self.place = place
+
+
+class _Control(Exception):
+    """A control character in a text."""
 
 
 class NotText(Exception):
     """Bytes that are no text in any encoding that can be told with confidence."""
 
 
-def decode_table(data: bytes) -> tuple[str, str | None]:
-    """The text, and a note where its encoding had to be guessed. Raises NotText.
+def find_encoding(blocks: Blocks, named: str | None = None) -> tuple[str, str | None]:
+    """The encoding of a text given in blocks, and a note where it had to be guessed. Raises NotText.
 
     A byte-order mark counts; without one, valid UTF-8 is UTF-8. Anything else is detected on the lines that are not
-    ASCII, and must then decode in full and hold no control characters.
+    ASCII, and must then decode in full and hold no control characters. `named`: what the user says it is.
     """
-    named = next((name for mark, name in _MARKS if data.startswith(mark)), None)
+    if named is not None:
+        _require(blocks, named)
+        return named, None
+    start = next(iter(blocks()), b"")
+    marked = next((name for mark, name in _MARKS if start.startswith(mark)), None)
     try:
-        return data.decode(named or "utf-8"), None
-    except UnicodeDecodeError as error:
-        if named is not None:
-            raise NotText(f"not {named.upper()} at byte {error.start}, though it begins with its mark") from None
-        start = error.start
-    encoding = _detect(data)
+        _decode_all(blocks, marked or "utf-8")
+        return marked or "utf-8", None
+    except _Broken as broken:
+        if marked is not None:
+            raise NotText(f"not {marked.upper()} at byte {broken.place}, though it begins with its mark") from None
+        place = broken.place
+    encoding = _detect(_sample(blocks()))
     if encoding is None:
-        raise NotText(f"not UTF-8 at byte {start}, and no other encoding fits with confidence; save it as UTF-8")
+        raise NotText(
+            f"not UTF-8 at byte {place}, and no other encoding fits with confidence; save it as UTF-8, or name its "
+            "encoding in data.csv.encoding"
+        )
     try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise NotText(f"not UTF-8 at byte {start}, nor {encoding} at byte {error.start}; save it as UTF-8") from None
-    if _NOT_TEXT.search(text):
-        raise NotText(f"not UTF-8 at byte {start}, and control characters in it; save it as UTF-8")
-    return text, f"is not UTF-8 and was read as {encoding}, which was detected; save it as UTF-8 to be sure"
+        _decode_all(blocks, encoding, clean=True)
+    except _Broken as broken:
+        raise NotText(f"not UTF-8 at byte {place}, nor {encoding} at byte {broken.place}; save it as UTF-8") from None
+    except _Control:
+        raise NotText(f"not UTF-8 at byte {place}, and control characters in it; save it as UTF-8") from None
+    return encoding, f"is not UTF-8 and was read as {encoding}, which was detected; save it as UTF-8 to be sure"
 
 
-def _detect(data: bytes) -> str | None:
+def decode_table(data: bytes) -> tuple[str, str | None]:
+    """The text of some bytes, and a note where its encoding had to be guessed. Raises NotText."""
+    encoding, note = find_encoding(lambda: iter([data]))
+    return data.decode(encoding), note
+
+
+def _require(blocks: Blocks, named: str) -> None:
+    try:
+        _decode_all(blocks, named)
+    except _Broken as broken:
+        raise NotText(f"not {named} (data.csv.encoding) at byte {broken.place}") from None
+
+
+def _decode_all(blocks: Blocks, encoding: str, *, clean: bool = False) -> None:
+    """Raises _Broken at the first byte that does not decode, with `clean` _Control at a control character."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    before = 0
+    for block in itertools.chain(blocks(), [b""]):
+        held = len(decoder.getstate()[0])
+        try:
+            text = decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            raise _Broken(before - held + error.start) from None
+        if clean and _NOT_TEXT.search(text):
+            raise _Control
+        before += len(block)
+
+
+def _detect(sample: bytes) -> str | None:
     """The encoding that fits best, None when none fits well; of equally good ones the commonest."""
     from charset_normalizer import from_bytes
 
-    sample = _sample(data)
     found = from_bytes(sample, cp_isolation=list(_CANDIDATES))  # readings that differ; each may have many names
     named = {name: match.chaos for match in found for name in match.could_be_from_charset}
     fitting = {name: mess for name, mess in named.items() if mess < _MESS and name in _CANDIDATES}
@@ -62,13 +116,16 @@ def _detect(data: bytes) -> str | None:
     return best if enough else None
 
 
-def _sample(data: bytes) -> bytes:
+def _sample(blocks: Iterator[bytes]) -> bytes:
     """The lines that tell: those with a byte beyond ASCII, up to a bound."""
-    lines, size = [], 0
-    for line in data.splitlines(keepends=True):
-        if not line.isascii():
-            lines.append(line)
-            size += len(line)
-            if size >= _SAMPLE_BYTES:
-                break
+    lines, size, rest = [], 0, b""
+    for block in itertools.chain(blocks, [b""]):
+        found = (rest + block).splitlines(keepends=True)
+        rest = found.pop() if block and found and len(found[-1]) < _LINE_BYTES else b""
+        for line in found:
+            if not line.isascii():
+                lines.append(line)
+                size += len(line)
+                if size >= _SAMPLE_BYTES:
+                    return b"".join(lines)
     return b"".join(lines)

@@ -1,10 +1,11 @@
-"""How far the reading of a manifest may go: sizes, memory, time, and where links may lead."""
+"""How a manifest is read, and how far that may go: sizes, memory, time, and where links may lead."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tasks.config import RunConfig
+from tasks.config_sections import CsvConfig, Layout
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,18 @@ class ReadLimits:
     """Time in which that process must answer with the next rows."""
     allowed_roots: tuple[str, ...] = ()
     """Where links in a data folder may lead, besides that folder."""
+    config: str | None = None
+    """Of several folders with tables of splits, the one of this name."""
+    layout: Layout = "auto"
+    """What a folder is taken for."""
+    csv: CsvConfig = field(default_factory=CsvConfig)
+    """The dialect of CSV and TSV files."""
 
 
 def read_limits(config: RunConfig) -> ReadLimits:
     """The limits that a run's config sets."""
     media = config.media
-    return ReadLimits(config.data.max_manifest_mb, media.memory_mb, media.timeout_s, config.data.allowed_roots)
+    data = config.data
+    return ReadLimits(
+        data.max_manifest_mb, media.memory_mb, media.timeout_s, data.allowed_roots, data.config, data.layout, data.csv
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def open_parquet(path: Path, limits: ReadLimits) -> Manifest:
             raise DataError(f"manifest {path}: the file holds no rows")
         names: list[str] = head["columns"]
         inline: list[bool] = head["inline"]
+        classes: dict[str, list[str]] = head["classes"]
         repeated = [name for name, count in Counter(names).items() if count > 1]
         if repeated:
             raise DataError(f"manifest {path}: column {repeated[0]!r} appears twice; rename one")
@@ -36,12 +38,32 @@ def open_parquet(path: Path, limits: ReadLimits) -> Manifest:
         try:
             for header, _ in messages:
                 for cells in header["batch"]:
-                    rows.append(_row(len(rows) + 1, cells, names, inline))
+                    rows.append(_named(_row(len(rows) + 1, cells, names, inline), classes))
         except DataError as error:
             raise DataError(f"manifest {path}: damaged after row {len(rows)} ({error})") from None
     if len(rows) != head["rows"]:
         raise DataError(f"manifest {path}: damaged, it declares {head['rows']} rows and holds {len(rows)}")
-    return Manifest(path, path.parent, tuple(names), iter(rows))
+    notes = tuple(
+        f"classes of {column!r} by the names in its schema: {', '.join(known[:5])}{' …' if len(known) > 5 else ''}"
+        for column, known in classes.items()
+        if column in names
+    )
+    return Manifest(path, path.parent, tuple(names), iter(rows), notes, len(rows))
+
+
+def _named(row: Row, classes: dict[str, list[str]]) -> Row:
+    """The row with class ids replaced by their names, -1 (none) by nothing."""
+
+    def name(cell: Any, names: list[str]) -> Any:
+        """The name of an id."""
+        if isinstance(cell, list):
+            return [name(item, names) for item in cell]
+        if not isinstance(cell, int) or isinstance(cell, bool):
+            return cell
+        return None if cell == -1 else names[cell] if 0 <= cell < len(names) else cell
+
+    named = {column: name(row.values[column], names) for column, names in classes.items() if column in row.values}
+    return replace(row, values=row.values | named) if named else row
 
 
 def _row(number: int, cells: list[Any] | str, names: list[str], inline: list[bool]) -> Row:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -93,10 +94,50 @@ def disproportion(footer: pq.FileMetaData, file_bytes: int, limit_bytes: float) 
 def send_rows(file: pq.ParquetFile, send: _Send) -> None:
     """Sends the column names, then the rows in batches. A row that Python cannot hold is sent as the reason."""
     schema = file.schema_arrow
-    inline = [_holds_bytes(field.type) for field in schema]
-    send({"columns": list(schema.names), "inline": inline, "rows": file.metadata.num_rows}, b"")
+    paths = {field.name for field in schema if _has_path(field.type) and _holds_none(file, field.name)}
+    inline = [_holds_bytes(field.type) and field.name not in paths for field in schema]
+    head = {"columns": list(schema.names), "inline": inline, "rows": file.metadata.num_rows}
+    send(head | {"classes": class_names(schema.metadata or {})}, b"")
     for batch in file.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
-        send({"batch": list(_records(batch, inline))}, b"")
+        send({"batch": list(_records(_with_paths(batch, paths), inline))}, b"")
+
+
+def _with_paths(batch: pa.RecordBatch, names: set[str]) -> pa.RecordBatch:
+    """The batch with these columns of structs replaced by the paths in them."""
+    for name in names:
+        place = batch.schema.get_field_index(name)
+        column = batch.column(place)
+        batch = batch.set_column(place, name, column.flatten()[column.type.get_field_index("path")])
+    return batch
+
+
+def class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
+    """Column to the names of its class ids, as `datasets` leaves them in a schema; what is not of that form is passed over."""
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+        found = {
+            str(column): feature["names"]
+            for column, feature in ((column, feature.get("feature", feature)) for column, feature in features.items())
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    return {
+        column: names
+        for column, names in found.items()
+        if isinstance(names, list) and all(isinstance(name, str) for name in names)
+    }
+
+
+def _has_path(kind: pa.DataType) -> bool:
+    """Whether a cell is a struct of bytes and a path, as `datasets` stores pictures and sounds."""
+    return pa.types.is_struct(kind) and {"bytes", "path"} <= {field.name for field in kind} and _holds_bytes(kind)
+
+
+def _holds_none(file: pq.ParquetFile, name: str) -> bool:
+    """Whether no cell of such a column holds bytes: then its paths are meant."""
+    batches = file.iter_batches(batch_size=BATCH_ROWS, columns=[f"{name}.bytes"], use_threads=False)
+    return all(not any(_bytes_of(batch.column(0)).to_pylist()) for batch in batches)
 
 
 def _records(batch: pa.RecordBatch, inline: list[bool]) -> Iterator[list[Any] | str]:

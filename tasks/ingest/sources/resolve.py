@@ -13,7 +13,7 @@ from tasks.fingerprint import code_fingerprint
 from tasks.ingest.manifest.rows import SPLITS
 from tasks.ingest.rejected_row import Refused
 from tasks.ingest.sources.remote import is_remote, make_remote
-from tasks.ingest.sources.tables import TABLES
+from tasks.ingest.sources.tables import TABLES, is_table
 from tasks.store import Store, digest_json
 
 BUILTIN = "builtin:"
@@ -46,7 +46,7 @@ def _fetch_manifest(config: RunConfig, store: Store) -> Path:
     try:
         url = remote.allow(path)
         name = PurePosixPath(urlsplit(url).path or url).name
-        if PurePosixPath(name).suffix.lower() not in TABLES:
+        if not is_table(name):
             raise UsageError(f"data {path!r}: a remote manifest is a file that ends in {', '.join(TABLES)}")
         data = remote.fetch(url)
     except Refused as refused:

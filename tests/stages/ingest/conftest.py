@@ -47,8 +47,9 @@ def run_ingest(store: Store) -> Ingest:
         samples = pq.read_table(folder / "samples.parquet").to_pylist()
         refused = pq.read_table(folder / "quarantine.parquet").to_pylist()
         counts = clean.counts
-        assert counts.rows_in == counts.used + counts.quarantined + counts.duplicates
-        assert (counts.used, counts.quarantined + counts.duplicates) == (len(samples), len(refused))
+        others = counts.quarantined + counts.duplicates + counts.unlabelled
+        assert counts.rows_in == counts.used + others
+        assert (counts.used, others) == (len(samples), len(refused))
         assert sum(clean.splits.values()) == counts.used
         return Ingested(raw, clean, {row["id"]: row for row in samples}, refused)
 

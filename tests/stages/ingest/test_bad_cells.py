@@ -162,7 +162,7 @@ def test_the_listing_is_inert_in_a_spreadsheet(make_data: MakeData, run_ingest: 
 
 def test_rows_whose_media_are_all_gone_are_listed_one_by_one(make_data: MakeData, store: Store) -> None:
     def misplace(row: dict[str, Any], number: int) -> dict[str, Any]:
-        return {"id": row["id"], "image": f"elsewhere/{number}.png", "label": row["label"]}
+        return {"id": row["id"], "image": f"elsewhere/gone{number}.png", "label": row["label"]}
 
     config = load_config({})
     raw = scan(config, store, make_data(change=misplace))

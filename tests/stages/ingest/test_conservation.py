@@ -91,8 +91,9 @@ def test_every_row_is_used_quarantined_or_a_duplicate(
     duplicates = sum(row["reason"] == "duplicate" for row in refused)
     counts = clean.counts
     assert counts.rows_in == len(rows) + broken
-    assert (counts.used, counts.quarantined, counts.duplicates) == (len(samples), len(refused) - duplicates, duplicates)
-    assert counts.rows_in == counts.used + counts.quarantined + counts.duplicates
+    others = counts.quarantined + counts.unlabelled
+    assert (counts.used, others, counts.duplicates) == (len(samples), len(refused) - duplicates, duplicates)
+    assert counts.rows_in == counts.used + others + counts.duplicates
     assert sorted(row["row"] for row in [*samples, *refused]) == list(range(2, len(rows) + broken + 2))
     assert max(Counter(row["id"] for row in samples).values(), default=1) == 1
     for sample in samples:

@@ -37,7 +37,7 @@ HEADER = "id,image,label\n"
         ("m.csv", b"\xff\xfe" + HEADER.encode(), DataError, "not UTF-16 at byte"),
         ("m.csv", HEADER.encode() + bytes(range(1, 256)), DataError, "no other encoding fits with confidence"),
         ("m.jsonl", '{"id": 1}\n'.encode("utf-16"), DataError, "UTF-16; JSON lines are UTF-8"),
-        ("m.csv", b'id,image,label\n"a,b.png,c\n', DataError, "not readable as a table"),
+        ("m.csv", b'"id,image,label\na,b.png,c\n', DataError, "not readable as a table (line 1"),
         ("m.csv", b"id,image,la\0bel\n", DataError, "NUL"),
         ("m.tsv", b"id\timage\n", DataError, "no column 'label'"),
         ("m.jsonl", b"\xef\xbb\xbf\n \n", DataError, "holds no rows"),
@@ -133,18 +133,18 @@ def test_jsonl_with_bad_lines_and_types(make_data: MakeData, run_ingest: Any) ->
         "[" * 100_000,
     ]
     path.write_bytes("\n".join(lines).encode() + b'\n{"id": "\xff"}\n')
-    done = run_ingest(path)
+    done = run_ingest(path, "split.strict=true")
     labels = {key: row["label"] for key, row in done.samples.items()}
-    assert labels == {"int": "7", "float": "7", "bool": "true"}
+    assert labels == {"int": "7", "float": "7", "bool": "true", "text": "x"}
     named = {key: reason for key, reason in done.reasons.items() if len(key) < 10}
     assert named == {
         "list": "bad-label",
         "dict": "bad-label",
         "number": "wrong-type",
         "nested": "wrong-type",
-        "text": "wrong-type",
+        "nan": "no-modality",
     }
-    assert [row["reason"] for row in done.refused].count("unreadable-row") == 7
+    assert [row["reason"] for row in done.refused].count("unreadable-row") == 6
 
 
 def _inline_table(root: Path, rows: int = 4) -> pa.Table:

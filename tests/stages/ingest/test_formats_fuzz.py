@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import json
 from collections.abc import Iterator
@@ -104,6 +105,26 @@ def test_csv_and_tsv(tmp_path: Path, data: bytes) -> None:
 @example(b'{"\\ud800": 1}')
 def test_json_lines(tmp_path: Path, data: bytes) -> None:
     check_opens(tmp_path / "m.jsonl", data)
+
+
+@BOUNDED
+@given(
+    st.one_of(
+        st.binary(max_size=200).map(lambda data: b"[{" + data), mutations(b"[" + JSONL.replace(b"}\n", b"},\n") + b"]")
+    )
+)
+@example(b"[{" * 100_000)
+@example(b'[{"a": NaN}, {"a": 1, "a": 2}, {"a": 1e999}, 5, {"a": "\\ud800"}]')
+@example(b'[{"a": "\\ud800"}')
+def test_json_arrays(tmp_path: Path, data: bytes) -> None:
+    check_opens(tmp_path / "m.json", data)
+
+
+@BOUNDED
+@given(mutations(gzip.compress(CSV), gzip.compress(JSONL), pa.compress(CSV, codec="zstd", asbytes=True)))
+def test_packed_files(tmp_path: Path, data: bytes) -> None:
+    for name in ("m.csv.gz", "m.json.gz", "m.csv.zst", "m.jsonl.zst"):
+        check_opens(tmp_path / name, data)
 
 
 CELLS = st.recursive(

@@ -59,7 +59,7 @@ def test_a_group_never_straddles_splits() -> None:
         (("train", "val", "test"), {"train": {"train"}, "val": {"val"}, "test": {"test"}}),
         (("train", "test"), {"train": {"train", "val"}, "test": {"test"}}),
         (("train",), {"train": {"train"}}),
-        (("train", "val", None), {"train": {"train"}, "val": {"val"}, None: {"train"}}),
+        (("train", "val", None), {"train": {"train", "test"}, "val": {"val"}, None: {"train", "test"}}),
         (("train", "test", None), {"train": {"train", "val"}, "test": {"test"}, None: {"train", "val"}}),
         (("test", None), {"test": {"test"}, None: {"train", "val"}}),
     ],

@@ -101,7 +101,7 @@ def test_clips_inside_a_parquet_file_and_in_folders(tmp_path: Path, make_clip: M
 
 @pytest.mark.shared
 def test_grid_mini_is_checked_and_extracted(shared_data: Path, store: Store) -> None:
-    config = load_config({}, [])
+    config = load_config({}, ["data.min_class_rows=1"])
     clean = ingest(scan(config, store, shared_data / "grid_mini" / "manifest.csv"), config, store)
     assert (clean.counts.used, clean.modalities) == (10, ("text", "audio", "video"))
     shards = plan_shards(clean, config, store)
@@ -140,7 +140,7 @@ def test_without_the_knob_a_clip_is_no_picture(tmp_path: Path, make_clip: MakeCl
 
 @pytest.mark.shared
 def test_grid_mini_is_image_text_audio_and_video(shared_data: Path, store: Store) -> None:
-    config = load_config({}, [FRAME])
+    config = load_config({}, [FRAME, "data.min_class_rows=1"])
     clean = ingest(scan(config, store, shared_data / "grid_mini" / "manifest.csv"), config, store)
     assert (clean.counts.used, clean.modalities) == (10, ("image", "text", "audio", "video"))
     shards = plan_shards(clean, config, store)

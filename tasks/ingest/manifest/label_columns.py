@@ -1,0 +1,169 @@
+"""The label cells of all tables, kept while rows are read, and read as whole columns at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from data_contracts.refs import ProblemName
+from tasks.config import DataConfig
+from tasks.ingest.manifest.cells import read_label
+from tasks.ingest.manifest.label_sets import divide, find_separator, likely_separators, read_list
+from tasks.ingest.manifest.label_spelling import composed, label_text, spell_once
+from tasks.ingest.manifest.number_forms import find_form
+from tasks.ingest.manifest.rows import Purpose
+from tasks.problems.cells import is_empty
+from tasks.store import canonical_json
+
+CELLS = "label_cells"
+"""Key of a located row under which its label cells stand, the first column's first."""
+UNLABELLED = "unlabelled"
+LABELS_SHOWN = 3
+
+
+def one_form(cells: list[Any], name: str, problem: ProblemName, data: DataConfig) -> tuple[list[Any], list[str]]:
+    """The cells of a label column in one spelling each, as read_label takes them, with notes. Raises DataError."""
+    if problem == "regression":
+        return _numbers(cells, name, data)
+    notes: list[str] = []
+    if problem == "multilabel":
+        cells, notes = _sets(cells, name, data)
+    texts = [
+        text for cell in cells for item in (cell if isinstance(cell, list) else [cell]) if (text := label_text(item))
+    ]
+    changed, said = spell_once(set(texts))
+    notes += [f"{name}: {note}" for note in (*said, *composed(set(texts)))]
+    if changed:
+        cells = [
+            [_changed(item, changed) for item in cell] if isinstance(cell, list) else _changed(cell, changed)
+            for cell in cells
+        ]
+    return cells, notes
+
+
+def _changed(cell: Any, changed: dict[str, str]) -> Any:
+    text = label_text(cell)
+    return changed.get(text, cell) if text else cell
+
+
+def _numbers(cells: list[Any], name: str, data: DataConfig) -> tuple[list[Any], list[str]]:
+    texts = [cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()]
+    form = find_form(texts, data.csv, name)
+    if form is None:
+        return cells, []
+    example = max(texts, key=lambda text: sum(not character.isdigit() for character in text))
+    note = f"{name}: numbers are written like {example!r} and read so: {form.describe()} (data.csv.decimal, thousands)"
+    return [form.read(cell) if isinstance(cell, str) and cell.strip() else cell for cell in cells], [note]
+
+
+def _sets(cells: list[Any], name: str, data: DataConfig) -> tuple[list[Any], list[str]]:
+    """The cells as lists of labels."""
+    texts = [text.strip() for text in cells if isinstance(text, str) and text.strip() and text.strip()[0] not in "[({"]
+    separator = data.label_separator if data.label_separator != "auto" else find_separator(texts)
+    found = [_set(cell, separator) for cell in cells]
+    notes = []
+    if separator not in (None, "|") and data.label_separator == "auto":
+        what = "white space" if str(separator).isspace() else repr(separator)
+        notes.append(f"{name}: labels are separated by {what} (data.label_separator)")
+    if texts and not any(isinstance(cell, list) and len(cell) > 1 for cell in found):
+        likely = ", ".join(map(repr, likely_separators(texts)[:LABELS_SHOWN])) or "none of the usual marks"
+        notes.append(
+            f"{name}: no row has two labels, under data.problem=multilabel; its cells hold {likely}: set data.label_separator"
+        )
+    return found, notes
+
+
+def _set(cell: Any, separator: str | None) -> Any:
+    if not isinstance(cell, str) or not cell.strip():
+        return cell
+    if cell.strip()[0] in "[({":
+        found = read_list(cell)
+        return cell if found is None else found
+    return cell if separator is None else divide(cell, separator) or cell
+
+
+def doubt_sets(cells: Sequence[Any], name: str) -> list[str]:
+    """A note where labels that nobody called sets divide into labels that recur."""
+    texts = [cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()]
+    lists = [cell for cell in texts if cell.startswith("[") and read_list(cell)]
+    separator = find_separator(texts)
+    if not (lists or separator):
+        return []
+    example = next((text for text in lists), None) or next(
+        text for text in texts if len(divide(text, str(separator))) > 1
+    )
+    return [
+        f"{name}: {example!r} looks like several labels, and each cell is taken for one class; data.problem=multilabel"
+    ]
+
+
+@dataclass
+class LabelCells:
+    """The label cells of every row, in the order of the rows."""
+
+    columns: tuple[tuple[str, ProblemName], ...]
+    """Name and problem of each label column, the first one first."""
+    cells: list[list[Any]] = field(default_factory=list)
+    _seen: dict[Any, Any] = field(default_factory=dict)
+
+    def note(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows, whose label cells are kept apart; called with all of them in order."""
+        self.cells = self.cells or [[] for _ in self.columns]
+        for row in rows:
+            read = row.pop(CELLS) or [None] * len(self.cells)  # a table without labels beside one with some
+            for kept, cell in zip(self.cells, read, strict=True):
+                kept.append(self._seen.setdefault(cell, cell) if isinstance(cell, str) else cell)
+        return rows
+
+    def settle(self, table: pa.Table, data: DataConfig, purpose: Purpose) -> tuple[pa.Table, list[str]]:
+        """The raw table with its labels, rows with unusable ones refused (of a prediction none), and notes."""
+        notes: list[str] = []
+        reasons, details = table["reason"].to_pylist(), table["detail"].to_pylist()
+        texts: list[list[str | None]] = []
+        for place, ((name, problem), cells) in enumerate(zip(self.columns, self.cells, strict=True)):
+            formed, said = one_form(cells, name, problem, data)
+            notes += said
+            if data.problem == "auto" and not data.columns.labels:
+                notes += doubt_sets(cells, name)
+            texts.append([])
+            for row, (cell, given) in enumerate(zip(formed, cells, strict=True)):
+                text, fault = read_label(given if is_empty(cell) else cell, name, problem)
+                texts[-1].append(text)
+                ignored = fault is None or purpose == "predict" or (place and fault[0] == "missing-label")
+                if not ignored and fault is not None and reasons[row] is None:
+                    reasons[row], details[row] = fault
+        if purpose == "train" and self.cells:
+            notes += _set_aside(table["split"].to_pylist(), self.cells[0], reasons, details)
+        further = [name for name, _ in self.columns[1:]]
+        targets = [_targets(further, row) for row in zip(*texts[1:], strict=True)] if further else None
+        filled = {"reason": reasons, "detail": details, "label": texts[0] if texts else None, "targets": targets}
+        for column, values in filled.items():
+            if values is not None:
+                at = table.schema.get_field_index(column)
+                table = table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
+        return table, notes
+
+
+def _set_aside(
+    splits: list[str | None], cells: list[Any], reasons: list[str | None], details: list[str | None]
+) -> list[str]:
+    """Marks the rows of val or test as unlabelled, with a note, where the manifest gives that split and no label in it."""
+    labelled = {split for split, cell in zip(splits, cells, strict=True) if not is_empty(cell)}
+    notes = []
+    for split in sorted({"val", "test"} - labelled):
+        rows = [row for row, given in enumerate(splits) if given == split and reasons[row] in (None, "missing-label")]
+        for row in rows:
+            reasons[row], details[row] = UNLABELLED, f"its split, {split}, has no labels"
+        if rows:
+            notes.append(
+                f"{split}: its {len(rows)} rows have no labels and are set aside; crossmodal predict answers them"
+            )
+    return notes
+
+
+def _targets(names: Sequence[str], texts: Sequence[str | None]) -> str | None:
+    found = {name: text for name, text in zip(names, texts, strict=True) if text is not None}
+    return canonical_json(found) if found else None

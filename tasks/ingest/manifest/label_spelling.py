@@ -1,0 +1,76 @@
+"""One class, one spelling: numbers and truth values that are written in several ways, decided for a whole column."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+
+from tasks.problems.cells import plain
+
+_WHOLE = re.compile(r"([-+]?(?:0|[1-9]\d*))\.0+")
+"""A whole number as pandas writes it where a cell of its column was once empty."""
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9]\d*)")
+_TRUTH = frozenset(("true", "false"))
+_SHOWN = 3
+
+
+def same_class(label: str) -> str:
+    """The spelling in which labels are compared: 1.0 is 1, TRUE is true, anything else is itself."""
+    if whole := _WHOLE.fullmatch(label):
+        return whole[1]
+    return label.lower() if label.lower() in _TRUTH else label
+
+
+def spell_once(labels: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """Label to the one spelling of its class, for those that change, with notes.
+
+    `1.0` becomes `1` where all labels are whole numbers, or `1` is there, too; `True` becomes `true` where all are truth
+    values, or `true` is there, too. Labels that differ in case only stay apart, and are told.
+    """
+    known = set(labels)
+    changed = {label: same_class(label) for label in known if same_class(label) != label}
+    numbers = all(_WHOLE.fullmatch(label) or _INTEGER.fullmatch(label) for label in known)
+    truths = all(label.lower() in _TRUTH for label in known)
+    classes: dict[str, list[str]] = defaultdict(list)
+    for label in sorted(known):
+        classes[same_class(label)].append(label)
+    if not (numbers or truths):
+        changed = {label: one for label, one in changed.items() if len(classes[one]) > 1}
+    notes = []
+    if changed:
+        shown = ", ".join(f"{label!r} is {one!r}" for label, one in sorted(changed.items())[:_SHOWN])
+        notes.append(f"labels in several spellings are one class: {shown}{' …' if len(changed) > _SHOWN else ''}")
+    kept = {changed.get(label, label) for label in known}
+    return changed, [*notes, *_similar(kept)]
+
+
+def _similar(labels: Iterable[str]) -> list[str]:
+    """A note on labels that differ in case only."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label in sorted(labels):
+        alike[label.casefold()].append(label)
+    pairs = [" and ".join(map(repr, spelt)) for spelt in alike.values() if len(spelt) > 1]
+    if not pairs:
+        return []
+    more = " …" if len(pairs) > _SHOWN else ""
+    return [
+        f"labels that differ in upper and lower case only are classes of their own: {', '.join(pairs[:_SHOWN])}{more}"
+    ]
+
+
+def composed(labels: Iterable[str]) -> list[str]:
+    """A note on labels that are spelt with other characters for the same letters (NFD): they are one class."""
+    pairs = {
+        label: one for label in labels if not label.isascii() and (one := unicodedata.normalize("NFC", label)) != label
+    }
+    if not pairs:
+        return []
+    label, one = min(pairs.items())
+    return [f"{len(pairs)} labels are spelt with combining characters and are one class with {one!a}: {label!a}"]
+
+
+def label_text(cell: object) -> str | None:
+    """A label cell as text; None for an empty one, and for what is no label."""
+    return None if isinstance(cell, list | dict | bytes) else plain(cell)

@@ -1,0 +1,131 @@
+"""The files beneath a manifest's folders, listed on the first look, found by what people write for them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import threading
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from data_contracts.refs import Modality
+from tasks.ingest.sources.listing import MODALITY_OF, is_hidden, modality_of_file
+
+_MOST_FILES = 500_000
+"""Beyond so many files nothing is looked for."""
+_MOST_FOLDERS = 1_000
+_DRIVE = re.compile(r"^[A-Za-z]:")
+_NOT_IN_NAMES = re.compile(r'[:|<>*?"$%]|^~')
+"""An address, a pattern or a variable is no name of a file."""
+_INSIDE = re.compile(rf"(?:{'|'.join(map(re.escape, MODALITY_OF))})\s*[;,|\s]\s*\S", re.IGNORECASE)
+"""An ending, and then another name."""
+
+
+class MediaIndex:
+    """Finds the file that a cell means though it is not where it says: slashes, case, Unicode form, folder or ending differ."""
+
+    def __init__(self, roots: tuple[str, ...]) -> None:
+        self._roots = roots
+        self._lock = threading.Lock()
+        self._listed = False
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+
+    def find(self, cell: str, modality: Modality | None = None) -> str | None:
+        """The path of the one file that fits best: by its name, else by its name without ending, of files of a modality;
+        of several the one that shares the most folders with the cell. None where there is none, or none is best.
+        """
+        parts = _parts(cell)
+        if not parts:
+            return None
+        self._list()
+        names = [path for path in self._by_name.get(parts[-1], []) if _fits(path, modality)]
+        stems = [*self._by_stem.get(parts[-1], []), *self._by_stem.get(PurePosixPath(parts[-1]).stem, [])]
+        for paths in (names, [path for path in dict.fromkeys(stems) if _fits(path, modality)]):
+            if paths:
+                shared = {path: _shared(parts[:-1], _parts(path)[:-1]) for path in paths}
+                best = [path for path in paths if shared[path] == max(shared.values())]
+                return best[0] if len(best) == 1 else None
+        return None
+
+    def beside(self, cell: str) -> str | None:
+        """A file of the cell's name that lies in a folder beside the first root, where no medium may lie."""
+        parts = _parts(cell)
+        parent = Path(self._roots[0]).parent
+        if parts and os.access(parent, os.R_OK):
+            for folder in sorted(parent.iterdir())[:_MOST_FOLDERS]:
+                place = folder / PurePosixPath(cell.replace("\\", "/")).name
+                if not is_hidden(folder.name) and os.path.isfile(place):  # noqa: PTH113 - False for what cannot be looked at
+                    return str(place)
+        return None
+
+    def nearest(self, cell: str) -> str | None:
+        """A file whose name is nearly the cell's."""
+        parts = _parts(cell)
+        self._list()
+        near = difflib.get_close_matches(parts[-1], self._by_name, n=1) if parts and len(self._by_name) < 20_000 else []
+        return self._by_name[near[0]][0] if near else None
+
+    def _list(self) -> None:
+        with self._lock:
+            if self._listed:
+                return
+            self._listed = True
+            for count, path in enumerate(_walk(self._roots)):
+                if count >= _MOST_FILES:
+                    self._by_name.clear()
+                    self._by_stem.clear()
+                    return
+                name = _plain(path.rsplit("/", 1)[-1])
+                self._by_name[name].append(path)
+                self._by_stem[PurePosixPath(name).stem].append(path)
+
+
+def _walk(roots: tuple[str, ...]) -> Iterator[str]:
+    """Every visible file beneath the roots, once; links to folders are not followed."""
+    seen: set[str] = set()
+    for root in roots:
+        for folder, folders, files in os.walk(root):
+            real = os.path.realpath(folder)
+            folders[:] = sorted(name for name in folders if not is_hidden(name))
+            if real in seen or real in ("/proc", "/sys", "/dev"):
+                folders.clear()
+                continue
+            seen.add(real)
+            yield from (f"{folder.rstrip('/')}/{name}" for name in sorted(files) if not is_hidden(name))
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def _parts(cell: str) -> list[str]:
+    """The folders and the name in a cell, as they are compared; none where it cannot be the path of a file."""
+    text = _DRIVE.sub("", cell.strip().replace("\\", "/"))
+    if _NOT_IN_NAMES.search(text):
+        return []
+    parts = [_plain(part) for part in text.split("/") if part not in ("", ".")]
+    return [] if ".." in parts or names_several(text) else parts
+
+
+def names_several(cell: str) -> bool:
+    """Whether a cell lists several files: the ending of one stands amid it, before a mark that no folder's name begins with."""
+    return _INSIDE.search(cell) is not None
+
+
+def _fits(path: str, modality: Modality | None) -> bool:
+    found = modality_of_file(path)
+    return found is not None and modality in (None, found)
+
+
+def _shared(one: list[str], other: list[str]) -> int:
+    """How many folders are the same, from the innermost on."""
+    count = 0
+    for mine, theirs in zip(reversed(one), reversed(other), strict=False):
+        if mine != theirs:
+            break
+        count += 1
+    return count

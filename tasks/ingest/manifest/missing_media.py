@@ -1,0 +1,121 @@
+"""Files that are not where their cells say: looked for once, taken where every one of a column is found, else told apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from data_contracts.modalities import modality_of
+from data_contracts.refs import InputName
+from tasks.ingest.manifest.media_files import Located, Roots, locate_file
+from tasks.ingest.manifest.media_index import MediaIndex, names_several
+from tasks.ingest.rejected_row import Refused
+
+FOUND = "found_elsewhere"
+"""Key of a located row under which the cells stand whose files were found elsewhere: input to cell."""
+_SETTINGS = "data.media.base, prefix and suffix say where cells begin and end"
+
+
+@dataclass(frozen=True)
+class FoundElsewhere:
+    """A file that a cell means, though it lies at another place."""
+
+    located: Located
+    cell: str
+
+
+def locate_near(cell: str, name: InputName, roots: Roots, index: MediaIndex) -> Located | FoundElsewhere:
+    """As locate_file; a missing file is looked for. Refused `missing-file` then says what was tried, and the nearest file."""
+    try:
+        return locate_file(cell, roots)
+    except Refused as refused:
+        if refused.reason != "missing-file":
+            raise
+        found = index.find(cell, modality_of(name))
+        if found is not None:
+            try:
+                return FoundElsewhere(locate_file(found, roots), cell)
+            except Refused:
+                pass
+        hint = ""
+        if names_several(cell):
+            hint = f"; the cell names several files: give each a column of its own ({name}, {modality_of(name)}_2 …)"
+        elif outside := index.beside(cell):
+            hint = f"; {outside} lies beyond the manifest's folder: name its folder in data.allowed_roots"
+        elif near := index.nearest(cell):
+            hint = f"; nearest is {near}"
+        raise Refused("missing-file", f"{refused.detail}: {_tried(cell, roots)}{hint}; {_SETTINGS}") from None
+
+
+def _tried(cell: str, roots: Roots) -> str:
+    return f"{roots.base.rstrip('/')}/{cell}"[:300]
+
+
+@dataclass
+class Search:
+    """What was found elsewhere, over all rows."""
+
+    found: dict[InputName, dict[int, str]] = field(default_factory=dict)
+    """Input to position of a row to its cell."""
+    _rows: int = 0
+
+    def note(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows, whose findings are kept apart; called with all of them in order."""
+        for position, row in enumerate(rows, start=self._rows):
+            for name, cell in row.pop(FOUND, {}).items():
+                self.found.setdefault(name, {})[position] = cell
+        self._rows += len(rows)
+        return rows
+
+    def settle(self, table: pa.Table) -> tuple[pa.Table, list[str]]:
+        """The raw table, with notes: what was found elsewhere stays where every file of its column is there and no two cells
+        mean one file; else those rows are `missing-file`.
+        """
+        notes = []
+        for name, cells in self.found.items():
+            places = table[name].to_pylist()
+            missing = sum(
+                reason == "missing-file" and blamed == name
+                for reason, blamed in zip(table["reason"].to_pylist(), table["bad_modality"].to_pylist(), strict=True)
+            )
+            meant: dict[str, set[str]] = {}
+            for position, place in enumerate(places):
+                if place is not None:
+                    meant.setdefault(place, set()).add(cells.get(position, ""))
+            shared = sum(len(spelt) > 1 for spelt in meant.values())
+            first = min(cells)
+            example = f"{cells[first]!r} is {places[first]}"
+            if not missing and not shared:
+                notes.append(
+                    f"{name}: {len(cells)} files are not where their cells say and were found: {example} ({_SETTINGS})"
+                )
+            else:
+                why = (
+                    f"{missing} others were not found" if missing else f"{shared} files would be meant by several cells"
+                )
+                table = _refuse(
+                    table, name, cells, f"{{cell}}: no such file; {{place}} was found, but {why}; {_SETTINGS}"
+                )
+                notes.append(
+                    f"{name}: {len(cells)} files that are not where their cells say were found, but {why}: {example}"
+                )
+        return table, notes
+
+
+def _refuse(table: pa.Table, name: InputName, cells: dict[int, str], detail: str) -> pa.Table:
+    """The table with these rows refused for want of their file."""
+    columns = {
+        column: table[column].to_pylist() for column in (name, f"{name}_sha256", "reason", "detail", "bad_modality")
+    }
+    for position, cell in cells.items():
+        place = columns[name][position]
+        columns[name][position], columns[f"{name}_sha256"][position] = cell[:500], None
+        if columns["reason"][position] is None:
+            columns["reason"][position], columns["bad_modality"][position] = "missing-file", name
+            columns["detail"][position] = detail.format(cell=cell, place=place)
+    for column, values in columns.items():
+        at = table.schema.get_field_index(column)
+        table = table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
+    return table

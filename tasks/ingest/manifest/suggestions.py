@@ -1,0 +1,136 @@
+"""Columns that are probably meant though they have other names than ours: taken where there is one and it fits, and said."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from data_contracts.modalities import ALL_MODALITIES
+from data_contracts.refs import Modality
+from tasks.config import DataConfig, EncodersConfig
+from tasks.ingest.manifest.columns import column_names
+from tasks.ingest.manifest.media_index import MediaIndex
+from tasks.ingest.manifest.rows import Manifest, Purpose
+from tasks.ingest.sources.listing import modality_of_file
+from tasks.modalities import MODALITIES
+
+PATHS = (
+    *(
+        "file_name",
+        "filename",
+        "file",
+        "file_path",
+        "filepath",
+        "path",
+        "image_id",
+        "image_name",
+        "img_path",
+        "wav",
+        "clip",
+    ),
+)
+TEXTS = ("caption", "sentence", "transcript", "transcription")
+LABELS = ("class", "category", "target", "y")
+_OF_FILES = tuple(modality for modality in ALL_MODALITIES if MODALITIES[modality].suffixes)
+_SAMPLE_ROWS = 100
+_SHARE = 0.5
+"""Of the filled cells in a sample so many must be files that are there."""
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """The manifest, not yet read, and the config with the columns that were taken."""
+
+    manifest: Manifest
+    data: DataConfig
+    notes: tuple[str, ...]
+    hints: str
+    """What a refusal for want of a column adds: columns that could be meant."""
+
+
+def suggest_columns(
+    manifest: Manifest, data: DataConfig, encoders: EncodersConfig, index: MediaIndex, purpose: Purpose
+) -> Suggested:
+    """The columns that a manifest probably means for what it has under none of our names."""
+    rows = iter(manifest.rows)
+    first = list(itertools.islice(rows, _SAMPLE_ROWS))
+    manifest = replace(manifest, rows=itertools.chain(first, rows))
+    mapped = _mapped(data)
+    free = [name for name in manifest.columns if name not in mapped]
+    cells = {name: [row.values.get(name) for row in first] for name in free}
+    lowered = {name.strip().lower(): name for name in reversed(free)}
+    missing = [
+        modality
+        for modality in _OF_FILES
+        if encoders.of(modality) != "off"
+        and not data.columns.of(modality)
+        and not any(name in lowered for name in column_names(modality, 1))
+    ]
+    taken: dict[str, str] = {}
+    hints: list[str] = []
+    looked_at = [name for name in cells if missing and (len(missing) == len(_OF_FILES) or _may_be_files(name, cells))]
+    of_files = {name: found for name in looked_at if (found := _modality_of_cells(cells[name], index)) is not None}
+    known = [lowered[name] for name in PATHS if name in lowered]
+    for modality in missing:
+        named = [name for name in known if of_files.get(name) == modality]
+        if len(named) == 1:
+            taken[modality] = named[0]
+        else:
+            of_endings = [name for name in looked_at if _modality_of_endings(cells[name]) == modality]
+            meant = [name for name in of_files if of_files[name] == modality] or of_endings
+            hints += [f"data.columns.{modality}={name}" for name in meant]
+    if "text" in missing:
+        _take([lowered[name] for name in TEXTS if name in lowered], "text", taken, hints)
+    if purpose == "train" and not data.columns.label and not data.columns.labels and "label" not in lowered:
+        _take([lowered[name] for name in LABELS if name in lowered], "label", taken, hints)
+    if not taken:
+        return Suggested(manifest, data, (), _hint(hints))
+    said = ", ".join(f"{role} from {name!r}" for role, name in taken.items())
+    note = f"{manifest.path.name}: columns taken by what they hold: {said} (data.columns names others)"
+    columns = data.columns.model_copy(update=taken)
+    return Suggested(manifest, data.model_copy(update={"columns": columns}), (note,), _hint(hints))
+
+
+def _mapped(data: DataConfig) -> set[str]:
+    """The columns that the config names for anything."""
+    columns = data.columns
+    entries = [entry for modality in ALL_MODALITIES for entry in columns.of(modality)] + list(columns.labels)
+    roles = (columns.id, columns.label, columns.split, columns.group, columns.weight, columns.time)
+    return {*entries, *(entry.rpartition(":")[0] for entry in entries), *(role for role in roles if role is not None)}
+
+
+def _take(candidates: list[str], role: str, taken: dict[str, str], hints: list[str]) -> None:
+    if len(candidates) == 1:
+        taken[role] = candidates[0]
+    hints += [f"data.columns.{role}={name}" for name in candidates[: None if len(candidates) > 1 else 0]]
+
+
+def _hint(hints: list[str]) -> str:
+    return f"; here it could be --set {' or --set '.join(dict.fromkeys(hints))}" if hints else ""
+
+
+def _may_be_files(name: str, cells: Mapping[str, list[Any]]) -> bool:
+    """Whether to list the folder for a column's sake: its name, or endings in its cells, say that they are files."""
+    endings = [isinstance(cell, str) and modality_of_file(cell) is not None for cell in cells[name]]
+    return name.strip().lower() in PATHS or 2 * sum(endings) > len(endings)
+
+
+def _modality_of_cells(cells: Iterable[Any], index: MediaIndex) -> Modality | None:
+    """What the files are that most filled cells name; None where they name none, or files of several modalities."""
+    filled = [cell for cell in cells if isinstance(cell, str) and cell.strip()]
+    for modality in _OF_FILES:
+        found = sum(index.find(cell, modality) is not None for cell in filled)
+        if filled and found >= _SHARE * len(filled):
+            return modality
+    return None
+
+
+def _modality_of_endings(cells: Iterable[Any]) -> Modality | None:
+    """What most filled cells are by their ending."""
+    filled = [cell for cell in cells if isinstance(cell, str) and cell.strip()]
+    counts: Counter[Modality] = Counter(filter(None, map(modality_of_file, filled)))
+    best = max(counts, key=lambda modality: counts[modality], default=None)
+    return best if best is not None and counts[best] >= _SHARE * len(filled) else None

@@ -1,0 +1,72 @@
+"""Which dialect a file is written in: the delimiter and the spaces after it, by the number of cells in a sample of rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from tasks.config_sections import CsvConfig
+from tasks.ingest.sources.delimited.records import Dialect, parse, read_records, split
+
+DELIMITERS = (",", ";", "\t", "|")
+"""What `auto` tries, after the one that the file's ending stands for."""
+_SEPARATOR_LINE = re.compile(r'\ufeff?"?sep=(.)"?\s*', re.IGNORECASE)
+
+
+def separator_of(line: str) -> str | None:
+    """The delimiter that a first line `sep=;` names, as spreadsheets write and read it."""
+    found = _SEPARATOR_LINE.fullmatch(line)
+    return found[1] if found else None
+
+
+def header_of(lines: Sequence[str], dialect: Dialect) -> tuple[list[str], int] | None:
+    """The cells of the header, and how many lines it takes; None where its quotation marks do not close."""
+    if dialect.quotes == "none":
+        return split(lines[0], dialect), 1
+    found = parse(lines[0], iter(lines[1:]), dialect)
+    return None if found is None else (found[0], len(found[1]))
+
+
+def sniff(lines: Sequence[str], usual: str, options: CsvConfig, *, whole: bool) -> Dialect:
+    """The dialect in which most rows of the sample have as many cells as the header; of equal ones the usual, then the wider.
+
+    `usual`: the delimiter that the ending stands for. `whole`: whether the sample is the whole file.
+    """
+    named = options.delimiter if options.delimiter != "auto" else None
+    candidates = [named] if named else [usual, *(mark for mark in DELIMITERS if mark != usual)]
+    best, best_score = _dialect(candidates[0], options, skip=False), (-1.0, 0, 0)
+    for place, delimiter in enumerate(candidates):
+        for skip in (False, True):
+            dialect = _dialect(delimiter, options, skip=skip)
+            score = _score(lines, dialect, whole=whole)
+            if score is None or (skip and not _begins_with_spaces(lines, dialect)):
+                continue
+            share, width = score
+            ranked = (share, 1 if place == 0 else 0, width + skip)
+            if (width > 1 or named) and ranked > best_score:
+                best, best_score = dialect, ranked
+    return best
+
+
+def _dialect(delimiter: str, options: CsvConfig, *, skip: bool) -> Dialect:
+    return Dialect(delimiter, skip, options.quoting, options.escape, "each" if delimiter == "\t" else "one")
+
+
+def _begins_with_spaces(lines: Sequence[str], dialect: Dialect) -> bool:
+    """Whether every name of the header but the first stands behind a space: such a space is never part of a name."""
+    cells = lines[0].rstrip("\r\n").split(dialect.delimiter)[1:]
+    return bool(cells) and all(cell.startswith(" ") for cell in cells)
+
+
+def _score(lines: Sequence[str], dialect: Dialect, *, whole: bool) -> tuple[float, int] | None:
+    """The share of the sample's rows with as many cells as the header, and their number; None without a header."""
+    header = header_of(lines, dialect)
+    if header is None:
+        return None
+    names, taken = header
+    records = list(read_records(lines[taken:], dialect, len(names)))
+    if not whole:
+        records = records[:-1]  # the last may go on beyond the sample
+    filled = [record for record in records if record.cells]
+    fitting = sum(record.reading != "ragged" for record in filled)
+    return (fitting / len(filled) if filled else 1.0), len(names)
