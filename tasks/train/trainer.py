@@ -108,7 +108,7 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """True after the last epoch of the last stage, or when `patience` ended it."""
+        """True after the last epoch of the last stage, or when `early_stopping_patience` ended it."""
         return self.progress.stage >= len(self.stages)
 
     @property
