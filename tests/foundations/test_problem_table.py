@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from pydantic import ValidationError
 
 from data_contracts.refs import Target
 from tasks.config import RunConfig, TrainConfig, load_config
@@ -134,7 +135,7 @@ def test_an_unknown_problem_is_refused_with_those_there_are() -> None:
         DataError, match=r"problem 'ordinal': unknown; this version has multiclass, multilabel, regression"
     ):
         problem_of(Target(name="label", problem="ordinal"))
-    with pytest.raises(DataError, match="problem 'ordinal': unknown"):
+    with pytest.raises(ValidationError, match=r"targets\.0\n  problem 'ordinal' is unknown"):
         ModelCard.model_validate(card_of(["a"], targets=[{"name": "label", "problem": "ordinal", "labels": ["a"]}]))
     with pytest.raises(UsageError, match=r"'data.problem' = 'regresion' .*did you mean 'regression'\?"):
         load_config({}, ["data.problem=regresion"])
