@@ -18,7 +18,17 @@ html_use_index = False
 suppress_warnings = ["myst.header"]  # a page may begin with a table
 
 _NAVIGATION = {
-    "Data and models": ["data", "tabular", "encoders", "finetuning", "fusion", "continue", "training", "digits", "ablation"],
+    "Data and models": [
+        "data",
+        "tabular",
+        "encoders",
+        "finetuning",
+        "fusion",
+        "continue",
+        "training",
+        "digits",
+        "ablation",
+    ],
     "Running it": ["schedule", "deploy", "debugging", "hosting"],
     "Watching it": ["monitoring", "approval", "mlflow"],
     "Reference": ["reference/cli", "reference/config"],

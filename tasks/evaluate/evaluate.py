@@ -9,6 +9,7 @@ from typing import Any
 from data_contracts.eval_detail import DETAIL
 from data_contracts.modalities import in_order
 from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Floor, InputName, PreparedChampion, ValidatedRef
+from data_contracts.tables import PREDICTIONS
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import DataError
@@ -80,7 +81,7 @@ def evaluate(
         subset = predict_subsets(samples, features, checkpoint, card, store)
         full = subset[joined(checkpoint.modalities)]
         table = predictions_table(samples, full, card, checkpoint.modalities)
-        write_predictions(draft.path / "predictions.parquet", table)
+        write_predictions(draft.path / PREDICTIONS, table)
         columns = Columns(samples, card, _universes(valid, card, theirs))
         candidate, problem = columns.judge(full), problem_of(card.label_targets[0])
         detail = describe(samples, problem, candidate, columns.labels[0], checkpoint.modalities)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 KIND = "champions"
-FILES = ("model.safetensors", "model.json")
+FILES = ("model.safetensors", CARD)
 MODEL_FOLDER = "model"
 """Where the logged model lies below a run's artifacts."""
 ARTIFACT_FOLDER = "artifacts"
@@ -111,7 +111,7 @@ def store_key(version: Tagged) -> str:
 
 def files_key(model_sha256: str, card_sha256: str) -> str:
     """The store key of a published model. model.json counts too: renamed labels leave the weights as they are."""
-    return digest_json({"model.safetensors": model_sha256, "model.json": card_sha256})
+    return digest_json({"model.safetensors": model_sha256, CARD: card_sha256})
 
 
 def download(client: MlflowClient, version: ModelVersion, folder: Path, tracking_uri: str) -> None:
