@@ -212,6 +212,8 @@ class EvalReport(Ref):
     """Share of the most frequent class: the accuracy of always answering it. None where there are no classes."""
     problem: ProblemName = "multiclass"
     """Of the first label column, which `metrics["test"]` and all figures that name no column are about."""
+    problems: dict[str, ProblemName] = {}
+    """Further label column to its problem."""
     baselines: dict[str, float] = {}
     """Metric to what one and the same answer to every row scores; `column.metric` for further label columns."""
     champion_sha256: Sha256 | None = None

@@ -69,6 +69,7 @@ def walk(problem: Problem) -> None:
     """A label column of this problem from its cells to the report, as the stages ask for it."""
     cells = CELLS[problem.name]
     assert [read_label(cell, "label", problem.name) for cell in cells] == [(cell, None) for cell in cells]
+    assert problem.is_numeric or [problem.text_of(problem.labels_of(cell)) for cell in cells] == cells
     (target,) = describe_targets([("label", problem.name)], [cells])
     require_fitting(load_config({}, [f"data.problem={problem.name}"]), [target])
     samples = samples_of(cells)
