@@ -150,7 +150,7 @@ class CheckpointRef(Ref):
 class ChampionRef(Ref):
     """The model in production, copied from the registry into the store: model.safetensors and model.json at `uri`.
 
-    Beside them lies rows.safetensors, which tells the rows it was made and judged with, unless it is an older model.
+    Beside them lies rows.safetensors, which records the rows it was trained and evaluated on, unless it is an older model.
     """
 
     name: str
@@ -221,7 +221,7 @@ class EvalReport(Ref):
     champion_metrics: Metrics | None = None
     """The champion re-scored on the same rows."""
     champion_rows: int | None = None
-    """How many rows those are: its samples may lack some of the test rows. None: all, as far as an older report tells."""
+    """How many rows those are: its samples may lack some of the test rows. None: all of them."""
     differences: dict[str, tuple[float, float, float]] = {}
     """Metric to candidate minus champion: value, low, high (paired bootstrap, gate.confidence)."""
     forgetting: dict[Literal["old", "new"], Compared] = {}

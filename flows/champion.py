@@ -31,7 +31,7 @@ def champion_to_continue(request: Request) -> ChampionRef | None:
 
 
 def require_comparable(champion: ChampionRef, card: ModelCard, valid: ValidatedRef, request: Request) -> None:
-    """What would make the comparison with the champion impossible is told before anything is extracted or trained.
+    """What would make the comparison with the champion impossible is reported before anything is extracted or trained.
 
     Raises UsageError where it answers another question than this run's, EnvironmentFailed where the files of an encoder that it
     does not hold itself are gone.

@@ -62,7 +62,7 @@ def _lines() -> Listener:
     last = time.monotonic()
 
     def listen(step: str, done: int, total: int, remark: str) -> None:
-        """A line tells how far the step is, where it is done or ten seconds have passed since the last line."""
+        """A line shows how far the step is, where it is done or ten seconds have passed since the last line."""
         nonlocal last
         if done == total or time.monotonic() - last >= _LINE_EVERY_S:
             last = time.monotonic()

@@ -66,7 +66,7 @@ class MissedPayload(_Payload):
 
 
 def emit_verdict(summary: RunSummary) -> None:
-    """Tells what became of a model that was retrained; nothing where nothing has changed."""
+    """Emits the outcome of a retrained model; nothing where nothing has changed."""
     event, model = OF_VERDICT.get(str(summary.verdict)), summary.model
     if event is None or model is None:
         return
@@ -83,7 +83,7 @@ def emit_verdict(summary: RunSummary) -> None:
 
 
 def emit_drift(summary: RunSummary, profile: str, data: str, overrides: list[str]) -> None:
-    """Tells that data have drifted, and how the model is retrained; nothing where they have not."""
+    """Emits that data have drifted, and how the model is retrained; nothing where they have not."""
     if not summary.drift or summary.model is None:
         return
     payload = DriftPayload(
@@ -101,7 +101,7 @@ def emit_drift(summary: RunSummary, profile: str, data: str, overrides: list[str
 
 
 def emit_missed(model: str, deployment: str, reason: str) -> None:
-    """Tells that no run happened where one was due."""
+    """Emits that no run happened where one was due."""
     _emit("crossmodal.run.missed", MissedPayload(model=model, deployment=deployment, reason=reason))
 
 

@@ -97,7 +97,7 @@ def attempt(work: Callable[[], object], run_state: RunState) -> CrossmodalError 
         except CrossmodalError as refusal:
             return refusal
         except (OSError, MemoryError) as failure:
-            error = EnvironmentFailed(f"{type(failure).__name__}: {failure}; the run can be started again and goes on")
+            error = EnvironmentFailed(f"{type(failure).__name__}: {failure}; start the run again: it resumes")
             error.__cause__ = failure
             return error
     return None

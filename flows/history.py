@@ -49,9 +49,9 @@ def find_run(store_root: str | Path, run: str) -> RunRecord:
     exact = [record for record in known if record.run == run]
     near = exact or [record for record in known if run and (record.run.startswith(run) or record.run.endswith(run))]
     if len(near) != 1:
-        summary = "several runs of that id" if near else "no such run"
+        problem = "several runs of that id" if near else "no such run"
         listed = ", ".join(record.run for record in (near or known)[:3]) or "none"
-        raise UsageError(f"run {run!r}: {summary} in {Path(store_root) / RUNS} ({listed}); see crossmodal runs list")
+        raise UsageError(f"run {run!r}: {problem} in {Path(store_root) / RUNS} ({listed}); see crossmodal runs list")
     return near[0]
 
 

@@ -22,7 +22,7 @@ from tasks.store import Store
 
 
 def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
-    """Runs every stage in order, filling `run_state`; raises CrossmodalError where one cannot go on."""
+    """Runs every stage in order, filling `run_state`; raises CrossmodalError where one fails."""
     config, store = request.config, request.store
     run_state.before = results_in(store)
     valid = run_state.valid = prepare(request, config, stages, run_state)

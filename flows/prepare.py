@@ -1,4 +1,4 @@
-"""Ingest and validation alone: what `crossmodal check` runs."""
+"""Only ingest and validation: what `crossmodal check` runs."""
 
 from __future__ import annotations
 

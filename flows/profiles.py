@@ -19,7 +19,7 @@ from tasks.publish.model_names import check_model_name
 from tasks.samples import Samples
 
 _SHOWN = 20
-"""Labels that a comment names; of more only the number is told."""
+"""Labels that a comment names; of more only the number is given."""
 _LOOKED_AT = {
     "train": {
         "epochs": "at most so many; fewer where validation stops improving",

@@ -19,7 +19,7 @@ from tasks.extract.extract import ShardRef
 from tasks.store import Store
 
 StageName = Literal["ingest", "validate", "extract", "train", "evaluate", "gate", "publish"]
-ALL_MODALITIES: dict[str, tuple[str, ...]] = {
+STAGE_KINDS: dict[str, tuple[str, ...]] = {
     "ingest": ("raw", "clean", "media"),
     "validate": ("validations",),
     "extract": ("features",),
@@ -32,7 +32,7 @@ _COLUMNS = {"media": ("source", ["source", "digest", "reason"]), "features": ("d
 """Of parts: what a row is known by, and what must be equal."""
 
 
-def require_stages(names: Iterable[str], known: Iterable[str] = ALL_MODALITIES) -> tuple[str, ...]:
+def require_stages(names: Iterable[str], known: Iterable[str] = STAGE_KINDS) -> tuple[str, ...]:
     """The names, when all of them are stages. Raises UsageError."""
     known = list(known)
     chosen = tuple(dict.fromkeys(names))
@@ -52,7 +52,7 @@ def refreshing(stages: Stages, request: Request) -> Stages:
     chosen = require_stages(request.refresh)
     if not chosen:
         return stages
-    request.store.refresh(*(kind for name in chosen for kind in ALL_MODALITIES[name]))
+    request.store.refresh(*(kind for name in chosen for kind in STAGE_KINDS[name]))
 
     def ingest(raw: RawRef, config: RunConfig, store: Store) -> CleanRef:
         """The samples; media that were computed anew have taken the place of those of before."""
@@ -65,7 +65,7 @@ def refreshing(stages: Stages, request: Request) -> Stages:
         parts = stages.extract(shards, store)
         # A feature's ref tells what it was computed from, not its values: what reads those does not notice by itself.
         if not settle_parts(store, "features"):
-            store.refresh(*ALL_MODALITIES["validate"], *ALL_MODALITIES["train"], *ALL_MODALITIES["evaluate"])
+            store.refresh(*STAGE_KINDS["validate"], *STAGE_KINDS["train"], *STAGE_KINDS["evaluate"])
         return parts
 
     return replace(stages, ingest=ingest, extract=extract)

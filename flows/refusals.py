@@ -13,7 +13,7 @@ from flows.execute import RunFailed
 from tasks.errors import CrossmodalError
 
 REFUSALS = (CrossmodalError, RunFailed)
-"""What is no bug: it tells a person what is wrong and what to do. Every other exception keeps its traceback."""
+"""What is no bug: its message says what is wrong and what to do. Every other exception keeps its traceback."""
 
 
 def refused(error: CrossmodalError | RunFailed) -> State[Any]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from data_contracts.refs import Ref, RunRefs
 from flows.history import RUNS, run_refs
 from flows.records import REFS
-from flows.refresh import ALL_MODALITIES, all_stages, require_stages, settle_parts
+from flows.refresh import STAGE_KINDS, all_stages, require_stages, settle_parts
 from flows.request import Request
 from flows.stages import Features, Stages
 from tasks.errors import UsageError
@@ -59,7 +59,7 @@ def run_stage(request: Request, run: str, stage: str) -> list[Rerun]:
             raise UsageError(
                 f"run {run}: did not come to {stage}, it has no {name}; run crossmodal run-stage {MADE_BY[name]} --run {run}"
             )
-    request.store.refresh(*ALL_MODALITIES.get(stage, ()))
+    request.store.refresh(*STAGE_KINDS.get(stage, ()))
     found = STAGES[stage](request, refs, Stages())
     results = [
         result for name, value in found.items() for result in _compare(name, value, getattr(refs, name), request)

@@ -2,9 +2,9 @@
 
 A stage names the modules that compute its results. Each enters as its syntax tree without what is said to people (docstrings,
 annotations, the texts of errors, progress and log lines), so that other words retrain nothing and another constant does.
-What no list can see is told by VERSION, which is raised by hand. Two tests keep this honest: every module of ours that a stage
-imports is on its list or among those that compute nothing (tests/foundations/test_stage_code.py), and the figures of a small
-fixed input, kept by stage and version, are what they were (tests/support/golden.py).
+What no list can see is in `StageCode.version`, which is raised by hand. Two tests keep this honest: every module of
+ours that a stage imports is on its list or among those that compute nothing (tests/foundations/test_stage_code.py),
+and the figures of a small fixed input, kept by stage and version, are what they were (tests/support/golden.py).
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def log_features(features: Iterable[FeatureRef]) -> None:
 
 
 def log_training_begins(device: str, processes: int, stages: Sequence[str], epochs: int, done: int) -> None:
-    """Where and how training runs, and from where it goes on."""
+    """Where and how training runs, and from where it resumes."""
     where = device if processes == 1 else f"{processes} x {device}"
     text = f"train: on {where}, {', then '.join(stages)}, at most {epochs} epochs"
     log(f"{text}, resumed after epoch {done}" if done else text)

@@ -85,7 +85,7 @@ def list_schedules(common: CommonOptions) -> None:
 @schedule_app.command()
 @grouped
 def pause(name: Name, common: CommonOptions) -> None:
-    """Stop a schedule until it is resumed; a run that is on goes on."""
+    """Stop a schedule until it is resumed; a run in progress continues."""
     _change(name, "paused", common)
 
 

@@ -87,7 +87,7 @@ class Codes:
 
 
 def _now() -> str:
-    """Seconds since the epoch, as a code tells them."""
+    """Seconds since the epoch, as a code holds them."""
     return f"{time.time():.2f}"
 
 

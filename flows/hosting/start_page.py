@@ -62,7 +62,7 @@ def _run_line(root: Path, record: RunRecord) -> RunLine:
 
 
 def _figure(metrics: Mapping[str, float | None]) -> str:
-    """The figure that tells most of a model, with its name."""
+    """The most telling metric of a model, with its name."""
     problem = problem_with(metrics)
     named = ((name, metrics.get(name)) for name in (problem.gate_metric, *problem.headline))
     found = next(((name, value) for name, value in named if value is not None), None)

@@ -51,7 +51,7 @@ class _Row:
 
 
 def hashed_share(identity: str, salt: str = _SALT) -> float:
-    """A number in [0, 1) that depends on the identity alone."""
+    """A number in [0, 1) that depends only on the identity."""
     return int.from_bytes(hashlib.sha256((salt + identity).encode()).digest()[:8]) / 2**64
 
 

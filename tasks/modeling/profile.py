@@ -1,8 +1,9 @@
 """A profile: what rows of data look like, and what a model makes of them, small enough to lie beside the model.
 
-The model is published with the profile of its own rows (profile.safetensors). What the data alone tell is taken from its
-training rows; what the model makes of them (predictions, confidence, embeddings) from the validation and test rows: of rows
-that it was trained on, a model is surer than of any others. Row order changes nothing: rows are chosen by a hash of their id.
+The model is published with the profile of its own rows (profile.safetensors). What the data show without a model is
+taken from its training rows; what the model makes of them (predictions, confidence, embeddings) from the validation
+and test rows: of rows that it was trained on, a model is surer than of any others. Row order changes nothing: rows
+are chosen by a hash of their id.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ def _most_frequent(counts: Mapping[str, int]) -> Counter[str]:
 
 
 def shorten(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
-    """(N, D) as (N, at most 64), by signs that D alone decides: the same on every machine and with every numpy."""
+    """(N, D) as (N, at most 64), by signs that depend only on D: the same on every machine and with every numpy."""
     width = vectors.shape[1]
     if width <= WIDTH:
         return vectors.astype(np.float16)

@@ -24,7 +24,7 @@ LABEL_CHARS = 40
 
 
 def compare_profiles(reference: Profile, new: Profile, config: MonitorConfig, seed: int) -> tuple[DriftTest, ...]:
-    """The tests, the most certain first. What only one side tells of (labels that new rows lack) is left out."""
+    """The tests, the most certain first. What only one side has (labels that new rows lack) is left out."""
     found = [*_categories(reference, new, config, seed), *_numbers(reference, new, config)]
     found += _embeddings(reference, new, config, seed)
     tested = [test for test in found if test.p is not None]

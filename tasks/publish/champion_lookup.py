@@ -31,7 +31,7 @@ class SeenVersion:
 
 
 def look_up(tracking_uri: str, name: str, alias: str) -> SeenVersion | None:
-    """The version behind the alias; None where this cannot be told without MLflow."""
+    """The version behind the alias; None where this cannot be known without MLflow."""
     path = sqlite_file(tracking_uri)
     if path is None or not path.is_file():
         return None

@@ -82,7 +82,7 @@ class RunRecord:
 def record_run(record: RunRecord, store: Store, tracking_uri: str) -> None:
     """The run is in the model's experiment, finished or failed, with all that is known of it.
 
-    An unchanged run is logged by its figures alone: its curves and pages are those of the run that it repeats. Raises
+    An unchanged run is logged by its metrics only: its curves and pages are those of the run that it repeats. Raises
     EnvironmentFailed where MLflow or the store of its artifacts cannot be written to.
     """
     from mlflow.exceptions import MlflowException
@@ -136,7 +136,7 @@ def open_run(client: MlflowClient, experiment: str, run_id: str) -> Run:
 
 
 def started_ms(run_id: str) -> int | None:
-    """When a run began, in ms since 1970, as its id tells; None for another kind of id."""
+    """When a run began, in ms since 1970, by its id; None for another kind of id."""
     found = _STARTED.match(run_id)
     if found is None:
         return None

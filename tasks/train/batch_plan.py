@@ -1,6 +1,6 @@
 """Which rows each step takes, who takes which of them, and what is hidden from them.
 
-All of it depends on seed, epoch and step alone: a run that resumes in the middle of an epoch draws what it would have
+All of it depends only on seed, epoch and step: a run that resumes in the middle of an epoch draws what it would have
 drawn, and so do two processes that share the batches of one.
 """
 

@@ -39,7 +39,7 @@ class Stage(NamedTuple):
 def stages_of(config: TrainConfig, specs: Mapping[InputName, EncoderSpec]) -> tuple[Stage, ...]:
     """The stages of a training run, in order.
 
-    Without a trainable pretrained encoder one stage of `epochs`. With one, `head_epochs` for what is new alone, and then
+    Without a trainable pretrained encoder one stage of `epochs`. With one, `head_epochs` for what is new, and then
     `epochs` for all: a random head would otherwise send large gradients into weights that were good (Kumar et al.,
     Fine-Tuning Can Distort Pretrained Features, 2022).
     """
@@ -84,7 +84,7 @@ def parameter_groups(model: FusedClassifier, config: TrainConfig) -> list[dict[s
 
     New parameters and those of encoders from scratch: `learning_rate`, `weight_decay`. Pretrained ones:
     `encoder_learning_rate` times `layer_decay` for every block between them and the output, `encoder_weight_decay`.
-    Biases, norms and all else of one axis does not decay, nor do low-rank updates. The order depends on the model alone.
+    Biases, norms and all else of one axis does not decay, nor do low-rank updates. The order depends only on the model.
     """
     pretrained: dict[Tensor, tuple[float, float]] = {}
     never: set[Tensor] = set()

@@ -1,4 +1,4 @@
-"""What a training process is told, and the rows that training may see. Imports no torch."""
+"""What a training process receives, and the rows that training may see. Imports no torch."""
 
 from __future__ import annotations
 

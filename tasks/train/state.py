@@ -19,7 +19,7 @@ Weights = dict[str, Tensor]
 
 @dataclass
 class Progress:
-    """How far a run is, in plain numbers. Random draws depend on seed, epoch and step alone: no generator is kept."""
+    """How far a run is, in plain numbers. Random draws depend only on seed, epoch and step: no generator is kept."""
 
     epoch: int = 0
     """Epochs finished."""
@@ -48,7 +48,7 @@ class Progress:
 
 @dataclass
 class TrainState:
-    """All that a run needs to go on. Every group holds only the tensors that training moves."""
+    """All that a run needs to resume. Every group holds only the tensors that training moves."""
 
     model: Weights
     optimizer: dict[str, Weights]

@@ -115,7 +115,7 @@ class TrainingStep:
     def update(self) -> Tensor:
         """One step of the optimizer, the average and the schedule; the norm of the gradients before clipping."""
         for parameter in self.trained:
-            if parameter.grad is None:  # no row of the step had its modality: its moments go on as with any other
+            if parameter.grad is None:  # no row of the step had its modality: its moments decay as with any other
                 parameter.grad = torch.zeros_like(parameter)
         norm = whole(nn.utils.clip_grad_norm_(self.trained, self.config.max_grad_norm))
         self.optimizer.step()
@@ -137,7 +137,7 @@ class TrainingStep:
         loss = loss * ready.microbatch.share
         shares = dict(zip(self.plain.modalities, ready.microbatch.shares.tolist(), strict=True))
         if self.config.unimodal_loss_weight:
-            spread = None if spread is None else spread.detach()  # learned from the fused head alone
+            spread = None if spread is None else spread.detach()  # learned from the fused head only
             for name, logits in output.auxiliary.items():
                 own = ready.batch[name].rows
                 soft, weights = ready.soft[own], ready.weights[own]
@@ -146,7 +146,7 @@ class TrainingStep:
         if self.config.contrastive_weight:
             vectors = {name: found for name, found in output.vectors.items() if shares[name]}  # no stand-ins
             rows = {name: ready.batch[name].rows for name in vectors}
-            # Of a blend, the larger part; where there is no one label, a sample is aligned with itself alone.
+            # Of a blend, the larger part; where there is no one label, a sample is aligned only with itself.
             labels = ready.soft.argmax(dim=1) if self.plain.targets.is_plain else None
             aligned = alignment_loss(vectors, rows, labels)
             loss = loss + self.config.contrastive_weight * ready.microbatch.share * aligned

@@ -77,7 +77,7 @@ def tune_decision(
 ) -> tuple[list[float] | None, ThresholdTuning]:
     """(offsets or None, record) from validation probabilities (N, C) and class indices (N,).
 
-    None where they do not help on rows that they were not chosen on. The record tells the macro F1 with and without, on
+    None where they do not help on rows that they were not chosen on. The record holds the macro F1 with and without, on
     the rows themselves and on rows left out.
     """
     before = macro_f1(decide(probabilities), truth)

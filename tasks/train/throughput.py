@@ -32,7 +32,7 @@ PEAK_FLOPS = {
 
 
 class ThroughputMeter:
-    """Adds up samples and times in a dictionary that is part of the state, so that a resumed run goes on counting."""
+    """Adds up samples and times in a dictionary that is part of the state, so that a resumed run continues to count."""
 
     def __init__(self, sums: dict[str, float], device: torch.device, processes: int) -> None:
         self.sums, self.device, self.processes = sums, device, processes

@@ -80,7 +80,7 @@ def train(
     """The checkpoint for these rows, features and settings; a run that was killed resumes from its last epoch.
 
     With `isolate` the loop runs in its own process, killed after `runtime.train_timeout_s`; without, in this one, for a
-    debugger. Both give the same weights. `champion` is the model to go on from, under train.continue_from. Raises DataError
+    debugger. Both give the same weights. `champion` is the model to start from, under train.continue_from. Raises DataError
     where training cannot succeed, EnvironmentFailed where the process died or ran out of time.
     """
     key = train_key(valid, features, config, store, champion)

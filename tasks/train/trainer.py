@@ -87,7 +87,7 @@ class Trainer:
         kept, fixed = read_state(work), read_fixed(work)
         if kept is None or fixed is None:
             load_pretrained(plain, card)  # before layers are renamed by the updates
-        if start is not None:  # also where a kept state replaces it: what it tells belongs to the history
+        if start is not None:  # also where a kept state replaces it: its message belongs to the history
             transfer_weights(plain, card, start)
         if self.config.regime == "lora":
             add_lora(plain, self.config)
@@ -108,7 +108,7 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """True after the last epoch of the last stage, or when `patience` ended it."""
+        """True after the last epoch of the last stage, or when `early_stopping_patience` ended it."""
         return self.progress.stage >= len(self.stages)
 
     @property

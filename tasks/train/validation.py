@@ -1,4 +1,4 @@
-"""How good the weights are on the validation rows, while training goes on."""
+"""How good the weights are on the validation rows, during training."""
 
 from __future__ import annotations
 

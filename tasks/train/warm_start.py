@@ -136,7 +136,7 @@ def _scales(card: ModelCard) -> dict[tuple[str, str], tuple[float, float]]:
 
 
 def _network(card: ModelCard, name: str) -> str:
-    """What tells a modality's encoder from another, nothing where there is none. By known weights, an id is only a place."""
+    """An encoder's identity, empty where there is none. By known weights, an id is only a place."""
     spec = card.encoders.get(name)
     if spec is None:
         return ""
@@ -181,6 +181,6 @@ def _tell(taken: TransferredWeights, matched: int, outputs: int) -> str:
 
 
 def _draw(seed: int, text: str) -> float:
-    """A number in [0, 1) that depends on the seed and the id alone."""
+    """A number in [0, 1) that depends only on the seed and the id."""
     digest = hashlib.sha256(f"{seed}:{text}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8]) / 2**64

@@ -1,4 +1,4 @@
-"""A champion that cannot be compared with is told before anything is extracted or trained."""
+"""A champion that cannot be compared with is reported before anything is extracted or trained."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _README = """\
 Each is clear, poor, or missing; every sample has at least two of them, and at least one that is clear. An empty cell of
 manifest.parquet is a missing one. There is no split column: whoever reads it divides the rows by a hash of sample_id.
 
-Written by crossmodal with seed {seed}; docs/digits.md tells how each is made and what a model reaches on it.
+Written by crossmodal with seed {seed}; docs/digits.md says how each is made and what a model reaches on it.
 """
 
 

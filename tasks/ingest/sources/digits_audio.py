@@ -25,7 +25,7 @@ TWIST_DB = 4.0
 """Largest difference between the levels of the two tones."""
 TONE_S = (0.06, 0.25)
 SILENCE_S = (0.05, 0.20)
-"""Before and after the tone: noise alone."""
+"""Before and after the tone: only noise."""
 LEVEL_DB = (-34.0, -14.0)
 """RMS of the clip, relative to full scale."""
 CLEAR_SNR_DB = (0.0, 20.0)

@@ -37,7 +37,7 @@ class _Control(Exception):
 
 
 class NotText(Exception):
-    """Bytes that are no text in any encoding that can be told with confidence."""
+    """Bytes that are no text in any encoding that can be detected with confidence."""
 
 
 def find_encoding(blocks: Blocks, named: str | None = None) -> tuple[str, str | None]:

@@ -19,7 +19,7 @@ _lock = threading.Lock()
 
 
 class Identity(Frozen):
-    """What tells an encoder's output from another's: equal identities, equal features. No path is part of it."""
+    """What distinguishes an encoder's output from another's: equal identities, equal features. No path is part of it."""
 
     family: str
     name: str

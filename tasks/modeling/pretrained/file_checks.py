@@ -1,4 +1,4 @@
-"""What can be told of an encoder's files and its network's name without torch."""
+"""What can be checked of an encoder's files and its network's name without torch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def require_intact(encoder: str, place: Place) -> None:
 
 
 def _promised_bytes(path: Path) -> int | None:
-    """The size that a header tells (https://huggingface.co/docs/safetensors); None where there is none."""
+    """The size that a header states (https://huggingface.co/docs/safetensors); None where there is none."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(_HEAD_BYTES), "little")
         if not 0 < length <= min(_MOST_HEADER_BYTES, path.stat().st_size):

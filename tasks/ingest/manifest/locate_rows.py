@@ -1,0 +1,136 @@
+"""Each row of a manifest in the raw schema: its media found and digested, its cells read, its first problem noted."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from data_contracts.modalities import modality_of
+from data_contracts.refs import IN_CELLS, InputName
+from tasks import progress
+from tasks.ingest.manifest.extra_columns import metadata_json
+from tasks.ingest.manifest.joined_columns import join_cells
+from tasks.ingest.manifest.label_columns import CELLS
+from tasks.ingest.manifest.media_files import Located, locate_inline, locate_text
+from tasks.ingest.manifest.missing_media import FOUND, FoundElsewhere, locate_near
+from tasks.ingest.manifest.rows import SPLITS, Inline, Purpose, Row, split_of
+from tasks.ingest.manifest.source import Source
+from tasks.ingest.rejected_row import Refused
+from tasks.problems.cells import is_empty, plain, storable
+
+_THREADS = 4  # reading files waits for the disk; more threads only fight for the interpreter
+_CHUNK_ROWS = 500
+_CHUNKS_AHEAD = 4 * _THREADS
+
+
+def locate_all(picked: Iterable[tuple[Source, Row]], total: int, purpose: Purpose) -> Iterator[list[dict[str, Any]]]:
+    """The rows in the raw schema, in chunks; only a few chunks ahead are read."""
+    rows = iter(picked)
+    ahead: deque[Future[list[dict[str, Any]]]] = deque()
+    done = 0
+    with ThreadPoolExecutor(_THREADS) as pool:
+        while True:
+            while len(ahead) < _CHUNKS_AHEAD and (chunk := list(itertools.islice(rows, _CHUNK_ROWS))):
+                ahead.append(pool.submit(_locate_chunk, chunk, purpose))
+            if not ahead:
+                return
+            located = ahead.popleft().result()
+            done += len(located)
+            progress.report("scan", done, max(total, done))
+            yield located
+
+
+def _locate_chunk(chunk: list[tuple[Source, Row]], purpose: Purpose) -> list[dict[str, Any]]:
+    return [_locate_row(source, row, purpose) for source, row in chunk]
+
+
+def _locate_row(source: Source, row: Row, purpose: Purpose) -> dict[str, Any]:
+    """One row in the raw schema; its first problem, if any, in `reason` and `detail`."""
+    columns, values = source.columns, row.values
+    result: dict[str, Any] = {"row": row.number, "id": None, "reason": row.reason, "detail": row.detail}
+    result["bad_modality"] = None
+    result["id"] = plain(values.get(columns.id)) if columns.id else None
+    found = 0
+    for name, column in columns.media.items():
+        cell = values.get(column)
+        if row.reason is not None or is_empty(cell):
+            continue  # in a row that cannot be read, a cell may have slipped into another column
+        found += 1
+        try:
+            located = _locate_cell(name, cell, column, source, row)
+            if isinstance(located, FoundElsewhere):
+                result.setdefault(FOUND, {})[name] = located.cell
+                located = located.located
+        except Refused as refused:
+            _blame(result, refused.reason, refused.detail, name)
+            result[name] = None if isinstance(cell, Inline) else storable(str(cell)[:500])
+            continue
+        result[name], result[f"{name}_sha256"] = located.where, located.sha256
+        if located.text is not None:
+            result[f"{name}_value"] = located.text
+    for name, joined in join_cells(columns.joined, values) if row.reason is None else ():
+        found += 1
+        if isinstance(joined, Refused):
+            _blame(result, joined.reason, joined.detail, name)
+        else:
+            result[name], result[f"{name}_sha256"], result[f"{name}_value"] = "", joined.sha256, joined.text
+    for name, lender in source.borrowed.items():
+        if is_empty(values.get(columns.media.get(name, ""))):
+            result[name], result[f"{name}_sha256"] = result.get(lender), result.get(f"{lender}_sha256")
+    if found == 0:
+        read = [*columns.media.values(), *(column for several in columns.joined.values() for column in several)]
+        _blame(result, "no-modality", f"all of {', '.join(read)} are empty")
+    _read_roles(result, source, values, purpose)
+    return result
+
+
+def _locate_cell(name: InputName, cell: Any, column: str, source: Source, row: Row) -> Located | FoundElsewhere:
+    manifest = source.manifest
+    if isinstance(cell, Inline):
+        return locate_inline(cell, manifest.path.absolute(), row.number, column)
+    if modality_of(name) in IN_CELLS and not column.lower().endswith("_path"):
+        return locate_text(cell)
+    if not isinstance(cell, str):
+        raise Refused("wrong-type", f"column {column!r} holds {type(cell).__name__}; expected a path or bytes")
+    return locate_near(source.paths.complete(cell, modality_of(name)), name, source.roots, source.index)
+
+
+def _read_roles(result: dict[str, Any], source: Source, values: dict[str, Any], purpose: Purpose) -> None:
+    """Label cells, split, group and weight. For a prediction only the label matters, and it need not be usable."""
+    columns = source.columns
+    read = columns.labels[:1] if purpose == "predict" else columns.labels
+    result[CELLS] = [values.get(column) for column in read]
+    if purpose == "predict":
+        return
+    result["split"] = source.split
+    given = plain(values.get(columns.split)) if columns.split else None
+    if source.split is None and given is not None:
+        result["split"] = split_of(given, source.folds)
+        if result["split"] is None:
+            detail = f"{given[:50]!r} is none of {', '.join(SPLITS)}; split.folds says which values are val and test"
+            _blame(result, "unknown-split", detail)
+    result["group"] = plain(values.get(columns.group)) if columns.group else None
+    result["time"] = plain(values.get(columns.time)) if columns.time else None
+    result["metadata"] = metadata_json(values, (*columns.unused, columns.time))
+    weight = values.get(columns.weight) if columns.weight else None
+    if not is_empty(weight):
+        result["weight"] = _weight(weight)
+        if result["weight"] is None:
+            _blame(result, "bad-weight", f"{str(weight)[:50]!r} is not a positive number")
+
+
+def _weight(value: Any) -> float | None:
+    try:
+        weight = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return weight if math.isfinite(weight) and weight > 0 else None
+
+
+def _blame(result: dict[str, Any], reason: str, detail: str, name: str | None = None) -> None:
+    if result["reason"] is None:
+        result["reason"], result["detail"], result["bad_modality"] = reason, detail, name

@@ -1,0 +1,62 @@
+"""What a run says of a manifest that was read: columns left out, absent, or doubtful."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from data_contracts.modalities import ALL_MODALITIES, input_name
+from data_contracts.refs import InputName
+from tasks.config import RunConfig
+from tasks.ingest.manifest.cells import read_label
+from tasks.ingest.manifest.joined_columns import describe_lacking
+from tasks.ingest.manifest.source import Source
+from tasks.modalities import MODALITIES
+from tasks.problems.registry import PROBLEMS
+
+
+def describe_source(sources: list[Source], modalities: tuple[InputName, ...], table: pa.Table) -> list[str]:
+    """What the readers noted, a line on every input that is left out, and one on the columns that are metadata."""
+    columns = sources[0].columns
+    notes = list(dict.fromkeys(note for source in sources for note in source.manifest.notes))
+    every = {**columns.media, **{name: ", ".join(several) for name, several in columns.joined.items()}}
+    for name, column in every.items():
+        if name not in modalities:
+            what = "is empty" if table[name].null_count == table.num_rows else "has no usable cell"
+            notes.append(f"column {column!r} {what} and is left out")
+    if columns.unused:
+        notes.append(f"columns kept as metadata, not used: {', '.join(columns.unused)}")
+    return notes
+
+
+def describe_absent(source: Source, config: RunConfig) -> list[str]:
+    """A line on every column that the config names for an input and a manifest to be predicted lacks."""
+    found = source.columns.media
+    named = {
+        input_name(modality, number): column
+        for modality in ALL_MODALITIES
+        if config.encoders.of(modality) != "off" and MODALITIES[modality].joined_columns() is None
+        for number, column in enumerate(config.data.columns.of(modality), start=1)
+    }
+    lacking = [name for name in named if name not in found]
+    return [
+        *(f"no column {named[name]!r}: {name} is missing in every row" for name in lacking),
+        *describe_lacking(source.columns.joined, config.data),
+    ]
+
+
+def doubt_classes(table: pa.Table, config: RunConfig) -> list[str]:
+    """A line where labels that nobody called classes are all different numbers."""
+    labels = table["label"].drop_null().to_pylist()
+    if (
+        config.data.problem != "auto"
+        or config.data.columns.labels
+        or len(labels) < 10
+        or len(set(labels)) < len(labels)
+    ):
+        return []
+    numeric = next(problem.name for problem in PROBLEMS.values() if problem.is_numeric)
+    if any(read_label(label, "label", numeric)[0] is None for label in labels):
+        return []
+    return [
+        f"label: every row has another number, and each is taken for a class; data.problem={numeric} predicts numbers"
+    ]

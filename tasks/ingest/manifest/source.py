@@ -1,0 +1,86 @@
+"""A manifest with its columns resolved: which one is an input, a label, a split, and where its media may lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from data_contracts.refs import InputName, ProblemName
+from tasks.config import RunConfig
+from tasks.config_sections import MediaPathsConfig
+from tasks.errors import DataError, UsageError
+from tasks.ingest.manifest.columns import Columns, find_columns
+from tasks.ingest.manifest.media_files import Roots, make_roots
+from tasks.ingest.manifest.media_index import MediaIndex
+from tasks.ingest.manifest.rows import Folds, Manifest, Purpose
+from tasks.ingest.manifest.suggestions import suggest_columns
+from tasks.ingest.sources.remote import make_remote
+from tasks.labels import label_columns
+from tasks.modalities import MODALITIES
+
+
+@dataclass(frozen=True)
+class Source:
+    """One manifest with its columns resolved."""
+
+    manifest: Manifest
+    columns: Columns
+    problems: tuple[ProblemName, ...]
+    """Of the label columns."""
+    split: str | None
+    roots: Roots
+    index: MediaIndex
+    paths: MediaPathsConfig
+    folds: Folds
+    borrowed: dict[InputName, InputName]
+    """What a row without it takes from another input: the sound of its video as the audio, a frame of it as the image."""
+
+
+def resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: Purpose) -> Source:
+    """The manifest with what its columns are; UsageError or DataError where the config or the columns do not fit."""
+    missing = [root for root in config.data.allowed_roots if not Path(root).is_dir()]
+    if missing:
+        raise UsageError(f"data.allowed_roots: {missing[0]!r} is not a folder")
+    index = MediaIndex((str(manifest.root), *config.data.allowed_roots))
+    suggested = suggest_columns(manifest, config.data, config.encoders, index, purpose)
+    manifest = replace(suggested.manifest, notes=(*manifest.notes, *suggested.notes))
+    try:
+        columns = find_columns(manifest.columns, suggested.data, config.encoders, str(manifest.path), purpose)
+        if split not in ("val", "test"):  # of a competition these may have none
+            require_label(manifest, columns, purpose)
+    except DataError as error:
+        raise DataError(f"{error}{suggested.hints}{_unreadable(manifest)}") from None
+    roots = make_roots(manifest.root, config.data.allowed_roots, config.media.max_file_mb * 1e6, make_remote(config))
+    problems = tuple(column.problem for column in label_columns(config.data))
+    media, folds = config.data.media, config.split.folds
+    return Source(manifest, columns, problems, split, roots, index, media, folds, _borrowed(columns, config))
+
+
+def _borrowed(columns: Columns, config: RunConfig) -> dict[InputName, InputName]:
+    """Which inputs take the medium of another one where their own cell is empty."""
+    lenders = {name: spec.borrowed_from for name, spec in MODALITIES.items() if config.encoders.of(name) != "off"}
+    return {
+        name: lender[0]
+        for name, lender in lenders.items()
+        if lender is not None and lender[0] in columns.media and getattr(config.media, lender[1])
+    }
+
+
+def _unreadable(manifest: Manifest) -> str:
+    """What else is wrong with a manifest that is refused for its columns: rows that could not be read, with the first."""
+    rows = list(manifest.rows)
+    bad = [row for row in rows if row.reason]
+    return (
+        f"; also, {bad[0].reason} in {len(bad)} of {len(rows)} rows, row {bad[0].number}: {bad[0].detail}"
+        if bad
+        else ""
+    )
+
+
+def require_label(manifest: Manifest, columns: Columns, purpose: Purpose) -> None:
+    """Raises DataError where a manifest to train on has no label column."""
+    if purpose == "train" and columns.label is None:
+        names = ", ".join(manifest.columns)
+        raise DataError(
+            f"manifest {manifest.path}: no column 'label' among {names}; map one with --set data.columns.label=COLUMN"
+        )
