@@ -150,7 +150,7 @@ class CheckpointRef(Ref):
 class ChampionRef(Ref):
     """The model in production, copied from the registry into the store: model.safetensors and model.json at `uri`.
 
-    Beside them lies rows.safetensors, which records the rows it was trained and evaluated on, unless it is an older model.
+    Beside them lies rows.safetensors, which records the rows it was trained and evaluated on.
     """
 
     name: str

@@ -157,10 +157,10 @@ def require_same_champion(client: MlflowClient, job: Publication) -> None:
 
 def find_version(client: MlflowClient, job: Publication) -> ModelVersion | None:
     """The newest version that promises these very files and has not failed its verification."""
-    key = versions.files_key(job.checkpoint.model_sha256, digest_file(job.folder / CARD))
+    ours = [job.checkpoint.model_sha256, digest_file(job.folder / CARD)]
     for version in reversed(versions.all_versions(client, job.name)):
-        ours = versions.MODEL_SHA256 in version.tags and versions.CARD_SHA256 in version.tags
-        if ours and versions.content_key(version) == key and version.tags.get(versions.STATUS) != "failed":
+        files = [version.tags.get(tag) for tag in (versions.MODEL_SHA256, versions.CARD_SHA256)]
+        if files == ours and version.tags.get(versions.STATUS) != "failed":
             return version
     return None
 

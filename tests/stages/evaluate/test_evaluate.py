@@ -115,6 +115,7 @@ def prepared_champion(store: Store, labels: tuple[str, ...], accuracy: float, va
     champion = ChampionRef(
         uri=model.uri, sha256=model.sha256, rows=1, name="m", version="7", model_sha256=model.model_sha256
     )
+    write_rows(Samples.read(store.path(valid.uri)), store.path(champion.uri) / ROWS)
     return PreparedChampion(champion=champion, valid=valid, features={})
 
 

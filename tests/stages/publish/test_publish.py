@@ -17,8 +17,7 @@ from mlflow import MlflowClient
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.modeling.card import DecisionRule
 from tasks.modeling.profile import read_profile_file
-from tasks.modeling.training_rows import ROWS, read_rows
-from tasks.monitor.monitor import monitor
+from tasks.modeling.training_rows import read_rows
 from tasks.publish import registry, versions
 from tasks.store import digest_file
 from tests.support.registries import champion_version, client_of, logged
@@ -39,7 +38,6 @@ def test_round_trip(make_case: MakeCase, capfd: pytest.CaptureFixture[str]) -> N
         assert digest_file(store.path(champion.uri) / name) == digest_file(store.path(case.checkpoint.uri) / name)
     assert (champion.train_key, champion.base_key) == (case.checkpoint.train_key, case.checkpoint.base_key)
     rows = read_rows(store.path(champion.uri))
-    assert rows is not None
     assert {split: len(digests) for split, digests in rows.items()} == {"train": 4, "val": 0, "test": 12}
     assert list(Path.cwd().iterdir()) == [], "something was written into the current folder"
     files = [path for path in (store.root / "mlartifacts").rglob("*") if path.is_file()]
@@ -188,36 +186,21 @@ def test_the_stage_imports_cheaply() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_version_published_before_rows_were_kept_is_still_a_champion(make_case: MakeCase, quick: None) -> None:
-    case = make_case()
-    case.publish()
-    client = client_of(case)
-    client.delete_model_version_tag("tiny", "1", versions.ROWS_SHA256)
-    client.delete_model_version_tag("tiny", "1", versions.BASE_KEY)
-    champion = registry.fetch_champion("tiny", "champion", *case.place)
-    assert champion is not None
-    assert champion.base_key is None
-    assert not (case.request.store.path(champion.uri) / ROWS).exists()
-
-
 def test_a_version_brings_the_profile_of_its_rows_along(make_case: MakeCase, quick: None) -> None:
     case = make_case()
     case.publish()
     champion = registry.fetch_champion("tiny", "champion", *case.place)
     assert champion is not None
     profile = read_profile_file(case.request.store.path(champion.uri))
-    assert profile is not None
     assert profile.categories["image missing"] == {"missing": 1, "present": 3}  # of the 4 training rows
     assert sum(profile.categories["prediction"].values()) == 12
     assert profile.embeddings["text embedding"].dtype == np.float16
     assert len(profile.numbers["confidence"]) == 12
-    # One of before is a champion, too, but cannot be monitored.
     client_of(case).delete_model_version_tag("tiny", "1", versions.PROFILE_SHA256)
-    older = registry.fetch_champion("tiny", "champion", *case.place)
-    assert older is not None
-    assert read_profile_file(case.request.store.path(older.uri)) is None
-    with pytest.raises(EnvironmentFailed, match="tiny version 1: was published without a profile"):
-        monitor(case.valid.clean, case.features, older, case.request.config, case.request.store)
+    with pytest.raises(
+        EnvironmentFailed, match=r"was not published by crossmodal \(no tag crossmodal\.profile_sha256\)"
+    ):
+        registry.fetch_champion("tiny", "champion", *case.place)
 
 
 def test_a_label_column_may_be_called_anything(make_case: MakeCase, quick: None) -> None:
