@@ -234,7 +234,7 @@ def main() -> None:
     config = load_config({}, settings)
     rows = args.batch * args.steps
     where = "CPU, smoke test: no figure here means anything" if args.smoke else torch.cuda.get_device_name()
-    print(f"{machine('torch', 'transformers', 'accelerate')}; {where}; batches of {args.batch}, medians of {args.runs}")
+    print(f"{machine('torch', 'transformers')}; {where}; batches of {args.batch}, medians of {args.runs}")
     peak = None if args.smoke else peak_flops(where)
     for make in (vit, bert):
         task = make(rows, args.smoke)

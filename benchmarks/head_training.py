@@ -297,7 +297,7 @@ def main() -> None:
                 continue
             if turn:  # the first turn warms up
                 found[name].append(seconds)
-    print(machine("torch", "transformers", "accelerate"), f"{args.threads} threads", sep="; ")
+    print(machine("torch", "transformers"), f"{args.threads} threads", sep="; ")
     print(f"{args.rows:,} rows x {args.width:,}, {args.epochs} epochs, batches of {args.batch}; medians of {args.runs}")
     base = [median(column) for column in zip(*found["ours"], strict=True)]
     for name, times in found.items():

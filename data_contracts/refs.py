@@ -150,7 +150,7 @@ class CheckpointRef(Ref):
 class ChampionRef(Ref):
     """The model in production, copied from the registry into the store: model.safetensors and model.json at `uri`.
 
-    Beside them lies rows.safetensors, which records the rows it was trained and evaluated on, unless it is an older model.
+    Beside them lies rows.safetensors, which records the rows it was trained and evaluated on.
     """
 
     name: str
@@ -212,6 +212,8 @@ class EvalReport(Ref):
     """Share of the most frequent class: the accuracy of always answering it. None where there are no classes."""
     problem: ProblemName = "multiclass"
     """Of the first label column, which `metrics["test"]` and all figures that name no column are about."""
+    problems: dict[str, ProblemName] = {}
+    """Further label column to its problem."""
     baselines: dict[str, float] = {}
     """Metric to what one and the same answer to every row scores; `column.metric` for further label columns."""
     champion_sha256: Sha256 | None = None

@@ -6,15 +6,17 @@ from collections.abc import Collection
 
 import pyarrow as pa
 
-from data_contracts.modalities import ALL_MODALITIES, in_order, modality_of
-from data_contracts.refs import IN_CELLS, InputName
+from data_contracts.modalities import in_order, modality_of
+from data_contracts.refs import IN_CELLS, InputName, Modality
 
 CONTRACT_VERSION = "3"
 """Raised whenever a column or its meaning changes. It enters the keys of the stages: tables of another version are made
 anew, and `require_contract` refuses one that is read all the same. 2: raw rows carry `time` and `metadata`.
 3: raw rows and samples carry `targets`; a prediction of a number has no probability."""
+PREDICTIONS = "predictions.parquet"
+"""Of an evaluation, in its folder."""
 CONTRACT_KEY = b"crossmodal.contract"
-ALWAYS = ALL_MODALITIES[:4]
+ALWAYS: tuple[Modality, ...] = ("image", "text", "audio", "video")
 """Modalities that every table has columns for; one that was added later has them where it is read."""
 
 

@@ -56,7 +56,7 @@ def find_run(store_root: str | Path, run: str) -> RunRecord:
 
 
 def run_refs(store: Store, run: str) -> RunRefs:
-    """What a run's stages handed on. EnvironmentFailed for a run of before they were kept."""
+    """What a run's stages handed on. EnvironmentFailed where it ended before there were any."""
     return RunRefs.model_validate(_json(store, run, REFS))
 
 
@@ -76,9 +76,7 @@ def _json(store: Store, run: str, name: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise EnvironmentFailed(
-            f"run {run}: left no {name}; it is of an older release, or ended before it began"
-        ) from None
+        raise EnvironmentFailed(f"run {run}: left no {name}: it ended before it began") from None
     except (OSError, ValueError) as error:
         raise EnvironmentFailed(f"run {run}: {path} cannot be read ({error})") from None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from data_contracts.refs import Target
 from tasks.ingest.manifest.label_spelling import same_class
-from tasks.problems.multilabel import join_labels, split_labels
+from tasks.problems.registry import problem_of
 
 _SHOWN = 3
 
@@ -38,15 +38,16 @@ def match_labels(given: Sequence[str | None], target: Target) -> KnownLabels:
     """The given texts of a label column as the model's target spells its labels."""
     if not target.labels:  # numbers
         return KnownLabels(list(given), Counter(), [label is not None for label in given])
+    problem = problem_of(target)
     spelt = {same_class(label): label for label in reversed(target.labels)} | {label: label for label in target.labels}
     unknown: Counter[str] = Counter()
     labels: list[str | None] = []
     rows = []
     for text in given:
-        names = [] if text is None else split_labels(text) if target.problem == "multilabel" else [text]
+        names = () if text is None else problem.labels_of(text)
         found = [spelt.get(name) or spelt.get(same_class(name)) for name in names]
         unknown.update(name for name, label in zip(names, found, strict=True) if label is None)
         said = [label or name for name, label in zip(names, found, strict=True)]
-        labels.append(None if text is None else join_labels(said) if target.problem == "multilabel" else said[0])
+        labels.append(None if text is None else problem.text_of(said))
         rows.append(text is not None and None not in found)
     return KnownLabels(labels, unknown, rows)

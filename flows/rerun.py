@@ -35,7 +35,6 @@ MADE_BY = {
     "raw": "ingest", "clean": "ingest", "valid": "validate", "features": "extract", "checkpoint": "train",
     "report": "evaluate", "verdict": "gate", "release": "publish",
 }  # fmt: skip
-STORED = tuple(stage for stage in all_stages() if stage in STAGE_KINDS)
 
 
 class Rerun(NamedTuple):

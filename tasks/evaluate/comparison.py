@@ -56,11 +56,8 @@ def champion_outputs(
 
 def forgetting(ids: list[str], pair: tuple[AnyScorer, AnyScorer], folder: Path, config: RunConfig) -> dict[str, Any]:
     """Candidate and champion, `pair`, apart on the rows that the champion was judged on when it was published, and on new
-    ones. Empty where either set is, or the champion in `folder` does not tell."""
-    known = read_rows(folder)
-    if known is None:
-        return {}
-    old = are_known(ids, known["test"])
+    ones. Empty where either set is. The champion lies in `folder`."""
+    old = are_known(ids, read_rows(folder)["test"])
     if old.all() or not old.any():
         return {}
     return {name: _compared(pair, np.flatnonzero(rows), config) for name, rows in (("old", old), ("new", ~old))}

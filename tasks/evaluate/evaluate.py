@@ -9,6 +9,7 @@ from typing import Any
 from data_contracts.eval_detail import DETAIL
 from data_contracts.modalities import in_order
 from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Floor, InputName, PreparedChampion, ValidatedRef
+from data_contracts.tables import PREDICTIONS
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import DataError
@@ -21,7 +22,6 @@ from tasks.modalities import joined, spec_of
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.predictions import predictions_table, write_predictions
 from tasks.problems.metric import Probabilities
-from tasks.problems.multiclass_metrics import ClassScorer, score_classes
 from tasks.problems.registry import problem_of
 from tasks.problems.scoring import AnyScorer
 from tasks.samples import Samples
@@ -80,7 +80,7 @@ def evaluate(
         subset = predict_subsets(samples, features, checkpoint, card, store)
         full = subset[joined(checkpoint.modalities)]
         table = predictions_table(samples, full, card, checkpoint.modalities)
-        write_predictions(draft.path / "predictions.parquet", table)
+        write_predictions(draft.path / PREDICTIONS, table)
         columns = Columns(samples, card, _universes(valid, card, theirs))
         candidate, problem = columns.judge(full), problem_of(card.label_targets[0])
         detail = describe(samples, problem, candidate, columns.labels[0], checkpoint.modalities)
@@ -95,6 +95,7 @@ def evaluate(
             "baselines": candidate.baselines(),
             "majority_share": candidate.baselines().get("accuracy"),
             "known_rows": {},
+            "problems": {},
         }
         for key_, figures in columns.judge_others(full, config.seed).items():
             payload[key_] |= figures
@@ -107,8 +108,8 @@ def evaluate(
             pair = (candidate.take(shared), other.judge(outputs))
             payload |= against(*pair, prepared_champion, config)
             payload["forgetting"] = forgetting(samples.take(shared).ids, pair, folder, config)
-        if isinstance(candidate, ClassScorer) and reads_embeddings(card):
-            floor = _floor(valid, features, columns.labels[0], candidate, config, store)
+        if problem.has_classes and reads_embeddings(card):
+            floor = _floor(valid, features, columns, candidate, config, store)
             payload["floor"] = None if floor is None else floor.model_dump(mode="json")
         if any(spec_of(name).joined_columns() is not None for name in checkpoint.modalities):
             from tasks.evaluate.column_importance import measure_importance  # which needs torch
@@ -160,7 +161,9 @@ class Columns:
 
     def judge_others(self, outputs: Probabilities, seed: int) -> dict[str, dict[str, Any]]:
         """Fields of EvalReport with the figures of every further column on the rows whose truth is known."""
-        found: dict[str, dict[str, Any]] = {"metrics": {}, "intervals": {}, "baselines": {}, "known_rows": {}}
+        found: dict[str, dict[str, Any]] = {
+            name: {} for name in ("metrics", "intervals", "baselines", "known_rows", "problems")
+        }
         for place, target in enumerate(self.card.label_targets):
             if place == 0:
                 continue
@@ -168,6 +171,7 @@ class Columns:
             scorer, _ = judge_column(self.card, place, outputs, cells, self.labels[place])
             found["metrics"][target.name] = scorer.score()
             found["known_rows"][target.name] = scorer.rows
+            found["problems"][target.name] = target.problem
             ranges = scorer.intervals(seed) if scorer.rows else {}
             found["intervals"] |= {f"{target.name}.{name}": value for name, value in ranges.items()}
             found["baselines"] |= {f"{target.name}.{name}": value for name, value in scorer.baselines().items()}
@@ -204,16 +208,19 @@ def predict_subsets(
 def _floor(
     valid: ValidatedRef,
     features: Features,
-    labels: tuple[str, ...],
-    candidate: ClassScorer,
+    columns: Columns,
+    candidate: AnyScorer,
     config: RunConfig,
     store: Store,
 ) -> Floor | None:
     """The floor's figures, and the candidate's minus them, on the same rows."""
+    labels, target = columns.labels[0], columns.card.label_targets[0]
     fitted = fit_floor(valid, features, labels, config.seed, store)
     if fitted is None:
         return None
-    floor = score_classes(fitted.probabilities, candidate.truth)
+    cells = columns.samples.targets(0, "")
+    wide = target.model_copy(update={"labels": labels})
+    floor = problem_of(target).scorer(fitted.probabilities, cells, wide, labels, None)
     return Floor(
         metrics=floor.score(),
         c=fitted.c,

@@ -63,7 +63,6 @@ class Fitted:
     """Inverse strength of the regularisation, chosen on the validation rows."""
     rows: int
     """Training rows that were fitted."""
-    of_rows: int
     width: int
     notes: tuple[str, ...]
 
@@ -93,7 +92,7 @@ def fit_floor(
     progress.report("evaluate", len(GRID), len(GRID), "logistic regression")
     probabilities, c = fitted
     width = train.features.shape[1]
-    return Fitted(probabilities, c, len(chosen), len(train.truth), width, tuple(notes))
+    return Fitted(probabilities, c, len(chosen), width, tuple(notes))
 
 
 def read_tables(

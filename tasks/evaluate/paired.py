@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from data_contracts.refs import CheckpointRef, EvalReport
+from data_contracts.tables import PREDICTIONS
 from tasks.contract import read_table
 from tasks.evaluate.scorers import judge_column
 from tasks.modeling.card import read_card
@@ -40,4 +41,4 @@ def compare_evaluations(ours: Evaluated, theirs: Evaluated, store: Store) -> dic
 
 
 def _sorted(report: EvalReport, store: Store) -> pa.Table:
-    return read_table(store.path(report.uri) / "predictions.parquet").sort_by("id")
+    return read_table(store.path(report.uri) / PREDICTIONS).sort_by("id")

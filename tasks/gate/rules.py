@@ -9,7 +9,7 @@ from tasks.config import GateConfig
 from tasks.gate_rules import Figure, Outcome, Rule, decide_rule, defined
 from tasks.number_format import short_number
 from tasks.problems.problem import Problem
-from tasks.problems.registry import figure_text, get_metric, get_problem, problem_with
+from tasks.problems.registry import figure_text, get_metric, get_problem
 
 
 def judge_rule(rule: Rule, report: EvalReport) -> RuleResult:
@@ -37,9 +37,8 @@ def judge_rule(rule: Rule, report: EvalReport) -> RuleResult:
 
 
 def _problem(report: EvalReport, column: str = "") -> Problem:
-    """The problem of a label column; that of a further one is known by the metrics that it has."""
-    figures = report.metrics.get(column)
-    return get_problem(report.problem) if figures is None else problem_with(figures)
+    """The problem of a label column."""
+    return get_problem(report.problems.get(column, report.problem))
 
 
 def compare_with_champion(report: EvalReport, config: GateConfig) -> RuleResult:

@@ -38,6 +38,7 @@ from tasks.ingest.splits import assign_splits, describe_carved
 from tasks.labels import describe_targets
 from tasks.media.media_store import media_fingerprint
 from tasks.media.pool import TRANSIENT
+from tasks.problems.registry import problem_of
 from tasks.samples import SAMPLES, Samples
 from tasks.store import Found, Store, canonical_json, digest_json, write_text
 
@@ -91,7 +92,8 @@ def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _J
     outcomes = decode_media(table, raw.modalities, config, store, workers, choose_rows(rows, raw.modalities))
     apply_outcomes(rows, raw.modalities, outcomes)
     said: list[str] = []
-    has_classes = purpose == "train" and (not raw.targets or raw.targets[0].problem == "multiclass")
+    targets = raw.targets or (Target(name="label"),)
+    has_classes = purpose == "train" and problem_of(targets[0]).has_classes
     if purpose == "train":
         said = judge_times(rows, config.split.by == "time", config.data.time_format)
         mark_repeats(rows, raw.modalities)

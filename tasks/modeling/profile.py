@@ -145,18 +145,16 @@ def write_profile(profile: Profile, path: Path) -> None:
     path.write_bytes(save(arrays, metadata={"categories": canonical_json(profile.categories)}))
 
 
-def read_profile_file(folder: Path) -> Profile | None:
-    """The profile of the model in a folder; None where it was published without. DataError where the file is damaged."""
+def read_profile_file(folder: Path) -> Profile:
+    """The profile of the published model in a folder. DataError where the file is damaged or gone."""
     from safetensors import SafetensorError, safe_open
 
     path = folder / PROFILE
-    if not path.is_file():
-        return None
     try:
         with safe_open(path, "numpy") as file:
             categories = json.loads(file.metadata()["categories"])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"model {path}: damaged ({' '.join(str(error).split())[:200]}); publish it again") from None
     held: dict[str, dict[str, Any]] = {"number": {}, "embedding": {}}
     for name, values in arrays.items():

@@ -34,17 +34,15 @@ def write_rows(samples: Samples, path: Path) -> None:
     path.write_bytes(save({split: _array(digests) for split, digests in held.items()}))
 
 
-def read_rows(folder: Path) -> Known | None:
-    """The rows of the model in a folder; None where it was published without. DataError where the file is damaged."""
+def read_rows(folder: Path) -> Known:
+    """The rows of the published model in a folder. DataError where the file is damaged or gone."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     path = folder / ROWS
-    if not path.is_file():
-        return None
     try:
         held = load(path.read_bytes())
-    except SafetensorError as error:
+    except (OSError, SafetensorError) as error:
         raise DataError(f"model {path}: damaged ({' '.join(str(error).split())[:200]}); publish it again") from None
     return {split: held[split] for split in SPLITS if split in held}
 

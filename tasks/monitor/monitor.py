@@ -8,7 +8,6 @@ import numpy as np
 
 from data_contracts.refs import ChampionRef, CleanRef, DriftTest, FeatureRef, InputName, MonitorReport
 from tasks.config import RunConfig
-from tasks.errors import EnvironmentFailed
 from tasks.fingerprint import code_fingerprint
 from tasks.modalities import spec_of
 from tasks.modeling.profile import profile_rows, read_profile_file
@@ -42,8 +41,7 @@ def monitor(
 ) -> MonitorReport:
     """The report on new samples is stored: every test with its p-value and effect, and whether the data have drifted.
 
-    Rows that the model was trained or judged with are left out. Raises EnvironmentFailed where the model was published without
-    a profile.
+    Rows that the model was trained or judged with are left out.
     """
     key = monitor_key(clean, features, champion, config)
     found = store.find(KIND, key)
@@ -68,11 +66,6 @@ def _compare(
 ) -> MonitorReport:
     folder = store.path(champion.uri)
     reference = read_profile_file(folder)
-    if reference is None:
-        raise EnvironmentFailed(
-            f"model {champion.name} version {champion.version}: was published without a profile to compare with; publish a "
-            "new version with crossmodal retrain (--set seed=1 makes one of the same data)"
-        )
     samples = Samples.read(store.path(clean.uri))
     new = _unknown(samples, champion, store)
     tests: tuple[DriftTest, ...] = ()
@@ -98,7 +91,7 @@ def _compare(
 def _unknown(samples: Samples, champion: ChampionRef, store: Store) -> Samples:
     """The samples that the model has not seen: of what it was trained on, it is surer."""
     held = read_rows(store.path(champion.uri))
-    if not held or not len(samples):
+    if not len(samples):
         return samples
     return samples.where(~are_known(samples.ids, np.concatenate(list(held.values()))))
 

@@ -32,6 +32,7 @@ class Multiclass(Problem):
     gate_metric = "macro_f1"
     baseline_metric = validation_metric = "accuracy"
     headline = ("accuracy", "macro_f1")
+    has_classes = True
     decision: ClassVar[Literal["offsets"]] = "offsets"
     model_noun = "A classifier"
     label_noun = "class"

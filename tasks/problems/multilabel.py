@@ -72,6 +72,10 @@ class Multilabel(Problem):
         """Those in the set."""
         return split_labels(text)
 
+    def text_of(self, labels: Sequence[str]) -> str:
+        """Of a set."""
+        return join_labels(labels)
+
     def encode(self, cells: Sequence[str | None], target: Target) -> NDArray[Any]:
         """(N, L) float32, see `to_members`."""
         return to_members(cells, target.labels)

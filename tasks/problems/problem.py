@@ -90,6 +90,8 @@ class Problem(ABC):
     """The metrics where there is room for two."""
     is_numeric: ClassVar[bool] = False
     """Whether a cell is a number: there are no classes to balance, and a distribution is a histogram."""
+    has_classes: ClassVar[bool] = False
+    """Whether a row is of exactly one class, so that one may be rare or unseen, and logistic regression can be fitted."""
     reads_lists: ClassVar[bool] = False
     """Whether a cell may be a list."""
     decision: ClassVar[Literal["offsets", "thresholds"] | None] = None
@@ -111,6 +113,11 @@ class Problem(ABC):
     @abstractmethod
     def labels_of(self, text: str) -> tuple[str, ...]:
         """The labels that a cell's text names; none for a number."""
+
+    def text_of(self, labels: Sequence[str]) -> str:
+        """The cell's text that names these labels: of the only one that a row may have."""
+        (label,) = labels
+        return label
 
     def outputs_of(self, target: Target) -> tuple[str, ...]:
         """What each output of the network stands for; "" where it is the column itself."""

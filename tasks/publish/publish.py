@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, InputName, ReleaseRef, ValidatedRef, Verdict
+from data_contracts.tables import PREDICTIONS
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed, PromotionRefused
+from tasks.modeling.card import CARD
 from tasks.modeling.profile import PROFILE, profile_rows, write_profile
 from tasks.modeling.training_rows import ROWS, write_rows
 from tasks.publish import tracking, versions
@@ -155,10 +157,10 @@ def require_same_champion(client: MlflowClient, job: Publication) -> None:
 
 def find_version(client: MlflowClient, job: Publication) -> ModelVersion | None:
     """The newest version that promises these very files and has not failed its verification."""
-    key = versions.files_key(job.checkpoint.model_sha256, digest_file(job.folder / "model.json"))
+    ours = [job.checkpoint.model_sha256, digest_file(job.folder / CARD)]
     for version in reversed(versions.all_versions(client, job.name)):
-        ours = versions.MODEL_SHA256 in version.tags and versions.CARD_SHA256 in version.tags
-        if ours and versions.content_key(version) == key and version.tags.get(versions.STATUS) != "failed":
+        files = [version.tags.get(tag) for tag in (versions.MODEL_SHA256, versions.CARD_SHA256)]
+        if files == ours and version.tags.get(versions.STATUS) != "failed":
             return version
     return None
 
@@ -169,7 +171,7 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
     describe_rows(job, rows, profile)
     tags = {
         versions.MODEL_SHA256: job.checkpoint.model_sha256,
-        versions.CARD_SHA256: digest_file(job.folder / "model.json"),
+        versions.CARD_SHA256: digest_file(job.folder / CARD),
         versions.ROWS_SHA256: digest_file(rows),
         versions.PROFILE_SHA256: digest_file(profile),
         versions.TRAIN_KEY: job.checkpoint.train_key,
@@ -250,7 +252,7 @@ def run_verification(job: Publication, published: Path, work: Path) -> tuple[int
         folder=str(published),
         store=str(job.store.root),
         samples=job.valid.uri,
-        predictions=f"{job.report.uri}/predictions.parquet",
+        predictions=f"{job.report.uri}/{PREDICTIONS}",
         features=job.features,
         rows=job.config.publish.verify_rows,
     )

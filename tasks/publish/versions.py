@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 KIND = "champions"
-FILES = ("model.safetensors", "model.json")
+FILES = ("model.safetensors", CARD)
 MODEL_FOLDER = "model"
 """Where the logged model lies below a run's artifacts."""
 ARTIFACT_FOLDER = "artifacts"
@@ -41,6 +41,8 @@ METRICS = "crossmodal.metrics"
 STATUS = "crossmodal.status"  # registered -> verified, or failed
 STATUS_DETAIL = "crossmodal.status_detail"
 ROLLED_BACK = "crossmodal.rolled_back"
+PROMISES = {"model.safetensors": MODEL_SHA256, CARD: CARD_SHA256, ROWS: ROWS_SHA256, PROFILE: PROFILE_SHA256}
+"""File of every version to the tag with its digest."""
 
 
 def all_versions(client: MlflowClient, name: str) -> list[ModelVersion]:
@@ -87,31 +89,31 @@ class Tagged(Protocol):
 
 def is_in_store(version: Tagged, store: Store) -> bool:
     """Whether the files of a version that we published lie in the store, intact."""
-    ours = MODEL_SHA256 in version.tags and CARD_SHA256 in version.tags
+    ours = all(tag in version.tags for tag in PROMISES.values())
     return ours and store.find(KIND, store_key(version)) is not None
 
 
-def content_key(version: Tagged) -> str:
-    """The digest of the two files that a version's tags promise. EnvironmentFailed when it was not made by crossmodal."""
-    try:
-        return files_key(version.tags[MODEL_SHA256], version.tags[CARD_SHA256])
-    except KeyError:
+def promised_files(version: Tagged) -> dict[str, str]:
+    """File to the digest that a version's tags promise. EnvironmentFailed when it was not made by crossmodal."""
+    missing = [tag for tag in PROMISES.values() if tag not in version.tags]
+    if missing:
         raise EnvironmentFailed(
-            f"model {version.name} version {version.version}: was not published by crossmodal (no tag {MODEL_SHA256}); "
+            f"model {version.name} version {version.version}: was not published by crossmodal (no tag {missing[0]}); "
             "move the alias with crossmodal models promote"
-        ) from None
+        )
+    return {name: version.tags[tag] for name, tag in PROMISES.items()}
 
 
 def store_key(version: Tagged) -> str:
-    """The store key of a version's files, those that tell of its rows included where it was published with them."""
-    beside = {ROWS: version.tags.get(ROWS_SHA256), PROFILE: version.tags.get(PROFILE_SHA256)}
-    known = {name: sha256 for name, sha256 in beside.items() if sha256 is not None}
-    return digest_json({"model": content_key(version), **known}) if known else content_key(version)
+    """The store key of a version's files, those that tell of its rows included."""
+    promised = promised_files(version)
+    model = files_key(promised["model.safetensors"], promised[CARD])
+    return digest_json({"model": model, **{name: promised[name] for name in (ROWS, PROFILE)}})
 
 
 def files_key(model_sha256: str, card_sha256: str) -> str:
     """The store key of a published model. model.json counts too: renamed labels leave the weights as they are."""
-    return digest_json({"model.safetensors": model_sha256, "model.json": card_sha256})
+    return digest_json({"model.safetensors": model_sha256, CARD: card_sha256})
 
 
 def download(client: MlflowClient, version: ModelVersion, folder: Path, tracking_uri: str) -> None:
@@ -121,9 +123,7 @@ def download(client: MlflowClient, version: ModelVersion, folder: Path, tracking
     """
     address = client.get_model_version_download_uri(version.name, version.version).rstrip("/")
     which = f"model {version.name} version {version.version}"
-    tags = {"model.safetensors": MODEL_SHA256, CARD: CARD_SHA256, ROWS: ROWS_SHA256, PROFILE: PROFILE_SHA256}
-    promised = {name: version.tags[tag] for name, tag in tags.items() if tag in version.tags}  # older ones lack some
-    for name, sha256 in promised.items():
+    for name, sha256 in promised_files(version).items():
         _fetch(f"{address}/{ARTIFACT_FOLDER}/{name}", folder, sha256, which, tracking_uri)
     for name, sha256 in read_card(folder).files_beside().items():
         _fetch(f"{address}/{ARTIFACT_FOLDER}/{name}", folder, sha256, which, tracking_uri)

@@ -11,8 +11,6 @@ from tasks.number_format import short_number
 from tasks.problems.registry import get_metric, get_problem
 from tasks.reporting.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Bar, Ticks, nice_ticks, path_of
 
-COLOURS = ("blue", "orange", "green")
-
 
 class FigureLine(NamedTuple):
     """One figure of a further label column."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from data_contracts.data_profile import ClassSizes, InputProfile
 from data_contracts.eval_detail import ClassFigures, EvalDetail, Mistake, Slice
 from data_contracts.modalities import INPUTS
 from data_contracts.refs import CleanRef, EvalReport, ValidatedRef
 from tasks.config import RunConfig
+from tasks.problems.metric import Metric
 from tasks.problems.registry import get_metric, get_problem
 from tasks.reporting.artifacts import read_profile
 from tasks.reporting.charts import SizeChart, size_chart
@@ -57,19 +59,34 @@ class ProblemSections(TypedDict):
     """What only label sets, numbers, or several label columns have to show."""
 
     columns: list[ColumnTable]
-    tables: list[tuple[str, str, MetricTable]]
+    contributions: MetricTable | None
+    presence: MetricTable | None
     scatter: ScatterChart | None
     residuals: ResidualChart | None
     precision: list[PrecisionChart]
 
 
 class ModalityBar(NamedTuple):
-    """The figures of the model with only some modalities."""
+    """The headline figures of the model with only some modalities."""
 
     name: str
-    accuracy: float | None
-    f1: float | None
+    value: float | None
+    second: float | None
+    length: float
+    """Of the bar, as a share of the track."""
     all: bool
+
+
+class ModalityChart(NamedTuple):
+    """What each modality contributes, by the problem's first headline metric."""
+
+    bars: list[ModalityBar]
+    metric: Metric[Any, Any]
+    second: Metric[Any, Any]
+    constant: float | None
+    """What one and the same answer to every row scores; None where it is not known."""
+    place: float
+    """Of that along the track, a share."""
 
 
 class ClassTable(NamedTuple):
@@ -122,38 +139,43 @@ def problem_sections(report: EvalReport | None, detail: EvalDetail | None) -> Pr
     """What only label sets, numbers, or several label columns have to show."""
     columns = column_tables(report) if report else []
     if report is None or detail is None or detail.confusion:
-        return ProblemSections(columns=columns, tables=[], scatter=None, residuals=None, precision=[])
+        return ProblemSections(
+            columns=columns, contributions=None, presence=None, scatter=None, residuals=None, precision=[]
+        )
     by_inputs = [(name, None, figures) for name, figures in report.by_modalities.items()]
     by_presence = [(part.value, part.n, part.metrics) for part in detail.slices]
     return ProblemSections(
         columns=columns,
-        tables=[
-            (
-                "What each modality contributes",
-                "The same model on all test rows when it is given only these modalities.",
-                metric_table(by_inputs, report.problem),
-            ),
-            (
-                "By modalities present",
-                "Test rows by the set of modalities that is present in them; the model reads all that is there.",
-                metric_table(by_presence, report.problem),
-            ),
-        ],
+        contributions=metric_table(by_inputs, report.problem),
+        presence=metric_table(by_presence, report.problem),
         scatter=scatter_chart(detail.points) if detail.points else None,
         residuals=residual_chart(detail.residuals) if detail.residuals else None,
         precision=precision_charts(detail.pr_curves),
     )
 
 
-def modality_bars(report: EvalReport | None) -> list[ModalityBar]:
-    """Accuracy of classes per set of modalities, single ones first; the full set is marked."""
-    if report is None or report.majority_share is None:
-        return []
+def modality_chart(report: EvalReport | None) -> ModalityChart | None:
+    """A bar per set of modalities, single ones first; the full set is marked. A share has the track of 0 to 100 %, a number
+    one as long as the largest of those shown."""
+    if report is None or not report.by_modalities:
+        return None
     found, order = report.by_modalities, list(INPUTS)
+    metric, second = map(get_metric, get_problem(report.problem).headline)
     names = sorted(found, key=lambda name: (name.count("+"), [order.index(m) for m in name.split("+") if m in order]))
-    return [
-        ModalityBar(name, found[name].get("accuracy"), found[name].get("macro_f1"), name == names[-1]) for name in names
+    constant = None if metric.baseline is None else report.baselines.get(metric.name, report.majority_share)
+    values = {name: found[name].get(metric.name) for name in names}
+    known = [value for value in (constant, *values.values()) if value is not None]
+    longest = (metric.high if math.isfinite(metric.high) else max(known, default=0.0)) or 1.0
+
+    def length(value: float | None) -> float:
+        """A share of the track."""
+        return max(value or 0.0, 0.0) / longest
+
+    bars = [
+        ModalityBar(name, value, found[name].get(second.name), length(value), name == names[-1])
+        for name, value in values.items()
     ]
+    return ModalityChart(bars, metric, second, constant, length(constant))
 
 
 def class_table(detail: EvalDetail | None) -> ClassTable | None:

@@ -12,7 +12,7 @@ from data_contracts.training_history import HISTORY, TrainingHistory
 from tasks.config import RunConfig
 from tasks.fingerprint import code_fingerprint
 from tasks.modalities import spec_of
-from tasks.modeling.card import read_card
+from tasks.modeling.card import CARD, read_card
 from tasks.modeling.pretrained.describe import identify_encoder
 from tasks.problems.registry import width
 from tasks.store import Store, digest_file, digest_json
@@ -20,7 +20,7 @@ from tasks.train.request import TrainJob, digest_samples
 from tasks.train.subprocess import run_in_subprocess
 
 KIND = "checkpoints"
-FILES = ("model.safetensors", "model.json", HISTORY)
+FILES = ("model.safetensors", CARD, HISTORY)
 
 
 def train_key(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from data_contracts.expectations.manifest import manifest_expectations, manifest_frame
 from data_contracts.expectations.predictions import predictions_expectations, predictions_frame
 from data_contracts.refs import CheckpointRef, EvalReport, RawRef
-from data_contracts.tables import CONTRACT_VERSION
+from data_contracts.tables import CONTRACT_VERSION, PREDICTIONS
 from tasks.contract import read_table
 from tasks.fingerprint import code_fingerprint
 from tasks.modeling.card import read_card
@@ -18,8 +18,6 @@ from tasks.progress import report as tell
 from tasks.store import Store, digest_json, verified_digest
 from tasks.validate.outcome import TableCheck, check_table
 from tasks.validate.results import SuiteResult
-
-PREDICTIONS = "predictions.parquet"
 
 
 def manifest_key(raw: RawRef) -> str:

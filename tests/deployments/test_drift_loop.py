@@ -18,7 +18,7 @@ from PIL import Image
 from flows.hosting.services import Services
 from tasks.store import Store
 from tests import waiting
-from tests.conftest import write_learnable
+from tests.support.data import write_learnable
 from tests.support.serving import call, running_services
 from tests.support.web import serving
 

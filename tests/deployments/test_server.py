@@ -25,8 +25,8 @@ from flows.hosting.deployments import BASE, read_deployments
 from flows.hosting.prefect_api import PrefectAPI
 from flows.hosting.services import Services, executable
 from tasks.store import Store
-from tests.conftest import SMALL, write_learnable
 from tests.support import serving
+from tests.support.data import SMALL, write_learnable
 from tests.support.serving import errors_in, running_services
 from tests.waiting import wait_for, wait_until
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SMALL, write_learnable, write_picture
 from tests.docs.conftest import ROOT, blocks_of
+from tests.support.data import SMALL, write_learnable, write_picture
 from tests.support.readers import Reader
 
 PAGE = ROOT / "docs" / "debugging.md"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import write_learnable
 from tests.docs.conftest import ROOT, blocks_of
+from tests.support.data import write_learnable
 from tests.support.readers import Reader
 
 NETWORK = ("crossmodal fetch",)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from tests.conftest import write_manifest
+from tests.support.data import write_manifest
 
 Crossmodal = Callable[..., Any]
 INPUTS = ["image", "image_2", "text", "text_2"]

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import write_manifest
+from tests.support.data import write_manifest
 
 Crossmodal = Callable[..., Any]
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.store import Store
-from tests.conftest import paint, write_manifest
+from tests.support.data import paint, write_manifest
 
 Crossmodal = Callable[..., Any]
 COLUMNS = 'data.columns.tabular=["age", "breed", "fee", "vaccinated"]'

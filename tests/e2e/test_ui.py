@@ -17,8 +17,8 @@ import pytest
 
 from flows.hosting.deployments import BASE, read_deployments
 from tasks.publish.approval import AGAINST, UNTIL_MS
-from tests.conftest import SMALL, write_learnable
 from tests.support.browser import WAIT_MS, chromium
+from tests.support.data import SMALL, write_learnable
 from tests.support.hostile import CLASSES, write_hostile
 from tests.support.serving import Up, running_up
 from tests.waiting import wait_until

@@ -28,7 +28,7 @@ from flows.request import make_request, resolve_config
 from flows.run_state import RunState
 from tasks.errors import DataError, UsageError
 from tasks.store import Store
-from tests.conftest import SMALL, write_learnable
+from tests.support.data import SMALL, write_learnable
 
 
 @dataclass(frozen=True)

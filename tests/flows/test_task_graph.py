@@ -29,7 +29,7 @@ from flows.run_state import RunState
 from flows.stages import Stages
 from tasks.config import load_config
 from tasks.extract.extract import ShardRef
-from tests.conftest import write_learnable
+from tests.support.data import write_learnable
 
 PAGE = Path(__file__).with_name("task_graph.txt")
 ROOT = Path(__file__).parents[2]

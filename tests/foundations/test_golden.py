@@ -28,9 +28,9 @@ from tasks.modeling.pretrained.weights import frozen_encoder
 from tasks.monitor.compare import compare_profiles
 from tasks.stage_code import STAGES
 from tasks.store import Store
-from tests.conftest import write_learnable
 from tests.stages.ingest.test_near_duplicates import clusters_of, write_pairs
 from tests.stages.monitor.test_compare import make_profile
+from tests.support.data import write_learnable
 from tests.support.golden import compare, golden, is_close
 
 SETTINGS = (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from pydantic import ValidationError
 
 from data_contracts.refs import Target
 from tasks.config import RunConfig, TrainConfig, load_config
@@ -17,7 +17,7 @@ from tasks.evaluate.detail import describe
 from tasks.evaluate.scorers import judge_column
 from tasks.ingest.manifest.cells import read_label
 from tasks.labels import describe_targets, label_columns, require_fitting
-from tasks.modeling.card import ModelCard
+from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.decision import answer_column, output_names
 from tasks.modeling.targets import Targets
 from tasks.problems import registry
@@ -28,7 +28,7 @@ from tasks.problems.regression import Regression
 from tasks.samples import Samples
 from tasks.train.losses import class_weights, joint_loss
 from tasks.train.sampling import row_chances
-from tests.support.cards import card_of
+from tests.support.cards import card_of, write_card
 
 CELLS = {
     "multiclass": ["a", "b", "a", "b"],
@@ -70,6 +70,7 @@ def walk(problem: Problem) -> None:
     """A label column of this problem from its cells to the report, as the stages ask for it."""
     cells = CELLS[problem.name]
     assert [read_label(cell, "label", problem.name) for cell in cells] == [(cell, None) for cell in cells]
+    assert problem.is_numeric or [problem.text_of(problem.labels_of(cell)) for cell in cells] == cells
     (target,) = describe_targets([("label", problem.name)], [cells])
     require_fitting(load_config({}, [f"data.problem={problem.name}"]), [target])
     samples = samples_of(cells)
@@ -130,13 +131,14 @@ def test_another_problem_needs_its_object_and_its_line(count: Count) -> None:
     ]
 
 
-def test_an_unknown_problem_is_refused_with_those_there_are() -> None:
+def test_an_unknown_problem_is_refused_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"problem 'ordinal': unknown; this version has multiclass, multilabel, regression"
     ):
         problem_of(Target(name="label", problem="ordinal"))
-    with pytest.raises(ValidationError, match=r"targets\.0\n  problem 'ordinal' is unknown"):
-        ModelCard.model_validate(card_of(["a"], targets=[{"name": "label", "problem": "ordinal", "labels": ["a"]}]))
+    write_card(tmp_path, ["a"], targets=[{"name": "label", "problem": "ordinal", "labels": ["a"]}])
+    with pytest.raises(DataError, match=r"model\.json: damaged \(targets\.0: problem 'ordinal' is unknown"):
+        read_card(tmp_path)
     with pytest.raises(UsageError, match=r"'data.problem' = 'regresion' .*did you mean 'regression'\?"):
         load_config({}, ["data.problem=regresion"])
     columns = RunConfig.model_validate({"data": {"columns": {"labels": ["age:regresion"]}}}).data

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 pytestmark = pytest.mark.gpu
-SETTINGS = ("train.epochs=8", "train.threads=2", "gate.margin=0.2", "media.timeout_s=600")
+SETTINGS = ("train.epochs=8", "train.threads=2", "media.timeout_s=600")
 
 
 def retrain(data: Path, store: Path, *settings: str) -> tuple[float, list[dict[str, Any]], dict[str, Any]]:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import write_picture
 from tests.stages.ingest.conftest import run_ingest
+from tests.support.data import write_picture
 
 __all__ = ["run_ingest"]
 

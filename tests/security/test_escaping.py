@@ -22,8 +22,8 @@ from data_contracts.run_summary import RunSummary
 from tasks import escaping
 from tasks.errors import UsageError
 from tasks.publish.model_names import check_alias, check_model_name
-from tests.conftest import write_manifest
 from tests.security.conftest import HOSTILE_NAMES, LABELS, ROOT, bare
+from tests.support.data import write_manifest
 
 
 def test_a_refused_manifest_is_told_in_one_inert_line(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import write_manifest
 from tests.security.conftest import HOSTILE_NAMES, LABELS, ROOT, bare
+from tests.support.data import write_manifest
 
 pytestmark = pytest.mark.slow
 SETTINGS = (

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.conftest import write_manifest
+from tests.support.data import write_manifest
 
 CLASSES = (
     "<script>alert(1)</script>",

@@ -16,6 +16,7 @@ from tasks.ingest.manifest.label_spelling import composed, label_text, spell_onc
 from tasks.ingest.manifest.number_forms import find_form
 from tasks.ingest.manifest.rows import Purpose
 from tasks.problems.cells import is_empty
+from tasks.problems.registry import get_problem
 from tasks.store import canonical_json
 
 CELLS = "label_cells"
@@ -26,10 +27,11 @@ LABELS_SHOWN = 3
 
 def one_form(cells: list[Any], name: str, problem: ProblemName, data: DataConfig) -> tuple[list[Any], list[str]]:
     """The cells of a label column in one spelling each, as read_label takes them, with notes. Raises DataError."""
-    if problem == "regression":
+    asked = get_problem(problem)
+    if asked.is_numeric:
         return _numbers(cells, name, data)
     notes: list[str] = []
-    if problem == "multilabel":
+    if asked.reads_lists:
         cells, notes = _sets(cells, name, data)
     texts = [
         text for cell in cells for item in (cell if isinstance(cell, list) else [cell]) if (text := label_text(item))

@@ -73,12 +73,6 @@ def find_encoding(blocks: Blocks, named: str | None = None) -> tuple[str, str | 
     return encoding, f"is not UTF-8 and was read as {encoding}, which was detected; save it as UTF-8 to be sure"
 
 
-def decode_table(data: bytes) -> tuple[str, str | None]:
-    """The text of some bytes, and a note where its encoding had to be guessed. Raises NotText."""
-    encoding, note = find_encoding(lambda: iter([data]))
-    return data.decode(encoding), note
-
-
 def _require(blocks: Blocks, named: str) -> None:
     try:
         _decode_all(blocks, named)

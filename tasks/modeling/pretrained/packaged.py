@@ -42,11 +42,9 @@ def packaged_spec(modality: Modality, folder: Path) -> EncoderSpec:
 def is_packaged(modality: Modality, spec: EncoderSpec) -> bool:
     """Whether a model holds all of this encoder, so that the files it came from are not needed any more.
 
-    Not where it was frozen: its weights are not the model's. Nor where the model was made before tokenizers were kept.
+    Not where it was frozen: its weights are not the model's. Nor where its tokenizer cannot be written as one JSON file.
     """
     family = parse_encoder(spec.encoder, modality).family
     if spec.reads == "embedding" or family not in ("torchvision", "hf"):
-        return False
-    if family == "hf" and spec.inputs_sha256 is None:
         return False
     return not MODALITIES[modality].has_tokens or spec.tokenizer_sha256 is not None

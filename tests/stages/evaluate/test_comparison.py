@@ -86,7 +86,6 @@ def test_the_report_says_how_the_candidate_stands(store: Store) -> None:
 def test_what_was_judged_before_is_compared_apart(store: Store) -> None:
     """Rows of the champion's own test set; those that it was trained on are as new to the comparison as any."""
     folder, ids = put_card(store, "ab"), [f"s{row}" for row in range(40)]
-    assert forgetting(ids, (OURS, THEIRS), folder, CONFIG) == {}, "it does not tell its rows"
     split = ["test"] * 25 + ["train"] * 5
     write_rows(Samples(pa.table({"id": ids[:30], "split": split})), folder / ROWS)
     found = forgetting(ids, (OURS, THEIRS), folder, CONFIG)

@@ -115,6 +115,7 @@ def prepared_champion(store: Store, labels: tuple[str, ...], accuracy: float, va
     champion = ChampionRef(
         uri=model.uri, sha256=model.sha256, rows=1, name="m", version="7", model_sha256=model.model_sha256
     )
+    write_rows(Samples.read(store.path(valid.uri)), store.path(champion.uri) / ROWS)
     return PreparedChampion(champion=champion, valid=valid, features={})
 
 
@@ -274,7 +275,7 @@ def test_tuned_offsets_decide_for_candidate_and_champion_and_leave_probabilities
 def test_frozen_features_get_a_floor(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("tasks.evaluate.evaluate")
     truth = np.array([LABELS.index(label) for label in TRUTH])
-    given = Fitted(np.eye(3)[np.where(np.arange(60) < 48, truth, (truth + 1) % 3)], 0.01, 1, 1, 7, ("a note",))
+    given = Fitted(np.eye(3)[np.where(np.arange(60) < 48, truth, (truth + 1) % 3)], 0.01, 1, 7, ("a note",))
     monkeypatch.setattr(module, "fit_floor", lambda *args: given)
     valid = put_samples(store, "v")
     frozen = put_model(store, "m", LABELS, 0.9, encoders=dict.fromkeys(("image", "audio"), FROZEN))

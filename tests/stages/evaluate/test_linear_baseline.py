@@ -120,7 +120,7 @@ def test_it_is_scikit_learns_with_the_c_that_is_best_on_validation_rows(tmp_path
     reached = {c: model.score(tables["val"].features, tables["val"].truth) for c, model in models.items()}
     assert reached[fitted.c] == max(reached.values())
     assert np.allclose(fitted.probabilities, models[fitted.c].predict_proba(tables["test"].features), atol=0.02)
-    assert (fitted.rows, fitted.of_rows, fitted.width, fitted.notes) == (120, 120, 10, ())
+    assert (fitted.rows, fitted.width, fitted.notes) == (120, 10, ())
 
 
 def test_the_test_rows_labels_choose_nothing_the_validation_rows_do(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ def test_a_further_columns_known_rows_are_counted() -> None:
     columns = Columns(samples, ModelCard.model_validate(card_of(["x", "y"], targets=targets)), (("x", "y"), ()))
     found = columns.judge_others(np.full((3, 3), 0.5, np.float32), 0)
     assert found["known_rows"] == {"size": 2}
+    assert found["problems"] == {"size": "regression"}
     assert found["metrics"]["size"]["mae"] == pytest.approx(2.5)
 
 

@@ -165,6 +165,7 @@ SETS: dict[str, Any] = {
 SIZES: dict[str, Any] = {
     "metrics": {"test": {"accuracy": 0.9}, "size": {"mae": 2.5, "rmse": 3.0, "r2": 0.5}},
     "baselines": {"accuracy": 0.2, "size.mae": 4.0}, "intervals": {"size.mae": (2.0, 3.0)}, "known_rows": {"size": 37},
+    "problems": {"size": "regression"},
 }  # fmt: skip
 
 

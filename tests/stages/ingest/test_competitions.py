@@ -12,7 +12,7 @@ from tasks.errors import DataError, TooManyQuarantined
 from tasks.ingest.manifest.rows import split_of
 from tasks.ingest.splits import parse_time
 from tasks.ingest.times import find_form
-from tests.conftest import write_manifest
+from tests.support.data import write_manifest
 
 MakeData = Callable[..., Path]
 

@@ -18,7 +18,7 @@ from tasks.errors import DataError, EnvironmentFailed
 from tasks.ingest.manifest.rows import Inline
 from tasks.ingest.sources import parquet
 from tasks.ingest.sources.detect import open_manifest
-from tasks.ingest.sources.encodings import NotText, decode_table
+from tasks.ingest.sources.encodings import NotText, find_encoding
 from tasks.ingest.sources.limits import ReadLimits, read_limits
 from tasks.ingest.sources.parquet import open_parquet, read_inline
 
@@ -44,8 +44,9 @@ MakeData = Callable[..., Path]
     ],
 )
 def test_encodings(encoding: str, read_as: str | None, text: str) -> None:
-    decoded, note = decode_table(text.encode(encoding))
-    assert decoded == text
+    data = text.encode(encoding)
+    found, note = find_encoding(lambda: iter([data]))
+    assert data.decode(found) == text
     assert note is None if read_as is None else note is not None and f"read as {read_as}, which was detected" in note
 
 
@@ -60,7 +61,7 @@ def test_encodings(encoding: str, read_as: str | None, text: str) -> None:
 )
 def test_bytes_that_are_no_text(data: bytes, words: str) -> None:
     with pytest.raises(NotText, match=words):
-        decode_table(data)
+        find_encoding(lambda: iter([data]))
 
 
 def test_a_guessed_encoding_is_noted_and_utf_16_gives_what_utf_8_gives(make_data: MakeData, run_ingest: Any) -> None:

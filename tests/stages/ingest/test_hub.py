@@ -15,7 +15,7 @@ from tasks.ingest.sources.detect import open_manifest
 from tasks.ingest.sources.limits import ReadLimits
 from tasks.ingest.sources.listing import split_of_name
 from tasks.ingest.sources.parquet_worker import class_names
-from tests.conftest import write_picture, write_sound
+from tests.support.data import write_picture, write_sound
 
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 

@@ -15,7 +15,7 @@ from tasks.errors import DataError, UsageError
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.store import Store
-from tests.conftest import MakeData, write_manifest
+from tests.support.data import MakeData, write_manifest
 
 PLAIN = ["runtime.workers=1", "media.timeout_s=600", "encoders.image=off", "encoders.audio=off"]
 

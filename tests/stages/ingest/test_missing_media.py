@@ -15,7 +15,7 @@ from tasks.errors import DataError, TooManyQuarantined
 from tasks.ingest.manifest.media_index import MediaIndex
 from tasks.ingest.manifest.scan import scan
 from tasks.store import Store
-from tests.conftest import write_manifest, write_picture, write_sound
+from tests.support.data import write_manifest, write_picture, write_sound
 
 MakeData = Callable[..., Path]
 

@@ -31,7 +31,7 @@ from tasks.media.near_duplicates.signatures import (
 )
 from tasks.media.video import decode_video
 from tasks.store import Store
-from tests.conftest import write_manifest
+from tests.support.data import write_manifest
 
 STORY = "the quick brown fox jumps over the lazy dog while the old cat sleeps on the warm red roof of the mill"
 

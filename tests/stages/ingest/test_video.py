@@ -18,7 +18,7 @@ from tasks.ingest.manifest.scan import scan
 from tasks.media.media_store import MediaReader
 from tasks.modeling.features import FeatureTable
 from tasks.store import Store
-from tests.conftest import write_picture
+from tests.support.data import write_picture
 
 MakeClip = Callable[..., bytes]
 SOUND = "media.audio_from_video=true"

@@ -1,46 +1,29 @@
+"""Publishing end to end: what is logged, served, published again, and left by a kill at any step."""
+
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
-from data_contracts.refs import RuleResult, Verdict
-from tasks.errors import EnvironmentFailed, PromotionRefused, UsageError
+from tasks.errors import EnvironmentFailed, UsageError
 from tasks.modeling.card import DecisionRule
 from tasks.modeling.profile import read_profile_file
-from tasks.modeling.training_rows import ROWS, read_rows
-from tasks.monitor.monitor import monitor
-from tasks.publish import publish as publish_module
+from tasks.modeling.training_rows import read_rows
 from tasks.publish import registry, versions
-from tasks.publish.verify import DIFFERENT, VerifyRequest, spread, verify
 from tasks.store import digest_file
+from tests.support.registries import champion_version, client_of, logged
 
 Case = Any  # conftest.Case
 MakeCase = Callable[..., Any]
-
-
-def client_of(case: Case) -> MlflowClient:
-    return MlflowClient(tracking_uri=case.request.tracking_uri, registry_uri=case.request.tracking_uri)
-
-
-def logged(case: Case) -> Path:
-    (folder,) = (case.request.store.root / "mlartifacts" / "tiny").glob("*/artifacts/model")
-    return folder
-
-
-def champion_version(case: Case) -> str | None:
-    found = registry.fetch_champion("tiny", "champion", *case.place)
-    return None if found is None else found.version
 
 
 def test_round_trip(make_case: MakeCase, capfd: pytest.CaptureFixture[str]) -> None:
@@ -55,7 +38,6 @@ def test_round_trip(make_case: MakeCase, capfd: pytest.CaptureFixture[str]) -> N
         assert digest_file(store.path(champion.uri) / name) == digest_file(store.path(case.checkpoint.uri) / name)
     assert (champion.train_key, champion.base_key) == (case.checkpoint.train_key, case.checkpoint.base_key)
     rows = read_rows(store.path(champion.uri))
-    assert rows is not None
     assert {split: len(digests) for split, digests in rows.items()} == {"train": 4, "val": 0, "test": 12}
     assert list(Path.cwd().iterdir()) == [], "something was written into the current folder"
     files = [path for path in (store.root / "mlartifacts").rglob("*") if path.is_file()]
@@ -151,47 +133,6 @@ def test_again_publishes_nothing(make_case: MakeCase, quick: None) -> None:
     assert len(client_of(case).search_runs([experiment.experiment_id])) == 1
 
 
-def test_tampered_bytes_do_not_become_champion(make_case: MakeCase, monkeypatch: pytest.MonkeyPatch) -> None:
-    case = make_case()
-    register = publish_module.register
-
-    def tampering(*args: Any) -> Any:
-        version = register(*args)
-        weights = logged(case) / "artifacts" / "model.safetensors"
-        weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
-        return version
-
-    with monkeypatch.context() as patch:
-        patch.setattr(publish_module, "register", tampering)
-        with pytest.raises(EnvironmentFailed, match=r"model tiny version 1: model\.safetensors .* is damaged"):
-            case.publish()
-    assert champion_version(case) is None
-    assert registry.show_model("tiny", *case.place)[0]["status"] == "failed"
-    with pytest.raises(PromotionRefused, match="not verified"):
-        registry.promote("tiny", "1", "champion", *case.place)
-
-
-def test_bytes_that_predict_otherwise_do_not_become_champion(make_case: MakeCase) -> None:
-    case, other = make_case(seed=0), make_case(seed=1)
-    confused = case.report.model_copy(update={"uri": other.report.uri})
-    with pytest.raises(EnvironmentFailed, match="do not reproduce the evaluation"):
-        case.publish(report=confused)
-    assert champion_version(case) is None
-    assert registry.show_model("tiny", *case.place)[0]["status"] == "failed"
-    assert case.publish().version == "2", "a sound publication afterwards takes a new version"
-    assert champion_version(case) == "2"
-
-
-def test_a_verifying_process_that_dies_condemns_nothing(make_case: MakeCase, monkeypatch: pytest.MonkeyPatch) -> None:
-    case = make_case()
-    monkeypatch.setattr(publish_module, "run_verification", lambda *_: (-9, "Killed"))
-    with pytest.raises(EnvironmentFailed, match=r"ended with status -9 \(Killed\)"):
-        case.publish()
-    assert champion_version(case) is None
-    monkeypatch.setattr(publish_module, "run_verification", lambda *_: (0, ""))
-    assert case.publish().version == "1"
-
-
 class Killed(BaseException):
     """Stands for kill -9: nothing of ours catches it."""
 
@@ -229,86 +170,6 @@ def test_killed_at_any_step_and_run_again(
     assert len(client_of(case).search_runs([experiment.experiment_id])) == 1
 
 
-def refusals() -> Iterator[Any]:
-    failing = RuleResult(
-        rule="r", metric="accuracy", value=0.1, threshold=0.5, baseline="", n=1, outcome="fail", detail=""
-    )
-    yield pytest.param({"decision": "reject"}, id="rejected")
-    yield pytest.param({"decision": "inconclusive"}, id="inconclusive")
-    yield pytest.param({"decision": "needs-approval"}, id="needs approval")
-    yield pytest.param({"rules": (failing,)}, id="promote with a failing rule")
-    yield pytest.param({"model_sha256": "0" * 64}, id="on another model")
-    yield pytest.param({"uri": "verdicts/" + "0" * 64}, id="not in the store")
-    yield pytest.param({"reason": "because"}, id="not the stored one")
-
-
-@pytest.mark.parametrize("changes", list(refusals()))
-def test_only_a_passing_verdict_is_published(changes: dict[str, Any], make_case: MakeCase) -> None:
-    case = make_case()
-    forged = Verdict.model_validate(case.verdict.model_dump() | changes)
-    with pytest.raises(PromotionRefused):
-        case.publish(verdict=forged)
-    assert registry.list_models(*case.place) == []
-
-
-def test_a_verdict_against_a_former_champion_is_refused(make_case: MakeCase, quick: None) -> None:
-    first, second = make_case(seed=0), make_case(seed=1)
-    first.publish()
-    with pytest.raises(PromotionRefused, match="judged against none"):
-        second.publish()
-    assert make_case(seed=1, champion=first.checkpoint).publish().version == "2"
-
-
-def test_a_champion_that_changes_during_the_verification_is_not_overwritten(
-    make_case: MakeCase, quick: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = make_case(seed=0)
-    second = make_case(seed=1, champion=first.checkpoint)
-    third = make_case(seed=2, champion=second.checkpoint)
-    first.publish()
-    second.publish()
-
-    def verify(*_: Any) -> tuple[int, str]:
-        client_of(third).set_registered_model_alias("tiny", "champion", "1")  # by hand, in MLflow's own UI
-        return 0, "the files are right"
-
-    monkeypatch.setattr(publish_module, "run_verification", verify)
-    with pytest.raises(PromotionRefused, match="the champion is now version 1"):
-        third.publish()
-    assert champion_version(third) == "1"
-
-
-@pytest.mark.parametrize(("apart", "status"), [(0.0, 0), (5e-6, 0), (2e-5, DIFFERENT), (5e-3, DIFFERENT)])
-def test_published_bytes_reproduce_every_probability_to_1e_5(
-    make_case: MakeCase, apart: float, status: int, tmp_path: Path
-) -> None:
-    case = make_case()
-    store = case.request.store
-    table = pq.read_table(store.path(case.report.uri) / "predictions.parquet")
-    rows = np.array(table["probabilities"].to_pylist())
-    rows[7, 1] += apart
-    column = table.schema.get_field_index("probabilities")
-    table = table.set_column(column, "probabilities", pa.array(list(rows), pa.list_(pa.float64())))
-    pq.write_table(table, store.path("predictions.parquet"))
-    request = VerifyRequest(
-        folder=str(store.path(case.checkpoint.uri)), store=str(store.root), rows=64, features=case.features,
-        samples=case.valid.uri, predictions="predictions.parquet",
-    )  # fmt: skip
-    assert verify(request).status == status
-
-
-def test_a_damaged_published_file_is_named(make_case: MakeCase, quick: None) -> None:
-    case = make_case()
-    uri = case.publish().uri
-    (case.request.store.path(uri) / "model.json").write_text("{}")
-    (logged(case) / "artifacts" / "model.json").write_text(json.dumps({"format": 1}))
-    with pytest.raises(EnvironmentFailed, match=r"model tiny version 1: model\.json .* is damaged"):
-        registry.fetch_champion("tiny", "champion", *case.place)
-    (logged(case) / "artifacts" / "model.json").unlink()
-    with pytest.raises(EnvironmentFailed, match=r"model\.json cannot be fetched"):
-        registry.fetch_champion("tiny", "champion", *case.place)
-
-
 def test_a_model_needs_a_name(make_case: MakeCase) -> None:
     case = make_case()
     request = type(case.request)(case.request.config.model_copy(update={"name": None}), *case.place)
@@ -325,46 +186,21 @@ def test_the_stage_imports_cheaply() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(("total", "wanted"), [(0, 5), (1, 5), (5, 5), (500, 64), (10_000, 1)])
-def test_verified_rows_are_spread(total: int, wanted: int) -> None:
-    rows = spread(total, wanted)
-    assert len(rows) == min(total, wanted)
-    assert rows == sorted(set(rows))
-    assert all(0 <= row < total for row in rows)
-    if wanted > 1 and total > 1:
-        assert (rows[0], rows[-1]) == (0, total - 1)
-
-
-def test_a_version_published_before_rows_were_kept_is_still_a_champion(make_case: MakeCase, quick: None) -> None:
-    case = make_case()
-    case.publish()
-    client = client_of(case)
-    client.delete_model_version_tag("tiny", "1", versions.ROWS_SHA256)
-    client.delete_model_version_tag("tiny", "1", versions.BASE_KEY)
-    champion = registry.fetch_champion("tiny", "champion", *case.place)
-    assert champion is not None
-    assert champion.base_key is None
-    assert not (case.request.store.path(champion.uri) / ROWS).exists()
-
-
 def test_a_version_brings_the_profile_of_its_rows_along(make_case: MakeCase, quick: None) -> None:
     case = make_case()
     case.publish()
     champion = registry.fetch_champion("tiny", "champion", *case.place)
     assert champion is not None
     profile = read_profile_file(case.request.store.path(champion.uri))
-    assert profile is not None
     assert profile.categories["image missing"] == {"missing": 1, "present": 3}  # of the 4 training rows
     assert sum(profile.categories["prediction"].values()) == 12
     assert profile.embeddings["text embedding"].dtype == np.float16
     assert len(profile.numbers["confidence"]) == 12
-    # One of before is a champion, too, but cannot be monitored.
     client_of(case).delete_model_version_tag("tiny", "1", versions.PROFILE_SHA256)
-    older = registry.fetch_champion("tiny", "champion", *case.place)
-    assert older is not None
-    assert read_profile_file(case.request.store.path(older.uri)) is None
-    with pytest.raises(EnvironmentFailed, match="tiny version 1: was published without a profile"):
-        monitor(case.valid.clean, case.features, older, case.request.config, case.request.store)
+    with pytest.raises(
+        EnvironmentFailed, match=r"was not published by crossmodal \(no tag crossmodal\.profile_sha256\)"
+    ):
+        registry.fetch_champion("tiny", "champion", *case.place)
 
 
 def test_a_label_column_may_be_called_anything(make_case: MakeCase, quick: None) -> None:
@@ -387,25 +223,3 @@ def test_a_tokenizer_is_published_with_its_model(make_case: MakeCase, quick: Non
     assert file.read_bytes() == b'{"model": {}}'
     store = case.request.store
     assert digest_file(store.path(release.uri) / file.name) == digest_file(file)
-
-
-@pytest.mark.parametrize("damage", ["edited", "lost"])
-def test_a_damaged_tokenizer_does_not_become_champion(
-    damage: str, make_case: MakeCase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    case = make_case(tokenizer=b'{"model": {}}')
-    register = publish_module.register
-
-    def tampering(*args: Any) -> Any:
-        version = register(*args)
-        (file,) = (logged(case) / "artifacts").glob("tokenizer-*.json")
-        file.unlink() if damage == "lost" else file.write_text('{"model": {"type": "BPE"}}')
-        return version
-
-    with monkeypatch.context() as patch:
-        patch.setattr(publish_module, "register", tampering)
-        expected = r"tokenizer-\w+\.json " + ("cannot be fetched" if damage == "lost" else "at .* is damaged")
-        with pytest.raises(EnvironmentFailed, match=expected):
-            case.publish()
-    assert champion_version(case) is None
-    assert registry.show_model("tiny", *case.place)[0]["status"] == "failed"

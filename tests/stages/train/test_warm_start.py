@@ -19,18 +19,17 @@ from tasks.modeling.training_rows import ROWS, are_known, read_rows, write_rows
 from tasks.samples import Samples
 from tasks.store import digest_json
 from tasks.train.train import train, train_key
-from tasks.train.warm_start import WarmStart, begin, output_names, replay, transfer_weights
+from tasks.train.warm_start import WarmStart, output_names, replay, transfer_weights
 from tests.support.cards import card_of
 
 CONTINUE = "train.continue_from=champion"
 
 
-def publish(world, ref, *, rows=True) -> ChampionRef:
+def publish(world, ref) -> ChampionRef:
     """What the registry brings into the store: the checkpoint's files, and the rows it was made with."""
     folder = world.store.path(f"champions/{ref.sha256}")
     shutil.copytree(world.store.path(ref.uri), folder)
-    if rows:
-        write_rows(Samples.read(world.store.path("samples")), folder / ROWS)
+    write_rows(Samples.read(world.store.path("samples")), folder / ROWS)
     return ChampionRef(
         uri=f"champions/{ref.sha256}", sha256=digest_json(ref.sha256), rows=0, name="m", version="1",
         model_sha256=ref.model_sha256, train_key=ref.train_key, base_key=ref.base_key,
@@ -243,14 +242,6 @@ def test_without_new_rows_all_are_kept(tmp_path):
     assert replay(samples, tmp_path, 0.0, 0)[0].ids == samples.ids
 
 
-def test_a_champion_that_does_not_tell_its_rows(made):
-    world, champion = made
-    (world.store.path(champion.uri) / ROWS).unlink()
-    start = begin(champion, Samples(pa.table({"id": ["s"], "split": ["train"]})), world.config, world.store)
-    assert len(start.samples) == 1
-    assert "all rows count as new" in start.record.notes[0]
-
-
 def test_rows_are_known_by_their_ids_whatever_their_order(tmp_path):
     samples = Samples(pa.table({"id": ["ä", "b", "c"], "split": ["train", "test", "train"]}))
     write_rows(samples, tmp_path / "one")
@@ -260,7 +251,6 @@ def test_rows_are_known_by_their_ids_whatever_their_order(tmp_path):
     rows = read_rows(tmp_path)
     assert {split: len(digests) for split, digests in rows.items()} == {"train": 2, "val": 0, "test": 1}
     assert are_known(["b", "c", "ä", "d"], rows["train"]).tolist() == [False, True, True, False]
-    assert read_rows(tmp_path / "nowhere") is None
     (tmp_path / ROWS).write_bytes(b"xx")
     with pytest.raises(DataError, match="damaged"):
         read_rows(tmp_path)

@@ -194,20 +194,6 @@ def test_a_frozen_encoder_does_not_travel(bert: Path, squeezenet: Path) -> None:
         assert spec.tokenizer_sha256 is None
 
 
-def test_models_made_before_tokenizers_were_kept(
-    specs: dict[InputName, EncoderSpec], folder: Path, tmp_path: Path
-) -> None:
-    old = card_of(**specs).model_dump(mode="json")
-    for spec in old["encoders"].values():
-        for key in ("inputs_sha256", "model_type", "tokenizer_sha256"):
-            del spec[key]
-    (place := tmp_path / "old").mkdir()
-    save_model(load_model(folder), place, ModelCard.model_validate(old))
-    load_model(place)
-    found: dict[InputName, EncoderSpec] = {name: packaged_spec(name, place) for name in specs}
-    assert {name: is_packaged(name, spec) for name, spec in found.items()} == {"image": True, "text": False}
-
-
 @pytest.mark.parametrize("encoder", ["model:/somewhere", "model:x"])
 def test_no_config_may_say_it(encoder: str) -> None:
     assert parse_encoder(encoder, "text").family == "model"
