@@ -162,7 +162,7 @@ class ChampionRef(Ref):
 
 
 class PreparedChampion(Frozen):
-    """The champion, with the samples and features as its own knobs make them."""
+    """The champion, with the samples and features as its own settings make them."""
 
     champion: ChampionRef
     valid: ValidatedRef

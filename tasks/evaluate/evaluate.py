@@ -51,7 +51,7 @@ def evaluate_key(
             "valid": valid.sha256,
             "features": {name: ref.sha256 for name, ref in features.items()},
             "model": [checkpoint.train_key, checkpoint.model_sha256],
-            "rival": against,
+            "champion": against,
             "config": {"seed": config.seed, "confidence": config.gate.confidence},
             "code": code_fingerprint("evaluate"),
         }

@@ -66,12 +66,12 @@ def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "tra
     if found is None:
         found = _keep(_judge(raw, config, store, purpose), raw, config, store, key)
     clean = CleanRef.model_validate(found.ref)
-    reasons_text = {
+    own_fields = {
         "notes": (*raw.notes, *clean.notes),
         "columns": raw.columns,
         "column_types": raw.column_types,
     }  # of this manifest, not of an equal one
-    clean = clean.model_copy(update=reasons_text)
+    clean = clean.model_copy(update=own_fields)
     _refuse_too_many(clean, config.data.max_quarantined if purpose == "train" else 1.0, store)
     return clean
 
