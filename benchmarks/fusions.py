@@ -1,4 +1,4 @@
-"""Which fusion, and what modality dropout, a shared projection, contrastive loss, small heads bring: avdigits, the same seeds for all.
+"""What fusions, modality dropout, a shared projection, contrastive loss, small heads bring: avdigits, the same seeds for all.
 
     python -m benchmarks.fusions [--data MANIFEST] [--epochs 12] [--seeds 3] [--set KEY=VALUE]... [--only "concat;late"]
                                  [--store DIR]

@@ -8,13 +8,21 @@ from typing import Any
 
 from data_contracts.eval_detail import DETAIL
 from data_contracts.modalities import in_order
-from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Floor, InputName, PreparedChampion, ValidatedRef
+from data_contracts.refs import (
+    CheckpointRef,
+    EvalReport,
+    FeatureRef,
+    InputName,
+    LinearBaseline,
+    PreparedChampion,
+    ValidatedRef,
+)
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import DataError
 from tasks.evaluate.comparison import against, champion_outputs, forgetting, require_same_problem
 from tasks.evaluate.detail import describe
-from tasks.evaluate.linear_baseline import fit_floor, reads_embeddings
+from tasks.evaluate.linear_baseline import fit_linear_baseline, reads_embeddings
 from tasks.evaluate.scorers import judge_column
 from tasks.fingerprint import code_fingerprint
 from tasks.modalities import joined, spec_of
@@ -108,8 +116,8 @@ def evaluate(
             payload |= against(*pair, prepared_champion, config)
             payload["forgetting"] = forgetting(samples.take(shared).ids, pair, folder, config)
         if isinstance(candidate, ClassScorer) and reads_embeddings(card):
-            floor = _floor(valid, features, columns.labels[0], candidate, config, store)
-            payload["floor"] = None if floor is None else floor.model_dump(mode="json")
+            linear_baseline = _linear_baseline(valid, features, columns.labels[0], candidate, config, store)
+            payload["linear_baseline"] = None if linear_baseline is None else linear_baseline.model_dump(mode="json")
         if any(spec_of(name).joined_columns() is not None for name in checkpoint.modalities):
             from tasks.evaluate.column_importance import measure_importance  # which needs torch
 
@@ -201,24 +209,24 @@ def predict_subsets(
     return found
 
 
-def _floor(
+def _linear_baseline(
     valid: ValidatedRef,
     features: Features,
     labels: tuple[str, ...],
     candidate: ClassScorer,
     config: RunConfig,
     store: Store,
-) -> Floor | None:
-    """The floor's figures, and the candidate's minus them, on the same rows."""
-    fitted = fit_floor(valid, features, labels, config.seed, store)
+) -> LinearBaseline | None:
+    """The baseline's figures, and the candidate's minus them, on the same rows."""
+    fitted = fit_linear_baseline(valid, features, labels, config.seed, store)
     if fitted is None:
         return None
-    floor = score_classes(fitted.probabilities, candidate.truth)
-    return Floor(
-        metrics=floor.score(),
+    linear_baseline = score_classes(fitted.probabilities, candidate.truth)
+    return LinearBaseline(
+        metrics=linear_baseline.score(),
         c=fitted.c,
         rows=fitted.rows,
         width=fitted.width,
-        differences=candidate.differences(floor, config.seed),
+        differences=candidate.differences(linear_baseline, config.seed),
         notes=fitted.notes,
     )
