@@ -85,10 +85,10 @@ def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train"
         pa.Table.from_pylist(fill_ids(labels.note(search.note(rows)), identities), schema=schema)
         for rows in _locate_all(picked, total, purpose)
     )
-    table, found = search.settle(pa.concat_tables([schema.empty_table(), *located]))
+    table, found = search.resolve(pa.concat_tables([schema.empty_table(), *located]))
     if not table.num_rows:
         raise DataError(f"manifest {data}: it holds no rows")
-    table, said = labels.settle(table, config.data, purpose)
+    table, said = labels.apply(table, config.data, purpose)
     notes += [*found, *said]
     modalities = tuple(m for m in read if table[f"{m}_sha256"].null_count < table.num_rows)
     modalities = modalities or read  # no usable cell at all: ingest lists every row
@@ -294,7 +294,7 @@ def _locate_row(source: _Source, row: Row, purpose: Purpose) -> dict[str, Any]:
                 result.setdefault(FOUND, {})[name] = located.cell
                 located = located.located
         except Refused as refused:
-            _blame(result, refused.reason, refused.detail, name)
+            _reject_row(result, refused.reason, refused.detail, name)
             result[name] = None if isinstance(cell, Inline) else storable(str(cell)[:500])
             continue
         result[name], result[f"{name}_sha256"] = located.where, located.sha256
@@ -303,7 +303,7 @@ def _locate_row(source: _Source, row: Row, purpose: Purpose) -> dict[str, Any]:
     for name, joined in join_cells(columns.joined, values) if row.reason is None else ():
         found += 1
         if isinstance(joined, Refused):
-            _blame(result, joined.reason, joined.detail, name)
+            _reject_row(result, joined.reason, joined.detail, name)
         else:
             result[name], result[f"{name}_sha256"], result[f"{name}_value"] = "", joined.sha256, joined.text
     for name, lender in source.borrowed.items():
@@ -311,7 +311,7 @@ def _locate_row(source: _Source, row: Row, purpose: Purpose) -> dict[str, Any]:
             result[name], result[f"{name}_sha256"] = result.get(lender), result.get(f"{lender}_sha256")
     if found == 0:
         read = [*columns.media.values(), *(column for several in columns.joined.values() for column in several)]
-        _blame(result, "no-modality", f"all of {', '.join(read)} are empty")
+        _reject_row(result, "no-modality", f"all of {', '.join(read)} are empty")
     _read_roles(result, source, values, purpose)
     return result
 
@@ -340,7 +340,7 @@ def _read_roles(result: dict[str, Any], source: _Source, values: dict[str, Any],
         result["split"] = split_of(given, source.folds)
         if result["split"] is None:
             detail = f"{given[:50]!r} is none of {', '.join(SPLITS)}; split.folds says which values are val and test"
-            _blame(result, "unknown-split", detail)
+            _reject_row(result, "unknown-split", detail)
     result["group"] = plain(values.get(columns.group)) if columns.group else None
     result["time"] = plain(values.get(columns.time)) if columns.time else None
     result["metadata"] = metadata_json(values, (*columns.unused, columns.time))
@@ -348,7 +348,7 @@ def _read_roles(result: dict[str, Any], source: _Source, values: dict[str, Any],
     if not is_empty(weight):
         result["weight"] = _weight(weight)
         if result["weight"] is None:
-            _blame(result, "bad-weight", f"{str(weight)[:50]!r} is not a positive number")
+            _reject_row(result, "bad-weight", f"{str(weight)[:50]!r} is not a positive number")
 
 
 def _weight(value: Any) -> float | None:
@@ -359,7 +359,7 @@ def _weight(value: Any) -> float | None:
     return weight if math.isfinite(weight) and weight > 0 else None
 
 
-def _blame(result: dict[str, Any], reason: str, detail: str, name: str | None = None) -> None:
+def _reject_row(result: dict[str, Any], reason: str, detail: str, name: str | None = None) -> None:
     if result["reason"] is None:
         result["reason"], result["detail"], result["bad_modality"] = reason, detail, name
 
