@@ -106,8 +106,8 @@ def caption(name: str, label: str) -> str:
 def line(name: str, seed: int, judged: Judged) -> str:
     """One row of the table."""
     low, high = judged.report.intervals["accuracy"]
-    test, floor = judged.report.metrics["test"], judged.report.floor
-    linear = "–" if floor is None else f"{100 * (floor.metrics['accuracy'] or 0):.1f} %"
+    test, linear_baseline = judged.report.metrics["test"], judged.report.linear_baseline
+    linear = "–" if linear_baseline is None else f"{100 * (linear_baseline.metrics['accuracy'] or 0):.1f} %"
     return (
         f"| {name} | {seed} | {100 * judged.accuracy:.1f} % ({100 * low:.1f} to {100 * high:.1f}) "
         f"| {100 * (test['macro_f1'] or 0):.1f} % | {linear} |"

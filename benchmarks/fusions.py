@@ -1,4 +1,4 @@
-"""Which fusion, and what modality dropout, a shared trunk, alignment and small heads bring: avdigits, the same seeds for all.
+"""What fusions, modality dropout, a shared projection, contrastive loss, small heads bring: avdigits, the same seeds for all.
 
     python -m benchmarks.fusions [--data MANIFEST] [--epochs 12] [--seeds 3] [--set KEY=VALUE]... [--only "concat;late"]
                                  [--store DIR]
@@ -30,8 +30,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "late": ("fusion.kind=late",),
     "concat, no modality dropout": ("fusion.modality_dropout=0",),
     "attention, no modality dropout": ("fusion.kind=attention", "fusion.modality_dropout=0"),
-    "concat, shared trunk": ("fusion.shared_projection=true",),
-    "concat, alignment 0.1": ("train.contrastive_weight=0.1",),
+    "concat, shared projection": ("fusion.shared_projection=true",),
+    "concat, contrastive 0.1": ("train.contrastive_weight=0.1",),
     "concat, truncated-normal heads": ("fusion.head_init=truncated-normal",),
 }
 

@@ -162,14 +162,14 @@ class ChampionRef(Ref):
 
 
 class PreparedChampion(Frozen):
-    """The champion, with the samples and features as its own knobs make them."""
+    """The champion, with the samples and features as its own settings make them."""
 
     champion: ChampionRef
     valid: ValidatedRef
     features: dict[InputName, FeatureRef]
 
 
-class Floor(Frozen):
+class LinearBaseline(Frozen):
     """scikit-learn's logistic regression on the same frozen features: what a trained head must not stay below."""
 
     metrics: Metrics
@@ -181,7 +181,7 @@ class Floor(Frozen):
     width: int
     """Features of a row."""
     differences: dict[str, tuple[float, float, float]] = {}
-    """Metric to the model minus the floor: value, low, high (paired bootstrap, 95 %)."""
+    """Metric to the model minus the baseline: value, low, high (paired bootstrap, 95 %)."""
     notes: tuple[str, ...] = ()
     """Rows left out to keep it short; that it did not converge."""
 
@@ -226,7 +226,7 @@ class EvalReport(Ref):
     """Metric to candidate minus champion: value, low, high (paired bootstrap, gate.confidence)."""
     forgetting: dict[Literal["old", "new"], Compared] = {}
     """Test rows that were there when the champion was published, and rows that came since; empty unless both are there."""
-    floor: Floor | None = None
+    linear_baseline: LinearBaseline | None = None
     """Where every modality is read as a frozen encoder's embedding."""
 
 

@@ -41,7 +41,7 @@ class RowExample(TypedDict):
 class RejectedExample(RowExample):
     """A row that was not used."""
 
-    twin: RowExample | None
+    duplicate_of: RowExample | None
     """The row that it repeats or contradicts."""
 
 
@@ -55,10 +55,10 @@ class RowExamples(TypedDict):
 
 
 class LeakedPair(TypedDict):
-    """A row with its twin on a later side of train, val, test."""
+    """A row and a row of the same content or group on a later side of train, val, test."""
 
     row: RowExample
-    twin: RowExample
+    counterpart: RowExample
     cause: str
 
 

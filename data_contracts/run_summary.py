@@ -99,7 +99,7 @@ class RunSummary(SummaryPart):
 
     # What only some runs have: not in the JSON of the others.
     forgetting: dict[Literal["old", "new"], Compared] | None = _IF_KNOWN
-    floor: BaselineSummary | None = _IF_KNOWN
+    linear_baseline: BaselineSummary | None = _IF_KNOWN
     error: str | None = _IF_KNOWN
     finding: Finding | None = _IF_KNOWN
     labelled: int | None = _IF_KNOWN

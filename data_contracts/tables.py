@@ -98,7 +98,7 @@ def metadata_schema() -> pa.Schema:
     )
 
 
-def twins_schema() -> pa.Schema:
+def near_duplicates_schema() -> pa.Schema:
     """Samples that nearly repeat another in every modality they have; those of one cluster repeat each other."""
     return _versioned(
         [

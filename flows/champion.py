@@ -47,7 +47,7 @@ def require_comparable(champion: ChampionRef, card: ModelCard, valid: ValidatedR
 
 
 def prepare_champion(champion: ChampionRef, request: Request, stages: Stages, run_state: RunState) -> PreparedChampion:
-    """The champion with the same samples as it reads them; they are prepared anew where it was made under other knobs."""
+    """The champion with the same samples as it reads them; they are prepared anew where it was made under other settings."""
     assert run_state.valid is not None
     config = champion_config(champion, read_card(request.store.path(champion.uri)), request)
     if reading(config, run_state.features) == reading(request.config, run_state.features) and set(
@@ -64,7 +64,7 @@ def prepare_champion(champion: ChampionRef, request: Request, stages: Stages, ru
 
 
 def champion_config(champion: ChampionRef, card: ModelCard, request: Request) -> RunConfig:
-    """The request's config with the knobs under which the champion, whose card this is, reads media.
+    """The request's config with the settings under which the champion, whose card this is, reads media.
 
     Raises EnvironmentFailed where the files of an encoder that it does not hold itself are gone.
     """

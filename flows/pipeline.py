@@ -133,7 +133,7 @@ def evaluate_model(
     stages: Stages,
     run_state: RunState,
 ) -> EvalReport:
-    """The figures of a model on the test rows of the run, beside its rival's, and its predictions validated."""
+    """The figures of a model on the test rows of the run, beside the champion's, and its predictions validated."""
     assert run_state.valid is not None
     with run_state.timed("evaluate"):
         report = run_state.report = stages.evaluate(

@@ -39,7 +39,7 @@ def quarantine_of(store: Store, clean: CleanRef, valid: ValidatedRef | None) -> 
         "modality": None,
         "path": None,
         "reason": "leaked",
-        "detail": "its twin or its group is on another side of the split",
+        "detail": "its duplicate or its group is on another side of the split",
     }
     leaked = [
         {"id": name, "row": row, **why}

@@ -7,7 +7,7 @@ from typing import TypedDict, Unpack
 
 import pyarrow.parquet as pq
 
-from data_contracts.refs import DriftTest, Floor, Metrics
+from data_contracts.refs import DriftTest, LinearBaseline, Metrics
 from data_contracts.run_summary import (
     NO_SPLITS,
     STAGES,
@@ -67,22 +67,22 @@ def summarise(
         ),
         seconds={stage: round(run_state.seconds.get(stage, 0.0), 3) for stage in STAGES},
         forgetting=report.forgetting or None if report else None,
-        floor=baseline_of(report.floor) if report and report.floor else None,
+        linear_baseline=baseline_of(report.linear_baseline) if report and report.linear_baseline else None,
         error=error,
     )
     return summary.model_copy(update={**found})
 
 
-def baseline_of(floor: Floor) -> BaselineSummary:
+def baseline_of(linear_baseline: LinearBaseline) -> BaselineSummary:
     """The linear baseline's figures on the test rows."""
-    ahead = floor.differences.get("accuracy")
+    ahead = linear_baseline.differences.get("accuracy")
     return BaselineSummary(
-        accuracy=floor.metrics.get("accuracy"),
-        macro_f1=floor.metrics.get("macro_f1"),
+        accuracy=linear_baseline.metrics.get("accuracy"),
+        macro_f1=linear_baseline.metrics.get("macro_f1"),
         ahead=ahead[0] if ahead else None,
-        c=floor.c,
-        rows=floor.rows,
-        notes=floor.notes,
+        c=linear_baseline.c,
+        rows=linear_baseline.rows,
+        notes=linear_baseline.notes,
     )
 
 

@@ -1,4 +1,4 @@
-"""RunConfig: every knob of a run, one default each, with its unit.
+"""RunConfig: every setting of a run, one default each, with its unit.
 
 Precedence: these defaults < the profile's TOML < `--set KEY=VALUE`. A profile holds only what differs. A relative path
 in a profile is relative to its file, one in `--set` to the current folder; the config holds both absolute.

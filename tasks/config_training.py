@@ -24,8 +24,8 @@ class EncodersConfig(_OnePerModality):
     """
 
     shared: tuple[Modality, ...] = ()
-    """Kinds of which a manifest has several columns (["image"]): their inputs pass through one and the same encoder, trained on
-    all of them. (): each input trains one of its own. Frozen encoders are one network either way."""
+    """Modalities of which a manifest has several columns (["image"]): their inputs pass through one and the same encoder,
+    trained on all of them. (): each input trains one of its own. Frozen encoders are one network either way."""
     image_px: Annotated[int, Field(ge=16, le=1024)] | None = None
     """Side of the square picture that a pretrained encoder of pictures or frames sees; None: what it was trained with."""
 
@@ -109,8 +109,8 @@ class TrainConfig(Section):
     gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
     """Batches whose gradients are summed into one step of the optimizer."""
     max_tokens: Annotated[int, Field(ge=1)] | None = None
-    """The rows of a step pass through the model sorted by the length of their text, in pieces of at most so many tokens (or
-    bytes), padding included; the step stays the same. None: in batches of batch_size."""
+    """The rows of a step pass through the model sorted by the length of their text, in microbatches of at most so many tokens
+    (or bytes), padding included; the step stays the same. None: in batches of batch_size."""
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     encoder_learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """Of the pretrained weights; their low-rank updates take ten times as much."""

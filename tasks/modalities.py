@@ -125,7 +125,7 @@ class ModalitySpec(ABC):
 
     # -- its canonical form
     media_keys: ClassVar[tuple[str, ...]] = ()
-    """The knobs of MediaConfig that change it."""
+    """The settings of MediaConfig that change it."""
     media_modules: ClassVar[tuple[str, ...]] = ()
     """The modules whose code shapes it."""
     libraries: ClassVar[tuple[str, ...]] = ()
@@ -143,14 +143,14 @@ class ModalitySpec(ABC):
     families: ClassVar[tuple[str, ...]] = ()
     """Families of pretrained encoders that can read it."""
     tiny_keys: ClassVar[tuple[str, ...]] = ()
-    """The knobs of ExtractConfig that shape what the tiny encoder reads."""
+    """The settings of ExtractConfig that shape what the tiny encoder reads."""
     tiny_defaults: ClassVar[Mapping[str, int]] = {}
-    """What the tiny encoder takes for knobs that the config leaves open."""
+    """What the tiny encoder takes for settings that the config leaves open."""
     tiny_modules: ClassVar[tuple[str, ...]] = ("tasks.media.encoder_inputs",)
     """The modules whose code shapes it."""
     tiny_dtype: ClassVar[Dtype] = "uint8"
     pretrained_keys: ClassVar[tuple[str, ...]] = ()
-    """The knobs of ExtractConfig that shape what a pretrained encoder reads."""
+    """The settings of ExtractConfig that shape what a pretrained encoder reads."""
     pretrained_modules: ClassVar[tuple[str, ...]] = ("tasks.media.encoder_inputs",)
     pretrained_dtype: ClassVar[Dtype] = "uint8"
     has_pixels: ClassVar[bool] = False

@@ -37,11 +37,11 @@ def log_rows(clean: CleanRef, reasons: Mapping[str, int], reused: bool) -> None:
         f"{REUSED if reused else ''}"
     )
     if reasons:
-        log(f"ingest: quarantined {told_counts(reasons)}", "warning")
+        log(f"ingest: quarantined {format_counts(reasons)}", "warning")
     _log_all("ingest", clean.notes, "info")
 
 
-def told_counts(counts: Mapping[str, int]) -> str:
+def format_counts(counts: Mapping[str, int]) -> str:
     """`unreadable-image: 3, no-label: 1`, the most frequent first."""
     return ", ".join(
         f"{one_line(name)}: {count:,}" for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -180,6 +180,7 @@ STAGES: dict[str, StageCode] = {
             "tasks.train.batch_plan",
             "tasks.train.dataloader",
             "tasks.train.dataset",
+            "tasks.train.ema",
             "tasks.train.finetuning",
             "tasks.train.fitting",
             "tasks.train.lora",

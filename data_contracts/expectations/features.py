@@ -55,7 +55,7 @@ COLUMNS = (
     "highest",
     "spread",  # highest - lowest
     "norm",  # Euclidean, of the finite values
-    "twins",  # other media whose features are the same
+    "same_features",  # other media whose features are the same
 )
 """The columns of the frame that is checked: one row per medium that the samples need, null where it is not stored."""
 
@@ -188,8 +188,8 @@ def _values(spec: FeatureSpec) -> list[Expectation]:
 
 def _suspicions(spec: FeatureSpec) -> list[Expectation]:
     gxe = gallery()
-    twins = gxe.ExpectColumnValuesToBeBetween(
-        column="twins",
+    same_features = gxe.ExpectColumnValuesToBeBetween(
+        column="same_features",
         min_value=0,
         max_value=0,
         mostly=MOSTLY,
@@ -201,7 +201,7 @@ def _suspicions(spec: FeatureSpec) -> list[Expectation]:
         ),
     )
     if spec.may_be_constant:
-        return [twins]
+        return [same_features]
     constant = gxe.ExpectColumnValuesToBeBetween(
         column="spread",
         min_value=0,
@@ -214,4 +214,4 @@ def _suspicions(spec: FeatureSpec) -> list[Expectation]:
             "warning",
         ),
     )
-    return [twins, constant]
+    return [same_features, constant]

@@ -41,7 +41,7 @@ def champion_outputs(
 ) -> tuple[Indices, Probabilities]:
     """Positions (S,) of the test rows that the champion's samples hold too, and all that it gives out (S, outputs) to them.
 
-    Under other media knobs a row may be refused, or become another row's duplicate; it then takes no part in the comparison.
+    Under other media settings a row may be refused, or become another row's duplicate; it then takes no part in the comparison.
     """
     from tasks.modeling.inference import predict_probabilities
     from tasks.modeling.package import load_model

@@ -8,14 +8,22 @@ from typing import Any
 
 from data_contracts.eval_detail import DETAIL
 from data_contracts.modalities import in_order
-from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, Floor, InputName, PreparedChampion, ValidatedRef
+from data_contracts.refs import (
+    CheckpointRef,
+    EvalReport,
+    FeatureRef,
+    InputName,
+    LinearBaseline,
+    PreparedChampion,
+    ValidatedRef,
+)
 from data_contracts.tables import PREDICTIONS
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import DataError
 from tasks.evaluate.comparison import against, champion_outputs, forgetting, require_same_problem
 from tasks.evaluate.detail import describe
-from tasks.evaluate.linear_baseline import fit_floor, reads_embeddings
+from tasks.evaluate.linear_baseline import fit_linear_baseline, reads_embeddings
 from tasks.evaluate.scorers import judge_column
 from tasks.fingerprint import code_fingerprint
 from tasks.modalities import joined, spec_of
@@ -51,7 +59,7 @@ def evaluate_key(
             "valid": valid.sha256,
             "features": {name: ref.sha256 for name, ref in features.items()},
             "model": [checkpoint.train_key, checkpoint.model_sha256],
-            "rival": against,
+            "champion": against,
             "config": {"seed": config.seed, "confidence": config.gate.confidence},
             "code": code_fingerprint("evaluate"),
         }
@@ -109,8 +117,8 @@ def evaluate(
             payload |= against(*pair, prepared_champion, config)
             payload["forgetting"] = forgetting(samples.take(shared).ids, pair, folder, config)
         if problem.has_classes and reads_embeddings(card):
-            floor = _floor(valid, features, columns, candidate, config, store)
-            payload["floor"] = None if floor is None else floor.model_dump(mode="json")
+            linear_baseline = _linear_baseline(valid, features, columns, candidate, config, store)
+            payload["linear_baseline"] = None if linear_baseline is None else linear_baseline.model_dump(mode="json")
         if any(spec_of(name).joined_columns() is not None for name in checkpoint.modalities):
             from tasks.evaluate.column_importance import measure_importance  # which needs torch
 
@@ -205,27 +213,27 @@ def predict_subsets(
     return found
 
 
-def _floor(
+def _linear_baseline(
     valid: ValidatedRef,
     features: Features,
     columns: Columns,
     candidate: AnyScorer,
     config: RunConfig,
     store: Store,
-) -> Floor | None:
-    """The floor's figures, and the candidate's minus them, on the same rows."""
+) -> LinearBaseline | None:
+    """The baseline's figures, and the candidate's minus them, on the same rows."""
     labels, target = columns.labels[0], columns.card.label_targets[0]
-    fitted = fit_floor(valid, features, labels, config.seed, store)
+    fitted = fit_linear_baseline(valid, features, labels, config.seed, store)
     if fitted is None:
         return None
     cells = columns.samples.targets(0, "")
     wide = target.model_copy(update={"labels": labels})
-    floor = problem_of(target).scorer(fitted.probabilities, cells, wide, labels, None)
-    return Floor(
-        metrics=floor.score(),
+    linear_baseline = problem_of(target).scorer(fitted.probabilities, cells, wide, labels, None)
+    return LinearBaseline(
+        metrics=linear_baseline.score(),
         c=fitted.c,
         rows=fitted.rows,
         width=fitted.width,
-        differences=candidate.differences(floor, config.seed),
+        differences=candidate.differences(linear_baseline, config.seed),
         notes=fitted.notes,
     )

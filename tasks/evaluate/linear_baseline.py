@@ -1,4 +1,4 @@
-"""The floor under a head: scikit-learn's logistic regression on the same frozen features of the same training rows.
+"""The linear baseline of a head: scikit-learn's logistic regression on the same frozen features of the same training rows.
 
 A head that a linear model beats is badly trained. So every run whose modalities are all read as embeddings shows both.
 """
@@ -24,7 +24,7 @@ from tasks.store import Store
 Floats = NDArray[np.float32]
 
 # Regularisation, weakest last. On standardised features the best C falls with their number: 0.001 for 1,280 of
-# mobilenet_v2, about 0.1 for the 384 of a sentence encoder (benchmarks/floor.py).
+# mobilenet_v2, about 0.1 for the 384 of a sentence encoder (benchmarks/linear_baseline.py).
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 10.0)
 WORSE = 1
 """Weaker regularisation is no longer tried after the validation loss has risen so many times in a row."""
@@ -55,7 +55,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The floor: its probabilities on the test rows, and how they came about."""
+    """The baseline: its probabilities on the test rows, and how they came about."""
 
     probabilities: NDArray[np.float64]
     """(N, C) over the labels; 0 for a class without training rows."""
@@ -72,7 +72,7 @@ def reads_embeddings(card: ModelCard) -> bool:
     return all(spec.reads == "embedding" for spec in card.encoders.values())
 
 
-def fit_floor(
+def fit_linear_baseline(
     valid: ValidatedRef, features: Mapping[InputName, FeatureRef], labels: tuple[str, ...], seed: int, store: Store
 ) -> Fitted | None:
     """Fitted on the train rows with C from the val rows; None where the train rows hold fewer than two classes.

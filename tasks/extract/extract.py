@@ -82,7 +82,7 @@ def _identify(name: InputName, config: RunConfig) -> Identity:
 
 
 def _knobs(name: InputName, config: RunConfig, identity: Identity) -> dict[str, Any]:
-    """The knobs by value; a side that the config leaves open is known for tiny, and is the encoder's own for others."""
+    """The settings by value; a side that the config leaves open is known for tiny, and is the encoder's own for others."""
     tiny = identity.family == "tiny"
     knobs = {key: getattr(config.extract, key) for key in extract_keys(modality_of(name), not tiny)}
     defaults = spec_of(name).tiny_defaults if tiny else {}
@@ -101,13 +101,13 @@ def features_kind(name: InputName, fingerprint: str) -> str:
 
 def plan_shards(samples: CleanRef | ValidatedRef, config: RunConfig, store: Store) -> list[ShardRef]:
     """Shards that cover every medium of the samples whose feature is not in the store yet; at most 32."""
-    wanted: dict[Modality, set[str]] = defaultdict(set)
+    requested: dict[Modality, set[str]] = defaultdict(set)
     media: dict[Modality, str] = {}
     for name in clean_of(samples).modalities:
-        wanted[modality_of(name)].update(sample_digests(samples, name, store))
+        requested[modality_of(name)].update(sample_digests(samples, name, store))
         media[modality_of(name)] = clean_of(samples).media[name]
     missing = {}
-    for modality, digests in wanted.items():
+    for modality, digests in requested.items():
         fingerprint = features_fingerprint(modality, media[modality], config)
         lacking = digests - stored_digests(modality, fingerprint, store)
         missing[modality] = (fingerprint, _in_stored_order(lacking, modality, media[modality], store))

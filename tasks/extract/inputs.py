@@ -10,7 +10,7 @@ from tasks.modeling.encoder_spec import EncoderSpec
 
 
 def extract_keys(modality: Modality, pretrained: bool) -> tuple[str, ...]:
-    """The knobs of ExtractConfig that shape an encoder's inputs."""
+    """The settings of ExtractConfig that shape an encoder's inputs."""
     spec = MODALITIES[modality]
     return spec.pretrained_keys if pretrained else spec.tiny_keys
 

@@ -35,30 +35,30 @@ def mark_repeats(rows: Rows, modalities: tuple[InputName, ...]) -> None:
 
     Rows whose present modalities are all equal are the same sample. With one label the first stays and the others of the
     same given split are duplicates (on two sides of a given split both stay: that is leakage, for validate to judge).
-    With several labels all are quarantined. A second row under the same id is quarantined, too. `twin` is the row that such
-    a one repeats or contradicts.
+    With several labels all are quarantined. A second row under the same id is quarantined, too. `duplicate_of` is the row that
+    such a one repeats or contradicts.
     """
     by_content: dict[tuple[str | None, ...], Rows] = defaultdict(list)
     for row in rows:
         if row["reason"] is None and is_identified(row, modalities):
             by_content[content_of(row, modalities)].append(row)
-    for twins in by_content.values():
-        labels = sorted({_said(row) for row in twins})
+    for repeats in by_content.values():
+        labels = sorted({_said(row) for row in repeats})
         if len(labels) > 1:
             detail = f"the same content is labelled {', '.join(labels[:5])}"
-            one, other = (next(row for row in twins if _said(row) == label) for label in labels[:2])
-            for row in twins:
-                twin = other if _said(row) == _said(one) else one
-                row |= {"reason": "conflicting-label", "detail": detail, "twin": twin}
+            one, other = (next(row for row in repeats if _said(row) == label) for label in labels[:2])
+            for row in repeats:
+                duplicate_of = other if _said(row) == _said(one) else one
+                row |= {"reason": "conflicting-label", "detail": detail, "duplicate_of": duplicate_of}
             continue
         first: dict[str | None, dict[str, Any]] = {}
-        for row in twins:
+        for row in repeats:
             kept = first.setdefault(row["split"], row)
             if kept is not row:
                 row |= {
                     "reason": "duplicate",
                     "detail": f"same content as {kept['id']} (row {kept['row']})",
-                    "twin": kept,
+                    "duplicate_of": kept,
                 }
     _mark_repeated_ids(rows)
 
@@ -73,7 +73,7 @@ def _mark_repeated_ids(rows: Rows) -> None:
     seen: dict[str, dict[str, Any]] = {}
     for row in rows:
         if row["reason"] is None and (kept := seen.setdefault(row["id"], row)) is not row:
-            row |= {"reason": "duplicate-id", "detail": f"row {kept['row']} has this id, too", "twin": kept}
+            row |= {"reason": "duplicate-id", "detail": f"row {kept['row']} has this id, too", "duplicate_of": kept}
 
 
 def mark_rare(rows: Rows, least: int) -> None:
@@ -112,7 +112,7 @@ def count_straddling(rows: Rows) -> list[str]:
     apart = [
         row["id"]
         for row in rows
-        if row["reason"] == "duplicate-id" and row["split"] and row["twin"]["split"] not in (None, row["split"])
+        if row["reason"] == "duplicate-id" and row["split"] and row["duplicate_of"]["split"] not in (None, row["split"])
     ]
     if not apart:
         return []

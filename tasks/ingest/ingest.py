@@ -15,7 +15,13 @@ import pyarrow.parquet as pq
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CleanRef, InputName, RawRef, RowCounts, Target
 from data_contracts.row_examples import EXAMPLES, RowExamples
-from data_contracts.tables import CONTRACT_VERSION, metadata_schema, quarantine_schema, samples_schema, twins_schema
+from data_contracts.tables import (
+    CONTRACT_VERSION,
+    metadata_schema,
+    near_duplicates_schema,
+    quarantine_schema,
+    samples_schema,
+)
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import TooManyQuarantined
@@ -32,7 +38,7 @@ from tasks.ingest.clean import (
 )
 from tasks.ingest.decode import Outcomes, decode_media
 from tasks.ingest.manifest.rows import Purpose
-from tasks.ingest.near_duplicates.clusters import describe_twins, find_twins
+from tasks.ingest.near_duplicates.clusters import describe_near_duplicates, find_near_duplicates
 from tasks.ingest.quarantine_examples import choose_rows, describe_examples
 from tasks.ingest.splits import assign_splits, describe_carved
 from tasks.labels import describe_targets
@@ -49,11 +55,11 @@ def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> st
     limits = {"timeout_s": config.media.timeout_s, "memory_mb": config.media.memory_mb}
     split = config.split.model_dump(mode="json", include={"by", "val", "test", "near_duplicates", "strict"})
     data = config.data.model_dump(mode="json", include={"min_class_rows", "time_format"})
-    knobs = {"split": split, "limits": limits, "purpose": purpose, "data": data}
+    settings = {"split": split, "limits": limits, "purpose": purpose, "data": data}
     code = code_fingerprint("ingest")
     targets = [target.model_dump(mode="json") for target in raw.targets]
     content = {"raw": raw.sha256, "places": raw.uri, "targets": targets}  # the listing of refused rows names places
-    return digest_json({**content, "media": media, "knobs": knobs, "code": code, "contract": CONTRACT_VERSION})
+    return digest_json({**content, "media": media, "settings": settings, "code": code, "contract": CONTRACT_VERSION})
 
 
 def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "train") -> CleanRef:
@@ -67,12 +73,12 @@ def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "tra
     if found is None:
         found = _keep(_judge(raw, config, store, purpose), raw, config, store, key)
     clean = CleanRef.model_validate(found.ref)
-    reasons_text = {
+    own_fields = {
         "notes": (*raw.notes, *clean.notes),
         "columns": raw.columns,
         "column_types": raw.column_types,
     }  # of this manifest, not of an equal one
-    clean = clean.model_copy(update=reasons_text)
+    clean = clean.model_copy(update=own_fields)
     _refuse_too_many(clean, config.data.max_quarantined if purpose == "train" else 1.0, store)
     return clean
 
@@ -101,13 +107,13 @@ def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _J
             mark_rare(rows, config.data.min_class_rows)
     usable = [row for row in rows if row["reason"] is None]
     notes = [*said, *_warnings(usable, outcomes), *(count_straddling(rows) if purpose == "train" else [])]
-    twins: list[int | None] = [None] * len(usable)
+    clusters: list[int | None] = [None] * len(usable)
     if purpose == "train" and config.split.near_duplicates:
-        twins = find_twins(usable, raw.modalities, config.media, store)
-        notes += [*count_repeats(usable, raw.modalities), *describe_twins(twins)]
+        clusters = find_near_duplicates(usable, raw.modalities, config.media, store)
+        notes += [*count_repeats(usable, raw.modalities), *describe_near_duplicates(clusters)]
     given, groups, ids, times = ([row[name] for row in usable] for name in ("split", "group", "id", "time"))
-    splits = assign_splits(given, groups, ids, config.split, times, twins)
-    for row, split, cluster in zip(usable, splits, twins, strict=True):
+    splits = assign_splits(given, groups, ids, config.split, times, clusters)
+    for row, split, cluster in zip(usable, splits, clusters, strict=True):
         row |= {"split": split, "cluster": cluster}
     notes += describe_carved(given) if purpose == "train" else []
     if has_classes and not config.split.strict:
@@ -138,7 +144,9 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
     columns = [(target.name, target.problem) for target in raw.targets or (Target(name="label"),)]
     cells = [Samples(samples).targets(place, name) for place, (name, _) in enumerate(columns)]
     targets = describe_targets(columns, cells)
-    twins = pa.Table.from_pylist([row for row in usable if row["cluster"] is not None], schema=twins_schema())
+    near_duplicates = pa.Table.from_pylist(
+        [row for row in usable if row["cluster"] is not None], schema=near_duplicates_schema()
+    )
     own = [{"id": row["id"], "metadata": row["metadata"]} for row in usable]
     duplicates = sum(row["reason"] == "duplicate" for row in refused)
     unlabelled = sum(row["reason"] == "unlabelled" for row in refused)
@@ -155,14 +163,14 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
     with store.create("clean", name) as draft:
         pq.write_table(samples, draft.path / SAMPLES, compression="zstd")
         pq.write_table(quarantine, draft.path / "quarantine.parquet", compression="zstd")
-        pq.write_table(twins, draft.path / "twins.parquet", compression="zstd")
+        pq.write_table(near_duplicates, draft.path / "near_duplicates.parquet", compression="zstd")
         own_columns = pa.Table.from_pylist(own, schema=metadata_schema())
         pq.write_table(own_columns, draft.path / "metadata.parquet", compression="zstd")
         (draft.path / "quarantine.csv").write_text(quarantine_csv(quarantine), encoding="utf-8")
         write_text(draft.path / EXAMPLES, canonical_json(judged.examples))
         draft.ref = CleanRef(
             uri=f"clean/{name}",
-            sha256=digest_json([_content_digest(samples, quarantine, twins, counts), *map(str, targets)]),
+            sha256=digest_json([_content_digest(samples, quarantine, near_duplicates, counts), *map(str, targets)]),
             rows=len(usable),
             parents=(raw.sha256,),
             counts=counts,
@@ -178,12 +186,17 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
     return found
 
 
-def _content_digest(samples: pa.Table, quarantine: pa.Table, twins: pa.Table, counts: RowCounts) -> str:
+def _content_digest(samples: pa.Table, quarantine: pa.Table, near_duplicates: pa.Table, counts: RowCounts) -> str:
     """Covers what the rows say, not where they stand: a moved folder or a shuffled manifest is the same data."""
     refused = sorted(map(str, quarantine.select(["id", "modality", "reason"]).to_pylist()))
     columns = samples.drop_columns(["row"]).to_pydict()
     return digest_json(
-        {"samples": columns, "refused": refused, "twins": twins.to_pydict(), "counts": counts.model_dump()}
+        {
+            "samples": columns,
+            "refused": refused,
+            "near_duplicates": near_duplicates.to_pydict(),
+            "counts": counts.model_dump(),
+        }
     )
 
 

@@ -28,8 +28,8 @@ def choose_rows(rows: Rows, modalities: tuple[InputName, ...]) -> set[int]:
 def describe_examples(
     rows: Rows, modalities: tuple[InputName, ...], outcomes: dict[InputName, Outcomes]
 ) -> RowExamples:
-    """`refused`: up to four rows of each reason, those that can be seen first, each with its twin where it has one (the row
-    it repeats or contradicts). `near`: pairs of near duplicates. Media are digests of what lies in the store.
+    """`refused`: up to four rows of each reason, those that can be seen first, each with the row that it repeats or
+    contradicts. `near`: pairs of near duplicates. Media are digests of what lies in the store.
     """
 
     def look(row: dict[str, Any]) -> RowExample:
@@ -58,7 +58,8 @@ def describe_examples(
     refused: list[RejectedExample] = []
     for reason in sorted(by_reason):
         seen: list[RejectedExample] = [
-            {**look(row), "twin": look(row["twin"]) if row.get("twin") else None} for row in by_reason[reason][:500]
+            {**look(row), "duplicate_of": look(row["duplicate_of"]) if row.get("duplicate_of") else None}
+            for row in by_reason[reason][:500]
         ]
         refused += sorted(seen, key=lambda row: not row["media"])[:PER_REASON]
     pairs = _near_pairs([row for row in rows if row["reason"] is None], modalities)

@@ -29,9 +29,9 @@ from dataclasses import dataclass
 from tasks.config_sections import SplitConfig
 
 _SALT = "crossmodal split 1:"  # changing it would move every sample of every user
-_LEADER_SALT = "crossmodal leader 1:"  # another hash than the split's: the leader's side must not depend on its leading
+_REPRESENTATIVE_SALT = "crossmodal leader 1:"  # another hash than the split's: a side must not depend on who represents
 _LARGEST_SHARE = (
-    0.1  # twins that are more of the rows than this (and than 20 rows) are a habit of the data, not repeats
+    0.1  # near duplicates that are more of the rows than this (and than 20 rows) are a habit of the data, not repeats
 )
 _ALWAYS_KEPT = 20
 
@@ -42,7 +42,7 @@ class _Row:
     given: str | None
     group: str | None
     time: float | None
-    twins: int | None
+    cluster: int | None
 
     @property
     def unit(self) -> str:
@@ -77,15 +77,15 @@ def assign_splits(
     ids: Sequence[str],
     config: SplitConfig,
     times: Sequence[float | None] | None = None,
-    twins: Sequence[int | None] | None = None,
+    clusters: Sequence[int | None] | None = None,
 ) -> list[str]:
-    """One of train, val, test per row; `times` as numbers, `twins` as the number of a row's cluster of near duplicates.
+    """One of train, val, test per row; `times` as numbers, `clusters` as the number of a row's cluster of near duplicates.
 
     Without any given split all three are ours to make. Where the manifest gives splits they stand; rows it leaves open,
     and a validation or test set that it does not give beside the two others, are taken from what is open or train.
     """
     nothing = [None] * len(ids)
-    rows = [_Row(*cells) for cells in zip(ids, given, groups, times or nothing, twins or nothing, strict=True)]
+    rows = [_Row(*cells) for cells in zip(ids, given, groups, times or nothing, clusters or nothing, strict=True)]
     named = {row.given for row in rows if row.given is not None}
     if named:
         open_ = [row for row in rows if row.given in (None, "train")]
@@ -158,8 +158,8 @@ def _represent_units(rows: Sequence[_Row], total: int) -> dict[str, str]:
     for row in rows:
         unit = root(row.unit)
         oldest[row.unit] = min(oldest[row.unit], math.inf if row.time is None else row.time)
-        if row.twins is not None:
-            tied[unit] = root(first.setdefault(row.twins, row.unit))
+        if row.cluster is not None:
+            tied[unit] = root(first.setdefault(row.cluster, row.unit))
     parties: dict[str, list[str]] = defaultdict(list)
     for unit in list(tied):
         parties[root(unit)].append(unit)
@@ -169,6 +169,6 @@ def _represent_units(rows: Sequence[_Row], total: int) -> dict[str, str]:
     representatives: dict[str, str] = {}
     for party, units in parties.items():
         together = sizes[party] <= max(_ALWAYS_KEPT, _LARGEST_SHARE * total)
-        representative = min(units, key=lambda unit: (oldest[unit], hashed_share(unit, _LEADER_SALT), unit))
+        representative = min(units, key=lambda unit: (oldest[unit], hashed_share(unit, _REPRESENTATIVE_SALT), unit))
         representatives |= {unit: representative if together else unit for unit in units}
     return representatives

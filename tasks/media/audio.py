@@ -26,7 +26,7 @@ class _Sound:
     samples: np.ndarray
     """float32 (frames, channels), at most one more than the limit allows."""
     rate_hz: int
-    wanted: int
+    expected_frames: int
     """Declared frames, as far as the limit reaches."""
     cut: bool
     damaged: bool = False
@@ -41,10 +41,10 @@ def decode_audio(data: bytes, limits: Mapping[str, Any]) -> Canonical:
     rate = int(limits["sample_rate_hz"])
     sound = _read(data, float(limits["max_audio_s"]))
     samples = sound.samples
-    if sound.wanted == 0 or samples.shape[0] == 0:
+    if sound.expected_frames == 0 or samples.shape[0] == 0:
         raise Undecodable("empty-audio", "0 frames")
-    if samples.shape[0] < COMPLETE_SHARE * sound.wanted:
-        raise Undecodable("truncated-audio", f"{samples.shape[0]} of {sound.wanted} frames")
+    if samples.shape[0] < COMPLETE_SHARE * sound.expected_frames:
+        raise Undecodable("truncated-audio", f"{samples.shape[0]} of {sound.expected_frames} frames")
     if not np.isfinite(samples).all():
         raise Undecodable("not-finite-audio", "NaN or infinite samples")
     mono = samples.mean(axis=1)
@@ -71,9 +71,9 @@ def _read(data: bytes, longest_s: float) -> _Sound:
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             declared = len(file)
-            wanted = min(declared, int(longest_s * file.samplerate) + 1)
-            samples = file.read(wanted, dtype="float32", always_2d=True)
-            return _Sound(samples, file.samplerate, wanted, declared > wanted)
+            expected_frames = min(declared, int(longest_s * file.samplerate) + 1)
+            samples = file.read(expected_frames, dtype="float32", always_2d=True)
+            return _Sound(samples, file.samplerate, expected_frames, declared > expected_frames)
     except soundfile.LibsndfileError as error:
         refusal = error.error_string
     except (RuntimeError, TypeError, ValueError) as error:
@@ -103,8 +103,8 @@ def _read_container(data: bytes, longest_s: float) -> _Sound:
         samples = _samples(container, stream, most, damage)
         damage.judge(UNREADABLE)
         declared = int((stream.duration or 0) * (stream.time_base or 0) * rate)
-        wanted = min(declared, most) or samples.shape[0]
-        return _Sound(samples[:most], rate, wanted, max(declared, samples.shape[0]) > most, damage.packets > 0)
+        expected_frames = min(declared, most) or samples.shape[0]
+        return _Sound(samples[:most], rate, expected_frames, max(declared, samples.shape[0]) > most, damage.packets > 0)
 
 
 def _samples(container: Any, stream: Any, most: int, damage: Damage) -> np.ndarray:

@@ -23,7 +23,7 @@ _PART_BYTES = 64 << 20
 
 
 def media_fingerprint(modality: Modality, config: MediaConfig) -> str:
-    """Digest of everything that shapes the canonical form: the decoder's code, its knobs, its libraries."""
+    """Digest of everything that shapes the canonical form: the decoder's code, its settings, its libraries."""
     spec = MODALITIES[modality]
     knobs = {key: getattr(config, key) for key in spec.media_keys}
     code = code_fingerprint("media", modules=spec.media_modules, libraries=spec.libraries)

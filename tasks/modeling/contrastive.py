@@ -16,7 +16,7 @@ TEMPERATURE = 0.1
 thousands; with 64 rows it shrinks until single pairs decide."""
 
 
-def alignment_loss(
+def contrastive_loss(
     vectors: Mapping[InputName, Tensor], rows: Mapping[InputName, Tensor], labels: Tensor | None = None
 ) -> Tensor:
     """A scalar: symmetric InfoNCE (van den Oord et al., 2018), the mean over all pairs of modalities in the batch.

@@ -34,7 +34,7 @@ class SeenRow(RowExample):
 class SeenRejection(SeenRow):
     """A row that was not used, beside what it repeats."""
 
-    twin: SeenRow | None
+    duplicate_of: SeenRow | None
 
 
 class Fate(TypedDict):
@@ -59,10 +59,10 @@ class ReasonRows(TypedDict):
 
 
 class SeenPair(TypedDict):
-    """A leaked row beside its twin."""
+    """A leaked row beside its counterpart."""
 
     row: SeenRow
-    twin: SeenRow
+    counterpart: SeenRow
     cause: str
 
 
@@ -105,7 +105,11 @@ def unused_rows(clean: CleanRef | None, valid: ValidatedRef | None, store: Store
                 "count": len(rows),
                 "width": 100 * len(rows) / most,
                 "examples": _as_text(rows, seen.get(reason, [])),
-                "seen": [row for row in seen.get(reason, []) if row["media"] or (row["twin"] and row["twin"]["media"])],
+                "seen": [
+                    row
+                    for row in seen.get(reason, [])
+                    if row["media"] or (row["duplicate_of"] and row["duplicate_of"]["media"])
+                ],
             }
             for reason, rows in sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0]))
         ],
@@ -115,15 +119,15 @@ def unused_rows(clean: CleanRef | None, valid: ValidatedRef | None, store: Store
 
 
 def _leaked(clean: CleanRef, valid: ValidatedRef | None, store: Store) -> SeenLeakage | None:
-    """Rows with a twin on a later side of the split, as validate keeps them, each with its pictures."""
+    """Rows with a counterpart on a later side of the split, as validate keeps them, each with its pictures."""
     path = None if valid is None else store.path(valid.uri) / LEAKED
     if path is None or not path.is_file():
         return None
     kept: LeakedRows = json.loads(path.read_text(encoding="utf-8"))
-    sides = _pairs(_see([side for pair in kept["pairs"] for side in (pair["row"], pair["twin"])], clean, store))
+    sides = _pairs(_see([side for pair in kept["pairs"] for side in (pair["row"], pair["counterpart"])], clean, store))
     pairs: list[SeenPair] = [
-        {"row": row, "twin": twin, "cause": pair["cause"]}
-        for pair, (row, twin) in zip(kept["pairs"], sides, strict=True)
+        {"row": row, "counterpart": counterpart, "cause": pair["cause"]}
+        for pair, (row, counterpart) in zip(kept["pairs"], sides, strict=True)
     ]
     return {"rows": kept["rows"], "dropped": kept["dropped"], "pairs": pairs}
 
@@ -162,9 +166,9 @@ def _see(rows: Sequence[RowExample], clean: CleanRef, store: Store) -> list[Seen
 
 
 def _see_rejected(rows: Sequence[RejectedExample], clean: CleanRef, store: Store) -> list[SeenRejection]:
-    twins = iter(_see([row["twin"] for row in rows if row["twin"] is not None], clean, store))
+    seen_duplicates = iter(_see([row["duplicate_of"] for row in rows if row["duplicate_of"] is not None], clean, store))
     return [
-        {**row, "seen": seen["seen"], "twin": None if row["twin"] is None else next(twins)}
+        {**row, "seen": seen["seen"], "duplicate_of": None if row["duplicate_of"] is None else next(seen_duplicates)}
         for row, seen in zip(rows, _see(rows, clean, store), strict=True)
     ]
 

@@ -29,7 +29,7 @@ class Microbatch(NamedTuple):
     hidden: Tensor | None
     """(B, K) True where a modality is hidden from a row; None where nothing is."""
     share: float
-    """Factor on a mean over these rows, so that the mean over all processes and pieces is that over the step's rows."""
+    """Factor on a mean over these rows, so that the mean over all processes and microbatches is that over the step's rows."""
     shares: npt.NDArray[np.float64]
     """(K,) the same for a mean over those of the rows that have the modality; 0 where none has it."""
     somewhere: npt.NDArray[np.bool_]
@@ -37,7 +37,7 @@ class Microbatch(NamedTuple):
     seed: int
     """For all else that is drawn at random for these rows."""
     last: bool
-    """Whether the step ends with this piece."""
+    """Whether the step ends with this microbatch."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class BatchPlan:
     """Which of the processes this is."""
     processes: int = 1
     tokens: Index | None = None
-    """(N,) length of each row's text; None: pieces are cut by rows."""
+    """(N,) length of each row's text; None: microbatches are cut by rows."""
     even: bool = False
-    """Whether all processes take equally many pieces, empty ones among them."""
+    """Whether all processes take equally many microbatches, empty ones among them."""
     chances: npt.NDArray[np.float64] | None = None
     """(N,) of the rows to be drawn; None: every row once an epoch."""
 
@@ -78,9 +78,9 @@ class BatchPlan:
         return epoch_order(len(self.present), self.seed, epoch, self.chances)
 
     def microbatches(self, epoch: int, first_step: int = 0, oom_split: bool = False) -> Iterator[Microbatch]:
-        """The pieces of an epoch's steps from `first_step` on, for this process.
+        """The microbatches of an epoch's steps from `first_step` on, for this process.
 
-        A piece has `batch_size` rows over all processes, half of that with `oom_split`.
+        A microbatch has `batch_size` rows over all processes, half of that with `oom_split`.
         """
         order, size = self.order(epoch), self.rows_per_step
         draws = np.random.SeedSequence([self.seed, epoch, 1]).generate_state(self.steps_per_epoch, np.uint64)
@@ -89,7 +89,7 @@ class BatchPlan:
             yield from self._cut(rows, int(draws[step] >> 1), oom_split)
 
     def _cut(self, rows: Index, seed: int, oom_split: bool) -> Iterator[Microbatch]:
-        """The pieces of one step."""
+        """The microbatches of one step."""
         present = self.present[rows]
         counts = present.sum(axis=0)  # (K,) of the whole step
         hidden = self._hidden(present, seed)
@@ -108,7 +108,7 @@ class BatchPlan:
             yield Microbatch(rows[own], masked, share, shares, counts > 0, int(key >> 1), number + 1 == len(cuts))
 
     def _by_rows(self, size: int, oom_split: bool) -> list[Index]:
-        """Positions within a step of this process's rows of each piece; shares differ by one row at most."""
+        """Positions within a step of this process's rows of each microbatch; shares differ by one row at most."""
         width = -(-self.config.batch_size // 2) if oom_split else self.config.batch_size
         cuts = []
         for start in range(0, size, width):
@@ -118,7 +118,7 @@ class BatchPlan:
         return cuts
 
     def _by_tokens(self, tokens: Index, oom_split: bool) -> list[Index]:
-        """The same with rows of like length together; a row that is longer than the budget is a piece of its own."""
+        """The same with rows of like length together; a row that is longer than the budget is a microbatch of its own."""
         budget = (self.config.max_tokens or 1) // (2 if oom_split else 1)
         order = np.argsort(tokens, kind="stable")
         cuts = _fill(order[self.rank :: self.processes], tokens, budget)
@@ -135,7 +135,7 @@ class BatchPlan:
 
 
 def _fill(own: Index, tokens: Index, budget: int) -> list[Index]:
-    """Rows sorted by length, cut into pieces of at most `budget` tokens, padding included; one piece where there are none."""
+    """Rows sorted by length, cut into microbatches of at most `budget` tokens, padding included; one where there are none."""
     cuts, start = [], 0
     for end in range(1, len(own) + 1):
         if end == len(own) or (end + 1 - start) * tokens[own[end]] > budget:

@@ -1,4 +1,4 @@
-"""Batches made ready for a step: features on the device, augmented, blended, with their targets and weights."""
+"""The batches of a step: features on the device, augmented, blended, with their targets and weights."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tasks.train.fsdp import PlaceholderRows
 from tasks.train.mixup import mix
 from tasks.train.prefetch import ahead
 
-AT_ONCE = 64  # pieces
+AT_ONCE = 64  # microbatches
 
 
 class TrainBatch(NamedTuple):
-    """A piece of a step on the device."""
+    """A microbatch of a step on the device."""
 
-    batch: dict[InputName, Present]
+    inputs: dict[InputName, Present]
     soft: Tensor
     """(B, outputs) targets, NaN where one is not known."""
     weights: Tensor
@@ -40,7 +40,7 @@ class TrainBatch(NamedTuple):
 
 
 class DeviceLoader:
-    """Makes pieces ready: in this thread on a CPU, whose cores the step needs itself; in one of its own beside a GPU."""
+    """Prepares microbatches: in this thread on a CPU, whose cores the step needs itself; in one of its own beside a GPU."""
 
     def __init__(
         self,
@@ -60,21 +60,21 @@ class DeviceLoader:
         """Time that steps spent waiting for what they read."""
 
     def feed(self, microbatches: Iterator[Microbatch]) -> Generator[TrainBatch, None, None]:
-        """The pieces made ready, in their order."""
+        """The prepared microbatches, in their order."""
         made = self._prepared(microbatches)
         if self.device.type == "cuda" and not self.alone:
             made = _on_side_stream(made, self.device)
         with contextlib.closing(made):  # and with it the thread, when the epoch ends or memory runs out
             while True:
                 began = time.perf_counter()
-                ready = next(made, None)
+                batch = next(made, None)
                 self.waited_s += time.perf_counter() - began
-                if ready is None:
+                if batch is None:
                     return
-                yield ready
+                yield batch
 
     def _prepared(self, microbatches: Iterator[Microbatch]) -> Generator[TrainBatch, None, None]:
-        """Draws pieces and picks targets for many steps at once: such small work is slower between the products of a step."""
+        """Draws and picks targets for many microbatches at once: such small work is slower between the products of a step."""
         while run := list(islice(microbatches, AT_ONCE)):
             rows = torch.from_numpy(np.concatenate([microbatch.rows for microbatch in run])).to(self.device)
             counts = [len(microbatch.rows) for microbatch in run]
@@ -83,7 +83,7 @@ class DeviceLoader:
             yield from map(self._prepare, run, softs, weights)
 
     def _prepare(self, microbatch: Microbatch, soft: Tensor, weights: Tensor) -> TrainBatch:
-        """One piece on the device with its targets; every draw comes from its seed."""
+        """One microbatch on the device with its targets; every draw comes from its seed."""
         batch = self.source.take(microbatch.rows)
         if not self.alone:  # embeddings are neither augmented nor, unless asked for, blended
             generator = torch.Generator().manual_seed(microbatch.seed)
@@ -105,21 +105,21 @@ def _on_side_stream(made: Iterator[TrainBatch], device: torch.device) -> Generat
         """Each batch with the event after which it is ready on the device."""
         while True:
             with torch.cuda.stream(side):
-                ready = next(made, None)
-                if ready is None:
+                batch = next(made, None)
+                if batch is None:
                     return
                 event = side.record_event()
-            yield ready, event
+            yield batch, event
 
     with contextlib.closing(ahead(record())) as items:
-        for ready, event in items:
+        for batch, event in items:
             current = torch.cuda.current_stream(device)
             current.wait_event(event)
-            for tensor in _tensors(ready):
+            for tensor in _tensors(batch):
                 tensor.record_stream(current)  # its memory is not handed out again while the step reads it
-            yield ready
+            yield batch
 
 
-def _tensors(ready: TrainBatch) -> Iterator[Tensor]:
-    yield from (tensor for part in ready.batch.values() for tensor in part)
-    yield from (tensor for tensor in (ready.soft, ready.weights, ready.hidden) if tensor is not None)
+def _tensors(batch: TrainBatch) -> Iterator[Tensor]:
+    yield from (tensor for part in batch.inputs.values() for tensor in part)
+    yield from (tensor for tensor in (batch.soft, batch.weights, batch.hidden) if tensor is not None)

@@ -37,8 +37,8 @@ def divide(model: FusedClassifier, mesh: DeviceMesh) -> None:
 class PlaceholderRows:
     """Rows for the encoders that none of a process's own rows would pass through.
 
-    The others gather the blocks of that encoder, and would wait for a process that does not. A stand-in's vector is hidden
-    from the fusion and its share of every loss is 0, so its gradients are zeros: what is learned is that of one process.
+    The others gather the blocks of that encoder, and would wait for a process that does not. A placeholder row's vector is
+    hidden from the fusion and its share of every loss is 0, so its gradients are zeros: what is learned is that of one process.
     """
 
     def __init__(self, data: Dataset, source: Source, modalities: Sequence[InputName]) -> None:
@@ -49,7 +49,7 @@ class PlaceholderRows:
     def add(
         self, batch: dict[InputName, Present], hidden: Tensor | None, microbatch: Microbatch
     ) -> tuple[dict[InputName, Present], Tensor | None]:
-        """The batch with a stand-in for every modality that it lacks and the step has; (B, K) what is hidden of it.
+        """The batch with a placeholder row for every modality that it lacks and the step has; (B, K) what is hidden of it.
 
         A modality that no process's rows have in this step is left out by all of them, as a single process would.
         """

@@ -32,12 +32,12 @@ def joint_loss(
         return (problem_of(targets.columns[0]).loss(logits, soft, config, class_weights) * weights).mean()
     total = logits.new_zeros(())
     for place, (target, cut) in enumerate(zip(targets.columns, targets.slices, strict=True)):
-        wanted = soft[:, cut]
-        known = ~wanted.isnan().any(dim=1)
+        soft_targets = soft[:, cut]
+        known = ~soft_targets.isnan().any(dim=1)
         own = None if class_weights is None else class_weights[cut]
         problem = problem_of(target)
-        each = problem.loss(logits[:, cut], wanted.nan_to_num(), config, own)
-        loss = (each * weights * known).mean()  # over all rows: so a step's loss is its pieces', however it is cut
+        each = problem.loss(logits[:, cut], soft_targets.nan_to_num(), config, own)
+        loss = (each * weights * known).mean()  # over all rows: a step's loss is its microbatches', however it is cut
         if log_variances is not None:
             spread = log_variances[place]
             loss = problem.loss_factor * torch.exp(-spread) * loss + 0.5 * spread

@@ -53,7 +53,7 @@ class TrainState:
     model: Weights
     optimizer: dict[str, Weights]
     """Parameter's name to its tensors in the optimizer (step, exp_avg, exp_avg_sq)."""
-    average: Weights
+    ema_weights: Weights
     best: Weights
     progress: Progress = field(default_factory=Progress)
 
@@ -64,7 +64,7 @@ _PROGRESS = TypeAdapter(Progress)
 def save_state(state: TrainState, work: Path) -> None:
     """Puts the state in place; a kill at any moment leaves this state or the one before."""
     tensors = {f"model/{name}": tensor for name, tensor in state.model.items()}
-    tensors |= {f"average/{name}": tensor for name, tensor in state.average.items()}
+    tensors |= {f"average/{name}": tensor for name, tensor in state.ema_weights.items()}
     tensors |= {f"best/{name}": tensor for name, tensor in state.best.items()}
     for name, parts in state.optimizer.items():
         tensors |= {f"optimizer/{name}/{part}": tensor for part, tensor in parts.items()}

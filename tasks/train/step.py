@@ -13,14 +13,15 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
 from tasks.config import TrainConfig
-from tasks.modeling.contrastive import alignment_loss
+from tasks.modeling.contrastive import contrastive_loss
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.train.activation_checkpointing import recompute_blocks
 from tasks.train.compiling import compile_encoder
 from tasks.train.dataloader import TrainBatch
+from tasks.train.ema import update_ema
 from tasks.train.finetuning import Stage, enter_training, freeze, parameter_groups
 from tasks.train.losses import joint_loss
-from tasks.train.optim import build_optimizer, rate_factor, update_average
+from tasks.train.optim import build_optimizer, rate_factor
 from tasks.train.processes import Processes, like, whole
 from tasks.train.state import Weights
 
@@ -63,9 +64,9 @@ class TrainingStep:
         )
         self.trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         self.current: Weights = {name: tensor for name, tensor in plain.state_dict().items() if name in trainable}
-        self.average: Weights = self.current
+        self.ema_weights: Weights = self.current
         if config.ema_decay:
-            self.average = {name: tensor.detach().clone() for name, tensor in self.current.items()}
+            self.ema_weights = {name: tensor.detach().clone() for name, tensor in self.current.items()}
 
     # -- the state ---
 
@@ -76,8 +77,8 @@ class TrainingStep:
             for parameter, parts in self.optimizer.state.items()
         }
 
-    def restore(self, optimizer: dict[str, Weights], average: Weights) -> None:
-        """Puts back what `optimizer_tensors` and `average` were."""
+    def restore(self, optimizer: dict[str, Weights], ema_weights: Weights) -> None:
+        """Puts back what `optimizer_tensors` and `ema_weights` were."""
         for parameter, name in self.names.items():
             if name in optimizer:
                 # AdamW's counter lies on the CPU, but beside the parameter for the fused kernel.
@@ -87,7 +88,7 @@ class TrainingStep:
                     for part, tensor in optimizer[name].items()
                 }
         if self.config.ema_decay:
-            self.average = {name: like(average[name], tensor) for name, tensor in self.current.items()}
+            self.ema_weights = {name: like(ema_weights[name], tensor) for name, tensor in self.current.items()}
 
     # -- a step ---
 
@@ -103,14 +104,14 @@ class TrainingStep:
     def accumulate(self, feed: Iterator[TrainBatch]) -> tuple[Tensor, int]:
         """Adds up the gradients of one step; its loss on this process, and how many rows this process passed through."""
         total, rows = torch.zeros((), device=self.processes.device), 0
-        for ready in feed:
-            with self._undistributed() if not ready.microbatch.last else contextlib.nullcontext():
-                loss = self._loss(ready)
+        for batch in feed:
+            with self._undistributed() if not batch.microbatch.last else contextlib.nullcontext():
+                loss = self._loss(batch)
                 loss.backward()  # type: ignore[no-untyped-call]
-            total, rows = total + loss.detach(), rows + len(ready.microbatch.rows)
-            if ready.microbatch.last:
+            total, rows = total + loss.detach(), rows + len(batch.microbatch.rows)
+            if batch.microbatch.last:
                 return total, rows
-        raise RuntimeError("a step ended before its last piece")
+        raise RuntimeError("a step ended before its last microbatch")
 
     def update(self) -> Tensor:
         """One step of the optimizer, the average and the schedule; the norm of the gradients before clipping."""
@@ -121,35 +122,35 @@ class TrainingStep:
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.config.ema_decay:
-            update_average(self.average, self.current, self.schedule.last_epoch, self.config.ema_decay)
+            update_ema(self.ema_weights, self.current, self.schedule.last_epoch, self.config.ema_decay)
         self.learning_rate = float(self.optimizer.param_groups[0]["lr"])
         self.schedule.step()
         return norm
 
-    def _loss(self, ready: TrainBatch) -> Tensor:
-        """The weighted loss of a piece: the fused head's, those of each modality's own head, and that of their alignment."""
+    def _loss(self, batch: TrainBatch) -> Tensor:
+        """The weighted loss of a microbatch: the fused head's, those of each modality's own head, and the contrastive one."""
         device = self.processes.device
-        _seed_dropout(ready.microbatch.seed, device)
+        _seed_dropout(batch.microbatch.seed, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.processes.bf16):
-            output = self.model(ready.batch, len(ready.weights), ready.hidden)
+            output = self.model(batch.inputs, len(batch.weights), batch.hidden)
         balance, spread = self.balance, output.log_variances
-        loss = joint_loss(output.logits, ready.soft, ready.weights, self.plain.targets, self.config, balance, spread)
-        loss = loss * ready.microbatch.share
-        shares = dict(zip(self.plain.modalities, ready.microbatch.shares.tolist(), strict=True))
+        loss = joint_loss(output.logits, batch.soft, batch.weights, self.plain.targets, self.config, balance, spread)
+        loss = loss * batch.microbatch.share
+        shares = dict(zip(self.plain.modalities, batch.microbatch.shares.tolist(), strict=True))
         if self.config.unimodal_loss_weight:
             spread = None if spread is None else spread.detach()  # learned from the fused head only
             for name, logits in output.auxiliary.items():
-                own = ready.batch[name].rows
-                soft, weights = ready.soft[own], ready.weights[own]
+                own = batch.inputs[name].rows
+                soft, weights = batch.soft[own], batch.weights[own]
                 part = joint_loss(logits, soft, weights, self.plain.targets, self.config, balance, spread)
                 loss = loss + self.config.unimodal_loss_weight * shares[name] * part
         if self.config.contrastive_weight:
-            vectors = {name: found for name, found in output.vectors.items() if shares[name]}  # no stand-ins
-            rows = {name: ready.batch[name].rows for name in vectors}
+            vectors = {name: found for name, found in output.vectors.items() if shares[name]}  # no placeholder rows
+            rows = {name: batch.inputs[name].rows for name in vectors}
             # Of a blend, the larger part; where there is no one label, a sample is aligned only with itself.
-            labels = ready.soft.argmax(dim=1) if self.plain.targets.is_plain else None
-            aligned = alignment_loss(vectors, rows, labels)
-            loss = loss + self.config.contrastive_weight * ready.microbatch.share * aligned
+            labels = batch.soft.argmax(dim=1) if self.plain.targets.is_plain else None
+            contrastive = contrastive_loss(vectors, rows, labels)
+            loss = loss + self.config.contrastive_weight * batch.microbatch.share * contrastive
         return loss
 
     def _undistributed(self) -> AbstractContextManager[None]:

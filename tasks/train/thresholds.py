@@ -139,15 +139,15 @@ def _best_offset(scores: Floats, c: int, truth: Indices, now: float) -> tuple[fl
     own = scores[:, c] - now
     others = scores.copy()
     others[:, c] = -np.inf
-    rival = others.argmax(axis=1)
-    margins = others[np.arange(len(scores)), rival] - own  # from this offset on the row is answered with c
+    runner_up = others.argmax(axis=1)
+    margins = others[np.arange(len(scores)), runner_up] - own  # from this offset on the row is answered with c
     order = np.argsort(margins, kind="stable")
-    hits, support, given = _counts(rival, truth, classes)
+    hits, support, given = _counts(runner_up, truth, classes)
     there = max(int((support > 0).sum()), 1)
     f1 = np.divide(2 * hits, support + given, out=np.zeros(classes), where=(support + given) > 0)
     f1[support == 0] = 0
     # What the k first rows, in order of their margins, do to the F1 of the class that each would have been answered with.
-    lost = _running_loss(rival[order], truth[order], (hits, support, given))
+    lost = _running_loss(runner_up[order], truth[order], (hits, support, given))
     count = np.arange(len(order) + 1)
     right = np.concatenate([[0], np.cumsum(truth[order] == c)])
     total = (f1.sum() - f1[c] - lost + 2 * right / (support[c] + count)) / there
@@ -161,21 +161,21 @@ def _best_offset(scores: Floats, c: int, truth: Indices, now: float) -> tuple[fl
     return float(middles[nearest]), float(total[best[nearest]])
 
 
-def _running_loss(rival: Indices, truth: Indices, counts: tuple[Floats, Floats, Floats]) -> Floats:
-    """(N + 1,) how much F1 the rival classes have lost together once their first k rows are taken from them."""
+def _running_loss(runner_up: Indices, truth: Indices, counts: tuple[Floats, Floats, Floats]) -> Floats:
+    """(N + 1,) how much F1 the runner-up classes have lost together once their first k rows are taken from them."""
     hits, support, given = counts
-    group = np.argsort(rival, kind="stable")
-    classes, starts = np.unique(rival[group], return_index=True)
+    group = np.argsort(runner_up, kind="stable")
+    classes, starts = np.unique(runner_up[group], return_index=True)
     sizes = np.diff(np.append(starts, len(group)))
-    taken = np.arange(len(group)) - np.repeat(starts, sizes) + 1  # of this row's rival, up to and with this row
-    right = (truth[group] == rival[group]).astype(np.float64)
+    taken = np.arange(len(group)) - np.repeat(starts, sizes) + 1  # of this row's runner-up, up to and with this row
+    right = (truth[group] == runner_up[group]).astype(np.float64)
     summed = np.cumsum(right)
     taken_right = summed - np.repeat(summed[starts] - right[starts], sizes)
     own = np.repeat(classes, sizes)
     whole = support[own] + given[own]
 
     def share(hit: Floats, all_of: Floats) -> Floats:
-        """(N,) the F1 of each row's rival class: 2 `hit` / `all_of`; 0 for a class that no row is of."""
+        """(N,) the F1 of each row's runner-up class: 2 `hit` / `all_of`; 0 for a class that no row is of."""
         found = np.divide(2 * hit, all_of, out=np.zeros(len(hit)), where=all_of > 0)
         found[support[own] == 0] = 0
         return found

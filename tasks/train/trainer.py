@@ -31,10 +31,10 @@ from tasks.train.sampling import row_chances
 from tasks.train.state import Progress, TrainState, Weights, read_fixed, read_state, save_fixed
 from tasks.train.step import TrainingStep, trainable_names
 from tasks.train.throughput import ThroughputMeter, count_flops
-from tasks.train.validation import judge
+from tasks.train.validation import validate
 from tasks.train.warm_start import WarmStart, transfer_weights
 
-LOOK_STEPS = 50  # the loss is looked at once in so many steps: on a GPU each look empties its queue of work
+LOG_STEPS = 50  # the loss is looked at once in so many steps: on a GPU each look empties its queue of work
 
 
 class Trainer:
@@ -70,15 +70,15 @@ class Trainer:
         plain = build_model(card).to(processes.home)
         self.stages = stages_of(config.train, plain.specs)
         kept = self._restore(plain, card, work, start)
-        self.averaged = copy.deepcopy(plain)
-        self.best: Weights = kept.best if kept else self._copy_moving()
+        self.ema_model = copy.deepcopy(plain)
+        self.best: Weights = kept.best if kept else self._copy_trainable()
         self.progress = kept.progress if kept else Progress()
         self.meter = ThroughputMeter(self.progress.figures, processes.device, processes.count)
         self.device_loader = DeviceLoader(train, plain.specs, config.train, processes.device, processes.divides)
         if not self.finished:
             self.training_step = self._set_up(plain)
             if kept:
-                self.training_step.restore(kept.optimizer, kept.average)
+                self.training_step.restore(kept.optimizer, kept.ema_weights)
 
     def _restore(
         self, plain: FusedClassifier, card: ModelCard, work: Path, start: WarmStart | None
@@ -127,7 +127,9 @@ class Trainer:
         return TrainState(
             {name: collect(tensor) for name, tensor in training_step.current.items()},
             training_step.optimizer_tensors(),
-            {name: collect(tensor) for name, tensor in training_step.average.items()} if self.config.ema_decay else {},
+            {name: collect(tensor) for name, tensor in training_step.ema_weights.items()}
+            if self.config.ema_decay
+            else {},
             self.best,
             self.progress,
         )
@@ -136,13 +138,13 @@ class Trainer:
         """Trains one epoch, judges the averaged weights, writes the state when due; returns the epoch's history."""
         progress = self.progress
         self._run_steps()
-        loss, figures = self._judge()
+        loss, figures = self._validate()
         progress.epoch += 1
         progress.stage_epochs += 1
         progress.stale += 1
         if progress.best_loss is None or loss < progress.best_loss:
             progress.best_loss, progress.best_epoch, progress.stale = loss, progress.epoch, 0
-            self.best = self._copy_moving()
+            self.best = self._copy_trainable()
         entry = Epoch(
             epoch=progress.epoch,
             stage=self.stage.name,
@@ -161,15 +163,15 @@ class Trainer:
             self.checkpoint_schedule.keep(self.gather)
         return entry
 
-    def _judge(self) -> tuple[float, dict[str, float]]:
+    def _validate(self) -> tuple[float, dict[str, float]]:
         """Validation loss and figures of the averaged weights; DataError where the loss is not finite."""
-        own = self.averaged.state_dict()
-        for name, tensor in self.training_step.average.items():
+        own = self.ema_model.state_dict()
+        for name, tensor in self.training_step.ema_weights.items():
             own[name].copy_(whole(tensor))
-        self.averaged.to(self.processes.device)
-        self.processes.copy_from_first(list(self.averaged.buffers()))  # each has seen other rows
-        loss, figures = judge(self.averaged, self.val, self.config, self.processes, self.balance)
-        self.averaged.to(self.processes.home)
+        self.ema_model.to(self.processes.device)
+        self.processes.copy_from_first(list(self.ema_model.buffers()))  # each has seen other rows
+        loss, figures = validate(self.ema_model, self.val, self.config, self.processes, self.balance)
+        self.ema_model.to(self.processes.home)
         if not np.isfinite(loss):
             epoch = self.progress.epoch + 1
             raise DataError(f"training: the validation loss is {loss} in epoch {epoch}; lower train.learning_rate")
@@ -181,18 +183,18 @@ class Trainer:
         if self.finished:
             return
         # A divided model cannot be divided again in another way.
-        plain = copy.deepcopy(self.averaged) if self.processes.divides else self.training_step.plain
+        plain = copy.deepcopy(self.ema_model) if self.processes.divides else self.training_step.plain
         plain.load_state_dict(self.best, strict=False)
         self.training_step = self._set_up(plain)
 
     def finish(self) -> FusedClassifier:
         """The model with the best weights, whole."""
-        self.averaged.load_state_dict(self.best, strict=False)
-        return self.averaged.to(self.processes.device)
+        self.ema_model.load_state_dict(self.best, strict=False)
+        return self.ema_model.to(self.processes.device)
 
-    def _copy_moving(self) -> Weights:
+    def _copy_trainable(self) -> Weights:
         """Copies of what moves, as it was judged."""
-        return {name: t.detach().clone() for name, t in self.averaged.state_dict().items() if name in self.trainable}
+        return {name: t.detach().clone() for name, t in self.ema_model.state_dict().items() if name in self.trainable}
 
     # -- steps ---
 
@@ -200,14 +202,14 @@ class Trainer:
         """The steps of this epoch that are not done yet."""
         progress, per_epoch = self.progress, self.batch_plan.steps_per_epoch
         self.training_step.enter_training()
-        self._watch()
+        self._start_timer()
         feed = self._feed(progress.step)
         seen: list[tuple[Tensor, Tensor]] = []
         for step in range(progress.step, per_epoch):
             loss = self._accumulate(feed)
             if loss is None:
                 feed.close()
-                self._halve(step)
+                self._split_batches_on_oom(step)
                 feed = self._feed(step)
                 loss = self._accumulate(feed)
                 if loss is None:
@@ -216,12 +218,12 @@ class Trainer:
             self.meter.add(samples=rows, flops=rows * (self.flops_each or 0.0))
             seen.append((loss, self.training_step.update()))
             due = step + 1 < per_epoch and self.checkpoint_schedule.due_within(progress.epoch * per_epoch + step + 1)
-            if due or step + 1 == per_epoch or len(seen) == LOOK_STEPS:
-                self._settle(step + 1, seen)
+            if due or step + 1 == per_epoch or len(seen) == LOG_STEPS:
+                self._log_steps(step + 1, seen)
                 seen = []
             if due:
                 self.checkpoint_schedule.keep(self.gather)
-                self._watch()
+                self._start_timer()
         feed.close()
 
     def _feed(self, step: int) -> Generator[TrainBatch, None, None]:
@@ -249,7 +251,7 @@ class Trainer:
             return None
         return found[0]
 
-    def _halve(self, step: int) -> None:
+    def _split_batches_on_oom(self, step: int) -> None:
         """From here on batches have half the size and steps twice as many of them: once in a run, recorded.
 
         Not where several processes train: the others have gone on and wait for this one's gradients.
@@ -272,18 +274,18 @@ class Trainer:
         ]
 
     def _too_large(self) -> str:
-        oom_split = note(" even with halved batches") if self.progress.oom_split else ""
+        suffix = note(" even with halved batches") if self.progress.oom_split else ""
         where = note(f"in one of {self.processes.count} processes ") if self.processes.count > 1 else ""
         return note(
-            f"training: {where}the GPU's memory does not suffice for train.batch_size = {self.config.batch_size}{oom_split}; "
+            f"training: {where}the GPU's memory does not suffice for train.batch_size = {self.config.batch_size}{suffix}; "
             "lower it and raise train.gradient_accumulation_steps by as much, or set train.gradient_checkpointing"
         )
 
-    def _watch(self) -> None:
+    def _start_timer(self) -> None:
         """Starts the clock of the training steps."""
         self._began, self._waited = self.meter.clock(), self.device_loader.waited_s
 
-    def _settle(self, done: int, seen: list[tuple[Tensor, Tensor]]) -> None:
+    def _log_steps(self, done: int, seen: list[tuple[Tensor, Tensor]]) -> None:
         """Brings the books up to the first `done` steps of the epoch; DataError where a loss is not finite."""
         losses, norms = (torch.stack(column).tolist() for column in zip(*seen, strict=True))
         progress, now = self.progress, self.meter.clock()

@@ -21,7 +21,7 @@ BATCH = 256
 Outputs = npt.NDArray[np.float32]
 
 
-def judge(
+def validate(
     model: FusedClassifier, data: Dataset, config: TrainConfig, processes: Processes, balance: Tensor | None = None
 ) -> tuple[float, dict[str, float]]:
     """The weighted mean loss, and the first column's figure, with all that is present given.

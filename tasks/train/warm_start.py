@@ -24,7 +24,7 @@ from tasks.progress import note
 from tasks.samples import Samples
 from tasks.store import Store, canonical_json
 
-NAMES_TOLD = 6
+NAMES_SHOWN = 6
 
 
 @dataclass
@@ -172,8 +172,8 @@ def _tell(taken: TransferredWeights, matched: int, outputs: int) -> str:
     if taken.partly:
         message += note(f", {len(taken.partly)} for the {matched} of {outputs} classes that it knows")
     if taken.fresh:
-        more = "" if len(taken.fresh) <= NAMES_TOLD else note(f" and {len(taken.fresh) - NAMES_TOLD} more")
-        message += note(f", {len(taken.fresh)} initialised anew ({', '.join(taken.fresh[:NAMES_TOLD])}{more})")
+        more = "" if len(taken.fresh) <= NAMES_SHOWN else note(f" and {len(taken.fresh) - NAMES_SHOWN} more")
+        message += note(f", {len(taken.fresh)} initialised anew ({', '.join(taken.fresh[:NAMES_SHOWN])}{more})")
     return message
 
 

@@ -67,7 +67,7 @@ def features_frame(samples: Samples, modality: InputName, parts: list[Path]) -> 
             "id": sample,
             "copies": len(stored[digest]),
             "variants": len({row["values"] for row in stored[digest]}),
-            "twins": owners[stored[digest][0]["values"]] - 1,
+            "same_features": owners[stored[digest][0]["values"]] - 1,
         }
         for digest, sample in first.items()
     ]

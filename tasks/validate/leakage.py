@@ -1,7 +1,8 @@
 """Leakage between splits: the same or nearly the same content, or one group, on two sides of train, val and test.
 
-A row leaks when its twin lies on a later side: rows of train with a twin in val or test, rows of val with a twin in
-test. Those are the rows that `split.leakage = "drop"` leaves out, so the test rows never change.
+A row leaks when its counterpart, a row of the same content or group, lies on a later side: rows of train with one in
+val or test, rows of val with one in test. Those are the rows that `split.leakage = "drop"` leaves out, so the test rows
+never change.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Policy = Literal["report", "drop", "fail"]
 SIDES = {"train": 0, "val": 1, "test": 2}
 EXAMPLES = 5
 PAIRS = 4
-"""Rows of each cause that the report shows beside their twin."""
+"""Rows of each cause that the report shows beside their counterpart."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +36,20 @@ class Leakage:
     same_content: int
     same_group: int
     near: int
-    """Those whose twin is a near duplicate (data_contracts.tables.twins_schema) and not the same content."""
+    """Those whose counterpart is a near duplicate (data_contracts.tables.near_duplicates_schema) and not the same content."""
     by_split: dict[str, int]
     """How many of them lie in train and in val."""
     examples: tuple[str, ...]
     """Up to five of their ids."""
     pairs: tuple[tuple[int, int, str], ...] = ()
-    """(row, its twin, cause), by position: the first few of each cause, each row once."""
+    """(row, its counterpart, cause), by position: the first few of each cause, each row once."""
 
     def describe(self) -> str:
         """What leaks, in one clause."""
         places = " and ".join(f"{count} of {split}" for split, count in self.by_split.items())
         near = f", near duplicate: {self.near}" if self.near else ""
         return (
-            f"leakage: samples with a twin on a later side of train, val, test: {places}"
+            f"leakage: samples with a counterpart on a later side of train, val, test: {places}"
             f" (same content: {self.same_content}, same group: {self.same_group}{near}), for example {', '.join(self.examples)}"
         )
 
@@ -65,28 +66,30 @@ def find_leakage(
     splits: list[str] = samples["split"].to_pylist()
     media = zip(*(samples[modality].to_pylist() for modality in modalities), strict=True)
     recognised = [spec_of(name).identifies for name in modalities]  # by a few columns alone no sample is
-    content = _later_twins([key if any(itertools.compress(key, recognised)) else None for key in media], splits)
-    group = _later_twins(samples["group"].to_pylist(), splits)
+    content = _later_counterparts([key if any(itertools.compress(key, recognised)) else None for key in media], splits)
+    group = _later_counterparts(samples["group"].to_pylist(), splits)
     ids = samples["id"].to_pylist()
-    near = _later_twins([(clusters or {}).get(name) for name in ids], splits)
-    near = [twin if same is None else None for twin, same in zip(near, content, strict=True)]
+    near = _later_counterparts([(clusters or {}).get(name) for name in ids], splits)
+    near = [counterpart if same is None else None for counterpart, same in zip(near, content, strict=True)]
     found = {"same content": content, "near duplicate": near, "same group": group}
-    rows = tuple(row for row in range(len(splits)) if any(twins[row] is not None for twins in found.values()))
+    rows = tuple(
+        row for row in range(len(splits)) if any(counterparts[row] is not None for counterparts in found.values())
+    )
     if not rows:
         return None
     counts = Counter(splits[row] for row in rows)
     return Leakage(
         rows=rows,
-        same_content=sum(twin is not None for twin in content),
-        same_group=sum(twin is not None for twin in group),
-        near=sum(twin is not None for twin in near),
+        same_content=sum(counterpart is not None for counterpart in content),
+        same_group=sum(counterpart is not None for counterpart in group),
+        near=sum(counterpart is not None for counterpart in near),
         by_split={split: counts[split] for split in SIDES if counts[split]},
         examples=tuple(str(ids[row]) for row in rows[:EXAMPLES]),
         pairs=tuple(_pairs(found)),
     )
 
 
-def _later_twins(keys: Sequence[Hashable | None], splits: list[str]) -> list[int | None]:
+def _later_counterparts(keys: Sequence[Hashable | None], splits: list[str]) -> list[int | None]:
     """Of each row the first one with the same key (None: no key) on the latest side, where that is later than its own."""
     latest: dict[Hashable, int] = {}
     sides = [SIDES.get(split, 0) for split in splits]
@@ -101,10 +104,14 @@ def _later_twins(keys: Sequence[Hashable | None], splits: list[str]) -> list[int
 
 def _pairs(found: Mapping[str, Sequence[int | None]]) -> Iterator[tuple[int, int, str]]:
     shown: set[int] = set()
-    for cause, twins in found.items():
-        chosen = [(row, twin) for row, twin in enumerate(twins) if twin is not None and row not in shown][:PAIRS]
+    for cause, counterparts in found.items():
+        chosen = [
+            (row, counterpart)
+            for row, counterpart in enumerate(counterparts)
+            if counterpart is not None and row not in shown
+        ][:PAIRS]
         shown |= {row for row, _ in chosen}
-        yield from ((row, twin, cause) for row, twin in chosen)
+        yield from ((row, counterpart, cause) for row, counterpart in chosen)
 
 
 def describe_pairs(
@@ -119,7 +126,8 @@ def describe_pairs(
         return {"id": row["id"], "label": row["label"], "split": row["split"], "group": row["group"], "media": media}
 
     pairs: list[LeakedPair] = [
-        {"row": look(row), "twin": look(twin), "cause": cause} for row, twin, cause in leakage.pairs
+        {"row": look(row), "counterpart": look(counterpart), "cause": cause}
+        for row, counterpart, cause in leakage.pairs
     ]
     return {"rows": len(leakage.rows), "dropped": policy == "drop", "pairs": pairs}
 

@@ -1,7 +1,7 @@
 """Samples and features against their contracts. What is broken beyond use is refused; the rest is said.
 
 A validation artifact holds samples.parquet (the rows that every later stage reads), profile.json (figures on them),
-leaked.json (some rows that leak, beside their twins, where there are any),
+leaked.json (some rows that leak, beside their counterparts, where there are any),
 result.json (every expectation's outcome) and docs/ (Data Docs). Great Expectations is imported only where there is
 something to check: a stored validation costs no import.
 """
@@ -96,8 +96,8 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
         return ValidatedRef.model_validate({**found.ref, "clean": clean})  # its counts and notes are this run's
     source = store.path(clean.uri) / SAMPLES
     samples = read_table(source)
-    twins = _twins(source.parent)
-    leakage = find_leakage(samples, clean.modalities, twins)
+    clusters = _near_duplicates(source.parent)
+    leakage = find_leakage(samples, clean.modalities, clusters)
     kept, notes = apply_policy(samples, leakage, config.split.leakage)
     columns, doubts = summarise_columns(Samples(kept), clean, store)
     notes += [*untested_classes(Samples(kept), clean.label_targets[0]), *doubts]
@@ -126,9 +126,9 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
     return valid
 
 
-def _twins(folder: Path) -> dict[str, int]:
+def _near_duplicates(folder: Path) -> dict[str, int]:
     """Id to the cluster of near duplicates that ingest found; none where it did not look."""
-    path = folder / "twins.parquet"
+    path = folder / "near_duplicates.parquet"
     if not path.is_file():
         return {}
     table = read_table(path)

@@ -119,5 +119,5 @@ def test_under_another_version_everything_is_made_anew_in_the_same_store(
         assert ref.fingerprint != written.features[name].fingerprint
         assert FeatureTable.load(again.store, ref).digests.to_pylist()
     assert train_key(again.valid, again.features, again.config, again.store) != before
-    places = {path.parent for path in (written.store.root / "prints").rglob("*.parquet")}
+    places = {path.parent for path in (written.store.root / "signatures").rglob("*.parquet")}
     assert len(places) == 2

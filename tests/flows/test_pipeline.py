@@ -62,7 +62,7 @@ class World:
         return self.champions[min(self.asked, len(self.champions)) - 1] if self.champions else None
 
     def champion(self, version: str, **extract: int) -> ChampionRef:
-        """A model that reads text with these knobs, those of the run where none is named."""
+        """A model that reads text with these settings, those of the run where none is named."""
         knobs = self.request.config.subset("media", "extract", "encoders", "fusion")
         knobs["extract"] |= extract
         encoders = {"text": {"encoder": "tiny", "reads": "inputs"}}

@@ -127,8 +127,8 @@ def test_from_files_to_a_verdict(
 def test_near_duplicates(tmp_path: Path, store: Store) -> None:
     config = load_config({}, ["runtime.workers=1", "media.timeout_s=600"])
     clean = ingest(scan(config, store, write_pairs(tmp_path / "d", 12, lambda row, n: row)), config, store)
-    texts = [row for row in _read(store.root, "prints/text/*/*.parquet") if row["form"]]
-    pictures = [row for row in _read(store.root, "prints/image/*/*.parquet") if row["form"]]
+    texts = [row for row in _read(store.root, "signatures/text/*/*.parquet") if row["form"]]
+    pictures = [row for row in _read(store.root, "signatures/image/*/*.parquet") if row["form"]]
     clusters = Counter(clusters_of(store, type("Done", (), {"clean": clean})).values())
     figures = {
         "texts": _summary([np.frombuffer(row["form"], np.uint8) for row in texts]),

@@ -120,7 +120,7 @@ class LabelCells:
                 kept.append(self._seen.setdefault(cell, cell) if isinstance(cell, str) else cell)
         return rows
 
-    def settle(self, table: pa.Table, data: DataConfig, purpose: Purpose) -> tuple[pa.Table, list[str]]:
+    def apply(self, table: pa.Table, data: DataConfig, purpose: Purpose) -> tuple[pa.Table, list[str]]:
         """The raw table with its labels, rows with unusable ones refused (of a prediction none), and notes."""
         notes: list[str] = []
         reasons, details = table["reason"].to_pylist(), table["detail"].to_pylist()

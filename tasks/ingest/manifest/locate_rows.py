@@ -66,7 +66,7 @@ def _locate_row(source: Source, row: Row, purpose: Purpose) -> dict[str, Any]:
                 result.setdefault(FOUND, {})[name] = located.cell
                 located = located.located
         except Refused as refused:
-            _blame(result, refused.reason, refused.detail, name)
+            _reject_row(result, refused.reason, refused.detail, name)
             result[name] = None if isinstance(cell, Inline) else storable(str(cell)[:500])
             continue
         result[name], result[f"{name}_sha256"] = located.where, located.sha256
@@ -75,7 +75,7 @@ def _locate_row(source: Source, row: Row, purpose: Purpose) -> dict[str, Any]:
     for name, joined in join_cells(columns.joined, values) if row.reason is None else ():
         found += 1
         if isinstance(joined, Refused):
-            _blame(result, joined.reason, joined.detail, name)
+            _reject_row(result, joined.reason, joined.detail, name)
         else:
             result[name], result[f"{name}_sha256"], result[f"{name}_value"] = "", joined.sha256, joined.text
     for name, lender in source.borrowed.items():
@@ -83,7 +83,7 @@ def _locate_row(source: Source, row: Row, purpose: Purpose) -> dict[str, Any]:
             result[name], result[f"{name}_sha256"] = result.get(lender), result.get(f"{lender}_sha256")
     if found == 0:
         read = [*columns.media.values(), *(column for several in columns.joined.values() for column in several)]
-        _blame(result, "no-modality", f"all of {', '.join(read)} are empty")
+        _reject_row(result, "no-modality", f"all of {', '.join(read)} are empty")
     _read_roles(result, source, values, purpose)
     return result
 
@@ -112,7 +112,7 @@ def _read_roles(result: dict[str, Any], source: Source, values: dict[str, Any], 
         result["split"] = split_of(given, source.folds)
         if result["split"] is None:
             detail = f"{given[:50]!r} is none of {', '.join(SPLITS)}; split.folds says which values are val and test"
-            _blame(result, "unknown-split", detail)
+            _reject_row(result, "unknown-split", detail)
     result["group"] = plain(values.get(columns.group)) if columns.group else None
     result["time"] = plain(values.get(columns.time)) if columns.time else None
     result["metadata"] = metadata_json(values, (*columns.unused, columns.time))
@@ -120,7 +120,7 @@ def _read_roles(result: dict[str, Any], source: Source, values: dict[str, Any], 
     if not is_empty(weight):
         result["weight"] = _weight(weight)
         if result["weight"] is None:
-            _blame(result, "bad-weight", f"{str(weight)[:50]!r} is not a positive number")
+            _reject_row(result, "bad-weight", f"{str(weight)[:50]!r} is not a positive number")
 
 
 def _weight(value: Any) -> float | None:
@@ -131,6 +131,6 @@ def _weight(value: Any) -> float | None:
     return weight if math.isfinite(weight) and weight > 0 else None
 
 
-def _blame(result: dict[str, Any], reason: str, detail: str, name: str | None = None) -> None:
+def _reject_row(result: dict[str, Any], reason: str, detail: str, name: str | None = None) -> None:
     if result["reason"] is None:
         result["reason"], result["detail"], result["bad_modality"] = reason, detail, name

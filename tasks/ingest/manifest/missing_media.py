@@ -69,7 +69,7 @@ class Search:
         self._rows += len(rows)
         return rows
 
-    def settle(self, table: pa.Table) -> tuple[pa.Table, list[str]]:
+    def resolve(self, table: pa.Table) -> tuple[pa.Table, list[str]]:
         """The raw table, with notes: what was found elsewhere stays where every file of its column is there and no two cells
         mean one file; else those rows are `missing-file`.
         """

@@ -49,10 +49,10 @@ def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train"
         pa.Table.from_pylist(fill_ids(labels.note(search.note(rows)), identities), schema=schema)
         for rows in locate_all(picked, total, purpose)
     )
-    table, found = search.settle(pa.concat_tables([schema.empty_table(), *located]))
+    table, found = search.resolve(pa.concat_tables([schema.empty_table(), *located]))
     if not table.num_rows:
         raise DataError(f"manifest {data}: it holds no rows")
-    table, said = labels.settle(table, config.data, purpose)
+    table, said = labels.apply(table, config.data, purpose)
     notes += [*found, *said]
     modalities = tuple(m for m in read if table[f"{m}_sha256"].null_count < table.num_rows)
     modalities = modalities or read  # no usable cell at all: ingest lists every row

@@ -1,6 +1,6 @@
 """Samples that nearly repeat another in every modality they have: found, and numbered by cluster.
 
-A medium's print is computed once and kept in the store, by the digest of the medium. Media repeat each other when a
+A medium's signature is computed once and kept in the store, by the digest of the medium. Media repeat each other when a
 chain of confirmed pairs joins them; samples when they have the same modalities and each is equal or repeats the
 other's. Equal media need no signature, and modalities without one (see signatures.py) count when equal only.
 """
@@ -30,7 +30,9 @@ from tasks.store import Store, digest_json
 _PART_ROWS = 4096
 
 
-def find_twins(rows: Rows, modalities: Sequence[InputName], media: MediaConfig, store: Store) -> list[int | None]:
+def find_near_duplicates(
+    rows: Rows, modalities: Sequence[InputName], media: MediaConfig, store: Store
+) -> list[int | None]:
     """Each row's cluster of near duplicates, numbered from 0 in the order of their smallest ids, or None.
 
     Rows of equal content (on two sides of a given split, say) are a cluster only together with a row that differs.
@@ -55,9 +57,9 @@ def find_twins(rows: Rows, modalities: Sequence[InputName], media: MediaConfig, 
     return found
 
 
-def describe_twins(twins: Sequence[int | None]) -> list[str]:
+def describe_near_duplicates(clusters: Sequence[int | None]) -> list[str]:
     """What was found, in one line; none where there is nothing to tell."""
-    sizes = Counter(cluster for cluster in twins if cluster is not None)
+    sizes = Counter(cluster for cluster in clusters if cluster is not None)
     if not sizes:
         return []
     return [
@@ -89,15 +91,15 @@ def _signatures(
     fingerprint = media_fingerprint(modality, media)
     code = code_fingerprint("near_duplicates")
     version = digest_json({"media": fingerprint, "code": code, "contract": CONTRACT_VERSION})
-    place = f"prints/{modality}/{version[:16]}"
-    wanted = set(digests)
+    place = f"signatures/{modality}/{version[:16]}"
+    requested = set(digests)
     known: dict[str, Signature | None] = {}
     for part in store.parts(place):
         for row in read_table(store.path(part)).to_pylist():
-            if row["digest"] in wanted:
+            if row["digest"] in requested:
                 known[row["digest"]] = None if row["form"] is None else Signature(row["code"], row["form"])
     index = media_index(store, modality, fingerprint, ("digest", "shape")).to_pylist()
-    worth = {row["digest"] for row in index if row["digest"] in wanted and measure.is_compared(row["shape"])}
+    worth = {row["digest"] for row in index if row["digest"] in requested and measure.is_compared(row["shape"])}
     missing = worth - known.keys()
     reader = MediaReader(store, modality, fingerprint)
     made: list[dict[str, Any]] = []

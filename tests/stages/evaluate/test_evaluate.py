@@ -272,20 +272,20 @@ def test_tuned_offsets_decide_for_candidate_and_champion_and_leave_probabilities
     assert {cell[1] for cell in detail["confusion"]} == {0}
 
 
-def test_frozen_features_get_a_floor(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frozen_features_get_a_linear_baseline(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("tasks.evaluate.evaluate")
     truth = np.array([LABELS.index(label) for label in TRUTH])
     given = Fitted(np.eye(3)[np.where(np.arange(60) < 48, truth, (truth + 1) % 3)], 0.01, 1, 7, ("a note",))
-    monkeypatch.setattr(module, "fit_floor", lambda *args: given)
+    monkeypatch.setattr(module, "fit_linear_baseline", lambda *args: given)
     valid = put_samples(store, "v")
     frozen = put_model(store, "m", LABELS, 0.9, encoders=dict.fromkeys(("image", "audio"), FROZEN))
-    floor = evaluate(valid, {}, frozen, None, CONFIG, store).floor
-    assert floor is not None
-    assert floor.metrics["accuracy"] == pytest.approx(0.8)
-    assert floor.differences["accuracy"][0] == pytest.approx(0.1)
-    assert (floor.c, floor.width, floor.notes) == (0.01, 7, ("a note",))
+    linear_baseline = evaluate(valid, {}, frozen, None, CONFIG, store).linear_baseline
+    assert linear_baseline is not None
+    assert linear_baseline.metrics["accuracy"] == pytest.approx(0.8)
+    assert linear_baseline.differences["accuracy"][0] == pytest.approx(0.1)
+    assert (linear_baseline.c, linear_baseline.width, linear_baseline.notes) == (0.01, 7, ("a note",))
     trained = put_model(store, "n", LABELS, 0.9, encoders={"image": FROZEN, "audio": TINY})
-    assert evaluate(valid, {}, trained, None, CONFIG, store).floor is None
+    assert evaluate(valid, {}, trained, None, CONFIG, store).linear_baseline is None
 
 
 def test_old_and_new_test_rows_are_told_apart(store: Store) -> None:

@@ -80,9 +80,9 @@ def test_a_model_differs_from_itself_by_nothing(classifier: Classifier) -> None:
 
 def test_pairing_is_narrower_than_two_separate_intervals(classifier: Classifier) -> None:
     strong, truth = classifier(500, 5, 1.5)
-    twin = strong.copy()
-    twin[:5] = np.roll(twin[:5], 1, axis=1)
-    _, low, high = scored(strong, truth).differences(scored(twin, truth), seed=0)["accuracy"]
+    similar = strong.copy()
+    similar[:5] = np.roll(similar[:5], 1, axis=1)
+    _, low, high = scored(strong, truth).differences(scored(similar, truth), seed=0)["accuracy"]
     alone = scored(strong, truth).intervals(seed=0)["accuracy"]
     assert high - low < (alone[1] - alone[0]) / 2
 

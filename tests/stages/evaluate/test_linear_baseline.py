@@ -1,4 +1,4 @@
-"""The linear floor: it is scikit-learn's, C comes from the validation rows, and what limits it is said."""
+"""The linear baseline: it is scikit-learn's, C comes from the validation rows, and what limits it is said."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from data_contracts.refs import CleanRef, FeatureRef, InputName, RowCounts, Vali
 from data_contracts.tables import features_schema, samples_schema
 from tasks import progress
 from tasks.evaluate import linear_baseline
-from tasks.evaluate.linear_baseline import fit_floor, read_tables, reads_embeddings, within_budget
+from tasks.evaluate.linear_baseline import fit_linear_baseline, read_tables, reads_embeddings, within_budget
 from tasks.modeling.card import ModelCard
 from tasks.store import Store, digest_json
 from tests.support.cards import card_of
@@ -90,7 +90,7 @@ class World:
         return ValidatedRef(uri="v", sha256=digest_json("v"), rows=240, clean=clean, docs="v/docs")
 
     def fit(self, labels: tuple[str, ...] = LABELS) -> linear_baseline.Fitted:
-        fitted = fit_floor(self.valid, self.features, labels, 0, self.store)
+        fitted = fit_linear_baseline(self.valid, self.features, labels, 0, self.store)
         assert fitted is not None
         return fitted
 
@@ -154,7 +154,7 @@ def test_of_equally_accurate_models_the_weighted_loss_decides(tmp_path: Path, we
     assert linear_baseline._best_of_grid(tables["train"], val, tables["test"].features, 3, [])[1] == c
 
 
-def test_the_same_rows_give_the_same_floor(tmp_path: Path) -> None:
+def test_the_same_rows_give_the_same_linear_baseline(tmp_path: Path) -> None:
     one, other = World(tmp_path / "one").fit(), World(tmp_path / "other", shape=(1, 6)).fit()
     assert np.array_equal(one.probabilities, other.probabilities)
     assert one.c == other.c
@@ -168,9 +168,9 @@ def test_a_class_without_training_rows_gets_nothing(tmp_path: Path) -> None:
     assert np.allclose(fitted.probabilities.sum(axis=1), 1)
 
 
-def test_one_class_has_no_floor(tmp_path: Path) -> None:
+def test_one_class_has_no_linear_baseline(tmp_path: Path) -> None:
     world = World(tmp_path)
-    assert fit_floor(world.valid, world.features, ("a",), 0, world.store) is None
+    assert fit_linear_baseline(world.valid, world.features, ("a",), 0, world.store) is None
 
 
 def test_rows_beyond_the_budget_are_left_out_and_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +190,7 @@ def test_a_fit_that_did_not_converge_is_told_and_not_warned(tmp_path: Path, monk
     assert "not converged after 1 iterations" in fitted.notes[0]
 
 
-def test_only_embeddings_have_a_floor() -> None:
+def test_only_embeddings_have_a_linear_baseline() -> None:
     frozen, trained = ({"encoder": "hf:x", "reads": reads} for reads in ("embedding", "inputs"))
     for other, expected in ((frozen, True), (trained, False)):
         card = card_of(LABELS, ("image", "text"), encoders={"image": frozen, "text": other})
@@ -232,7 +232,7 @@ def test_modalities_that_no_row_lacks_have_no_column_of_their_own(tmp_path: Path
     world = World(tmp_path)
     image = {"image": world.features["image"]}
     assert read_tables(world.valid, image, LABELS, world.store)["train"].features.shape == (120, 6)
-    assert fit_floor(world.valid, image, LABELS, 0, world.store) is not None
+    assert fit_linear_baseline(world.valid, image, LABELS, 0, world.store) is not None
 
 
 def test_its_steps_are_told_until_the_validation_loss_rises(tmp_path: Path) -> None:

@@ -25,13 +25,13 @@ def make_report(value: float | None = 0.9, **changes: Any) -> EvalReport:
 
 
 def against(value: float | None, difference: float, low: float, high: float, **changes: Any) -> EvalReport:
-    rival: dict[str, Any] = {
+    champion: dict[str, Any] = {
         "champion_sha256": digest_json("champion"),
         "champion_version": "3",
         "champion_metrics": {"macro_f1": 0.9 - difference},
         "differences": {"macro_f1": (difference, low, high)},
     }
-    return make_report(value, **(rival | changes))
+    return make_report(value, **(champion | changes))
 
 
 def errors(mae: float, interval: tuple[float, float] | None, **changes: Any) -> EvalReport:
@@ -71,11 +71,11 @@ def decide(report: EvalReport, tmp_path: Path, **knobs: Any) -> tuple[str, str]:
 def test_against_the_champion(
     difference: float, low: float, high: float, better: str, not_worse: str, tmp_path: Path
 ) -> None:
-    rival: dict[str, Any] = {"champion_sha256": SHA, "champion_version": "3"}
+    champion: dict[str, Any] = {"champion_sha256": SHA, "champion_version": "3"}
     shares = against(0.9, difference, low, high)
     # Of errors less is more: the same cases mirrored, with the margin as a share of the champion's error, which is 1.
     mirrored = {"champion_metrics": {"mae": 1.0}, "differences": {"mae": (-difference, -high, -low)}}
-    for report in (shares, errors(0.5, (0.4, 0.6), **rival, **mirrored)):
+    for report in (shares, errors(0.5, (0.4, 0.6), **champion, **mirrored)):
         assert decide(report, tmp_path, mode="better")[0] == better
         assert decide(report, tmp_path, mode="not-worse")[0] == not_worse
 

@@ -1,4 +1,4 @@
-"""What the report can show of refused rows: a few of each reason, decoded where they can be, repeats with their twin."""
+"""What the report can show of refused rows: a few of each reason, decoded where possible, repeats beside what they repeat."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def test_rows_of_each_reason_with_what_they_hold(tmp_path: Path, store: Store, r
     found = _examples(done, store)
     assert set(found) == {"near", *done.reasons.values()}
     [again] = found["duplicate"]
-    assert (again["id"], again["twin"]["id"]) == ("again", "s1")
-    assert again["media"] == again["twin"]["media"]
-    assert [(row["id"], row["label"], row["twin"]["id"]) for row in found["conflicting-label"]] == [
+    assert (again["id"], again["duplicate_of"]["id"]) == ("again", "s1")
+    assert again["media"] == again["duplicate_of"]["media"]
+    assert [(row["id"], row["label"], row["duplicate_of"]["id"]) for row in found["conflicting-label"]] == [
         ("s2", "a", "contrary"),
         ("contrary", "b", "s2"),
     ]
     [broken] = found["unreadable-image"]
-    assert (set(broken["media"]), broken["bad_modality"], broken["twin"]) == ({"text"}, "image", None)
+    assert (set(broken["media"]), broken["bad_modality"], broken["duplicate_of"]) == ({"text"}, "image", None)
     assert Path(broken["path"]) == tmp_path / "bad.png"
     [unlabelled] = found["missing-label"]  # a row that was refused before decoding is decoded for this
     assert set(unlabelled["media"]) == {"image"}
@@ -75,7 +75,7 @@ def test_rows_of_each_reason_with_what_they_hold(tmp_path: Path, store: Store, r
     assert shown is not None
     seen = {item["reason"]: item["seen"] for item in shown["reasons"]}
     assert seen["missing-label"][0]["seen"]["image"].startswith("data:image/png;base64,")
-    assert seen["duplicate"][0]["twin"]["seen"]["image"] == seen["duplicate"][0]["seen"]["image"]
+    assert seen["duplicate"][0]["duplicate_of"]["seen"]["image"] == seen["duplicate"][0]["seen"]["image"]
     assert seen["unreadable-image"][0]["seen"]["text"] == "its words"
     assert seen["missing-file"] == []
     assert [fate["count"] for fate in shown["fates"]] == [7, 5, 1]
@@ -117,7 +117,9 @@ def test_near_duplicates_are_shown_as_pairs(tmp_path: Path, store: Store, run_in
 
 
 @pytest.mark.parametrize("policy", ["report", "drop"])
-def test_leaked_rows_are_shown_beside_their_twins(tmp_path: Path, store: Store, run_ingest: Any, policy: str) -> None:
+def test_leaked_rows_are_shown_beside_their_counterparts(
+    tmp_path: Path, store: Store, run_ingest: Any, policy: str
+) -> None:
     rows = [row | {"split": "test" if n > 4 else "train"} for n, row in enumerate(_rows(tmp_path))]
     rows += [rows[6] | {"id": "same", "split": "train"}]
     rows[0]["group"] = rows[7]["group"] = "speaker <1>"
@@ -128,9 +130,12 @@ def test_leaked_rows_are_shown_beside_their_twins(tmp_path: Path, store: Store, 
     assert shown is not None
     leaked = shown["leaked"]
     assert (leaked["rows"], leaked["dropped"]) == (2, policy == "drop")
-    told = [(pair["row"]["id"], pair["twin"]["id"], pair["twin"]["split"], pair["cause"]) for pair in leaked["pairs"]]
+    told = [
+        (pair["row"]["id"], pair["counterpart"]["id"], pair["counterpart"]["split"], pair["cause"])
+        for pair in leaked["pairs"]
+    ]
     assert told == [("same", "s6", "test", "same content"), ("s0", "s7", "test", "same group")]
-    pictures = [pair[side]["seen"]["image"] for pair in leaked["pairs"] for side in ("row", "twin")]
+    pictures = [pair[side]["seen"]["image"] for pair in leaked["pairs"] for side in ("row", "counterpart")]
     assert all(picture.startswith("data:image/png;base64,") for picture in pictures)
     assert pictures[0] == pictures[1] != pictures[2] != pictures[3]
     assert [fate["count"] for fate in shown["fates"]] == ([7, 2, 0] if policy == "drop" else [9, 0, 0])

@@ -113,7 +113,7 @@ def test_equal_tables_alone_are_no_repeats_and_no_contradictions(store: Store, t
         _, clean = read(given, ["age", "breed"], store, tmp_path)
         assert (clean.counts.used, clean.counts.duplicates, clean.counts.quarantined) == (12, 0, 0)
         assert len({row["id"] for row in table(store, clean)}) == 12
-        assert not table(store, clean, "twins")
+        assert not table(store, clean, "near_duplicates")
 
 
 def test_rows_that_differ_in_the_table_alone_are_near_duplicates_and_equal_ones_are_repeats(
@@ -125,7 +125,7 @@ def test_rows_that_differ_in_the_table_alone_are_near_duplicates_and_equal_ones_
     rows[1]["age"] = rows[0]["age"]
     _, clean = read(rows, ["age", "breed"], store, tmp_path)
     assert clean.counts.duplicates == 1
-    assert {row["id"] for row in table(store, clean, "twins")} == {"p0", "p2"}
+    assert {row["id"] for row in table(store, clean, "near_duplicates")} == {"p0", "p2"}
 
 
 def test_bytes_in_a_column_refuse_the_row(make_data: MakeData, store: Store, tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def write_pairs(folder: Path, rows: int, change: Callable[[dict[str, Any], int],
 
 
 def clusters_of(store: Store, done: Any) -> dict[str, int]:
-    table = pq.read_table(store.path(done.clean.uri) / "twins.parquet")
+    table = pq.read_table(store.path(done.clean.uri) / "near_duplicates.parquet")
     return dict(zip(table["id"].to_pylist(), table["cluster"].to_pylist(), strict=True))
 
 
@@ -259,42 +259,42 @@ def test_only_new_media_are_compared(
     assert len(clusters_of(store, done)) == 8
 
 
-def test_a_row_that_is_alone_stays_when_twins_of_others_come() -> None:
+def test_a_row_that_is_alone_stays_when_near_duplicates_of_others_come() -> None:
     ids = [f"id{number}" for number in range(300)]
     nothing: list[str | None] = [None] * 300
     alone = assign_splits(nothing, nothing, ids, SplitConfig())
-    twins = [0 if number in (3, 4) else 1 if number in (5, 6, 7) else None for number in range(300)]
-    together = assign_splits(nothing, nothing, ids, SplitConfig(), None, twins)
-    assert [a for a, t in zip(alone, twins, strict=True) if t is None] == [
-        a for a, t in zip(together, twins, strict=True) if t is None
+    clusters = [0 if number in (3, 4) else 1 if number in (5, 6, 7) else None for number in range(300)]
+    together = assign_splits(nothing, nothing, ids, SplitConfig(), None, clusters)
+    assert [a for a, t in zip(alone, clusters, strict=True) if t is None] == [
+        a for a, t in zip(together, clusters, strict=True) if t is None
     ]
     assert len(set(together[5:8])) == 1
 
 
-def test_the_oldest_leads_so_that_a_newer_twin_moves_nothing() -> None:
+def test_the_oldest_leads_so_that_a_newer_near_duplicate_moves_nothing() -> None:
     ids = [f"id{number}" for number in range(400)]
     nothing: list[str | None] = [None] * 400
     times = [float(number) for number in range(400)]
     before = assign_splits(nothing[:200], nothing[:200], ids[:200], SplitConfig(), times[:200])
-    twins = [number % 200 for number in range(400)]
-    after = assign_splits(nothing, nothing, ids, SplitConfig(), times, twins)
+    clusters = [number % 200 for number in range(400)]
+    after = assign_splits(nothing, nothing, ids, SplitConfig(), times, clusters)
     assert after[:200] == after[200:] == before
 
 
 @pytest.mark.parametrize(
-    ("twins", "rows", "together"),
+    ("alike", "rows", "together"),
     [(15, 100, True), (20, 100, True), (21, 100, False), (30, 300, True), (31, 300, False)],
 )
-def test_twins_that_are_more_than_20_and_a_tenth_of_the_rows_go_their_own_ways(
-    twins: int, rows: int, together: bool
+def test_near_duplicates_that_are_more_than_20_and_a_tenth_of_the_rows_go_their_own_ways(
+    alike: int, rows: int, together: bool
 ) -> None:
     ids, nothing = [f"id{number}" for number in range(rows)], [None] * rows
-    clusters = [0 if number < twins else None for number in range(rows)]
+    clusters = [0 if number < alike else None for number in range(rows)]
     sides = assign_splits(nothing, nothing, ids, SplitConfig(val=0.3, test=0.3), None, clusters)
-    assert (len(set(sides[:twins])) == 1) is together
+    assert (len(set(sides[:alike])) == 1) is together
 
 
-def test_of_twins_without_a_time_the_one_with_the_smallest_hash_leads() -> None:
+def test_of_near_duplicates_without_a_time_the_one_with_the_smallest_hash_leads() -> None:
     """By another hash than the one that decides on the side."""
     ids, nothing = [f"id{number}" for number in range(400)], [None] * 400
     alone = dict(zip(ids, assign_splits(nothing, nothing, ids, SplitConfig()), strict=True))
@@ -304,11 +304,11 @@ def test_of_twins_without_a_time_the_one_with_the_smallest_hash_leads() -> None:
         assert together[number] == together[number + 1] == alone[min(hashes, key=lambda name: hashes[name])]
 
 
-def test_twins_tie_groups_together_but_not_most_of_the_data() -> None:
+def test_near_duplicates_tie_groups_together_but_not_most_of_the_data() -> None:
     groups: list[str | None] = [f"speaker {number % 50}" for number in range(500)]
     ids, nothing = [f"id{number}" for number in range(500)], [None] * 500
-    twins = [7 if number in (0, 1) else None for number in range(500)]
-    splits = assign_splits(nothing, groups, ids, SplitConfig(), None, twins)
+    clusters = [7 if number in (0, 1) else None for number in range(500)]
+    splits = assign_splits(nothing, groups, ids, SplitConfig(), None, clusters)
     assert len({split for split, group in zip(splits, groups, strict=True) if group in ("speaker 0", "speaker 1")}) == 1
     everything = assign_splits(nothing, groups, ids, SplitConfig(), None, [7] * 500)
     assert everything == assign_splits(nothing, groups, ids, SplitConfig())
@@ -323,4 +323,4 @@ def test_prediction_compares_nothing(tmp_path: Path, store: Store, run_ingest: A
 def test_no_spoken_digit_with_its_picture_repeats_another(shared_data: Path, store: Store) -> None:
     config = load_config({}, ["data.max_rows=600"])
     clean = ingest(scan(config, store, shared_data / "avdigits"), config, store)
-    assert pq.read_table(store.path(clean.uri) / "twins.parquet").num_rows == 0
+    assert pq.read_table(store.path(clean.uri) / "near_duplicates.parquet").num_rows == 0

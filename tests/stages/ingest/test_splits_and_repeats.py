@@ -242,4 +242,4 @@ def test_repeats_that_contradict_each_other_in_a_further_label_column_are_refuse
     ]
     mark_repeats(rows, ("image",))
     assert [row["reason"] for row in rows] == ["conflicting-label"] * 3
-    assert [row["twin"]["id"] for row in rows] == ["s1", "s0", "s0"]
+    assert [row["duplicate_of"]["id"] for row in rows] == ["s1", "s0", "s0"]

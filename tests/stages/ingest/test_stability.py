@@ -19,19 +19,19 @@ SHARES = st.sampled_from([(0.15, 0.15), (0.0, 0.3), (0.3, 0.0), (0.45, 0.45)])
 
 def _sides(rows: list[tuple[str, str | None, int | None]], config: SplitConfig, given: Any = None) -> dict[str, str]:
     splits = given or [None] * len(rows)
-    ids, groups, twins = ([row[place] for row in rows] for place in range(3))
-    return dict(zip(ids, assign_splits(splits, groups, ids, config, None, twins), strict=True))
+    ids, groups, clusters = ([row[place] for row in rows] for place in range(3))
+    return dict(zip(ids, assign_splits(splits, groups, ids, config, None, clusters), strict=True))
 
 
 def _alone(rows: list[tuple[str, str | None, int | None]]) -> set[str]:
-    """The ids of rows that no chain of groups and twins ties to a twin."""
-    tied = {group for _, group, twins in rows if group is not None and twins is not None}
-    return {name for name, group, twins in rows if twins is None and group not in tied}
+    """The ids of rows that no chain of groups and near duplicates ties to another row."""
+    tied = {group for _, group, clusters in rows if group is not None and clusters is not None}
+    return {name for name, group, clusters in rows if clusters is None and group not in tied}
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(old=TABLE, new=TABLE, shares=SHARES, order=st.randoms(use_true_random=False))
-def test_rows_that_are_added_move_no_old_row_that_has_no_twin(
+def test_rows_that_are_added_move_no_old_row_that_has_no_near_duplicate(
     old: list[Any], new: list[Any], shares: tuple[float, float], order: Any
 ) -> None:
     config = SplitConfig(val=shares[0], test=shares[1])

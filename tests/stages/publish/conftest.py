@@ -228,9 +228,9 @@ def make_report(
         with store.create("evaluations", key) as draft:
             pq.write_table(table, draft.path / "predictions.parquet")
     figures = {"accuracy": accuracy, "macro_f1": accuracy, "auroc": None}
-    rival: dict[str, Any] = {}
+    champion_fields: dict[str, Any] = {}
     if champion is not None:
-        rival = {
+        champion_fields = {
             "champion_sha256": champion.model_sha256,
             "champion_version": "1",
             "champion_metrics": figures,
@@ -239,5 +239,5 @@ def make_report(
     return EvalReport(
         uri=f"evaluations/{key}", sha256=key, rows=ROWS, model_sha256=checkpoint.model_sha256,
         metrics={"test": figures}, intervals={"accuracy": (accuracy - 0.1, accuracy + 0.1)}, majority_share=0.5,
-        by_modalities={"image": figures, "text": figures, "image+text": figures}, **rival,
+        by_modalities={"image": figures, "text": figures, "image+text": figures}, **champion_fields,
     )  # fmt: skip

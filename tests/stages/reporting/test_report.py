@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from data_contracts.refs import Compared, Floor
+from data_contracts.refs import Compared, LinearBaseline
 from data_contracts.run_summary import RunSummary
 from tasks.pages import visible
 from tasks.reporting.formatting import percent, seconds, shorten
@@ -150,14 +150,14 @@ def with_history(run: Any, **more: Any) -> Any:
     return run
 
 
-def test_the_floor_is_shown_beside_the_model(make_run: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_linear_baseline_is_shown_beside_the_model(make_run: Callable[..., Any], tmp_path: Path) -> None:
     run = make_run(TEN)
     test = run.parts.report.metrics["test"]
-    floor = Floor(
+    linear_baseline = LinearBaseline(
         metrics={**test, "accuracy": test["accuracy"] + 0.02}, c=0.001, rows=9000, width=1280,
         differences={"accuracy": (-0.02, -0.03, -0.01)}, notes=("fitted on 9,000 of 50,000 training rows",),
     )  # fmt: skip
-    run.parts.report = run.parts.report.model_copy(update={"floor": floor})
+    run.parts.report = run.parts.report.model_copy(update={"linear_baseline": linear_baseline})
     page = render(run, tmp_path)
     assert "Against a linear baseline" in page
     assert "1,280 of each row" in page
@@ -165,8 +165,8 @@ def test_the_floor_is_shown_beside_the_model(make_run: Callable[..., Any], tmp_p
     assert "−3.0 to −1.0" in page
     assert "more than half a point less accurate than a linear one" in page
     assert "Baseline: fitted on 9,000 of 50,000 training rows." in page
-    close = floor.model_copy(update={"differences": {"accuracy": (-0.005, -0.03, 0.01)}, "notes": ()})
-    run.parts.report = run.parts.report.model_copy(update={"floor": close})
+    close = linear_baseline.model_copy(update={"differences": {"accuracy": (-0.005, -0.03, 0.01)}, "notes": ()})
+    run.parts.report = run.parts.report.model_copy(update={"linear_baseline": close})
     assert "more than half a point" not in render(run, tmp_path)
 
 

@@ -110,7 +110,7 @@ def _drawing(tokens, processes=1, rank=0, even=False, **settings):
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
 @pytest.mark.parametrize("oom_split", [False, True])
-def test_pieces_keep_to_the_budget_and_hold_every_row_once(processes, oom_split):
+def test_microbatches_keep_to_the_budget_and_hold_every_row_once(processes, oom_split):
     tokens = np.random.default_rng(0).integers(1, 60, 21)
     seen, shares = [], {}
     for rank in range(processes):

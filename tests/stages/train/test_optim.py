@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tasks.train.optim import build_optimizer, rate_factor, update_average
+from tasks.train.optim import build_optimizer, rate_factor
 
 
 def test_the_rate_rises_and_then_falls_to_nothing():
@@ -20,13 +20,3 @@ def test_what_is_frozen_is_in_no_group():
     optimizer = build_optimizer([*groups, {"params": [frozen], "lr": 3.0}])
     assert [group["params"] for group in optimizer.param_groups] == [[one], [two]]
     assert [group["lr"] for group in optimizer.param_groups] == [1.0, 0.1]
-
-
-def test_the_average_follows_faster_at_first_and_copies_counters():
-    average, current = {"w": torch.zeros(3), "n": torch.tensor(0)}, {"w": torch.ones(3), "n": torch.tensor(7)}
-    update_average(average, current, 0, 0.98)
-    assert torch.allclose(average["w"], torch.full((3,), 0.9))
-    assert average["n"] == 7
-    average["w"].zero_()
-    update_average(average, current, 100_000, 0.98)
-    assert torch.allclose(average["w"], torch.full((3,), 0.02))

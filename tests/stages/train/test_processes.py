@@ -49,7 +49,7 @@ def _drop_rows(count):
         (
             ("train.batch_size=5", "train.gradient_accumulation_steps=2"),
             3,
-        ),  # 13 rows: steps of 10 and 3, pieces of 5, 5, 3
+        ),  # 13 rows: steps of 10 and 3, microbatches of 5, 5, 3
         (("train.batch_size=4",), 3),  # the last step has a single row: one process has none
     ],
 )

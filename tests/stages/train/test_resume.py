@@ -148,7 +148,7 @@ def test_a_state_comes_back_as_it_was(tmp_path):
     found = read_state(tmp_path)
     assert found.progress == progress
     assert found.progress.history[0].model_fields_set == epoch.model_fields_set
-    assert found.average == {}
+    assert found.ema_weights == {}
     for kept, given in [(found.model, weights), (found.best, weights), (found.optimizer["a"], moments["a"])]:
         assert kept.keys() == given.keys()
         assert all(torch.equal(kept[name], given[name]) for name in given)

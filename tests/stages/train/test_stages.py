@@ -39,7 +39,7 @@ def _changed(model, settings):
 @pytest.mark.parametrize("regime", ["full", "last-n", "lora"])
 def test_the_head_is_trained_first_and_then_the_encoder(make_world, shufflenet, regime, monkeypatch):
     losses = iter([4.0, 3.0, 2.0, 1.0])
-    monkeypatch.setattr(trainer, "judge", lambda *what: (next(losses), {"val_accuracy": 0.5}))
+    monkeypatch.setattr(trainer, "validate", lambda *what: (next(losses), {"val_accuracy": 0.5}))
     model, history = _train(make_world(*SETTINGS, *shufflenet, f"train.regime={regime}"))
     assert [entry["stage"] for entry in history["epochs"]] == ["head", "head", regime, regime]
     assert [entry["epoch"] for entry in history["epochs"]] == [1, 2, 3, 4]
@@ -59,7 +59,7 @@ def test_the_head_is_trained_first_and_then_the_encoder(make_world, shufflenet, 
 def test_in_the_heads_stage_the_encoder_stays_as_it_came(make_world, shufflenet, monkeypatch):
     losses = iter([3.0, 2.0, 1.0, 9.0])
     monkeypatch.setattr(
-        trainer, "judge", lambda *what: (next(losses), {"val_accuracy": 0.5})
+        trainer, "validate", lambda *what: (next(losses), {"val_accuracy": 0.5})
     )  # the last epoch is not kept
     settings = ("train.regime=full", "train.head_epochs=3", "train.epochs=1")
     model, history = _train(make_world(*SETTINGS, *shufflenet, *settings))
@@ -74,7 +74,7 @@ def test_in_the_heads_stage_the_encoder_stays_as_it_came(make_world, shufflenet,
 def test_patience_ends_a_stage_and_the_next_begins_with_the_best(make_world, shufflenet, monkeypatch):
     losses, judged, begun = iter([3.0, 1.0, 2.0, 4.0]), [], []
 
-    def judge(model, *what):
+    def validate(model, *what):
         judged.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
         return next(losses), {"val_accuracy": 0.5}
 
@@ -85,7 +85,7 @@ def test_patience_ends_a_stage_and_the_next_begins_with_the_best(make_world, shu
             begun.append({name: tensor.clone() for name, tensor in plain.state_dict().items()})
             super().__init__(plain, *what)
 
-    monkeypatch.setattr(trainer, "judge", judge)
+    monkeypatch.setattr(trainer, "validate", validate)
     monkeypatch.setattr(trainer, "TrainingStep", Watched)
     settings = ("train.head_epochs=20", "train.epochs=1", "train.early_stopping_patience=1", "train.ema_decay=0.5")
     _, history = _train(make_world(*SETTINGS, *shufflenet, "train.regime=full", *settings))

@@ -1,4 +1,4 @@
-"""One step of an engine: gradients over pieces, clipping, schedule, average, and going on from its state."""
+"""One step of an engine: gradients over microbatches, clipping, schedule, average, and going on from its state."""
 
 import itertools
 
@@ -48,7 +48,7 @@ def make_step(seed=0, absent=(), hidden=None):
 
 
 def cut(step, *parts):
-    """The pieces of a step, of the rows in each of `parts`; all of them in one by default."""
+    """The microbatches of a step, of the rows in each of `parts`; all of them in one by default."""
     values, there, soft, weights, hidden = step
     for number, rows in enumerate([np.array(part) for part in parts or (range(ROWS),)]):
         batch = {}
@@ -98,7 +98,7 @@ def test_the_pieces_of_a_step_add_up_to_its_loss_and_gradients(parts, absent, ba
 
 def test_a_step_whose_last_piece_is_missing_is_an_error():
     first, _ = cut(make_step(), *PARTS["halves"])
-    with pytest.raises(RuntimeError, match="before its last piece"):
+    with pytest.raises(RuntimeError, match="before its last microbatch"):
         make_engine().accumulate(iter([first]))
 
 
@@ -188,16 +188,18 @@ def test_the_average_is_that_of_the_weights_after_every_step():
         keep = (0.1, 2 / 11, 0.2, 0.2)[number]
         for name, tensor in weights_of(training_step).items():
             expected[name] = keep * expected[name] + (1 - keep) * tensor.double()
-    for name, tensor in training_step.average.items():
+    for name, tensor in training_step.ema_weights.items():
         torch.testing.assert_close(tensor.double(), expected[name], rtol=1e-4, atol=1e-6)
         assert training_step.current[name].data_ptr() != tensor.data_ptr()
-    assert any(not torch.equal(tensor, training_step.average[name]) for name, tensor in training_step.current.items())
+    assert any(
+        not torch.equal(tensor, training_step.ema_weights[name]) for name, tensor in training_step.current.items()
+    )
 
 
 def test_without_an_average_the_weights_themselves_are_it():
     training_step = make_engine(*EXACT, "train.ema_decay=0")
     move(training_step, make_step())
-    assert training_step.average is training_step.current
+    assert training_step.ema_weights is training_step.current
 
 
 def test_it_goes_on_from_its_state_to_the_same_bytes():
@@ -209,13 +211,13 @@ def test_it_goes_on_from_its_state_to_the_same_bytes():
         name: {part: tensor.clone() for part, tensor in parts.items()}
         for name, parts in through.optimizer_tensors().items()
     }
-    average = {name: tensor.clone() for name, tensor in through.average.items()}
+    ema_weights = {name: tensor.clone() for name, tensor in through.ema_weights.items()}
     resumed = make_engine(*EXACT, steps=6, done=3)
     resumed.plain.load_state_dict(kept)
-    resumed.restore(optimizer, average)
+    resumed.restore(optimizer, ema_weights)
     for training_step, number in itertools.product((through, resumed), range(3, 6)):
         move(training_step, make_step(number))
     assert resumed.learning_rate == through.learning_rate
     for name, tensor in through.current.items():
         assert torch.equal(resumed.current[name], tensor), name
-        assert torch.equal(resumed.average[name], through.average[name]), name
+        assert torch.equal(resumed.ema_weights[name], through.ema_weights[name]), name

@@ -26,7 +26,7 @@ MARKS = Target(name="marks", problem="multilabel", labels=("x", "y"))
 UNEVEN = (
     "train.batch_size=5",
     "train.gradient_accumulation_steps=2",
-)  # 16 rows: steps of 10 and 6, pieces of 5, 5, 5, 1
+)  # 16 rows: steps of 10 and 6, microbatches of 5, 5, 5, 1
 # Two steps each at low rates: differences in the last digits of a random network's gradients double with every step.
 TUNED = ("train.head_epochs=1", "train.epochs=1", "train.learning_rate=0.0003", "train.encoder_learning_rate=0.00003")
 

@@ -102,9 +102,9 @@ def test_one_batch_is_learned_by_heart(make_world, monkeypatch, kind):
 
 def test_the_average_is_judged_and_kept(make_world, monkeypatch):
     judged, averages, currents = [], [], []
-    real = trainer.judge
+    real = trainer.validate
 
-    def judge(model, *what):
+    def validate(model, *what):
         judged.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
         return real(model, *what)
 
@@ -117,7 +117,7 @@ def test_the_average_is_judged_and_kept(make_world, monkeypatch):
                 copies.append({name: tensor.detach().clone() for name, tensor in tensors.items()})
             return norm
 
-    monkeypatch.setattr(trainer, "judge", judge)
+    monkeypatch.setattr(trainer, "validate", validate)
     monkeypatch.setattr(trainer, "TrainingStep", Watched)
     world = make_world("train.ema_decay=0.9")
     ref = train(*world.all, isolate=False)

@@ -53,16 +53,16 @@ def run(make_world, monkeypatch, tmp_path):
 
         def save_state(state, work):
             progress = copy.deepcopy(state.progress)
-            current, average = seen.trainer.training_step.current, seen.trainer.training_step.average
+            current, ema_weights = seen.trainer.training_step.current, seen.trainer.training_step.ema_weights
             assert state.model.keys() == current.keys()
             assert all(torch.equal(tensor, current[name]) for name, tensor in state.model.items())
-            assert all(torch.equal(tensor, average[name]) for name, tensor in state.average.items())
+            assert all(torch.equal(tensor, ema_weights[name]) for name, tensor in state.ema_weights.items())
             assert state.best.keys() == current.keys()
             seen.states.append((progress, state))
 
-        real = trainer.judge
+        real = trainer.validate
 
-        def judge(model, data, *what):
+        def validate(model, data, *what):
             seen.judged.append((data.rows, what))
             return real(model, data, *what) if losses is None else (losses[len(seen.judged) - 1], {"val_accuracy": 0.5})
 
@@ -70,7 +70,7 @@ def run(make_world, monkeypatch, tmp_path):
             patch.setattr(stage, "Trainer", Watched)
             patch.setattr(trainer, "TrainingStep", WatchedStep)
             patch.setattr(trainer, "BatchPlan", WatchedPlan)
-            patch.setattr(trainer, "judge", judge)
+            patch.setattr(trainer, "validate", validate)
             patch.setattr(checkpointing, "save_state", save_state)
             job = TrainJob(valid=world.valid, features=world.features, config=world.config, store=str(world.store.root))
             work = tmp_path / f"work{len(list(tmp_path.iterdir()))}"
@@ -187,7 +187,7 @@ def test_a_state_is_written_after_so_many_steps_and_after_every_epoch_but_the_la
         assert (progress.best_epoch, progress.best_loss) == ((0, None), (1, 2.0))[progress.epoch]
         assert [written(entry) for entry in progress.history] == seen.history["epochs"][: progress.epoch]
         assert progress.figures["samples"] == 16 * progress.epoch + 4 * progress.step
-        assert state.average.keys() == state.model.keys()
+        assert state.ema_weights.keys() == state.model.keys()
         assert state.optimizer.keys() == {name for name, _ in seen.trainer.training_step.plain.named_parameters()}
     schedule = seen.trainer.checkpoint_schedule
     assert (schedule.every, schedule.steps_only, schedule.writes) == (every, False, True)
@@ -195,7 +195,7 @@ def test_a_state_is_written_after_so_many_steps_and_after_every_epoch_but_the_la
 
 def test_without_an_average_none_is_written(run):
     (_, state), *_ = run(*FOUR_STEPS, "train.checkpoint_steps=1", "train.ema_decay=0").states
-    assert state.average == {}
+    assert state.ema_weights == {}
 
 
 def test_an_epoch_that_is_no_better_is_stale(run):
@@ -237,7 +237,7 @@ def test_the_clock_of_the_steps_stands_still_while_a_state_is_written(run, monke
 
     monkeypatch.setattr(ThroughputMeter, "clock", clock)
     monkeypatch.setattr(checkpointing.CheckpointSchedule, "keep", keep)
-    monkeypatch.setattr(trainer, "LOOK_STEPS", 3)
+    monkeypatch.setattr(trainer, "LOG_STEPS", 3)
     seen = run(*FOUR_STEPS, "train.checkpoint_steps=2")
     # Looked at after steps 2 and 4, for a state and for the epoch's end.
     assert [entry["seconds"] for entry in seen.history["epochs"]] == [2.0, 2.0]
@@ -248,7 +248,7 @@ def test_the_clock_of_the_steps_stands_still_while_a_state_is_written(run, monke
 
 @pytest.mark.parametrize("look", [1, 3, 50])
 def test_a_loss_that_is_not_finite_is_named_with_its_step(run, fail, monkeypatch, look):
-    monkeypatch.setattr(trainer, "LOOK_STEPS", look)
+    monkeypatch.setattr(trainer, "LOG_STEPS", look)
     fail(n7=float("inf"))
     with pytest.raises(DataError) as caught:
         run(*FOUR_STEPS, "train.learning_rate=0.25", "train.warmup_ratio=0")
@@ -330,13 +330,13 @@ def test_a_resumed_run_keeps_the_best_weights_of_before(make_world, monkeypatch,
     job = TrainJob(valid=world.valid, features=world.features, config=world.config, store=str(world.store.root))
     losses = iter([1.0, 2.0, 1.0, Killed(), 2.0])  # without a break, and with one
 
-    def judge(*what):
+    def validate(*what):
         loss = next(losses)
         if isinstance(loss, Killed):
             raise loss
         return loss, {"val_accuracy": 0.5}
 
-    monkeypatch.setattr(trainer, "judge", judge)
+    monkeypatch.setattr(trainer, "validate", validate)
     for name in ("through", "killed"):
         (tmp_path / name).mkdir()
     stage.run_training(job, tmp_path / "through")

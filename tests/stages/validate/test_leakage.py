@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_contracts.tables import twins_schema
+from data_contracts.tables import near_duplicates_schema
 from tasks.config import RunConfig
 from tasks.errors import DataError
 from tasks.validate.leakage import PAIRS, find_leakage
@@ -29,7 +29,7 @@ def with_policy(policy: str) -> RunConfig:
     return RunConfig.model_validate({"split": {"leakage": policy}})
 
 
-def test_rows_whose_twin_lies_on_a_later_side_leak() -> None:
+def test_rows_whose_counterpart_lies_on_a_later_side_leak() -> None:
     found = find_leakage(table_of(leaky_rows()), MODALITIES)
     assert found is not None
     assert found.rows == (1, 2, 4, 27)
@@ -46,8 +46,8 @@ def test_rows_whose_twin_lies_on_a_later_side_leak() -> None:
 
 def test_pairs_are_few_of_each_cause_and_each_row_is_shown_once() -> None:
     rows = good_rows()
-    twin = {modality: rows[30][modality] for modality in MODALITIES} | {"group": "speaker 1"}
-    rows[:10] = [row | twin for row in rows[:10]]
+    shared_media = {modality: rows[30][modality] for modality in MODALITIES} | {"group": "speaker 1"}
+    rows[:10] = [row | shared_media for row in rows[:10]]
     rows[30]["group"] = "speaker 1"
     found = find_leakage(table_of(rows), MODALITIES)
     assert found is not None
@@ -66,7 +66,7 @@ def test_nothing_leaks_in_good_rows() -> None:
     assert find_leakage(table_of(rows), MODALITIES) is None
 
 
-def test_rows_without_media_are_nobodys_twins() -> None:
+def test_rows_without_media_are_nobodys_counterparts() -> None:
     rows = good_rows()
     for row in (rows[1], rows[33]):
         row.update(image=None, text=None, audio=None)
@@ -77,7 +77,7 @@ def test_report_keeps_every_row_and_warns(bench: Bench) -> None:
     valid = validate_samples(bench.clean(leaky_rows()), with_policy("report"), bench.store)
     [warning] = valid.warnings
     assert valid.rows == 36
-    assert "a twin on a later side of train, val, test: 3 of train and 1 of val" in warning
+    assert "a counterpart on a later side of train, val, test: 3 of train and 1 of val" in warning
     assert "(same content: 3, same group: 1), for example s01, s02, s04, s27" in warning
     assert warning in (bench.store.path(valid.docs) / "index.html").read_text()
 
@@ -112,8 +112,8 @@ def test_a_near_duplicate_on_a_later_side_leaks(bench: Bench) -> None:
 
 def test_near_duplicates_that_ingest_found_are_judged_by_the_policy(bench: Bench) -> None:
     clean = bench.clean(good_rows())
-    twins = pa.table({"id": ["s01", "s33"], "cluster": [0, 0]}).cast(twins_schema())
-    pq.write_table(twins, bench.store.path(clean.uri) / "twins.parquet")
+    pairs = pa.table({"id": ["s01", "s33"], "cluster": [0, 0]}).cast(near_duplicates_schema())
+    pq.write_table(pairs, bench.store.path(clean.uri) / "near_duplicates.parquet")
     assert "near duplicate: 1" in validate_samples(clean, with_policy("report"), bench.store).warnings[0]
     assert validate_samples(clean, with_policy("drop"), bench.store).rows == 35
     with pytest.raises(DataError, match="near duplicate: 1"):

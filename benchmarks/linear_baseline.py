@@ -1,10 +1,10 @@
-"""The head on frozen features against its floor: scikit-learn's logistic regression on the same features of the same rows.
+"""The head on frozen features against its linear baseline: scikit-learn's logistic regression on the same features.
 
-    python -m benchmarks.floor [--px 160] [--seeds 3] [--store DIR]
-    python -m benchmarks.floor --classical        also a linear SVM and naive Bayes
+    python -m benchmarks.linear_baseline [--px 160] [--seeds 3] [--store DIR]
+    python -m benchmarks.linear_baseline --classical        also a linear SVM and naive Bayes
 
 9,000 / 1,000 / 2,000 CIFAR-10 pictures, embedded once by a frozen mobilenet_v2. The head is trained with the defaults; the
-floor's C, and the SVM's, is chosen on the validation rows. The differences on the same 2,000 test rows stand beside them,
+baseline's C, and the SVM's, is chosen on the validation rows. The differences on the same 2,000 test rows stand beside them,
 with a paired bootstrap interval. Left out of the seconds: reading the pictures and embedding them.
 """
 
@@ -21,22 +21,22 @@ from typing import Any
 
 from benchmarks.judged import train_and_judge
 from benchmarks.measure import machine
-from data_contracts.refs import Floor
+from data_contracts.refs import LinearBaseline
 from flows.data_stages import extract_features, prepare
 from flows.request import make_request, resolve_config
 from flows.run_state import RunState
 from flows.stages import Stages
-from tasks.evaluate.linear_baseline import Table, fit_floor, read_tables
+from tasks.evaluate.linear_baseline import Table, fit_linear_baseline, read_tables
 
 NETWORK = "torchvision:mobilenet_v2"
 ALLOWED_POINTS = -0.5
-"""How far below its floor a head may stay."""
+"""How far below its linear baseline a head may stay."""
 SVM_GRID = (1e-5, 1e-4, 1e-3, 1e-2)
 
 
 def main() -> None:
     """Prints the head's test figures over the seeds, and those of the linear models on the same features."""
-    parser = argparse.ArgumentParser(description="The head against a linear floor")
+    parser = argparse.ArgumentParser(description="The head against a linear baseline")
     parser.add_argument("--data", default="../shared/data/cifar10_12k/manifest.csv")
     parser.add_argument("--weights", default="../shared/weights/mobilenet_v2-imagenet.safetensors")
     parser.add_argument("--px", type=int, default=160, help="side of the pictures as the network sees them")
@@ -54,25 +54,26 @@ def main() -> None:
 
 
 def heads(data: str, settings: list[str], seeds: int, store: Path) -> None:
-    """Trains a head for each seed and says how far it stands from the floor."""
+    """Trains a head for each seed and says how far it stands from the linear baseline."""
     print(
-        "\n| seed | head | its macro F1 | floor | head - floor (95 %) | best epoch | training |\n|---|---|---|---|---|---|---|"
+        "\n| seed | head | its macro F1 | baseline | head - baseline (95 %) | best epoch | training |"
+        "\n|---|---|---|---|---|---|---|"
     )
     gaps = []
     for seed in range(seeds):
         judged = train_and_judge(data, [*settings, f"seed={seed}"], store)
-        floor = judged.report.floor
-        assert isinstance(floor, Floor)
-        gap, low, high = (100 * value for value in floor.differences["accuracy"])
+        baseline = judged.report.linear_baseline
+        assert isinstance(baseline, LinearBaseline)
+        gap, low, high = (100 * value for value in baseline.differences["accuracy"])
         gaps.append(gap)
         f1 = judged.report.metrics["test"]["macro_f1"] or 0.0
         print(
-            f"| {seed} | {100 * judged.accuracy:.2f} % | {100 * f1:.2f} % | {100 * (floor.metrics['accuracy'] or 0):.2f} % "
-            f"(C = {floor.c:g}) | {gap:+.2f} [{low:+.2f}, {high:+.2f}] | {judged.history['best_epoch']} of "
+            f"| {seed} | {100 * judged.accuracy:.2f} % | {100 * f1:.2f} % | {100 * (baseline.metrics['accuracy'] or 0):.2f} % "
+            f"(C = {baseline.c:g}) | {gap:+.2f} [{low:+.2f}, {high:+.2f}] | {judged.history['best_epoch']} of "
             f"{len(judged.history['epochs'])} | {judged.train_s:.1f} s |",
             flush=True,
         )
-        for note in floor.notes:
+        for note in baseline.notes:
             print(f"note: {note}")
     verdict = "as demanded" if min(gaps) >= ALLOWED_POINTS else "NOT as demanded"
     print(
@@ -81,14 +82,14 @@ def heads(data: str, settings: list[str], seeds: int, store: Path) -> None:
 
 
 def classical(data: str, settings: list[str], store: Path, more: bool) -> None:
-    """Times the floor; with `more`, other classifiers of scikit-learn on the same table."""
+    """Times the baseline; with `more`, other classifiers of scikit-learn on the same table."""
     config = resolve_config(None, data, settings)
     request = make_request(config, str(store), None, "benchmark")
     valid = prepare(request, config, Stages(), RunState())
     features = extract_features(valid, config, request.store, Stages(), RunState())
     labels = valid.clean.labels
     start = time.perf_counter()
-    fitted = fit_floor(valid, features, labels, 0, request.store)
+    fitted = fit_linear_baseline(valid, features, labels, 0, request.store)
     took = time.perf_counter() - start
     assert fitted is not None
     tables = read_tables(valid, features, labels, request.store)
