@@ -7,7 +7,7 @@ from collections.abc import Collection
 import pyarrow as pa
 
 from data_contracts.modalities import in_order, modality_of
-from data_contracts.refs import IN_CELLS, InputName, Modality
+from data_contracts.refs import ALWAYS, IN_CELLS, InputName
 
 CONTRACT_VERSION = "3"
 """Raised whenever a column or its meaning changes. It enters the keys of the stages: tables of another version are made
@@ -16,8 +16,6 @@ anew, and `require_contract` refuses one that is read all the same. 2: raw rows 
 PREDICTIONS = "predictions.parquet"
 """Of an evaluation, in its folder."""
 CONTRACT_KEY = b"crossmodal.contract"
-ALWAYS: tuple[Modality, ...] = ("image", "text", "audio", "video")
-"""Modalities that every table has columns for; one that was added later has them where it is read."""
 
 
 def _versioned(fields: list[pa.Field]) -> pa.Schema:

@@ -6,8 +6,7 @@ from collections import Counter
 from typing import Any
 
 from data_contracts.modalities import INPUTS
-from data_contracts.refs import InputName
-from data_contracts.tables import ALWAYS
+from data_contracts.refs import ALWAYS, InputName
 from tasks.modalities import spec_of
 from tasks.store import digest_json
 
