@@ -113,7 +113,7 @@ def test_the_average_is_judged_and_kept(make_world, monkeypatch):
 
         def update(self):
             norm = super().update()
-            for copies, tensors in ((averages, self.average), (currents, self.current)):
+            for copies, tensors in ((averages, self.ema_weights), (currents, self.current)):
                 copies.append({name: tensor.detach().clone() for name, tensor in tensors.items()})
             return norm
 
