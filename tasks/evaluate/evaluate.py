@@ -109,13 +109,9 @@ def evaluate(
             payload[key_] |= figures
         if prepared_champion is not None and theirs is not None:
             payload["parents"].append(prepared_champion.champion.sha256)
-            shared, outputs = champion_outputs(samples, prepared_champion, theirs, store)
-            detail = detail.model_copy(update={"champion_rows": len(shared)})
-            folder = store.path(prepared_champion.champion.uri)
-            other = Columns(samples.take(shared), theirs, columns.labels)
-            pair = (candidate.take(shared), other.judge(outputs))
-            payload |= against(*pair, prepared_champion, config)
-            payload["forgetting"] = forgetting(samples.take(shared).ids, pair, folder, config)
+            compared, shared = _beside_champion(columns, candidate, prepared_champion, theirs, config, store)
+            payload |= compared
+            detail = detail.model_copy(update={"champion_rows": shared})
         if problem.has_classes and reads_embeddings(card):
             linear_baseline = _linear_baseline(valid, features, columns, candidate, config, store)
             payload["linear_baseline"] = None if linear_baseline is None else linear_baseline.model_dump(mode="json")
@@ -129,6 +125,22 @@ def evaluate(
         report = EvalReport(uri=f"{KIND}/{key}", sha256=digest_json({"ref": payload, "files": contents}), **payload)
         draft.ref = report.model_dump(mode="json")
     return report
+
+
+def _beside_champion(
+    columns: Columns,
+    candidate: AnyScorer,
+    prepared_champion: PreparedChampion,
+    card: ModelCard,
+    config: RunConfig,
+    store: Store,
+) -> tuple[dict[str, Any], int]:
+    """The comparison with the champion on the rows that both can answer, what was forgotten, and how many rows those are."""
+    shared, outputs = champion_outputs(columns.samples, prepared_champion, card, store)
+    samples = columns.samples.take(shared)
+    pair = (candidate.take(shared), Columns(samples, card, columns.labels).judge(outputs))
+    forgotten = forgetting(samples.ids, pair, store.path(prepared_champion.champion.uri), config)
+    return against(*pair, prepared_champion, config) | {"forgetting": forgotten}, len(shared)
 
 
 def read_test_rows(valid: ValidatedRef, store: Store) -> Samples:

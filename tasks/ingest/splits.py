@@ -30,9 +30,7 @@ from tasks.config_sections import SplitConfig
 
 _SALT = "crossmodal split 1:"  # changing it would move every sample of every user
 _REPRESENTATIVE_SALT = "crossmodal leader 1:"  # another hash than the split's: a side must not depend on who represents
-_LARGEST_SHARE = (
-    0.1  # near duplicates that are more of the rows than this (and than 20 rows) are a habit of the data, not repeats
-)
+_LARGEST_SHARE = 0.1  # near duplicates that are more of the rows than this are a habit of the data, not repeats
 _ALWAYS_KEPT = 20
 
 
@@ -140,6 +138,11 @@ def _by_time(rows: Sequence[_Row], representatives: dict[str, str], val: float, 
     return sides
 
 
+def largest_kept(total: int) -> float:
+    """Of `total` rows, how many near duplicates may bind and still be kept on one side of a split that we make."""
+    return max(_ALWAYS_KEPT, _LARGEST_SHARE * total)
+
+
 def _represent_units(rows: Sequence[_Row], total: int) -> dict[str, str]:
     """Each unit's leader: itself, or that of all the units with which near duplicates tie it together.
 
@@ -168,7 +171,7 @@ def _represent_units(rows: Sequence[_Row], total: int) -> dict[str, str]:
         sizes[root(row.unit)] += 1
     representatives: dict[str, str] = {}
     for party, units in parties.items():
-        together = sizes[party] <= max(_ALWAYS_KEPT, _LARGEST_SHARE * total)
+        together = sizes[party] <= largest_kept(total)
         representative = min(units, key=lambda unit: (oldest[unit], hashed_share(unit, _REPRESENTATIVE_SALT), unit))
         representatives |= {unit: representative if together else unit for unit in units}
     return representatives

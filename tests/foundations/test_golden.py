@@ -31,7 +31,7 @@ from tasks.store import Store
 from tests.stages.ingest.test_near_duplicates import clusters_of, write_pairs
 from tests.stages.monitor.test_compare import make_profile
 from tests.support.data import write_learnable
-from tests.support.golden import compare, golden, is_close
+from tests.support.golden import assert_figures, golden, is_close
 
 SETTINGS = (
     "train.epochs=2", "train.batch_size=16", "train.threads=1", "train.learning_rate=1e-4", "runtime.workers=1",
@@ -121,7 +121,7 @@ def test_from_files_to_a_verdict(
     limits = MediaConfig().model_dump(mode="json")
     found["media"]["video"] = _summary([np.frombuffer(decode_video(make_clip(30), limits).data, np.uint8)])
     for stage, figures in found.items():
-        compare(stage, figures)
+        assert_figures(stage, figures)
 
 
 def test_near_duplicates(tmp_path: Path, store: Store) -> None:
@@ -135,7 +135,7 @@ def test_near_duplicates(tmp_path: Path, store: Store) -> None:
         "pictures": _summary([np.frombuffer(row["form"], np.uint8) for row in pictures]),
         "clusters": sorted(clusters.values()),
     }
-    compare("near_duplicates", figures)
+    assert_figures("near_duplicates", figures)
 
 
 def test_pretrained(squeezenet: Path, make_data: Callable[..., Path], tmp_path: Path) -> None:
@@ -150,13 +150,13 @@ def test_pretrained(squeezenet: Path, make_data: Callable[..., Path], tmp_path: 
         (shard,) = plan_shards(clean, config, store)
         extract_shard(shard, store)
         found[regime] = _summary([row["values"] for row in _read(store.root, "features/image/*/*.parquet")])
-    compare("embeddings", found["head"])
-    compare("pretrained_inputs", found["full"])
+    assert_figures("embeddings", found["head"])
+    assert_figures("pretrained_inputs", found["full"])
     named = f"torchvision:squeezenet1_1@{squeezenet}"
     encoder = frozen_encoder("image", describe_encoder("image", named, "full", EncodersConfig(image_px=48)))
     pictures = torch.linspace(0, 1, 2 * 3 * 48 * 48).reshape(2, 3, 48, 48)
     with torch.inference_mode():
-        compare("pretrained", _summary([encoder(pictures, torch.ones(2, dtype=torch.long)).numpy()]))
+        assert_figures("pretrained", _summary([encoder(pictures, torch.ones(2, dtype=torch.long)).numpy()]))
 
 
 def test_the_digits(tmp_path: Path) -> None:
@@ -169,12 +169,12 @@ def test_the_digits(tmp_path: Path) -> None:
         "texts": [row["text"] for row in rows[:5]],
         "sounds": _summary(sounds),
     }
-    compare("digits", figures)
+    assert_figures("digits", figures)
 
 
 def test_monitoring() -> None:
     tests = compare_profiles(make_profile(), make_profile(seed=1, brightness=0.7, missing=100), MonitorConfig(), seed=0)
-    compare("monitor", {test.name: [test.effect, test.p, test.p_holm, test.drifted] for test in tests})
+    assert_figures("monitor", {test.name: [test.effect, test.p, test.p_holm, test.drifted] for test in tests})
 
 
 def test_every_stage_has_figures_and_the_newest_are_its_versions() -> None:

@@ -66,7 +66,7 @@ def samples_of(cells: list[str]) -> Samples:
     return Samples(pa.table({"id": ids, "label": cells, "targets": others, **media}))
 
 
-def walk(problem: Problem) -> None:
+def assert_answers(problem: Problem) -> None:
     """A label column of this problem from its cells to the report, as the stages ask for it."""
     cells = CELLS[problem.name]
     assert [read_label(cell, "label", problem.name) for cell in cells] == [(cell, None) for cell in cells]
@@ -118,11 +118,11 @@ def walk(problem: Problem) -> None:
 
 @pytest.mark.parametrize("name", list(PROBLEMS))
 def test_every_problem_answers_for_itself(name: str) -> None:
-    walk(get_problem(name))
+    assert_answers(get_problem(name))
 
 
 def test_another_problem_needs_its_object_and_its_line(count: Count) -> None:
-    walk(count)
+    assert_answers(count)
     assert read_label("-1", "n", "count")[1] == ("bad-label", "column 'n': '-1' counts nothing")
     config = load_config({}, ['data.columns.labels=["kind","n:count"]'])
     assert [(column.name, column.problem) for column in label_columns(config.data)] == [

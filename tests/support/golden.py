@@ -22,7 +22,7 @@ def golden() -> dict[str, dict[str, Any]]:
     return known
 
 
-def compare(stage: str, figures: Mapping[str, Any]) -> None:
+def assert_figures(stage: str, figures: Mapping[str, Any]) -> None:
     """Fails where the stage's figures are not those of its version."""
     version = str(STAGES[stage].version)
     known = golden().get(stage, {}).get(version)

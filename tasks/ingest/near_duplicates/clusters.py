@@ -21,6 +21,7 @@ from tasks.config_sections import MediaConfig
 from tasks.contract import read_table
 from tasks.fingerprint import code_fingerprint
 from tasks.ingest.clean import Rows, content_of
+from tasks.ingest.splits import largest_kept
 from tasks.media.media_store import MediaReader, media_fingerprint, media_index
 from tasks.media.near_duplicates.candidates import join_pairs
 from tasks.media.near_duplicates.signatures import Signature
@@ -62,9 +63,11 @@ def describe_near_duplicates(clusters: Sequence[int | None]) -> list[str]:
     sizes = Counter(cluster for cluster in clusters if cluster is not None)
     if not sizes:
         return []
+    largest, most = max(sizes.values()), largest_kept(len(clusters))
+    kept = "them" if largest <= most else f"those of up to {most:.0f} samples"
     return [
-        f"near duplicates: {sizes.total()} samples in {len(sizes)} clusters, the largest of {max(sizes.values())}; "
-        "the sides of a split that is not given keep them together (split.near_duplicates)"
+        f"near duplicates: {sizes.total()} samples in {len(sizes)} clusters, the largest of {largest}; "
+        f"the sides of a split that is not given keep {kept} together (split.near_duplicates)"
     ]
 
 

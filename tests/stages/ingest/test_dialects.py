@@ -185,7 +185,7 @@ CELL = st.text(st.sampled_from("ab \",;|\t\n\\'"), max_size=6)
 TABLE = st.lists(st.lists(CELL, min_size=3, max_size=3), min_size=1, max_size=8)
 
 
-def conserved(path: Path, text: str, written: list[list[str]], *, exact: bool) -> None:
+def assert_conserved(path: Path, text: str, written: list[list[str]], *, exact: bool) -> None:
     """Asserts that what was written is read, with `exact` by value, or refused, or a row refused, by its line."""
     try:
         rows = list(read(path, text).rows)
@@ -217,7 +217,7 @@ def test_tables_that_csv_writes(
     sink = io.StringIO()
     writer = csv.writer(sink, delimiter=delimiter, lineterminator=end, quoting=quoting)
     writer.writerows([HEAD, *table])
-    conserved(tmp_path / name, sink.getvalue(), table, exact=True)
+    assert_conserved(tmp_path / name, sink.getvalue(), table, exact=True)
 
 
 @BOUNDED
@@ -231,7 +231,7 @@ def test_tables_with_a_backslash_as_escape(
     )
     writer.writerows([HEAD, *table])
     assume(delimiter != "\t" or not any("\t" in cell and "\n" in cell for row in table for cell in row))
-    conserved(tmp_path / "m.csv", sink.getvalue(), table, exact=False)
+    assert_conserved(tmp_path / "m.csv", sink.getvalue(), table, exact=False)
 
 
 @BOUNDED
@@ -243,4 +243,4 @@ def test_tables_that_are_joined_without_a_thought(
     """Cells may hold anything but the delimiter and a line break, quotation marks above all."""
     plain = [[cell.replace(delimiter, "-").replace("\n", "/") for cell in row] for row in table]
     lines = [delimiter.join(row) for row in [HEAD, *plain]]
-    conserved(tmp_path / name, "\n".join(lines) + "\n", plain, exact=False)
+    assert_conserved(tmp_path / name, "\n".join(lines) + "\n", plain, exact=False)

@@ -18,6 +18,7 @@ from tasks.config import load_config
 from tasks.config_sections import SplitConfig
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
+from tasks.ingest.near_duplicates.clusters import describe_near_duplicates
 from tasks.ingest.splits import assign_splits
 from tasks.media.near_duplicates.candidates import join_pairs, similar_codes
 from tasks.media.near_duplicates.clips import match_clips, sign_clip
@@ -324,3 +325,26 @@ def test_no_spoken_digit_with_its_picture_repeats_another(shared_data: Path, sto
     config = load_config({}, ["data.max_rows=600"])
     clean = ingest(scan(config, store, shared_data / "avdigits"), config, store)
     assert pq.read_table(store.path(clean.uri) / "near_duplicates.parquet").num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("clusters", "kept"),
+    [
+        ([0] * 20 + [None] * 5, "keep them together"),
+        ([0] * 21 + [1, 1], "keep those of up to 20 samples together"),
+        ([0] * 30 + [None] * 270, "keep them together"),
+        ([0] * 31 + [None] * 269, "keep those of up to 30 samples together"),
+    ],
+)
+def test_the_note_claims_no_more_than_the_split_does(clusters: list[int | None], kept: str) -> None:
+    """Of n rows with near duplicates, all of one cluster: divided exactly where the note does not say that it is kept."""
+    (note,) = describe_near_duplicates(clusters)
+    assert kept in note
+    ids = [f"r{number}" for number in range(len(clusters))]
+    sides = assign_splits([None] * len(ids), [None] * len(ids), ids, SplitConfig(val=0.4, test=0.4), clusters=clusters)
+    sides_of_first = {side for side, cluster in zip(sides, clusters, strict=True) if cluster == 0}
+    assert (len(sides_of_first) == 1) == ("keep them" in kept)
+
+
+def test_without_near_duplicates_there_is_no_note() -> None:
+    assert describe_near_duplicates([None, None]) == []
