@@ -24,7 +24,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 def points(value: float | None) -> str:
     """A difference of shares in percentage points, with its sign."""
-    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+    return "–" if value is None else f"{100 * value:+z.1f}".replace("-", "−")
 
 
 def figure(value: float | None, unit: str) -> str:
