@@ -35,12 +35,18 @@ def predict(
     manifest: Manifest,
     *,
     model: Model = None,
-    out: Annotated[str, typer.Option(help="Where the predictions go (Parquet).")] = "predictions.parquet",
+    out: Annotated[
+        str, typer.Option(help="Where the predictions go: .parquet, .csv or .jsonl.")
+    ] = "predictions.parquet",
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME,NAME", help="Columns of the input to carry along, or all; may be repeated."),
+    ] = None,
     overrides: Set = None,
     common: SummaryOptions,
 ) -> None:
-    """Predict the label of every sample of a manifest with a published model. Labels are not needed."""
+    """Predict every row of a manifest, every file of a folder, or one file, with a published model. Labels are not needed."""
     request = RunInput(data=manifest, overrides=overrides).request(common.store)
     with console.progress_bars():
-        summary = predict_manifest(request, model, out)
+        summary = predict_manifest(request, model, out, columns or ())
     console.print_predictions(summary, common.as_json)
