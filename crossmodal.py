@@ -67,14 +67,17 @@ class Model:
 
         from flows.run_state import RunState
         from flows.score import check_target, predict_rows
+        from tasks.ingest.manifest.carried_columns import CarriedColumns
         from tasks.modeling.prediction_files import write_tables
 
         target = None if out is None else check_target(str(out), str(data))
         asked = (columns,) if isinstance(columns, str) else tuple(columns)
-        rows = predict_rows(_request(data, (), self._store), self._champion, self._card, RunState(), asked)
-        if target is not None:
-            write_tables(target, rows.tables())
-        frame: pd.DataFrame = pa.concat_tables(rows.tables()).to_pandas()
+        request = _request(data, (), self._store)
+        with CarriedColumns(asked, request.store.root) as carried:
+            rows = predict_rows(request, self._champion, self._card, RunState(), carried)
+            if target is not None:
+                write_tables(target, rows.tables())
+            frame: pd.DataFrame = pa.concat_tables(rows.tables()).to_pandas()
         return frame
 
 

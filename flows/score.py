@@ -45,9 +45,10 @@ def predict_manifest(request: Request, model: str | None, out: str, columns: Seq
     def predict() -> None:
         """The predictions are written; `found` holds how many rows they were scored on, and the figures."""
         card = read_card(request.store.path(champion.uri))
-        rows = predict_rows(request, champion, card, run_state, columns)
-        run_state.warnings += write_tables(target, rows.tables())
-        run_state.warnings += filter(None, [*rows.carried.notes, rows.labels.describe()])
+        with CarriedColumns(columns, request.store.root) as carried:
+            rows = predict_rows(request, champion, card, run_state, carried)
+            run_state.warnings += [*carried.notes, *write_tables(target, rows.tables())]
+        run_state.warnings += filter(None, [rows.labels.describe()])
         found.append(rows.score(card))
 
     error = attempt(predict, run_state)
@@ -71,14 +72,13 @@ def predict_manifest(request: Request, model: str | None, out: str, columns: Seq
 
 
 def predict_rows(
-    request: Request, champion: ChampionRef, card: ModelCard, run_state: RunState, columns: Sequence[str] = ()
+    request: Request, champion: ChampionRef, card: ModelCard, run_state: RunState, carried: CarriedColumns
 ) -> PredictedRows:
     """Every row of the input with its answer; what is known of the rows is left in `run_state`. `card` is the champion's.
 
-    Raises UsageError for one of the `columns` that the input does not have, before anything is computed.
+    Raises UsageError for a column to be carried along that the input does not have, before anything is computed.
     """
     config = asking(champion_config(champion, card, request), card)
-    carried = CarriedColumns(columns, request.store.root)
     with run_state.timed("ingest"):
         raw = scan(config, request.store, locate_data(config, request.store), "predict", carried)
         clean = run_state.clean = ingest(raw, config, request.store, "predict")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flows import console
-from flows.commands.options import MANIFEST, Manifest, Model, Profile, RunInput, Set, SummaryOptions, grouped
+from flows.commands.options import MANIFEST, Model, Profile, RunInput, Set, SummaryOptions, grouped
 from flows.prepare import check_manifest
 from flows.score import predict_manifest
 from tasks.errors import UsageError
@@ -32,7 +32,7 @@ def check(
 
 @grouped
 def predict(
-    manifest: Manifest,
+    manifest: Annotated[str, typer.Argument(help="A manifest, a folder of media or of tables, or one file.")],
     *,
     model: Model = None,
     out: Annotated[

@@ -54,13 +54,13 @@ class _Places:
 class CarriedColumns:
     """Cells of every row that a scan reads, in the order of the rows, on disk until they are asked for.
 
-    A cell keeps its type where its whole column has it, and is text otherwise.
+    A cell keeps its type where its whole column has it, and is text otherwise. A context: at its end the file is gone.
     """
 
     def __init__(self, asked: Sequence[str], folder: Path) -> None:
         """`asked`: names of columns, also several in one text, divided by commas; or `all`. `folder`: for the file of cells."""
         self._asked = tuple(asked)
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (it lives as long as this object)
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (see __exit__)
         self._places: dict[Path, _Places] = {}
         self._several = False
         self._columns: dict[str, str] = {}
@@ -68,6 +68,12 @@ class CarriedColumns:
         self._inexact: set[str] = set()
         self.notes: list[str] = []
         """What is to be known of the cells, once all are read."""
+
+    def __enter__(self) -> CarriedColumns:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
     def bind(self, sources: Sequence[Source], data: Path) -> list[Source]:
         """The same sources, whose rows are counted while they are read. UsageError for a column that none of them has."""
@@ -192,7 +198,7 @@ def _id_cell(source: Source, row: Row) -> Any:
 
 def _array(cells: list[Any]) -> pa.Array:
     """The cells in the type that all of them have, as text where there is none."""
-    if all(cell is None or isinstance(cell, str) for cell in cells):
+    if all(cell is None or isinstance(cell, str) for cell in cells) and any(cells):
         return pa.array([None if cell is None else storable(cell) for cell in cells], pa.string())
     try:
         return pa.array(cells)

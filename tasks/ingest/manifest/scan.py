@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -39,9 +40,8 @@ def scan(
     `carried` keeps cells of the rows that are read, as they are. Raises UsageError (a path or a mapped column that is not
     there) and DataError (no label, no rows, no media).
     """
-    sources = [
-        resolve(manifest, split, config, purpose) for manifest, split in open_manifest(data, read_limits(config))
-    ]
+    limits = replace(read_limits(config), labelled=purpose == "train")
+    sources = [resolve(manifest, split, config, purpose) for manifest, split in open_manifest(data, limits)]
     _require_equal_media(sources, data)
     if all(source.columns.label is None for source in sources):
         require_label(sources[0].manifest, sources[0].columns, purpose)
