@@ -23,7 +23,9 @@ from tasks.errors import UsageError
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.carried_columns import CarriedColumns
 from tasks.ingest.manifest.scan import scan
+from tasks.ingest.sources.listing import split_of_name
 from tasks.ingest.sources.resolve import locate_data
+from tasks.ingest.sources.tables import is_table
 from tasks.labels import label_columns
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.prediction_files import WRITERS, write_tables
@@ -151,4 +153,16 @@ def check_target(out: str, data: str) -> Path:
         raise UsageError(f"--out {out!r}: the folder {str(target.parent)!r} cannot be written to")
     if target.exists() and Path(data).exists() and target.samefile(data):
         raise UsageError(f"--out {out!r}: is the data to be predicted; choose another file")
+    folder = Path(data)
+    if folder.is_dir() and target.resolve().is_relative_to(folder.resolve()) and not _has_tables(folder):
+        raise UsageError(
+            f"--out {out!r}: lies in the folder to be predicted, whose table it would be the next time; choose another "
+            f"place, for example --out {folder.resolve().parent / target.name}"
+        )
     return target
+
+
+def _has_tables(folder: Path) -> bool:
+    """Whether tables in a folder are read by their names, whatever lies beside them."""
+    tables = [name for name in os.listdir(folder) if is_table(name)]  # noqa: PTH208 (names, not paths)
+    return any(split_of_name(name) is not None or name.split(".")[0].lower() == "manifest" for name in tables)

@@ -151,3 +151,13 @@ def test_where_predictions_cannot_go(out: str, message: str, tmp_path: Path, mon
         check_target(out, str(tmp_path / "m.csv"))
     assert message in str(error.value)
     assert check_target("P.CSV", "builtin:digits") == tmp_path / "P.CSV"
+
+
+def test_predictions_do_not_become_the_table_of_the_folder_that_they_are_of(tmp_path: Path) -> None:
+    write_picture(tmp_path / "new" / "a.png", 0)
+    for out in (tmp_path / "new" / "p.csv", tmp_path / "new" / "." / "p.csv"):
+        with pytest.raises(UsageError, match=f"lies in the folder to be predicted.*--out {tmp_path / 'p.csv'}"):
+            check_target(str(out), str(tmp_path / "new"))
+    check_target(str(tmp_path / "p.csv"), str(tmp_path / "new"))
+    (tmp_path / "new" / "test.csv").write_text("image\na.png\n")
+    check_target(str(tmp_path / "new" / "p.csv"), str(tmp_path / "new"))
