@@ -288,9 +288,16 @@ def write_text(path: Path, text: str) -> None:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Replaces a file's content in one step: a reader sees the old bytes or the new ones, never a mixture."""
-    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
+    with replacing(path) as scratch:
         scratch.write_bytes(data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields where to write what becomes the file at `path`, in one step, on a clean exit; on an error nothing changes."""
+    scratch = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex}")
+    try:
+        yield scratch
         sync(scratch)
         scratch.rename(path)
     finally:

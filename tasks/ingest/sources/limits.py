@@ -24,6 +24,8 @@ class ReadLimits:
     """Of several folders with tables of splits, the one of this name."""
     layout: Layout = "auto"
     """What a folder is taken for."""
+    labelled: bool = True
+    """Whether folders may be classes though files lie beside them; of a prediction, all of those files are rows."""
     csv: CsvConfig = field(default_factory=CsvConfig)
     """The dialect of CSV and TSV files."""
 
@@ -33,5 +35,11 @@ def read_limits(config: RunConfig) -> ReadLimits:
     media = config.media
     data = config.data
     return ReadLimits(
-        data.max_manifest_mb, media.memory_mb, media.timeout_s, data.allowed_roots, data.config, data.layout, data.csv
+        data.max_manifest_mb,
+        media.memory_mb,
+        media.timeout_s,
+        data.allowed_roots,
+        data.config,
+        data.layout,
+        csv=data.csv,
     )
