@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from mlflow import MlflowClient
 
 Crossmodal = Callable[..., Any]
 ASKING = ("--set", "gate.approval=required")
 
 
+@pytest.mark.slow
 def test_approval_end_to_end_and_what_mlflow_knows_of_it(
     crossmodal: Crossmodal, learnable: Path, repaint: Callable[[Path], None], tmp_path: Path
 ) -> None:

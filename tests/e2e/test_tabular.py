@@ -174,6 +174,7 @@ def test_check_tells_what_is_wrong_with_columns(crossmodal: Crossmodal, pets: Pa
     assert "tabular column 'age'" not in ran.err
 
 
+@pytest.mark.slow
 def test_drift_is_looked_for_in_each_column_and_a_packed_run_has_their_cells(
     crossmodal: Crossmodal, pets: Path, tmp_path: Path
 ) -> None:
@@ -208,6 +209,7 @@ def test_drift_is_looked_for_in_each_column_and_a_packed_run_has_their_cells(
     assert first.keys() == row.keys()
 
 
+@pytest.mark.slow
 def test_no_test_row_shapes_what_is_fitted(crossmodal: Crossmodal, pets: Path, tmp_path: Path) -> None:
     quick = [*QUICK, *BARE]
     extreme = changed(
