@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from tasks.config import load_config
 from tasks.errors import CrossmodalError
 from tasks.ingest.manifest.scan import scan
+from tasks.ingest.sources.isolated_worker import serve
 from tasks.ingest.sources.limits import ReadLimits
-from tasks.ingest.sources.parquet_worker import serve
 from tasks.ingest.sources.tables import open_table
 from tasks.isolation.wire_protocol import unpack
 from tasks.isolation.worker import Parent
@@ -159,7 +159,10 @@ def test_parquet(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     for want in ({"want": "rows"}, {"want": "media", "column": "image", "rows": [1, 20]}):
         sink = io.BytesIO()
-        serve({"path": str(path), "manifest_mb": 100, "memory_mb": 2048} | want, Parent(io.BytesIO(), sink))
+        serve(
+            {"path": str(path), "format": ".parquet", "manifest_mb": 100, "memory_mb": 2048} | want,
+            Parent(io.BytesIO(), sink),
+        )
         last = _messages(sink)[-1]
         assert "done" in last or last["text"]
 
