@@ -105,15 +105,15 @@ def send_images(path: str, send: Send) -> None:
 def _labels(images: list[_Image]) -> tuple[list[str | list[str] | None], list[str]]:
     """The label of each picture, by its tags or, where no picture has one, the names of its shapes; with notes."""
     by_tags = any(image.tags for image in images)
+    if not by_tags and not any(image.shapes for image in images):
+        return [None] * len(images), ["no picture has a tag or a shape, and none a label"]
     found = [list(dict.fromkeys(image.tags if by_tags else image.shapes)) for image in images]
     as_sets = not by_tags or any(len(labels) > 1 for labels in found)
-    what = "tags" if by_tags else "names of the shapes in them"
-    notes = [
-        f"labels of pictures are their {what}" + ("; sets of them need data.problem=multilabel" if as_sets else "")
-    ]
+    what = "the tags of pictures" if by_tags else "the names of the shapes in pictures"
+    notes = [f"labels are {what}" + ("; sets of them need data.problem=multilabel" if as_sets else "")]
     without = sum(not labels for labels in found)
     if without:
-        notes.append(f"{without} of {len(images)} pictures have none" + (": an empty set" if as_sets else ""))
+        notes.append(f"{without} of {len(images)} pictures have none" + (", their set is empty" if as_sets else ""))
     if as_sets:
         return list(found), notes
     return [labels[0] if labels else None for labels in found], notes

@@ -37,7 +37,9 @@ def open_isolated(path: Path, limits: ReadLimits) -> Manifest:
     name = FORMATS[format_of(path.name)]
     with contextlib.closing(_converse(path, {"want": "rows"}, limits)) as messages:
         try:
-            head, _ = next(messages)
+            head = next(
+                header for header, _ in messages if "columns" in header
+            )  # before it some say that they are at it
         except DataError as error:
             raise DataError(f"manifest {path}: not readable as {name} ({error})") from None
         if head["rows"] == 0:

@@ -11,6 +11,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from tasks.ingest.sources.parquet_worker import BATCH_ROWS, Send, plain_cell
 from tasks.modalities import MODALITIES
 
 _KEY, _LABEL = "key", "label"
+_SIGN_OF_LIFE = 1_000
+"""After so many samples the parent hears of it, so that it goes on waiting."""
 _TEXTS = {"txt", "text", "caption", "transcript"}
 _MEDIA = {suffix.lstrip("."): spec.name for spec in MODALITIES.values() for suffix in spec.suffixes if suffix != ".txt"}
 
@@ -42,6 +45,7 @@ class _Column:
     """media, text, label or json."""
 
 
+@lru_cache(1_024)
 def _column_of(ending: str) -> _Column | None:
     """`image` of jpg, `seg` of seg.jpg; None for what is not read: arrays, pickles, anything unknown."""
     inner, _, last = ending.rpartition(".")
@@ -68,7 +72,7 @@ class Shard:
 
     def send_rows(self, send: Send) -> None:
         """Sends the columns, then a row a sample; a medium is its digest. Raises OSError for what is no such archive."""
-        rows = self._survey()
+        rows = self._survey(send)
         names = list(self._columns)
         head = {"columns": names, "inline": list(self._columns.values()), "rows": rows, "classes": {}}
         send(head | {"notes": self._notes}, b"")
@@ -105,8 +109,8 @@ class Shard:
         except tarfile.TarError as error:
             raise OSError(f"{type(error).__name__}: {error}") from None
 
-    def _survey(self) -> int:
-        """The number of samples; notes their columns, and what is not read."""
+    def _survey(self, send: Send) -> int:
+        """The number of samples; notes their columns, and what is not read. Says from time to time that it is at it."""
         keys: set[str] = set()
         with self._archive() as archive:
             for sample in _samples(archive, self._left_out):
@@ -116,6 +120,8 @@ class Shard:
                         "webdataset, or tar --sort=name"
                     )
                 keys.add(sample.key)
+                if len(keys) % _SIGN_OF_LIFE == 0:
+                    send({"samples": len(keys)}, b"")
                 for ending, member in sample.members.items():
                     self._survey_member(archive, ending, member)
         said = [f"{name} from .{ending}" for ending, name in self._sources.items()]
