@@ -102,6 +102,9 @@ class DataConfig(Section):
     multiclass, as numbers may name classes."""
     label_separator: Annotated[str, Field(min_length=1)] = "auto"
     """Between the labels of a set in a cell, a space for any white space. auto: | , ; or white space, where the parts recur."""
+    cell_separator: Annotated[str, Field(min_length=1)] | None = None
+    """Between several media in one cell (front.jpg;back.jpg): each becomes a row with the same label, all of one group. None:
+    a cell names one medium."""
     max_rows: Annotated[int, Field(ge=1)] | None = None
     """Use this many rows, chosen by a stable hash, spread over the given splits; None: all."""
     max_quarantined: Share = 0.10

@@ -153,6 +153,8 @@ class SplitConfig(Section):
     test: Share = 0.15
     folds: dict[Literal["val", "test"], tuple[str, ...]] = {}
     """Values of the split column that are val or test (test = [5], val = [4]); all others are then train."""
+    list_fold: Annotated[int, Field(ge=1)] = 1
+    """Of lists of files that give the splits, trainlist01.txt and testlist01.txt to 03, the number of those that are read."""
     strict: bool = False
     """A label of val or test that train never has: true forbids training, false sets these rows aside (unseen-label)."""
     leakage: Literal["report", "drop", "fail"] = "report"

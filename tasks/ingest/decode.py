@@ -16,8 +16,8 @@ from tasks import progress
 from tasks.config import RunConfig
 from tasks.ingest.manifest.media_files import INLINE, split_inline
 from tasks.ingest.rejected_row import Refused
+from tasks.ingest.sources.isolated import read_inline
 from tasks.ingest.sources.limits import ReadLimits, read_limits
-from tasks.ingest.sources.parquet import read_inline
 from tasks.ingest.sources.remote import Remote, is_remote, make_remote
 from tasks.media.media_store import MediaWriter, media_fingerprint, media_index
 from tasks.media.pool import Decoded, Job, decode_all

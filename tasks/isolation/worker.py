@@ -48,10 +48,12 @@ class Parent:
 
         return unpack(read)
 
-    def send(self, header: dict[str, Any], payload: bytes = b"") -> None:
-        """The parent gets a whole message."""
-        self._sink.write(pack(header, payload))
+    def send(self, header: dict[str, Any], payload: bytes = b"") -> int:
+        """The parent gets a whole message; its size in bytes."""
+        message = pack(header, payload)
+        self._sink.write(message)
         self._sink.flush()
+        return len(message)
 
     def fail(self, name: str, text: str) -> None:
         """The answer ends with this error, which the parent raises: `name` is a class of tasks/errors.py."""

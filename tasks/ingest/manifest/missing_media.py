@@ -41,7 +41,8 @@ def locate_near(cell: str, name: InputName, roots: Roots, index: MediaIndex) -> 
                 pass
         hint = ""
         if names_several(cell):
-            hint = f"; the cell names several files: give each a column of its own ({name}, {modality_of(name)}_2 …)"
+            hint = f"; the cell names several files: give each a column of its own ({name}, {modality_of(name)}_2 …), "
+            hint += "or set data.cell_separator to make each a row"
         elif outside := index.beside(cell):
             hint = f"; {outside} lies beyond the manifest's folder: name its folder in data.allowed_roots"
         elif near := index.nearest(cell):

@@ -10,6 +10,7 @@ from tasks.config import RunConfig
 from tasks.config_sections import MediaPathsConfig
 from tasks.errors import DataError, UsageError
 from tasks.ingest.manifest.columns import Columns, find_columns
+from tasks.ingest.manifest.fold_column import take_folds
 from tasks.ingest.manifest.media_files import Roots, make_roots
 from tasks.ingest.manifest.media_index import MediaIndex
 from tasks.ingest.manifest.rows import Folds, Manifest, Purpose
@@ -43,9 +44,10 @@ def resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: P
         raise UsageError(f"data.allowed_roots: {missing[0]!r} is not a folder")
     index = MediaIndex((str(manifest.root), *config.data.allowed_roots))
     suggested = suggest_columns(manifest, config.data, config.encoders, index, purpose)
-    manifest = replace(suggested.manifest, notes=(*manifest.notes, *suggested.notes))
+    data, said = take_folds(manifest.columns, suggested.data, config.split.folds)
+    manifest = replace(suggested.manifest, notes=(*manifest.notes, *suggested.notes, *said))
     try:
-        columns = find_columns(manifest.columns, suggested.data, config.encoders, str(manifest.path), purpose)
+        columns = find_columns(manifest.columns, data, config.encoders, str(manifest.path), purpose)
         if split not in ("val", "test"):  # of a competition these may have none
             require_label(manifest, columns, purpose)
     except DataError as error:

@@ -61,7 +61,7 @@ def _open_classes(listing: Listing, root: Listing, modality: Modality) -> Manife
             [f"{NOISE}: {len(listing.folders[NOISE])} files of noise are no class"] if NOISE in listing.folders else []
         )
     rows = _rows(files, listing, root, modality)
-    return Manifest(listing.path, root.path, columns, rows, tuple(notes), len(files))
+    return Manifest(listing.path, root.path, columns, rows, tuple(notes), count=len(files))
 
 
 def _listed(file: str, splits: dict[str, str]) -> dict[str, str]:
