@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,8 @@ from data_contracts.expectations.samples import number_labels
 from data_contracts.refs import Target
 from tasks.number_format import number_text, short_number
 from tasks.problems.cells import Cell
-from tasks.problems.metric import Baseline, Floats, Indices, Metric, Probabilities
+from tasks.problems.intervals import mean_estimate
+from tasks.problems.metric import Baseline, Estimate, Floats, Indices, Metric, Probabilities
 from tasks.problems.problem import Decision, DetailParts, LossOptions, Problem, WrongRow
 from tasks.problems.scoring import Scorer, row_weights
 
@@ -97,16 +98,39 @@ def explained(sums: ErrorSums) -> Floats:
         return np.where(sums.variance > 0, 1 - sums.squared / sums.rows / sums.variance, np.nan)
 
 
+def absolute_error(scored: NumberScorer) -> Estimate:
+    """The mean absolute error's."""
+    return mean_estimate(np.abs(scored.predicted - scored.truth))
+
+
+def root_squared_error(scored: NumberScorer) -> Estimate:
+    """The root mean squared error's: of a root, half the slope of the mean beneath."""
+    squares = mean_estimate(np.square(scored.predicted - scored.truth))
+    root = math.sqrt(squares.value)
+    slope = 1 / (2 * root) if root > 0 else 0.0
+    return replace(squares, value=root, influence=squares.influence * slope, variance=squares.variance * slope**2)
+
+
+def explained_variance(scored: NumberScorer) -> Estimate | None:
+    """R²'s: 1 minus a ratio of two means."""
+    errors, centred = np.square(scored.predicted - scored.truth), np.square(scored.truth - scored.truth.mean())
+    variance = float(centred.mean())
+    if variance == 0:
+        return None
+    missing = float(errors.mean()) / variance
+    return replace(mean_estimate((missing * centred - errors) / variance), value=1 - missing)
+
+
 METRICS: tuple[Metric[NumberScorer, ErrorSums], ...] = (
     Metric(
-        "mae", "Mean absolute error", lambda sums: sums.absolute / sums.rows,
+        "mae", "Mean absolute error", lambda sums: sums.absolute / sums.rows, absolute_error, "hall",
         high=inf, unit="number", lower_is_better=True, baseline=MEAN,
     ),
     Metric(
-        "rmse", "Root mean squared error", lambda sums: np.sqrt(sums.squared / sums.rows),
-        high=inf, unit="number", lower_is_better=True, baseline=MEAN,
+        "rmse", "Root mean squared error", lambda sums: np.sqrt(sums.squared / sums.rows), root_squared_error,
+        "hall-root", high=inf, unit="number", lower_is_better=True, baseline=MEAN,
     ),
-    Metric("r2", "Variance explained (R²)", explained, low=-inf, unit="score"),
+    Metric("r2", "Variance explained (R²)", explained, explained_variance, "log-rest", low=-inf, unit="score"),
 )  # fmt: skip
 
 
