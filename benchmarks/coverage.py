@@ -72,7 +72,9 @@ class Grid:
     """Metric, shape and column to a cell."""
 
     columns: list[str]
-    cells: dict[tuple[str, str], dict[str, Cell]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(Cell)))
+    cells: dict[tuple[str, str], dict[str, Cell]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(Cell))
+    )
 
     def print(self, title: str) -> None:
         """As a Markdown table."""
@@ -179,7 +181,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
     parser.add_argument("--problems", nargs="+", default=["multiclass", "multilabel", "regression"])
     given = parser.parse_args()
-    print(f"{machine()}; {given.repeats} test sets a cell; percent of the intervals that contain the truth")
+    hardware = machine("numpy", "scipy")
+    print(f"{hardware}; {given.repeats} test sets a cell; percent of the intervals that contain the truth")
     print(f"few: {TOO_FEW_ROWS} (percent of the sets); ! beyond {LOW:.0f} to {HIGH:.0f} % by more than chance")
     for problem in given.problems:
         measure(problem, given.repeats, given.rows)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.problems.intervals import LEAST_ROWS, mean_estimate
+from tasks.problems.intervals import LEAST_ROWS, mean_estimate, tail_freedom
 from tasks.problems.metric import Estimate, Floats, Indices, Probabilities
 from tasks.problems.table_estimates import Effects, Table, estimate_from
 
@@ -39,13 +41,13 @@ def counted(effects: Callable[[Table], Effects]) -> Callable[[ClassScorer], Esti
 
 def log_loss(scored: ClassScorer) -> Estimate:
     """The mean of -log of the true class's probability: the negative log-likelihood, as scikit-learn's log_loss."""
-    return mean_estimate(-np.log(np.maximum(_of_truth(scored), LEAST_PROBABILITY)))
+    return _mean_loss(scored, -np.log(np.maximum(_of_truth(scored), LEAST_PROBABILITY)))
 
 
 def brier(scored: ClassScorer) -> Estimate:
     """The mean squared distance of the probabilities from the truth, summed over all classes: 0 to 2 (Brier 1950)."""
     squares = np.square(scored.probabilities, dtype=np.float64).sum(axis=1)
-    return mean_estimate(squares - 2 * _of_truth(scored) + 1)
+    return _mean_loss(scored, squares - 2 * _of_truth(scored) + 1)
 
 
 def calibration_error(scored: ClassScorer) -> Estimate:
@@ -59,17 +61,16 @@ def calibration_error(scored: ClassScorer) -> Estimate:
     sizes = np.bincount(bins)
     mean = np.bincount(bins, gaps) / sizes
     apart = gaps - mean[bins]
-    # A bin of one row tells its gap and noise together: the square of both is counted as noise.
-    noise = np.where(sizes > 1, np.bincount(bins, apart**2) / np.maximum(sizes - 1, 1) / sizes, mean**2)
+    # With one more row a bin, as unsure as the model says it is: a bin that is all right does not seem certain.
+    claimed = np.bincount(bins, scored.confidence) / sizes
+    noise = (np.bincount(bins, apart**2) + claimed * (1 - claimed)) / sizes**2
     weights = sizes / scored.rows
     square, chance, spread = (float(weights @ each) for each in (mean**2, noise, weights * noise**2))
     value = np.sqrt(max(square - chance, 0.0))
     floor = max(value, (2 * spread) ** 0.25)  # at 0 the root has no slope
     influence = mean[bins] * apart / floor if floor > 0 else np.zeros(scored.rows)
-    right = int(scored.correct.sum())
-    enough = min(right, scored.rows - right) >= LEAST_ROWS
     freedom = chance**2 / spread if spread > 0 else 1.0
-    return Estimate(float(value), influence, chance, freedom=freedom, enough=enough, square=square)
+    return Estimate(float(value), influence, chance, freedom=freedom, enough=_are_mixed(scored), square=square)
 
 
 def equal_bins(values: Floats) -> Indices:
@@ -84,13 +85,14 @@ def auroc(scored: ClassScorer) -> Estimate | None:
     """The area under the ROC curve, one class against the rest, averaged over the classes with rows on both sides; None where
     there is none.
 
-    Its variance is DeLong's (DeLong, DeLong & Clarke-Pearson 1988; midranks as in Sun & Xu 2014). The variance of each side is
-    drawn by one row towards that of exponential scores (Hanley & McNeil 1982): perfect ranks do not seem to vary.
+    Its variance is DeLong's (DeLong, DeLong & Clarke-Pearson 1988; midranks as in Sun & Xu 2014). So that perfect
+    ranks do not seem certain, each side has one more row, as far off as rows with exponential scores are (Hanley & McNeil
+    1982), and at least a tenth of what values from 0 to 1 with this mean can be.
     """
     truth, rows = scored.truth, scored.rows
     # Two classes have one curve.
     classes = np.unique(truth)[-1:] if scored.classes == 2 else np.unique(truth)
-    sides: list[tuple[int, Floats]] = []
+    sides: list[int] = []
     areas: list[float] = []
     influence = np.zeros(rows)
     for index in classes:
@@ -106,22 +108,19 @@ def auroc(scored: ClassScorer) -> Estimate | None:
         influence[positive] += (above - area) * rows / m
         influence[~positive] += (below - area) * rows / n
         areas.append(area)
-        sides += [(m, above - area), (n, below - area)]
+        sides += [m, n]
     if not areas:
         return None
     value, count = float(np.mean(areas)), len(areas)
     influence /= count
-    near = min(value, 1 - 1 / (2 * rows))
-    exponential = near / (2 - near) - near**2, 2 * near**2 / (1 + near) - near**2
-    variance, parts, freedom = float(np.square(influence).sum()) / rows**2, 0.0, 0.0
-    for place, (size, apart) in enumerate(sides):
-        squares = float(np.square(apart).sum())
-        smoothed = (squares + exponential[place % 2]) / size / size / count**2
-        variance += smoothed - squares / size**2 / count**2
-        parts += smoothed
-        freedom += smoothed**2 / size
-    enough = min(size for size, _ in sides) >= LEAST_ROWS
-    return Estimate(value, influence, variance, freedom=parts**2 / freedom, enough=enough)
+    near = min(max(value, 1 - value), 1 - 1 / (2 * rows))
+    most = near * (1 - near) / 10
+    smoothing = max(near / (2 - near) - near**2, most), max(2 * near**2 / (1 + near) - near**2, most)
+    variance = float(np.square(influence).sum()) / rows**2
+    for place, size in enumerate(sides):
+        variance += smoothing[place % 2] / (size * count) ** 2
+    enough = min(sides) >= LEAST_ROWS
+    return Estimate(value, influence, variance, freedom=tail_freedom(influence), enough=enough)
 
 
 def midranks(values: Probabilities) -> Floats:
@@ -129,6 +128,15 @@ def midranks(values: Probabilities) -> Floats:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = counts.cumsum()
     return np.asarray(((last - counts + 1 + last) / 2)[inverse], dtype=np.float64)
+
+
+def _are_mixed(scored: ClassScorer) -> bool:
+    """Whether there are rows beside the largest class: those of which a model is unsure, or wrong."""
+    return scored.rows - int(scored.table.support.max()) >= LEAST_ROWS
+
+
+def _mean_loss(scored: ClassScorer, losses: Floats) -> Estimate:
+    return replace(mean_estimate(losses, _are_mixed(scored)), freedom=inf)
 
 
 def _of_truth(scored: ClassScorer) -> Floats:

@@ -8,7 +8,8 @@ interval contains the truth.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import atanh, exp, inf, log, sqrt, tanh
+from dataclasses import replace
+from math import atanh, copysign, exp, inf, sqrt, tanh
 from statistics import NormalDist
 from types import MappingProxyType
 
@@ -18,8 +19,13 @@ from tasks.problems.metric import Estimate, Floats, Interval, IntervalMethod
 
 CONFIDENCE = 0.95
 LEAST_ROWS = 5
-"""Fewer rows of a class, wrong answers, or rows that carry a mean have no interval: the rule of five, below which a count's
-distribution is too skewed for an approximation (Cochran 1954). benchmarks/coverage.py shows that five do."""
+"""Of fewer rows of a class, or beside the largest class, a figure has no interval: the rule of five, below which a count is
+too skewed for an approximation (Cochran 1954). It counts rows, not mistakes: to leave out the sets with few mistakes would
+leave those whose figures are worst. benchmarks/coverage.py shows that five do."""
+
+
+_STEEP = 500.0
+"""Beyond it an exponential may be too large for a number."""
 
 
 def find_interval(method: IntervalMethod, estimate: Estimate, confidence: float) -> Interval | None:
@@ -57,12 +63,18 @@ def carries(influence: Floats) -> float:
     return float(squares.sum()) ** 2 / total if total > 0 else 0.0
 
 
-def mean_estimate(values: Floats) -> Estimate:
+def tail_freedom(influence: Floats) -> float:
+    """Degrees of freedom of the variance of a mean, by the kurtosis: N - 1 for normal rows, fewer where few rows vary."""
+    carried = carries(influence)
+    return max(2 * carried / max(1 - carried / len(influence), 1e-9), 2.0) if carried > 0 else 2.0
+
+
+def mean_estimate(values: Floats, enough: bool = True) -> Estimate:
     """Of the mean of the rows' values (N,)."""
     rows, mean = len(values), float(values.mean())
     influence = values - mean
     variance = float(np.square(influence).sum()) / max(rows * (rows - 1), 1)
-    return Estimate(mean, influence, variance, freedom=rows - 1, enough=carries(influence) >= LEAST_ROWS)
+    return Estimate(mean, influence, variance, freedom=max(rows - 1, 1), enough=enough)
 
 
 def _like_share(estimate: Estimate, confidence: float) -> Interval:
@@ -76,18 +88,21 @@ def _like_share(estimate: Estimate, confidence: float) -> Interval:
 
 
 def _logit(estimate: Estimate, confidence: float) -> Interval:
-    """On the logit scale, with Student's t (Qin & Hotilovac 2008 compare it with others for the area under the curve)."""
+    """On the logit scale, with Student's t (Qin & Hotilovac 2008 compare it with others for the area under the curve). Of a
+    figure nearer to 0 or 1 than half a row the interval reaches that end."""
     edge = 1 / (2 * len(estimate.influence))
-    value = min(max(estimate.value, edge), 1 - edge)
+    value = min(max(estimate.value - estimate.bias, edge), 1 - edge)
     half = _t_quantile(estimate.freedom, confidence) * sqrt(estimate.variance) / (value * (1 - value))
-    middle = log(value / (1 - value))
-    return 1 / (1 + exp(half - middle)), 1 / (1 + exp(-half - middle))
+    low, high = (1 / (1 + (1 - value) / value * exp(min(max(shift, -_STEEP), _STEEP))) for shift in (half, -half))
+    return 0.0 if estimate.value < edge else low, 1.0 if estimate.value > 1 - edge else high
 
 
 def _fisher(estimate: Estimate, confidence: float) -> Interval:
-    """On Fisher's z scale (Fisher 1915), for a correlation."""
-    edge = 1 - 1 / (len(estimate.influence) + 1)
-    value = min(max(estimate.value, -edge), edge)
+    """On Fisher's z scale (Fisher 1915), for a correlation. At -1 and 1, where the scale has no end, from so far inside as its
+    smoothed variance is worth: with a share p of mistakes 2 p, and the variance 4 p (1 - p) / N."""
+    rows, value = len(estimate.influence), estimate.value
+    if abs(value) > 1 - 1 / (rows + 1):
+        value = copysign(max(1 - max(1 / (rows + 1), rows * estimate.variance / 2), 0.5), value)
     half = normal_quantile(confidence) * sqrt(estimate.variance) / (1 - value**2)
     return tanh(atanh(value) - half), tanh(atanh(value) + half)
 
@@ -101,19 +116,24 @@ def _hall(estimate: Estimate, confidence: float) -> Interval:
         return estimate.value, estimate.value
     skewness = float((influence**3).mean()) / spread**1.5 * sqrt(rows * (rows - 1)) / (rows - 2)
     a = skewness / sqrt(rows)
-    z, error = normal_quantile(confidence), sqrt(estimate.variance)
+    t, error = _t_quantile(estimate.freedom, confidence), sqrt(estimate.variance)
 
     def undo(quantile: float) -> float:
         """The value of Student's statistic that the transformation moves to a normal quantile."""
         return quantile if abs(a) < 1e-9 else float(3 / a * (np.cbrt(1 + a * (quantile - a / 6)) - 1))
 
-    return estimate.value - error * undo(z), estimate.value - error * undo(-z)
+    return estimate.value - error * undo(t), estimate.value - error * undo(-t)
 
 
 def _hall_root(estimate: Estimate, confidence: float) -> Interval:
     """Of the root of a mean: that of the mean, its ends' roots."""
     twice = 2 * estimate.value
-    square = Estimate(estimate.value**2, estimate.influence * twice, estimate.variance * twice**2)
+    square = replace(
+        estimate,
+        value=estimate.value**2,
+        influence=estimate.influence * twice,
+        variance=estimate.variance * twice**2,
+    )
     low, high = _hall(square, confidence)
     return sqrt(max(low, 0.0)), sqrt(max(high, 0.0))
 
@@ -124,7 +144,7 @@ def _log_rest(estimate: Estimate, confidence: float) -> Interval:
     if rest <= 0:
         return estimate.value, estimate.value
     half = _t_quantile(estimate.freedom, confidence) * sqrt(estimate.variance) / rest
-    return 1 - rest * exp(min(half, 700.0)), 1 - rest * exp(-half)
+    return 1 - rest * exp(min(half, _STEEP)), 1 - rest * exp(-half)
 
 
 def _root_mean_square(estimate: Estimate, confidence: float) -> Interval:
@@ -135,7 +155,7 @@ def _root_mean_square(estimate: Estimate, confidence: float) -> Interval:
         return estimate.value, estimate.value
     origin = sqrt(room)  # where the root lies without any gap
     ends = bounded_normal(sqrt(max(estimate.square / scale - room, 0.0)) - origin, confidence)
-    low, high = (sqrt(max((end + origin) ** 2 - room, 0.0) * scale) for end in ends)
+    low, high = (0.0 if end == 0 else sqrt(max((end + origin) ** 2 - room, 0.0) * scale) for end in ends)
     return low, high
 
 
@@ -143,9 +163,12 @@ def bounded_normal(seen: float, confidence: float) -> Interval:
     """The interval of a mean that is 0 or more, from one draw with deviation 1 around it, which may be below 0: that of
     Feldman & Cousins 1998, "Unified approach to the classical statistical analysis of small signals", sec. IV B."""
     z = normal_quantile(confidence)
-    low = 0.0 if seen <= NormalDist().inv_cdf(confidence) else seen - z
-    if 0 < low < z:
+    if seen <= NormalDist().inv_cdf(confidence):
+        low = 0.0
+    elif seen < 2 * z:
         low = _solve(lambda mean: mean + _reach(mean, confidence) - seen, 1e-9, z)
+    else:
+        low = seen - z
     if seen >= 0:
         return low, seen + z
     return low, _solve(lambda mean: (mean**2 - _reach(mean, confidence) ** 2) / (2 * mean) - seen, 1e-9, z)

@@ -21,7 +21,7 @@ from data_contracts.expectations.samples import number_labels
 from data_contracts.refs import Target
 from tasks.number_format import number_text, short_number
 from tasks.problems.cells import Cell
-from tasks.problems.intervals import mean_estimate
+from tasks.problems.intervals import mean_estimate, tail_freedom
 from tasks.problems.metric import Baseline, Estimate, Floats, Indices, Metric, Probabilities
 from tasks.problems.problem import Decision, DetailParts, LossOptions, Problem, WrongRow
 from tasks.problems.scoring import Scorer, row_weights
@@ -100,12 +100,12 @@ def explained(sums: ErrorSums) -> Floats:
 
 def absolute_error(scored: NumberScorer) -> Estimate:
     """The mean absolute error's."""
-    return mean_estimate(np.abs(scored.predicted - scored.truth))
+    return _of_errors(np.abs(scored.predicted - scored.truth))
 
 
 def root_squared_error(scored: NumberScorer) -> Estimate:
     """The root mean squared error's: of a root, half the slope of the mean beneath."""
-    squares = mean_estimate(np.square(scored.predicted - scored.truth))
+    squares = _of_errors(np.square(scored.predicted - scored.truth))
     root = math.sqrt(squares.value)
     slope = 1 / (2 * root) if root > 0 else 0.0
     return replace(squares, value=root, influence=squares.influence * slope, variance=squares.variance * slope**2)
@@ -118,7 +118,7 @@ def explained_variance(scored: NumberScorer) -> Estimate | None:
     if variance == 0:
         return None
     missing = float(errors.mean()) / variance
-    return replace(mean_estimate((missing * centred - errors) / variance), value=1 - missing)
+    return replace(_of_errors((missing * centred - errors) / variance), value=1 - missing)
 
 
 METRICS: tuple[Metric[NumberScorer, ErrorSums], ...] = (
@@ -263,6 +263,12 @@ class Regression(Problem):
 def to_numbers(cells: Sequence[str | None]) -> Floats:
     """(N,) NaN where the cell is unknown."""
     return np.array([np.nan if cell is None else float(cell) for cell in cells], np.float64)
+
+
+def _of_errors(values: Floats) -> Estimate:
+    """Few large errors say how large errors are: the degrees of freedom are those of the rows that carry the mean."""
+    found = mean_estimate(values)
+    return replace(found, freedom=tail_freedom(found.influence))
 
 
 def _six_digits(value: float) -> str:
