@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tasks.problems.intervals import LEAST_ROWS, mean_estimate, tail_freedom
 from tasks.problems.metric import Estimate, Floats, Indices, Probabilities
 from tasks.problems.table_estimates import Effects, Table, estimate_from
-
-if TYPE_CHECKING:
-    from tasks.problems.multiclass_metrics import ClassScorer
 
 MOST_BINS = 15
 BIN_ROWS = 5
@@ -23,10 +21,46 @@ LEAST_PROBABILITY = float(np.finfo(np.float32).eps)
 """Of the true class, in the logarithm: as scikit-learn does with float32."""
 
 
-def counted(effects: Callable[[Table], Effects]) -> Callable[[ClassScorer], Estimate]:
+class Classified(Protocol):
+    """What estimates read of a scorer of one class a row."""
+
+    @property
+    def probabilities(self) -> Probabilities:
+        """(N, C)"""
+
+    @property
+    def truth(self) -> Indices:
+        """(N,)"""
+
+    @property
+    def predicted(self) -> Indices:
+        """(N,)"""
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """(N,)"""
+
+    @property
+    def confidence(self) -> Floats:
+        """(N,) of the answer."""
+
+    @property
+    def table(self) -> Table:
+        """Counts over all rows."""
+
+    @property
+    def rows(self) -> int:
+        """N."""
+
+    @property
+    def classes(self) -> int:
+        """C."""
+
+
+def counted(effects: Callable[[Table], Effects]) -> Callable[[Classified], Estimate]:
     """The estimate of a figure that is computed from counts."""
 
-    def estimate(scored: ClassScorer) -> Estimate:
+    def estimate(scored: Classified) -> Estimate:
         """Each row adds to the support of its class, the answers with its answer, and the hits where they agree."""
 
         def influence(found: Effects) -> Floats:
@@ -39,22 +73,22 @@ def counted(effects: Callable[[Table], Effects]) -> Callable[[ClassScorer], Esti
     return estimate
 
 
-def log_loss(scored: ClassScorer) -> Estimate:
+def log_loss(scored: Classified) -> Estimate:
     """The mean of -log of the true class's probability: the negative log-likelihood, as scikit-learn's log_loss."""
     return _mean_loss(scored, -np.log(np.maximum(_of_truth(scored), LEAST_PROBABILITY)))
 
 
-def brier(scored: ClassScorer) -> Estimate:
+def brier(scored: Classified) -> Estimate:
     """The mean squared distance of the probabilities from the truth, summed over all classes: 0 to 2 (Brier 1950)."""
     squares = np.square(scored.probabilities, dtype=np.float64).sum(axis=1)
     return _mean_loss(scored, squares - 2 * _of_truth(scored) + 1)
 
 
-def calibration_error(scored: ClassScorer) -> Estimate:
+def calibration_error(scored: Classified) -> Estimate:
     """The root mean square gap between confidence and accuracy (the l2 form of the expected calibration error), over bins of
     equally many rows; what chance adds to the square is taken off (Kumar, Liang & Ma 2019; Brocker 2012).
 
-    The mean absolute gap in bins of equal width is 4 to 9 points for a calibrated model on few rows.
+    Of a calibrated model on few rows, the mean absolute gap in bins of equal width is 4 to 9 points.
     """
     gaps = scored.correct - scored.confidence
     bins = equal_bins(scored.confidence)
@@ -81,7 +115,7 @@ def equal_bins(values: Floats) -> Indices:
     return np.asarray(found, np.int64)
 
 
-def auroc(scored: ClassScorer) -> Estimate | None:
+def auroc(scored: Classified) -> Estimate | None:
     """The area under the ROC curve, one class against the rest, averaged over the classes with rows on both sides; None where
     there is none.
 
@@ -130,14 +164,14 @@ def midranks(values: Probabilities) -> Floats:
     return np.asarray(((last - counts + 1 + last) / 2)[inverse], dtype=np.float64)
 
 
-def _are_mixed(scored: ClassScorer) -> bool:
+def _are_mixed(scored: Classified) -> bool:
     """Whether there are rows beside the largest class: those of which a model is unsure, or wrong."""
     return scored.rows - int(scored.table.support.max()) >= LEAST_ROWS
 
 
-def _mean_loss(scored: ClassScorer, losses: Floats) -> Estimate:
+def _mean_loss(scored: Classified, losses: Floats) -> Estimate:
     return replace(mean_estimate(losses, _are_mixed(scored)), freedom=inf)
 
 
-def _of_truth(scored: ClassScorer) -> Floats:
+def _of_truth(scored: Classified) -> Floats:
     return np.take_along_axis(scored.probabilities, scored.truth[:, None], axis=1)[:, 0].astype(np.float64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +13,38 @@ from tasks.problems.intervals import mean_estimate, tail_freedom
 from tasks.problems.metric import Estimate, Floats
 from tasks.problems.table_estimates import Effects, Table, estimate_from
 
-if TYPE_CHECKING:
-    from tasks.problems.multilabel_metrics import LabelScorer
-
 LEAST_POSITIVES = 10
 """Rows that have a label, for an interval of its average precision: of fewer it is too high by a point or more."""
 
 
-def counted(effects: Callable[[Table], Effects]) -> Callable[[LabelScorer], Estimate]:
+class Labelled(Protocol):
+    """What estimates read of a scorer of label sets."""
+
+    @property
+    def probabilities(self) -> Floats:
+        """(N, L)"""
+
+    @property
+    def truth(self) -> NDArray[np.bool_]:
+        """(N, L)"""
+
+    @property
+    def predicted(self) -> NDArray[np.bool_]:
+        """(N, L)"""
+
+    @property
+    def table(self) -> Table:
+        """Counts over all rows."""
+
+    @property
+    def rows(self) -> int:
+        """N."""
+
+
+def counted(effects: Callable[[Table], Effects]) -> Callable[[Labelled], Estimate]:
     """The estimate of a figure that is computed from counts by label."""
 
-    def estimate(scored: LabelScorer) -> Estimate:
+    def estimate(scored: Labelled) -> Estimate:
         """Each row adds to the counts of all its labels."""
 
         def influence(found: Effects) -> Floats:
@@ -36,10 +57,10 @@ def counted(effects: Callable[[Table], Effects]) -> Callable[[LabelScorer], Esti
     return estimate
 
 
-def pooled(effects: Callable[[Table], Effects]) -> Callable[[LabelScorer], Estimate]:
+def pooled(effects: Callable[[Table], Effects]) -> Callable[[Labelled], Estimate]:
     """The same of counts over all labels together."""
 
-    def estimate(scored: LabelScorer) -> Estimate:
+    def estimate(scored: Labelled) -> Estimate:
         """As if there were one label, which a row may have several times."""
         by_label = scored.table
         counts = (np.array([each.sum()]) for each in (by_label.hits, by_label.support, by_label.answers))
@@ -48,25 +69,27 @@ def pooled(effects: Callable[[Table], Effects]) -> Callable[[LabelScorer], Estim
 
         def influence(found: Effects) -> Floats:
             """(N,)"""
-            return support * found.support[0] + answers * found.answers[0] + hits * found.hits[0]
+            return np.asarray(
+                support * found.support[0] + answers * found.answers[0] + hits * found.hits[0], np.float64
+            )
 
         return estimate_from(effects, Table(scored.rows, *counts), influence)
 
     return estimate
 
 
-def brier(scored: LabelScorer) -> Estimate:
+def brier(scored: Labelled) -> Estimate:
     """The mean over labels of each one's Brier score over its two classes, there and absent: 0 to 2 (Brier 1950)."""
     return mean_estimate(2 * np.square(scored.probabilities - scored.truth).mean(axis=1))
 
 
-def log_loss(scored: LabelScorer) -> Estimate:
+def log_loss(scored: Labelled) -> Estimate:
     """The mean over labels of the binary cross-entropy."""
     of_truth = np.where(scored.truth, scored.probabilities, 1 - scored.probabilities)
     return mean_estimate(-np.log(np.maximum(of_truth, LEAST_PROBABILITY)).mean(axis=1))
 
 
-def mean_precision(scored: LabelScorer) -> Estimate | None:
+def mean_precision(scored: Labelled) -> Estimate | None:
     """Mean average precision over the labels that some rows have; None where no row has any.
 
     The variance of each label is drawn by one of its rows towards that of a share: a perfect order does not seem to vary.
