@@ -205,7 +205,7 @@ class EvalReport(Ref):
     metrics: dict[str, Metrics]
     """{"test": {"accuracy": ..., "macro_f1": ..., ...}}; with several label columns each further one under its name."""
     intervals: dict[str, tuple[float, float]]
-    """Metric to its 95 % bootstrap interval; `column.metric` for further label columns."""
+    """Metric to its 95 % interval; `column.metric` for further label columns. A figure without one has too few rows for it."""
     known_rows: dict[str, int] = {}
     """Further label column to the number of test rows whose cell in it is filled: those that its figures are about."""
     by_modalities: dict[str, Metrics]

@@ -98,6 +98,8 @@ class RunSummary(SummaryPart):
     """Path below the store."""
 
     # What only some runs have: not in the JSON of the others.
+    intervals: dict[str, tuple[float, float] | None] | None = _IF_KNOWN
+    """Of every figure of `metrics` that is defined, `column.metric` for further label columns; None: too few rows for one."""
     forgetting: dict[Literal["old", "new"], Compared] | None = _IF_KNOWN
     linear_baseline: BaselineSummary | None = _IF_KNOWN
     error: str | None = _IF_KNOWN

@@ -19,6 +19,7 @@ from data_contracts.tables import (
     CONTRACT_VERSION,
     metadata_schema,
     near_duplicates_schema,
+    positions_schema,
     quarantine_schema,
     samples_schema,
 )
@@ -47,6 +48,9 @@ from tasks.media.pool import TRANSIENT
 from tasks.problems.registry import problem_of
 from tasks.samples import SAMPLES, Samples
 from tasks.store import Found, Store, canonical_json, digest_json, write_text
+
+POSITIONS = "positions.parquet"
+"""Beside the samples of a prediction: where each stands in the manifest."""
 
 
 def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> str:
@@ -89,6 +93,7 @@ class _Judged:
     """Every row with its canonical digests, its split, and its reason if it cannot be used."""
     notes: list[str]
     examples: RowExamples
+    purpose: Purpose
 
 
 def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _Judged:
@@ -118,7 +123,7 @@ def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _J
     notes += describe_carved(given) if purpose == "train" else []
     if has_classes and not config.split.strict:
         notes += mark_unseen(usable)
-    return _Judged(rows, notes, describe_examples(rows, raw.modalities, outcomes))
+    return _Judged(rows, notes, describe_examples(rows, raw.modalities, outcomes), purpose)
 
 
 def _warnings(rows: list[dict[str, Any]], outcomes: dict[InputName, Outcomes]) -> list[str]:
@@ -135,7 +140,10 @@ def _warnings(rows: list[dict[str, Any]], outcomes: dict[InputName, Outcomes]) -
 def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: str) -> Found:
     """Writes the artifact: samples in id order, so that the order of the manifest's lines changes nothing."""
     rows = judged.rows
-    usable = sorted((row for row in rows if row["reason"] is None), key=lambda row: str(row["id"]))
+    positions = sorted(
+        (place for place, row in enumerate(rows) if row["reason"] is None), key=lambda place: str(rows[place]["id"])
+    )
+    usable = [rows[place] for place in positions]
     refused = [row for row in rows if row["reason"] is not None]
     samples = pa.Table.from_pylist(
         [_sample(row, raw.modalities) for row in usable], schema=samples_schema(raw.modalities)
@@ -168,6 +176,9 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
         pq.write_table(own_columns, draft.path / "metadata.parquet", compression="zstd")
         (draft.path / "quarantine.csv").write_text(quarantine_csv(quarantine), encoding="utf-8")
         write_text(draft.path / EXAMPLES, canonical_json(judged.examples))
+        if judged.purpose == "predict":
+            places = pa.table({"position": positions}, schema=positions_schema())
+            pq.write_table(places, draft.path / POSITIONS, compression="zstd")
         draft.ref = CleanRef(
             uri=f"clean/{name}",
             sha256=digest_json([_content_digest(samples, quarantine, near_duplicates, counts), *map(str, targets)]),

@@ -1,5 +1,5 @@
-"""Scores with intervals, the same for every problem: percentile bootstrap over rows, centred on the figure, seeded; paired
-where two models answered the same rows.
+"""Scores with intervals, the same for every problem: of one model's figures those of tasks/problems/intervals.py, of the
+differences of two models that answered the same rows a paired percentile bootstrap over rows, centred on the figure, seeded.
 
 Resamples come in blocks of rows to take, so that a scorer counts many of them at once: 1,000 resamples of 10,000 rows with
 10 classes take about a second.
@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from statistics import NormalDist
 from typing import Any, Generic, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.refs import Metrics
+from tasks.problems.intervals import CONFIDENCE, find_interval, normal_quantile, wilson
 from tasks.problems.metric import Counts, Floats, Indices, Interval, Metric, Probabilities
 
 RESAMPLES = 1_000
-CONFIDENCE = 0.95
 _BLOCK_ROWS = 1_000_000
 
 Difference = tuple[float, float, float]
@@ -37,11 +36,6 @@ class Scorer(ABC, Generic[Counts]):
     @abstractmethod
     def rows(self) -> int:
         """N."""
-
-    @property
-    def cells(self) -> int:
-        """Rows x outputs; see Metric.resampled_cells."""
-        return self.rows
 
     @property
     def not_finite(self) -> int:
@@ -73,11 +67,13 @@ class Scorer(ABC, Generic[Counts]):
         return {metric.name: _defined(self._value(metric, counts)) for metric in self.metrics}
 
     def intervals(self, seed: int, confidence: float = CONFIDENCE) -> dict[str, Interval]:
-        """Metric to its two-sided interval, which always contains the figure; what is not defined is left out."""
+        """Metric to its two-sided interval, which always contains the figure; what is not defined, or has too few rows for an
+        interval, is left out."""
         point = {name: value for name, value in self.score().items() if value is not None}
         if not point:
             return {}
-        (draws,) = _draws([self], seed)
+        drawn = any(metric.interval == "bootstrap" for metric in self.metrics)
+        draws = _draws([self], seed)[0] if drawn else {}
         found = {}
         for metric in (metric for metric in self.metrics if metric.name in point):
             bounds = self._interval(metric, point[metric.name], draws.get(metric.name), confidence)
@@ -86,8 +82,8 @@ class Scorer(ABC, Generic[Counts]):
         return found
 
     def differences(self, other: Self, seed: int, confidence: float = CONFIDENCE) -> dict[str, Difference]:
-        """Metric to this minus the other on the same resampled rows: value, low, high. Metrics that either does not have are
-        left out."""
+        """Metric to this minus the other on the same resampled rows: value, low, high, none of them further from 0 than the
+        metric's range is wide. Metrics that either does not have are left out."""
         ours, theirs = self.score(), other.score()
         points = {name: a - b for name, a in ours.items() if a is not None and (b := theirs.get(name)) is not None}
         if not points:
@@ -96,28 +92,34 @@ class Scorer(ABC, Generic[Counts]):
         found = {}
         for metric in (metric for metric in self.metrics if metric.name in points):
             value = points[metric.name]
-            if metric.influence is not None:
-                bounds = _normal(value, metric.influence(self)[1] - metric.influence(other)[1], confidence)
+            if metric.compute is None:
+                bounds = _normal(value, self._influence(metric) - other._influence(metric), confidence)
             elif metric.name in mine and np.isfinite(apart := mine[metric.name] - others[metric.name]).all():
                 bounds = percentiles(apart, confidence, value)
             else:
                 continue
-            found[metric.name] = (value, *bounds)
+            width = metric.high - metric.low
+            found[metric.name] = (value, max(bounds[0], -width), min(bounds[1], width))
         return found
 
     def _value(self, metric: Metric[Any, Counts], counts: Counts) -> float | None:
-        if metric.influence is not None:
-            return metric.influence(self)[0]
-        return None if metric.compute is None else float(metric.compute(counts)[0])
+        if metric.compute is not None:
+            return float(metric.compute(counts)[0])
+        found = None if metric.estimate is None else metric.estimate(self)
+        return None if found is None else found.value
+
+    def _influence(self, metric: Metric[Any, Counts]) -> Floats:
+        found = None if metric.estimate is None else metric.estimate(self)
+        return np.zeros(self.rows) if found is None else found.influence
 
     def _interval(
         self, metric: Metric[Any, Counts], value: float, draws: Floats | None, confidence: float
     ) -> Interval | None:
-        if metric.influence is not None:
-            return _normal(value, metric.influence(self)[1], confidence)
         if metric.interval == "wilson":
-            # A bootstrap of rows that are all right is all right, too: with three rows, [1, 1]. A share has an honest one.
             return wilson(round(value * self.rows), self.rows, confidence)
+        if metric.estimate is not None:
+            found = metric.estimate(self)
+            return None if found is None else find_interval(metric.interval, found, confidence)
         if draws is None or not np.isfinite(draws).all():
             return None
         return percentiles(draws, confidence, value)
@@ -140,18 +142,6 @@ def percentiles(draws: Floats, confidence: float, point: float) -> Interval:
     # many small classes downwards (a resample misses some of them).
     low, high = np.quantile(draws - draws.mean() + point, [(1 - confidence) / 2, (1 + confidence) / 2])
     return min(float(low), point), max(float(high), point)
-
-
-def wilson(correct: int, rows: int, confidence: float = CONFIDENCE) -> Interval | None:
-    """The Wilson score interval of a share (Wilson 1927), honest also for few rows and for shares of 0 and 1."""
-    if rows == 0:
-        return None
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share = correct / rows
-    centre = (share + z * z / (2 * rows)) / (1 + z * z / rows)
-    half = z * ((share * (1 - share) + z * z / (4 * rows)) / rows) ** 0.5 / (1 + z * z / rows)
-    # At the ends the formula gives them but for rounding.
-    return 0.0 if correct == 0 else max(centre - half, 0.0), 1.0 if correct == rows else min(centre + half, 1.0)
 
 
 def row_weights(chosen: Indices) -> Floats:
@@ -190,7 +180,7 @@ def _draws(models: Sequence[Scorer[Any]], seed: int) -> list[dict[str, Floats]]:
         for model, collected in zip(models, blocks, strict=True):
             counts = model.count(chosen)
             for metric in model.metrics:
-                if metric.compute is not None and model.cells <= metric.resampled_cells:
+                if metric.compute is not None:
                     collected.setdefault(metric.name, []).append(metric.compute(counts))
     return [{name: np.concatenate(values) for name, values in found.items()} for found in blocks]
 
@@ -201,5 +191,5 @@ def _defined(value: float | None) -> float | None:
 
 def _normal(point: float, influence: Floats, confidence: float) -> Interval:
     error = float(np.sqrt(np.square(influence).sum())) / len(influence)
-    half = NormalDist().inv_cdf((1 + confidence) / 2) * error
+    half = normal_quantile(confidence) * error
     return point - half, point + half

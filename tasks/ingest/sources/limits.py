@@ -26,6 +26,8 @@ class ReadLimits:
     """Of several folders with tables of splits, the one of this name."""
     layout: Layout = "auto"
     """What a folder is taken for."""
+    labelled: bool = True
+    """Whether folders may be classes though files lie beside them; of a prediction, all of those files are rows."""
     csv: CsvConfig = field(default_factory=CsvConfig)
     """The dialect of CSV and TSV files."""
     list_fold: int = 1
