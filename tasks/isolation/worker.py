@@ -59,7 +59,7 @@ class Parent:
         """The answer ends with this error, which the parent raises: `name` is a class of tasks/errors.py."""
         self.send({"error": name, "text": text})
 
-    def answer(self, run: Callable[[], None]) -> int:
+    def answer(self, run: Callable[[], object]) -> int:
         """Runs what answers a request, and says that it is done, or with which error of ours it ended: the exit status."""
         from tasks.errors import CrossmodalError  # not for those that must start fast and small
 
