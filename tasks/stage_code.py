@@ -249,6 +249,7 @@ COMPUTES_NOTHING = (
     "data_contracts.eval_detail",
     "data_contracts.expectations",
     "data_contracts.modalities",
+    "data_contracts.recognition",
     "data_contracts.refs",
     "data_contracts.row_examples",
     "data_contracts.tables",

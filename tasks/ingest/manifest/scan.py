@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,7 @@ from tasks.ingest.manifest.label_columns import LabelCells
 from tasks.ingest.manifest.locate_rows import locate_all
 from tasks.ingest.manifest.missing_media import Search
 from tasks.ingest.manifest.notes import describe_absent, describe_source, doubt_classes
+from tasks.ingest.manifest.recognition import recognise
 from tasks.ingest.manifest.rows import Purpose, Row
 from tasks.ingest.manifest.source import Source, require_label, resolve
 from tasks.ingest.sources.detect import open_manifest
@@ -49,7 +51,8 @@ def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train"
         pa.Table.from_pylist(fill_ids(labels.note(search.note(rows)), identities), schema=schema)
         for rows in locate_all(picked, total, purpose)
     )
-    table, found = search.resolve(pa.concat_tables([schema.empty_table(), *located]))
+    root = os.path.realpath(sources[0].manifest.root)
+    table, found = search.resolve(pa.concat_tables([schema.empty_table(), *located]), root)
     if not table.num_rows:
         raise DataError(f"manifest {data}: it holds no rows")
     table, said = labels.apply(table, config.data, purpose)
@@ -71,7 +74,13 @@ def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train"
     raw = _keep(table.select(raw_schema(filled).names), data, modalities, tuple(notes), purpose, store)
     named = {**sources[0].columns.media, **{name: ", ".join(of) for name, of in sources[0].columns.joined.items()}}
     columns = {name: column for name, column in named.items() if name in modalities}
-    known = {"targets": _targets(sources[0]), "columns": columns, "column_types": types}
+    recognition = recognise(sources, table, data, search, labels, types, config)
+    known = {
+        "targets": _targets(sources[0]),
+        "columns": columns,
+        "column_types": types,
+        "recognition": recognition,
+    }
     return raw.model_copy(update=known)
 
 

@@ -24,6 +24,8 @@ class ReadLimits:
     """Of several folders with tables of splits, the one of this name."""
     layout: Layout = "auto"
     """What a folder is taken for."""
+    table: str | None = None
+    """The one table of a folder that is read, as a path from there."""
     csv: CsvConfig = field(default_factory=CsvConfig)
     """The dialect of CSV and TSV files."""
 
@@ -33,5 +35,12 @@ def read_limits(config: RunConfig) -> ReadLimits:
     media = config.media
     data = config.data
     return ReadLimits(
-        data.max_manifest_mb, media.memory_mb, media.timeout_s, data.allowed_roots, data.config, data.layout, data.csv
+        manifest_mb=data.max_manifest_mb,
+        memory_mb=media.memory_mb,
+        timeout_s=media.timeout_s,
+        allowed_roots=data.allowed_roots,
+        config=data.config,
+        layout=data.layout,
+        table=data.table,
+        csv=data.csv,
     )
