@@ -27,9 +27,8 @@ from tasks.ingest.manifest.rows import Purpose, Row
 from tasks.ingest.manifest.source import Source, require_label, resolve
 from tasks.ingest.sources.detect import open_manifest
 from tasks.ingest.sources.limits import read_limits
+from tasks.ingest.table_digest import digest_table
 from tasks.store import Store, digest_json
-
-_DIGEST_ROWS = 10_000
 
 
 def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train") -> RawRef:
@@ -106,8 +105,8 @@ def _keep(
 ) -> RawRef:
     """Stores the table; its digest covers content, not places: a moved folder is the same data."""
     places = [*modalities, "detail"]
-    content = digest_json({"rows": _digest_table(table.drop_columns(places)), "purpose": purpose})
-    found = {"content": content, "places": _digest_table(table.select(places)), "source": str(data)}
+    content = digest_json({"rows": digest_table(table.drop_columns(places)), "purpose": purpose})
+    found = {"content": content, "places": digest_table(table.select(places)), "source": str(data)}
     key = digest_json({**found, "contract": CONTRACT_VERSION})
     if store.find("raw", key) is None:
         with store.create("raw", key) as draft:
@@ -128,14 +127,6 @@ def _label_columns(sources: list[Source], purpose: Purpose) -> tuple[tuple[str, 
     names = max((source.columns.labels for source in sources), key=len)
     columns = tuple(zip(names, sources[0].problems, strict=False))
     return columns[:1] if purpose == "predict" else columns
-
-
-def _digest_table(table: pa.Table) -> str:
-    digest = hashlib.sha256()
-    for name in table.column_names:
-        for start in range(0, table.num_rows, _DIGEST_ROWS):
-            digest.update(digest_json([name, table[name].slice(start, _DIGEST_ROWS).to_pylist()]).encode())
-    return digest.hexdigest()
 
 
 def _require_equal_media(sources: list[Source], data: Path) -> None:
