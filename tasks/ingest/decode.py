@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data_contracts.modalities import modality_of
@@ -17,6 +19,7 @@ from data_contracts.refs import InputName, Modality
 from data_contracts.tables import media_schema, value_column
 from tasks import progress
 from tasks.config import RunConfig
+from tasks.contract import read_table
 from tasks.ingest.manifest.media_files import INLINE, split_inline
 from tasks.ingest.rejected_row import Refused
 from tasks.ingest.sample_rows import codes_of
@@ -32,15 +35,15 @@ _SLICE_ROWS = 1_000
 
 
 def decode_media(
-    raw: pa.Table,
+    path: Path,
     modalities: tuple[InputName, ...],
     config: RunConfig,
     store: Store,
     workers: int,
     also: Collection[int] = (),
 ) -> dict[InputName, pa.Table]:
-    """What decoding gave, per input, for every source in the table but those of rows with a reason: a table of `source`,
-    `digest`, or `reason` and `detail`, and `warning`.
+    """What decoding gave, per input, for every source in the raw table at `path` but those of rows with a reason: a table of
+    `source`, `digest`, or `reason` and `detail`, and `warning`.
 
     A source is decoded once for all inputs of a kind.
 
@@ -52,14 +55,16 @@ def decode_media(
     new: list[tuple[InputName, NDArray[np.int64]]] = []
     for name in modalities:
         sources = seen[modality_of(name)]
+        raw = read_table(path, [f"{name}_sha256", "reason"])
         places = _new_places(raw, name, pa.concat_arrays(sources), also)
         sources.append(raw[f"{name}_sha256"].take(pa.array(places)).combine_chunks())
         new.append((name, places))
+    del seen, sources, raw
     totals: Counter[Modality] = Counter()
     for name, places in new:
         totals[modality_of(name)] += len(places)
     limits, remote = read_limits(config), make_remote(config)
-    jobs = (job for name, places in new for job in _jobs(raw, name, places, limits, remote))
+    jobs = (job for name, places in new for job in _jobs(path, name, places, limits, remote))
     done = decode_all(jobs, config.media.model_dump(mode="json"), workers)
     passing: dict[Modality, list[dict[str, Any]]] = {modality: [] for modality in kinds}
     try:
@@ -117,25 +122,32 @@ def _fetched(url: str, remote: Remote) -> bytes:
         return b""
 
 
-def _jobs(
-    raw: pa.Table, name: InputName, places: NDArray[np.int64], limits: ReadLimits, remote: Remote
-) -> Iterator[Job]:
-    """A job for the source of each of these rows."""
+def _jobs(path: Path, name: InputName, places: NDArray[np.int64], limits: ReadLimits, remote: Remote) -> Iterator[Job]:
+    """A job for the source of each of these rows of the raw table."""
     modality = modality_of(name)
-    columns = raw.select(list(dict.fromkeys([f"{name}_sha256", name, value_column(name) or name])))
     inline: dict[tuple[Any, str], dict[int, str]] = {}
-    for start in range(0, len(places), _SLICE_ROWS):
-        part = columns.take(pa.array(places[start : start + _SLICE_ROWS]))
-        for source, where, text in zip(part[0].to_pylist(), part[1].to_pylist(), part[-1].to_pylist(), strict=True):
-            if where == "":
-                yield Job(modality, source, inline=str(text).encode("utf-8", "surrogatepass"))
-            elif where.startswith(INLINE):
-                file, column, row = split_inline(where)
-                inline.setdefault((file, column), {})[row] = source
-            elif is_remote(where):
-                yield Job(modality, source, inline=_fetched(where, remote))
-            else:
-                yield Job(modality, source, path=where)
+    for source, where, text in _cells_at(path, name, places):
+        if where == "":
+            yield Job(modality, source, inline=str(text).encode("utf-8", "surrogatepass"))
+        elif where.startswith(INLINE):
+            file, column, row = split_inline(where)
+            inline.setdefault((file, column), {})[row] = source
+        elif is_remote(where):
+            yield Job(modality, source, inline=_fetched(where, remote))
+        else:
+            yield Job(modality, source, path=where)
     for (file, column), rows in inline.items():
         for number, data in read_inline(file, column, set(rows), limits):
             yield Job(modality, rows[number], inline=data)
+
+
+def _cells_at(path: Path, name: InputName, places: NDArray[np.int64]) -> Iterator[tuple[str, str, str | None]]:
+    """Digest, place and text of an input in these rows, whose positions ascend; a part of the file is in memory at a time."""
+    columns = list(dict.fromkeys([f"{name}_sha256", name, value_column(name) or name]))
+    first = 0
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(_SLICE_ROWS, columns=columns, use_threads=False):
+            low, high = np.searchsorted(places, (first, first + batch.num_rows))
+            part = batch.take(pa.array(places[low:high] - first))
+            yield from zip(*(part[column].to_pylist() for column in (columns[0], name, columns[-1])), strict=True)
+            first += batch.num_rows

@@ -97,12 +97,14 @@ class _Judged:
 
 
 def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _Judged:
-    table = read_table(store.path(raw.uri) / "rows.parquet")
+    path = store.path(raw.uri) / "rows.parquet"
+    in_cells = {value_column(name) for name in INPUTS}  # what they hold is decoded from the file
+    table = read_table(path, [name for name in pq.read_schema(path).names if name not in in_cells])
     workers = config.runtime.workers or os.cpu_count() or 1
-    columns = Columns(table.drop_columns([name for name in map(value_column, INPUTS) if name in table.column_names]))
+    columns = Columns(table)
     rows = rows_of(columns, table.num_rows)
-    outcomes = decode_media(table, raw.modalities, config, store, workers, choose_rows(rows, raw.modalities))
-    del table  # texts in cells are in the store now
+    del table
+    outcomes = decode_media(path, raw.modalities, config, store, workers, choose_rows(rows, raw.modalities))
     apply_outcomes(rows, columns, raw.modalities, outcomes)
     del outcomes
     said: list[str] = []

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-
 from data_contracts.recognition import SettingValue
 from data_contracts.refs import ProblemName
 from tasks.config import DataConfig
@@ -16,6 +14,7 @@ from tasks.ingest.manifest.cells import read_label
 from tasks.ingest.manifest.label_sets import divide, find_separator, likely_separators, read_list
 from tasks.ingest.manifest.label_spelling import composed, label_text, spell_once
 from tasks.ingest.manifest.number_forms import NumberForm, find_form
+from tasks.ingest.manifest.raw_rows import RawRows
 from tasks.ingest.manifest.rows import Purpose
 from tasks.problems.cells import is_empty
 from tasks.problems.registry import get_problem
@@ -143,8 +142,8 @@ class LabelCells:
                 kept.append(self._seen.setdefault(cell, cell) if isinstance(cell, str) else cell)
         return rows
 
-    def apply(self, table: pa.Table, data: DataConfig, purpose: Purpose) -> tuple[pa.Table, list[str]]:
-        """The raw table with its labels, rows with unusable ones refused (of a prediction none), and notes."""
+    def apply(self, table: RawRows, data: DataConfig, purpose: Purpose) -> list[str]:
+        """The raw rows have their labels, those with unusable ones are refused (of a prediction none); with notes."""
         notes: list[str] = []
         reasons, details = table["reason"].to_pylist(), table["detail"].to_pylist()
         texts: list[list[str | None]] = []
@@ -168,9 +167,8 @@ class LabelCells:
         filled = {"reason": reasons, "detail": details, "label": texts[0] if texts else None, "targets": targets}
         for column, values in filled.items():
             if values is not None:
-                at = table.schema.get_field_index(column)
-                table = table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
-        return table, notes
+                table.replace(column, values)
+        return notes
 
 
 def _set_aside(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-
 from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName
 from tasks.ingest.manifest.media_files import Located, Roots, locate_file
 from tasks.ingest.manifest.media_index import MediaIndex, names_several
+from tasks.ingest.manifest.raw_rows import RawRows
 from tasks.ingest.rejected_row import Refused
 
 FOUND = "found_elsewhere"
@@ -83,8 +82,8 @@ class Search:
         self._rows += len(rows)
         return rows
 
-    def resolve(self, table: pa.Table, root: str) -> tuple[pa.Table, list[str]]:
-        """The raw table, with notes: what was found elsewhere stays where every file of its column is there and no two cells
+    def resolve(self, table: RawRows, root: str) -> list[str]:
+        """Notes on the raw rows: what was found elsewhere stays where every file of its column is there and no two cells
         mean one file; else those rows are `missing-file`.
         """
         notes = []
@@ -112,13 +111,11 @@ class Search:
                 why = (
                     f"{missing} others were not found" if missing else f"{shared} files would be meant by several cells"
                 )
-                table = _refuse(
-                    table, name, cells, f"{{cell}}: no such file; {{place}} was found, but {why}; {_SETTINGS}"
-                )
+                _refuse(table, name, cells, f"{{cell}}: no such file; {{place}} was found, but {why}; {_SETTINGS}")
                 notes.append(
                     f"{name}: {len(cells)} files that are not where their cells say were found, but {why}: {example}"
                 )
-        return table, notes
+        return notes
 
 
 def _form_of(cells: dict[int, str], places: list[str | None], root: str) -> PathForm | None:
@@ -136,8 +133,8 @@ def _form_of(cells: dict[int, str], places: list[str | None], root: str) -> Path
     return forms.pop() if len(forms) == 1 else None
 
 
-def _refuse(table: pa.Table, name: InputName, cells: dict[int, str], detail: str) -> pa.Table:
-    """The table with these rows refused for want of their file."""
+def _refuse(table: RawRows, name: InputName, cells: dict[int, str], detail: str) -> None:
+    """These rows are refused for want of their file."""
     columns = {
         column: table[column].to_pylist() for column in (name, f"{name}_sha256", "reason", "detail", "bad_modality")
     }
@@ -148,6 +145,4 @@ def _refuse(table: pa.Table, name: InputName, cells: dict[int, str], detail: str
             columns["reason"][position], columns["bad_modality"][position] = "missing-file", name
             columns["detail"][position] = detail.format(cell=cell, place=place)
     for column, values in columns.items():
-        at = table.schema.get_field_index(column)
-        table = table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
-    return table
+        table.replace(column, values)

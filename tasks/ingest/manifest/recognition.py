@@ -6,14 +6,13 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pyarrow as pa
-
 from data_contracts.modalities import modality_of
 from data_contracts.recognition import Recognised, Recognition, SettingValue
 from data_contracts.refs import IN_CELLS, ColumnType
 from tasks.config import RunConfig
 from tasks.ingest.manifest.label_columns import LabelCells
 from tasks.ingest.manifest.missing_media import PathForm, Search
+from tasks.ingest.manifest.raw_rows import RawRows
 from tasks.ingest.manifest.source import Source
 from tasks.ingest.times import find_form
 
@@ -24,7 +23,7 @@ Settings = dict[str, SettingValue]
 
 def recognise(
     sources: Sequence[Source],
-    table: pa.Table,
+    table: RawRows,
     data: Path,
     search: Search,
     labels: LabelCells,
@@ -201,7 +200,7 @@ def _labels(labels: LabelCells, config: RunConfig) -> Recognition:
     return Recognition(found=tuple(found), settings=settings)
 
 
-def _times(table: pa.Table, config: RunConfig) -> Recognition:
+def _times(table: RawRows, config: RunConfig) -> Recognition:
     """How times are written, where they are read."""
     texts = table["time"].drop_null().to_pylist() if config.split.by == "time" else []
     form = find_form(texts, config.data.time_format)

@@ -67,7 +67,7 @@ def suggest_columns(
     mapped = _mapped(data)
     free = [name for name in manifest.columns if name not in mapped]
     examples = {name: found for name in manifest.columns if (found := _example(row.values.get(name) for row in first))}
-    if not data.find_columns:
+    if not data.find_columns or manifest.path.is_dir():  # whose columns are its reader's own; it has been listed
         return Suggested(manifest, data, (), "", {}, examples)
     cells = {name: [row.values.get(name) for row in first] for name in free}
     lowered = {name.strip().lower(): name for name in reversed(free)}

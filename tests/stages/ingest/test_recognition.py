@@ -201,3 +201,11 @@ def test_a_split_word_that_was_not_there_is_no_train_row(store: Store, tmp_path:
     folds = 'split.folds={"train": ["train"], "test": ["test"]}'
     raw = read(store, table("m.csv", "text,label,split", "a,x,train", "b,y,tset")(tmp_path), folds)
     assert pq.read_table(store.path(raw.uri) / "rows.parquet")["reason"].to_pylist() == [None, "unknown-split"]
+
+
+def test_a_folder_per_class_is_listed_once(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def walk(roots: tuple[str, ...]) -> list[str]:
+        raise AssertionError(f"{roots} are listed again")
+
+    monkeypatch.setattr("tasks.ingest.manifest.media_index._walk", walk)
+    assert read(store, classes(tmp_path / "data")).rows == 4
