@@ -3,8 +3,9 @@
     python -m benchmarks.large_manifests [--texts 1000000] [--pictures 100000] [--set KEY=VALUE]…
 
 Figures: wall and CPU seconds (children included), and the peak memory of the process itself in MiB, not of those that decode
-and that read Parquet, which have limits of their own. Each check runs in a process and a store of its own; writing the data is left out. The
-seconds of the stages are those of the run's summary. Texts: 8 to 24 words of 20,000; pictures: PNG of 32 px, about 1 kB.
+and that read Parquet, which have limits of their own. Each check runs in a process and a store of its own; writing the data
+is left out. The seconds of the stages are those of the run's summary. Texts: 8 to 24 words of 20,000; pictures: PNG of 32 px,
+about 1 kB.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import typer
 
 from data_contracts.recognition import Recognition
 from flows import console
-from flows.commands.options import MANIFEST, Manifest, Model, Profile, RunInput, Set, SummaryOptions, grouped
+from flows.commands.options import MANIFEST, Model, Profile, RunInput, Set, SummaryOptions, grouped
 from flows.prepare import check_manifest
 from flows.profiles import check_target, write_reading_profile
 from flows.score import predict_manifest
@@ -55,15 +55,21 @@ def check(
 
 @grouped
 def predict(
-    manifest: Manifest,
+    manifest: Annotated[str, typer.Argument(help="A manifest, a folder of media or of tables, or one file.")],
     *,
     model: Model = None,
-    out: Annotated[str, typer.Option(help="Where the predictions go (Parquet).")] = "predictions.parquet",
+    out: Annotated[
+        str, typer.Option(help="Where the predictions go: .parquet, .csv or .jsonl.")
+    ] = "predictions.parquet",
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME,NAME", help="Columns of the input to carry along, or all; may be repeated."),
+    ] = None,
     overrides: Set = None,
     common: SummaryOptions,
 ) -> None:
-    """Predict the label of every sample of a manifest with a published model. Labels are not needed."""
+    """Predict every row of a manifest, every file of a folder, or one file, with a published model. Labels are not needed."""
     request = RunInput(data=manifest, overrides=overrides).request(common.store)
     with console.progress_bars():
-        summary = predict_manifest(request, model, out)
+        summary = predict_manifest(request, model, out, columns or ())
     console.print_predictions(summary, common.as_json)

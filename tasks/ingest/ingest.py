@@ -20,6 +20,7 @@ from data_contracts.tables import (
     CONTRACT_VERSION,
     metadata_schema,
     near_duplicates_schema,
+    positions_schema,
     quarantine_schema,
     samples_schema,
     value_column,
@@ -51,6 +52,9 @@ from tasks.media.pool import TRANSIENT
 from tasks.problems.registry import problem_of
 from tasks.samples import SAMPLES, Samples
 from tasks.store import Found, Store, canonical_json, digest_json, write_text
+
+POSITIONS = "positions.parquet"
+"""Beside the samples of a prediction: where each stands in the manifest."""
 
 
 def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> str:
@@ -94,6 +98,7 @@ class _Judged:
     rows: Rows
     notes: list[str]
     examples: RowExamples
+    purpose: Purpose
 
 
 def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _Judged:
@@ -132,7 +137,7 @@ def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _J
     notes += describe_carved(given) if purpose == "train" else []
     if has_classes and not config.split.strict:
         notes += mark_unseen(usable)
-    return _Judged(columns, rows, notes, describe_examples(rows, raw.modalities))
+    return _Judged(columns, rows, notes, describe_examples(rows, raw.modalities), purpose)
 
 
 def _warnings(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]) -> list[str]:
@@ -180,6 +185,9 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
         pq.write_table(pa.table(own, schema=metadata_schema()), draft.path / "metadata.parquet", compression="zstd")
         (draft.path / "quarantine.csv").write_text(quarantine_csv(quarantine), encoding="utf-8")
         write_text(draft.path / EXAMPLES, canonical_json(judged.examples))
+        if judged.purpose == "predict":
+            positions = pa.table({"position": places}, schema=positions_schema())
+            pq.write_table(positions, draft.path / POSITIONS, compression="zstd")
         draft.ref = CleanRef(
             uri=f"clean/{name}",
             sha256=digest_json([_content_digest(samples, quarantine, near_duplicates, counts), *map(str, targets)]),

@@ -198,6 +198,20 @@ def models_table(entries: Sequence[Mapping[str, Any]]) -> DisplayTable:
     )
 
 
+def journal_table(entries: Sequence[Mapping[str, Any]]) -> DisplayTable:
+    """Entries of the journal for people: times to the second, digests cut short; a column where any entry has it."""
+    rows = [
+        {
+            **entry,
+            "at": f"{entry['at']:%Y-%m-%d %H:%M:%S}",
+            "evidence": ", ".join(f"{name} {digest[:12]}…" for name, digest in entry["evidence"].items()),
+            "parent": None,
+        }
+        for entry in entries
+    ]
+    return DisplayTable.of({name: row[name] for name in row if any(one[name] for one in rows)} for row in rows)
+
+
 def _entry_cell(name: str, value: object) -> object:
     if name.endswith("_ms") and isinstance(value, int):
         return utc_text(value)

@@ -81,10 +81,12 @@ def find_columns(
     taken = {column: role for role, column in roles.items() if column is not None} | dict.fromkeys(labels, "label")
     _refuse_shared(joined, taken | {column: name for name, column in media.items()})
     if not media and not joined:
-        accepted = ", ".join(name for spec in MODALITIES.values() for name in spec.columns)
+        read = {name: spec for name, spec in MODALITIES.items() if encoders.of(name) != "off"}
+        accepted = ", ".join(name for spec in read.values() for name in spec.columns)
+        model = f"; the model reads {', '.join(read)}" if purpose == "predict" else ""
         raise DataError(
-            f"manifest {where}: none of its columns ({', '.join(names)}) holds a medium; name one {accepted}, "
-            "or map it with --set data.columns.image=COLUMN"
+            f"manifest {where}: none of its columns ({', '.join(names)}) holds a medium{model}; name one {accepted}, "
+            f"or map it with --set data.columns.{next(iter(read), 'image')}=COLUMN"
         )
     used = {*roles.values(), *labels, *media.values(), *(column for columns in joined.values() for column in columns)}
     unused = tuple(name for name in names if name not in used)

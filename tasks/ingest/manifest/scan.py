@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from data_contracts.modalities import in_order, modality_of
@@ -13,6 +14,7 @@ from data_contracts.refs import InputName, ProblemName, RawRef, Target
 from data_contracts.tables import CONTRACT_VERSION, raw_schema
 from tasks.config import RunConfig
 from tasks.errors import DataError, UsageError
+from tasks.ingest.manifest.carried_columns import CarriedColumns
 from tasks.ingest.manifest.ids import fill_ids
 from tasks.ingest.manifest.joined_columns import decide_types
 from tasks.ingest.manifest.label_columns import LabelCells
@@ -28,18 +30,23 @@ from tasks.ingest.sources.limits import read_limits
 from tasks.store import Store, digest_json
 
 
-def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train") -> RawRef:
+def scan(
+    config: RunConfig, store: Store, data: Path, purpose: Purpose = "train", carried: CarriedColumns | None = None
+) -> RawRef:
     """The manifest at `data` as a table in the store: named, typed, digested; nothing is decoded.
 
-    Raises UsageError (a path or a mapped column that is not there) and DataError (no label, no rows, no media).
+    `carried` keeps cells of the rows that are read, as they are. Raises UsageError (a path or a mapped column that is not
+    there) and DataError (no label, no rows, no media).
     """
-    sources = [
-        resolve(manifest, split, config, purpose) for manifest, split in open_manifest(data, read_limits(config))
-    ]
+    limits = replace(read_limits(config), labelled=purpose == "train")
+    sources = [resolve(manifest, split, config, purpose) for manifest, split in open_manifest(data, limits)]
     _require_equal_media(sources, data)
     if all(source.columns.label is None for source in sources):
         require_label(sources[0].manifest, sources[0].columns, purpose)
+    if carried is not None:
+        sources = carried.bind(sources, data)
     picked, total, notes = _pick(sources, config)
+    picked = picked if carried is None else carried.follow(picked)
     read = in_order({*sources[0].columns.media, *sources[0].columns.joined, *sources[0].borrowed})
     schema = raw_schema(read)
     search, labels, identities = Search(), LabelCells(_label_columns(sources, purpose)), Counter[str]()

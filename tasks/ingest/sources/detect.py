@@ -73,10 +73,15 @@ def _open_listing(listing: Listing, limits: ReadLimits) -> Manifests:
     parts = _split_folders(listing)
     if parts:
         return _open_parts(listing, parts, limits)
-    if not listing.folders and listing.media:
+    if listing.media and (not listing.folders or _is_unlabelled(listing, limits)):
         return [(open_files(listing), None)]
     _require_folders(listing)
     return [(open_folders([listing], listing)[0], None)]
+
+
+def _is_unlabelled(listing: Listing, limits: ReadLimits) -> bool:
+    """Whether the folders of a folder to be predicted are no classes: media lie beside them."""
+    return not limits.labelled and limits.layout != "folders" and any(map(modality_of_file, listing.files))
 
 
 def _stem(name: str) -> str:

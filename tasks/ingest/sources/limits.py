@@ -26,6 +26,8 @@ class ReadLimits:
     """What a folder is taken for."""
     table: str | None = None
     """The one table of a folder that is read, as a path from there."""
+    labelled: bool = True
+    """Whether folders may be classes though files lie beside them; of a prediction, all of those files are rows."""
     csv: CsvConfig = field(default_factory=CsvConfig)
     """The dialect of CSV and TSV files."""
 
