@@ -143,13 +143,10 @@ class Store:
     @contextlib.contextmanager
     def create(self, kind: str, key: str) -> Iterator[Draft]:
         """Yields a draft; on a clean exit the artifact is in place, on an error nothing is left."""
-        draft = Draft(self._scratch())
-        draft.path.mkdir(parents=True)
-        try:
+        with self.scratch_dir() as folder:
+            draft = Draft(folder)
             yield draft
             self._commit(draft, kind, key)
-        finally:
-            shutil.rmtree(draft.path, ignore_errors=True)
 
     def _commit(self, draft: Draft, kind: str, key: str) -> None:
         files = {}
@@ -230,6 +227,16 @@ class Store:
             fcntl.flock(lock, fcntl.LOCK_EX)
             folder.mkdir(parents=True, exist_ok=True)
             yield folder
+
+    @contextlib.contextmanager
+    def scratch_dir(self) -> Iterator[Path]:
+        """An empty folder in the store that is gone afterwards, also where this process is killed."""
+        folder = self._scratch()
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _scratch(self) -> Path:
         return self.root / "tmp" / f"{os.uname().nodename}.{os.getpid()}.{uuid.uuid4().hex}"

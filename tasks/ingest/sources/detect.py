@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,7 +61,10 @@ def _open(path: Path, limits: ReadLimits) -> Manifests:
 
 def _open_folder(path: Path, limits: ReadLimits) -> Manifests:
     listing = list_folder(path, limits.allowed_roots)
-    found = _open_listing(listing, limits)
+    if limits.table is not None:
+        found: Manifests = [(_open_named(listing, limits.table, limits), None)]
+    else:
+        found = _open_listing(listing, limits)
     if listing.hidden:
         counted = ", ".join(f"{count} {name}" for name, count in listing.hidden.most_common(5))
         more = ", …" if len(listing.hidden) > 5 else ""
@@ -95,11 +99,12 @@ def _open_by_names(listing: Listing, limits: ReadLimits) -> Manifests:
     """What is meant by the names of its files; none where they say nothing."""
     if is_saved(listing):
         return open_saved(listing, limits)
-    named = [name for name in listing.files if is_table(name) and _stem(name) == "manifest"]
+    tables = [name for name in listing.files if is_table(name)]
+    named = [name for name in tables if _stem(name) == "manifest" and limits.layout == "auto"]
     if named:
         chosen = min(named, key=lambda name: _PREFERRED.index(format_of(name)))
         return [(_open_entry(listing, chosen, limits), None)]
-    if listing.split_tables:
+    if listing.split_tables or limits.layout == "tables":
         return _open_split_tables(listing, limits)
     if numbered_lists(listing):
         return [(open_listed(listing, limits.list_fold, limits.allowed_roots), None)]
@@ -117,6 +122,11 @@ def _open_split_tables(listing: Listing, limits: ReadLimits) -> Manifests:
     UsageError where several folders hold some, as the configurations of a data set of the hub, and none is chosen.
     """
     folders = listing.split_tables
+    if not folders:
+        raise UsageError(
+            f"data.layout=tables: {str(listing.path)!r} holds no table that is named train, val or test; it holds "
+            f"{listing.describe()}; set data.layout=auto to find what it is"
+        )
     chosen = "." if "." in folders and limits.config is None else next(iter(folders)) if len(folders) == 1 else None
     if limits.config is not None:
         chosen = next((folder for folder in folders if folder.split("/")[-1] == limits.config), None)
@@ -216,3 +226,12 @@ def _open_entry(listing: Listing, name: str, limits: ReadLimits) -> Manifest:
     """The table that was found in a folder."""
     listing.require_inside(name, limits.allowed_roots)
     return open_table(listing.path / name, limits)
+
+
+def _open_named(listing: Listing, name: str, limits: ReadLimits) -> Manifest:
+    """The table that data.table names. UsageError where it is not there."""
+    if not (listing.path / name).is_file():
+        near = difflib.get_close_matches(name, listing.tables, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it holds {listing.describe()}"
+        raise UsageError(f"data.table {name!r}: no such file in {str(listing.path)!r}; {hint}")
+    return replace(_open_entry(listing, name, limits), root=listing.path)

@@ -26,6 +26,8 @@ class ReadLimits:
     """Of several folders with tables of splits, the one of this name."""
     layout: Layout = "auto"
     """What a folder is taken for."""
+    table: str | None = None
+    """The one table of a folder that is read, as a path from there."""
     labelled: bool = True
     """Whether folders may be classes though files lie beside them; of a prediction, all of those files are rows."""
     csv: CsvConfig = field(default_factory=CsvConfig)
@@ -50,6 +52,7 @@ def read_limits(config: RunConfig) -> ReadLimits:
         allowed_roots=data.allowed_roots,
         config=data.config,
         layout=data.layout,
+        table=data.table,
         csv=data.csv,
         list_fold=config.split.list_fold,
         cell_separator=data.cell_separator,
