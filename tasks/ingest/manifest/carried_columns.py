@@ -97,7 +97,7 @@ class CarriedColumns:
                     self._refuse_media(column)
                     held.add(name)
                     cells[name] = [None if isinstance(cell, Inline) else cell for cell in cells[name]]
-                elif any(isinstance(cell, list | dict) and len(cell) >= _CELL_ITEMS for cell in cells[name]):
+                elif any(isinstance(cell, list | dict) and len(cell) == _CELL_ITEMS for cell in cells[name]):
                     self._note(
                         f"column {column!r}: of lists with more than {_CELL_ITEMS} entries so many are carried along"
                     )
