@@ -9,6 +9,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from data_contracts.recognition import Recognition
+
 Modality = Literal["image", "text", "audio", "video", "tabular"]
 """What can be decoded and encoded: each has its object in tasks.modality_specs."""
 IN_CELLS: frozenset[Modality] = frozenset({"text", "tabular"})
@@ -82,6 +84,8 @@ class RawRef(Ref):
     notes: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()
     """The label columns, not yet with their labels."""
+    recognition: Recognition = Recognition()
+    """What was recognised as what, for people and for `check --write-profile`."""
 
 
 class CleanRef(Ref):

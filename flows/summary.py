@@ -69,6 +69,7 @@ def summarise(
         seconds={stage: round(run_state.seconds.get(stage, 0.0), 3) for stage in STAGES},
         forgetting=report.forgetting or None if report else None,
         linear_baseline=baseline_of(report.linear_baseline) if report and report.linear_baseline else None,
+        read=run_state.raw.recognition if run_state.raw else None,
         error=error,
     )
     return summary.model_copy(update={**found})

@@ -6,7 +6,7 @@ all. A problem's rows stand beside the functions that they name, so a new metric
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Generic, Literal, TypeVar
@@ -124,6 +124,18 @@ class Metric(Generic[Rows, Counts]):
             if beside is None or _side(float(text), beside) == _side(value, beside):
                 break
         return text
+
+    def texts(self, values: Sequence[float], other: float) -> tuple[list[str], str]:
+        """Figures, and a number that all of them are compared with, as short as they can be told from it: each text lies on
+        the same side of the number's text as its figure of the number, and equal ones have one text.
+        """
+        base = ""
+        for places in range(3, _MOST_DIGITS + 1):
+            base = self.text(other, decimals=places)
+            shown = float(base)
+            if all(value == other or _side(value, shown) == _side(value, other) for value in values):
+                break
+        return [base if value == other else self.text(value, beside=float(base)) for value in values], base
 
 
 def _side(value: float, other: float) -> int:
