@@ -219,7 +219,7 @@ STAGES: dict[str, StageCode] = {
         ),
     ),
     "evaluate": StageCode(
-        version=1,
+        version=2,
         root="tasks.evaluate.evaluate",
         modules=(*_MODEL, *_PRETRAINED, "tasks.evaluate.*", "tasks.modeling.profile"),
         libraries=("numpy", "scikit-learn", "scipy", "torch"),
