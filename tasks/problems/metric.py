@@ -70,6 +70,10 @@ class Metric(Generic[Rows, Counts]):
     """None: a rule of the gate cannot compare it with the best constant answer."""
     resampled_cells: float = inf
     """Rows x outputs up to which it is resampled; of more it has no interval."""
+    reads_probabilities: bool = False
+    """Whether it may differ where no answer does."""
+    by_class: bool = False
+    """Whether it is a mean over classes or labels, in which the rows of a rare one weigh more."""
     compact: bool = True
     """Whether tables that have one column a metric show it: the terminal's, and the model card's by modalities."""
 

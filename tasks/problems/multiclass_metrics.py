@@ -118,6 +118,17 @@ class ClassScorer(Scorer[ClassCounts]):
         support, answers = count(self.truth, self.classes), count(self.predicted, self.classes)
         return ClassCounts(rows, hits, support, answers, count(self.bins, ECE_BINS, self.correct - self.confidence))
 
+    def class_rows(self) -> dict[int, tuple[Indices, NDArray[np.bool_]]]:
+        """The rows that are of each class."""
+        order = np.argsort(self.truth, kind="stable")
+        classes, first = np.unique(self.truth[order], return_index=True)
+        parts = np.split(order, first[1:])
+        return {int(name): (rows, self.correct[rows]) for name, rows in zip(classes, parts, strict=False)}
+
+    def gains(self, other: ClassScorer) -> Floats:
+        """By answers that are right."""
+        return self.correct.astype(np.float64) - other.correct
+
     def baselines(self) -> dict[str, float]:
         """The most frequent class."""
         return {"accuracy": float(np.bincount(self.truth).max() / self.rows)} if self.rows else {}
@@ -183,13 +194,16 @@ def auroc(scored: ClassScorer) -> tuple[float | None, Floats]:
 
 METRICS: tuple[Metric[ClassScorer, ClassCounts], ...] = (
     Metric("accuracy", "Accuracy", lambda n: n.hits.sum(axis=1) / n.rows, interval="wilson", baseline=MAJORITY),
-    Metric("macro_f1", "Macro F1", macro_f1),
-    Metric("macro_recall", "Macro recall", macro_recall),
-    Metric("macro_precision", "Macro precision", macro_precision),
+    Metric("macro_f1", "Macro F1", macro_f1, by_class=True),
+    Metric("macro_recall", "Macro recall", macro_recall, by_class=True),
+    Metric("macro_precision", "Macro precision", macro_precision, by_class=True),
     Metric("mcc", "Matthews correlation", matthews, low=-1.0, unit="score", compact=False),
-    Metric("ece", "Calibration error", lambda n: np.abs(n.gaps).sum(axis=1) / n.rows, lower_is_better=True),
-    Metric("auroc", "AUROC", None, auroc, interval="influence", compact=False),
-)
+    Metric(
+        "ece", "Calibration error", lambda n: np.abs(n.gaps).sum(axis=1) / n.rows, lower_is_better=True,
+        reads_probabilities=True,
+    ),
+    Metric("auroc", "AUROC", None, auroc, interval="influence", reads_probabilities=True, compact=False),
+)  # fmt: skip
 
 
 def per_class(scored: ClassScorer, labels: tuple[str, ...]) -> list[dict[str, Any]]:
