@@ -242,6 +242,8 @@ class Pairing(Frozen):
     """Of that model."""
     differences: dict[str, tuple[float, float, float]]
     """Metric to candidate minus that model: value, low, high (paired bootstrap, gate.confidence)."""
+    differing: int | None = None
+    """Rows, or clusters with such rows, that one of the two answers better."""
     effective_rows: dict[str, float] = {}
     """Metric to the number of rows, each by itself and of equal weight, that these rows are worth."""
 
@@ -276,6 +278,7 @@ class EvalReport(Ref):
     """How many rows those are: its samples may lack some of the test rows, or it has seen them. None: all of them."""
     champion_clusters: int | None = None
     champion_seen: int = 0
+    champion_differing: int | None = None
     champion_effective_rows: dict[str, float] = {}
     """As in Pairing."""
     losses: Losses | None = None

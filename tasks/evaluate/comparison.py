@@ -59,6 +59,11 @@ class ComparisonRows:
         return cls(samples, numbers, np.flatnonzero(np.array(samples.splits) == "test"))
 
     @property
+    def ids(self) -> list[str]:
+        """(S,) of the test rows."""
+        return self.every.take(self.places).ids
+
+    @property
     def clusters(self) -> Clusters:
         """(S,) of the test rows; None where each is one of its own."""
         return self.clusters_of(np.arange(len(self.places)))
@@ -102,7 +107,9 @@ def forgetting(
     old = are_known(ids, read_rows(folder)["test"])
     if old.all() or not old.any():
         return {}
-    return {name: _compared(pair, np.flatnonzero(rows), config, clusters) for name, rows in (("old", old), ("new", ~old))}
+    return {
+        name: _compared(pair, np.flatnonzero(rows), config, clusters) for name, rows in (("old", old), ("new", ~old))
+    }
 
 
 def _compared(
@@ -132,6 +139,7 @@ def compare(
         seen=seen,
         metrics=theirs.score(),
         differences=ours.differences(theirs, config.seed, config.gate.confidence, clusters),
+        differing=ours.count_differing(theirs, clusters),
         effective_rows={name: rows / effect for name, rows in ours.effective_rows().items()},
     )
 
@@ -145,6 +153,7 @@ def against(found: Pairing) -> dict[str, Any]:
         "champion_rows": found.rows,
         "champion_clusters": found.clusters,
         "champion_seen": found.seen,
+        "champion_differing": found.differing,
         "champion_effective_rows": found.effective_rows,
         "differences": found.differences,
     }

@@ -225,9 +225,7 @@ class Columns:
         """The first column, of which every row's truth is known."""
         return judge_column(self.card, 0, outputs, self.samples.targets(0, ""), self.labels[0])[0]
 
-    def judge_others(
-        self, outputs: Probabilities, seed: int, clusters: Clusters = None
-    ) -> dict[str, dict[str, Any]]:
+    def judge_others(self, outputs: Probabilities, seed: int, clusters: Clusters = None) -> dict[str, dict[str, Any]]:
         """Fields of EvalReport with the figures of every further column on the rows whose truth is known."""
         found: dict[str, dict[str, Any]] = {
             name: {} for name in ("metrics", "intervals", "baselines", "known_rows", "problems")

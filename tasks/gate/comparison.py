@@ -5,15 +5,20 @@ With the difference d (candidate - champion; of errors, champion - candidate) an
 better      pass: low > 0. fail: high < 0. Else inconclusive.
 not-worse   pass: low > -margin, and the rows are enough for a loss of the margin to have shown. fail: d < -margin and
             high < 0 (a loss is shown, and its best estimate exceeds the margin). Else inconclusive.
+            Against the best champion so far (its anchor): the same with an interval of more confidence, or low > 0.
 
 A loss that is not shown is no reason to promote: with few rows nothing is ever shown. So not-worse asks for evidence that the
-loss is smaller than the margin, of the champion and, lest small losses add up, of the best champion so far (its anchor).
-Which rule errs how often is simulated by benchmarks/gate.py; docs/gate.md explains it. Pure functions; None never passes.
+loss is smaller than the margin, of the champion and, lest small losses add up, of the best champion so far, which is looked at
+in every run. Which rule errs how often is simulated by benchmarks/gate.py; docs/gate.md explains it. Pure functions; None never
+passes.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Literal
 
 from data_contracts.refs import EvalReport, Loss, Losses, Pairing, RuleResult
 from tasks.config import GateConfig
@@ -27,6 +32,13 @@ POWER = 0.8
 """Chance of passing that the number of rows which would be enough is given for, of a model as good as the champion."""
 
 
+ANCHOR_LOOKS = 25
+"""The error that gate.confidence allows is divided by so many where a candidate is held against the best champion so far: each
+retrain of a year is another chance to slip through, and one that slipped through stays. By simulation: fewer leave more than
+5 % of the years below their start minus the margin."""
+Found = tuple[float, float, float]
+
+
 def compare_models(report: EvalReport, config: GateConfig) -> tuple[RuleResult, ...]:
     """The last lines of the gate's table: against the champion, the best champion so far, and by class."""
     metric = get_problem(report.problem).gate_metric if config.metric == "auto" else config.metric
@@ -34,9 +46,13 @@ def compare_models(report: EvalReport, config: GateConfig) -> tuple[RuleResult, 
     champion = champion_of(report)
     if champion is None:
         return (_first(report, config, metric, value),)
-    lines = [_line(champion, "the champion", config, config.mode, metric, value)]
-    if report.anchor is not None and config.anchor == "best":
-        lines.append(_line(report.anchor, "the best champion so far", config, "not-worse", metric, value))
+    anchored = config.anchor == "best"
+    strict = anchored and report.anchor is None and config.mode == "not-worse"  # the champion is the best so far
+    lines = [_line(Comparison(champion, "the champion", config, config.mode, metric, strict), value)]
+    if anchored and report.anchor is not None:
+        lines.append(
+            _line(Comparison(report.anchor, "the best champion so far", config, "not-worse", metric, True), value)
+        )
     if report.losses is not None and config.slice_alpha > 0:
         lines.append(_losses(report.losses, champion, config, metric))
     return tuple(lines)
@@ -68,6 +84,7 @@ def champion_of(report: EvalReport) -> Pairing | None:
         seen=report.champion_seen,
         metrics=report.champion_metrics or {},
         differences=report.differences,
+        differing=report.champion_differing,
         effective_rows=report.champion_effective_rows,
     )
 
@@ -96,80 +113,133 @@ def least_gap(margin: float, effective_rows: float | None, confidence: float) ->
     """
     if effective_rows is None or margin == 0:
         return 0.0
-    return NormalDist().inv_cdf((1 + confidence) / 2) * (margin / effective_rows) ** 0.5
+    return NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(margin / effective_rows)
 
 
-def _line(
-    other: Pairing, who: str, config: GateConfig, mode: str, metric: str, value: float | None
-) -> RuleResult:
-    """One comparison, decided."""
-    theirs = defined(other.metrics.get(metric))
-    margin = _margin(config, theirs, metric)
+def anchor_confidence(confidence: float) -> float:
+    """Of the interval against the best champion so far."""
+    return 1 - (1 - confidence) / ANCHOR_LOOKS
+
+
+def stretch(found: Found, confidence: float, larger: float, differing: int | None) -> Found:
+    """An interval at `confidence` as it is at a larger one, by Student's t of the rows that differ: so far out a bootstrap has
+    no resamples to count."""
+    from scipy.special import stdtrit
+
+    degrees = math.inf if differing is None else max(differing - 1, 1)
+    far, near = (float(stdtrit(degrees, (1 + level) / 2)) for level in (larger, confidence))
+    value, low, high = found
+    return value, value - far / near * (value - low), value + far / near * (high - value)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One line to be decided."""
+
+    other: Pairing
+    who: str
+    config: GateConfig
+    mode: Literal["better", "not-worse"]
+    metric: str
+    strict: bool = False
+    """Whether the other is the best champion so far."""
+
+    @property
+    def theirs(self) -> float | None:
+        """The other model's figure."""
+        return defined(self.other.metrics.get(self.metric))
+
+    @property
+    def margin(self) -> float:
+        """In the metric's own unit: errors have any, so there the margin is a share of the champion's."""
+        relative = get_metric(self.metric).margin_is_relative
+        return self.config.margin * abs(self.theirs) if relative and self.theirs is not None else self.config.margin
+
+    @property
+    def confidence(self) -> float:
+        """Of the interval that decides."""
+        return anchor_confidence(self.config.confidence) if self.strict else self.config.confidence
+
+    @property
+    def found(self) -> Found | None:
+        """Difference, low and high at gate.confidence, so that more is better; None where any is not known."""
+        return _oriented(self.other, self.metric)
+
+    def decide(self, found: Found) -> Outcome:
+        """By `found` as above."""
+        if self.mode == "better" or (self.strict and found[1] > 0):
+            return is_better(*found)
+        effective = self.other.effective_rows.get(self.metric)
+        return is_not_worse(*self.at_confidence(found), self.margin, effective, self.confidence)
+
+    def at_confidence(self, found: Found) -> Found:
+        """`found` with the interval that decides."""
+        return stretch(found, self.config.confidence, self.confidence, self.other.differing) if self.strict else found
+
+
+def _line(line: Comparison, value: float | None) -> RuleResult:
+    """A comparison, decided."""
+    other, theirs, lower = line.other, line.theirs, get_metric(line.metric).lower_is_better
     threshold = theirs
-    if mode != "better" and theirs is not None:
-        threshold = theirs + margin if get_metric(metric).lower_is_better else theirs - margin
-    outcome, detail = _decide(other, who, config, mode, metric, value)
-    scored = "" if theirs is None else f": {figure_text(theirs, metric)}"
-    named = "champion version" if who == "the champion" else "best champion so far, version"
+    if line.mode != "better" and theirs is not None:
+        threshold = theirs + line.margin if lower else theirs - line.margin
+    outcome, detail = _decide(line, value)
+    scored = "" if theirs is None else f": {figure_text(theirs, line.metric)}"
+    named = "champion version" if line.who == "the champion" else "best champion so far, version"
     return RuleResult(
-        rule=f"{metric} {'better than' if mode == 'better' else 'not worse than'} {who}",
-        metric=metric,
+        rule=f"{line.metric} {'better than' if line.mode == 'better' else 'not worse than'} {line.who}",
+        metric=line.metric,
         value=value,
         threshold=threshold,
         baseline=f"{named} {other.version}{scored}",
         n=other.rows,
         clusters=other.clusters,
         outcome=outcome,
-        detail=f"{detail}{_about_rows(other, who)}",
+        detail=f"{detail}{_about_rows(other, line.who)}",
     )
 
 
-def _decide(
-    other: Pairing, who: str, config: GateConfig, mode: str, metric: str, value: float | None
-) -> tuple[Outcome, str]:
+def _decide(line: Comparison, value: float | None) -> tuple[Outcome, str]:
+    metric, other, who, theirs, found = line.metric, line.other, line.who, line.theirs, line.found
     if value is None:
         return "fail", f"{metric} is not defined on these test rows"
-    figure, theirs = figure_text(value, metric), defined(other.metrics.get(metric))
-    if other.rows < config.min_rows:
+    figure = figure_text(value, metric)
+    if other.rows < line.config.min_rows:
         rows = "1 test row" if other.rows == 1 else f"{other.rows} test rows"
-        return "inconclusive", f"{rows} to compare with {who} on, fewer than {config.min_rows} (gate.min_rows)"
-    found = _oriented(other, metric)
+        return "inconclusive", f"{rows} to compare with {who} on, fewer than {line.config.min_rows} (gate.min_rows)"
     if theirs is None or found is None:
         return "inconclusive", f"{metric} {figure} cannot be compared: {who} has none on these test rows"
-    gained, worst, best = (figure_text(number, metric, sign=True) for number in other.differences[metric])
+    outcome = line.decide(found)
+    difference, low, high = line.at_confidence(found)
+    bounds = (-high, -low) if get_metric(metric).lower_is_better else (low, high)
+    gained, worst, best = (figure_text(number, metric, sign=True) for number in (other.differences[metric][0], *bounds))
     detail = f"{metric} {figure} against {who}'s {figure_text(theirs, metric)} (difference {gained} [{worst}, {best}]"
-    if mode == "better":
-        outcome = is_better(*found)
-        doubt = "" if outcome != "inconclusive" else ": no difference is shown, better needs a gain"
+    detail += f" at {100 * line.confidence:.4g} %" if line.strict else ""
+    if line.mode == "better":
+        doubt = "" if outcome != "inconclusive" else ": no gain is shown"
         return outcome, f"{detail}){doubt}"
-    margin, effective = _margin(config, theirs, metric), other.effective_rows.get(metric)
-    outcome = is_not_worse(*found, margin, effective, config.confidence)
-    detail += f", margin {short_number(margin)})"
-    if outcome != "inconclusive":
-        return outcome, detail
-    return outcome, f"{detail}: {_what_is_missing(found, other, margin, effective, config)}"
+    detail += f", margin {short_number(line.margin)})"
+    return outcome, detail if outcome != "inconclusive" else f"{detail}: {_what_is_missing(line, difference, low)}"
 
 
-def _what_is_missing(
-    found: tuple[float, float, float], other: Pairing, margin: float, effective: float | None, config: GateConfig
-) -> str:
+def _what_is_missing(line: Comparison, difference: float, low: float) -> str:
     """Why a loss of the margin is not ruled out, and how many rows would be enough."""
-    difference, low, _ = found
-    z = NormalDist().inv_cdf((1 + config.confidence) / 2)
-    half = max(difference - low, least_gap(margin, effective, config.confidence))
+    margin, rows = line.margin, line.other.rows
+    z = NormalDist().inv_cdf((1 + line.confidence) / 2)
+    half = max(difference - low, least_gap(margin, line.other.effective_rows.get(line.metric), line.confidence))
     why = f"a loss of {short_number(margin)} or more is not ruled out"
     if margin == 0 or half == 0:
         return why
-    enough = other.rows * (half / margin * (1 + NormalDist().inv_cdf(POWER) / z)) ** 2
-    if enough <= other.rows:
-        return f"{why}, although {other.rows:,} rows would show it of an equal model"
-    return f"{why}; of an equal model about {_rounded_up(enough):,} such rows would show it (4 times in 5)"
+    enough = rows * (half / margin * (1 + NormalDist().inv_cdf(POWER) / z)) ** 2
+    if enough <= rows:
+        return f"{why}, and would be of a model as good on {rows:,} rows"
+    return f"{why}; of a model as good it would be on about {_rounded_up(enough):,} such rows"
 
 
 def _rounded_up(rows: float) -> int:
     """With two digits."""
-    digit = 10 ** max(len(str(int(rows))) - 2, 0)
-    return -int(-rows // digit) * digit
+    digit = int(10 ** max(len(str(int(rows))) - 2, 0))
+    return math.ceil(rows / digit) * digit
 
 
 def _about_rows(other: Pairing, who: str) -> str:
@@ -230,16 +300,10 @@ def _first(report: EvalReport, config: GateConfig, metric: str, value: float | N
     )
 
 
-def _oriented(other: Pairing, metric: str) -> tuple[float, float, float] | None:
+def _oriented(other: Pairing, metric: str) -> Found | None:
     """Difference, low and high so that more is better; None where any is not known."""
     found = other.differences.get(metric)
     if found is None or any(defined(number) is None for number in found):
         return None
     difference, low, high = found
     return (-difference, -high, -low) if get_metric(metric).lower_is_better else found
-
-
-def _margin(config: GateConfig, champion: float | None, metric: str) -> float:
-    """In the metric's own unit: errors have any, so there the margin is a share of the champion's."""
-    relative = get_metric(metric).margin_is_relative
-    return config.margin * abs(champion) if relative and champion is not None else config.margin

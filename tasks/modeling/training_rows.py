@@ -55,7 +55,11 @@ def write_rows(
     held = {split: _digests(i for i, own in zip(ids, splits, strict=True) if own == split) for split in SPLITS}
     learned = samples.of_split("train", "val")
     groups = learned.groups if "group" in learned.names else []
-    seen = {"ids": learned.ids, "contents": contents_of(learned, modalities), "groups": sorted({*filter(None, groups)})}
+    seen: dict[str, Sequence[str | None]] = {
+        "ids": learned.ids,
+        "contents": contents_of(learned, modalities),
+        "groups": sorted({*filter(None, groups)}),
+    }
     digests = {f"{_SEEN}{name}": _digests(filter(None, texts)) for name, texts in seen.items()}
     if continued_from is not None:
         earlier = read_seen(continued_from)

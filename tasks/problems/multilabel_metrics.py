@@ -83,7 +83,7 @@ class LabelScorer(Scorer[LabelCounts]):
     def gains(self, other: LabelScorer) -> Floats:
         """By the number of labels that are rightly given or left out."""
         ours, theirs = ((one.predicted == one.truth).sum(axis=1) for one in (self, other))
-        return (ours - theirs).astype(np.float64)
+        return np.asarray(ours - theirs, np.float64)
 
     def baselines(self) -> dict[str, float]:
         """With all scores equal, precision is the label's share."""

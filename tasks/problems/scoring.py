@@ -104,9 +104,7 @@ class Scorer(ABC, Generic[Counts]):
             if metric.unit == "share"
         }
 
-    def intervals(
-        self, seed: int, confidence: float = CONFIDENCE, clusters: Clusters = None
-    ) -> dict[str, Interval]:
+    def intervals(self, seed: int, confidence: float = CONFIDENCE, clusters: Clusters = None) -> dict[str, Interval]:
         """Metric to its two-sided interval, which always contains the figure; what is not defined is left out."""
         point = {name: value for name, value in self.score().items() if value is not None}
         if not point:
@@ -299,9 +297,7 @@ def widen(
     return point - factor * (point - bounds[0]), point + factor * (bounds[1] - point)
 
 
-def _wilson_of_clusters(
-    value: float, draws: Floats, rows: int, confidence: float, clusters: Clusters
-) -> Interval:
+def _wilson_of_clusters(value: float, draws: Floats, rows: int, confidence: float, clusters: Clusters) -> Interval:
     """Wilson's on as many independent rows as would vary as these clusters do: all rows / the design effect (Kish 1965).
 
     Where all rows are right, or all wrong, nothing varies: each cluster then counts as one row.
