@@ -170,7 +170,8 @@ class Comparison:
         if self.mode == "better" or (self.strict and found[1] > 0):
             return is_better(*found)
         effective = self.other.effective_rows.get(self.metric)
-        return is_not_worse(*self.at_confidence(found), self.margin, effective, self.confidence)
+        difference, low, _ = self.at_confidence(found)
+        return is_not_worse(difference, low, found[2], self.margin, effective, self.confidence)
 
     def at_confidence(self, found: Found) -> Found:
         """`found` with the interval that decides."""
