@@ -12,16 +12,19 @@ are left out.
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import NormalDist
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.measure import machine
 from data_contracts.refs import EvalReport, Pairing
 from tasks.config import GateConfig
 from tasks.evaluate.comparison import against
@@ -275,3 +278,115 @@ def false_alarms(groups: int, size: int, within: float, repeats: int, seed: int 
 def _in_groups(clusters: Indices, within: float, rng: Rng) -> Floats:
     of_group = rng.normal(size=int(clusters.max()) + 1)[clusters]
     return np.asarray(math.sqrt(within) * of_group + math.sqrt(1 - within) * rng.normal(size=len(clusters)))
+
+
+# -- what is printed and drawn ---
+
+
+def print_table(cells: Sequence[Cell]) -> None:
+    """A line a cell: of every mode the share promoted, rejected and left open."""
+    print(
+        "| rows | agreement | true change | " + " | ".join(f"{mode}: promoted, rejected, open" for mode in MODES) + " |"
+    )
+    print("|---:|---:|---:|" + "---:|" * len(MODES))
+    for cell in cells:
+        shares = (
+            " / ".join(f"{100 * cell.share(mode, outcome):.0f}" for outcome in ("promote", "reject", "inconclusive"))
+            for mode in MODES
+        )
+        print(f"| {cell.rows:,} | {cell.agreement:.0%} | {cell.change:+g} | " + " | ".join(shares) + " |")
+
+
+def print_years(chains: int, resamples: int) -> None:
+    """A line a kind of chain."""
+    print(
+        "| candidates | test rows | gate | quality at the end: mean, 5 % | below start - margin | promotions | shown - true |"
+    )
+    print("|---|---|---|---:|---:|---:|---:|")
+    for kind in KINDS:
+        for fixed in (True, False):
+            for rows in (200, 1_000):
+                for name, gate in GATES.items():
+                    year = run_year(kind, fixed, rows, gate, chains, resamples)
+                    ends, low = 100 * year.quality, 100 * (START - GateConfig().margin) - 1e-9
+                    print(
+                        f"| {kind} | {rows:,} {'the same' if fixed else 'new'} | {name} | {ends.mean():.2f}, "
+                        f"{np.quantile(ends, 0.05):.2f} | {np.mean(ends < low):.0%} | {year.promotions.mean():.1f} | "
+                        f"{100 * (year.shown - year.quality).mean():+.2f} |",
+                        flush=True,
+                    )
+
+
+def draw_power(folder: Path, repeats: int, resamples: int) -> None:
+    """`gate-power.png`: the share promoted over the true change, 90 % agreement."""
+    changes = np.arange(-4, 6.01, 1.0)
+    figure, axes = _figure(2)
+    for axis, mode in zip(axes, MODES, strict=True):
+        for rows in ROWS:
+            cells = [simulate(rows, 0.9, change, repeats, resamples, {mode: MODES[mode]}) for change in changes]
+            axis.plot(changes, [100 * cell.share(mode) for cell in cells], marker="o", ms=3, label=f"{rows:,} rows")
+        axis.axhline(5, color="0.6", lw=0.8, ls=":")
+        axis.axvline(0 if mode == "better" else -2, color="0.6", lw=0.8, ls=":")
+        axis.set(title=f"gate.mode = {mode}", xlabel="true change, points", ylim=(-2, 102))
+    axes[0].set_ylabel("promoted, %")
+    axes[0].legend(frameon=False)
+    figure.savefig(folder / "gate-power.png")
+
+
+def draw_years(folder: Path, chains: int, resamples: int) -> None:
+    """`gate-years.png`: where a year ends, of each kind of chain on 1,000 rows, with the anchor and without."""
+    figure, axes = _figure(1)
+    labels: list[str] = []
+    for kind in KINDS:
+        for fixed in (True, False):
+            for name, color in (("not-worse", "C0"), ("not-worse, gate.anchor = off", "C1")):
+                ends = 100 * run_year(kind, fixed, 1_000, GATES[name], chains, resamples).quality
+                place = len(labels) + (0.15 if color == "C1" else -0.15)
+                low, high = np.quantile(ends, [0.05, 0.95])
+                axes[0].plot([low, high], [place, place], color=color, lw=2)
+                axes[0].plot(ends.mean(), place, "o", color=color, label=name if not labels else None)
+            labels.append(f"{kind}, {'same' if fixed else 'new'} rows")
+    axes[0].axvline(100 * (START - GateConfig().margin), color="0.6", lw=0.8, ls=":")
+    axes[0].set_yticks(range(len(labels)), labels)
+    axes[0].invert_yaxis()
+    axes[0].set(xlabel="true quality of the champion after 52 weeks, % (start: 90); bars: 90 % of the years")
+    axes[0].legend(frameon=False, loc="lower left")
+    figure.savefig(folder / "gate-years.png")
+
+
+def _figure(columns: int) -> tuple[Any, list[Any]]:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, columns, figsize=(8.4, 3.6), dpi=110, layout="constrained", squeeze=False)
+    for axis in axes[0]:
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, list(axes[0])
+
+
+def main() -> None:
+    """Prints the tables, or draws the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=400, help="decisions a cell of the table")
+    parser.add_argument("--chains", type=int, default=100, help="years a line")
+    parser.add_argument("--resamples", type=int, default=500)
+    parser.add_argument("--pictures", type=Path, help="a folder: draws the two curves there, and prints nothing else")
+    chosen = parser.parse_args()
+    if chosen.pictures is not None:
+        draw_power(chosen.pictures, chosen.repeats, chosen.resamples)
+        draw_years(chosen.pictures, chosen.chains, chosen.resamples)
+        return
+    print(machine())
+    print_table(list(table(chosen.repeats, chosen.resamples)))
+    print()
+    print_years(chosen.chains, chosen.resamples)
+    print("\nEqual pairs whose 95 % interval excludes 0 (within-group correlation 0.2), by rows and by groups:")
+    for groups, size in ((20, 25), (40, 12), (10, 50)):
+        by_rows, by_groups = false_alarms(groups, size, 0.2, max(chosen.repeats // 4, 20))
+        print(f"  {groups} groups of {size}: {by_rows:.0%} and {by_groups:.0%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

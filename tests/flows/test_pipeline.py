@@ -143,7 +143,14 @@ def test_a_passing_model_is_published_with_what_was_judged(make_world: MakeWorld
     run_state = world.run()
     assert run_state.decision == "promote"
     made, config, store, address, run = world.calls["publish"]
-    assert made == (run_state.verdict, run_state.checkpoint, run_state.report, run_state.valid, run_state.features)
+    assert made == (
+        run_state.verdict,
+        run_state.checkpoint,
+        run_state.report,
+        run_state.valid,
+        run_state.features,
+        None,
+    )
     assert (config, store, address, run) == (world.request.config, world.store, world.request.tracking_uri, "run-1")
     assert run_state.release is not None
     assert run_state.release.version == "9"
