@@ -30,7 +30,7 @@ _NAVIGATION = {
         "ablation",
     ],
     "Running it": ["schedule", "deploy", "debugging", "hosting"],
-    "Watching it": ["monitoring", "approval", "mlflow"],
+    "Watching it": ["gate", "monitoring", "approval", "mlflow"],
     "Reference": ["reference/cli", "reference/config"],
     "The project": ["/CONTRIBUTING", "decisions", "/benchmarks/RESULTS", "/CHANGELOG", "*"],
 }
