@@ -350,7 +350,7 @@ def draw_years(folder: Path, chains: int, resamples: int) -> None:
     axes[0].set_yticks(range(len(labels)), labels)
     axes[0].invert_yaxis()
     axes[0].set(xlabel="true quality of the champion after 52 weeks, % (start: 90); bars: 90 % of the years")
-    axes[0].legend(frameon=False, loc="lower left")
+    axes[0].legend(frameon=False, loc="upper left")
     figure.savefig(folder / "gate-years.png")
 
 
