@@ -65,7 +65,7 @@ def counts_of(cells: NDArray[np.int64], model: int) -> ClassCounts:
     right = table[:, :, 1, :].sum(axis=2) if model == 0 else table[:, :, :, 1].sum(axis=2)
     support = table.sum(axis=(2, 3))
     answers = right + (support - right)[:, ::-1]
-    return ClassCounts(int(cells[0].sum()), right, support, answers, np.zeros((len(cells), 1)))
+    return ClassCounts(int(cells[0].sum()), right, support, answers)
 
 
 def compare_answers(

@@ -9,6 +9,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from data_contracts.recognition import Recognition
+
 Modality = Literal["image", "text", "audio", "video", "tabular"]
 """What can be decoded and encoded: each has its object in tasks.modality_specs."""
 IN_CELLS: frozenset[Modality] = frozenset({"text", "tabular"})
@@ -82,6 +84,8 @@ class RawRef(Ref):
     notes: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()
     """The label columns, not yet with their labels."""
+    recognition: Recognition = Recognition()
+    """What was recognised as what, for people and for `check --write-profile`."""
 
 
 class CleanRef(Ref):
@@ -255,7 +259,7 @@ class EvalReport(Ref):
     metrics: dict[str, Metrics]
     """{"test": {"accuracy": ..., "macro_f1": ..., ...}}; with several label columns each further one under its name."""
     intervals: dict[str, tuple[float, float]]
-    """Metric to its 95 % bootstrap interval; `column.metric` for further label columns."""
+    """Metric to its 95 % interval; `column.metric` for further label columns. A figure without one has too few rows for it."""
     clusters: int | None = None
     """Of the test rows, by group and near duplicates, which intervals are resampled by; None: each row is one of its own."""
     known_rows: dict[str, int] = {}

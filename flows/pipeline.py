@@ -11,6 +11,7 @@ from flows.champion import (
     require_unseen_test_rows,
 )
 from flows.data_stages import extract_features, prepare, require_trainable
+from flows.journaling import record_decisions, record_verdict
 from flows.request import Request
 from flows.results import ask_for_approval, results_in
 from flows.run_state import RunState
@@ -57,6 +58,7 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
     with run_state.timed("evaluate"):
         judged_before = store.find("verdicts", gate_key(report, config)) is not None
         verdict = run_state.verdict = stages.gate(report, config, store)
+        record_verdict(request, verdict, report, valid)
     run_log.log_gate(verdict)
     run_state.decision, run_state.reason = conclude(verdict, champion, judged_before)
     if run_state.decision == "promote":
@@ -73,6 +75,7 @@ def publish_candidate(inputs: PublishInputs, request: Request, stages: Stages, r
         except PromotionRefused as refusal:  # rolled back by hand, say: a person decides
             run_state.decision, run_state.reason = "needs-approval", str(refusal)
             return
+        record_decisions(request.name, config.publish.alias, request.store, request.tracking_uri)
     run_state.release = release
     run_log.log_release(release)
     if release.alias != config.publish.alias:

@@ -150,16 +150,17 @@ def _beats(figure: Figure, what: str, limit: str) -> tuple[Outcome, str]:
     if value is None or constant is None:
         return "fail", f"{name} or {what} is not defined on these test rows"
     sign, relation = (-1, "<") if lower else (1, ">")
-    text, base = f"{figure.text(value, beside=constant)}", figure.text(constant)
+    (text, *ends), base = figure.metric.texts([value, *(figure.interval or ())], constant)
+    bounds = f" [{', '.join(ends)}]" if ends else ""
     if sign * value <= sign * constant:
         verb = "stay below" if lower else "exceed"
-        return "fail", f"{name} {text}{figure.bounds} does not {verb} {base}, {limit}"
+        return "fail", f"{name} {text}{bounds} does not {verb} {base}, {limit}"
     if figure.interval is None:
         return "pass", f"{name} {text} (no interval: the figure itself decided) {relation} {what} {base}"
     nearest = figure.interval[1] if lower else figure.interval[0]
     if sign * nearest > sign * constant:
-        return "pass", f"{name} {text}{figure.bounds} {relation} {what} {base}"
-    return "inconclusive", f"{name} {text}, but its interval{figure.bounds} reaches the {what} {base}"
+        return "pass", f"{name} {text}{bounds} {relation} {what} {base}"
+    return "inconclusive", f"{name} {text}, but its interval{bounds} reaches the {what} {base}"
 
 
 RULES: Mapping[str, RuleKind] = MappingProxyType(

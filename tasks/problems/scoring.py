@@ -1,6 +1,7 @@
-"""Scores with intervals, the same for every problem: percentile bootstrap over rows, centred on the figure, seeded; paired
-where two models answered the same rows. Where rows come in clusters (the pictures of one patient), clusters are drawn whole:
-rows that resemble each other tell less than as many that do not.
+"""Scores with intervals, the same for every problem: of one model's figures those of tasks/problems/intervals.py, of the
+differences of two models that answered the same rows a paired percentile bootstrap over rows, centred on the figure, seeded.
+Where rows come in clusters (the pictures of one patient), clusters are drawn whole: rows that resemble each other tell less
+than as many that do not.
 
 Resamples come in blocks of rows to take, so that a scorer counts many of them at once: 1,000 resamples of 10,000 rows with
 10 classes take about a second.
@@ -10,18 +11,27 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import inf, isfinite
-from statistics import NormalDist
 from typing import Any, Generic, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.refs import Metrics
-from tasks.problems.metric import Counts, Floats, Indices, Interval, Metric, Probabilities
+from tasks.problems.intervals import CONFIDENCE, find_interval, normal_quantile, wilson
+from tasks.problems.metric import (
+    Counts,
+    Estimate,
+    Floats,
+    Indices,
+    Interval,
+    IntervalMethod,
+    Metric,
+    Probabilities,
+)
 
 RESAMPLES = 1_000
-CONFIDENCE = 0.95
 _BLOCK_ROWS = 1_000_000
 _MANY = 5_000
 """From so many on Student's t is the normal distribution, but for a thousandth."""
@@ -43,11 +53,6 @@ class Scorer(ABC, Generic[Counts]):
     @abstractmethod
     def rows(self) -> int:
         """N."""
-
-    @property
-    def cells(self) -> int:
-        """Rows x outputs; see Metric.resampled_cells."""
-        return self.rows
 
     @property
     def not_finite(self) -> int:
@@ -105,11 +110,14 @@ class Scorer(ABC, Generic[Counts]):
         }
 
     def intervals(self, seed: int, confidence: float = CONFIDENCE, clusters: Clusters = None) -> dict[str, Interval]:
-        """Metric to its two-sided interval, which always contains the figure; what is not defined is left out."""
+        """Metric to its two-sided interval, which always contains the figure; what is not defined, or has too few rows for an
+        interval, is left out."""
         point = {name: value for name, value in self.score().items() if value is not None}
         if not point:
             return {}
-        (draws,) = _draws([self], seed, clusters)
+        methods = {metric.interval for metric in self.metrics}
+        drawn = "bootstrap" in methods or (clusters is not None and "wilson" in methods)
+        draws = _draws([self], seed, clusters)[0] if drawn else {}
         found = {}
         for metric in (metric for metric in self.metrics if metric.name in point):
             bounds = self._interval(metric, point[metric.name], draws.get(metric.name), confidence, clusters)
@@ -120,8 +128,8 @@ class Scorer(ABC, Generic[Counts]):
     def differences(
         self, other: Self, seed: int, confidence: float = CONFIDENCE, clusters: Clusters = None
     ) -> dict[str, Difference]:
-        """Metric to this minus the other on the same resampled rows: value, low, high. Metrics that either does not have are
-        left out."""
+        """Metric to this minus the other on the same resampled rows: value, low, high, none of them further from 0 than the
+        metric's range is wide. Metrics that either does not have are left out."""
         ours, theirs = self.score(), other.score()
         points = {name: a - b for name, a in ours.items() if a is not None and (b := theirs.get(name)) is not None}
         if not points:
@@ -129,9 +137,9 @@ class Scorer(ABC, Generic[Counts]):
         mine, others = _draws([self, other], seed, clusters)
         found, differing = {}, self.count_differing(other, clusters)
         for metric in (metric for metric in self.metrics if metric.name in points):
-            value, units = points[metric.name], None if metric.reads_probabilities else differing
-            if metric.influence is not None:
-                bounds = _normal(value, metric.influence(self)[1] - metric.influence(other)[1], confidence, clusters)
+            value, units = points[metric.name], None if metric.compute is None else differing
+            if metric.compute is None:  # of probabilities, which may differ where no answer does
+                bounds = _normal(value, self._influence(metric) - other._influence(metric), confidence, clusters)
             elif metric.name in mine and np.isfinite(apart := mine[metric.name] - others[metric.name]).all():
                 bounds = widen(percentiles(apart, confidence, value), value, confidence, clusters, units)
             else:
@@ -143,9 +151,14 @@ class Scorer(ABC, Generic[Counts]):
         return found
 
     def _value(self, metric: Metric[Any, Counts], counts: Counts) -> float | None:
-        if metric.influence is not None:
-            return metric.influence(self)[0]
-        return None if metric.compute is None else float(metric.compute(counts)[0])
+        if metric.compute is not None:
+            return float(metric.compute(counts)[0])
+        found = None if metric.estimate is None else metric.estimate(self)
+        return None if found is None else found.value
+
+    def _influence(self, metric: Metric[Any, Counts]) -> Floats:
+        found = None if metric.estimate is None else metric.estimate(self)
+        return np.zeros(self.rows) if found is None else found.influence
 
     def _interval(
         self,
@@ -155,11 +168,11 @@ class Scorer(ABC, Generic[Counts]):
         confidence: float,
         clusters: Clusters,
     ) -> Interval | None:
-        if metric.influence is not None:
-            return _normal(value, metric.influence(self)[1], confidence, clusters)
         if metric.interval == "wilson" and (clusters is None or draws is None):
-            # A bootstrap of rows that are all right is all right, too: with three rows, [1, 1]. A share has an honest one.
             return wilson(round(value * self.rows), self.rows, confidence)
+        if metric.estimate is not None and metric.interval != "wilson":
+            found = metric.estimate(self)
+            return None if found is None else _interval_of_clusters(metric.interval, found, confidence, clusters)
         if draws is None or not np.isfinite(draws).all():
             return None
         if metric.interval == "wilson":
@@ -190,18 +203,6 @@ def percentiles(draws: Floats, confidence: float, point: float) -> Interval:
     # many small classes downwards (a resample misses some of them).
     low, high = np.quantile(draws - draws.mean() + point, [(1 - confidence) / 2, (1 + confidence) / 2])
     return min(float(low), point), max(float(high), point)
-
-
-def wilson(correct: float, rows: float, confidence: float = CONFIDENCE) -> Interval | None:
-    """The Wilson score interval of a share (Wilson 1927), honest also for few rows and for shares of 0 and 1."""
-    if rows == 0:
-        return None
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share = correct / rows
-    centre = (share + z * z / (2 * rows)) / (1 + z * z / rows)
-    half = z * ((share * (1 - share) + z * z / (4 * rows)) / rows) ** 0.5 / (1 + z * z / rows)
-    # At the ends the formula gives them but for rounding.
-    return 0.0 if correct == 0 else max(centre - half, 0.0), 1.0 if correct == rows else min(centre + half, 1.0)
 
 
 def row_weights(chosen: Indices) -> Floats:
@@ -250,7 +251,7 @@ def _draws(models: Sequence[Scorer[Any]], seed: int, clusters: Clusters) -> list
         for model, collected in zip(models, blocks, strict=True):
             counts = model.count(chosen)
             for metric in model.metrics:
-                if metric.compute is not None and model.cells <= metric.resampled_cells:
+                if metric.compute is not None:
                     collected.setdefault(metric.name, []).append(metric.compute(counts))
     return [{name: np.concatenate(values) for name, values in found.items()} for found in blocks]
 
@@ -262,7 +263,7 @@ def _defined(value: float | None) -> float | None:
 def _normal(point: float, influence: Floats, confidence: float, clusters: Clusters) -> Interval:
     summed = influence if clusters is None else np.bincount(clusters, influence)
     error = float(np.sqrt(np.square(summed).sum())) / len(influence)
-    half = NormalDist().inv_cdf((1 + confidence) / 2) * error
+    half = normal_quantile(confidence) * error
     return widen((point - half, point + half), point, confidence, clusters)
 
 
@@ -292,9 +293,21 @@ def widen(
     from scipy.special import stdtrit
 
     share = (1 + confidence) / 2
-    factor = float(stdtrit(max(units - 1, 1), share)) / NormalDist().inv_cdf(share)
+    factor = float(stdtrit(max(units - 1, 1), share)) / normal_quantile(confidence)
     factor *= 1.0 if count is None else (count / (count - 1)) ** 0.5
     return point - factor * (point - bounds[0]), point + factor * (bounds[1] - point)
+
+
+def _interval_of_clusters(
+    method: IntervalMethod, estimate: Estimate, confidence: float, clusters: Clusters
+) -> Interval | None:
+    """As tasks/problems/intervals.py has it, with the variance times the design effect of the rows' influence."""
+    if clusters is None:
+        return find_interval(method, estimate, confidence)
+    alike = len(estimate.influence) / (int(clusters.max()) + 1)  # where nothing varies, each cluster counts as one row
+    effect = design_effect(estimate.influence, clusters) if estimate.influence.any() else alike
+    found = find_interval(method, replace(estimate, variance=estimate.variance * effect), confidence)
+    return None if found is None else widen(found, estimate.value, confidence, clusters)
 
 
 def _wilson_of_clusters(value: float, draws: Floats, rows: int, confidence: float, clusters: Clusters) -> Interval:

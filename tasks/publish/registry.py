@@ -107,6 +107,15 @@ def history(name: str, store: Store, tracking_uri: str, alias: str = "champion")
         return read_moves(tags, alias, None if current is None else str(current.version))
 
 
+def run_of(name: str, version: str, store: Store, tracking_uri: str) -> str:
+    """The run that published a version; UsageError where the version is unknown, or was not made by crossmodal."""
+    with _existing(name, store, tracking_uri) as client:
+        run: str | None = _version(client, name, version).tags.get(versions.RUN)
+    if run is None:
+        raise UsageError(f"model {name} version {version}: was not published by crossmodal (no tag {versions.RUN})")
+    return run
+
+
 def promote(
     name: str, version: str, alias: str, store: Store, tracking_uri: str, approval: Approval | None = None
 ) -> ReleaseRef:

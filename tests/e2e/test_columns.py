@@ -103,6 +103,7 @@ def test_two_pictures_and_two_texts(crossmodal: Crossmodal, pairs: Path, tmp_pat
     assert told.json["metrics"]["labelled"]["accuracy"] > 0.8
 
 
+@pytest.mark.slow
 def test_a_champion_of_one_picture_is_gone_on_from_and_judged_beside_a_model_of_two(
     crossmodal: Crossmodal, pairs: Path, tmp_path: Path
 ) -> None:

@@ -293,6 +293,23 @@ def test_a_figure_just_below_its_limit_is_not_told_as_equal(tmp_path: Path) -> N
     assert rule.detail == "macro_f1 0.89996 < 0.9"
 
 
+@pytest.mark.parametrize(
+    ("value", "interval", "detail"),
+    [
+        (7 / 13, (0.35, 0.71), "accuracy 0.538 [0.350, 0.710] does not exceed 0.538, the share of the largest class"),
+        (0.5389, None, "accuracy 0.539 (no interval: the figure itself decided) > majority share 0.538"),
+        (0.53847, None, "accuracy 0.5385 (no interval: the figure itself decided) > majority share 0.538"),
+        (0.6, (0.53847, 0.7), "accuracy 0.600 [0.5385, 0.700] > majority share 0.538"),
+        (0.6, (0.53844, 0.7), "accuracy 0.600, but its interval [0.538, 0.700] reaches the majority share 0.5385"),
+    ],
+)  # fmt: skip
+def test_equal_figures_are_not_told_as_unequal(
+    value: float, interval: tuple[float, float] | None, detail: str, tmp_path: Path
+) -> None:
+    report = make_report(value, intervals={"accuracy": interval} if interval else {}, majority_share=7 / 13)
+    assert told_of(Rule(metric="accuracy", above_majority=True), report, tmp_path).detail == detail
+
+
 def test_a_rule_on_a_further_column_counts_the_rows_that_it_judged(tmp_path: Path) -> None:
     figures = {"test": {"accuracy": 0.9}, "size": {"mae": 2.5, "rmse": 3.0, "r2": 0.5}}
     report = make_report(metrics=figures, known_rows={"size": 37})
