@@ -31,7 +31,7 @@ _NAVIGATION = {
         "ablation",
     ],
     "Running it": ["schedule", "deploy", "debugging", "hosting"],
-    "Watching it": ["monitoring", "approval", "journal", "mlflow"],
+    "Watching it": ["gate", "monitoring", "approval", "journal", "mlflow"],
     "Reference": ["reference/cli", "reference/config"],
     "The project": ["/CONTRIBUTING", "decisions", "/benchmarks/RESULTS", "/CHANGELOG", "*"],
 }

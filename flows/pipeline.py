@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from data_contracts.refs import ChampionRef, CheckpointRef, Decision, EvalReport, PreparedChampion, Verdict
-from flows.champion import champion_config, checkpoint_of, prepare_champion, require_comparable
+from flows.champion import (
+    champion_config,
+    checkpoint_of,
+    prepare_champion,
+    require_comparable,
+    require_unseen_test_rows,
+)
 from flows.data_stages import extract_features, prepare, require_trainable
 from flows.journaling import record_decisions, record_verdict
 from flows.request import Request
@@ -37,6 +43,8 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
     features = run_state.features = extract_features(valid, config, store, stages, run_state)
     with run_state.timed("train"):
         start = run_state.start = None if config.train.continue_from == "none" else champion
+        if start is not None:
+            require_unseen_test_rows(start, valid, store)
         checkpoint = run_state.checkpoint = stages.train(valid, features, config, store, start)
     run_log.log_checkpoint(checkpoint, read_history(checkpoint, store), run_state.reused(checkpoint))
     with run_state.timed("evaluate"):  # asked again: training takes time, and another model may have been promoted
@@ -54,7 +62,7 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
     run_log.log_gate(verdict)
     run_state.decision, run_state.reason = conclude(verdict, champion, judged_before)
     if run_state.decision == "promote":
-        inputs = PublishInputs(verdict, checkpoint, report, valid, features)
+        inputs = PublishInputs(verdict, checkpoint, report, valid, features, start)
         publish_candidate(inputs, request, stages, run_state)
 
 

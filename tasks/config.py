@@ -139,12 +139,23 @@ class GateConfig(Section):
     """What a candidate must show before it replaces the champion."""
 
     mode: Literal["better", "not-worse"] = "not-worse"
+    """not-worse: a loss of the margin or more must be ruled out. better: a gain must be shown."""
     metric: MetricName = "auto"
     """The metric on which candidate and champion are compared, on the same test rows. auto: macro_f1, for numbers mae."""
-    margin: Annotated[float, Field(ge=0)] = 0.01
-    """not-worse: how much of the metric a candidate may lose; of mae and rmse this share of the champion's."""
+    margin: Annotated[float, Field(ge=0)] = 0.02
+    """What a candidate may lose of the metric, in its unit (0.02: two points of macro F1); of mae and rmse this share of the
+    champion's."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    """Of the interval of candidate minus champion; single figures have 95 %."""
+    """Of the interval of candidate minus champion; single figures have 95 %. A higher one promotes less, never more."""
+    anchor: Literal["best", "off"] = "best"
+    """best: not-worse also of the best champion so far, so that small losses do not add up. off: of the champion only."""
+    min_rows: Annotated[int, Field(ge=1)] = 50
+    """Test rows that neither model has seen, or both, without which the comparison is inconclusive."""
+    slice_alpha: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Chance of any false alarm over all classes and sets of modalities together (Holm) on whose rows a candidate must not be
+    worse than the champion; 0: they are not tested."""
+    min_slice_rows: Annotated[int, Field(ge=1)] = 20
+    """Test rows from which on a class or a set of modalities is tested."""
     rules: tuple[Rule, ...] = (Rule(metric="auto", above_majority=True),)
     approval: Literal["auto", "required"] = "auto"
     """auto: a model that passes is promoted. required: it is registered as a pending version and the run ends with

@@ -94,6 +94,8 @@ class Metric(Generic[Rows, Counts]):
     lower_is_better: bool = False
     baseline: Baseline | None = None
     """None: a rule of the gate cannot compare it with the best constant answer."""
+    by_class: bool = False
+    """Whether it is a mean over classes or labels, in which the rows of a rare one weigh more."""
     compact: bool = True
     """Whether tables that have one column a metric show it: the terminal's, and the model card's by modalities."""
 

@@ -125,6 +125,17 @@ class ClassScorer(Scorer[ClassCounts]):
         support, answers = count(self.truth, self.classes), count(self.predicted, self.classes)
         return ClassCounts(rows, hits, support, answers)
 
+    def class_rows(self) -> dict[int, tuple[Indices, NDArray[np.bool_]]]:
+        """The rows that are of each class."""
+        order = np.argsort(self.truth, kind="stable")
+        classes, first = np.unique(self.truth[order], return_index=True)
+        parts = np.split(order, first[1:])
+        return {int(name): (rows, self.correct[rows]) for name, rows in zip(classes, parts, strict=False)}
+
+    def gains(self, other: ClassScorer) -> Floats:
+        """By answers that are right."""
+        return self.correct.astype(np.float64) - other.correct
+
     def baselines(self) -> dict[str, float]:
         """The most frequent class."""
         return {"accuracy": float(np.bincount(self.truth).max() / self.rows)} if self.rows else {}
@@ -163,9 +174,9 @@ def matthews(counts: ClassCounts) -> Floats:
 
 METRICS: tuple[Metric[ClassScorer, ClassCounts], ...] = (
     Metric("accuracy", "Accuracy", lambda n: n.hits.sum(axis=1) / n.rows, interval="wilson", baseline=MAJORITY),
-    Metric("macro_f1", "Macro F1", macro_f1, counted(f1_effects), "like-share"),
-    Metric("macro_recall", "Macro recall", macro_recall, counted(recall_effects), "like-share"),
-    Metric("macro_precision", "Macro precision", macro_precision, counted(precision_effects), "like-share"),
+    Metric("macro_f1", "Macro F1", macro_f1, counted(f1_effects), "like-share", by_class=True),
+    Metric("macro_recall", "Macro recall", macro_recall, counted(recall_effects), "like-share", by_class=True),
+    Metric("macro_precision", "Macro precision", macro_precision, counted(precision_effects), "like-share", by_class=True),
     Metric(
         "mcc", "Matthews correlation", matthews, counted(matthews_effects), "fisher",
         low=-1.0, unit="score", compact=False,

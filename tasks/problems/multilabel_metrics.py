@@ -75,6 +75,19 @@ class LabelScorer(Scorer[LabelCounts]):
         support, answers = weights @ self.truth.astype(np.float64), weights @ self.predicted.astype(np.float64)
         return LabelCounts(weights, hits, support, answers, self)
 
+    def class_rows(self) -> dict[int, tuple[Indices, NDArray[np.bool_]]]:
+        """The rows that have each label."""
+        found = {}
+        for label in np.flatnonzero(self.truth.any(axis=0)):
+            rows = np.flatnonzero(self.truth[:, label])
+            found[int(label)] = (rows, self.predicted[rows, label])
+        return found
+
+    def gains(self, other: LabelScorer) -> Floats:
+        """By the number of labels that are rightly given or left out."""
+        ours, theirs = ((one.predicted == one.truth).sum(axis=1) for one in (self, other))
+        return np.asarray(ours - theirs, np.float64)
+
     def baselines(self) -> dict[str, float]:
         """With all scores equal, precision is the label's share."""
         shares = self.truth.mean(axis=0) if self.rows else np.zeros(0)
@@ -111,10 +124,10 @@ def macro_precision(counts: LabelCounts) -> Floats:
 METRICS: tuple[Metric[LabelScorer, LabelCounts], ...] = (
     Metric("exact_match", "Exact match", exact_match, interval="wilson"),
     Metric("micro_f1", "Micro F1", micro_f1, pooled(f1_effects), "like-share"),
-    Metric("macro_f1", "Macro F1", macro_f1, counted(f1_effects), "like-share"),
-    Metric("macro_recall", "Macro recall", macro_recall, counted(recall_effects), "like-share"),
-    Metric("macro_precision", "Macro precision", macro_precision, counted(precision_effects), "like-share"),
-    Metric("mean_ap", "Mean average precision", None, mean_precision, "logit", baseline=CHANCE),
+    Metric("macro_f1", "Macro F1", macro_f1, counted(f1_effects), "like-share", by_class=True),
+    Metric("macro_recall", "Macro recall", macro_recall, counted(recall_effects), "like-share", by_class=True),
+    Metric("macro_precision", "Macro precision", macro_precision, counted(precision_effects), "like-share", by_class=True),
+    Metric("mean_ap", "Mean average precision", None, mean_precision, "logit", by_class=True, baseline=CHANCE),
     Metric(
         "brier", "Brier score", None, brier, "hall", high=2.0, unit="score", lower_is_better=True, compact=False,
     ),

@@ -86,6 +86,10 @@ class NumberScorer(Scorer[ErrorSums]):
         variance = weights @ centred**2 / total - mean**2
         return ErrorSums(total, weights @ np.abs(errors), weights @ errors**2, variance)
 
+    def gains(self, other: NumberScorer) -> Floats:
+        """By the errors' size."""
+        return np.abs(other.predicted - other.truth) - np.abs(self.predicted - self.truth)
+
     def baselines(self) -> dict[str, float]:
         """Always the constant."""
         same = NumberScorer(np.full(self.rows, self.constant), self.truth)

@@ -50,6 +50,16 @@ def fetch_champion(name: str, alias: str, store: Store, tracking_uri: str) -> Ch
         return None if version is None else versions.into_store(client, version, store, tracking_uri)
 
 
+def fetch_version(name: str, number: str, store: Store, tracking_uri: str) -> ChampionRef | None:
+    """A version by its number, its files in the store and verified; None where the registry no longer has it.
+
+    Raises EnvironmentFailed when the published files are damaged or gone.
+    """
+    with connected(store, tracking_uri) as client:
+        known = {str(version.version): version for version in versions.all_versions(client, check_model_name(name))}
+        return versions.into_store(client, known[number], store, tracking_uri) if number in known else None
+
+
 class ModelEntry(TypedDict):
     """A model of the registry, as lists and scripts see it."""
 
@@ -204,7 +214,7 @@ def why_not(version: ModelVersion) -> str | None:
 
 def release_ref(champion: ChampionRef, alias: str | None) -> ReleaseRef:
     """The ref of a release whose files lie in the store as a champion's."""
-    return ReleaseRef(**champion.model_dump(exclude={"train_key", "base_key"}), alias=alias)
+    return ReleaseRef(**champion.model_dump(exclude={"train_key", "base_key", "anchor"}), alias=alias)
 
 
 @contextlib.contextmanager

@@ -53,16 +53,16 @@ def decide(report: EvalReport, tmp_path: Path, **knobs: Any) -> tuple[str, str]:
     [
         (0.030, 0.010, 0.050, "promote", "promote"),  # a gain that is shown
         (0.002, -0.009, 0.012, "inconclusive", "promote"),  # equal, shown to lose less than the margin
-        (0.000, -0.018, 0.018, "inconclusive", "promote"),  # the noise of a weekly retrain on 500 rows
-        (-0.006, -0.024, 0.012, "inconclusive", "promote"),  # a small loss that is not shown
-        (-0.010, -0.030, 0.010, "inconclusive", "promote"),  # just at the margin
+        (0.000, -0.018, 0.018, "inconclusive", "inconclusive"),  # the margin is not ruled out
+        (-0.006, -0.024, 0.012, "inconclusive", "inconclusive"),  # a small loss that is not shown
+        (-0.010, -0.030, 0.010, "inconclusive", "inconclusive"),  # just at the margin
         (-0.015, -0.035, 0.005, "inconclusive", "inconclusive"),  # a large loss that is not shown
         (-0.005, -0.007, -0.003, "reject", "promote"),  # a loss that is shown to stay within the margin
         (-0.008, -0.015, -0.001, "reject", "inconclusive"),  # a shown loss that may exceed the margin
         (-0.030, -0.055, -0.005, "reject", "reject"),  # a real loss
         (0.020, 0.000, 0.040, "inconclusive", "promote"),  # an interval that touches 0 shows no gain
         (-0.020, -0.040, 0.000, "inconclusive", "inconclusive"),  # nor a loss
-        (-0.005, -0.020, 0.000, "inconclusive", "promote"),
+        (-0.005, -0.020, 0.000, "inconclusive", "inconclusive"),
         (-0.005, -0.010, -0.001, "reject", "inconclusive"),  # a shown loss that may be the margin itself
         (-0.010, -0.030, -0.001, "reject", "inconclusive"),  # a shown loss whose best estimate is the margin itself
         (-0.030, -0.050, -0.012, "reject", "reject"),
@@ -77,7 +77,7 @@ def test_against_the_champion(
     mirrored = {"champion_metrics": {"mae": 1.0}, "differences": {"mae": (-difference, -high, -low)}}
     for report in (shares, errors(0.5, (0.4, 0.6), **champion, **mirrored)):
         assert decide(report, tmp_path, mode="better")[0] == better
-        assert decide(report, tmp_path, mode="not-worse")[0] == not_worse
+        assert decide(report, tmp_path, mode="not-worse", margin=0.01, anchor="off")[0] == not_worse
 
 
 @pytest.mark.parametrize("bad", [None, math.nan, math.inf])
@@ -104,11 +104,10 @@ def test_what_cannot_be_compared_is_inconclusive(changes: dict[str, Any], tmp_pa
     assert decide(against(0.9, 0.0, -0.01, 0.01, **changes), tmp_path)[0] == "inconclusive"
 
 
-def test_a_difference_without_interval_decides_itself_and_says_so(tmp_path: Path) -> None:
-    decision, reason = decide(against(0.9, 0.01, math.nan, math.nan), tmp_path, mode="better")
-    assert decision == "promote"
-    assert "no interval" in reason
-    assert decide(against(0.9, -0.02, math.nan, math.nan), tmp_path)[0] == "reject"
+@pytest.mark.parametrize("mode", ["better", "not-worse"])
+def test_a_difference_without_interval_shows_nothing(mode: str, tmp_path: Path) -> None:
+    for bounds in ((math.nan, math.nan), (-0.02, math.nan)):
+        assert decide(against(0.9, 0.01, *bounds), tmp_path, mode=mode)[0] == "inconclusive"
 
 
 @pytest.mark.parametrize(
@@ -239,20 +238,20 @@ BESIDE: dict[str, Any] = {"champion_metrics": {"macro_f1": 0.875}}
          "macro_f1 None, no champion yet None, n 500"),
         ("not-worse", against(0.9, 0.025, -0.02, 0.04, **BESIDE),
          "pass: macro_f1 not worse than the champion: macro_f1 0.900 against the champion's 0.875 (difference +0.025 "
-         "[-0.020, +0.040], margin 0.25); macro_f1 0.9, champion version 3: 0.875 0.625, n 500"),
+         "[-0.046, +0.049] at 99.8 %, margin 0.25); macro_f1 0.9, champion version 3: 0.875 0.625, n 500"),
         ("better", against(0.9, 0.025, -0.02, 0.04, **BESIDE),
          "inconclusive: macro_f1 better than the champion: macro_f1 0.900 against the champion's 0.875 (difference +0.025 "
-         "[-0.020, +0.040]); macro_f1 0.9, champion version 3: 0.875 0.875, n 500"),
+         "[-0.020, +0.040]): no gain is shown; macro_f1 0.9, champion version 3: 0.875 0.875, n 500"),
         ("better", against(0.9, 0.025, -0.02, math.nan, **BESIDE),
-         "pass: macro_f1 better than the champion: macro_f1 0.900 against the champion's 0.875 (difference +0.025, no "
-         "interval: the difference itself decided); macro_f1 0.9, champion version 3: 0.875 0.875, n 500"),
+         "inconclusive: macro_f1 better than the champion: macro_f1 0.900 cannot be compared: the champion has none on these "
+         "test rows; macro_f1 0.9, champion version 3: 0.875 0.875, n 500"),
         ("not-worse", against(0.9, 0.025, -0.02, 0.04, champion_metrics=None, champion_rows=430),
          "inconclusive: macro_f1 not worse than the champion: macro_f1 0.900 cannot be compared: the champion has none on "
          "these test rows; macro_f1 0.9, champion version 3 None, n 430"),
         ("not-worse", errors(1.5, None, champion_sha256=SHA, champion_version="3", champion_metrics={"mae": 2.0},
                              differences={"mae": (-0.5, -0.7, -0.3)}),
-         "pass: mae not worse than the champion: mae 1.5 against the champion's 2 (difference -0.5 [-0.7, -0.3], margin 0.5); "
-         "mae 1.5, champion version 3: 2 2.5, n 500"),
+         "pass: mae not worse than the champion: mae 1.5 against the champion's 2 (difference -0.5 [-0.8153, -0.1847] at "
+         "99.8 %, margin 0.5); mae 1.5, champion version 3: 2 2.5, n 500"),
     ],
 )  # fmt: skip
 def test_every_word_of_the_comparisons_line(mode: Any, report: EvalReport, line: str, tmp_path: Path) -> None:
@@ -285,7 +284,8 @@ def test_small_errors_against_the_champion(tmp_path: Path) -> None:
     )  # fmt: skip
     decision, reason = decide(report, tmp_path)
     assert decision == "promote"
-    assert "mae 0.0004 against the champion's 0.00045 (difference -5e-05 [-7e-05, -3e-05], margin 4.5e-06)" in reason
+    assert "mae 0.0004 against the champion's 0.00045 (difference -5e-05 [" in reason
+    assert "[-8.153e-05, -1.847e-05] at 99.8 %, margin 9e-06)" in reason
 
 
 def test_a_figure_just_below_its_limit_is_not_told_as_equal(tmp_path: Path) -> None:
