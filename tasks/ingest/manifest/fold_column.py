@@ -14,7 +14,7 @@ def take_folds(names: Sequence[str], data: DataConfig, folds: Folds) -> tuple[Da
     """The config with such a column as the split, and a note; where no folds are set, a note that names the setting."""
     lowered = {name.strip().lower(): name for name in reversed(names)}
     found = next((lowered[name] for name in _NAMES if name in lowered), None)
-    if found is None or data.columns.split is not None or "split" in lowered:
+    if found is None or data.columns.split is not None or "split" in lowered or not data.find_columns:
         return data, ()
     if not folds:
         return data, (
