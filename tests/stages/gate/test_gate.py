@@ -118,8 +118,8 @@ def test_a_difference_without_interval_shows_nothing(mode: str, tmp_path: Path) 
         (0.22, (0.20, 0.25), 0.20, "inconclusive"),
         (0.20, (0.17, 0.23), 0.20, "reject"),
         (0.10, (0.07, 0.13), 0.20, "reject"),
-        (0.90, None, 0.20, "promote"),
-        (0.90, (math.nan, math.nan), 0.20, "promote"),
+        (0.90, None, 0.20, "inconclusive"),
+        (0.90, (math.nan, math.nan), 0.20, "inconclusive"),
         (0.90, (0.87, 0.93), math.nan, "reject"),
     ],
 )
@@ -127,7 +127,7 @@ def test_above_majority(value: float, interval: Any, majority: float, expected: 
     report = make_report(value, intervals={"accuracy": interval} if interval else {}, majority_share=majority)
     decision, reason = decide(report, tmp_path)
     assert decision == expected
-    assert ("no interval" in reason) == (interval is None or math.isnan(interval[0]))
+    assert ("too few rows for an interval" in reason) == (interval is None or math.isnan(interval[0]))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_above_majority(value: float, interval: Any, majority: float, expected: 
         (0.9, (0.8, 1.0), "inconclusive"),
         (1.0, (0.9, 1.1), "reject"),
         (1.2, (1.1, 1.3), "reject"),
-        (0.8, None, "promote"),
+        (0.8, None, "inconclusive"),
     ],
 )
 def test_errors_must_stay_below_those_of_the_mean(value: float, interval: Any, expected: str, tmp_path: Path) -> None:
@@ -183,11 +183,11 @@ SIZES: dict[str, Any] = {
          "pass: accuracy above majority: accuracy 0.900 [0.870, 0.930] > majority share 0.200; "
          "accuracy 0.9, always the most frequent class 0.2, n 500"),
         (MAJORITY, make_report(0.9, intervals={"accuracy": (0.87, math.nan)}),
-         "pass: accuracy above majority: accuracy 0.900 (no interval: the figure itself decided) > majority share 0.200; "
-         "accuracy 0.9, always the most frequent class 0.2, n 500"),
+         "inconclusive: accuracy above majority: accuracy 0.900 > majority share 0.200, but there are "
+         "too few rows for an interval; accuracy 0.9, always the most frequent class 0.2, n 500"),
         (MAJORITY, make_report(0.20004, intervals={}),
-         "pass: accuracy above majority: accuracy 0.20004 (no interval: the figure itself decided) > majority share 0.200; "
-         "accuracy 0.20004, always the most frequent class 0.2, n 500"),
+         "inconclusive: accuracy above majority: accuracy 0.20004 > majority share 0.200, but there are "
+         "too few rows for an interval; accuracy 0.20004, always the most frequent class 0.2, n 500"),
         (MAJORITY, make_report(0.22, intervals={"accuracy": (0.19, 0.25)}),
          "inconclusive: accuracy above majority: accuracy 0.220, but its interval [0.190, 0.250] reaches the majority share "
          "0.200; accuracy 0.22, always the most frequent class 0.2, n 500"),
@@ -280,7 +280,7 @@ def test_small_errors_against_the_champion(tmp_path: Path) -> None:
     report = make_report(
         metrics={"test": {"mae": 0.0004}}, problem="regression", majority_share=None, baselines={"mae": 0.001},
         champion_sha256=SHA, champion_version="3", champion_metrics={"mae": 0.00045},
-        differences={"mae": (-0.00005, -0.00007, -0.00003)},
+        intervals={"mae": (0.0003, 0.0005)}, differences={"mae": (-0.00005, -0.00007, -0.00003)},
     )  # fmt: skip
     decision, reason = decide(report, tmp_path)
     assert decision == "promote"
@@ -297,8 +297,8 @@ def test_a_figure_just_below_its_limit_is_not_told_as_equal(tmp_path: Path) -> N
     ("value", "interval", "detail"),
     [
         (7 / 13, (0.35, 0.71), "accuracy 0.538 [0.350, 0.710] does not exceed 0.538, the share of the largest class"),
-        (0.5389, None, "accuracy 0.539 (no interval: the figure itself decided) > majority share 0.538"),
-        (0.53847, None, "accuracy 0.5385 (no interval: the figure itself decided) > majority share 0.538"),
+        (0.5389, None, "accuracy 0.539 > majority share 0.538, but there are too few rows for an interval"),
+        (0.53847, None, "accuracy 0.5385 > majority share 0.538, but there are too few rows for an interval"),
         (0.6, (0.53847, 0.7), "accuracy 0.600 [0.5385, 0.700] > majority share 0.538"),
         (0.6, (0.53844, 0.7), "accuracy 0.600, but its interval [0.538, 0.700] reaches the majority share 0.5385"),
     ],
