@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 
 Crossmodal = Callable[..., Any]
 ASKING = ("--set", "gate.approval=required")
+FEW = ("--set", "gate.min_rows=20")  # all the test rows that there are
 
 
 @pytest.mark.slow
@@ -44,7 +45,7 @@ def test_approval_end_to_end_and_what_mlflow_knows_of_it(
     assert crossmodal("retrain", *arguments).json["verdict"] == "unchanged"
 
     repaint(learnable.parent / "img/50.png")
-    second = crossmodal("retrain", *arguments, "--set", "gate.rules=[]", "--set", "gate.margin=1")
+    second = crossmodal("retrain", *arguments, "--set", "gate.rules=[]", "--set", "gate.margin=1", *FEW)
     assert second.json["verdict"] == "needs-approval", second.json["reason"]
     assert crossmodal("models reject", "learnable", "2", "--reason", "no", small=False).status == 0
     refused = crossmodal("models reject", "learnable", "2", "--reason", "no", small=False)
