@@ -13,7 +13,7 @@ from flows.hosting.access import basic_header
 
 TIMEOUT_S = 30.0
 _BUSY_S = (0.5, 1.0, 2.0, 4.0)
-"""Waits before a request is sent again that the server was too busy for (its database is locked), as Prefect's own client does."""
+"""Waits before a request is sent again for which the server was too busy (its database is locked), as Prefect's client does."""
 
 
 class PrefectAPI:
