@@ -94,14 +94,14 @@ class Up:
         self.output.write_text("")
         with self.output.open("ab") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
-        wait_for(f"up\n{self.output.read_text()}", lambda: "\nlogs " in self.said() or self.process_ended())
-        assert not self.process_ended(), self.said()
+        wait_for(f"up\n{self.output.read_text()}", lambda: "\nlogs " in self.output_text() or self.process_ended())
+        assert not self.process_ended(), self.output_text()
 
     def process_ended(self) -> bool:
         """True when it ran and does not any more."""
         return self.process is not None and self.process.poll() is not None
 
-    def said(self) -> str:
+    def output_text(self) -> str:
         """What it has printed since the last start."""
         return self.output.read_text()
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.validation [--rows 10000 100000 1000000] [--limit-s 60]
 
-Both judge the same table in memory: image and text digests, three splits, ten classes. Great Expectations' time counts the
+Both check the same table in memory: image and text digests, three splits, ten classes. Great Expectations' time counts the
 conversion to pandas, the suite and its page of Data Docs; its import (once per process) is timed apart. A size that
 would take longer than the limit, going by the size before it, is left out and said to be.
 """

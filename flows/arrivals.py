@@ -71,8 +71,8 @@ def starter(deployment: str, parameters: dict[str, Any]) -> Start:
     def start(key: str) -> str:
         """The id of the run under this key, made now unless it was made before."""
         # No subflow: its parent ends at once, and the run is the deployment's own.
-        made = run_deployment(deployment, parameters=parameters, timeout=0, idempotency_key=key, as_subflow=False)
-        return str(cast(FlowRun, made).id)  # a coroutine only inside an event loop
+        flow_run = run_deployment(deployment, parameters=parameters, timeout=0, idempotency_key=key, as_subflow=False)
+        return str(cast(FlowRun, flow_run).id)  # a coroutine only inside an event loop
 
     return start
 

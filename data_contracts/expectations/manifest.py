@@ -26,8 +26,8 @@ def manifest_frame(raw: pa.Table, modalities: tuple[InputName, ...]) -> pd.DataF
     `refused`: the row has a reason. `media_named`: how many of `modalities` it names; null in a refused row. `unlabelled`:
     it has neither label nor reason. `unexplained`: it has a reason and no detail.
     """
-    judged = ("row", "id", "label", "split", "weight", "reason", *(f"{modality}_sha256" for modality in modalities))
-    frame = frame_of(raw.select([name for name in raw.column_names if not is_long(name)]), judged)
+    checked = ("row", "id", "label", "split", "weight", "reason", *(f"{modality}_sha256" for modality in modalities))
+    frame = frame_of(raw.select([name for name in raw.column_names if not is_long(name)]), checked)
     reason = frame.reindex(columns=["reason"])["reason"]
     detail = raw["detail"].is_valid().to_pandas() if "detail" in raw.column_names else reason.isna()
     digests = frame.reindex(columns=[f"{modality}_sha256" for modality in modalities])

@@ -37,7 +37,7 @@ def samples_frame(samples: pa.Table, modalities: tuple[InputName, ...]) -> pd.Da
 
 def samples_expectations(labels: list[Expectation], modalities: tuple[InputName, ...]) -> list[Expectation]:
     """The expectations on `samples_frame`, the gravest first; `labels`: those of the first label column's problem."""
-    return [*_rows(modalities), _label_given(), *labels, *_media(modalities)]
+    return [*_rows(modalities), _label_not_null(), *labels, *_media(modalities)]
 
 
 def _rows(modalities: tuple[InputName, ...]) -> list[Expectation]:
@@ -85,11 +85,11 @@ def _rows(modalities: tuple[InputName, ...]) -> list[Expectation]:
     ]
 
 
-def _label_given() -> Expectation:
-    given: Expectation = gallery().ExpectColumnValuesToNotBeNull(
+def _label_not_null() -> Expectation:
+    expectation: Expectation = gallery().ExpectColumnValuesToNotBeNull(
         column="label", **about("label_given", "every row has a label", "label those rows, or remove them")
     )
-    return given
+    return expectation
 
 
 def number_labels() -> list[Expectation]:

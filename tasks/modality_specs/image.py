@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from data_contracts.expectations.features import FeatureSpec
 from data_contracts.refs import InputName
-from tasks.modalities import Decode, Knobs, Medium, ModalitySpec, NearDuplicates, Prepare
+from tasks.modalities import Decode, Medium, ModalitySpec, NearDuplicates, Params, Prepare
 
 if TYPE_CHECKING:
     import torch
@@ -78,17 +78,17 @@ class Image(ModalitySpec):
             lambda pixels, rate_hz: sign_image(pixels), match_images, lambda shape: min(shape[:2]) >= IMAGE_PX
         )
 
-    def prepare_tiny(self, knobs: Knobs) -> Prepare:
+    def prepare_tiny(self, params: Params) -> Prepare:
         """A small square."""
         from tasks.media.encoder_inputs import small_picture
 
-        return lambda picture, rate_hz: small_picture(picture, rate_hz, knobs)
+        return lambda picture, rate_hz: small_picture(picture, rate_hz, params)
 
-    def prepare_pretrained(self, spec: EncoderSpec, knobs: Knobs) -> Prepare:
+    def prepare_pretrained(self, spec: EncoderSpec, params: Params) -> Prepare:
         """A square of the side and by the filter that the encoder was trained with."""
         from tasks.media.encoder_inputs import square
 
-        side = knobs["image_px"] or spec.settings["px"]
+        side = params["image_px"] or spec.settings["px"]
         return lambda picture, rate_hz: square(picture, side, spec.settings["resample"])
 
     def tiny_features(self, name: InputName, config: RunConfig) -> FeatureSpec:

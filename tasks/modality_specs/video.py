@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from data_contracts.expectations.features import FeatureSpec
 from data_contracts.refs import InputName
-from tasks.modalities import Decode, Knobs, Medium, ModalitySpec, NearDuplicates, Prepare
+from tasks.modalities import Decode, Medium, ModalitySpec, NearDuplicates, Params, Prepare
 from tasks.modality_specs.image import SIDE_PX, pixels_to_model
 
 if TYPE_CHECKING:
@@ -74,17 +74,17 @@ class Video(ModalitySpec):
             lambda frames, rate_hz: sign_clip(frames), match_clips, lambda shape: min(shape[1:3]) >= IMAGE_PX
         )
 
-    def prepare_tiny(self, knobs: Knobs) -> Prepare:
+    def prepare_tiny(self, params: Params) -> Prepare:
         """Small square frames."""
         from tasks.media.encoder_inputs import small_frames
 
-        return lambda clip, rate_hz: small_frames(clip, rate_hz, knobs)
+        return lambda clip, rate_hz: small_frames(clip, rate_hz, params)
 
-    def prepare_pretrained(self, spec: EncoderSpec, knobs: Knobs) -> Prepare:
+    def prepare_pretrained(self, spec: EncoderSpec, params: Params) -> Prepare:
         """Square frames of the side and by the filter that the encoder was trained with."""
         from tasks.media.encoder_inputs import square_frames
 
-        side = knobs["video_px"] or spec.settings["px"]
+        side = params["video_px"] or spec.settings["px"]
         return lambda clip, rate_hz: square_frames(clip, side, spec.settings["resample"])
 
     def tiny_features(self, name: InputName, config: RunConfig) -> FeatureSpec:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tasks.problems.intervals import LEAST_ROWS, mean_estimate, tail_freedom
 from tasks.problems.metric import Estimate, Floats, Indices, Probabilities
-from tasks.problems.table_estimates import Effects, Table, estimate_from
+from tasks.problems.table_estimates import Counted, Effects, Table, estimate_counts
 
 MOST_BINS = 15
 BIN_ROWS = 5
@@ -21,12 +21,8 @@ LEAST_PROBABILITY = float(np.finfo(np.float32).eps)
 """Of the true class, in the logarithm: as scikit-learn does with float32."""
 
 
-class Classified(Protocol):
+class Classified(Counted, Protocol):
     """What estimates read of a scorer of one class a row."""
-
-    @property
-    def probabilities(self) -> Probabilities:
-        """(N, C)"""
 
     @property
     def truth(self) -> Indices:
@@ -45,32 +41,19 @@ class Classified(Protocol):
         """(N,) of the answer."""
 
     @property
-    def table(self) -> Table:
-        """Counts over all rows."""
-
-    @property
-    def rows(self) -> int:
-        """N."""
-
-    @property
     def classes(self) -> int:
         """C."""
 
 
 def counted(effects: Callable[[Table], Effects]) -> Callable[[Classified], Estimate]:
-    """The estimate of a figure that is computed from counts."""
+    """The estimate of a figure that is computed from counts by class."""
+    return estimate_counts(effects, _influence)
 
-    def estimate(scored: Classified) -> Estimate:
-        """Each row adds to the support of its class, the answers with its answer, and the hits where they agree."""
 
-        def influence(found: Effects) -> Floats:
-            """(N,)"""
-            hit = np.where(scored.correct, found.hits[scored.truth], 0.0)
-            return found.support[scored.truth] + found.answers[scored.predicted] + hit
-
-        return estimate_from(effects, scored.table, influence)
-
-    return estimate
+def _influence(scored: Classified, found: Effects) -> Floats:
+    """Each row adds to the support of its class, the answers with its answer, and the hits where they agree."""
+    hit = np.where(scored.correct, found.hits[scored.truth], 0.0)
+    return found.support[scored.truth] + found.answers[scored.predicted] + hit
 
 
 def log_loss(scored: Classified) -> Estimate:

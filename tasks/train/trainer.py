@@ -62,7 +62,7 @@ class Trainer:
             even=processes.divides,
             chances=row_chances(train.targets) if config.train.class_balance == "sampler" else None,
         )
-        balanced = config.train.class_balance != "none"  # rows drawn evenly are judged evenly, too
+        balanced = config.train.class_balance != "none"  # rows drawn evenly are validated evenly, too
         self.balance = class_weights(train.targets).to(processes.device) if balanced else None
         self.checkpoint_schedule = CheckpointSchedule(
             work, config.train.checkpoint_steps, processes.divides, processes.rank == 0
@@ -135,7 +135,7 @@ class Trainer:
         )
 
     def run_epoch(self) -> Epoch:
-        """Trains one epoch, judges the averaged weights, writes the state when due; returns the epoch's history."""
+        """Trains one epoch, validates the averaged weights, writes the state when due; returns the epoch's history."""
         progress = self.progress
         self._run_steps()
         loss, figures = self._validate()
@@ -193,7 +193,7 @@ class Trainer:
         return self.ema_model.to(self.processes.device)
 
     def _copy_trainable(self) -> Weights:
-        """Copies of what moves, as it was judged."""
+        """Copies of what is trained, as it was validated."""
         return {name: t.detach().clone() for name, t in self.ema_model.state_dict().items() if name in self.trainable}
 
     # -- steps ---

@@ -107,13 +107,13 @@ def as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with every column of objects that holds numbers only, written as such or as text, as numbers."""
     import pandas as pd
 
-    made = frame.copy()
-    for name in made.columns:
-        if made[name].dtype.kind in "OU" or isinstance(made[name].dtype, pd.StringDtype):
-            numbers = pd.to_numeric(made[name], errors="coerce")
-            if name != "id" and numbers.notna().any() and (numbers.notna() == made[name].notna()).all():
-                made[name] = numbers
-    return made
+    converted = frame.copy()
+    for name in converted.columns:
+        if converted[name].dtype.kind in "OU" or isinstance(converted[name].dtype, pd.StringDtype):
+            numbers = pd.to_numeric(converted[name], errors="coerce")
+            if name != "id" and numbers.notna().any() and (numbers.notna() == converted[name].notna()).all():
+                converted[name] = numbers
+    return converted
 
 
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:
@@ -139,8 +139,8 @@ def build_expectations(entries: tuple[OwnExpectation, ...], frame: pd.DataFrame,
         try:
             built.append(core[entry.type](**entry.kwargs, **about_it))
         except (Refused, TypeError, ValueError) as error:
-            said = " ".join(str(error).split())[:200]
-            raise UsageError(f"{where}: its kwargs are not accepted ({said})") from None
+            message = " ".join(str(error).split())[:200]
+            raise UsageError(f"{where}: its kwargs are not accepted ({message})") from None
     return built
 
 

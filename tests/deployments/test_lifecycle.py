@@ -41,15 +41,15 @@ def expected_sha256(manifest: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    made = Up(tmp_path_factory.mktemp("hosted") / "store")
+    running = Up(tmp_path_factory.mktemp("hosted") / "store")
     try:
-        made.start()
-        yield made
-        assert made.stop() == 130
-        assert made.orphans() == []
-        assert errors_in(made.store / "prefect" / "server.log") == []
+        running.start()
+        yield running
+        assert running.stop() == 130
+        assert running.orphans() == []
+        assert errors_in(running.store / "prefect" / "server.log") == []
     finally:
-        made.end()
+        running.end()
 
 
 def test_a_stop_in_the_middle_of_a_run_leaves_nothing_and_a_long_pause_brings_one_run(

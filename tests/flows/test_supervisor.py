@@ -47,11 +47,11 @@ def events() -> list[tuple[str, str]]:
 @pytest.fixture
 def supervisor(events: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
     monkeypatch.setattr(supervising, "FIRST_DELAY_S", 0.01)
-    made = Supervisor(lambda kind, text: events.append((kind, text)))
+    running = Supervisor(lambda kind, text: events.append((kind, text)))
     try:
-        yield made
+        yield running
     finally:
-        made.stop()
+        running.stop()
 
 
 def test_the_delay_doubles_up_to_a_minute() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from data_contracts.expectations.features import FeatureSpec
 from data_contracts.refs import InputName
-from tasks.modalities import Decode, JoinedColumns, Knobs, Medium, ModalitySpec, Prepare, Statistics
+from tasks.modalities import Decode, JoinedColumns, Medium, ModalitySpec, Params, Prepare, Statistics
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +79,7 @@ class Tabular(ModalitySpec):
 
         return {"cells": sorted(read_row(medium).items())}
 
-    def prepare_tiny(self, knobs: Knobs) -> Prepare:
+    def prepare_tiny(self, params: Params) -> Prepare:
         """Cells as whole numbers, not yet scaled or looked up."""
         from tasks.modality_specs.tabular.cells import encode_row, read_row
 

@@ -46,10 +46,10 @@ class Sensor:
 
     def look(self, later_s: float = 0.0) -> str:
         self.now_s += later_s
-        said = watch_source(
+        outcome = watch_source(
             self.source, self.config, self.store, "retrain/weekly", self.now_s, SETTLE_S, self.start, self.lost
         )
-        return said.partition(":")[0]
+        return outcome.partition(":")[0]
 
     def settle(self) -> str:
         self.look()

@@ -130,11 +130,11 @@ def test_leaked_rows_are_shown_beside_their_counterparts(
     assert shown is not None
     leaked = shown["leaked"]
     assert (leaked["rows"], leaked["dropped"]) == (2, policy == "drop")
-    told = [
+    pairs = [
         (pair["row"]["id"], pair["counterpart"]["id"], pair["counterpart"]["split"], pair["cause"])
         for pair in leaked["pairs"]
     ]
-    assert told == [("same", "s6", "test", "same content"), ("s0", "s7", "test", "same group")]
+    assert pairs == [("same", "s6", "test", "same content"), ("s0", "s7", "test", "same group")]
     pictures = [pair[side]["seen"]["image"] for pair in leaked["pairs"] for side in ("row", "counterpart")]
     assert all(picture.startswith("data:image/png;base64,") for picture in pictures)
     assert pictures[0] == pictures[1] != pictures[2] != pictures[3]

@@ -255,10 +255,10 @@ def test_the_profile_is_of_the_training_rows_and_of_those_that_were_judged(
     real = publish_module.profile_rows
     monkeypatch.setattr(publish_module, "profile_rows", lambda *what: seen.append(what) or real(*what))
     case.publish()
-    ((data, judged, media, features, model, store),) = seen
+    ((data, held_out, media, features, model, store),) = seen
     assert set(data.splits) == {"train"}
-    assert set(judged.splits) == {"test"}
-    assert (len(data), len(judged)) == (4, 12)
+    assert set(held_out.splits) == {"test"}
+    assert (len(data), len(held_out)) == (4, 12)
     assert (media, features, store) == (case.valid.clean.media, case.features, case.request.store)
     assert model == store.path(case.checkpoint.uri)
 

@@ -144,13 +144,13 @@ def test_a_damaged_published_file_is_named(make_case: MakeCase, quick: None) -> 
         registry.fetch_champion("tiny", "champion", *case.place)
 
 
-@pytest.mark.parametrize(("total", "wanted"), [(0, 5), (1, 5), (5, 5), (500, 64), (10_000, 1)])
-def test_verified_rows_are_spread(total: int, wanted: int) -> None:
-    rows = spread(total, wanted)
-    assert len(rows) == min(total, wanted)
+@pytest.mark.parametrize(("total", "most"), [(0, 5), (1, 5), (5, 5), (500, 64), (10_000, 1)])
+def test_verified_rows_are_spread(total: int, most: int) -> None:
+    rows = spread(total, most)
+    assert len(rows) == min(total, most)
     assert rows == sorted(set(rows))
     assert all(0 <= row < total for row in rows)
-    if wanted > 1 and total > 1:
+    if most > 1 and total > 1:
         assert (rows[0], rows[-1]) == (0, total - 1)
 
 
