@@ -26,7 +26,7 @@ MODULES = {
     "tasks/gate_rules.py": ["tests/stages/gate"],
     "tasks/gate/rules.py": ["tests/stages/gate"],
     "tasks/gate/comparison.py": ["tests/stages/gate"],
-    "flows/pipeline.py": ["tests/flows/test_pipeline.py"],
+    "flows/pipeline.py": ["tests/flows/test_pipeline.py", "tests/flows/test_conclusion.py"],
     "tasks/ingest/splits.py": [
         f"{_INGEST}/test_time_splits.py",
         f"{_INGEST}/test_splits_and_repeats.py",
@@ -40,7 +40,11 @@ MODULES = {
     ],
     "tasks/publish/publish.py": [f"{_PUBLISH}/test_publication.py"],
     "tasks/problems/scoring.py": [f"{_EVALUATE}/test_intervals.py"],
-    "tasks/problems/intervals.py": [f"{_EVALUATE}/test_intervals.py", f"{_EVALUATE}/test_interval_methods.py"],
+    "tasks/problems/intervals.py": [
+        f"{_EVALUATE}/test_interval_formulas.py",
+        f"{_EVALUATE}/test_interval_methods.py",
+        f"{_EVALUATE}/test_intervals.py",
+    ],
     "tasks/problems/class_estimates.py": _ESTIMATES,
     "tasks/problems/label_estimates.py": _ESTIMATES,
     "tasks/problems/table_estimates.py": _ESTIMATES,
