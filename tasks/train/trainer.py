@@ -29,7 +29,7 @@ from tasks.train.losses import class_weights
 from tasks.train.processes import Processes, whole
 from tasks.train.sampling import row_chances
 from tasks.train.state import Progress, TrainState, Weights, read_fixed, read_state, save_fixed
-from tasks.train.step import TrainingStep, trainable_names
+from tasks.train.step import StagePlan, TrainingStep, trainable_names
 from tasks.train.throughput import ThroughputMeter, count_flops
 from tasks.train.validation import validate
 from tasks.train.warm_start import WarmStart, transfer_weights
@@ -101,10 +101,15 @@ class Trainer:
 
     def _set_up(self, plain: FusedClassifier) -> TrainingStep:
         self.flops_each: float | None = None  # of a sample, in this stage
-        weighs = self.balance if self.config.class_balance == "class-weights" else None
         per_epoch = self.batch_plan.steps_per_epoch
-        steps, done = self.stage.epochs * per_epoch, self.progress.stage_epochs * per_epoch + self.progress.step
-        return TrainingStep(plain, self.stage, self.config, self.processes, self.trainable, weighs, steps, done)
+        plan = StagePlan(
+            self.stage,
+            self.trainable,
+            steps=self.stage.epochs * per_epoch,
+            done=self.progress.stage_epochs * per_epoch + self.progress.step,
+            balance=self.balance if self.config.class_balance == "class-weights" else None,
+        )
+        return TrainingStep(plain, self.config, self.processes, plan)
 
     @property
     def finished(self) -> bool:
