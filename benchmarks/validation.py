@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from benchmarks.measure import machine
 from data_contracts.expectations.samples import (
     DIGEST,
-    MOST_MISSING,
+    MAX_MISSING,
     RAREST_CLASS,
     known_labels,
     samples_expectations,
@@ -119,7 +119,7 @@ def run_arrow(samples: pa.Table) -> dict[str, bool]:
     for modality in MODALITIES:
         column = samples[modality]
         outcomes[f"{modality}_digest"] = pc.all(pc.match_substring_regex(column, DIGEST)).as_py()
-        outcomes[f"{modality}_missing"] = column.null_count <= MOST_MISSING * rows
+        outcomes[f"{modality}_missing"] = column.null_count <= MAX_MISSING * rows
     return outcomes
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
-from data_contracts.modalities import ALL_MODALITIES, MOST
+from data_contracts.modalities import ALL_MODALITIES, MAX_INPUTS
 from data_contracts.refs import Modality, Split
 from tasks.modalities import MODALITIES
 
@@ -71,8 +71,8 @@ class ColumnsConfig(_ColumnsOfMedia):
             listed = ", ".join(map(repr, columns))
             if not columns:
                 raise ValueError(f"{modality} names no column; leave it out, or set encoders.{modality}=off")
-            if len(columns) > MOST and MODALITIES[modality].joined_columns() is None:
-                raise ValueError(f"{modality} names {len(columns)} columns, at most {MOST} are read: {listed}")
+            if len(columns) > MAX_INPUTS and MODALITIES[modality].joined_columns() is None:
+                raise ValueError(f"{modality} names {len(columns)} columns, at most {MAX_INPUTS} are read: {listed}")
             if len(set(columns)) < len(columns) or any(not name.strip() for name in columns):
                 raise ValueError(f"{modality} names a column twice, or holds an empty name: {listed}")
         return self

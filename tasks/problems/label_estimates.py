@@ -8,12 +8,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.problems.class_estimates import LEAST_PROBABILITY
+from tasks.problems.class_estimates import MIN_PROBABILITY
 from tasks.problems.intervals import mean_estimate, tail_freedom
 from tasks.problems.metric import Estimate, Floats, Probabilities
 from tasks.problems.table_estimates import Counted, Effects, Table, estimate_counts, estimate_from
 
-LEAST_POSITIVES = 10
+MIN_POSITIVES = 10
 """Rows that have a label, for an interval of its average precision: of fewer it is too high by a point or more."""
 
 
@@ -69,7 +69,7 @@ def brier(scored: Labelled) -> Estimate:
 def log_loss(scored: Labelled) -> Estimate:
     """The mean over labels of the binary cross-entropy."""
     of_truth = np.where(scored.truth, scored.probabilities, 1 - scored.probabilities)
-    return mean_estimate(-np.log(np.maximum(of_truth, LEAST_PROBABILITY)).mean(axis=1))
+    return mean_estimate(-np.log(np.maximum(of_truth, MIN_PROBABILITY)).mean(axis=1))
 
 
 def mean_precision(scored: Labelled) -> Estimate | None:
@@ -92,7 +92,7 @@ def mean_precision(scored: Labelled) -> Estimate | None:
         total += value / count
         bias += above / count
     variance = float(np.square(influence).sum()) / rows / max(rows - 1, 1) + lacking / count**2
-    enough = int(scored.truth[:, labels].sum(axis=0).min()) >= LEAST_POSITIVES
+    enough = int(scored.truth[:, labels].sum(axis=0).min()) >= MIN_POSITIVES
     return Estimate(total, influence, variance, bias=bias, freedom=tail_freedom(influence), enough=enough)
 
 

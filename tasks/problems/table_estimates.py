@@ -12,7 +12,7 @@ from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 
-from tasks.problems.intervals import LEAST_ROWS
+from tasks.problems.intervals import MIN_ROWS
 from tasks.problems.metric import Estimate, Floats, Probabilities
 
 
@@ -136,7 +136,7 @@ def estimate_from(
     lacking = np.maximum(smoothed * (1 - smoothed) - share * (1 - share), 0.0) * size * step**2
     rows = table.rows
     variance = float(np.square(each).sum() + lacking.sum()) / rows**2
-    return Estimate(found.value, each, variance, bias=found.bias, enough=found.least >= LEAST_ROWS)
+    return Estimate(found.value, each, variance, bias=found.bias, enough=found.least >= MIN_ROWS)
 
 
 def _share_effects(table: Table, by: Literal["support", "answers"]) -> Effects:

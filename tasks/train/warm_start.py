@@ -108,7 +108,7 @@ def transfer_weights(model: FusedClassifier, card: ModelCard, start: WarmStart) 
                 taken.whole.append(name)
             else:
                 taken.fresh.append(name)
-    notes = (*start.record.notes, _tell(taken, len(pairs), len(new)))
+    notes = (*start.record.notes, _describe_transfer(taken, len(pairs), len(new)))
     change = {"taken": len(taken.whole), "partly": tuple(taken.partly), "fresh": tuple(taken.fresh), "notes": notes}
     start.record = start.record.model_copy(update=change)
     return taken
@@ -165,7 +165,7 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def _tell(taken: TransferredWeights, matched: int, outputs: int) -> str:
+def _describe_transfer(taken: TransferredWeights, matched: int, outputs: int) -> str:
     """One sentence for the report."""
     count = len(taken.whole) + len(taken.partly) + len(taken.fresh)
     message = note(f"started from the champion: {len(taken.whole)} of {count} tensors taken over")

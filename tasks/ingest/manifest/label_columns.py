@@ -12,7 +12,7 @@ from tasks.config import DataConfig
 from tasks.config_sections import CsvConfig
 from tasks.ingest.manifest.cells import read_label
 from tasks.ingest.manifest.label_sets import divide, find_separator, likely_separators, read_list
-from tasks.ingest.manifest.label_spelling import composed, label_text, spell_once
+from tasks.ingest.manifest.label_spelling import composed, label_text, unify_spelling
 from tasks.ingest.manifest.number_forms import NumberForm, find_form
 from tasks.ingest.manifest.raw_rows import RawRows
 from tasks.ingest.manifest.rows import Purpose
@@ -47,7 +47,7 @@ def one_form(cells: list[Any], name: str, problem: ProblemName, data: DataConfig
     texts = [
         text for cell in cells for item in (cell if isinstance(cell, list) else [cell]) if (text := label_text(item))
     ]
-    changed, respelled = spell_once(set(texts))
+    changed, respelled = unify_spelling(set(texts))
     notes += [f"{name}: {note}" for note in (*respelled, *composed(set(texts)))]
     if changed:
         cells = [
@@ -107,7 +107,7 @@ def _set(cell: Any, separator: str | None) -> Any:
     return cell if separator is None else divide(cell, separator) or cell
 
 
-def doubt_sets(cells: Sequence[Any], name: str) -> list[str]:
+def note_likely_sets(cells: Sequence[Any], name: str) -> list[str]:
     """A note where labels that nobody called sets divide into labels that recur."""
     texts = [cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()]
     lists = [cell for cell in texts if cell.startswith("[") and read_list(cell)]
@@ -152,7 +152,7 @@ class LabelCells:
             self.settings.append(settings)
             notes += form_notes
             if data.problem == "auto" and not data.columns.labels:
-                notes += doubt_sets(cells, name)
+                notes += note_likely_sets(cells, name)
             texts.append([])
             for row, (cell, original) in enumerate(zip(formed, cells, strict=True)):
                 text, fault = read_label(original if is_empty(cell) else cell, name, problem)

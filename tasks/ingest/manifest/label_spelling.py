@@ -23,7 +23,7 @@ def same_class(label: str) -> str:
     return label.lower() if label.lower() in _TRUTH else label
 
 
-def spell_once(labels: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+def unify_spelling(labels: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     """Label to the one spelling of its class, for those that change, with notes.
 
     `1.0` becomes `1` where all labels are whole numbers, or `1` is there, too; `True` becomes `true` where all are truth

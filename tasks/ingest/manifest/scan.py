@@ -20,7 +20,7 @@ from tasks.ingest.manifest.joined_columns import decide_types
 from tasks.ingest.manifest.label_columns import LabelCells
 from tasks.ingest.manifest.locate_rows import locate_all
 from tasks.ingest.manifest.missing_media import Search
-from tasks.ingest.manifest.notes import describe_absent, describe_source, doubt_classes
+from tasks.ingest.manifest.notes import describe_absent, describe_source, note_likely_problem
 from tasks.ingest.manifest.raw_rows import RawRows
 from tasks.ingest.manifest.recognition import recognise
 from tasks.ingest.manifest.rows import Purpose, Row
@@ -62,7 +62,7 @@ def scan(
         notes += [
             *describe_absent(sources[0], config),
             *describe_source(sources, modalities, table),
-            *doubt_classes(table, config),
+            *note_likely_problem(table, config),
         ]
         columns_read = (
             sources[0].columns.joined if purpose == "train" else {}

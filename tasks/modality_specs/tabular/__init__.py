@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tasks.modeling.encoder_spec import EncoderSpec
     from tasks.modeling.fusion.classifier import Present
 
-MOST_COLUMNS = 1000
+MAX_COLUMNS = 1000
 
 
 class Tabular(ModalitySpec):
@@ -86,8 +86,8 @@ class Tabular(ModalitySpec):
         return lambda row, rate_hz: encode_row(read_row(row))
 
     def tiny_features(self, name: InputName, config: RunConfig) -> FeatureSpec:
-        """Up to MOST_COLUMNS cells of four numbers."""
-        return FeatureSpec(name, "int32", r"^\d+x4$", MOST_COLUMNS, -(2**31), 2**31 - 1)
+        """Up to MAX_COLUMNS cells of four numbers."""
+        return FeatureSpec(name, "int32", r"^\d+x4$", MAX_COLUMNS, -(2**31), 2**31 - 1)
 
     def tiny_network(self, spec: EncoderSpec) -> Encoder:
         """A token for each column, and a small network over them."""

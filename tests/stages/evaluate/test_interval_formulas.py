@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tasks.problems.intervals import bounded_normal, carries, find_interval, mean_estimate, wilson
+from tasks.problems.intervals import bounded_normal, effective_size, find_interval, mean_estimate, wilson
 from tasks.problems.metric import Estimate, Interval, IntervalMethod
 
 Z = 1.959964
@@ -130,8 +130,8 @@ def test_no_rows_have_no_interval_and_an_interval_contains_its_figure() -> None:
 
 
 def test_kishs_number_of_rows_that_carry_a_mean() -> None:
-    assert carries(np.array([0.0, 0.0, 3.0, -3.0, 3.0])) == pytest.approx(3.0)
-    assert carries(np.zeros(4)) == 0.0
+    assert effective_size(np.array([0.0, 0.0, 3.0, -3.0, 3.0])) == pytest.approx(3.0)
+    assert effective_size(np.zeros(4)) == 0.0
 
 
 def test_a_bounded_mean_covers_as_often_as_it_says() -> None:

@@ -12,7 +12,7 @@ from sklearn import metrics as reference
 from data_contracts.refs import EvalReport
 from flows.summary import intervals_of
 from tasks.problems import class_estimates, label_estimates, regression
-from tasks.problems.intervals import LEAST_ROWS, bounded_normal, find_interval, mean_estimate, tail_freedom
+from tasks.problems.intervals import MIN_ROWS, bounded_normal, find_interval, mean_estimate, tail_freedom
 from tasks.problems.metric import Estimate
 from tasks.problems.multiclass_metrics import score_classes
 from tasks.problems.multilabel_metrics import LabelScorer
@@ -170,7 +170,7 @@ def test_three_rows_that_are_all_right_have_an_accuracy_and_no_other_interval() 
 
 
 def test_a_class_with_four_rows_has_too_few() -> None:
-    for rows, names in ((LEAST_ROWS, {"macro_f1", "macro_recall", "auroc", "mcc", "ece"}), (LEAST_ROWS - 1, set())):
+    for rows, names in ((MIN_ROWS, {"macro_f1", "macro_recall", "auroc", "mcc", "ece"}), (MIN_ROWS - 1, set())):
         truth = np.array([0] * 40 + [1] * rows)
         probabilities, _ = make_probabilities(len(truth), 2, 0.0)
         found = score_classes(probabilities, truth).intervals(0)

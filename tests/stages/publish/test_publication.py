@@ -103,7 +103,7 @@ def test_a_checkpoint_that_another_could_start_from_has_a_key_for_it(make_case: 
 def test_its_steps_are_told(make_case: MakeCase, quick: None) -> None:
     case = make_case()
     log, verify, promote = (
-        ("publish", number, 4, remark) for number, remark in ((1, "log"), (2, "verify"), (3, "promote"))
+        ("publish", number, 4, message) for number, message in ((1, "log"), (2, "verify"), (3, "promote"))
     )
     end = ("publish", 4, 4, "")
     assert heard(case) == [log, verify, promote, end]
