@@ -27,7 +27,7 @@ def by_counting(sums: list[int]) -> float:
     return sum(total <= sum(sums) for total in totals) / len(totals)
 
 
-@pytest.mark.parametrize("sums", [[-3, 1, -2, 0], [2, -1], [-5, -5, 4, 1, 1], [3], [-2, -2, -2], [2, 2]])
+@pytest.mark.parametrize("sums", [[-3, 1, -2, 0], [2, -1], [-5, 2, 3], [-5, -5, 4, 1, 1], [3], [-2, -2, -2], [2, 2]])
 def test_sums_of_whole_numbers_have_the_chance_of_counting_all_signs(sums: list[int]) -> None:
     values = np.array(sums, np.float64)
     assert chance_of_loss(values) == pytest.approx(by_counting([each for each in sums if each]))
@@ -60,11 +60,11 @@ def test_other_numbers_and_large_sums_are_normal() -> None:
 
 
 def test_a_class_that_is_worse_a_lost_one_and_one_too_small() -> None:
-    truth = np.repeat(np.arange(4), [40, 40, LOST_ROWS, 10])
-    wrong = np.isin(np.arange(95), [0, 1, 2, 3, 4, 5])  # of class 0: six rows that the champion answers rightly
-    ours, theirs = scorer(truth, ~wrong & (truth != 2), 4), scorer(truth, truth != 9, 4)
-    found = find_losses((ours, theirs), ["a", "b", "c", "d"], np.full(95, "image"), None, 20)
-    assert (found.tested, found.too_small, found.min_rows) == (3, 1, 20)
+    truth = np.repeat(np.arange(5), [40, 40, LOST_ROWS, 10, 8])
+    wrong = np.isin(np.arange(103), [0, 1, 2, 3, 4, 5])  # of class 0: six rows that the champion answers rightly
+    ours, theirs = scorer(truth, ~wrong & (truth != 2), 5), scorer(truth, truth != 9, 5)
+    found = find_losses((ours, theirs), ["a", "b", "c", "d", "e"], np.full(103, "image"), None, 20)
+    assert (found.tested, found.too_small, found.min_rows) == (3, 2, 20)
     lost, worse, equal = found.parts
     assert (lost.by, lost.value, lost.rows, lost.change, lost.p, lost.lost) == (
         "class",
@@ -102,6 +102,7 @@ def test_sets_of_modalities_are_parts_where_there_are_several() -> None:
         ("modalities", "image"): (50, pytest.approx(-4 / 50)), ("modalities", "image+text"): (30, 0.0),
     }  # fmt: skip
     assert found.parts[0].value == "image"
+    assert not any(part.lost for part in found.parts)
     same = find_losses((ours, theirs), ["a", "b"], np.full(80, "image"), None, 30)
     assert [part.by for part in same.parts] == ["class", "class"]
 
