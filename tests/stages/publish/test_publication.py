@@ -200,13 +200,13 @@ def test_why_another_champion_refuses_a_candidate(make_case: MakeCase, quick: No
     with pytest.raises(PromotionRefused) as caught:
         lonely.publish()
     assert str(caught.value) == (
-        "model tiny: the champion is now version none, but the candidate was judged against 1; run crossmodal retrain again"
+        "model tiny: the champion is now version none, but the candidate was compared with 1; run crossmodal retrain again"
     )
     first.publish()
     with pytest.raises(PromotionRefused) as caught:
         second.publish()
     assert str(caught.value) == (
-        "model tiny: the champion is now version 1, but the candidate was judged against none; run crossmodal retrain again"
+        "model tiny: the champion is now version 1, but the candidate was compared with none; run crossmodal retrain again"
     )
 
 

@@ -89,7 +89,7 @@ def test_only_a_passing_verdict_is_published(changes: dict[str, Any], make_case:
 def test_a_verdict_against_a_former_champion_is_refused(make_case: MakeCase, quick: None) -> None:
     first, second = make_case(seed=0), make_case(seed=1)
     first.publish()
-    with pytest.raises(PromotionRefused, match="judged against none"):
+    with pytest.raises(PromotionRefused, match="compared with none"):
         second.publish()
     assert make_case(seed=1, champion=first.checkpoint).publish().version == "2"
 

@@ -88,7 +88,7 @@ def test_the_same_seed_gives_the_same_bytes(make_world, weights, regime):
     assert one.model_sha256 == same.model_sha256
 
 
-def test_the_knobs_of_the_encoder_move_it_alone_and_as_they_say(make_world, weights, monkeypatch):
+def test_the_hyperparameters_of_the_encoder_move_only_it_and_as_they_say(make_world, weights, monkeypatch):
     runs = {
         override: train_from(make_world(*settings(weights, "full", override)), monkeypatch)
         for override in ("train.layer_decay=1", "train.layer_decay=0.01", "train.encoder_weight_decay=0.5")
