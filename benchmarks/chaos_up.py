@@ -194,7 +194,7 @@ def wait_for_all(up: Up, client: SyncPrefectClient) -> None:
         left = "\n".join(f"{run.id} {run.name}: {run.state}" for run in unfinished(client))
         log = up.store / "prefect" / "worker.log"
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-40:]) if log.is_file() else "no worker.log"
-        raise AssertionError(f"{error}\n{left}\n{up.said()}\n{tail}") from None
+        raise AssertionError(f"{error}\n{left}\n{up.output_text()}\n{tail}") from None
 
 
 def unfinished(client: SyncPrefectClient) -> list[FlowRun]:

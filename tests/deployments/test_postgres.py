@@ -127,7 +127,7 @@ def test_a_scheduled_run_on_postgresql_survives_a_restart_in_its_middle(
             assert state is not None
             assert state.is_completed(), state
             assert taken_slots(client) == {}
-        said = up.said()
+        said = up.output_text()
         assert up.stop() == 130
         assert "s3cret" not in said
         for log in (up.store / "prefect").glob("*.log"):

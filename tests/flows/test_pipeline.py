@@ -199,7 +199,9 @@ def test_the_champion_reads_the_samples_under_its_own_settings(make_world: MakeW
     world = make_world()
     world.champions = [world.champion("1")]
     run_state = world.run()
-    assert prepare_champion(world).features == run_state.features, "settings that are the run's: nothing is computed twice"
+    assert prepare_champion(world).features == run_state.features, (
+        "settings that are the run's: nothing is computed twice"
+    )
     world.champions = [world.champion("2", max_text_bytes=8)]
     run_state = world.run()
     valid, features, *_ = world.calls["evaluate"]
