@@ -78,7 +78,7 @@ def test_every_hostile_manifest_through_the_command_line(shared_data: Path, tmp_
         path = tmp_path / f"{number}{ENDINGS[row['format']]}"
         shutil.copyfile(folder / row["path"], path)
         done = check(path, tmp_path / f"store{number}")
-        lines.append(f"{row['expected']:10} {done.got:10} {done.peak_mb:4.0f} MB {row['path']}: {done.told[-110:]}")
+        lines.append(f"{row['expected']:10} {done.got:10} {done.peak_mb:4.0f} MB {row['path']}: {done.message[-110:]}")
         fits = done.got == row["expected"] or (row["quarantine_also_fine"] == "1" and done.got == "quarantine")
         if row["path"] in READ_WITH_A_NOTE:
             fits = done.got == "ok"
