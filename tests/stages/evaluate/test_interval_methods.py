@@ -36,8 +36,8 @@ def change_by_row(figure: Figure, rows: int) -> np.ndarray:
 @pytest.mark.parametrize("name", ["macro_f1", "macro_recall", "macro_precision", "mcc", "brier", "log_loss"])
 def test_a_rows_influence_is_how_the_figure_changes_with_its_weight(name: str) -> None:
     probabilities, truth = make_probabilities(40, 3, 1.0)
-    judged = score_classes(probabilities, truth)
-    predicted, hot = judged.predicted, np.eye(3)[truth]
+    scored = score_classes(probabilities, truth)
+    predicted, hot = scored.predicted, np.eye(3)[truth]
     score = {
         "macro_f1": lambda w: reference.f1_score(truth, predicted, average="macro", sample_weight=w),
         "macro_recall": lambda w: reference.recall_score(truth, predicted, average="macro", sample_weight=w),
@@ -46,9 +46,9 @@ def test_a_rows_influence_is_how_the_figure_changes_with_its_weight(name: str) -
         "brier": lambda w: float(np.average(((probabilities - hot) ** 2).sum(axis=1), weights=w)),
         "log_loss": lambda w: float(np.average(-np.log(probabilities[np.arange(40), truth]), weights=w)),
     }[name]
-    row = next(metric for metric in judged.metrics if metric.name == name)
+    row = next(metric for metric in scored.metrics if metric.name == name)
     assert row.estimate is not None
-    found = row.estimate(judged)
+    found = row.estimate(scored)
     assert found is not None
     assert found.value == pytest.approx(score(np.ones(40)))
     assert found.influence == pytest.approx(change_by_row(score, 40), abs=2e-3)
@@ -83,8 +83,8 @@ def test_the_calibration_error_of_one_bin_by_hand() -> None:
     """Ten rows of confidence 0.8, six right: the gap is -0.2, its square 0.04; chance adds the variance of the mean,
     with one more row of variance 0.8 * 0.2 as the model says."""
     probabilities = np.tile([0.8, 0.2], (10, 1))
-    judged = score_classes(probabilities, np.array([0] * 6 + [1] * 4))
-    found = class_estimates.calibration_error(judged)
+    scored = score_classes(probabilities, np.array([0] * 6 + [1] * 4))
+    found = class_estimates.calibration_error(scored)
     assert found.square == pytest.approx(0.04)
     assert found.variance == pytest.approx((6 * 0.4**2 + 4 * 0.6**2 + 0.8 * 0.2) / 100)
     assert found.value == pytest.approx((0.04 - found.variance) ** 0.5)
@@ -141,14 +141,14 @@ def test_degrees_of_freedom_are_those_of_normal_rows_or_of_the_few_that_vary() -
 def test_r2_and_rmse_vary_as_a_bootstrap_says() -> None:
     generator = np.random.default_rng(0)
     truth = generator.normal(size=400)
-    judged = NumberScorer(truth + 0.5 * generator.normal(size=400), truth)
-    counts = judged.count(generator.integers(0, 400, (2_000, 400)))
-    found = regression.explained_variance(judged)
+    scored = NumberScorer(truth + 0.5 * generator.normal(size=400), truth)
+    counts = scored.count(generator.integers(0, 400, (2_000, 400)))
+    found = regression.explained_variance(scored)
     assert found is not None
     assert found.variance**0.5 == pytest.approx(regression.explained(counts).std(), rel=0.1)
     rmse = get_metric("rmse")
     assert rmse.compute is not None
-    assert regression.root_squared_error(judged).variance ** 0.5 == pytest.approx(rmse.compute(counts).std(), rel=0.1)
+    assert regression.root_squared_error(scored).variance ** 0.5 == pytest.approx(rmse.compute(counts).std(), rel=0.1)
 
 
 @pytest.mark.parametrize(("right", "end"), [(True, 1), (False, 0)])
@@ -202,10 +202,10 @@ def test_an_estimate_without_variance_is_its_own_interval() -> None:
 
 
 def test_a_figure_without_an_interval_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    judged = score_classes(np.eye(3), np.arange(3))
+    scored = score_classes(np.eye(3), np.arange(3))
     report = EvalReport(
-        uri="evaluations/r", sha256="0" * 64, rows=3, model_sha256="0" * 64, metrics={"test": judged.score()},
-        intervals=judged.intervals(0), by_modalities={}, majority_share=1 / 3,
+        uri="evaluations/r", sha256="0" * 64, rows=3, model_sha256="0" * 64, metrics={"test": scored.score()},
+        intervals=scored.intervals(0), by_modalities={}, majority_share=1 / 3,
     )  # fmt: skip
     lines: list[str] = []
     monkeypatch.setattr("tasks.run_log.log", lambda text, *_: lines.append(text))

@@ -64,7 +64,9 @@ def run(make_world, monkeypatch, tmp_path):
 
         def validate(model, data, *what):
             seen.validated.append((data.rows, what))
-            return real(model, data, *what) if losses is None else (losses[len(seen.validated) - 1], {"val_accuracy": 0.5})
+            return (
+                real(model, data, *what) if losses is None else (losses[len(seen.validated) - 1], {"val_accuracy": 0.5})
+            )
 
         with monkeypatch.context() as patch:
             patch.setattr(stage, "Trainer", Watched)
