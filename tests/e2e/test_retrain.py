@@ -251,13 +251,13 @@ def test_too_many_bad_rows_stop_the_run_before_training_and_are_all_listed(
 def test_rows_that_leak_are_left_out_of_train_and_listed(
     crossmodal: Crossmodal, learnable: Path, tmp_path: Path
 ) -> None:
-    edit(learnable, lambda rows: rows.append(rows[0] | {"id": "twin", "split": "train"}))
+    edit(learnable, lambda rows: rows.append(rows[0] | {"id": "repeat", "split": "train"}))
     ran = crossmodal("check", str(learnable), "--set", "split.leakage=drop")
     assert ran.status == 0
     assert ran.json["rows"] == {"in": 121, "used": 120, "quarantined": 1, "duplicates": 0}
     assert sum(ran.json["splits"].values()) == 120
     with (tmp_path / "store" / "runs" / ran.json["run"] / "quarantine.csv").open(newline="") as file:
-        assert [(row["id"], row["reason"]) for row in csv.DictReader(file)] == [("twin", "leaked")]
+        assert [(row["id"], row["reason"]) for row in csv.DictReader(file)] == [("repeat", "leaked")]
 
 
 def test_a_champion_that_new_rules_fail_is_told_once_and_stays(crossmodal: Crossmodal, learnable: Path) -> None:
