@@ -89,6 +89,27 @@ def test_the_calibration_error_of_one_bin_by_hand() -> None:
     assert found.variance == pytest.approx((6 * 0.4**2 + 4 * 0.6**2 + 0.8 * 0.2) / 100)
     assert found.value == pytest.approx((0.04 - found.variance) ** 0.5)
     assert found.freedom == pytest.approx(1.0)
+    # Of the root of a square the slope is half its inverse; below its own noise the root is taken to be that.
+    floor = max(found.value, (2 * found.variance**2) ** 0.25)
+    assert found.influence == pytest.approx(-0.2 * (scored.correct - 0.6) / floor)
+
+
+def test_ranks_without_a_mistake_vary_by_one_more_row_on_each_side() -> None:
+    """Hanley & McNeil 1982 for exponential scores, at half a row below 1 of 20 rows."""
+    truth = np.repeat([0, 1], [8, 12])
+    scores = np.linspace(0.1, 0.9, 20)
+    found = class_estimates.auroc(score_classes(np.stack([1 - scores, scores], axis=1), truth))
+    assert found is not None
+    area = 1 - 1 / 40
+    by_positives, by_negatives = area / (2 - area) - area**2, 2 * area**2 / (1 + area) - area**2
+    least = area * (1 - area) / 10
+    assert (found.value, np.abs(found.influence).max()) == (1.0, 0.0)
+    assert found.variance == pytest.approx(max(by_positives, least) / 12**2 + max(by_negatives, least) / 8**2)
+
+
+def test_losses_are_means_of_which_the_normal_distribution_is_taken() -> None:
+    scored = score_classes(*make_probabilities(40, 3, 1.0))
+    assert (class_estimates.brier(scored).freedom, class_estimates.log_loss(scored).freedom) == (np.inf, np.inf)
 
 
 def test_bins_hold_as_many_rows_as_equal_values_allow() -> None:
