@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from flows.environment import new_run_id, store_from_environment, tracking_uri_from_environment
 from flows.request import Request, make_request, resolve_config
@@ -63,7 +63,8 @@ class Model:
     _store: str
 
     @overload
-    def predict(self, data: Sequence[Mapping[str, Any]]) -> list[Prediction]: ...
+    def predict(self, data: Sequence[Mapping[str, Any]]) -> list[Prediction]:
+        """Of rows in memory."""
 
     @overload
     def predict(
@@ -71,7 +72,8 @@ class Model:
         data: str | Path | pd.DataFrame,
         columns: Sequence[str] | Literal["all"] = (),
         out: str | Path | None = None,
-    ) -> pd.DataFrame: ...
+    ) -> pd.DataFrame:
+        """Of a data frame, or of the data at a path."""
 
     def predict(
         self,
@@ -102,9 +104,9 @@ class Model:
             raise UsageError(
                 "predict: columns and out are for data at a path; a list or a data frame has its columns already"
             )
-        if hasattr(data, "to_dict"):
+        if not isinstance(data, Sequence):
             return self._predict_frame(data)
-        return self._predictor.predict(data)
+        return self._predictor.predict(cast("Sequence[Mapping[str, Any]]", data))
 
     @cached_property
     def _predictor(self) -> Predictor:
@@ -119,17 +121,18 @@ class Model:
 
         known = [name for name in self._predictor.columns if name in frame]
         if not known:
-            names = ", ".join(map(str, self._predictor.columns))
-            raise UsageError(f"predict: no column of the data frame is an input of the model; it reads {names}")
-        found = []
-        for outcome in self._predictor.outcomes(frame[known].to_dict("records")):
+            read = ", ".join(self._predictor.columns)
+            raise UsageError(f"predict: no column of the data frame is an input of the model; it reads {read}")
+        found: list[dict[str, Any]] = []
+        rows = [{str(name): cell for name, cell in row.items()} for row in frame[known].to_dict("records")]
+        for outcome in self._predictor.outcomes(rows):
             if isinstance(outcome, Refusal):
                 found.append({"reason": outcome.reason, "detail": str(outcome)})
                 continue
             answer = outcome.model_dump(include={"targets", "probability", "probabilities"})
             found.append({"predicted": outcome.label, **answer, "modalities": joined(outcome.modalities)})
         names = ["predicted", "targets", "probability", "probabilities", "modalities", "reason", "detail"]
-        return pd.DataFrame(found, frame.index, names)
+        return pd.DataFrame(found, index=frame.index, columns=names)
 
     def _predict_path(
         self, data: str | Path, columns: Sequence[str] | Literal["all"], out: str | Path | None
