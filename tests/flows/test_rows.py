@@ -127,7 +127,21 @@ def test_a_data_frame_gives_one_with_its_index(model: Model) -> None:
 
 
 def test_rows_are_answered_as_those_of_a_manifest(model: Model, make_data: MakeData) -> None:
-    manifest = make_data(rows=4)
+    compare_with_manifest(model, make_data(rows=4))
+
+
+def test_rows_of_frozen_pretrained_encoders_are_answered_alike(
+    squeezenet: Path, bert: Path, make_data: MakeData, tmp_path: Path
+) -> None:
+    encoders = {"image": f"torchvision:squeezenet1_1@{squeezenet}", "text": f"hf:{bert}"}
+    frozen = crossmodal.load(write_model(tmp_path / "frozen", frozen=encoders), store=tmp_path / "store")
+    compare_with_manifest(frozen, make_data(rows=3))
+    (answer,) = frozen.predict([{"text": "words of a"}])
+    assert answer.modalities == ("text",)
+    frozen._predictor.close()
+
+
+def compare_with_manifest(model: Model, manifest: Path) -> None:
     table = pd.read_csv(manifest)
     frame = model.predict(manifest)
     rows = [
