@@ -15,7 +15,7 @@ from tests.support.cards import card_of
 
 
 def write_model(folder: Path, seed: int = 0, frozen: Mapping[str, str] | None = None) -> Path:
-    """A model that reads image, text and audio by `tiny` encoders, or by frozen ones under their ids; a seed gives it weights."""
+    """A model that reads image, text and audio by `tiny` encoders, or by frozen ones; the seed decides its weights."""
     folder.mkdir(parents=True, exist_ok=True)
     record = card_of(("high", "low"), ("image", "text", "audio"))
     for name, encoder in (frozen or {}).items():
