@@ -190,10 +190,8 @@ def main() -> None:
         print(f"one row in process   p50 {median(here):6.1f} ms")
         print(f"one row over HTTP    p50 {median(http):6.1f} ms")
         for clients, loads in many.items():
-            rate, p50, p99 = (
-                median([value(load) for load in loads])
-                for value in (lambda load: load.rate, lambda load: load.share_ms(0.5), lambda load: load.share_ms(0.99))
-            )
+            rate = median([load.rate for load in loads])
+            p50, p99 = (median([load.share_ms(share) for load in loads]) for share in (0.5, 0.99))
             print(f"{clients:3} clients          {rate:6.0f} requests/s, p50 {p50:.0f} ms, p99 {p99:.0f} ms")
         best = max(median([load.rate for load in loads]) for loads in many.values())
         twice = asyncio.run(open_loop(port, body, 2 * best, int(20 * best)))

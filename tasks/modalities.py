@@ -123,6 +123,10 @@ class ModalitySpec(ABC):
     column_help: ClassVar[str] = ""
     """What the reference says of `data.columns.NAME`."""
 
+    # -- in memory
+    values_help: ClassVar[str] = "a path or bytes"
+    """What a row in memory may give."""
+
     # -- its canonical form
     media_keys: ClassVar[tuple[str, ...]] = ()
     """The settings of MediaConfig that change it."""
@@ -172,6 +176,15 @@ class ModalitySpec(ABC):
     def module(self) -> str:
         """Where this object is defined; through its imports, all code of the modality."""
         return type(self).__module__
+
+    # -- in memory
+    def encode(self, value: Any) -> bytes | None:
+        """A value that a program holds, as the file that `decoder` reads; None where it can be none. Raises Undecodable."""
+        return None
+
+    def example(self) -> Any:
+        """A small value, to try a model with; None: there is none."""
+        return None
 
     # -- its canonical form
     @abstractmethod

@@ -11,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
-from data_contracts.refs import Frozen
+from data_contracts.refs import IN_CELLS, Frozen
 from flows.hosting.guard import App
 from flows.serving.bodies import PredictRequest
 from flows.serving.entrance import Access, Entrance
@@ -19,6 +19,7 @@ from flows.serving.metrics import CONTENT_TYPE
 from flows.serving.page import CONTENT_SECURITY_POLICY, PAGE
 from flows.serving.problems import MEDIA_TYPE, Problem, ProblemBody
 from flows.serving.service import PredictResponse, Service
+from tasks.modalities import MODALITIES
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _STATUSES = {
@@ -159,9 +160,12 @@ def _add_probes(app: FastAPI, service: Service) -> None:
 
 _FORM = {
     "type": "object",
-    "description": "One row: a field for each input; image, audio and video are files, text is a field or a file.",
-    "properties": {name: {"type": "string", "format": "binary"} for name in ("image", "audio", "video")}
-    | {"text": {"type": "string"}},
+    "description": "One row: a field for each input. Pictures, sounds and clips are files; a text is a field or a file.",
+    "properties": {
+        name: {"type": "string"} if name in IN_CELLS else {"type": "string", "format": "binary"}
+        for name, spec in MODALITIES.items()
+        if spec.joined_columns() is None
+    },
     "additionalProperties": True,
 }
 

@@ -12,8 +12,8 @@ from pydantic import Field, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from data_contracts.modalities import INPUTS
-from data_contracts.refs import Frozen
+from data_contracts.modalities import INPUTS, modality_of
+from data_contracts.refs import IN_CELLS, Frozen
 from flows.serving.limits import Limits
 from flows.serving.prediction import Refusal
 from flows.serving.problems import Problem
@@ -22,6 +22,8 @@ from tasks.modalities import spec_of
 Cell = str | int | float | bool | None
 _MOST_FIELDS = 1000
 _FIELD_BYTES = 1 << 20
+_DIGITS = 19
+"""Of a length that a body may declare."""
 
 
 class PredictRequest(Frozen):
@@ -40,7 +42,7 @@ def declared_bytes(request: Request, limits: Limits) -> int:
     text = request.headers.get("content-length")
     if text is None:
         return limits.max_body_bytes
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) < _DIGITS):
         raise Problem(400, "bad-request", f"Content-Length {text!r} is no number")
     if int(text) > limits.max_body_bytes:
         raise _too_large(limits)
@@ -104,7 +106,7 @@ def _value(row: int, name: str, value: Any, refused: list[Refusal]) -> Any:
     if not isinstance(value, str):
         refused.append(Refusal(row=row, input=name, reason="bad-value", detail="is no text; media are sent in base64"))
         return None
-    if name.partition("_")[0] == "text":
+    if modality_of(name) in IN_CELLS:
         return value
     try:
         return base64.b64decode(value, validate=True)
@@ -148,7 +150,7 @@ async def _from_form(request: Request, limits: Limits) -> Row:
 
 async def _field(name: str, field: UploadFile | str) -> bytes | str | None:
     if isinstance(field, str):
-        is_file = name in INPUTS and spec_of(name).joined_columns() is None and name.partition("_")[0] != "text"
+        is_file = name in INPUTS and modality_of(name) not in IN_CELLS
         if is_file and field:
             detail = "is a text; send a file (curl: -F image=@photo.jpg)"
             raise rows_refused([Refusal(row=0, input=name, reason="bad-value", detail=detail)], 1)

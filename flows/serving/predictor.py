@@ -22,8 +22,9 @@ from data_contracts.refs import ChampionRef, InputName, Modality
 from flows.champion import champion_config
 from flows.request import Request
 from flows.serving.prediction import Prediction, Refusal, RowsRefused
-from flows.serving.row_media import RowMedia, Unusable
+from flows.serving.row_media import RowMedia
 from tasks.extract.extract import encoder_reading
+from tasks.media.canonical import Undecodable
 from tasks.media.pool import Decoded, Decoders, Job
 from tasks.modalities import Dtype, Prepare, spec_of
 from tasks.modeling.card import ModelCard
@@ -74,8 +75,7 @@ class Predictor:
     def warm_up(self) -> None:
         """Its processes run, and its network has answered once: the first row takes no longer than others."""
         self._decoders.start()
-        example = {"image": np.zeros((32, 32, 3), np.uint8), "text": "a", "audio": (np.ones(8000, np.int16), 8000)}
-        list(self.outcomes([{name: example[name] for name in self.card.modalities if name in example}]))
+        list(self.outcomes([{name: spec_of(name).example() for name in self.card.modalities}]))
 
     def predict(self, rows: Sequence[Row]) -> list[Prediction]:
         """An answer for each row, in their order. Raises RowsRefused where one has none."""
@@ -99,7 +99,7 @@ class Predictor:
         jobs: list[Job] = []
         for number, row in enumerate(rows):
             for name, data, lent in self._read(row):
-                if isinstance(data, Unusable):
+                if isinstance(data, Undecodable):
                     refused.setdefault(
                         number, Refusal(row=first + number, input=name, reason=data.reason, detail=data.detail)
                     )

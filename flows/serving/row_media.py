@@ -6,7 +6,6 @@ decoded as any other.
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -16,19 +15,13 @@ from typing import Any
 import numpy as np
 
 from data_contracts.modalities import INPUTS, modality_of
-from data_contracts.refs import InputName
+from data_contracts.refs import IN_CELLS, InputName
 from tasks.config_sections import MediaConfig
+from tasks.media.canonical import Undecodable
 from tasks.media.files import NotRegular, open_regular_file
+from tasks.media.in_memory import BAD_VALUE
 from tasks.modalities import spec_of
 from tasks.modeling.card import ModelCard
-
-
-class Unusable(Exception):
-    """A value that no medium can be made of; `reason` as in quarantine.csv."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, detail
 
 
 class RowMedia:
@@ -56,15 +49,15 @@ class RowMedia:
         own = [column for columns in self._joined.values() for column in columns]
         return [*dict.fromkeys([*self._names, *self._lenders.values(), *own])]
 
-    def unknown(self, row: Mapping[str, Any]) -> Iterator[tuple[str, Unusable]]:
+    def unknown(self, row: Mapping[str, Any]) -> Iterator[tuple[str, Undecodable]]:
         """Yields the names in a row that are no input at all. One that only other models read is passed over."""
         for name in row:
             if name not in INPUTS and name not in self.columns:
                 near = get_close_matches(str(name), self.columns, 1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
-                yield str(name), Unusable("unknown-input", f"the model reads {', '.join(self.columns)}{hint}")
+                yield str(name), Undecodable("unknown-input", f"the model reads {', '.join(self.columns)}{hint}")
 
-    def read(self, row: Mapping[str, Any]) -> Iterator[tuple[InputName, bytes | Unusable, bool]]:
+    def read(self, row: Mapping[str, Any]) -> Iterator[tuple[InputName, bytes | Undecodable, bool]]:
         """Yields what a row has: an input of the model, its bytes or why there are none, and whether a clip lends them."""
         for name in self._names:
             lent = False
@@ -72,7 +65,7 @@ class RowMedia:
                 data = self._joined_cells(name, row) if name in self._joined else self._medium(name, row.get(name))
                 if data is None and name in self._lenders:
                     data, lent = self._medium(self._lenders[name], row.get(self._lenders[name])), True
-            except Unusable as error:
+            except Undecodable as error:
                 yield name, error, lent
                 continue
             if data is not None:
@@ -81,16 +74,18 @@ class RowMedia:
     def _joined_cells(self, name: InputName, row: Mapping[str, Any]) -> bytes | None:
         given = row.get(name)
         if given is not None and not isinstance(given, Mapping):
-            raise Unusable("bad-value", f"is {_kind(given)}; give an object of columns and cells")
+            raise Undecodable(BAD_VALUE, f"is {_kind(given)}; give an object of columns and cells")
         cells = {column: (given or row).get(column) for column in self._joined[name]}
         if unknown := [str(column) for column in given or () if column not in self._joined[name]]:
-            raise Unusable("unknown-column", f"{', '.join(unknown)}; the model reads {', '.join(self._joined[name])}")
+            raise Undecodable(
+                "unknown-column", f"{', '.join(unknown)}; the model reads {', '.join(self._joined[name])}"
+            )
         columns = spec_of(name).joined_columns()
         assert columns is not None  # it is why the name is here
         try:
             text = columns.join(cells)
         except ValueError as error:
-            raise Unusable("bad-value", str(error)) from None
+            raise Undecodable(BAD_VALUE, str(error)) from None
         return None if text is None else text.encode()
 
     def _medium(self, name: InputName, value: Any) -> bytes | None:
@@ -98,33 +93,23 @@ class RowMedia:
             return None
         data = self._bytes_of(name, value)
         if not data:
-            raise Unusable("empty-file", "0 bytes")
+            raise Undecodable("empty-file", "0 bytes")
         if len(data) > self._max_bytes:
-            raise Unusable(
+            raise Undecodable(
                 "file-too-large", f"{len(data)} bytes; the limit is {self._max_bytes:.0f} (media.max_file_mb)"
             )
         return data
 
     def _bytes_of(self, name: InputName, value: Any) -> bytes:
-        modality = modality_of(name)
+        spec = spec_of(name)
         if isinstance(value, bytes | bytearray | memoryview):
             return bytes(value)
-        if isinstance(value, str) and modality == "text":
-            return value.encode("utf-8", "surrogatepass")
-        if isinstance(value, str | os.PathLike):
+        if isinstance(value, os.PathLike) or (isinstance(value, str) and spec.name not in IN_CELLS):
             return _read_file(Path(value), self._max_bytes)
-        if modality == "image":
-            return _picture_bytes(value)
-        if modality == "audio" and isinstance(value, tuple) and len(value) == 2:
-            return _sound_bytes(*value)
-        raise Unusable("bad-value", f"is {_kind(value)}; give {_ACCEPTED.get(modality, 'a path or bytes')}")
-
-
-_ACCEPTED = {
-    "image": "a path, bytes, a PIL image, or an array of uint8",
-    "audio": "a path, bytes, or (array, rate in Hz)",
-    "text": "a text, bytes, or a pathlib.Path",
-}
+        data = spec.encode(value)
+        if data is None:
+            raise Undecodable(BAD_VALUE, f"is {_kind(value)}; give {spec.values_help}")
+        return data
 
 
 def _kind(value: object) -> str:
@@ -137,53 +122,8 @@ def _read_file(path: Path, max_bytes: float) -> bytes:
         with os.fdopen(handle, "rb") as file:
             return file.read(size)
     except NotRegular as error:
-        raise Unusable(error.reason, f"{path}: {error.detail}") from None
+        raise Undecodable(error.reason, f"{path}: {error.detail}") from None
     except (FileNotFoundError, NotADirectoryError):
-        raise Unusable("missing-file", f"{path}: no such file") from None
+        raise Undecodable("missing-file", f"{path}: no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise Unusable("unreadable-file", f"{path}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def _picture_bytes(value: Any) -> bytes:
-    """PNG of a PIL image or of an array."""
-    from PIL import Image
-
-    if isinstance(value, np.ndarray):
-        shaped = value.ndim == 2 or (value.ndim == 3 and value.shape[2] in (3, 4))
-        if value.dtype != np.uint8 or not shaped or not value.size:
-            raise Unusable(
-                "bad-value", f"is an array of {value.dtype} {value.shape}; give uint8 (H, W), (H, W, 3) or (H, W, 4)"
-            )
-        value = Image.fromarray(np.ascontiguousarray(value))
-    if not isinstance(value, Image.Image):
-        raise Unusable("bad-value", f"is {_kind(value)}; give {_ACCEPTED['image']}")
-    sink = io.BytesIO()
-    try:
-        value.save(sink, "PNG", compress_level=1, exif=value.getexif())
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-    ) as error:  # a picture that was opened, and cannot be read; a mode that PNG lacks
-        raise Unusable("unreadable-image", f"{type(error).__name__}: {error}") from None
-    return sink.getvalue()
-
-
-def _sound_bytes(samples: Any, rate_hz: Any) -> bytes:
-    """WAV of samples (T,) or (T, channels): int16, or floats in [-1, 1]."""
-    import soundfile
-
-    array = np.asarray(samples)
-    if array.ndim not in (1, 2) or not array.size or array.dtype not in (np.int16, np.float32, np.float64):
-        raise Unusable(
-            "bad-value", f"is an array of {array.dtype} {array.shape}; give int16 or float (T,) or (T, channels)"
-        )
-    if isinstance(rate_hz, bool) or not isinstance(rate_hz, int | np.integer) or rate_hz <= 0:
-        raise Unusable("bad-value", f"has the rate {rate_hz!r}; give a whole number of Hz")
-    sink = io.BytesIO()
-    subtype = "PCM_16" if array.dtype == np.int16 else "FLOAT"
-    try:
-        soundfile.write(sink, array, int(rate_hz), subtype, format="WAV")
-    except (RuntimeError, ValueError) as error:
-        raise Unusable("bad-value", f"cannot be written as a sound ({error})") from None
-    return sink.getvalue()
+        raise Undecodable("unreadable-file", f"{path}: {getattr(error, 'strerror', None) or error}") from None

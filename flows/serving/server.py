@@ -140,6 +140,7 @@ def _run(
         service.close()
 
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.WARNING)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a broken form is told to who sent it
     config = uvicorn.Config(
         make_app(service, access, importlib.metadata.version("crossmodal"), start, stop),
         timeout_keep_alive=5,

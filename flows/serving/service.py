@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from data_contracts.refs import Frozen
 from flows.serving.admission import Admission
@@ -62,6 +63,9 @@ class Service:
         except TimeoutError:
             self.admission.leave(size)
             raise Problem(408, "body-too-slow", f"the body did not come within {self.limits.timeout_s:g} s") from None
+        except ClientDisconnect:
+            self.admission.leave(size)
+            raise Problem(400, "broken-body", "the connection ended before the body did") from None
         except BaseException:
             self.admission.leave(size)
             raise

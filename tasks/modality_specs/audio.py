@@ -31,6 +31,7 @@ class Audio(ModalitySpec):
     columns = ("audio", "audio_path")
     suffixes = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".m4a", ".aac", ".wma")
     borrowed_from = ("video", "audio_from_video")
+    values_help = "a path, bytes, or (array, rate in Hz)"
     media_keys = ("sample_rate_hz", "max_audio_s", "max_file_mb")
     media_modules = ("tasks.media.audio",)
     libraries = ("av", "numpy", "soundfile", "soxr")
@@ -44,6 +45,18 @@ class Audio(ModalitySpec):
     varies_in_length = True
     batch_rows = 4
     network_modules = ("tasks.modeling.augment_audio", "tasks.modeling.rng")
+
+    def encode(self, value: object) -> bytes | None:
+        """WAV of samples with their rate."""
+        from tasks.media.in_memory import sound_bytes
+
+        return sound_bytes(value)
+
+    def example(self) -> object:
+        """A second of a constant."""
+        import numpy as np
+
+        return np.ones(8000, np.int16), 8000
 
     def decoder(self) -> Decode:
         """WAV, FLAC, MP3 and the like, and the sound of a clip."""

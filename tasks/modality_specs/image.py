@@ -36,6 +36,7 @@ class Image(ModalitySpec):
     column_help = """One column, or several (["front", "back"]): the inputs image, image_2 and so on, each with its own cell in
     a row."""
     borrowed_from = ("video", "image_from_video")
+    values_help = "a path, bytes, a PIL image, or an array of uint8"
     media_keys = ("image_px", "image_from_video", "max_pixels", "max_file_mb")
     media_modules = ("tasks.media.image", "tasks.media.video")
     libraries = ("av", "numpy", "pillow", "simplejpeg")
@@ -47,6 +48,18 @@ class Image(ModalitySpec):
     tiny_defaults = MappingProxyType({"image_px": SIDE_PX})
     has_pixels = True
     network_modules = ("tasks.modeling.augment_images", "tasks.modeling.color_ops", "tasks.modeling.rng")
+
+    def encode(self, value: object) -> bytes | None:
+        """PNG of a PIL image or an array."""
+        from tasks.media.in_memory import picture_bytes
+
+        return picture_bytes(value)
+
+    def example(self) -> object:
+        """A black square."""
+        import numpy as np
+
+        return np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8)
 
     def decoder(self) -> Decode:
         """JPEG, PNG and the like."""

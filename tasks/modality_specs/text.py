@@ -28,6 +28,7 @@ class Text(ModalitySpec):
     name = "text"
     columns = ("text", "text_path")
     suffixes = (".txt",)
+    values_help = "a text, bytes, or a pathlib.Path"
     media_keys = ("max_text_chars", "max_file_mb")
     media_modules = ("tasks.media.text",)
     libraries = ("charset-normalizer",)
@@ -43,6 +44,14 @@ class Text(ModalitySpec):
     has_tokens = True
     varies_in_length = True
     batch_rows = 32
+
+    def encode(self, value: object) -> bytes | None:
+        """UTF-8."""
+        return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else None
+
+    def example(self) -> object:
+        """A letter."""
+        return "a"
 
     def decoder(self) -> Decode:
         """UTF-8, or what is detected with confidence."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from PIL import Image
 import crossmodal
 from crossmodal import Model, Prediction, RowsRefused
 from tasks.errors import UsageError
-from tests.support.data import MakeData
+from tasks.modality_specs.tabular.columns import TabularColumns
+from tasks.modeling.encoder_spec import EncoderSpec
+from tests.support.data import MakeData, write_manifest
 from tests.support.folder_models import write_model
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8)
@@ -139,6 +141,51 @@ def test_rows_of_frozen_pretrained_encoders_are_answered_alike(
     (answer,) = frozen.predict([{"text": "words of a"}])
     assert answer.modalities == ("text",)
     frozen._predictor.close()
+
+
+def test_cells_of_a_table_stand_under_their_columns_names_or_in_an_object(tmp_path: Path) -> None:
+    columns = TabularColumns()
+    known = [
+        columns.join({"price": price, "colour": colour}) for price, colour in ((1, "red"), (2, "blue"), (4, "red"))
+    ]
+    fitted = columns.fit(
+        EncoderSpec(encoder="tiny", reads="inputs"),
+        [*filter(None, known)],
+        {"price": "numeric", "colour": "categorical"},
+    )
+    folder = write_model(
+        tmp_path / "table", inputs=("text", "tabular"), encoders={"tabular": fitted.model_dump(mode="json")}
+    )
+    table = crossmodal.load(folder, store=tmp_path / "store")
+    manifest = write_manifest(tmp_path / "m.csv", [{"text": "a", "price": "2", "colour": "red"}, {"text": "b"}])
+    rows = [{"text": "a", "price": 2, "colour": "red"}, {"text": "b", "price": None}]
+    found = table.predict([*rows, {"text": "a", "tabular": {"price": "2", "colour": "red"}}, {"colour": "green"}])
+    assert [answer.modalities for answer in found] == [
+        ("text", "tabular"),
+        ("text",),
+        ("text", "tabular"),
+        ("tabular",),
+    ]
+    assert np.allclose(outputs(found)[:2], np.array(table.predict(manifest)["probabilities"].tolist()), atol=1e-5)
+    assert np.allclose(outputs(found)[0], outputs(found)[2])
+    with pytest.raises(RowsRefused, match=r"row 0, tabular: unknown-column \(prize; the model reads colour, price\)"):
+        table.predict([{"tabular": {"prize": 3}}])
+    with pytest.raises(RowsRefused, match=r"row 0, prise: unknown-input .* did you mean 'price'"):
+        table.predict([{"text": "a", "prise": 3}])
+    table._predictor.close()
+
+
+def test_a_clip_lends_its_picture_and_its_sound_where_the_model_takes_them(
+    make_clip: Callable[..., bytes], tmp_path: Path
+) -> None:
+    folder = write_model(tmp_path / "m", media={"image_from_video": True, "audio_from_video": True})
+    lending = crossmodal.load(folder, store=tmp_path / "store")
+    silent, loud = make_clip(5), make_clip(10, sound_s=0.4)
+    found = lending.predict([{"video": silent}, {"video": loud}, {"video": loud, "audio": (SOUND, 8000)}])
+    assert [answer.modalities for answer in found] == [("image",), ("image", "audio"), ("image", "audio")]
+    with pytest.raises(RowsRefused, match="row 0, audio: no-sound"):
+        lending.predict([{"audio": silent}])
+    lending._predictor.close()
 
 
 def compare_with_manifest(model: Model, manifest: Path) -> None:
