@@ -94,14 +94,14 @@ class Up:
         self.output.write_text("")
         with self.output.open("ab") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
-        wait_for(f"up\n{self.output.read_text()}", lambda: "\nlogs " in self.said() or self.process_ended())
-        assert not self.process_ended(), self.said()
+        wait_for(f"up\n{self.output.read_text()}", lambda: "\nlogs " in self.output_text() or self.process_ended())
+        assert not self.process_ended(), self.output_text()
 
     def process_ended(self) -> bool:
         """True when it ran and does not any more."""
         return self.process is not None and self.process.poll() is not None
 
-    def said(self) -> str:
+    def output_text(self) -> str:
         """What it has printed since the last start."""
         return self.output.read_text()
 
@@ -194,7 +194,7 @@ def wait_for_all(up: Up, client: SyncPrefectClient) -> None:
         left = "\n".join(f"{run.id} {run.name}: {run.state}" for run in unfinished(client))
         log = up.store / "prefect" / "worker.log"
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-40:]) if log.is_file() else "no worker.log"
-        raise AssertionError(f"{error}\n{left}\n{up.said()}\n{tail}") from None
+        raise AssertionError(f"{error}\n{left}\n{up.output_text()}\n{tail}") from None
 
 
 def unfinished(client: SyncPrefectClient) -> list[FlowRun]:

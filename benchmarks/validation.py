@@ -2,7 +2,7 @@
 
     python -m benchmarks.validation [--rows 10000 100000 1000000] [--limit-s 60]
 
-Both judge the same table in memory: image and text digests, three splits, ten classes. Great Expectations' time counts the
+Both check the same table in memory: image and text digests, three splits, ten classes. Great Expectations' time counts the
 conversion to pandas, the suite and its page of Data Docs; its import (once per process) is timed apart. A size that
 would take longer than the limit, going by the size before it, is left out and said to be.
 """
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from benchmarks.measure import machine
 from data_contracts.expectations.samples import (
     DIGEST,
-    MOST_MISSING,
+    MAX_MISSING,
     RAREST_CLASS,
     known_labels,
     samples_expectations,
@@ -121,7 +121,7 @@ def run_arrow(samples: pa.Table) -> dict[str, bool]:
     for modality in MODALITIES:
         column = samples[modality]
         outcomes[f"{modality}_digest"] = pc.all(pc.match_substring_regex(column, DIGEST)).as_py()
-        outcomes[f"{modality}_missing"] = column.null_count <= MOST_MISSING * rows
+        outcomes[f"{modality}_missing"] = column.null_count <= MAX_MISSING * rows
     return outcomes
 
 

@@ -25,8 +25,8 @@ def _versioned(fields: list[pa.Field]) -> pa.Schema:
 
 def contract_version(schema: pa.Schema) -> str | None:
     """The version under which a table was written; None where it does not say."""
-    stated = (schema.metadata or {}).get(CONTRACT_KEY)
-    return None if stated is None else str(stated, "utf-8", "replace")
+    version = (schema.metadata or {}).get(CONTRACT_KEY)
+    return None if version is None else str(version, "utf-8", "replace")
 
 
 def value_column(modality: InputName) -> str | None:
@@ -110,7 +110,7 @@ def near_duplicates_schema() -> pa.Schema:
 
 
 def fingerprints_schema() -> pa.Schema:
-    """What near repeats of canonical media are found by, one row per medium; null where it is too small to judge."""
+    """What near repeats of canonical media are found by, one row per medium; null where it is too small to compare."""
     return _versioned(
         [
             pa.field("digest", pa.string(), nullable=False),

@@ -25,8 +25,8 @@ from tasks.ingest.manifest.rows import Inline
 from tasks.modalities import spec_of
 from tasks.store import Store
 
-MOST_ROWS = 200
-MOST_MB = 100.0
+MAX_ROWS = 200
+MAX_MB = 100.0
 README = """Packed from run {run} of crossmodal ({commit}), which ended with
 
     {end}
@@ -51,9 +51,7 @@ class Packed(NamedTuple):
     """What could not be taken along, a line each."""
 
 
-def pack_run(
-    store: Store, record: RunRecord, out: Path, most_rows: int = MOST_ROWS, most_mb: float = MOST_MB
-) -> Packed:
+def pack_run(store: Store, record: RunRecord, out: Path, most_rows: int = MAX_ROWS, most_mb: float = MAX_MB) -> Packed:
     """`out` is a zip file with the run's settings, its refused rows and others up to `most_rows`, and their media.
 
     Raises UsageError where the run came to no rows or its manifest has changed since.

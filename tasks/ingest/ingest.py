@@ -34,10 +34,10 @@ from tasks.ingest.clean import (
     apply_outcomes,
     count_repeats,
     count_straddling,
-    judge_times,
     mark_rare,
     mark_repeats,
     mark_unseen,
+    parse_times,
 )
 from tasks.ingest.decode import decode_media
 from tasks.ingest.manifest.rows import Purpose
@@ -116,7 +116,7 @@ def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _J
     targets = raw.targets or (Target(name="label"),)
     has_classes = purpose == "train" and problem_of(targets[0]).has_classes
     if purpose == "train":
-        said = judge_times(rows, config.split.by == "time", config.data.time_format)
+        said = parse_times(rows, config.split.by == "time", config.data.time_format)
         mark_repeats(rows, columns, raw.modalities)
         if has_classes:
             mark_rare(rows, config.data.min_class_rows)
@@ -268,7 +268,9 @@ def _refuse_too_many(clean: CleanRef, limit: float, store: Store) -> None:
     table = read_table(place / "quarantine.parquet", ["reason", "detail", "row", "table"])
     refused = [row for row in table.to_pylist() if row["reason"] not in ("duplicate", "unlabelled")]
     reasons = Counter(row["reason"] for row in refused)
-    share = (counts.quarantined - reasons["unseen-label"]) / counts.rows_in  # those are told, and no fault of the rows
+    share = (
+        counts.quarantined - reasons["unseen-label"]
+    ) / counts.rows_in  # those are reported, and no fault of the rows
     if share <= limit and counts.used:
         return
     reasons_text = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
@@ -277,11 +279,11 @@ def _refuse_too_many(clean: CleanRef, limit: float, store: Store) -> None:
     if counts.used == 0:
         message = (
             f"none of {counts.rows_in} rows can be used ({reasons_text}){example}; "
-            f"see {place / 'quarantine.csv'} and mend the data"
+            f"see {place / 'quarantine.csv'} and correct the data"
         )
     else:
         message = (
             f"{counts.quarantined} of {counts.rows_in} rows quarantined ({share:.1%}; {reasons_text}), more than "
-            f"data.max_quarantined = {limit:g}{example}; see {place / 'quarantine.csv'}, mend the data, or raise the limit"
+            f"data.max_quarantined = {limit:g}{example}; see {place / 'quarantine.csv'}, correct the data, or raise the limit"
         )
     raise TooManyQuarantined(message, clean)

@@ -34,7 +34,7 @@ def manifest_key(raw: RawRef) -> str:
 def validate_manifest(raw: RawRef, store: Store) -> TableCheck:
     """The raw table met its contract: every row named and digested, or with its reason. DataError where it did not.
 
-    What is wrong with single rows is ingest's to judge; this judges what scan made of them.
+    What is wrong with single rows is ingest's to report; this checks what scan read.
     """
 
     def run() -> SuiteResult:

@@ -79,7 +79,7 @@ def _modules(names: Iterable[InputName]) -> tuple[str, ...]:
 
 
 def _own_key(clean: CleanRef, config: RunConfig) -> list[Any] | None:
-    """What the user's own expectations are, and where the columns lie that they judge: clean.sha256 does not cover those."""
+    """What the user's own expectations are, and where the columns lie that they check: clean.sha256 does not cover those."""
     path = config.data.expectations
     return None if path is None else [[entry.model_dump() for entry in read_expectations(path)], clean.uri]
 
@@ -169,7 +169,7 @@ def features_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], con
         {
             "valid": valid.sha256,
             "features": {name: ref.sha256 for name, ref in features.items()},
-            "knobs": {
+            "params": {
                 "extract": config.subset("extract")["extract"],
                 "encoders": config.encoders.model_dump(mode="json", exclude={"shared"}),  # which shapes no feature
             },

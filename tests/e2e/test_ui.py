@@ -77,10 +77,10 @@ def keep(page: Any, name: str, full_page: bool = False) -> None:
         page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=full_page)
 
 
-def choose(page: Any, shown: str, wanted: str) -> None:
+def choose(page: Any, shown: str, choice: str) -> None:
     """Chooses in a list that shows a value by now."""
     page.locator("button", has_text=re.compile(f"^{shown}$")).click()
-    page.get_by_role("option", name=wanted, exact=True).click()
+    page.get_by_role("option", name=choice, exact=True).click()
 
 
 def test_a_person_runs_watches_reads_pauses_and_schedules_by_clicks_alone(up: Up) -> None:
@@ -274,14 +274,16 @@ def test_a_candidate_is_approved_and_another_one_rejected_by_clicks_alone(up: Up
             == 2
         )
 
-        for version, status, told in (
+        for version, status, message in (
             ("1", 5, "is champion already, approved by"),
             ("9", 2, "has no version '9'; it has 1"),
         ):
             again = up.call(*models, "promote", "hostile", version, "--reason", "again", *where)
-            assert (again.returncode, told in again.stderr) == (status, True), again.stderr
-        made = up.call("crossmodal", "retrain", "--plain", "--profile", "hostile", "--set", "seed=1", *where, "--json")
-        assert json.loads(made.stdout.splitlines()[-1])["verdict"] == "needs-approval", made.stdout
+            assert (again.returncode, message in again.stderr) == (status, True), again.stderr
+        retrained = up.call(
+            "crossmodal", "retrain", "--plain", "--profile", "hostile", "--set", "seed=1", *where, "--json"
+        )
+        assert json.loads(retrained.stdout.splitlines()[-1])["verdict"] == "needs-approval", retrained.stdout
 
         change_tag(up, "2", AGAINST, "none")
         overtaken = up.call(*models, "promote", "hostile", "2", "--reason", "late", *where)

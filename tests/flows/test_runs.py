@@ -250,8 +250,8 @@ def test_the_history_page_shows_every_run(place: Place, call: Callable[..., Any]
     assert f"../{place.good}/report.html" in page
     assert page.count("<tr class=") == 3
     assert "failed" in page
-    said = call("runs", "history", "it", "--out", str(tmp_path / "page.html"))
-    assert Path(said["page"]).read_text().count("<tr class=") == 3
+    output = call("runs", "history", "it", "--out", str(tmp_path / "page.html"))
+    assert Path(output["page"]).read_text().count("<tr class=") == 3
     with pytest.raises(UsageError, match="no run of it"):
         write_history_page(place.store, "nobody")
 

@@ -6,7 +6,7 @@ import difflib
 from collections import Counter
 from dataclasses import dataclass
 
-from data_contracts.modalities import MOST, input_name
+from data_contracts.modalities import MAX_INPUTS, input_name
 from data_contracts.refs import InputName, Modality
 from tasks.config import DataConfig, EncodersConfig
 from tasks.errors import DataError, UsageError
@@ -154,7 +154,7 @@ def _find_inputs(
         }
     found = {
         input_name(modality, number): _find(names, modality, column_names(modality, number), None, where)
-        for number in range(1, MOST + 1)
+        for number in range(1, MAX_INPUTS + 1)
     }
     return {name: column for name, column in found.items() if column is not None}
 

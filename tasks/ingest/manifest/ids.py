@@ -14,7 +14,7 @@ from tasks.store import digest_json
 def fill_ids(rows: list[dict[str, Any]], seen: Counter[str]) -> list[dict[str, Any]]:
     """A row without an id gets the digest of its media, so that it keeps its split when rows are added.
 
-    On both sides of a given split it is two samples: that is leakage, for validate to judge, and needs two ids. `seen` counts
+    On both sides of a given split it is two samples: that is leakage, for validate to report, and needs two ids. `seen` counts
     what is equal over all calls for one table.
     """
     for row in rows:

@@ -69,8 +69,8 @@ def resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: P
         raise UsageError(f"data.allowed_roots: {missing[0]!r} is not a folder")
     index = MediaIndex((str(manifest.root), *config.data.allowed_roots))
     suggested = suggest_columns(manifest, config.data, config.encoders, index, purpose)
-    data, said = take_folds(manifest.columns, suggested.data, config.split.folds)
-    manifest = replace(suggested.manifest, notes=(*manifest.notes, *suggested.notes, *said))
+    data, fold_notes = take_folds(manifest.columns, suggested.data, config.split.folds)
+    manifest = replace(suggested.manifest, notes=(*manifest.notes, *suggested.notes, *fold_notes))
     try:
         needs_label = split not in ("val", "test")  # of a competition these may have none
         columns = find_columns(

@@ -98,8 +98,8 @@ def suggest_columns(
         _take(_without_codes(labels, cells), "label", taken, hints)
     if not taken:
         return Suggested(manifest, data, (), _hint(hints), {}, examples)
-    said = ", ".join(f"{role} from {name!r}" for role, name in taken.items())
-    note = f"{manifest.path.name}: columns taken by what they hold: {said} (data.columns names others)"
+    roles = ", ".join(f"{role} from {name!r}" for role, name in taken.items())
+    note = f"{manifest.path.name}: columns taken by what they hold: {roles} (data.columns names others)"
     columns = data.columns.model_copy(update=taken)
     if taken.get("text") in of_files:
         data = data.model_copy(update={"media": data.media.model_copy(update={"text_files": (taken["text"],)})})

@@ -62,8 +62,8 @@ class Case:
     def publish(self, **changes: Any) -> ReleaseRef:
         case = replace(self, **changes)
         to = case.request
-        made = publish_module.PublishInputs(case.verdict, case.checkpoint, case.report, case.valid, case.features)
-        return publish_module.publish(made, to.config, to.store, to.tracking_uri, to.run_id)
+        inputs = publish_module.PublishInputs(case.verdict, case.checkpoint, case.report, case.valid, case.features)
+        return publish_module.publish(inputs, to.config, to.store, to.tracking_uri, to.run_id)
 
     @property
     def place(self) -> tuple[Store, str]:
