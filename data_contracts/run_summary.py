@@ -111,7 +111,7 @@ class RunSummary(SummaryPart):
     """Of `predict`: rows that have a label, which its metrics are about."""
     out: str | None = _IF_KNOWN
     notes: tuple[str, ...] | None = _IF_KNOWN
-    """Of `predict`: what is to be known about the rows."""
+    """What is to be known about the data."""
     quarantine: str | None = _IF_KNOWN
     drift: bool | None = _IF_KNOWN
     """Of `monitor`, as the next three."""

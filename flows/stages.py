@@ -44,9 +44,11 @@ class Scan(Protocol):
 
 
 class Ingest(Protocol):
-    """The cleaned samples of a manifest, and the rows that were not used."""
+    """The cleaned samples of a manifest, and the rows that were not used; groups of the model `earlier` keep their split."""
 
-    def __call__(self, raw: RawRef, config: RunConfig, store: Store) -> CleanRef: ...
+    def __call__(
+        self, raw: RawRef, config: RunConfig, store: Store, *, earlier: ChampionRef | None = None
+    ) -> CleanRef: ...
 
 
 class ValidateManifest(Protocol):

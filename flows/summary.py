@@ -70,9 +70,16 @@ def summarise(
         forgetting=report.forgetting or None if report else None,
         linear_baseline=baseline_of(report.linear_baseline) if report and report.linear_baseline else None,
         read=run_state.raw.recognition if run_state.raw else None,
+        notes=notes_of(run_state) or None,
         error=error,
     )
     return summary.model_copy(update={**found})
+
+
+def notes_of(run_state: RunState) -> tuple[str, ...]:
+    """What a person should know about the data: notes of their reading, and what their contracts warn of."""
+    clean, valid = run_state.clean, run_state.valid
+    return (*(clean.notes if clean else ()), *(valid.warnings if valid else ()), *run_state.warnings)
 
 
 def intervals_of(report: EvalReport) -> dict[str, tuple[float, float] | None]:

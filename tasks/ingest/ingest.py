@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts.modalities import INPUTS, modality_of
-from data_contracts.refs import CleanRef, InputName, RawRef, RowCounts, Target
+from data_contracts.refs import ChampionRef, CleanRef, InputName, RawRef, RowCounts, Target
 from data_contracts.row_examples import EXAMPLES, RowExamples
 from data_contracts.tables import (
     CONTRACT_VERSION,
@@ -44,11 +44,12 @@ from tasks.ingest.manifest.rows import Purpose
 from tasks.ingest.near_duplicates.clusters import describe_near_duplicates, find_near_duplicates
 from tasks.ingest.quarantine_examples import choose_rows, describe_examples
 from tasks.ingest.sample_rows import Columns, Rows, SampleRow, places_of, rows_of
-from tasks.ingest.splits import assign_splits, describe_carved
+from tasks.ingest.splits import assign_splits, describe_carved, describe_shares
 from tasks.ingest.table_digest import digest_table
 from tasks.labels import describe_targets
 from tasks.media.media_store import media_fingerprint
 from tasks.media.pool import TRANSIENT
+from tasks.modeling.training_rows import find_splits
 from tasks.problems.registry import problem_of
 from tasks.samples import SAMPLES, Samples
 from tasks.store import Found, Store, canonical_json, digest_json, write_text
@@ -57,29 +58,34 @@ POSITIONS = "positions.parquet"
 """Beside the samples of a prediction: where each stands in the manifest."""
 
 
-def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> str:
+def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train", earlier: ChampionRef | None = None) -> str:
     """Digest of all that the stage's result depends on; the limits, too, as raising one is how a refused file gets in."""
     media = {modality: media_fingerprint(modality_of(modality), config.media) for modality in raw.modalities}
     limits = {"timeout_s": config.media.timeout_s, "memory_mb": config.media.memory_mb}
     split = config.split.model_dump(mode="json", include={"by", "val", "test", "near_duplicates", "strict"})
     data = config.data.model_dump(mode="json", include={"min_class_rows", "time_format"})
-    settings = {"split": split, "limits": limits, "purpose": purpose, "data": data}
+    before = {} if earlier is None else {"earlier": earlier.sha256}
+    settings = {"split": split, "limits": limits, "purpose": purpose, "data": data, **before}
     code = code_fingerprint("ingest")
     targets = [target.model_dump(mode="json") for target in raw.targets]
     content = {"raw": raw.sha256, "places": raw.uri, "targets": targets}  # the listing of refused rows names places
     return digest_json({**content, "media": media, "settings": settings, "code": code, "contract": CONTRACT_VERSION})
 
 
-def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "train") -> CleanRef:
+def ingest(
+    raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "train", earlier: ChampionRef | None = None
+) -> CleanRef:
     """The cleaned samples of a manifest; `predict` keeps every decodable row, labelled or not, repeated or not.
+
+    Under split.by = stratified-group the groups of the model `earlier` keep the split that they had.
 
     Raises TooManyQuarantined (for `predict` only when no row is left); the quarantine table is stored all the same, at the
     path that the message names.
     """
-    key = ingest_key(raw, config, purpose)
+    key = ingest_key(raw, config, purpose, earlier)
     found = store.find("clean", key)
     if found is None:
-        found = _keep(_judge(raw, config, store, purpose), raw, config, store, key)
+        found = _keep(_judge(raw, config, store, purpose, earlier), raw, config, store, key)
     clean = CleanRef.model_validate(found.ref)
     own_fields = {
         "notes": (*raw.notes, *clean.notes),
@@ -101,7 +107,9 @@ class _Judged:
     purpose: Purpose
 
 
-def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _Judged:
+def _judge(
+    raw: RawRef, config: RunConfig, store: Store, purpose: Purpose, earlier: ChampionRef | None = None
+) -> _Judged:
     path = store.path(raw.uri) / "rows.parquet"
     in_cells = {value_column(name) for name in INPUTS}  # what they hold is decoded from the file
     table = read_table(path, [name for name in pq.read_schema(path).names if name not in in_cells])
@@ -131,10 +139,15 @@ def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _J
         clusters = find_near_duplicates(usable, raw.modalities, config.media, store)
         notes += [*count_repeats(usable, columns, raw.modalities), *describe_near_duplicates(clusters)]
     given, groups, ids, times = ([row[name] for row in usable] for name in ("split", "group", "id", "time"))
-    splits = assign_splits(given, groups, ids, config.split, times, clusters)
+    before = None if earlier is None else find_splits(ids, groups, store.path(earlier.uri))
+    stratified = config.split.by == "stratified-group" and purpose == "train"
+    labels = [problem_of(targets[0]).labels_of(row["label"]) for row in usable] if stratified else None
+    splits = assign_splits(given, groups, ids, config.split, times, clusters, labels, before)
     for row, split, cluster in zip(usable, splits, clusters, strict=True):
         row |= {"split": split, "cluster": cluster}
-    notes += describe_carved(given) if purpose == "train" else []
+    if purpose == "train":
+        notes += describe_carved(given)
+        notes += describe_shares(splits, given, groups, config.split)
     if has_classes and not config.split.strict:
         notes += mark_unseen(usable)
     return _Judged(columns, rows, notes, describe_examples(rows, raw.modalities), purpose)
