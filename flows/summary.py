@@ -71,6 +71,7 @@ def summarise(
         linear_baseline=baseline_of(report.linear_baseline) if report and report.linear_baseline else None,
         read=run_state.raw.recognition if run_state.raw else None,
         notes=notes_of(run_state) or None,
+        rules=run_state.verdict.rules if run_state.verdict else None,
         error=error,
     )
     return summary.model_copy(update={**found})

@@ -44,7 +44,7 @@ class Entry(BaseModel):
     """The version that the alias pointed to before."""
     alias: str | None = None
     decision: str | None = None
-    """A verdict's: promote, reject, …"""
+    """A verdict's: promote, reject, …; of a promotion by hand the verdict that it overrides, needs-approval."""
     reason: str = ""
     run: str | None = None
     evidence: dict[str, str] = {}

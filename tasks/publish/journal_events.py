@@ -64,6 +64,9 @@ def record_registry(name: str, alias: str, store: Store, tracking_uri: str, by: 
         lines = _known(store)
         about = [line.entry for line in lines if line.entry.model == name]
         evidence = {str(version.version): _evidence(version) for version in known}
+        # What a person promoted although a rule of the gate was not passed.
+        waiting = {str(version.version): version.tags.get(versions.VERDICT) for version in known}
+        overridden = {number: verdict for number, verdict in waiting.items() if verdict == "needs-approval"}
         # A journal that begins after the model: when its versions were made is the best that is known of their moves.
         known_at = {str(version.version): version.creation_timestamp for version in known if not about}
         new = [
@@ -71,6 +74,7 @@ def record_registry(name: str, alias: str, store: Store, tracking_uri: str, by: 
                 at=_when(move, known_at.get(move.version), at), by=move.by or (by if move.run else UNKNOWN),
                 event=move.action, model=name, version=move.version, previous=move.previous, alias=alias,
                 reason=move.reason or "", run=move.run, evidence=evidence.get(move.version, {}),
+                decision=overridden.get(move.version) if move.action == "promote" else None,
             )
             for move in _unrecorded(moves, [entry for entry in about if entry.alias == alias])
         ]  # fmt: skip

@@ -60,12 +60,16 @@ def gate_table(verdict: Verdict) -> DisplayTable:
     return DisplayTable.of(
         {
             "outcome": rule.outcome,
-            "sentence": rule.detail,
+            "sentence": rule.sentence or rule.detail,
             "rule": rule.rule,
             "value": _rounded(rule.value, rule.metric),
+            "interval": rule.interval
+            and " to ".join(figure_text(end, rule.metric, decimals=4) for end in rule.interval),
             "threshold": _rounded(rule.threshold, rule.metric),
             "baseline": rule.baseline,
             "n": rule.n,
+            "clusters": rule.clusters,
+            "detail": rule.detail,
         }
         for rule in verdict.rules
     )
