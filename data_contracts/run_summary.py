@@ -103,6 +103,8 @@ class RunSummary(SummaryPart):
     """Of every figure of `metrics` that is defined, `column.metric` for further label columns; None: too few rows for one."""
     rules: tuple[RuleResult, ...] | None = _IF_KNOWN
     """The gate's table, of a run that came to it."""
+    test_uses: float | None = _IF_KNOWN
+    """How many verdicts on this model the test rows had decided before, on average."""
     read: Recognition | None = _IF_KNOWN
     """What was recognised in the data as what; of a run that came to read them."""
     forgetting: dict[Literal["old", "new"], Compared] | None = _IF_KNOWN

@@ -58,7 +58,7 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
     with run_state.timed("evaluate"):
         judged_before = store.find("verdicts", gate_key(report, config)) is not None
         verdict = run_state.verdict = stages.gate(report, config, store)
-        record_verdict(request, verdict, report, valid)
+        run_state.test_uses = record_verdict(request, verdict, report, valid)
     run_log.log_gate(verdict)
     run_state.decision, run_state.reason = conclude(verdict, champion, judged_before)
     if run_state.decision in ("promote", "needs-approval"):
