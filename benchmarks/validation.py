@@ -73,6 +73,7 @@ def make_samples(rows: int) -> pa.Table:
     columns = {
         "id": [f"sample-{row:08}" for row in range(rows)],
         "label": [LABELS[row % 10] for row in range(rows)],
+        "targets": pa.nulls(rows, pa.string()),
         "split": [("test", "val", "train")[min(row % 20 // 3, 2)] for row in range(rows)],
         "group": pa.nulls(rows, pa.string()),
         "weight": [1.0] * rows,
@@ -81,6 +82,7 @@ def make_samples(rows: int) -> pa.Table:
         "audio": pa.nulls(rows, pa.string()),
         "video": pa.nulls(rows, pa.string()),
         "row": list(range(1, rows + 1)),
+        "table": pa.nulls(rows, pa.string()),
     }
     return pa.table(columns, schema=samples_schema())
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.refs import InputName
+from data_contracts.row_examples import row_name
 from tasks.errors import DataError
 from tasks.ingest.sample_rows import Columns, Rows, SampleRow, codes_of, contents_of, places_of, recurring
 from tasks.ingest.times import find_form
@@ -65,7 +66,7 @@ def mark_repeats(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]
             if kept is not row:
                 row |= {
                     "reason": "duplicate",
-                    "detail": f"same content as {kept['id']} (row {kept['row']})",
+                    "detail": f"same content as {kept['id']} ({row_name(kept['row'], kept['table'])})",
                     "duplicate_of": kept,
                 }
     _mark_repeated_ids(rows, columns)
@@ -82,7 +83,11 @@ def _mark_repeated_ids(rows: Rows, columns: Columns) -> None:
     for place in np.flatnonzero(recurring(codes_of(columns.array("id"), places_of(rows)))):
         row = rows[int(place)]
         if row["reason"] is None and (kept := seen.setdefault(row["id"], row)) is not row:
-            row |= {"reason": "duplicate-id", "detail": f"row {kept['row']} has this id, too", "duplicate_of": kept}
+            row |= {
+                "reason": "duplicate-id",
+                "detail": f"{row_name(kept['row'], kept['table'])} has this id, too",
+                "duplicate_of": kept,
+            }
 
 
 def mark_rare(rows: Rows, least: int) -> None:

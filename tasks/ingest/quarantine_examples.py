@@ -35,6 +35,7 @@ def describe_examples(rows: Rows, modalities: tuple[InputName, ...]) -> RowExamp
         return {
             "id": row["id"],
             "row": row["row"],
+            "table": row["table"],
             "label": row["label"],
             "split": row["split"],
             "reason": row["reason"],

@@ -21,8 +21,8 @@ from benchmarks.chaos_up import (
     plain_sha256,
     published_sha256,
     taken_slots,
-    unfinished,
     wait_for,
+    wait_for_all,
 )
 from tests.support.serving import errors_in
 
@@ -72,7 +72,7 @@ def test_a_stop_in_the_middle_of_a_run_leaves_nothing_and_a_long_pause_brings_on
     assert f"{due} scheduled runs from " in up.said()
     with up.client() as client:
         assert ended(client, first).state_name in {"Crashed", "Cancelled"}
-        wait_for("the end of all runs", lambda: not unfinished(client))
+        wait_for_all(up, client)
         weekly = client.read_deployment_by_name("retrain/weekly").id
         found = client.read_flow_runs(limit=200)
         runs = [run for run in found if run.auto_scheduled and run.deployment_id == weekly and run.state]

@@ -51,8 +51,8 @@ def _locate_chunk(chunk: list[tuple[Source, Row]], purpose: Purpose) -> list[dic
 def _locate_row(source: Source, row: Row, purpose: Purpose) -> dict[str, Any]:
     """One row in the raw schema; its first problem, if any, in `reason` and `detail`."""
     columns, values = source.columns, row.values
-    result: dict[str, Any] = {"row": row.number, "id": None, "reason": row.reason, "detail": row.detail}
-    result["bad_modality"] = None
+    result: dict[str, Any] = {"row": row.number, "table": source.table, "id": None, "bad_modality": None}
+    result |= {"reason": row.reason, "detail": row.detail}
     result["id"] = plain(values.get(columns.id)) if columns.id else None
     found = 0
     for name, column in columns.media.items():

@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from data_contracts.modalities import in_order, modality_of
@@ -24,9 +23,7 @@ from tasks.ingest.manifest.notes import describe_absent, describe_source, doubt_
 from tasks.ingest.manifest.raw_rows import RawRows
 from tasks.ingest.manifest.recognition import recognise
 from tasks.ingest.manifest.rows import Purpose, Row
-from tasks.ingest.manifest.source import Source, require_label, resolve
-from tasks.ingest.sources.detect import open_manifest
-from tasks.ingest.sources.limits import read_limits
+from tasks.ingest.manifest.source import Source, open_sources, require_label
 from tasks.store import Store, digest_json
 
 
@@ -38,13 +35,12 @@ def scan(
     `carried` keeps cells of the rows that are read, as they are. Raises UsageError (a path or a mapped column that is not
     there) and DataError (no label, no rows, no media).
     """
-    limits = replace(read_limits(config), labelled=purpose == "train")
-    sources = [resolve(manifest, split, config, purpose) for manifest, split in open_manifest(data, limits)]
+    sources = open_sources(data, config, purpose)
     _require_equal_media(sources, data)
     if all(source.columns.label is None for source in sources):
         require_label(sources[0].manifest, sources[0].columns, purpose)
     if carried is not None:
-        sources = carried.bind(sources, data)
+        sources = carried.bind(sources)
     picked, total, notes = _pick(sources, config)
     picked = picked if carried is None else carried.follow(picked)
     read = in_order({*sources[0].columns.media, *sources[0].columns.joined, *sources[0].borrowed})
@@ -107,7 +103,7 @@ def _keep(
     store: Store,
 ) -> RawRef:
     """Stores these columns; their digest covers content, not places: a moved folder is the same data."""
-    places = [*modalities, "detail"]
+    places = ["table", *modalities, "detail"]
     content = digest_json({"rows": table.digest([name for name in names if name not in places]), "purpose": purpose})
     found = {"content": content, "places": table.digest(places), "source": str(data)}
     key = digest_json({**found, "contract": CONTRACT_VERSION})

@@ -140,6 +140,7 @@ def make_samples(store: Store) -> ValidatedRef:
         "audio": [None] * rows,
         "video": [None] * rows,
         "row": list(range(1, rows + 1)),
+        "table": pa.nulls(rows, pa.string()),
     }
     if store.find("validated", "k") is None:
         with store.create("validated", "k") as draft:
