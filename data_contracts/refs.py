@@ -88,6 +88,8 @@ class RawRef(Ref):
     """The label columns, not yet with their labels."""
     recognition: Recognition = Recognition()
     """What was recognised as what, for people and for `check --write-profile`."""
+    earlier: ChampionRef | None = Field(default=None, exclude_if=lambda earlier: earlier is None)
+    """The published model whose groups keep their split, under split.by = stratified-group."""
 
 
 class CleanRef(Ref):

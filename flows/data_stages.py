@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_contracts.refs import ChampionRef, CleanRef, Target, ValidatedRef
+from data_contracts.refs import CleanRef, RawRef, Target, ValidatedRef
 from flows.request import Request
 from flows.results import reasons_of
 from flows.run_state import RunState
@@ -23,9 +23,9 @@ def prepare(request: Request, config: RunConfig, stages: Stages, run_state: RunS
     """Manifest to validated samples."""
     store = request.store
     with run_state.timed("ingest"):
-        raw = run_state.raw = stages.scan(config, store, locate_data(config, store))
+        raw = run_state.raw = with_earlier(stages.scan(config, store, locate_data(config, store)), request)
         require_fitting(config, raw.targets)
-        clean = run_state.clean = stages.ingest(raw, config, store, earlier=find_earlier(request))
+        clean = run_state.clean = stages.ingest(raw, config, store)
     run_log.log_rows(clean, reasons_of(store, clean, None), run_state.reused(clean))
     with run_state.timed("validate"):
         run_state.note("manifest", stages.validate_manifest(raw, store))
@@ -35,12 +35,13 @@ def prepare(request: Request, config: RunConfig, stages: Stages, run_state: RunS
     return valid
 
 
-def find_earlier(request: Request) -> ChampionRef | None:
-    """The model whose groups keep their split, where the config divides so and there is one."""
+def with_earlier(raw: RawRef, request: Request) -> RawRef:
+    """The table with the champion, whose groups keep their split, where the config divides so and there is one."""
     config = request.config
     if config.split.by != "stratified-group":
-        return None
-    return fetch_champion(request.name, config.publish.alias, request.store, request.tracking_uri)
+        return raw
+    champion = fetch_champion(request.name, config.publish.alias, request.store, request.tracking_uri)
+    return raw.model_copy(update={"earlier": champion})
 
 
 def require_trainable(samples: Samples, min_test_per_class: int, targets: tuple[Target, ...]) -> None:

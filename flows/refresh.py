@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_contracts.refs import ChampionRef, CleanRef, RawRef
+from data_contracts.refs import CleanRef, RawRef
 from flows.request import Request
 from flows.stages import Stages
 from tasks.config import RunConfig
@@ -54,9 +54,9 @@ def refreshing(stages: Stages, request: Request) -> Stages:
         return stages
     request.store.refresh(*(kind for name in chosen for kind in STAGE_KINDS[name]))
 
-    def ingest(raw: RawRef, config: RunConfig, store: Store, *, earlier: ChampionRef | None = None) -> CleanRef:
+    def ingest(raw: RawRef, config: RunConfig, store: Store) -> CleanRef:
         """The samples; media that were computed anew have taken the place of those of before."""
-        clean = stages.ingest(raw, config, store, earlier=earlier)
+        clean = stages.ingest(raw, config, store)
         settle_parts(request.store, "media")
         return clean
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from data_contracts.refs import Ref, RunRefs
-from flows.data_stages import find_earlier
+from flows.data_stages import with_earlier
 from flows.history import RUNS, run_refs
 from flows.journaling import record_decisions
 from flows.records import REFS
@@ -101,8 +101,8 @@ def _had(ref: T | None) -> T:
 
 
 def _ingest(request: Request, refs: RunRefs, stages: Stages) -> Results:
-    raw = stages.scan(request.config, request.store, locate_data(request.config, request.store))
-    clean = stages.ingest(raw, request.config, request.store, earlier=find_earlier(request))
+    raw = with_earlier(stages.scan(request.config, request.store, locate_data(request.config, request.store)), request)
+    clean = stages.ingest(raw, request.config, request.store)
     settle_parts(request.store, "media")
     return {"raw": raw, "clean": clean}
 

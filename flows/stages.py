@@ -44,11 +44,9 @@ class Scan(Protocol):
 
 
 class Ingest(Protocol):
-    """The cleaned samples of a manifest, and the rows that were not used; groups of the model `earlier` keep their split."""
+    """The cleaned samples of a manifest, and the rows that were not used."""
 
-    def __call__(
-        self, raw: RawRef, config: RunConfig, store: Store, *, earlier: ChampionRef | None = None
-    ) -> CleanRef: ...
+    def __call__(self, raw: RawRef, config: RunConfig, store: Store) -> CleanRef: ...
 
 
 class ValidateManifest(Protocol):

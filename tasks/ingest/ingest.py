@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts.modalities import INPUTS, modality_of
-from data_contracts.refs import ChampionRef, CleanRef, InputName, RawRef, RowCounts, Target
+from data_contracts.refs import CleanRef, InputName, RawRef, RowCounts, Target
 from data_contracts.row_examples import EXAMPLES, RowExamples, row_name
 from data_contracts.tables import (
     CONTRACT_VERSION,
@@ -58,13 +58,13 @@ POSITIONS = "positions.parquet"
 """Beside the samples of a prediction: where each stands in the manifest."""
 
 
-def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train", earlier: ChampionRef | None = None) -> str:
+def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> str:
     """Digest of all that the stage's result depends on; the limits, too, as raising one is how a refused file gets in."""
     media = {modality: media_fingerprint(modality_of(modality), config.media) for modality in raw.modalities}
     limits = {"timeout_s": config.media.timeout_s, "memory_mb": config.media.memory_mb}
     split = config.split.model_dump(mode="json", include={"by", "val", "test", "near_duplicates", "strict"})
     data = config.data.model_dump(mode="json", include={"min_class_rows", "time_format"})
-    before = {} if earlier is None else {"earlier": earlier.sha256}
+    before = {} if raw.earlier is None else {"earlier": raw.earlier.sha256}
     settings = {"split": split, "limits": limits, "purpose": purpose, "data": data, **before}
     code = code_fingerprint("ingest")
     targets = [target.model_dump(mode="json") for target in raw.targets]
@@ -72,20 +72,16 @@ def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train", earli
     return digest_json({**content, "media": media, "settings": settings, "code": code, "contract": CONTRACT_VERSION})
 
 
-def ingest(
-    raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "train", earlier: ChampionRef | None = None
-) -> CleanRef:
+def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "train") -> CleanRef:
     """The cleaned samples of a manifest; `predict` keeps every decodable row, labelled or not, repeated or not.
-
-    Under split.by = stratified-group the groups of the model `earlier` keep the split that they had.
 
     Raises TooManyQuarantined (for `predict` only when no row is left); the quarantine table is stored all the same, at the
     path that the message names.
     """
-    key = ingest_key(raw, config, purpose, earlier)
+    key = ingest_key(raw, config, purpose)
     found = store.find("clean", key)
     if found is None:
-        found = _keep(_judge(raw, config, store, purpose, earlier), raw, config, store, key)
+        found = _keep(_judge(raw, config, store, purpose), raw, config, store, key)
     clean = CleanRef.model_validate(found.ref)
     own_fields = {
         "notes": (*raw.notes, *clean.notes),
@@ -107,9 +103,7 @@ class _Judged:
     purpose: Purpose
 
 
-def _judge(
-    raw: RawRef, config: RunConfig, store: Store, purpose: Purpose, earlier: ChampionRef | None = None
-) -> _Judged:
+def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _Judged:
     path = store.path(raw.uri) / "rows.parquet"
     in_cells = {value_column(name) for name in INPUTS}  # what they hold is decoded from the file
     table = read_table(path, [name for name in pq.read_schema(path).names if name not in in_cells])
@@ -139,7 +133,7 @@ def _judge(
         clusters = find_near_duplicates(usable, raw.modalities, config.media, store)
         notes += [*count_repeats(usable, columns, raw.modalities), *describe_near_duplicates(clusters)]
     given, groups, ids, times = ([row[name] for row in usable] for name in ("split", "group", "id", "time"))
-    before = None if earlier is None else find_splits(ids, groups, store.path(earlier.uri))
+    before = None if raw.earlier is None else find_splits(ids, groups, store.path(raw.earlier.uri))
     stratified = config.split.by == "stratified-group" and purpose == "train"
     labels = [problem_of(targets[0]).labels_of(row["label"]) for row in usable] if stratified else None
     splits = assign_splits(given, groups, ids, config.split, times, clusters, labels, before)

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from data_contracts.refs import ChampionRef
 from tasks import progress
 from tasks.config import load_config
 from tasks.config_sections import SplitConfig
@@ -294,6 +295,30 @@ def test_only_new_groups_are_placed(tmp_path: Path) -> None:
         assert shares_of(after) == pytest.approx({"train": 0.7, "val": 0.15, "test": 0.15}, abs=0.05)
         back = assign_splits([None] * 600, groups[::-1], ids[::-1], config, labels=labels[::-1], earlier=known[::-1])
         assert back == after[::-1], "in whatever order the manifest lists them"
+
+
+def test_the_stage_keeps_the_splits_of_the_published_model(store: Store, tmp_path: Path) -> None:
+    def run(groups: int, earlier: ChampionRef | None) -> dict[str, str]:
+        lines = [f"{g}-{n},g{g},text {g} {n},c{(g + n) % 2}" for g in range(groups) for n in range(4 + g % 3)]
+        path = tmp_path / f"{groups}.csv"
+        path.write_text("id,group,text,label\n" + "\n".join(lines) + "\n")
+        plain = ["runtime.workers=1", "media.timeout_s=600", "split.near_duplicates=false"]
+        config = load_config({}, [*plain, "split.by=stratified-group"])
+        raw = scan(config, store, path).model_copy(update={"earlier": earlier})
+        samples = Samples.read(store.path(ingest(raw, config, store).uri))
+        if earlier is None:
+            store.path("champions/k").mkdir(parents=True, exist_ok=True)
+            write_rows(samples, store.path("champions/k") / ROWS)
+        assert (ingest_key(raw, config) == ingest_key(raw.model_copy(update={"earlier": None}), config)) is not bool(
+            earlier
+        )
+        return {str(group): split for group, split in zip(samples.groups, samples.splits, strict=True)}
+
+    before = run(9, None)
+    champion = ChampionRef(uri="champions/k", sha256="0" * 64, rows=0, name="m", version="1", model_sha256="0" * 64)
+    after = run(20, champion)
+    assert {group: split for group, split in after.items() if group in before} == before
+    assert set(after.values()) == {"train", "val", "test"}
 
 
 def test_a_near_duplicate_of_a_train_row_is_of_train() -> None:
