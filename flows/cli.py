@@ -21,6 +21,7 @@ from flows.commands.automations import automations_app
 from flows.commands.backup import backup, restore
 from flows.commands.deploy import deploy
 from flows.commands.fetch import fetch
+from flows.commands.gate import gate_app
 from flows.commands.login import login
 from flows.commands.manifests import check, predict
 from flows.commands.models import models_app
@@ -67,6 +68,7 @@ for each in COMMANDS:
 app.add_typer(profile_app, name="profile")
 app.add_typer(models_app, name="models")
 app.add_typer(runs_app, name="runs")
+app.add_typer(gate_app, name="gate")
 app.add_typer(schedule_app, name="schedule")
 app.add_typer(automations_app, name="automations")
 

@@ -85,6 +85,7 @@ STAGES: dict[str, StageCode] = {
             "tasks.ingest.quarantine_examples",
             "tasks.ingest.sample_rows",
             "tasks.ingest.splits",
+            "tasks.ingest.stratified_groups",
             "tasks.ingest.table_digest",
             "tasks.ingest.times",
             "tasks.labels",

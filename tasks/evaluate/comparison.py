@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from data_contracts.refs import ChampionRef, Pairing, PreparedChampion, Target, ValidatedRef
+from data_contracts.refs import ChampionRef, InputName, Pairing, PreparedChampion, Target, ValidatedRef
 from tasks.config import RunConfig
 from tasks.errors import UsageError
 from tasks.evaluate.overlap import clusters_of, find_seen, number_clusters
 from tasks.modeling.card import ModelCard
-from tasks.modeling.training_rows import are_known, read_rows
+from tasks.modeling.training_rows import ROWS, are_known, read_rows
 from tasks.problems.metric import Indices, Probabilities
 from tasks.problems.registry import width
 from tasks.problems.scoring import AnyScorer, Clusters, design_effect
@@ -71,6 +72,17 @@ class ComparisonRows:
     def clusters_of(self, chosen: Indices) -> Clusters:
         """Of some of the test rows, by their positions among them."""
         return clusters_of(self.places[chosen], self.numbers)
+
+    def take(self, chosen: Indices) -> ComparisonRows:
+        """Some of the test rows, by their positions among them."""
+        return ComparisonRows(self.every, self.numbers, self.places[chosen])
+
+    def seen_by_itself(self, folder: Path, modalities: Sequence[InputName]) -> NDArray[np.bool_]:
+        """(S,) those that the published model in `folder`, which is judged by itself, was trained or validated on, or others of
+        their cluster. A model that was just trained on today's rows, and is not published, has seen none."""
+        if not (folder / ROWS).is_file():
+            return np.zeros(len(self.places), bool)
+        return find_seen(self.every, self.every, self.numbers, folder, modalities)[self.places]
 
     def seen_by(self, other: PreparedChampion, card: ModelCard, store: Store) -> NDArray[np.bool_]:
         """(S,) see `find_seen`."""

@@ -44,11 +44,12 @@ from tasks.ingest.manifest.rows import Purpose
 from tasks.ingest.near_duplicates.clusters import describe_near_duplicates, find_near_duplicates
 from tasks.ingest.quarantine_examples import choose_rows, describe_examples
 from tasks.ingest.sample_rows import Columns, Rows, SampleRow, places_of, rows_of
-from tasks.ingest.splits import assign_splits, describe_carved
+from tasks.ingest.splits import assign_splits, describe_carved, describe_shares
 from tasks.ingest.table_digest import digest_table
 from tasks.labels import describe_targets
 from tasks.media.media_store import media_fingerprint
 from tasks.media.pool import TRANSIENT
+from tasks.modeling.training_rows import find_splits
 from tasks.problems.registry import problem_of
 from tasks.samples import SAMPLES, Samples
 from tasks.store import Found, Store, canonical_json, digest_json, write_text
@@ -63,7 +64,8 @@ def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> st
     limits = {"timeout_s": config.media.timeout_s, "memory_mb": config.media.memory_mb}
     split = config.split.model_dump(mode="json", include={"by", "val", "test", "near_duplicates", "strict"})
     data = config.data.model_dump(mode="json", include={"min_class_rows", "time_format"})
-    settings = {"split": split, "limits": limits, "purpose": purpose, "data": data}
+    before = {} if raw.earlier is None else {"earlier": raw.earlier.sha256}
+    settings = {"split": split, "limits": limits, "purpose": purpose, "data": data, **before}
     code = code_fingerprint("ingest")
     targets = [target.model_dump(mode="json") for target in raw.targets]
     content = {"raw": raw.sha256, "places": raw.uri, "targets": targets}  # the listing of refused rows names places
@@ -131,10 +133,15 @@ def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _J
         clusters = find_near_duplicates(usable, raw.modalities, config.media, store)
         notes += [*count_repeats(usable, columns, raw.modalities), *describe_near_duplicates(clusters)]
     given, groups, ids, times = ([row[name] for row in usable] for name in ("split", "group", "id", "time"))
-    splits = assign_splits(given, groups, ids, config.split, times, clusters)
+    before = None if raw.earlier is None else find_splits(ids, groups, store.path(raw.earlier.uri))
+    stratified = config.split.by == "stratified-group" and purpose == "train"
+    labels = [problem_of(targets[0]).labels_of(row["label"]) for row in usable] if stratified else None
+    splits = assign_splits(given, groups, ids, config.split, times, clusters, labels, before)
     for row, split, cluster in zip(usable, splits, clusters, strict=True):
         row |= {"split": split, "cluster": cluster}
-    notes += describe_carved(given) if purpose == "train" else []
+    if purpose == "train":
+        notes += describe_carved(given)
+        notes += describe_shares(splits, given, groups, config.split)
     if has_classes and not config.split.strict:
         notes += mark_unseen(usable)
     return _Judged(columns, rows, notes, describe_examples(rows, raw.modalities), purpose)
