@@ -62,7 +62,9 @@ class World:
         flow(self.request, stages, run_state)
         return run_state
 
-    def find_champion(self, *_: Any) -> ChampionRef | None:
+    def find_champion(self, *arguments: Any) -> ChampionRef | None:
+        config = self.request.config
+        assert arguments == ("small", config.publish.alias, self.store, self.request.tracking_uri)
         self.asked += 1
         return self.champions[min(self.asked, len(self.champions)) - 1] if self.champions else None
 
@@ -152,9 +154,16 @@ def make_world(make_data: Callable[..., Path], tmp_path: Path, monkeypatch: pyte
     return make
 
 
-def test_a_passing_model_is_published_with_what_was_judged(make_world: MakeWorld) -> None:
+def test_a_passing_model_is_published_with_what_was_evaluated(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = make_world()
+    real, journaled = pipeline.record_decisions, []
+    monkeypatch.setattr(
+        pipeline, "record_decisions", lambda *arguments: journaled.append(arguments) or real(*arguments)
+    )
     run_state = world.run()
+    assert journaled == [("small", "champion", world.store, world.request.tracking_uri)]
     assert run_state.decision == "promote"
     inputs, config, store, address, run = world.calls["publish"]
     assert inputs == (

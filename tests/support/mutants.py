@@ -20,7 +20,14 @@ SEED = 10
 _TRAIN, _PUBLISH, _EVALUATE, _INGEST = (f"tests/stages/{stage}" for stage in ("train", "publish", "evaluate", "ingest"))
 _ESTIMATES = [
     f"{_EVALUATE}/test_{name}.py"
-    for name in ("interval_methods", "intervals", "metrics", "multilabel_regression", "table_estimates")
+    for name in (
+        "interval_methods",
+        "intervals",
+        "metrics",
+        "multilabel_regression",
+        "table_estimates",
+        "label_estimates",
+    )
 ]
 MODULES = {
     "tasks/store.py": ["tests/foundations/test_store.py"],
