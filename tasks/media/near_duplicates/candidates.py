@@ -48,6 +48,11 @@ def candidate_pairs(tables: Iterable[np.ndarray[Any, Any]], order: np.ndarray[An
     return np.unique(np.sort(np.concatenate(found), axis=1), axis=0).astype(np.int64)
 
 
+def parts_of(pairs: Pairs, size: int = 8192) -> list[Pairs]:
+    """The pairs in runs that fit into memory with their forms."""
+    return [pairs[start : start + size] for start in range(0, len(pairs), size)]
+
+
 def join_pairs(names: Sequence[str], pairs: Iterable[tuple[int, int]]) -> dict[str, str]:
     """Each name that is in a pair to the smallest name that chains of pairs tie it to."""
     root = list(range(len(names)))

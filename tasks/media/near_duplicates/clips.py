@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tasks.media.near_duplicates.candidates import Pairs, similar_codes
-from tasks.media.near_duplicates.signatures import IMAGE_PX, Signature, confirm_images, grey_hash, parts_of, thumbnail
+from tasks.media.near_duplicates.candidates import Pairs, parts_of, similar_codes
+from tasks.media.near_duplicates.signatures import IMAGE_PX, Signature, confirm_images, grey_hash, thumbnail
 
 Array = np.ndarray[Any, Any]
 FRAMES = 4

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from tasks.media.near_duplicates.candidates import Pairs, candidate_pairs, similar_codes
+from tasks.media.near_duplicates.candidates import Pairs, candidate_pairs, parts_of, similar_codes
+from tasks.media.near_duplicates.crops import match_crops
 
 Array = np.ndarray[Any, Any]
 IMAGE_PX = 64
@@ -31,7 +32,9 @@ AUDIO_S = 0.2
 _CODE_DISTANCE = 10
 _IMAGE_CORRELATION = 0.97
 _IMAGE_DIFFERENCE = 16.0
-_THUMB_PX, _COLOUR_PX = 32, 8
+_THUMB_PX, _COLOUR_PX, _FINE_PX = 32, 8, 48
+_THUMB = _THUMB_PX**2 + 3 * _COLOUR_PX**2
+"""Bytes of what pictures are confirmed by that show the same as a whole."""
 _SHINGLE, _HASHES, _BANDS = 5, 128, 32
 _TEXT_OVERLAP = 0.85
 # Measured on the 3,000 spoken digits of avdigits. Copies (Vorbis, MP3, a third of the level): at least 0.978; different
@@ -60,7 +63,15 @@ def sign_image(pixels: Array) -> Signature | None:
     if min(pixels.shape[:2]) < IMAGE_PX:
         return None
     grey, colours = thumbnail(pixels)
-    return Signature(grey_hash(grey).tobytes(), grey.tobytes() + colours.tobytes())
+    return Signature(grey_hash(grey).tobytes(), grey.tobytes() + colours.tobytes() + _fine(pixels).tobytes())
+
+
+def _fine(pixels: Array) -> Array:
+    """uint8 (48, 48) in grey, on which cropped copies are confirmed."""
+    from PIL import Image
+
+    picture = Image.fromarray(pixels).convert("L").resize((_FINE_PX, _FINE_PX), Image.Resampling.BOX)
+    return np.asarray(picture, np.uint8)
 
 
 def thumbnail(pixels: Array) -> tuple[Array, Array]:
@@ -91,12 +102,19 @@ def grey_hash(grey: Array) -> Array:
 
 
 def match_images(signatures: list[Signature]) -> Pairs:
-    """Pairs of pictures that show the same, as positions."""
+    """Pairs of pictures that show the same, or one of which is a crop, a mirror image or a captioned copy, as positions."""
     codes = np.frombuffer(b"".join(p.code for p in signatures), "<u8")
     pairs = similar_codes(codes, _CODE_DISTANCE)
     forms = np.frombuffer(b"".join(p.form for p in signatures), np.uint8).reshape(len(signatures), -1)
-    kept = [confirm_images(forms[part[:, 0]], forms[part[:, 1]]) for part in parts_of(pairs)]
-    return pairs[np.concatenate(kept)] if kept else pairs
+    thumbs = forms[:, :_THUMB]
+    kept = [part[confirm_images(thumbs[part[:, 0]], thumbs[part[:, 1]])] for part in parts_of(pairs)]
+    grey, colours, fine = np.split(forms, [_THUMB_PX**2, _THUMB], axis=1)
+    crops = match_crops(
+        grey.reshape(-1, _THUMB_PX, _THUMB_PX),
+        fine.reshape(-1, _FINE_PX, _FINE_PX),
+        colours.reshape(-1, _COLOUR_PX, _COLOUR_PX, 3),
+    )
+    return np.unique(np.concatenate([*kept, crops]), axis=0)
 
 
 def confirm_images(one: Array, other: Array) -> Array:
@@ -110,11 +128,6 @@ def confirm_images(one: Array, other: Array) -> Array:
     blank = np.abs(one - other).mean(axis=1) <= 1.0  # of one tone: nothing to correlate
     right: Array = alike & (((one * other).sum(axis=1) >= _IMAGE_CORRELATION * np.maximum(energy, 1e-6)) | blank)
     return right
-
-
-def parts_of(pairs: Pairs, size: int = 8192) -> list[Pairs]:
-    """The pairs in runs that fit into memory with their forms."""
-    return [pairs[start : start + size] for start in range(0, len(pairs), size)]
 
 
 # -- texts ---

@@ -69,10 +69,10 @@ def test_copies_of_a_picture_match_and_other_pictures_do_not() -> None:
     smaller = original.resize((90, 90))
     red = np.asarray(original).copy()
     red[..., 0] = 255 - red[..., 0]
-    copies = [original, recompressed(original), smaller, brighter]
-    others = [Image.fromarray(red), original.transpose(Image.Transpose.FLIP_LEFT_RIGHT), *map(photograph, range(1, 30))]
+    copies = [original, recompressed(original), smaller, brighter, original.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+    others = [Image.fromarray(red), *map(photograph, range(1, 30))]
     signatures = [sign_image(np.asarray(picture)) for picture in copies + others]
-    assert matched(signatures, match_images) == {(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)}
+    assert matched(signatures, match_images) == {(a, b) for b in range(5) for a in range(b)}
 
 
 def test_small_pictures_are_not_judged() -> None:
