@@ -30,7 +30,8 @@ def _weights(ends: Array, pixels: int, cells: int) -> Array:
     inner = (np.arange(cells, dtype=np.float32) + 0.5) / cells
     places = (ends[:, :1] + (ends[:, 1:] - ends[:, :1]) * inner) * pixels - 0.5
     away = np.abs(np.clip(places, 0, pixels - 1)[..., None] - np.arange(pixels, dtype=np.float32))
-    return np.maximum(1 - away, 0, dtype=np.float32)
+    weights: Array = np.maximum(1 - away, 0, dtype=np.float32)
+    return weights
 
 
 def align(pictures: Array, copies: Array, windows: Array, regions: Array, cells: int) -> tuple[Array, Array, Array]:
@@ -86,7 +87,8 @@ def _centred(levels: Array) -> Array:
 
 def _length(flat: Array) -> Array:
     """(P, 1), never 0."""
-    return np.maximum(np.sqrt((flat**2).sum(axis=1, keepdims=True)), 1e-3)
+    length: Array = np.maximum(np.sqrt((flat**2).sum(axis=1, keepdims=True)), 1e-3)
+    return length
 
 
 def correlate(one: Array, other: Array) -> Array:

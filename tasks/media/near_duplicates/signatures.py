@@ -6,8 +6,8 @@ image   a 64-bit perceptual hash (Zauner 2010, "Implementation and Benchmarking 
 text    128 min-wise hashes of character 5-grams (Broder 1997, "On the resemblance and containment of documents");
         confirmed by the share of equal hashes, which estimates the Jaccard index. Not under 32 characters, where one
         word is the difference that matters.
-audio   the signs of 64 random projections (Charikar 2002, "Similarity Estimation Techniques from Rounding Algorithms") of
-        the spectrum over time; confirmed by the correlation of the waveforms at 8 kHz at the best offset. Not under 0.2 s.
+
+Sounds: sounds.py; clips: clips.py; what was cut off a picture, or mirrored: crops.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from tasks.media.near_duplicates.crops import match_crops
 Array = np.ndarray[Any, Any]
 IMAGE_PX = 64
 TEXT_CHARS = 32
-AUDIO_S = 0.2
 
 # Measured on pictures of cifar10_12k scaled to 96 px. 800 pictures and their copies (JPEG at quality 30, scaled to 64 px,
 # brightened by a tenth): at most 6 bits apart, correlated by at least 0.977. 3,000 different pictures of one class: two
@@ -37,14 +36,6 @@ _THUMB = _THUMB_PX**2 + 3 * _COLOUR_PX**2
 """Bytes of what pictures are confirmed by that show the same as a whole."""
 _SHINGLE, _HASHES, _BANDS = 5, 128, 32
 _TEXT_OVERLAP = 0.85
-# Measured on the 3,000 spoken digits of avdigits. Copies (Vorbis, MP3, a third of the level): at least 0.978; different
-# recordings of one word by one speaker: at most 0.93. At 4 kHz the two would overlap.
-_SOUND_HZ, _SOUND_S = 8000, 10.0
-_SOUND_CORRELATION = 0.95
-_SOUND_PAIRS = (
-    20_000  # confirmed at most, the likeliest first: a correlation takes 0.2 ms for 1 s of sound, 10 ms for 10 s
-)
-_SLICES, _SPECTRUM = 32, 16
 
 
 @dataclass(frozen=True)
@@ -171,61 +162,3 @@ def match_texts(signatures: list[Signature]) -> Pairs:
     pairs = candidate_pairs(mixed.T, hashes[:, 0])
     kept = [(hashes[part[:, 0]] == hashes[part[:, 1]]).mean(axis=1) >= _TEXT_OVERLAP for part in parts_of(pairs)]
     return pairs[np.concatenate(kept)] if kept else pairs
-
-
-# -- sounds ---
-
-
-def sign_sound(samples: Array, rate_hz: int) -> Signature | None:
-    """Of int16 (T,); None under 0.2 s, and for silence. The code does not hear the level, nor silence at the ends."""
-    sound = samples[: int(_SOUND_S * rate_hz)].astype(np.float32)
-    sound -= np.median(sound) if sound.size else 0.0
-    loud = np.flatnonzero(np.abs(sound) > 0.02 * np.abs(sound).max(initial=0.0))
-    if not loud.size or len(sound := sound[loud[0] : loud[-1] + 1]) < AUDIO_S * rate_hz:
-        return None
-    step = max(1, round(rate_hz / _SOUND_HZ))
-    slow = sound[: len(sound) // step * step].reshape(-1, step).mean(axis=1)
-    slow *= 127 / max(float(np.abs(slow).max()), 1e-9)
-    bits = _directions() @ _spectrum(sound) > 0
-    return Signature(np.packbits(bits, bitorder="little").tobytes(), np.round(slow).astype(np.int8).tobytes())
-
-
-@cache
-def _directions() -> Array:
-    return np.random.default_rng(21).normal(size=(64, _SLICES * _SPECTRUM)).astype(np.float32)
-
-
-def _spectrum(sound: Array) -> Array:
-    """(32 x 16,): the log energy in 32 slices of time and 16 bands from low to high, less its mean, within 60 dB."""
-    width = 512
-    starts = np.linspace(0, max(len(sound) - width, 0), 4 * _SLICES).astype(int)
-    padded = np.pad(sound, (0, width))
-    frames = np.stack([padded[start : start + width] for start in starts]) * np.hanning(width)
-    power = np.abs(np.fft.rfft(frames, axis=1)) ** 2
-    edges = np.unique(np.geomspace(2, power.shape[1], _SPECTRUM + 1).astype(int))
-    bands = np.add.reduceat(power[:, : edges[-1]], edges[:-1], axis=1).reshape(_SLICES, 4, -1).mean(axis=1)
-    log = np.log10(np.maximum(bands, max(float(bands.max()) * 1e-6, 1e-12)))  # a constant sound has no band at all
-    flat: Array = np.zeros(_SLICES * _SPECTRUM, np.float32)
-    flat[: log.size] = (log - log.mean()).ravel()
-    return flat
-
-
-def match_sounds(signatures: list[Signature]) -> Pairs:
-    """Pairs of sounds that are the same recording, as positions."""
-    codes = np.frombuffer(b"".join(p.code for p in signatures), "<u8")
-    pairs = similar_codes(codes, _CODE_DISTANCE)
-    apart = np.bitwise_count(codes[pairs[:, 0]] ^ codes[pairs[:, 1]])
-    pairs = pairs[np.argsort(apart, kind="stable")[:_SOUND_PAIRS]]
-    kept = [_correlation(signatures[one].form, signatures[other].form) >= _SOUND_CORRELATION for one, other in pairs]
-    confirmed: Pairs = pairs[np.array(kept, bool)]
-    return confirmed
-
-
-def _correlation(one: bytes, other: bytes) -> float:
-    """The largest normalised correlation over all offsets; 0 where the lengths differ by more than a tenth."""
-    a, b = (np.frombuffer(form, np.int8).astype(np.float32) for form in (one, other))
-    if min(len(a), len(b)) < 0.9 * max(len(a), len(b)):
-        return 0.0
-    size = 1 << (len(a) + len(b) - 1).bit_length()
-    product = np.fft.irfft(np.fft.rfft(a, size) * np.conj(np.fft.rfft(b, size)), size)
-    return float(product.max() / np.sqrt(max(float((a @ a) * (b @ b)), 1e-9)))

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+import soxr
 from PIL import Image
 
 from tasks.config import load_config
@@ -24,12 +25,11 @@ from tasks.media.near_duplicates.candidates import join_pairs, similar_codes
 from tasks.media.near_duplicates.clips import match_clips, sign_clip
 from tasks.media.near_duplicates.signatures import (
     match_images,
-    match_sounds,
     match_texts,
     sign_image,
-    sign_sound,
     sign_text,
 )
+from tasks.media.near_duplicates.sounds import match_sounds, sign_sound
 from tasks.media.video import decode_video
 from tasks.store import Store
 from tests.support.data import write_manifest
@@ -75,6 +75,46 @@ def test_copies_of_a_picture_match_and_other_pictures_do_not() -> None:
     assert matched(signatures, match_images) == {(a, b) for b in range(5) for a in range(b)}
 
 
+def scenery(number: int) -> Image.Image:
+    """A picture with details, as a photograph has them; no other number gives it."""
+    rng = np.random.default_rng(number)
+    sizes = ((5, 120.0), (12, 80.0), (24, 50.0))
+    layers = [Image.fromarray((rng.random((n, n, 3)) * scale).astype(np.uint8)) for n, scale in sizes]
+    return Image.fromarray(sum(np.asarray(one.resize((96, 96), Image.Resampling.BICUBIC)) for one in layers))
+
+
+def captioned(picture: Image.Image, share: float = 0.15) -> Image.Image:
+    """With a black bar over its lower part."""
+    copy = picture.copy()
+    copy.paste((0, 0, 0), (0, round(96 * (1 - share)), 96, 96))
+    return copy
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda one: one.crop((0, 5, 91, 96)),
+        lambda one: one.crop((9, 3, 96, 90)).resize((96, 96)),
+        lambda one: one.crop((5, 5, 91, 91)).transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        captioned,
+    ],
+    ids=["cropped by 5 %", "cropped by 10 %", "cropped and mirrored", "caption"],
+)
+def test_crops_mirror_images_and_captioned_copies_match_their_own_picture_only(edit: Callable[..., Any]) -> None:
+    pictures = [scenery(number) for number in range(20)]
+    signatures = [sign_image(np.asarray(one)) for one in [*pictures, *map(edit, pictures)]]
+    found = matched(signatures, match_images)
+    assert found <= {(number, number + 20) for number in range(20)}
+    assert len(found) >= 18
+
+
+def test_drawings_on_a_plain_ground_are_compared_as_a_whole_only() -> None:
+    drawing = Image.new("RGB", (96, 96))
+    drawing.paste(scenery(1).crop((0, 0, 40, 40)), (28, 28))
+    moved = drawing.crop((4, 4, 92, 92))
+    assert matched([sign_image(np.asarray(one)) for one in (drawing, moved)], match_images) == set()
+
+
 def test_small_pictures_are_not_judged() -> None:
     assert sign_image(np.asarray(photograph(0, 63))) is None
     assert sign_image(np.zeros((200, 30, 3), np.uint8)) is None
@@ -116,6 +156,35 @@ def test_copies_of_a_sound_match_and_other_sounds_do_not() -> None:
     assert sign_sound(original[:2000], 16_000) is None
     assert sign_sound(np.zeros(16_000, np.int16), 16_000) is None
     assert sign_sound(np.zeros(0, np.int16), 16_000) is None
+
+
+def melody(number: int, seconds: float = 0.8, rate_hz: int = 16_000) -> np.ndarray:
+    """Six tones, each of which swells and fades as in no other number's."""
+    rng, count = np.random.default_rng(number), int(seconds * rate_hz)
+    tones = np.sin(2 * np.pi * rng.uniform(120, 1000, (6, 1)) * np.arange(count) / rate_hz)
+    loudness = [np.interp(np.arange(count), np.linspace(0, count, 9), rng.uniform(0, 1, 9) ** 2) for _ in range(6)]
+    return ((tones * loudness).sum(axis=0) * 5000).astype(np.int16)
+
+
+def sped(sound: np.ndarray, speed: float) -> np.ndarray:
+    return np.asarray(soxr.resample(sound.astype(np.float32), 16_000 * speed, 16_000)).astype(np.int16)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda one: one[round(0.15 * len(one)) :],
+        lambda one: one[: round(0.85 * len(one))],
+        lambda one: sped(one, 1.03),
+        lambda one: sped(one, 0.97) // 2,
+    ],
+    ids=["start cut", "end cut", "sped up", "slowed down, less loud"],
+)
+def test_cut_and_sped_sounds_match_their_own_recording_only(edit: Callable[..., Any]) -> None:
+    sounds = [melody(number) for number in range(12)]
+    found = matched([sign_sound(sound, 16_000) for sound in [*sounds, *map(edit, sounds)]], match_sounds)
+    assert found <= {(number, number + 12) for number in range(12)}
+    assert len(found) >= 9  # of speech, benchmarks.near_duplicates says how many
 
 
 # -- samples ---
