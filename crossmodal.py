@@ -2,7 +2,7 @@
 
 import crossmodal
 model = crossmodal.load("digits@champion")
-frame = model.predict("manifest.csv")     # id, predicted, probability, ...
+frame = model.predict("manifest.csv")     # row, id, predicted, probability, ...
 crossmodal.check("manifest.csv")["rows"]
 crossmodal.retrain(data="manifest.csv", settings={"train.epochs": 5}).verdict
 """
@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from flows.environment import new_run_id, store_from_environment, tracking_uri_from_environment
 from flows.request import Request, make_request, resolve_config
@@ -54,16 +54,30 @@ class Model:
     _card: ModelCard
     _store: str
 
-    def predict(self, manifest: str | Path) -> pd.DataFrame:
-        """One row per readable sample: id, label, predicted, probability, probabilities, modalities.
+    def predict(
+        self, data: str | Path, columns: Sequence[str] | Literal["all"] = (), out: str | Path | None = None
+    ) -> pd.DataFrame:
+        """One row per row of a manifest, in its order, or per file of a folder, or that of one file: row, id, label,
+        predicted, targets, probability, probabilities, modalities, reason and detail; then `columns` of the data.
 
-        Raises UsageError for a path that does not exist, DataError for data that cannot be read.
+        A row that cannot be read has a reason and no answer. `out` is a file to write as well: .parquet, .csv or .jsonl.
+        Raises UsageError for a path or a column that does not exist, DataError for data that cannot be read.
         """
-        from flows.run_state import RunState
-        from flows.score import predict_table
+        import pyarrow as pa
 
-        table = predict_table(_request(manifest, (), self._store), self._champion, self._card, RunState())
-        frame: pd.DataFrame = table.to_pandas()
+        from flows.run_state import RunState
+        from flows.score import check_target, predict_rows
+        from tasks.ingest.manifest.carried_columns import CarriedColumns
+        from tasks.modeling.prediction_files import write_tables
+
+        target = None if out is None else check_target(str(out), str(data))
+        asked = (columns,) if isinstance(columns, str) else tuple(columns)
+        request = _request(data, (), self._store)
+        with CarriedColumns(asked, request.store.root) as carried:
+            rows = predict_rows(request, self._champion, self._card, RunState(), carried)
+            if target is not None:
+                write_tables(target, rows.tables())
+            frame: pd.DataFrame = pa.concat_tables(rows.tables()).to_pandas()
         return frame
 
 

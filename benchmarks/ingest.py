@@ -65,7 +65,7 @@ def ingest_once(options: argparse.Namespace) -> dict[str, Any]:
     from tasks.ingest import decode
     from tasks.ingest.ingest import ingest
     from tasks.ingest.manifest.scan import scan
-    from tasks.ingest.sources import parquet
+    from tasks.ingest.sources import isolated
     from tasks.store import Store
 
     sample = [f"data.max_rows={options.sample}"] if options.sample else []
@@ -75,7 +75,7 @@ def ingest_once(options: argparse.Namespace) -> dict[str, Any]:
             import tasks.media.worker  # noqa: F401 - the decoders; their import is no part of the figure
 
             stack.enter_context(mock.patch.object(decode, "decode_all", decode_here))
-            stack.enter_context(mock.patch.object(parquet, "_converse", read_here))
+            stack.enter_context(mock.patch.object(isolated, "_converse", read_here))
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         store = Store(folder)
         store.prepare()

@@ -9,6 +9,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from data_contracts.recognition import Recognition
+
 Modality = Literal["image", "text", "audio", "video", "tabular"]
 """What can be decoded and encoded: each has its object in tasks.modality_specs."""
 IN_CELLS: frozenset[Modality] = frozenset({"text", "tabular"})
@@ -82,6 +84,8 @@ class RawRef(Ref):
     notes: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()
     """The label columns, not yet with their labels."""
+    recognition: Recognition = Recognition()
+    """What was recognised as what, for people and for `check --write-profile`."""
 
 
 class CleanRef(Ref):
@@ -161,6 +165,8 @@ class ChampionRef(Ref):
     train_key: Sha256 | None = None
     base_key: Sha256 | None = None
     """As its checkpoint's."""
+    anchor: str | None = None
+    """The version that was the best so far when this one was published; None: itself."""
 
 
 class PreparedChampion(Frozen):
@@ -169,6 +175,8 @@ class PreparedChampion(Frozen):
     champion: ChampionRef
     valid: ValidatedRef
     features: dict[InputName, FeatureRef]
+    anchor: PreparedChampion | None = None
+    """The best champion so far, where that is another one."""
 
 
 class LinearBaseline(Frozen):
@@ -198,6 +206,52 @@ class Compared(Frozen):
     """Metric to candidate minus champion: value, low, high (paired bootstrap)."""
 
 
+class Loss(Frozen):
+    """A part of the test rows on which the candidate may be worse than the champion."""
+
+    by: Literal["class", "modalities"]
+    value: str
+    """The class or label, or the modalities that are present in the rows."""
+    rows: int
+    change: float
+    """Mean over its rows: of answers that are right, of a label set the labels that are, of numbers the smaller error."""
+    p: float
+    """How likely so great a loss is by chance, one-sided; corrected for the number of parts that were tested (Holm)."""
+    lost: bool = False
+    """The champion answered some of the class's rows rightly, the candidate none."""
+
+
+class Losses(Frozen):
+    """The parts that were tested."""
+
+    parts: tuple[Loss, ...]
+    """The most certain losses, at most ten."""
+    tested: int
+    too_small: int
+    """Parts that have fewer rows than `min_rows`, and were not tested."""
+    min_rows: int
+
+
+class Pairing(Frozen):
+    """Candidate and another model on the same test rows."""
+
+    version: str
+    model_sha256: Sha256
+    rows: int
+    clusters: int | None = None
+    """Of those rows; None: each stands for itself."""
+    seen: int = 0
+    """Test rows that were left out: that model was trained on them, or on others of their group, and the candidate was not."""
+    metrics: Metrics
+    """Of that model."""
+    differences: dict[str, tuple[float, float, float]]
+    """Metric to candidate minus that model: value, low, high (paired bootstrap, gate.confidence)."""
+    differing: int | None = None
+    """Rows, or clusters with such rows, that one of the two answers better."""
+    effective_rows: dict[str, float] = {}
+    """Metric to the number of rows, each by itself and of equal weight, that these rows are worth."""
+
+
 class EvalReport(Ref):
     """Figures on the test rows; `rows` is their number. predictions.parquet and detail.json lie at `uri`."""
 
@@ -205,7 +259,9 @@ class EvalReport(Ref):
     metrics: dict[str, Metrics]
     """{"test": {"accuracy": ..., "macro_f1": ..., ...}}; with several label columns each further one under its name."""
     intervals: dict[str, tuple[float, float]]
-    """Metric to its 95 % bootstrap interval; `column.metric` for further label columns."""
+    """Metric to its 95 % interval; `column.metric` for further label columns. A figure without one has too few rows for it."""
+    clusters: int | None = None
+    """Of the test rows, by group and near duplicates, which intervals are resampled by; None: each row is one of its own."""
     known_rows: dict[str, int] = {}
     """Further label column to the number of test rows whose cell in it is filled: those that its figures are about."""
     by_modalities: dict[str, Metrics]
@@ -223,7 +279,16 @@ class EvalReport(Ref):
     champion_metrics: Metrics | None = None
     """The champion re-scored on the same rows."""
     champion_rows: int | None = None
-    """How many rows those are: its samples may lack some of the test rows. None: all of them."""
+    """How many rows those are: its samples may lack some of the test rows, or it has seen them. None: all of them."""
+    champion_clusters: int | None = None
+    champion_seen: int = 0
+    champion_differing: int | None = None
+    champion_effective_rows: dict[str, float] = {}
+    """As in Pairing."""
+    losses: Losses | None = None
+    """Against the champion, on the same rows."""
+    anchor: Pairing | None = None
+    """Against the best champion so far, where that is another one than the champion."""
     differences: dict[str, tuple[float, float, float]] = {}
     """Metric to candidate minus champion: value, low, high (paired bootstrap, gate.confidence)."""
     forgetting: dict[Literal["old", "new"], Compared] = {}
@@ -243,6 +308,8 @@ class RuleResult(Frozen):
     n: int
     outcome: Literal["pass", "fail", "inconclusive"]
     detail: str
+    clusters: int | None = Field(default=None, exclude_if=lambda clusters: clusters is None)
+    """Of the n rows, where they come in clusters."""
 
 
 class Verdict(Ref):
@@ -252,6 +319,8 @@ class Verdict(Ref):
     reason: str
     rules: tuple[RuleResult, ...]
     model_sha256: Sha256
+    anchor: str | None = None
+    """The version within whose margin later candidates must stay, the best so far; None: this model."""
 
 
 class ReleaseRef(Ref):

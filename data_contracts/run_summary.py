@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from data_contracts.recognition import Recognition
 from data_contracts.refs import Compared, Decision, DriftTest, Frozen, Metrics, Split
 
 Finding = Literal["passed", "not trainable", "drift", "no drift"]
@@ -98,6 +99,10 @@ class RunSummary(SummaryPart):
     """Path below the store."""
 
     # What only some runs have: not in the JSON of the others.
+    intervals: dict[str, tuple[float, float] | None] | None = _IF_KNOWN
+    """Of every figure of `metrics` that is defined, `column.metric` for further label columns; None: too few rows for one."""
+    read: Recognition | None = _IF_KNOWN
+    """What was recognised in the data as what; of a run that came to read them."""
     forgetting: dict[Literal["old", "new"], Compared] | None = _IF_KNOWN
     linear_baseline: BaselineSummary | None = _IF_KNOWN
     error: str | None = _IF_KNOWN

@@ -182,3 +182,24 @@ def predictions_schema() -> pa.Schema:
             pa.field("modalities", pa.string(), nullable=False),  # those present, "image+audio"
         ]
     )
+
+
+def row_predictions_schema() -> pa.Schema:
+    """What `crossmodal predict` writes: one row per row of the input, in its order; columns of the input may follow.
+
+    `id` has the type that the input gives it. The answer, as in predictions_schema, is null where a row has a `reason`.
+    """
+    answers = {field.name: field.with_nullable(True) for field in predictions_schema()}
+    return _versioned(
+        [
+            pa.field("row", pa.int64(), nullable=False),  # 0-based in its table
+            *answers.values(),
+            pa.field("reason", pa.string()),  # why there is no answer, as in the quarantine; else null
+            pa.field("detail", pa.string()),
+        ]
+    )
+
+
+def positions_schema() -> pa.Schema:
+    """Of a prediction, where each sample stands among the raw rows, 0-based; in the samples' order."""
+    return _versioned([pa.field("position", pa.int64(), nullable=False)])

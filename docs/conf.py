@@ -20,6 +20,7 @@ suppress_warnings = ["myst.header"]  # a page may begin with a table
 _NAVIGATION = {
     "Data and models": [
         "data",
+        "predict",
         "tabular",
         "encoders",
         "finetuning",
@@ -30,7 +31,7 @@ _NAVIGATION = {
         "ablation",
     ],
     "Running it": ["schedule", "deploy", "debugging", "hosting"],
-    "Watching it": ["monitoring", "approval", "mlflow"],
+    "Watching it": ["gate", "monitoring", "approval", "journal", "mlflow"],
     "Reference": ["reference/cli", "reference/config"],
     "The project": ["/CONTRIBUTING", "decisions", "/benchmarks/RESULTS", "/CHANGELOG", "*"],
 }

@@ -14,8 +14,8 @@ from tasks.errors import UsageError
 from tasks.ingest.manifest.media_files import INLINE, split_inline
 from tasks.ingest.manifest.rows import Inline, Manifest, Row
 from tasks.ingest.sources.detect import open_manifest
+from tasks.ingest.sources.isolated import read_inline
 from tasks.ingest.sources.limits import read_limits
-from tasks.ingest.sources.parquet import read_inline
 from tasks.ingest.sources.remote import is_remote
 from tasks.media.files import NotRegular, open_regular_file
 from tasks.store import Store

@@ -12,15 +12,16 @@ from flows.run_state import RunState
 from flows.stages import Stages
 from tasks import progress
 from tasks.config import RunConfig
-from tasks.errors import EnvironmentFailed
-from tasks.evaluate.comparison import require_same_problem
+from tasks.errors import EnvironmentFailed, UsageError
+from tasks.evaluate.comparison import ComparisonRows, require_same_problem
 from tasks.extract.extract import features_fingerprint
 from tasks.media.media_store import media_fingerprint
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.pretrained.describe import find_again
 from tasks.modeling.pretrained.packaged import is_packaged, packaged_encoder
 from tasks.problems.registry import width
-from tasks.publish.registry import fetch_champion
+from tasks.publish.registry import fetch_champion, fetch_version
+from tasks.store import Store
 
 
 def champion_to_continue(request: Request) -> ChampionRef | None:
@@ -47,19 +48,73 @@ def require_comparable(champion: ChampionRef, card: ModelCard, valid: ValidatedR
 
 
 def prepare_champion(champion: ChampionRef, request: Request, stages: Stages, run_state: RunState) -> PreparedChampion:
-    """The champion with the same samples as it reads them; they are prepared anew where it was made under other settings."""
+    """The champion with the same samples as it reads them, and the best champion so far where that is another one."""
+    prepared = prepare_model(champion, "champion", request, stages, run_state)
+    anchor = find_anchor(champion, request)
+    if anchor is None:
+        return prepared
+    best = prepare_model(anchor, "best champion so far,", request, stages, run_state)
+    return prepared.model_copy(update={"anchor": best})
+
+
+def find_anchor(champion: ChampionRef, request: Request) -> ChampionRef | None:
+    """The best champion so far, where that is another version than the champion that can be compared with.
+
+    One that is gone from the registry, whose encoders are, or that has no label in common with the champion, is passed over,
+    which the log says.
+    """
+    gate = request.config.gate
+    if gate.anchor == "off" or champion.anchor in (None, champion.version):
+        return None
+    number = str(champion.anchor)
+    anchor = fetch_version(champion.name, number, request.store, request.tracking_uri)
+    if anchor is None:
+        progress.log(
+            f"evaluate: version {number}, the best champion so far, is gone from the registry: not compared with"
+        )
+        return None
+    try:
+        card, theirs = (read_card(request.store.path(each.uri)) for each in (champion, anchor))
+        require_same_problem(anchor, theirs, card.label_targets[0])
+        champion_config(anchor, theirs, request)
+    except (UsageError, EnvironmentFailed) as error:
+        progress.log(f"evaluate: version {number}, the best champion so far, cannot be compared with ({error})")
+        return None
+    return anchor
+
+
+def prepare_model(
+    champion: ChampionRef, who: str, request: Request, stages: Stages, run_state: RunState
+) -> PreparedChampion:
+    """A published model with the samples as it reads them; they are prepared anew where it was made under other settings."""
     assert run_state.valid is not None
     config = champion_config(champion, read_card(request.store.path(champion.uri)), request)
     if reading(config, run_state.features) == reading(request.config, run_state.features) and set(
         map(modality_of, run_state.features)
     ) == {modality for modality in ALL_MODALITIES if config.encoders.of(modality) != "off"}:
         return PreparedChampion(champion=champion, valid=run_state.valid, features=run_state.features)
-    progress.log(f"evaluate: champion version {champion.version} reads these samples under settings of its own")
+    progress.log(f"evaluate: {who} version {champion.version} reads these samples under settings of its own")
     aside = RunState(before=run_state.before)
     aside.seconds = run_state.seconds  # one and the same: its time is the run's
     valid = prepare(request, config, stages, aside)
     return PreparedChampion(
         champion=champion, valid=valid, features=extract_features(valid, config, request.store, stages, aside)
+    )
+
+
+def require_unseen_test_rows(start: ChampionRef, valid: ValidatedRef, store: Store) -> None:
+    """UsageError where the model that training is to start from was trained on today's test rows: what is continued from it has
+    seen them too, and no figure on them says how it answers new ones."""
+    rows = ComparisonRows.read(valid, store)
+    card = read_card(store.path(start.uri))
+    seen = rows.seen_by(PreparedChampion(champion=start, valid=valid, features={}), card, store)
+    if not seen.any():
+        return
+    ids = [name for name, known in zip(rows.ids, seen, strict=True) if known]
+    raise UsageError(
+        f"train.continue_from=champion: {len(ids):,} of {len(seen):,} test rows are among those that {start.name} version "
+        f"{start.version} was trained on, or of their groups (for example {', '.join(map(repr, ids[:3]))}); give them split "
+        "train in the manifest, or train from scratch (--set train.continue_from=none)"
     )
 
 

@@ -18,12 +18,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from data_contracts.recognition import Recognition
 from data_contracts.run_summary import ModelSummary, RunSummary, WorkSummary
 from tasks.display_table import DisplayTable
 from tasks.escaping import json_text, one_line, visible
 from tasks.problems.registry import figure_text
 from tasks.progress import Listener, listening, listening_to_lines
-from tasks.reporting.run_tables import figures_table
+from tasks.reporting.run_tables import figures_table, recognition_table
 
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 _LINE_EVERY_S = 10.0
@@ -44,7 +45,9 @@ def progress_bars(verbose: bool = False) -> Iterator[None]:
 @contextlib.contextmanager
 def _bars() -> Iterator[None]:
     columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bars = Progress(*columns, TextColumn("{task.fields[remark]}"), console=_ERR)
+    bars = Progress(
+        *columns, TextColumn("{task.fields[remark]}"), console=_ERR, redirect_stdout=sys.stdout.isatty()
+    )  # into a file goes what is printed there
     known: dict[str, Any] = {}
 
     def listen(step: str, done: int, total: int, remark: str) -> None:
@@ -95,6 +98,17 @@ def print_outcome(summary: RunSummary, store: Path, as_json: bool) -> None:
         _tell(out, f"         {_program()} up")
     if as_json:
         print_json(summary.as_json())
+
+
+def print_recognition(recognition: Recognition, as_json: bool) -> None:
+    """What was recognised in a manifest as what, and why."""
+    out = Console(stderr=as_json, highlight=False, soft_wrap=True, width=_UNCUT)
+    out.print(_rich_table(recognition_table(recognition), "left"))
+
+
+def print_written(path: Path, as_json: bool) -> None:
+    """Where a file now is."""
+    _tell(Console(stderr=as_json, highlight=False, soft_wrap=True), f"written  {_shown(path)}")
 
 
 def print_check(summary: RunSummary, notes: list[str], store: Path, as_json: bool) -> None:

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from data_contracts.refs import ChampionRef, CheckpointRef, Decision, EvalReport, PreparedChampion, Verdict
-from flows.champion import champion_config, checkpoint_of, prepare_champion, require_comparable
+from flows.champion import (
+    champion_config,
+    checkpoint_of,
+    prepare_champion,
+    require_comparable,
+    require_unseen_test_rows,
+)
 from flows.data_stages import extract_features, prepare, require_trainable
+from flows.journaling import record_decisions, record_verdict
 from flows.request import Request
 from flows.results import ask_for_approval, results_in
 from flows.run_state import RunState
@@ -36,6 +43,8 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
     features = run_state.features = extract_features(valid, config, store, stages, run_state)
     with run_state.timed("train"):
         start = run_state.start = None if config.train.continue_from == "none" else champion
+        if start is not None:
+            require_unseen_test_rows(start, valid, store)
         checkpoint = run_state.checkpoint = stages.train(valid, features, config, store, start)
     run_log.log_checkpoint(checkpoint, read_history(checkpoint, store), run_state.reused(checkpoint))
     with run_state.timed("evaluate"):  # asked again: training takes time, and another model may have been promoted
@@ -49,10 +58,11 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
     with run_state.timed("evaluate"):
         judged_before = store.find("verdicts", gate_key(report, config)) is not None
         verdict = run_state.verdict = stages.gate(report, config, store)
+        record_verdict(request, verdict, report, valid)
     run_log.log_gate(verdict)
     run_state.decision, run_state.reason = conclude(verdict, champion, judged_before)
     if run_state.decision == "promote":
-        inputs = PublishInputs(verdict, checkpoint, report, valid, features)
+        inputs = PublishInputs(verdict, checkpoint, report, valid, features, start)
         publish_candidate(inputs, request, stages, run_state)
 
 
@@ -65,6 +75,7 @@ def publish_candidate(inputs: PublishInputs, request: Request, stages: Stages, r
         except PromotionRefused as refusal:  # rolled back by hand, say: a person decides
             run_state.decision, run_state.reason = "needs-approval", str(refusal)
             return
+        record_decisions(request.name, config.publish.alias, request.store, request.tracking_uri)
     run_state.release = release
     run_log.log_release(release)
     if release.alias != config.publish.alias:

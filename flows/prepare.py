@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+from data_contracts.recognition import Recognition
+from data_contracts.refs import RawRef
 from data_contracts.run_summary import Finding, RunSummary
 from flows.data_stages import prepare
 from flows.execute import RunFailed, attempt, leave_results
@@ -10,16 +15,23 @@ from flows.records import recorded
 from flows.request import Request
 from flows.results import reasons_of
 from flows.run_state import RunState
-from flows.stages import Stages
+from flows.stages import Scan, Stages
 from flows.summary import rows_of
+from tasks.config import RunConfig
+from tasks.ingest.manifest.scan import scan
 from tasks.samples import Samples
+from tasks.store import Store
 from tasks.validate.trainable import trainable_problems
 
+Listener = Callable[[Recognition], None]
 
-def check_manifest(request: Request, run_state: RunState | None = None) -> tuple[RunSummary, list[str]]:
+
+def check_manifest(
+    request: Request, run_state: RunState | None = None, on_read: Listener | None = None
+) -> tuple[RunSummary, list[str]]:
     """The summary of a manifest that meets its contract, and notes on it. Raises RunFailed where it does not.
 
-    What was found is left in `run_state`.
+    What was found is left in `run_state`. `on_read` hears what was recognised before anything is decoded.
     """
     refusal = failure(preflight(request, training=False))
     if refusal is not None:
@@ -30,7 +42,8 @@ def check_manifest(request: Request, run_state: RunState | None = None) -> tuple
 
     def look() -> None:
         """The data are read and validated, filling `run_state`; `notes` holds warnings and what forbids training."""
-        valid = run_state.valid = prepare(request, request.config, Stages(), run_state)
+        stages = Stages() if on_read is None else Stages(scan=_heard(on_read))
+        valid = run_state.valid = prepare(request, request.config, stages, run_state)
         samples = Samples.read(request.store.path(valid.uri))
         run_state.splits = samples.count_splits()
         found = trainable_problems(samples, request.config.split.min_test_per_class, valid.clean.label_targets)
@@ -45,6 +58,18 @@ def check_manifest(request: Request, run_state: RunState | None = None) -> tuple
     if error is not None:
         raise RunFailed(error, summary) from error
     return summary, notes
+
+
+def _heard(listener: Listener) -> Scan:
+    """The stage `scan`, of whose outcome the listener hears."""
+
+    def scan_and_say(config: RunConfig, store: Store, data: Path) -> RawRef:
+        """The raw table; the listener has heard what was recognised."""
+        raw = scan(config, store, data)
+        listener(raw.recognition)
+        return raw
+
+    return scan_and_say
 
 
 def _describe(request: Request, run_state: RunState, problems: list[str]) -> str:

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+from data_contracts.recognition import Recognised, Recognition
 from data_contracts.run_summary import RunSummary
 from flows.prepare import check_manifest
 from flows.request import Request, profile_files, resolve_config
 from flows.run_state import RunState
-from tasks.config import RunConfig, parse_assignment, read_profile
+from tasks.config import RunConfig, load_config, parse_assignment, read_profile
 from tasks.errors import UsageError
 from tasks.escaping import one_line
 from tasks.publish.model_names import check_model_name
@@ -68,11 +69,11 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return lines
 
 
-def check_target(name: str, target: Path) -> None:
+def check_target(name: str, target: Path, option: str = "--out") -> None:
     """Raises UsageError where the name is none, or the file is there already: a profile is never overwritten."""
     check_model_name(name)
     if target.suffix != ".toml":
-        raise UsageError(f"--out {str(target)!r}: a profile is a TOML file; use a name that ends in .toml")
+        raise UsageError(f"{option} {str(target)!r}: a profile is a TOML file; use a name that ends in .toml")
     if target.exists():
         raise UsageError(
             f"profile {name!r}: {target} is there already and is not overwritten; edit it, or use another name"
@@ -83,22 +84,41 @@ def write_profile(name: str, target: Path, request: Request, overrides: Sequence
     """The profile is at `target`, with what its data were found to be in comments. Raises RunFailed where they are broken."""
     found = RunState()
     summary, notes = check_manifest(request, found)
-    text = profile_text(name, request, overrides, [*_counted(found, request, summary), *notes])
+    keys = [parse_assignment(text)[0] for text in overrides]
+    _create(name, target, profile_text(name, request.config, keys, [*_counted(found, request, summary), *notes]))
+    return target
+
+
+def write_reading_profile(target: Path, request: Request, recognition: Recognition) -> None:
+    """The profile at `target` has all that the request sets, and what was recognised in its data as settings."""
+    name = target.stem
+    chosen = [f"{key}={json.dumps(value)}" for key, value in recognition.settings.items()]
+    config = load_config(request.config.model_dump(mode="json"), chosen, "the settings of this check")
+    usual = describe_settings(RunConfig())
+    keys = [key.split(".") for key, value in describe_settings(config).items() if usual.get(key) != value]
+    _create(name, target, profile_text(name, config, keys, [_remark(line) for line in recognition.found]))
+
+
+def _remark(line: Recognised) -> str:
+    column = "" if line.column is None else f" from column {line.column!r}"
+    return f"{line.role}{column}: {line.how}{'' if line.example is None else f' ({line.example})'}"
+
+
+def _create(name: str, target: Path, text: str) -> None:
+    """A new file holds the text. UsageError where there is one already."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with target.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         check_target(name, target)
-    return target
 
 
-def profile_text(name: str, request: Request, overrides: Sequence[str], remarks: Sequence[str]) -> str:
-    """The TOML of a profile: its data, what was set, and remarks on both as comments."""
-    values: dict[str, Any] = {"data": {"path": request.config.data.path}}
-    for text in overrides:
-        keys, _ = parse_assignment(text)
-        _put(values, keys, _value_of(request.config, keys))
+def profile_text(name: str, config: RunConfig, keys: Sequence[Sequence[str]], remarks: Sequence[str]) -> str:
+    """The TOML of a profile: its data, the settings under these keys, and remarks on both as comments."""
+    values: dict[str, Any] = {"data": {"path": config.data.path}}
+    for path in keys:
+        _put(values, path, _value_of(config, path))
     values.pop("name", None)
     lines = [
         f"# {name}: only what differs from the defaults; crossmodal profile show {name} lists every setting.",
@@ -107,7 +127,7 @@ def profile_text(name: str, request: Request, overrides: Sequence[str], remarks:
         f"name = {toml_value(name)}",
         *(f"{key} = {toml_value(value)}" for key, value in values.items() if not isinstance(value, dict)),
     ]
-    defaults = request.config.model_dump(mode="json")
+    defaults = config.model_dump(mode="json")
     for section in dict.fromkeys([*(key for key, value in values.items() if isinstance(value, dict)), *_LOOKED_AT]):
         own, hints = values.get(section, {}), _LOOKED_AT.get(section, {})
         lines += ["", f"[{section}]", *(f"{key} = {toml_value(value)}" for key, value in _flat(own))]

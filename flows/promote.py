@@ -13,6 +13,7 @@ from pydantic import Field
 
 from flows.environment import now_ms, tracking_uri_from_environment, user_name
 from flows.flow_request import store_of_run
+from flows.journaling import record_decisions
 from flows.refusals import REFUSALS, refused
 from flows.request import default_tracking_uri
 from flows.run_name import rename_run
@@ -54,6 +55,7 @@ def promote(
         else:
             entry = registry.reject(model, version, approval, place, tracking_uri)
             message = f"{model} version {version} is rejected: {reason}"
+        record_decisions(model, alias, place, tracking_uri)
         get_run_logger().info(message)
         rename_run(f"{decision} {model} v{version}")
         return Completed(message=message, data=entry)

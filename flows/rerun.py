@@ -140,7 +140,7 @@ def _gate(request: Request, refs: RunRefs, stages: Stages) -> Results:
 
 def _publish(request: Request, refs: RunRefs, stages: Stages) -> Results:
     valid, verdict, report = _had(refs.valid), _had(refs.verdict), _had(refs.report)
-    inputs = PublishInputs(verdict, _had(refs.checkpoint), report, valid, refs.features)
+    inputs = PublishInputs(verdict, _had(refs.checkpoint), report, valid, refs.features, refs.start)
     return {"release": stages.publish(inputs, request.config, request.store, request.tracking_uri, request.run_id)}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +13,7 @@ from data_contracts.run_summary import RunSummary
 from flows.champion import champion_config
 from flows.data_stages import extract_features
 from flows.execute import RunFailed, attempt
-from flows.known_labels import match_labels
+from flows.predicted_rows import PredictedRows
 from flows.request import Request
 from flows.run_state import RunState
 from flows.stages import Stages
@@ -19,48 +21,51 @@ from flows.summary import summarise, write_summary
 from tasks.config import RunConfig
 from tasks.errors import UsageError
 from tasks.ingest.ingest import ingest
+from tasks.ingest.manifest.carried_columns import CarriedColumns
 from tasks.ingest.manifest.scan import scan
+from tasks.ingest.sources.listing import split_of_name
 from tasks.ingest.sources.resolve import locate_data
+from tasks.ingest.sources.tables import is_table
 from tasks.labels import label_columns
 from tasks.modeling.card import ModelCard, read_card
-from tasks.modeling.predictions import predictions_table, write_predictions
-from tasks.problems.registry import problem_of
+from tasks.modeling.prediction_files import WRITERS, write_tables
+from tasks.modeling.predictions import predictions_table
 from tasks.publish.registry import fetch_champion, list_models
 from tasks.samples import Samples
 
 
-def predict_manifest(request: Request, model: str | None, out: str) -> RunSummary:
-    """Writes one prediction per usable row to `out` and returns the run's summary. Rows that cannot be read are listed."""
-    target = check_target(out)
+def predict_manifest(request: Request, model: str | None, out: str, columns: Sequence[str] = ()) -> RunSummary:
+    """Writes one line per row of the input to `out`, in its order, and returns the run's summary.
+
+    A row that cannot be read has the reason in place of an answer. `columns` of the input are carried along.
+    """
+    target = check_target(out, request.config.data.path)
     champion = find_model(request, model)
     run_state = RunState(champion=champion)
-    found: list[tuple[pa.Table, ModelCard]] = []
+    found: list[tuple[int, Metrics]] = []
 
     def predict() -> None:
-        """`found` holds the predictions and the card of the model that made them."""
+        """The predictions are written; `found` holds how many rows they were scored on, and the figures."""
         card = read_card(request.store.path(champion.uri))
-        found.append((predict_table(request, champion, card, run_state), card))
+        with CarriedColumns(columns, request.store.root) as carried:
+            rows = predict_rows(request, champion, card, run_state, carried)
+            run_state.warnings += [*carried.notes, *write_tables(target, rows.tables())]
+        run_state.warnings += filter(None, [rows.labels.describe()])
+        found.append(rows.score(card))
 
     error = attempt(predict, run_state)
     if error is not None:
         summary = summarise(request, run_state, "predict", str(error))
         write_summary(request, run_state, summary)
         raise RunFailed(error, summary) from error
-    predicted, card = found[0]
-    given = match_labels(predicted["label"].to_pylist(), card.label_targets[0])
-    place = predicted.schema.get_field_index("label")
-    table = predicted.set_column(place, predicted.schema.field(place), pa.array(given.labels, pa.string()))
-    write_predictions(target, table)
-    labelled = table.filter(pa.array(given.rows, pa.bool_()))
-    notes = [*(run_state.clean.notes if run_state.clean else ()), *run_state.warnings]
-    notes += filter(None, [given.describe()])
+    labelled, figures = found[0]
     summary = summarise(
         request,
         run_state,
         "predict",
-        labelled=labelled.num_rows,
-        metrics={"labelled": _figures(labelled, card)} if labelled.num_rows else {},
-        notes=tuple(notes),
+        labelled=labelled,
+        metrics={"labelled": figures} if labelled else {},
+        notes=(*(run_state.clean.notes if run_state.clean else ()), *run_state.warnings),
         out=str(target),
         quarantine=str(request.folder / "quarantine.csv"),
     )
@@ -68,21 +73,21 @@ def predict_manifest(request: Request, model: str | None, out: str) -> RunSummar
     return summary
 
 
-def _figures(table: pa.Table, card: ModelCard) -> Metrics:
-    """Of rows whose truth is known: accuracy, of sets of labels exact_match, of numbers mae."""
-    answers = problem_of(card.label_targets[0]).score_texts(table["label"].to_pylist(), table["predicted"].to_pylist())
-    return {**answers}
+def predict_rows(
+    request: Request, champion: ChampionRef, card: ModelCard, run_state: RunState, carried: CarriedColumns
+) -> PredictedRows:
+    """Every row of the input with its answer; what is known of the rows is left in `run_state`. `card` is the champion's.
 
-
-def predict_table(request: Request, champion: ChampionRef, card: ModelCard, run_state: RunState) -> pa.Table:
-    """The predictions of every usable row; what is known of the rows is left in `run_state`. `card` is the champion's."""
+    Raises UsageError for a column to be carried along that the input does not have, before anything is computed.
+    """
     config = asking(champion_config(champion, card, request), card)
     with run_state.timed("ingest"):
-        raw = scan(config, request.store, locate_data(config, request.store), "predict")
+        raw = scan(config, request.store, locate_data(config, request.store), "predict", carried)
         clean = run_state.clean = ingest(raw, config, request.store, "predict")
     run_state.features = extract_features(clean, config, request.store, Stages(), run_state)
     with run_state.timed("evaluate"):
-        return predict_samples(clean, champion, card, run_state, request)
+        answers = predict_samples(clean, champion, card, run_state, request)
+        return PredictedRows.read(answers, raw, clean, card, carried, request.store)
 
 
 def asking(config: RunConfig, card: ModelCard) -> RunConfig:
@@ -132,13 +137,32 @@ def _known_models(request: Request) -> list[str]:
     return [entry["name"] for entry in list_models(request.store, request.tracking_uri)]
 
 
-def check_target(out: str) -> Path:
-    """The output path, when it can be written to. Raises UsageError."""
+def check_target(out: str, data: str) -> Path:
+    """The output path, when it can be written to and is not the input. Raises UsageError."""
     target = Path(out).absolute()
-    if target.suffix != ".parquet":
-        raise UsageError(f"--out {out!r}: predictions are written as Parquet; use a name that ends in .parquet")
+    if target.suffix.lower() not in WRITERS:
+        raise UsageError(
+            f"--out {out!r}: predictions are written as Parquet, CSV or JSON lines; use a name that ends in "
+            f"{', '.join(WRITERS)}"
+        )
     if not target.parent.is_dir():
         raise UsageError(f"--out {out!r}: the folder {str(target.parent)!r} does not exist")
     if target.is_dir():
         raise UsageError(f"--out {out!r}: is a folder")
+    if not os.access(target.parent, os.W_OK):
+        raise UsageError(f"--out {out!r}: the folder {str(target.parent)!r} cannot be written to")
+    if target.exists() and Path(data).exists() and target.samefile(data):
+        raise UsageError(f"--out {out!r}: is the data to be predicted; choose another file")
+    folder = Path(data)
+    if folder.is_dir() and target.resolve().is_relative_to(folder.resolve()) and not _has_tables(folder):
+        raise UsageError(
+            f"--out {out!r}: lies in the folder to be predicted, whose table it would be the next time; choose another "
+            f"place, for example --out {folder.resolve().parent / target.name}"
+        )
     return target
+
+
+def _has_tables(folder: Path) -> bool:
+    """Whether tables in a folder are read by their names, whatever lies beside them."""
+    tables = [name for name in os.listdir(folder) if is_table(name)]  # noqa: PTH208 (names, not paths)
+    return any(split_of_name(name) is not None or name.split(".")[0].lower() == "manifest" for name in tables)

@@ -7,7 +7,7 @@ from typing import TypedDict, Unpack
 
 import pyarrow.parquet as pq
 
-from data_contracts.refs import DriftTest, LinearBaseline, Metrics
+from data_contracts.refs import DriftTest, EvalReport, LinearBaseline, Metrics
 from data_contracts.run_summary import (
     NO_SPLITS,
     STAGES,
@@ -60,6 +60,7 @@ def summarise(
         rows=rows_of(run_state),
         splits=run_state.splits or (clean.splits if clean else {**NO_SPLITS}),
         metrics=report.metrics if report else {},
+        intervals=intervals_of(report) if report else None,
         by_modalities=report.by_modalities if report else {},
         work=WorkSummary(
             computed={name: ref.computed for name, ref in run_state.features.items()},
@@ -68,9 +69,21 @@ def summarise(
         seconds={stage: round(run_state.seconds.get(stage, 0.0), 3) for stage in STAGES},
         forgetting=report.forgetting or None if report else None,
         linear_baseline=baseline_of(report.linear_baseline) if report and report.linear_baseline else None,
+        read=run_state.raw.recognition if run_state.raw else None,
         error=error,
     )
     return summary.model_copy(update={**found})
+
+
+def intervals_of(report: EvalReport) -> dict[str, tuple[float, float] | None]:
+    """Of every figure that is defined; None where there are too few rows for one."""
+    names = [
+        name if column == "test" else f"{column}.{name}"
+        for column, figures in report.metrics.items()
+        for name, value in figures.items()
+        if value is not None
+    ]
+    return {name: report.intervals.get(name) for name in names}
 
 
 def baseline_of(linear_baseline: LinearBaseline) -> BaselineSummary:

@@ -85,8 +85,13 @@ class DataConfig(Section):
     """The configuration of a data set of the Hugging Face hub: the folder of its tables, where there are several."""
     layout: Layout = "auto"
     """What a folder is taken for. auto: its manifest.*, its train, val and test tables, the one table that names its
-    files, else a folder per class. folders: a folder per class, whatever tables are beside them."""
+    files, else a folder per class. tables: its train, val and test tables. folders: a folder per class, whatever tables are
+    beside them."""
+    table: str | None = None
+    """The one table of a folder that is read, as a path from there; None: found as data.layout says."""
     columns: ColumnsConfig = ColumnsConfig()
+    find_columns: bool = True
+    """Find columns by their names, and by what they hold. false: only those that data.columns names are read."""
     csv: CsvConfig = CsvConfig()
     media: MediaPathsConfig = MediaPathsConfig()
     allowed_roots: tuple[str, ...] = ()
@@ -101,7 +106,11 @@ class DataConfig(Section):
     """multiclass: one label a row. multilabel: any number, separated by | or as a list. regression: a number. auto:
     multiclass, as numbers may name classes."""
     label_separator: Annotated[str, Field(min_length=1)] = "auto"
-    """Between the labels of a set in a cell, a space for any white space. auto: | , ; or white space, where the parts recur."""
+    """Between the labels of a set in a cell, a space for any white space. auto: | , ; or white space, where the parts recur.
+    none: a cell is one label, or a list that is written out."""
+    cell_separator: Annotated[str, Field(min_length=1)] | None = None
+    """Between several media in one cell (front.jpg;back.jpg): each becomes a row with the same label, all of one group. None:
+    a cell names one medium."""
     max_rows: Annotated[int, Field(ge=1)] | None = None
     """Use this many rows, chosen by a stable hash, spread over the given splits; None: all."""
     max_quarantined: Share = 0.10
@@ -109,7 +118,8 @@ class DataConfig(Section):
     min_class_rows: Annotated[int, Field(ge=1)] = 2
     """Rows of a class that has fewer are quarantined (rare-class), where two larger classes remain; 1: none are."""
     time_format: str = "auto"
-    """How times are written, as strptime has it (%d/%m/%Y). auto: numbers, ISO 8601, or the usual form that all have."""
+    """How times are written, as strptime has it (%d/%m/%Y). auto: numbers, ISO 8601, or the usual form that all have. iso:
+    numbers and ISO 8601."""
     expectations: str | None = None
     """A JSON file with expectations of your own on the manifest's columns; None: ours only."""
 
@@ -129,12 +139,23 @@ class GateConfig(Section):
     """What a candidate must show before it replaces the champion."""
 
     mode: Literal["better", "not-worse"] = "not-worse"
+    """not-worse: a loss of the margin or more must be ruled out. better: a gain must be shown."""
     metric: MetricName = "auto"
     """The metric on which candidate and champion are compared, on the same test rows. auto: macro_f1, for numbers mae."""
-    margin: Annotated[float, Field(ge=0)] = 0.01
-    """not-worse: how much of the metric a candidate may lose; of mae and rmse this share of the champion's."""
+    margin: Annotated[float, Field(ge=0)] = 0.02
+    """What a candidate may lose of the metric, in its unit (0.02: two points of macro F1); of mae and rmse this share of the
+    champion's."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    """Of the interval of candidate minus champion; single figures have 95 %."""
+    """Of the interval of candidate minus champion; single figures have 95 %. A higher one promotes less, never more."""
+    anchor: Literal["best", "off"] = "best"
+    """best: not-worse also of the best champion so far, so that small losses do not add up. off: of the champion only."""
+    min_rows: Annotated[int, Field(ge=1)] = 50
+    """Test rows that neither model has seen, or both, without which the comparison is inconclusive."""
+    slice_alpha: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Chance of any false alarm over all classes and sets of modalities together (Holm) on whose rows a candidate must not be
+    worse than the champion; 0: they are not tested."""
+    min_slice_rows: Annotated[int, Field(ge=1)] = 20
+    """Test rows from which on a class or a set of modalities is tested."""
     rules: tuple[Rule, ...] = (Rule(metric="auto", above_majority=True),)
     approval: Literal["auto", "required"] = "auto"
     """auto: a model that passes is promoted. required: it is registered as a pending version and the run ends with

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
 from data_contracts.modalities import ALL_MODALITIES, MOST
-from data_contracts.refs import Modality
+from data_contracts.refs import Modality, Split
 from tasks.modalities import MODALITIES
 
 REMOTE_SCHEMES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "hf", "http", "https", "memory", "oci", "oss", "s3", "s3a")
 """Of stores that data.allowed_schemes may name; those of fsspec that lead to local files are not among them."""
-Layout = Literal["auto", "folders"]
+Layout = Literal["auto", "tables", "folders"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -96,12 +96,16 @@ class CsvConfig(Section):
     character like any other. auto: minimal where that gives each row its cells; a tab-separated file keeps to its lines."""
     escape: Literal["auto", "backslash", "none"] = "auto"
     """backslash: \\" in a quoted cell is a quotation mark."""
+    skipinitialspace: Literal["auto"] | bool = "auto"
+    """Whether spaces after a delimiter are left out; auto: where every name of the header stands behind one."""
     encoding: str = "auto"
     """A codec that Python knows, such as cp1252."""
     decimal: Literal["auto", ".", ","] = "auto"
     """Of numbers in label columns under regression, in any table; auto: as the whole column reads."""
     thousands: Literal["auto", "none", ",", ".", " ", "'"] = "auto"
     """What stands between the thousands of such numbers."""
+    unit: Annotated[str, Field(min_length=1)] = "auto"
+    """What stands behind, or as a currency sign before, every such number and is left out (kg, %, $); none: nothing."""
 
     @field_validator("delimiter")
     @classmethod
@@ -133,6 +137,10 @@ class MediaPathsConfig(Section):
     prefix: str | dict[Modality, str] = ""
     suffix: str | dict[Modality, str] = ""
     """Such as .jpg, where cells are names without ending."""
+    text_files: tuple[str, ...] = ()
+    """Columns of texts whose cells name files, besides those whose names end in _path."""
+    search: bool = True
+    """Look beneath the manifest's folders for files that are not where their cells say."""
 
     def complete(self, cell: str, modality: Modality) -> str:
         """The path that a cell stands for; an address stays as it is."""
@@ -151,8 +159,11 @@ class SplitConfig(Section):
     """hash: by a stable hash of the group, else of the id. time: the newest rows are test, those before them val."""
     val: Share = 0.15
     test: Share = 0.15
-    folds: dict[Literal["val", "test"], tuple[str, ...]] = {}
-    """Values of the split column that are val or test (test = [5], val = [4]); all others are then train."""
+    folds: dict[Split, tuple[str, ...]] = {}
+    """Values of the split column that are val or test (test = [5], val = [4]); all others are then train, or, where train is
+    named, too, no split."""
+    list_fold: Annotated[int, Field(ge=1)] = 1
+    """Of lists of files that give the splits, trainlist01.txt and testlist01.txt to 03, the number of those that are read."""
     strict: bool = False
     """A label of val or test that train never has: true forbids training, false sets these rows aside (unseen-label)."""
     leakage: Literal["report", "drop", "fail"] = "report"

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, WithJsonSchema, model_validator
 
 from tasks.config_sections import Section
 from tasks.number_format import number_text
-from tasks.problems.metric import Interval, Metric
+from tasks.problems.metric import TOO_FEW_ROWS, Interval, Metric
 from tasks.problems.registry import all_metric_names, get_metric
 
 Outcome = Literal["pass", "fail", "inconclusive"]
@@ -136,7 +136,7 @@ def _within(figure: Figure, limit: float, passes: bool, sign: str) -> tuple[Outc
 def _above_majority(figure: Figure, _: float) -> Decided:
     """A statistical claim: the whole interval must lie on the better side of what one and the same answer scores.
 
-    A figure that is better with an interval that reaches it is inconclusive; without an interval the figure itself decides.
+    A figure that is better with an interval that reaches it, or without an interval, is inconclusive.
     """
     same = figure.metric.baseline
     if same is None:
@@ -150,16 +150,17 @@ def _beats(figure: Figure, what: str, limit: str) -> tuple[Outcome, str]:
     if value is None or constant is None:
         return "fail", f"{name} or {what} is not defined on these test rows"
     sign, relation = (-1, "<") if lower else (1, ">")
-    text, base = f"{figure.text(value, beside=constant)}", figure.text(constant)
+    (text, *ends), base = figure.metric.texts([value, *(figure.interval or ())], constant)
+    bounds = f" [{', '.join(ends)}]" if ends else ""
     if sign * value <= sign * constant:
         verb = "stay below" if lower else "exceed"
-        return "fail", f"{name} {text}{figure.bounds} does not {verb} {base}, {limit}"
+        return "fail", f"{name} {text}{bounds} does not {verb} {base}, {limit}"
     if figure.interval is None:
-        return "pass", f"{name} {text} (no interval: the figure itself decided) {relation} {what} {base}"
+        return "inconclusive", f"{name} {text} {relation} {what} {base}, but there are {TOO_FEW_ROWS}"
     nearest = figure.interval[1] if lower else figure.interval[0]
     if sign * nearest > sign * constant:
-        return "pass", f"{name} {text}{figure.bounds} {relation} {what} {base}"
-    return "inconclusive", f"{name} {text}, but its interval{figure.bounds} reaches the {what} {base}"
+        return "pass", f"{name} {text}{bounds} {relation} {what} {base}"
+    return "inconclusive", f"{name} {text}, but its interval{bounds} reaches the {what} {base}"
 
 
 RULES: Mapping[str, RuleKind] = MappingProxyType(

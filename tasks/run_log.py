@@ -21,6 +21,7 @@ from data_contracts.refs import (
 from data_contracts.training_history import Epoch, TrainingHistory
 from tasks.escaping import one_line
 from tasks.number_format import short_number
+from tasks.problems.metric import TOO_FEW_ROWS
 from tasks.problems.registry import figure_text, get_problem, metric_names, validation_keys
 from tasks.progress import Level, log
 
@@ -129,7 +130,7 @@ def log_evaluation(report: EvalReport, reused: bool) -> None:
 
 def _told_interval(report: EvalReport, name: str) -> str:
     if name not in report.intervals:
-        return ""
+        return f" ({TOO_FEW_ROWS})"
     low, high = report.intervals[name]
     return f" [{figure_text(low, name)}, {figure_text(high, name)}]"
 

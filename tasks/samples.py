@@ -23,6 +23,7 @@ from tasks.errors import EnvironmentFailed
 from tasks.store import verified_digest
 
 SAMPLES = "samples.parquet"
+NEAR_DUPLICATES = "near_duplicates.parquet"
 T = TypeVar("T")
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -146,6 +147,15 @@ class Samples:
         """Rows per split."""
         found = self.splits
         return {split: found.count(split) for split in SPLITS}
+
+
+def read_near_duplicates(folder: Path) -> dict[str, int]:
+    """Id to the cluster of near duplicates that ingest found, in the folder of a CleanRef; none where it did not look."""
+    path = folder / NEAR_DUPLICATES
+    if not path.is_file():
+        return {}
+    table = read_table(path)
+    return dict(zip(table["id"].to_pylist(), table["cluster"].to_pylist(), strict=True))
 
 
 def digest_of(folder: Path) -> str:

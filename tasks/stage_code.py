@@ -41,10 +41,14 @@ _PRETRAINED = ("tasks.modeling.pretrained.*",)
 _PROBLEMS = ("data_contracts.expectations.*", "tasks.gate_rules", "tasks.problems.*")
 """The config's keys are checked by what problems and rules say of themselves, so every stage imports them."""
 _METRICS = (
+    "tasks.problems.class_estimates",
+    "tasks.problems.intervals",
+    "tasks.problems.label_estimates",
     "tasks.problems.metric",
     "tasks.problems.multiclass_metrics",
     "tasks.problems.multilabel_metrics",
     "tasks.problems.scoring",
+    "tasks.problems.table_estimates",
 )
 
 STAGES: dict[str, StageCode] = {
@@ -79,7 +83,9 @@ STAGES: dict[str, StageCode] = {
             "tasks.ingest.ingest",
             "tasks.ingest.near_duplicates.*",
             "tasks.ingest.quarantine_examples",
+            "tasks.ingest.sample_rows",
             "tasks.ingest.splits",
+            "tasks.ingest.table_digest",
             "tasks.ingest.times",
             "tasks.labels",
             "tasks.media.near_duplicates.*",
@@ -213,10 +219,10 @@ STAGES: dict[str, StageCode] = {
         ),
     ),
     "evaluate": StageCode(
-        version=1,
+        version=2,
         root="tasks.evaluate.evaluate",
         modules=(*_MODEL, *_PRETRAINED, "tasks.evaluate.*", "tasks.modeling.profile"),
-        libraries=("numpy", "scikit-learn", "torch"),
+        libraries=("numpy", "scikit-learn", "scipy", "torch"),
         unused=("data_contracts.expectations.*", "tasks.gate_rules", "tasks.modeling.embedding"),
     ),
     "gate": StageCode(
@@ -249,6 +255,7 @@ COMPUTES_NOTHING = (
     "data_contracts.eval_detail",
     "data_contracts.expectations",
     "data_contracts.modalities",
+    "data_contracts.recognition",
     "data_contracts.refs",
     "data_contracts.row_examples",
     "data_contracts.tables",

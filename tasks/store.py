@@ -143,23 +143,20 @@ class Store:
     @contextlib.contextmanager
     def create(self, kind: str, key: str) -> Iterator[Draft]:
         """Yields a draft; on a clean exit the artifact is in place, on an error nothing is left."""
-        draft = Draft(self._scratch())
-        draft.path.mkdir(parents=True)
-        try:
+        with self.scratch_dir() as folder:
+            draft = Draft(folder)
             yield draft
             self._commit(draft, kind, key)
-        finally:
-            shutil.rmtree(draft.path, ignore_errors=True)
 
     def _commit(self, draft: Draft, kind: str, key: str) -> None:
         files = {}
         for path in sorted(draft.path.rglob("*")):
-            _sync(path)
+            sync(path)
             if path.is_file():
                 files[path.relative_to(draft.path).as_posix()] = digest_file(path)
         record = {"format": FORMAT, "kind": kind, "key": key, "files": files, "ref": draft.ref}
         write_text(draft.path / RECORD, canonical_json(record))
-        _sync(draft.path)
+        sync(draft.path)
         target = self.root / kind / key
         target.parent.mkdir(parents=True, exist_ok=True)
         if self.is_refreshed(kind) and (earlier := self._find(kind, key)) is not None:
@@ -178,7 +175,7 @@ class Store:
                 if self.find(kind, key) is not None:  # another run finished the same work first
                     return
                 continue  # what lay there was damaged, and find has set it aside
-            _sync(target.parent)
+            sync(target.parent)
             if self.is_refreshed(kind):
                 self.recomputed.setdefault(f"{kind}/{key}", True)
             return
@@ -191,11 +188,11 @@ class Store:
         scratch.parent.mkdir(parents=True, exist_ok=True)
         try:
             pq.write_table(table, scratch, compression="zstd", compression_level=1, **_encodings(table.schema))
-            _sync(scratch)
+            sync(scratch)
             target = self.root / kind / f"{key}-{digest_file(scratch)}.parquet"
             target.parent.mkdir(parents=True, exist_ok=True)
             scratch.rename(target)
-            _sync(target.parent)
+            sync(target.parent)
         finally:
             scratch.unlink(missing_ok=True)
         uri = target.relative_to(self.root).as_posix()
@@ -230,6 +227,16 @@ class Store:
             fcntl.flock(lock, fcntl.LOCK_EX)
             folder.mkdir(parents=True, exist_ok=True)
             yield folder
+
+    @contextlib.contextmanager
+    def scratch_dir(self) -> Iterator[Path]:
+        """An empty folder in the store that is gone afterwards, also where this process is killed."""
+        folder = self._scratch()
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _scratch(self) -> Path:
         return self.root / "tmp" / f"{os.uname().nodename}.{os.getpid()}.{uuid.uuid4().hex}"
@@ -283,21 +290,29 @@ def verified_digest(path: Path) -> str:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file and syncs it to disk."""
     path.write_text(text, encoding="utf-8")
-    _sync(path)
+    sync(path)
 
 
 def replace_file(path: Path, data: bytes) -> None:
     """Replaces a file's content in one step: a reader sees the old bytes or the new ones, never a mixture."""
-    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
+    with replacing(path) as scratch:
         scratch.write_bytes(data)
-        _sync(scratch)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields where to write what becomes the file at `path`, in one step, on a clean exit; on an error nothing changes."""
+    scratch = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex}")
+    try:
+        yield scratch
+        sync(scratch)
         scratch.rename(path)
     finally:
         scratch.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """The file, or the folder's list of names, is on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from data_contracts.expectations import about, gallery
+from data_contracts.expectations import about, frame_of, gallery
 from data_contracts.expectations.samples import DIGEST
 from data_contracts.refs import InputName
 from data_contracts.tables import raw_schema
@@ -26,8 +26,8 @@ def manifest_frame(raw: pa.Table, modalities: tuple[InputName, ...]) -> pd.DataF
     `refused`: the row has a reason. `media_named`: how many of `modalities` it names; null in a refused row. `unlabelled`:
     it has neither label nor reason. `unexplained`: it has a reason and no detail.
     """
-    columns = [name for name in raw.column_names if not _is_long(name)]
-    frame: pd.DataFrame = raw.select(columns).to_pandas()
+    judged = ("row", "id", "label", "split", "weight", "reason", *(f"{modality}_sha256" for modality in modalities))
+    frame = frame_of(raw.select([name for name in raw.column_names if not is_long(name)]), judged)
     reason = frame.reindex(columns=["reason"])["reason"]
     detail = raw["detail"].is_valid().to_pandas() if "detail" in raw.column_names else reason.isna()
     digests = frame.reindex(columns=[f"{modality}_sha256" for modality in modalities])
@@ -38,7 +38,7 @@ def manifest_frame(raw: pa.Table, modalities: tuple[InputName, ...]) -> pd.DataF
     return frame
 
 
-def _is_long(column: str) -> bool:
+def is_long(column: str) -> bool:
     """Whether its cells are long texts that nothing is expected of."""
     return column in ("metadata", "detail") or column.endswith("_value")
 
@@ -51,7 +51,7 @@ def manifest_expectations(modalities: tuple[InputName, ...]) -> list[Expectation
 def _form(modalities: tuple[InputName, ...]) -> list[Expectation]:
     gxe = gallery()
     again = "run again; if it stays, the manifest was read wrongly: report it"
-    columns = [name for name in raw_schema(modalities).names if not _is_long(name)]
+    columns = [name for name in raw_schema(modalities).names if not is_long(name)]
     return [
         gxe.ExpectTableColumnsToMatchSet(
             column_set=columns, exact_match=False, **about("raw_columns", "the table has every column it needs", again)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from data_contracts.expectations import about, gallery
+from data_contracts.expectations import about, frame_of, gallery
 from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName
 from data_contracts.tables import samples_schema
@@ -28,7 +28,7 @@ def samples_frame(samples: pa.Table, modalities: tuple[InputName, ...]) -> pd.Da
     `modalities_present`: how many of `modalities` the row has. `class_size`: rows of its class, relative to even
     classes (1.0: exactly its even share).
     """
-    frame: pd.DataFrame = samples.to_pandas()
+    frame = frame_of(samples, ("id", "label", "split", "weight", "row", *modalities))
     frame["modalities_present"] = frame.reindex(columns=list(modalities)).notna().sum(axis=1)
     labels = frame.reindex(columns=["label"])["label"]
     frame["class_size"] = labels.map(labels.value_counts()).astype("float64") * labels.nunique() / max(len(frame), 1)

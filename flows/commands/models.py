@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from flows.commands.options import CommonOptions, ModelName, grouped
+from flows.commands.runs import show_run_diff
 from flows.console import print_json, print_table, say
 from flows.environment import now_ms, tracking_uri_from_environment, user_name
+from flows.journaling import record_decisions
 from flows.request import default_tracking_uri
-from tasks.publish import registry
+from tasks.errors import UsageError
+from tasks.publish import journal_events, registry
 from tasks.publish.approval import Approval
-from tasks.reporting.run_tables import models_table
+from tasks.publish.journal import Entry
+from tasks.reporting.run_tables import journal_table, models_table
 from tasks.store import Store
 
 NONE_YET = "none yet; publish a model with crossmodal retrain"
+CHAMPION = "champion"
 models_app = typer.Typer(help="List, show, approve, reject, promote and roll back published models.")
 
 Reason = Annotated[str, typer.Option(help="Why; it is kept in the registry. A candidate needs one.")]
@@ -28,7 +34,7 @@ class Move:
     """How an alias is moved, and why."""
 
     reason: Reason = ""
-    alias: Annotated[str, typer.Option(help="The alias to move.")] = "champion"
+    alias: Annotated[str, typer.Option(help="The alias to move.")] = CHAMPION
 
 
 def _place(common: CommonOptions) -> tuple[Store, str]:
@@ -46,6 +52,13 @@ def _show(rows: Sequence[Mapping[str, object]], as_json: bool, none: str = NONE_
         say(none)
     else:
         print_table(models_table(rows))
+
+
+def _show_entries(entries: Sequence[Entry], common: CommonOptions, none: str) -> None:
+    if common.as_json or not entries:
+        _show([entry.model_dump(mode="json") for entry in entries], common.as_json, none)
+    else:
+        print_table(journal_table([entry.model_dump() for entry in entries]))
 
 
 @models_app.command("list")
@@ -71,6 +84,54 @@ def history(name: ModelName, common: CommonOptions) -> None:
 
 @models_app.command()
 @grouped
+def journal(
+    name: Annotated[str, typer.Argument(help="The model's name; without it the entries on all models.")] = "",
+    *,
+    common: CommonOptions,
+) -> None:
+    """Show every verdict, promotion, rollback and rejection with who, when, why and the digests of the evidence.
+
+    The chain of digests is checked first: exit status 4 names the line that was changed, or says that the end is missing.
+    """
+    lines, notes = journal_events.checked_journal(name, *_place(common))
+    for note in notes:
+        say(note)
+    _show_entries([line.entry for line in lines], common, "none yet; crossmodal retrain writes it")
+
+
+@models_app.command()
+@grouped
+def at(
+    time: Annotated[str, typer.Argument(help="2026-11-20T03:00, in UTC where it names no other zone.")],
+    *,
+    alias: Annotated[str, typer.Option(help="The alias.")] = CHAMPION,
+    common: CommonOptions,
+) -> None:
+    """Show which version of each model was champion at a time, since when, and by whom, from the journal."""
+    try:
+        moment = datetime.fromisoformat(time)
+    except ValueError:
+        raise UsageError(f"time {time!r}: is not like 2026-11-20T03:00") from None
+    lines, _ = journal_events.checked_journal("", *_place(common))
+    found = journal_events.champions_at(lines, moment if moment.tzinfo else moment.replace(tzinfo=UTC), alias)
+    _show_entries([found[name] for name in sorted(found)], common, f"no model had the alias {alias} then")
+
+
+@models_app.command()
+@grouped
+def diff(
+    name: ModelName,
+    a: Annotated[str, typer.Argument(help="The earlier version.")],
+    b: Annotated[str, typer.Argument(help="The later version.")],
+    *,
+    common: CommonOptions,
+) -> None:
+    """Show what differs between two versions: settings, data, figures paired on the same rows, as `crossmodal runs diff`."""
+    show_run_diff(common, *(registry.run_of(name, version, *_place(common)) for version in (a, b)))
+
+
+@models_app.command()
+@grouped
 def pending(common: CommonOptions) -> None:
     """List the candidates that wait for approval, with their age and when they expire."""
     _show(registry.list_pending(*_place(common), now_ms()), common.as_json, "none; no candidate waits for approval")
@@ -88,7 +149,9 @@ def promote(
 
     Exit status 5 when it was never verified, its approval expired, or the champion has changed since it was judged.
     """
-    release = registry.promote(name, version, move.alias, *_place(common), _approval(move.reason))
+    place = _place(common)
+    release = registry.promote(name, version, move.alias, *place, _approval(move.reason))
+    record_decisions(name, move.alias, *place)
     _show([release.model_dump(mode="json")], common.as_json)
 
 
@@ -102,12 +165,17 @@ def reject(
     common: CommonOptions,
 ) -> None:
     """Reject a candidate. Exit status 5 when it does not wait for approval."""
-    _show([registry.reject(name, version, _approval(reason), *_place(common))], common.as_json)
+    place = _place(common)
+    entry = registry.reject(name, version, _approval(reason), *place)
+    record_decisions(name, CHAMPION, *place)
+    _show([entry], common.as_json)
 
 
 @models_app.command()
 @grouped
 def rollback(name: ModelName, move: Move, common: CommonOptions) -> None:
     """Give the alias back to the champion before this one."""
-    release = registry.rollback(name, move.alias, *_place(common), _approval(move.reason))
+    place = _place(common)
+    release = registry.rollback(name, move.alias, *place, _approval(move.reason))
+    record_decisions(name, move.alias, *place)
     _show([release.model_dump(mode="json")], common.as_json)

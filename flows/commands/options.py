@@ -29,7 +29,6 @@ Profile = Annotated[str | None, typer.Option(help="A name (crossmodal profile li
 ProfileName = Annotated[str, typer.Argument(help="A profile's name (crossmodal profile list).")]
 Data = Annotated[str | None, typer.Option(help="A manifest, a folder per class, or a folder of tables named by split.")]
 MANIFEST = typer.Argument(help="A manifest, a folder per class, or a folder of tables named by split.")
-Manifest = Annotated[str, MANIFEST]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated.")
 ]

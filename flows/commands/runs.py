@@ -67,6 +67,11 @@ def diff(
     common: CommonOptions,
 ) -> None:
     """Show what differs between two runs: settings, data, figures paired on the same rows, seconds."""
+    show_run_diff(common, a, b)
+
+
+def show_run_diff(common: CommonOptions, a: str, b: str) -> None:
+    """The two runs are shown beside each other. UsageError where the store has no such run."""
     from flows import run_diff
 
     place = common.place

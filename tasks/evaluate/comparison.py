@@ -1,21 +1,25 @@
-"""The champion, scored again on the rows that the candidate was judged on."""
+"""The champion, and the best champion so far, scored again on the rows that the candidate was judged on."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from data_contracts.refs import ChampionRef, PreparedChampion, Target
+from data_contracts.refs import ChampionRef, Pairing, PreparedChampion, Target, ValidatedRef
 from tasks.config import RunConfig
 from tasks.errors import UsageError
+from tasks.evaluate.overlap import clusters_of, find_seen, number_clusters
 from tasks.modeling.card import ModelCard
 from tasks.modeling.training_rows import are_known, read_rows
 from tasks.problems.metric import Indices, Probabilities
-from tasks.problems.scoring import AnyScorer
-from tasks.samples import Samples
+from tasks.problems.registry import width
+from tasks.problems.scoring import AnyScorer, Clusters, design_effect
+from tasks.samples import Samples, read_near_duplicates
 from tasks.store import Store
 
 
@@ -36,10 +40,49 @@ def require_same_problem(champion: ChampionRef, card: ModelCard, target: Target)
         )
 
 
+@dataclass(frozen=True)
+class ComparisonRows:
+    """The test rows of a run, and what is needed to leave out those that another model has seen."""
+
+    every: Samples
+    """Of every split."""
+    numbers: Indices
+    """The cluster of each row of `every`."""
+    places: Indices
+    """Those of the test rows in `every`, in the order in which they are judged."""
+
+    @classmethod
+    def read(cls, valid: ValidatedRef, store: Store) -> ComparisonRows:
+        """The rows of a validated table."""
+        samples = Samples.read(store.path(valid.uri))
+        numbers = number_clusters(samples, read_near_duplicates(store.path(valid.clean.uri)))
+        return cls(samples, numbers, np.flatnonzero(np.array(samples.splits) == "test"))
+
+    @property
+    def ids(self) -> list[str]:
+        """(S,) of the test rows."""
+        return self.every.take(self.places).ids
+
+    @property
+    def clusters(self) -> Clusters:
+        """(S,) of the test rows; None where each is one of its own."""
+        return self.clusters_of(np.arange(len(self.places)))
+
+    def clusters_of(self, chosen: Indices) -> Clusters:
+        """Of some of the test rows, by their positions among them."""
+        return clusters_of(self.places[chosen], self.numbers)
+
+    def seen_by(self, other: PreparedChampion, card: ModelCard, store: Store) -> NDArray[np.bool_]:
+        """(S,) see `find_seen`."""
+        theirs = Samples.read(store.path(other.valid.uri))
+        folder = store.path(other.champion.uri)
+        return find_seen(self.every, theirs, self.numbers, folder, card.modalities)[self.places]
+
+
 def champion_outputs(
     samples: Samples, prepared_champion: PreparedChampion, card: ModelCard, store: Store
 ) -> tuple[Indices, Probabilities]:
-    """Positions (S,) of the test rows that the champion's samples hold too, and all that it gives out (S, outputs) to them.
+    """Positions (S,) of the rows that the champion's samples hold too, and all that it gives out (S, outputs) to them.
 
     Under other media settings a row may be refused, or become another row's duplicate; it then takes no part in the comparison.
     """
@@ -51,36 +94,66 @@ def champion_outputs(
     places = pc.index_in(samples.column("id"), value_set=theirs.column("id")).to_numpy(zero_copy_only=False)
     shared = np.flatnonzero(~np.isnan(places.astype(np.float64)))
     chosen = theirs.take(places[shared].astype(np.int64))
+    if not len(shared):
+        return shared, np.zeros((0, width(card.label_targets)), np.float32)
     return shared, predict_probabilities(load_model(folder, card), chosen, prepared_champion.features, store)
 
 
-def forgetting(ids: list[str], pair: tuple[AnyScorer, AnyScorer], folder: Path, config: RunConfig) -> dict[str, Any]:
+def forgetting(
+    ids: list[str], pair: tuple[AnyScorer, AnyScorer], folder: Path, config: RunConfig, clusters: Clusters = None
+) -> dict[str, Any]:
     """Candidate and champion, `pair`, apart on the rows that the champion was judged on when it was published, and on new
     ones. Empty where either set is. The champion lies in `folder`."""
     old = are_known(ids, read_rows(folder)["test"])
     if old.all() or not old.any():
         return {}
-    return {name: _compared(pair, np.flatnonzero(rows), config) for name, rows in (("old", old), ("new", ~old))}
+    return {
+        name: _compared(pair, np.flatnonzero(rows), config, clusters) for name, rows in (("old", old), ("new", ~old))
+    }
 
 
-def _compared(pair: tuple[AnyScorer, AnyScorer], rows: Indices, config: RunConfig) -> dict[str, Any]:
+def _compared(
+    pair: tuple[AnyScorer, AnyScorer], rows: Indices, config: RunConfig, clusters: Clusters
+) -> dict[str, Any]:
     ours, theirs = pair[0].take(rows), pair[1].take(rows)
+    of_rows = None if clusters is None else clusters_of(rows, clusters)
     return {
         "rows": len(rows),
         "candidate": ours.score(),
         "champion": theirs.score(),
-        "differences": ours.differences(theirs, config.seed, config.gate.confidence),
+        "differences": ours.differences(theirs, config.seed, config.gate.confidence, of_rows),
     }
 
 
-def against(
-    candidate: AnyScorer, champion: AnyScorer, prepared_champion: PreparedChampion, config: RunConfig
-) -> dict[str, Any]:
-    """The fields of EvalReport that tell how the candidate stands against the champion on the same rows."""
+def compare(
+    pair: tuple[AnyScorer, AnyScorer], other: ChampionRef, config: RunConfig, clusters: Clusters = None, seen: int = 0
+) -> Pairing:
+    """How the candidate stands against another model, `pair`, on the same rows; `seen` were left out."""
+    ours, theirs = pair
+    effect = design_effect(ours.gains(theirs), clusters)
+    return Pairing(
+        version=other.version,
+        model_sha256=other.model_sha256,
+        rows=theirs.rows,
+        clusters=None if clusters is None else int(clusters.max()) + 1,
+        seen=seen,
+        metrics=theirs.score(),
+        differences=ours.differences(theirs, config.seed, config.gate.confidence, clusters),
+        differing=ours.count_differing(theirs, clusters),
+        effective_rows={name: rows / effect for name, rows in ours.effective_rows().items()},
+    )
+
+
+def against(found: Pairing) -> dict[str, Any]:
+    """The fields of EvalReport that tell how the candidate stands against the champion."""
     return {
-        "champion_sha256": prepared_champion.champion.model_sha256,
-        "champion_version": prepared_champion.champion.version,
-        "champion_metrics": champion.score(),
-        "champion_rows": champion.rows,
-        "differences": candidate.differences(champion, config.seed, config.gate.confidence),
+        "champion_sha256": found.model_sha256,
+        "champion_version": found.version,
+        "champion_metrics": found.metrics,
+        "champion_rows": found.rows,
+        "champion_clusters": found.clusters,
+        "champion_seen": found.seen,
+        "champion_differing": found.differing,
+        "champion_effective_rows": found.effective_rows,
+        "differences": found.differences,
     }

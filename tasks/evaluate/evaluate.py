@@ -6,6 +6,8 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from data_contracts.eval_detail import DETAIL
 from data_contracts.modalities import in_order
 from data_contracts.refs import (
@@ -21,18 +23,27 @@ from data_contracts.tables import PREDICTIONS
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import DataError
-from tasks.evaluate.comparison import against, champion_outputs, forgetting, require_same_problem
+from tasks.evaluate.comparison import (
+    ComparisonRows,
+    against,
+    champion_outputs,
+    compare,
+    forgetting,
+    require_same_problem,
+)
 from tasks.evaluate.detail import describe
 from tasks.evaluate.linear_baseline import fit_linear_baseline, reads_embeddings
+from tasks.evaluate.losses import find_losses
+from tasks.evaluate.overlap import clusters_of
 from tasks.evaluate.scorers import judge_column
 from tasks.fingerprint import code_fingerprint
 from tasks.modalities import joined, spec_of
 from tasks.modeling.card import ModelCard, read_card
-from tasks.modeling.predictions import predictions_table, write_predictions
+from tasks.modeling.predictions import predictions_table, present_modalities, write_predictions
 from tasks.problems.metric import Probabilities
 from tasks.problems.registry import problem_of
-from tasks.problems.scoring import AnyScorer
-from tasks.samples import Samples
+from tasks.problems.scoring import AnyScorer, Clusters
+from tasks.samples import NEAR_DUPLICATES, Samples
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
 
 KIND = "evaluations"
@@ -45,25 +56,33 @@ def evaluate_key(
     checkpoint: CheckpointRef,
     prepared_champion: PreparedChampion | None,
     config: RunConfig,
+    store: Store,
 ) -> str:
     """The digest of everything that an evaluation depends on."""
-    against = None
-    if prepared_champion is not None:
-        champion, refs = (
-            prepared_champion.champion,
-            {name: ref.sha256 for name, ref in prepared_champion.features.items()},
-        )
-        against = [champion.sha256, champion.model_sha256, champion.version, prepared_champion.valid.sha256, refs]
+    anchor = None if prepared_champion is None else prepared_champion.anchor
+    near = store.path(valid.clean.uri) / NEAR_DUPLICATES  # which valid.sha256 does not cover
     return digest_json(
         {
             "valid": valid.sha256,
+            "near_duplicates": digest_file(near) if near.is_file() else None,
             "features": {name: ref.sha256 for name, ref in features.items()},
             "model": [checkpoint.train_key, checkpoint.model_sha256],
-            "champion": against,
-            "config": {"seed": config.seed, "confidence": config.gate.confidence},
+            "champion": [None if other is None else _identity(other) for other in (prepared_champion, anchor)],
+            "config": {
+                "seed": config.seed,
+                "confidence": config.gate.confidence,
+                "min_slice_rows": config.gate.min_slice_rows,
+            },
             "code": code_fingerprint("evaluate"),
         }
     )
+
+
+def _identity(other: PreparedChampion) -> list[Any]:
+    """What a comparison with a published model depends on."""
+    refs = {name: ref.sha256 for name, ref in other.features.items()}
+    champion = other.champion
+    return [champion.sha256, champion.model_sha256, champion.version, other.valid.sha256, refs]
 
 
 def evaluate(
@@ -75,45 +94,44 @@ def evaluate(
     store: Store,
 ) -> EvalReport:
     """The candidate is judged on every test row, and the champion on the same ones; DataError when there are none."""
-    key = evaluate_key(valid, features, checkpoint, prepared_champion, config)
+    key = evaluate_key(valid, features, checkpoint, prepared_champion, config, store)
     found = store.find(KIND, key)
     if found is not None:
         return EvalReport.model_validate(found.ref)
     samples = read_test_rows(valid, store)
     card = read_card(store.path(checkpoint.uri))
-    theirs = None if prepared_champion is None else read_card(store.path(prepared_champion.champion.uri))
-    if prepared_champion is not None and theirs is not None:
-        require_same_problem(prepared_champion.champion, theirs, card.label_targets[0])
+    others = read_others(prepared_champion, card, store)
     with store.create(KIND, key) as draft:
         subset = predict_subsets(samples, features, checkpoint, card, store)
         full = subset[joined(checkpoint.modalities)]
         table = predictions_table(samples, full, card, checkpoint.modalities)
         write_predictions(draft.path / PREDICTIONS, table)
-        columns = Columns(samples, card, _universes(valid, card, theirs))
+        columns = Columns(samples, card, _universes(valid, card, [theirs for _, theirs in others]))
         candidate, problem = columns.judge(full), problem_of(card.label_targets[0])
         detail = describe(samples, problem, candidate, columns.labels[0], checkpoint.modalities)
+        rows = ComparisonRows.read(valid, store)
+        clusters = rows.clusters
         payload: dict[str, Any] = {
             "rows": len(samples),
-            "parents": [valid.sha256, checkpoint.sha256],
+            "clusters": None if clusters is None else int(clusters.max()) + 1,
+            "parents": [valid.sha256, checkpoint.sha256, *(other.champion.sha256 for other, _ in others)],
             "model_sha256": checkpoint.model_sha256,
             "problem": problem.name,
             "metrics": {"test": candidate.score()},
-            "intervals": candidate.intervals(config.seed),
+            "intervals": candidate.intervals(config.seed, clusters=clusters),
             "by_modalities": {name: columns.judge(given).score() for name, given in subset.items()},
             "baselines": candidate.baselines(),
             "majority_share": candidate.baselines().get("accuracy"),
             "known_rows": {},
             "problems": {},
         }
-        for key_, figures in columns.judge_others(full, config.seed).items():
+        for key_, figures in columns.judge_others(full, config.seed, clusters).items():
             payload[key_] |= figures
-        if prepared_champion is not None and theirs is not None:
-            payload["parents"].append(prepared_champion.champion.sha256)
-            compared, shared = _beside_champion(columns, candidate, prepared_champion, theirs, config, store)
-            payload |= compared
-            detail = detail.model_copy(update={"champion_rows": shared})
+        if others:
+            payload |= _beside_champion(columns, candidate, others, rows, config, store)
+            detail = detail.model_copy(update={"champion_rows": payload["champion_rows"]})
         if problem.has_classes and reads_embeddings(card):
-            linear_baseline = _linear_baseline(valid, features, columns, candidate, config, store)
+            linear_baseline = _linear_baseline(valid, features, columns, candidate, config.seed, store, clusters)
             payload["linear_baseline"] = None if linear_baseline is None else linear_baseline.model_dump(mode="json")
         if any(spec_of(name).joined_columns() is not None for name in checkpoint.modalities):
             from tasks.evaluate.column_importance import measure_importance  # which needs torch
@@ -127,20 +145,48 @@ def evaluate(
     return report
 
 
+Other = tuple[PreparedChampion, ModelCard]
+
+
+def read_others(prepared_champion: PreparedChampion | None, card: ModelCard, store: Store) -> list[Other]:
+    """The champion, then the best champion so far where that is another one. UsageError where one cannot be compared with."""
+    anchor = None if prepared_champion is None else prepared_champion.anchor
+    found = [(other, read_card(store.path(other.champion.uri))) for other in (prepared_champion, anchor) if other]
+    for other, theirs in found:
+        require_same_problem(other.champion, theirs, card.label_targets[0])
+    return found
+
+
 def _beside_champion(
     columns: Columns,
     candidate: AnyScorer,
-    prepared_champion: PreparedChampion,
-    card: ModelCard,
+    others: list[Other],
+    rows: ComparisonRows,
     config: RunConfig,
     store: Store,
-) -> tuple[dict[str, Any], int]:
-    """The comparison with the champion on the rows that both can answer, what was forgotten, and how many rows those are."""
-    shared, outputs = champion_outputs(columns.samples, prepared_champion, card, store)
-    samples = columns.samples.take(shared)
-    pair = (candidate.take(shared), Columns(samples, card, columns.labels).judge(outputs))
-    forgotten = forgetting(samples.ids, pair, store.path(prepared_champion.champion.uri), config)
-    return against(*pair, prepared_champion, config) | {"forgetting": forgotten}, len(shared)
+) -> dict[str, Any]:
+    """The fields of EvalReport that tell how the candidate stands against the champion, and against the best one so far, on
+    the rows that both can answer and neither, or both, have seen."""
+    found: dict[str, Any] = {}
+    for other, card in others:
+        seen = rows.seen_by(other, card, store)
+        unseen = np.flatnonzero(~seen)
+        shared, outputs = champion_outputs(columns.samples.take(unseen), other, card, store)
+        chosen = unseen[shared]
+        samples, clusters = columns.samples.take(chosen), rows.clusters_of(chosen)
+        pair = (candidate.take(chosen), Columns(samples, card, columns.labels).judge(outputs))
+        pairing = compare(pair, other.champion, config, clusters, int(seen.sum()))
+        if found:
+            return found | {"anchor": pairing.model_dump(mode="json")}
+        present = np.array(present_modalities(samples, columns.card.modalities))
+        losses = find_losses(pair, columns.labels[0], present, clusters, config.gate.min_slice_rows)
+        folder = store.path(other.champion.uri)
+        found = {
+            **against(pairing),
+            "losses": losses.model_dump(mode="json"),
+            "forgetting": forgetting(samples.ids, pair, folder, config, clusters),
+        }
+    return found
 
 
 def read_test_rows(valid: ValidatedRef, store: Store) -> Samples:
@@ -179,7 +225,7 @@ class Columns:
         """The first column, of which every row's truth is known."""
         return judge_column(self.card, 0, outputs, self.samples.targets(0, ""), self.labels[0])[0]
 
-    def judge_others(self, outputs: Probabilities, seed: int) -> dict[str, dict[str, Any]]:
+    def judge_others(self, outputs: Probabilities, seed: int, clusters: Clusters = None) -> dict[str, dict[str, Any]]:
         """Fields of EvalReport with the figures of every further column on the rows whose truth is known."""
         found: dict[str, dict[str, Any]] = {
             name: {} for name in ("metrics", "intervals", "baselines", "known_rows", "problems")
@@ -188,23 +234,23 @@ class Columns:
             if place == 0:
                 continue
             cells = self.samples.targets(place, target.name)
-            scorer, _ = judge_column(self.card, place, outputs, cells, self.labels[place])
+            scorer, known = judge_column(self.card, place, outputs, cells, self.labels[place])
             found["metrics"][target.name] = scorer.score()
             found["known_rows"][target.name] = scorer.rows
             found["problems"][target.name] = target.problem
-            ranges = scorer.intervals(seed) if scorer.rows else {}
+            of_known = None if clusters is None else clusters_of(known, clusters)
+            ranges = scorer.intervals(seed, clusters=of_known) if scorer.rows else {}
             found["intervals"] |= {f"{target.name}.{name}": value for name, value in ranges.items()}
             found["baselines"] |= {f"{target.name}.{name}": value for name, value in scorer.baselines().items()}
         return found
 
 
-def _universes(valid: ValidatedRef, card: ModelCard, champion: ModelCard | None) -> tuple[tuple[str, ...], ...]:
-    """Per label column the candidate's labels first, then those that only the data or the champion know."""
-    theirs = () if champion is None else champion.label_targets
+def _universes(valid: ValidatedRef, card: ModelCard, champions: list[ModelCard]) -> tuple[tuple[str, ...], ...]:
+    """Per label column the candidate's labels first, then those that only the data or the champions know."""
+    known = [label for champion in champions for label in champion.label_targets[0].labels]
     found = []
     for place, (own, data) in enumerate(zip(card.label_targets, valid.clean.label_targets, strict=True)):
-        others = theirs[0].labels if place == 0 and theirs else ()
-        found.append(tuple(dict.fromkeys((*own.labels, *data.labels, *others))))
+        found.append(tuple(dict.fromkeys((*own.labels, *data.labels, *(known if place == 0 else ())))))
     return tuple(found)
 
 
@@ -230,12 +276,13 @@ def _linear_baseline(
     features: Features,
     columns: Columns,
     candidate: AnyScorer,
-    config: RunConfig,
+    seed: int,
     store: Store,
+    clusters: Clusters,
 ) -> LinearBaseline | None:
     """The baseline's figures, and the candidate's minus them, on the same rows."""
     labels, target = columns.labels[0], columns.card.label_targets[0]
-    fitted = fit_linear_baseline(valid, features, labels, config.seed, store)
+    fitted = fit_linear_baseline(valid, features, labels, seed, store)
     if fitted is None:
         return None
     cells = columns.samples.targets(0, "")
@@ -246,6 +293,6 @@ def _linear_baseline(
         c=fitted.c,
         rows=fitted.rows,
         width=fitted.width,
-        differences=candidate.differences(linear_baseline, config.seed),
+        differences=candidate.differences(linear_baseline, seed, clusters=clusters),
         notes=fitted.notes,
     )

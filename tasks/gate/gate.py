@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from data_contracts.refs import Decision, EvalReport, RuleResult, Verdict
 from tasks.config import RunConfig
 from tasks.fingerprint import code_fingerprint
-from tasks.gate.rules import compare_with_champion, judge_rule
+from tasks.gate.comparison import compare_models, next_anchor
+from tasks.gate.rules import judge_rule
 from tasks.store import Store, canonical_json, digest_json, write_text
 
 KIND = "verdicts"
@@ -25,7 +26,7 @@ def gate(report: EvalReport, config: RunConfig, store: Store) -> Verdict:
     found = store.find(KIND, key)
     if found is not None:
         return Verdict.model_validate(found.ref)
-    rules = (*(judge_rule(rule, report) for rule in config.gate.rules), compare_with_champion(report, config.gate))
+    rules = (*(judge_rule(rule, report) for rule in config.gate.rules), *compare_models(report, config.gate))
     decision = decide(rules)
     content = {
         "rows": report.rows,
@@ -34,6 +35,7 @@ def gate(report: EvalReport, config: RunConfig, store: Store) -> Verdict:
         "reason": explain(decision, rules),
         "rules": [rule.model_dump(mode="json") for rule in rules],
         "model_sha256": report.model_sha256,
+        "anchor": next_anchor(report, config.gate),
     }
     verdict = Verdict.model_validate({**content, "uri": f"{KIND}/{key}", "sha256": digest_json(content)})
     with store.create(KIND, key) as draft:

@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from data_contracts.refs import InputName
 from tasks.errors import DataError
-from tasks.ingest.decode import Outcomes
+from tasks.ingest.sample_rows import Columns, Rows, SampleRow, codes_of, contents_of, places_of, recurring
 from tasks.ingest.times import find_form
 from tasks.modalities import spec_of
 
-Rows = list[dict[str, Any]]
 
-
-def apply_outcomes(rows: Rows, modalities: tuple[InputName, ...], outcomes: dict[InputName, Outcomes]) -> None:
-    """Replaces each source by the digest of its canonical form; a medium that failed gives its row a reason."""
-    for row in rows:
-        for modality in modalities:
-            source = row[f"{modality}_sha256"]
-            if source is None or row["reason"] is not None:
+def apply_outcomes(
+    rows: Rows, columns: Columns, modalities: tuple[InputName, ...], outcomes: dict[InputName, pa.Table]
+) -> None:
+    """Adds the digest of each source's canonical form, and warnings; a medium that failed gives its row a reason."""
+    for modality in modalities:
+        known, sources = outcomes[modality], columns.array(f"{modality}_sha256")
+        places = pc.index_in(sources, value_set=known["source"].combine_chunks())
+        columns.put(f"{modality}_digest", known["digest"].take(places))
+        columns.put(f"{modality}_warning", known["warning"].take(places))
+        reasons = known["reason"].take(places)
+        details = known["detail"].take(places)
+        lender = spec_of(modality).borrowed_from
+        for place in np.flatnonzero(pc.is_valid(reasons)):
+            row, reason = rows[int(place)], reasons[int(place)].as_py()
+            if row["reason"] is not None:
                 continue
-            outcome = outcomes[modality][source]
-            row[f"{modality}_digest"] = outcome["digest"]
-            lender = spec_of(modality).borrowed_from
-            if outcome["reason"] == "no-sound" and lender and source == row.get(f"{lender[0]}_sha256"):
+            if reason == "no-sound" and lender and row[f"{modality}_sha256"] == row.get(f"{lender[0]}_sha256"):
                 continue  # a silent clip under media.audio_from_video: no audio is missing, not broken
-            if outcome["reason"] is not None:
-                row |= {"reason": outcome["reason"], "detail": outcome["detail"], "bad_modality": modality}
+            row |= {"reason": reason, "detail": details[int(place)].as_py(), "bad_modality": modality}
 
 
-def mark_repeats(rows: Rows, modalities: tuple[InputName, ...]) -> None:
+def mark_repeats(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]) -> None:
     """Marks duplicates, contradictions and repeated ids among the rows that are still usable.
 
     Rows whose present modalities are all equal are the same sample. With one label the first stays and the others of the
@@ -38,10 +44,12 @@ def mark_repeats(rows: Rows, modalities: tuple[InputName, ...]) -> None:
     With several labels all are quarantined. A second row under the same id is quarantined, too. `duplicate_of` is the row that
     such a one repeats or contradicts.
     """
-    by_content: dict[tuple[str | None, ...], Rows] = defaultdict(list)
-    for row in rows:
-        if row["reason"] is None and is_identified(row, modalities):
-            by_content[content_of(row, modalities)].append(row)
+    usable = [row for row in rows if row["reason"] is None]
+    places = places_of(usable)
+    by_content: dict[tuple[str | None, ...], list[SampleRow]] = defaultdict(list)
+    for at in np.flatnonzero(recurring(contents_of(columns, places, modalities))):
+        if is_identified(usable[at], modalities):
+            by_content[content_of(usable[at], modalities)].append(usable[at])
     for repeats in by_content.values():
         labels = sorted({_said(row) for row in repeats})
         if len(labels) > 1:
@@ -51,7 +59,7 @@ def mark_repeats(rows: Rows, modalities: tuple[InputName, ...]) -> None:
                 duplicate_of = other if _said(row) == _said(one) else one
                 row |= {"reason": "conflicting-label", "detail": detail, "duplicate_of": duplicate_of}
             continue
-        first: dict[str | None, dict[str, Any]] = {}
+        first: dict[str | None, SampleRow] = {}
         for row in repeats:
             kept = first.setdefault(row["split"], row)
             if kept is not row:
@@ -60,18 +68,19 @@ def mark_repeats(rows: Rows, modalities: tuple[InputName, ...]) -> None:
                     "detail": f"same content as {kept['id']} (row {kept['row']})",
                     "duplicate_of": kept,
                 }
-    _mark_repeated_ids(rows)
+    _mark_repeated_ids(rows, columns)
 
 
-def _said(row: dict[str, Any]) -> str:
+def _said(row: SampleRow) -> str:
     """What a row's label columns say, as one text."""
     return " ".join(filter(None, (row["label"], row["targets"])))
 
 
-def _mark_repeated_ids(rows: Rows) -> None:
+def _mark_repeated_ids(rows: Rows, columns: Columns) -> None:
     """Quarantines every usable row whose id an earlier usable row already has."""
-    seen: dict[str, dict[str, Any]] = {}
-    for row in rows:
+    seen: dict[str, SampleRow] = {}
+    for place in np.flatnonzero(recurring(codes_of(columns.array("id"), places_of(rows)))):
+        row = rows[int(place)]
         if row["reason"] is None and (kept := seen.setdefault(row["id"], row)) is not row:
             row |= {"reason": "duplicate-id", "detail": f"row {kept['row']} has this id, too", "duplicate_of": kept}
 
@@ -122,30 +131,30 @@ def count_straddling(rows: Rows) -> list[str]:
     ]
 
 
-def is_identified(row: dict[str, Any], modalities: tuple[InputName, ...]) -> bool:
+def is_identified(row: SampleRow, modalities: tuple[InputName, ...]) -> bool:
     """Whether equal media make equal samples: not where a few columns are all that is known of a row."""
     return any(row.get(f"{name}_digest") and spec_of(name).identifies for name in modalities)
 
 
-def content_of(row: dict[str, Any], modalities: tuple[InputName, ...]) -> tuple[str | None, ...]:
+def content_of(row: SampleRow, modalities: tuple[InputName, ...]) -> tuple[str | None, ...]:
     """The digests of a row's present modalities, None for a missing one."""
     return tuple(row.get(f"{modality}_digest") for modality in modalities)
 
 
-def count_repeats(rows: Rows, modalities: tuple[InputName, ...]) -> list[str]:
+def count_repeats(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]) -> list[str]:
     """One line per modality in which samples that differ elsewhere share a medium: normal, and said for the record."""
     notes = []
+    places = places_of(rows)
+    contents = contents_of(columns, places, modalities)
     for modality in modalities:
-        contents: dict[str, set[tuple[str | None, ...]]] = defaultdict(set)
-        for row in rows:
-            digest = row.get(f"{modality}_digest")
-            if digest is not None:
-                contents[digest].add(content_of(row, modalities))
-        shared = [len(different) for different in contents.values() if len(different) > 1]
-        if shared:
+        media = codes_of(columns.array(f"{modality}_digest"), places)
+        pairs = np.unique(np.stack([media, contents], axis=1)[media >= 0], axis=0)
+        sizes = np.unique(pairs[:, 0], return_counts=True)[1]
+        shared = sizes[sizes > 1]
+        if shared.size:
             notes.append(
-                f"{modality}: {len(shared)} of {len(contents)} occur in several samples that differ elsewhere "
-                f"({sum(shared)} samples); they are kept"
+                f"{modality}: {shared.size} of {sizes.size} occur in several samples that differ elsewhere "
+                f"({shared.sum()} samples); they are kept"
             )
     return notes
 

@@ -3,74 +3,94 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName, Modality
-from data_contracts.tables import value_column
+from data_contracts.tables import media_schema, value_column
 from tasks import progress
 from tasks.config import RunConfig
+from tasks.contract import read_table
 from tasks.ingest.manifest.media_files import INLINE, split_inline
 from tasks.ingest.rejected_row import Refused
+from tasks.ingest.sample_rows import codes_of
+from tasks.ingest.sources.isolated import read_inline
 from tasks.ingest.sources.limits import ReadLimits, read_limits
-from tasks.ingest.sources.parquet import read_inline
 from tasks.ingest.sources.remote import Remote, is_remote, make_remote
 from tasks.media.media_store import MediaWriter, media_fingerprint, media_index
 from tasks.media.pool import Decoded, Job, decode_all
 from tasks.store import Store
 
 _OUTCOME = ("source", "digest", "reason", "detail", "warning")
-Outcomes = dict[str, dict[str, Any]]
-"""Source digest to what decoding it gave: `digest`, or `reason` and `detail`."""
-Places = dict[str, tuple[str, str | None]]
-"""Source digest to where it lies and, for a text in the manifest, the text itself."""
+_SLICE_ROWS = 1_000
 
 
 def decode_media(
-    raw: pa.Table,
+    path: Path,
     modalities: tuple[InputName, ...],
     config: RunConfig,
     store: Store,
     workers: int,
     also: Collection[int] = (),
-) -> dict[InputName, Outcomes]:
-    """What decoding gave, per input, for every source in the table but those of rows with a reason.
+) -> dict[InputName, pa.Table]:
+    """What decoding gave, per input, for every source in the raw table at `path` but those of rows with a reason: a table of
+    `source`, `digest`, or `reason` and `detail`, and `warning`.
 
     A source is decoded once for all inputs of a kind.
 
     `also`: positions of rows to decode even so. An interruption keeps what is decoded.
     """
-    outcomes: dict[Modality, Outcomes] = {}
-    places: dict[Modality, Places] = defaultdict(dict)
-    writers: dict[Modality, MediaWriter] = {}
-    for input_name in modalities:
-        modality = modality_of(input_name)
-        if modality not in outcomes:
-            fingerprint = media_fingerprint(modality, config.media)
-            known = media_index(store, modality, fingerprint, _OUTCOME).to_pylist()
-            outcomes[modality] = {row["source"]: row for row in known}
-            writers[modality] = MediaWriter(store, modality, fingerprint)
-        _add_places(places[modality], raw, input_name, outcomes[modality], also)
+    kinds = {modality: media_fingerprint(modality, config.media) for modality in map(modality_of, modalities)}
+    writers = {modality: MediaWriter(store, modality, fingerprint) for modality, fingerprint in kinds.items()}
+    seen = {kind: [_known(store, kind, fingerprint)["source"].combine_chunks()] for kind, fingerprint in kinds.items()}
+    new: list[tuple[InputName, NDArray[np.int64]]] = []
+    for name in modalities:
+        sources = seen[modality_of(name)]
+        raw = read_table(path, [f"{name}_sha256", "reason"])
+        places = _new_places(raw, name, pa.concat_arrays(sources), also)
+        sources.append(raw[f"{name}_sha256"].take(pa.array(places)).combine_chunks())
+        new.append((name, places))
+    del seen, sources, raw
+    totals: Counter[Modality] = Counter()
+    for name, places in new:
+        totals[modality_of(name)] += len(places)
     limits, remote = read_limits(config), make_remote(config)
-    jobs = (job for modality, wanted in places.items() for job in _jobs(wanted, modality, limits, remote))
-    totals = {modality: len(wanted) for modality, wanted in places.items()}
+    jobs = (job for name, places in new for job in _jobs(path, name, places, limits, remote))
     done = decode_all(jobs, config.media.model_dump(mode="json"), workers)
+    passing: dict[Modality, list[dict[str, Any]]] = {modality: [] for modality in kinds}
     try:
         with contextlib.closing(
             done
         ):  # an exception here must end the decoding processes now, not when it is forgotten
             for outcome in _reported(done, totals):
                 writers[outcome.job.modality].add(outcome)
-                result = {name: outcome.header.get(name) for name in _OUTCOME}
-                outcomes[outcome.job.modality][outcome.job.sha256] = result
+                if outcome.transient:
+                    result = {name: outcome.header.get(name) for name in _OUTCOME}
+                    passing[outcome.job.modality].append(result | {"source": outcome.job.sha256})
     finally:
         for writer in writers.values():
             writer.flush()
-    return {input_name: outcomes[modality_of(input_name)] for input_name in modalities}
+    outcomes = {kind: _known(store, kind, fingerprint) for kind, fingerprint in kinds.items()}
+    schema = pa.schema([media_schema().field(name) for name in _OUTCOME])
+    return {
+        name: pa.concat_tables(
+            [outcomes[modality_of(name)], pa.Table.from_pylist(passing[modality_of(name)], schema=schema)]
+        )
+        for name in modalities
+    }
+
+
+def _known(store: Store, modality: Modality, fingerprint: str) -> pa.Table:
+    return media_index(store, modality, fingerprint, _OUTCOME).replace_schema_metadata(None)
 
 
 def _reported(done: Iterator[Decoded], totals: Mapping[Modality, int]) -> Iterator[Decoded]:
@@ -83,13 +103,15 @@ def _reported(done: Iterator[Decoded], totals: Mapping[Modality, int]) -> Iterat
         yield outcome
 
 
-def _add_places(places: Places, raw: pa.Table, input_name: InputName, known: Outcomes, also: Collection[int]) -> None:
-    """Adds every source of an input that is not known, at one of its places."""
-    columns = [f"{input_name}_sha256", input_name, value_column(input_name) or input_name, "reason"]
-    cells = zip(*(raw[name].to_pylist() for name in columns), strict=True)
-    for row, (source, where, text, reason) in enumerate(cells):
-        if source is not None and (reason is None or row in also) and source not in known:
-            places.setdefault(source, (where, text))
+def _new_places(raw: pa.Table, name: InputName, known: pa.Array, also: Collection[int]) -> NDArray[np.int64]:
+    """The first row of every source of an input that is to be decoded and not known."""
+    sources = raw[f"{name}_sha256"].combine_chunks()
+    needed = np.asarray(raw["reason"].combine_chunks().is_null())
+    needed[list(also)] = True
+    needed &= np.asarray(sources.is_valid()) & ~np.asarray(pc.is_in(sources, value_set=known))
+    places = np.flatnonzero(needed)
+    _, first = np.unique(codes_of(sources, places), return_index=True)
+    return places[np.sort(first)]
 
 
 def _fetched(url: str, remote: Remote) -> bytes:
@@ -100,9 +122,11 @@ def _fetched(url: str, remote: Remote) -> bytes:
         return b""
 
 
-def _jobs(places: Places, modality: Modality, limits: ReadLimits, remote: Remote) -> Iterator[Job]:
+def _jobs(path: Path, name: InputName, places: NDArray[np.int64], limits: ReadLimits, remote: Remote) -> Iterator[Job]:
+    """A job for the source of each of these rows of the raw table."""
+    modality = modality_of(name)
     inline: dict[tuple[Any, str], dict[int, str]] = {}
-    for source, (where, text) in places.items():
+    for source, where, text in _cells_at(path, name, places):
         if where == "":
             yield Job(modality, source, inline=str(text).encode("utf-8", "surrogatepass"))
         elif where.startswith(INLINE):
@@ -115,3 +139,15 @@ def _jobs(places: Places, modality: Modality, limits: ReadLimits, remote: Remote
     for (file, column), rows in inline.items():
         for number, data in read_inline(file, column, set(rows), limits):
             yield Job(modality, rows[number], inline=data)
+
+
+def _cells_at(path: Path, name: InputName, places: NDArray[np.int64]) -> Iterator[tuple[str, str, str | None]]:
+    """Digest, place and text of an input in these rows, whose positions ascend; a part of the file is in memory at a time."""
+    columns = list(dict.fromkeys([f"{name}_sha256", name, value_column(name) or name]))
+    first = 0
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(_SLICE_ROWS, columns=columns, use_threads=False):
+            low, high = np.searchsorted(places, (first, first + batch.num_rows))
+            part = batch.take(pa.array(places[low:high] - first))
+            yield from zip(*(part[column].to_pylist() for column in (columns[0], name, columns[-1])), strict=True)
+            first += batch.num_rows

@@ -10,17 +10,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data_contracts.modalities import modality_of
+from data_contracts.modalities import INPUTS, modality_of
 from data_contracts.refs import CleanRef, InputName, RawRef, RowCounts, Target
 from data_contracts.row_examples import EXAMPLES, RowExamples
 from data_contracts.tables import (
     CONTRACT_VERSION,
     metadata_schema,
     near_duplicates_schema,
+    positions_schema,
     quarantine_schema,
     samples_schema,
+    value_column,
 )
 from tasks.config import RunConfig
 from tasks.contract import read_table
@@ -36,17 +39,22 @@ from tasks.ingest.clean import (
     mark_repeats,
     mark_unseen,
 )
-from tasks.ingest.decode import Outcomes, decode_media
+from tasks.ingest.decode import decode_media
 from tasks.ingest.manifest.rows import Purpose
 from tasks.ingest.near_duplicates.clusters import describe_near_duplicates, find_near_duplicates
 from tasks.ingest.quarantine_examples import choose_rows, describe_examples
+from tasks.ingest.sample_rows import Columns, Rows, SampleRow, places_of, rows_of
 from tasks.ingest.splits import assign_splits, describe_carved
+from tasks.ingest.table_digest import digest_table
 from tasks.labels import describe_targets
 from tasks.media.media_store import media_fingerprint
 from tasks.media.pool import TRANSIENT
 from tasks.problems.registry import problem_of
 from tasks.samples import SAMPLES, Samples
 from tasks.store import Found, Store, canonical_json, digest_json, write_text
+
+POSITIONS = "positions.parquet"
+"""Beside the samples of a prediction: where each stands in the manifest."""
 
 
 def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> str:
@@ -85,32 +93,43 @@ def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "tra
 
 @dataclass(frozen=True)
 class _Judged:
-    rows: list[dict[str, Any]]
-    """Every row with its canonical digests, its split, and its reason if it cannot be used."""
+    columns: Columns
+    """Of every row, with its canonical digests, its split, and its reason if it cannot be used."""
+    rows: Rows
     notes: list[str]
     examples: RowExamples
+    purpose: Purpose
 
 
 def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _Judged:
-    table = read_table(store.path(raw.uri) / "rows.parquet")
+    path = store.path(raw.uri) / "rows.parquet"
+    in_cells = {value_column(name) for name in INPUTS}  # what they hold is decoded from the file
+    table = read_table(path, [name for name in pq.read_schema(path).names if name not in in_cells])
     workers = config.runtime.workers or os.cpu_count() or 1
-    rows: list[dict[str, Any]] = table.to_pylist()
-    outcomes = decode_media(table, raw.modalities, config, store, workers, choose_rows(rows, raw.modalities))
-    apply_outcomes(rows, raw.modalities, outcomes)
+    columns = Columns(table)
+    rows = rows_of(columns, table.num_rows)
+    del table
+    outcomes = decode_media(path, raw.modalities, config, store, workers, choose_rows(rows, raw.modalities))
+    apply_outcomes(rows, columns, raw.modalities, outcomes)
+    del outcomes
     said: list[str] = []
     targets = raw.targets or (Target(name="label"),)
     has_classes = purpose == "train" and problem_of(targets[0]).has_classes
     if purpose == "train":
         said = judge_times(rows, config.split.by == "time", config.data.time_format)
-        mark_repeats(rows, raw.modalities)
+        mark_repeats(rows, columns, raw.modalities)
         if has_classes:
             mark_rare(rows, config.data.min_class_rows)
     usable = [row for row in rows if row["reason"] is None]
-    notes = [*said, *_warnings(usable, outcomes), *(count_straddling(rows) if purpose == "train" else [])]
+    notes = [
+        *said,
+        *_warnings(usable, columns, raw.modalities),
+        *(count_straddling(rows) if purpose == "train" else []),
+    ]
     clusters: list[int | None] = [None] * len(usable)
     if purpose == "train" and config.split.near_duplicates:
         clusters = find_near_duplicates(usable, raw.modalities, config.media, store)
-        notes += [*count_repeats(usable, raw.modalities), *describe_near_duplicates(clusters)]
+        notes += [*count_repeats(usable, columns, raw.modalities), *describe_near_duplicates(clusters)]
     given, groups, ids, times = ([row[name] for row in usable] for name in ("split", "group", "id", "time"))
     splits = assign_splits(given, groups, ids, config.split, times, clusters)
     for row, split, cluster in zip(usable, splits, clusters, strict=True):
@@ -118,17 +137,16 @@ def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _J
     notes += describe_carved(given) if purpose == "train" else []
     if has_classes and not config.split.strict:
         notes += mark_unseen(usable)
-    return _Judged(rows, notes, describe_examples(rows, raw.modalities, outcomes))
+    return _Judged(columns, rows, notes, describe_examples(rows, raw.modalities), purpose)
 
 
-def _warnings(rows: list[dict[str, Any]], outcomes: dict[InputName, Outcomes]) -> list[str]:
+def _warnings(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]) -> list[str]:
     """What was odd about media that are used all the same: `audio: 3 samples, silent`."""
     counts: Counter[tuple[str, str]] = Counter()
-    for modality, known in outcomes.items():
-        for row in rows:
-            source = row[f"{modality}_sha256"]
-            if source is not None and known[source]["warning"]:
-                counts[modality, known[source]["warning"]] += 1
+    places = pa.array(places_of(rows))
+    for modality in modalities:
+        warnings = columns.array(f"{modality}_warning").take(places).drop_null()
+        counts.update((modality, warning) for warning in warnings.to_pylist() if warning)
     return [f"{modality}: {count} samples, {warning}" for (modality, warning), count in counts.most_common(10)]
 
 
@@ -137,17 +155,17 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
     rows = judged.rows
     usable = sorted((row for row in rows if row["reason"] is None), key=lambda row: str(row["id"]))
     refused = [row for row in rows if row["reason"] is not None]
-    samples = pa.Table.from_pylist(
-        [_sample(row, raw.modalities) for row in usable], schema=samples_schema(raw.modalities)
-    )
+    samples = _samples(usable, judged.columns, raw.modalities)
     quarantine = pa.Table.from_pylist([_refusal(row) for row in refused], schema=quarantine_schema())
     columns = [(target.name, target.problem) for target in raw.targets or (Target(name="label"),)]
     cells = [Samples(samples).targets(place, name) for place, (name, _) in enumerate(columns)]
     targets = describe_targets(columns, cells)
     near_duplicates = pa.Table.from_pylist(
-        [row for row in usable if row["cluster"] is not None], schema=near_duplicates_schema()
+        [{name: row[name] for name in ("id", "cluster")} for row in usable if row["cluster"] is not None],
+        schema=near_duplicates_schema(),
     )
-    own = [{"id": row["id"], "metadata": row["metadata"]} for row in usable]
+    places = pa.array(places_of(usable))
+    own = {name: judged.columns.array(name).take(places) for name in ("id", "metadata")}
     duplicates = sum(row["reason"] == "duplicate" for row in refused)
     unlabelled = sum(row["reason"] == "unlabelled" for row in refused)
     counts = RowCounts(
@@ -164,10 +182,12 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
         pq.write_table(samples, draft.path / SAMPLES, compression="zstd")
         pq.write_table(quarantine, draft.path / "quarantine.parquet", compression="zstd")
         pq.write_table(near_duplicates, draft.path / "near_duplicates.parquet", compression="zstd")
-        own_columns = pa.Table.from_pylist(own, schema=metadata_schema())
-        pq.write_table(own_columns, draft.path / "metadata.parquet", compression="zstd")
+        pq.write_table(pa.table(own, schema=metadata_schema()), draft.path / "metadata.parquet", compression="zstd")
         (draft.path / "quarantine.csv").write_text(quarantine_csv(quarantine), encoding="utf-8")
         write_text(draft.path / EXAMPLES, canonical_json(judged.examples))
+        if judged.purpose == "predict":
+            positions = pa.table({"position": places}, schema=positions_schema())
+            pq.write_table(positions, draft.path / POSITIONS, compression="zstd")
         draft.ref = CleanRef(
             uri=f"clean/{name}",
             sha256=digest_json([_content_digest(samples, quarantine, near_duplicates, counts), *map(str, targets)]),
@@ -189,29 +209,38 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
 def _content_digest(samples: pa.Table, quarantine: pa.Table, near_duplicates: pa.Table, counts: RowCounts) -> str:
     """Covers what the rows say, not where they stand: a moved folder or a shuffled manifest is the same data."""
     refused = sorted(map(str, quarantine.select(["id", "modality", "reason"]).to_pylist()))
-    columns = samples.drop_columns(["row"]).to_pydict()
     return digest_json(
         {
-            "samples": columns,
+            "samples": digest_table(samples.drop_columns(["row"])),
             "refused": refused,
-            "near_duplicates": near_duplicates.to_pydict(),
+            "near_duplicates": digest_table(near_duplicates),
             "counts": counts.model_dump(),
         }
     )
 
 
-def _count_splits(rows: list[dict[str, Any]]) -> dict[Any, int]:
+def _count_splits(rows: Rows) -> dict[Any, int]:
     counts = Counter(row["split"] for row in rows)
     return {split: counts[split] for split in ("train", "val", "test")}
 
 
-def _sample(row: dict[str, Any], modalities: tuple[InputName, ...]) -> dict[str, Any]:
-    media = {modality: row.get(f"{modality}_digest") for modality in modalities}
-    sample = {name: row[name] for name in ("id", "targets", "split", "group", "row")}
-    return sample | media | {"label": row["label"] or "", "weight": 1.0 if row["weight"] is None else row["weight"]}
+def _samples(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]) -> pa.Table:
+    """The rows as samples, in their order."""
+    places = pa.array(places_of(rows))
+    schema = samples_schema(modalities)
+    given = {name: columns.array(name).take(places) for name in ("id", "targets", "group", "row", "label", "weight")}
+    found = {
+        **given,
+        "label": pc.fill_null(given["label"], ""),
+        "weight": pc.fill_null(given["weight"], 1.0),
+        "split": pa.array([row["split"] for row in rows], pa.string()),
+        **{modality: columns.array(f"{modality}_digest").take(places) for modality in modalities},
+    }
+    nothing = pa.nulls(len(rows), pa.string())
+    return pa.table([found.get(name, nothing) for name in schema.names], schema=schema)
 
 
-def _refusal(row: dict[str, Any]) -> dict[str, Any]:
+def _refusal(row: SampleRow) -> dict[str, Any]:
     modality = row["bad_modality"]
     refusal = {name: row[name] for name in ("id", "reason", "detail", "row")}
     return refusal | {"modality": modality, "path": row.get(modality) if modality else None}

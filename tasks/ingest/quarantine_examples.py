@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 from data_contracts.refs import InputName
 from data_contracts.row_examples import RejectedExample, RowExample, RowExamples
-from tasks.ingest.clean import Rows, content_of
-from tasks.ingest.decode import Outcomes
+from tasks.ingest.clean import content_of
+from tasks.ingest.sample_rows import Rows, SampleRow
 
 PER_REASON = 4
 NEAR_PAIRS = 6
@@ -25,20 +24,14 @@ def choose_rows(rows: Rows, modalities: tuple[InputName, ...]) -> set[int]:
     return {place for places in chosen.values() for place in places}
 
 
-def describe_examples(
-    rows: Rows, modalities: tuple[InputName, ...], outcomes: dict[InputName, Outcomes]
-) -> RowExamples:
+def describe_examples(rows: Rows, modalities: tuple[InputName, ...]) -> RowExamples:
     """`refused`: up to four rows of each reason, those that can be seen first, each with the row that it repeats or
     contradicts. `near`: pairs of near duplicates. Media are digests of what lies in the store.
     """
 
-    def look(row: dict[str, Any]) -> RowExample:
+    def look(row: SampleRow) -> RowExample:
         """What a page shows of a row of the manifest: its cells, and digests of its media by modality."""
-        media: dict[InputName, str] = {}
-        for modality in modalities:
-            known = outcomes[modality].get(row[f"{modality}_sha256"] or "")
-            if known is not None and known["digest"] is not None:
-                media[modality] = known["digest"]
+        media = {modality: digest for modality in modalities if (digest := row[f"{modality}_digest"]) is not None}
         return {
             "id": row["id"],
             "row": row["row"],
@@ -51,7 +44,7 @@ def describe_examples(
             "media": media,
         }
 
-    by_reason: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    by_reason: dict[str, list[SampleRow]] = defaultdict(list)
     for row in rows:
         if row["reason"] is not None:
             by_reason[row["reason"]].append(row)
@@ -66,12 +59,11 @@ def describe_examples(
     return {"refused": refused, "near": [[look(one), look(other)] for one, other in pairs]}
 
 
-def _near_pairs(rows: Rows, modalities: tuple[InputName, ...]) -> Sequence[tuple[dict[str, Any], dict[str, Any]]]:
+def _near_pairs(rows: Rows, modalities: tuple[InputName, ...]) -> Sequence[tuple[SampleRow, SampleRow]]:
     """Of each cluster its smallest id and the next whose content differs; the first few clusters."""
-    clusters: dict[int, Rows] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: str(row["id"])):
-        if row.get("cluster") is not None:
-            clusters[row["cluster"]].append(row)
+    clusters: dict[int, list[SampleRow]] = defaultdict(list)
+    for row in sorted((row for row in rows if row["cluster"] is not None), key=lambda row: str(row["id"])):
+        clusters[row["cluster"]].append(row)
     pairs = []
     for number in sorted(clusters)[:NEAR_PAIRS]:
         first, *others = clusters[number]

@@ -23,7 +23,7 @@ import datetime
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from tasks.config_sections import SplitConfig
@@ -32,6 +32,8 @@ _SALT = "crossmodal split 1:"  # changing it would move every sample of every us
 _REPRESENTATIVE_SALT = "crossmodal leader 1:"  # another hash than the split's: a side must not depend on who represents
 _LARGEST_SHARE = 0.1  # near duplicates that are more of the rows than this are a habit of the data, not repeats
 _ALWAYS_KEPT = 20
+Divide = Callable[[str], str]
+"""The unit that stands for others, or for itself, to its split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,12 @@ def assign_splits(
         open_, shares = rows, {"val": config.val, "test": config.test}
     representatives = _represent_units(open_, len(rows))
     divide = _by_time if config.by == "time" else _by_hash
-    sides = divide(open_, representatives, shares["val"], shares["test"])
-    return [sides[representatives[row.unit]] if row.given in (None, "train") else str(row.given) for row in rows]
+    side = divide(open_, representatives, shares["val"], shares["test"])
+    found = []
+    for row in rows:
+        unit = row.unit
+        found.append(side(representatives.get(unit, unit)) if row.given in (None, "train") else str(row.given))
+    return found
 
 
 def _carved(named: Collection[str | None]) -> str | None:
@@ -114,20 +120,21 @@ def describe_carved(given: Sequence[str | None]) -> list[str]:
     return ["test: the manifest gives train and val; test is made of train by a stable hash, or by time (split.test)"]
 
 
-def _by_hash(rows: Sequence[_Row], representatives: dict[str, str], val: float, test: float) -> dict[str, str]:
-    sides = {}
-    for representative in set(representatives.values()):
+def _by_hash(rows: Sequence[_Row], representatives: dict[str, str], val: float, test: float) -> Divide:
+    def side(representative: str) -> str:
+        """The split of a unit that stands for itself, or for others."""
         share = hashed_share(representative)
-        sides[representative] = "test" if share < test else "val" if share < test + val else "train"
-    return sides
+        return "test" if share < test else "val" if share < test + val else "train"
+
+    return side
 
 
-def _by_time(rows: Sequence[_Row], representatives: dict[str, str], val: float, test: float) -> dict[str, str]:
+def _by_time(rows: Sequence[_Row], representatives: dict[str, str], val: float, test: float) -> Divide:
     """From the newest on, test until its share of the rows is reached, then val; equal times in the order of the names."""
     newest: dict[str, float] = defaultdict(lambda: -math.inf)
     sizes: dict[str, int] = defaultdict(int)
     for row in rows:
-        representative = representatives[row.unit]
+        representative = representatives.get(row.unit, row.unit)
         newest[representative] = max(newest[representative], -math.inf if row.time is None else row.time)
         sizes[representative] += 1
     sides, taken = {}, 0
@@ -135,7 +142,7 @@ def _by_time(rows: Sequence[_Row], representatives: dict[str, str], val: float, 
         middle = (taken + sizes[representative] / 2) / len(rows)
         sides[representative] = "test" if middle < test else "val" if middle < test + val else "train"
         taken += sizes[representative]
-    return sides
+    return sides.__getitem__
 
 
 def largest_kept(total: int) -> float:
@@ -144,7 +151,7 @@ def largest_kept(total: int) -> float:
 
 
 def _represent_units(rows: Sequence[_Row], total: int) -> dict[str, str]:
-    """Each unit's leader: itself, or that of all the units with which near duplicates tie it together.
+    """Each unit that near duplicates tie to others to the leader of them all; any other stands for itself.
 
     Units that would bind more than a tenth of all rows (and more than 20) stay on their own: validate then reports them.
     """
@@ -159,10 +166,12 @@ def _represent_units(rows: Sequence[_Row], total: int) -> dict[str, str]:
     first: dict[int, str] = {}
     oldest: dict[str, float] = defaultdict(lambda: math.inf)
     for row in rows:
-        unit = root(row.unit)
-        oldest[row.unit] = min(oldest[row.unit], math.inf if row.time is None else row.time)
         if row.cluster is not None:
+            unit = root(row.unit)
             tied[unit] = root(first.setdefault(row.cluster, row.unit))
+    rows = [row for row in rows if row.unit in tied]
+    for row in rows:
+        oldest[row.unit] = min(oldest[row.unit], math.inf if row.time is None else row.time)
     parties: dict[str, list[str]] = defaultdict(list)
     for unit in list(tied):
         parties[root(unit)].append(unit)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from tasks.ingest.splits import parse_time
 
+ISO = "iso"
+"""As data.time_format calls numbers and ISO 8601."""
 FORMS = (
     "%Y-%m-%d %H:%M:%S %Z",
     "%a %b %d %H:%M:%S %z %Y",
@@ -28,6 +30,8 @@ class TimeForm:
     """What a person should know of it."""
     doubt: str | None = None
     """Why none was found, for the detail of the rows."""
+    name: str | None = None
+    """As data.time_format has it."""
 
 
 def find_form(texts: Sequence[str], named: str = "auto") -> TimeForm:
@@ -36,10 +40,10 @@ def find_form(texts: Sequence[str], named: str = "auto") -> TimeForm:
     Where two of FORMS fit and give other times (01/02/2024), or none fits all, times are read as numbers and ISO 8601, and
     `doubt` says why.
     """
+    if named == ISO or (named == "auto" and all(parse_time(text) is not None for text in texts)):
+        return TimeForm(parse_time, name=ISO)
     if named != "auto":
-        return TimeForm(lambda text: _read(text, named))
-    if all(parse_time(text) is not None for text in texts):
-        return TimeForm(parse_time)
+        return TimeForm(lambda text: _read(text, named), name=named)
     fitting = [form for form in FORMS if all(_read(text, form) is not None for text in texts)]
     if not fitting:
         return TimeForm(parse_time)
@@ -52,7 +56,7 @@ def find_form(texts: Sequence[str], named: str = "auto") -> TimeForm:
             )
     form = fitting[0]
     return TimeForm(
-        lambda text: _read(text, form), note=f"times like {texts[0]!r} are read as {form} (data.time_format)"
+        lambda text: _read(text, form), note=f"times like {texts[0]!r} are read as {form} (data.time_format)", name=form
     )
 
 

@@ -48,16 +48,18 @@ class Parent:
 
         return unpack(read)
 
-    def send(self, header: dict[str, Any], payload: bytes = b"") -> None:
-        """The parent gets a whole message."""
-        self._sink.write(pack(header, payload))
+    def send(self, header: dict[str, Any], payload: bytes = b"") -> int:
+        """The parent gets a whole message; its size in bytes."""
+        message = pack(header, payload)
+        self._sink.write(message)
         self._sink.flush()
+        return len(message)
 
     def fail(self, name: str, text: str) -> None:
         """The answer ends with this error, which the parent raises: `name` is a class of tasks/errors.py."""
         self.send({"error": name, "text": text})
 
-    def answer(self, run: Callable[[], None]) -> int:
+    def answer(self, run: Callable[[], object]) -> int:
         """Runs what answers a request, and says that it is done, or with which error of ours it ended: the exit status."""
         from tasks.errors import CrossmodalError  # not for those that must start fast and small
 

@@ -1,56 +1,118 @@
 """The rows that a model was made and judged with: rows.safetensors beside it, digests of their ids by split. No torch.
 
-An id is known by the first 16 bytes of its sha256. That tells whether a given id was among the rows; it lists none, but
-an id that can be guessed can be confirmed.
+Of the rows that it has seen, those of train and val, and those of the model that it was continued from, also digests of
+their content and groups: a row may come back under another id. All are known by the first 16 bytes of a sha256. That tells
+whether a given id was among the rows; it lists none, but an id that can be guessed can be confirmed.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_contracts.refs import Split
+from data_contracts.refs import InputName, Split
 from tasks.errors import DataError
+from tasks.modalities import spec_of
 from tasks.samples import Samples
 
 ROWS = "rows.safetensors"
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 _BYTES = 16
+_SEEN = "seen."
 
-Known = dict[Split, NDArray[np.uint8]]
-"""Split to digests (N, 16), sorted."""
+Digests = NDArray[np.uint8]
+"""(N, 16), sorted."""
+Known = dict[Split, Digests]
+"""By split."""
 
 
-def write_rows(samples: Samples, path: Path) -> None:
-    """The file holds the rows of a samples table; the same rows give the same bytes, whatever their order."""
+@dataclass(frozen=True)
+class Seen:
+    """What a model, and those that it was continued from, have seen in training and validation."""
+
+    ids: Digests
+    contents: Digests
+    """Of the inputs that the model reads, see `contents_of`."""
+    groups: Digests
+
+
+def write_rows(
+    samples: Samples, path: Path, modalities: Sequence[InputName] = (), continued_from: Path | None = None
+) -> None:
+    """The file holds the rows of a samples table; the same rows give the same bytes, whatever their order.
+
+    `modalities` are those that the model reads; `continued_from` is the folder of the model that its training began with.
+    """
     from safetensors.numpy import save
 
     ids, splits = samples.ids, samples.splits
     held = {split: _digests(i for i, own in zip(ids, splits, strict=True) if own == split) for split in SPLITS}
-    path.write_bytes(save({split: _array(digests) for split, digests in held.items()}))
+    learned = samples.of_split("train", "val")
+    groups = learned.groups if "group" in learned.names else []
+    seen: dict[str, Sequence[str | None]] = {
+        "ids": learned.ids,
+        "contents": contents_of(learned, modalities),
+        "groups": sorted({*filter(None, groups)}),
+    }
+    digests = {f"{_SEEN}{name}": _digests(filter(None, texts)) for name, texts in seen.items()}
+    if continued_from is not None:
+        earlier = read_seen(continued_from)
+        digests = {key: _merged(own, getattr(earlier, key.removeprefix(_SEEN))) for key, own in digests.items()}
+    path.write_bytes(save({name: _array(found) for name, found in (held | digests).items()}))
 
 
 def read_rows(folder: Path) -> Known:
     """The rows of the published model in a folder. DataError where the file is damaged or gone."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    path = folder / ROWS
-    try:
-        held = load(path.read_bytes())
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"model {path}: damaged ({' '.join(str(error).split())[:200]}); publish it again") from None
+    held = _load(folder / ROWS)
     return {split: held[split] for split in SPLITS if split in held}
 
 
-def are_known(ids: Iterable[str], digests: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """(N,) whether each id is among the digests (M, 16)."""
+def read_seen(folder: Path) -> Seen:
+    """What the published model in a folder has seen. DataError where the file is damaged, gone, or does not say."""
+    held = _load(folder / ROWS)
+    try:
+        return Seen(*(held[f"{_SEEN}{name}"] for name in ("ids", "contents", "groups")))
+    except KeyError as error:
+        raise DataError(f"model {folder / ROWS}: does not hold {error}; publish the model again") from None
+
+
+def contents_of(samples: Samples, modalities: Sequence[InputName]) -> list[str | None]:
+    """(N,) the canonical media of these inputs, as one text; None where a row has none that tells rows apart."""
+    media = [samples.digests(name) if name in samples.names else [None] * len(samples) for name in modalities]
+    tells = [spec_of(name).identifies for name in modalities]  # by a few columns no sample is known
+    return [
+        " ".join(f"{name}:{digest}" for name, digest in zip(modalities, row, strict=True) if digest)
+        if any(itertools.compress(row, tells))
+        else None
+        for row in (zip(*media, strict=True) if media else [()] * len(samples))
+    ]
+
+
+def _load(path: Path) -> dict[str, Digests]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        held: dict[str, Digests] = load(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"model {path}: damaged ({' '.join(str(error).split())[:200]}); publish it again") from None
+    return held
+
+
+def _merged(own: list[bytes], earlier: Digests) -> list[bytes]:
+    return sorted({*own, *(row.tobytes() for row in earlier)})
+
+
+def are_known(texts: Iterable[str | None], digests: Digests) -> NDArray[np.bool_]:
+    """(N,) whether each id, content or group is among the digests (M, 16); None is not."""
     known = {row.tobytes() for row in digests}
-    return np.array([_digest(each) in known for each in ids], bool)
+    return np.array([each is not None and _digest(each) in known for each in texts], bool)
 
 
 def _digests(ids: Iterable[str]) -> list[bytes]:
@@ -61,5 +123,5 @@ def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:_BYTES]
 
 
-def _array(digests: list[bytes]) -> NDArray[np.uint8]:
+def _array(digests: list[bytes]) -> Digests:
     return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, _BYTES)

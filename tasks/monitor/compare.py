@@ -13,8 +13,9 @@ from data_contracts.refs import DriftTest
 from tasks.config_sections import MonitorConfig
 from tasks.escaping import one_line
 from tasks.modeling.profile import Profile
-from tasks.monitor.two_sample import Found, compare_categories, compare_numbers, compare_vectors, holm
+from tasks.monitor.two_sample import Found, compare_categories, compare_numbers, compare_vectors
 from tasks.number_format import short_number
+from tasks.problems.scoring import holm
 
 MIN_ROWS = 20
 """On each side; with fewer, a test would say nothing but `not different`."""

@@ -6,7 +6,7 @@ and the energy distance for vectors; where a formula would not hold, the pooled 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,13 +114,3 @@ def permutation_p(observed: float, null: NDArray[Any]) -> float:
     """The share of dealings at least as extreme, the observed one among them (Phipson and Smyth, 2010)."""
     close = 1e-6 * max(1e-12, abs(observed))  # float32 sums: what differs by less is the same
     return float((1 + np.count_nonzero(null >= observed - close)) / (1 + len(null)))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the given order: rejecting those <= alpha errs in any with a chance of at most alpha."""
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
-    adjusted, highest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = highest
-    return adjusted

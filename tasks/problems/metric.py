@@ -6,7 +6,7 @@ all. A problem's rows stand beside the functions that they name, so a new metric
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Generic, Literal, TypeVar
@@ -23,13 +23,38 @@ Interval = tuple[float, float]
 
 Unit = Literal["share", "score", "number"]
 """share: shown in percent. score: without a unit. number: in the unit of the numbers to predict, of any size."""
-IntervalMethod = Literal["bootstrap", "wilson", "influence"]
-"""bootstrap: percentiles over resampled rows. wilson: of a share of rows. influence: the standard error from each row's
-influence on the figure (DeLong), for what would need a sort in every resample."""
+IntervalMethod = Literal[
+    "bootstrap", "wilson", "like-share", "logit", "fisher", "hall", "hall-root", "log-rest", "root-mean-square"
+]
+"""bootstrap: percentiles over resampled rows. wilson: of a share of rows. The others start from the figure's estimate, see
+tasks/problems/intervals.py. like-share: Wilson's with the number of rows that would be as uncertain. logit: of an area or a
+mean between 0 and 1. fisher: of a correlation. hall: of a mean of skewed values. hall-root: of the root of one. log-rest: of
+1 minus a ratio of means. root-mean-square: of gaps behind noise."""
+TOO_FEW_ROWS = "too few rows for an interval"
+"""What stands where a figure has no interval."""
 Rows = TypeVar("Rows")
 Counts = TypeVar("Counts")
 _MOST_DIGITS = 17
 """Digits that tell any two doubles apart."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure, and what is known of how it varies."""
+
+    value: float
+    influence: Floats
+    """(N,) each row's influence on the figure: their mean square, over N, is its variance where N is large."""
+    variance: float
+    """Of the figure, smoothed; where there is a `square`, what of it is chance."""
+    bias: float = 0.0
+    """How far the figure is off on average."""
+    freedom: float = inf
+    """Degrees of freedom of the variance."""
+    enough: bool = True
+    """Whether the rows suffice for an interval."""
+    square: float = 0.0
+    """Of a root mean square: the mean square before chance is taken off."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +82,10 @@ class Metric(Generic[Rows, Counts]):
     title: str
     """As in the report: `Macro F1`."""
     compute: Callable[[Counts], Floats] | None
-    """(R,) its value on each of R resamples, NaN where it is not defined; None where only `influence` computes it."""
-    influence: Callable[[Rows], tuple[float | None, Floats]] | None = None
-    """Its value on all rows, and each row's influence on it (N,)."""
+    """(R,) its value on each of R resamples, NaN where it is not defined; None where only `estimate` computes it, as for what
+    would need a sort in every resample."""
+    estimate: Callable[[Rows], Estimate | None] | None = None
+    """Its value on all rows, and how it varies; None where it is not defined."""
     interval: IntervalMethod = "bootstrap"
     low: float = 0.0
     high: float = 1.0
@@ -68,8 +94,8 @@ class Metric(Generic[Rows, Counts]):
     lower_is_better: bool = False
     baseline: Baseline | None = None
     """None: a rule of the gate cannot compare it with the best constant answer."""
-    resampled_cells: float = inf
-    """Rows x outputs up to which it is resampled; of more it has no interval."""
+    by_class: bool = False
+    """Whether it is a mean over classes or labels, in which the rows of a rare one weigh more."""
     compact: bool = True
     """Whether tables that have one column a metric show it: the terminal's, and the model card's by modalities."""
 
@@ -100,6 +126,18 @@ class Metric(Generic[Rows, Counts]):
             if beside is None or _side(float(text), beside) == _side(value, beside):
                 break
         return text
+
+    def texts(self, values: Sequence[float], other: float) -> tuple[list[str], str]:
+        """Figures, and a number that all of them are compared with, as short as they can be told from it: each text lies on
+        the same side of the number's text as its figure of the number, and equal ones have one text.
+        """
+        base = ""
+        for places in range(3, _MOST_DIGITS + 1):
+            base = self.text(other, decimals=places)
+            shown = float(base)
+            if all(value == other or _side(value, shown) == _side(value, other) for value in values):
+                break
+        return [base if value == other else self.text(value, beside=float(base)) for value in values], base
 
 
 def _side(value: float, other: float) -> int:

@@ -14,10 +14,11 @@ from data_contracts.expectations.predictions import OutputContract
 from data_contracts.expectations.samples import known_labels
 from data_contracts.refs import Target
 from tasks.problems.cells import Cell, find_unseen, list_names, read_name
+from tasks.problems.intervals import wilson
 from tasks.problems.metric import Indices, Probabilities
 from tasks.problems.multiclass_metrics import METRICS, ClassScorer, calibration, confusion, macro_f1, per_class
 from tasks.problems.problem import Decision, DetailParts, LossOptions, Problem, WrongRow, group_rows
-from tasks.problems.scoring import align, wilson
+from tasks.problems.scoring import align
 
 if TYPE_CHECKING:
     from great_expectations.expectations.expectation import Expectation

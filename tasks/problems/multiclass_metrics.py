@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.problems.class_estimates import auroc, brier, calibration_error, counted, log_loss
 from tasks.problems.metric import Baseline, Floats, Indices, Metric, Probabilities
 from tasks.problems.scoring import Scorer, macro_mean, ratio
+from tasks.problems.table_estimates import Table, f1_effects, matthews_effects, precision_effects, recall_effects
 
-# 15 equal-width bins of the top-label probability: Guo et al. 2017, "On Calibration of Modern Neural Networks", sec. 4.
-ECE_BINS = 15
+# 15 equal-width bins of the top-label probability in the diagram: Guo et al. 2017, "On Calibration of Modern Neural
+# Networks", sec. 4. The calibration error has its own, see class_estimates.py.
+DIAGRAM_BINS = 15
 MAJORITY = Baseline(
     rule="above majority",
     answer="always the most frequent class",
@@ -40,8 +44,6 @@ class ClassCounts:
     """(R, C) rows that are of the class."""
     answers: Indices
     """(R, C) rows answered with it."""
-    gaps: Floats
-    """(R, ECE_BINS) the sum of correct minus confidence of the rows in a bin."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,16 @@ class ClassScorer(Scorer[ClassCounts]):
         return np.where(finite, chosen, 0.0)
 
     @cached_property
+    def table(self) -> Table:
+        """Counts over all rows."""
+        of = (self.truth[self.correct], self.truth, self.predicted)
+        return Table(self.rows, *(np.bincount(values, minlength=self.classes).astype(np.float64) for values in of))
+
+    @cached_property
     def bins(self) -> Indices:
-        """(N,) calibration bin of the confidence."""
+        """(N,) bin of the confidence in the calibration diagram."""
         # Bins are (lower, upper], so that a confidence of exactly 1 falls into the last one.
-        return np.clip(np.ceil(self.confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
+        return np.clip(np.ceil(self.confidence * DIAGRAM_BINS).astype(np.int64) - 1, 0, DIAGRAM_BINS - 1)
 
     def take(self, rows: Indices) -> ClassScorer:
         """Some of the rows."""
@@ -107,16 +115,26 @@ class ClassScorer(Scorer[ClassCounts]):
         resamples, rows = chosen.shape
         shift = np.arange(resamples)[:, None]
 
-        def count(values: Indices, bins: int, weights: Floats | None = None) -> NDArray[Any]:
-            """(R, bins) how often each of the values (N,) is on each resample, or the sum of its rows' weights (N,)."""
+        def count(values: Indices, bins: int) -> Indices:
+            """(R, bins) how often each of the values (N,) is on each resample."""
             cells = (values[chosen] + shift * bins).ravel()
-            picked = None if weights is None else weights[chosen].ravel()
-            return np.bincount(cells, weights=picked, minlength=resamples * bins).reshape(resamples, bins)
+            return np.bincount(cells, minlength=resamples * bins).reshape(resamples, bins)
 
         # Rows answered wrongly are counted in one more class, which is then cut off.
         hits = count(np.where(self.correct, self.truth, self.classes), self.classes + 1)[:, : self.classes]
         support, answers = count(self.truth, self.classes), count(self.predicted, self.classes)
-        return ClassCounts(rows, hits, support, answers, count(self.bins, ECE_BINS, self.correct - self.confidence))
+        return ClassCounts(rows, hits, support, answers)
+
+    def class_rows(self) -> dict[int, tuple[Indices, NDArray[np.bool_]]]:
+        """The rows that are of each class."""
+        order = np.argsort(self.truth, kind="stable")
+        classes, first = np.unique(self.truth[order], return_index=True)
+        parts = np.split(order, first[1:])
+        return {int(name): (rows, self.correct[rows]) for name, rows in zip(classes, parts, strict=False)}
+
+    def gains(self, other: ClassScorer) -> Floats:
+        """By answers that are right."""
+        return self.correct.astype(np.float64) - other.correct
 
     def baselines(self) -> dict[str, float]:
         """The most frequent class."""
@@ -154,42 +172,24 @@ def matthews(counts: ClassCounts) -> Floats:
     return ratio(both, np.sqrt(spread))
 
 
-def auroc(scored: ClassScorer) -> tuple[float | None, Floats]:
-    """The area under the ROC curve, one class against the rest, averaged over the classes with rows on both sides.
-
-    Also each row's influence on it (N,): the root of its summed squares, over N, is the standard error
-    (DeLong, DeLong & Clarke-Pearson 1988; midranks as in Sun & Xu 2014). (None, zeros) where no class has both sides.
-    """
-    truth, rows = scored.truth, scored.rows
-    areas: list[float] = []
-    influence = np.zeros(rows)
-    for index in np.unique(truth):
-        positive = truth == index
-        m, n = int(positive.sum()), rows - int(positive.sum())
-        if n == 0:
-            continue
-        scores = scored.probabilities[:, index]
-        ranks = _midranks(scores)
-        above = (ranks[positive] - _midranks(scores[positive])) / n  # share of the negatives that each positive beats
-        below = 1 - (ranks[~positive] - _midranks(scores[~positive])) / m
-        area = float(above.mean())
-        influence[positive] += (above - area) * rows / m
-        influence[~positive] += (below - area) * rows / n
-        areas.append(area)
-    if not areas:
-        return None, influence
-    return float(np.mean(areas)), influence / len(areas)
-
-
 METRICS: tuple[Metric[ClassScorer, ClassCounts], ...] = (
     Metric("accuracy", "Accuracy", lambda n: n.hits.sum(axis=1) / n.rows, interval="wilson", baseline=MAJORITY),
-    Metric("macro_f1", "Macro F1", macro_f1),
-    Metric("macro_recall", "Macro recall", macro_recall),
-    Metric("macro_precision", "Macro precision", macro_precision),
-    Metric("mcc", "Matthews correlation", matthews, low=-1.0, unit="score", compact=False),
-    Metric("ece", "Calibration error", lambda n: np.abs(n.gaps).sum(axis=1) / n.rows, lower_is_better=True),
-    Metric("auroc", "AUROC", None, auroc, interval="influence", compact=False),
-)
+    Metric("macro_f1", "Macro F1", macro_f1, counted(f1_effects), "like-share", by_class=True),
+    Metric("macro_recall", "Macro recall", macro_recall, counted(recall_effects), "like-share", by_class=True),
+    Metric("macro_precision", "Macro precision", macro_precision, counted(precision_effects), "like-share", by_class=True),
+    Metric(
+        "mcc", "Matthews correlation", matthews, counted(matthews_effects), "fisher",
+        low=-1.0, unit="score", compact=False,
+    ),
+    Metric("ece", "Calibration error", None, calibration_error, "root-mean-square", lower_is_better=True),
+    Metric(
+        "brier", "Brier score", None, brier, "hall", high=2.0, unit="score", lower_is_better=True, compact=False,
+    ),
+    Metric(
+        "log_loss", "Log loss", None, log_loss, "hall", high=inf, unit="score", lower_is_better=True, compact=False,
+    ),
+    Metric("auroc", "AUROC", None, auroc, "logit", compact=False),
+)  # fmt: skip
 
 
 def per_class(scored: ClassScorer, labels: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -218,24 +218,17 @@ def confusion(scored: ClassScorer) -> list[tuple[int, int, int]]:
 
 
 def calibration(scored: ClassScorer) -> list[dict[str, Any]]:
-    """The ECE's bins: bounds, rows, mean confidence and accuracy (None where a bin is empty)."""
-    counts = np.bincount(scored.bins, minlength=ECE_BINS)
-    confidence = np.bincount(scored.bins, weights=scored.confidence, minlength=ECE_BINS)
-    correct = np.bincount(scored.bins, weights=scored.correct, minlength=ECE_BINS)
+    """The diagram's bins: bounds, rows, mean confidence and accuracy (None where a bin is empty)."""
+    counts = np.bincount(scored.bins, minlength=DIAGRAM_BINS)
+    confidence = np.bincount(scored.bins, weights=scored.confidence, minlength=DIAGRAM_BINS)
+    correct = np.bincount(scored.bins, weights=scored.correct, minlength=DIAGRAM_BINS)
     return [
         {
-            "low": b / ECE_BINS,
-            "high": (b + 1) / ECE_BINS,
+            "low": b / DIAGRAM_BINS,
+            "high": (b + 1) / DIAGRAM_BINS,
             "count": int(counts[b]),
             "confidence": float(confidence[b] / counts[b]) if counts[b] else None,
             "accuracy": float(correct[b] / counts[b]) if counts[b] else None,
         }
-        for b in range(ECE_BINS)
+        for b in range(DIAGRAM_BINS)
     ]
-
-
-def _midranks(values: Probabilities) -> Floats:
-    """1-based ranks; equal values share their mean rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = counts.cumsum()
-    return np.asarray(((last - counts + 1 + last) / 2)[inverse], dtype=np.float64)

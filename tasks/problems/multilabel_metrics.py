@@ -4,16 +4,18 @@ those of every resample for its interval. Pure numpy."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from math import inf
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.problems.label_estimates import brier, counted, log_loss, mean_precision, pooled
 from tasks.problems.metric import Baseline, Floats, Indices, Metric
 from tasks.problems.scoring import Scorer, macro_mean, ratio, row_weights
+from tasks.problems.table_estimates import Table, f1_effects, precision_effects, recall_effects
 
-_AP_CELLS = 200_000
-"""Rows x labels of which the average precision is resampled; of more it has no interval, as each needs a sum per row."""
 CHANCE = Baseline(
     rule="above chance",
     answer="the same scores for every row",
@@ -56,10 +58,11 @@ class LabelScorer(Scorer[LabelCounts]):
         """N."""
         return len(self.truth)
 
-    @property
-    def cells(self) -> int:
-        """Rows x labels."""
-        return self.truth.size
+    @cached_property
+    def table(self) -> Table:
+        """Counts over all rows."""
+        of = (self.predicted & self.truth, self.truth, self.predicted)
+        return Table(self.rows, *(members.sum(axis=0).astype(np.float64) for members in of))
 
     def take(self, rows: Indices) -> LabelScorer:
         """Some of the rows."""
@@ -71,6 +74,19 @@ class LabelScorer(Scorer[LabelCounts]):
         hits = weights @ (self.predicted & self.truth).astype(np.float64)
         support, answers = weights @ self.truth.astype(np.float64), weights @ self.predicted.astype(np.float64)
         return LabelCounts(weights, hits, support, answers, self)
+
+    def class_rows(self) -> dict[int, tuple[Indices, NDArray[np.bool_]]]:
+        """The rows that have each label."""
+        found = {}
+        for label in np.flatnonzero(self.truth.any(axis=0)):
+            rows = np.flatnonzero(self.truth[:, label])
+            found[int(label)] = (rows, self.predicted[rows, label])
+        return found
+
+    def gains(self, other: LabelScorer) -> Floats:
+        """By the number of labels that are rightly given or left out."""
+        ours, theirs = ((one.predicted == one.truth).sum(axis=1) for one in (self, other))
+        return np.asarray(ours - theirs, np.float64)
 
     def baselines(self) -> dict[str, float]:
         """With all scores equal, precision is the label's share."""
@@ -105,26 +121,20 @@ def macro_precision(counts: LabelCounts) -> Floats:
     return macro_mean(ratio(counts.hits, counts.answers), counts.support + counts.answers)
 
 
-def mean_precision(counts: LabelCounts) -> Floats:
-    """(R,) mean average precision over the labels that some rows have."""
-    scored = counts.scored
-    each = [
-        average_precision(scored.probabilities[:, label], scored.truth[:, label], counts.weights)
-        for label in range(scored.truth.shape[1])
-    ]
-    columns = np.stack(each, axis=1) if each else np.full((len(counts.weights), 1), np.nan)
-    counted = (~np.isnan(columns)).sum(axis=1)
-    return np.where(counted > 0, np.nansum(columns, axis=1) / np.maximum(counted, 1), np.nan)
-
-
 METRICS: tuple[Metric[LabelScorer, LabelCounts], ...] = (
     Metric("exact_match", "Exact match", exact_match, interval="wilson"),
-    Metric("micro_f1", "Micro F1", micro_f1),
-    Metric("macro_f1", "Macro F1", macro_f1),
-    Metric("macro_recall", "Macro recall", macro_recall),
-    Metric("macro_precision", "Macro precision", macro_precision),
-    Metric("mean_ap", "Mean average precision", mean_precision, baseline=CHANCE, resampled_cells=_AP_CELLS),
-)
+    Metric("micro_f1", "Micro F1", micro_f1, pooled(f1_effects), "like-share"),
+    Metric("macro_f1", "Macro F1", macro_f1, counted(f1_effects), "like-share", by_class=True),
+    Metric("macro_recall", "Macro recall", macro_recall, counted(recall_effects), "like-share", by_class=True),
+    Metric("macro_precision", "Macro precision", macro_precision, counted(precision_effects), "like-share", by_class=True),
+    Metric("mean_ap", "Mean average precision", None, mean_precision, "logit", by_class=True, baseline=CHANCE),
+    Metric(
+        "brier", "Brier score", None, brier, "hall", high=2.0, unit="score", lower_is_better=True, compact=False,
+    ),
+    Metric(
+        "log_loss", "Log loss", None, log_loss, "hall", high=inf, unit="score", lower_is_better=True, compact=False,
+    ),
+)  # fmt: skip
 
 
 def average_precision(scores: Floats, truth: NDArray[np.bool_], weights: Floats) -> Floats:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,8 @@ from data_contracts.expectations.samples import number_labels
 from data_contracts.refs import Target
 from tasks.number_format import number_text, short_number
 from tasks.problems.cells import Cell
-from tasks.problems.metric import Baseline, Floats, Indices, Metric, Probabilities
+from tasks.problems.intervals import mean_estimate, tail_freedom
+from tasks.problems.metric import Baseline, Estimate, Floats, Indices, Metric, Probabilities
 from tasks.problems.problem import Decision, DetailParts, LossOptions, Problem, WrongRow
 from tasks.problems.scoring import Scorer, row_weights
 
@@ -85,6 +86,10 @@ class NumberScorer(Scorer[ErrorSums]):
         variance = weights @ centred**2 / total - mean**2
         return ErrorSums(total, weights @ np.abs(errors), weights @ errors**2, variance)
 
+    def gains(self, other: NumberScorer) -> Floats:
+        """By the errors' size."""
+        return np.abs(other.predicted - other.truth) - np.abs(self.predicted - self.truth)
+
     def baselines(self) -> dict[str, float]:
         """Always the constant."""
         same = NumberScorer(np.full(self.rows, self.constant), self.truth)
@@ -97,16 +102,39 @@ def explained(sums: ErrorSums) -> Floats:
         return np.where(sums.variance > 0, 1 - sums.squared / sums.rows / sums.variance, np.nan)
 
 
+def absolute_error(scored: NumberScorer) -> Estimate:
+    """The mean absolute error's."""
+    return _of_errors(np.abs(scored.predicted - scored.truth))
+
+
+def root_squared_error(scored: NumberScorer) -> Estimate:
+    """The root mean squared error's: of a root, half the slope of the mean beneath."""
+    squares = _of_errors(np.square(scored.predicted - scored.truth))
+    root = math.sqrt(squares.value)
+    slope = 1 / (2 * root) if root > 0 else 0.0
+    return replace(squares, value=root, influence=squares.influence * slope, variance=squares.variance * slope**2)
+
+
+def explained_variance(scored: NumberScorer) -> Estimate | None:
+    """R²'s: 1 minus a ratio of two means."""
+    errors, centred = np.square(scored.predicted - scored.truth), np.square(scored.truth - scored.truth.mean())
+    variance = float(centred.mean())
+    if variance == 0:
+        return None
+    missing = float(errors.mean()) / variance
+    return replace(_of_errors((missing * centred - errors) / variance), value=1 - missing)
+
+
 METRICS: tuple[Metric[NumberScorer, ErrorSums], ...] = (
     Metric(
-        "mae", "Mean absolute error", lambda sums: sums.absolute / sums.rows,
+        "mae", "Mean absolute error", lambda sums: sums.absolute / sums.rows, absolute_error, "hall",
         high=inf, unit="number", lower_is_better=True, baseline=MEAN,
     ),
     Metric(
-        "rmse", "Root mean squared error", lambda sums: np.sqrt(sums.squared / sums.rows),
-        high=inf, unit="number", lower_is_better=True, baseline=MEAN,
+        "rmse", "Root mean squared error", lambda sums: np.sqrt(sums.squared / sums.rows), root_squared_error,
+        "hall-root", high=inf, unit="number", lower_is_better=True, baseline=MEAN,
     ),
-    Metric("r2", "Variance explained (R²)", explained, low=-inf, unit="score"),
+    Metric("r2", "Variance explained (R²)", explained, explained_variance, "log-rest", low=-inf, unit="score"),
 )  # fmt: skip
 
 
@@ -239,6 +267,12 @@ class Regression(Problem):
 def to_numbers(cells: Sequence[str | None]) -> Floats:
     """(N,) NaN where the cell is unknown."""
     return np.array([np.nan if cell is None else float(cell) for cell in cells], np.float64)
+
+
+def _of_errors(values: Floats) -> Estimate:
+    """Few large errors say how large errors are: the degrees of freedom are those of the rows that carry the mean."""
+    found = mean_estimate(values)
+    return replace(found, freedom=tail_freedom(found.influence))
 
 
 def _six_digits(value: float) -> str:

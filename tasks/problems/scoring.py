@@ -1,5 +1,7 @@
-"""Scores with intervals, the same for every problem: percentile bootstrap over rows, centred on the figure, seeded; paired
-where two models answered the same rows.
+"""Scores with intervals, the same for every problem: of one model's figures those of tasks/problems/intervals.py, of the
+differences of two models that answered the same rows a paired percentile bootstrap over rows, centred on the figure, seeded.
+Where rows come in clusters (the pictures of one patient), clusters are drawn whole: rows that resemble each other tell less
+than as many that do not.
 
 Resamples come in blocks of rows to take, so that a scorer counts many of them at once: 1,000 resamples of 10,000 rows with
 10 classes take about a second.
@@ -9,20 +11,34 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from statistics import NormalDist
+from dataclasses import replace
+from math import inf, isfinite
 from typing import Any, Generic, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.refs import Metrics
-from tasks.problems.metric import Counts, Floats, Indices, Interval, Metric, Probabilities
+from tasks.problems.intervals import CONFIDENCE, find_interval, normal_quantile, wilson
+from tasks.problems.metric import (
+    Counts,
+    Estimate,
+    Floats,
+    Indices,
+    Interval,
+    IntervalMethod,
+    Metric,
+    Probabilities,
+)
 
 RESAMPLES = 1_000
-CONFIDENCE = 0.95
 _BLOCK_ROWS = 1_000_000
+_MANY = 5_000
+"""From so many on Student's t is the normal distribution, but for a thousandth."""
 
 Difference = tuple[float, float, float]
+Clusters = Indices | None
+"""(N,) the number of each row's cluster, from 0 without gaps; None: every row stands for itself."""
 
 
 class Scorer(ABC, Generic[Counts]):
@@ -37,11 +53,6 @@ class Scorer(ABC, Generic[Counts]):
     @abstractmethod
     def rows(self) -> int:
         """N."""
-
-    @property
-    def cells(self) -> int:
-        """Rows x outputs; see Metric.resampled_cells."""
-        return self.rows
 
     @property
     def not_finite(self) -> int:
@@ -72,63 +83,115 @@ class Scorer(ABC, Generic[Counts]):
         counts = self.count(np.arange(self.rows)[None])
         return {metric.name: _defined(self._value(metric, counts)) for metric in self.metrics}
 
-    def intervals(self, seed: int, confidence: float = CONFIDENCE) -> dict[str, Interval]:
-        """Metric to its two-sided interval, which always contains the figure; what is not defined is left out."""
+    def class_rows(self) -> dict[int, tuple[Indices, NDArray[np.bool_]]]:
+        """Class or label to the positions of its rows and whether each was answered rightly; nothing where there are none."""
+        return {}
+
+    @abstractmethod
+    def gains(self, other: Self) -> Floats:
+        """(N,) how much better each row is answered than by the other: 1, 0 or -1 where an answer is right or wrong."""
+
+    def count_differing(self, other: Self, clusters: Clusters = None) -> int:
+        """Rows that one model answers better than the other, or clusters with such rows: all that tells the two apart."""
+        differing = np.flatnonzero(self.gains(other))
+        return len(differing) if clusters is None else len(np.unique(clusters[differing]))
+
+    def effective_rows(self) -> dict[str, float]:
+        """Metric to the number of equal rows on which one answer weighs as much as here; without those of no unit.
+
+        Of a mean over classes the rows of a rare class weigh more: C^2 / sum(1 / rows of the class).
+        """
+        sizes = [len(rows) for rows, _ in self.class_rows().values()]
+        by_class = len(sizes) ** 2 / sum(1 / size for size in sizes) if sizes else float(self.rows)
+        return {
+            metric.name: by_class if metric.by_class else float(self.rows)
+            for metric in self.metrics
+            if metric.unit == "share"
+        }
+
+    def intervals(self, seed: int, confidence: float = CONFIDENCE, clusters: Clusters = None) -> dict[str, Interval]:
+        """Metric to its two-sided interval, which always contains the figure; what is not defined, or has too few rows for an
+        interval, is left out."""
         point = {name: value for name, value in self.score().items() if value is not None}
         if not point:
             return {}
-        (draws,) = _draws([self], seed)
+        methods = {metric.interval for metric in self.metrics}
+        drawn = "bootstrap" in methods or (clusters is not None and "wilson" in methods)
+        draws = _draws([self], seed, clusters)[0] if drawn else {}
         found = {}
         for metric in (metric for metric in self.metrics if metric.name in point):
-            bounds = self._interval(metric, point[metric.name], draws.get(metric.name), confidence)
+            bounds = self._interval(metric, point[metric.name], draws.get(metric.name), confidence, clusters)
             if bounds is not None:
                 found[metric.name] = metric.clip(bounds)
         return found
 
-    def differences(self, other: Self, seed: int, confidence: float = CONFIDENCE) -> dict[str, Difference]:
-        """Metric to this minus the other on the same resampled rows: value, low, high. Metrics that either does not have are
-        left out."""
+    def differences(
+        self, other: Self, seed: int, confidence: float = CONFIDENCE, clusters: Clusters = None
+    ) -> dict[str, Difference]:
+        """Metric to this minus the other on the same resampled rows: value, low, high, none of them further from 0 than the
+        metric's range is wide. Metrics that either does not have are left out."""
         ours, theirs = self.score(), other.score()
         points = {name: a - b for name, a in ours.items() if a is not None and (b := theirs.get(name)) is not None}
         if not points:
             return {}
-        mine, others = _draws([self, other], seed)
-        found = {}
+        mine, others = _draws([self, other], seed, clusters)
+        found, differing = {}, self.count_differing(other, clusters)
         for metric in (metric for metric in self.metrics if metric.name in points):
-            value = points[metric.name]
-            if metric.influence is not None:
-                bounds = _normal(value, metric.influence(self)[1] - metric.influence(other)[1], confidence)
+            value, units = points[metric.name], None if metric.compute is None else differing
+            if metric.compute is None:  # of probabilities, which may differ where no answer does
+                bounds = _normal(value, self._influence(metric) - other._influence(metric), confidence, clusters)
             elif metric.name in mine and np.isfinite(apart := mine[metric.name] - others[metric.name]).all():
-                bounds = percentiles(apart, confidence, value)
+                bounds = widen(percentiles(apart, confidence, value), value, confidence, clusters, units)
             else:
                 continue
-            found[metric.name] = (value, *bounds)
+            width = metric.high - metric.low
+            low, high = max(bounds[0], -width), min(bounds[1], width)
+            if isfinite(low) and isfinite(high):
+                found[metric.name] = (value, low, high)
         return found
 
     def _value(self, metric: Metric[Any, Counts], counts: Counts) -> float | None:
-        if metric.influence is not None:
-            return metric.influence(self)[0]
-        return None if metric.compute is None else float(metric.compute(counts)[0])
+        if metric.compute is not None:
+            return float(metric.compute(counts)[0])
+        found = None if metric.estimate is None else metric.estimate(self)
+        return None if found is None else found.value
+
+    def _influence(self, metric: Metric[Any, Counts]) -> Floats:
+        found = None if metric.estimate is None else metric.estimate(self)
+        return np.zeros(self.rows) if found is None else found.influence
 
     def _interval(
-        self, metric: Metric[Any, Counts], value: float, draws: Floats | None, confidence: float
+        self,
+        metric: Metric[Any, Counts],
+        value: float,
+        draws: Floats | None,
+        confidence: float,
+        clusters: Clusters,
     ) -> Interval | None:
-        if metric.influence is not None:
-            return _normal(value, metric.influence(self)[1], confidence)
-        if metric.interval == "wilson":
-            # A bootstrap of rows that are all right is all right, too: with three rows, [1, 1]. A share has an honest one.
+        if metric.interval == "wilson" and (clusters is None or draws is None):
             return wilson(round(value * self.rows), self.rows, confidence)
+        if metric.estimate is not None and metric.interval != "wilson":
+            found = metric.estimate(self)
+            return None if found is None else _interval_of_clusters(metric.interval, found, confidence, clusters)
         if draws is None or not np.isfinite(draws).all():
             return None
-        return percentiles(draws, confidence, value)
+        if metric.interval == "wilson":
+            return _wilson_of_clusters(value, draws, self.rows, confidence, clusters)
+        return widen(percentiles(draws, confidence, value), value, confidence, clusters)
 
 
 AnyScorer = Scorer[Any]
 
 
-def resamples(rows: int, seed: int) -> Iterator[Indices]:
-    """Blocks of row indices (R, N), RESAMPLES in all."""
+def resamples(rows: int, seed: int, clusters: Clusters = None) -> Iterator[Indices]:
+    """Blocks of row indices (R, N), RESAMPLES in all; of clusters, drawn whole, blocks of one, as they differ in size."""
     generator = np.random.default_rng(seed)
+    if clusters is not None:
+        order, sizes = np.argsort(clusters, kind="stable"), np.bincount(clusters)
+        members = np.split(order, np.cumsum(sizes)[:-1])
+        for _ in range(RESAMPLES):
+            yield np.concatenate([members[n] for n in generator.integers(0, len(members), len(members))])[None]
+        return
     step = max(_BLOCK_ROWS // rows, 1)
     for start in range(0, RESAMPLES, step):
         yield generator.integers(0, rows, size=(min(step, RESAMPLES - start), rows))
@@ -142,23 +205,21 @@ def percentiles(draws: Floats, confidence: float, point: float) -> Interval:
     return min(float(low), point), max(float(high), point)
 
 
-def wilson(correct: int, rows: int, confidence: float = CONFIDENCE) -> Interval | None:
-    """The Wilson score interval of a share (Wilson 1927), honest also for few rows and for shares of 0 and 1."""
-    if rows == 0:
-        return None
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share = correct / rows
-    centre = (share + z * z / (2 * rows)) / (1 + z * z / rows)
-    half = z * ((share * (1 - share) + z * z / (4 * rows)) / rows) ** 0.5 / (1 + z * z / rows)
-    # At the ends the formula gives them but for rounding.
-    return 0.0 if correct == 0 else max(centre - half, 0.0), 1.0 if correct == rows else min(centre + half, 1.0)
-
-
 def row_weights(chosen: Indices) -> Floats:
     """(R, N): how often each of N rows is in each of R resamples (R, N)."""
     count, rows = chosen.shape
     cells = chosen + np.arange(count)[:, None] * rows
     return np.bincount(cells.ravel(), minlength=count * rows).reshape(count, rows).astype(np.float64)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values, in the given order: rejecting those <= alpha errs in any with a chance of at most alpha."""
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = highest
+    return adjusted
 
 
 def align(probabilities: Probabilities, own: tuple[str, ...], labels: tuple[str, ...]) -> Probabilities:
@@ -183,14 +244,14 @@ def macro_mean(values: Floats, occurring: NDArray[Any]) -> Floats:
     return found
 
 
-def _draws(models: Sequence[Scorer[Any]], seed: int) -> list[dict[str, Floats]]:
+def _draws(models: Sequence[Scorer[Any]], seed: int, clusters: Clusters) -> list[dict[str, Floats]]:
     """For each model, metric to its values (RESAMPLES,) on the same resamples."""
     blocks: list[dict[str, list[Floats]]] = [{} for _ in models]
-    for chosen in resamples(models[0].rows, seed):
+    for chosen in resamples(models[0].rows, seed, clusters):
         for model, collected in zip(models, blocks, strict=True):
             counts = model.count(chosen)
             for metric in model.metrics:
-                if metric.compute is not None and model.cells <= metric.resampled_cells:
+                if metric.compute is not None:
                     collected.setdefault(metric.name, []).append(metric.compute(counts))
     return [{name: np.concatenate(values) for name, values in found.items()} for found in blocks]
 
@@ -199,7 +260,66 @@ def _defined(value: float | None) -> float | None:
     return value if value is not None and np.isfinite(value) else None
 
 
-def _normal(point: float, influence: Floats, confidence: float) -> Interval:
-    error = float(np.sqrt(np.square(influence).sum())) / len(influence)
-    half = NormalDist().inv_cdf((1 + confidence) / 2) * error
-    return point - half, point + half
+def _normal(point: float, influence: Floats, confidence: float, clusters: Clusters) -> Interval:
+    summed = influence if clusters is None else np.bincount(clusters, influence)
+    error = float(np.sqrt(np.square(summed).sum())) / len(influence)
+    half = normal_quantile(confidence) * error
+    return widen((point - half, point + half), point, confidence, clusters)
+
+
+def design_effect(values: Floats, clusters: Clusters) -> float:
+    """How many times more the sum of values (N,) varies than that of as many rows by themselves (Kish 1965); 1 or more."""
+    independent = float(np.square(values).sum())
+    if clusters is None or not independent:
+        return 1.0
+    return max(float(np.square(np.bincount(clusters, values)).sum()) / independent, 1.0)
+
+
+def widen(
+    bounds: Interval, point: float, confidence: float, clusters: Clusters = None, differing: int | None = None
+) -> Interval:
+    """The interval by Student's t instead of the normal distribution: few of what varies say little of how much it varies.
+
+    Of G clusters t has G - 1 degrees, and the spread is G / (G - 1) times as large (Cameron, Gelbach & Miller 2008); a single
+    cluster says nothing. Of a difference only the rows, or clusters, that are `differing` count: an interval over 1,000 rows of
+    which 5 differ rests on 5 (so it agrees with McNemar's exact test, where a bootstrap calls 4 against 0 certain).
+    """
+    count = None if clusters is None else int(clusters.max()) + 1
+    if count is not None and count < 2:
+        return -inf, inf
+    units = min(each for each in (count, differing, _MANY) if each is not None)
+    if units == _MANY:
+        return bounds
+    from scipy.special import stdtrit
+
+    share = (1 + confidence) / 2
+    factor = float(stdtrit(max(units - 1, 1), share)) / normal_quantile(confidence)
+    factor *= 1.0 if count is None else (count / (count - 1)) ** 0.5
+    return point - factor * (point - bounds[0]), point + factor * (bounds[1] - point)
+
+
+def _interval_of_clusters(
+    method: IntervalMethod, estimate: Estimate, confidence: float, clusters: Clusters
+) -> Interval | None:
+    """As tasks/problems/intervals.py has it, with the variance times the design effect of the rows' influence."""
+    if clusters is None:
+        return find_interval(method, estimate, confidence)
+    alike = len(estimate.influence) / (int(clusters.max()) + 1)  # where nothing varies, each cluster counts as one row
+    effect = design_effect(estimate.influence, clusters) if estimate.influence.any() else alike
+    found = find_interval(method, replace(estimate, variance=estimate.variance * effect), confidence)
+    return None if found is None else widen(found, estimate.value, confidence, clusters)
+
+
+def _wilson_of_clusters(value: float, draws: Floats, rows: int, confidence: float, clusters: Clusters) -> Interval:
+    """Wilson's on as many independent rows as would vary as these clusters do: all rows / the design effect (Kish 1965).
+
+    Where all rows are right, or all wrong, nothing varies: each cluster then counts as one row.
+    """
+    assert clusters is not None
+    independent, alike = value * (1 - value) / rows, float(clusters.max()) + 1
+    varied = float(draws.var())
+    effective = min(max(independent / varied * rows, 1.0), rows) if varied > 0 and independent > 0 else alike
+    found = wilson(value * effective, effective, confidence)
+    assert found is not None
+    low, high = widen(found, value, confidence, clusters)
+    return low, high

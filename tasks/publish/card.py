@@ -12,6 +12,7 @@ from tasks.config import RunConfig
 from tasks.display_table import DisplayTable
 from tasks.escaping import markdown_text
 from tasks.modalities import spec_of
+from tasks.problems.metric import TOO_FEW_ROWS
 from tasks.problems.registry import figure_text, get_problem
 
 TEMPLATE = "model_card.md.j2"
@@ -57,7 +58,7 @@ def _figures(report: EvalReport) -> DisplayTable:
     return DisplayTable(
         ("metric", "value", "interval (95 %)"),
         tuple(
-            (name, _figure(value, name), _bounds(report.intervals.get(name), name))
+            (name, _figure(value, name), "–" if value is None else _bounds(report.intervals.get(name), name))
             for name, value in report.metrics.get("test", {}).items()
         ),
     )
@@ -115,4 +116,4 @@ def _figure(value: float | None, metric: str) -> str:
 
 
 def _bounds(interval: tuple[float, float] | None, metric: str) -> str:
-    return "–" if interval is None else f"{_figure(interval[0], metric)} to {_figure(interval[1], metric)}"
+    return TOO_FEW_ROWS if interval is None else f"{_figure(interval[0], metric)} to {_figure(interval[1], metric)}"

@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, InputName, ReleaseRef, ValidatedRef, Verdict
+from data_contracts.refs import (
+    ChampionRef,
+    CheckpointRef,
+    EvalReport,
+    FeatureRef,
+    InputName,
+    ReleaseRef,
+    ValidatedRef,
+    Verdict,
+)
 from data_contracts.tables import PREDICTIONS
 from tasks import progress
 from tasks.config import RunConfig
@@ -49,6 +58,8 @@ class PublishInputs(NamedTuple):
     report: EvalReport
     valid: ValidatedRef
     features: dict[InputName, FeatureRef]
+    start: ChampionRef | None = None
+    """The model that training started from."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,7 @@ class Publication:
     report: EvalReport
     valid: ValidatedRef
     features: dict[InputName, FeatureRef]
+    start: ChampionRef | None
     config: RunConfig
     store: Store
     tracking_uri: str
@@ -196,6 +208,7 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
         description=describe_version(job.name, job.config.publish.alias, job.verdict, job.report, job.valid),
         tags={
             **tags,
+            **({versions.ANCHOR: job.verdict.anchor} if job.verdict.anchor else {}),
             versions.VERDICT: job.verdict.decision,
             versions.METRICS: json.dumps(job.report.metrics.get("test", {})),
             versions.STATUS: "registered",
@@ -206,7 +219,8 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
 def describe_rows(job: Publication, rows: Path, profile: Path) -> None:
     """The two files tell which rows the model was made with, and what new rows are compared with when it is monitored."""
     samples = Samples.read(job.store.path(job.valid.uri))
-    write_rows(samples, rows)
+    start = None if job.start is None else job.store.path(job.start.uri)
+    write_rows(samples, rows, job.checkpoint.modalities, continued_from=start)
     train, judged = samples.of_split("train"), samples.of_split("val", "test")
     media = job.valid.clean.media
     write_profile(profile_rows(train, judged, media, job.features, job.folder, job.store), profile)

@@ -50,6 +50,16 @@ def fetch_champion(name: str, alias: str, store: Store, tracking_uri: str) -> Ch
         return None if version is None else versions.into_store(client, version, store, tracking_uri)
 
 
+def fetch_version(name: str, number: str, store: Store, tracking_uri: str) -> ChampionRef | None:
+    """A version by its number, its files in the store and verified; None where the registry no longer has it.
+
+    Raises EnvironmentFailed when the published files are damaged or gone.
+    """
+    with connected(store, tracking_uri) as client:
+        known = {str(version.version): version for version in versions.all_versions(client, check_model_name(name))}
+        return versions.into_store(client, known[number], store, tracking_uri) if number in known else None
+
+
 class ModelEntry(TypedDict):
     """A model of the registry, as lists and scripts see it."""
 
@@ -95,6 +105,15 @@ def history(name: str, store: Store, tracking_uri: str, alias: str = "champion")
         current = versions.aliased_version(client, name, check_alias(alias))
         tags = client.get_registered_model(name).tags
         return read_moves(tags, alias, None if current is None else str(current.version))
+
+
+def run_of(name: str, version: str, store: Store, tracking_uri: str) -> str:
+    """The run that published a version; UsageError where the version is unknown, or was not made by crossmodal."""
+    with _existing(name, store, tracking_uri) as client:
+        run: str | None = _version(client, name, version).tags.get(versions.RUN)
+    if run is None:
+        raise UsageError(f"model {name} version {version}: was not published by crossmodal (no tag {versions.RUN})")
+    return run
 
 
 def promote(
@@ -195,7 +214,7 @@ def why_not(version: ModelVersion) -> str | None:
 
 def release_ref(champion: ChampionRef, alias: str | None) -> ReleaseRef:
     """The ref of a release whose files lie in the store as a champion's."""
-    return ReleaseRef(**champion.model_dump(exclude={"train_key", "base_key"}), alias=alias)
+    return ReleaseRef(**champion.model_dump(exclude={"train_key", "base_key", "anchor"}), alias=alias)
 
 
 @contextlib.contextmanager

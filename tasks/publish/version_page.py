@@ -7,6 +7,7 @@ import math
 from data_contracts.refs import EvalReport, ValidatedRef, Verdict
 from tasks.display_table import DisplayTable
 from tasks.escaping import markdown_text
+from tasks.problems.metric import TOO_FEW_ROWS
 from tasks.problems.registry import figure_text, get_problem, metric_names
 
 
@@ -40,6 +41,8 @@ def figures_table(report: EvalReport) -> str:
             continue
         low, high = report.intervals.get(name, (math.nan, math.nan))
         interval = f"{_told(low, name)} to {_told(high, name)}" if math.isfinite(low) and math.isfinite(high) else None
+        if interval is None and figures[name] is not None:
+            interval = TOO_FEW_ROWS
         champion = {"champion": _told(theirs.get(name), name)} if theirs else {}
         value = _told(figures[name], name)
         rows.append({"metric": name, f"{report.rows:,} test rows": value, "95 % interval": interval, **champion})

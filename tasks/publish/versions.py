@@ -34,6 +34,8 @@ ROWS_SHA256 = "crossmodal.rows_sha256"
 PROFILE_SHA256 = "crossmodal.profile_sha256"
 TRAIN_KEY = "crossmodal.train_key"
 BASE_KEY = "crossmodal.base_key"
+ANCHOR = "crossmodal.anchor"
+"""The version that was the best so far when this one was published; absent where it was this one."""
 RUN = "crossmodal.run"
 DATA_SHA256 = "crossmodal.dataset_sha256"
 VERDICT = "crossmodal.verdict"
@@ -176,6 +178,7 @@ def champion_ref(version: Tagged) -> ChampionRef:
         model_sha256=version.tags[MODEL_SHA256],
         train_key=version.tags.get(TRAIN_KEY),
         base_key=version.tags.get(BASE_KEY),
+        anchor=version.tags.get(ANCHOR),
     )
 
 

@@ -15,6 +15,7 @@ from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef,
 from data_contracts.run_summary import RunSummary
 from tasks.config import RunConfig
 from tasks.pages import page_template
+from tasks.problems.metric import TOO_FEW_ROWS
 from tasks.problems.registry import all_metric_names, get_metric, get_problem, problem_of
 from tasks.reporting.artifacts import read_detail, read_history, read_model_card
 from tasks.reporting.charts import calibration_chart
@@ -79,6 +80,7 @@ def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Stor
         report=parts.report,
         rules=parts.verdict.rules if parts.verdict else (),
         figures=compare_figures(parts.report, detail, config),
+        too_few_rows=TOO_FEW_ROWS,
         contributing=modality_chart(parts.report),
         baseline=baseline_sentence(parts.report) if parts.report else "",
         detail=detail,

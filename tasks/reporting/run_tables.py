@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from data_contracts.recognition import Recognition
 from data_contracts.refs import CheckpointRef, CleanRef, DriftTest, EvalReport, FeatureRef, InputName, Ref, Verdict
 from data_contracts.run_record import RunRecord
 from data_contracts.run_summary import STAGES, RunSummary
 from tasks.display_table import Cell, DisplayTable
 from tasks.number_format import p_text, utc_text
+from tasks.problems.metric import TOO_FEW_ROWS
 from tasks.problems.registry import PROBLEMS, figure_text, problem_with
 
 MODEL_METRICS = tuple(
@@ -87,6 +89,12 @@ def work_table(run: StagesOfRun) -> DisplayTable:
         elif stage == "extract" or stage in run.seconds:
             rows.append({"stage": stage, "computed": None, "reused": None, "seconds": seconds})
     return DisplayTable.of(rows)
+
+
+def recognition_table(recognition: Recognition) -> DisplayTable:
+    """One line for each thing that was recognised: column, role, how it was found, an example."""
+    rows = [(line.column, line.role, line.how, line.example) for line in recognition.found]
+    return DisplayTable(("column", "role", "how found", "example"), tuple(rows))
 
 
 def rows_table(summary: RunSummary, reasons: Mapping[str, int]) -> DisplayTable:
@@ -172,7 +180,9 @@ def run_facts(record: RunRecord) -> list[tuple[str, str | None]]:
 
 def _interval(record: RunRecord, name: str) -> str:
     found = record.intervals.get(name)
-    return "" if found is None else f" [{figure_text(found[0], name)}, {figure_text(found[1], name)}]"
+    if found is None:
+        return f" ({TOO_FEW_ROWS})" if record.intervals else ""
+    return f" [{figure_text(found[0], name)}, {figure_text(found[1], name)}]"
 
 
 def models_table(entries: Sequence[Mapping[str, Any]]) -> DisplayTable:
@@ -189,6 +199,20 @@ def models_table(entries: Sequence[Mapping[str, Any]]) -> DisplayTable:
         | {name: _text((one.get("metrics") or {}).get(name), name, decimals=4) for name in figures}
         for one in entries
     )
+
+
+def journal_table(entries: Sequence[Mapping[str, Any]]) -> DisplayTable:
+    """Entries of the journal for people: times to the second, digests cut short; a column where any entry has it."""
+    rows = [
+        {
+            **entry,
+            "at": f"{entry['at']:%Y-%m-%d %H:%M:%S}",
+            "evidence": ", ".join(f"{name} {digest[:12]}…" for name, digest in entry["evidence"].items()),
+            "parent": None,
+        }
+        for entry in entries
+    ]
+    return DisplayTable.of({name: row[name] for name in row if any(one[name] for one in rows)} for row in rows)
 
 
 def _entry_cell(name: str, value: object) -> object:

@@ -29,7 +29,7 @@ from tasks.modalities import MODALITIES, spec_of
 from tasks.modeling.pretrained.describe import describe_encoder
 from tasks.problems.registry import problem_of
 from tasks.progress import report
-from tasks.samples import SAMPLES, Samples
+from tasks.samples import SAMPLES, Samples, read_near_duplicates
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
 from tasks.validate.columns import summarise_columns
 from tasks.validate.custom_expectations import as_numbers, as_text, build_expectations, own_frame, read_expectations
@@ -96,7 +96,7 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
         return ValidatedRef.model_validate({**found.ref, "clean": clean})  # its counts and notes are this run's
     source = store.path(clean.uri) / SAMPLES
     samples = read_table(source)
-    clusters = _near_duplicates(source.parent)
+    clusters = read_near_duplicates(source.parent)
     leakage = find_leakage(samples, clean.modalities, clusters)
     kept, notes = apply_policy(samples, leakage, config.split.leakage)
     columns, doubts = summarise_columns(Samples(kept), clean, store)
@@ -124,15 +124,6 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
         )
         draft.ref = valid.model_dump(mode="json")
     return valid
-
-
-def _near_duplicates(folder: Path) -> dict[str, int]:
-    """Id to the cluster of near duplicates that ingest found; none where it did not look."""
-    path = folder / "near_duplicates.parquet"
-    if not path.is_file():
-        return {}
-    table = read_table(path)
-    return dict(zip(table["id"].to_pylist(), table["cluster"].to_pylist(), strict=True))
 
 
 def _check_own(stored: Path, folder: Path, path: str | None) -> list[SuiteResult]:

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from mlflow import MlflowClient
 
 Crossmodal = Callable[..., Any]
 ASKING = ("--set", "gate.approval=required")
+FEW = ("--set", "gate.min_rows=20")  # all the test rows that there are
 
 
+@pytest.mark.slow
 def test_approval_end_to_end_and_what_mlflow_knows_of_it(
     crossmodal: Crossmodal, learnable: Path, repaint: Callable[[Path], None], tmp_path: Path
 ) -> None:
@@ -32,10 +35,17 @@ def test_approval_end_to_end_and_what_mlflow_knows_of_it(
     (move,) = crossmodal("models history", "learnable", small=False).json
     assert move["reason"] == "as agreed"
     assert move["by"]
+    verdict, waits, promoted = crossmodal("models journal", "learnable", small=False).json
+    assert [entry["event"] for entry in (verdict, waits, promoted)] == ["verdict", "pending", "promote"]
+    assert verdict["decision"] == "promote"
+    assert verdict["evidence"]["model"] == promoted["evidence"]["model"] == first.json["model"]["sha256"]
+    (then,) = crossmodal("models at", promoted["at"], small=False).json
+    assert (then["version"], then["reason"]) == ("1", "as agreed")
+    assert crossmodal("models at", "2026-01-01", small=False).json == []
     assert crossmodal("retrain", *arguments).json["verdict"] == "unchanged"
 
     repaint(learnable.parent / "img/50.png")
-    second = crossmodal("retrain", *arguments, "--set", "gate.rules=[]", "--set", "gate.margin=1")
+    second = crossmodal("retrain", *arguments, "--set", "gate.rules=[]", "--set", "gate.margin=1", *FEW)
     assert second.json["verdict"] == "needs-approval", second.json["reason"]
     assert crossmodal("models reject", "learnable", "2", "--reason", "no", small=False).status == 0
     refused = crossmodal("models reject", "learnable", "2", "--reason", "no", small=False)

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 
+
+@pytest.mark.slow
 def test_a_champion_is_gone_on_from_once_there_is_something_new(
     crossmodal: Callable[..., Any], learnable: Path, tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ from tasks.evaluate import evaluate as evaluate_module
 Crossmodal = Callable[..., Any]
 SUMMARY_KEYS = {
     "run", "flow", "data", "verdict", "reason", "model", "rows", "splits", "metrics", "by_modalities", "work",
-    "seconds", "report",
+    "seconds", "report", "read", "intervals",
 }  # fmt: skip
 
 
@@ -131,15 +131,25 @@ def test_a_published_model_predicts_any_subset_of_modalities(
     assert ran.status == 0, ran.err
     assert ran.json["rows"] == {"in": 9, "used": 8, "quarantined": 1, "duplicates": 0}
     table = pq.read_table(out)
-    assert table.num_rows == 8
-    assert set(table["modalities"].to_pylist()) == {"image", "text", "audio"}
-    assert np.allclose([sum(row) for row in table["probabilities"].to_pylist()], 1.0, atol=1e-5)
+    assert table["row"].to_pylist() == list(range(9))
+    assert table["reason"].to_pylist() == [None] * 8 + ["missing-file"]
+    assert set(table["modalities"].to_pylist()[:8]) == {"image", "text", "audio"}
+    assert np.allclose([sum(row) for row in table["probabilities"].to_pylist()[:8]], 1.0, atol=1e-5)
+    assert table["predicted"].to_pylist()[8] is None
     assert json.loads(table.schema.metadata[b"crossmodal.labels"]) == ["high", "low"]
-    assert table["label"].null_count == 8
+    assert table["label"].null_count == 9
     import crossmodal as library
 
-    frame = library.load("learnable@champion", store=tmp_path / "store").predict(learnable)
-    assert frame["predicted"].tolist() == table["predicted"].to_pylist()
+    model = library.load("learnable@champion", store=tmp_path / "store")
+    frame = model.predict(learnable, columns=["image", "split"], out=tmp_path / "p.jsonl")
+    assert [*frame["predicted"][:8], None] == table["predicted"].to_pylist()
+    with learnable.open(newline="") as file:
+        assert frame["image"].tolist() == [row["image"] for row in csv.DictReader(file)]
+    lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines] == frame["id"].tolist() == table["id"].to_pylist()
+    unknown = crossmodal("predict", str(learnable), "--columns", "imag", "--out", str(tmp_path / "q.csv"))
+    assert (unknown.status, "did you mean 'image'?" in unknown.err) == (2, True)
+    assert not (tmp_path / "q.csv").exists()
     listed = crossmodal("models list", small=False)
     assert [entry["name"] for entry in listed.json] == ["learnable"]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from data_contracts.refs import ChampionRef, CheckpointRef, CleanRef, EvalReport, ReleaseRef, ValidatedRef
@@ -20,6 +21,8 @@ from flows.run_state import RunState
 from flows.stages import Stages
 from tasks.config import load_config
 from tasks.errors import PromotionRefused
+from tasks.modeling.training_rows import ROWS, write_rows
+from tasks.samples import Samples
 from tasks.store import Store, digest_json
 from tasks.train.train import train_key
 
@@ -70,6 +73,7 @@ class World:
         folder = self.store.path(f"champions/{version}")
         folder.mkdir(parents=True)
         (folder / "model.json").write_text(json.dumps(card))
+        write_rows(Samples(pa.table({"id": ["old"], "split": ["train"]})), folder / ROWS)
         sha256 = digest_json(version)
         return ChampionRef(
             uri=f"champions/{version}", sha256=sha256, rows=0, name="small", version=version, model_sha256=sha256
@@ -143,7 +147,14 @@ def test_a_passing_model_is_published_with_what_was_judged(make_world: MakeWorld
     run_state = world.run()
     assert run_state.decision == "promote"
     made, config, store, address, run = world.calls["publish"]
-    assert made == (run_state.verdict, run_state.checkpoint, run_state.report, run_state.valid, run_state.features)
+    assert made == (
+        run_state.verdict,
+        run_state.checkpoint,
+        run_state.report,
+        run_state.valid,
+        run_state.features,
+        None,
+    )
     assert (config, store, address, run) == (world.request.config, world.store, world.request.tracking_uri, "run-1")
     assert run_state.release is not None
     assert run_state.release.version == "9"

@@ -86,6 +86,7 @@ def test_a_frozen_encoder_from_first_run_to_lost_weights(
     assert (code, "has changed" in summary["error"]) == (4, True)
 
 
+@pytest.mark.slow
 def test_a_trained_encoder_is_part_of_the_model(
     capsys: pytest.CaptureFixture[str],
     learnable: Path,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -100,3 +101,27 @@ def test_a_value_is_written_as_toml_reads_it(value: object) -> None:
 def test_null_is_refused() -> None:
     with pytest.raises(UsageError, match="no null"):
         toml_value(None)
+
+
+def test_what_check_recognised_is_a_profile_that_reads_the_same(run: Run, tmp_path: Path) -> None:
+    data, profile = tmp_path / "rows.csv", tmp_path / "mine.toml"
+    rows = [f"it is {'ab'[n % 2]} number {n};{'ab'[n % 2]};{('train', 'dev', 'test')[n % 3]}" for n in range(24)]
+    data.write_text("\n".join(["caption;class;split", *rows]) + "\n")
+    code, out, err = run("check", str(data), "--explain", "--write-profile", str(profile), "--json")
+    assert code == 0, err
+    assert re.search(r"column +role +how found +example", err)
+    assert re.search(r"caption +text +its name suggests it +it is a number 0", err)
+    assert err.index("how found") < err.index("decode text")
+    first = json.loads(out.splitlines()[-1])
+    assert first["read"]["settings"]["data.columns.text"] == "caption"
+    chosen = tomllib.loads(profile.read_text())
+    assert chosen["data"]["csv"]["delimiter"] == ";"
+    assert chosen["split"]["folds"] == {"train": ["train"], "val": ["dev"], "test": ["test"]}
+    code, out, err = run("check", "--profile", str(profile), "--json")
+    assert code == 0, err
+    again = json.loads(out.splitlines()[-1])
+    assert again["read"]["settings"] == {}
+    assert (again["rows"], again["splits"]) == (first["rows"], first["splits"])
+    code, _, err = run("check", str(data), "--write-profile", str(profile))
+    assert code == 2
+    assert "is there already and is not overwritten" in err

@@ -133,7 +133,7 @@ def test_the_version_counts(package: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ("tasks/train/stage.py", 'progress.report("train",', 'progress.report("training",', []),
         ("tasks/train/worker.py", "the GPU's memory does not suffice", "out of the GPU's memory", []),
         ("tasks/modeling/encoders.py", "DROPOUT = 0.1", "DROPOUT = 0.2", ["evaluate", "monitor", "train"]),
-        ("tasks/gate/rules.py", "low > 0", "low >= 0", ["gate"]),
+        ("tasks/gate/comparison.py", "    if low > 0:", "    if low >= 0:", ["gate"]),
         ("tasks/ingest/splits.py", "def assign_splits(", "def assign_splits(_, ", ["ingest"]),
     ],
 )

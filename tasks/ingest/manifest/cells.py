@@ -15,7 +15,8 @@ def read_label(cell: Any, column: str, problem: ProblemName = DEFAULT) -> Cell:
     reader = get_problem(problem)
     if isinstance(cell, (dict, bytes, Inline)) or (isinstance(cell, list) and not reader.reads_lists):
         what = "bytes" if isinstance(cell, Inline) else type(cell).__name__
-        return None, ("bad-label", f"column {column!r} holds {what}; expected a string or a number")
+        hint = "; data.problem=multilabel reads lists of labels" if isinstance(cell, list) else ""
+        return None, ("bad-label", f"column {column!r} holds {what}; expected a string or a number{hint}")
     if not isinstance(cell, list) and plain(cell) is None:
         return None, ("missing-label", f"column {column!r} is empty")
     return reader.read_cell(cell, column)

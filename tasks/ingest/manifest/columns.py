@@ -44,21 +44,29 @@ class Columns:
 
 
 def find_columns(
-    names: tuple[str, ...], data: DataConfig, encoders: EncodersConfig, where: str, purpose: Purpose = "train"
+    names: tuple[str, ...],
+    data: DataConfig,
+    encoders: EncodersConfig,
+    where: str,
+    purpose: Purpose = "train",
+    *,
+    needs_label: bool = True,
 ) -> Columns:
     """Every role's column. UsageError for a mapped column that is not there; DataError when no medium is found.
 
     A prediction needs no label, split, group, weight or time: where such a column is mapped and not there, it has none.
+    `needs_label`: the same for the label of a table to train on.
     """
     config = data.columns
     first, *others = label_columns(data)
     asked = {role: getattr(config, role) for role in _ROLES} | {"label": first.name}
-    needless = set(_ROLES) - {"id"} if purpose == "predict" else set()
+    needless = set(_ROLES) - {"id"} if purpose == "predict" else set() if needs_label else {"label"}
     roles: dict[str, str | None] = {}
     for role, aliases in _ROLES.items():
         listed = "labels" if role == "label" and config.labels else role
         absent = asked[role] is not None and asked[role] not in names
-        roles[role] = None if absent and role in needless else _find(names, listed, aliases, asked[role], where)
+        known = aliases if data.find_columns else ()
+        roles[role] = None if absent and role in needless else _find(names, listed, known, asked[role], where)
     more = [_find(names, "labels", (), column.name, where) for column in others]
     labels = tuple(name for name in (roles["label"], *more) if name is not None)
     media: dict[InputName, str] = {}
@@ -67,16 +75,18 @@ def find_columns(
         if encoders.of(modality) == "off":
             continue
         if spec.joined_columns() is None:
-            media |= _find_inputs(names, modality, config.of(modality), where, purpose)
+            media |= _find_inputs(names, modality, data, where, purpose)
         elif config.of(modality):
             joined[modality] = _find_joined(names, modality, config.of(modality), where, purpose)
     taken = {column: role for role, column in roles.items() if column is not None} | dict.fromkeys(labels, "label")
     _refuse_shared(joined, taken | {column: name for name, column in media.items()})
     if not media and not joined:
-        accepted = ", ".join(name for spec in MODALITIES.values() for name in spec.columns)
+        read = {name: spec for name, spec in MODALITIES.items() if encoders.of(name) != "off"}
+        accepted = ", ".join(name for spec in read.values() for name in spec.columns)
+        model = f"; the model reads {', '.join(read)}" if purpose == "predict" else ""
         raise DataError(
-            f"manifest {where}: none of its columns ({', '.join(names)}) holds a medium; name one {accepted}, "
-            "or map it with --set data.columns.image=COLUMN"
+            f"manifest {where}: none of its columns ({', '.join(names)}) holds a medium{model}; name one {accepted}, "
+            f"or map it with --set data.columns.{next(iter(read), 'image')}=COLUMN"
         )
     used = {*roles.values(), *labels, *media.values(), *(column for columns in joined.values() for column in columns)}
     unused = tuple(name for name in names if name not in used)
@@ -112,13 +122,14 @@ def _refuse_shared(joined: dict[InputName, tuple[str, ...]], taken: dict[str, st
 
 
 def _find_inputs(
-    names: tuple[str, ...], modality: Modality, mapped: tuple[str, ...], where: str, purpose: Purpose
+    names: tuple[str, ...], modality: Modality, data: DataConfig, where: str, purpose: Purpose
 ) -> dict[InputName, str]:
     """Every input of a kind with its column: those that the config names, else `image`, `image_2` and so on by name.
 
     A prediction does without some of several columns that are named, but not without all.
     """
-    if mapped:
+    mapped = data.columns.of(modality)
+    if mapped or not data.find_columns:
         missing_is_fine = purpose == "predict" and any(column in names for column in mapped)
         return {
             input_name(modality, number): str(_find(names, modality, (), column, where))

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import pyarrow as pa
-
 from data_contracts.modalities import modality_of
 from data_contracts.refs import ColumnType, InputName
 from tasks.config import DataConfig
 from tasks.ingest.manifest.media_files import Located, locate_text
+from tasks.ingest.manifest.raw_rows import RawRows
 from tasks.ingest.rejected_row import Refused
 from tasks.modalities import JoinedColumns, spec_of
 
@@ -30,7 +29,7 @@ def join_cells(joined: Joined, values: Mapping[str, Any]) -> Iterator[tuple[Inpu
             yield name, locate_text(text)
 
 
-def decide_types(joined: Joined, table: pa.Table, data: DataConfig) -> tuple[dict[str, ColumnType], list[str]]:
+def decide_types(joined: Joined, table: RawRows, data: DataConfig) -> tuple[dict[str, ColumnType], list[str]]:
     """The type of every column, from all rows of the raw table, and what is to be known about it."""
     types: dict[str, ColumnType] = {}
     notes: list[str] = []

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-import pyarrow as pa
-
+from data_contracts.recognition import SettingValue
 from data_contracts.refs import ProblemName
 from tasks.config import DataConfig
+from tasks.config_sections import CsvConfig
 from tasks.ingest.manifest.cells import read_label
 from tasks.ingest.manifest.label_sets import divide, find_separator, likely_separators, read_list
 from tasks.ingest.manifest.label_spelling import composed, label_text, spell_once
-from tasks.ingest.manifest.number_forms import find_form
+from tasks.ingest.manifest.number_forms import NumberForm, find_form
+from tasks.ingest.manifest.raw_rows import RawRows
 from tasks.ingest.manifest.rows import Purpose
 from tasks.problems.cells import is_empty
 from tasks.problems.registry import get_problem
@@ -25,14 +26,24 @@ UNLABELLED = "unlabelled"
 LABELS_SHOWN = 3
 
 
-def one_form(cells: list[Any], name: str, problem: ProblemName, data: DataConfig) -> tuple[list[Any], list[str]]:
-    """The cells of a label column in one spelling each, as read_label takes them, with notes. Raises DataError."""
+class Formed(NamedTuple):
+    """A label column with its cells in one form."""
+
+    cells: list[Any]
+    notes: list[str]
+    settings: dict[str, SettingValue]
+    """Those that were chosen, as the config has them."""
+
+
+def one_form(cells: list[Any], name: str, problem: ProblemName, data: DataConfig) -> Formed:
+    """The cells of a label column in one spelling each, as read_label takes them. Raises DataError."""
     asked = get_problem(problem)
     if asked.is_numeric:
         return _numbers(cells, name, data)
     notes: list[str] = []
+    settings: dict[str, SettingValue] = {}
     if asked.reads_lists:
-        cells, notes = _sets(cells, name, data)
+        cells, notes, settings = _sets(cells, name, data)
     texts = [
         text for cell in cells for item in (cell if isinstance(cell, list) else [cell]) if (text := label_text(item))
     ]
@@ -43,7 +54,7 @@ def one_form(cells: list[Any], name: str, problem: ProblemName, data: DataConfig
             [_changed(item, changed) for item in cell] if isinstance(cell, list) else _changed(cell, changed)
             for cell in cells
         ]
-    return cells, notes
+    return Formed(cells, notes, settings)
 
 
 def _changed(cell: Any, changed: dict[str, str]) -> Any:
@@ -51,23 +62,32 @@ def _changed(cell: Any, changed: dict[str, str]) -> Any:
     return changed.get(text, cell) if text else cell
 
 
-def _numbers(cells: list[Any], name: str, data: DataConfig) -> tuple[list[Any], list[str]]:
+def _numbers(cells: list[Any], name: str, data: DataConfig) -> Formed:
     texts = [cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()]
     form = find_form(texts, data.csv, name)
+    settings = _settings_of(form or NumberForm(".", ""), data.csv) if texts else {}
     if form is None:
-        return cells, []
+        return Formed(cells, [], settings)
     example = max(texts, key=lambda text: sum(not character.isdigit() for character in text))
     note = f"{name}: numbers are written like {example!r} and read so: {form.describe()} (data.csv.decimal, thousands)"
-    return [form.read(cell) if isinstance(cell, str) and cell.strip() else cell for cell in cells], [note]
+    read = [form.read(cell) if isinstance(cell, str) and cell.strip() else cell for cell in cells]
+    return Formed(read, [] if form == NumberForm(".", "") else [note], settings)
 
 
-def _sets(cells: list[Any], name: str, data: DataConfig) -> tuple[list[Any], list[str]]:
+def _settings_of(form: NumberForm, asked: CsvConfig) -> dict[str, SettingValue]:
+    """The settings that say how numbers are written, of those that are open."""
+    chosen = {"decimal": form.decimal, "thousands": form.thousands or "none", "unit": form.unit or "none"}
+    return {f"data.csv.{name}": value for name, value in chosen.items() if getattr(asked, name) == "auto"}
+
+
+def _sets(cells: list[Any], name: str, data: DataConfig) -> Formed:
     """The cells as lists of labels."""
     texts = [text.strip() for text in cells if isinstance(text, str) and text.strip() and text.strip()[0] not in "[({"]
-    separator = data.label_separator if data.label_separator != "auto" else find_separator(texts)
+    is_open, is_none = data.label_separator == "auto", data.label_separator == "none"
+    separator = find_separator(texts) if is_open else None if is_none else data.label_separator
     found = [_set(cell, separator) for cell in cells]
     notes = []
-    if separator not in (None, "|") and data.label_separator == "auto":
+    if separator not in (None, "|") and is_open:
         what = "white space" if str(separator).isspace() else repr(separator)
         notes.append(f"{name}: labels are separated by {what} (data.label_separator)")
     if texts and not any(isinstance(cell, list) and len(cell) > 1 for cell in found):
@@ -75,7 +95,7 @@ def _sets(cells: list[Any], name: str, data: DataConfig) -> tuple[list[Any], lis
         notes.append(
             f"{name}: no row has two labels, under data.problem=multilabel; its cells hold {likely}: set data.label_separator"
         )
-    return found, notes
+    return Formed(found, notes, {"data.label_separator": separator or "none"} if is_open else {})
 
 
 def _set(cell: Any, separator: str | None) -> Any:
@@ -109,6 +129,8 @@ class LabelCells:
     columns: tuple[tuple[str, ProblemName], ...]
     """Name and problem of each label column, the first one first."""
     cells: list[list[Any]] = field(default_factory=list)
+    settings: list[dict[str, SettingValue]] = field(default_factory=list)
+    """What was chosen for each column."""
     _seen: dict[Any, Any] = field(default_factory=dict)
 
     def note(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -120,13 +142,14 @@ class LabelCells:
                 kept.append(self._seen.setdefault(cell, cell) if isinstance(cell, str) else cell)
         return rows
 
-    def apply(self, table: pa.Table, data: DataConfig, purpose: Purpose) -> tuple[pa.Table, list[str]]:
-        """The raw table with its labels, rows with unusable ones refused (of a prediction none), and notes."""
+    def apply(self, table: RawRows, data: DataConfig, purpose: Purpose) -> list[str]:
+        """The raw rows have their labels, those with unusable ones are refused (of a prediction none); with notes."""
         notes: list[str] = []
         reasons, details = table["reason"].to_pylist(), table["detail"].to_pylist()
         texts: list[list[str | None]] = []
         for place, ((name, problem), cells) in enumerate(zip(self.columns, self.cells, strict=True)):
-            formed, said = one_form(cells, name, problem, data)
+            formed, said, settings = one_form(cells, name, problem, data)
+            self.settings.append(settings)
             notes += said
             if data.problem == "auto" and not data.columns.labels:
                 notes += doubt_sets(cells, name)
@@ -144,9 +167,8 @@ class LabelCells:
         filled = {"reason": reasons, "detail": details, "label": texts[0] if texts else None, "targets": targets}
         for column, values in filled.items():
             if values is not None:
-                at = table.schema.get_field_index(column)
-                table = table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
-        return table, notes
+                table.replace(column, values)
+        return notes
 
 
 def _set_aside(

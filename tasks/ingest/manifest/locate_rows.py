@@ -92,11 +92,12 @@ def _locate_cell(name: InputName, cell: Any, column: str, source: Source, row: R
     manifest = source.manifest
     if isinstance(cell, Inline):
         return locate_inline(cell, manifest.path.absolute(), row.number, column)
-    if modality_of(name) in IN_CELLS and not column.lower().endswith("_path"):
+    if modality_of(name) in IN_CELLS and not (column.lower().endswith("_path") or column in source.paths.text_files):
         return locate_text(cell)
     if not isinstance(cell, str):
         raise Refused("wrong-type", f"column {column!r} holds {type(cell).__name__}; expected a path or bytes")
-    return locate_near(source.paths.complete(cell, modality_of(name)), name, source.roots, source.index)
+    path = source.paths.complete(cell, modality_of(name))
+    return locate_near(path, name, source.roots, source.index, search=source.paths.search)
 
 
 def _read_roles(result: dict[str, Any], source: Source, values: dict[str, Any], purpose: Purpose) -> None:
@@ -113,6 +114,8 @@ def _read_roles(result: dict[str, Any], source: Source, values: dict[str, Any], 
         if result["split"] is None:
             detail = f"{given[:50]!r} is none of {', '.join(SPLITS)}; split.folds says which values are val and test"
             _reject_row(result, "unknown-split", detail)
+        elif not source.folds:
+            source.split_words[given] = result["split"]
     result["group"] = plain(values.get(columns.group)) if columns.group else None
     result["time"] = plain(values.get(columns.time)) if columns.time else None
     result["metadata"] = metadata_json(values, (*columns.unused, columns.time))

@@ -18,6 +18,7 @@ _MOST_FILES = 500_000
 """Beyond so many files nothing is looked for."""
 _MOST_FOLDERS = 1_000
 _DRIVE = re.compile(r"^[A-Za-z]:")
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 _NOT_IN_NAMES = re.compile(r'[:|<>*?"$%]|^~')
 """An address, a pattern or a variable is no name of a file."""
 _INSIDE = re.compile(rf"(?:{'|'.join(map(re.escape, MODALITY_OF))})\s*[;,|\s]\s*\S", re.IGNORECASE)
@@ -44,6 +45,8 @@ class MediaIndex:
         self._list()
         names = [path for path in self._by_name.get(parts[-1], []) if _fits(path, modality)]
         stems = [*self._by_stem.get(parts[-1], []), *self._by_stem.get(PurePosixPath(parts[-1]).stem, [])]
+        if not names and not stems and parts[0] == "upload":  # Label Studio puts a number before the name of an upload
+            names = [path for path in self._by_name.get(_UPLOADED.sub("", parts[-1]), []) if _fits(path, modality)]
         for paths in (names, [path for path in dict.fromkeys(stems) if _fits(path, modality)]):
             if paths:
                 shared = {path: _shared(parts[:-1], _parts(path)[:-1]) for path in paths}

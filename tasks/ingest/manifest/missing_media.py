@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
-
-import pyarrow as pa
+from typing import Any, NamedTuple
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName
 from tasks.ingest.manifest.media_files import Located, Roots, locate_file
 from tasks.ingest.manifest.media_index import MediaIndex, names_several
+from tasks.ingest.manifest.raw_rows import RawRows
 from tasks.ingest.rejected_row import Refused
 
 FOUND = "found_elsewhere"
@@ -26,14 +25,17 @@ class FoundElsewhere:
     cell: str
 
 
-def locate_near(cell: str, name: InputName, roots: Roots, index: MediaIndex) -> Located | FoundElsewhere:
-    """As locate_file; a missing file is looked for. Refused `missing-file` then says what was tried, and the nearest file."""
+def locate_near(
+    cell: str, name: InputName, roots: Roots, index: MediaIndex, *, search: bool
+) -> Located | FoundElsewhere:
+    """As locate_file; with `search` a missing file is looked for. Refused `missing-file` says what was tried, and the nearest
+    file."""
     try:
         return locate_file(cell, roots)
     except Refused as refused:
         if refused.reason != "missing-file":
             raise
-        found = index.find(cell, modality_of(name))
+        found = index.find(cell, modality_of(name)) if search else None
         if found is not None:
             try:
                 return FoundElsewhere(locate_file(found, roots), cell)
@@ -41,7 +43,8 @@ def locate_near(cell: str, name: InputName, roots: Roots, index: MediaIndex) -> 
                 pass
         hint = ""
         if names_several(cell):
-            hint = f"; the cell names several files: give each a column of its own ({name}, {modality_of(name)}_2 …)"
+            hint = f"; the cell names several files: give each a column of its own ({name}, {modality_of(name)}_2 …), "
+            hint += "or set data.cell_separator to make each a row"
         elif outside := index.beside(cell):
             hint = f"; {outside} lies beyond the manifest's folder: name its folder in data.allowed_roots"
         elif near := index.nearest(cell):
@@ -53,12 +56,23 @@ def _tried(cell: str, roots: Roots) -> str:
     return f"{roots.base.rstrip('/')}/{cell}"[:300]
 
 
+class PathForm(NamedTuple):
+    """What cells leave out, as data.media has it."""
+
+    base: str
+    suffix: str
+
+
 @dataclass
 class Search:
     """What was found elsewhere, over all rows."""
 
     found: dict[InputName, dict[int, str]] = field(default_factory=dict)
     """Input to position of a row to its cell."""
+    forms: dict[InputName, PathForm] = field(default_factory=dict)
+    """Where all files of an input are found by adding one base and suffix to their cells: what these are."""
+    missed: bool = False
+    """Whether some file is found by looking for it only."""
     _rows: int = 0
 
     def note(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -69,8 +83,8 @@ class Search:
         self._rows += len(rows)
         return rows
 
-    def resolve(self, table: pa.Table) -> tuple[pa.Table, list[str]]:
-        """The raw table, with notes: what was found elsewhere stays where every file of its column is there and no two cells
+    def resolve(self, table: RawRows, root: str) -> list[str]:
+        """Notes on the raw rows: what was found elsewhere stays where every file of its column is there and no two cells
         mean one file; else those rows are `missing-file`.
         """
         notes = []
@@ -88,6 +102,9 @@ class Search:
             first = min(cells)
             example = f"{cells[first]!r} is {places[first]}"
             if not missing and not shared:
+                form = _form_of(cells, places, root)
+                self.forms |= {} if form is None else {name: form}
+                self.missed |= form is None
                 notes.append(
                     f"{name}: {len(cells)} files are not where their cells say and were found: {example} ({_SETTINGS})"
                 )
@@ -95,17 +112,30 @@ class Search:
                 why = (
                     f"{missing} others were not found" if missing else f"{shared} files would be meant by several cells"
                 )
-                table = _refuse(
-                    table, name, cells, f"{{cell}}: no such file; {{place}} was found, but {why}; {_SETTINGS}"
-                )
+                _refuse(table, name, cells, f"{{cell}}: no such file; {{place}} was found, but {why}; {_SETTINGS}")
                 notes.append(
                     f"{name}: {len(cells)} files that are not where their cells say were found, but {why}: {example}"
                 )
-        return table, notes
+        return notes
 
 
-def _refuse(table: pa.Table, name: InputName, cells: dict[int, str], detail: str) -> pa.Table:
-    """The table with these rows refused for want of their file."""
+def _form_of(cells: dict[int, str], places: list[str | None], root: str) -> PathForm | None:
+    """The folder before and the ending behind the cells of all places, beneath the root; None where there is no such one."""
+    if len(cells) < sum(place is not None for place in places):
+        return None
+    forms = set()
+    for position, cell in cells.items():
+        place = str(places[position])
+        inner = place.removeprefix(f"{root.rstrip('/')}/")
+        before, found, suffix = inner.rpartition(cell)
+        if not found or before.startswith("/") or (before and not before.endswith("/")):
+            return None
+        forms.add(PathForm(before.rstrip("/"), suffix))
+    return forms.pop() if len(forms) == 1 else None
+
+
+def _refuse(table: RawRows, name: InputName, cells: dict[int, str], detail: str) -> None:
+    """These rows are refused for want of their file."""
     columns = {
         column: table[column].to_pylist() for column in (name, f"{name}_sha256", "reason", "detail", "bad_modality")
     }
@@ -116,6 +146,4 @@ def _refuse(table: pa.Table, name: InputName, cells: dict[int, str], detail: str
             columns["reason"][position], columns["bad_modality"][position] = "missing-file", name
             columns["detail"][position] = detail.format(cell=cell, place=place)
     for column, values in columns.items():
-        at = table.schema.get_field_index(column)
-        table = table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
-    return table
+        table.replace(column, values)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from data_contracts.modalities import ALL_MODALITIES, input_name
 from data_contracts.refs import InputName
 from tasks.config import RunConfig
 from tasks.ingest.manifest.cells import read_label
 from tasks.ingest.manifest.joined_columns import describe_lacking
+from tasks.ingest.manifest.raw_rows import RawRows
 from tasks.ingest.manifest.source import Source
 from tasks.modalities import MODALITIES
 from tasks.problems.registry import PROBLEMS
 
 
-def describe_source(sources: list[Source], modalities: tuple[InputName, ...], table: pa.Table) -> list[str]:
+def describe_source(sources: list[Source], modalities: tuple[InputName, ...], table: RawRows) -> list[str]:
     """What the readers noted, a line on every input that is left out, and one on the columns that are metadata."""
     columns = sources[0].columns
     notes = list(dict.fromkeys(note for source in sources for note in source.manifest.notes))
     every = {**columns.media, **{name: ", ".join(several) for name, several in columns.joined.items()}}
     for name, column in every.items():
         if name not in modalities:
-            what = "is empty" if table[name].null_count == table.num_rows else "has no usable cell"
+            what = "is empty" if table.counts[name] == 0 else "has no usable cell"
             notes.append(f"column {column!r} {what} and is left out")
     if columns.unused:
         notes.append(f"columns kept as metadata, not used: {', '.join(columns.unused)}")
@@ -44,7 +43,7 @@ def describe_absent(source: Source, config: RunConfig) -> list[str]:
     ]
 
 
-def doubt_classes(table: pa.Table, config: RunConfig) -> list[str]:
+def doubt_classes(table: RawRows, config: RunConfig) -> list[str]:
     """A line where labels that nobody called classes are all different numbers."""
     labels = table["label"].drop_null().to_pylist()
     if (

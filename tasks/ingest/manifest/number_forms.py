@@ -65,9 +65,9 @@ def find_form(texts: Sequence[str], options: CsvConfig, name: str) -> NumberForm
 
     DataError where two forms fit and give other numbers: `1,234` alone is one or a thousand.
     """
-    if not texts or (all(map(_is_plain, texts)) and options.decimal == options.thousands == "auto"):
+    if not texts or (all(map(_is_plain, texts)) and options.decimal == options.thousands == options.unit == "auto"):
         return None
-    unit = _unit(texts[0])
+    unit = _unit(texts[0]) if options.unit == "auto" else "" if options.unit == "none" else options.unit
     fitting = [
         form
         for decimal, thousands in _MARKS

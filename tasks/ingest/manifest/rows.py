@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from data_contracts.recognition import Recognition
+from data_contracts.refs import Split
+
 Purpose = Literal["train", "predict"]
 """train: rows need a label, and repeats are judged. predict: every row that can be decoded is kept."""
 SPLITS = {
@@ -26,13 +29,14 @@ SPLITS = {
 """Names under which manifests give a split; compared in lower case."""
 
 
-Folds = Mapping[Literal["val", "test"], tuple[str, ...]]
+Folds = Mapping[Split, tuple[str, ...]]
 
 
 def split_of(text: str, folds: Folds) -> str | None:
     """The split that a cell names, by the folds where there are some; None for none."""
     if folds:
-        return next((split for split, values in folds.items() if text in values), "train")
+        named = next((split for split, values in folds.items() if text in values), None)
+        return named or (None if "train" in folds else "train")
     return SPLITS.get(text.lower())
 
 
@@ -68,3 +72,5 @@ class Manifest:
     """What a person should know about how it was read."""
     count: int = 0
     """Rows, where they were counted when it was opened; else 0."""
+    recognition: Recognition = field(default_factory=Recognition)
+    """What the reader chose: the dialect of a CSV file, say."""

@@ -3,75 +3,85 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_contracts.modalities import in_order, modality_of
 from data_contracts.refs import InputName, ProblemName, RawRef, Target
 from data_contracts.tables import CONTRACT_VERSION, raw_schema
 from tasks.config import RunConfig
 from tasks.errors import DataError, UsageError
+from tasks.ingest.manifest.carried_columns import CarriedColumns
 from tasks.ingest.manifest.ids import fill_ids
 from tasks.ingest.manifest.joined_columns import decide_types
 from tasks.ingest.manifest.label_columns import LabelCells
 from tasks.ingest.manifest.locate_rows import locate_all
 from tasks.ingest.manifest.missing_media import Search
 from tasks.ingest.manifest.notes import describe_absent, describe_source, doubt_classes
+from tasks.ingest.manifest.raw_rows import RawRows
+from tasks.ingest.manifest.recognition import recognise
 from tasks.ingest.manifest.rows import Purpose, Row
 from tasks.ingest.manifest.source import Source, require_label, resolve
 from tasks.ingest.sources.detect import open_manifest
 from tasks.ingest.sources.limits import read_limits
 from tasks.store import Store, digest_json
 
-_DIGEST_ROWS = 10_000
 
-
-def scan(config: RunConfig, store: Store, data: Path, purpose: Purpose = "train") -> RawRef:
+def scan(
+    config: RunConfig, store: Store, data: Path, purpose: Purpose = "train", carried: CarriedColumns | None = None
+) -> RawRef:
     """The manifest at `data` as a table in the store: named, typed, digested; nothing is decoded.
 
-    Raises UsageError (a path or a mapped column that is not there) and DataError (no label, no rows, no media).
+    `carried` keeps cells of the rows that are read, as they are. Raises UsageError (a path or a mapped column that is not
+    there) and DataError (no label, no rows, no media).
     """
-    sources = [
-        resolve(manifest, split, config, purpose) for manifest, split in open_manifest(data, read_limits(config))
-    ]
+    limits = replace(read_limits(config), labelled=purpose == "train")
+    sources = [resolve(manifest, split, config, purpose) for manifest, split in open_manifest(data, limits)]
     _require_equal_media(sources, data)
     if all(source.columns.label is None for source in sources):
         require_label(sources[0].manifest, sources[0].columns, purpose)
+    if carried is not None:
+        sources = carried.bind(sources, data)
     picked, total, notes = _pick(sources, config)
+    picked = picked if carried is None else carried.follow(picked)
     read = in_order({*sources[0].columns.media, *sources[0].columns.joined, *sources[0].borrowed})
     schema = raw_schema(read)
     search, labels, identities = Search(), LabelCells(_label_columns(sources, purpose)), Counter[str]()
-    located = (
-        pa.Table.from_pylist(fill_ids(labels.note(search.note(rows)), identities), schema=schema)
-        for rows in locate_all(picked, total, purpose)
-    )
-    table, found = search.resolve(pa.concat_tables([schema.empty_table(), *located]))
-    if not table.num_rows:
-        raise DataError(f"manifest {data}: it holds no rows")
-    table, said = labels.apply(table, config.data, purpose)
-    notes += [*found, *said]
-    modalities = tuple(m for m in read if table[f"{m}_sha256"].null_count < table.num_rows)
-    modalities = modalities or read  # no usable cell at all: ingest lists every row
-    notes += [
-        *describe_absent(sources[0], config),
-        *describe_source(sources, modalities, table),
-        *doubt_classes(table, config),
-    ]
-    columns_read = (
-        sources[0].columns.joined if purpose == "train" else {}
-    )  # for a prediction, the model knows their types
-    types, doubts = decide_types(columns_read, table, config.data)
-    notes += doubts
-    _require_several(config, modalities, data, purpose)
-    filled = [m for m in read if m in modalities or table[m].null_count < table.num_rows]  # an empty one says nothing
-    raw = _keep(table.select(raw_schema(filled).names), data, modalities, tuple(notes), purpose, store)
+    located = (fill_ids(labels.note(search.note(rows)), identities) for rows in locate_all(picked, total, purpose))
+    with store.scratch_dir() as folder:
+        table = RawRows(folder / "rows.parquet", schema, located)
+        if not table.num_rows:
+            raise DataError(f"manifest {data}: it holds no rows")
+        notes += search.resolve(table, os.path.realpath(sources[0].manifest.root))
+        notes += labels.apply(table, config.data, purpose)
+        modalities = tuple(m for m in read if table.counts[f"{m}_sha256"])
+        modalities = modalities or read  # no usable cell at all: ingest lists every row
+        notes += [
+            *describe_absent(sources[0], config),
+            *describe_source(sources, modalities, table),
+            *doubt_classes(table, config),
+        ]
+        columns_read = (
+            sources[0].columns.joined if purpose == "train" else {}
+        )  # for a prediction, the model knows their types
+        types, doubts = decide_types(columns_read, table, config.data)
+        notes += doubts
+        _require_several(config, modalities, data, purpose)
+        filled = [m for m in read if m in modalities or table.counts[m]]  # an empty one says nothing
+        names = raw_schema(filled).names
+        raw = _keep(table, names, data, modalities, tuple(notes), purpose, store)
+        recognition = recognise(sources, table, data, search, labels, types, config)
     named = {**sources[0].columns.media, **{name: ", ".join(of) for name, of in sources[0].columns.joined.items()}}
     columns = {name: column for name, column in named.items() if name in modalities}
-    known = {"targets": _targets(sources[0]), "columns": columns, "column_types": types}
+    known = {
+        "targets": _targets(sources[0]),
+        "columns": columns,
+        "column_types": types,
+        "recognition": recognition,
+    }
     return raw.model_copy(update=known)
 
 
@@ -88,21 +98,22 @@ def _require_several(config: RunConfig, modalities: tuple[InputName, ...], data:
 
 
 def _keep(
-    table: pa.Table,
+    table: RawRows,
+    names: list[str],
     data: Path,
     modalities: tuple[InputName, ...],
     notes: tuple[str, ...],
     purpose: Purpose,
     store: Store,
 ) -> RawRef:
-    """Stores the table; its digest covers content, not places: a moved folder is the same data."""
+    """Stores these columns; their digest covers content, not places: a moved folder is the same data."""
     places = [*modalities, "detail"]
-    content = digest_json({"rows": _digest_table(table.drop_columns(places)), "purpose": purpose})
-    found = {"content": content, "places": _digest_table(table.select(places)), "source": str(data)}
+    content = digest_json({"rows": table.digest([name for name in names if name not in places]), "purpose": purpose})
+    found = {"content": content, "places": table.digest(places), "source": str(data)}
     key = digest_json({**found, "contract": CONTRACT_VERSION})
     if store.find("raw", key) is None:
         with store.create("raw", key) as draft:
-            pq.write_table(table, draft.path / "rows.parquet", compression="zstd")
+            table.write(draft.path / "rows.parquet", names)
     return RawRef(
         uri=f"raw/{key}", sha256=content, rows=table.num_rows, source=str(data), modalities=modalities, notes=notes
     )
@@ -119,14 +130,6 @@ def _label_columns(sources: list[Source], purpose: Purpose) -> tuple[tuple[str, 
     names = max((source.columns.labels for source in sources), key=len)
     columns = tuple(zip(names, sources[0].problems, strict=False))
     return columns[:1] if purpose == "predict" else columns
-
-
-def _digest_table(table: pa.Table) -> str:
-    digest = hashlib.sha256()
-    for name in table.column_names:
-        for start in range(0, table.num_rows, _DIGEST_ROWS):
-            digest.update(digest_json([name, table[name].slice(start, _DIGEST_ROWS).to_pylist()]).encode())
-    return digest.hexdigest()
 
 
 def _require_equal_media(sources: list[Source], data: Path) -> None:

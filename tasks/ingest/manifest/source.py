@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from data_contracts.refs import InputName, ProblemName
+from data_contracts.refs import InputName, ProblemName, Split
 from tasks.config import RunConfig
 from tasks.config_sections import MediaPathsConfig
 from tasks.errors import DataError, UsageError
 from tasks.ingest.manifest.columns import Columns, find_columns
+from tasks.ingest.manifest.fold_column import take_folds
 from tasks.ingest.manifest.media_files import Roots, make_roots
 from tasks.ingest.manifest.media_index import MediaIndex
 from tasks.ingest.manifest.rows import Folds, Manifest, Purpose
@@ -34,6 +36,12 @@ class Source:
     folds: Folds
     borrowed: dict[InputName, InputName]
     """What a row without it takes from another input: the sound of its video as the audio, a frame of it as the image."""
+    suggested: Mapping[str, str] = field(default_factory=dict)
+    """Role or modality to the column that was taken for it though it has another name than ours."""
+    examples: Mapping[str, str] = field(default_factory=dict)
+    """Column to a cell of it."""
+    split_words: dict[str, Split] = field(default_factory=dict)
+    """Values of the split column, with what each was read as; filled while rows are read."""
 
 
 def resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: Purpose) -> Source:
@@ -43,17 +51,33 @@ def resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: P
         raise UsageError(f"data.allowed_roots: {missing[0]!r} is not a folder")
     index = MediaIndex((str(manifest.root), *config.data.allowed_roots))
     suggested = suggest_columns(manifest, config.data, config.encoders, index, purpose)
-    manifest = replace(suggested.manifest, notes=(*manifest.notes, *suggested.notes))
+    data, said = take_folds(manifest.columns, suggested.data, config.split.folds)
+    manifest = replace(suggested.manifest, notes=(*manifest.notes, *suggested.notes, *said))
     try:
-        columns = find_columns(manifest.columns, suggested.data, config.encoders, str(manifest.path), purpose)
-        if split not in ("val", "test"):  # of a competition these may have none
+        needs_label = split not in ("val", "test")  # of a competition these may have none
+        columns = find_columns(
+            manifest.columns, data, config.encoders, str(manifest.path), purpose, needs_label=needs_label
+        )
+        if needs_label:
             require_label(manifest, columns, purpose)
     except DataError as error:
         raise DataError(f"{error}{suggested.hints}{_unreadable(manifest)}") from None
     roots = make_roots(manifest.root, config.data.allowed_roots, config.media.max_file_mb * 1e6, make_remote(config))
     problems = tuple(column.problem for column in label_columns(config.data))
-    media, folds = config.data.media, config.split.folds
-    return Source(manifest, columns, problems, split, roots, index, media, folds, _borrowed(columns, config))
+    media, folds = suggested.data.media, config.split.folds
+    return Source(
+        manifest,
+        columns,
+        problems,
+        split,
+        roots,
+        index,
+        media,
+        folds,
+        _borrowed(columns, config),
+        suggested.taken,
+        suggested.examples,
+    )
 
 
 def _borrowed(columns: Columns, config: RunConfig) -> dict[InputName, InputName]:

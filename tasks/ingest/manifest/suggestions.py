@@ -13,9 +13,10 @@ from data_contracts.refs import Modality
 from tasks.config import DataConfig, EncodersConfig
 from tasks.ingest.manifest.columns import column_names
 from tasks.ingest.manifest.media_index import MediaIndex
-from tasks.ingest.manifest.rows import Manifest, Purpose
+from tasks.ingest.manifest.rows import Inline, Manifest, Purpose
 from tasks.ingest.sources.listing import modality_of_file
 from tasks.modalities import MODALITIES
+from tasks.problems.cells import is_empty
 
 PATHS = (
     *(
@@ -36,6 +37,7 @@ TEXTS = ("caption", "sentence", "transcript", "transcription")
 LABELS = ("class", "category", "target", "y")
 _OF_FILES = tuple(modality for modality in ALL_MODALITIES if MODALITIES[modality].suffixes)
 _SAMPLE_ROWS = 100
+_EXAMPLE_CHARS = 60
 _SHARE = 0.5
 """Of the filled cells in a sample so many must be files that are there."""
 
@@ -49,6 +51,10 @@ class Suggested:
     notes: tuple[str, ...]
     hints: str
     """What a refusal for want of a column adds: columns that could be meant."""
+    taken: Mapping[str, str]
+    """Role or modality to the column that was taken for it."""
+    examples: Mapping[str, str]
+    """Column to the first filled cell of it among the first rows."""
 
 
 def suggest_columns(
@@ -60,6 +66,9 @@ def suggest_columns(
     manifest = replace(manifest, rows=itertools.chain(first, rows))
     mapped = _mapped(data)
     free = [name for name in manifest.columns if name not in mapped]
+    examples = {name: found for name in manifest.columns if (found := _example(row.values.get(name) for row in first))}
+    if not data.find_columns or manifest.path.is_dir():  # whose columns are its reader's own; it has been listed
+        return Suggested(manifest, data, (), "", {}, examples)
     cells = {name: [row.values.get(name) for row in first] for name in free}
     lowered = {name.strip().lower(): name for name in reversed(free)}
     missing = [
@@ -87,11 +96,20 @@ def suggest_columns(
     if purpose == "train" and not data.columns.label and not data.columns.labels and "label" not in lowered:
         _take([lowered[name] for name in LABELS if name in lowered], "label", taken, hints)
     if not taken:
-        return Suggested(manifest, data, (), _hint(hints))
+        return Suggested(manifest, data, (), _hint(hints), {}, examples)
     said = ", ".join(f"{role} from {name!r}" for role, name in taken.items())
     note = f"{manifest.path.name}: columns taken by what they hold: {said} (data.columns names others)"
     columns = data.columns.model_copy(update=taken)
-    return Suggested(manifest, data.model_copy(update={"columns": columns}), (note,), _hint(hints))
+    if taken.get("text") in of_files:
+        data = data.model_copy(update={"media": data.media.model_copy(update={"text_files": (taken["text"],)})})
+    return Suggested(manifest, data.model_copy(update={"columns": columns}), (note,), _hint(hints), taken, examples)
+
+
+def _example(cells: Iterable[Any]) -> str | None:
+    """The first filled cell as text, cut short."""
+    cell = next((cell for cell in cells if not is_empty(cell)), None)
+    text = "bytes" if isinstance(cell, Inline | bytes) else "" if cell is None else str(cell)
+    return text[:_EXAMPLE_CHARS] + ("…" if len(text) > _EXAMPLE_CHARS else "")
 
 
 def _mapped(data: DataConfig) -> set[str]:

@@ -20,7 +20,8 @@ from tasks import progress
 from tasks.config_sections import MediaConfig
 from tasks.contract import read_table
 from tasks.fingerprint import code_fingerprint
-from tasks.ingest.clean import Rows, content_of
+from tasks.ingest.clean import content_of
+from tasks.ingest.sample_rows import Rows
 from tasks.ingest.splits import largest_kept
 from tasks.media.media_store import MediaReader, media_fingerprint, media_index
 from tasks.media.near_duplicates.candidates import join_pairs

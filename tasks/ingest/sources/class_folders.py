@@ -29,10 +29,11 @@ def open_folders(listings: list[Listing], root: Listing) -> list[Manifest]:
 
 
 def open_files(listing: Listing) -> Manifest:
-    """A manifest of media that lie in one folder, for predictions: an id and a path, no label."""
-    modality = _main_modality(listing.files)
+    """A manifest of media that lie in a folder and beneath it, for predictions: an id and a path, no label."""
+    found = [file for files in (listing.files, *listing.folders.values()) for file in files]
+    modality = _main_modality(found)
     assert modality is not None
-    files = [(file, {"id": file}) for file in listing.files]
+    files = [(file, {"id": file}) for file in found]
     rows = _rows(files, listing, listing, modality)
     return Manifest(listing.path, listing.path, ("id", f"{modality}_path"), rows, count=len(files))
 
@@ -60,7 +61,7 @@ def _open_classes(listing: Listing, root: Listing, modality: Modality) -> Manife
             [f"{NOISE}: {len(listing.folders[NOISE])} files of noise are no class"] if NOISE in listing.folders else []
         )
     rows = _rows(files, listing, root, modality)
-    return Manifest(listing.path, root.path, columns, rows, tuple(notes), len(files))
+    return Manifest(listing.path, root.path, columns, rows, tuple(notes), count=len(files))
 
 
 def _listed(file: str, splits: dict[str, str]) -> dict[str, str]:

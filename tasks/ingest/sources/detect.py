@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import difflib
 from dataclasses import replace
 from pathlib import Path
 
 from tasks.errors import DataError, UsageError
-from tasks.ingest.manifest.media_files import is_beneath
 from tasks.ingest.manifest.rows import SPLITS, Manifest
+from tasks.ingest.sources.cell_lists import count_divided, divide_cells
 from tasks.ingest.sources.class_folders import open_files, open_folders
+from tasks.ingest.sources.coco import CAPTIONS
 from tasks.ingest.sources.describing import describing_tables
 from tasks.ingest.sources.limits import ReadLimits
+from tasks.ingest.sources.list_files import numbered_lists, open_listed
 from tasks.ingest.sources.listing import Listing, list_folder, modality_of_file, split_of_name
+from tasks.ingest.sources.saved_datasets import is_saved, open_saved
+from tasks.ingest.sources.shards import expand_range, names_range, shards_of
 from tasks.ingest.sources.streams import format_of
 from tasks.ingest.sources.tables import TABLES, is_table, open_table
 
@@ -28,6 +32,17 @@ def open_manifest(path: Path, limits: ReadLimits | None = None) -> Manifests:
     Raises UsageError when the path is none of these or cannot be read, DataError when its content is not what it says.
     """
     limits = limits or ReadLimits()
+    found = _open(path, limits)
+    if limits.cell_separator is None:
+        return found
+    counts = [count_divided(manifest.rows, limits) for manifest, _ in found]
+    return [
+        (divide_cells(manifest, limits, each), split)
+        for (manifest, split), each in zip(_open(path, limits), counts, strict=True)
+    ]
+
+
+def _open(path: Path, limits: ReadLimits) -> Manifests:
     try:
         if path.is_file():
             if modality_of_file(path.name) and not is_table(path.name):
@@ -35,6 +50,8 @@ def open_manifest(path: Path, limits: ReadLimits | None = None) -> Manifests:
             return [(open_table(path, limits), None)]
         if path.is_dir():
             return _open_folder(path, limits)
+        if names_range(path):
+            return [(open_table(shard, limits), None) for shard in expand_range(path)]
     except OSError as error:
         raise UsageError(f"data {str(path)!r}: cannot be read ({error.strerror or error})") from None
     raise UsageError(
@@ -44,7 +61,10 @@ def open_manifest(path: Path, limits: ReadLimits | None = None) -> Manifests:
 
 def _open_folder(path: Path, limits: ReadLimits) -> Manifests:
     listing = list_folder(path, limits.allowed_roots)
-    found = _open_listing(listing, limits)
+    if limits.table is not None:
+        found: Manifests = [(_open_named(listing, limits.table, limits), None)]
+    else:
+        found = _open_listing(listing, limits)
     if listing.hidden:
         counted = ", ".join(f"{count} {name}" for name, count in listing.hidden.most_common(5))
         more = ", …" if len(listing.hidden) > 5 else ""
@@ -55,24 +75,41 @@ def _open_folder(path: Path, limits: ReadLimits) -> Manifests:
 
 
 def _open_listing(listing: Listing, limits: ReadLimits) -> Manifests:
-    if limits.layout != "folders":
-        tables = [name for name in listing.files if is_table(name)]
-        named = [name for name in tables if _stem(name) == "manifest"]
-        if named:
-            chosen = min(named, key=lambda name: _PREFERRED.index(format_of(name)))
-            return [(_open_entry(listing, chosen, limits), None)]
-        if listing.split_tables:
-            return _open_split_tables(listing, limits)
+    found = _open_by_names(listing, limits) if limits.layout != "folders" else []
+    if found:
+        return found
     table = _open_only_table(listing, limits)
     if table is not None:
         return [(table, None)]
     parts = _split_folders(listing)
     if parts:
         return _open_parts(listing, parts, limits)
-    if not listing.folders and listing.media:
+    if listing.media and (not listing.folders or _is_unlabelled(listing, limits)):
         return [(open_files(listing), None)]
     _require_folders(listing)
     return [(open_folders([listing], listing)[0], None)]
+
+
+def _is_unlabelled(listing: Listing, limits: ReadLimits) -> bool:
+    """Whether the folders of a folder to be predicted are no classes: media lie beside them."""
+    return not limits.labelled and limits.layout != "folders" and any(map(modality_of_file, listing.files))
+
+
+def _open_by_names(listing: Listing, limits: ReadLimits) -> Manifests:
+    """What is meant by the names of its files; none where they say nothing."""
+    if is_saved(listing):
+        return open_saved(listing, limits)
+    tables = [name for name in listing.files if is_table(name)]
+    named = [name for name in tables if _stem(name) == "manifest" and limits.layout == "auto"]
+    if named:
+        chosen = min(named, key=lambda name: _PREFERRED.index(format_of(name)))
+        return [(_open_entry(listing, chosen, limits), None)]
+    if listing.split_tables or limits.layout == "tables":
+        return _open_split_tables(listing, limits)
+    if numbered_lists(listing):
+        return [(open_listed(listing, limits.list_fold, limits.allowed_roots), None)]
+    shards = [] if listing.media else shards_of(listing)
+    return [(replace(_open_entry(listing, name, limits), root=listing.path), None) for name in shards]
 
 
 def _stem(name: str) -> str:
@@ -85,6 +122,11 @@ def _open_split_tables(listing: Listing, limits: ReadLimits) -> Manifests:
     UsageError where several folders hold some, as the configurations of a data set of the hub, and none is chosen.
     """
     folders = listing.split_tables
+    if not folders:
+        raise UsageError(
+            f"data.layout=tables: {str(listing.path)!r} holds no table that is named train, val or test; it holds "
+            f"{listing.describe()}; set data.layout=auto to find what it is"
+        )
     chosen = "." if "." in folders and limits.config is None else next(iter(folders)) if len(folders) == 1 else None
     if limits.config is not None:
         chosen = next((folder for folder in folders if folder.split("/")[-1] == limits.config), None)
@@ -94,14 +136,15 @@ def _open_split_tables(listing: Listing, limits: ReadLimits) -> Manifests:
             f"data {str(listing.path)!r}: several folders hold tables of splits ({', '.join(folders)}){asked}; choose one with "
             f"--set data.config={next(iter(folders)).split('/')[-1]}"
         )
-    names = folders[chosen]
+    captioned = {CAPTIONS.sub("instances_", name) for name in folders[chosen] if CAPTIONS.search(name)}
+    names = [name for name in folders[chosen] if name not in captioned]  # COCO's labels are read with the captions
     splits = {name: split_of_name(name) for name in names}
     lonely = set(splits.values()) == {"train"}  # nothing else is given: its rows are divided
     found: Manifests = [
         (replace(_open_entry(listing, name, limits), root=listing.path), None if lonely else splits[name])
         for name in names
     ]
-    others = [name for name in listing.files if is_table(name) and name not in names]
+    others = [name for name in listing.files if is_table(name) and name not in folders[chosen]]
     notes = [f"tables whose names are no split are not read: {', '.join(others)}"] if others else []
     notes += ["train is the only split and is divided"] if lonely else []
     first, split = found[0]
@@ -151,7 +194,7 @@ def _open_only_table(listing: Listing, limits: ReadLimits) -> Manifest | None:
         described = [] if len(listing.tables) > 1 else [_open_entry(listing, listing.tables[0], limits)]
     else:
         for name in listing.tables:
-            _require_inside(listing, name, limits)
+            listing.require_inside(name, limits.allowed_roots)
         described, others = describing_tables(listing, limits)
         if not described and not others:
             return None
@@ -181,14 +224,14 @@ def _require_folders(listing: Listing) -> None:
 
 def _open_entry(listing: Listing, name: str, limits: ReadLimits) -> Manifest:
     """The table that was found in a folder."""
-    _require_inside(listing, name, limits)
+    listing.require_inside(name, limits.allowed_roots)
     return open_table(listing.path / name, limits)
 
 
-def _require_inside(listing: Listing, name: str, limits: ReadLimits) -> None:
-    """UsageError for a link that leads outside: it is what its author wanted, not what the user named."""
-    if not is_beneath(os.path.realpath(listing.path / name), (str(listing.path), *limits.allowed_roots)):
-        raise UsageError(
-            f"data {str(listing.path)!r}: {name} is a link that leads outside; name the file itself, or add where it lies "
-            "to data.allowed_roots"
-        )
+def _open_named(listing: Listing, name: str, limits: ReadLimits) -> Manifest:
+    """The table that data.table names. UsageError where it is not there."""
+    if not (listing.path / name).is_file():
+        near = difflib.get_close_matches(name, listing.tables, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it holds {listing.describe()}"
+        raise UsageError(f"data.table {name!r}: no such file in {str(listing.path)!r}; {hint}")
+    return replace(_open_entry(listing, name, limits), root=listing.path)

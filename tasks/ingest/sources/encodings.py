@@ -48,7 +48,7 @@ def find_encoding(blocks: Blocks, named: str | None = None) -> tuple[str, str | 
     """
     if named is not None:
         _require(blocks, named)
-        return named, None
+        return ("utf-8-sig" if codecs.lookup(named).name == "utf-8" else named), None  # its mark is no part of a name
     start = next(iter(blocks()), b"")
     marked = next((name for mark, name in _MARKS if start.startswith(mark)), None)
     try:

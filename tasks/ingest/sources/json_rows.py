@@ -29,7 +29,7 @@ def open_json(file: TableFile, limits: ReadLimits) -> Manifest:
         start = opened.read(4096)
     if start[:2] in _UTF16_MARKS:
         raise DataError(f"manifest {file.path}: UTF-16; JSON lines are UTF-8 (RFC 8259): save it as UTF-8")
-    read = _objects if _spans_lines(file, start) else _lines
+    read = read_objects if _spans_lines(file, start) else _lines
     columns: dict[str, None] = {}
     first, count = None, 0
     for row in read(file):
@@ -112,15 +112,16 @@ def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _STRICT = json.JSONDecoder(parse_constant=_constant, parse_float=_finite, object_pairs_hook=_refuse_repeats)
 _LENIENT = json.JSONDecoder(parse_float=str, parse_int=str)
 """Finds the end of an object that _STRICT refuses."""
+_PLAIN = json.JSONDecoder()
 
 
 # -- objects over several lines ---
 
 
-def _objects(file: TableFile) -> Iterator[Row]:
+def read_objects(file: TableFile) -> Iterator[Row]:
     """The objects of an array, or one after the other, each held in memory while it is read."""
     with io.TextIOWrapper(file.open(), encoding="utf-8-sig", newline="") as text:
-        window = _Window(file, text.read)
+        window = Window(file, text.read)
         is_open, number = window.take("["), 0
         while not window.at_end():
             if is_open and window.take("]"):
@@ -133,7 +134,7 @@ def _objects(file: TableFile) -> Iterator[Row]:
             raise window.broken("the array does not end" if is_open else "there is more after the end of the array")
 
 
-class _Window:
+class Window:
     """The part of a JSON text that is looked at."""
 
     def __init__(self, file: TableFile, read: Callable[[int], str]) -> None:
@@ -185,6 +186,23 @@ class _Window:
                 return self._skip(number, error)
             if len(self._text) - start > _OBJECT_CHARS:
                 raise self.broken(f"an object of more than {_OBJECT_CHARS} characters")
+            self._more()
+
+    def next_value(self) -> Any:
+        """The next value, whatever it is."""
+        while True:
+            try:
+                value, end = _PLAIN.raw_decode(self._text, self._place)
+                if end < len(self._text) or self._complete:
+                    self._place = end
+                    return value
+            except RecursionError:
+                raise self.broken("nested too deeply") from None
+            except json.JSONDecodeError as error:
+                if self._complete:
+                    raise self.broken(error.msg) from None
+            if len(self._text) - self._place > _OBJECT_CHARS:
+                raise self.broken(f"a value of more than {_OBJECT_CHARS} characters")
             self._more()
 
     def _skip(self, number: int, error: Exception) -> Row:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from data_contracts.refs import Modality
+from tasks.errors import UsageError
 from tasks.ingest.manifest.media_files import is_beneath
 from tasks.ingest.manifest.rows import SPLITS
 from tasks.ingest.sources.tables import is_table
@@ -25,7 +26,10 @@ _SYSTEM = frozenset(
 )
 """What Windows, macOS, NAS boxes and Python leave in folders, in lower case; names that begin with a dot come on top."""
 _NAMES_SHOWN = 5
-_SHARD = re.compile(r"[-_]\d+(?:-of-\d+)?$")
+SHARD = re.compile(r"[-_]\d+(?:-of-\d+)?$")
+"""Ends the name of a file that is one of several."""
+_COCO = re.compile(r"(?:instances|captions)_([a-z]+)\d*$")
+"""COCO's names, instances_train2017."""
 
 
 def is_hidden(name: str) -> bool:
@@ -41,7 +45,8 @@ def modality_of_file(name: str) -> Modality | None:
 def split_of_name(name: str) -> str | None:
     """The split that a file is named after, alone or with the number of a shard: test of test-00000-of-00001.parquet."""
     stem = PurePosixPath(name).name.split(".")[0].lower()
-    return SPLITS.get(_SHARD.sub("", stem))
+    of_coco = _COCO.match(stem)
+    return SPLITS.get(of_coco[1] if of_coco else SHARD.sub("", stem))
 
 
 @dataclass
@@ -97,6 +102,14 @@ class Listing:
             else:
                 found.files.append(inner)
         return found
+
+    def require_inside(self, name: str, allowed: tuple[str, ...]) -> None:
+        """UsageError for a link that leads outside: it is what its author wanted, not what the user named."""
+        if not is_beneath(os.path.realpath(self.path / name), (str(self.path), *allowed)):
+            raise UsageError(
+                f"data {str(self.path)!r}: {name} is a link that leads outside; name the file itself, or add where it lies "
+                "to data.allowed_roots"
+            )
 
     def describe(self) -> str:
         """What was found, in names and numbers: `2 folders (cat, dog), 40 .png, 1 table (labels.csv)`."""

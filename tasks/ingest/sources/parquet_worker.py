@@ -1,62 +1,54 @@
-"""The process that reads a user's Parquet file: `python -P -m tasks.ingest.sources.parquet_worker`. The parent never does.
+"""Parquet as isolated_worker.py sends it, and all that comes as Arrow's record batches: rows as JSON, media as raw bytes.
 
-A few bytes of Parquet can declare gigabytes (a page header, a run of repeated values), and a parser can crash. So the
-file is read here, under a limit on memory, and the rows go to the parent as JSON, the media in them as raw bytes.
-Reads one request and answers with messages: the head, then rows or media, then `done`; or `error`.
+A few bytes of Parquet can declare gigabytes (a page header, a run of repeated values): what a footer declares is judged
+before anything is read.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.isolation.sandbox import restrict
-from tasks.isolation.worker import Parent
-
 BATCH_ROWS = 256
 _CELL_ITEMS = 1_000
 """Of a list or struct in a cell so many entries are passed on: no column that means something to us holds one."""
-_TINY_BYTES = 16 << 20  # up to this a file may declare anything
+TINY_BYTES = 16 << 20  # up to this a file may declare anything
 _RATIO = 1_000  # zstd and snappy stay well below, on anything that is not all one value
-_TINY_VALUES = 1_000_000
-_VALUES_PER_BYTE = 64
-_Send = Callable[[dict[str, Any], bytes], None]
+TINY_VALUES = 1_000_000
+VALUES_PER_BYTE = 64
+Send = Callable[[dict[str, Any], bytes], None]
 
 
-def main() -> None:
-    """Serves one request."""
-    parent = Parent.connect()
-    request, _ = parent.receive()
-    pa.set_cpu_count(1)
-    pa.set_io_thread_count(1)
-    restrict(int(request["memory_mb"]))
-    with contextlib.suppress(BrokenPipeError):  # the parent has had enough
-        serve(request, parent)
+class Counted(Protocol):
+    """What knows how many rows there are."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows in all."""
 
 
-def serve(request: dict[str, Any], parent: Parent) -> None:
-    """Answers a request; what goes wrong with the file is an answer, too."""
-    try:
-        parent.send({"ready": True})
-        file = open_parquet(request["path"], float(request["manifest_mb"]))
-        if request["want"] == "rows":
-            send_rows(file, parent.send)
-        else:
-            send_media(file, request["column"], set(request["rows"]), parent.send)
-        parent.send({"done": True})
-    except MemoryError:
-        parent.fail("DataError", f"needs more than media.memory_mb = {request['memory_mb']} to be read")
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        parent.fail("DataError", " ".join(str(error).split())[:200] or type(error).__name__)
+class Batches(Protocol):
+    """A file that gives record batches as pyarrow's ParquetFile does, as often as it is asked."""
+
+    @property
+    def schema_arrow(self) -> pa.Schema:
+        """The columns."""
+
+    @property
+    def metadata(self) -> Counted:
+        """The number of rows."""
+
+    def iter_batches(
+        self, batch_size: int = BATCH_ROWS, *, columns: list[str] | None = None, use_threads: bool = False
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows, of some columns or all; `COLUMN.bytes` is a field of a struct."""
 
 
 def open_parquet(path: str, manifest_mb: float) -> pq.ParquetFile:
@@ -80,10 +72,10 @@ def disproportion(footer: pq.FileMetaData, file_bytes: int, limit_bytes: float) 
     declared = max(sum(group.total_byte_size for group in groups), sum(c.total_uncompressed_size for c in chunks))
     if declared > limit_bytes:
         return f"it declares {declared} bytes, the limit is data.max_manifest_mb = {limit_bytes / 1e6:g}"
-    if declared > max(_TINY_BYTES, _RATIO * file_bytes):
+    if declared > max(TINY_BYTES, _RATIO * file_bytes):
         return f"it has {file_bytes} bytes and declares {declared}"
     values = max([footer.num_rows, *(chunk.num_values for chunk in chunks)])
-    if values > max(_TINY_VALUES, _VALUES_PER_BYTE * file_bytes):
+    if values > max(TINY_VALUES, VALUES_PER_BYTE * file_bytes):
         return f"it has {file_bytes} bytes and declares {values} values in a column"
     return None
 
@@ -91,7 +83,7 @@ def disproportion(footer: pq.FileMetaData, file_bytes: int, limit_bytes: float) 
 # -- rows ---
 
 
-def send_rows(file: pq.ParquetFile, send: _Send) -> None:
+def send_rows(file: Batches, send: Send) -> None:
     """Sends the column names, then the rows in batches. A row that Python cannot hold is sent as the reason."""
     schema = file.schema_arrow
     paths = {field.name for field in schema if _has_path(field.type) and _holds_none(file, field.name)}
@@ -134,7 +126,7 @@ def _has_path(kind: pa.DataType) -> bool:
     return pa.types.is_struct(kind) and {"bytes", "path"} <= {field.name for field in kind} and _holds_bytes(kind)
 
 
-def _holds_none(file: pq.ParquetFile, name: str) -> bool:
+def _holds_none(file: Batches, name: str) -> bool:
     """Whether no cell of such a column holds bytes: then its paths are meant."""
     batches = file.iter_batches(batch_size=BATCH_ROWS, columns=[f"{name}.bytes"], use_threads=False)
     return all(not any(_bytes_of(batch.column(0)).to_pylist()) for batch in batches)
@@ -147,7 +139,7 @@ def _records(batch: pa.RecordBatch, inline: list[bool]) -> Iterator[list[Any] | 
         return
     try:
         columns = [
-            _digests(column) if holds else [_plain(cell) for cell in column.to_pylist()]
+            _digests(column) if holds else [plain_cell(cell) for cell in column.to_pylist()]
             for column, holds in zip(batch.columns, inline, strict=True)
         ]
     except (ValueError, OverflowError) as error:
@@ -161,16 +153,16 @@ def _records(batch: pa.RecordBatch, inline: list[bool]) -> Iterator[list[Any] | 
     yield from map(list, zip(*columns, strict=True))
 
 
-def _plain(cell: Any) -> Any:
+def plain_cell(cell: Any) -> Any:
     """A cell as JSON: what has no form there (a time, a decimal) as its text, a long list or struct cut."""
     if cell is None or isinstance(cell, str | bool | int):
         return cell
     if isinstance(cell, float):
         return cell if math.isfinite(cell) else None if math.isnan(cell) else str(cell)
     if isinstance(cell, list | tuple):
-        return [_plain(item) for item in cell[:_CELL_ITEMS]]
+        return [plain_cell(item) for item in cell[:_CELL_ITEMS]]
     if isinstance(cell, dict):
-        return {str(name): _plain(item) for name, item in list(cell.items())[:_CELL_ITEMS]}
+        return {str(name): plain_cell(item) for name, item in list(cell.items())[:_CELL_ITEMS]}
     return "bytes" if isinstance(cell, bytes) else str(cell)
 
 
@@ -197,7 +189,7 @@ def _bytes_of(column: pa.Array) -> pa.Array:
 # -- media ---
 
 
-def send_media(file: pq.ParquetFile, column: str, rows: set[int], send: _Send) -> None:
+def send_media(file: Batches, column: str, rows: set[int], send: Send) -> None:
     """Sends the bytes of the wanted 1-based rows of one column, batch by batch, in the order of the rows."""
     number = 0
     for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[column], use_threads=False):
@@ -206,8 +198,3 @@ def send_media(file: pq.ParquetFile, column: str, rows: set[int], send: _Send) -
         if here:
             cells = _bytes_of(batch.column(0)).take(pa.array([row - first for row in here])).to_pylist()
             send({"numbers": here, "sizes": [len(cell or b"") for cell in cells]}, b"".join(c or b"" for c in cells))
-
-
-if __name__ == "__main__":
-    main()
-    sys.exit(0)

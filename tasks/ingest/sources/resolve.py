@@ -13,6 +13,7 @@ from tasks.fingerprint import code_fingerprint
 from tasks.ingest.manifest.rows import SPLITS
 from tasks.ingest.rejected_row import Refused
 from tasks.ingest.sources.remote import is_remote, make_remote
+from tasks.ingest.sources.shards import names_range
 from tasks.ingest.sources.tables import TABLES, is_table
 from tasks.store import Store, digest_json
 
@@ -32,7 +33,7 @@ def locate_data(config: RunConfig, store: Store) -> Path:
         return _builtin_digits(config.seed, store)
     if is_remote(path):
         return _fetch_manifest(config, store)
-    if not Path(path).exists():
+    if not Path(path).exists() and not names_range(Path(path)):
         raise UsageError(
             f"data {path!r}: no such file or folder; give a manifest, or a folder with one folder per class"
         )

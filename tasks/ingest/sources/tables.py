@@ -11,16 +11,21 @@ from types import MappingProxyType
 from tasks.errors import DataError, UsageError
 from tasks.ingest.manifest.rows import Manifest
 from tasks.ingest.sources.delimited.reader import open_delimited
+from tasks.ingest.sources.isolated import FORMATS, open_isolated
+from tasks.ingest.sources.json_document import open_document
 from tasks.ingest.sources.json_rows import open_json
 from tasks.ingest.sources.limits import ReadLimits
-from tasks.ingest.sources.parquet import open_parquet
 from tasks.ingest.sources.streams import PACKED, TableFile, format_of
 
 Reader = Callable[[TableFile, ReadLimits], Manifest]
 
 
-def _open_parquet(file: TableFile, limits: ReadLimits) -> Manifest:
-    return open_parquet(file.path, limits)
+CVAT = "annotations.xml"
+"""What CVAT calls its export: other XML in a folder is no table."""
+
+
+def _open_isolated(file: TableFile, limits: ReadLimits) -> Manifest:
+    return open_isolated(file.path, limits)
 
 
 TABLES: Mapping[str, Reader] = MappingProxyType(
@@ -29,22 +34,26 @@ TABLES: Mapping[str, Reader] = MappingProxyType(
         ".tsv": open_delimited,
         ".jsonl": open_json,
         ".ndjson": open_json,
-        ".json": open_json,
-        ".parquet": _open_parquet,
+        ".json": open_document,
+        **dict.fromkeys(FORMATS, _open_isolated),
     }
 )
-"""Accepted file endings with their readers. All but Parquet may be packed."""
+"""Accepted file endings with their readers. Those that are read as text may be packed."""
 
 
 def is_table(name: str) -> bool:
-    """Whether a file of this name has a reader."""
+    """Whether a file of this name, found in a folder, has a reader."""
+    return _has_reader(name) and (format_of(name) != ".xml" or Path(name).name.lower() == CVAT)
+
+
+def _has_reader(name: str) -> bool:
     ending = format_of(name)
-    return ending in TABLES and (ending != ".parquet" or Path(name).suffix.lower() not in PACKED)
+    return ending in TABLES and (ending not in FORMATS or Path(name).suffix.lower() not in PACKED)
 
 
 def open_table(path: Path, limits: ReadLimits) -> Manifest:
     """The rows of a table file. UsageError for an unknown ending, DataError for a file that is not such a table."""
-    if not is_table(path.name):
+    if not _has_reader(path.name):
         accepted = ", ".join(TABLES)
         raise UsageError(
             f"data {str(path)!r}: {path.suffix.lower() or 'no'} ending; accepted are {accepted}, or a folder per class"

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from data_contracts.refs import ChampionRef, PreparedChampion, Target
+from data_contracts.refs import ChampionRef, Target
 from tasks.config import load_config
 from tasks.errors import UsageError
-from tasks.evaluate.comparison import against, forgetting, require_same_problem
+from tasks.evaluate.comparison import against, compare, forgetting, require_same_problem
 from tasks.evaluate.scorers import judge_column
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.training_rows import ROWS, write_rows
@@ -73,12 +73,15 @@ def test_a_champion_without_one_label_in_common_is_refused_with_some_of_them(sto
 
 
 def test_the_report_says_how_the_candidate_stands(store: Store) -> None:
-    prepared = PreparedChampion.model_construct(champion=CHAMPION)
-    assert against(OURS, THEIRS, prepared, CONFIG) == {
+    assert against(compare((OURS, THEIRS), CHAMPION, CONFIG)) == {
         "champion_sha256": "1" * 64,
         "champion_version": "7",
         "champion_metrics": THEIRS.score(),
         "champion_rows": 40,
+        "champion_clusters": None,
+        "champion_seen": 0,
+        "champion_differing": int((OURS.correct != THEIRS.correct).sum()),
+        "champion_effective_rows": OURS.effective_rows(),
         "differences": OURS.differences(THEIRS, 3, 0.8),
     }
 

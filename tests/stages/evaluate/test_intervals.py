@@ -9,10 +9,10 @@ import pytest
 from sklearn import metrics as reference
 
 from tasks.problems import scoring as module
+from tasks.problems.intervals import wilson
 from tasks.problems.multiclass_metrics import ClassScorer
 from tasks.problems.multiclass_metrics import score_classes as scored
 from tasks.problems.registry import get_metric, get_problem, metric_names
-from tasks.problems.scoring import wilson
 
 Classifier = Callable[..., tuple[np.ndarray, np.ndarray]]
 
@@ -111,16 +111,18 @@ def test_what_is_undefined_has_no_interval() -> None:
 
 def test_same_seed_same_interval(classifier: Classifier) -> None:
     probabilities, truth = classifier(100, 3, 1.0)
-    assert scored(probabilities, truth).intervals(seed=5) == scored(probabilities, truth).intervals(seed=5)
-    assert scored(probabilities, truth).intervals(seed=5) != scored(probabilities, truth).intervals(seed=6)
+    judged, other = scored(probabilities, truth), scored(classifier(100, 3, 0.5)[0], truth)
+    assert judged.intervals(seed=5) == judged.intervals(seed=5)
+    assert judged.differences(other, seed=5) == judged.differences(other, seed=5)
+    assert judged.differences(other, seed=5) != judged.differences(other, seed=6)
 
 
 def test_answers_that_are_not_the_most_probable_class_are_judged_as_given(classifier: Classifier) -> None:
     probabilities, truth = classifier(60, 3, 0.0)
     wrong = (truth + 1) % 3
     right, never = (scored(probabilities, truth, answers).intervals(seed=0) for answers in (truth, wrong))
-    assert (right["accuracy"][1], right["macro_f1"]) == (1.0, (1.0, 1.0))
-    assert (never["accuracy"][0], never["macro_f1"]) == (0.0, (0.0, 0.0))
+    assert (right["accuracy"][1], right["macro_f1"][1]) == (1.0, 1.0)
+    assert (never["accuracy"][0], never["macro_f1"][0]) == (0.0, 0.0)
     for predicted, sign in (((truth, wrong), 1), ((wrong, truth), -1)):
         ours, theirs = (scored(probabilities, truth, answers) for answers in predicted)
         found = ours.differences(theirs, seed=0)
@@ -147,14 +149,14 @@ def test_every_row_is_drawn_in_a_thousand_resamples_whatever_their_blocks(monkey
 
 
 def test_no_share_lies_beyond_0_or_1() -> None:
-    truth = np.array([0, 0, 0, 0, 1, 1, 1, 1])
-    sure = np.array([0.1, 0.2, 0.3, 0.7, 0.6, 0.8, 0.9, 0.95])
+    truth = np.array([0] * 5 + [1] * 5)
+    sure = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
     for scores in (sure, 1 - sure):
         found = scored(np.stack([1 - scores, scores], axis=1), truth).intervals(seed=0)
         rows = [get_metric(name) for name in found]
         assert all(0 <= low <= high <= 1 for row in rows if row.unit == "share" for low, high in [found[row.name]])
         assert all(row.low <= found[row.name][0] <= found[row.name][1] <= row.high for row in rows)
-        assert {0.0, 1.0} & set(found["auroc"]), "its standard error reaches beyond"
+        assert {0.0, 1.0} & set(found["auroc"]), "its ranks are perfect"
 
 
 def test_percentiles_are_centred_on_the_figure_and_contain_it() -> None:
@@ -185,7 +187,9 @@ def test_ten_thousand_rows_are_counted_in_ten_blocks(classifier: Classifier, mon
         ClassScorer, "count", lambda scorer, chosen: blocks.append(chosen.shape) or count(scorer, chosen)
     )
     scored(probabilities, truth).intervals(seed=0)
-    assert blocks[1:] == [(100, 10_000)] * 10, "after the figure itself"
+    assert blocks == [(1, 10_000)], "of one model's figures nothing is drawn"
+    scored(probabilities, truth).differences(scored(probabilities, truth), seed=0)
+    assert blocks[3::2] == [(100, 10_000)] * 10, "after the figures themselves"
 
 
 def test_three_rows_that_are_all_right_prove_little() -> None:

@@ -53,16 +53,16 @@ def decide(report: EvalReport, tmp_path: Path, **knobs: Any) -> tuple[str, str]:
     [
         (0.030, 0.010, 0.050, "promote", "promote"),  # a gain that is shown
         (0.002, -0.009, 0.012, "inconclusive", "promote"),  # equal, shown to lose less than the margin
-        (0.000, -0.018, 0.018, "inconclusive", "promote"),  # the noise of a weekly retrain on 500 rows
-        (-0.006, -0.024, 0.012, "inconclusive", "promote"),  # a small loss that is not shown
-        (-0.010, -0.030, 0.010, "inconclusive", "promote"),  # just at the margin
+        (0.000, -0.018, 0.018, "inconclusive", "inconclusive"),  # the margin is not ruled out
+        (-0.006, -0.024, 0.012, "inconclusive", "inconclusive"),  # a small loss that is not shown
+        (-0.010, -0.030, 0.010, "inconclusive", "inconclusive"),  # just at the margin
         (-0.015, -0.035, 0.005, "inconclusive", "inconclusive"),  # a large loss that is not shown
         (-0.005, -0.007, -0.003, "reject", "promote"),  # a loss that is shown to stay within the margin
         (-0.008, -0.015, -0.001, "reject", "inconclusive"),  # a shown loss that may exceed the margin
         (-0.030, -0.055, -0.005, "reject", "reject"),  # a real loss
         (0.020, 0.000, 0.040, "inconclusive", "promote"),  # an interval that touches 0 shows no gain
         (-0.020, -0.040, 0.000, "inconclusive", "inconclusive"),  # nor a loss
-        (-0.005, -0.020, 0.000, "inconclusive", "promote"),
+        (-0.005, -0.020, 0.000, "inconclusive", "inconclusive"),
         (-0.005, -0.010, -0.001, "reject", "inconclusive"),  # a shown loss that may be the margin itself
         (-0.010, -0.030, -0.001, "reject", "inconclusive"),  # a shown loss whose best estimate is the margin itself
         (-0.030, -0.050, -0.012, "reject", "reject"),
@@ -77,7 +77,7 @@ def test_against_the_champion(
     mirrored = {"champion_metrics": {"mae": 1.0}, "differences": {"mae": (-difference, -high, -low)}}
     for report in (shares, errors(0.5, (0.4, 0.6), **champion, **mirrored)):
         assert decide(report, tmp_path, mode="better")[0] == better
-        assert decide(report, tmp_path, mode="not-worse")[0] == not_worse
+        assert decide(report, tmp_path, mode="not-worse", margin=0.01, anchor="off")[0] == not_worse
 
 
 @pytest.mark.parametrize("bad", [None, math.nan, math.inf])
@@ -104,11 +104,10 @@ def test_what_cannot_be_compared_is_inconclusive(changes: dict[str, Any], tmp_pa
     assert decide(against(0.9, 0.0, -0.01, 0.01, **changes), tmp_path)[0] == "inconclusive"
 
 
-def test_a_difference_without_interval_decides_itself_and_says_so(tmp_path: Path) -> None:
-    decision, reason = decide(against(0.9, 0.01, math.nan, math.nan), tmp_path, mode="better")
-    assert decision == "promote"
-    assert "no interval" in reason
-    assert decide(against(0.9, -0.02, math.nan, math.nan), tmp_path)[0] == "reject"
+@pytest.mark.parametrize("mode", ["better", "not-worse"])
+def test_a_difference_without_interval_shows_nothing(mode: str, tmp_path: Path) -> None:
+    for bounds in ((math.nan, math.nan), (-0.02, math.nan)):
+        assert decide(against(0.9, 0.01, *bounds), tmp_path, mode=mode)[0] == "inconclusive"
 
 
 @pytest.mark.parametrize(
@@ -119,8 +118,8 @@ def test_a_difference_without_interval_decides_itself_and_says_so(tmp_path: Path
         (0.22, (0.20, 0.25), 0.20, "inconclusive"),
         (0.20, (0.17, 0.23), 0.20, "reject"),
         (0.10, (0.07, 0.13), 0.20, "reject"),
-        (0.90, None, 0.20, "promote"),
-        (0.90, (math.nan, math.nan), 0.20, "promote"),
+        (0.90, None, 0.20, "inconclusive"),
+        (0.90, (math.nan, math.nan), 0.20, "inconclusive"),
         (0.90, (0.87, 0.93), math.nan, "reject"),
     ],
 )
@@ -128,7 +127,7 @@ def test_above_majority(value: float, interval: Any, majority: float, expected: 
     report = make_report(value, intervals={"accuracy": interval} if interval else {}, majority_share=majority)
     decision, reason = decide(report, tmp_path)
     assert decision == expected
-    assert ("no interval" in reason) == (interval is None or math.isnan(interval[0]))
+    assert ("too few rows for an interval" in reason) == (interval is None or math.isnan(interval[0]))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +138,7 @@ def test_above_majority(value: float, interval: Any, majority: float, expected: 
         (0.9, (0.8, 1.0), "inconclusive"),
         (1.0, (0.9, 1.1), "reject"),
         (1.2, (1.1, 1.3), "reject"),
-        (0.8, None, "promote"),
+        (0.8, None, "inconclusive"),
     ],
 )
 def test_errors_must_stay_below_those_of_the_mean(value: float, interval: Any, expected: str, tmp_path: Path) -> None:
@@ -184,11 +183,11 @@ SIZES: dict[str, Any] = {
          "pass: accuracy above majority: accuracy 0.900 [0.870, 0.930] > majority share 0.200; "
          "accuracy 0.9, always the most frequent class 0.2, n 500"),
         (MAJORITY, make_report(0.9, intervals={"accuracy": (0.87, math.nan)}),
-         "pass: accuracy above majority: accuracy 0.900 (no interval: the figure itself decided) > majority share 0.200; "
-         "accuracy 0.9, always the most frequent class 0.2, n 500"),
+         "inconclusive: accuracy above majority: accuracy 0.900 > majority share 0.200, but there are "
+         "too few rows for an interval; accuracy 0.9, always the most frequent class 0.2, n 500"),
         (MAJORITY, make_report(0.20004, intervals={}),
-         "pass: accuracy above majority: accuracy 0.20004 (no interval: the figure itself decided) > majority share 0.200; "
-         "accuracy 0.20004, always the most frequent class 0.2, n 500"),
+         "inconclusive: accuracy above majority: accuracy 0.20004 > majority share 0.200, but there are "
+         "too few rows for an interval; accuracy 0.20004, always the most frequent class 0.2, n 500"),
         (MAJORITY, make_report(0.22, intervals={"accuracy": (0.19, 0.25)}),
          "inconclusive: accuracy above majority: accuracy 0.220, but its interval [0.190, 0.250] reaches the majority share "
          "0.200; accuracy 0.22, always the most frequent class 0.2, n 500"),
@@ -239,20 +238,20 @@ BESIDE: dict[str, Any] = {"champion_metrics": {"macro_f1": 0.875}}
          "macro_f1 None, no champion yet None, n 500"),
         ("not-worse", against(0.9, 0.025, -0.02, 0.04, **BESIDE),
          "pass: macro_f1 not worse than the champion: macro_f1 0.900 against the champion's 0.875 (difference +0.025 "
-         "[-0.020, +0.040], margin 0.25); macro_f1 0.9, champion version 3: 0.875 0.625, n 500"),
+         "[-0.046, +0.049] at 99.8 %, margin 0.25); macro_f1 0.9, champion version 3: 0.875 0.625, n 500"),
         ("better", against(0.9, 0.025, -0.02, 0.04, **BESIDE),
          "inconclusive: macro_f1 better than the champion: macro_f1 0.900 against the champion's 0.875 (difference +0.025 "
-         "[-0.020, +0.040]); macro_f1 0.9, champion version 3: 0.875 0.875, n 500"),
+         "[-0.020, +0.040]): no gain is shown; macro_f1 0.9, champion version 3: 0.875 0.875, n 500"),
         ("better", against(0.9, 0.025, -0.02, math.nan, **BESIDE),
-         "pass: macro_f1 better than the champion: macro_f1 0.900 against the champion's 0.875 (difference +0.025, no "
-         "interval: the difference itself decided); macro_f1 0.9, champion version 3: 0.875 0.875, n 500"),
+         "inconclusive: macro_f1 better than the champion: macro_f1 0.900 cannot be compared: the champion has none on these "
+         "test rows; macro_f1 0.9, champion version 3: 0.875 0.875, n 500"),
         ("not-worse", against(0.9, 0.025, -0.02, 0.04, champion_metrics=None, champion_rows=430),
          "inconclusive: macro_f1 not worse than the champion: macro_f1 0.900 cannot be compared: the champion has none on "
          "these test rows; macro_f1 0.9, champion version 3 None, n 430"),
         ("not-worse", errors(1.5, None, champion_sha256=SHA, champion_version="3", champion_metrics={"mae": 2.0},
                              differences={"mae": (-0.5, -0.7, -0.3)}),
-         "pass: mae not worse than the champion: mae 1.5 against the champion's 2 (difference -0.5 [-0.7, -0.3], margin 0.5); "
-         "mae 1.5, champion version 3: 2 2.5, n 500"),
+         "pass: mae not worse than the champion: mae 1.5 against the champion's 2 (difference -0.5 [-0.8153, -0.1847] at "
+         "99.8 %, margin 0.5); mae 1.5, champion version 3: 2 2.5, n 500"),
     ],
 )  # fmt: skip
 def test_every_word_of_the_comparisons_line(mode: Any, report: EvalReport, line: str, tmp_path: Path) -> None:
@@ -281,16 +280,34 @@ def test_small_errors_against_the_champion(tmp_path: Path) -> None:
     report = make_report(
         metrics={"test": {"mae": 0.0004}}, problem="regression", majority_share=None, baselines={"mae": 0.001},
         champion_sha256=SHA, champion_version="3", champion_metrics={"mae": 0.00045},
-        differences={"mae": (-0.00005, -0.00007, -0.00003)},
+        intervals={"mae": (0.0003, 0.0005)}, differences={"mae": (-0.00005, -0.00007, -0.00003)},
     )  # fmt: skip
     decision, reason = decide(report, tmp_path)
     assert decision == "promote"
-    assert "mae 0.0004 against the champion's 0.00045 (difference -5e-05 [-7e-05, -3e-05], margin 4.5e-06)" in reason
+    assert "mae 0.0004 against the champion's 0.00045 (difference -5e-05 [" in reason
+    assert "[-8.153e-05, -1.847e-05] at 99.8 %, margin 9e-06)" in reason
 
 
 def test_a_figure_just_below_its_limit_is_not_told_as_equal(tmp_path: Path) -> None:
     rule = told_of(Rule(metric="macro_f1", min=0.9), make_report(0.89996), tmp_path)
     assert rule.detail == "macro_f1 0.89996 < 0.9"
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "detail"),
+    [
+        (7 / 13, (0.35, 0.71), "accuracy 0.538 [0.350, 0.710] does not exceed 0.538, the share of the largest class"),
+        (0.5389, None, "accuracy 0.539 > majority share 0.538, but there are too few rows for an interval"),
+        (0.53847, None, "accuracy 0.5385 > majority share 0.538, but there are too few rows for an interval"),
+        (0.6, (0.53847, 0.7), "accuracy 0.600 [0.5385, 0.700] > majority share 0.538"),
+        (0.6, (0.53844, 0.7), "accuracy 0.600, but its interval [0.538, 0.700] reaches the majority share 0.5385"),
+    ],
+)  # fmt: skip
+def test_equal_figures_are_not_told_as_unequal(
+    value: float, interval: tuple[float, float] | None, detail: str, tmp_path: Path
+) -> None:
+    report = make_report(value, intervals={"accuracy": interval} if interval else {}, majority_share=7 / 13)
+    assert told_of(Rule(metric="accuracy", above_majority=True), report, tmp_path).detail == detail
 
 
 def test_a_rule_on_a_further_column_counts_the_rows_that_it_judged(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ HEADER = "id,image,label\n"
         ("m.jsonl", b"\xef\xbb\xbf\n \n", DataError, "holds no rows"),
         ("m.jsonl", b"[1]\nnonsense\n", DataError, "no line is a JSON object with values; line 1"),
         ("m.parquet", b"PAR1 no table PAR1", DataError, "not readable as Parquet"),
-        ("m.xlsx", b"x", UsageError, ".xlsx ending; accepted are .csv"),
+        ("m.xls", b"x", UsageError, ".xls ending; accepted are .csv"),
         ("m", b"x", UsageError, "no ending"),
     ],
 )

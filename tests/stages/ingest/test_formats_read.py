@@ -16,11 +16,11 @@ import pytest
 from tasks.config import load_config
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.ingest.manifest.rows import Inline
-from tasks.ingest.sources import parquet
+from tasks.ingest.sources import isolated
 from tasks.ingest.sources.detect import open_manifest
 from tasks.ingest.sources.encodings import NotText, find_encoding
+from tasks.ingest.sources.isolated import open_isolated, read_inline
 from tasks.ingest.sources.limits import ReadLimits, read_limits
-from tasks.ingest.sources.parquet import open_parquet, read_inline
 
 MakeData = Callable[..., Path]
 
@@ -116,7 +116,7 @@ def test_cells_of_every_type(tmp_path: Path) -> None:
         "medium": [{"bytes": b"x", "path": None}],
         "none": pa.nulls(1),
     }
-    manifest = open_parquet(_write(tmp_path / "t.parquet", pa.table(columns)), ReadLimits())
+    manifest = open_isolated(_write(tmp_path / "t.parquet", pa.table(columns)), ReadLimits())
     (row,) = manifest.rows
     digest = Inline("2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881")
     assert row.values == {
@@ -142,7 +142,7 @@ def test_cells_of_every_type(tmp_path: Path) -> None:
 def test_a_column_that_appears_twice(tmp_path: Path) -> None:
     table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
     with pytest.raises(DataError, match="column 'a' appears twice"):
-        open_parquet(_write(tmp_path / "t.parquet", table), ReadLimits())
+        open_isolated(_write(tmp_path / "t.parquet", table), ReadLimits())
 
 
 def test_a_file_that_needs_more_memory_than_it_may(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_file_that_needs_more_memory_than_it_may(tmp_path: Path) -> None:
     table = pa.table({"image": pa.array([bytes(range(256)) * 600_000], pa.binary()), "label": ["a"]})
     pq.write_table(table, tmp_path / "t.parquet", compression="none", use_dictionary=False)
     with pytest.raises(DataError, match=r"needs more than media.memory_mb = 300"):
-        open_parquet(tmp_path / "t.parquet", ReadLimits(memory_mb=300))
+        open_isolated(tmp_path / "t.parquet", ReadLimits(memory_mb=300))
 
 
 READY = (
@@ -172,11 +172,11 @@ def test_a_reading_process_that_goes_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, timeout_s: float, words: str
 ) -> None:
     path = _write(tmp_path / "t.parquet", pa.table({"image": [b"x"]}))
-    monkeypatch.setattr(parquet, "WORKER", (sys.executable, "-c", READY + code))
+    monkeypatch.setattr(isolated, "WORKER", (sys.executable, "-c", READY + code))
     with pytest.raises(DataError, match=words):
-        open_parquet(path, ReadLimits(timeout_s=timeout_s))
+        open_isolated(path, ReadLimits(timeout_s=timeout_s))
     with pytest.raises(DataError, match=words):
         list(read_inline(path, "image", {1}, ReadLimits(timeout_s=timeout_s)))
-    monkeypatch.setattr(parquet, "WORKER", (sys.executable, "-c", "pass"))
+    monkeypatch.setattr(isolated, "WORKER", (sys.executable, "-c", "pass"))
     with pytest.raises(EnvironmentFailed, match="does not start"):
-        open_parquet(path, ReadLimits())
+        open_isolated(path, ReadLimits())

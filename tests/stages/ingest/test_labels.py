@@ -74,7 +74,7 @@ SETS = [["a", "b"], ["b"], ["a", "c"], ["b", "c"], ["c", "a", "b"]]
 def test_the_separator_of_sets(join: Callable[[list[str]], str], separator: str) -> None:
     cells = [join(labels) for labels in SETS]
     assert find_separator(cells) == separator
-    formed, notes = one_form(cells, "label", "multilabel", DataConfig())
+    formed, notes, _ = one_form(cells, "label", "multilabel", DataConfig())
     assert [sorted(cell) for cell in formed] == [sorted(labels) for labels in SETS]
     assert len(notes) == (separator != "|")
 
@@ -88,11 +88,11 @@ def test_texts_that_are_no_sets(cells: list[str]) -> None:
 
 
 def test_sets_without_a_separator_are_a_warning() -> None:
-    _, notes = one_form(["a/b", "c", "b/d"], "label", "multilabel", DataConfig())
+    _, notes, _ = one_form(["a/b", "c", "b/d"], "label", "multilabel", DataConfig())
     assert notes == [
         "label: no row has two labels, under data.problem=multilabel; its cells hold '/': set data.label_separator"
     ]
-    formed, notes = one_form(["a/b", "c"], "label", "multilabel", DataConfig(label_separator="/"))
+    formed, notes, _ = one_form(["a/b", "c"], "label", "multilabel", DataConfig(label_separator="/"))
     assert (formed, notes) == ([["a", "b"], ["c"]], [])
 
 

@@ -174,3 +174,26 @@ def test_columns_that_are_not_plainly_meant_are_hints(tmp_path: Path, store: Sto
     rows = [{"file": "1.wav", "label": "x"}]
     with pytest.raises(DataError, match=r"here it could be --set data.columns.audio=file"):
         scanned(write_manifest(tmp_path / "m.csv", rows), store)
+
+
+def test_a_listing_shows_the_paths_of_its_own_manifest(tmp_path: Path, run_ingest: Any, store: Store) -> None:
+    """Two manifests that differ in paths only, each wrong: what is refused is the same, and where is not."""
+    for number in range(4):
+        write_picture(tmp_path / f"img/{number}.png", number)
+    listed = {}
+    for name, form in (("first", "none/{}x.png"), ("second", "gone/{}y.jpeg"), ("first", "none/{}x.png")):
+        cells = [f"img/{n}.png" if n else form.format(n) for n in range(4)]
+        path = write_manifest(
+            tmp_path / f"{name}.csv",
+            [{"id": str(n), "image": cell, "label": "ab"[n % 2]} for n, cell in enumerate(cells)],
+        )
+        done = run_ingest(path, "split.near_duplicates=false")
+        (row,) = done.refused
+        assert (row["id"], row["reason"], row["path"]) == ("0", "missing-file", form.format(0))
+        assert form.format(0) in row["detail"]
+        text = (store.path(done.clean.uri) / "quarantine.csv").read_text()
+        assert form.format(0) in text
+        listed.setdefault(name, text)
+        assert listed[name] == text
+    assert "none/" not in listed["second"]
+    assert "gone/" not in listed["first"]

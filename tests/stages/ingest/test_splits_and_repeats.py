@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from tasks import progress
@@ -19,6 +20,7 @@ from tasks.ingest import decode
 from tasks.ingest.clean import mark_repeats
 from tasks.ingest.ingest import ingest, ingest_key
 from tasks.ingest.manifest.scan import scan
+from tasks.ingest.sample_rows import Columns, rows_of
 from tasks.ingest.splits import assign_splits, hashed_share
 from tasks.store import Store
 
@@ -236,10 +238,12 @@ def test_an_id_on_two_sides_of_a_given_split_is_told_of(make_data: Any, run_inge
 
 def test_repeats_that_contradict_each_other_in_a_further_label_column_are_refused() -> None:
     said = [("cat", '{"size":"1"}'), ("cat", '{"size":"2"}'), ("dog", None)]
-    rows: list[dict[str, Any]] = [
+    given: list[dict[str, Any]] = [
         {"id": f"s{n}", "row": n, "label": label, "targets": more, "split": None, "reason": None, "image_digest": "d"}
         for n, (label, more) in enumerate(said)
     ]
-    mark_repeats(rows, ("image",))
+    columns = Columns(pa.Table.from_pylist([row | {"detail": None} for row in given]))
+    rows = rows_of(columns, len(given))
+    mark_repeats(rows, columns, ("image",))
     assert [row["reason"] for row in rows] == ["conflicting-label"] * 3
     assert [row["duplicate_of"]["id"] for row in rows] == ["s1", "s0", "s0"]

@@ -9,10 +9,10 @@ from tasks.monitor.two_sample import (
     compare_categories,
     compare_numbers,
     compare_vectors,
-    holm,
     pairwise_distances,
     permutation_p,
 )
+from tasks.problems.scoring import holm
 
 
 def rng(seed: int = 0) -> np.random.Generator:

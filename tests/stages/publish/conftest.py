@@ -233,6 +233,7 @@ def make_report(
         champion_fields = {
             "champion_sha256": champion.model_sha256,
             "champion_version": "1",
+            "champion_rows": 500,  # enough for a verdict
             "champion_metrics": figures,
             "differences": {"macro_f1": (0.0, -0.01, 0.01)},
         }

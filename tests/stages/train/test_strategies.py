@@ -126,6 +126,7 @@ def _train_all(variants, make_world, shufflenet, folder):
     return {name: (alone[name], folder / name) for name in variants}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_have_the_curve_of_one(find, name):
     folders = find(name)

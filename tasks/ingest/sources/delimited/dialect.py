@@ -34,12 +34,13 @@ def sniff(lines: Sequence[str], usual: str, options: CsvConfig, *, whole: bool) 
     """
     named = options.delimiter if options.delimiter != "auto" else None
     candidates = [named] if named else [usual, *(mark for mark in DELIMITERS if mark != usual)]
-    best, best_score = _dialect(candidates[0], options, skip=False), (-1.0, 0, 0)
+    best, best_score = _dialect(candidates[0], options, skip=options.skipinitialspace is True), (-1.0, 0, 0)
     for place, delimiter in enumerate(candidates):
-        for skip in (False, True):
+        for skip in (False, True) if options.skipinitialspace == "auto" else (options.skipinitialspace,):
             dialect = _dialect(delimiter, options, skip=skip)
             score = _score(lines, dialect, whole=whole)
-            if score is None or (skip and not _begins_with_spaces(lines, dialect)):
+            found = options.skipinitialspace == "auto" and skip
+            if score is None or (found and not _begins_with_spaces(lines, dialect)):
                 continue
             share, width = score
             ranked = (share, 1 if place == 0 else 0, width + skip)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from data_contracts.recognition import Recognised, Recognition, SettingValue
 from tasks.config_sections import CsvConfig
 from tasks.errors import DataError
 from tasks.ingest.manifest.rows import Manifest, Row
@@ -69,7 +70,13 @@ def open_delimited(file: TableFile, limits: ReadLimits) -> Manifest:
     notes += _describe(table, findings, decided)
     columns = tuple(name for _, name in named)
     return Manifest(
-        file.path, file.path.parent, columns, _rows(table, named, separator_line), tuple(notes), findings.rows
+        file.path,
+        file.path.parent,
+        columns,
+        _rows(table, named, separator_line),
+        tuple(notes),
+        findings.rows,
+        _recognise(table, findings, limits.csv, separator_line),
     )
 
 
@@ -186,6 +193,42 @@ def _describe(table: _Table, findings: _Findings, decided: Record | None) -> lis
         filled = sum(findings.filled.values())
         said.append(f"{len(unnamed)} unnamed columns are left out ({filled} of their cells are filled)")
     return [f"{table.file.path.name}: {'; '.join(said)}"] if said else []
+
+
+def _recognise(table: _Table, findings: _Findings, options: CsvConfig, separator_line: int) -> Recognition:
+    """How the file is written, and the settings that say so.
+
+    `quoting` stays auto where no cell is quoted, or where quotation marks are also text: it is then a rule for each row.
+    """
+    dialect, counts = table.dialect, findings.counts
+    chosen: dict[str, SettingValue] = {"delimiter": dialect.delimiter, "encoding": table.encoding}
+    chosen["skipinitialspace"] = dialect.skip_spaces
+    named = "the first line, sep=" if separator_line else "most rows of a sample have as many cells as the header"
+    how = {"delimiter": named, "encoding": "the bytes of the whole file"}
+    if dialect.skip_spaces:
+        how["skipinitialspace"] = "every name of the header stands behind a space"
+    if counts["escaped"]:
+        chosen["escape"] = "backslash"
+        how["escape"] = f"{counts['escaped']} rows need it, the first on line {findings.first['escaped'].line}"
+    if counts["literal"]:
+        how["quoting"] = (
+            f"quotation marks are text in {counts['literal']} rows, the first on line {findings.first['literal'].line}"
+        )
+    elif findings.needing_quotes or counts["quoted"]:
+        chosen["quoting"], how["quoting"] = "minimal", "quoted cells give every row its cells"
+        chosen.setdefault("escape", "none")
+        how.setdefault("escape", "no row needs one")
+    asked = options.model_dump()
+    found = [
+        Recognised(
+            role=name,
+            how=reason if asked[name] == "auto" else f"set: data.csv.{name}",
+            example=repr(chosen.get(name, asked[name])),
+        )
+        for name, reason in how.items()
+    ]
+    settings = {f"data.csv.{name}": value for name, value in chosen.items() if asked[name] == "auto"}
+    return Recognition(found=tuple(found), settings=settings)
 
 
 def _rows(table: _Table, named: list[tuple[int, str]], before: int) -> Iterator[Row]:

@@ -1,31 +1,47 @@
-"""Parquet becomes rows, and the media in it bytes, by way of a process of its own (parquet_worker.py) with limits."""
+"""Parquet, Arrow, Excel, tar and XML become rows, and the media in them bytes, by way of a process of its own with limits."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tasks.errors import DataError
 from tasks.ingest.manifest.rows import Inline, Manifest, Row
 from tasks.ingest.sources.limits import ReadLimits
+from tasks.ingest.sources.streams import format_of
 from tasks.isolation.process import Lost, OutOfTime, Process, TooLarge, answers, bare_environment, command_of
 from tasks.isolation.wire_protocol import Message
 
-MODULE = "tasks.ingest.sources.parquet_worker"
+MODULE = "tasks.ingest.sources.isolated_worker"
 WORKER = command_of(MODULE)
+FORMATS: Mapping[str, str] = MappingProxyType(
+    {
+        ".parquet": "Parquet",
+        ".arrow": "Arrow",
+        ".feather": "Arrow",
+        ".xlsx": "an Excel workbook",
+        ".tar": "a tar archive",
+        ".xml": "CVAT's annotations",
+    }
+)
+"""File endings of what is read in a process of its own, with the name of each."""
 
 
-def open_parquet(path: Path, limits: ReadLimits) -> Manifest:
-    """The rows of a Parquet file, all read; a medium in it is its digest. DataError for one that cannot be read whole."""
+def open_isolated(path: Path, limits: ReadLimits) -> Manifest:
+    """The rows of such a file, all read; a medium in it is its digest. DataError for one that cannot be read whole."""
+    name = FORMATS[format_of(path.name)]
     with contextlib.closing(_converse(path, {"want": "rows"}, limits)) as messages:
         try:
-            head, _ = next(messages)
+            head = next(
+                header for header, _ in messages if "columns" in header
+            )  # before it some say that they are at it
         except DataError as error:
-            raise DataError(f"manifest {path}: not readable as Parquet ({error})") from None
+            raise DataError(f"manifest {path}: not readable as {name} ({error})") from None
         if head["rows"] == 0:
             raise DataError(f"manifest {path}: the file holds no rows")
         names: list[str] = head["columns"]
@@ -37,18 +53,19 @@ def open_parquet(path: Path, limits: ReadLimits) -> Manifest:
         rows: list[Row] = []
         try:
             for header, _ in messages:
-                for cells in header["batch"]:
-                    rows.append(_named(_row(len(rows) + 1, cells, names, inline), classes))
+                numbers = header.get("numbers") or range(len(rows) + 1, len(rows) + 1 + len(header["batch"]))
+                for number, cells in zip(numbers, header["batch"], strict=True):
+                    rows.append(_named(_row(number, cells, names, inline), classes))
         except DataError as error:
             raise DataError(f"manifest {path}: damaged after row {len(rows)} ({error})") from None
     if len(rows) != head["rows"]:
         raise DataError(f"manifest {path}: damaged, it declares {head['rows']} rows and holds {len(rows)}")
-    notes = tuple(
+    notes = tuple(head.get("notes", ())) + tuple(
         f"classes of {column!r} by the names in its schema: {', '.join(known[:5])}{' …' if len(known) > 5 else ''}"
         for column, known in classes.items()
         if column in names
     )
-    return Manifest(path, path.parent, tuple(names), iter(rows), notes, len(rows))
+    return Manifest(path, path.parent, tuple(names), iter(rows), notes, count=len(rows))
 
 
 def _named(row: Row, classes: dict[str, list[str]]) -> Row:
@@ -78,7 +95,7 @@ def _row(number: int, cells: list[Any] | str, names: list[str], inline: list[boo
 def read_inline(
     path: Path, column: str, rows: set[int], limits: ReadLimits | None = None
 ) -> Iterator[tuple[int, bytes]]:
-    """Yields (row number, bytes) for the wanted 1-based rows of one column of a Parquet file. DataError when damaged."""
+    """Yields (row number, bytes) for the wanted 1-based rows of one column of a file. DataError when damaged."""
     request = {"want": "media", "column": column, "rows": sorted(rows)}
     with contextlib.closing(_converse(path, request, limits or ReadLimits())) as messages:
         try:
@@ -93,10 +110,12 @@ def read_inline(
 
 def _converse(path: Path, request: dict[str, Any], limits: ReadLimits) -> Generator[Message, None, None]:
     """Yields the process's answers. DataError says what it found wrong, or that it died or took too long."""
-    request |= {"path": str(path), "memory_mb": limits.memory_mb, "manifest_mb": limits.manifest_mb}
+    ending = format_of(path.name)
+    request |= {"path": str(path), "format": ending, "memory_mb": limits.memory_mb}
+    request |= {"manifest_mb": limits.manifest_mb, "file_mb": limits.file_mb}
     reserve_nothing = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}  # of its address space
     with Process(WORKER, bare_environment(**reserve_nothing)) as process:
-        process.begin(request, "reads Parquet", MODULE)
+        process.begin(request, f"reads {FORMATS[ending]}", MODULE)
         try:
             yield from answers([process], each_s=limits.timeout_s)
         except OutOfTime:

@@ -1,0 +1,119 @@
+"""What `crossmodal check` costs on large manifests: N text rows in one CSV, N small pictures inside one Parquet file.
+
+    python -m benchmarks.large_manifests [--texts 1000000] [--pictures 100000] [--set KEY=VALUE]…
+
+Figures: wall and CPU seconds (children included), and the peak memory of the process itself in MiB, not of those that decode
+and that read Parquet, which have limits of their own. Each check runs in a process and a store of its own; writing the data
+is left out. The seconds of the stages are those of the run's summary. Texts: 8 to 24 words of 20,000; pictures: PNG of 32 px,
+about 1 kB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import io
+import json
+import resource
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import machine, time_command
+
+_GROUP = 5_000
+LABELS = 10
+
+
+def main() -> None:
+    """Prints a line for each kind of manifest that is asked for."""
+    parser = argparse.ArgumentParser(description="check on large manifests")
+    parser.add_argument("--texts", type=int, default=0)
+    parser.add_argument("--pictures", type=int, default=0)
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--only", metavar="MANIFEST", help="one check in this process; prints its figures as JSON")
+    options = parser.parse_args()
+    if options.only:
+        print(json.dumps(check_once(Path(options.only), options.overrides)))
+        return
+    print(machine("pyarrow", "great-expectations"))
+    for write, rows in ((write_texts, options.texts), (write_pictures, options.pictures)):
+        if not rows:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            manifest = write(Path(folder), rows)
+            command = [sys.executable, "-m", "benchmarks.large_manifests", "--only", str(manifest)]
+            timing = time_command([*command, *(part for text in options.overrides for part in ("--set", text))])
+        found = timing.summary
+        stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in found["seconds"].items() if seconds)
+        print(
+            f"{rows:>9,} rows of {manifest.name}: {timing.wall_s:.1f} s wall, {timing.cpu_s:.1f} s CPU ({stages}), peak "
+            f"{found['peak_mb']:.0f} MB; {found['rows']}"
+        )
+
+
+def check_once(manifest: Path, overrides: list[str]) -> dict[str, Any]:
+    """The check's rows and seconds, and peak memory in MB."""
+    from flows.cli import main as crossmodal
+
+    with tempfile.TemporaryDirectory() as store, contextlib.redirect_stdout(io.StringIO()) as out:
+        arguments = ["check", str(manifest), "--store", store, "--json"]
+        with contextlib.suppress(SystemExit):
+            crossmodal([*arguments, *(part for text in overrides for part in ("--set", text))])
+    summary = json.loads(out.getvalue().splitlines()[-1])
+    if summary.get("error"):
+        raise RuntimeError(summary["error"])
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"rows": summary["rows"], "seconds": summary["seconds"], "peak_mb": peak_mb}
+
+
+def write_texts(folder: Path, rows: int) -> Path:
+    """A CSV of id, text and label."""
+    rng = np.random.default_rng(0)
+    words = np.array(
+        ["".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), rng.integers(3, 10))) for _ in range(20_000)]
+    )
+    path = folder / "texts.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "text", "label"])
+        for row in range(rows):
+            text = " ".join(words[rng.integers(0, len(words), rng.integers(8, 25))])
+            writer.writerow([f"row-{row:08}", text, f"class {row % LABELS}"])
+    return path
+
+
+def write_pictures(folder: Path, rows: int) -> Path:
+    """A Parquet file of id, image (struct<bytes, path>) and label."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    schema = pa.schema([("id", pa.string()), ("image", kind), ("label", pa.string())])
+    path = folder / "pictures.parquet"
+    with pq.ParquetWriter(path, schema) as writer:
+        for start in range(0, rows, _GROUP):
+            numbers = range(start, min(start + _GROUP, rows))
+            images = []
+            for number in numbers:
+                blocks = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                encoded = io.BytesIO()
+                Image.fromarray(blocks).resize((32, 32), Image.Resampling.NEAREST).save(encoded, "png")
+                images.append({"bytes": encoded.getvalue(), "path": f"{number}.png"})
+            columns = [
+                [f"row-{number:08}" for number in numbers],
+                pa.array(images, kind),
+                [f"class {number % LABELS}" for number in numbers],
+            ]
+            writer.write_table(pa.table(columns, schema=schema))
+    return path
+
+
+if __name__ == "__main__":
+    main()

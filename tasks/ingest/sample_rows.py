@@ -1,0 +1,109 @@
+"""The rows of a raw table while ingest judges them: kept as columns, read and written row by row.
+
+A million dicts of thirty keys take gigabytes; a million of these rows take fifty megabytes beside their table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+_WRITTEN = ("reason", "detail", "bad_modality", "split", "time")
+"""Columns of the raw table that ingest changes."""
+_ADDED = ("cluster", "duplicate_of")
+"""Columns that ingest adds, beside `NAME_digest` and `NAME_warning` of each input."""
+
+
+class Columns:
+    """Columns by name: Arrow's arrays, and lists where cells are written."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._arrays: dict[str, pa.Array] = {}
+        self._lists: dict[str, list[Any]] = {name: [None] * table.num_rows for name in _ADDED}
+        for name in table.column_names:
+            if name in _WRITTEN:
+                self._lists[name] = table[name].to_pylist()
+            else:
+                self.put(name, table[name])
+
+    def put(self, name: str, values: pa.ChunkedArray) -> None:
+        """A column that is only read from now on."""
+        self._arrays[name] = values.combine_chunks()
+
+    def array(self, name: str) -> pa.Array:
+        """(N,) a column that is only read."""
+        return self._arrays[name]
+
+    def cells(self, name: str) -> list[Any]:
+        """(N,) a column whose cells are written."""
+        return self._lists[name]
+
+    def has(self, name: str) -> bool:
+        """Whether there is a column of this name."""
+        return name in self._lists or name in self._arrays
+
+    def cell(self, name: str, place: int) -> Any:
+        """One cell."""
+        cells = self._lists.get(name)
+        return self._arrays[name][place].as_py() if cells is None else cells[place]
+
+
+class SampleRow:
+    """One row: `row["id"]`, `row["reason"] = ...`, `row |= {...}`."""
+
+    __slots__ = ("_columns", "place")
+
+    def __init__(self, columns: Columns, place: int) -> None:
+        self._columns = columns
+        self.place = place
+        """Position in the raw table."""
+
+    def __getitem__(self, name: str) -> Any:
+        return self._columns.cell(name, self.place)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._columns.cells(name)[self.place] = value
+
+    def __ior__(self, cells: Mapping[str, Any]) -> SampleRow:
+        for name, value in cells.items():
+            self[name] = value
+        return self
+
+    def get(self, name: str) -> Any:
+        """The cell; None where there is no such column."""
+        return self._columns.cell(name, self.place) if self._columns.has(name) else None
+
+
+Rows = Sequence[SampleRow]
+
+
+def rows_of(columns: Columns, count: int) -> list[SampleRow]:
+    """Every row, in order."""
+    return [SampleRow(columns, place) for place in range(count)]
+
+
+def places_of(rows: Rows) -> NDArray[np.int64]:
+    """(N,) positions of rows in their table."""
+    return np.fromiter((row.place for row in rows), np.int64, len(rows))
+
+
+def codes_of(array: pa.Array, places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N,) a number for each cell at these places, equal where the cells are; -1 for an empty one."""
+    codes = array.take(pa.array(places)).dictionary_encode().indices
+    return np.asarray(codes.cast(pa.int64()).fill_null(-1))
+
+
+def contents_of(columns: Columns, places: NDArray[np.int64], inputs: Sequence[str]) -> NDArray[np.int64]:
+    """(N,) a number for the canonical media of each row at these places, equal where all of them are."""
+    codes = np.stack([codes_of(columns.array(f"{name}_digest"), places) for name in inputs], axis=1)
+    return np.unique(codes, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def recurring(codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(N,) whether a number stands there more than once."""
+    _, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    return np.asarray(counts[inverse.reshape(-1)] > 1)

@@ -1,0 +1,173 @@
+"""What the journal holds: every verdict of a run, every move of an alias, every decision on a candidate that waited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, get_args
+
+from data_contracts.refs import EvalReport, ValidatedRef, Verdict
+from tasks.errors import EnvironmentFailed
+from tasks.number_format import utc_text
+from tasks.publish import approval, versions
+from tasks.publish.alias_history import Action, Move, read_moves
+from tasks.publish.connection import connected, is_absent
+from tasks.publish.journal import Entry, Event, Line, append, head_tag, read_journal, require_complete
+from tasks.store import Store
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+MOVES: tuple[Event, ...] = get_args(Action)
+UNKNOWN = "unknown"
+"""Who moved an alias past us, or without saying."""
+_EVIDENCE = {"model": versions.MODEL_SHA256, "card": versions.CARD_SHA256, "data": versions.DATA_SHA256}
+
+
+def record_verdict(
+    name: str, verdict: Verdict, report: EvalReport, valid: ValidatedRef, run: str, store: Store, by: str, at: datetime
+) -> None:
+    """The verdict is in the journal, once, with what it rests on."""
+    digests = {
+        "verdict": verdict.sha256,
+        "model": verdict.model_sha256,
+        "evaluation": report.sha256,
+        "data": valid.sha256,
+        "champion": report.champion_sha256,
+    }
+    evidence = {key: digest for key, digest in digests.items() if digest is not None}
+    with store.work_dir("journal", name):
+        verdicts = [line.entry for line in _known(store) if line.entry.event == "verdict" and line.entry.model == name]
+        if evidence not in [entry.evidence for entry in verdicts]:
+            entry = Entry(
+                at=at, by=by, event="verdict", model=name, decision=verdict.decision, reason=verdict.reason, run=run,
+                previous=report.champion_version, evidence=evidence,
+            )  # fmt: skip
+            append(store, [entry])
+
+
+def record_registry(name: str, alias: str, store: Store, tracking_uri: str, by: str, at: datetime) -> None:
+    """What the registry says of a model and the journal does not hold yet is in it; a tag of the model names its last entry.
+
+    Done after every move, and again by later runs: what a killed process, or somebody in MLflow's own UI, did in between
+    is written down then, with the time and the name that the registry knows, else those of now.
+    """
+    if is_absent(tracking_uri):
+        return
+    with connected(store, tracking_uri) as client, store.work_dir("journal", name):
+        if not client.search_registered_models(f"name='{name}'"):
+            return
+        current = versions.aliased_version(client, name, alias)
+        tags = client.get_registered_model(name).tags
+        moves = read_moves(tags, alias, None if current is None else str(current.version))
+        known = versions.all_versions(client, name)
+        lines = _known(store)
+        about = [line.entry for line in lines if line.entry.model == name]
+        evidence = {str(version.version): _evidence(version) for version in known}
+        # A journal that begins after the model: when its versions were made is the best that is known of their moves.
+        known_at = {str(version.version): version.creation_timestamp for version in known if not about}
+        new = [
+            Entry(
+                at=_when(move, known_at.get(move.version), at), by=move.by or (by if move.run else UNKNOWN),
+                event=move.action, model=name, version=move.version, previous=move.previous, alias=alias,
+                reason=move.reason or "", run=move.run, evidence=evidence.get(move.version, {}),
+            )
+            for move in _unrecorded(moves, [entry for entry in about if entry.alias == alias])
+        ]  # fmt: skip
+        decided = [entry for version in known for entry in _decisions(version, by, at)]
+        new += [
+            entry for entry in decided if (entry.event, entry.version, entry.at) not in {_identity(e) for e in about}
+        ]
+        if new:
+            lines = append(store, new)
+        last = next((line for line in reversed(lines) if line.entry.model == name), None)
+        if last is not None and tags.get(head_tag(lines)) != (head := f"{last.entry.number}:{last.sha256}"):
+            client.set_registered_model_tag(name, head_tag(lines), head)
+
+
+def checked_journal(name: str, store: Store, tracking_uri: str) -> tuple[list[Line], list[str]]:
+    """The entries on a model, oldest first, and notes; the chain is checked, and that the registry knows none beyond it.
+
+    Without a name: every entry of the store, the chain alone checked. EnvironmentFailed where it is broken.
+    """
+    lines = read_journal(store)
+    if not name:
+        return lines, []
+    notes: list[str] = []
+    if not is_absent(tracking_uri):
+        with connected(store, tracking_uri) as client:
+            for model in client.search_registered_models(f"name='{name}'"):
+                notes = require_complete(lines, name, client.get_registered_model(str(model.name)).tags, store)
+    return [line for line in lines if line.entry.model in (name, "")], notes
+
+
+def champions_at(lines: Iterable[Line], moment: datetime, alias: str) -> dict[str, Entry]:
+    """Model to the move that put its alias where it stood at `moment`; models without one by then are left out."""
+    found: dict[str, Entry] = {}
+    for entry in sorted((line.entry for line in lines), key=lambda entry: entry.at):
+        if entry.event in MOVES and entry.alias == alias and entry.at <= moment:
+            found[entry.model] = entry
+    return found
+
+
+def _known(store: Store) -> list[Line]:
+    """The entries of the store; none where the chain is broken: a new journal, which says so, takes all that is known."""
+    try:
+        return read_journal(store)
+    except EnvironmentFailed:
+        return []
+
+
+def _unrecorded(moves: list[Move], recorded: list[Entry]) -> list[Move]:
+    """The moves that no entry stands for. Entries are in the order of the moves; some are of moves forgotten since."""
+    entries, place, new = [entry for entry in recorded if entry.event in MOVES], 0, []
+    for move in moves:
+        same = (move.action, move.version, move.previous, move.run, move.reason or "")
+        found = [n for n, e in enumerate(entries) if (e.event, e.version, e.previous, e.run, e.reason) == same]
+        after = [number for number in found if number >= place]
+        if after:
+            place = after[0] + 1
+        else:
+            new.append(move)
+    if moves and not new and entries[-1].version != moves[-1].version:  # back to where it once was, past us
+        return [Move(action="promote", version=moves[-1].version, previous=entries[-1].version)]
+    return new
+
+
+def _when(move: Move, made_ms: int | None, now: datetime) -> datetime:
+    ms = move.at_ms or (made_ms if move.run else None)
+    return now if ms is None else _utc(ms)
+
+
+def _decisions(version: ModelVersion, by: str, at: datetime) -> Iterator[Entry]:
+    """A candidate that waits, or waited: since when, and what became of it without a move."""
+    state = approval.state_of(version, round(at.timestamp() * 1000))
+    if state is None:
+        return
+    tags = version.tags
+    common = {"model": str(version.name), "version": str(version.version), "evidence": _evidence(version)}
+    since, until_ms = _utc(int(tags[approval.SINCE_MS])), int(tags[approval.UNTIL_MS])
+    yield Entry(at=since, by=by, event="pending", run=tags.get(versions.RUN), **common)
+    if state == "rejected":
+        decided = _utc(int(tags[approval.AT_MS]))
+        yield Entry(at=decided, by=tags[approval.BY], event="reject", reason=tags.get(approval.REASON, ""), **common)
+    if state == "expired":
+        yield Entry(
+            at=_utc(until_ms),
+            by="crossmodal",
+            event="expire",
+            reason=f"nobody decided until {utc_text(until_ms)}",
+            **common,
+        )
+
+
+def _identity(entry: Entry) -> tuple[Event, str | None, datetime]:
+    return entry.event, entry.version, entry.at
+
+
+def _evidence(version: ModelVersion) -> dict[str, str]:
+    return {key: version.tags[tag] for key, tag in _EVIDENCE.items() if tag in version.tags}
+
+
+def _utc(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -1,0 +1,104 @@
+"""UCF-101's lists, columns of folds by number, and cells that hold several media."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.config import load_config
+from tasks.errors import UsageError
+from tasks.ingest.manifest.rows import Manifest
+from tasks.ingest.sources.detect import open_manifest
+from tasks.ingest.sources.limits import ReadLimits, read_limits
+from tests.support.data import write_picture
+
+
+def ucf(folder: Path, lists: str) -> None:
+    """Clips of two classes, three scenes each, and the lists of two folds."""
+    for name in ("A/v_A_g01_c01", "A/v_A_g01_c02", "A/v_A_g02_c01", "B/v_B_g01_c01", "B/v_B_g02_c01"):
+        (folder / f"UCF-101/{name}.avi").parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"UCF-101/{name}.avi").write_bytes(name.encode())
+    (folder / lists).mkdir(exist_ok=True)
+    (folder / lists / "classInd.txt").write_text("1 A\r\n2 B\r\n")
+    (folder / lists / "trainlist01.txt").write_text(
+        "A/v_A_g01_c01.avi 1\r\nA/v_A_g01_c02.avi 1\r\nB/v_B_g01_c01.avi 2\r\n"
+    )
+    (folder / lists / "testlist01.txt").write_text("A/v_A_g02_c01.avi\nB/gone_g02_c01.avi\n")
+    (folder / lists / "trainlist02.txt").write_text("v_B_g02_c01.avi 2\n")
+
+
+def only(path: Path, **limits: Any) -> Manifest:
+    ((manifest, split),) = open_manifest(path, ReadLimits(**limits))
+    assert split is None
+    return manifest
+
+
+@pytest.mark.parametrize("lists", [".", "ucfTrainTestlist"])
+def test_splits_of_numbered_lists(tmp_path: Path, lists: str) -> None:
+    ucf(tmp_path, lists)
+    manifest = only(tmp_path)
+    rows = [row.values for row in manifest.rows]
+    assert [(row["label"], row["split"], row.get("group")) for row in sorted(rows, key=lambda row: row["id"])] == [
+        ("A", "train", "v_A_g01"),
+        ("A", "train", "v_A_g01"),
+        ("A", "test", "v_A_g02"),
+        ("B", "test", "gone_g02"),
+        ("B", "train", "v_B_g01"),
+    ]
+    assert {row["video_path"] for row in rows} >= {"UCF-101/A/v_A_g01_c01.avi", "B/gone_g02_c01.avi"}
+    assert "1 files that neither list names are left out" in manifest.notes
+    second = [row.values for row in only(tmp_path, list_fold=2).rows]
+    assert [(row["label"], row["video_path"]) for row in second] == [("B", "UCF-101/B/v_B_g02_c01.avi")]
+    with pytest.raises(UsageError, match=r"split.list_fold=3, and its lists have the numbers 1, 2"):
+        only(tmp_path, list_fold=3)
+
+
+@pytest.mark.parametrize("name", ["fold", "Fold"])
+def test_folds_by_number(tmp_path: Path, run_ingest: Any, name: str) -> None:
+    rows = [f"text number {number},{'ab'[number % 2]},{1 + number % 5}" for number in range(30)]
+    (tmp_path / "m.csv").write_text("\n".join([f"text,label,{name}", *rows]))
+    done = run_ingest(tmp_path / "m.csv", 'split.folds={"test": [5], "val": [4]}', "split.near_duplicates=false")
+    assert done.clean.splits == {"train": 18, "val": 6, "test": 6}
+    assert f"splits are those of column '{name}', by split.folds" in done.raw.notes
+    unset = run_ingest(tmp_path / "m.csv", "split.near_duplicates=false")
+    assert [note for note in unset.raw.notes if note.startswith(f"column '{name}' may number folds; split.folds")]
+
+
+def test_several_media_in_a_cell(tmp_path: Path, run_ingest: Any) -> None:
+    for number in range(12):
+        write_picture(tmp_path / f"img/{number}.png", number)
+    table = "id,image,text,label\np,img/0.png; img/1.png;,a;b,x\nq,img/2.png,c,y\n"
+    table += "".join(f"r{n},img/{n}.png;img/{n + 1}.png,t{n},x\n" for n in (3, 5, 7))
+    (tmp_path / "m.csv").write_text(table)
+    done = run_ingest(tmp_path / "m.csv", "data.cell_separator=;")
+    assert (done.clean.counts.rows_in, done.clean.counts.used) == (9, 9)
+    assert set(done.samples) == {"p#1", "p#2", "q", "r3#1", "r3#2", "r5#1", "r5#2", "r7#1", "r7#2"}
+    assert done.samples["p#1"]["group"] == done.samples["p#2"]["group"] == "m.csv: p"
+    assert done.samples["p#1"]["split"] == done.samples["p#2"]["split"]
+    assert done.samples["q"]["group"] is None
+    assert [row["row"] for row in (done.samples["p#1"], done.samples["p#2"], done.samples["q"])] == [2, 2, 3]
+    assert done.raw.notes[0].startswith("m.csv: 4 of 5 rows hold several media in a cell, 8 in all; each is a row")
+    refused = run_ingest(tmp_path / "m.csv")
+    assert "or set data.cell_separator to make each a row" in refused.refused[0]["detail"]
+
+
+def test_cells_that_do_not_pair_up(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text(
+        "image,audio,label\na.png|b.png,a.wav|b.wav,x\na.png|b.png,a.wav|b.wav|c.wav,x\none|two,,y\n"
+    )
+    manifest = only(tmp_path / "m.csv", cell_separator="|")
+    rows = list(manifest.rows)
+    assert [(row.values["image"], row.values["audio"], row.reason) for row in rows] == [
+        ("a.png", "a.wav", None),
+        ("b.png", "b.wav", None),
+        ("a.png|b.png", "a.wav|b.wav|c.wav", "wrong-type"),
+        ("one|two", "", None),
+    ]
+    assert "2 in 'image', 3 in 'audio'" in str(rows[2].detail)
+    named = load_config({}, ["data.cell_separator=|", "data.columns.image=image"])
+    ((manifest, _),) = open_manifest(tmp_path / "m.csv", read_limits(named))
+    assert [row.values["image"] for row in manifest.rows][-2:] == ["one", "two"]
+    note = only(tmp_path / "m.csv", cell_separator=";").notes[-1]
+    assert note == "data.cell_separator=';': no cell of m.csv holds several media"

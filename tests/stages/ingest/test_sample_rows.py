@@ -1,0 +1,37 @@
+"""Rows as views of columns: what recurs is found by numbers, and a digest is of the cells, however a table is cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.ingest.sample_rows import Columns, codes_of, contents_of, places_of, recurring, rows_of
+from tasks.ingest.table_digest import digest_table
+
+
+def test_a_row_reads_and_writes_its_cells() -> None:
+    columns = Columns(pa.table({"id": ["a", "b"], "reason": pa.array([None, "x"], pa.string())}))
+    first, second = rows_of(columns, 2)
+    first |= {"reason": "duplicate", "duplicate_of": second}
+    assert (first["id"], first["reason"], second["reason"]) == ("a", "duplicate", "x")
+    assert first["duplicate_of"] is second
+    assert second["duplicate_of"] is first.get("nothing") is None
+    assert columns.cells("reason") == ["duplicate", "x"]
+
+
+def test_equal_contents_have_equal_numbers() -> None:
+    columns = Columns(
+        pa.table({"image_digest": ["p", "p", "q", None, "p"], "text_digest": [None, "t", "t", "t", None]})
+    )
+    places = places_of(rows_of(columns, 5))
+    assert recurring(contents_of(columns, places, ("image", "text"))).tolist() == [True, False, False, False, True]
+    codes = codes_of(columns.array("image_digest"), np.array([3, 4, 0]))
+    assert codes[0] == -1
+    assert codes[1] == codes[2] >= 0
+
+
+def test_a_digest_is_of_names_and_cells() -> None:
+    table = pa.table({"a": [str(n) for n in range(10_001)], "b": [None] * 10_001})
+    assert digest_table(pa.concat_tables([table.slice(0, 7), table.slice(7)])) == digest_table(table)
+    assert digest_table(table.rename_columns(["a", "c"])) != digest_table(table)
+    assert digest_table(table.slice(1)) != digest_table(table)
