@@ -181,9 +181,9 @@ def print_traceback(error: BaseException) -> None:
     sys.stderr.write(visible("".join(traceback.format_exception(error))))
 
 
-def say(text: str) -> None:
-    """One line on stdout, at once."""
-    print(visible(text), flush=True)
+def say(text: str, to_stderr: bool = False) -> None:
+    """One line on stdout, at once; on stderr where stdout is for JSON."""
+    print(visible(text), file=sys.stderr if to_stderr else sys.stdout, flush=True)
 
 
 def print_event(kind: str, text: str) -> None:

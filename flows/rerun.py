@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from data_contracts.refs import Ref, RunRefs
 from flows.history import RUNS, run_refs
+from flows.journaling import record_decisions
 from flows.records import REFS
 from flows.refresh import STAGE_KINDS, all_stages, require_stages, settle_parts
 from flows.request import Request
@@ -141,7 +142,9 @@ def _gate(request: Request, refs: RunRefs, stages: Stages) -> Results:
 def _publish(request: Request, refs: RunRefs, stages: Stages) -> Results:
     valid, verdict, report = _had(refs.valid), _had(refs.verdict), _had(refs.report)
     inputs = PublishInputs(verdict, _had(refs.checkpoint), report, valid, refs.features, refs.start)
-    return {"release": stages.publish(inputs, request.config, request.store, request.tracking_uri, request.run_id)}
+    release = stages.publish(inputs, request.config, request.store, request.tracking_uri, request.run_id)
+    record_decisions(request.name, request.config.publish.alias, request.store, request.tracking_uri)
+    return {"release": release}
 
 
 STAGES: Mapping[str, Callable[[Request, RunRefs, Stages], Results]] = {

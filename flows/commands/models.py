@@ -95,7 +95,7 @@ def journal(
     """
     lines, notes = journal_events.checked_journal(name, *_place(common))
     for note in notes:
-        say(note)
+        say(note, to_stderr=common.as_json)
     _show_entries([line.entry for line in lines], common, "none yet; crossmodal retrain writes it")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import uuid
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -10,6 +12,8 @@ import httpx
 from flows.hosting.access import basic_header
 
 TIMEOUT_S = 30.0
+_BUSY_S = (0.5, 1.0, 2.0, 4.0)
+"""Waits before a request is sent again for which the server was too busy (its database is locked), as Prefect's client does."""
 
 
 class PrefectAPI:
@@ -23,7 +27,7 @@ class PrefectAPI:
 
     def get(self, path: str) -> Any:
         """The JSON that a path answers."""
-        return self._client.get(path).raise_for_status().json()
+        return self._send("GET", path)
 
     def post(self, path: str, body: object) -> Any:
         """The JSON that a path answers to a body."""
@@ -31,7 +35,16 @@ class PrefectAPI:
             client = str(uuid.uuid4())
             token = self.get(f"csrf-token?client={client}")["token"]
             self._csrf = {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": client}
-        return self._client.post(path, json=body, headers=self._csrf).raise_for_status().json()
+        return self._send("POST", path, json=body, headers=self._csrf)
+
+    def _send(self, method: str, path: str, **options: Any) -> Any:
+        answer = self._client.request(method, path, **options)
+        for wait_s in _BUSY_S:
+            if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(wait_s)
+            answer = self._client.request(method, path, **options)
+        return answer.raise_for_status().json()
 
     def close(self) -> None:
         """Closes its connections."""

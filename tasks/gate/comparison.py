@@ -30,8 +30,6 @@ FEW_CLUSTERS = 20
 """Below it an interval over clusters is rough (Cameron, Gelbach & Miller 2008), and the gate's table says so."""
 POWER = 0.8
 """Chance of passing that the number of rows which would be enough is given for, of a model as good as the champion."""
-
-
 ANCHOR_LOOKS = 25
 """The error that gate.confidence allows is divided by so many where a candidate is held against the best champion so far: each
 retrain of a year is another chance to slip through, and one that slipped through stays. By simulation: fewer leave more than

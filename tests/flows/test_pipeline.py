@@ -4,7 +4,7 @@ for real; training, evaluation and publishing only note what they get."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from flows.request import Request, make_request
 from flows.run_state import RunState
 from flows.stages import Stages
 from tasks.config import load_config
-from tasks.errors import PromotionRefused
+from tasks.errors import PromotionRefused, UsageError
 from tasks.modeling.training_rows import ROWS, write_rows
 from tasks.samples import Samples
 from tasks.store import Store, digest_json
@@ -64,7 +64,9 @@ class World:
         self.asked += 1
         return self.champions[min(self.asked, len(self.champions)) - 1] if self.champions else None
 
-    def champion(self, version: str, **extract: int) -> ChampionRef:
+    def champion(
+        self, version: str, trained_on: Sequence[str] = ("old",), anchor: str | None = None, **extract: int
+    ) -> ChampionRef:
         """A model that reads text with these settings, those of the run where none is named."""
         knobs = self.request.config.subset("media", "extract", "encoders", "fusion")
         knobs["extract"] |= extract
@@ -73,11 +75,13 @@ class World:
         folder = self.store.path(f"champions/{version}")
         folder.mkdir(parents=True)
         (folder / "model.json").write_text(json.dumps(card))
-        write_rows(Samples(pa.table({"id": ["old"], "split": ["train"]})), folder / ROWS)
+        rows = pa.table({"id": list(trained_on), "split": ["train"] * len(trained_on)})
+        write_rows(Samples(rows), folder / ROWS)
         sha256 = digest_json(version)
         return ChampionRef(
-            uri=f"champions/{version}", sha256=sha256, rows=0, name="small", version=version, model_sha256=sha256
-        )
+            uri=f"champions/{version}", sha256=sha256, rows=0, name="small", version=version, model_sha256=sha256,
+            anchor=anchor,
+        )  # fmt: skip
 
     def _train(self, *given: Any) -> CheckpointRef:
         self.calls["train"] = given
@@ -200,6 +204,40 @@ def test_the_champion_reads_the_samples_under_its_own_knobs(make_world: MakeWorl
     assert theirs.fingerprint != features["text"].fingerprint
     assert longest(theirs.parts, world.store) == 8
     assert longest(features["text"].parts, world.store) == len("words of 39")
+
+
+def test_training_does_not_start_from_a_champion_that_has_seen_todays_test_rows(make_world: MakeWorld) -> None:
+    world = make_world("train.continue_from=champion")
+    valid = world.run().valid  # there is no champion yet
+    assert valid is not None
+    world.calls.clear()
+    seen = Samples.read(world.store.path(valid.uri)).of_split("test").ids[:2]
+    world.asked, world.champions = 0, [world.champion("1", trained_on=seen)]
+    with pytest.raises(UsageError, match=rf"2 of 8 test rows are among those that small version 1 .*{seen[0]!r}"):
+        world.run()
+    assert "train" not in world.calls
+
+
+@pytest.mark.parametrize(
+    ("settings", "gone", "expected"), [((), False, "1"), ((), True, None), (("gate.anchor=off",), False, None)]
+)
+def test_the_best_champion_so_far_is_compared_with_too(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...], gone: bool, expected: str | None
+) -> None:
+    world = make_world(*settings)
+    best = world.champion("1")
+    world.champions = [world.champion("2", anchor="1")]
+    asked = []
+
+    def fetch_version(name: str, number: str, *_: Any) -> ChampionRef | None:
+        asked.append((name, number))
+        return None if gone else best
+
+    monkeypatch.setattr(champion_module, "fetch_version", fetch_version)
+    world.run()
+    anchor = prepare_champion(world).anchor
+    assert (None if anchor is None else anchor.champion.version) == expected
+    assert asked == ([] if settings else [("small", "1")])
 
 
 @pytest.mark.parametrize(("setting", "continues"), [("champion", True), ("none", False)])

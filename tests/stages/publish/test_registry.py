@@ -187,3 +187,19 @@ def test_passwords_are_not_shown() -> None:
 )
 def test_only_a_database_needs_a_place_for_files(address: str, database: bool) -> None:
     assert is_database(address) is database
+
+
+def test_a_champion_names_the_best_so_far_and_a_version_is_found_by_its_number(
+    make_case: MakeCase, quick: None
+) -> None:
+    first = make_case(seed=0)
+    second = make_case(seed=1, champion=first.checkpoint, run_id="run-2")
+    for case in (first, second):
+        case.publish()
+    champion = registry.fetch_champion("tiny", "champion", *first.place)
+    assert champion is not None
+    assert (champion.version, champion.anchor) == ("2", "1"), "as good as the first, and not shown to be better"
+    best = registry.fetch_version("tiny", "1", *first.place)
+    assert best is not None
+    assert (best.version, best.model_sha256, best.anchor) == ("1", first.checkpoint.model_sha256, None)
+    assert registry.fetch_version("tiny", "9", *first.place) is None
