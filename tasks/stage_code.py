@@ -91,7 +91,7 @@ STAGES: dict[str, StageCode] = {
             "tasks.media.near_duplicates.*",
             "tasks.problems.*",
         ),
-        libraries=("numpy", "pillow"),
+        libraries=("numpy", "pillow", "soxr"),
         unused=(
             *_METRICS,
             "data_contracts.expectations.*",

@@ -77,7 +77,7 @@ class Audio(ModalitySpec):
         """Hashes of the spectrum over time, confirmed by the waveform."""
         from tasks.media.near_duplicates.sounds import match_sounds, sign_sound
 
-        return NearDuplicates(sign_sound, match_sounds)
+        return NearDuplicates(3.0, sign_sound, match_sounds)
 
     def prepare_tiny(self, knobs: Knobs) -> Prepare:
         """A log-mel spectrogram."""

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from tasks.media.near_duplicates.alignment import align, blur, correlate, detail_of, sample
-from tasks.media.near_duplicates.candidates import Pairs, parts_of
-from tasks.media.near_duplicates.windows import FREQUENCIES, Candidates, codes_of, find_candidates, spectra_of
+from tasks.media.near_duplicates.candidates import Pairs
+from tasks.media.near_duplicates.windows import FREQUENCIES, Candidates, find_candidates, spectra_of
 
 Array = np.ndarray[Any, Any]
 _EDGES = (0.0, 0.05, 0.1)
@@ -30,6 +30,9 @@ _WHOLE = _ACROSS[:1]
 _REGIONS = ((0.0, 1.0), (0.0, 1 - _CAPTION), (_CAPTION, 1.0))
 """Upper and lower end of what is hashed of a copy; then the same mirrored."""
 _PART = 2048
+# Measured on 2,000 pictures of cifar10_12k: 99 in 100 copies correlate by 0.963 before they are aligned, and are among the
+# three likeliest; half of the others by less than 0.83.
+_LIKENESS, _MOST = 0.9, 24
 # Measured on 12,000 pictures of cifar10_12k scaled to 96 px and 46 tiles of sharp photographs of 120 x 140 px. Copies: details
 # correlated by 0.92 or more in 97 of 100 (JPEG at quality 50 at half the size: 93 of 100). Different
 # pictures: details at most 0.89; between the two lie photographs that were cut by more, or retouched.
@@ -48,30 +51,29 @@ def match_crops(coarse: Array, fine: Array, colours: Array) -> Pairs:
 
     coarse: uint8 (N, 32, 32) and fine: (N, 48, 48) levels of grey; colours: (N, 8, 8, 3).
     """
-    found = find_candidates(_window_codes(coarse), _regions(coarse))
+    found = find_candidates(lambda low, high: _windows(coarse[low:high]), _regions(coarse), _LIKENESS, _MOST)
     named = np.union1d(found.medium, found.copy)
     plain = np.zeros(len(coarse), bool)
     plain[named] = _plain_share(fine[named]) > _PLAIN
     kept = [np.empty((0, 2), np.int64)]
-    for part in parts_of(np.stack(found.at(~(plain[found.medium] | plain[found.copy])), axis=1), _PART):
-        kept.append(part[_confirm(Candidates(*part.T), coarse, fine, colours)][:, [0, 2]])
+    left = np.flatnonzero(~(plain[found.medium] | plain[found.copy]))
+    for start in range(0, len(left), _PART):
+        part = found.at(left[start : start + _PART])
+        same = part.at(np.flatnonzero(_confirm(part, coarse, fine, colours)))
+        kept.append(np.stack([same.medium, same.copy], axis=1))
     return np.unique(np.sort(np.concatenate(kept), axis=1), axis=0)
 
 
-def _window_codes(grey: Array) -> Array:
-    """(N, 85): the hash of every window of (N, 32, 32) levels of grey."""
-    codes = [np.empty((0, len(_WINDOWS)), np.uint64)]
-    for start in range(0, len(grey), _PART):
-        part = grey[start : start + _PART]
-        crops, captions = spectra_of(part, _ACROSS, _ACROSS), spectra_of(part, _WHOLE, _DOWN[len(_ACROSS) :])
-        codes.append(np.concatenate([codes_of(crops), codes_of(captions)], axis=1))
-    return np.concatenate(codes)
+def _windows(grey: Array) -> Array:
+    """(N, 85, 64): the lowest frequencies of every window of (N, 32, 32) levels of grey."""
+    captions = spectra_of(grey, _WHOLE, _DOWN[len(_ACROSS) :])
+    return np.concatenate([spectra_of(grey, _ACROSS, _ACROSS), captions], axis=1)
 
 
 def _regions(grey: Array) -> Array:
-    """(N, 6, 8, 1, 8): the lowest frequencies of every region, and of its mirror image."""
+    """(N, 6, 64): the lowest frequencies of every region, and of its mirror image."""
     spectra = spectra_of(grey, _WHOLE, _REGIONS)
-    odd = np.where(np.arange(FREQUENCIES) % 2, -1, 1).astype(np.float32)
+    odd = np.where(np.arange(FREQUENCIES**2) % FREQUENCIES % 2, -1, 1).astype(np.float32)
     return np.concatenate([spectra, spectra * odd], axis=1)
 
 
@@ -93,16 +95,18 @@ def _confirm(pairs: Candidates, coarse: Array, fine: Array, colours: Array) -> A
     windows = np.array(_WINDOWS, np.float32)[pairs.window]
     regions = np.array([(0, 1, *ends) for ends in _REGIONS], np.float32)[pairs.region % len(_REGIONS)]
     mirrored = pairs.region >= len(_REGIONS)
-    left = np.arange(len(windows))
+    left, same = np.arange(len(windows)), np.zeros(len(windows), bool)
     for levels, cells, least in ((coarse, _ROUGH_CELLS, _LIKELY), (fine, _CELLS, _CORRELATION)):
         one, other = blur(levels[pairs.medium[left]]), blur(_turned(levels[pairs.copy[left]], mirrored[left]))
         windows[left], shown, copied = align(one, other, windows[left], regions[left], cells)
         right = correlate(shown, copied) >= least
         left, shown, copied = left[right], shown[right], copied[right]
+        if not left.size:
+            return same
     left = left[correlate(detail_of(shown), detail_of(copied)) >= _DETAIL]
     tints = colours[pairs.medium[left]], _turned(colours[pairs.copy[left]], mirrored[left])
-    same = np.zeros(len(windows), bool)
-    same[left] = _tint_difference(*tints, windows[left], regions[left]) <= _TINT
+    if left.size:
+        same[left] = _tint_difference(*tints, windows[left], regions[left]) <= _TINT
     return same
 
 

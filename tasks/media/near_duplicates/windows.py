@@ -3,12 +3,14 @@
 The hash is that of signatures.py: a window's cosines are weights of the cells in it, so all windows take two products of
 matrices (Zauner 2010, as there). Keys for candidates are the 27 bits of the lowest frequencies; those under which a hash is
 found have up to two flipped of the eight that are least certain (Lv et al. 2007, "Multi-Probe LSH: Efficient Indexing for
-High-Dimensional Similarity Search"). So a copy is looked up once per window, and not in many tables.
+High-Dimensional Similarity Search"). So a copy is looked up once per window, and not in many tables. Of what is met there, the
+frequencies themselves are correlated, and each medium keeps the few that are most alike: what comes after costs as much for
+tones that are all alike as for photographs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -26,20 +28,23 @@ _UINT32 = np.uint64(0xFFFFFFFF)
 _UNCERTAIN = 8
 _SAME_KEY = 64
 """Of those that share a key, so many are compared with a window: a bucket of thousands must not cost millions of pairs."""
-_PART = 2048
+PART = 512
+"""Media whose windows are in memory at once: 40 kB each, and up to 200 kB for what they meet."""
+_SCORED = 1 << 16
 _DISTANCE = 12
 """Bits of 63: of copies (pictures and sounds), 99 of 100 are as near to a window; the nearest of 1,000 others seldom is."""
 
 
 class Candidates(NamedTuple):
-    """(P,) each: a medium, its window, the possible copy, and the region of that."""
+    """(P,) each: a medium, its window, the possible copy, the region of that, and how much their frequencies correlate."""
 
     medium: Array
     window: Array
     copy: Array
     region: Array
+    likeness: Array
 
-    def at(self, chosen: Array) -> Candidates:
+    def at(self, chosen: Array | slice) -> Candidates:
         """Some of them."""
         return Candidates(*(column[chosen] for column in self))
 
@@ -55,31 +60,31 @@ def _cosines(low: float, high: float, cells: int) -> Array:
 
 
 def spectra_of(levels: Array, across: Ends, down: Ends) -> Array:
-    """(N, down, 8, across, 8) of (N, H, W): the lowest frequencies of each window, down and across."""
+    """(N, down x across, 64) of (N, H, W): the lowest frequencies of each window, eight down by eight across."""
     count, height, width = levels.shape
     rows = np.concatenate([_cosines(*ends, height) for ends in down])
     columns = np.concatenate([_cosines(*ends, width) for ends in across])
     half = levels.astype(np.float32).transpose(0, 2, 1).reshape(-1, height) @ rows.T
     full = half.reshape(count, width, -1).transpose(0, 2, 1).reshape(-1, width) @ columns.T
-    spectra: Array = full.reshape(count, len(down), FREQUENCIES, len(across), FREQUENCIES)
-    return spectra
+    spectra = full.reshape(count, len(down), FREQUENCIES, len(across), FREQUENCIES).transpose(0, 1, 3, 2, 4)
+    return np.ascontiguousarray(spectra).reshape(count, -1, FREQUENCIES**2)
 
 
-def codes_of(spectra: Array) -> Array:
-    """Of (N, down, 8, across, 8), one uint64 a window, (N, down x across): which frequencies are positive."""
-    bits = np.packbits(spectra > 0, axis=-1, bitorder="little")[..., 0].transpose(0, 1, 3, 2)
-    codes: Array = np.ascontiguousarray(bits).view("<u8").reshape(len(spectra), -1) & _BITS
+def _codes_of(spectra: Array) -> Array:
+    """Of (..., 64), one uint64 a window: which frequencies are positive."""
+    bits = np.packbits(spectra > 0, axis=-1, bitorder="little")
+    codes: Array = bits.view("<u8")[..., 0] & _BITS
     return codes
 
 
 def _probes(spectra: Array) -> Array:
-    """(N, R, 37): keys of (N, R, 8, 1, 8)."""
-    codes = codes_of(spectra)
-    weakest = _LOW[np.abs(spectra.reshape(*codes.shape, -1)[..., _LOW]).argsort(axis=-1)[..., :_UNCERTAIN]]
+    """(N, 37): keys of (N, 64)."""
+    codes = _codes_of(spectra)
+    weakest = _LOW[np.abs(spectra[:, _LOW]).argsort(axis=-1)[:, :_UNCERTAIN]]
     flips = np.uint64(1) << weakest.astype(np.uint64)
     one, other = np.triu_indices(_UNCERTAIN, 1)
-    probes = [np.zeros_like(codes)[..., None], flips, flips[..., one] ^ flips[..., other]]
-    return _keys(codes[..., None] ^ np.concatenate(probes, axis=-1))
+    probes = [np.zeros_like(codes)[:, None], flips, flips[:, one] ^ flips[:, other]]
+    return _keys(codes[:, None] ^ np.concatenate(probes, axis=-1))
 
 
 def _keys(codes: Array) -> Array:
@@ -88,27 +93,47 @@ def _keys(codes: Array) -> Array:
     return mixed
 
 
-def find_candidates(windows: Array, regions: Array) -> Candidates:
-    """Where a window of one medium and a region of another have nearly one hash; of each pair and region the best window.
+def find_candidates(windows: Callable[[int, int], Array], regions: Array, least: float, most: int) -> Candidates:
+    """Where a window of one of at least two media and a region of another are alike; of each pair and region the best window.
 
-    windows: (N, W) hashes; regions: (N, R, 8, 1, 8) frequencies.
+    windows: from one medium to before another, (n, W, 64) frequencies; regions: (N, R, 64). least: the correlation of the two;
+    most: how many others a medium keeps. Sorting takes n log n, the rest grows with n and with how
+    crowded the keys are, up to 64 comparisons a window.
     """
-    codes, keys = codes_of(regions), _probes(regions)
-    owners = np.repeat(np.arange(codes.size, dtype=np.uint64), keys.shape[-1])
-    index = np.sort(keys.reshape(-1) | owners)
-    parts = range(0, len(windows), _PART)
-    found = [_look_up(windows[start : start + _PART], start, codes, index) for start in parts]
-    medium, window, copy, region, apart = (np.concatenate(column) for column in zip(*found, strict=True))
-    order = np.lexsort((apart, region, copy, medium))
-    candidates = Candidates(medium, window, copy, region).at(order)
-    pair = (candidates.medium * len(windows) + candidates.copy) * codes.shape[1] + candidates.region
-    return candidates.at(np.unique(pair, return_index=True)[1])
+    count, each = regions.shape[:2]
+    flat = regions.reshape(-1, FREQUENCIES**2)
+    codes = _codes_of(flat)
+    keys = [_probes(flat[at : at + PART]) for at in range(0, len(flat), PART)]
+    index = np.concatenate(keys).reshape(-1)
+    index |= np.repeat(np.arange(len(flat), dtype=np.uint64), keys[0].shape[1])
+    index.sort()
+    found = []
+    for start in range(0, count, PART):
+        near = _look_up(windows(start, min(start + PART, count)), start, each, flat, codes, index)
+        near = near.at(np.flatnonzero(near.likeness >= least))
+        near = near.at(best_of_each((near.medium * count + near.copy) * each + near.region, near.likeness, 1))
+        found.append(near.at(best_of_each(near.medium, near.likeness, most)))
+    medium, window, copy, region, likeness = (np.concatenate(column) for column in zip(*found, strict=True))
+    order = np.lexsort((region, copy, medium))
+    return Candidates(medium, window, copy, region, likeness).at(order)
 
 
-def _look_up(windows: Array, start: int, codes: Array, index: Array) -> tuple[Array, ...]:
-    """Medium, window, copy, region and differing bits of what the media from `start` on meet in the index."""
-    flat = windows.reshape(-1)
-    keys = np.sort(_keys(flat) | np.arange(len(flat), dtype=np.uint64))  # in order, so that the index is read in order
+def best_of_each(groups: Array, likeness: Array, most: int) -> Array:
+    """Places of the `most` of each group that are most alike."""
+    order = np.lexsort((-likeness, groups))
+    ordered = groups[order]
+    firsts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
+    rank = np.arange(len(order)) - np.repeat(firsts, np.diff(firsts, append=len(order)))
+    best: Array = order[rank < most]
+    return best
+
+
+def _look_up(windows: Array, start: int, each: int, regions: Array, codes: Array, index: Array) -> Candidates:
+    """What the windows (n, W, 64) of the media from `start` on meet in the index of regions (N x each, 64)."""
+    flat = windows.reshape(-1, FREQUENCIES**2)
+    hashes = _codes_of(flat)
+    keys = _keys(hashes) | np.arange(len(flat), dtype=np.uint64)
+    keys.sort()  # so that the index is read in order
     order, keys = (keys & _UINT32).astype(np.int64), keys & ~_UINT32
     low = np.searchsorted(index, keys)
     count = np.searchsorted(index, keys | _UINT32, side="right") - low
@@ -117,8 +142,20 @@ def _look_up(windows: Array, start: int, codes: Array, index: Array) -> tuple[Ar
     query = np.repeat(order, taken)
     offset = np.arange(len(query)) - np.repeat(np.cumsum(taken) - taken, taken)
     owner = (index[np.repeat(low, taken) + offset] & _UINT32).astype(np.int64)
-    apart = np.bitwise_count(flat[query] ^ codes.reshape(-1)[owner])
+    near = np.bitwise_count(hashes[query] ^ codes[owner]) <= _DISTANCE
+    near &= query // windows.shape[1] + start != owner // each
+    query, owner = query[near], owner[near]
+    likeness = [
+        _correlate(flat[query[at : at + _SCORED]], regions[owner[at : at + _SCORED]])
+        for at in range(0, len(query), _SCORED)
+    ]
     medium, window = np.divmod(query, windows.shape[1])
-    copy, region = np.divmod(owner, codes.shape[1])
-    near = (apart <= _DISTANCE) & (medium + start != copy)
-    return tuple(column[near] for column in (medium + start, window, copy, region, apart))
+    copy, region = np.divmod(owner, each)
+    return Candidates(medium + start, window, copy, region, np.concatenate([np.empty(0, np.float32), *likeness]))
+
+
+def _correlate(one: Array, other: Array) -> Array:
+    """(P,) how much frequencies (P, 64) go together, the mean left out."""
+    products = [np.einsum("pf,pf->p", a[:, 1:], b[:, 1:]) for a, b in ((one, other), (one, one), (other, other))]
+    together: Array = products[0] / np.maximum(np.sqrt(products[1] * products[2]), 1e-6)
+    return together
