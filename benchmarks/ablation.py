@@ -3,7 +3,7 @@
     python -m benchmarks.ablation [--data MANIFEST] [--epochs 10] [--seeds 3] [--only "no dropout"] [--store DIR]
         [--set KEY=VALUE ...]
 
-Every row is the default with one change. Judged on the test rows with everything given, and with one modality given; the
+Every row is the default with one change. Evaluated on the test rows with all modalities, and with one only; the
 figure that decides is the mean difference to the default over the seeds, with its standard deviation. One thread, so that
 the same command gives the same figures anywhere. Left out of the times: nothing of an epoch; ingest is done once.
 """
@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.judged import Judged, train_and_judge
 from benchmarks.measure import machine
+from benchmarks.training_run import TrainingRun, train_and_evaluate
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "default": (),
@@ -46,13 +46,13 @@ def main() -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="for every row, default included"
     )
     options = parser.parse_args()
-    wanted = ["default", *options.only.split(",")] if options.only else list(VARIANTS)
+    names = ["default", *options.only.split(",")] if options.only else list(VARIANTS)
     print(machine("torch"), *options.set, sep="; ", flush=True)
     with ExitStack() as stack:
         store = Path(options.store or stack.enter_context(tempfile.TemporaryDirectory()))
-        found: dict[str, list[Judged]] = {}
+        found: dict[str, list[TrainingRun]] = {}
         for seed in range(options.seeds):
-            for name in wanted:
+            for name in names:
                 settings = [
                     "train.threads=1",
                     f"train.epochs={options.epochs}",
@@ -60,12 +60,12 @@ def main() -> None:
                     *options.set,
                     *VARIANTS[name],
                 ]
-                found.setdefault(name, []).append(train_and_judge(options.data, settings, store))
+                found.setdefault(name, []).append(train_and_evaluate(options.data, settings, store))
                 print(f"seed {seed}, {name}: {found[name][-1].accuracy:.4f}", flush=True)
     print(table(found))
 
 
-def table(found: dict[str, list[Judged]]) -> str:
+def table(found: dict[str, list[TrainingRun]]) -> str:
     """Markdown: accuracy in points, mean and deviation over seeds, and the paired difference to the first row."""
     subsets = list(next(iter(found.values()))[0].report.by_modalities)
     subsets = sorted(subsets, key=lambda name: -name.count("+"))

@@ -17,11 +17,11 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.judged import Judged, train_and_judge
 from benchmarks.measure import machine
+from benchmarks.training_run import TrainingRun, train_and_evaluate
 
 NETWORK = "torchvision:mobilenet_v2"
-TOLD = (
+NAMING = (
     "a small picture of one {}, seen from the side",
     "{}, centre of the frame, colours as they were",
     "somebody's photograph: it shows the {} that everyone talked about",
@@ -72,14 +72,16 @@ def main() -> None:
         manifest = write_manifest(Path(options.data).resolve(), folder / "captions.csv")
         ahead = True
         for seed in range(options.seeds):
-            found: dict[str, Judged] = {}
+            found: dict[str, TrainingRun] = {}
             for name, encoders in rows.items():
-                found[name] = train_and_judge(str(manifest), [*settings, *encoders, f"seed={seed}"], store)
+                found[name] = train_and_evaluate(str(manifest), [*settings, *encoders, f"seed={seed}"], store)
                 print(line(name, seed, found[name]), flush=True)
-            fused, *alone = found.values()
-            ahead &= all(fused.report.intervals["accuracy"][0] > each.report.intervals["accuracy"][1] for each in alone)
-            told = ", ".join(f"{name} {100 * fused.accuracy_of(name):.1f} %" for name in ("image", "text"))
-            print(f"\nthe fused model given one of them only: {told}\n")
+            fused, *single = found.values()
+            ahead &= all(
+                fused.report.intervals["accuracy"][0] > each.report.intervals["accuracy"][1] for each in single
+            )
+            accuracies = ", ".join(f"{name} {100 * fused.accuracy_of(name):.1f} %" for name in ("image", "text"))
+            print(f"\nthe fused model given one of them only: {accuracies}\n")
     print("fused above both, intervals apart" if ahead else "NOT above both")
 
 
@@ -99,17 +101,17 @@ def write_manifest(data: Path, target: Path) -> Path:
 def caption(name: str, label: str) -> str:
     """A template filled with the class, or in one of two cases one that does not name it, by a hash of the id."""
     draw = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
-    templates = TOLD if draw % 2 else HIDDEN
+    templates = NAMING if draw % 2 else HIDDEN
     return f"{templates[draw // 2 % len(templates)].format(label)} (no. {draw // 10 % 10**9})"
 
 
-def line(name: str, seed: int, judged: Judged) -> str:
+def line(name: str, seed: int, run: TrainingRun) -> str:
     """One row of the table."""
-    low, high = judged.report.intervals["accuracy"]
-    test, linear_baseline = judged.report.metrics["test"], judged.report.linear_baseline
+    low, high = run.report.intervals["accuracy"]
+    test, linear_baseline = run.report.metrics["test"], run.report.linear_baseline
     linear = "–" if linear_baseline is None else f"{100 * (linear_baseline.metrics['accuracy'] or 0):.1f} %"
     return (
-        f"| {name} | {seed} | {100 * judged.accuracy:.1f} % ({100 * low:.1f} to {100 * high:.1f}) "
+        f"| {name} | {seed} | {100 * run.accuracy:.1f} % ({100 * low:.1f} to {100 * high:.1f}) "
         f"| {100 * (test['macro_f1'] or 0):.1f} % | {linear} |"
     )
 

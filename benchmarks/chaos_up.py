@@ -94,14 +94,14 @@ class Up:
         self.output.write_text("")
         with self.output.open("ab") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
-        wait_for(f"up\n{self.output.read_text()}", lambda: "\nlogs " in self.said() or self.process_ended())
-        assert not self.process_ended(), self.said()
+        wait_for(f"up\n{self.output.read_text()}", lambda: "\nlogs " in self.output_text() or self.process_ended())
+        assert not self.process_ended(), self.output_text()
 
     def process_ended(self) -> bool:
         """True when it ran and does not any more."""
         return self.process is not None and self.process.poll() is not None
 
-    def said(self) -> str:
+    def output_text(self) -> str:
         """What it has printed since the last start."""
         return self.output.read_text()
 
@@ -186,6 +186,17 @@ def ended(client: SyncPrefectClient, run: UUID) -> FlowRun:
     return wait_for(f"the end of run {run}", look)
 
 
+def wait_for_all(up: Up, client: SyncPrefectClient) -> None:
+    """Every run has ended. AssertionError names those that have not, with what `up` and its worker said last."""
+    try:
+        wait_for("the end of all runs", lambda: not unfinished(client))
+    except AssertionError as error:
+        left = "\n".join(f"{run.id} {run.name}: {run.state}" for run in unfinished(client))
+        log = up.store / "prefect" / "worker.log"
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-40:]) if log.is_file() else "no worker.log"
+        raise AssertionError(f"{error}\n{left}\n{up.output_text()}\n{tail}") from None
+
+
 def unfinished(client: SyncPrefectClient) -> list[FlowRun]:
     """Runs that hold a process or a slot, or wait for a worker now."""
     runs = client.read_flow_runs(limit=200)
@@ -248,9 +259,9 @@ def kill_at_random(up: Up, manifest: Path, target: str, delay_s: float, name: st
         state = ended(client, first).state
         # Twice, since between the end of a run and the start of its second try there is neither.
         for _ in range(2):
-            wait_for("the end of all runs", lambda: not unfinished(client))
+            wait_for_all(up, client)
             time.sleep(7.0)
-        wait_for("the end of all runs", lambda: not unfinished(client))
+        wait_for_all(up, client)
         tries = [run for run in client.read_flow_runs(limit=200) if f"retry-of:{first}" in run.tags]
         settled_s = time.monotonic() - started
         wait_for("the end of orphans", lambda: not up.orphans(), 60.0)

@@ -180,12 +180,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=400)
     parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
     parser.add_argument("--problems", nargs="+", default=["multiclass", "multilabel", "regression"])
-    given = parser.parse_args()
+    options = parser.parse_args()
     hardware = machine("numpy", "scipy")
-    print(f"{hardware}; {given.repeats} test sets a cell; percent of the intervals that contain the truth")
+    print(f"{hardware}; {options.repeats} test sets a cell; percent of the intervals that contain the truth")
     print(f"few: {TOO_FEW_ROWS} (percent of the sets); ! beyond {LOW:.0f} to {HIGH:.0f} % by more than chance")
-    for problem in given.problems:
-        measure(problem, given.repeats, given.rows)
+    for problem in options.problems:
+        measure(problem, options.repeats, options.rows)
 
 
 if __name__ == "__main__":

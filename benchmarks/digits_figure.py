@@ -46,9 +46,11 @@ def main(out: Path) -> None:
         states = list(zip(*(qualities[name] for name in SHARES), strict=True))
         mpl.rcParams.update({"font.size": 8, "font.family": "DejaVu Sans"})
         figure, axes = plt.subplots(3, len(COMBINATIONS), figsize=(13, 4.6), height_ratios=(1, 1.3, 0.6))
-        for digit, wanted in enumerate(COMBINATIONS):
-            row = next(r for r, state in zip(rows, states, strict=True) if r["label"] == str(digit) and state == wanted)
-            _draw_column(axes[:, digit], row, wanted, Path(folder))
+        for digit, present in enumerate(COMBINATIONS):
+            row = next(
+                r for r, state in zip(rows, states, strict=True) if r["label"] == str(digit) and state == present
+            )
+            _draw_column(axes[:, digit], row, present, Path(folder))
         axes[1, 0].set_ylabel("Hz")
         axes[1, 0].set_yticks([0, 1000, 2000, 3000])
         figure.tight_layout(h_pad=0.6, w_pad=0.5)

@@ -170,7 +170,7 @@ def power(digits: Digits, repeats: int) -> tuple[dict[str, list[float]], dict[st
     over_strength: dict[str, list[float]] = {}
     over_rows: dict[str, list[float]] = {}
     print("\n| shift | at 500 rows, by strength | stated | at the stated one, by rows |\n|---|---|---|---|")
-    for name, (shift, strengths, stated) in SHIFTS.items():
+    for name, (shift, strengths, caption) in SHIFTS.items():
 
         def share(count: int, strength: float, shift: Shift = shift) -> float:
             """Share of the repeats in which the shift is found."""
@@ -179,11 +179,11 @@ def power(digits: Digits, repeats: int) -> tuple[dict[str, list[float]], dict[st
             return sum(any(test.drifted for test in tests) for tests in tries) / repeats
 
         over_strength[name] = [share(STATED, strength) for strength in strengths]
-        at_stated = over_strength[name][strengths.index(stated)]
-        over_rows[name] = [*(share(count, stated) for count in NEW[:-1]), at_stated]
+        at_stated = over_strength[name][strengths.index(caption)]
+        over_rows[name] = [*(share(count, caption) for count in NEW[:-1]), at_stated]
         by_strength = ", ".join(f"{s:g}: {100 * p:.0f} %" for s, p in zip(strengths, over_strength[name], strict=True))
         by_rows = ", ".join(f"{n}: {100 * p:.0f} %" for n, p in zip(NEW, over_rows[name], strict=True))
-        print(f"| {name} | {by_strength} | {stated:g} | {by_rows} |", flush=True)
+        print(f"| {name} | {by_strength} | {caption:g} | {by_rows} |", flush=True)
     return over_strength, over_rows
 
 
@@ -201,10 +201,10 @@ def draw_curves(over_strength: dict[str, list[float]], over_rows: dict[str, list
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
     styles = zip(("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9"), "os^Dv", strict=True)
     for name, (colour, marker) in zip(SHIFTS, styles, strict=True):
-        _, strengths, stated = SHIFTS[name]
+        _, strengths, caption = SHIFTS[name]
         line = {"color": colour, "marker": marker, "markersize": 5}
         left.plot([100 * s for s in strengths], [100 * p for p in over_strength[name]], label=name, **line)
-        right.plot(NEW, [100 * p for p in over_rows[name]], label=f"{name} {stated:g}", **line)
+        right.plot(NEW, [100 * p for p in over_rows[name]], label=f"{name} {caption:g}", **line)
     for axes, title in ((left, f"{STATED} new rows"), (right, "the stated shift")):
         axes.axhline(90, color="#5b6675", linewidth=1, linestyle=":")
         axes.set(title=title, ylim=(-3, 103))

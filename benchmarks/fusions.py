@@ -3,7 +3,7 @@
     python -m benchmarks.fusions [--data MANIFEST] [--epochs 12] [--seeds 3] [--set KEY=VALUE]... [--only "concat;late"]
                                  [--store DIR]
 
-Judged on the test rows, each of which has a picture and a sound: with both, and with one of them missing. One thread, so
+Evaluated on the test rows, each of which has a picture and a sound: with both, and with one of them missing. One thread, so
 that the same command gives the same figures anywhere. Ingest and extraction are done once, training for every row. With
 `--store` a broken run goes on where it was, and its table holds what has been trained so far.
 """
@@ -17,11 +17,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.judged import Judged, train_and_judge
 from benchmarks.measure import machine
+from benchmarks.training_run import TrainingRun, train_and_evaluate
 
 DATA = Path(__file__).parents[2] / "shared/data/avdigits/manifest.csv"
-GIVEN = {"picture and sound": "image+audio", "sound missing": "image", "picture missing": "audio"}
+SUBSETS = {"picture and sound": "image+audio", "sound missing": "image", "picture missing": "audio"}
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "concat": (),
@@ -48,7 +48,7 @@ def main() -> None:
     options = parser.parse_args()
     print(machine("torch"), flush=True)
     chosen = options.only.split(";") if options.only else list(VARIANTS)
-    found: dict[str, list[Judged]] = {}
+    found: dict[str, list[TrainingRun]] = {}
     with ExitStack() as stack:
         store = Path(options.store or stack.enter_context(tempfile.TemporaryDirectory()))
         for seed in range(options.seeds):
@@ -56,24 +56,24 @@ def main() -> None:
                 if name not in chosen:
                     continue
                 settings = ["train.threads=1", f"train.epochs={options.epochs}", f"seed={seed}", *options.set, *change]
-                found.setdefault(name, []).append(train_and_judge(options.data, settings, store))
+                found.setdefault(name, []).append(train_and_evaluate(options.data, settings, store))
                 print(f"seed {seed}, {name}: {points([found[name][-1]])}", flush=True)
     print(table(found))
 
 
-def points(runs: Sequence[Judged]) -> str:
+def points(runs: Sequence[TrainingRun]) -> str:
     """Accuracy in points with everything and with one modality missing: the mean, and ± the deviation over the seeds."""
     cells = []
-    for given in GIVEN.values():
-        values = [100 * run.accuracy_of(given) for run in runs]
+    for subset in SUBSETS.values():
+        values = [100 * run.accuracy_of(subset) for run in runs]
         spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
         cells.append(f"{statistics.mean(values):.1f}{spread}")
     return " | ".join(cells)
 
 
-def table(found: Mapping[str, Sequence[Judged]]) -> str:
+def table(found: Mapping[str, Sequence[TrainingRun]]) -> str:
     """Markdown, a line for every variant."""
-    lines = [f"| fusion | {' | '.join(GIVEN)} | weights |", "|---" * (len(GIVEN) + 2) + "|"]
+    lines = [f"| fusion | {' | '.join(SUBSETS)} | weights |", "|---" * (len(SUBSETS) + 2) + "|"]
     for name, runs in found.items():
         lines.append(f"| {name} | {points(runs)} | {runs[0].history['parameters']:,} |")
     return "\n".join(lines)

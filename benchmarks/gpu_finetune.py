@@ -7,7 +7,7 @@ The weights are random: speed does not depend on them. Pictures (3 x 224 x 224, 
 up and lie in memory. Both loops train the same network of ours on the same rows, in bf16, with fused AdamW, clipping and as
 many rows a step. Ours is what a run does: the real Trainer with its running average of the weights; augmentation is off, as
 HF Trainer has none. HF Trainer is the plain loop: a map dataset, 4 loader processes, texts padded to the longest of their
-batch, nothing logged, saved or judged. Each is timed over all its steps after a run of a few steps that warms it up; making
+batch, nothing logged, saved or evaluated. Each is timed over all its steps after a run of a few steps that warms it up; making
 the data and the networks is left out. FLOPs are torch's count of our step, the peak is the card's for dense bf16.
 """
 
@@ -127,7 +127,7 @@ class Head(nn.Module):
 
     def __init__(self, task: Task, config: RunConfig) -> None:
         super().__init__()
-        self.network, self.knobs, self.modality = task.build(config), config.train, task.modality
+        self.network, self.train_config, self.modality = task.build(config), config.train, task.modality
 
     def forward(self, values: Tensor, lengths: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Values and (B,) lengths and labels -> the loss that we train on, and logits."""
@@ -135,10 +135,10 @@ class Head(nn.Module):
             values = values.movedim(-1, -3).float().div(255.0)
         rows = torch.arange(len(labels), device=labels.device)
         output = self.network({self.modality: Present(rows, values, lengths)}, len(labels), None)
-        smoothing = self.knobs.label_smoothing
+        smoothing = self.train_config.label_smoothing
         loss = functional.cross_entropy(output.logits.float(), labels, label_smoothing=smoothing)
         own = functional.cross_entropy(output.auxiliary[self.modality].float(), labels, label_smoothing=smoothing)
-        return {"loss": loss + self.knobs.unimodal_loss_weight * own, "logits": output.logits}
+        return {"loss": loss + self.train_config.unimodal_loss_weight * own, "logits": output.logits}
 
 
 class Samples(Dataset[dict[str, Tensor]]):

@@ -4,7 +4,7 @@
 
 The same layers (projection, norm, shared layer, head, the modality's own head), rows, batch size, loss, optimizer (AdamW)
 and number of steps for all; the others' are plain torch modules, without our mask of what is there. Ours is what a run
-does: the real Trainer, with its running average of the weights, gradient norms and modality mask, judging (on 256 rows)
+does: the real Trainer, with its running average of the weights, gradient norms and modality mask, validation (on 256 rows)
 and keeping its state included. HF Trainer gets its fused AdamW, no evaluation, no saving, no reports; Lightning no
 checkpoints, loggers or bars; both read a dataset of tensors through a DataLoader without worker processes, once as most
 scripts write it (row by row) and once with whole batches picked by an index, which is the best they can do. Feature loading
@@ -85,7 +85,7 @@ class Head(nn.Module):
     def __init__(self, width: int, config: RunConfig) -> None:
         super().__init__()
         torch.manual_seed(0)
-        fusion, self.knobs = config.fusion, config.train
+        fusion, self.train_config = config.fusion, config.train
         self.projection = nn.Sequential(nn.Linear(width, fusion.embed_dim), nn.LayerNorm(fusion.embed_dim))
         self.auxiliary = nn.Linear(fusion.embed_dim, CLASSES)
         self.head = nn.Sequential(
@@ -100,14 +100,14 @@ class Head(nn.Module):
         """(B, width), (B,) -> the loss that we train on, and logits."""
         vectors = self.projection(features)
         logits = self.head(vectors)
-        smoothing = self.knobs.label_smoothing
+        smoothing = self.train_config.label_smoothing
         loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
         own = functional.cross_entropy(self.auxiliary(vectors), labels, label_smoothing=smoothing)
-        return {"loss": loss + self.knobs.unimodal_loss_weight * own, "logits": logits}
+        return {"loss": loss + self.train_config.unimodal_loss_weight * own, "logits": logits}
 
 
 def time_ours(rows: Rows, config: RunConfig) -> Seconds:
-    """Seconds of all epochs, with judging, and keeping the state when it is due."""
+    """Seconds of all epochs, with validation, and keeping the state when it is due."""
     features, targets = (tensor.numpy() for tensor in rows)
 
     def part(first: int, last: int) -> ours.Dataset:

@@ -63,19 +63,19 @@ class Outcome:
         return self.got == self.expected or (self.debatable and self.got == "quarantine") or detected
 
 
-def judge_all(data: Path, work: Path) -> list[Outcome]:
+def run_all(data: Path, work: Path) -> list[Outcome]:
     """The outcome of every file of index.csv; `work` takes the manifests and the stores."""
     with (data / "index.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     outcomes: list[Outcome] = []
     for medium in MEDIA:
-        outcomes += _judge_media(medium, [row for row in rows if row["modality"] == medium], data, work)
+        outcomes += _check_media(medium, [row for row in rows if row["modality"] == medium], data, work)
     for number, row in enumerate(row for row in rows if row["modality"] in _SUFFIXES):
-        outcomes.append(_judge_manifest(row, data, work / f"table-{number}"))
+        outcomes.append(_check_manifest(row, data, work / f"table-{number}"))
     return outcomes
 
 
-def _judge_media(medium: Modality, rows: list[dict[str, str]], data: Path, work: Path) -> list[Outcome]:
+def _check_media(medium: Modality, rows: list[dict[str, str]], data: Path, work: Path) -> list[Outcome]:
     manifest = work / medium / "manifest.csv"
     manifest.parent.mkdir(parents=True)
     with manifest.open("w", newline="", encoding="utf-8") as file:
@@ -123,7 +123,7 @@ def _time_decoding(medium: Modality, paths: Sequence[Path]) -> dict[str, tuple[f
     return found
 
 
-def _judge_manifest(row: dict[str, str], data: Path, work: Path) -> Outcome:
+def _check_manifest(row: dict[str, str], data: Path, work: Path) -> Outcome:
     """Readable as a table, refused as a whole, or (scope `row`) read with some rows refused."""
     work.mkdir(parents=True)
     copy = work / f"table{_SUFFIXES[row['modality']]}"  # what it is taken for, whatever its name was
@@ -161,7 +161,7 @@ def main() -> None:
     options = parser.parse_args()
     print(machine("pillow", "soundfile", "av", "pyarrow"))
     with tempfile.TemporaryDirectory() as work:
-        outcomes = judge_all(Path(options.data), Path(work))
+        outcomes = run_all(Path(options.data), Path(work))
     heads = ("files", "ok, ok", "ok, refused", "refused, ok", "refused, refused", "as expected")  # expected, got
     print(f"{'medium':<18}" + "".join(f"{head:>{len(head) + 2}}" for head in heads))
     for kind in dict.fromkeys(outcome.kind for outcome in outcomes):

@@ -2,7 +2,7 @@
 
     python -m benchmarks.ingest [--data ../shared/data/cifar10] [--runs 3] [--workers N] [--sample ROWS]
 
-Figure: wall seconds of scan and ingest (read, digest, decode, store, judge), each in a fresh process and a fresh store,
+Figure: wall seconds of scan and ingest (read, digest, decode, store, mark repeats), each in a fresh process and a fresh store,
 interleaved. On: media and Parquet are read in limited processes. Off: the same functions on as many threads of this one, no
 pipe between. Left out: the start of Python and its imports. Goal: on / off at most 1.3.
 """
@@ -112,14 +112,14 @@ def _decode_batch(batch: Sequence[Any], limits: dict[str, Any]) -> list[Any]:
     for job in batch:
         data = read_file(job.path, limits) if job.path else job.inline
         assert hashlib.sha256(data).hexdigest() == job.sha256
-        made = DECODERS[job.modality](data, limits)
+        canonical = DECODERS[job.modality](data, limits)
         header = {
-            "digest": made.digest,
-            "shape": list(made.shape),
-            "rate_hz": made.rate_hz,
-            "warning": made.warning,
+            "digest": canonical.digest,
+            "shape": list(canonical.shape),
+            "rate_hz": canonical.rate_hz,
+            "warning": canonical.warning,
         }
-        outcomes.append(Decoded(job, header, made.data))
+        outcomes.append(Decoded(job, header, canonical.data))
     return outcomes
 
 

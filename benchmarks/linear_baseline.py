@@ -19,8 +19,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.judged import train_and_judge
 from benchmarks.measure import machine
+from benchmarks.training_run import train_and_evaluate
 from data_contracts.refs import LinearBaseline
 from flows.data_stages import extract_features, prepare
 from flows.request import make_request, resolve_config
@@ -61,16 +61,16 @@ def heads(data: str, settings: list[str], seeds: int, store: Path) -> None:
     )
     gaps = []
     for seed in range(seeds):
-        judged = train_and_judge(data, [*settings, f"seed={seed}"], store)
-        baseline = judged.report.linear_baseline
+        run = train_and_evaluate(data, [*settings, f"seed={seed}"], store)
+        baseline = run.report.linear_baseline
         assert isinstance(baseline, LinearBaseline)
         gap, low, high = (100 * value for value in baseline.differences["accuracy"])
         gaps.append(gap)
-        f1 = judged.report.metrics["test"]["macro_f1"] or 0.0
+        f1 = run.report.metrics["test"]["macro_f1"] or 0.0
         print(
-            f"| {seed} | {100 * judged.accuracy:.2f} % | {100 * f1:.2f} % | {100 * (baseline.metrics['accuracy'] or 0):.2f} % "
-            f"(C = {baseline.c:g}) | {gap:+.2f} [{low:+.2f}, {high:+.2f}] | {judged.history['best_epoch']} of "
-            f"{len(judged.history['epochs'])} | {judged.train_s:.1f} s |",
+            f"| {seed} | {100 * run.accuracy:.2f} % | {100 * f1:.2f} % | {100 * (baseline.metrics['accuracy'] or 0):.2f} % "
+            f"(C = {baseline.c:g}) | {gap:+.2f} [{low:+.2f}, {high:+.2f}] | {run.history['best_epoch']} of "
+            f"{len(run.history['epochs'])} | {run.train_s:.1f} s |",
             flush=True,
         )
         for note in baseline.notes:

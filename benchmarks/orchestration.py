@@ -61,17 +61,17 @@ def _compare(title: str, timings: dict[str, list[Timing]]) -> None:
 
 
 def _take_apart(again: dict[str, list[Timing]], runs: int) -> None:
-    """The unchanged run in pieces: interpreter, imports, server, work."""
+    """The unchanged run by part: interpreter, imports, server, work."""
     python = sys.executable
-    pieces = {
+    parts = {
         "interpreter": [python, "-c", "pass"],
         "import flows.cli": [python, "-c", "import flows.cli"],
         "import prefect": [python, "-c", "import prefect"],
         "import flows.retrain": [python, "-c", "import flows.retrain"],
         "a flow that does nothing": [python, "-c", _EMPTY_FLOW],
     }
-    print("\nstart-up, in pieces (medians)")
-    for name, command in pieces.items():
+    print("\nstart-up, by part (medians)")
+    for name, command in parts.items():
         timings = [time_command(command, _ENVIRONMENT) for _ in range(runs)]
         print(
             f"  {name:26} wall {median([t.wall_s for t in timings]):6.2f} s   cpu {median([t.cpu_s for t in timings]):6.2f} s"

@@ -34,18 +34,18 @@ def probabilities(rows: int, classes: int) -> tuple[NDArray[np.float64], NDArray
     return weights / weights.sum(axis=1, keepdims=True), truth
 
 
-def resample_plainly(told: NDArray[np.float64], truth: NDArray[np.int64]) -> None:
-    """Macro F1 on PEER_RESAMPLES resamples, each by scikit-learn. told: (N, classes), truth: (N,)"""
-    answers, rng = told.argmax(axis=1), np.random.default_rng(0)
+def resample_plainly(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> None:
+    """Macro F1 on PEER_RESAMPLES resamples, each by scikit-learn. probabilities: (N, classes), truth: (N,)"""
+    answers, rng = probabilities.argmax(axis=1), np.random.default_rng(0)
     for _ in range(PEER_RESAMPLES):
         rows = rng.integers(0, len(truth), len(truth))
         f1_score(truth[rows], answers[rows], average="macro", zero_division=0)
 
 
-def tune_plainly(told: NDArray[np.float64], truth: NDArray[np.int64]) -> None:
-    """An offset a class by a grid of 41 values, each judged by scikit-learn. told: (N, classes), truth: (N,)"""
-    offsets = np.zeros(told.shape[1])
-    logs = np.log(told)
+def tune_plainly(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> None:
+    """An offset a class by a grid of 41 values, each scored by scikit-learn. probabilities: (N, classes), truth: (N,)"""
+    offsets = np.zeros(probabilities.shape[1])
+    logs = np.log(probabilities)
 
     grid = np.linspace(-5, 5, 41)
     for c in range(len(offsets)):

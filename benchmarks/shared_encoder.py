@@ -5,7 +5,7 @@
 
 Every row holds two of avdigits' pictures (`image` and `image_2`), drawn within their split, and its label is the larger of
 the two digits: each picture only tells something of it, both together all. The tiny encoder, from scratch; one that is
-shared sees twice as many pictures an epoch. Judged on 1,000 test pairs. One thread, so that the same command gives the
+shared sees twice as many pictures an epoch. Evaluated on 1,000 test pairs. One thread, so that the same command gives the
 same figures anywhere; CPU seconds hold the start of the training process.
 """
 
@@ -20,12 +20,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.judged import Judged, train_and_judge
 from benchmarks.measure import machine
+from benchmarks.training_run import TrainingRun, train_and_evaluate
 
 DATA = Path(__file__).parents[2] / "shared/data/avdigits"
 VARIANTS: dict[str, tuple[str, ...]] = {"one for each": (), "shared": ('encoders.shared=["image"]',)}
-GIVEN = {"both": "image+image_2", "the first alone": "image", "the second alone": "image_2"}
+SUBSETS = {"both": "image+image_2", "the first alone": "image", "the second alone": "image_2"}
 VAL_PAIRS, TEST_PAIRS = 300, 1000
 
 
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--store", help="keep what is computed here; a broken run goes on from it")
     options = parser.parse_args()
     print(machine("torch"), flush=True)
-    print(f"\n| training pairs | encoder | {' | '.join(GIVEN)} | weights | CPU |\n{'|---' * (len(GIVEN) + 4)}|")
+    print(f"\n| training pairs | encoder | {' | '.join(SUBSETS)} | weights | CPU |\n{'|---' * (len(SUBSETS) + 4)}|")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         store, data = Path(options.store) if options.store else folder / "store", Path(options.data).resolve()
@@ -49,7 +49,7 @@ def main() -> None:
             manifest = write_pairs(data, folder / f"pairs-{pairs}.csv", pairs)
             for name, change in VARIANTS.items():
                 runs = [
-                    train_and_judge(str(manifest), [*common, *change, f"seed={seed}"], store)
+                    train_and_evaluate(str(manifest), [*common, *change, f"seed={seed}"], store)
                     for seed in range(options.seeds)
                 ]
                 print(line(pairs, name, runs), flush=True)
@@ -75,9 +75,9 @@ def write_pairs(data: Path, target: Path, pairs: int) -> Path:
     return target
 
 
-def line(pairs: int, name: str, runs: Sequence[Judged]) -> str:
+def line(pairs: int, name: str, runs: Sequence[TrainingRun]) -> str:
     """One row of the table: accuracy in points, mean and deviation over the seeds; weights; mean CPU seconds."""
-    cells = [_spread([100 * run.accuracy_of(given) for run in runs]) for given in GIVEN.values()]
+    cells = [_spread([100 * run.accuracy_of(subset) for run in runs]) for subset in SUBSETS.values()]
     cpu_s = statistics.mean(run.cpu_s for run in runs)
     return f"| {pairs:,} | {name} | {' | '.join(cells)} | {runs[0].history['parameters']:,} | {cpu_s:.0f} s |"
 

@@ -16,8 +16,8 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.judged import Judged, train_and_judge
 from benchmarks.measure import machine
+from benchmarks.training_run import TrainingRun, train_and_evaluate
 
 NETWORK = "torchvision:mobilenet_v2"
 MARGIN_POINTS = 15.0
@@ -47,15 +47,15 @@ def main() -> None:
         rows = {name: settings for name, settings in rows.items() if name in options.only.split(",")}
     with ExitStack() as stack:
         store = Path(options.store or stack.enter_context(tempfile.TemporaryDirectory()))
-        found: dict[str, Judged] = {}
+        found: dict[str, TrainingRun] = {}
         for name, settings in rows.items():
             sample = [f"data.max_rows={options.sample}"] if options.sample else []
-            found[name] = train_and_judge(data, [*settings, *sample], store)
+            found[name] = train_and_evaluate(data, [*settings, *sample], store)
             print(line(name, found[name]), flush=True)
     print("\n| | epochs | test accuracy | computing features | training | CPU |")
     print("|---|---|---|---|---|---|")
-    print("\n".join(line(name, judged) for name, judged in found.items()))
-    judge(found)
+    print("\n".join(line(name, run) for name, run in found.items()))
+    resolve(found)
 
 
 def recipes(pretrained: str, px: int, epochs: int) -> dict[str, list[str]]:
@@ -94,15 +94,15 @@ def whole_recipe(pretrained: str, px: int, epochs: int) -> dict[str, list[str]]:
     return {"full, all pictures": [f"{key}={value}" for key, value in settings.items()]}
 
 
-def line(name: str, judged: Judged) -> str:
+def line(name: str, run: TrainingRun) -> str:
     """One row of the table."""
     return (
-        f"| {name} | {len(judged.history['epochs'])} | {100 * judged.accuracy:.1f} % | {judged.extract_s / 60:.1f} min "
-        f"| {judged.train_s / 60:.1f} min | {judged.cpu_s / 60:.1f} min |"
+        f"| {name} | {len(run.history['epochs'])} | {100 * run.accuracy:.1f} % | {run.extract_s / 60:.1f} min "
+        f"| {run.train_s / 60:.1f} min | {run.cpu_s / 60:.1f} min |"
     )
 
 
-def judge(found: dict[str, Judged]) -> None:
+def resolve(found: dict[str, TrainingRun]) -> None:
     """Says by how much transfer is ahead, where both sides were run."""
     if {"full", "scratch"} <= set(found):
         ahead = 100 * (found["full"].accuracy - found["scratch"].accuracy)

@@ -10,7 +10,7 @@ from data_contracts.refs import InputName, Modality
 
 ALL_MODALITIES: tuple[Modality, ...] = get_args(Modality)
 """In the order in which names are joined: image+text+audio+video."""
-MOST = 8
+MAX_INPUTS = 8
 """Inputs of one kind that a sample may have."""
 
 
@@ -20,7 +20,7 @@ def input_name(modality: Modality, number: int) -> InputName:
 
 
 INPUTS: Mapping[InputName, Modality] = MappingProxyType(
-    {input_name(modality, number): modality for modality in ALL_MODALITIES for number in range(1, MOST + 1)}
+    {input_name(modality, number): modality for modality in ALL_MODALITIES for number in range(1, MAX_INPUTS + 1)}
 )
 """Every input's kind, in order: image, image_2, ..., text, text_2, ..."""
 
@@ -30,7 +30,7 @@ def modality_of(name: InputName) -> Modality:
     if name not in INPUTS:
         raise ValueError(
             f"{name!r} names no input; one is called {', '.join(ALL_MODALITIES)}, "
-            f"or {ALL_MODALITIES[0]}_2 to {ALL_MODALITIES[0]}_{MOST}"
+            f"or {ALL_MODALITIES[0]}_2 to {ALL_MODALITIES[0]}_{MAX_INPUTS}"
         )
     return INPUTS[name]
 

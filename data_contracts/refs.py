@@ -313,7 +313,7 @@ class RuleResult(Frozen):
 
 
 class Verdict(Ref):
-    """What the gate decided, and why; `rows` is the number of test rows it judged on."""
+    """What the gate decided, and why; `rows` is the number of test rows it decided on."""
 
     decision: Decision
     reason: str
@@ -379,7 +379,7 @@ class MonitorReport(Ref):
     model_sha256: Sha256
     counts: RowCounts
     known: int
-    """Usable rows left out because the model was trained or judged with them."""
+    """Usable rows left out because the model was trained or evaluated with them."""
     alpha: float
     tests: tuple[DriftTest, ...]
     """The most certain first."""

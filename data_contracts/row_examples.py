@@ -11,10 +11,17 @@ from data_contracts.refs import InputName
 EXAMPLES, LEAKED = "examples.json", "leaked.json"
 
 
+def row_name(row: int, table: str | None) -> str:
+    """How a message names a row: `row 5`, of several tables `row 5 of test.csv`."""
+    return f"row {row}" if table is None else f"row {row} of {table}"
+
+
 class QuarantinedRow(TypedDict):
     """A row of quarantine.parquet."""
 
     row: int
+    table: NotRequired[str | None]
+    """Where there are several."""
     id: str
     modality: str | None
     reason: str
@@ -30,6 +37,7 @@ class RowExample(TypedDict):
     split: str | None
     media: dict[InputName, str]
     row: NotRequired[int]
+    table: NotRequired[str | None]
     reason: NotRequired[str | None]
     detail: NotRequired[str | None]
     bad_modality: NotRequired[InputName | None]

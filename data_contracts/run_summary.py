@@ -11,7 +11,7 @@ from data_contracts.recognition import Recognition
 from data_contracts.refs import Compared, Decision, DriftTest, Frozen, Metrics, Split
 
 Finding = Literal["passed", "not trainable", "drift", "no drift"]
-"""What a run found that judges no model: `check`, and `monitor`."""
+"""What a run found that evaluates no model: `check`, and `monitor`."""
 NO_SPLITS: dict[Split, int] = {"train": 0, "val": 0, "test": 0}
 STAGES = ("ingest", "validate", "extract", "train", "evaluate", "publish", "total")
 

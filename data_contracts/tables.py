@@ -9,10 +9,11 @@ import pyarrow as pa
 from data_contracts.modalities import in_order, modality_of
 from data_contracts.refs import ALWAYS, IN_CELLS, InputName
 
-CONTRACT_VERSION = "3"
+CONTRACT_VERSION = "4"
 """Raised whenever a column or its meaning changes. It enters the keys of the stages: tables of another version are made
 anew, and `require_contract` refuses one that is read all the same. 2: raw rows carry `time` and `metadata`.
-3: raw rows and samples carry `targets`; a prediction of a number has no probability."""
+3: raw rows and samples carry `targets`; a prediction of a number has no probability. 4: raw rows,
+samples and refused rows carry `table`."""
 PREDICTIONS = "predictions.parquet"
 """Of an evaluation, in its folder."""
 CONTRACT_KEY = b"crossmodal.contract"
@@ -24,8 +25,8 @@ def _versioned(fields: list[pa.Field]) -> pa.Schema:
 
 def contract_version(schema: pa.Schema) -> str | None:
     """The version under which a table was written; None where it does not say."""
-    stated = (schema.metadata or {}).get(CONTRACT_KEY)
-    return None if stated is None else str(stated, "utf-8", "replace")
+    version = (schema.metadata or {}).get(CONTRACT_KEY)
+    return None if version is None else str(version, "utf-8", "replace")
 
 
 def value_column(modality: InputName) -> str | None:
@@ -52,7 +53,8 @@ def raw_schema(inputs: Collection[InputName] = ()) -> pa.Schema:
     values = filter(None, map(value_column, named))
     return _versioned(
         [
-            pa.field("row", pa.int64(), nullable=False),  # 1-based position in the manifest
+            pa.field("row", pa.int64(), nullable=False),  # 1-based position in the manifest, of several: in its table
+            pa.field("table", pa.string()),  # of several: which, as a path beneath the data; null where there is one
             pa.field("id", pa.string(), nullable=False),
             pa.field("label", pa.string()),  # of the first label column; a set of labels is joined by |, [] if empty
             pa.field("targets", pa.string()),  # the other label columns, name to text, as a JSON object; or null
@@ -82,6 +84,7 @@ def samples_schema(inputs: Collection[InputName] = ()) -> pa.Schema:
             pa.field("weight", pa.float64(), nullable=False),
             *(pa.field(modality, pa.string()) for modality in _with_kinds(inputs)),
             pa.field("row", pa.int64(), nullable=False),
+            pa.field("table", pa.string()),  # as in raw rows
         ]
     )
 
@@ -107,7 +110,7 @@ def near_duplicates_schema() -> pa.Schema:
 
 
 def fingerprints_schema() -> pa.Schema:
-    """What near repeats of canonical media are found by, one row per medium; null where it is too small to judge."""
+    """What near repeats of canonical media are found by, one row per medium; null where it is too small to compare."""
     return _versioned(
         [
             pa.field("digest", pa.string(), nullable=False),
@@ -127,6 +130,7 @@ def quarantine_schema() -> pa.Schema:
             pa.field("reason", pa.string(), nullable=False),
             pa.field("detail", pa.string()),
             pa.field("row", pa.int64(), nullable=False),
+            pa.field("table", pa.string()),  # as in raw rows
         ]
     )
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from tasks.config import RunConfig
-from tasks.ingest.arrivals import Look, Place, digest_in, list_source, look, read_place, write_place
+from tasks.ingest.arrivals import Place, Poll, digest_in, list_source, poll, read_place, write_place
 from tasks.ingest.sources.remote import is_remote
 from tasks.store import Store, digest_json
 
@@ -31,7 +31,7 @@ def watch_source(
     with store.work_dir("watch", key):
         place = _follow(file, read_place(file), start, lost)
         listing = list_source(where, config)
-        found = look(place, listing, now_s, settle_s, digest_in(where, listing))
+        found = poll(place, listing, now_s, settle_s, digest_in(where, listing))
         if found.outcome != "arrived":
             write_place(file, found.place)
             return f"{found.outcome}: {len(listing)} files in {source}"
@@ -58,7 +58,7 @@ def _follow(file: Path, place: Place, start: Start, lost: Lost) -> Place:
     return place
 
 
-def _described(found: Look) -> str:
+def _described(found: Poll) -> str:
     shown = ", ".join(found.changed[:3])
     return f"{len(found.changed)} files new, changed or gone ({shown}{', …' if len(found.changed) > 3 else ''})"
 
@@ -71,8 +71,8 @@ def starter(deployment: str, parameters: dict[str, Any]) -> Start:
     def start(key: str) -> str:
         """The id of the run under this key, made now unless it was made before."""
         # No subflow: its parent ends at once, and the run is the deployment's own.
-        made = run_deployment(deployment, parameters=parameters, timeout=0, idempotency_key=key, as_subflow=False)
-        return str(cast(FlowRun, made).id)  # a coroutine only inside an event loop
+        flow_run = run_deployment(deployment, parameters=parameters, timeout=0, idempotency_key=key, as_subflow=False)
+        return str(cast(FlowRun, flow_run).id)  # a coroutine only inside an event loop
 
     return start
 

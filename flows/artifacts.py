@@ -51,8 +51,10 @@ def _leave(request: Request, run_state: RunState, summary: RunSummary) -> None:
     if run_state.report is not None:
         leave_table("metrics", metrics_table(summary), f"{name}: figures on {run_state.report.rows:,} test rows")
     if run_state.verdict is not None:
-        judged = run_state.verdict.reason.replace("promoted: ", "passes the gate: ", 1)  # it may wait for approval yet
-        leave_table("gate", gate_table(run_state.verdict), f"{name}: {markdown_text(judged)}")
+        gate_reason = run_state.verdict.reason.replace(
+            "promoted: ", "passes the gate: ", 1
+        )  # it may wait for approval yet
+        leave_table("gate", gate_table(run_state.verdict), f"{name}: {markdown_text(gate_reason)}")
 
 
 def leave_drift(request: Request, summary: RunSummary) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_contracts.refs import RawRef
+from data_contracts.row_examples import row_name
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import UsageError
 from tasks.ingest.manifest.media_files import INLINE, split_inline
 from tasks.ingest.manifest.rows import Inline, Manifest, Row
-from tasks.ingest.sources.detect import open_manifest
+from tasks.ingest.sources.detect import open_manifest, tables_of
 from tasks.ingest.sources.isolated import read_inline
 from tasks.ingest.sources.limits import read_limits
 from tasks.ingest.sources.remote import is_remote
@@ -30,19 +31,29 @@ class ReadRow(NamedTuple):
     raw: dict[str, Any]
     """The row of the raw table: where each medium lies, its digest, why it was refused."""
 
+    @property
+    def name(self) -> str:
+        """As messages call it."""
+        return row_name(self.row.number, self.raw["table"])
+
 
 def rows_as_read(raw: RawRef, config: RunConfig, store: Store) -> Iterator[ReadRow]:
     """Every row that the run read, in its order. UsageError where the manifest is gone, or has other rows by now."""
     table = read_table(store.path(raw.uri) / "rows.parquet").to_pylist()
     waiting = iter(table)
     current = next(waiting, None)
-    for manifest, _ in open_manifest(Path(raw.source), read_limits(config)):
+    source = Path(raw.source)
+    manifests = [manifest for manifest, _ in open_manifest(source, read_limits(config))]
+    for manifest, name in zip(manifests, tables_of(manifests, source), strict=True):
         for row in manifest.rows:
-            if current is not None and current["row"] == row.number:  # under data.max_rows some are passed over
+            # under data.max_rows some are passed over
+            if current is not None and (current["table"], current["row"]) == (name, row.number):
                 yield ReadRow(manifest, row, current)
                 current = next(waiting, None)
     if current is not None:
-        raise UsageError(f"data {raw.source!r}: row {current['row']} is not there any more; the manifest has changed")
+        raise UsageError(
+            f"data {raw.source!r}: {row_name(current['row'], current['table'])} is not there any more; the manifest has changed"
+        )
 
 
 def medium_bytes(where: str | None, config: RunConfig, most: int) -> bytes | None:

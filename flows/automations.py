@@ -111,8 +111,8 @@ def _apply(
     client: SyncPrefectClient, entry: dict[str, Json], block: str | None, deployment: Callable[[str], str]
 ) -> Applied:
     name = str(entry["name"])
-    wanted = as_automation(entry, deployment, lambda _: block)
-    if wanted is None:
+    automation = as_automation(entry, deployment, lambda _: block)
+    if automation is None:
         return {
             "automation": name,
             "outcome": "left out",
@@ -120,20 +120,20 @@ def _apply(
         }
     found = client.read_automations_by_name(name)
     if not found:
-        client.create_automation(wanted)
-        return {"automation": name, "outcome": "created", "detail": wanted.description}
+        client.create_automation(automation)
+        return {"automation": name, "outcome": "created", "detail": automation.description}
     before = found[0]
-    wanted.enabled = before.enabled
-    if do_the_same(before, wanted):
-        return {"automation": name, "outcome": "unchanged", "detail": wanted.description}
-    client.update_automation(before.id, wanted)
-    return {"automation": name, "outcome": "updated", "detail": wanted.description}
+    automation.enabled = before.enabled
+    if do_the_same(before, automation):
+        return {"automation": name, "outcome": "unchanged", "detail": automation.description}
+    client.update_automation(before.id, automation)
+    return {"automation": name, "outcome": "updated", "detail": automation.description}
 
 
-def do_the_same(before: AutomationCore, wanted: AutomationCore) -> bool:
+def do_the_same(before: AutomationCore, after: AutomationCore) -> bool:
     """Whether two automations have the same name, trigger and actions. Sets are equal in any order, which JSON gives them."""
     fields = {"name", "description", "enabled", "tags", "trigger", "actions"}
-    return before.model_dump(include=fields) == wanted.model_dump(include=fields)
+    return before.model_dump(include=fields) == after.model_dump(include=fields)
 
 
 def _webhook(url: str | None) -> str | None:
@@ -148,8 +148,8 @@ def _webhook(url: str | None) -> str | None:
     if url is not None:
         if not url.startswith(("http://", "https://")):
             raise UsageError("--webhook: expected an address that begins with https:// or http://")
-        made = Webhook(url=SecretStr(url), headers=SecretDict({"Content-Type": "application/json"}))
-        return str(made.save(WEBHOOK, overwrite=True))
+        block = Webhook(url=SecretStr(url), headers=SecretDict({"Content-Type": "application/json"}))
+        return str(block.save(WEBHOOK, overwrite=True))
     try:
         loaded = cast(Webhook, Webhook.load(WEBHOOK))  # a coroutine only inside an event loop
     except ValueError:  # what Prefect raises for a block that does not exist

@@ -47,11 +47,11 @@ def check(
             _leave_tables(request, failure.summary)
             raise
         _leave_tables(request, summary)
-        said = [
+        lines = [
             f"{summary.finding}: {summary.reason}",
             *(note for note in notes if note not in str(summary.reason)),
         ]
-        return Completed(message="; ".join(said), data=summary.as_json() | {"notes": notes})
+        return Completed(message="; ".join(lines), data=summary.as_json() | {"notes": notes})
     except REFUSALS as error:
         return refused(error)
 

@@ -41,8 +41,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(value: bool) -> None:
+    if value:
         console.say(f"crossmodal {importlib.metadata.version('crossmodal')}")
         raise typer.Exit
 
@@ -100,7 +100,7 @@ def without_types_of_flags(command: Any) -> Any:
 
 
 def run(command: Callable[[], Any], as_json: bool, debug: bool) -> int:
-    """The exit status of a command, its error told as one line; with `debug` after the traceback.
+    """The exit status of a command, its error printed as one line; with `debug` after the traceback.
 
     Under a debugger the error is raised, so that it can be looked at where it happened.
     """
@@ -119,7 +119,7 @@ def run(command: Callable[[], Any], as_json: bool, debug: bool) -> int:
             if sys.gettrace() is not None:
                 raise
             console.print_traceback(error)
-        return _fail(*_told(error), as_json)
+        return _fail(*_describe_error(error), as_json)
     if code == 130:  # what typer makes of Ctrl-C
         return _ended()
     return code if isinstance(code, int) else 0
@@ -130,8 +130,8 @@ def _ended(how: str = "interrupted", code: int = 130) -> int:
     return code
 
 
-def _told(error: Exception) -> tuple[str, int, RunSummary]:
-    """An error as its message, exit status and summary. One that is not ours is a bug, and told as one."""
+def _describe_error(error: Exception) -> tuple[str, int, RunSummary]:
+    """An error as its message, exit status and summary. One that is not ours is a bug, and reported as one."""
     if isinstance(error, RunFailed):
         return str(error.error), error.error.exit_code, error.summary
     if isinstance(error, CrossmodalError):

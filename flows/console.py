@@ -38,7 +38,7 @@ def progress_bars(verbose: bool = False) -> Iterator[None]:
     with contextlib.ExitStack() as shown:
         shown.enter_context(_bars() if _ERR.is_terminal else listening(_lines()))
         if verbose:
-            shown.enter_context(listening_to_lines(lambda line, level: _tell(_ERR, line)))
+            shown.enter_context(listening_to_lines(lambda line, level: _print_line(_ERR, line)))
         yield
 
 
@@ -46,15 +46,15 @@ def progress_bars(verbose: bool = False) -> Iterator[None]:
 def _bars() -> Iterator[None]:
     columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bars = Progress(
-        *columns, TextColumn("{task.fields[remark]}"), console=_ERR, redirect_stdout=sys.stdout.isatty()
+        *columns, TextColumn("{task.fields[message]}"), console=_ERR, redirect_stdout=sys.stdout.isatty()
     )  # into a file goes what is printed there
     known: dict[str, Any] = {}
 
-    def listen(step: str, done: int, total: int, remark: str) -> None:
+    def listen(step: str, done: int, total: int, message: str) -> None:
         """The step's bar stands at `done` of `total`; a step that is heard of for the first time gets one."""
         if step not in known:
-            known[step] = bars.add_task(step, total=total, remark="")
-        bars.update(known[step], completed=done, total=total, remark=escape(one_line(remark)))
+            known[step] = bars.add_task(step, total=total, message="")
+        bars.update(known[step], completed=done, total=total, message=escape(one_line(message)))
 
     with bars, listening(listen):
         yield
@@ -64,12 +64,12 @@ def _lines() -> Listener:
     """A line when a step is done, and at most every ten seconds before that."""
     last = time.monotonic()
 
-    def listen(step: str, done: int, total: int, remark: str) -> None:
+    def listen(step: str, done: int, total: int, message: str) -> None:
         """A line shows how far the step is, where it is done or ten seconds have passed since the last line."""
         nonlocal last
         if done == total or time.monotonic() - last >= _LINE_EVERY_S:
             last = time.monotonic()
-            _tell(_ERR, f"{step}: {done} of {total} {remark}".rstrip())
+            _print_line(_ERR, f"{step}: {done} of {total} {message}".rstrip())
 
     return listen
 
@@ -79,23 +79,23 @@ def print_outcome(summary: RunSummary, store: Path, as_json: bool) -> None:
     out = Console(stderr=as_json, highlight=False, soft_wrap=True)
     model = summary.model or ModelSummary()
     out.print(f"\nverdict  [bold]{summary.verdict}[/bold]")  # one of ours
-    _tell(out, f"reason   {summary.reason}")
+    _print_line(out, f"reason   {summary.reason}")
     _print_rows(out, summary)
     if summary.metrics:
         out.print(_rich_table(figures_table(summary), "right"))
     if model.version is not None:
-        _tell(
+        _print_line(
             out,
             f"model    {model.name} version {model.version} ({model.alias}), sha256 {str(model.sha256)[:16]}…",
         )
-    _tell(out, f"work     {_work(summary.work)}")
-    _tell(out, f"time     {_seconds(summary.seconds)}")
-    _tell(out, f"report   {_shown(store / str(summary.report))}")
+    _print_line(out, f"work     {_work(summary.work)}")
+    _print_line(out, f"time     {_seconds(summary.seconds)}")
+    _print_line(out, f"report   {_shown(store / str(summary.report))}")
     if summary.rows.quarantined:
-        _tell(out, f"refused  {_shown(store / 'runs' / str(summary.run) / 'quarantine.csv')}")
+        _print_line(out, f"refused  {_shown(store / 'runs' / str(summary.run) / 'quarantine.csv')}")
     if model.version is not None:
-        _tell(out, f"next     {_program()} predict MANIFEST --model {model.name}@{model.alias}")
-        _tell(out, f"         {_program()} up")
+        _print_line(out, f"next     {_program()} predict MANIFEST --model {model.name}@{model.alias}")
+        _print_line(out, f"         {_program()} up")
     if as_json:
         print_json(summary.as_json())
 
@@ -108,7 +108,7 @@ def print_recognition(recognition: Recognition, as_json: bool) -> None:
 
 def print_written(path: Path, as_json: bool) -> None:
     """Where a file now is."""
-    _tell(Console(stderr=as_json, highlight=False, soft_wrap=True), f"written  {_shown(path)}")
+    _print_line(Console(stderr=as_json, highlight=False, soft_wrap=True), f"written  {_shown(path)}")
 
 
 def print_check(summary: RunSummary, notes: list[str], store: Path, as_json: bool) -> None:
@@ -116,10 +116,10 @@ def print_check(summary: RunSummary, notes: list[str], store: Path, as_json: boo
     out = Console(stderr=as_json, highlight=False, soft_wrap=True)
     _print_rows(out, summary)
     for note in notes:
-        _tell(out, f"note     {note}")
-    _tell(out, f"report   {_shown(store / str(summary.report))}")
+        _print_line(out, f"note     {note}")
+    _print_line(out, f"report   {_shown(store / str(summary.report))}")
     if summary.rows.quarantined or summary.rows.duplicates:
-        _tell(out, f"refused  {_shown(store / 'runs' / str(summary.run) / 'quarantine.csv')}")
+        _print_line(out, f"refused  {_shown(store / 'runs' / str(summary.run) / 'quarantine.csv')}")
     if as_json:
         print_json(summary.as_json())
 
@@ -128,14 +128,14 @@ def print_predictions(summary: RunSummary, as_json: bool) -> None:
     """How many rows were predicted, with which model, and where the predictions are."""
     out = Console(stderr=as_json, highlight=False, soft_wrap=True)
     rows, model = summary.rows, summary.model or ModelSummary()
-    _tell(out, f"{rows.used} of {rows.rows_in} rows predicted with {model.name} version {model.version}")
+    _print_line(out, f"{rows.used} of {rows.rows_in} rows predicted with {model.name} version {model.version}")
     if rows.quarantined:
-        _tell(out, f"refused  {rows.quarantined} rows: {summary.quarantine}")
+        _print_line(out, f"refused  {rows.quarantined} rows: {summary.quarantine}")
     for name, value in summary.metrics.get("labelled", {}).items():
-        _tell(out, f"{name:<8} {_figure(value, name)} on the {summary.labelled} rows that have a label")
+        _print_line(out, f"{name:<8} {_figure(value, name)} on the {summary.labelled} rows that have a label")
     for text in summary.notes or ():
-        _tell(out, f"note     {text}")
-    _tell(out, f"written  {summary.out}")
+        _print_line(out, f"note     {text}")
+    _print_line(out, f"written  {summary.out}")
     if as_json:
         print_json(summary.as_json())
 
@@ -163,7 +163,7 @@ def print_pairs(pairs: Sequence[tuple[str, Any]]) -> None:
     width = max((len(name) for name, _ in pairs), default=0)
     for name, value in pairs:
         if value not in (None, "", []):
-            _tell(out, f"{one_line(name):<{width}}  {one_line(str(value), _ERROR_CHARS)}")
+            _print_line(out, f"{one_line(name):<{width}}  {one_line(str(value), _ERROR_CHARS)}")
 
 
 def print_warning(text: str) -> None:
@@ -202,7 +202,7 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def _tell(out: Console, text: str) -> None:
+def _print_line(out: Console, text: str) -> None:
     """One line, shown as it is: no markup, and no control or bidirectional character that a label or a path brought."""
     out.print(visible(text, keep=""), markup=False, emoji=False)
 
@@ -211,7 +211,7 @@ def _print_rows(out: Console, summary: RunSummary) -> None:
     rows, splits = summary.rows, summary.splits
     counts = f"{rows.rows_in} read, {rows.used} used, {rows.quarantined} quarantined, {rows.duplicates} duplicates"
     counts += f", {rows.unlabelled} unlabelled" if rows.unlabelled else ""
-    _tell(out, f"rows     {counts}; train {splits['train']}, val {splits['val']}, test {splits['test']}")
+    _print_line(out, f"rows     {counts}; train {splits['train']}, val {splits['val']}, test {splits['test']}")
 
 
 def _figure(value: float | None, metric: str) -> str:

@@ -29,7 +29,7 @@ def monitor_manifest(request: Request, model: str | None, stage: Monitor = monit
     run_state = RunState(champion=champion)
     reports: list[MonitorReport] = []
 
-    def look() -> None:
+    def compare() -> None:
         """The new data are read, encoded and compared: `run_state` and `reports` hold what came of it."""
         card = read_card(request.store.path(champion.uri))
         config = asking(champion_config(champion, card, request), card)
@@ -40,7 +40,7 @@ def monitor_manifest(request: Request, model: str | None, stage: Monitor = monit
         with run_state.timed("evaluate"):
             reports.append(stage(run_state.clean, run_state.features, champion, config, request.store))
 
-    error = attempt(look, run_state)
+    error = attempt(compare, run_state)
     if error is not None:
         summary = summarise(request, run_state, "monitor", str(error))
         write_summary(request, run_state, summary)

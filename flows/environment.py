@@ -27,9 +27,9 @@ PREFECT_DEFAULTS = {
 }
 
 
-def store_from_environment(given: str | None) -> str:
+def store_from_environment(option: str | None) -> str:
     """The store: the flag, else CROSSMODAL_STORE, else .crossmodal in the current folder."""
-    return given or os.environ.get("CROSSMODAL_STORE") or DEFAULT_STORE
+    return option or os.environ.get("CROSSMODAL_STORE") or DEFAULT_STORE
 
 
 def tracking_uri_from_environment() -> str | None:

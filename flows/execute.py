@@ -33,7 +33,7 @@ class RunFailed(Exception):
 def execute(request: Request, stages: Stages, run_state: RunState | None = None, mode: Mode = "full") -> RunSummary:
     """The summary of a completed run. Raises RunFailed, with the summary of what is known, when a stage refused.
 
-    In the mode `evaluate only` the champion is judged instead of a new model.
+    In the mode `evaluate only` the champion is evaluated instead of a new model.
     """
     run_state = run_state or RunState()
     pipeline = evaluate_champion if mode == "evaluate only" else run_pipeline

@@ -30,24 +30,24 @@ class KnownLabels:
             return None
         shown = ", ".join(repr(label) for label, _ in self.unknown.most_common(_SHOWN))
         more = ", …" if len(self.unknown) > _SHOWN else ""
-        count = sum(given is not None and not known for given, known in zip(self.labels, self.rows, strict=True))
+        count = sum(text is not None and not known for text, known in zip(self.labels, self.rows, strict=True))
         return f"{count} rows give labels that the model does not know ({shown}{more}); no figure counts these rows"
 
 
-def match_labels(given: Sequence[str | None], target: Target) -> KnownLabels:
+def match_labels(cells: Sequence[str | None], target: Target) -> KnownLabels:
     """The given texts of a label column as the model's target spells its labels."""
     if not target.labels:  # numbers
-        return KnownLabels(list(given), Counter(), [label is not None for label in given])
+        return KnownLabels(list(cells), Counter(), [label is not None for label in cells])
     problem = problem_of(target)
     spelt = {same_class(label): label for label in reversed(target.labels)} | {label: label for label in target.labels}
     unknown: Counter[str] = Counter()
     labels: list[str | None] = []
     rows = []
-    for text in given:
+    for text in cells:
         names = () if text is None else problem.labels_of(text)
         found = [spelt.get(name) or spelt.get(same_class(name)) for name in names]
         unknown.update(name for name, label in zip(names, found, strict=True) if label is None)
-        said = [label or name for name, label in zip(names, found, strict=True)]
-        labels.append(None if text is None else problem.text_of(said))
+        spellings = [label or name for name, label in zip(names, found, strict=True)]
+        labels.append(None if text is None else problem.text_of(spellings))
         rows.append(text is not None and None not in found)
     return KnownLabels(labels, unknown, rows)

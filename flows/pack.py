@@ -25,8 +25,8 @@ from tasks.ingest.manifest.rows import Inline
 from tasks.modalities import spec_of
 from tasks.store import Store
 
-MOST_ROWS = 200
-MOST_MB = 100.0
+MAX_ROWS = 200
+MAX_MB = 100.0
 README = """Packed from run {run} of crossmodal ({commit}), which ended with
 
     {end}
@@ -51,9 +51,7 @@ class Packed(NamedTuple):
     """What could not be taken along, a line each."""
 
 
-def pack_run(
-    store: Store, record: RunRecord, out: Path, most_rows: int = MOST_ROWS, most_mb: float = MOST_MB
-) -> Packed:
+def pack_run(store: Store, record: RunRecord, out: Path, most_rows: int = MAX_ROWS, most_mb: float = MAX_MB) -> Packed:
     """`out` is a zip file with the run's settings, its refused rows and others up to `most_rows`, and their media.
 
     Raises UsageError where the run came to no rows or its manifest has changed since.
@@ -81,19 +79,21 @@ def _choose(raw: RawRef, config: RunConfig, store: Store, run: str, most: int) -
     """All rows where they are few; else the refused ones, at most half, and the first of the others, in their order."""
     if raw.rows <= most:
         return list(rows_as_read(raw, config, store))
-    bad = _refused_ids(store, run)
+    bad = _refused(store, run)
     refused: list[tuple[int, ReadRow]] = []
     others: list[tuple[int, ReadRow]] = []
     for place, row in enumerate(rows_as_read(raw, config, store)):
-        group, limit = (refused, most // 2) if row.raw["id"] in bad else (others, most)
+        group, limit = (refused, most // 2) if (row.raw["table"], row.raw["row"]) in bad else (others, most)
         if len(group) < limit:
             group.append((place, row))
     return [row for _, row in sorted([*refused, *others[: most - len(refused)]], key=lambda item: item[0])]
 
 
-def _refused_ids(store: Store, run: str) -> set[str]:
+def _refused(store: Store, run: str) -> set[tuple[str | None, int]]:
+    """Table and number of every row that was not used."""
     path = store.root / RUNS / run / "quarantine.parquet"
-    return set(read_table(path, ["id"])["id"].to_pylist()) if path.is_file() else set()
+    rows = read_table(path, ["table", "row"]).to_pylist() if path.is_file() else []
+    return {(row["table"], row["row"]) for row in rows}
 
 
 class _Packer:
@@ -132,7 +132,7 @@ class _Packer:
     def _line(self, row: ReadRow) -> str | None:
         """The row as a line of JSON whose media lie in the archive; None where there is no room, or it has no cells."""
         if row.row.reason is not None:
-            self._left_out.append(f"row {row.row.number}: could not be read ({row.row.reason}: {row.row.detail})")
+            self._left_out.append(f"{row.name}: could not be read ({row.row.reason}: {row.row.detail})")
             return None
         cells = dict(row.row.values)
         for modality, column in self._raw.columns.items():
@@ -145,7 +145,7 @@ class _Packer:
                 continue
             content = medium_bytes(where, self._config, self._left)
             if content is None:
-                self._left_out.append(f"row {row.row.number}: {modality} is gone, an address, or more than fits")
+                self._left_out.append(f"{row.name}: {modality} is gone, an address, or more than fits")
                 continue
             suffix = (
                 PurePosixPath(where.partition(":")[2] or where).suffix

@@ -49,18 +49,18 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
     run_log.log_checkpoint(checkpoint, read_history(checkpoint, store), run_state.reused(checkpoint))
     with run_state.timed("evaluate"):  # asked again: training takes time, and another model may have been promoted
         champion = run_state.champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
-    # Against itself a model need not be judged: the evaluation of the run that published it is still right.
+    # Against itself a model need not be compared: the evaluation of the run that published it is still right.
     same = champion is None or champion.model_sha256 == checkpoint.model_sha256
     prepared_champion = run_state.prepared_champion = (
         None if champion is None or same else prepare_champion(champion, request, stages, run_state)
     )
     report = evaluate_model(checkpoint, prepared_champion, config, store, stages, run_state)
     with run_state.timed("evaluate"):
-        judged_before = store.find("verdicts", gate_key(report, config)) is not None
+        evaluated_before = store.find("verdicts", gate_key(report, config)) is not None
         verdict = run_state.verdict = stages.gate(report, config, store)
         record_verdict(request, verdict, report, valid)
     run_log.log_gate(verdict)
-    run_state.decision, run_state.reason = conclude(verdict, champion, judged_before)
+    run_state.decision, run_state.reason = conclude(verdict, champion, evaluated_before)
     if run_state.decision == "promote":
         inputs = PublishInputs(verdict, checkpoint, report, valid, features, start)
         publish_candidate(inputs, request, stages, run_state)
@@ -82,14 +82,14 @@ def publish_candidate(inputs: PublishInputs, request: Request, stages: Stages, r
         run_state.decision, run_state.reason = "needs-approval", ask_for_approval(release, config, inputs.verdict)
 
 
-def conclude(verdict: Verdict, champion: ChampionRef | None, judged_before: bool) -> tuple[Decision, str]:
-    """The run's decision and its reason: `unchanged` when this very model is, or was judged against, the champion.
+def conclude(verdict: Verdict, champion: ChampionRef | None, evaluated_before: bool) -> tuple[Decision, str]:
+    """The run's decision and its reason: `unchanged` when this very model is, or was compared with, the champion.
 
-    A champion that new test rows or new rules fail is told once as what the gate says; it stays until something beats it.
+    A champion that new test rows or new rules fail is reported once, as what the gate says; it stays until something beats it.
     """
     is_champion = champion is not None and champion.model_sha256 == verdict.model_sha256
     passes = verdict.decision == "promote"
-    if champion is not None and is_champion and (passes or judged_before):
+    if champion is not None and is_champion and (passes or evaluated_before):
         doubt = "" if passes else f", which no longer passes the gate: {verdict.reason}"
         name = f"{champion.name} version {champion.version}"
         return "unchanged", f"nothing that shapes the model has changed: it is {name}{doubt}"
@@ -98,7 +98,7 @@ def conclude(verdict: Verdict, champion: ChampionRef | None, judged_before: bool
             verdict.decision,
             f"version {champion.version} is champion and no longer passes the gate: {verdict.reason}",
         )
-    if judged_before and not passes:
+    if evaluated_before and not passes:
         return (
             "unchanged",
             f"nothing has changed since this model was refused (the figures are its own): {verdict.reason}",
@@ -107,7 +107,7 @@ def conclude(verdict: Verdict, champion: ChampionRef | None, judged_before: bool
 
 
 def evaluate_champion(request: Request, stages: Stages, run_state: RunState) -> None:
-    """Judges the champion on today's test rows by the gate's rules; nothing is trained, and nothing published.
+    """Evaluates the champion on today's test rows by the gate's rules; nothing is trained, and nothing published.
 
     The samples are read as the champion reads them. UsageError where there is no champion.
     """
@@ -132,8 +132,8 @@ def evaluate_champion(request: Request, stages: Stages, run_state: RunState) -> 
     name, stands = f"{champion.name} version {champion.version}", "still passes" if passes else "no longer passes"
     details = "; ".join(rule.detail for rule in rules if passes or rule.outcome != "pass")
     run_state.reason = reason = f"{name} {stands} the gate on {report.rows} test rows: {details or 'it has no rules'}"
-    judged = run_state.verdict = verdict.model_copy(update={"rules": rules, "reason": reason})
-    run_log.log_gate(judged)
+    own_verdict = run_state.verdict = verdict.model_copy(update={"rules": rules, "reason": reason})
+    run_log.log_gate(own_verdict)
 
 
 def evaluate_model(

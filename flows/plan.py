@@ -67,14 +67,14 @@ def _media_to_decode(raw: RawRef, request: Request) -> list[PlanLine]:
     sources: dict[Modality, set[str]] = defaultdict(set)
     for input_name in raw.modalities:
         sources[modality_of(input_name)].update(table[f"{input_name}_sha256"].drop_null().to_pylist())
-    return [_decoding(modality, wanted, request) for modality, wanted in sources.items()]
+    return [_decoding(modality, digests, request) for modality, digests in sources.items()]
 
 
-def _decoding(input_name: Modality, wanted: set[str], request: Request) -> PlanLine:
+def _decoding(input_name: Modality, digests: set[str], request: Request) -> PlanLine:
     index = media_index(request.store, input_name, media_fingerprint(input_name, request.config.media), ("source",))
-    count = len(wanted - set(index["source"].to_pylist()))
-    why = f"{count} of {len(wanted)} files are new"
-    return _line(f"decode {input_name}", "compute" if count else "reuse", count or len(wanted), why)
+    count = len(digests - set(index["source"].to_pylist()))
+    why = f"{count} of {len(digests)} files are new"
+    return _line(f"decode {input_name}", "compute" if count else "reuse", count or len(digests), why)
 
 
 def _features(input_name: InputName, ref: FeatureRef) -> PlanLine:

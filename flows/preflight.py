@@ -31,7 +31,7 @@ from tasks.publish.registry import fetch_champion
 from tasks.validate.custom_expectations import read_expectations
 
 IMPORTED_AS = {"pillow": "PIL", "charset-normalizer": "charset_normalizer"}
-LEAST_FREE_BYTES = 200e6
+MIN_FREE_BYTES = 200e6
 """What even a small run writes: the registry's database, a model, a report."""
 COPIES = 4
 """Of an encoder that is trained: the state of training, the checkpoint, the logged model, the champion read back."""
@@ -72,10 +72,10 @@ def failure(checks: list[PreflightCheck]) -> CrossmodalError | None:
     return error(f"{len(failed)} of {len(checks)} checks failed before the data were read: {listed}")
 
 
-def _run(name: str, look: Callable[[], tuple[bool, str]]) -> PreflightCheck:
+def _run(name: str, check: Callable[[], tuple[bool, str]]) -> PreflightCheck:
     """What a look at something found: (whether it is fine, what to know of it), or the error that it would end with."""
     try:
-        fine, detail = look()
+        fine, detail = check()
     except CrossmodalError as error:
         return PreflightCheck(name=name, outcome="fail", detail=str(error), exit_code=error.exit_code)
     except OSError as error:
@@ -152,7 +152,7 @@ def _weight_bytes(place: Place) -> int:
 def _disk(request: Request, training: bool) -> tuple[bool, str]:
     """Warns where what the data may take is not free, fails where what any run takes is not."""
     free = shutil.disk_usage(request.store.root).free
-    least = LEAST_FREE_BYTES + (COPIES * _trained_bytes(request) if training else 0)
+    least = MIN_FREE_BYTES + (COPIES * _trained_bytes(request) if training else 0)
     text = f"{_size(free)} free in {request.store.root}"
     if free < least:
         raise EnvironmentFailed(

@@ -40,9 +40,9 @@ def check_manifest(
     notes: list[str] = []
     problems: list[str] = []
 
-    def look() -> None:
+    def read() -> None:
         """The data are read and validated, filling `run_state`; `notes` holds warnings and what forbids training."""
-        stages = Stages() if on_read is None else Stages(scan=_heard(on_read))
+        stages = Stages() if on_read is None else Stages(scan=_reporting_scan(on_read))
         valid = run_state.valid = prepare(request, request.config, stages, run_state)
         samples = Samples.read(request.store.path(valid.uri))
         run_state.splits = samples.count_splits()
@@ -52,7 +52,7 @@ def check_manifest(
         run_state.reason = _describe(request, run_state, problems)
 
     with recorded(request, "check", run_state):
-        error = attempt(look, run_state)
+        error = attempt(read, run_state)
         finding: Finding = "not trainable" if problems else "passed"
         summary = leave_results(request, run_state, "check", error, None if error else finding)
     if error is not None:
@@ -60,7 +60,7 @@ def check_manifest(
     return summary, notes
 
 
-def _heard(listener: Listener) -> Scan:
+def _reporting_scan(listener: Listener) -> Scan:
     """The stage `scan`, of whose outcome the listener hears."""
 
     def scan_and_say(config: RunConfig, store: Store, data: Path) -> RawRef:

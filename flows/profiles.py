@@ -96,10 +96,10 @@ def write_reading_profile(target: Path, request: Request, recognition: Recogniti
     config = load_config(request.config.model_dump(mode="json"), chosen, "the settings of this check")
     usual = describe_settings(RunConfig())
     keys = [key.split(".") for key, value in describe_settings(config).items() if usual.get(key) != value]
-    _create(name, target, profile_text(name, config, keys, [_remark(line) for line in recognition.found]))
+    _create(name, target, profile_text(name, config, keys, [_comment(line) for line in recognition.found]))
 
 
-def _remark(line: Recognised) -> str:
+def _comment(line: Recognised) -> str:
     column = "" if line.column is None else f" from column {line.column!r}"
     return f"{line.role}{column}: {line.how}{'' if line.example is None else f' ({line.example})'}"
 
@@ -114,15 +114,15 @@ def _create(name: str, target: Path, text: str) -> None:
         check_target(name, target)
 
 
-def profile_text(name: str, config: RunConfig, keys: Sequence[Sequence[str]], remarks: Sequence[str]) -> str:
-    """The TOML of a profile: its data, the settings under these keys, and remarks on both as comments."""
+def profile_text(name: str, config: RunConfig, keys: Sequence[Sequence[str]], comments: Sequence[str]) -> str:
+    """The TOML of a profile: its data, the settings under these keys, and comments on both."""
     values: dict[str, Any] = {"data": {"path": config.data.path}}
     for path in keys:
         _put(values, path, _value_of(config, path))
     values.pop("name", None)
     lines = [
         f"# {name}: only what differs from the defaults; crossmodal profile show {name} lists every setting.",
-        *(f"# {one_line(remark, 300)}" for remark in remarks),
+        *(f"# {one_line(comment, 300)}" for comment in comments),
         "",
         f"name = {toml_value(name)}",
         *(f"{key} = {toml_value(value)}" for key, value in values.items() if not isinstance(value, dict)),
@@ -163,22 +163,22 @@ def _put(values: dict[str, Any], keys: Sequence[str], value: Any) -> None:
 def _counted(found: RunState, request: Request, summary: RunSummary) -> list[str]:
     """What was recognised: rows, splits, inputs, labels with their numbers of rows."""
     rows, splits, clean = summary.rows, summary.splits, found.clean
-    remarks = [
+    comments = [
         f"Rows: {rows.rows_in} read, {rows.used} used, {rows.quarantined} quarantined, {rows.duplicates} duplicates.",
         f"Splits: {', '.join(f'{split} {count}' for split, count in splits.items())}.",
     ]
     if clean is None or found.valid is None:
-        return remarks
+        return comments
     columns = clean.columns
-    remarks.append(
+    comments.append(
         f"Inputs: {', '.join(f'{one} (column {columns[one]!r})' if one in columns else one for one in clean.modalities)}."
     )
     samples = Samples.read(request.store.path(found.valid.uri))
     cells = Counter(samples.labels)
     for place, target in enumerate(clean.label_targets):
         rows_of = cells if place == 0 else Counter[str]()
-        remarks.append(f"Label column {target.name!r}, {target.problem}{_labels(target.labels, rows_of)}.")
-    return remarks
+        comments.append(f"Label column {target.name!r}, {target.problem}{_labels(target.labels, rows_of)}.")
+    return comments
 
 
 def _labels(labels: Sequence[str], rows_of: Mapping[str, int]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import RunRefs
-from data_contracts.row_examples import QuarantinedRow
+from data_contracts.row_examples import QuarantinedRow, row_name
 from data_contracts.run_record import RunRecord
 from flows.as_read import cell_text, medium_bytes, rows_as_read
 from flows.history import RUNS, run_config, run_refs
@@ -15,7 +15,7 @@ from tasks.contract import read_table
 from tasks.errors import CrossmodalError, UsageError
 from tasks.media.media_store import media_index
 from tasks.reporting.row_page import RefusedMedium, RefusedRow, write_refused
-from tasks.store import Store
+from tasks.store import Store, digest_json
 
 PICTURE_BYTES = 4 << 20
 
@@ -25,26 +25,37 @@ def refused_rows(store: Store, record: RunRecord) -> list[QuarantinedRow]:
     path = store.root / RUNS / record.run / "quarantine.parquet"
     if not path.is_file():
         raise UsageError(f"run {record.run}: has no quarantine; it ended before its data were read ({record.reason})")
-    names = ["row", "id", "modality", "reason", "detail", "path"]
-    rows: list[QuarantinedRow] = read_table(path).select(names).sort_by("row").to_pylist()
+    names = ["table", "row", "id", "modality", "reason", "detail", "path"]
+    table = read_table(path).select(names).sort_by([("table", "ascending"), ("row", "ascending")])
+    rows: list[QuarantinedRow] = (
+        table if table["table"].null_count < len(table) else table.drop_columns("table")
+    ).to_pylist()
     return rows
 
 
-def refused_row(store: Store, record: RunRecord, number: int) -> RefusedRow:
-    """All that is known of one of them. UsageError where the run has no refused row of that number."""
-    found = [row for row in refused_rows(store, record) if row["row"] == number]
+def refused_row(store: Store, record: RunRecord, number: int, table: str | None = None) -> RefusedRow:
+    """All that is known of one of them, by its number and, of several tables, its table.
+
+    UsageError where the run has no refused row of that number, or several tables have one and none is named.
+    """
+    found = [row for row in refused_rows(store, record) if row["row"] == number and table in (None, row.get("table"))]
     if not found:
-        raise UsageError(f"run {record.run}: row {number} was not refused; see crossmodal runs quarantine {record.run}")
+        name = row_name(number, table)
+        raise UsageError(f"run {record.run}: {name} was not refused; see crossmodal runs quarantine {record.run}")
+    if len(found) > 1:
+        tables = ", ".join(str(row["table"]) for row in found)
+        raise UsageError(f"run {record.run}: row {number} was refused of {tables}; choose one with --table")
+    of_table = found[0].get("table")
     refs = run_refs(store, record.run)
     if refs.raw is None:
         return RefusedRow(run=record.run, row=number, facts=found[0])
-    table = read_table(store.path(refs.raw.uri) / "rows.parquet", filters=[("row", "==", number)]).to_pylist()
-    raw = next((row for row in table if row["id"] == found[0]["id"]), table[0] if table else {})
+    rows = read_table(store.path(refs.raw.uri) / "rows.parquet", filters=[("row", "==", number)]).to_pylist()
+    raw: dict[str, Any] = next((row for row in rows if row["table"] == of_table), {})
     return RefusedRow(
         run=record.run,
         row=number,
         facts=found[0],
-        cells=_cells(store, record, refs, number),
+        cells=_cells(store, record, refs, number, of_table),
         read={name: value for name, value in raw.items() if value is not None and not name.endswith("_value")},
         media=_media(store, record, refs, raw),
     )
@@ -52,18 +63,20 @@ def refused_row(store: Store, record: RunRecord, number: int) -> RefusedRow:
 
 def leave_page(store: Store, row: RefusedRow) -> Path:
     """Where the page of a refused row lies."""
-    path = store.root / RUNS / row.run / "quarantine" / f"row-{row.row}.html"
+    of = row.facts.get("table")
+    prefix = "" if of is None else digest_json(of)[:8] + "-"  # a path within the data, which may have any form
+    path = store.root / RUNS / row.run / "quarantine" / f"{prefix}row-{row.row}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_refused(path, row)
     return path
 
 
-def _cells(store: Store, record: RunRecord, refs: RunRefs, number: int) -> dict[str, Any]:
+def _cells(store: Store, record: RunRecord, refs: RunRefs, number: int, table: str | None) -> dict[str, Any]:
     """The row's cells as the manifest holds them now; why not, where they cannot be read again."""
     assert refs.raw is not None
     try:
         for read in rows_as_read(refs.raw, run_config(store, record.run), store):
-            if read.row.number == number:
+            if (read.raw["table"], read.row.number) == (table, number):
                 return {name: cell_text(value) for name, value in read.row.values.items()}
     except CrossmodalError as error:
         return {"(manifest)": str(error)}

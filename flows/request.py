@@ -21,7 +21,7 @@ DEFAULT_STORE = ".crossmodal"
 OVERRIDE = r"^[^=]+="
 """What a KEY=VALUE looks like, as a JSON Schema pattern: the form in the UI and the command line refuse the same."""
 Mode = Literal["full", "plan only", "evaluate only"]
-"""full: the whole pipeline. plan only: say what would be computed. evaluate only: judge the champion on today's test rows."""
+"""full: all stages. plan only: what would be computed. evaluate only: evaluate the champion on the test rows of today."""
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 
@@ -125,8 +125,8 @@ def check_overrides(overrides: Sequence[str]) -> None:
     """Raises UsageError for the first that is no KEY=VALUE."""
     for text in overrides:
         if re.search(OVERRIDE, text) is None:
-            said = f"{text!r} does not match {OVERRIDE!r}"
-            raise UsageError(f"overrides: {said}; write KEY=VALUE, for example --set train.epochs=20")
+            problem = f"{text!r} does not match {OVERRIDE!r}"
+            raise UsageError(f"overrides: {problem}; write KEY=VALUE, for example --set train.epochs=20")
 
 
 def not_one_of(value: str, choices: Iterable[str]) -> str:

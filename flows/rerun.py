@@ -32,7 +32,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "publish": ("verdict", "checkpoint", "report", "valid", "features"),
 }
 """Stage to the refs without which it cannot be run."""
-MADE_BY = {
+STAGE_OF = {
     "raw": "ingest", "clean": "ingest", "valid": "validate", "features": "extract", "checkpoint": "train",
     "report": "evaluate", "verdict": "gate", "release": "publish",
 }  # fmt: skip
@@ -58,7 +58,7 @@ def run_stage(request: Request, run: str, stage: str) -> list[Rerun]:
     for name in NEEDS[stage]:
         if not getattr(refs, name):
             raise UsageError(
-                f"run {run}: did not come to {stage}, it has no {name}; run crossmodal run-stage {MADE_BY[name]} --run {run}"
+                f"run {run}: did not come to {stage}, it has no {name}; run crossmodal run-stage {STAGE_OF[name]} --run {run}"
             )
     request.store.refresh(*STAGE_KINDS.get(stage, ()))
     found = STAGES[stage](request, refs, Stages())

@@ -42,8 +42,8 @@ def quarantine_of(store: Store, clean: CleanRef, valid: ValidatedRef | None) -> 
         "detail": "its duplicate or its group is on another side of the split",
     }
     leaked = [
-        {"id": name, "row": row, **why}
-        for name, row in zip(samples.ids, samples.manifest_rows, strict=True)
+        {"id": name, "row": row, "table": table, **why}
+        for name, row, table in zip(samples.ids, samples.manifest_rows, samples.tables, strict=True)
         if name not in kept
     ]
     return pa.concat_tables([refused, pa.Table.from_pylist(leaked, schema=refused.schema)])

@@ -52,7 +52,7 @@ def retrain(
     Args:
         profile: What to retrain. A profile holds the data and every setting of a model; make one with crossmodal profile new.
         data: Other data than the profile's: the full path of a manifest or a folder, or its address. Empty: the profile's.
-        mode: full: the whole pipeline. plan only: say what would be computed. evaluate only: judge the champion again.
+        mode: full: the whole pipeline. plan only: say what would be computed. evaluate only: evaluate the champion again.
         epochs: Train at most so many epochs. 0: as the profile says.
         overrides: Other settings on top of the profile, each KEY=VALUE, for example train.batch_size=32.
         store: The folder for everything a run writes. Empty: as the worker is set up.
@@ -80,10 +80,10 @@ def _plan(request: Request) -> State[dict[str, Any]]:
     checks = preflight(request)
     refusal = failure(checks)
     lines = [] if refusal else plan_retrain(request)
-    said = f"plan: {refusal}" if refusal else describe_plan(lines)
+    text = f"plan: {refusal}" if refusal else describe_plan(lines)
     table = DisplayTable.of([*preflight_lines(checks), *lines])
-    leave_table("plan", table, markdown_text(f"{request.name}: {said}"))
+    leave_table("plan", table, markdown_text(f"{request.name}: {text}"))
     rename_run("plan")
     if refusal is not None:
         raise refusal
-    return Completed(message=said, data={"plan": lines, "data": request.config.data.path})
+    return Completed(message=text, data={"plan": lines, "data": request.config.data.path})

@@ -66,30 +66,30 @@ def progress_artifact() -> Listener:
     """
     lock = threading.Lock()
     artifact: UUID | None = None
-    reached, told_at = 0.0, 0.0
+    reached, reported_at = 0.0, 0.0
     begun: dict[str, tuple[float, int]] = {}  # step to when it was first heard of, and how much was done then
 
-    def listen(step: str, done: int, total: int, remark: str) -> None:
+    def listen(step: str, done: int, total: int, message: str) -> None:
         """The artifact shows how far the step is; an API that cannot be reached is logged, not raised."""
         try:
-            update(step, done, total, remark)
+            update(step, done, total, message)
         except httpx.HTTPError as error:  # a bar that could not be drawn must not stop the work
             _LOG.warning("progress of %s not shown: %s", step, error)
 
-    def update(step: str, done: int, total: int, remark: str) -> None:
+    def update(step: str, done: int, total: int, message: str) -> None:
         """The same, at most every few seconds; never less than was shown before. Raises httpx.HTTPError."""
-        nonlocal artifact, reached, told_at
+        nonlocal artifact, reached, reported_at
         with lock:
             now = time.monotonic()
             first = step not in begun
             since, at_first = begun.setdefault(step, (now, done))
             share = overall_share(step, done, total)
             reached = max(reached, share)  # the champion's own samples are read after the candidate was trained
-            if not first and now - told_at < _EVERY_S and reached < 100:
+            if not first and now - reported_at < _EVERY_S and reached < 100:
                 return
-            told_at = now
+            reported_at = now
             left = time_left(done - at_first, total - at_first, now - since)
-            text = markdown_text(", ".join(part for part in (f"{step}: {done} of {total}", remark, left) if part))
+            text = markdown_text(", ".join(part for part in (f"{step}: {done} of {total}", message, left) if part))
             if artifact is None:
                 artifact = cast(UUID, create_progress_artifact(reached, description=text))
             else:

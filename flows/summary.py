@@ -106,10 +106,10 @@ def model_of(request: Request, run_state: RunState, flow: str) -> ModelSummary:
         return ModelSummary(name=champion.name, version=champion.version, sha256=champion.model_sha256)
     if release is not None:
         return ModelSummary(name=name, version=release.version, alias=release.alias, sha256=release.model_sha256)
-    judged = (
+    is_candidate = (
         run_state.verdict is not None and run_state.checkpoint is None
     )  # the champion itself, in the mode evaluate only
-    if (run_state.decision == "unchanged" or judged) and champion is not None:
+    if (run_state.decision == "unchanged" or is_candidate) and champion is not None:
         alias = request.config.publish.alias
         return ModelSummary(name=name, version=champion.version, alias=alias, sha256=champion.model_sha256)
     return ModelSummary(name=name, sha256=run_state.checkpoint.model_sha256 if run_state.checkpoint else None)

@@ -42,5 +42,5 @@ def watch(
     if source and deployment.startswith("monitor/"):
         parameters["data"] = source  # what arrives is monitored; what is retrained is the profile's own data
     start = starter(deployment, parameters | {"overrides": overrides})
-    said = watch_source(where, config, request.store, deployment, time.time(), settle_s, start, was_lost)
-    return Completed(message=said, data=said)
+    outcome = watch_source(where, config, request.store, deployment, time.time(), settle_s, start, was_lost)
+    return Completed(message=outcome, data=outcome)

@@ -37,9 +37,9 @@ def absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     }
     found = dict(values)
     for section, keys in rules.items():
-        given = found.get(section)
-        if isinstance(given, Mapping):
-            found[section] = {key: keys[key](value) if key in keys else value for key, value in given.items()}
+        section_values = found.get(section)
+        if isinstance(section_values, Mapping):
+            found[section] = {key: keys[key](value) if key in keys else value for key, value in section_values.items()}
     return found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
-from data_contracts.modalities import ALL_MODALITIES, MOST
+from data_contracts.modalities import ALL_MODALITIES, MAX_INPUTS
 from data_contracts.refs import Modality, Split
 from tasks.modalities import MODALITIES
 
@@ -59,21 +59,21 @@ class ColumnsConfig(_ColumnsOfMedia):
 
     def of(self, modality: Modality) -> tuple[str, ...]:
         """The columns that are named for the inputs of a kind, in order; () where they are found by name."""
-        given: MediaColumns = getattr(self, modality)
-        return () if given is None else (given,) if isinstance(given, str) else given
+        columns: MediaColumns = getattr(self, modality)
+        return () if columns is None else (columns,) if isinstance(columns, str) else columns
 
     @model_validator(mode="after")
     def _names_media_once(self) -> ColumnsConfig:
         for modality in ALL_MODALITIES:
-            given = getattr(self, modality)
-            if isinstance(given, str) or given is None:
+            columns = getattr(self, modality)
+            if isinstance(columns, str) or columns is None:
                 continue
-            listed = ", ".join(map(repr, given))
-            if not given:
+            listed = ", ".join(map(repr, columns))
+            if not columns:
                 raise ValueError(f"{modality} names no column; leave it out, or set encoders.{modality}=off")
-            if len(given) > MOST and MODALITIES[modality].joined_columns() is None:
-                raise ValueError(f"{modality} names {len(given)} columns, at most {MOST} are read: {listed}")
-            if len(set(given)) < len(given) or any(not name.strip() for name in given):
+            if len(columns) > MAX_INPUTS and MODALITIES[modality].joined_columns() is None:
+                raise ValueError(f"{modality} names {len(columns)} columns, at most {MAX_INPUTS} are read: {listed}")
+            if len(set(columns)) < len(columns) or any(not name.strip() for name in columns):
                 raise ValueError(f"{modality} names a column twice, or holds an empty name: {listed}")
         return self
 

@@ -149,9 +149,9 @@ class TrainConfig(Section):
     mixup: Annotated[float, Field(ge=0)] = 0.0
     """Parameter of the Beta distribution by which samples are blended; 0: off."""
     cutmix: Annotated[float, Field(ge=0)] = 0.0
-    """The same for pasting a piece of one picture into another; 0: off."""
+    """The same for pasting a box of one picture into another; 0: off."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.98
-    """Share of the running average of the weights kept at each step; the average is what is judged and kept. 0: off."""
+    """Share of the running average of the weights kept at each step; the average is what is evaluated and saved. 0: off."""
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
     """Keep the state every so many steps, besides after every epoch; None: by the clock, once a minute within an epoch and
     after epochs, less often where writing it would take more than a twentieth (a tenth) of the time."""

@@ -29,9 +29,9 @@ def read_table(
 
 def require_contract(schema: pa.Schema, path: Path) -> None:
     """Raises EnvironmentFailed where the schema states another version than this code's, or none."""
-    stated = contract_version(schema)
-    if stated != CONTRACT_VERSION:
-        was = "no contract version" if stated is None else f"contract version {stated[:20]!r}"
+    version = contract_version(schema)
+    if version != CONTRACT_VERSION:
+        was = "no contract version" if version is None else f"contract version {version[:20]!r}"
         raise EnvironmentFailed(
             f"table {path}: written under {was}, this crossmodal reads version {CONTRACT_VERSION!r}; "
             "remove it and run again, or choose another --store"

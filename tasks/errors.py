@@ -3,6 +3,7 @@
 CrossmodalError                      exit code
 ├── UsageError                       2   a flag, a config key or a path that is wrong
 ├── DataError                        3   the data broke a contract
+│   ├── UnknownColumns               3   no column serves as the label, or as a medium
 │   └── TooManyQuarantined           3   more rows were refused than data.max_quarantined allows
 ├── EnvironmentFailed                4   disk, server, memory, a dead worker
 └── PromotionRefused                 5   a promotion that the gate or the registry does not allow
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from data_contracts.recognition import Recognition
 from data_contracts.refs import CleanRef
 
 
@@ -33,6 +35,14 @@ class DataError(CrossmodalError):
     """The data broke a contract."""
 
     exit_code = 3
+
+
+class UnknownColumns(DataError):
+    """No column serves as the label, or as a medium; `recognition` says what was recognised before that."""
+
+    def __init__(self, message: str, recognition: Recognition) -> None:
+        super().__init__(message)
+        self.recognition = recognition
 
 
 class TooManyQuarantined(DataError):

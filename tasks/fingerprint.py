@@ -32,12 +32,12 @@ def code_fingerprint(*stages: str, modules: tuple[str, ...] = (), libraries: tup
         find_modules(modules)
     )
     sources = {name: _tree(path) for name, path in sorted(found)}
-    wanted = {*libraries, *(library for stage in used for library in stage.libraries)}
+    needed = {*libraries, *(library for stage in used for library in stage.libraries)}
     return digest_json(
         {
             "versions": {stage: STAGES[stage].version for stage in stages},
             "sources": sources,
-            "libraries": {name: importlib.metadata.version(name) for name in sorted(wanted)},
+            "libraries": {name: importlib.metadata.version(name) for name in sorted(needed)},
         }
     )
 

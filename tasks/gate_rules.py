@@ -97,7 +97,7 @@ class Decided:
 
 @dataclass(frozen=True)
 class RuleKind:
-    """One way to judge a figure."""
+    """One way to check a figure."""
 
     decide: Callable[[Figure, float], Decided]
     """By the figure and the value of the rule's key."""

@@ -75,7 +75,7 @@ def require_fitting(config: RunConfig, targets: Sequence[Target]) -> None:
             "train.loss": config.train.loss == "focal",
             "split.min_test_per_class": config.split.min_test_per_class > 0,
         }
-        for key in (key for key, wanted in asked.items() if wanted):
+        for key in (key for key, is_set in asked.items() if is_set):
             raise UsageError(f"{key}: there are no classes under data.problem={first.problem}; leave it at its default")
     if config.train.tune_thresholds and problem_of(first).decision is None:
         raise UsageError(

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from tasks.modeling.pretrained.locate import Place
 
 Dtype = Literal["uint8", "int16", "int32", "float32"]
-Knobs = Mapping[str, Any]
-"""Settings of a section of the config by name."""
+Params = Mapping[str, Any]
+"""Settings of a section of the config, by name."""
 Medium = Any
 """A canonical medium as the store gives it back: an array, or a text."""
 Prepare = Callable[[Medium, int], "np.ndarray"]
@@ -44,7 +44,7 @@ Prepare = Callable[[Medium, int], "np.ndarray"]
 class Decode(Protocol):
     """Bytes of a source to their canonical form. Raises tasks.media.canonical.Undecodable."""
 
-    def __call__(self, data: bytes, limits: Knobs, /) -> Canonical:
+    def __call__(self, data: bytes, limits: Params, /) -> Canonical:
         """`limits` are those of MediaConfig."""
 
 
@@ -215,10 +215,10 @@ class ModalitySpec(ABC):
 
     # -- what encoders read
     @abstractmethod
-    def prepare_tiny(self, knobs: Knobs) -> Prepare:
+    def prepare_tiny(self, params: Params) -> Prepare:
         """Makes what the tiny encoder reads; safe among threads."""
 
-    def prepare_pretrained(self, spec: EncoderSpec, knobs: Knobs) -> Prepare:
+    def prepare_pretrained(self, spec: EncoderSpec, params: Params) -> Prepare:
         """The same for a pretrained encoder. UsageError where a tokenizer that it needs is not on this machine."""
         raise NotImplementedError(f"{self.name} has no pretrained encoders")
 

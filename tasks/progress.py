@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 Listener = Callable[[str, int, int, str], None]
-"""Called with the step's name, how much is done, how much there is, and a short remark ("" for none)."""
+"""Called with the step's name, how much is done, how much there is, and a short message ("" for none)."""
 Level = Literal["info", "warning"]
 LineListener = Callable[[str, Level], None]
 """Called with one line for the run's log."""
@@ -16,10 +16,10 @@ _listeners: list[Listener] = []
 _line_listeners: list[LineListener] = []
 
 
-def report(step: str, done: int, total: int, remark: str = "") -> None:
+def report(step: str, done: int, total: int, message: str = "") -> None:
     """Every listener knows how far a step is."""
     for listener in tuple(_listeners):
-        listener(step, done, total, remark)
+        listener(step, done, total, message)
 
 
 def log(line: str, level: Level = "info") -> None:

@@ -77,7 +77,7 @@ def log_training_begins(device: str, processes: int, stages: Sequence[str], epoc
 
 def log_epoch(entry: Epoch, epochs: int) -> None:
     """The losses and the validation figure of one epoch."""
-    log(f"train: epoch {entry.epoch} of {epochs}: {_told_losses(entry.model_dump())}")
+    log(f"train: epoch {entry.epoch} of {epochs}: {_describe_losses(entry.model_dump())}")
 
 
 def log_training_ends(done: int, epochs: int, patience: int) -> None:
@@ -89,7 +89,7 @@ def log_training_ends(done: int, epochs: int, patience: int) -> None:
 def log_checkpoint(checkpoint: CheckpointRef, history: TrainingHistory | None, reused: bool) -> None:
     """The trained model: its best epoch, and what its training took."""
     history = history or TrainingHistory()
-    best = next((_told_losses(e.model_dump()) for e in history.epochs if e.epoch == checkpoint.best_epoch), "")
+    best = next((_describe_losses(e.model_dump()) for e in history.epochs if e.epoch == checkpoint.best_epoch), "")
     log(
         f"train: best epoch {checkpoint.best_epoch} of {checkpoint.epochs}"
         f"{f': {best}' if best else ''}; model sha256 {checkpoint.model_sha256[:12]}{REUSED if reused else ''}"
@@ -100,7 +100,7 @@ def log_checkpoint(checkpoint: CheckpointRef, history: TrainingHistory | None, r
     _log_all("train", history.notes, "warning")
 
 
-def _told_losses(entry: Mapping[str, Any]) -> str:
+def _describe_losses(entry: Mapping[str, Any]) -> str:
     text = [f"{name.replace('_', ' ')} {entry[name]:.4f}" for name in ("train_loss", "val_loss") if name in entry]
     for name in validation_keys():
         if entry.get(name) is not None:
@@ -114,21 +114,21 @@ def log_evaluation(report: EvalReport, reused: bool) -> None:
     """The test figures with their intervals."""
     figures = report.metrics["test"]
     text = [
-        f"{name} {figure_text(value, name)}{_told_interval(report, name)}"
+        f"{name} {figure_text(value, name)}{_describe_interval(report, name)}"
         for name in metric_names(report.problem)
         if (value := figures.get(name)) is not None
     ]
     log(f"evaluate: {report.rows:,} test rows: {', '.join(text)}{REUSED if reused else ''}")
-    for given, line in report.by_modalities.items():
+    for subset, line in report.by_modalities.items():
         shown = [
             f"{name} {figure_text(value, name)}"
             for name in get_problem(report.problem).headline
             if (value := line.get(name)) is not None
         ]
-        log(f"evaluate: given {given}: {', '.join(shown)}")
+        log(f"evaluate: given {subset}: {', '.join(shown)}")
 
 
-def _told_interval(report: EvalReport, name: str) -> str:
+def _describe_interval(report: EvalReport, name: str) -> str:
     if name not in report.intervals:
         return f" ({TOO_FEW_ROWS})"
     low, high = report.intervals[name]

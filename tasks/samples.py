@@ -102,6 +102,11 @@ class Samples:
         """(N,) 1-based positions in the manifest."""
         return self._list("row")
 
+    @property
+    def tables(self) -> list[str | None]:
+        """(N,) the manifest's tables that the rows are in; None where it has only one."""
+        return self._list("table")
+
     def digests(self, name: InputName) -> list[str | None]:
         """(N,) of an input's canonical media; None where a row lacks it."""
         return self._list(name)

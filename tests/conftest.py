@@ -30,9 +30,9 @@ settings.load_profile("any-machine")
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    made = Store(tmp_path / "store")
-    made.prepare()
-    return made
+    fresh_store = Store(tmp_path / "store")
+    fresh_store.prepare()
+    return fresh_store
 
 
 @pytest.fixture

@@ -25,13 +25,13 @@ def about(name: str, states: str, advice: str, severity: Severity = "critical") 
     }
 
 
-def frame_of(table: pa.Table, judged: Collection[str]) -> pd.DataFrame:
+def frame_of(table: pa.Table, checked: Collection[str]) -> pd.DataFrame:
     """The table for Great Expectations, which copies a frame for many an expectation.
 
     Of a column that no expectation looks into only the name counts: its cells are False, a byte each.
     """
-    frame: pd.DataFrame = table.select([name for name in table.column_names if name in judged]).to_pandas()
-    return frame.assign(**dict.fromkeys((name for name in table.column_names if name not in judged), False))
+    frame: pd.DataFrame = table.select([name for name in table.column_names if name in checked]).to_pandas()
+    return frame.assign(**dict.fromkeys((name for name in table.column_names if name not in checked), False))
 
 
 def gallery() -> Any:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from great_expectations.expectations.expectation import Expectation
 
-MOST_REFUSED = 0.1
+MAX_REFUSED = 0.1
 """More rows than this share with a reason before anything is decoded are worth a look at how the manifest is written."""
-MOST_SHARED_IDS = 0.01
+MAX_SHARED_IDS = 0.01
 
 
 def manifest_frame(raw: pa.Table, modalities: tuple[InputName, ...]) -> pd.DataFrame:
@@ -26,8 +26,8 @@ def manifest_frame(raw: pa.Table, modalities: tuple[InputName, ...]) -> pd.DataF
     `refused`: the row has a reason. `media_named`: how many of `modalities` it names; null in a refused row. `unlabelled`:
     it has neither label nor reason. `unexplained`: it has a reason and no detail.
     """
-    judged = ("row", "id", "label", "split", "weight", "reason", *(f"{modality}_sha256" for modality in modalities))
-    frame = frame_of(raw.select([name for name in raw.column_names if not is_long(name)]), judged)
+    checked = ("row", "id", "label", "split", "weight", "reason", *(f"{modality}_sha256" for modality in modalities))
+    frame = frame_of(raw.select([name for name in raw.column_names if not is_long(name)]), checked)
     reason = frame.reindex(columns=["reason"])["reason"]
     detail = raw["detail"].is_valid().to_pandas() if "detail" in raw.column_names else reason.isna()
     digests = frame.reindex(columns=[f"{modality}_sha256" for modality in modalities])
@@ -113,20 +113,20 @@ def _suspicions() -> list[Expectation]:
         gxe.ExpectColumnValuesToBeInSet(
             column="refused",
             value_set=[0],
-            mostly=1 - MOST_REFUSED,
+            mostly=1 - MAX_REFUSED,
             **about(
                 "rows_readable",
-                f"at least {1 - MOST_REFUSED:.0%} of the rows have nothing against them before decoding",
+                f"at least {1 - MAX_REFUSED:.0%} of the rows have nothing against them before decoding",
                 "see quarantine.csv for what is wrong with each",
                 "warning",
             ),
         ),
         gxe.ExpectColumnValuesToBeUnique(
             column="id",
-            mostly=1 - MOST_SHARED_IDS,
+            mostly=1 - MAX_SHARED_IDS,
             **about(
                 "raw_id_unique",
-                f"at least {1 - MOST_SHARED_IDS:.0%} of the rows have an id (or, without one, media) of their own",
+                f"at least {1 - MAX_SHARED_IDS:.0%} of the rows have an id (or, without one, media) of their own",
                 "make the ids unique: of rows that share one, only the first is used",
                 "warning",
             ),

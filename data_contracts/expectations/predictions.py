@@ -81,7 +81,7 @@ def predictions_expectations(columns: Sequence[OutputContract], rows: int) -> li
         found.append(
             _between("total", 1 - SUM_TOLERANCE, 1 + SUM_TOLERANCE, "probabilities_sum_to_1", "a row's sum to 1")
         )
-    return found + (_stated() if first.answers == "label" else [])
+    return found + (_probability_of_prediction() if first.answers == "label" else [])
 
 
 def _rows(rows: int) -> list[Expectation]:
@@ -143,10 +143,10 @@ def _answers(labels: tuple[str, ...]) -> list[Expectation]:
 
 
 def _between(column: str, low: float, high: float, name: str, states: str) -> Expectation:
-    made: Expectation = gallery().ExpectColumnValuesToBeBetween(
+    expectation: Expectation = gallery().ExpectColumnValuesToBeBetween(
         column=column, min_value=low, max_value=high, **about(name, states, AGAIN)
     )
-    return made
+    return expectation
 
 
 def _complete(outputs: int) -> list[Expectation]:
@@ -163,7 +163,7 @@ def _shares() -> list[Expectation]:
     ]
 
 
-def _stated() -> list[Expectation]:
+def _probability_of_prediction() -> list[Expectation]:
     gxe = gallery()
     return [
         gxe.ExpectColumnValuesToNotBeNull(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DIGEST = "^[0-9a-f]{64}$"
 RAREST_CLASS = 0.1
 """A class is called rare when it has less than this share of the rows it would have if all classes were even."""
-MOST_MISSING = 0.5
+MAX_MISSING = 0.5
 """A modality is called sparse when more than this share of the rows lack it."""
 
 
@@ -37,7 +37,7 @@ def samples_frame(samples: pa.Table, modalities: tuple[InputName, ...]) -> pd.Da
 
 def samples_expectations(labels: list[Expectation], modalities: tuple[InputName, ...]) -> list[Expectation]:
     """The expectations on `samples_frame`, the gravest first; `labels`: those of the first label column's problem."""
-    return [*_rows(modalities), _label_given(), *labels, *_media(modalities)]
+    return [*_rows(modalities), _label_not_null(), *labels, *_media(modalities)]
 
 
 def _rows(modalities: tuple[InputName, ...]) -> list[Expectation]:
@@ -85,11 +85,11 @@ def _rows(modalities: tuple[InputName, ...]) -> list[Expectation]:
     ]
 
 
-def _label_given() -> Expectation:
-    given: Expectation = gallery().ExpectColumnValuesToNotBeNull(
+def _label_not_null() -> Expectation:
+    expectation: Expectation = gallery().ExpectColumnValuesToNotBeNull(
         column="label", **about("label_given", "every row has a label", "label those rows, or remove them")
     )
-    return given
+    return expectation
 
 
 def number_labels() -> list[Expectation]:
@@ -142,10 +142,10 @@ def _media(modalities: tuple[InputName, ...]) -> list[Expectation]:
             ),
             gxe.ExpectColumnValuesToNotBeNull(
                 column=modality,
-                mostly=1 - MOST_MISSING,
+                mostly=1 - MAX_MISSING,
                 **about(
                     f"{modality}_missing",
-                    f"at most {MOST_MISSING:.0%} of the rows lack {modality}",
+                    f"at most {MAX_MISSING:.0%} of the rows lack {modality}",
                     f"fill the {modality} column, or leave it out with encoders.{modality_of(modality)}=off",
                     "warning",
                 ),

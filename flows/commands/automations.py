@@ -1,4 +1,4 @@
-"""`crossmodal automations`: what a Prefect server does by itself when data drift, a model is judged or a run fails."""
+"""`crossmodal automations`: what a Prefect server does by itself when data drift, a verdict is reached or a run fails."""
 
 from __future__ import annotations
 

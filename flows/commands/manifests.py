@@ -10,10 +10,11 @@ import typer
 from data_contracts.recognition import Recognition
 from flows import console
 from flows.commands.options import MANIFEST, Model, Profile, RunInput, Set, SummaryOptions, grouped
+from flows.execute import RunFailed
 from flows.prepare import check_manifest
 from flows.profiles import check_target, write_reading_profile
 from flows.score import predict_manifest
-from tasks.errors import UsageError
+from tasks.errors import UnknownColumns, UsageError
 
 
 @grouped
@@ -49,7 +50,12 @@ def check(
             console.print_written(target, common.as_json)
 
     with console.progress_bars():
-        summary, notes = check_manifest(request, on_read=show)
+        try:
+            summary, notes = check_manifest(request, on_read=show)
+        except RunFailed as failure:
+            if explain and isinstance(failure.error, UnknownColumns):
+                console.print_recognition(failure.error.recognition, common.as_json)
+            raise
     console.print_check(summary, notes, request.store.root, common.as_json)
 
 

@@ -147,7 +147,7 @@ def promote(
 ) -> None:
     """Make a verified version the champion, or approve a candidate.
 
-    Exit status 5 when it was never verified, its approval expired, or the champion has changed since it was judged.
+    Exit status 5 when it was never verified, its approval expired, or the champion has changed since it was evaluated.
     """
     place = _place(common)
     release = registry.promote(name, version, move.alias, *place, _approval(move.reason))

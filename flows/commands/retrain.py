@@ -47,7 +47,7 @@ class RunOptions:
 def retrain(
     *, of: RunInput, store: StoreOption = None, as_json: SummaryJson = False, how: RunOptions, debug: Debug = False
 ) -> None:
-    """Retrain a model, judge it against the champion, publish it if it passes.
+    """Retrain a model, compare it with the champion, publish it if it passes.
 
     Exit status: 0 the run completed, whatever the verdict; 2 usage; 3 the data; 4 the environment; 130 Ctrl-C.
     """

@@ -109,6 +109,7 @@ def quarantine(
     run: Run,
     *,
     row: Annotated[int | None, typer.Option(min=1, help="Show this row wholly, with what its media look like.")] = None,
+    table: Annotated[str | None, typer.Option(help="Of several tables the one that the row is in.")] = None,
     common: CommonOptions,
 ) -> None:
     """Show the rows that a run did not use, or one of them wholly."""
@@ -123,7 +124,7 @@ def quarantine(
         else:
             print_table(DisplayTable.of(rows), "every row was used")
         return
-    found = refused.refused_row(place, record, row)
+    found = refused.refused_row(place, record, row, table)
     page = refused.leave_page(place, found)
     if common.as_json:
         print_json(found.model_dump(mode="json", exclude={"media"}) | {"page": str(page)})

@@ -78,11 +78,11 @@ class Codes:
         if not separator or not hmac.compare_digest(mac.encode(), _login_mac(self._auth_string, issued).encode()):
             return False
         now = time.time()
-        made = float(issued.partition("-")[0])  # a number: its digest was ours
+        issued_s = float(issued.partition("-")[0])  # a number: its digest was ours
         self._used = {key: at for key, at in self._used.items() if now - at <= CODE_VALID_S}
-        if issued in self._used or made < self._started or now - made > CODE_VALID_S:
+        if issued in self._used or issued_s < self._started or now - issued_s > CODE_VALID_S:
             return False
-        self._used[issued] = made
+        self._used[issued] = issued_s
         return True
 
 

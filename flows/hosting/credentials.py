@@ -1,6 +1,6 @@
 """Who runs on a store: the lock of `crossmodal up`, and the file by which other terminals find its servers.
 
-`<store>/up.json` holds addresses and the auth string, mode 0600; it exists while `up` runs. Whether `up` lives is told by the
+`<store>/up.json` holds addresses and the auth string, mode 0600; it exists while `up` runs. Whether `up` lives is known by the
 lock, which the kernel frees however the process ends, and not by a process id, which may be another's by then.
 """
 

@@ -116,13 +116,13 @@ def render_deployment(entry: Deployment, target: Target) -> Deployment:
 
 def with_choices(schema: dict[str, Any], parameters: dict[str, Any], profiles: Sequence[str]) -> dict[str, Any]:
     """The schema with the profiles as the choices of `profile`, and the deployment's own parameters as defaults."""
-    made = copy.deepcopy(schema)
+    narrowed = copy.deepcopy(schema)
     for name, value in parameters.items():
-        if name in made["properties"]:
-            made["properties"][name]["default"] = value
-    if "profile" in made["properties"]:
-        made["properties"]["profile"]["enum"] = list(profiles)
-    return made
+        if name in narrowed["properties"]:
+            narrowed["properties"][name]["default"] = value
+    if "profile" in narrowed["properties"]:
+        narrowed["properties"]["profile"]["enum"] = list(profiles)
+    return narrowed
 
 
 def of_profile(profile: str) -> Deployment:
@@ -130,7 +130,7 @@ def of_profile(profile: str) -> Deployment:
     base = next(entry for entry in read_deployments() if entry.name == BASE)
     changes = {
         "name": profile,
-        "description": f"**Retrains {profile}**, judges it against the champion, and publishes it if it passes.\n\n"
+        "description": f"**Retrains {profile}**, compares it with the champion, and publishes it if it passes.\n\n"
         f"Its schedule is that of `crossmodal schedule {profile}`, and can be changed or paused here. While a run is on, a "
         "second one is cancelled; other models have deployments of their own and are not kept waiting.",
         "parameters": base.parameters | {"profile": profile},

@@ -127,7 +127,7 @@ class Orphans:
         self.grace_s = grace_s
         self.deadlines: dict[int, float] = {}
 
-    def look(self, own: set[int]) -> list[str]:
+    def poll(self, own: set[int]) -> list[str]:
         """Ends children other than `own`, politely at first sight, then not; the names of those newly found."""
         found = []
         for child in psutil.Process().children():

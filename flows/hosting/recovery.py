@@ -52,12 +52,12 @@ class Worker:
     pool: str
 
 
-def read_runs(client: SyncPrefectClient, pool: str, wanted: FlowRunFilter) -> list[FlowRun]:
+def read_runs(client: SyncPrefectClient, pool: str, run_filter: FlowRunFilter) -> list[FlowRun]:
     """All runs of the pool that the filter lets through."""
     pools = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
     runs: list[FlowRun] = []
     while True:
-        page = client.read_flow_runs(flow_run_filter=wanted, work_pool_filter=pools, limit=_PAGE, offset=len(runs))
+        page = client.read_flow_runs(flow_run_filter=run_filter, work_pool_filter=pools, limit=_PAGE, offset=len(runs))
         runs += page
         if len(page) < _PAGE:
             return runs

@@ -47,9 +47,9 @@ def prefect_client(root: Path) -> Iterator[SyncPrefectClient]:
     except (httpx.HTTPError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "API" not in str(error) and "server" not in str(error):
             raise
-        said = one_line(str(error) or type(error).__name__, 300)
+        message = one_line(str(error) or type(error).__name__, 300)
         raise EnvironmentFailed(
-            f"Prefect at {url}: no answer ({said}); start crossmodal up, or check PREFECT_API_URL"
+            f"Prefect at {url}: no answer ({message}); start crossmodal up, or check PREFECT_API_URL"
         ) from None
 
 

@@ -42,10 +42,10 @@ def check_schedule(cron: str, timezone: str) -> CronSchedule:
         return CronSchedule(cron=cron, timezone=timezone)
     except ValidationError as error:
         first = error.errors()[0]
-        said = one_line(first["msg"].removeprefix("Value error, "), 200)
+        message = one_line(first["msg"].removeprefix("Value error, "), 200)
         option, value = str(first["loc"][0]), one_line(str(first["input"]), 80)
         hint = "an IANA name, such as Europe/Berlin" if option == "timezone" else 'five fields, such as "0 3 * * 1"'
-        raise UsageError(f"--{option} {value!r}: {said}; give {hint}") from None
+        raise UsageError(f"--{option} {value!r}: {message}; give {hint}") from None
 
 
 def set_schedule(client: SyncPrefectClient, profile: str, schedule: CronSchedule, place: Store) -> ScheduleLine:

@@ -23,7 +23,7 @@ from tasks.publish.connection import without_password
 from tasks.store import Store
 
 _START_S = 180.0
-_LEASH = Path(__file__).with_name("leash.py")
+_PARENT_DEATH = Path(__file__).with_name("parent_death.py")
 ROOT = Path(flows.__file__).resolve().parent.parent
 
 
@@ -116,7 +116,7 @@ def spawn(
     """Starts one service in a session of its own, its output in its log. It gets SIGTERM when this process dies."""
     with log_path(services, name).open("ab") as log:
         return subprocess.Popen(
-            leashed(executable(command)),
+            bound_to_parent(executable(command)),
             cwd=ROOT,
             env=services.environment | dict(environment or {}),
             stdin=subprocess.DEVNULL,
@@ -162,9 +162,9 @@ def _run(services: Services, command: list[str]) -> None:
         raise EnvironmentFailed(f"{' '.join(command)}: status {done.returncode}: {last[0]}")
 
 
-def leashed(command: list[str]) -> list[str]:
+def bound_to_parent(command: list[str]) -> list[str]:
     """The command, tied to the life of this process."""
-    return [sys.executable, "-IS", str(_LEASH), str(os.getpid()), *command]
+    return [sys.executable, "-IS", str(_PARENT_DEATH), str(os.getpid()), *command]
 
 
 def executable(command: list[str]) -> list[str]:

@@ -77,8 +77,8 @@ def registered_models(url: str, auth_string: str) -> list[ModelLine]:
 
 def pending_versions(url: str, auth_string: str, now_ms: int) -> list[PendingLine]:
     """The candidates that wait for approval, or waited until their time was over. Raises httpx.HTTPError."""
-    wanted = {"filter": f"tags.`{STATE}` = 'pending'", "max_results": "100"}
-    answer = _ask_mlflow(url, auth_string, "model-versions/search", wanted)
+    query = {"filter": f"tags.`{STATE}` = 'pending'", "max_results": "100"}
+    answer = _ask_mlflow(url, auth_string, "model-versions/search", query)
     return [pending_line(version, now_ms) for version in answer.get("model_versions", [])]
 
 

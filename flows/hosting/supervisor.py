@@ -102,7 +102,7 @@ class Supervisor:
                     self.announce("restarted", f"{service.name} (process {service.pid})")
             elif service.process is not None and service.process.poll() is not None:
                 self._plan_restart(service, service.process.returncode)
-        for name in self.orphans.look({service.pid for service in self.services if service.pid is not None}):
+        for name in self.orphans.poll({service.pid for service in self.services if service.pid is not None}):
             self.announce("ended", f"{name}, which a dead process had left behind")
 
     def stop(self) -> None:

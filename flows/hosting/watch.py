@@ -65,7 +65,7 @@ class Watch:
         repair_slots(self.client, self.leases, announce)
         cancel_missed(self.client, self.worker.pool, announce)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """One pass. A run counts as lost when two passes found no process: its own last word may be on the way."""
         stack = read_stack(self.store)
         if stack is None:
@@ -130,7 +130,7 @@ def main() -> None:
             watch.recover()
         announce(RECOVERED, "")
         while _wait_for(orders) is None:
-            _try(watch.look)
+            _try(watch.poll)
         _try(watch.settle)
 
 

@@ -13,7 +13,7 @@ import time
 from datetime import UTC, datetime
 
 from flows.hosting.deployments import POOL
-from flows.hosting.services import ROOT, Services, leashed, log_path
+from flows.hosting.services import ROOT, Services, bound_to_parent, log_path
 from flows.hosting.supervisor import Announce, Service, require_alive
 from tasks.errors import EnvironmentFailed
 
@@ -47,7 +47,7 @@ class Watcher:
         environment = {"PREFECT_CLIENT_MAX_RETRIES": "1", "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false"}
         with log_path(self.services, "watch").open("ab") as log:
             self.process = subprocess.Popen(
-                leashed(command),
+                bound_to_parent(command),
                 cwd=ROOT,
                 env=self.services.environment | environment,
                 stdin=subprocess.PIPE,

@@ -266,7 +266,7 @@ def predict_subsets(
     found = {}
     for done, given in enumerate(chosen):
         progress.report("evaluate", done, len(chosen), joined(given))
-        found[joined(given)] = predict_probabilities(model, samples, features, store, given=given)
+        found[joined(given)] = predict_probabilities(model, samples, features, store, present=given)
     progress.report("evaluate", len(chosen), len(chosen))
     return found
 

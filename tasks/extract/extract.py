@@ -33,7 +33,7 @@ _DTYPES = {"uint8": np.uint8, "int16": np.int16, "int32": np.int32, "float32": n
 
 
 class ShardRef(Frozen):
-    """A piece of extraction: these media of one kind, whichever inputs hold them."""
+    """A shard of extraction: these media of one kind, whichever inputs hold them."""
 
     modality: Modality
     media: str
@@ -41,7 +41,7 @@ class ShardRef(Frozen):
     digests: tuple[str, ...]
     encoder: str
     identity: Identity
-    knobs: dict[str, Any]
+    params: dict[str, Any]
 
     @property
     def key(self) -> str:
@@ -70,7 +70,7 @@ def features_fingerprint(name: InputName, media: str, config: RunConfig) -> str:
             "modality": modality_of(name),
             "encoder": shaping,
             "media": media,
-            "knobs": _knobs(name, config, identity),
+            "params": _params(name, config, identity),
             "code": code,
             "contract": CONTRACT_VERSION,
         }
@@ -81,12 +81,12 @@ def _identify(name: InputName, config: RunConfig) -> Identity:
     return identify_encoder(modality_of(name), config.encoders.of(name), config.train.regime, config.encoders)
 
 
-def _knobs(name: InputName, config: RunConfig, identity: Identity) -> dict[str, Any]:
-    """The settings by value; a side that the config leaves open is known for tiny, and is the encoder's own for others."""
+def _params(name: InputName, config: RunConfig, identity: Identity) -> dict[str, Any]:
+    """The params by value; a side that the config leaves open is known for tiny, and is the encoder's own for others."""
     tiny = identity.family == "tiny"
-    knobs = {key: getattr(config.extract, key) for key in extract_keys(modality_of(name), not tiny)}
+    params = {key: getattr(config.extract, key) for key in extract_keys(modality_of(name), not tiny)}
     defaults = spec_of(name).tiny_defaults if tiny else {}
-    return {key: defaults.get(key) if value is None else value for key, value in knobs.items()}
+    return {key: defaults.get(key) if value is None else value for key, value in params.items()}
 
 
 def clean_of(samples: CleanRef | ValidatedRef) -> CleanRef:
@@ -122,7 +122,7 @@ def plan_shards(samples: CleanRef | ValidatedRef, config: RunConfig, store: Stor
             digests=tuple(ordered[start : start + size]),
             encoder=config.encoders.of(modality),
             identity=identity,
-            knobs=_knobs(modality, config, identity),
+            params=_params(modality, config, identity),
         )
         for modality, (fingerprint, ordered) in missing.items()
         for identity in [_identify(modality, config)]
@@ -173,7 +173,7 @@ def _compute(shard: ShardRef, store: Store) -> Iterator[tuple[str, np.ndarray]]:
     """Digest and feature of every medium of the shard that is stored."""
     modality = shard.modality
     spec = complete_encoder(modality, shard.encoder, shard.identity)
-    prepare = preparer(modality, spec, shard.knobs)
+    prepare = preparer(modality, spec, shard.params)
     reader = MediaReader(store, modality, shard.media)
     media = reader.read(shard.digests)
     inputs = (

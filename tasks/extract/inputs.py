@@ -21,8 +21,8 @@ def input_dtype(modality: Modality, pretrained: bool) -> Dtype:
     return spec.pretrained_dtype if pretrained else spec.tiny_dtype
 
 
-def preparer(modality: Modality, spec: EncoderSpec, knobs: dict[str, Any]) -> Prepare:
+def preparer(modality: Modality, spec: EncoderSpec, params: dict[str, Any]) -> Prepare:
     """Makes an encoder's inputs; safe among threads. UsageError where its tokenizer is not on this machine."""
     if spec.encoder == "tiny":
-        return MODALITIES[modality].prepare_tiny(knobs)
-    return MODALITIES[modality].prepare_pretrained(spec, knobs)
+        return MODALITIES[modality].prepare_tiny(params)
+    return MODALITIES[modality].prepare_pretrained(spec, params)

@@ -60,4 +60,4 @@ def explain(decision: Decision, rules: Sequence[RuleResult]) -> str:
         "inconclusive": ("inconclusive", "inconclusive"),
     }[decision]
     details = dict.fromkeys(rule.detail for rule in rules if rule.outcome == wanted)
-    return f"{word}: {'; '.join(details) or 'no rule to judge by'}"
+    return f"{word}: {'; '.join(details) or 'no rule to decide by'}"

@@ -37,7 +37,7 @@ class Seen(Frozen):
     """Time of the last change in ns, or an object's ETag."""
 
 
-class Kept(Seen):
+class KnownFile(Seen):
     """A file as it was acted on."""
 
     content: str
@@ -54,7 +54,7 @@ class Place(Frozen):
     """Random, once for each place file: keys of a lost one are not mistaken for this one's."""
     sequence: int = 0
     """How often something has arrived."""
-    files: dict[str, Kept] = Field(default_factory=dict)
+    files: dict[str, KnownFile] = Field(default_factory=dict)
     """As they were when they were last acted on."""
     pending: str | None = None
     """Digest of the listing that has to settle."""
@@ -72,8 +72,8 @@ class Place(Frozen):
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a look found, and the place after it: to be kept at once, or after the arrival has been acted on."""
+class Poll:
+    """What a poll found, and the place after it: to be kept at once, or after the arrival has been acted on."""
 
     outcome: Outcome
     place: Place
@@ -81,7 +81,7 @@ class Look:
     """Names that are new, different or gone."""
 
 
-def look(place: Place, listing: Listing, now_s: float, settle_s: float, digest: Callable[[str], str]) -> Look:
+def poll(place: Place, listing: Listing, now_s: float, settle_s: float, digest: Callable[[str], str]) -> Poll:
     """Data have arrived when the listing differs from what was acted on, in content too, and has been the same for `settle_s`.
 
     A first look never finds an arrival: what it sees could still be growing. An empty source is not acted on: more likely
@@ -89,30 +89,30 @@ def look(place: Place, listing: Listing, now_s: float, settle_s: float, digest: 
     """
     settled = place.model_copy(update={"pending": None, "since_s": 0.0})
     if not listing:
-        return Look("nothing there", settled)
+        return Poll("nothing there", settled)
     if listing == {name: Seen(size=kept.size, stamp=kept.stamp) for name, kept in place.files.items()}:
-        return Look("unchanged", settled)
+        return Poll("unchanged", settled)
     seen = digest_json({name: file.model_dump() for name, file in listing.items()})
     if place.pending != seen or now_s < place.since_s:  # the clock was set back
-        return Look("settling", place.model_copy(update={"pending": seen, "since_s": now_s}))
+        return Poll("settling", place.model_copy(update={"pending": seen, "since_s": now_s}))
     if now_s - place.since_s < settle_s:
-        return Look("settling", place)
+        return Poll("settling", place)
     files = {name: _keep(name, file, place.files.get(name), digest) for name, file in listing.items()}
     before = {name: kept.content for name, kept in place.files.items()}
     after = {name: kept.content for name, kept in files.items()}
     if before == after:  # touched, or written anew with the same bytes
-        return Look("unchanged", settled.model_copy(update={"files": files}))
+        return Poll("unchanged", settled.model_copy(update={"files": files}))
     changed = tuple(sorted(name for name in {*before, *after} if before.get(name) != after.get(name)))
-    return Look("arrived", _advance(settled, files), changed)
+    return Poll("arrived", _advance(settled, files), changed)
 
 
-def _keep(name: str, file: Seen, before: Kept | None, digest: Callable[[str], str]) -> Kept:
+def _keep(name: str, file: Seen, before: KnownFile | None, digest: Callable[[str], str]) -> KnownFile:
     known = before is not None and (before.size, before.stamp) == (file.size, file.stamp)
     content = before.content if known and before is not None else digest(name)
-    return Kept(size=file.size, stamp=file.stamp, content=content)
+    return KnownFile(size=file.size, stamp=file.stamp, content=content)
 
 
-def _advance(place: Place, files: dict[str, Kept]) -> Place:
+def _advance(place: Place, files: dict[str, KnownFile]) -> Place:
     return place.model_copy(update={"files": files, "sequence": place.sequence + 1, "attempt": 0, "run": None})
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.refs import InputName
+from data_contracts.row_examples import row_name
 from tasks.errors import DataError
 from tasks.ingest.sample_rows import Columns, Rows, SampleRow, codes_of, contents_of, places_of, recurring
 from tasks.ingest.times import find_form
@@ -40,7 +41,7 @@ def mark_repeats(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]
     """Marks duplicates, contradictions and repeated ids among the rows that are still usable.
 
     Rows whose present modalities are all equal are the same sample. With one label the first stays and the others of the
-    same given split are duplicates (on two sides of a given split both stay: that is leakage, for validate to judge).
+    same given split are duplicates (on two sides of a given split both stay: that is leakage, for validate to report).
     With several labels all are quarantined. A second row under the same id is quarantined, too. `duplicate_of` is the row that
     such a one repeats or contradicts.
     """
@@ -65,7 +66,7 @@ def mark_repeats(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]
             if kept is not row:
                 row |= {
                     "reason": "duplicate",
-                    "detail": f"same content as {kept['id']} (row {kept['row']})",
+                    "detail": f"same content as {kept['id']} ({row_name(kept['row'], kept['table'])})",
                     "duplicate_of": kept,
                 }
     _mark_repeated_ids(rows, columns)
@@ -82,7 +83,11 @@ def _mark_repeated_ids(rows: Rows, columns: Columns) -> None:
     for place in np.flatnonzero(recurring(codes_of(columns.array("id"), places_of(rows)))):
         row = rows[int(place)]
         if row["reason"] is None and (kept := seen.setdefault(row["id"], row)) is not row:
-            row |= {"reason": "duplicate-id", "detail": f"row {kept['row']} has this id, too", "duplicate_of": kept}
+            row |= {
+                "reason": "duplicate-id",
+                "detail": f"{row_name(kept['row'], kept['table'])} has this id, too",
+                "duplicate_of": kept,
+            }
 
 
 def mark_rare(rows: Rows, least: int) -> None:
@@ -159,25 +164,25 @@ def count_repeats(rows: Rows, columns: Columns, modalities: tuple[InputName, ...
     return notes
 
 
-def judge_times(rows: Rows, by_time: bool, time_format: str = "auto") -> list[str]:
+def parse_times(rows: Rows, by_time: bool, time_format: str = "auto") -> list[str]:
     """Replaces each row's time by a number, with a note on its form; a row that is to be divided by time and has none gets
     a reason.
 
     Raises DataError where none of those rows has one: the column is missing.
     """
-    given = {row["split"] for row in rows}
-    divided = {None, "train"} if "train" in given and len({"val", "test"} & given) == 1 else {None}
+    splits = {row["split"] for row in rows}
+    divided = {None, "train"} if "train" in splits and len({"val", "test"} & splits) == 1 else {None}
     needed = [row for row in rows if by_time and row["reason"] is None and row["split"] in divided]
     if needed and all(row["time"] is None for row in needed):
         raise DataError(
             "split.by=time: no row has a time; add a column 'time', map one with --set data.columns.time=COLUMN, "
             "or choose split.by=hash"
         )
-    said = [row["time"] for row in needed]
-    form = find_form([text for text in said if text is not None], time_format)
+    texts = [row["time"] for row in needed]
+    form = find_form([text for text in texts if text is not None], time_format)
     for row in rows:
         row["time"] = None if row["time"] is None else form.read(row["time"])
-    for row, text in zip(needed, said, strict=True):
+    for row, text in zip(needed, texts, strict=True):
         if text is None:
             row |= {"reason": "missing-time", "detail": "the time column is empty, and split.by is time"}
         elif row["time"] is None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from data_contracts.modalities import INPUTS, modality_of
 from data_contracts.refs import CleanRef, InputName, RawRef, RowCounts, Target
-from data_contracts.row_examples import EXAMPLES, RowExamples
+from data_contracts.row_examples import EXAMPLES, RowExamples, row_name
 from data_contracts.tables import (
     CONTRACT_VERSION,
     metadata_schema,
@@ -34,10 +34,10 @@ from tasks.ingest.clean import (
     apply_outcomes,
     count_repeats,
     count_straddling,
-    judge_times,
     mark_rare,
     mark_repeats,
     mark_unseen,
+    parse_times,
 )
 from tasks.ingest.decode import decode_media
 from tasks.ingest.manifest.rows import Purpose
@@ -116,7 +116,7 @@ def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _J
     targets = raw.targets or (Target(name="label"),)
     has_classes = purpose == "train" and problem_of(targets[0]).has_classes
     if purpose == "train":
-        said = judge_times(rows, config.split.by == "time", config.data.time_format)
+        said = parse_times(rows, config.split.by == "time", config.data.time_format)
         mark_repeats(rows, columns, raw.modalities)
         if has_classes:
             mark_rare(rows, config.data.min_class_rows)
@@ -211,7 +211,7 @@ def _content_digest(samples: pa.Table, quarantine: pa.Table, near_duplicates: pa
     refused = sorted(map(str, quarantine.select(["id", "modality", "reason"]).to_pylist()))
     return digest_json(
         {
-            "samples": digest_table(samples.drop_columns(["row"])),
+            "samples": digest_table(samples.drop_columns(["row", "table"])),
             "refused": refused,
             "near_duplicates": digest_table(near_duplicates),
             "counts": counts.model_dump(),
@@ -228,7 +228,9 @@ def _samples(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]) ->
     """The rows as samples, in their order."""
     places = pa.array(places_of(rows))
     schema = samples_schema(modalities)
-    given = {name: columns.array(name).take(places) for name in ("id", "targets", "group", "row", "label", "weight")}
+    given = {
+        name: columns.array(name).take(places) for name in ("id", "targets", "group", "row", "table", "label", "weight")
+    }
     found = {
         **given,
         "label": pc.fill_null(given["label"], ""),
@@ -242,13 +244,13 @@ def _samples(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]) ->
 
 def _refusal(row: SampleRow) -> dict[str, Any]:
     modality = row["bad_modality"]
-    refusal = {name: row[name] for name in ("id", "reason", "detail", "row")}
+    refusal = {name: row[name] for name in ("id", "reason", "detail", "row", "table")}
     return refusal | {"modality": modality, "path": row.get(modality) if modality else None}
 
 
 def quarantine_csv(table: pa.Table) -> str:
     """The quarantine table as CSV, inert in a spreadsheet: a cell that would be run as a formula gets a quote before it."""
-    names = ("id", "modality", "path", "reason", "detail")
+    names = ("id", "modality", "path", "reason", "detail", "row", "table")
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(names)
@@ -263,23 +265,25 @@ def _refuse_too_many(clean: CleanRef, limit: float, store: Store) -> None:
     if counts.quarantined <= limit * counts.rows_in and counts.used:
         return
     place = store.path(clean.uri)
-    table = read_table(place / "quarantine.parquet", ["reason", "detail", "row"])
+    table = read_table(place / "quarantine.parquet", ["reason", "detail", "row", "table"])
     refused = [row for row in table.to_pylist() if row["reason"] not in ("duplicate", "unlabelled")]
     reasons = Counter(row["reason"] for row in refused)
-    share = (counts.quarantined - reasons["unseen-label"]) / counts.rows_in  # those are told, and no fault of the rows
+    share = (
+        counts.quarantined - reasons["unseen-label"]
+    ) / counts.rows_in  # those are reported, and no fault of the rows
     if share <= limit and counts.used:
         return
     reasons_text = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
     first = next(row for row in refused if row["reason"] == reasons.most_common(1)[0][0]) if refused else None
-    example = f"; row {first['row']}: {first['detail']}" if first else ""
+    example = f"; {row_name(first['row'], first['table'])}: {first['detail']}" if first else ""
     if counts.used == 0:
         message = (
             f"none of {counts.rows_in} rows can be used ({reasons_text}){example}; "
-            f"see {place / 'quarantine.csv'} and mend the data"
+            f"see {place / 'quarantine.csv'} and correct the data"
         )
     else:
         message = (
             f"{counts.quarantined} of {counts.rows_in} rows quarantined ({share:.1%}; {reasons_text}), more than "
-            f"data.max_quarantined = {limit:g}{example}; see {place / 'quarantine.csv'}, mend the data, or raise the limit"
+            f"data.max_quarantined = {limit:g}{example}; see {place / 'quarantine.csv'}, correct the data, or raise the limit"
         )
     raise TooManyQuarantined(message, clean)

@@ -29,12 +29,13 @@ def describe_examples(rows: Rows, modalities: tuple[InputName, ...]) -> RowExamp
     contradicts. `near`: pairs of near duplicates. Media are digests of what lies in the store.
     """
 
-    def look(row: SampleRow) -> RowExample:
+    def example(row: SampleRow) -> RowExample:
         """What a page shows of a row of the manifest: its cells, and digests of its media by modality."""
         media = {modality: digest for modality in modalities if (digest := row[f"{modality}_digest"]) is not None}
         return {
             "id": row["id"],
             "row": row["row"],
+            "table": row["table"],
             "label": row["label"],
             "split": row["split"],
             "reason": row["reason"],
@@ -51,12 +52,12 @@ def describe_examples(rows: Rows, modalities: tuple[InputName, ...]) -> RowExamp
     refused: list[RejectedExample] = []
     for reason in sorted(by_reason):
         seen: list[RejectedExample] = [
-            {**look(row), "duplicate_of": look(row["duplicate_of"]) if row.get("duplicate_of") else None}
+            {**example(row), "duplicate_of": example(row["duplicate_of"]) if row.get("duplicate_of") else None}
             for row in by_reason[reason][:500]
         ]
         refused += sorted(seen, key=lambda row: not row["media"])[:PER_REASON]
     pairs = _near_pairs([row for row in rows if row["reason"] is None], modalities)
-    return {"refused": refused, "near": [[look(one), look(other)] for one, other in pairs]}
+    return {"refused": refused, "near": [[example(one), example(other)] for one, other in pairs]}
 
 
 def _near_pairs(rows: Rows, modalities: tuple[InputName, ...]) -> Sequence[tuple[SampleRow, SampleRow]]:

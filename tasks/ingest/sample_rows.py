@@ -1,4 +1,4 @@
-"""The rows of a raw table while ingest judges them: kept as columns, read and written row by row.
+"""The rows of a raw table while ingest checks them: kept as columns, read and written row by row.
 
 A million dicts of thirty keys take gigabytes; a million of these rows take fifty megabytes beside their table.
 """

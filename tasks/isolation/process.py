@@ -158,8 +158,8 @@ class Process:
             assert stream is not None
             with contextlib.suppress(BrokenPipeError):  # unsent bytes for a dead process
                 stream.close()
-        said = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if self._log else []
-        return Exit(self._process.returncode, said[-1][:300] if said else "")
+        log_lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if self._log else []
+        return Exit(self._process.returncode, log_lines[-1][:300] if log_lines else "")
 
     def _has_closed(self) -> bool:
         poll = select.poll()

@@ -101,7 +101,7 @@ def _read_container(data: bytes, longest_s: float) -> _Sound:
         most = int(longest_s * rate) + 1
         damage = Damage()
         samples = _samples(container, stream, most, damage)
-        damage.judge(UNREADABLE)
+        damage.require_intact(UNREADABLE)
         declared = int((stream.duration or 0) * (stream.time_base or 0) * rate)
         expected_frames = min(declared, most) or samples.shape[0]
         return _Sound(samples[:most], rate, expected_frames, max(declared, samples.shape[0]) > most, damage.packets > 0)

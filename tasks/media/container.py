@@ -16,7 +16,7 @@ FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,gif,"
     "mp3,aac,wav,aiff,flac,tta,ape,wv,caf,amr,au"
 )
-"""Judged by the content. Left out are all that name other files: concat, hls, dash, sdp, image2 and the like."""
+"""Detected from the content. Left out are all that name other files: concat, hls, dash, sdp, image2 and the like."""
 PROTOCOLS = "none"
 """An allow-list that no protocol is on; the bytes come from memory and need none."""
 COMPLETE_SHARE = 0.98
@@ -62,7 +62,7 @@ class Damage:
         self.good = 0
         self.first = ""
 
-    def judge(self, reason: str) -> None:
+    def require_intact(self, reason: str) -> None:
         """Undecodable where more than a stray packet is damaged."""
         total = self.packets + self.good
         if self.packets > (1 - COMPLETE_SHARE) * total:

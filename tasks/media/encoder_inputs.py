@@ -10,17 +10,17 @@ import numpy as np
 from PIL import Image
 
 _FLOOR = 1e-6  # power below which a mel band counts as silent: -60 dB of full scale
-Knobs = Mapping[str, Any]
+Params = Mapping[str, Any]
 
 
-def small_picture(picture: np.ndarray, rate_hz: int, knobs: Knobs) -> np.ndarray:
+def small_picture(picture: np.ndarray, rate_hz: int, params: Params) -> np.ndarray:
     """uint8 (H, W, 3) to uint8 (S, S, 3): the shorter side is scaled to S, the centre is kept."""
-    return square(picture, int(knobs["image_px"]))
+    return square(picture, int(params["image_px"]))
 
 
-def small_frames(clip: np.ndarray, rate_hz: int, knobs: Knobs) -> np.ndarray:
+def small_frames(clip: np.ndarray, rate_hz: int, params: Params) -> np.ndarray:
     """uint8 (N, H, W, 3) to uint8 (N, S, S, 3): frame by frame, as a picture."""
-    return square_frames(clip, int(knobs["video_px"]))
+    return square_frames(clip, int(params["video_px"]))
 
 
 def square(picture: np.ndarray, side: int, resample: int = Image.Resampling.BILINEAR) -> np.ndarray:
@@ -42,19 +42,19 @@ def square_frames(clip: np.ndarray, side: int, resample: int = Image.Resampling.
     return np.stack([square(frame, side, resample) for frame in clip])
 
 
-def log_mel(pcm: np.ndarray, rate_hz: int, knobs: Knobs) -> np.ndarray:
+def log_mel(pcm: np.ndarray, rate_hz: int, params: Params) -> np.ndarray:
     """int16 (T,) to float32 (frames, n_mels): the natural logarithm of the power in each mel band."""
-    window = round(rate_hz * float(knobs["window_ms"]) / 1000)
-    hop = round(rate_hz * float(knobs["hop_ms"]) / 1000)
+    window = round(rate_hz * float(params["window_ms"]) / 1000)
+    hop = round(rate_hz * float(params["hop_ms"]) / 1000)
     n_fft = 1 << (window - 1).bit_length()
     samples = pcm.astype(np.float32) / 32_768.0
     if samples.shape[0] < window:
         samples = np.pad(samples, (0, window - samples.shape[0]))
-    samples = samples[: window + hop * (int(knobs["max_frames"]) - 1)]
+    samples = samples[: window + hop * (int(params["max_frames"]) - 1)]
     frames = np.lib.stride_tricks.sliding_window_view(samples, window)[::hop]
     spectrum = np.fft.rfft(frames * np.hanning(window + 1)[:-1].astype(np.float32), n_fft)
     power = (spectrum.real**2 + spectrum.imag**2) / n_fft
-    mel = power @ mel_filters(rate_hz, n_fft, int(knobs["n_mels"]))
+    mel = power @ mel_filters(rate_hz, n_fft, int(params["n_mels"]))
     return np.asarray(np.log(mel + _FLOOR), dtype=np.float32)
 
 
@@ -69,16 +69,16 @@ def mel_filters(rate_hz: int, n_fft: int, n_mels: int) -> np.ndarray:
     return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
 
 
-def text_bytes(text: str, rate_hz: int, knobs: Knobs) -> np.ndarray:
+def text_bytes(text: str, rate_hz: int, params: Params) -> np.ndarray:
     """The first `max_text_bytes` UTF-8 bytes as uint8 (L,)."""
-    return np.frombuffer(text.encode("utf-8")[: int(knobs["max_text_bytes"])], dtype=np.uint8)
+    return np.frombuffer(text.encode("utf-8")[: int(params["max_text_bytes"])], dtype=np.uint8)
 
 
-def resample(pcm: np.ndarray, rate_hz: int, wanted_hz: int) -> np.ndarray:
+def resample(pcm: np.ndarray, rate_hz: int, target_hz: int) -> np.ndarray:
     """int16 (T,) at one rate -> int16 (T',) at another."""
     import soxr
 
-    if rate_hz == wanted_hz:
+    if rate_hz == target_hz:
         return pcm
-    changed = soxr.resample(pcm.astype(np.float32), rate_hz, wanted_hz, quality="HQ")
+    changed = soxr.resample(pcm.astype(np.float32), rate_hz, target_hz, quality="HQ")
     return np.asarray(np.clip(np.round(changed), -32_768, 32_767), dtype=np.int16)

@@ -21,7 +21,7 @@ class NotRegular(Exception):
 def open_regular_file(path: str, max_bytes: float) -> tuple[int, int]:
     """An open handle, which the caller closes, and the size in bytes, of the file at a real path.
 
-    No part of the path may be a link: one that was swapped in after the path was judged is not followed. Raises NotRegular
+    No part of the path may be a link: one that was swapped in after the path was checked is not followed. Raises NotRegular
     (`not-a-file`, `empty-file`, `file-too-large`) and OSError (ELOOP where the file is a link, ENOTDIR where a folder is).
     """
     handle = _open_without_links(path)

@@ -25,9 +25,9 @@ _PART_BYTES = 64 << 20
 def media_fingerprint(modality: Modality, config: MediaConfig) -> str:
     """Digest of everything that shapes the canonical form: the decoder's code, its settings, its libraries."""
     spec = MODALITIES[modality]
-    knobs = {key: getattr(config, key) for key in spec.media_keys}
+    settings = {key: getattr(config, key) for key in spec.media_keys}
     code = code_fingerprint("media", modules=spec.media_modules, libraries=spec.libraries)
-    return digest_json({"modality": modality, "knobs": knobs, "code": code, "contract": CONTRACT_VERSION})
+    return digest_json({"modality": modality, "params": settings, "code": code, "contract": CONTRACT_VERSION})
 
 
 def media_kind(modality: Modality, fingerprint: str) -> str:
@@ -92,16 +92,16 @@ class MediaReader:
 
     def read(self, digests: Iterable[str]) -> Iterator[tuple[str, np.ndarray | str]]:
         """Yields (digest, medium) once for each wanted digest that is stored, part by part."""
-        wanted = set(digests)
+        remaining = set(digests)
         for part in self._parts:
-            if not wanted:
+            if not remaining:
                 return
             here = read_table(self._store.path(part), ["digest"])["digest"].to_pylist()
             rows: list[int] = []
             for row, digest in enumerate(here):
-                if digest in wanted:
+                if digest in remaining:
                     rows.append(row)
-                    wanted.discard(digest)
+                    remaining.discard(digest)
             if rows:
                 columns = ["digest", "shape", "data", "rate_hz"]
                 table = read_table(self._store.path(part), columns).take(rows)

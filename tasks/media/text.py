@@ -22,8 +22,8 @@ _MARKS = (
 _MESS = 0.05
 """charset-normalizer's share of improbable characters above which a reading counts for nothing."""
 _COHERENT = 0.10
-"""Its share of characters that fit a language; below, or under _LEAST bytes, a detection is a guess, and refused."""
-_LEAST = 32
+"""Its share of characters that fit a language; below, or under _MIN_BYTES bytes, a detection is a guess, and refused."""
+_MIN_BYTES = 32
 _AS_GOOD = 0.01  # readings that differ by less are equally likely, and Windows-1252, the commonest, goes first
 _SAMPLE_BYTES = 64 << 10
 
@@ -78,7 +78,7 @@ def _detect(data: bytes) -> tuple[str, float] | None:
     sample = data[:_SAMPLE_BYTES]
     if len(sample) < len(data):
         sample = sample[: sample.rfind(b"\n") + 1] or sample  # a character cut in two would speak against its encoding
-    if len(sample) < _LEAST:
+    if len(sample) < _MIN_BYTES:
         return None
     matches = from_bytes(sample)
     best = matches.best()

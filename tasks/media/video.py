@@ -48,7 +48,7 @@ def decode_video(data: bytes, limits: Mapping[str, Any]) -> Canonical:
         frames = [
             _picture(frame, shape, limits) for frame in _choose(decoded_frames(container, stream, damage), plan, limits)
         ]
-    damage.judge(UNREADABLE)
+    damage.require_intact(UNREADABLE)
     if not frames:
         raise Undecodable("empty-video", "0 frames")
     clip = np.stack([frame for frame in frames if frame.shape == frames[0].shape])
@@ -92,15 +92,15 @@ def _plan(container: Any, stream: Any, limits: Mapping[str, Any]) -> _Plan:
             break
     cut = len(stamps) > most
     times = sorted(stamp for stamp in stamps[:most] if stamp is not None)
-    wanted = min(int(limits["video_frames"]), len(stamps))
+    count = min(int(limits["video_frames"]), len(stamps))
     if len(times) < min(most, len(stamps)) or len(set(times)) < 2:
         end = float(min(most, len(stamps)))
-        return _Plan(tuple((k + 0.5) * end / max(wanted, 1) for k in range(wanted)), True, end, cut)
+        return _Plan(tuple((k + 0.5) * end / max(count, 1) for k in range(count)), True, end, cut)
     longest = float(limits["max_video_s"]) / float(stream.time_base)
     shown = [stamp for stamp in times if stamp - times[0] < longest]
     step = (shown[-1] - shown[0]) / max(len(shown) - 1, 1) or 1.0
     span = shown[-1] - shown[0] + step
-    moments = tuple(shown[0] + (k + 0.5) * span / wanted for k in range(wanted))
+    moments = tuple(shown[0] + (k + 0.5) * span / count for k in range(count))
     return _Plan(moments, False, shown[0] + span, cut or len(shown) < len(times))
 
 

@@ -1,7 +1,7 @@
 """The decoding process: `python -P -m tasks.media.worker`. The only place where user bytes are interpreted.
 
 Reads batches on stdin, answers file by file on stdout. It gives up its right to write files and to use more memory than
-it was told, so that a decoder that goes wrong costs one sample.
+it was given, so that a decoder that goes wrong costs one sample.
 """
 
 from __future__ import annotations

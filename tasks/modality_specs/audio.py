@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from data_contracts.expectations.features import FeatureSpec
 from data_contracts.refs import InputName
-from tasks.modalities import Decode, Knobs, Medium, ModalitySpec, NearDuplicates, Prepare
+from tasks.modalities import Decode, Medium, ModalitySpec, NearDuplicates, Params, Prepare
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,23 +79,23 @@ class Audio(ModalitySpec):
 
         return NearDuplicates(3.0, sign_sound, match_sounds)
 
-    def prepare_tiny(self, knobs: Knobs) -> Prepare:
+    def prepare_tiny(self, params: Params) -> Prepare:
         """A log-mel spectrogram."""
         from tasks.media.encoder_inputs import log_mel
 
-        return lambda pcm, rate_hz: log_mel(pcm, rate_hz, knobs)
+        return lambda pcm, rate_hz: log_mel(pcm, rate_hz, params)
 
-    def prepare_pretrained(self, spec: EncoderSpec, knobs: Knobs) -> Prepare:
+    def prepare_pretrained(self, spec: EncoderSpec, params: Params) -> Prepare:
         """int16 (T',) at the encoder's own rate."""
         from tasks.media.encoder_inputs import resample
 
-        wanted_hz = spec.settings["rate_hz"]
-        return lambda pcm, rate_hz: resample(pcm, rate_hz, wanted_hz)
+        target_hz = spec.settings["rate_hz"]
+        return lambda pcm, rate_hz: resample(pcm, rate_hz, target_hz)
 
     def tiny_features(self, name: InputName, config: RunConfig) -> FeatureSpec:
         """Log-mel is ln(power + 1e-6), so at least ln(1e-6)."""
-        knobs = config.extract
-        return FeatureSpec(name, "float32", rf"^\d+x{knobs.n_mels}$", knobs.max_frames, math.log(1e-6) - 0.01, 20)
+        params = config.extract
+        return FeatureSpec(name, "float32", rf"^\d+x{params.n_mels}$", params.max_frames, math.log(1e-6) - 0.01, 20)
 
     def pretrained_features(self, name: InputName, spec: EncoderSpec, config: RunConfig) -> FeatureSpec:
         """Samples of sound."""

@@ -6,28 +6,20 @@ from collections.abc import Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from data_contracts.expectations.features import FeatureSpec
-from data_contracts.refs import InputName
-from tasks.modalities import Decode, Knobs, Medium, ModalitySpec, NearDuplicates, Prepare
+from tasks.modalities import Decode, Medium, NearDuplicates, Params, Prepare
+from tasks.modality_specs.pixels import SIDE_PX, PixelSpec
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
-    from tasks.config import RunConfig, TrainConfig
+    from tasks.config import TrainConfig
     from tasks.media.thumbnails import Picture
     from tasks.modeling.encoder_base import Encoder
     from tasks.modeling.encoder_spec import EncoderSpec
     from tasks.modeling.fusion.classifier import Present
-    from tasks.modeling.pretrained.adapter import Settings
-    from tasks.modeling.pretrained.locate import Place
 
 
-SIDE_PX = 32
-"""Of the square that the tiny encoder reads, where the config says none."""
-
-
-class Image(ModalitySpec):
+class Image(PixelSpec):
     """Photographs, scans, drawings."""
 
     name = "image"
@@ -42,11 +34,8 @@ class Image(ModalitySpec):
     signature_modules = ("tasks.media.near_duplicates.signatures",)
     size_unit = "longest side, px"
     measures = MappingProxyType({"width": "px", "height": "px", "brightness": "0-1", "contrast": "0-1"})
-    families = ("torchvision", "hf")
     tiny_keys = pretrained_keys = ("image_px",)
     tiny_defaults = MappingProxyType({"image_px": SIDE_PX})
-    has_pixels = True
-    network_modules = ("tasks.modeling.augment_images", "tasks.modeling.color_ops", "tasks.modeling.rng")
 
     def decoder(self) -> Decode:
         """JPEG, PNG and the like."""
@@ -81,26 +70,18 @@ class Image(ModalitySpec):
             is_compared=lambda shape: min(shape[:2]) >= IMAGE_PX,
         )
 
-    def prepare_tiny(self, knobs: Knobs) -> Prepare:
+    def prepare_tiny(self, params: Params) -> Prepare:
         """A small square."""
         from tasks.media.encoder_inputs import small_picture
 
-        return lambda picture, rate_hz: small_picture(picture, rate_hz, knobs)
+        return lambda picture, rate_hz: small_picture(picture, rate_hz, params)
 
-    def prepare_pretrained(self, spec: EncoderSpec, knobs: Knobs) -> Prepare:
+    def prepare_pretrained(self, spec: EncoderSpec, params: Params) -> Prepare:
         """A square of the side and by the filter that the encoder was trained with."""
         from tasks.media.encoder_inputs import square
 
-        side = knobs["image_px"] or spec.settings["px"]
+        side = params["image_px"] or spec.settings["px"]
         return lambda picture, rate_hz: square(picture, side, spec.settings["resample"])
-
-    def tiny_features(self, name: InputName, config: RunConfig) -> FeatureSpec:
-        """Squares."""
-        return _squares(name, config.extract.image_px or SIDE_PX)
-
-    def pretrained_features(self, name: InputName, spec: EncoderSpec, config: RunConfig) -> FeatureSpec:
-        """Squares."""
-        return _squares(name, config.extract.image_px or spec.settings["px"])
 
     def tiny_network(self, spec: EncoderSpec) -> Encoder:
         """A small residual network."""
@@ -108,33 +89,12 @@ class Image(ModalitySpec):
 
         return TinyImage()
 
-    def pretrained_settings(self, encoder: str, place: Place) -> Settings:
-        """Of transformers' image models."""
-        from tasks.modeling.pretrained.hf_image import picture_settings
-
-        return picture_settings(encoder, place, clips=False)
-
-    def to_model(self, values: Tensor) -> Tensor:
-        """(P, S, S, 3) uint8 to (P, 3, S, S) in [0, 1]; embeddings as they are."""
-        return pixels_to_model(values)
-
     def augment(self, part: Present, spec: EncoderSpec, config: TrainConfig, generator: torch.Generator) -> Present:
         """Moved and recoloured."""
         from tasks.modeling.augment_images import change_pictures
 
         frames = change_pictures(part.values.unsqueeze(1), config, generator)
         return part._replace(values=frames.squeeze(1))
-
-
-def pixels_to_model(values: Tensor) -> Tensor:
-    """(..., H, W, 3) uint8 to (..., 3, H, W) in [0, 1]; embeddings as they are."""
-    if values.is_floating_point():
-        return values
-    return values.movedim(-1, -3).float().div(255.0).contiguous()
-
-
-def _squares(name: InputName, side: int) -> FeatureSpec:
-    return FeatureSpec(name, "uint8", f"^{side}x{side}x3$", None, 0, 255)
 
 
 SPEC = Image()

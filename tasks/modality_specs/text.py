@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from data_contracts.expectations.features import FeatureSpec
 from data_contracts.refs import InputName
-from tasks.modalities import Decode, Knobs, Medium, ModalitySpec, NearDuplicates, Prepare
+from tasks.modalities import Decode, Medium, ModalitySpec, NearDuplicates, Params, Prepare
 
 if TYPE_CHECKING:
     import torch
@@ -79,19 +79,19 @@ class Text(ModalitySpec):
             match_all_but_one_word,
         )
 
-    def prepare_tiny(self, knobs: Knobs) -> Prepare:
+    def prepare_tiny(self, params: Params) -> Prepare:
         """Its first bytes."""
         from tasks.media.encoder_inputs import text_bytes
 
-        return lambda text, rate_hz: text_bytes(text, rate_hz, knobs)
+        return lambda text, rate_hz: text_bytes(text, rate_hz, params)
 
-    def prepare_pretrained(self, spec: EncoderSpec, knobs: Knobs) -> Prepare:
+    def prepare_pretrained(self, spec: EncoderSpec, params: Params) -> Prepare:
         """int32 (L,): the ids that the encoder's own tokenizer gives, at most `max_tokens` and what the network can place."""
         from tasks.modeling.pretrained.describe import require_place
         from tasks.modeling.pretrained.packaged import package_folder
         from tasks.modeling.pretrained.tokenization import packaged_tokenizer, tokenizer_of
 
-        most, folder = int(knobs["max_tokens"]), package_folder(self.name, spec.encoder)
+        most, folder = int(params["max_tokens"]), package_folder(self.name, spec.encoder)
         if folder is None:
             tokenize = tokenizer_of(require_place(self.name, spec), spec, most)
         else:

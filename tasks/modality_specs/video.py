@@ -6,25 +6,20 @@ from collections.abc import Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from data_contracts.expectations.features import FeatureSpec
-from data_contracts.refs import InputName
-from tasks.modalities import Decode, Knobs, Medium, ModalitySpec, NearDuplicates, Prepare
-from tasks.modality_specs.image import SIDE_PX, pixels_to_model
+from tasks.modalities import Decode, Medium, NearDuplicates, Params, Prepare
+from tasks.modality_specs.pixels import SIDE_PX, PixelSpec
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
-    from tasks.config import RunConfig, TrainConfig
+    from tasks.config import TrainConfig
     from tasks.media.thumbnails import Picture
     from tasks.modeling.encoder_base import Encoder
     from tasks.modeling.encoder_spec import EncoderSpec
     from tasks.modeling.fusion.classifier import Present
-    from tasks.modeling.pretrained.adapter import Settings
-    from tasks.modeling.pretrained.locate import Place
 
 
-class Video(ModalitySpec):
+class Video(PixelSpec):
     """Recordings of a camera."""
 
     name = "video"
@@ -36,12 +31,11 @@ class Video(ModalitySpec):
     signature_modules = ("tasks.media.near_duplicates.clips",)
     size_unit = "frames"
     measures = MappingProxyType({"width": "px", "height": "px", "frames": "", "brightness": "0-1"})
-    families = ("torchvision", "hf")
     tiny_keys = pretrained_keys = ("video_px",)
     tiny_defaults = MappingProxyType({"video_px": SIDE_PX})
-    has_pixels = has_frames = True
+    has_frames = True
+    shape_prefix = r"\d+x"
     batch_rows = 4
-    network_modules = ("tasks.modeling.augment_images", "tasks.modeling.color_ops", "tasks.modeling.rng")
 
     def decoder(self) -> Decode:
         """Whatever PyAV reads."""
@@ -77,26 +71,18 @@ class Video(ModalitySpec):
             is_compared=lambda shape: min(shape[1:3]) >= IMAGE_PX,
         )
 
-    def prepare_tiny(self, knobs: Knobs) -> Prepare:
+    def prepare_tiny(self, params: Params) -> Prepare:
         """Small square frames."""
         from tasks.media.encoder_inputs import small_frames
 
-        return lambda clip, rate_hz: small_frames(clip, rate_hz, knobs)
+        return lambda clip, rate_hz: small_frames(clip, rate_hz, params)
 
-    def prepare_pretrained(self, spec: EncoderSpec, knobs: Knobs) -> Prepare:
+    def prepare_pretrained(self, spec: EncoderSpec, params: Params) -> Prepare:
         """Square frames of the side and by the filter that the encoder was trained with."""
         from tasks.media.encoder_inputs import square_frames
 
-        side = knobs["video_px"] or spec.settings["px"]
+        side = params["video_px"] or spec.settings["px"]
         return lambda clip, rate_hz: square_frames(clip, side, spec.settings["resample"])
-
-    def tiny_features(self, name: InputName, config: RunConfig) -> FeatureSpec:
-        """Square frames."""
-        return _square_frames(name, config.extract.video_px or SIDE_PX)
-
-    def pretrained_features(self, name: InputName, spec: EncoderSpec, config: RunConfig) -> FeatureSpec:
-        """Square frames."""
-        return _square_frames(name, config.extract.video_px or spec.settings["px"])
 
     def tiny_network(self, spec: EncoderSpec) -> Encoder:
         """One small network for all frames, and attention over them."""
@@ -104,25 +90,11 @@ class Video(ModalitySpec):
 
         return TinyVideo()
 
-    def pretrained_settings(self, encoder: str, place: Place) -> Settings:
-        """Of transformers' models of clips, and of images frame by frame."""
-        from tasks.modeling.pretrained.hf_image import picture_settings
-
-        return picture_settings(encoder, place, clips=True)
-
-    def to_model(self, values: Tensor) -> Tensor:
-        """(P, N, S, S, 3) uint8 to (P, N, 3, S, S) in [0, 1]; embeddings as they are."""
-        return pixels_to_model(values)
-
     def augment(self, part: Present, spec: EncoderSpec, config: TrainConfig, generator: torch.Generator) -> Present:
         """Moved and recoloured, all frames alike."""
         from tasks.modeling.augment_images import change_pictures
 
         return part._replace(values=change_pictures(part.values, config, generator))
-
-
-def _square_frames(name: InputName, side: int) -> FeatureSpec:
-    return FeatureSpec(name, "uint8", rf"^\d+x{side}x{side}x3$", None, 0, 255)
 
 
 SPEC = Video()

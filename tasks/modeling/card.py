@@ -160,9 +160,9 @@ def read_card(folder: Path) -> ModelCard:
 def _parse(path: Path, content: bytes) -> ModelCard:
     try:
         record = json.loads(content.decode())
-        stated = record.get("format", FORMAT) if isinstance(record, dict) else FORMAT
-        if stated != FORMAT:
-            raise DataError(f"model {path}: format {stated!r}, this version reads {FORMAT}; train again")
+        version = record.get("format", FORMAT) if isinstance(record, dict) else FORMAT
+        if version != FORMAT:
+            raise DataError(f"model {path}: format {version!r}, this version reads {FORMAT}; train again")
         return ModelCard.model_validate(record)
     except ValidationError as error:
         first = error.errors()[0]

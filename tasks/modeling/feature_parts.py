@@ -32,7 +32,7 @@ class Part:
     uri: str
     rows: pa.Table
     """`digest` and `shape` of the wanted rows."""
-    wanted: npt.NDArray[np.bool_] | None
+    selected: npt.NDArray[np.bool_] | None
     """(stored rows,) None: all."""
 
 
@@ -44,10 +44,10 @@ def read_part(store: Store, uri: str, only: pa.Array | None) -> Part:
             rows = file.read(["digest", "shape"])
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(uri, error) from None
-    wanted = None if only is None else np.asarray(pc.is_in(rows["digest"], value_set=only))
-    if wanted is None or wanted.all():
+    selected = None if only is None else np.asarray(pc.is_in(rows["digest"], value_set=only))
+    if selected is None or selected.all():
         return Part(store, uri, rows, None)
-    return Part(store, uri, rows.filter(pa.array(wanted)), wanted)
+    return Part(store, uri, rows.filter(pa.array(selected)), selected)
 
 
 def read_values(parts: Sequence[Part], size: int, ref: FeatureRef) -> npt.NDArray[np.generic]:
@@ -76,8 +76,8 @@ def _batches(part: Part, ref: FeatureRef) -> Iterator[npt.NDArray[np.generic]]:
             start = 0
             for batch in file.iter_batches(_rows_at_once(file.metadata), columns=["values"]):
                 lists = batch.column(0)
-                if part.wanted is not None:
-                    lists = lists.filter(pa.array(part.wanted[start : start + len(lists)]))
+                if part.selected is not None:
+                    lists = lists.filter(pa.array(part.selected[start : start + len(lists)]))
                 start += batch.num_rows
                 yield np.asarray(lists.flatten())
     except (OSError, pa.ArrowInvalid) as error:

@@ -116,12 +116,12 @@ class Inputs:
         samples: Samples,
         features: Mapping[InputName, FeatureRef],
         store: Store,
-        given: tuple[InputName, ...] | None = None,
+        present: tuple[InputName, ...] | None = None,
     ) -> Inputs:
         """Loads what these samples need, in the order of the table of modalities; `given` leaves all others out."""
-        wanted = [name for name in in_order(features) if given is None or name in given]
+        names = [name for name in in_order(features) if present is None or name in present]
         tables, places = {}, {}
-        for name in wanted:
+        for name in names:
             cells = samples.column(name)
             tables[name] = FeatureTable.load(store, features[name], only=pc.unique(cells.drop_null()))
             places[name] = tables[name].locate(cells)

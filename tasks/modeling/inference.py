@@ -25,7 +25,7 @@ def predict_probabilities(
     samples: Samples,
     features: Mapping[InputName, FeatureRef],
     store: Store,
-    given: tuple[InputName, ...] | None = None,
+    present: tuple[InputName, ...] | None = None,
     batch_size: int = 256,
 ) -> npt.NDArray[np.float32]:
     """(N, outputs), rows in the samples' order: shares that sum to 1, a share per label, numbers in the user's unit, by what
@@ -34,7 +34,7 @@ def predict_probabilities(
     Raises DataError where a sample's feature is not there, or the output is not finite.
     """
     known = {name: ref for name, ref in features.items() if name in model.modalities}
-    return predict_inputs(model, Inputs.load(samples, known, store, given), batch_size)
+    return predict_inputs(model, Inputs.load(samples, known, store, present), batch_size)
 
 
 def predict_inputs(model: FusedClassifier, inputs: Inputs, batch_size: int = 256) -> npt.NDArray[np.float32]:

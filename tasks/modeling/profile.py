@@ -53,13 +53,13 @@ class Profile:
 
 def profile_rows(
     data: Samples,
-    judged: Samples,
+    held_out: Samples,
     media: Mapping[InputName, str],
     features: Mapping[InputName, FeatureRef],
     model: Path,
     store: Store,
 ) -> Profile:
-    """The profile of two sets of samples: `data` as they are, `judged` as the model in the folder `model` sees them."""
+    """The profile of two sets of samples: `data` as they are, `held_out` as the model in the folder `model` sees them."""
     card = read_card(model)
     whole = Profile()
     for name in card.modalities:  # also one that new data have no column for
@@ -69,8 +69,8 @@ def profile_rows(
             _measure(whole, name, card.encoders[name], choose(data, MEASURED_ROWS), media[name], store)
     first = card.label_targets[0]
     _mix(whole, "label", [text for text in data.labels if text], problem_of(first).is_numeric)
-    if len(judged):
-        _judge(whole, choose(judged, MODEL_ROWS), features, (model, card), store)
+    if len(held_out):
+        _judge(whole, choose(held_out, MODEL_ROWS), features, (model, card), store)
     return whole
 
 

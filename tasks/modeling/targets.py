@@ -54,14 +54,14 @@ class Targets:
         return replace(self, columns=tuple(fitted))
 
     def activate(self, logits: Tensor) -> Tensor:
-        """(B, outputs) logits to what is told: shares that sum to 1, a share per label, numbers in the user's unit."""
+        """(B, outputs) logits to outputs: shares that sum to 1, a share per label, numbers in the user's unit."""
         if self.is_plain:
             return logits.softmax(dim=1)
         columns = zip(self.columns, self.slices, strict=True)
         return torch.cat([problem_of(target).activate(logits[:, cut], target) for target, cut in columns], dim=1)
 
     def logits_of(self, outputs: Tensor) -> Tensor:
-        """(B, outputs) logits that `activate` turns into these: on what was told, the loss can be had again."""
+        """(B, outputs) logits that `activate` turns into these: on the outputs, the loss can be computed again."""
         columns = zip(self.columns, self.slices, strict=True)
         return torch.cat([problem_of(target).logits_of(outputs[:, cut], target) for target, cut in columns], dim=1)
 

@@ -1,4 +1,4 @@
-"""The rows that a model was made and judged with: rows.safetensors beside it, digests of their ids by split. No torch.
+"""The rows that a model was trained and evaluated with: rows.safetensors beside it, digests of their ids by split. No torch.
 
 Of the rows that it has seen, those of train and val, and those of the model that it was continued from, also digests of
 their content and groups: a row may come back under another id. All are known by the first 16 bytes of a sha256. That tells
@@ -85,10 +85,10 @@ def read_seen(folder: Path) -> Seen:
 def contents_of(samples: Samples, modalities: Sequence[InputName]) -> list[str | None]:
     """(N,) the canonical media of these inputs, as one text; None where a row has none that tells rows apart."""
     media = [samples.digests(name) if name in samples.names else [None] * len(samples) for name in modalities]
-    tells = [spec_of(name).identifies for name in modalities]  # by a few columns no sample is known
+    identifying = [spec_of(name).identifies for name in modalities]  # by a few columns no sample is known
     return [
         " ".join(f"{name}:{digest}" for name, digest in zip(modalities, row, strict=True) if digest)
-        if any(itertools.compress(row, tells))
+        if any(itertools.compress(row, identifying))
         else None
         for row in (zip(*media, strict=True) if media else [()] * len(samples))
     ]

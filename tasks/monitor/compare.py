@@ -30,14 +30,14 @@ def compare_profiles(reference: Profile, new: Profile, config: MonitorConfig, se
     found += _embeddings(reference, new, config, seed)
     tested = [test for test in found if test.p is not None]
     adjusted = holm([float(test.p) for test in tested if test.p is not None])
-    judged = [
+    corrected = [
         test.model_copy(
             update={"p_holm": value, "drifted": value <= config.alpha and test.effect >= max(test.min_effect, 1e-9)}
         )
         for test, value in zip(tested, adjusted, strict=True)
     ]
     left = [test for test in found if test.p is None]
-    return (*sorted(judged, key=lambda test: (not test.drifted, test.p, test.name)), *left)
+    return (*sorted(corrected, key=lambda test: (not test.drifted, test.p, test.name)), *left)
 
 
 def _categories(reference: Profile, new: Profile, config: MonitorConfig, seed: int) -> list[DriftTest]:

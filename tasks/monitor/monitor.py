@@ -41,7 +41,7 @@ def monitor(
 ) -> MonitorReport:
     """The report on new samples is stored: every test with its p-value and effect, and whether the data have drifted.
 
-    Rows that the model was trained or judged with are left out.
+    Rows that the model was trained or evaluated with are left out.
     """
     key = monitor_key(clean, features, champion, config)
     found = store.find(KIND, key)

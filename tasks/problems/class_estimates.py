@@ -10,23 +10,19 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.problems.intervals import LEAST_ROWS, mean_estimate, tail_freedom
+from tasks.problems.intervals import MIN_ROWS, mean_estimate, tail_freedom
 from tasks.problems.metric import Estimate, Floats, Indices, Probabilities
-from tasks.problems.table_estimates import Effects, Table, estimate_from
+from tasks.problems.table_estimates import Counted, Effects, Table, estimate_counts
 
-MOST_BINS = 15
+MAX_BINS = 15
 BIN_ROWS = 5
 """Rows of a bin of the calibration error: fewer bins of few rows, as the noise of a gap is measured within its bin."""
-LEAST_PROBABILITY = float(np.finfo(np.float32).eps)
+MIN_PROBABILITY = float(np.finfo(np.float32).eps)
 """Of the true class, in the logarithm: as scikit-learn does with float32."""
 
 
-class Classified(Protocol):
+class Classified(Counted, Protocol):
     """What estimates read of a scorer of one class a row."""
-
-    @property
-    def probabilities(self) -> Probabilities:
-        """(N, C)"""
 
     @property
     def truth(self) -> Indices:
@@ -45,37 +41,24 @@ class Classified(Protocol):
         """(N,) of the answer."""
 
     @property
-    def table(self) -> Table:
-        """Counts over all rows."""
-
-    @property
-    def rows(self) -> int:
-        """N."""
-
-    @property
     def classes(self) -> int:
         """C."""
 
 
 def counted(effects: Callable[[Table], Effects]) -> Callable[[Classified], Estimate]:
-    """The estimate of a figure that is computed from counts."""
+    """The estimate of a figure that is computed from counts by class."""
+    return estimate_counts(effects, _influence)
 
-    def estimate(scored: Classified) -> Estimate:
-        """Each row adds to the support of its class, the answers with its answer, and the hits where they agree."""
 
-        def influence(found: Effects) -> Floats:
-            """(N,)"""
-            hit = np.where(scored.correct, found.hits[scored.truth], 0.0)
-            return found.support[scored.truth] + found.answers[scored.predicted] + hit
-
-        return estimate_from(effects, scored.table, influence)
-
-    return estimate
+def _influence(scored: Classified, found: Effects) -> Floats:
+    """Each row adds to the support of its class, the answers with its answer, and the hits where they agree."""
+    hit = np.where(scored.correct, found.hits[scored.truth], 0.0)
+    return found.support[scored.truth] + found.answers[scored.predicted] + hit
 
 
 def log_loss(scored: Classified) -> Estimate:
     """The mean of -log of the true class's probability: the negative log-likelihood, as scikit-learn's log_loss."""
-    return _mean_loss(scored, -np.log(np.maximum(_of_truth(scored), LEAST_PROBABILITY)))
+    return _mean_loss(scored, -np.log(np.maximum(_of_truth(scored), MIN_PROBABILITY)))
 
 
 def brier(scored: Classified) -> Estimate:
@@ -109,7 +92,7 @@ def calibration_error(scored: Classified) -> Estimate:
 
 def equal_bins(values: Floats) -> Indices:
     """(N,) bins from 0 without gaps, as equal in rows as equal values allow, which share a bin."""
-    count = min(MOST_BINS, max(len(values) // BIN_ROWS, 1))
+    count = min(MAX_BINS, max(len(values) // BIN_ROWS, 1))
     edges = np.sort(values)[[len(values) * place // count for place in range(1, count)]]
     _, found = np.unique(np.searchsorted(edges, values, side="right"), return_inverse=True)
     return np.asarray(found, np.int64)
@@ -153,7 +136,7 @@ def auroc(scored: Classified) -> Estimate | None:
     variance = float(np.square(influence).sum()) / rows**2
     for place, size in enumerate(sides):
         variance += smoothing[place % 2] / (size * count) ** 2
-    enough = min(sides) >= LEAST_ROWS
+    enough = min(sides) >= MIN_ROWS
     return Estimate(value, influence, variance, freedom=tail_freedom(influence), enough=enough)
 
 
@@ -166,7 +149,7 @@ def midranks(values: Probabilities) -> Floats:
 
 def _are_mixed(scored: Classified) -> bool:
     """Whether there are rows beside the largest class: those of which a model is unsure, or wrong."""
-    return scored.rows - int(scored.table.support.max()) >= LEAST_ROWS
+    return scored.rows - int(scored.table.support.max()) >= MIN_ROWS
 
 
 def _mean_loss(scored: Classified, losses: Floats) -> Estimate:

@@ -18,7 +18,7 @@ import numpy as np
 from tasks.problems.metric import Estimate, Floats, Interval, IntervalMethod
 
 CONFIDENCE = 0.95
-LEAST_ROWS = 5
+MIN_ROWS = 5
 """Of fewer rows of a class, or beside the largest class, a figure has no interval: the rule of five, below which a count is
 too skewed for an approximation (Cochran 1954). It counts rows, not mistakes: to leave out the sets with few mistakes would
 leave those whose figures are worst. benchmarks/coverage.py shows that five do."""
@@ -30,7 +30,7 @@ _STEEP = 500.0
 
 def find_interval(method: IntervalMethod, estimate: Estimate, confidence: float) -> Interval | None:
     """The two-sided interval of a figure, which always contains it; None where there are too few rows for one."""
-    if not estimate.enough or len(estimate.influence) < LEAST_ROWS:
+    if not estimate.enough or len(estimate.influence) < MIN_ROWS:
         return None
     low, high = _METHODS[method](estimate, confidence)
     return min(low, estimate.value), max(high, estimate.value)
@@ -56,7 +56,7 @@ def normal_quantile(confidence: float) -> float:
     return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
-def carries(influence: Floats) -> float:
+def effective_size(influence: Floats) -> float:
     """How many rows carry a mean: Kish's effective number, of squares. With m rows of one size among N of none, m."""
     squares = np.square(influence)
     total = float(np.square(squares).sum())
@@ -65,8 +65,8 @@ def carries(influence: Floats) -> float:
 
 def tail_freedom(influence: Floats) -> float:
     """Degrees of freedom of the variance of a mean, by the kurtosis: N - 1 for normal rows, fewer where few rows vary."""
-    carried = carries(influence)
-    return max(2 * carried / max(1 - carried / len(influence), 1e-9), 2.0) if carried > 0 else 2.0
+    effective = effective_size(influence)
+    return max(2 * effective / max(1 - effective / len(influence), 1e-9), 2.0) if effective > 0 else 2.0
 
 
 def mean_estimate(values: Floats, enough: bool = True) -> Estimate:

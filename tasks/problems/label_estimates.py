@@ -8,21 +8,17 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.problems.class_estimates import LEAST_PROBABILITY
+from tasks.problems.class_estimates import MIN_PROBABILITY
 from tasks.problems.intervals import mean_estimate, tail_freedom
-from tasks.problems.metric import Estimate, Floats
-from tasks.problems.table_estimates import Effects, Table, estimate_from
+from tasks.problems.metric import Estimate, Floats, Probabilities
+from tasks.problems.table_estimates import Counted, Effects, Table, estimate_counts, estimate_from
 
-LEAST_POSITIVES = 10
+MIN_POSITIVES = 10
 """Rows that have a label, for an interval of its average precision: of fewer it is too high by a point or more."""
 
 
-class Labelled(Protocol):
+class Labelled(Counted, Protocol):
     """What estimates read of a scorer of label sets."""
-
-    @property
-    def probabilities(self) -> Floats:
-        """(N, L)"""
 
     @property
     def truth(self) -> NDArray[np.bool_]:
@@ -32,29 +28,16 @@ class Labelled(Protocol):
     def predicted(self) -> NDArray[np.bool_]:
         """(N, L)"""
 
-    @property
-    def table(self) -> Table:
-        """Counts over all rows."""
-
-    @property
-    def rows(self) -> int:
-        """N."""
-
 
 def counted(effects: Callable[[Table], Effects]) -> Callable[[Labelled], Estimate]:
     """The estimate of a figure that is computed from counts by label."""
+    return estimate_counts(effects, _influence)
 
-    def estimate(scored: Labelled) -> Estimate:
-        """Each row adds to the counts of all its labels."""
 
-        def influence(found: Effects) -> Floats:
-            """(N,)"""
-            hits = (scored.truth & scored.predicted) @ found.hits
-            return np.asarray(scored.truth @ found.support + scored.predicted @ found.answers + hits, np.float64)
-
-        return estimate_from(effects, scored.table, influence)
-
-    return estimate
+def _influence(scored: Labelled, found: Effects) -> Floats:
+    """Each row adds to the counts of all its labels."""
+    hits = (scored.truth & scored.predicted) @ found.hits
+    return np.asarray(scored.truth @ found.support + scored.predicted @ found.answers + hits, np.float64)
 
 
 def pooled(effects: Callable[[Table], Effects]) -> Callable[[Labelled], Estimate]:
@@ -86,7 +69,7 @@ def brier(scored: Labelled) -> Estimate:
 def log_loss(scored: Labelled) -> Estimate:
     """The mean over labels of the binary cross-entropy."""
     of_truth = np.where(scored.truth, scored.probabilities, 1 - scored.probabilities)
-    return mean_estimate(-np.log(np.maximum(of_truth, LEAST_PROBABILITY)).mean(axis=1))
+    return mean_estimate(-np.log(np.maximum(of_truth, MIN_PROBABILITY)).mean(axis=1))
 
 
 def mean_precision(scored: Labelled) -> Estimate | None:
@@ -109,11 +92,11 @@ def mean_precision(scored: Labelled) -> Estimate | None:
         total += value / count
         bias += above / count
     variance = float(np.square(influence).sum()) / rows / max(rows - 1, 1) + lacking / count**2
-    enough = int(scored.truth[:, labels].sum(axis=0).min()) >= LEAST_POSITIVES
+    enough = int(scored.truth[:, labels].sum(axis=0).min()) >= MIN_POSITIVES
     return Estimate(total, influence, variance, bias=bias, freedom=tail_freedom(influence), enough=enough)
 
 
-def precision_influence(scores: Floats, truth: NDArray[np.bool_]) -> tuple[float, Floats, float]:
+def precision_influence(scores: Probabilities, truth: NDArray[np.bool_]) -> tuple[float, Floats, float]:
     """The average precision of one label, each row's influence on it (N,), and by how much it is too high on average.
 
     A row changes its own precision, if it has the label, and the precision at every threshold from its score downwards. At a

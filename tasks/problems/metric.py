@@ -34,7 +34,7 @@ TOO_FEW_ROWS = "too few rows for an interval"
 """What stands where a figure has no interval."""
 Rows = TypeVar("Rows")
 Counts = TypeVar("Counts")
-_MOST_DIGITS = 17
+_MAX_DIGITS = 17
 """Digits that tell any two doubles apart."""
 
 
@@ -120,7 +120,7 @@ class Metric(Generic[Rows, Counts]):
         same side of it as the figure. So 0.89996 < 0.9 is not shown as 0.900 < 0.9.
         """
         text = ""
-        for places in range(decimals, _MOST_DIGITS + 1):
+        for places in range(decimals, _MAX_DIGITS + 1):
             own = self.unit == "number"
             text = short_number(value, sign, places + 1) if own else f"{value:{'+' if sign else ''}.{places}f}"
             if beside is None or _side(float(text), beside) == _side(value, beside):
@@ -132,7 +132,7 @@ class Metric(Generic[Rows, Counts]):
         the same side of the number's text as its figure of the number, and equal ones have one text.
         """
         base = ""
-        for places in range(3, _MOST_DIGITS + 1):
+        for places in range(3, _MAX_DIGITS + 1):
             base = self.text(other, decimals=places)
             shown = float(base)
             if all(value == other or _side(value, shown) == _side(value, other) for value in values):

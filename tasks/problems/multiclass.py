@@ -187,11 +187,11 @@ def decide(probabilities: Probabilities, offsets: Decision = None) -> Indices:
 
     What is not a number counts as 0. A class of probability 0 is no answer, whatever its offset.
     """
-    given = np.nan_to_num(probabilities)
+    scores = np.nan_to_num(probabilities)
     if offsets is None:
-        return np.asarray(given.argmax(axis=1), np.int64)
+        return np.asarray(scores.argmax(axis=1), np.int64)
     with np.errstate(divide="ignore"):
-        return np.asarray((np.log(given.astype(np.float64)) + np.asarray(offsets)).argmax(axis=1), np.int64)
+        return np.asarray((np.log(scores.astype(np.float64)) + np.asarray(offsets)).argmax(axis=1), np.int64)
 
 
 def to_indices(cells: Sequence[str | None], labels: Sequence[str]) -> Indices:

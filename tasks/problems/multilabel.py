@@ -121,16 +121,16 @@ class Multilabel(Problem):
 
     def validation_score(self, outputs: NDArray[Any], encoded: NDArray[Any], target: Target) -> float:
         """Micro F1 of the labels from 0.5 on."""
-        given, there = decide_labels(outputs), encoded > 0.5
-        return float(2 * (given & there).sum() / max(int(given.sum() + there.sum()), 1))
+        predicted, there = decide_labels(outputs), encoded > 0.5
+        return float(2 * (predicted & there).sum() / max(int(predicted.sum() + there.sum()), 1))
 
     def answer(
         self, outputs: Probabilities, target: Target, decision: Decision
     ) -> tuple[list[str], NDArray[np.float32] | None]:
         """The labels from their thresholds on; the probability is the product over all labels."""
-        given = decide_labels(outputs, decision)
-        chances = np.where(given, outputs, 1 - outputs).astype(np.float64).prod(axis=1)
-        names = [join_labels(np.asarray(target.labels, object)[row]) for row in given]
+        predicted = decide_labels(outputs, decision)
+        chances = np.where(predicted, outputs, 1 - outputs).astype(np.float64).prod(axis=1)
+        names = [join_labels(np.asarray(target.labels, object)[row]) for row in predicted]
         return names, chances.astype(np.float32)
 
     def scorer(
@@ -141,9 +141,9 @@ class Multilabel(Problem):
         labels: tuple[str, ...],
         decision: Decision,
     ) -> LabelScorer:
-        """A label that the model does not know is never given."""
-        given = decide_labels(outputs, decision)
-        wide = align(given.astype(np.float64), target.labels, labels) > 0
+        """A label that the model does not know is never predicted."""
+        predicted = decide_labels(outputs, decision)
+        wide = align(predicted.astype(np.float64), target.labels, labels) > 0
         there = np.nan_to_num(to_members(cells, labels)) > 0
         return LabelScorer(align(outputs, target.labels, labels).astype(np.float64), wide, there)
 
@@ -232,8 +232,8 @@ def _json_list(text: str) -> list[Any] | None:
 
 
 def _label(scored: LabelScorer, place: int, label: str) -> ClassFigures:
-    given, truth = scored.predicted[:, place], scored.truth[:, place]
-    hits, support, answers = int((given & truth).sum()), int(truth.sum()), int(given.sum())
+    predicted, truth = scored.predicted[:, place], scored.truth[:, place]
+    hits, support, answers = int((predicted & truth).sum()), int(truth.sum()), int(predicted.sum())
     precision = average_precision(scored.probabilities[:, place], truth, np.ones((1, scored.rows)))[0]
     return ClassFigures(
         label=label,

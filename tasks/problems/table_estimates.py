@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 
-from tasks.problems.intervals import LEAST_ROWS
-from tasks.problems.metric import Estimate, Floats
+from tasks.problems.intervals import MIN_ROWS
+from tasks.problems.metric import Estimate, Floats, Probabilities
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,32 @@ class Effects:
     by: Literal["support", "answers"] = "support"
     """Of which the hits are a share."""
     bias: float = 0.0
+
+
+class Counted(Protocol):
+    """What estimates read of any scorer that counts rows by class or label."""
+
+    @property
+    def probabilities(self) -> Probabilities:
+        """(N, C)"""
+
+    @property
+    def table(self) -> Table:
+        """Counts over all rows."""
+
+    @property
+    def rows(self) -> int:
+        """N."""
+
+
+Scorer = TypeVar("Scorer", bound=Counted)
+
+
+def estimate_counts(
+    effects: Callable[[Table], Effects], influence: Callable[[Scorer, Effects], Floats]
+) -> Callable[[Scorer], Estimate]:
+    """The estimate of a figure that is computed from counts; `influence` sums up each row's effects (N,)."""
+    return lambda scored: estimate_from(effects, scored.table, lambda found: influence(scored, found))
 
 
 def recall_effects(table: Table) -> Effects:
@@ -110,7 +136,7 @@ def estimate_from(
     lacking = np.maximum(smoothed * (1 - smoothed) - share * (1 - share), 0.0) * size * step**2
     rows = table.rows
     variance = float(np.square(each).sum() + lacking.sum()) / rows**2
-    return Estimate(found.value, each, variance, bias=found.bias, enough=found.least >= LEAST_ROWS)
+    return Estimate(found.value, each, variance, bias=found.bias, enough=found.least >= MIN_ROWS)
 
 
 def _share_effects(table: Table, by: Literal["support", "answers"]) -> Effects:

@@ -23,7 +23,7 @@ _COLUMNS_CHARS = 1000
 def write_card(
     checkpoint: CheckpointRef, report: EvalReport, verdict: Verdict, valid: ValidatedRef, config: RunConfig
 ) -> str:
-    """The card as Markdown. It holds no time and no path: the same model, judged the same way, has the same card."""
+    """The card as Markdown. It holds no time and no path: the same model, evaluated the same way, has the same card."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     # Markdown, not HTML: what comes from the data is made inert by `markdown_text`, here or in a cell.
@@ -66,7 +66,9 @@ def _figures(report: EvalReport) -> DisplayTable:
 
 def _by_modalities(report: EvalReport) -> DisplayTable:
     names = [metric.name for metric in get_problem(report.problem).metrics if metric.compact]
-    rows = ((given, *(_figure(line.get(name), name) for name in names)) for given, line in report.by_modalities.items())
+    rows = (
+        (present, *(_figure(line.get(name), name) for name in names)) for present, line in report.by_modalities.items()
+    )
     return DisplayTable(("given", *names), tuple(rows))
 
 
@@ -90,8 +92,8 @@ def _rules(verdict: Verdict) -> DisplayTable:
 def _column(name: str, report: EvalReport) -> str:
     """A further label column, and how many of the test rows tell something of it."""
     known = report.known_rows.get(name)
-    judged = "" if known is None or known == report.rows else f" (known in {known} of the test rows)"
-    return markdown_text(name, _LABEL_CHARS) + judged
+    coverage = "" if known is None or known == report.rows else f" (known in {known} of the test rows)"
+    return markdown_text(name, _LABEL_CHARS) + coverage
 
 
 def _inputs(checkpoint: CheckpointRef, valid: ValidatedRef, config: RunConfig) -> list[str]:

@@ -134,8 +134,8 @@ def _unrecorded(moves: list[Move], recorded: list[Entry]) -> list[Move]:
     return new
 
 
-def _when(move: Move, made_ms: int | None, now: datetime) -> datetime:
-    ms = move.at_ms or (made_ms if move.run else None)
+def _when(move: Move, created_ms: int | None, now: datetime) -> datetime:
+    ms = move.at_ms or (created_ms if move.run else None)
     return now if ms is None else _utc(ms)
 
 

@@ -90,7 +90,7 @@ def publish(inputs: PublishInputs, config: RunConfig, store: Store, tracking_uri
     Under `gate.approval = "required"` that alias stays: the version is pending, and `challenger` points to it.
 
     Raises PromotionRefused when the verdict is not a passing one of this store on this very model, when another model
-    became champion since it was judged, or when this model was rolled back by hand; EnvironmentFailed when the
+    became champion since it was evaluated, or when this model was rolled back by hand; EnvironmentFailed when the
     published bytes do not reproduce the evaluation (the alias stays, the version is tagged as failed).
     """
     name, alias = check_model_name(config.name), check_alias(config.publish.alias)
@@ -160,10 +160,10 @@ def require_same_champion(client: MlflowClient, job: Publication) -> None:
     current = versions.aliased_version(client, job.name, job.config.publish.alias)
     sha256 = None if current is None else current.tags.get(versions.MODEL_SHA256)
     if sha256 not in (job.report.champion_sha256, job.checkpoint.model_sha256):
-        judged = job.report.champion_version or "none"
+        compared = job.report.champion_version or "none"
         raise PromotionRefused(
             f"model {job.name}: the champion is now version {current.version if current else 'none'}, but the candidate was "
-            f"judged against {judged}; run crossmodal retrain again"
+            f"compared with {compared}; run crossmodal retrain again"
         )
 
 
@@ -221,9 +221,9 @@ def describe_rows(job: Publication, rows: Path, profile: Path) -> None:
     samples = Samples.read(job.store.path(job.valid.uri))
     start = None if job.start is None else job.store.path(job.start.uri)
     write_rows(samples, rows, job.checkpoint.modalities, continued_from=start)
-    train, judged = samples.of_split("train"), samples.of_split("val", "test")
+    train, held_out = samples.of_split("train"), samples.of_split("val", "test")
     media = job.valid.clean.media
-    write_profile(profile_rows(train, judged, media, job.features, job.folder, job.store), profile)
+    write_profile(profile_rows(train, held_out, media, job.features, job.folder, job.store), profile)
 
 
 def verify_version(client: MlflowClient, job: Publication, version: ModelVersion, work: Path) -> None:

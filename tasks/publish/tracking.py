@@ -245,7 +245,9 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def metric_values(report: EvalReport) -> Iterator[tuple[str, float]]:
     """`test/accuracy`, `columns/NAME/mae` of a further label column, `by_modalities/image-audio/accuracy` (MLflow takes no
     `+`); undefined figures are left out."""
-    subsets = ((f"by_modalities/{given.replace('+', '-')}", figures) for given, figures in report.by_modalities.items())
+    subsets = (
+        (f"by_modalities/{present.replace('+', '-')}", figures) for present, figures in report.by_modalities.items()
+    )
     columns = ((_metric_prefix(name), figures) for name, figures in report.metrics.items())
     for prefix, figures in (*columns, *subsets):
         for key, value in figures.items():

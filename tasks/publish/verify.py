@@ -94,9 +94,9 @@ def verify(request: VerifyRequest) -> VerifyResult:
     return VerifyResult(rows=len(expected), difference=difference if np.isfinite(difference) else None)
 
 
-def spread(total: int, wanted: int) -> list[int]:
+def spread(total: int, most: int) -> list[int]:
     """Positions of at most `wanted` of `total` rows, evenly spaced from the first to the last."""
-    return sorted({int(place) for place in np.linspace(0, total - 1, min(total, wanted))}) if total else []
+    return sorted({int(place) for place in np.linspace(0, total - 1, min(total, most))}) if total else []
 
 
 def main() -> int:

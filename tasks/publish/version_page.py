@@ -15,9 +15,9 @@ def describe_version(name: str, alias: str, verdict: Verdict, report: EvalReport
     """The description of a version. It names no version: that is known only once it was registered with it."""
     counts, splits = valid.clean.counts, valid.clean.splits
     divided = ", ".join(f"{split} {rows:,}" for split, rows in splits.items())
-    judged = verdict.reason.replace("promoted: ", "Passes the gate: ", 1)  # it may wait for approval yet
+    gate_reason = verdict.reason.replace("promoted: ", "Passes the gate: ", 1)  # it may wait for approval yet
     return (
-        f"{markdown_text(judged)}\n\n{figures_table(report)}\n\n"
+        f"{markdown_text(gate_reason)}\n\n{figures_table(report)}\n\n"
         f"**Data.** {counts.used:,} of {counts.rows_in:,} rows used ({counts.quarantined:,} quarantined, "
         f"{counts.duplicates:,} duplicates): {divided}. Samples: sha256 `{valid.sha256[:16]}`.\n\n"
         f'**Load.** `crossmodal.load("{name}@{alias}")`, `crossmodal predict MANIFEST --model {name}@{alias}`, or as features '
@@ -40,14 +40,18 @@ def figures_table(report: EvalReport) -> str:
         if name not in figures:
             continue
         low, high = report.intervals.get(name, (math.nan, math.nan))
-        interval = f"{_told(low, name)} to {_told(high, name)}" if math.isfinite(low) and math.isfinite(high) else None
+        interval = (
+            f"{_format_figure(low, name)} to {_format_figure(high, name)}"
+            if math.isfinite(low) and math.isfinite(high)
+            else None
+        )
         if interval is None and figures[name] is not None:
             interval = TOO_FEW_ROWS
-        champion = {"champion": _told(theirs.get(name), name)} if theirs else {}
-        value = _told(figures[name], name)
+        champion = {"champion": _format_figure(theirs.get(name), name)} if theirs else {}
+        value = _format_figure(figures[name], name)
         rows.append({"metric": name, f"{report.rows:,} test rows": value, "95 % interval": interval, **champion})
     return DisplayTable.of(rows).as_markdown()
 
 
-def _told(value: float | None, metric: str) -> str | None:
+def _format_figure(value: float | None, metric: str) -> str | None:
     return None if value is None or not math.isfinite(value) else figure_text(value, metric)

@@ -119,7 +119,7 @@ def curve_chart(
     return {
         "lines": lines,
         "y_ticks": [(y(tick), short_number(tick)) for tick in ticks],
-        "x_ticks": [(x(tick), str(tick)) for tick in _whole_ticks(first, last)],
+        "x_ticks": [(x(tick), str(tick)) for tick in _integer_ticks(first, last)],
         "x": x,
     }
 
@@ -195,7 +195,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(i * step, 12) for i in range(first, max(last, first + 1) + 1)]
 
 
-def _whole_ticks(first: int, last: int) -> list[int]:
+def _integer_ticks(first: int, last: int) -> list[int]:
     step = max(round(nice_ticks(0, max(last - first, 1), 8)[1]), 1)
     return sorted({first, *range(first - first % step + step, last + 1, step)})
 

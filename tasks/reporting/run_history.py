@@ -20,7 +20,7 @@ from tasks.pages import page_template
 from tasks.problems.registry import figure_text, get_metric, problem_with
 from tasks.store import replace_file
 
-MOST_RUNS = 60
+MAX_RUNS = 60
 """Runs that the charts show, the newest; the table shows all."""
 CHARTS = 2
 """Metrics that are shown: the first ones of the problem. A run's report has all of them."""
@@ -98,7 +98,7 @@ class SecondsBar(TypedDict):
 
 def write_history(path: Path, model: str, points: Sequence[RunPoint]) -> None:
     """`path` holds the page of these runs, oldest first, in one step."""
-    shown = list(points[-MOST_RUNS:])
+    shown = list(points[-MAX_RUNS:])
     columns = _columns(points)
     page = page_template(Path(__file__).with_name("run_history.html.j2"), ruled=_ruled).render(
         model=model,

@@ -39,8 +39,8 @@ def metrics_table(summary: RunSummary) -> DisplayTable:
     lines = {"all": summary.metrics["test"], **summary.by_modalities}
     names = dict.fromkeys(metric for line in lines.values() for metric in line)
     return DisplayTable.of(
-        {"given": given, **{metric: _rounded(line.get(metric), metric) for metric in names}}
-        for given, line in lines.items()
+        {"given": subset, **{metric: _rounded(line.get(metric), metric) for metric in names}}
+        for subset, line in lines.items()
     )
 
 
@@ -50,8 +50,8 @@ def figures_table(summary: RunSummary) -> DisplayTable:
     single = {f"{name} only": line for name, line in summary.by_modalities.items() if "+" not in name}
     names = [metric.name for metric in problem_with(summary.metrics["test"]).metrics if metric.compact]
     return DisplayTable.of(
-        {"test": given, **{name: _text(line.get(name), name, decimals=4) for name in names}}
-        for given, line in (full | (single if len(single) > 1 else {})).items()
+        {"test": subset, **{name: _text(line.get(name), name, decimals=4) for name in names}}
+        for subset, line in (full | (single if len(single) > 1 else {})).items()
     )
 
 

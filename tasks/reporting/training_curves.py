@@ -27,7 +27,7 @@ VALIDATION = {key: get_metric(key.removeprefix("val_")) for key in validation_ke
 REACHED = {
     key: (f"Its {metric.phrase}", "share" if metric.unit == "share" else "number") for key, metric in VALIDATION.items()
 }
-"""What the best epoch of a stage is told by, the one of them that its problem has: its heading and its unit."""
+"""What the best epoch of a stage is described by, the one of them that its problem has: its heading and its unit."""
 CHARTS = (
     ("Loss", (("train_loss", "train loss", "blue"), ("val_loss", "validation loss", "orange"))),
     *(

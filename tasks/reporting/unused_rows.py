@@ -22,7 +22,7 @@ from tasks.store import Store
 
 QUARANTINE_EXAMPLES = 4
 BAR_PX = 520
-FATES = (("used", "#0072b2"), ("quarantined", "#d55e00"), ("duplicates", "#8b95a1"), ("unlabelled", "#b8bec6"))
+OUTCOMES = (("used", "#0072b2"), ("quarantined", "#d55e00"), ("duplicates", "#8b95a1"), ("unlabelled", "#b8bec6"))
 
 
 class SeenRow(RowExample):
@@ -37,7 +37,7 @@ class SeenRejection(SeenRow):
     duplicate_of: SeenRow | None
 
 
-class Fate(TypedDict):
+class RowOutcome(TypedDict):
     """One part of the bar of all rows, in pixels."""
 
     name: str
@@ -77,7 +77,7 @@ class SeenLeakage(TypedDict):
 class UnusedRows(TypedDict):
     """What became of the rows."""
 
-    fates: list[Fate]
+    outcomes: list[RowOutcome]
     reasons: list[ReasonRows]
     """The most frequent first."""
     near: list[list[SeenRow]]
@@ -94,11 +94,11 @@ def unused_rows(clean: CleanRef | None, valid: ValidatedRef | None, store: Store
         reasons.setdefault(row["reason"], []).append(row)
     kept = _read_examples(clean, store)
     seen: dict[str, list[SeenRejection]] = {}
-    for example in _see_rejected(kept["refused"], clean, store):
+    for example in _show_rejected(kept["refused"], clean, store):
         seen.setdefault(str(example.get("reason")), []).append(example)
     most = max(map(len, reasons.values()), default=1)
     return {
-        "fates": _fates(clean, 0 if valid is None else clean.counts.used - valid.rows),
+        "outcomes": _outcome_bars(clean, 0 if valid is None else clean.counts.used - valid.rows),
         "reasons": [
             {
                 "reason": reason,
@@ -113,7 +113,7 @@ def unused_rows(clean: CleanRef | None, valid: ValidatedRef | None, store: Store
             }
             for reason, rows in sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0]))
         ],
-        "near": _pairs(_see([row for pair in kept["near"] for row in pair], clean, store)),
+        "near": _pairs(_show([row for pair in kept["near"] for row in pair], clean, store)),
         "leaked": _leaked(clean, valid, store),
     }
 
@@ -124,7 +124,7 @@ def _leaked(clean: CleanRef, valid: ValidatedRef | None, store: Store) -> SeenLe
     if path is None or not path.is_file():
         return None
     kept: LeakedRows = json.loads(path.read_text(encoding="utf-8"))
-    sides = _pairs(_see([side for pair in kept["pairs"] for side in (pair["row"], pair["counterpart"])], clean, store))
+    sides = _pairs(_show([side for pair in kept["pairs"] for side in (pair["row"], pair["counterpart"])], clean, store))
     pairs: list[SeenPair] = [
         {"row": row, "counterpart": counterpart, "cause": pair["cause"]}
         for pair, (row, counterpart) in zip(kept["pairs"], sides, strict=True)
@@ -138,11 +138,11 @@ def _as_text(rows: list[QuarantinedRow], seen: list[SeenRejection]) -> list[Quar
     return [row for row in rows if (row["id"], row["row"]) not in shown][: QUARANTINE_EXAMPLES - len(shown)]
 
 
-def _fates(clean: CleanRef, leaked: int) -> list[Fate]:
+def _outcome_bars(clean: CleanRef, leaked: int) -> list[RowOutcome]:
     """One bar, cut into the shares of the rows that were used, quarantined (`leaked` ones too), or neither."""
-    total, start, bars = clean.counts.rows_in or 1, 0.0, list[Fate]()
+    total, start, bars = clean.counts.rows_in or 1, 0.0, list[RowOutcome]()
     moved = {"used": -leaked, "quarantined": leaked}
-    for name, colour in FATES:
+    for name, colour in OUTCOMES:
         count = int(getattr(clean.counts, name)) + moved.get(name, 0)
         if name == "unlabelled" and not count:
             continue
@@ -160,16 +160,18 @@ def _read_examples(clean: CleanRef, store: Store) -> RowExamples:
     return cast(RowExamples, json.loads(path.read_text(encoding="utf-8")))
 
 
-def _see(rows: Sequence[RowExample], clean: CleanRef, store: Store) -> list[SeenRow]:
+def _show(rows: Sequence[RowExample], clean: CleanRef, store: Store) -> list[SeenRow]:
     pictures = picture_media([row["media"] for row in rows], clean.media, store)
     return [{**row, "seen": seen} for row, seen in zip(rows, pictures, strict=True)]
 
 
-def _see_rejected(rows: Sequence[RejectedExample], clean: CleanRef, store: Store) -> list[SeenRejection]:
-    seen_duplicates = iter(_see([row["duplicate_of"] for row in rows if row["duplicate_of"] is not None], clean, store))
+def _show_rejected(rows: Sequence[RejectedExample], clean: CleanRef, store: Store) -> list[SeenRejection]:
+    seen_duplicates = iter(
+        _show([row["duplicate_of"] for row in rows if row["duplicate_of"] is not None], clean, store)
+    )
     return [
         {**row, "seen": seen["seen"], "duplicate_of": None if row["duplicate_of"] is None else next(seen_duplicates)}
-        for row, seen in zip(rows, _see(rows, clean, store), strict=True)
+        for row, seen in zip(rows, _show(rows, clean, store), strict=True)
     ]
 
 

@@ -54,20 +54,22 @@ class DeviceLoader:
         self.source = source_of(data.inputs, specs, device)
         self.targets = data.targets.to(device)
         self.weights = torch.from_numpy(data.weights).to(device)
-        self.alone = all(spec.reads == "embedding" for spec in specs.values()) and not (config.mixup or config.cutmix)
+        self.only_embeddings = all(spec.reads == "embedding" for spec in specs.values()) and not (
+            config.mixup or config.cutmix
+        )
         self.placeholder_rows = PlaceholderRows(data, self.source, tuple(specs)) if divided else None
         self.waited_s = 0.0
         """Time that steps spent waiting for what they read."""
 
     def feed(self, microbatches: Iterator[Microbatch]) -> Generator[TrainBatch, None, None]:
         """The prepared microbatches, in their order."""
-        made = self._prepared(microbatches)
-        if self.device.type == "cuda" and not self.alone:
-            made = _on_side_stream(made, self.device)
-        with contextlib.closing(made):  # and with it the thread, when the epoch ends or memory runs out
+        batches = self._prepared(microbatches)
+        if self.device.type == "cuda" and not self.only_embeddings:
+            batches = _on_side_stream(batches, self.device)
+        with contextlib.closing(batches):  # and with it the thread, when the epoch ends or memory runs out
             while True:
                 began = time.perf_counter()
-                batch = next(made, None)
+                batch = next(batches, None)
                 self.waited_s += time.perf_counter() - began
                 if batch is None:
                     return
@@ -85,7 +87,7 @@ class DeviceLoader:
     def _prepare(self, microbatch: Microbatch, soft: Tensor, weights: Tensor) -> TrainBatch:
         """One microbatch on the device with its targets; every draw comes from its seed."""
         batch = self.source.take(microbatch.rows)
-        if not self.alone:  # embeddings are neither augmented nor, unless asked for, blended
+        if not self.only_embeddings:  # embeddings are neither augmented nor, unless asked for, blended
             generator = torch.Generator().manual_seed(microbatch.seed)
             if self.config.augment:
                 batch = augment(batch, self.config, self.specs, generator)
@@ -97,7 +99,7 @@ class DeviceLoader:
         return TrainBatch(batch, soft, weights, hidden, microbatch)
 
 
-def _on_side_stream(made: Iterator[TrainBatch], device: torch.device) -> Generator[TrainBatch, None, None]:
+def _on_side_stream(batches: Iterator[TrainBatch], device: torch.device) -> Generator[TrainBatch, None, None]:
     """Prepares ahead in a thread whose copies and kernels run beside the step's, and waits for them on the device."""
     side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
@@ -105,7 +107,7 @@ def _on_side_stream(made: Iterator[TrainBatch], device: torch.device) -> Generat
         """Each batch with the event after which it is ready on the device."""
         while True:
             with torch.cuda.stream(side):
-                batch = next(made, None)
+                batch = next(batches, None)
                 if batch is None:
                     return
                 event = side.record_event()

@@ -9,7 +9,7 @@ from tasks.config import TrainConfig
 from tasks.modeling.targets import EncodedTargets, Targets
 from tasks.problems.registry import problem_of
 
-MOST = 100.0
+MAX_WEIGHT = 100.0
 """A class or a label weighs at most so much more than in the plain loss: one row must not steer the training."""
 
 
@@ -54,5 +54,5 @@ def class_weights(encoded: EncodedTargets) -> Tensor:
     for target, part in zip(encoded.targets.columns, encoded.parts, strict=True):
         problem = problem_of(target)
         weights = problem.class_weights(part, problem.width(target))
-        found.append(weights.clamp(1 / MOST, MOST))
+        found.append(weights.clamp(1 / MAX_WEIGHT, MAX_WEIGHT))
     return torch.cat(found)

@@ -32,7 +32,7 @@ def mix(
 
     A row's partner has the same modalities, of the same length, so that no evidence for one of two labels is left out;
     a row without such a partner stays. Numbers are blended: pictures, frames, sound, embeddings. Tokens and bytes cannot
-    be, so a row with them stays as it is. CutMix pastes a piece of the partner's picture, or of all its frames, and blends
+    be, so a row with them stays as it is. CutMix pastes a box of the partner's picture, or of all its frames, and blends
     what else the row has in the same proportion; rows without pixels stay. With both, each batch draws one of them.
     """
     if not (config.mixup or config.cutmix):

@@ -26,7 +26,7 @@ from tasks.train.request import TrainJob, read_samples
 from tasks.train.thresholds import tune_card
 from tasks.train.throughput import device_name
 from tasks.train.trainer import Trainer
-from tasks.train.validation import remark_on
+from tasks.train.validation import describe_validation
 from tasks.train.warm_start import begin
 
 
@@ -55,7 +55,7 @@ def run_training(job: TrainJob, work: Path) -> None:
         while not trainer.finished:
             entry = trainer.run_epoch()
             if processes.rank == 0:
-                progress.report("train", entry.epoch, trainer.epochs, remark_on(entry))
+                progress.report("train", entry.epoch, trainer.epochs, describe_validation(entry))
                 run_log.log_epoch(entry, trainer.epochs)
         if processes.rank == 0:
             run_log.log_training_ends(trainer.progress.epoch, trainer.epochs, config.train.early_stopping_patience)

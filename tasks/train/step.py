@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -26,25 +27,28 @@ from tasks.train.processes import Processes, like, whole
 from tasks.train.state import Weights
 
 
-class TrainingStep:
-    """A model set up for one stage. Only tensors named in `trainable` are averaged and kept."""
+@dataclass(frozen=True)
+class StagePlan:
+    """What one stage trains, and for how long."""
 
-    def __init__(
-        self,
-        plain: FusedClassifier,
-        stage: Stage,
-        config: TrainConfig,
-        processes: Processes,
-        trainable: frozenset[str],
-        balance: Tensor | None,
-        steps: int,
-        done: int = 0,
-    ) -> None:
-        """Of the stage's `steps`, `done` were taken by an earlier run, whose state `restore` then puts back."""
-        self.plain, self.config, self.processes = plain, config, processes
-        self.balance = balance
-        """(outputs,) weights of classes and labels; None: all count alike."""
-        freeze(plain, stage, config)
+    stage: Stage
+    trainable: frozenset[str]
+    """Names of the tensors that are averaged and kept."""
+    steps: int
+    """Of the whole stage."""
+    done: int = 0
+    """Steps that an earlier run took, whose state `restore` puts back."""
+    balance: Tensor | None = None
+    """(outputs,) weights of classes and labels; None: all count alike."""
+
+
+class TrainingStep:
+    """A model set up for one stage."""
+
+    def __init__(self, plain: FusedClassifier, config: TrainConfig, processes: Processes, plan: StagePlan) -> None:
+        """The model is frozen, wrapped and given an optimizer as the stage has it."""
+        self.plain, self.config, self.processes, self.balance = plain, config, processes, plan.balance
+        freeze(plain, plan.stage, config)
         if config.gradient_checkpointing:
             recompute_blocks(plain)
         if config.compile:
@@ -60,10 +64,10 @@ class TrainingStep:
         self.learning_rate = 0.0
         """Of the first group, in the latest step."""
         self.schedule = LambdaLR(
-            self.optimizer, lambda step: rate_factor(step, steps, config.warmup_ratio), last_epoch=done - 1
+            self.optimizer, lambda step: rate_factor(step, plan.steps, config.warmup_ratio), last_epoch=plan.done - 1
         )
         self.trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        self.current: Weights = {name: tensor for name, tensor in plain.state_dict().items() if name in trainable}
+        self.current: Weights = {name: tensor for name, tensor in plain.state_dict().items() if name in plan.trainable}
         self.ema_weights: Weights = self.current
         if config.ema_decay:
             self.ema_weights = {name: tensor.detach().clone() for name, tensor in self.current.items()}

@@ -65,10 +65,10 @@ def _tune_sets(
     return (thresholds if helps else None), record
 
 
-def _mean_f1(given: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+def _mean_f1(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     """The mean F1 over the labels that occur in `truth`."""
     there = truth.any(axis=0)
-    f1 = 2 * (given & truth).sum(axis=0)[there] / np.maximum((given.sum(axis=0) + truth.sum(axis=0))[there], 1)
+    f1 = 2 * (predicted & truth).sum(axis=0)[there] / np.maximum((predicted.sum(axis=0) + truth.sum(axis=0))[there], 1)
     return float(f1.mean()) if there.any() else 0.0
 
 
@@ -108,9 +108,9 @@ def coordinate_search(probabilities: NDArray[np.floating[Any]], truth: Indices) 
 def macro_f1(answers: Indices, truth: Indices) -> float:
     """The mean F1 over the classes that occur in `truth`."""
     classes = int(max(answers.max(), truth.max())) + 1
-    hits, support, given = _counts(answers, truth, classes)
+    hits, support, predicted = _counts(answers, truth, classes)
     there = support > 0
-    return float((2 * hits[there] / (support + given)[there]).mean())
+    return float((2 * hits[there] / (support + predicted)[there]).mean())
 
 
 def tune_label_thresholds(probabilities: NDArray[np.floating[Any]], truth: NDArray[np.bool_]) -> list[float]:
@@ -119,17 +119,17 @@ def tune_label_thresholds(probabilities: NDArray[np.floating[Any]], truth: NDArr
     The threshold lies midway between two probabilities that occur. 0.5 where a label never occurs, or gains nothing.
     """
     found = []
-    for given, right in zip(probabilities.astype(np.float64).T, truth.T, strict=True):
-        order = np.argsort(-given, kind="stable")
+    for predicted, right in zip(probabilities.astype(np.float64).T, truth.T, strict=True):
+        order = np.argsort(-predicted, kind="stable")
         hits = np.cumsum(right[order])
-        f1 = 2 * hits / (np.arange(1, len(given) + 1) + max(int(right.sum()), 1))
-        ends = np.append(given[order][:-1] > given[order][1:], True)  # between equals there is no threshold
+        f1 = 2 * hits / (np.arange(1, len(predicted) + 1) + max(int(right.sum()), 1))
+        ends = np.append(predicted[order][:-1] > predicted[order][1:], True)  # between equals there is no threshold
         place = int(np.where(ends, f1, -1.0).argmax())
-        below = given[order][place + 1] if place + 1 < len(given) else 0.0
-        plain = decide_labels(given[:, None])[:, 0]
+        below = predicted[order][place + 1] if place + 1 < len(predicted) else 0.0
+        plain = decide_labels(predicted[:, None])[:, 0]
         reached = 2 * (plain & right).sum() / max(int(plain.sum() + right.sum()), 1)
         better = right.any() and f1[place] > reached + 1e-9
-        found.append(float((given[order][place] + below) / 2) if better else 0.5)
+        found.append(float((predicted[order][place] + below) / 2) if better else 0.5)
     return found
 
 
@@ -142,12 +142,12 @@ def _best_offset(scores: Floats, c: int, truth: Indices, now: float) -> tuple[fl
     runner_up = others.argmax(axis=1)
     margins = others[np.arange(len(scores)), runner_up] - own  # from this offset on the row is answered with c
     order = np.argsort(margins, kind="stable")
-    hits, support, given = _counts(runner_up, truth, classes)
+    hits, support, predicted = _counts(runner_up, truth, classes)
     there = max(int((support > 0).sum()), 1)
-    f1 = np.divide(2 * hits, support + given, out=np.zeros(classes), where=(support + given) > 0)
+    f1 = np.divide(2 * hits, support + predicted, out=np.zeros(classes), where=(support + predicted) > 0)
     f1[support == 0] = 0
     # What the k first rows, in order of their margins, do to the F1 of the class that each would have been answered with.
-    lost = _running_loss(runner_up[order], truth[order], (hits, support, given))
+    lost = _running_loss(runner_up[order], truth[order], (hits, support, predicted))
     count = np.arange(len(order) + 1)
     right = np.concatenate([[0], np.cumsum(truth[order] == c)])
     total = (f1.sum() - f1[c] - lost + 2 * right / (support[c] + count)) / there
@@ -163,7 +163,7 @@ def _best_offset(scores: Floats, c: int, truth: Indices, now: float) -> tuple[fl
 
 def _running_loss(runner_up: Indices, truth: Indices, counts: tuple[Floats, Floats, Floats]) -> Floats:
     """(N + 1,) how much F1 the runner-up classes have lost together once their first k rows are taken from them."""
-    hits, support, given = counts
+    hits, support, predicted = counts
     group = np.argsort(runner_up, kind="stable")
     classes, starts = np.unique(runner_up[group], return_index=True)
     sizes = np.diff(np.append(starts, len(group)))
@@ -172,7 +172,7 @@ def _running_loss(runner_up: Indices, truth: Indices, counts: tuple[Floats, Floa
     summed = np.cumsum(right)
     taken_right = summed - np.repeat(summed[starts] - right[starts], sizes)
     own = np.repeat(classes, sizes)
-    whole = support[own] + given[own]
+    whole = support[own] + predicted[own]
 
     def share(hit: Floats, all_of: Floats) -> Floats:
         """(N,) the F1 of each row's runner-up class: 2 `hit` / `all_of`; 0 for a class that no row is of."""
@@ -206,7 +206,7 @@ def _left_out(probabilities: NDArray[np.floating[Any]], truth: Indices) -> float
 
 def _counts(answers: Indices, truth: Indices, classes: int) -> tuple[Floats, Floats, Floats]:
     """Per class (C,): rows answered rightly, rows that are of it, rows answered with it."""
-    hits, support, given = (
+    hits, support, predicted = (
         np.bincount(which, minlength=classes).astype(np.float64) for which in (truth[answers == truth], truth, answers)
     )
-    return hits, support, given
+    return hits, support, predicted

@@ -43,7 +43,7 @@ class ThroughputMeter:
             self.sums[name] = self.sums.get(name, 0.0) + amount
 
     def clock(self) -> float:
-        """Seconds, once the device has done all that it was told to."""
+        """Seconds, once the device has done all queued work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()

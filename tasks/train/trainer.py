@@ -29,7 +29,7 @@ from tasks.train.losses import class_weights
 from tasks.train.processes import Processes, whole
 from tasks.train.sampling import row_chances
 from tasks.train.state import Progress, TrainState, Weights, read_fixed, read_state, save_fixed
-from tasks.train.step import TrainingStep, trainable_names
+from tasks.train.step import StagePlan, TrainingStep, trainable_names
 from tasks.train.throughput import ThroughputMeter, count_flops
 from tasks.train.validation import validate
 from tasks.train.warm_start import WarmStart, transfer_weights
@@ -62,7 +62,7 @@ class Trainer:
             even=processes.divides,
             chances=row_chances(train.targets) if config.train.class_balance == "sampler" else None,
         )
-        balanced = config.train.class_balance != "none"  # rows drawn evenly are judged evenly, too
+        balanced = config.train.class_balance != "none"  # rows drawn evenly are validated evenly, too
         self.balance = class_weights(train.targets).to(processes.device) if balanced else None
         self.checkpoint_schedule = CheckpointSchedule(
             work, config.train.checkpoint_steps, processes.divides, processes.rank == 0
@@ -101,10 +101,15 @@ class Trainer:
 
     def _set_up(self, plain: FusedClassifier) -> TrainingStep:
         self.flops_each: float | None = None  # of a sample, in this stage
-        weighs = self.balance if self.config.class_balance == "class-weights" else None
         per_epoch = self.batch_plan.steps_per_epoch
-        steps, done = self.stage.epochs * per_epoch, self.progress.stage_epochs * per_epoch + self.progress.step
-        return TrainingStep(plain, self.stage, self.config, self.processes, self.trainable, weighs, steps, done)
+        plan = StagePlan(
+            self.stage,
+            self.trainable,
+            steps=self.stage.epochs * per_epoch,
+            done=self.progress.stage_epochs * per_epoch + self.progress.step,
+            balance=self.balance if self.config.class_balance == "class-weights" else None,
+        )
+        return TrainingStep(plain, self.config, self.processes, plan)
 
     @property
     def finished(self) -> bool:
@@ -135,7 +140,7 @@ class Trainer:
         )
 
     def run_epoch(self) -> Epoch:
-        """Trains one epoch, judges the averaged weights, writes the state when due; returns the epoch's history."""
+        """Trains one epoch, validates the averaged weights, writes the state when due; returns the epoch's history."""
         progress = self.progress
         self._run_steps()
         loss, figures = self._validate()
@@ -193,7 +198,7 @@ class Trainer:
         return self.ema_model.to(self.processes.device)
 
     def _copy_trainable(self) -> Weights:
-        """Copies of what moves, as it was judged."""
+        """Copies of what is trained, as it was validated."""
         return {name: t.detach().clone() for name, t in self.ema_model.state_dict().items() if name in self.trainable}
 
     # -- steps ---

@@ -71,7 +71,7 @@ def _figures(outputs: Outputs, data: Dataset) -> dict[str, float]:
     return {f"val_{problem.validation_metric}": score}
 
 
-def remark_on(entry: Epoch) -> str:
+def describe_validation(entry: Epoch) -> str:
     """What a person sees of an epoch while it runs: `val loss 0.4321, accuracy 0.9125`."""
     figures = entry.model_dump(exclude_unset=True)
     parts = [note(f"val loss {entry.val_loss:.4f}")]

@@ -56,8 +56,8 @@ def begin(champion: ChampionRef | None, samples: Samples, config: RunConfig, sto
     if champion is None:
         return WarmStart(samples, WarmStartRecord(notes=(note("no champion to continue from: trained from scratch"),)))
     folder = store.path(champion.uri)
-    kept, rows, said = replay(samples, folder, config.train.replay, config.seed)
-    record = WarmStartRecord(champion=champion.model_sha256, rows=rows, notes=(said,))
+    kept, rows, replay_notes = replay(samples, folder, config.train.replay, config.seed)
+    record = WarmStartRecord(champion=champion.model_sha256, rows=rows, notes=(replay_notes,))
     return WarmStart(kept, record, folder)
 
 
@@ -74,8 +74,8 @@ def replay(samples: Samples, folder: Path, share: float, seed: int) -> tuple[Sam
     new = training & ~old
     drawn = old & np.array([_draw(seed, each) < share for each in ids], bool) if new.any() else old
     rows = {"new": int(new.sum()), "old": int(old.sum()), "replayed": int(drawn.sum())}
-    said = note(f"trained on {rows['new']:,} new rows and {rows['replayed']:,} of the champion's own {rows['old']:,}")
-    return samples.where(~training | new | drawn), rows, said
+    notes = note(f"trained on {rows['new']:,} new rows and {rows['replayed']:,} of the champion's own {rows['old']:,}")
+    return samples.where(~training | new | drawn), rows, notes
 
 
 def transfer_weights(model: FusedClassifier, card: ModelCard, start: WarmStart) -> TransferredWeights:
@@ -108,7 +108,7 @@ def transfer_weights(model: FusedClassifier, card: ModelCard, start: WarmStart) 
                 taken.whole.append(name)
             else:
                 taken.fresh.append(name)
-    notes = (*start.record.notes, _tell(taken, len(pairs), len(new)))
+    notes = (*start.record.notes, _describe_transfer(taken, len(pairs), len(new)))
     change = {"taken": len(taken.whole), "partly": tuple(taken.partly), "fresh": tuple(taken.fresh), "notes": notes}
     start.record = start.record.model_copy(update=change)
     return taken
@@ -165,7 +165,7 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def _tell(taken: TransferredWeights, matched: int, outputs: int) -> str:
+def _describe_transfer(taken: TransferredWeights, matched: int, outputs: int) -> str:
     """One sentence for the report."""
     count = len(taken.whole) + len(taken.partly) + len(taken.fresh)
     message = note(f"started from the champion: {len(taken.whole)} of {count} tensors taken over")

@@ -24,9 +24,9 @@ def train(order: dict[str, Any], parent: Parent) -> None:
     """The job is done. Raises EnvironmentFailed where memory or the disk did not suffice, and what training raises."""
     from tasks.train.stage import run_training
 
-    def send_progress(step: str, done: int, total: int, remark: str) -> None:
+    def send_progress(step: str, done: int, total: int, message: str) -> None:
         """The parent process hears how far a step is."""
-        parent.send({"progress": [step, done, total, remark]})
+        parent.send({"progress": [step, done, total, message]})
 
     def send_line(line: str, level: progress.Level) -> None:
         """The parent process gets a line of the log."""

@@ -25,7 +25,7 @@ def summarise_columns(
         digests = {cell for cell in cells if cell is not None}
         known = dict(MediaReader(store, modality_of(name), clean.media[name]).read(digests))
         rows = [(str(known[cell]), label) for cell, label in zip(cells, labels, strict=True) if cell in known]
-        media, said = [medium for medium, _ in rows], [label for _, label in rows]
-        found[name], doubts = columns.summarise(media, clean.column_types, said)
+        media, row_labels = [medium for medium, _ in rows], [label for _, label in rows]
+        found[name], doubts = columns.summarise(media, clean.column_types, row_labels)
         notes += doubts
     return found, notes

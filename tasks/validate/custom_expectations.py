@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from great_expectations.expectations.expectation import Expectation
 
-MOST = 500
+MAX_EXPECTATIONS = 500
 _FILE_BYTES = 1 << 20
 _COLUMNS = ("column", "column_A", "column_B", "column_list", "column_set")
 _RESERVED = frozenset(
@@ -72,7 +72,7 @@ def read_expectations(path: str) -> tuple[OwnExpectation, ...]:
         with Path(path).open("rb") as file:
             data = file.read(_FILE_BYTES + 1)
         if len(data) > _FILE_BYTES:
-            raise UsageError(f"{where}: larger than 1 MB; give a list of at most {MOST} expectations")
+            raise UsageError(f"{where}: larger than 1 MB; give a list of at most {MAX_EXPECTATIONS} expectations")
         entries = TypeAdapter(list[OwnExpectation]).validate_python(json.loads(data))
     except OSError as error:
         raise UsageError(f"{where}: cannot be read ({error.strerror})") from None
@@ -82,8 +82,8 @@ def read_expectations(path: str) -> tuple[OwnExpectation, ...]:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"][:3])
         raise UsageError(f"{where}: entry {place or 'list'}: {first['msg']}; give {{type, kwargs, severity}}") from None
-    if len(entries) > MOST:
-        raise UsageError(f"{where}: {len(entries)} expectations; at most {MOST}")
+    if len(entries) > MAX_EXPECTATIONS:
+        raise UsageError(f"{where}: {len(entries)} expectations; at most {MAX_EXPECTATIONS}")
     for number, entry in enumerate(entries):
         refused = sorted(_RESERVED & entry.kwargs.keys())
         if refused:
@@ -107,13 +107,13 @@ def as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with every column of objects that holds numbers only, written as such or as text, as numbers."""
     import pandas as pd
 
-    made = frame.copy()
-    for name in made.columns:
-        if made[name].dtype.kind in "OU" or isinstance(made[name].dtype, pd.StringDtype):
-            numbers = pd.to_numeric(made[name], errors="coerce")
-            if name != "id" and numbers.notna().any() and (numbers.notna() == made[name].notna()).all():
-                made[name] = numbers
-    return made
+    converted = frame.copy()
+    for name in converted.columns:
+        if converted[name].dtype.kind in "OU" or isinstance(converted[name].dtype, pd.StringDtype):
+            numbers = pd.to_numeric(converted[name], errors="coerce")
+            if name != "id" and numbers.notna().any() and (numbers.notna() == converted[name].notna()).all():
+                converted[name] = numbers
+    return converted
 
 
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:
@@ -139,8 +139,8 @@ def build_expectations(entries: tuple[OwnExpectation, ...], frame: pd.DataFrame,
         try:
             built.append(core[entry.type](**entry.kwargs, **about_it))
         except (Refused, TypeError, ValueError) as error:
-            said = " ".join(str(error).split())[:200]
-            raise UsageError(f"{where}: its kwargs are not accepted ({said})") from None
+            message = " ".join(str(error).split())[:200]
+            raise UsageError(f"{where}: its kwargs are not accepted ({message})") from None
     return built
 
 

@@ -105,8 +105,8 @@ def _batches(part: Path, needed: pa.Array) -> Iterator[pa.RecordBatch]:
     file = pq.ParquetFile(part)
     require_contract(file.schema_arrow, part)
     for batch in file.iter_batches(BATCH_ROWS, columns=["digest", "shape", "values"]):
-        wanted = pc.is_in(batch["digest"], needed)
-        yield batch if pc.all(wanted).as_py() else batch.filter(wanted)  # which copies all values
+        selected = pc.is_in(batch["digest"], needed)
+        yield batch if pc.all(selected).as_py() else batch.filter(selected)  # which copies all values
 
 
 def _figures(part: Path, needed: pa.Array) -> Iterator[FeatureRow]:

@@ -119,14 +119,14 @@ def describe_pairs(
 ) -> LeakedRows:
     """The content of leaked.json: how many rows leak, whether they were dropped, and the pairs with digests of their media."""
 
-    def look(place: int) -> RowExample:
+    def example(place: int) -> RowExample:
         """What a page shows of a sample: its cells, and digests of its media by modality."""
         row = samples.slice(place, 1).to_pylist()[0]
         media = {name: row[name] for name in modalities if row[name] is not None}
         return {"id": row["id"], "label": row["label"], "split": row["split"], "group": row["group"], "media": media}
 
     pairs: list[LeakedPair] = [
-        {"row": look(row), "counterpart": look(counterpart), "cause": cause}
+        {"row": example(row), "counterpart": example(counterpart), "cause": cause}
         for row, counterpart, cause in leakage.pairs
     ]
     return {"rows": len(leakage.rows), "dropped": policy == "drop", "pairs": pairs}

@@ -6,11 +6,13 @@ the earlier outcome stands.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pyarrow.parquet as pq
 
 from data_contracts.expectations.manifest import is_long, manifest_expectations, manifest_frame
 from data_contracts.expectations.predictions import predictions_expectations, predictions_frame
-from data_contracts.refs import CheckpointRef, EvalReport, RawRef
+from data_contracts.refs import CheckpointRef, EvalReport, InputName, RawRef
 from data_contracts.tables import CONTRACT_VERSION, PREDICTIONS
 from tasks.contract import read_table
 from tasks.fingerprint import code_fingerprint
@@ -18,6 +20,7 @@ from tasks.modeling.card import read_card
 from tasks.problems.registry import problem_of
 from tasks.progress import report as tell
 from tasks.store import Store, digest_json, verified_digest
+from tasks.validate.child_process import run_check
 from tasks.validate.outcome import TableCheck, check_table
 from tasks.validate.results import SuiteResult
 
@@ -31,22 +34,25 @@ def manifest_key(raw: RawRef) -> str:
 def validate_manifest(raw: RawRef, store: Store) -> TableCheck:
     """The raw table met its contract: every row named and digested, or with its reason. DataError where it did not.
 
-    What is wrong with single rows is ingest's to judge; this judges what scan made of them.
+    What is wrong with single rows is ingest's to report; this checks what scan read.
     """
 
     def run() -> SuiteResult:
         """What the expectations on the raw table found."""
-        from tasks.validate.suite import run_suite
-
         tell("validate", 0, 1, "manifest")
-        path = store.path(raw.uri) / "rows.parquet"
-        table = read_table(path, [name for name in pq.read_schema(path).names if name == "detail" or not is_long(name)])
-        frame = manifest_frame(table, raw.modalities)
-        result = run_suite("manifest", frame, manifest_expectations(raw.modalities))
+        result = run_check(raw.rows, check_manifest, store.path(raw.uri) / "rows.parquet", raw.modalities)
         tell("validate", 1, 1, "manifest")
         return result
 
     return check_table(manifest_key(raw), "Manifest", run, store)
+
+
+def check_manifest(path: Path, modalities: tuple[InputName, ...]) -> SuiteResult:
+    """What the expectations on a raw table found."""
+    from tasks.validate.suite import run_suite
+
+    table = read_table(path, [name for name in pq.read_schema(path).names if name == "detail" or not is_long(name)])
+    return run_suite("manifest", manifest_frame(table, modalities), manifest_expectations(modalities))
 
 
 def predictions_key(report: EvalReport, checkpoint: CheckpointRef, store: Store) -> str:

@@ -1,4 +1,4 @@
-"""What became of a suite of expectations, as plain values: what runs suites, renders them and judges them share this."""
+"""What became of a suite of expectations, as plain values: what runs suites, renders them and decides by them share this."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ from tasks.problems.registry import problem_of
 from tasks.progress import report
 from tasks.samples import SAMPLES, Samples, read_near_duplicates
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
+from tasks.validate.child_process import run_check
 from tasks.validate.columns import summarise_columns
 from tasks.validate.custom_expectations import as_numbers, as_text, build_expectations, own_frame, read_expectations
 from tasks.validate.leakage import apply_policy, describe_pairs, find_leakage
@@ -78,7 +79,7 @@ def _modules(names: Iterable[InputName]) -> tuple[str, ...]:
 
 
 def _own_key(clean: CleanRef, config: RunConfig) -> list[Any] | None:
-    """What the user's own expectations are, and where the columns lie that they judge: clean.sha256 does not cover those."""
+    """What the user's own expectations are, and where the columns lie that they check: clean.sha256 does not cover those."""
     path = config.data.expectations
     return None if path is None else [[entry.model_dump() for entry in read_expectations(path)], clean.uri]
 
@@ -107,7 +108,10 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
             shutil.copyfile(source, stored)
         else:
             pq.write_table(kept, stored, compression="zstd")
-        results = [_check_samples(stored, clean), *_check_own(stored, source.parent, config.data.expectations)]
+        results = [
+            _check_samples(stored, kept.num_rows, clean),
+            *_check_own(stored, source.parent, config.data.expectations),
+        ]
         conclude(draft, "Samples", results, notes, store, key)
         write_text(draft.path / PROFILE, canonical_json(profile_samples(Samples(kept), clean, store, columns)))
         if leakage is not None:
@@ -140,18 +144,20 @@ def _check_own(stored: Path, folder: Path, path: str | None) -> list[SuiteResult
     return [run_suite(name, frames[name](frame), expectations) for name, expectations in built.items()]
 
 
-def _check_samples(stored: Path, clean: CleanRef) -> SuiteResult:
-    from tasks.validate.suite import run_suite
-
+def _check_samples(stored: Path, rows: int, clean: CleanRef) -> SuiteResult:
     report("validate", 0, 1, "samples")
-    samples = read_table(stored)
-    result = run_suite(
-        "samples",
-        samples_frame(samples, clean.modalities),
-        samples_expectations(problem_of(clean.label_targets[0]).label_expectations(clean.labels), clean.modalities),
-    )
+    result = run_check(rows, check_samples, stored, clean)
     report("validate", 1, 1, "samples")
     return result
+
+
+def check_samples(stored: Path, clean: CleanRef) -> SuiteResult:
+    """What the expectations on samples found."""
+    from tasks.validate.suite import run_suite
+
+    labels = problem_of(clean.label_targets[0]).label_expectations(clean.labels)
+    frame = samples_frame(read_table(stored), clean.modalities)
+    return run_suite("samples", frame, samples_expectations(labels, clean.modalities))
 
 
 # -- features ----------------------------------------------------------------------------------------------------------
@@ -163,7 +169,7 @@ def features_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], con
         {
             "valid": valid.sha256,
             "features": {name: ref.sha256 for name, ref in features.items()},
-            "knobs": {
+            "params": {
                 "extract": config.subset("extract")["extract"],
                 "encoders": config.encoders.model_dump(mode="json", exclude={"shared"}),  # which shapes no feature
             },

@@ -18,9 +18,9 @@ def test_pairs_stay_within_their_split_and_are_labelled_by_the_larger(tmp_path: 
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    made = shared_encoder.write_pairs(tmp_path, tmp_path / "pairs.csv", 30)
-    content = made.read_text()
-    with made.open(newline="") as file:
+    written = shared_encoder.write_pairs(tmp_path, tmp_path / "pairs.csv", 30)
+    content = written.read_text()
+    with written.open(newline="") as file:
         pairs = list(csv.DictReader(file))
     assert [sum(row["split"] == split for row in pairs) for split in ("train", "validation", "test")] == [30, 10, 15]
     assert len({(row["image"], row["image_2"]) for row in pairs}) == len(pairs)

@@ -43,12 +43,12 @@ def test_inputs_come_by_kind_and_then_by_number() -> None:
 
 def test_tables_of_one_input_a_kind_have_the_columns_they_always_had() -> None:
     media = [name for kind in ("image", "text", "audio", "video") for name in (kind, f"{kind}_sha256")]
-    before = ["row", "id", "label", "targets", "split", "group", "weight", "time", "metadata", "text_value"]
+    before = ["row", "table", "id", "label", "targets", "split", "group", "weight", "time", "metadata", "text_value"]
     expected = [*before, *media, "reason", "detail", "bad_modality"]
     for inputs in ((), ("image",), ("video", "text", "audio")):
         assert raw_schema(inputs).names == expected
         assert samples_schema(inputs).names == samples_schema().names
-    assert samples_schema().names[6:] == ["image", "text", "audio", "video", "row"]
+    assert samples_schema().names[6:] == ["image", "text", "audio", "video", "row", "table"]
 
 
 def test_further_inputs_have_columns_only_where_there_are_some() -> None:

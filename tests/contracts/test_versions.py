@@ -100,8 +100,8 @@ def test_a_reader_refuses_what_another_version_wrote(
     monkeypatch.setattr(contract, "CONTRACT_VERSION", "99")
     with pytest.raises(EnvironmentFailed) as caught:
         READERS[reader](written)
-    said = f"written under contract version '{CONTRACT_VERSION}', this crossmodal reads version '99'"
-    assert said in str(caught.value)
+    output = f"written under contract version '{CONTRACT_VERSION}', this crossmodal reads version '99'"
+    assert output in str(caught.value)
     assert "remove it and run again, or choose another --store" in str(caught.value)
 
 

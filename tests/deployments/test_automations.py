@@ -21,22 +21,22 @@ def deployment_id(name: str) -> str:
 
 
 def test_every_entry_is_an_automation_of_prefects() -> None:
-    made = [as_automation(entry, deployment_id, lambda name: BLOCK) for entry in read_entries(None)]
-    assert [each and each.name for each in made] == [
+    automations = [as_automation(entry, deployment_id, lambda name: BLOCK) for entry in read_entries(None)]
+    assert [each and each.name for each in automations] == [
         "crossmodal-drift-retrain",
         "crossmodal-verdict",
         "crossmodal-run-failed",
         "crossmodal-run-missed",
         "crossmodal-zombie",
     ]
-    missed = next(each for each in made if each and each.name == "crossmodal-run-missed")
+    missed = next(each for each in automations if each and each.name == "crossmodal-run-missed")
     related = missed.trigger.match_related.model_dump()  # type: ignore[union-attr]
     assert f"prefect.deployment.{deployment_id('retrain/weekly')}" in str(related)
 
 
 def test_without_a_webhook_only_what_calls_none_is_left() -> None:
-    made = [as_automation(entry, deployment_id, lambda name: None) for entry in read_entries(None)]
-    left = {each.name: [action.type for action in each.actions] for each in made if each is not None}
+    automations = [as_automation(entry, deployment_id, lambda name: None) for entry in read_entries(None)]
+    left = {each.name: [action.type for action in each.actions] for each in automations if each is not None}
     assert left == {
         "crossmodal-drift-retrain": ["run-deployment"],
         "crossmodal-run-missed": ["run-deployment"],
@@ -53,11 +53,11 @@ def test_the_order_in_which_events_are_listed_makes_no_other_automation() -> Non
     )
     entry = next(entry for entry in read_entries(None) if entry["name"] == "crossmodal-run-failed")
     assert isinstance(entry["trigger"], dict)
-    made = [
+    automations = [
         as_automation(entry | {"trigger": entry["trigger"] | {"expect": events}}, deployment_id, lambda name: BLOCK)
         for events in ([one, other], [other, one], [one])
     ]
-    first, same, less = (each for each in made if each is not None)
+    first, same, less = (each for each in automations if each is not None)
     assert first.model_dump(mode="json") != same.model_dump(mode="json")
     assert do_the_same(first, same)
     assert not do_the_same(first, less)

@@ -94,10 +94,10 @@ def test_the_form_and_the_command_line_refuse_with_the_same_words(field: str, va
     target = Target(profiles=tuple(request.profile_files("/nowhere")))
     schema = render_deployment(ENTRIES[0], target).parameter_openapi_schema
     [error] = validate({field: value}, schema)
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as refused:
         refuse(value)
-    assert error.message in str(told.value)
-    assert str(told.value).startswith(field)
+    assert error.message in str(refused.value)
+    assert str(refused.value).startswith(field)
 
 
 @pytest.mark.parametrize("kind", POOL_TYPES)
@@ -167,15 +167,15 @@ def test_what_is_wrong_is_said_in_one_line_before_a_server_is_asked(
         monkeypatch.delenv(name)
     with pytest.raises(SystemExit) as ended:
         main([*arguments, "--store", str(tmp_path)])
-    said = capsys.readouterr().err
-    assert ended.value.code == code, said
-    assert message in said
-    assert len(said.strip().splitlines()) == 1
+    output = capsys.readouterr().err
+    assert ended.value.code == code, output
+    assert message in output
+    assert len(output.strip().splitlines()) == 1
 
 
 def test_schedule_takes_its_subcommands_and_a_bare_profile() -> None:
     from flows.commands.schedule import schedule_app
 
-    said = CliRunner().invoke(schedule_app, ["--help"]).output
-    assert {"add", "list", "pause", "resume", "remove"} <= set(re.findall(r"[a-z]+", said))
+    help_text = CliRunner().invoke(schedule_app, ["--help"]).output
+    assert {"add", "list", "pause", "resume", "remove"} <= set(re.findall(r"[a-z]+", help_text))
     assert "--cron" in CliRunner().invoke(schedule_app, ["digits", "--help"]).output

@@ -83,8 +83,8 @@ def services(tmp_path_factory: pytest.TempPathFactory, learnable: Path) -> Itera
     store = Store(tmp_path_factory.mktemp("watched"))
     (store.root / "profiles").mkdir()
     (store.root / "profiles" / "loop.toml").write_text(PROFILE.format(path=learnable))
-    with running_services(store) as made:
-        yield made
+    with running_services(store) as running:
+        yield running
 
 
 @contextlib.contextmanager
@@ -131,12 +131,12 @@ def test_data_that_arrive_end_as_a_verdict_at_the_webhook(services: Services, in
     assert first["verdict"] == "promote"
     # The address comes by stdin and shows up nowhere.
     apply = ("crossmodal", "automations", "apply", "--json")
-    said = call(services, *apply, "--webhook", "-", stdin=inbox.url + "\n")
+    output = call(services, *apply, "--webhook", "-", stdin=inbox.url + "\n")
     # Those that need no webhook are there since the deployments are, without the actions that call one.
-    assert {line["outcome"] for line in json.loads(said)} == {"created", "updated", "unchanged"}
+    assert {line["outcome"] for line in json.loads(output)} == {"created", "updated", "unchanged"}
     again = call(services, *apply)
     assert {line["outcome"] for line in json.loads(again)} == {"unchanged"}
-    assert SECRET not in said + again
+    assert SECRET not in output + again
     with client_of(services) as client:
         block = client.read_block_document_by_name("crossmodal", "webhook", include_secrets=False)
         assert SECRET not in block.model_dump_json()
@@ -206,8 +206,8 @@ def test_a_failed_run_is_told_and_a_silent_one_becomes_crashed(
             entry["trigger"]["within"] = 20
     quick = tmp_path / "quick.yaml"
     quick.write_text(json.dumps(shorter))  # JSON is YAML, too
-    said = json.loads(call(services, "crossmodal", "automations", "apply", "--json", "--file", str(quick)))
-    assert {line["automation"]: line["outcome"] for line in said}["crossmodal-zombie"] == "updated"
+    output = json.loads(call(services, "crossmodal", "automations", "apply", "--json", "--file", str(quick)))
+    assert {line["automation"]: line["outcome"] for line in output}["crossmodal-zombie"] == "updated"
     failed = wait_for(lambda: inbox.first("prefect.flow-run.Failed"), "the failed run")
     assert "/nowhere/at/all.csv" in failed["payload"]["message"]
 

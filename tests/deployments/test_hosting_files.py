@@ -115,11 +115,11 @@ def units(tmp_path: Path) -> list[Path]:
     """The units as they would be on a host that has this environment at /opt/crossmodal."""
     (tmp_path / ".venv").symlink_to(sys.prefix)
     shutil.copytree(SYSTEMD, tmp_path / "deployments" / "systemd")
-    made = []
+    written = []
     for unit in sorted(SYSTEMD.glob("crossmodal*")):
-        made.append(tmp_path / unit.name)
-        made[-1].write_text(unit.read_text().replace("/opt/crossmodal", str(tmp_path)))
-    return made
+        written.append(tmp_path / unit.name)
+        written[-1].write_text(unit.read_text().replace("/opt/crossmodal", str(tmp_path)))
+    return written
 
 
 def test_systemd_takes_the_units_and_calls_their_exposure_low(units: list[Path]) -> None:

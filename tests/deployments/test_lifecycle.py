@@ -21,8 +21,8 @@ from benchmarks.chaos_up import (
     plain_sha256,
     published_sha256,
     taken_slots,
-    unfinished,
     wait_for,
+    wait_for_all,
 )
 from tests.support.serving import errors_in
 
@@ -41,15 +41,15 @@ def expected_sha256(manifest: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    made = Up(tmp_path_factory.mktemp("hosted") / "store")
+    running = Up(tmp_path_factory.mktemp("hosted") / "store")
     try:
-        made.start()
-        yield made
-        assert made.stop() == 130
-        assert made.orphans() == []
-        assert errors_in(made.store / "prefect" / "server.log") == []
+        running.start()
+        yield running
+        assert running.stop() == 130
+        assert running.orphans() == []
+        assert errors_in(running.store / "prefect" / "server.log") == []
     finally:
-        made.end()
+        running.end()
 
 
 def test_a_stop_in_the_middle_of_a_run_leaves_nothing_and_a_long_pause_brings_one_run(
@@ -69,10 +69,10 @@ def test_a_stop_in_the_middle_of_a_run_leaves_nothing_and_a_long_pause_brings_on
     due = move_schedule_to_the_past(up.store / "prefect" / "prefect.db", parameters)
     assert due >= 2
     up.start()
-    assert f"{due} scheduled runs from " in up.said()
+    assert f"{due} scheduled runs from " in up.output_text()
     with up.client() as client:
         assert ended(client, first).state_name in {"Crashed", "Cancelled"}
-        wait_for("the end of all runs", lambda: not unfinished(client))
+        wait_for_all(up, client)
         weekly = client.read_deployment_by_name("retrain/weekly").id
         found = client.read_flow_runs(limit=200)
         runs = [run for run in found if run.auto_scheduled and run.deployment_id == weekly and run.state]
@@ -90,12 +90,12 @@ def test_after_a_kill_the_next_run_publishes_the_same_bytes(
 ) -> None:
     delay_s = random.Random(target).uniform(0.0, 12.0)
     found = kill_at_random(up, manifest, target, delay_s, f"killed-{target}")
-    assert found["slots"] == {}, f"{found}\n{up.said()}"
-    assert found["next"] == "Completed", f"{found}\n{up.said()}"
+    assert found["slots"] == {}, f"{found}\n{up.output_text()}"
+    assert found["next"] == "Completed", f"{found}\n{up.output_text()}"
     assert found["sha256"] == expected_sha256
     if target in {"server", "worker"}:
-        assert f"died       {target} (SIGKILL)" in up.said()
-        assert f"restarted  {target} " in up.said()
+        assert f"died       {target} (SIGKILL)" in up.output_text()
+        assert f"restarted  {target} " in up.output_text()
 
 
 def test_a_second_up_on_the_same_store_is_refused(up: Up) -> None:
@@ -117,7 +117,7 @@ def test_a_server_that_cannot_start_is_one_line_and_status_4(tmp_path: Path) -> 
             up.start()
         assert up.process is not None
         assert up.process.wait() == 4
-        (line,) = [line for line in up.said().splitlines() if line.strip()]
+        (line,) = [line for line in up.output_text().splitlines() if line.strip()]
         assert line.startswith("error: server did not start (exit status ")
         assert up.orphans() == []
     finally:

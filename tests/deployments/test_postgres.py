@@ -93,9 +93,9 @@ def test_a_scheduled_run_on_postgresql_survives_a_restart_in_its_middle(
     up = Up(tmp_path / "store")
     try:
         up.start()
-        made = tables(database)
-        assert {"flow_run", "deployment", "alembic_version"} <= made["public"]
-        assert {"experiments", "registered_models", "alembic_version"} <= made["mlflow"]
+        existing = tables(database)
+        assert {"flow_run", "deployment", "alembic_version"} <= existing["public"]
+        assert {"experiments", "registered_models", "alembic_version"} <= existing["mlflow"]
         assert not (up.store / "prefect" / "prefect.db").exists()
         assert not (up.store / "mlflow.db").exists()
         with up.client() as client:
@@ -127,7 +127,7 @@ def test_a_scheduled_run_on_postgresql_survives_a_restart_in_its_middle(
             assert state is not None
             assert state.is_completed(), state
             assert taken_slots(client) == {}
-        said = up.said()
+        said = up.output_text()
         assert up.stop() == 130
         assert "s3cret" not in said
         for log in (up.store / "prefect").glob("*.log"):

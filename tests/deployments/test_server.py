@@ -43,8 +43,8 @@ def call(services: Services, path: str, body: dict[str, Any] | None = None) -> A
 
 @pytest.fixture(scope="module")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    with running_services(Store(tmp_path_factory.mktemp("served"))) as made:
-        yield made
+    with running_services(Store(tmp_path_factory.mktemp("served"))) as running:
+        yield running
 
 
 def wait_for_end(services: Services, run: str) -> dict[str, Any]:
@@ -80,13 +80,13 @@ def test_a_run_triggered_through_the_api_completes_and_publishes(services: Servi
     assert {key for key in keys if key} == {"verdict", "metrics", "gate", "plan", "data"}
     (bar,) = (artifact for artifact in artifacts if artifact["type"] == "progress")
     assert (bar["key"], bar["data"]) == (None, 100.0)
-    (told,) = (artifact["data"] for artifact in artifacts if artifact["key"] == "verdict")
-    assert "file:" not in told
-    assert summary["report"] in told
+    (shown,) = (artifact["data"] for artifact in artifacts if artifact["key"] == "verdict")
+    assert "file:" not in shown
+    assert summary["report"] in shown
 
     def logged() -> list[str]:
-        wanted = {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "limit": 200}
-        return [entry["message"] for entry in call(services, "logs/filter", wanted)]
+        filters = {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "limit": 200}
+        return [entry["message"] for entry in call(services, "logs/filter", filters)]
 
     # Log lines are sent in batches, also after the state.
     wait_until(lambda: any(line.startswith("verdict: ") for line in logged()), "the last line is there", every_s=1)
@@ -110,12 +110,12 @@ def listed(services: Services, name: str) -> dict[str, Any] | None:
 
 
 def runs_of(services: Services, deployment: str, *states: str) -> list[dict[str, Any]]:
-    wanted = {
+    filters = {
         "deployments": {"id": {"any_": [deployment]}},
         "flow_runs": {"state": {"type": {"any_": list(states)}}},
         "sort": "EXPECTED_START_TIME_ASC",
     }
-    found: list[dict[str, Any]] = call(services, "flow_runs/filter", wanted)
+    found: list[dict[str, Any]] = call(services, "flow_runs/filter", filters)
     return found
 
 
@@ -175,14 +175,14 @@ def test_a_schedule_fires_cancels_a_second_run_and_stops_when_it_is_paused(servi
 def modes(services: Services, deployment: str) -> list[dict[str, Any]]:
     """The last states of a run that only plans and of one that only evaluates, checked for what they leave."""
     ended = []
-    for mode, said in (
+    for mode, output in (
         ("plan only", "plan: nothing to compute"),
         ("evaluate only", "unchanged: timed version 1 still passes"),
     ):
         body = {"parameters": {"mode": mode}}
         run = call(services, f"deployments/{deployment}/create_flow_run", body)
         ended.append(wait_for_end(services, run["id"]))
-        assert ended[-1]["message"].startswith(said)
+        assert ended[-1]["message"].startswith(output)
         tasks = call(services, "task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
         assert not {task["name"].rsplit("-", 1)[0] for task in tasks} & {"train", "publish"}
         if mode == "plan only":

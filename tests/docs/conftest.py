@@ -50,8 +50,8 @@ def blocks_of(page: Path) -> Iterator[Block]:
                 yield Block(page.name, start, "shell", "\n".join(held))
                 held, language = [], ""
             if fence:
-                told = line.strip().removeprefix("```")
-                language, start = {"": "output", "bash": "shell-fence", "sh": "shell-fence"}.get(told, told), number
+                info = line.strip().removeprefix("```")
+                language, start = {"": "output", "bash": "shell-fence", "sh": "shell-fence"}.get(info, info), number
 
 
 def all_blocks(*languages: str) -> list[Block]:

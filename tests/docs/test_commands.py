@@ -56,8 +56,8 @@ def test_every_command_is_one_that_there_is(block: Block) -> None:
     for command in block.commands:
         arguments = ours_of(command)
         if arguments is not None or command.startswith("--set "):
-            given = shlex.split(re.sub(r"\s+#.*", "", command))
-            load_config({}, [value for flag, value in pairwise(given) if flag == "--set"])
+            words = shlex.split(re.sub(r"\s+#.*", "", command))
+            load_config({}, [value for flag, value in pairwise(words) if flag == "--set"])
         if command.startswith("--set "):
             continue  # to be added to a command
         if arguments is None:

@@ -116,9 +116,9 @@ def test_the_devcontainer_makes_the_environment() -> None:
     record = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text(encoding="utf-8"))
     make, target = record["postCreateCommand"].split()
     assert (make, target in TARGETS) == ("make", True)
-    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
+    requires_python = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
     (version,) = re.findall(r"/python:(3\.\d+)-", record["image"])
-    assert wanted == f">={version}"
+    assert requires_python == f">={version}"
     packages = re.findall(r"missing\+=\((\w+)\)", (ROOT / ".ci/run").read_text(encoding="utf-8"))
     assert packages == ["chromium", "postgresql"]
     assert all(package in record["onCreateCommand"] for package in packages)

@@ -64,10 +64,10 @@ def test_a_run_stops_at_each_breakpoint_of_the_table(tmp_path: Path) -> None:
         f"python -m pdb {stops} -c continue -m flows retrain --data photos/manifest.csv --plain --debug {settings}"
     )
     # Shards and tables are many; pdb begins anew at the end of a run, and is left there.
-    said = Reader(tmp_path).type(command, "continue\n" * 40 + "quit\n")
-    reached = set(re.findall(r"> \S*/((?:tasks|flows)/\S+)\.py\(\d+\)(\w+)\(\)", said))
-    wanted = {(dotted.rpartition(".")[0].replace(".", "/"), dotted.rpartition(".")[2]) for dotted in named}
-    assert wanted <= reached, f"{wanted - reached}\n{said[-2000:]}"
+    output = Reader(tmp_path).type(command, "continue\n" * 40 + "quit\n")
+    reached = set(re.findall(r"> \S*/((?:tasks|flows)/\S+)\.py\(\d+\)(\w+)\(\)", output))
+    expected = {(dotted.rpartition(".")[0].replace(".", "/"), dotted.rpartition(".")[2]) for dotted in named}
+    assert expected <= reached, f"{expected - reached}\n{output[-2000:]}"
 
 
 def _prepared(folder: Path, shell: Callable[[str], str]) -> tuple[str, int]:

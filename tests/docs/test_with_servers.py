@@ -39,8 +39,8 @@ SOURCES = ("crossmodal.py", "data_contracts", "deployments", "flows", "pyproject
 @contextlib.contextmanager
 def running(lines: str, folder: Path, ready: str) -> Iterator[None]:
     """Lines of which the last keeps its terminal, until the end of the block; entered once it has printed `ready`."""
-    said = folder / "terminal.out"
-    with said.open("wb") as out:
+    output = folder / "terminal.out"
+    with output.open("wb") as out:
         process = subprocess.Popen(
             ["bash", "-c", f"set -e\n{lines}"],
             cwd=folder,
@@ -51,9 +51,9 @@ def running(lines: str, folder: Path, ready: str) -> Iterator[None]:
         )
     try:
         wait_until(
-            lambda: ready in said.read_text() or process.poll() is not None, f"{ready!r} is printed", every_s=0.5
+            lambda: ready in output.read_text() or process.poll() is not None, f"{ready!r} is printed", every_s=0.5
         )
-        assert process.poll() is None, said.read_text()
+        assert process.poll() is None, output.read_text()
         yield
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -86,18 +86,18 @@ def test_my_data_every_week(tmp_path: Path) -> None:
         typed = command.split("  ")[0]
         shell(f"{typed}{quick}" if typed.startswith("crossmodal profile new") else typed)
     with running_up(tmp_path / ".crossmodal"):
-        said = {command.split("  ")[0].strip(): shell(command) for command in commands[up + 1 :]}
+        output = {command.split("  ")[0].strip(): shell(command) for command in commands[up + 1 :]}
         for page, first in ELSEWHERE:
             for command in find_block(page, first).commands:
                 typed = command.replace("/data/incoming", "photos")
                 if typed.startswith("prefect "):
                     typed = f"PREFECT_HOME=.crossmodal/prefect {typed}"
-                said[command.split("  ")[0].strip()] = shell(typed)
-    assert "0 3 * * 1" in said["crossmodal schedule list"]
-    assert "this model is in the store" in said['crossmodal retrain --profile photos --mode "plan only"']
-    assert "unchanged" in said['crossmodal retrain --profile photos --mode "evaluate only"']
-    assert '"drift": false' in said["crossmodal monitor new.csv --model photos@champion --json"]
-    assert "watch/new-data" in said["PREFECT_HOME=.crossmodal/prefect prefect deployment ls"]
+                output[command.split("  ")[0].strip()] = shell(typed)
+    assert "0 3 * * 1" in output["crossmodal schedule list"]
+    assert "this model is in the store" in output['crossmodal retrain --profile photos --mode "plan only"']
+    assert "unchanged" in output['crossmodal retrain --profile photos --mode "evaluate only"']
+    assert '"drift": false' in output["crossmodal monitor new.csv --model photos@champion --json"]
+    assert "watch/new-data" in output["PREFECT_HOME=.crossmodal/prefect prefect deployment ls"]
 
 
 def test_the_parts_by_hand(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_the_parts_by_hand(tmp_path: Path) -> None:
         with running(f"{known}\n{place}\n{commands[worker]}", clone, "started!"):
             overrides = json.dumps(SMALL)
             run = f"prefect deployment run retrain/weekly --param profile=defaults --param 'data={data}'"
-            said = shell(f"{known}\n{run} --param 'overrides={overrides}' --watch")
+            output = shell(f"{known}\n{run} --param 'overrides={overrides}' --watch")
         shell(f"export PREFECT_API_URL=http://127.0.0.1:{port}/api; ! prefect deployment ls")
-    assert "Completed" in said, said
+    assert "Completed" in output, output
     assert list(clone.glob(".crossmodal/runs/*/report.html"))

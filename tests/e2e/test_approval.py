@@ -27,8 +27,8 @@ def test_approval_end_to_end_and_what_mlflow_knows_of_it(
     assert first.json["model"]["alias"] == "challenger"
     (waiting,) = crossmodal("models pending", small=False).json
     assert (waiting["version"], waiting["state"]) == ("1", "pending")
-    unsaid = crossmodal("models promote", "learnable", "1", small=False)
-    assert (unsaid.status, "--reason" in unsaid.err) == (2, True)
+    unconfirmed = crossmodal("models promote", "learnable", "1", small=False)
+    assert (unconfirmed.status, "--reason" in unconfirmed.err) == (2, True)
     approved = crossmodal("models promote", "learnable", "1", "--reason", "as agreed", small=False)
     assert approved.status == 0, approved.err
     assert crossmodal("models list", small=False).json[0]["champion"] == "1"

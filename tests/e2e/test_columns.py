@@ -39,11 +39,19 @@ def pairs(tmp_path: Path) -> Path:
             kind = number % 2
             for side in ("front", "back"):
                 _paint(folder / f"{side}{number}.png", kind, rng)
-            told = "low" if kind == 0 else "high"
+            message = "low" if kind == 0 else "high"
             back = "" if number % 11 == 0 else f"back{number}.png"
             split = "test" if number < 20 else "val" if number < 40 else "train"
             writer.writerow(
-                [f"s{number:02}", f"front{number}.png", back, f"{told} {number}", f"no. {number}: {told}", told, split]
+                [
+                    f"s{number:02}",
+                    f"front{number}.png",
+                    back,
+                    f"{message} {number}",
+                    f"no. {number}: {message}",
+                    message,
+                    split,
+                ]
             )
     return folder / "manifest.csv"
 
@@ -96,11 +104,11 @@ def test_two_pictures_and_two_texts(crossmodal: Crossmodal, pairs: Path, tmp_pat
     # By their inputs' names, one picture and one text missing altogether: nothing is asked of the config.
     other = _keep(pairs, {"id": "id", "back": "image_2", "front": "image_3", "title": "text", "label": "label"})
     out = tmp_path / "predictions.parquet"
-    told = crossmodal("predict", str(other), "--model", "pairs@champion", "--out", str(out))
-    assert told.status == 0, told.err
+    message = crossmodal("predict", str(other), "--model", "pairs@champion", "--out", str(out))
+    assert message.status == 0, message.err
     rows = pq.read_table(out).to_pylist()
     assert {row["modalities"] for row in rows} == {"image_2+text", "text"}
-    assert told.json["metrics"]["labelled"]["accuracy"] > 0.8
+    assert message.json["metrics"]["labelled"]["accuracy"] > 0.8
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ def test_every_hostile_file_is_as_expected(shared_data: Path) -> None:
     # In a process of its own: its peak of memory is what is measured, not what other tests have loaded.
     command = [sys.executable, "-m", "benchmarks.hostile", "--data", str(shared_data / "hostile")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    told = re.search(r"(\d+) of (\d+) as expected; slowest \S+ [\d.]+ s; peak (\d+) MB", done.stdout)
-    assert told is not None, done.stdout
-    assert (told[1], told[2]) == ("205", "205"), done.stdout
-    assert int(told[3]) < 1000
+    message = re.search(r"(\d+) of (\d+) as expected; slowest \S+ [\d.]+ s; peak (\d+) MB", done.stdout)
+    assert message is not None, done.stdout
+    assert (message[1], message[2]) == ("205", "205"), done.stdout
+    assert int(message[3]) < 1000

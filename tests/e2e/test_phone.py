@@ -28,7 +28,7 @@ CONTRASTS = """[...document.querySelectorAll("body *")].flatMap(element => {
   const [dark, bright] = [light(rgb(ink)), light(rgb(back))].sort((a, b) => a - b);
   return [[(bright + 0.05) / (dark + 0.05), element.textContent.trim().slice(0, 60)]]; })"""
 """The contrast of each text with what is behind it, as WCAG 2.2 measures it: 4.5 is its AA for body text."""
-LEAST = 3.9  # where the text of a confusion matrix's cells turns from dark to white; all else has 4.5
+MIN_CONTRAST = 3.9  # where the text of a confusion matrix's cells turns from dark to white; all else has 4.5
 
 
 def test_the_report_and_data_docs_fit_a_phone_in_light_and_in_dark(
@@ -51,7 +51,7 @@ def test_the_report_and_data_docs_fit_a_phone_in_light_and_in_dark(
                 width = page.evaluate("document.documentElement.scrollWidth")
                 assert width <= PHONE["width"], f"{shown} is {width} px wide"
                 contrast, text = min(page.evaluate(CONTRASTS))
-                assert contrast >= LEAST, f"{shown}: {text!r} has a contrast of {contrast:.2f}"
+                assert contrast >= MIN_CONTRAST, f"{shown}: {text!r} has a contrast of {contrast:.2f}"
                 back = page.evaluate("getComputedStyle(document.body).backgroundColor")
                 colours.setdefault(scheme, set()).add(back)
     assert colours == {"light": {"rgb(255, 255, 255)"}, "dark": {"rgb(20, 24, 29)"}}

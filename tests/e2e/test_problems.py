@@ -144,8 +144,8 @@ def test_several_label_columns(crossmodal: Crossmodal, learnable: Path, tmp_path
         return {"tone": label, "size": size, "traits": "loud|long" if label == "high" else "long"}
 
     relabel(learnable, columns)
-    wanted = 'data.columns.labels=["tone", "size:regression", "traits:multilabel"]'
-    ran = crossmodal("retrain", "--plain", "--data", str(learnable), "--set", wanted)
+    labels_setting = 'data.columns.labels=["tone", "size:regression", "traits:multilabel"]'
+    ran = crossmodal("retrain", "--plain", "--data", str(learnable), "--set", labels_setting)
     assert ran.status == 0, ran.err
     assert ran.json["verdict"] == "promote", ran.json["reason"]
     assert set(ran.json["metrics"]) == {"test", "size", "traits"}
@@ -155,22 +155,22 @@ def test_several_label_columns(crossmodal: Crossmodal, learnable: Path, tmp_path
     assert "Label column size" in page
     known, rows = map(int, re.findall(r"On (\d+) of (\d+) test rows", page)[0])
     assert 0 < known < rows == ran.json["splits"]["test"]
-    told, answers = predicted(crossmodal, learnable, tmp_path, "--set", wanted)
-    assert told.json["metrics"]["labelled"]["accuracy"] > 0.8
+    message, answers = predicted(crossmodal, learnable, tmp_path, "--set", labels_setting)
+    assert message.json["metrics"]["labelled"]["accuracy"] > 0.8
     assert {row["label"] for row in answers} == {"low", "high"}
     others = json.loads(answers[0]["targets"])
     assert set(others) == {"size", "traits"}
     assert float(others["size"]) > 3
     assert len(answers[0]["probabilities"]) == 2 + 1 + 2
-    for left_out, labelled in ((("tone", "size", "traits"), 0), (("size",), told.json["labelled"])):
-        bare, again = predicted(crossmodal, without(learnable, left_out), tmp_path, "--set", wanted)
+    for left_out, labelled in ((("tone", "size", "traits"), 0), (("size",), message.json["labelled"])):
+        bare, again = predicted(crossmodal, without(learnable, left_out), tmp_path, "--set", labels_setting)
         assert [row["predicted"] for row in again] == [row["predicted"] for row in answers]
         assert bare.json["labelled"] == labelled
         assert ("accuracy" in bare.json["metrics"].get("labelled", {})) == bool(labelled)
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (("data.problem=regression", "train.class_balance=sampler"), "train.class_balance"),
         (("data.problem=regression", "gate.metric=accuracy"), "gate.metric: accuracy is no figure of a regression"),
@@ -181,10 +181,10 @@ def test_several_label_columns(crossmodal: Crossmodal, learnable: Path, tmp_path
     ],
 )
 def test_settings_that_make_no_sense_are_refused(
-    crossmodal: Crossmodal, learnable: Path, settings: tuple[str, ...], told: str
+    crossmodal: Crossmodal, learnable: Path, settings: tuple[str, ...], message: str
 ) -> None:
     relabel(learnable, lambda number, label: {"label": str(number)})
     flags = [part for setting in settings for part in ("--set", setting)]
     ran = crossmodal("retrain", "--plain", "--data", str(learnable), *flags)
     assert ran.status == 2, ran.err
-    assert told in ran.err
+    assert message in ran.err

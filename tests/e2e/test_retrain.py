@@ -198,7 +198,7 @@ def test_a_damaged_artifact_is_computed_anew(crossmodal: Crossmodal, learnable: 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "told"),
+    ("arguments", "status", "message"),
     [
         (["--data", "nowhere.csv"], 2, "nowhere.csv"),
         (["--profile", "nothing"], 2, "profile: 'nothing' is not one of"),
@@ -212,22 +212,22 @@ def test_a_damaged_artifact_is_computed_anew(crossmodal: Crossmodal, learnable: 
     ],
 )
 def test_a_mistake_is_one_line_and_an_exit_status(
-    crossmodal: Crossmodal, learnable: Path, arguments: list[str], status: int, told: str
+    crossmodal: Crossmodal, learnable: Path, arguments: list[str], status: int, message: str
 ) -> None:
-    given = [] if {"--data", "--profile"} & set(arguments) else ["--data", str(learnable)]
+    source = [] if {"--data", "--profile"} & set(arguments) else ["--data", str(learnable)]
     if "--store" in arguments:
         from flows.cli import main
 
         with pytest.raises(SystemExit) as stop:
-            main(["retrain", "--plain", *given, *arguments])
+            main(["retrain", "--plain", *source, *arguments])
         assert stop.value.code == status
         return
-    ran = crossmodal("retrain", "--plain", *given, *arguments)
+    ran = crossmodal("retrain", "--plain", *source, *arguments)
     assert ran.status == status
-    assert told in ran.err
+    assert message in ran.err
     assert ran.err.count("\n") == 1
     assert "Traceback" not in ran.err
-    assert told in ran.json["error"]
+    assert message in ran.json["error"]
 
 
 def test_too_many_bad_rows_stop_the_run_before_training_and_are_all_listed(
@@ -251,22 +251,22 @@ def test_too_many_bad_rows_stop_the_run_before_training_and_are_all_listed(
 def test_rows_that_leak_are_left_out_of_train_and_listed(
     crossmodal: Crossmodal, learnable: Path, tmp_path: Path
 ) -> None:
-    edit(learnable, lambda rows: rows.append(rows[0] | {"id": "twin", "split": "train"}))
+    edit(learnable, lambda rows: rows.append(rows[0] | {"id": "repeat", "split": "train"}))
     ran = crossmodal("check", str(learnable), "--set", "split.leakage=drop")
     assert ran.status == 0
     assert ran.json["rows"] == {"in": 121, "used": 120, "quarantined": 1, "duplicates": 0}
     assert sum(ran.json["splits"].values()) == 120
     with (tmp_path / "store" / "runs" / ran.json["run"] / "quarantine.csv").open(newline="") as file:
-        assert [(row["id"], row["reason"]) for row in csv.DictReader(file)] == [("twin", "leaked")]
+        assert [(row["id"], row["reason"]) for row in csv.DictReader(file)] == [("repeat", "leaked")]
 
 
 def test_a_champion_that_new_rules_fail_is_told_once_and_stays(crossmodal: Crossmodal, learnable: Path) -> None:
     arguments = ("--plain", "--data", str(learnable))
     assert crossmodal("retrain", *arguments).json["verdict"] == "promote"
     harder = (*arguments, "--set", 'gate.rules=[{"metric": "accuracy", "min": 1.5}]')
-    told = crossmodal("retrain", *harder)
-    assert told.json["verdict"] == "reject"
-    assert "version 1 is champion and no longer passes the gate" in told.json["reason"]
+    refused = crossmodal("retrain", *harder)
+    assert refused.json["verdict"] == "reject"
+    assert "version 1 is champion and no longer passes the gate" in refused.json["reason"]
     again = crossmodal("retrain", *harder)
     assert again.json["verdict"] == "unchanged"
     assert "no longer passes the gate" in again.json["reason"]

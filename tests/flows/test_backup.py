@@ -174,10 +174,10 @@ def test_the_commands_say_what_was_copied_and_what_lies_elsewhere(filled: Store,
         command = [sys.executable, "-m", "flows", *map(str, arguments)]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
-    said = call("backup", "--store", filled.root, "--out", tmp_path / "copy")
-    assert "copied   2 files" in said
-    assert "the model registry postgresql://db.example/mlflow" in said
-    assert "hidden" not in said
+    output = call("backup", "--store", filled.root, "--out", tmp_path / "copy")
+    assert "copied   2 files" in output
+    assert "the model registry postgresql://db.example/mlflow" in output
+    assert "hidden" not in output
     restored = json.loads(call("restore", tmp_path / "copy", "--store", tmp_path / "new", "--json"))
     assert restored["files"] == 2
     record = BackupRecord.model_validate_json((tmp_path / "copy/backup.json").read_text())

@@ -39,8 +39,8 @@ def attempt(make_data: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.
     request: Request = make_request(config, str(tmp_path / "store"), None, "run-1")
 
     def attempt(**card: Any) -> RunState:
-        knobs = config.subset("media", "extract", "encoders", "fusion")
-        record = card_of(("a", "b"), ("text",), config=knobs) | card
+        params = config.subset("media", "extract", "encoders", "fusion")
+        record = card_of(("a", "b"), ("text",), config=params) | card
         folder = request.store.path("champions/k")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "model.json").write_text(json.dumps(record))
@@ -68,18 +68,18 @@ def attempt(make_data: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.
 def test_it_is_told_early(
     attempt: Callable[..., RunState], card: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=message) as told:
+    with pytest.raises(error, match=message) as caught:
         attempt(**card)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     "damage", [{"config": {}}, {"modalities": ["audio"]}, {"labels": None}, {"encoders": {"text": {}}}]
 )
 def test_a_damaged_card_is_one_line(attempt: Callable[..., RunState], damage: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match=r"^model .*model\.json: damaged \(.+\); train again$") as told:
+    with pytest.raises(DataError, match=r"^model .*model\.json: damaged \(.+\); train again$") as caught:
         attempt(**damage)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_champion_that_can_be_compared_with_stops_nothing(attempt: Callable[..., RunState]) -> None:

@@ -125,8 +125,8 @@ def test_completion_is_installed_and_completes(shell: str, tmp_path: Path) -> No
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    told = call("--install-completion", shell)
-    installed = Path(str(re.search(r"installed in (\S+)", " ".join(told.split()))[1]))  # type: ignore[index]
+    message = call("--install-completion", shell)
+    installed = Path(str(re.search(r"installed in (\S+)", " ".join(message.split()))[1]))  # type: ignore[index]
     assert installed.is_relative_to(tmp_path)
     assert "_CROSSMODAL_COMPLETE" in installed.read_text()
     asked = {"COMP_WORDS": "crossmodal runs qu", "COMP_CWORD": "2"} if shell == "bash" else {}

@@ -14,8 +14,8 @@ from flows.plan import describe_plan
 def ended(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as end:
         main(arguments)
-    said = capsys.readouterr()
-    return int(end.value.code or 0), said.out, said.err
+    output = capsys.readouterr()
+    return int(end.value.code or 0), output.out, output.err
 
 
 def test_evaluate_only_needs_a_champion(learnable: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ import pytest
 from data_contracts.refs import ChampionRef, CheckpointRef, CleanRef, EvalReport, ReleaseRef, ValidatedRef
 from flows import champion as champion_module
 from flows import pipeline, plan
-from flows.pipeline import run_pipeline
+from flows.pipeline import evaluate_champion, run_pipeline
 from flows.request import Request, make_request
 from flows.run_state import RunState
 from flows.stages import Stages
@@ -51,13 +51,13 @@ class World:
     def store(self) -> Store:
         return self.request.store
 
-    def run(self) -> RunState:
+    def run(self, flow: Callable[[Request, Stages, RunState], None] = run_pipeline) -> RunState:
         stages = Stages(
             validate_manifest=lambda *_: CHECKED, validate_samples=validated, validate_features=lambda *_: CHECKED,
-            validate_predictions=lambda *_: CHECKED, train=self._train, evaluate=self._evaluate, publish=self._publish,
+            validate_predictions=self._validate, train=self._train, evaluate=self._evaluate, publish=self._publish,
         )  # fmt: skip
         run_state = RunState()
-        run_pipeline(self.request, stages, run_state)
+        flow(self.request, stages, run_state)
         return run_state
 
     def find_champion(self, *_: Any) -> ChampionRef | None:
@@ -68,10 +68,10 @@ class World:
         self, version: str, trained_on: Sequence[str] = ("old",), anchor: str | None = None, **extract: int
     ) -> ChampionRef:
         """A model that reads text with these settings, those of the run where none is named."""
-        knobs = self.request.config.subset("media", "extract", "encoders", "fusion")
-        knobs["extract"] |= extract
+        params = self.request.config.subset("media", "extract", "encoders", "fusion")
+        params["extract"] |= extract
         encoders = {"text": {"encoder": "tiny", "reads": "inputs"}}
-        card = {"format": 2, "labels": ["a", "b"], "modalities": ["text"], "encoders": encoders, "config": knobs}
+        card = {"format": 2, "labels": ["a", "b"], "modalities": ["text"], "encoders": encoders, "config": params}
         folder = self.store.path(f"champions/{version}")
         folder.mkdir(parents=True)
         (folder / "model.json").write_text(json.dumps(card))
@@ -83,17 +83,21 @@ class World:
             anchor=anchor,
         )  # fmt: skip
 
-    def _train(self, *given: Any) -> CheckpointRef:
-        self.calls["train"] = given
+    def _train(self, *arguments: Any) -> CheckpointRef:
+        self.calls["train"] = arguments
         sha256 = digest_json("candidate")
         return CheckpointRef(
             uri="checkpoints/k", sha256=sha256, rows=24, model_sha256=sha256, train_key=sha256, modalities=("text",),
             labels=("a", "b"), best_epoch=1, epochs=1,
         )  # fmt: skip
 
-    def _evaluate(self, *given: Any) -> EvalReport:
-        self.calls["evaluate"] = given
-        _, _, checkpoint, prepared_champion, *_ = given
+    def _validate(self, *arguments: Any) -> Any:
+        self.calls["validate"] = arguments
+        return {"docs": "of the predictions", "warnings": ["they hardly vary"]}
+
+    def _evaluate(self, *arguments: Any) -> EvalReport:
+        self.calls["evaluate"] = arguments
+        _, _, checkpoint, prepared_champion, *_ = arguments
         figures: dict[str, float | None] = {"accuracy": self.accuracy, "macro_f1": self.accuracy}
         against: dict[str, Any] = {}
         if prepared_champion is not None:
@@ -106,8 +110,8 @@ class World:
             model_sha256=checkpoint.model_sha256, **against,
         )  # fmt: skip
 
-    def _publish(self, *given: Any) -> ReleaseRef:
-        self.calls["publish"] = given
+    def _publish(self, *arguments: Any) -> ReleaseRef:
+        self.calls["publish"] = arguments
         if self.refusal is not None:
             raise PromotionRefused(self.refusal)
         sha256 = digest_json("candidate")
@@ -150,8 +154,8 @@ def test_a_passing_model_is_published_with_what_was_judged(make_world: MakeWorld
     world = make_world()
     run_state = world.run()
     assert run_state.decision == "promote"
-    made, config, store, address, run = world.calls["publish"]
-    assert made == (
+    inputs, config, store, address, run = world.calls["publish"]
+    assert inputs == (
         run_state.verdict,
         run_state.checkpoint,
         run_state.report,
@@ -191,11 +195,13 @@ def test_a_champion_that_was_promoted_during_the_training_is_the_one_compared_wi
     assert prepare_champion(world).champion.version == "2"
 
 
-def test_the_champion_reads_the_samples_under_its_own_knobs(make_world: MakeWorld) -> None:
+def test_the_champion_reads_the_samples_under_its_own_settings(make_world: MakeWorld) -> None:
     world = make_world()
     world.champions = [world.champion("1")]
     run_state = world.run()
-    assert prepare_champion(world).features == run_state.features, "knobs that are the run's: nothing is computed twice"
+    assert prepare_champion(world).features == run_state.features, (
+        "settings that are the run's: nothing is computed twice"
+    )
     world.champions = [world.champion("2", max_text_bytes=8)]
     run_state = world.run()
     valid, features, *_ = world.calls["evaluate"]
@@ -250,6 +256,93 @@ def test_training_starts_from_the_champion_where_it_is_asked_to(
     start = world.champions[0] if continues else None
     assert world.calls["train"] == (run_state.valid, run_state.features, world.request.config, world.store, start)
     assert run_state.start == start
+
+
+def test_what_a_run_leaves_of_each_stage(make_world: MakeWorld) -> None:
+    world = make_world()
+    run_state = world.run()
+    assert run_state.splits == {"train": 24, "val": 8, "test": 8}
+    assert set(run_state.seconds) == {"ingest", "validate", "extract", "train", "evaluate", "publish"}
+    assert run_state.docs["predictions"] == "of the predictions"
+    assert run_state.warnings == ["they hardly vary"]
+    assert world.calls["validate"] == (run_state.report, run_state.checkpoint, world.store)
+    expected = (run_state.valid, run_state.features, run_state.checkpoint, None, world.request.config, world.store)
+    assert world.calls["evaluate"] == expected
+    assert run_state.before == frozenset()
+    again = world.run()
+    assert again.reused(again.clean), "what the store held before is known as such"
+    assert again.verdict == run_state.verdict
+
+
+def test_the_very_model_that_is_champion_is_unchanged_and_compared_with_nothing(make_world: MakeWorld) -> None:
+    world = make_world()
+    own = digest_json("candidate")
+    world.champions = [world.champion("1").model_copy(update={"model_sha256": own})]
+    run_state = world.run()
+    assert (run_state.decision, run_state.prepared_champion) == ("unchanged", None)
+    assert run_state.reason == "nothing that shapes the model has changed: it is small version 1"
+    assert "publish" not in world.calls
+
+
+def test_a_refusal_of_the_same_figures_is_unchanged_the_next_time(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accuracy = 0.4
+    first = world.run()
+    again = world.run()
+    assert (first.decision, again.decision) == ("reject", "unchanged")
+    assert again.reason == f"nothing has changed since this model was refused (the figures are its own): {first.reason}"
+
+
+def test_a_release_under_another_alias_waits_for_a_person(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "ask_for_approval", lambda *arguments: asked.append(arguments) or "promote it")
+    asked: list[Any] = []
+    world = make_world("publish.alias=live")
+    run_state = world.run()
+    assert (run_state.decision, run_state.reason) == ("needs-approval", "promote it")
+    assert asked == [(run_state.release, world.request.config, run_state.verdict)]
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "decision", "stands"), [(1.0, "unchanged", "still passes"), (0.5, "reject", "no longer passes")]
+)
+def test_the_champion_is_evaluated_as_it_reads_the_rows_and_nothing_is_trained(
+    make_world: MakeWorld, accuracy: float, decision: str, stands: str
+) -> None:
+    world = make_world()
+    world.accuracy, world.champions = accuracy, [world.champion("1", max_text_bytes=8)]
+    run_state = world.run(evaluate_champion)
+    assert set(world.calls) == {"evaluate", "validate"}
+    valid, features, checkpoint, prepared, config, _ = world.calls["evaluate"]
+    assert (valid, features, prepared) == (run_state.valid, run_state.features, None)
+    assert (checkpoint.uri, checkpoint.model_sha256, checkpoint.labels) == (
+        "champions/1", world.champions[0].model_sha256, ("a", "b"),
+    )  # fmt: skip
+    assert config.extract.max_text_bytes == longest(features["text"].parts, world.store) == 8
+    assert (run_state.decision, run_state.champion) == (decision, world.champions[0])
+    assert run_state.splits == {"train": 24, "val": 8, "test": 8}
+    assert run_state.verdict is not None
+    (rule,) = run_state.verdict.rules
+    assert run_state.reason == run_state.verdict.reason
+    assert run_state.reason == f"small version 1 {stands} the gate on 8 test rows: {rule.detail}"
+    assert set(run_state.seconds) == {"ingest", "validate", "extract", "evaluate"}
+    assert world.run(evaluate_champion).reused(run_state.clean)
+
+
+def test_without_rules_the_champion_passes_on_its_figures(make_world: MakeWorld) -> None:
+    world = make_world("gate.rules=[]")
+    world.champions = [world.champion("1")]
+    assert (
+        world.run(evaluate_champion).reason == "small version 1 still passes the gate on 8 test rows: it has no rules"
+    )
+
+
+def test_there_must_be_a_champion_to_evaluate(make_world: MakeWorld) -> None:
+    with pytest.raises(
+        UsageError, match=r"^mode 'evaluate only': there is no small@champion yet; run with mode 'full' "
+    ):
+        make_world().run(evaluate_champion)
 
 
 def test_a_plan_looks_for_the_model_that_continues_this_champion(make_world: MakeWorld) -> None:

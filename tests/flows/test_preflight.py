@@ -78,10 +78,10 @@ def test_weights_that_are_missing_end_a_run_before_anything_is_decoded(
     decoded: list[Any] = []
     real = ingest_module.decode_media
     monkeypatch.setattr(
-        ingest_module, "decode_media", lambda *given, **more: (decoded.append(1), real(*given, **more))[1]
+        ingest_module, "decode_media", lambda *arguments, **more: (decoded.append(1), real(*arguments, **more))[1]
     )
     read: list[Any] = []
-    stages = Stages(scan=lambda *given: read.append(given))  # type: ignore[arg-type, return-value]
+    stages = Stages(scan=lambda *arguments: read.append(arguments))  # type: ignore[arg-type, return-value]
     request = ask("encoders.image=torchvision:mobilenet_v2@gone.safetensors")
     with pytest.raises(UsageError, match=r"there is no file '.*gone.safetensors'"):
         execute(request, stages)
@@ -92,16 +92,16 @@ def test_weights_that_are_missing_end_a_run_before_anything_is_decoded(
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [(b"", "no safetensors file"), (b"PK\x03\x04" * 9, "no safetensors file"), (None, "its header says")],
 )
-def test_damaged_weights_are_noticed(ask: MakeRequest, squeezenet: Path, content: bytes | None, told: str) -> None:
+def test_damaged_weights_are_noticed(ask: MakeRequest, squeezenet: Path, content: bytes | None, message: str) -> None:
     whole = squeezenet.read_bytes()
     encoder = f"encoders.image=torchvision:squeezenet1_1@{squeezenet}"
     assert outcomes(ask(encoder))["encoders.image"] == "ok"
     squeezenet.write_bytes(whole[:-100] if content is None else content)
     error = failure(preflight(ask(encoder)))
-    assert told in str(error)
+    assert message in str(error)
     assert isinstance(error, UsageError)
 
 
@@ -120,7 +120,7 @@ def test_a_registry_that_is_broken_or_silent_is_the_environment(ask: MakeRequest
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    for uri, told in (
+    for uri, message in (
         (f"sqlite:///{broken}", "not a sqlite database"),
         (f"http://me:secret@127.0.0.1:{port}", "does not answer"),
     ):
@@ -128,7 +128,7 @@ def test_a_registry_that_is_broken_or_silent_is_the_environment(ask: MakeRequest
         assert "champion" not in {check.name for check in checks}, "not asked for"
         error = failure(checks)
         assert isinstance(error, EnvironmentFailed)
-        assert told in str(error)
+        assert message in str(error)
         assert "secret" not in "".join(check.detail for check in checks)
 
 
@@ -168,13 +168,13 @@ def test_gpus_are_those_that_the_driver_lists(tmp_path: Path, monkeypatch: pytes
     assert visible_gpus() == ["NVIDIA H000", "NVIDIA H100"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     assert visible_gpus() == ["NVIDIA H100"]
-    fine, told = describe_device(load_config({}, ["train.devices=2"]).train)
-    assert (fine, told.partition(";")[0]) == (False, "1 GPU: NVIDIA H100")
+    fine, message = describe_device(load_config({}, ["train.devices=2"]).train)
+    assert (fine, message.partition(";")[0]) == (False, "1 GPU: NVIDIA H100")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert visible_gpus() == []
-    fine, told = describe_device(load_config({}, ["train.device=cpu", "train.threads=999"]).train)
+    fine, message = describe_device(load_config({}, ["train.device=cpu", "train.threads=999"]).train)
     assert not fine
-    assert "wait for each other" in told
+    assert "wait for each other" in message
 
 
 def test_plan_lists_the_checks(
@@ -183,10 +183,10 @@ def test_plan_lists_the_checks(
     place = ["--data", str(make_data()), "--store", str(tmp_path / "store")]
     with pytest.raises(SystemExit) as stop:
         main(["plan", *place, "--json"])
-    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    output = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert stop.value.code == 0
-    assert {check["outcome"] for check in said["preflight"]} <= {"ok", "warn"}
-    assert {line["count"] for line in said["plan"] if line["stage"].startswith("decode")} == {12}
+    assert {check["outcome"] for check in output["preflight"]} <= {"ok", "warn"}
+    assert {line["count"] for line in output["plan"] if line["stage"].startswith("decode")} == {12}
     with pytest.raises(SystemExit) as stop:
         main(["plan", *place, "--set", "encoders.text=hf:nobody/nothing"])
     out, err = capsys.readouterr()
@@ -211,10 +211,10 @@ def test_a_failed_check_is_in_the_summary(make_data: Callable[..., Path], tmp_pa
                 "--json",
             ]
         )
-    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    output = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert stop.value.code == 2
-    assert [check["name"] for check in said["preflight"] if check["outcome"] == "fail"] == ["encoders.text"]
-    assert said["error"]
+    assert [check["name"] for check in output["preflight"] if check["outcome"] == "fail"] == ["encoders.text"]
+    assert output["error"]
     assert list_runs(tmp_path) == [], "a command that was mistyped is no run"
 
 

@@ -1,4 +1,4 @@
-"""Whole runs with pretrained encoders: retrained, predicted with, judged against, and refused when their files change."""
+"""Whole runs with pretrained encoders: retrained, predicted with, compared with, and refused when their files change."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_frozen_encoder_from_first_run_to_lost_weights(
     }
     again = retrain(capsys, learnable, store, *small_settings, *FROZEN, *named)
     assert (again["verdict"], again["work"]["computed"]) == ("unchanged", {"image": 0, "text": 0})
-    # Another kind of encoder is judged against this champion on the same rows, each reading its own features.
+    # Another kind of encoder is compared with this champion on the same rows, each reading its own features.
     other = retrain(capsys, learnable, store, *small_settings, "--set", "encoders.audio=off")
     assert other["verdict"] in ("promote", "reject", "inconclusive", "needs-approval")
 

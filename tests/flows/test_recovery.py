@@ -81,13 +81,13 @@ def test_a_second_try_is_not_tried_again() -> None:
 
 
 def test_what_is_not_tried_again_is_said_with_its_reason() -> None:
-    said: list[tuple[str, str]] = []
+    output: list[tuple[str, str]] = []
     killed = "training: its process died (SIGKILL); run again to resume"
     failed = make_run(StateType.FAILED, message=killed, name="fruit")
     second = make_run(StateType.CRASHED, name="fruit", tags=[f"retry-of:{uuid.uuid4()}"])
     for run in (failed, second):
-        say_final(run, lambda kind, text: said.append((kind, text)))
-    assert said == [
+        say_final(run, lambda kind, text: output.append((kind, text)))
+    assert output == [
         ("failed", f"run fruit ({failed.id}): {killed} - not tried again; start it again when the cause is gone"),
         ("crashed", f"run fruit ({second.id}): no reason is known - not tried again; it was the second try already"),
     ]

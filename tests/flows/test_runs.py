@@ -187,6 +187,24 @@ def test_a_refused_row_is_shown_wholly(call: Callable[..., Any], place: Place) -
     assert "was not refused" in call("runs", "quarantine", place.bad, "--row", "59", status=2)["error"]
 
 
+def test_a_refused_row_of_several_tables_is_found_by_its_table(
+    call: Callable[..., Any], place: Place, tmp_path: Path
+) -> None:
+    for name in ("train", "test"):
+        texts = ["" if row == 3 else f"{name} text number {row}" for row in range(20)]
+        lines = [f"{name}{row},{text},{'ab'[row % 2]}" for row, text in enumerate(texts)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["id,text,label", *lines]) + "\n")
+    run = call("check", str(tmp_path))["run"]
+    listed = (place.store / "runs" / run / "quarantine.csv").read_text().splitlines()
+    assert listed[0] == "id,modality,path,reason,detail,row,table"
+    assert [line.split(",")[-2:] for line in listed[1:]] == [["5", "test.csv"], ["5", "train.csv"]]
+    several = call("runs", "quarantine", run, "--row", "5", status=2)["error"]
+    assert several.endswith("row 5 was refused of test.csv, train.csv; choose one with --table")
+    row = call("runs", "quarantine", run, "--row", "5", "--table", "train.csv")
+    assert (row["facts"]["id"], row["cells"]["id"], row["read"]["split"]) == ("train3", "train3", "train")
+    assert "Row 5 of train.csv" in Path(row["page"]).read_text()
+
+
 @pytest.mark.parametrize("rows", [200, 12])
 def test_a_pack_ends_as_the_run_did(call: Callable[..., Any], place: Place, tmp_path: Path, rows: int) -> None:
     packed = call("runs", "pack", place.bad, "--out", str(tmp_path / "repro.zip"), "--rows", str(rows))
@@ -232,8 +250,8 @@ def test_the_history_page_shows_every_run(place: Place, call: Callable[..., Any]
     assert f"../{place.good}/report.html" in page
     assert page.count("<tr class=") == 3
     assert "failed" in page
-    said = call("runs", "history", "it", "--out", str(tmp_path / "page.html"))
-    assert Path(said["page"]).read_text().count("<tr class=") == 3
+    output = call("runs", "history", "it", "--out", str(tmp_path / "page.html"))
+    assert Path(output["page"]).read_text().count("<tr class=") == 3
     with pytest.raises(UsageError, match="no run of it"):
         write_history_page(place.store, "nobody")
 

@@ -46,9 +46,9 @@ def test_every_stage_is_a_protocol_that_says_what_it_takes() -> None:
 def test_every_implementation_has_the_protocols_signature(name: str, stages: Stages) -> None:
     expected, _, returned = parameters_of(PROTOCOLS[name].__call__)  # type: ignore[operator]
     required, optional, found = parameters_of(getattr(stages, name))
-    given = dict(expected)
-    assert [one for one in required if one[0] in given] == required == expected[: len(required)]
-    assert set(given) - {name for name, _ in required} <= set(optional)
+    actual = dict(expected)
+    assert [one for one in required if one[0] in actual] == required == expected[: len(required)]
+    assert set(actual) - {name for name, _ in required} <= set(optional)
     assert found == returned
 
 

@@ -16,14 +16,14 @@ def test_a_port_in_use_is_passed_over_and_said_unless_it_was_chosen(monkeypatch:
         busy.listen()
         port = int(busy.getsockname()[1])
         monkeypatch.setitem(start._PORTS, "mlflow", port)
-        said: list[tuple[str, str]] = []
+        output: list[tuple[str, str]] = []
 
         def announce(name: str, text: str) -> None:
-            said.append((name, text))
+            output.append((name, text))
 
         found = start.pick_port("mlflow", None, {port + 1}, announce)
         assert found > port + 1
-        assert said == [("port", f"{port} is in use; mlflow takes {found}")]
+        assert output == [("port", f"{port} is in use; mlflow takes {found}")]
         with pytest.raises(UsageError, match=f"port {port} is in use; choose another with --mlflow-port"):
             start.pick_port("mlflow", port, set(), announce)
         with pytest.raises(UsageError, match="is in use"):

@@ -23,7 +23,7 @@ from flows.hosting.processes import (
     working_runs,
     write_stack,
 )
-from flows.hosting.services import leashed
+from flows.hosting.services import bound_to_parent
 from flows.hosting.supervisor import Service, Supervisor, describe_status, last_line, require_alive, restart_delay_s
 from tasks.errors import EnvironmentFailed
 from tasks.store import Store
@@ -47,11 +47,11 @@ def events() -> list[tuple[str, str]]:
 @pytest.fixture
 def supervisor(events: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
     monkeypatch.setattr(supervising, "FIRST_DELAY_S", 0.01)
-    made = Supervisor(lambda kind, text: events.append((kind, text)))
+    running = Supervisor(lambda kind, text: events.append((kind, text)))
     try:
-        yield made
+        yield running
     finally:
-        made.stop()
+        running.stop()
 
 
 def test_the_delay_doubles_up_to_a_minute() -> None:
@@ -151,18 +151,18 @@ def test_a_leashed_process_ends_with_the_one_that_started_it(tmp_path: Path) -> 
     log = tmp_path / "log"
     code = f"""
 import signal, subprocess, sys
-from flows.hosting.services import leashed
-print(subprocess.Popen(leashed([sys.executable, "-c", {SLEEP!r}]), start_new_session=True).pid, flush=True)
+from flows.hosting.services import bound_to_parent
+print(subprocess.Popen(bound_to_parent([sys.executable, "-c", {SLEEP!r}]), start_new_session=True).pid, flush=True)
 signal.pause()
 """
     parent = start_python(code, log)
     wait_until(lambda: log.read_text().strip(), "the child has started")
     child = psutil.Process(int(log.read_text()))
-    wait_until(lambda: "leash" not in " ".join(child.cmdline()), "the leash has become the program")
+    wait_until(lambda: "parent_death" not in " ".join(child.cmdline()), "the program has replaced its starter")
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "the child has ended")
-    assert leashed(["/bin/true"])[-1] == "/bin/true"
+    assert bound_to_parent(["/bin/true"])[-1] == "/bin/true"
 
 
 def test_only_marked_processes_belong_to_a_stack_and_all_of_them_end(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from tests.support.data import write_learnable
 
 PAGE = Path(__file__).with_name("task_graph.txt")
 ROOT = Path(__file__).parents[2]
-MADE_BY: dict[type, str] = {
+PRODUCED_BY: dict[type, str] = {
     RawRef: "scan",
     CleanRef: "ingest",
     ValidatedRef: "validate_samples",
@@ -59,8 +59,8 @@ RUNS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
 
 def sources_of(value: Any) -> Iterator[str]:
     """The stages whose results a value holds."""
-    if type(value) in MADE_BY:
-        yield MADE_BY[type(value)]
+    if type(value) in PRODUCED_BY:
+        yield PRODUCED_BY[type(value)]
     elif isinstance(value, Mapping):
         yield from sources_of(tuple(value.values()))
     elif isinstance(value, list | tuple):

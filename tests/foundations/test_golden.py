@@ -143,8 +143,8 @@ def test_pretrained(squeezenet: Path, make_data: Callable[..., Path], tmp_path: 
     for regime in ("head", "full"):
         store = Store(tmp_path / regime)
         store.prepare()
-        knobs = ("runtime.workers=1", "encoders.text=off", "encoders.audio=off", "encoders.image_px=48")
-        settings = [*knobs, f"encoders.image=torchvision:squeezenet1_1@{squeezenet}", f"train.regime={regime}"]
+        overrides = ("runtime.workers=1", "encoders.text=off", "encoders.audio=off", "encoders.image_px=48")
+        settings = [*overrides, f"encoders.image=torchvision:squeezenet1_1@{squeezenet}", f"train.regime={regime}"]
         config = load_config({}, settings)
         clean = ingest(scan(config, store, make_data(5)), config, store)
         (shard,) = plan_shards(clean, config, store)

@@ -54,7 +54,7 @@ def test_features_that_were_computed_and_reused() -> None:
 
 
 def test_training_from_its_device_to_its_early_stop() -> None:
-    told = "train loss 2.0000, val loss 1.5000, val accuracy 0.5000, learning rate 0.002"
+    message = "train loss 2.0000, val loss 1.5000, val accuracy 0.5000, learning rate 0.002"
     assert lines_of(lambda: run_log.log_training_begins("cpu", 1, ["head", "lora"], 30, 0)) == [
         ("info", "train: on cpu, head, then lora, at most 30 epochs")
     ]
@@ -62,7 +62,7 @@ def test_training_from_its_device_to_its_early_stop() -> None:
         ("info", "train: on 2 x H100, full, at most 30 epochs, resumed after epoch 4")
     ]
     assert lines_of(lambda: run_log.log_epoch(Epoch.model_validate(EPOCH), 30)) == [
-        ("info", f"train: epoch 1 of 30: {told}")
+        ("info", f"train: epoch 1 of 30: {message}")
     ]
     assert lines_of(lambda: run_log.log_training_ends(12, 30, 5)) == [
         ("info", "train: stopped early after 12 of 30 epochs: no better validation loss for 5 epochs")
@@ -75,7 +75,7 @@ def test_training_from_its_device_to_its_early_stop() -> None:
     assert lines_of(
         lambda: run_log.log_checkpoint(CHECKPOINT, TrainingHistory.model_validate(history), reused=False)
     ) == [
-        ("info", f"train: best epoch 1 of 2: {told}; model sha256 {KEY[:12]}"),
+        ("info", f"train: best epoch 1 of 2: {message}; model sha256 {KEY[:12]}"),
         ("info", "train: 2.0 s on cpu, 10 samples/s"),
         ("warning", "train: halved"),
     ]

@@ -62,6 +62,6 @@ def test_extraction_on_the_device_gives_what_it_gives_on_the_cpu(squeezenet: Pat
     with torch.inference_mode():
         pixels = torch.from_numpy(pictures[:64]).movedim(-1, 1).float().div(255.0)
         expected = network.cpu()(pixels, torch.full((64,), 64)).numpy()
-    given = np.stack([found[str(n)] for n in range(64)])
+    on_gpu = np.stack([found[str(n)] for n in range(64)])
     assert sorted(found, key=int) == [str(n) for n in range(600)]
-    assert np.linalg.norm(given - expected) / np.linalg.norm(expected) < 2e-3  # TF32 at worst
+    assert np.linalg.norm(on_gpu - expected) / np.linalg.norm(expected) < 2e-3  # TF32 at worst

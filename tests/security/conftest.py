@@ -115,12 +115,12 @@ def canary(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def listener() -> Iterator[Listener]:
     """The test fails when anyone connects to it."""
-    made = Listener()
-    yield made
-    with socket.create_connection(("127.0.0.1", made.port)) as last:
+    listening = Listener()
+    yield listening
+    with socket.create_connection(("127.0.0.1", listening.port)) as last:
         assert last.recv(1) == b""  # accepted, and so is whoever came before: they wait in a queue
-    assert made.hits == 1, "someone connected"
-    made.close()
+    assert listening.hits == 1, "someone connected"
+    listening.close()
 
 
 @pytest.fixture

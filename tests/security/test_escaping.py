@@ -111,8 +111,8 @@ def test_what_reads_well_stays_as_it_is() -> None:
             escaping.markdown_text,
         ):
             assert escape(text) == text
-    said = "promoted: accuracy 0.900 [0.800, 1.000] > majority share 0.500; macro_f1 0.900 >= 0.8 - no champion"
-    assert escaping.markdown_text(said) == said
+    output = "promoted: accuracy 0.900 [0.800, 1.000] > majority share 0.500; macro_f1 0.900 >= 0.8 - no champion"
+    assert escaping.markdown_text(output) == output
 
 
 def test_prefect_artifacts_show_names_as_themselves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -94,11 +94,11 @@ def test_the_own_origin_gets_through_and_a_proxy_only_over_https() -> None:
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "something-new"])
 def test_another_site_may_follow_a_link_and_do_nothing_else(site: str) -> None:
-    told = ("sec-fetch-site", site)
-    assert status(HOST, told, COOKIE, *NAVIGATES) == 0
-    assert status(HOST, told, COOKIE) == 403
-    assert status(HOST, told, COOKIE, *NAVIGATES, method="POST") == 403
-    assert status(HOST, told, COOKIE, NAVIGATES[0], ("sec-fetch-dest", "iframe")) == 403
+    header = ("sec-fetch-site", site)
+    assert status(HOST, header, COOKIE, *NAVIGATES) == 0
+    assert status(HOST, header, COOKIE) == 403
+    assert status(HOST, header, COOKIE, *NAVIGATES, method="POST") == 403
+    assert status(HOST, header, COOKIE, NAVIGATES[0], ("sec-fetch-dest", "iframe")) == 403
 
 
 @pytest.mark.parametrize(

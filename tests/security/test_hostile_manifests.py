@@ -33,7 +33,7 @@ class Checked:
     got: str
     status: int
     peak_mb: float
-    told: str
+    message: str
 
 
 # A process counts what the one it was forked from had in memory: a small one in between keeps pytest's out of the measure.
@@ -57,15 +57,15 @@ def check(path: Path, store: Path) -> Checked:
         check=False,
     )
     *_, last, peak_mb = done.stdout.splitlines()
-    told = json.loads(last).get("error", "")
+    message = json.loads(last).get("error", "")
     assert done.returncode in (0, 3), done.stderr
     assert bare(done.stdout + done.stderr) == set()
     tables = list(store.glob("runs/*/quarantine.csv"))
     reasons = {row["reason"] for row in csv.DictReader(tables[0].open(newline=""))} if tables else set()
-    readable = done.returncode == 0 or ABOUT_COLUMNS.search(told)
-    if reasons & set(UNREADABLE) or any(reason in told for reason in UNREADABLE):
+    readable = done.returncode == 0 or ABOUT_COLUMNS.search(message)
+    if reasons & set(UNREADABLE) or any(reason in message for reason in UNREADABLE):
         readable = None
-    return Checked("ok" if readable else "quarantine", done.returncode, float(peak_mb), told)
+    return Checked("ok" if readable else "quarantine", done.returncode, float(peak_mb), message)
 
 
 def test_every_hostile_manifest_through_the_command_line(shared_data: Path, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_every_hostile_manifest_through_the_command_line(shared_data: Path, tmp_
         path = tmp_path / f"{number}{ENDINGS[row['format']]}"
         shutil.copyfile(folder / row["path"], path)
         done = check(path, tmp_path / f"store{number}")
-        lines.append(f"{row['expected']:10} {done.got:10} {done.peak_mb:4.0f} MB {row['path']}: {done.told[-110:]}")
+        lines.append(f"{row['expected']:10} {done.got:10} {done.peak_mb:4.0f} MB {row['path']}: {done.message[-110:]}")
         fits = done.got == row["expected"] or (row["quarantine_also_fine"] == "1" and done.got == "quarantine")
         if row["path"] in READ_WITH_A_NOTE:
             fits = done.got == "ok"

@@ -111,15 +111,15 @@ def test_a_link_that_is_swapped_in_after_the_path_was_judged(
     data: Path, canary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the look at a path and its opening, its folder, or the file itself, becomes a link to elsewhere."""
-    judge = media_files.Roots.resolve
+    real_resolve = media_files.Roots.resolve
 
-    def judge_then_swap_folder(roots: media_files.Roots, cell: str) -> str:
-        path = judge(roots, cell)
+    def resolve_then_swap_folder(roots: media_files.Roots, cell: str) -> str:
+        path = real_resolve(roots, cell)
         (data / "img").rename(data / "aside")
         (data / "img").symlink_to(canary.parent)
         return path
 
-    monkeypatch.setattr(media_files.Roots, "resolve", judge_then_swap_folder)
+    monkeypatch.setattr(media_files.Roots, "resolve", resolve_then_swap_folder)
     with pytest.raises(Refused):
         locate_file("img/canary.png", make_roots(data, (), 1e6))
     with pytest.raises(OSError, match=r"(?i)not a directory|symbolic"):

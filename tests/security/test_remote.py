@@ -174,7 +174,7 @@ def _table(store: Store, raw: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "output"),
     [
         ("memory://bucket/none.csv", "missing-file"),
         ("memory://bucket/img", "a remote manifest is a file that ends in"),
@@ -185,10 +185,10 @@ def _table(store: Store, raw: Any) -> list[dict[str, Any]]:
         ("memory://a\u2100b/m.csv", "bad-path"),
     ],
 )
-def test_a_remote_manifest_that_may_not_be_read(bucket: Any, store: Store, path: str, said: str) -> None:
+def test_a_remote_manifest_that_may_not_be_read(bucket: Any, store: Store, path: str, output: str) -> None:
     bucket.pipe("/bucket/big.csv", b"x" * 2_000_000)
     config = load_config({}, [MEMORY, f"data.path={path}", "data.max_manifest_mb=1"])
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=output):
         locate_data(config, store)
 
 
@@ -253,7 +253,7 @@ def test_http_is_read_where_it_is_allowed(data: Path, web: Callable[..., str], r
 
 
 @pytest.mark.parametrize(
-    ("location", "said"),
+    ("location", "output"),
     [
         ("file://{canary}", "redirected to file://"),
         ("http://169.254.169.254/latest/meta-data/", "redirected to http://169.254.169.254"),
@@ -264,12 +264,12 @@ def test_http_is_read_where_it_is_allowed(data: Path, web: Callable[..., str], r
     ],
 )
 def test_a_redirect_that_leads_elsewhere_is_not_followed(
-    data: Path, web: Callable[..., str], run_ingest: Any, canary: Path, listener: Listener, location: str, said: str
+    data: Path, web: Callable[..., str], run_ingest: Any, canary: Path, listener: Listener, location: str, output: str
 ) -> None:
     cell = web("/loop.png", 302, {"Location": location.format(canary=canary, port=listener.port)})
     done = run_ingest(write_manifest(data / "m.csv", _rows("img/0.png", cell)), WEB)
     assert done.reasons == {"s1": "fetch-failed"}
-    assert said in done.refused[0]["detail"]
+    assert output in done.refused[0]["detail"]
 
 
 def test_a_link_local_address_is_never_asked(run_ingest: Any, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

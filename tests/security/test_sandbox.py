@@ -63,9 +63,9 @@ def test_no_network_no_program_no_change_of_files(tmp_path: Path, listener: List
 
 
 def test_the_attempts_would_succeed_in_another_process(tmp_path: Path) -> None:
-    made = Listener()
+    listening = Listener()
     try:
-        attempted, _ = _attempt(tmp_path, made.port, "free")
+        attempted, _ = _attempt(tmp_path, listening.port, "free")
     finally:
-        made.close()
+        listening.close()
     assert {"connect", "datagram", "program", "make", "empty", "truncate", "append", "folder"} <= set(attempted)

@@ -166,8 +166,8 @@ def test_a_hostile_page_gets_nothing_even_from_a_browser_that_is_logged_in(up: U
     page = session.new_page()
     page.goto(hostile)
     prefect, mlflow, pages = up.urls
-    given = {"prefect": prefect, "mlflow": mlflow, "pages": pages, "create": create, "body": body}
-    tried = page.evaluate(ATTEMPTS, given)
+    arguments = {"prefect": prefect, "mlflow": mlflow, "pages": pages, "create": create, "body": body}
+    tried = page.evaluate(ATTEMPTS, arguments)
     blind = {name: tried.pop(name) for name in ("blind", "blind mlflow")}
     assert set(tried.values()) == {"refused"}, tried
     assert set(blind.values()) <= {"opaque 0", "refused"}, blind  # no answer can be read; below: nothing was done
@@ -175,7 +175,7 @@ def test_a_hostile_page_gets_nothing_even_from_a_browser_that_is_logged_in(up: U
     assert len(framed) == 3
     assert not [text for text in framed if "digits" in text or "Deployments" in text or "Experiments" in text], framed
     with page.expect_navigation(timeout=WAIT_MS) as navigation:
-        page.evaluate(FORM, given)
+        page.evaluate(FORM, arguments)
     assert navigation.value.status == 403
     assert len(up.flow_runs()) == before
     with httpx.Client(headers={"Authorization": basic_header(up.running.auth_string)}) as client:

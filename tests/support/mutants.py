@@ -18,10 +18,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 10
 _TRAIN, _PUBLISH, _EVALUATE, _INGEST = (f"tests/stages/{stage}" for stage in ("train", "publish", "evaluate", "ingest"))
+_ESTIMATES = [
+    f"{_EVALUATE}/test_{name}.py"
+    for name in ("interval_methods", "intervals", "metrics", "multilabel_regression", "table_estimates")
+]
 MODULES = {
     "tasks/store.py": ["tests/foundations/test_store.py"],
     "tasks/gate_rules.py": ["tests/stages/gate"],
     "tasks/gate/rules.py": ["tests/stages/gate"],
+    "tasks/gate/comparison.py": ["tests/stages/gate"],
+    "flows/pipeline.py": ["tests/flows/test_pipeline.py", "tests/flows/test_conclusion.py"],
     "tasks/ingest/splits.py": [
         f"{_INGEST}/test_time_splits.py",
         f"{_INGEST}/test_splits_and_repeats.py",
@@ -35,7 +41,17 @@ MODULES = {
     ],
     "tasks/publish/publish.py": [f"{_PUBLISH}/test_publication.py"],
     "tasks/problems/scoring.py": [f"{_EVALUATE}/test_intervals.py"],
+    "tasks/problems/intervals.py": [
+        f"{_EVALUATE}/test_interval_formulas.py",
+        f"{_EVALUATE}/test_interval_methods.py",
+        f"{_EVALUATE}/test_intervals.py",
+    ],
+    "tasks/problems/class_estimates.py": _ESTIMATES,
+    "tasks/problems/label_estimates.py": _ESTIMATES,
+    "tasks/problems/table_estimates.py": _ESTIMATES,
     "tasks/problems/multiclass_metrics.py": [f"{_EVALUATE}/test_metrics.py", f"{_EVALUATE}/test_intervals.py"],
+    "tasks/evaluate/overlap.py": [f"{_EVALUATE}/test_overlap.py"],
+    "tasks/evaluate/losses.py": [f"{_EVALUATE}/test_losses.py"],
     "tasks/evaluate/paired.py": [f"{_EVALUATE}/test_paired.py"],
     "tasks/evaluate/comparison.py": [f"{_EVALUATE}/test_comparison.py", f"{_EVALUATE}/test_evaluate.py"],
     "tasks/evaluate/linear_baseline.py": [f"{_EVALUATE}/test_linear_baseline.py"],

@@ -28,11 +28,11 @@ class Reader:
             "OMP_NUM_THREADS": "1",
         }
 
-    def type(self, command: str, given: str = "") -> str:
+    def type(self, command: str, typed: str = "") -> str:
         """What the command prints, `given` on its stdin; it must succeed."""
         done = subprocess.run(
             ["bash", "-c", command],
-            input=given,
+            input=typed,
             cwd=self.folder,
             env=self.environment,
             capture_output=True,

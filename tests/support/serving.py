@@ -63,22 +63,22 @@ class Up:
         """The id of a run of the deployment, with these parameters. While SQLite is locked, Prefect answers 503: again."""
         api = PrefectAPI(self.running.prefect_url, self.running.auth_string)
         body = {"parameters": parameters, "idempotency_key": uuid.uuid4().hex}
-        made: list[str] = []
+        run_ids: list[str] = []
 
         def create() -> bool:
             try:
                 found = api.get(f"deployments/name/{deployment}")["id"]
-                made.append(api.post(f"deployments/{found}/create_flow_run", body)["id"])
+                run_ids.append(api.post(f"deployments/{found}/create_flow_run", body)["id"])
             except httpx.HTTPStatusError as error:
                 if error.response.status_code != 503:
                     raise
-            return bool(made)
+            return bool(run_ids)
 
         try:
             wait_until(create, f"a run of {deployment} is made", every_s=1)
         finally:
             api.close()
-        return made[0]
+        return run_ids[0]
 
     def end_of(self, run: str) -> dict[str, Any]:
         """The run's last state, once it has ended."""
@@ -137,13 +137,13 @@ def running_services(store: Store) -> Iterator[Services]:
     """Prefect's server with every deployment, and a worker, on the store, until the end of the block."""
     store.prepare()
     (store.root / "prefect").mkdir()
-    made = Services(store, *free_ports(2), f"sqlite:///{store.root}/mlflow.db")
-    running = [start_server(made)]
+    services = Services(store, *free_ports(2), f"sqlite:///{store.root}/mlflow.db")
+    running = [start_server(services)]
     try:
-        wait_until_healthy(f"{made.prefect_url}/api/health", running[0])
-        deploy(made)
-        running.append(spawn(made, "worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"]))
-        yield made
+        wait_until_healthy(f"{services.prefect_url}/api/health", running[0])
+        deploy(services)
+        running.append(spawn(services, "worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"]))
+        yield services
     finally:
         for process in reversed(running):
             stop_process(process)

@@ -32,8 +32,7 @@ _CELL_ITEMS = 1_000
 class _Places:
     """Where the rows of a table stand, by the numbers that its reader gives them, which may count a header and empty lines."""
 
-    def __init__(self, table: str) -> None:
-        self.table = table
+    def __init__(self) -> None:
         self._numbers: list[int] = []
         self._passed: list[int] = []
         """Up to a row of this number, so many numbers were of no row."""
@@ -62,7 +61,6 @@ class CarriedColumns:
         self._asked = tuple(asked)
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (see __exit__)
         self._places: dict[Path, _Places] = {}
-        self._several = False
         self._columns: dict[str, str] = {}
         self._types: dict[str, set[pa.DataType]] = {}
         self._inexact: set[str] = set()
@@ -75,11 +73,10 @@ class CarriedColumns:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def bind(self, sources: Sequence[Source], data: Path) -> list[Source]:
+    def bind(self, sources: Sequence[Source]) -> list[Source]:
         """The same sources, whose rows are counted while they are read. UsageError for a column that none of them has."""
         self._columns = _resolve(self._asked, sources)
-        self._several = len(sources) > 1
-        return [self._count(source, data) for source in sources]
+        return [self._count(source) for source in sources]
 
     def follow(self, picked: Iterable[tuple[Source, Row]]) -> Iterator[tuple[Source, Row]]:
         """The same rows, of these sources; the cells that are to be carried along are kept."""
@@ -89,8 +86,8 @@ class CarriedColumns:
                 "row": [self._places[source.manifest.path].place_of(row.number) for source, row in chunk],
                 "id": [_id_cell(source, row) for source, row in chunk],
             }
-            if self._several:
-                cells["table"] = [self._places[source.manifest.path].table for source, _ in chunk]
+            if chunk[0][0].table is not None:
+                cells["table"] = [source.table for source, _ in chunk]
             for name, column in self._columns.items():
                 cells[name] = [row.values.get(column) for _, row in chunk]
                 if any(isinstance(cell, Inline) for cell in cells[name]):
@@ -122,9 +119,9 @@ class CarriedColumns:
 
     # -- while the rows are read ---
 
-    def _count(self, source: Source, data: Path) -> Source:
+    def _count(self, source: Source) -> Source:
         manifest = source.manifest
-        places = self._places[manifest.path] = _Places(_table_name(manifest.path, data))
+        places = self._places[manifest.path] = _Places()
         return replace(source, manifest=replace(manifest, rows=places.count(manifest.rows)))
 
     def _refuse_media(self, column: str) -> None:
@@ -181,11 +178,6 @@ def _resolve(asked: Sequence[str], sources: Sequence[Source]) -> dict[str, str]:
             out = CLASH + out
         columns[out] = name
     return columns
-
-
-def _table_name(path: Path, data: Path) -> str:
-    """The table's path below the data folder."""
-    return storable(path.relative_to(data).as_posix() if path.is_relative_to(data) else path.name)
 
 
 def _id_cell(source: Source, row: Row) -> Any:

@@ -6,7 +6,7 @@ import difflib
 from collections import Counter
 from dataclasses import dataclass
 
-from data_contracts.modalities import MOST, input_name
+from data_contracts.modalities import MAX_INPUTS, input_name
 from data_contracts.refs import InputName, Modality
 from tasks.config import DataConfig, EncodersConfig
 from tasks.errors import DataError, UsageError
@@ -93,6 +93,22 @@ def find_columns(
     return Columns(**roles, labels=labels, media=media, joined=joined, unused=unused)
 
 
+def columns_by_name(names: tuple[str, ...], data: DataConfig, encoders: EncodersConfig) -> dict[str, str]:
+    """Column to its role or input, of the columns that the config names and those whose name is one of a role's or input's."""
+    known = {role: (getattr(data.columns, role),) if getattr(data.columns, role) else _ROLES[role] for role in _ROLES}
+    known |= {
+        modality: data.columns.of(modality) or column_names(modality, 1)
+        for modality in MODALITIES
+        if encoders.of(modality) != "off"
+    }
+    return {
+        name: role
+        for role, accepted in known.items()
+        for name in names
+        if name.strip().lower() in accepted or name in accepted
+    }
+
+
 def _find_joined(
     names: tuple[str, ...], modality: Modality, entries: tuple[str, ...], where: str, purpose: Purpose
 ) -> tuple[str, ...]:
@@ -138,7 +154,7 @@ def _find_inputs(
         }
     found = {
         input_name(modality, number): _find(names, modality, column_names(modality, number), None, where)
-        for number in range(1, MOST + 1)
+        for number in range(1, MAX_INPUTS + 1)
     }
     return {name: column for name, column in found.items() if column is not None}
 

@@ -14,7 +14,7 @@ from tasks.store import digest_json
 def fill_ids(rows: list[dict[str, Any]], seen: Counter[str]) -> list[dict[str, Any]]:
     """A row without an id gets the digest of its media, so that it keeps its split when rows are added.
 
-    On both sides of a given split it is two samples: that is leakage, for validate to judge, and needs two ids. `seen` counts
+    On both sides of a given split it is two samples: that is leakage, for validate to report, and needs two ids. `seen` counts
     what is equal over all calls for one table.
     """
     for row in rows:
@@ -22,7 +22,11 @@ def fill_ids(rows: list[dict[str, Any]], seen: Counter[str]) -> list[dict[str, A
             content = [row.get(f"{name}_sha256") for name in ALWAYS]
             content += [f"{name}:{row[f'{name}_sha256']}" for name in INPUTS if _is_further(name, row)]
             side = [row["split"]] if row.get("split") else []
-            identity = digest_json([*content, *side] if any(content) else ["row", row["row"]])
+            identity = digest_json(
+                [*content, *side]
+                if any(content)
+                else ["row", row["row"], *([row["table"]] if row.get("table") else [])]
+            )
             if not any(row.get(f"{name}_sha256") and spec_of(name).identifies for name in INPUTS):
                 seen[identity] += 1  # of rows that may well be equal, each is a sample
                 identity = identity if seen[identity] == 1 else digest_json([identity, seen[identity]])

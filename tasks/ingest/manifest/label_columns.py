@@ -12,7 +12,7 @@ from tasks.config import DataConfig
 from tasks.config_sections import CsvConfig
 from tasks.ingest.manifest.cells import read_label
 from tasks.ingest.manifest.label_sets import divide, find_separator, likely_separators, read_list
-from tasks.ingest.manifest.label_spelling import composed, label_text, spell_once
+from tasks.ingest.manifest.label_spelling import composed, label_text, unify_spelling
 from tasks.ingest.manifest.number_forms import NumberForm, find_form
 from tasks.ingest.manifest.raw_rows import RawRows
 from tasks.ingest.manifest.rows import Purpose
@@ -47,8 +47,8 @@ def one_form(cells: list[Any], name: str, problem: ProblemName, data: DataConfig
     texts = [
         text for cell in cells for item in (cell if isinstance(cell, list) else [cell]) if (text := label_text(item))
     ]
-    changed, said = spell_once(set(texts))
-    notes += [f"{name}: {note}" for note in (*said, *composed(set(texts)))]
+    changed, respelled = unify_spelling(set(texts))
+    notes += [f"{name}: {note}" for note in (*respelled, *composed(set(texts)))]
     if changed:
         cells = [
             [_changed(item, changed) for item in cell] if isinstance(cell, list) else _changed(cell, changed)
@@ -107,7 +107,7 @@ def _set(cell: Any, separator: str | None) -> Any:
     return cell if separator is None else divide(cell, separator) or cell
 
 
-def doubt_sets(cells: Sequence[Any], name: str) -> list[str]:
+def note_likely_sets(cells: Sequence[Any], name: str) -> list[str]:
     """A note where labels that nobody called sets divide into labels that recur."""
     texts = [cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()]
     lists = [cell for cell in texts if cell.startswith("[") and read_list(cell)]
@@ -148,14 +148,14 @@ class LabelCells:
         reasons, details = table["reason"].to_pylist(), table["detail"].to_pylist()
         texts: list[list[str | None]] = []
         for place, ((name, problem), cells) in enumerate(zip(self.columns, self.cells, strict=True)):
-            formed, said, settings = one_form(cells, name, problem, data)
+            formed, form_notes, settings = one_form(cells, name, problem, data)
             self.settings.append(settings)
-            notes += said
+            notes += form_notes
             if data.problem == "auto" and not data.columns.labels:
-                notes += doubt_sets(cells, name)
+                notes += note_likely_sets(cells, name)
             texts.append([])
-            for row, (cell, given) in enumerate(zip(formed, cells, strict=True)):
-                text, fault = read_label(given if is_empty(cell) else cell, name, problem)
+            for row, (cell, original) in enumerate(zip(formed, cells, strict=True)):
+                text, fault = read_label(original if is_empty(cell) else cell, name, problem)
                 texts[-1].append(text)
                 ignored = fault is None or purpose == "predict" or (place and fault[0] == "missing-label")
                 if not ignored and fault is not None and reasons[row] is None:
@@ -178,7 +178,11 @@ def _set_aside(
     labelled = {split for split, cell in zip(splits, cells, strict=True) if not is_empty(cell)}
     notes = []
     for split in sorted({"val", "test"} - labelled):
-        rows = [row for row, given in enumerate(splits) if given == split and reasons[row] in (None, "missing-label")]
+        rows = [
+            row
+            for row, row_split in enumerate(splits)
+            if row_split == split and reasons[row] in (None, "missing-label")
+        ]
         for row in rows:
             reasons[row], details[row] = UNLABELLED, f"its split, {split}, has no labels"
         if rows:

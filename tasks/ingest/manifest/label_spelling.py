@@ -23,11 +23,11 @@ def same_class(label: str) -> str:
     return label.lower() if label.lower() in _TRUTH else label
 
 
-def spell_once(labels: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+def unify_spelling(labels: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     """Label to the one spelling of its class, for those that change, with notes.
 
     `1.0` becomes `1` where all labels are whole numbers, or `1` is there, too; `True` becomes `true` where all are truth
-    values, or `true` is there, too. Labels that differ in case only stay apart, and are told.
+    values, or `true` is there, too. Labels that differ in case only stay apart, and are noted.
     """
     known = set(labels)
     changed = {label: same_class(label) for label in known if same_class(label) != label}

@@ -51,8 +51,8 @@ def _locate_chunk(chunk: list[tuple[Source, Row]], purpose: Purpose) -> list[dic
 def _locate_row(source: Source, row: Row, purpose: Purpose) -> dict[str, Any]:
     """One row in the raw schema; its first problem, if any, in `reason` and `detail`."""
     columns, values = source.columns, row.values
-    result: dict[str, Any] = {"row": row.number, "id": None, "reason": row.reason, "detail": row.detail}
-    result["bad_modality"] = None
+    result: dict[str, Any] = {"row": row.number, "table": source.table, "id": None, "bad_modality": None}
+    result |= {"reason": row.reason, "detail": row.detail}
     result["id"] = plain(values.get(columns.id)) if columns.id else None
     found = 0
     for name, column in columns.media.items():
@@ -108,14 +108,16 @@ def _read_roles(result: dict[str, Any], source: Source, values: dict[str, Any], 
     if purpose == "predict":
         return
     result["split"] = source.split
-    given = plain(values.get(columns.split)) if columns.split else None
-    if source.split is None and given is not None:
-        result["split"] = split_of(given, source.folds)
+    split_cell = plain(values.get(columns.split)) if columns.split else None
+    if source.split is None and split_cell is not None:
+        result["split"] = split_of(split_cell, source.folds)
         if result["split"] is None:
-            detail = f"{given[:50]!r} is none of {', '.join(SPLITS)}; split.folds says which values are val and test"
+            detail = (
+                f"{split_cell[:50]!r} is none of {', '.join(SPLITS)}; split.folds says which values are val and test"
+            )
             _reject_row(result, "unknown-split", detail)
         elif not source.folds:
-            source.split_words[given] = result["split"]
+            source.split_words[split_cell] = result["split"]
     result["group"] = plain(values.get(columns.group)) if columns.group else None
     result["time"] = plain(values.get(columns.time)) if columns.time else None
     result["metadata"] = metadata_json(values, (*columns.unused, columns.time))

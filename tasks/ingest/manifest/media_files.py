@@ -78,7 +78,7 @@ def make_roots(base: Path, allowed: tuple[str, ...], max_bytes: float, remote: R
 
 
 def locate_file(cell: str, roots: Roots) -> Located:
-    """The real path and digest of a file named by a cell. Links are judged by where they lead, before anything is read.
+    """The real path and digest of a file named by a cell. Links are checked by where they lead, before anything is read.
 
     Raises Refused: `path-outside`, `scheme-not-allowed`, `missing-file`, `not-a-file`, `empty-file`, `file-too-large`,
     `unreadable-file`, `bad-path`, `fetch-failed`.

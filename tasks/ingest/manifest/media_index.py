@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 from data_contracts.refs import Modality
 from tasks.ingest.sources.listing import MODALITY_OF, is_hidden, modality_of_file
 
-_MOST_FILES = 500_000
+_MAX_FILES = 500_000
 """Beyond so many files nothing is looked for."""
-_MOST_FOLDERS = 1_000
+_MAX_FOLDERS = 1_000
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 _NOT_IN_NAMES = re.compile(r'[:|<>*?"$%]|^~')
@@ -59,7 +59,7 @@ class MediaIndex:
         parts = _parts(cell)
         parent = Path(self._roots[0]).parent
         if parts and os.access(parent, os.R_OK):
-            for folder in sorted(parent.iterdir())[:_MOST_FOLDERS]:
+            for folder in sorted(parent.iterdir())[:_MAX_FOLDERS]:
                 place = folder / PurePosixPath(cell.replace("\\", "/")).name
                 if not is_hidden(folder.name) and os.path.isfile(place):  # noqa: PTH113 - False for what cannot be looked at
                     return str(place)
@@ -78,7 +78,7 @@ class MediaIndex:
                 return
             self._listed = True
             for count, path in enumerate(_walk(self._roots)):
-                if count >= _MOST_FILES:
+                if count >= _MAX_FILES:
                     self._by_name.clear()
                     self._by_stem.clear()
                     return

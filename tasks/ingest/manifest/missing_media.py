@@ -1,4 +1,4 @@
-"""Files that are not where their cells say: looked for once, taken where every one of a column is found, else told apart."""
+"""Files that are not where their cells say: looked for once, taken where every one of a column is found, else noted."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def describe_absent(source: Source, config: RunConfig) -> list[str]:
     ]
 
 
-def doubt_classes(table: RawRows, config: RunConfig) -> list[str]:
+def note_likely_problem(table: RawRows, config: RunConfig) -> list[str]:
     """A line where labels that nobody called classes are all different numbers."""
     labels = table["label"].drop_null().to_pylist()
     if (

@@ -147,8 +147,8 @@ def _splits(sources: Sequence[Source]) -> Recognition:
     if not words or column is None:
         return Recognition()
     folds = {split: tuple(sorted(word for word in words if words[word] == split)) for split in ("train", "val", "test")}
-    said = ", ".join(f"{word!r} is {split}" for word, split in sorted(words.items()))
-    line = Recognised(column=column, role="split words", how="the usual words", example=said)
+    readings = ", ".join(f"{word!r} is {split}" for word, split in sorted(words.items()))
+    line = Recognised(column=column, role="split words", how="the usual words", example=readings)
     return Recognition(found=(line,), settings={"split.folds": folds})
 
 

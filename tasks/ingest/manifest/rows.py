@@ -11,7 +11,7 @@ from data_contracts.recognition import Recognition
 from data_contracts.refs import Split
 
 Purpose = Literal["train", "predict"]
-"""train: rows need a label, and repeats are judged. predict: every row that can be decoded is kept."""
+"""train: rows need a label, and repeats are marked. predict: every row that can be decoded is kept."""
 SPLITS = {
     "train": "train",
     "training": "train",

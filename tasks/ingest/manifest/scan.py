@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from data_contracts.modalities import in_order, modality_of
@@ -20,13 +19,11 @@ from tasks.ingest.manifest.joined_columns import decide_types
 from tasks.ingest.manifest.label_columns import LabelCells
 from tasks.ingest.manifest.locate_rows import locate_all
 from tasks.ingest.manifest.missing_media import Search
-from tasks.ingest.manifest.notes import describe_absent, describe_source, doubt_classes
+from tasks.ingest.manifest.notes import describe_absent, describe_source, note_likely_problem
 from tasks.ingest.manifest.raw_rows import RawRows
 from tasks.ingest.manifest.recognition import recognise
 from tasks.ingest.manifest.rows import Purpose, Row
-from tasks.ingest.manifest.source import Source, require_label, resolve
-from tasks.ingest.sources.detect import open_manifest
-from tasks.ingest.sources.limits import read_limits
+from tasks.ingest.manifest.source import Source, open_sources, require_label
 from tasks.store import Store, digest_json
 
 
@@ -38,13 +35,12 @@ def scan(
     `carried` keeps cells of the rows that are read, as they are. Raises UsageError (a path or a mapped column that is not
     there) and DataError (no label, no rows, no media).
     """
-    limits = replace(read_limits(config), labelled=purpose == "train")
-    sources = [resolve(manifest, split, config, purpose) for manifest, split in open_manifest(data, limits)]
+    sources = open_sources(data, config, purpose)
     _require_equal_media(sources, data)
     if all(source.columns.label is None for source in sources):
         require_label(sources[0].manifest, sources[0].columns, purpose)
     if carried is not None:
-        sources = carried.bind(sources, data)
+        sources = carried.bind(sources)
     picked, total, notes = _pick(sources, config)
     picked = picked if carried is None else carried.follow(picked)
     read = in_order({*sources[0].columns.media, *sources[0].columns.joined, *sources[0].borrowed})
@@ -62,7 +58,7 @@ def scan(
         notes += [
             *describe_absent(sources[0], config),
             *describe_source(sources, modalities, table),
-            *doubt_classes(table, config),
+            *note_likely_problem(table, config),
         ]
         columns_read = (
             sources[0].columns.joined if purpose == "train" else {}
@@ -107,7 +103,7 @@ def _keep(
     store: Store,
 ) -> RawRef:
     """Stores these columns; their digest covers content, not places: a moved folder is the same data."""
-    places = [*modalities, "detail"]
+    places = ["table", *modalities, "detail"]
     content = digest_json({"rows": table.digest([name for name in names if name not in places]), "purpose": purpose})
     found = {"content": content, "places": table.digest(places), "source": str(data)}
     key = digest_json({**found, "contract": CONTRACT_VERSION})
@@ -145,16 +141,16 @@ def _pick(sources: list[Source], config: RunConfig) -> tuple[Iterable[tuple[Sour
     With their number, and a note. Only under `data.max_rows` are all of them held in memory.
     """
     streamed = ((source, row) for source in sources for row in source.manifest.rows)
-    wanted, counted = config.data.max_rows, sum(source.manifest.count for source in sources)
-    if wanted is None or wanted >= counted:
+    most, counted = config.data.max_rows, sum(source.manifest.count for source in sources)
+    if most is None or most >= counted:
         return streamed, counted, []
     rows = list(streamed)
     by_split: dict[str, list[int]] = {}
     for index, (source, row) in enumerate(rows):
         by_split.setdefault(str(source.split or row.values.get(source.columns.split or "")), []).append(index)
-    shares = {split: wanted * len(indices) / len(rows) for split, indices in by_split.items()}
+    shares = {split: most * len(indices) / len(rows) for split, indices in by_split.items()}
     counts = {split: max(1, int(share)) for split, share in shares.items()}
-    for split in sorted(shares, key=lambda name: counts[name] - shares[name])[: max(0, wanted - sum(counts.values()))]:
+    for split in sorted(shares, key=lambda name: counts[name] - shares[name])[: max(0, most - sum(counts.values()))]:
         counts[split] += 1
     chosen: list[int] = []
     for split, indices in by_split.items():
@@ -165,8 +161,8 @@ def _pick(sources: list[Source], config: RunConfig) -> tuple[Iterable[tuple[Sour
 
 def _stable(item: tuple[Source, Row]) -> str:
     source, row = item
-    given = row.values.get(source.columns.id or "")
+    own_id = row.values.get(source.columns.id or "")
     joined = [column for columns in source.columns.joined.values() for column in columns]
     media = [row.values.get(column) for column in (*source.columns.media.values(), *joined)]
-    identity = str(given) if given not in (None, "") else str(media)
+    identity = str(own_id) if own_id not in (None, "") else str(media)
     return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()

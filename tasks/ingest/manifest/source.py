@@ -6,19 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from data_contracts.recognition import Recognised, Recognition
 from data_contracts.refs import InputName, ProblemName, Split
-from tasks.config import RunConfig
+from tasks.config import DataConfig, EncodersConfig, RunConfig
 from tasks.config_sections import MediaPathsConfig
-from tasks.errors import DataError, UsageError
-from tasks.ingest.manifest.columns import Columns, find_columns
+from tasks.errors import DataError, UnknownColumns, UsageError
+from tasks.ingest.manifest.columns import Columns, columns_by_name, find_columns
 from tasks.ingest.manifest.fold_column import take_folds
 from tasks.ingest.manifest.media_files import Roots, make_roots
 from tasks.ingest.manifest.media_index import MediaIndex
 from tasks.ingest.manifest.rows import Folds, Manifest, Purpose
-from tasks.ingest.manifest.suggestions import suggest_columns
+from tasks.ingest.manifest.suggestions import Suggested, suggest_columns
+from tasks.ingest.sources.detect import open_manifest, tables_of
+from tasks.ingest.sources.limits import read_limits
 from tasks.ingest.sources.remote import make_remote
 from tasks.labels import label_columns
 from tasks.modalities import MODALITIES
+
+UNKNOWN = "not recognised"
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,19 @@ class Source:
     """Column to a cell of it."""
     split_words: dict[str, Split] = field(default_factory=dict)
     """Values of the split column, with what each was read as; filled while rows are read."""
+    table: str | None = None
+    """Its path beneath the data, where there are several."""
+
+
+def open_sources(data: Path, config: RunConfig, purpose: Purpose) -> list[Source]:
+    """What lies at a data path, each with its columns; errors as those of open_manifest and resolve."""
+    limits = replace(read_limits(config), labelled=purpose == "train")
+    manifests = open_manifest(data, limits)
+    tables = tables_of([manifest for manifest, _ in manifests], data)
+    return [
+        replace(resolve(manifest, split, config, purpose), table=table)
+        for (manifest, split), table in zip(manifests, tables, strict=True)
+    ]
 
 
 def resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: Purpose) -> Source:
@@ -51,8 +69,8 @@ def resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: P
         raise UsageError(f"data.allowed_roots: {missing[0]!r} is not a folder")
     index = MediaIndex((str(manifest.root), *config.data.allowed_roots))
     suggested = suggest_columns(manifest, config.data, config.encoders, index, purpose)
-    data, said = take_folds(manifest.columns, suggested.data, config.split.folds)
-    manifest = replace(suggested.manifest, notes=(*manifest.notes, *suggested.notes, *said))
+    data, fold_notes = take_folds(manifest.columns, suggested.data, config.split.folds)
+    manifest = replace(suggested.manifest, notes=(*manifest.notes, *suggested.notes, *fold_notes))
     try:
         needs_label = split not in ("val", "test")  # of a competition these may have none
         columns = find_columns(
@@ -61,7 +79,8 @@ def resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: P
         if needs_label:
             require_label(manifest, columns, purpose)
     except DataError as error:
-        raise DataError(f"{error}{suggested.hints}{_unreadable(manifest)}") from None
+        message = f"{error}{suggested.hints}{_unreadable(manifest)}"
+        raise UnknownColumns(message, _recognised_by_then(suggested, config.data, config.encoders)) from None
     roots = make_roots(manifest.root, config.data.allowed_roots, config.media.max_file_mb * 1e6, make_remote(config))
     problems = tuple(column.problem for column in label_columns(config.data))
     media, folds = suggested.data.media, config.split.folds
@@ -78,6 +97,23 @@ def resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: P
         suggested.taken,
         suggested.examples,
     )
+
+
+def _recognised_by_then(suggested: Suggested, data: DataConfig, encoders: EncodersConfig) -> Recognition:
+    """What the reader chose, and every column with what it was recognised as, if anything."""
+    manifest = suggested.manifest
+    roles = {column: role for role, column in suggested.taken.items()}
+    named = columns_by_name(manifest.columns, data, encoders)
+    columns = [
+        Recognised(
+            column=name,
+            role=named.get(name, roles.get(name, UNKNOWN)),
+            how="its name" if name in named else "its name suggests it" if name in roles else "its name is of no role",
+            example=suggested.examples.get(name),
+        )
+        for name in manifest.columns
+    ]
+    return Recognition(found=(*manifest.recognition.found, *columns))
 
 
 def _borrowed(columns: Columns, config: RunConfig) -> dict[InputName, InputName]:

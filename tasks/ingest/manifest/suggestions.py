@@ -94,11 +94,12 @@ def suggest_columns(
     if "text" in missing:
         _take([lowered[name] for name in TEXTS if name in lowered], "text", taken, hints)
     if purpose == "train" and not data.columns.label and not data.columns.labels and "label" not in lowered:
-        _take([lowered[name] for name in LABELS if name in lowered], "label", taken, hints)
+        labels = [lowered[name] for name in LABELS if name in lowered]
+        _take(_without_codes(labels, cells), "label", taken, hints)
     if not taken:
         return Suggested(manifest, data, (), _hint(hints), {}, examples)
-    said = ", ".join(f"{role} from {name!r}" for role, name in taken.items())
-    note = f"{manifest.path.name}: columns taken by what they hold: {said} (data.columns names others)"
+    roles = ", ".join(f"{role} from {name!r}" for role, name in taken.items())
+    note = f"{manifest.path.name}: columns taken by what they hold: {roles} (data.columns names others)"
     columns = data.columns.model_copy(update=taken)
     if taken.get("text") in of_files:
         data = data.model_copy(update={"media": data.media.model_copy(update={"text_files": (taken["text"],)})})
@@ -124,6 +125,18 @@ def _take(candidates: list[str], role: str, taken: dict[str, str], hints: list[s
     if len(candidates) == 1:
         taken[role] = candidates[0]
     hints += [f"data.columns.{role}={name}" for name in candidates[: None if len(candidates) > 1 else 0]]
+
+
+def _without_codes(candidates: list[str], cells: Mapping[str, list[Any]]) -> list[str]:
+    """Without columns that only number what another one names, as `target` beside `category`: row by row one for one."""
+    texts = {name: ["" if is_empty(cell) else str(cell) for cell in cells[name]] for name in candidates}
+    codes = {name for name in candidates if all(text == "" or text.lstrip("-").isdigit() for text in texts[name])}
+    names = [name for name in candidates if name not in codes]
+    same = {
+        code for code in codes for name in names
+        if len(set(zip(texts[code], texts[name], strict=True))) == len(set(texts[code])) == len(set(texts[name])) > 1
+    }  # fmt: skip
+    return [name for name in candidates if name not in same]
 
 
 def _hint(hints: list[str]) -> str:

@@ -51,9 +51,9 @@ def divide_cells(manifest: Manifest, limits: ReadLimits, counts: Counter[str]) -
 
 def _as_member(row: Row, number: int, own_id: str | None, group: str, table: str) -> Row:
     """A row that was divided, with an id of its own, and the group of all of them."""
-    given = None if own_id is None else row.values.get(own_id)
-    whole = f"row {row.number}" if given in (None, "") else str(given)
-    values = row.values | ({own_id: f"{given}#{number}"} if own_id is not None and given not in (None, "") else {})
+    cell = None if own_id is None else row.values.get(own_id)
+    whole = f"row {row.number}" if cell in (None, "") else str(cell)
+    values = row.values | ({own_id: f"{cell}#{number}"} if own_id is not None and cell not in (None, "") else {})
     return replace(row, values=values if values.get(group) not in (None, "") else values | {group: f"{table}: {whole}"})
 
 
@@ -62,8 +62,8 @@ def _divide(row: Row, limits: ReadLimits) -> list[Row]:
     lists = {} if row.reason is not None else dict(_lists(row.values, limits))
     sizes = {len(parts) for parts in lists.values()}
     if len(sizes) > 1:
-        said = ", ".join(f"{len(parts)} in {name!r}" for name, parts in lists.items())
-        detail = f"its cells hold different numbers of media ({said}), which do not pair up"
+        counts = ", ".join(f"{len(parts)} in {name!r}" for name, parts in lists.items())
+        detail = f"its cells hold different numbers of media ({counts}), which do not pair up"
         return [replace(row, reason="wrong-type", detail=detail)]
     places = range(sizes.pop()) if sizes else range(0)
     return [

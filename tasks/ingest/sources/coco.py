@@ -15,7 +15,7 @@ from tasks.ingest.manifest.rows import Manifest, Row
 from tasks.ingest.sources.json_rows import Window
 from tasks.ingest.sources.streams import TableFile
 
-_TOLD_BY = {"images": "file_name", "annotations": "image_id", "categories": "name"}
+_KEY_OF = {"images": "file_name", "annotations": "image_id", "categories": "name"}
 """Array to a key that each of its objects has."""
 _BESIDE = {"info", "licenses", "type", "videos"}
 CAPTIONS = re.compile(r"captions_(?=[^/]*$)")
@@ -56,8 +56,8 @@ def is_coco(file: TableFile) -> bool:
             return False
     try:
         for key, item in _walk(file):
-            if key in _TOLD_BY:
-                return isinstance(item, dict) and _TOLD_BY[key] in item
+            if key in _KEY_OF:
+                return isinstance(item, dict) and _KEY_OF[key] in item
             if key not in _BESIDE:
                 return False
     except DataError:  # the reader of JSON says what is wrong with it
@@ -97,17 +97,17 @@ def _labels_beside(file: TableFile) -> TableFile | None:
 def _describe(content: _Content, labelled: _Content, *, as_sets: bool) -> str:
     """What was read as what, and what was not, in one line."""
     total, bare = len(content.images), len(content.images) - len(content.captioned)
-    said = [f"COCO's form, a row for each of {total} pictures"]
+    notes = [f"COCO's form, a row for each of {total} pictures"]
     if content.captions:
-        said = [f"COCO's form, a row for each of {content.captions} captions, those of a picture are one group"]
-        said += [f"{bare} of {total} pictures have no caption, each is a row without a text"] if bare else []
+        notes = [f"COCO's form, a row for each of {content.captions} captions, those of a picture are one group"]
+        notes += [f"{bare} of {total} pictures have no caption, each is a row without a text"] if bare else []
     if labelled.categories or labelled.found:
         empty = sum(not labelled.found.get(image) for image in content.images)
-        said.append("labels are sets of categories (data.problem=multilabel)" if as_sets else "labels are categories")
-        said += [f"{empty} of {total} pictures have no annotation, their set is empty"] if empty else []
-    said += [f"{content.stray} pictures are annotated and not listed"] if content.stray else []
-    said += [f"{content.mute} annotations have neither category nor caption"] if content.mute else []
-    return "; ".join(said)
+        notes.append("labels are sets of categories (data.problem=multilabel)" if as_sets else "labels are categories")
+        notes += [f"{empty} of {total} pictures have no annotation, their set is empty"] if empty else []
+    notes += [f"{content.stray} pictures are annotated and not listed"] if content.stray else []
+    notes += [f"{content.mute} annotations have neither category nor caption"] if content.mute else []
+    return "; ".join(notes)
 
 
 def _pictures(content: _Content, labels: dict[Any, Any]) -> Iterator[Row]:
@@ -145,7 +145,7 @@ def _captioned(file: TableFile, content: _Content, labels: dict[Any, Any], image
 def _survey(file: TableFile) -> _Content:
     content = _Content()
     for key, item in _walk(file):
-        if key in _TOLD_BY and not isinstance(item, dict):
+        if key in _KEY_OF and not isinstance(item, dict):
             raise DataError(f"manifest {file.path}: {key} holds {type(item).__name__}, in COCO's form objects")
         if key == "images":
             image = _id(item.get("id"))

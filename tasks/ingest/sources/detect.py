@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tasks.ingest.sources.saved_datasets import is_saved, open_saved
 from tasks.ingest.sources.shards import expand_range, names_range, shards_of
 from tasks.ingest.sources.streams import format_of
 from tasks.ingest.sources.tables import TABLES, is_table, open_table
+from tasks.problems.cells import storable
 
 _PREFERRED = (".parquet", *TABLES)
 """Which manifest.* counts where a folder holds several."""
@@ -40,6 +42,14 @@ def open_manifest(path: Path, limits: ReadLimits | None = None) -> Manifests:
         (divide_cells(manifest, limits, each), split)
         for (manifest, split), each in zip(_open(path, limits), counts, strict=True)
     ]
+
+
+def tables_of(manifests: Sequence[Manifest], path: Path) -> list[str | None]:
+    """The name that tells each from the others: its path beneath `path`. None where there is only one."""
+    if len(manifests) == 1:
+        return [None]
+    paths = [manifest.path for manifest in manifests]
+    return [storable(each.relative_to(path).as_posix() if each.is_relative_to(path) else each.name) for each in paths]
 
 
 def _open(path: Path, limits: ReadLimits) -> Manifests:

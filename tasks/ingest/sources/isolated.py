@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from pydantic import BaseModel
+
 from tasks.errors import DataError
 from tasks.ingest.manifest.rows import Inline, Manifest, Row
 from tasks.ingest.sources.limits import ReadLimits
@@ -30,42 +32,73 @@ FORMATS: Mapping[str, str] = MappingProxyType(
     }
 )
 """File endings of what is read in a process of its own, with the name of each."""
+HELD_ROWS = 10_000
+"""A file of more rows is read by a second process, row by row: most are small, and a process takes a fraction of a second."""
 
 
 def open_isolated(path: Path, limits: ReadLimits) -> Manifest:
-    """The rows of such a file, all read; a medium in it is its digest. DataError for one that cannot be read whole."""
-    name = FORMATS[format_of(path.name)]
+    """The rows of such a file; a medium in it is its digest. DataError for one that cannot be read whole.
+
+    Up to HELD_ROWS rows are read at once. Those of a larger file are read as they are asked for, by another process, and what
+    is damaged in them is found then.
+    """
     with contextlib.closing(_converse(path, {"want": "rows"}, limits)) as messages:
-        try:
-            head = next(
-                header for header, _ in messages if "columns" in header
-            )  # before it some say that they are at it
-        except DataError as error:
-            raise DataError(f"manifest {path}: not readable as {name} ({error})") from None
-        if head["rows"] == 0:
-            raise DataError(f"manifest {path}: the file holds no rows")
-        names: list[str] = head["columns"]
-        inline: list[bool] = head["inline"]
-        classes: dict[str, list[str]] = head["classes"]
-        repeated = [name for name, count in Counter(names).items() if count > 1]
+        head = _read_head(messages, path)
+        repeated = [name for name, count in Counter(head.columns).items() if count > 1]
         if repeated:
             raise DataError(f"manifest {path}: column {repeated[0]!r} appears twice; rename one")
-        rows: list[Row] = []
-        try:
-            for header, _ in messages:
-                numbers = header.get("numbers") or range(len(rows) + 1, len(rows) + 1 + len(header["batch"]))
-                for number, cells in zip(numbers, header["batch"], strict=True):
-                    rows.append(_named(_row(number, cells, names, inline), classes))
-        except DataError as error:
-            raise DataError(f"manifest {path}: damaged after row {len(rows)} ({error})") from None
-    if len(rows) != head["rows"]:
-        raise DataError(f"manifest {path}: damaged, it declares {head['rows']} rows and holds {len(rows)}")
-    notes = tuple(head.get("notes", ())) + tuple(
+        held = list(_read_rows(messages, head, path)) if head.rows <= HELD_ROWS else None
+    notes = head.notes + tuple(
         f"classes of {column!r} by the names in its schema: {', '.join(known[:5])}{' …' if len(known) > 5 else ''}"
-        for column, known in classes.items()
-        if column in names
+        for column, known in head.classes.items()
+        if column in head.columns
     )
-    return Manifest(path, path.parent, tuple(names), iter(rows), notes, count=len(rows))
+    rows = _read_again(path, limits, head) if held is None else iter(held)
+    return Manifest(path, path.parent, head.columns, rows, notes, count=head.rows)
+
+
+class _Head(BaseModel, frozen=True, extra="ignore"):
+    """What the process says of a file before its rows."""
+
+    rows: int
+    columns: tuple[str, ...]
+    inline: tuple[bool, ...]
+    """Columns whose cells are media."""
+    classes: dict[str, list[str]]
+    notes: tuple[str, ...] = ()
+
+
+def _read_head(messages: Iterator[Message], path: Path) -> _Head:
+    try:
+        header = next(header for header, _ in messages if "columns" in header)  # before it some say that they are at it
+    except DataError as error:
+        raise DataError(f"manifest {path}: not readable as {FORMATS[format_of(path.name)]} ({error})") from None
+    head = _Head.model_validate(header)
+    if head.rows == 0:
+        raise DataError(f"manifest {path}: the file holds no rows")
+    return head
+
+
+def _read_rows(messages: Iterator[Message], head: _Head, path: Path) -> Iterator[Row]:
+    done = 0
+    try:
+        for header, _ in messages:
+            numbers = header.get("numbers") or range(done + 1, done + 1 + len(header["batch"]))
+            for number, cells in zip(numbers, header["batch"], strict=True):
+                yield _named(_row(number, cells, head), head.classes)
+                done += 1
+    except DataError as error:
+        raise DataError(f"manifest {path}: damaged after row {done} ({error})") from None
+    if done != head.rows:
+        raise DataError(f"manifest {path}: damaged, it declares {head.rows} rows and holds {done}")
+
+
+def _read_again(path: Path, limits: ReadLimits, known: _Head) -> Iterator[Row]:
+    with contextlib.closing(_converse(path, {"want": "rows"}, limits)) as messages:
+        head = _read_head(messages, path)
+        if head != known:
+            raise DataError(f"manifest {path}: it was changed while it was read; run again")
+        yield from _read_rows(messages, head, path)
 
 
 def _named(row: Row, classes: dict[str, list[str]]) -> Row:
@@ -83,13 +116,14 @@ def _named(row: Row, classes: dict[str, list[str]]) -> Row:
     return replace(row, values=row.values | named) if named else row
 
 
-def _row(number: int, cells: list[Any] | str, names: list[str], inline: list[bool]) -> Row:
+def _row(number: int, cells: list[Any] | str, head: _Head) -> Row:
     if isinstance(cells, str):
         return Row(number, {}, "unreadable-row", cells)
     held = (
-        Inline(cell or None) if holds and cell is not None else cell for cell, holds in zip(cells, inline, strict=True)
+        Inline(cell or None) if holds and cell is not None else cell
+        for cell, holds in zip(cells, head.inline, strict=True)
     )
-    return Row(number, dict(zip(names, held, strict=True)))
+    return Row(number, dict(zip(head.columns, held, strict=True)))
 
 
 def read_inline(

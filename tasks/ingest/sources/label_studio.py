@@ -72,21 +72,21 @@ def open_label_studio(file: TableFile) -> Manifest:
 
 def _describe(file: TableFile, survey: _Survey, only: str | None) -> str:
     """What was read as what, and what was not, in one line."""
-    said = [
+    notes = [
         f"{file.path.name}: Label Studio's export, a row for each of {survey.rows} annotations of {survey.tasks} tasks"
     ]
     if only is not None:
-        said.append(f"labels are the answers to {only!r}")
+        notes.append(f"labels are the answers to {only!r}")
     elif survey.questions:
-        said.append(
+        notes.append(
             f"several questions were asked ({', '.join(survey.questions)}): data.columns.label, or labels, chooses"
         )
     if survey.unanswered:
-        said.append(f"{survey.unanswered} tasks have no annotation that counts, and no label")
+        notes.append(f"{survey.unanswered} tasks have no annotation that counts, and no label")
     if survey.unread:
         kinds = ", ".join(f"{count} {kind}" for kind, count in survey.unread.most_common(5))
-        said.append(f"answers that are no choices are not read: {kinds}")
-    return "; ".join(said)
+        notes.append(f"answers that are no choices are not read: {kinds}")
+    return "; ".join(notes)
 
 
 def _renamed(rows: Iterable[Row], only: str | None) -> Iterator[Row]:

@@ -16,7 +16,7 @@ LISTS = {"validation_list.txt": "val", "testing_list.txt": "test"}
 NOISE = "_background_noise_"
 """A folder of long recordings to be mixed in: no class."""
 _SPEAKER = re.compile(r"(.+)_nohash_\d+$")
-_MOST_BYTES = 64 << 20
+_MAX_BYTES = 64 << 20
 _NUMBERED = re.compile(r"(train|val|validation|test)list(\d+)\.txt$", re.IGNORECASE)
 _CLASSES = "classInd.txt"
 _SCENE = re.compile(r"(.+_g\d+)_c\d+$")
@@ -102,5 +102,5 @@ def _classes(listing: Listing, beside: str, allowed: tuple[str, ...]) -> dict[st
 def _lines(listing: Listing, name: str) -> list[str]:
     """The filled lines of a list, without the spaces around them."""
     with (listing.path / name).open("rb") as file:
-        lines = file.read(_MOST_BYTES).decode("utf-8", "replace").splitlines()
+        lines = file.read(_MAX_BYTES).decode("utf-8", "replace").splitlines()
     return [line.strip() for line in lines if line.strip()]

@@ -1,6 +1,6 @@
 """Parquet as isolated_worker.py sends it, and all that comes as Arrow's record batches: rows as JSON, media as raw bytes.
 
-A few bytes of Parquet can declare gigabytes (a page header, a run of repeated values): what a footer declares is judged
+A few bytes of Parquet can declare gigabytes (a page header, a run of repeated values): what a footer declares is checked
 before anything is read.
 """
 

@@ -128,15 +128,15 @@ def make_remote(config: RunConfig, max_mb: float | None = None) -> Remote:
     return Remote(data.allowed_schemes, limit * 1e6, data.remote_timeout_s, base)
 
 
-def _begin(fetch: Callable[[str, float, float], bytes], *given: Any) -> Future[bytes]:
+def _begin(fetch: Callable[[str, float, float], bytes], *arguments: Any) -> Future[bytes]:
     """A fetch under way in a thread that, other than an executor's, does not hold up the end of the process."""
     work: Future[bytes] = Future()
 
     def run() -> None:
         """The future holds what the fetch returned or raised."""
         try:
-            work.set_result(fetch(*given))
-        except BaseException as error:  # noqa: BLE001 (the one who waits for it judges it)
+            work.set_result(fetch(*arguments))
+        except BaseException as error:  # noqa: BLE001 (the one who waits for it handles it)
             work.set_exception(error)
 
     threading.Thread(target=run, name="fetch", daemon=True).start()

@@ -13,7 +13,7 @@ from tasks.ingest.sources.limits import ReadLimits
 from tasks.ingest.sources.listing import Listing
 
 _STATE, _SPLITS = "state.json", "dataset_dict.json"
-_MOST_BYTES = 16 << 20
+_MAX_BYTES = 16 << 20
 
 
 def is_saved(listing: Listing) -> bool:
@@ -76,7 +76,7 @@ def _open_one(listing: Listing, limits: ReadLimits) -> list[Manifest]:
 def _load(listing: Listing, name: str) -> dict[str, Any]:
     listing.require_inside(name, ())
     with (listing.path / name).open("rb") as file:
-        text = file.read(_MOST_BYTES)
+        text = file.read(_MAX_BYTES)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -10,7 +10,7 @@ from tasks.ingest.sources.listing import SHARD, Listing
 from tasks.ingest.sources.streams import format_of
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_MOST = 10_000
+_MAX_FILES = 10_000
 
 
 def names_range(path: Path) -> bool:
@@ -23,8 +23,8 @@ def expand_range(path: Path) -> list[Path]:
     found = _RANGE.search(path.name)
     assert found is not None
     first, last = int(found[1]), int(found[2])
-    if not 0 <= last - first < _MOST:
-        raise UsageError(f"data {str(path)!r}: {found[0]} is no range of at most {_MOST} numbers")
+    if not 0 <= last - first < _MAX_FILES:
+        raise UsageError(f"data {str(path)!r}: {found[0]} is no range of at most {_MAX_FILES} numbers")
     names = [
         f"{path.name[: found.start()]}{n:0{len(found[1])}}{path.name[found.end() :]}" for n in range(first, last + 1)
     ]

@@ -124,8 +124,8 @@ class Shard:
                     send({"samples": len(keys)}, b"")
                 for ending, member in sample.members.items():
                     self._survey_member(archive, ending, member)
-        said = [f"{name} from .{ending}" for ending, name in self._sources.items()]
-        self._notes.append(f"shards of WebDataset's: {', '.join(said)}, {_KEY} from the names")
+        notes = [f"{name} from .{ending}" for ending, name in self._sources.items()]
+        self._notes.append(f"shards of WebDataset's: {', '.join(notes)}, {_KEY} from the names")
         if self._left_out:
             self._notes.append(f"members of shards that are not read: {', '.join(sorted(self._left_out))}")
         return len(keys)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from data_contracts.expectations.features import FeatureSpec
 from data_contracts.refs import InputName
-from tasks.modalities import Decode, JoinedColumns, Knobs, Medium, ModalitySpec, Prepare, Statistics
+from tasks.modalities import Decode, JoinedColumns, Medium, ModalitySpec, Params, Prepare, Statistics
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tasks.modeling.encoder_spec import EncoderSpec
     from tasks.modeling.fusion.classifier import Present
 
-MOST_COLUMNS = 1000
+MAX_COLUMNS = 1000
 
 
 class Tabular(ModalitySpec):
@@ -79,15 +79,15 @@ class Tabular(ModalitySpec):
 
         return {"cells": sorted(read_row(medium).items())}
 
-    def prepare_tiny(self, knobs: Knobs) -> Prepare:
+    def prepare_tiny(self, params: Params) -> Prepare:
         """Cells as whole numbers, not yet scaled or looked up."""
         from tasks.modality_specs.tabular.cells import encode_row, read_row
 
         return lambda row, rate_hz: encode_row(read_row(row))
 
     def tiny_features(self, name: InputName, config: RunConfig) -> FeatureSpec:
-        """Up to MOST_COLUMNS cells of four numbers."""
-        return FeatureSpec(name, "int32", r"^\d+x4$", MOST_COLUMNS, -(2**31), 2**31 - 1)
+        """Up to MAX_COLUMNS cells of four numbers."""
+        return FeatureSpec(name, "int32", r"^\d+x4$", MAX_COLUMNS, -(2**31), 2**31 - 1)
 
     def tiny_network(self, spec: EncoderSpec) -> Encoder:
         """A token for each column, and a small network over them."""

@@ -27,7 +27,7 @@ def decide_types(
     notes: list[str] = []
     for column in columns:
         filled = [row[column] for row in rows if column in row]
-        numeric, note = _judge(filled)
+        numeric, note = _detect_type(filled)
         types[column] = fixed.get(column) or ("numeric" if numeric else "categorical")
         if not filled:
             notes.append(f"tabular column {column!r}: is empty in every row")
@@ -36,7 +36,7 @@ def decide_types(
     return types, notes
 
 
-def _judge(filled: Sequence[str]) -> tuple[bool, str | None]:
+def _detect_type(filled: Sequence[str]) -> tuple[bool, str | None]:
     """Whether these cells are numbers, and what is doubtful about that."""
     others = [text for text in filled if parse_number(text) is None and not is_missing_mark(text)]
     numbers = [text for text in filled if parse_number(text) is not None]
@@ -57,9 +57,9 @@ def _judge(filled: Sequence[str]) -> tuple[bool, str | None]:
             False,
             f"is categorical, as {commas[0]!r} may be two numbers; write a point before decimals, and no comma",
         )
-    said = [f"{len(commas)} cells have a decimal comma ({commas[0]!r})"] if commas else []
-    said += [f"{marks} cells are no finite number (NA, ?, inf) and count as missing"] if marks else []
-    return True, "; ".join(said) or None
+    doubts = [f"{len(commas)} cells have a decimal comma ({commas[0]!r})"] if commas else []
+    doubts += [f"{marks} cells are no finite number (NA, ?, inf) and count as missing"] if marks else []
+    return True, "; ".join(doubts) or None
 
 
 def _why_categories(others: Sequence[str], numbers: int, filled: int) -> str | None:

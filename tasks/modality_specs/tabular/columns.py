@@ -131,12 +131,12 @@ def _suspicions(summary: ColumnSummary, cells: Sequence[str | None], labels: Seq
             f"has {summary['distinct']} categories; the {CATEGORIES} most frequent of the train rows are told apart, all "
             "others are read as one"
         )
-    if _tells_label(cells, labels):
+    if _predicts_label(cells, labels):
         found.append("tells the label of every row: leakage, unless it is known when a prediction is asked for")
     return found
 
 
-def _tells_label(cells: Sequence[str | None], labels: Sequence[str]) -> bool:
+def _predicts_label(cells: Sequence[str | None], labels: Sequence[str]) -> bool:
     """Whether each value goes with one label and each label with one value, every value in more than one row."""
     pairs = Counter(zip(cells, labels, strict=True))
     values, names = {value for value, _ in pairs}, {label for _, label in pairs}

@@ -13,7 +13,7 @@ from tasks.modality_specs.tabular.cells import Cells, parse_number
 
 CATEGORIES = 500
 """Kept of a column, the most frequent ones."""
-LEAST_ROWS = 2
+MIN_ROWS = 2
 """A category of fewer train rows is read as `other`: of one row nothing can be learned, and `other` must be learned too."""
 _NORMAL_IQR = 1.349
 """Between the quartiles of a normal distribution, in deviations."""
@@ -59,7 +59,7 @@ def _fit(name: str, column_type: ColumnType, rows: Sequence[Cells]) -> FittedCol
         )
     counts = Counter(filled)
     ranked = sorted(counts, key=lambda text: (-counts[text], text))
-    kept = tuple(text for text in ranked[:CATEGORIES] if counts[text] >= LEAST_ROWS)
+    kept = tuple(text for text in ranked[:CATEGORIES] if counts[text] >= MIN_ROWS)
     return FittedColumn(
         name=name,
         type=column_type,

@@ -19,7 +19,7 @@ class _Block(nn.Module):
     def __init__(self, config: FusionConfig) -> None:
         super().__init__()
         width = config.embed_dim
-        # As many heads as divide the width into pieces of at most LARGEST_HEAD channels; an awkward width gets one.
+        # As many heads as divide the width into heads of at most LARGEST_HEAD channels; an awkward width gets one.
         self.heads = next((n for n in range(-(-width // LARGEST_HEAD), width // 8 + 1) if width % n == 0), 1)
         self.norm_attention, self.norm_forward = nn.LayerNorm(width), nn.LayerNorm(width)
         self.inward = nn.Linear(width, 3 * width)

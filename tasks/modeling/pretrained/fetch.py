@@ -15,9 +15,9 @@ from tasks.encoder_ids import EncoderId, parse_encoder
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.modeling.pretrained.locate import cached_weights, locate_encoder
 
-WANTED = ("*.json", "*.txt", "*.jinja", "*.safetensors")
+ALLOW_PATTERNS = ("*.json", "*.txt", "*.jinja", "*.safetensors")
 """Of a model on the hub: never code, never pickle."""
-UNWANTED = ("onnx/*", "openvino/*", "*/*.safetensors", "*.fp16.safetensors")
+IGNORE_PATTERNS = ("onnx/*", "openvino/*", "*/*.safetensors", "*.fp16.safetensors")
 
 
 class Fetched(NamedTuple):
@@ -75,7 +75,10 @@ def _fetch_snapshot(encoder: str, parsed: EncoderId) -> None:
 
     try:
         snapshot_download(
-            parsed.name, revision=parsed.version, allow_patterns=list(WANTED), ignore_patterns=list(UNWANTED)
+            parsed.name,
+            revision=parsed.version,
+            allow_patterns=list(ALLOW_PATTERNS),
+            ignore_patterns=list(IGNORE_PATTERNS),
         )
     except HFValidationError:
         raise UsageError(f"encoder {encoder}: {parsed.name!r} is neither a folder nor the id of a model") from None

@@ -14,7 +14,7 @@ from tasks.errors import UsageError
 from tasks.modeling.pretrained.locate import Place
 
 _HEAD_BYTES = 8
-_MOST_HEADER_BYTES = 100_000_000  # what safetensors itself accepts
+_MAX_HEADER_BYTES = 100_000_000  # what safetensors itself accepts
 _BUILDER = re.compile(r"^@register_model\(\)(?:\n@.*)*\ndef (\w+)\(", re.MULTILINE)
 
 
@@ -35,7 +35,7 @@ def _promised_bytes(path: Path) -> int | None:
     """The size that a header states (https://huggingface.co/docs/safetensors); None where there is none."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(_HEAD_BYTES), "little")
-        if not 0 < length <= min(_MOST_HEADER_BYTES, path.stat().st_size):
+        if not 0 < length <= min(_MAX_HEADER_BYTES, path.stat().st_size):
             return None
         try:
             header = json.loads(file.read(length))

@@ -67,13 +67,13 @@ def cached_weights(name: str, version: str | None) -> Path:
 
 
 def _weights_file(encoder: str, parsed: EncoderId) -> Place:
-    given = parsed.names_file
-    path = Path(str(parsed.version)).expanduser() if given else cached_weights(parsed.name, parsed.version)
-    if given and path.suffix != WEIGHTS:
+    by_path = parsed.names_file
+    path = Path(str(parsed.version)).expanduser() if by_path else cached_weights(parsed.name, parsed.version)
+    if by_path and path.suffix != WEIGHTS:
         raise UsageError(f"encoder {encoder}: weights are read from {WEIGHTS} files only; no pickle is ever loaded")
     if path.is_file():
         return Place(path, (path,))
-    if given:
+    if by_path:
         raise UsageError(f"encoder {encoder}: there is no file {str(path)!r} (seen from {str(Path.cwd())!r})")
     raise UsageError(
         f"encoder {encoder}: its weights are not on this machine; get them with crossmodal fetch {encoder}"

@@ -127,7 +127,7 @@ class Clips(_Torchvision):
 
 
 def _options(name: str, px: int) -> dict[str, Any]:
-    """What some networks must be told: their side, or to leave out what is trained beside the head."""
+    """What some networks take as arguments: their side, or to leave out what is trained beside the head."""
     if name in ("inception_v3", "googlenet"):  # these also shift ImageNet's mean to the one they were trained with
         return {"aux_logits": False, "transform_input": True, "init_weights": False}
     if name.startswith("vit_"):

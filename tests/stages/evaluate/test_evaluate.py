@@ -88,13 +88,13 @@ def load_model(folder: Path, card: ModelCard) -> dict[str, Any]:
 
 
 def predict_probabilities(
-    model: dict[str, Any], samples: Samples, features: Any, store: Store, given: tuple[InputName, ...] | None = None
+    model: dict[str, Any], samples: Samples, features: Any, store: Store, present: tuple[InputName, ...] | None = None
 ) -> np.ndarray:
     """One modality alone loses every second right answer. A label the model does not know it cannot answer."""
     labels, share = model["labels"], model["accuracy"]
     found = np.full((len(samples), len(labels)), 0.1 / (len(labels) - 1), dtype=np.float32)
     for i, label in enumerate(samples.labels):
-        right = i < share * len(samples) and (given is None or len(given) > 1 or i % 2 == 0) and label in labels
+        right = i < share * len(samples) and (present is None or len(present) > 1 or i % 2 == 0) and label in labels
         answer = labels.index(label) if right else (labels.index(label) + 1 if label in labels else 0) % len(labels)
         found[i, answer] = 0.9
     return found

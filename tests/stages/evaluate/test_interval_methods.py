@@ -12,7 +12,7 @@ from sklearn import metrics as reference
 from data_contracts.refs import EvalReport
 from flows.summary import intervals_of
 from tasks.problems import class_estimates, label_estimates, regression
-from tasks.problems.intervals import LEAST_ROWS, bounded_normal, find_interval, mean_estimate, tail_freedom
+from tasks.problems.intervals import MIN_ROWS, bounded_normal, find_interval, mean_estimate, tail_freedom
 from tasks.problems.metric import Estimate
 from tasks.problems.multiclass_metrics import score_classes
 from tasks.problems.multilabel_metrics import LabelScorer
@@ -36,8 +36,8 @@ def change_by_row(figure: Figure, rows: int) -> np.ndarray:
 @pytest.mark.parametrize("name", ["macro_f1", "macro_recall", "macro_precision", "mcc", "brier", "log_loss"])
 def test_a_rows_influence_is_how_the_figure_changes_with_its_weight(name: str) -> None:
     probabilities, truth = make_probabilities(40, 3, 1.0)
-    judged = score_classes(probabilities, truth)
-    predicted, hot = judged.predicted, np.eye(3)[truth]
+    scored = score_classes(probabilities, truth)
+    predicted, hot = scored.predicted, np.eye(3)[truth]
     score = {
         "macro_f1": lambda w: reference.f1_score(truth, predicted, average="macro", sample_weight=w),
         "macro_recall": lambda w: reference.recall_score(truth, predicted, average="macro", sample_weight=w),
@@ -46,9 +46,9 @@ def test_a_rows_influence_is_how_the_figure_changes_with_its_weight(name: str) -
         "brier": lambda w: float(np.average(((probabilities - hot) ** 2).sum(axis=1), weights=w)),
         "log_loss": lambda w: float(np.average(-np.log(probabilities[np.arange(40), truth]), weights=w)),
     }[name]
-    row = next(metric for metric in judged.metrics if metric.name == name)
+    row = next(metric for metric in scored.metrics if metric.name == name)
     assert row.estimate is not None
-    found = row.estimate(judged)
+    found = row.estimate(scored)
     assert found is not None
     assert found.value == pytest.approx(score(np.ones(40)))
     assert found.influence == pytest.approx(change_by_row(score, 40), abs=2e-3)
@@ -83,12 +83,33 @@ def test_the_calibration_error_of_one_bin_by_hand() -> None:
     """Ten rows of confidence 0.8, six right: the gap is -0.2, its square 0.04; chance adds the variance of the mean,
     with one more row of variance 0.8 * 0.2 as the model says."""
     probabilities = np.tile([0.8, 0.2], (10, 1))
-    judged = score_classes(probabilities, np.array([0] * 6 + [1] * 4))
-    found = class_estimates.calibration_error(judged)
+    scored = score_classes(probabilities, np.array([0] * 6 + [1] * 4))
+    found = class_estimates.calibration_error(scored)
     assert found.square == pytest.approx(0.04)
     assert found.variance == pytest.approx((6 * 0.4**2 + 4 * 0.6**2 + 0.8 * 0.2) / 100)
     assert found.value == pytest.approx((0.04 - found.variance) ** 0.5)
     assert found.freedom == pytest.approx(1.0)
+    # Of the root of a square the slope is half its inverse; below its own noise the root is taken to be that.
+    floor = max(found.value, (2 * found.variance**2) ** 0.25)
+    assert found.influence == pytest.approx(-0.2 * (scored.correct - 0.6) / floor)
+
+
+def test_ranks_without_a_mistake_vary_by_one_more_row_on_each_side() -> None:
+    """Hanley & McNeil 1982 for exponential scores, at half a row below 1 of 20 rows."""
+    truth = np.repeat([0, 1], [8, 12])
+    scores = np.linspace(0.1, 0.9, 20)
+    found = class_estimates.auroc(score_classes(np.stack([1 - scores, scores], axis=1), truth))
+    assert found is not None
+    area = 1 - 1 / 40
+    by_positives, by_negatives = area / (2 - area) - area**2, 2 * area**2 / (1 + area) - area**2
+    least = area * (1 - area) / 10
+    assert (found.value, np.abs(found.influence).max()) == (1.0, 0.0)
+    assert found.variance == pytest.approx(max(by_positives, least) / 12**2 + max(by_negatives, least) / 8**2)
+
+
+def test_losses_are_means_of_which_the_normal_distribution_is_taken() -> None:
+    scored = score_classes(*make_probabilities(40, 3, 1.0))
+    assert (class_estimates.brier(scored).freedom, class_estimates.log_loss(scored).freedom) == (np.inf, np.inf)
 
 
 def test_bins_hold_as_many_rows_as_equal_values_allow() -> None:
@@ -141,14 +162,14 @@ def test_degrees_of_freedom_are_those_of_normal_rows_or_of_the_few_that_vary() -
 def test_r2_and_rmse_vary_as_a_bootstrap_says() -> None:
     generator = np.random.default_rng(0)
     truth = generator.normal(size=400)
-    judged = NumberScorer(truth + 0.5 * generator.normal(size=400), truth)
-    counts = judged.count(generator.integers(0, 400, (2_000, 400)))
-    found = regression.explained_variance(judged)
+    scored = NumberScorer(truth + 0.5 * generator.normal(size=400), truth)
+    counts = scored.count(generator.integers(0, 400, (2_000, 400)))
+    found = regression.explained_variance(scored)
     assert found is not None
     assert found.variance**0.5 == pytest.approx(regression.explained(counts).std(), rel=0.1)
     rmse = get_metric("rmse")
     assert rmse.compute is not None
-    assert regression.root_squared_error(judged).variance ** 0.5 == pytest.approx(rmse.compute(counts).std(), rel=0.1)
+    assert regression.root_squared_error(scored).variance ** 0.5 == pytest.approx(rmse.compute(counts).std(), rel=0.1)
 
 
 @pytest.mark.parametrize(("right", "end"), [(True, 1), (False, 0)])
@@ -170,7 +191,7 @@ def test_three_rows_that_are_all_right_have_an_accuracy_and_no_other_interval() 
 
 
 def test_a_class_with_four_rows_has_too_few() -> None:
-    for rows, names in ((LEAST_ROWS, {"macro_f1", "macro_recall", "auroc", "mcc", "ece"}), (LEAST_ROWS - 1, set())):
+    for rows, names in ((MIN_ROWS, {"macro_f1", "macro_recall", "auroc", "mcc", "ece"}), (MIN_ROWS - 1, set())):
         truth = np.array([0] * 40 + [1] * rows)
         probabilities, _ = make_probabilities(len(truth), 2, 0.0)
         found = score_classes(probabilities, truth).intervals(0)
@@ -202,10 +223,10 @@ def test_an_estimate_without_variance_is_its_own_interval() -> None:
 
 
 def test_a_figure_without_an_interval_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    judged = score_classes(np.eye(3), np.arange(3))
+    scored = score_classes(np.eye(3), np.arange(3))
     report = EvalReport(
-        uri="evaluations/r", sha256="0" * 64, rows=3, model_sha256="0" * 64, metrics={"test": judged.score()},
-        intervals=judged.intervals(0), by_modalities={}, majority_share=1 / 3,
+        uri="evaluations/r", sha256="0" * 64, rows=3, model_sha256="0" * 64, metrics={"test": scored.score()},
+        intervals=scored.intervals(0), by_modalities={}, majority_share=1 / 3,
     )  # fmt: skip
     lines: list[str] = []
     monkeypatch.setattr("tasks.run_log.log", lambda text, *_: lines.append(text))

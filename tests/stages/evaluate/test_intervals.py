@@ -83,8 +83,8 @@ def test_pairing_is_narrower_than_two_separate_intervals(classifier: Classifier)
     similar = strong.copy()
     similar[:5] = np.roll(similar[:5], 1, axis=1)
     _, low, high = scored(strong, truth).differences(scored(similar, truth), seed=0)["accuracy"]
-    alone = scored(strong, truth).intervals(seed=0)["accuracy"]
-    assert high - low < (alone[1] - alone[0]) / 2
+    single = scored(strong, truth).intervals(seed=0)["accuracy"]
+    assert high - low < (single[1] - single[0]) / 2
 
 
 def test_more_confidence_is_wider(classifier: Classifier) -> None:
@@ -111,10 +111,10 @@ def test_what_is_undefined_has_no_interval() -> None:
 
 def test_same_seed_same_interval(classifier: Classifier) -> None:
     probabilities, truth = classifier(100, 3, 1.0)
-    judged, other = scored(probabilities, truth), scored(classifier(100, 3, 0.5)[0], truth)
-    assert judged.intervals(seed=5) == judged.intervals(seed=5)
-    assert judged.differences(other, seed=5) == judged.differences(other, seed=5)
-    assert judged.differences(other, seed=5) != judged.differences(other, seed=6)
+    first, other = scored(probabilities, truth), scored(classifier(100, 3, 0.5)[0], truth)
+    assert first.intervals(seed=5) == first.intervals(seed=5)
+    assert first.differences(other, seed=5) == first.differences(other, seed=5)
+    assert first.differences(other, seed=5) != first.differences(other, seed=6)
 
 
 def test_answers_that_are_not_the_most_probable_class_are_judged_as_given(classifier: Classifier) -> None:

@@ -94,8 +94,8 @@ def test_ties_count_half_in_the_auroc() -> None:
 
 def test_calibration_bins_cover_every_row_once(classifier: Classifier) -> None:
     probabilities, truth = classifier(300, 5, 1.5)
-    judged = score_classes(probabilities, truth)
-    bins = calibration(judged)
+    scored = score_classes(probabilities, truth)
+    bins = calibration(scored)
     assert sum(b["count"] for b in bins) == 300
     assert all(b["low"] < b["confidence"] <= b["high"] + 1e-9 for b in bins if b["count"])
     certain = score_classes(np.array([[1.0, 0.0]]), np.array([0]))
@@ -123,8 +123,8 @@ def test_every_bin_has_its_line() -> None:
 
 
 def test_a_class_without_rows_or_answers_has_no_recall_or_precision() -> None:
-    judged = score_classes(np.array([[0.9, 0.1, 0, 0], [0.8, 0.2, 0, 0], [0, 0, 1, 0]]), np.array([0, 1, 0]))
-    assert per_class(judged, ("a", "b", "c", "d")) == [
+    scored = score_classes(np.array([[0.9, 0.1, 0, 0], [0.8, 0.2, 0, 0], [0, 0, 1, 0]]), np.array([0, 1, 0]))
+    assert per_class(scored, ("a", "b", "c", "d")) == [
         {"label": "a", "precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2, "predicted": 2},
         {"label": "b", "precision": None, "recall": 0.0, "f1": 0.0, "support": 1, "predicted": 0},
         {"label": "c", "precision": 0.0, "recall": None, "f1": 0.0, "support": 0, "predicted": 1},
@@ -137,13 +137,13 @@ def test_equal_values_share_their_mean_rank() -> None:
 
 def test_confusion_and_per_class_equal_scikit_learn(classifier: Classifier) -> None:
     probabilities, truth = classifier(200, 4, 1.0)
-    judged = score_classes(probabilities, truth)
+    scored = score_classes(probabilities, truth)
     matrix = np.zeros((4, 4), dtype=int)
-    for true, predicted, rows in confusion(judged):
+    for true, predicted, rows in confusion(scored):
         matrix[true, predicted] = rows
-    assert (matrix == reference.confusion_matrix(truth, judged.predicted)).all()
-    expected = reference.precision_recall_fscore_support(truth, judged.predicted)
-    table = per_class(judged, ("a", "b", "c", "d"))
+    assert (matrix == reference.confusion_matrix(truth, scored.predicted)).all()
+    expected = reference.precision_recall_fscore_support(truth, scored.predicted)
+    table = per_class(scored, ("a", "b", "c", "d"))
     assert [row["label"] for row in table] == ["a", "b", "c", "d"]
     for column, name in enumerate(("precision", "recall", "f1", "support")):
         assert [row[name] for row in table] == pytest.approx(list(expected[column]))

@@ -22,8 +22,8 @@ def test_a_further_column_without_a_known_row_has_no_figures(problem: str) -> No
     first = {"name": "kind", "problem": "multiclass", "labels": ["x", "y"]}
     targets = [first, {"name": "more", "problem": problem, "labels": list(labels)}]
     card = ModelCard.model_validate(card_of(["x", "y"], targets=targets))
-    told = np.full((3, 2 + (len(labels) or 1)), 0.5, np.float32)
-    scorer, known = judge_column(card, 1, told, [None] * 3, labels)
+    outputs = np.full((3, 2 + (len(labels) or 1)), 0.5, np.float32)
+    scorer, known = judge_column(card, 1, outputs, [None] * 3, labels)
     assert len(known) == scorer.rows == 0
     assert scorer.score() == dict.fromkeys(metric_names(problem))
     assert scorer.baselines() == {}
@@ -52,9 +52,9 @@ def test_chance_is_the_mean_share_of_the_labels_that_occur() -> None:
 def test_intervals_stay_where_a_metric_can_lie() -> None:
     generator = np.random.default_rng(0)
     truth = generator.random((12, 3)) < 0.5
-    for given in (truth, ~truth, np.where(np.arange(12)[:, None] < 11, truth, ~truth)):
-        judged = LabelScorer(np.where(given, 0.9, 0.1), given, truth)
-        found, point = judged.intervals(0), judged.score()
+    for answered in (truth, ~truth, np.where(np.arange(12)[:, None] < 11, truth, ~truth)):
+        scored = LabelScorer(np.where(answered, 0.9, 0.1), answered, truth)
+        found, point = scored.intervals(0), scored.score()
         for name, (low, high) in found.items():
             assert 0 <= low <= point[name] <= high <= get_metric(name).high, name
         assert found["exact_match"][1] - found["exact_match"][0] > 0.1, "12 rows prove no share"

@@ -37,8 +37,8 @@ def test_embeddings_are_the_networks_own(
     make_data: MakeData, store: Store, network: tuple[torch.nn.Module, Path]
 ) -> None:
     model, path = network
-    knobs = ["runtime.workers=1", "encoders.text=off", "encoders.audio=off", "encoders.image_px=48"]
-    config = load_config({}, [*knobs, f"encoders.image=torchvision:squeezenet1_1@{path}"])
+    overrides = ["runtime.workers=1", "encoders.text=off", "encoders.audio=off", "encoders.image_px=48"]
+    config = load_config({}, [*overrides, f"encoders.image=torchvision:squeezenet1_1@{path}"])
     clean = ingest(scan(config, store, make_data(5)), config, store)
     (shard,) = plan_shards(clean, config, store)
     rows = pq.read_table(store.path(extract_shard(shard, store))).to_pylist()
@@ -81,7 +81,7 @@ def test_the_code_that_shapes_features_is_known(
     encoder: str, stages: tuple[str, ...], network: tuple[torch.nn.Module, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[str, ...]] = []
-    monkeypatch.setattr("tasks.extract.extract.code_fingerprint", lambda *given, **_: seen.append(given))
+    monkeypatch.setattr("tasks.extract.extract.code_fingerprint", lambda *arguments, **_: seen.append(arguments))
     features_fingerprint("image", "x", load_config({}, [f"encoders.image={encoder.format(network[1])}"]))
     assert seen == [stages]
 
@@ -96,8 +96,8 @@ def test_sound_and_text_are_embedded_whatever_lies_beside_them(
     places = {"num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
     transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**small, **convs, **places)).save_pretrained(folder)
     transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
-    knobs = ["runtime.workers=1", "encoders.image=off", f"encoders.audio=hf:{folder}", f"encoders.text=hf:{bert}"]
-    config = load_config({}, knobs)
+    overrides = ["runtime.workers=1", "encoders.image=off", f"encoders.audio=hf:{folder}", f"encoders.text=hf:{bert}"]
+    config = load_config({}, overrides)
 
     def longer(row: dict[str, Any], number: int) -> dict[str, Any]:
         return row | {"text": "words " * (number + 1)}
@@ -124,8 +124,8 @@ def test_clips_are_embedded_frame_by_frame(
         (Path(store.root).parent / "data" / f"{number}.mp4").write_bytes(make_clip(2 + number))
         return {"id": row["id"], "label": row["label"], "video": f"{number}.mp4"}
 
-    knobs = ["runtime.workers=1", f"encoders.video=torchvision:squeezenet1_1@{network[1]}", "encoders.image_px=40"]
-    config = load_config({}, knobs)
+    overrides = ["runtime.workers=1", f"encoders.video=torchvision:squeezenet1_1@{network[1]}", "encoders.image_px=40"]
+    config = load_config({}, overrides)
     clean = ingest(scan(config, store, make_data(3, change=with_clip)), config, store)
     (shard,) = plan_shards(clean, config, store)
     rows = pq.read_table(store.path(extract_shard(shard, store))).to_pylist()

@@ -23,7 +23,7 @@ from tasks.modeling.pretrained.describe import describe_encoder
 from tasks.store import Store
 
 MakeData = Callable[..., Path]
-KNOBS: dict[str, Any] = {"image_px": None, "video_px": None, "max_tokens": 8}
+PARAMS: dict[str, Any] = {"image_px": None, "video_px": None, "max_tokens": 8}
 
 
 def spec(**settings: Any) -> EncoderSpec:
@@ -32,16 +32,16 @@ def spec(**settings: Any) -> EncoderSpec:
 
 def test_pictures_and_frames_get_the_encoders_side_unless_another_is_stored() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
-    own = preparer("image", spec(px=24, resample=3), KNOBS)(picture, 0)
+    own = preparer("image", spec(px=24, resample=3), PARAMS)(picture, 0)
     assert np.array_equal(own, square(picture, 24, 3))
     assert not np.array_equal(own, square(picture, 24, 2))
-    assert preparer("image", spec(px=24, resample=3), KNOBS | {"image_px": 16})(picture, 0).shape == (16, 16, 3)
-    clip = preparer("video", spec(px=20, resample=2), KNOBS)(np.stack([picture] * 3), 0)
+    assert preparer("image", spec(px=24, resample=3), PARAMS | {"image_px": 16})(picture, 0).shape == (16, 16, 3)
+    clip = preparer("video", spec(px=20, resample=2), PARAMS)(np.stack([picture] * 3), 0)
     assert np.array_equal(clip, np.stack([square(picture, 20, 2)] * 3))
 
 
 def test_sound_is_brought_to_the_encoders_rate() -> None:
-    prepare = preparer("audio", spec(rate_hz=16_000), KNOBS)
+    prepare = preparer("audio", spec(rate_hz=16_000), PARAMS)
     pcm = (20_000 * np.sin(2 * np.pi * 440 * np.arange(800) / 8000)).astype(np.int16)
     assert np.array_equal(prepare(pcm, 16_000), pcm)
     faster = prepare(pcm, 8000)
@@ -52,11 +52,11 @@ def test_sound_is_brought_to_the_encoders_rate() -> None:
 
 def test_texts_are_cut_into_the_encoders_tokens(bert: Path) -> None:
     described = describe_encoder("text", f"hf:{bert}", "full", EncodersConfig())
-    prepare = preparer("text", described, KNOBS)
+    prepare = preparer("text", described, PARAMS)
     assert prepare("it is low", 0).tolist() == [2, 9, 10, 11, 3]
     assert prepare("words of a b words of a b", 0).tolist() == [2, 5, 6, 7, 8, 5, 6, 3]
     assert prepare("", 0).tolist() == [2, 3]
-    endless = preparer("text", described, KNOBS | {"max_tokens": 500})
+    endless = preparer("text", described, PARAMS | {"max_tokens": 500})
     assert len(endless("a " * 300, 0)) == 64  # the network has no place for more
     texts = [" ".join(["low"] * (n % 12)) for n in range(400)]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -66,8 +66,8 @@ def test_texts_are_cut_into_the_encoders_tokens(bert: Path) -> None:
 
 @pytest.fixture
 def trained(bert: Path) -> RunConfig:
-    knobs = ["runtime.workers=1", "train.regime=full", f"encoders.text=hf:{bert}", "encoders.image_px=48"]
-    return load_config({}, [*knobs, "encoders.image=torchvision:resnet18@random"])
+    overrides = ["runtime.workers=1", "train.regime=full", f"encoders.text=hf:{bert}", "encoders.image_px=48"]
+    return load_config({}, [*overrides, "encoders.image=torchvision:resnet18@random"])
 
 
 def test_inputs_are_stored_once_per_medium(make_data: MakeData, store: Store, trained: RunConfig) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.media.encoder_inputs import log_mel, mel_filters, small_frames, small_picture, text_bytes
 
-KNOBS = {
+PARAMS = {
     "image_px": 8,
     "video_px": 6,
     "n_mels": 64,
@@ -28,22 +28,22 @@ def _tone(hz: float, seconds: float = 0.3, amplitude: float = 0.5) -> np.ndarray
 def test_a_tone_peaks_in_the_band_whose_centre_is_nearest_in_mel(hz: float) -> None:
     mel = lambda f: 2595 * np.log10(1 + f / 700)  # noqa: E731
     centres = np.linspace(0, mel(RATE_HZ / 2), 66)[1:-1]
-    peaks = log_mel(_tone(hz), RATE_HZ, KNOBS).argmax(axis=1)
+    peaks = log_mel(_tone(hz), RATE_HZ, PARAMS).argmax(axis=1)
     assert set(np.abs(peaks - np.abs(centres - mel(hz)).argmin())) <= {0, 1}
 
 
 def test_frames_follow_from_length_and_hop() -> None:
-    spectrum = log_mel(_tone(440), RATE_HZ, KNOBS)
+    spectrum = log_mel(_tone(440), RATE_HZ, PARAMS)
     assert spectrum.shape == (1 + (4800 - 400) // 160, 64)
     assert spectrum.dtype == np.float32
-    assert log_mel(_tone(440, 3.0), RATE_HZ, KNOBS).shape == (50, 64)
-    assert log_mel(_tone(440, 0.001), RATE_HZ, KNOBS).shape == (1, 64)
-    assert log_mel(np.zeros(1, np.int16), 8000, KNOBS).shape == (1, 64)
+    assert log_mel(_tone(440, 3.0), RATE_HZ, PARAMS).shape == (50, 64)
+    assert log_mel(_tone(440, 0.001), RATE_HZ, PARAMS).shape == (1, 64)
+    assert log_mel(np.zeros(1, np.int16), 8000, PARAMS).shape == (1, 64)
 
 
 def test_silence_is_the_floor_and_ten_times_the_amplitude_is_a_hundred_times_the_power() -> None:
-    assert np.allclose(log_mel(np.zeros(800, np.int16), RATE_HZ, KNOBS), np.log(1e-6))
-    quiet, loud = (log_mel(_tone(1000, amplitude=a), RATE_HZ, KNOBS).max() for a in (0.05, 0.5))
+    assert np.allclose(log_mel(np.zeros(800, np.int16), RATE_HZ, PARAMS), np.log(1e-6))
+    quiet, loud = (log_mel(_tone(1000, amplitude=a), RATE_HZ, PARAMS).max() for a in (0.05, 0.5))
     assert loud - quiet == pytest.approx(np.log(100), abs=0.01)
 
 
@@ -59,7 +59,7 @@ def test_the_centre_of_a_picture_is_kept(height: int, width: int) -> None:
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     picture[top : top + side, left : left + side] = [255, 0, 7]
-    small = small_picture(picture, 0, KNOBS)
+    small = small_picture(picture, 0, PARAMS)
     assert small.shape == (8, 8, 3)
     assert small.dtype == np.uint8
     assert (small == [255, 0, 7]).all()
@@ -67,17 +67,17 @@ def test_the_centre_of_a_picture_is_kept(height: int, width: int) -> None:
 
 def test_a_picture_of_the_right_size_is_untouched() -> None:
     picture = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
-    assert (small_picture(picture, 0, KNOBS) == picture).all()
+    assert (small_picture(picture, 0, PARAMS) == picture).all()
 
 
 def test_text_is_cut_in_bytes() -> None:
-    assert text_bytes("äbcdef", 0, KNOBS).tolist() == list("äbcd".encode())[:5]
-    assert text_bytes("a", 0, KNOBS).tolist() == [97]
+    assert text_bytes("äbcdef", 0, PARAMS).tolist() == list("äbcd".encode())[:5]
+    assert text_bytes("a", 0, PARAMS).tolist() == [97]
 
 
 def test_frames_are_scaled_one_by_one_like_pictures() -> None:
     clip = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 3), dtype=np.uint8)
-    frames = small_frames(clip, 0, KNOBS)
+    frames = small_frames(clip, 0, PARAMS)
     assert (frames.shape, frames.dtype) == ((3, 6, 6, 3), np.uint8)
     for frame, small in zip(clip, frames, strict=True):
         assert (small == small_picture(frame, 0, {"image_px": 6})).all()

@@ -43,8 +43,8 @@ def errors(mae: float, interval: tuple[float, float] | None, **changes: Any) -> 
     return make_report(**(figures | changes))
 
 
-def decide(report: EvalReport, tmp_path: Path, **knobs: Any) -> tuple[str, str]:
-    verdict = gate(report, RunConfig(gate=GateConfig(**knobs)), Store(tmp_path))
+def decide(report: EvalReport, tmp_path: Path, **settings: Any) -> tuple[str, str]:
+    verdict = gate(report, RunConfig(gate=GateConfig(**settings)), Store(tmp_path))
     return verdict.decision, verdict.reason
 
 
@@ -153,7 +153,7 @@ def test_minimum_is_a_floor_on_the_figure(minimum: float, expected: str, tmp_pat
         assert reason == "rejected: macro_f1 0.900 < 0.91"
 
 
-def told_of(rule: Rule, report: EvalReport, tmp_path: Path) -> Any:
+def rule_result(rule: Rule, report: EvalReport, tmp_path: Path) -> Any:
     return gate(report, RunConfig(gate=GateConfig(rules=(rule,))), Store(tmp_path)).rules[0]
 
 
@@ -215,7 +215,7 @@ SIZES: dict[str, Any] = {
     ],
 )  # fmt: skip
 def test_every_word_of_a_rules_line(rule: Rule, report: EvalReport, line: str, tmp_path: Path) -> None:
-    assert in_words(told_of(rule, report, tmp_path)) == line
+    assert in_words(rule_result(rule, report, tmp_path)) == line
 
 
 def in_words(found: Any) -> str:
@@ -260,19 +260,19 @@ def test_every_word_of_the_comparisons_line(mode: Any, report: EvalReport, line:
 
 
 @pytest.mark.parametrize(
-    ("value", "limit", "told"),
+    ("value", "limit", "message"),
     [
         (0.0004213, 0.0005, "mae 0.0004213 [0.0004171, 0.0004255] <= 0.0005"),
         (123456.789, 123500.25, "mae 123457 [122222, 124691] <= 123500.25"),
         (12.3504, 12.35, "mae 12.3504 [12.23, 12.47] > 12.35"),
     ],
 )
-def test_errors_are_told_with_digits_that_count(value: float, limit: float, told: str, tmp_path: Path) -> None:
+def test_errors_are_told_with_digits_that_count(value: float, limit: float, message: str, tmp_path: Path) -> None:
     report = make_report(
         metrics={"test": {"mae": value}}, intervals={"mae": (0.99 * value, 1.01 * value)}, problem="regression"
     )
-    rule = told_of(Rule(metric="mae", max=limit), report, tmp_path)
-    assert rule.detail == told
+    rule = rule_result(Rule(metric="mae", max=limit), report, tmp_path)
+    assert rule.detail == message
     assert rule.rule == f"mae <= {limit}"
 
 
@@ -289,7 +289,7 @@ def test_small_errors_against_the_champion(tmp_path: Path) -> None:
 
 
 def test_a_figure_just_below_its_limit_is_not_told_as_equal(tmp_path: Path) -> None:
-    rule = told_of(Rule(metric="macro_f1", min=0.9), make_report(0.89996), tmp_path)
+    rule = rule_result(Rule(metric="macro_f1", min=0.9), make_report(0.89996), tmp_path)
     assert rule.detail == "macro_f1 0.89996 < 0.9"
 
 
@@ -307,16 +307,16 @@ def test_equal_figures_are_not_told_as_unequal(
     value: float, interval: tuple[float, float] | None, detail: str, tmp_path: Path
 ) -> None:
     report = make_report(value, intervals={"accuracy": interval} if interval else {}, majority_share=7 / 13)
-    assert told_of(Rule(metric="accuracy", above_majority=True), report, tmp_path).detail == detail
+    assert rule_result(Rule(metric="accuracy", above_majority=True), report, tmp_path).detail == detail
 
 
 def test_a_rule_on_a_further_column_counts_the_rows_that_it_judged(tmp_path: Path) -> None:
     figures = {"test": {"accuracy": 0.9}, "size": {"mae": 2.5, "rmse": 3.0, "r2": 0.5}}
     report = make_report(metrics=figures, known_rows={"size": 37})
-    assert told_of(Rule(metric="mae", max=3.0, column="size"), report, tmp_path).n == 37
-    assert told_of(Rule(metric="accuracy", min=0.5, column="label"), report, tmp_path).n == 500
+    assert rule_result(Rule(metric="mae", max=3.0, column="size"), report, tmp_path).n == 37
+    assert rule_result(Rule(metric="accuracy", min=0.5, column="label"), report, tmp_path).n == 500
     old = EvalReport.model_validate(report.model_dump(exclude={"known_rows"}) | {"sha256": SHA})
-    assert told_of(Rule(metric="mae", max=3.0, column="size"), old, tmp_path).n == 500
+    assert rule_result(Rule(metric="mae", max=3.0, column="size"), old, tmp_path).n == 500
 
 
 def test_the_comparison_counts_the_rows_that_both_have_seen(tmp_path: Path) -> None:

@@ -44,16 +44,16 @@ class Sensor:
     def lost(self, run: str) -> bool | None:
         return True if run in self.cancelled else False if self.begun else None
 
-    def look(self, later_s: float = 0.0) -> str:
+    def poll(self, later_s: float = 0.0) -> str:
         self.now_s += later_s
-        said = watch_source(
+        outcome = watch_source(
             self.source, self.config, self.store, "retrain/weekly", self.now_s, SETTLE_S, self.start, self.lost
         )
-        return said.partition(":")[0]
+        return outcome.partition(":")[0]
 
     def settle(self) -> str:
-        self.look()
-        return self.look(SETTLE_S)
+        self.poll()
+        return self.poll(SETTLE_S)
 
 
 @pytest.fixture
@@ -65,11 +65,11 @@ def sensor(tmp_path: Path, store: Store, config: RunConfig) -> Sensor:
 
 
 def test_what_lies_there_is_acted_on_once_it_has_settled(sensor: Sensor) -> None:
-    assert sensor.look() == "settling"
-    assert sensor.look(30) == "settling"
+    assert sensor.poll() == "settling"
+    assert sensor.poll(30) == "settling"
     assert sensor.runs == {}
-    assert sensor.look(30) == "arrived"
-    assert sensor.look(300) == "unchanged"
+    assert sensor.poll(30) == "arrived"
+    assert sensor.poll(300) == "unchanged"
     assert len(sensor.runs) == 1
 
 
@@ -79,9 +79,9 @@ def test_a_file_that_grows_waits_until_it_has_been_still(sensor: Sensor) -> None
     for part in range(4):
         with new.open("a") as file:
             file.write(f"{part},half a li")
-        assert sensor.look(45) == "settling"
+        assert sensor.poll(45) == "settling"
     assert len(sensor.runs) == 1
-    assert sensor.look(SETTLE_S) == "arrived"
+    assert sensor.poll(SETTLE_S) == "arrived"
     assert len(sensor.runs) == 2
 
 
@@ -162,35 +162,35 @@ def test_content_that_was_there_before_arrives_again(sensor: Sensor) -> None:
 
 
 def test_a_kill_between_the_run_and_the_place_starts_nothing_twice_and_loses_nothing(sensor: Sensor) -> None:
-    sensor.look()
+    sensor.poll()
     sensor.kill_after_start = True
     with pytest.raises(Killed):
-        sensor.look(SETTLE_S)
+        sensor.poll(SETTLE_S)
     sensor.kill_after_start = False
-    assert sensor.look(1) == "arrived"
+    assert sensor.poll(1) == "arrived"
     assert len(sensor.runs) == 1
-    assert sensor.look(1) == "unchanged"
+    assert sensor.poll(1) == "unchanged"
 
 
 def test_a_run_that_was_cancelled_before_it_began_is_started_again(sensor: Sensor) -> None:
     sensor.begun = False
     sensor.settle()
     sensor.cancelled.add("run-0")  # another was running, and the limit cancels the new one
-    assert sensor.look() == "unchanged"
+    assert sensor.poll() == "unchanged"
     assert list(sensor.runs.values()) == ["run-0", "run-1"]
-    sensor.look()
+    sensor.poll()
     assert len(sensor.runs) == 2  # open: neither begun nor lost
     sensor.begun = True
-    sensor.look()
+    sensor.poll()
     sensor.cancelled.add("run-1")  # once it has begun, its end is no longer watched
-    sensor.look()
+    sensor.poll()
     assert len(sensor.runs) == 2
 
 
 def test_a_file_that_changes_while_it_is_digested_waits(sensor: Sensor, monkeypatch: pytest.MonkeyPatch) -> None:
     from flows import arrivals
 
-    sensor.look()
+    sensor.poll()
     real = arrivals.list_source
     looks = iter((1, 2))
 
@@ -200,14 +200,14 @@ def test_a_file_that_changes_while_it_is_digested_waits(sensor: Sensor, monkeypa
         return real(source, config)
 
     monkeypatch.setattr(arrivals, "list_source", growing)
-    assert sensor.look(SETTLE_S) == "settling"
+    assert sensor.poll(SETTLE_S) == "settling"
     assert sensor.runs == {}
 
 
 def test_a_clock_that_was_set_back_only_delays(sensor: Sensor) -> None:
-    sensor.look()
-    assert sensor.look(-500) == "settling"
-    assert sensor.look(SETTLE_S) == "arrived"
+    sensor.poll()
+    assert sensor.poll(-500) == "settling"
+    assert sensor.poll(SETTLE_S) == "arrived"
 
 
 def test_a_damaged_place_is_told(sensor: Sensor) -> None:
@@ -216,7 +216,7 @@ def test_a_damaged_place_is_told(sensor: Sensor) -> None:
     assert read_place(place).sequence == 1
     place.write_text("{")
     with pytest.raises(EnvironmentFailed, match="damaged; remove it"):
-        sensor.look()
+        sensor.poll()
 
 
 def test_a_bucket_is_watched_where_its_scheme_is_allowed(store: Store) -> None:

@@ -14,15 +14,14 @@ from tasks.config import RunConfig
 from tasks.errors import UsageError
 from tasks.ingest.manifest import carried_columns
 from tasks.ingest.manifest.carried_columns import CarriedColumns
-from tasks.ingest.manifest.source import resolve
-from tasks.ingest.sources.detect import open_manifest
+from tasks.ingest.manifest.source import open_sources
 
 
 def carry(path: Path, *columns: str, skip: tuple[int, ...] = ()) -> tuple[pa.Table, list[str]]:
     """What is carried of the rows at a path but for those of these positions, and notes."""
     with CarriedColumns(columns, path.parent) as carried:
-        sources = [resolve(manifest, split, RunConfig(), "predict") for manifest, split in open_manifest(path)]
-        read = [(source, row) for source in carried.bind(sources, path) for row in source.manifest.rows]
+        sources = open_sources(path, RunConfig(), "predict")
+        read = [(source, row) for source in carried.bind(sources) for row in source.manifest.rows]
         picked = [pair for place, pair in enumerate(read) if place not in skip]
         assert list(carried.follow(iter(picked))) == picked
         return pa.concat_tables(carried.tables()), carried.notes

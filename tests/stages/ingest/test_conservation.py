@@ -97,6 +97,6 @@ def test_every_row_is_used_quarantined_or_a_duplicate(
     assert sorted(row["row"] for row in [*samples, *refused]) == list(range(2, len(rows) + broken + 2))
     assert max(Counter(row["id"] for row in samples).values(), default=1) == 1
     for sample in samples:
-        given_split = rows[sample["row"] - 2]["split"]
+        own_split = rows[sample["row"] - 2]["split"]
         expected = {"train": {"train", "val"}, "dev": {"val"}, "TEST": {"test"}, "": {"train", "val", "test"}}
-        assert sample["split"] in expected[given_split]
+        assert sample["split"] in expected[own_split]

@@ -78,8 +78,8 @@ def test_rows_of_each_reason_with_what_they_hold(tmp_path: Path, store: Store, r
     assert seen["duplicate"][0]["duplicate_of"]["seen"]["image"] == seen["duplicate"][0]["seen"]["image"]
     assert seen["unreadable-image"][0]["seen"]["text"] == "its words"
     assert seen["missing-file"] == []
-    assert [fate["count"] for fate in shown["fates"]] == [7, 5, 1]
-    assert sum(fate["width"] for fate in shown["fates"]) == pytest.approx(520)
+    assert [bar["count"] for bar in shown["outcomes"]] == [7, 5, 1]
+    assert sum(bar["width"] for bar in shown["outcomes"]) == pytest.approx(520)
 
 
 def test_few_of_many_are_decoded(
@@ -130,15 +130,15 @@ def test_leaked_rows_are_shown_beside_their_counterparts(
     assert shown is not None
     leaked = shown["leaked"]
     assert (leaked["rows"], leaked["dropped"]) == (2, policy == "drop")
-    told = [
+    pairs = [
         (pair["row"]["id"], pair["counterpart"]["id"], pair["counterpart"]["split"], pair["cause"])
         for pair in leaked["pairs"]
     ]
-    assert told == [("same", "s6", "test", "same content"), ("s0", "s7", "test", "same group")]
+    assert pairs == [("same", "s6", "test", "same content"), ("s0", "s7", "test", "same group")]
     pictures = [pair[side]["seen"]["image"] for pair in leaked["pairs"] for side in ("row", "counterpart")]
     assert all(picture.startswith("data:image/png;base64,") for picture in pictures)
     assert pictures[0] == pictures[1] != pictures[2] != pictures[3]
-    assert [fate["count"] for fate in shown["fates"]] == ([7, 2, 0] if policy == "drop" else [9, 0, 0])
+    assert [bar["count"] for bar in shown["outcomes"]] == ([7, 2, 0] if policy == "drop" else [9, 0, 0])
     page = write_page(tmp_path / "report.html", config, store, done.clean, valid)
     assert "<code>leaked</code> 2" in page
     assert "same group: speaker &lt;1&gt;" in page

@@ -158,10 +158,10 @@ def test_parquet(tmp_path: Path, data: bytes) -> None:
     """In the reading process every file ends in an answer; by hand 20,800 mutations gave no crash of pyarrow's."""
     path = tmp_path / "m.parquet"
     path.write_bytes(data)
-    for want in ({"want": "rows"}, {"want": "media", "column": "image", "rows": [1, 20]}):
+    for request in ({"want": "rows"}, {"want": "media", "column": "image", "rows": [1, 20]}):
         sink = io.BytesIO()
         serve(
-            {"path": str(path), "format": ".parquet", "manifest_mb": 100, "memory_mb": 2048} | want,
+            {"path": str(path), "format": ".parquet", "manifest_mb": 100, "memory_mb": 2048} | request,
             Parent(io.BytesIO(), sink),
         )
         last = _messages(sink)[-1]

@@ -180,3 +180,19 @@ def test_a_reading_process_that_goes_wrong(
     monkeypatch.setattr(isolated, "WORKER", (sys.executable, "-c", "pass"))
     with pytest.raises(EnvironmentFailed, match="does not start"):
         open_isolated(path, ReadLimits())
+
+
+def test_rows_of_a_large_file_are_read_as_they_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(rows: int) -> None:
+        pq.write_table(pa.table({"id": [str(row) for row in range(rows)]}), path, row_group_size=4)
+
+    path = tmp_path / "m.parquet"
+    write(10)
+    monkeypatch.setattr(isolated, "HELD_ROWS", 9)
+    manifest = open_isolated(path, ReadLimits())
+    assert manifest.count == 10
+    assert [(row.number, row.values["id"]) for row in manifest.rows] == [(n + 1, str(n)) for n in range(10)]
+    manifest = open_isolated(path, ReadLimits())
+    write(11)
+    with pytest.raises(DataError, match="changed while it was read"):
+        next(manifest.rows)

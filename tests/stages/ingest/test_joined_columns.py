@@ -96,10 +96,10 @@ def test_a_type_can_be_named_and_doubts_are_noted(store: Store, tmp_path: Path) 
         "size": "numeric",
         "odd": "categorical",
     }
-    told = [note for note in raw.notes if "tabular" in note]
-    assert len(told) == 2
-    assert "'zip': is categorical, as '00000' begins with a zero" in told[0]
-    assert "'size': 12 cells have a decimal comma ('2,25')" in told[1]
+    doubts = [note for note in raw.notes if "tabular" in note]
+    assert len(doubts) == 2
+    assert "'zip': is categorical, as '00000' begins with a zero" in doubts[0]
+    assert "'size': 12 cells have a decimal comma ('2,25')" in doubts[1]
 
 
 def test_an_encoder_of_another_family_cannot_read_a_table() -> None:
@@ -109,8 +109,8 @@ def test_an_encoder_of_another_family_cannot_read_a_table() -> None:
 
 def test_equal_tables_alone_are_no_repeats_and_no_contradictions(store: Store, tmp_path: Path) -> None:
     rows = [row | {"age": 3, "breed": "a", "label": "xy"[n % 3 == 0]} for n, row in enumerate(pets())]
-    for given in (rows, [{key: row[key] for key in row if key != "id"} for row in rows]):
-        _, clean = read(given, ["age", "breed"], store, tmp_path)
+    for variant in (rows, [{key: row[key] for key in row if key != "id"} for row in rows]):
+        _, clean = read(variant, ["age", "breed"], store, tmp_path)
         assert (clean.counts.used, clean.counts.duplicates, clean.counts.quarantined) == (12, 0, 0)
         assert len({row["id"] for row in table(store, clean)}) == 12
         assert not table(store, clean, "near_duplicates")

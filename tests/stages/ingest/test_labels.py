@@ -17,7 +17,7 @@ from tasks.config_sections import CsvConfig
 from tasks.errors import DataError
 from tasks.ingest.manifest.label_columns import one_form
 from tasks.ingest.manifest.label_sets import find_separator, read_list
-from tasks.ingest.manifest.label_spelling import spell_once
+from tasks.ingest.manifest.label_spelling import unify_spelling
 from tasks.ingest.manifest.number_forms import find_form
 
 MakeData = Callable[..., Path]
@@ -42,13 +42,13 @@ MakeData = Callable[..., Path]
     ],
 )
 def test_one_spelling_a_class(labels: list[str], changed: dict[str, str]) -> None:
-    found, notes = spell_once(labels)
+    found, notes = unify_spelling(labels)
     assert found == changed
     assert len(notes) == bool(changed)
 
 
 def test_labels_that_differ_in_case_stay_apart_and_are_told() -> None:
-    changed, notes = spell_once(["Cat", "cat", "dog"])
+    changed, notes = unify_spelling(["Cat", "cat", "dog"])
     assert changed == {}
     assert notes == ["labels that differ in upper and lower case only are classes of their own: 'Cat' and 'cat'"]
 

@@ -14,7 +14,7 @@ import pytest
 from data_contracts.recognition import Recognised, SettingValue
 from data_contracts.refs import RawRef
 from tasks.config import load_config
-from tasks.errors import UsageError
+from tasks.errors import UnknownColumns, UsageError
 from tasks.ingest.manifest.scan import scan
 from tasks.store import Store
 from tests.support.data import write_picture
@@ -209,3 +209,30 @@ def test_a_folder_per_class_is_listed_once(store: Store, tmp_path: Path, monkeyp
 
     monkeypatch.setattr("tasks.ingest.manifest.media_index._walk", walk)
     assert read(store, classes(tmp_path / "data")).rows == 4
+
+
+def test_a_refusal_for_want_of_a_column_says_what_was_recognised(tmp_path: Path, store: Store) -> None:
+    path = table("m.csv", "id;breed;class", "a;boxer;x", "b;pug;y")(tmp_path)
+    with pytest.raises(UnknownColumns, match="none of its columns") as refused:
+        read(store, path)
+    found = {line.column or line.role: (line.role, line.how, line.example) for line in refused.value.recognition.found}
+    assert found["delimiter"][2] == "';'"
+    assert found["id"] == ("id", "its name", "a")
+    assert found["breed"] == ("not recognised", "its name is of no role", "boxer")
+    assert found["class"] == ("label", "its name suggests it", "x")
+
+
+@pytest.mark.parametrize(
+    ("target", "taken"),
+    [(["0", "1", "0", "1"], "category"), (["1", "1", "0", "1"], None), (["a", "b", "a", "b"], None)],
+)
+def test_a_column_that_only_numbers_the_classes_of_another_is_no_second_label(
+    tmp_path: Path, store: Store, target: list[str], taken: str | None
+) -> None:
+    cells = zip(("one", "two", "three", "four"), target, ("dog", "cat", "dog", "cat"), strict=True)
+    path = table("m.csv", "text,target,category", *(",".join(row) for row in cells))(tmp_path)
+    if taken is None:
+        with pytest.raises(UnknownColumns, match=r"data\.columns\.label=category or --set data\.columns\.label=target"):
+            read(store, path)
+    else:
+        assert lines(read(store, path))["label"].column == taken

@@ -43,7 +43,7 @@ def test_inputs_are_found(names: tuple[str, ...], mapped: dict[str, Any], found:
 
 
 @pytest.mark.parametrize(
-    ("mapped", "told"),
+    ("mapped", "message"),
     [
         (["front", "front"], "'data.columns'.*: image names a column twice, or holds an empty name: 'front', 'front'"),
         (["", "back"], "holds an empty name: '', 'back'"),
@@ -52,8 +52,8 @@ def test_inputs_are_found(names: tuple[str, ...], mapped: dict[str, Any], found:
         ([None, "back"], "data.columns.image"),
     ],
 )
-def test_a_list_that_cannot_be_meant_is_refused(mapped: list[Any], told: str) -> None:
-    with pytest.raises(UsageError, match=told) as error:
+def test_a_list_that_cannot_be_meant_is_refused(mapped: list[Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as error:
         load_config({}, [f"data.columns.image={json.dumps(mapped)}"])
     assert "\n" not in str(error.value)
 

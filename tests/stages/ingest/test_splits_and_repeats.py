@@ -169,7 +169,7 @@ def test_a_sample_of_the_rows_is_stable_and_in_proportion(make_data: MakeData, r
 def _decoded(run: Callable[[], object]) -> dict[str, int]:
     """What `run` decoded, per step, as reported."""
     totals: dict[str, int] = {}
-    with progress.listening(lambda step, done, total, remark: totals.__setitem__(step, total)):
+    with progress.listening(lambda step, done, total, message: totals.__setitem__(step, total)):
         run()
     return {step: total for step, total in totals.items() if step.startswith("decode")}
 

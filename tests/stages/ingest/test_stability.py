@@ -23,7 +23,7 @@ def _sides(rows: list[tuple[str, str | None, int | None]], config: SplitConfig, 
     return dict(zip(ids, assign_splits(splits, groups, ids, config, None, clusters), strict=True))
 
 
-def _alone(rows: list[tuple[str, str | None, int | None]]) -> set[str]:
+def _without_near_duplicates(rows: list[tuple[str, str | None, int | None]]) -> set[str]:
     """The ids of rows that no chain of groups and near duplicates ties to another row."""
     tied = {group for _, group, clusters in rows if group is not None and clusters is not None}
     return {name for name, group, clusters in rows if clusters is None and group not in tied}
@@ -40,8 +40,8 @@ def test_rows_that_are_added_move_no_old_row_that_has_no_near_duplicate(
     before = _sides(old, config)
     order.shuffle(together)
     after = _sides(together, config)
-    alone = _alone(old) & _alone(together)
-    assert {name: before[name] for name in alone} == {name: after[name] for name in alone}
+    unrelated = _without_near_duplicates(old) & _without_near_duplicates(together)
+    assert {name: before[name] for name in unrelated} == {name: after[name] for name in unrelated}
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)

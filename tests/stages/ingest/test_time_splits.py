@@ -75,8 +75,8 @@ def test_newer_rows_never_make_an_old_row_test() -> None:
 
 
 def test_given_splits_stand_and_val_is_the_newest_of_train() -> None:
-    given = ["test" if n < 10 else "train" for n in range(100)]
-    sides = assign_splits(given, NONE, IDS, BY_TIME, [float(n) for n in range(100)])
+    own = ["test" if n < 10 else "train" for n in range(100)]
+    sides = assign_splits(own, NONE, IDS, BY_TIME, [float(n) for n in range(100)])
     assert sides == ["test"] * 10 + ["train"] * 70 + ["val"] * 20
 
 

@@ -116,7 +116,7 @@ def test_scaled_decoding_stays_near_pillows(
     data = _photo(size, mode, exif=exif, **options)
     limits = LIMITS | {"max_pixels": 1_000_000}
     fast = _pixels(decode_image(data, limits)).astype(int)
-    monkeypatch.setattr("tasks.media.image._scaled_jpeg", lambda *given: None)
+    monkeypatch.setattr("tasks.media.image._scaled_jpeg", lambda *arguments: None)
     slow = _pixels(decode_image(data, limits)).astype(int)
     difference = np.abs(fast - slow)
     assert difference.max() <= 8

@@ -10,27 +10,27 @@ from tasks.problems.multiclass import decide
 from tasks.problems.multilabel import decide_labels
 from tests.support.cards import card_of, write_card
 
-GIVEN = np.array([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5], [np.nan, 0.1, 0.9]])
+PROBABILITIES = np.array([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5], [np.nan, 0.1, 0.9]])
 
 
 def test_without_offsets_it_is_the_most_probable_the_first_of_equals():
-    assert decide(GIVEN).tolist() == [0, 2, 2]
-    assert decide(GIVEN).tolist() == decide(GIVEN, [0.0, 0.0, 0.0]).tolist()
+    assert decide(PROBABILITIES).tolist() == [0, 2, 2]
+    assert decide(PROBABILITIES).tolist() == decide(PROBABILITIES, [0.0, 0.0, 0.0]).tolist()
 
 
 def test_offsets_are_added_to_log_probabilities():
-    assert decide(GIVEN, [0.0, np.log(0.51 / 0.3), 0.0]).tolist() == [1, 1, 2]
-    assert decide(GIVEN, [0.0, np.log(0.49 / 0.3), 0.0]).tolist() == [1, 2, 2]
+    assert decide(PROBABILITIES, [0.0, np.log(0.51 / 0.3), 0.0]).tolist() == [1, 1, 2]
+    assert decide(PROBABILITIES, [0.0, np.log(0.49 / 0.3), 0.0]).tolist() == [1, 2, 2]
 
 
 def test_a_class_of_probability_zero_is_never_lifted():
-    assert decide(GIVEN, [0.0, 0.0, 50.0]).tolist() == [0, 2, 2]
+    assert decide(PROBABILITIES, [0.0, 0.0, 50.0]).tolist() == [0, 2, 2]
 
 
 def test_labels_are_given_from_their_threshold_on():
-    given = np.array([[0.5, 0.3], [0.4, np.nan]])
-    assert decide_labels(given).tolist() == [[True, False], [False, False]]
-    assert decide_labels(given, [0.45, 0.3]).tolist() == [[True, True], [False, False]]
+    values = np.array([[0.5, 0.3], [0.4, np.nan]])
+    assert decide_labels(values).tolist() == [[True, False], [False, False]]
+    assert decide_labels(values, [0.45, 0.3]).tolist() == [[True, True], [False, False]]
 
 
 def test_a_card_without_a_decision_has_no_offsets():
@@ -56,5 +56,5 @@ def test_thresholds_are_read_alike(tmp_path):
 
 def test_numbers_are_told_without_the_noise_of_float32():
     card = ModelCard.model_validate(card_of([], targets=[{"name": "price", "problem": "regression"}]))
-    told = np.array([[0.3], [7.0], [-1234.5]], np.float32)
-    assert answer_column(card, 0, told) == (["0.3", "7", "-1234.5"], None)
+    numbers = np.array([[0.3], [7.0], [-1234.5]], np.float32)
+    assert answer_column(card, 0, numbers) == (["0.3", "7", "-1234.5"], None)

@@ -66,8 +66,8 @@ def test_memory_holds_the_values_once(store, make_features, monkeypatch):
     monkeypatch.setattr(feature_parts, "BATCH_BYTES", 1 << 16)
     held, batches, before = [], feature_parts._batches, pa.total_allocated_bytes()
 
-    def watched(*given):
-        for batch in batches(*given):
+    def watched(*arguments):
+        for batch in batches(*arguments):
             held.append(pa.total_allocated_bytes() - before)
             yield batch
 

@@ -88,13 +88,13 @@ def test_any_subset_of_modalities_gives_finite_logits(config):
     seen = {}
     with torch.inference_mode():
         for size in range(len(MODALITIES) + 1):
-            for given in itertools.combinations(MODALITIES, size):
-                output = model({name: batch[name] for name in given}, ROWS)
+            for subset in itertools.combinations(MODALITIES, size):
+                output = model({name: batch[name] for name in subset}, ROWS)
                 assert output.logits.shape == (ROWS, OUTPUTS)
                 assert output.logits.isfinite().all()
                 assert not output.auxiliary
                 assert not output.vectors
-                seen[given] = output.logits
+                seen[subset] = output.logits
     for one, other in itertools.combinations(seen.values(), 2):
         assert not torch.allclose(one, other)  # every modality counts, whatever else is there
 

@@ -150,8 +150,8 @@ def test_modality_dropout_leaves_one_and_invents_none():
     assert kept[present.any(dim=1)].any(dim=1).all()
     assert hidden.any()
     assert not drop_modalities(present, 0.0, torch.Generator()).any()
-    alone = drop_modalities(present, 1.0, torch.Generator())
-    assert ((present & ~alone).sum(dim=1) == present.any(dim=1).long()).all()
+    single = drop_modalities(present, 1.0, torch.Generator())
+    assert ((present & ~single).sum(dim=1) == present.any(dim=1).long()).all()
 
 
 def test_one_batch_is_learned_by_heart():

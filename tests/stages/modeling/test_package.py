@@ -65,10 +65,10 @@ def test_predictions_do_not_depend_on_the_batch(folder, data, store):
 def test_given_hides_the_content_of_the_others(folder, data, store):
     samples, features = data
     model = load_model(folder)
-    seen = predict_probabilities(model, samples, features, store, given=("image",))
+    seen = predict_probabilities(model, samples, features, store, present=("image",))
     sounds = samples.column("audio").take(pa.array([5, 4, 3, 2, 1, 0]))
     swapped = Samples(pa.table({"image": samples.column("image"), "audio": sounds}))
-    np.testing.assert_array_equal(seen, predict_probabilities(model, swapped, features, store, given=("image",)))
+    np.testing.assert_array_equal(seen, predict_probabilities(model, swapped, features, store, present=("image",)))
     assert not np.allclose(seen, predict_probabilities(model, samples, features, store))
 
 

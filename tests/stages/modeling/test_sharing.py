@@ -109,9 +109,9 @@ def test_an_input_without_rows_is_no_part_of_the_pass():
     model, batch = _model().eval(), _batch()
     nothing = Present(torch.zeros(0, dtype=torch.long), torch.zeros(0, 0), torch.zeros(0, dtype=torch.long))
     with torch.inference_mode():
-        given = model({**batch, "text_2": nothing}, 6).logits
+        outputs = model({**batch, "text_2": nothing}, 6).logits
         left_out = model({name: part for name, part in batch.items() if name != "text_2"}, 6).logits
-    assert torch.equal(given, left_out)
+    assert torch.equal(outputs, left_out)
 
 
 def test_sharing_a_kind_of_one_input_is_no_sharing():
@@ -139,8 +139,8 @@ def test_the_card_rebuilds_it_and_the_file_holds_it_once(tmp_path, store, make_f
     whole = predict_probabilities(model, samples, features, store)
     single = predict_probabilities(model, samples, features, store, batch_size=1)
     np.testing.assert_allclose(whole, single, atol=1e-5)
-    alone = predict_probabilities(model, samples, features, store, given=("image_2",))
-    assert np.abs(whole - alone).max() > 1e-4
+    second_only = predict_probabilities(model, samples, features, store, present=("image_2",))
+    assert np.abs(whole - second_only).max() > 1e-4
 
 
 def test_a_card_from_before_there_was_sharing_is_read():

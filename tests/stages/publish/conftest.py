@@ -62,8 +62,8 @@ class Case:
     def publish(self, **changes: Any) -> ReleaseRef:
         case = replace(self, **changes)
         to = case.request
-        made = publish_module.PublishInputs(case.verdict, case.checkpoint, case.report, case.valid, case.features)
-        return publish_module.publish(made, to.config, to.store, to.tracking_uri, to.run_id)
+        inputs = publish_module.PublishInputs(case.verdict, case.checkpoint, case.report, case.valid, case.features)
+        return publish_module.publish(inputs, to.config, to.store, to.tracking_uri, to.run_id)
 
     @property
     def place(self) -> tuple[Store, str]:
@@ -140,6 +140,7 @@ def make_samples(store: Store) -> ValidatedRef:
         "audio": [None] * rows,
         "video": [None] * rows,
         "row": list(range(1, rows + 1)),
+        "table": pa.nulls(rows, pa.string()),
     }
     if store.find("validated", "k") is None:
         with store.create("validated", "k") as draft:

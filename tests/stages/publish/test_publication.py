@@ -103,7 +103,7 @@ def test_a_checkpoint_that_another_could_start_from_has_a_key_for_it(make_case: 
 def test_its_steps_are_told(make_case: MakeCase, quick: None) -> None:
     case = make_case()
     log, verify, promote = (
-        ("publish", number, 4, remark) for number, remark in ((1, "log"), (2, "verify"), (3, "promote"))
+        ("publish", number, 4, message) for number, message in ((1, "log"), (2, "verify"), (3, "promote"))
     )
     end = ("publish", 4, 4, "")
     assert heard(case) == [log, verify, promote, end]
@@ -200,13 +200,13 @@ def test_why_another_champion_refuses_a_candidate(make_case: MakeCase, quick: No
     with pytest.raises(PromotionRefused) as caught:
         lonely.publish()
     assert str(caught.value) == (
-        "model tiny: the champion is now version none, but the candidate was judged against 1; run crossmodal retrain again"
+        "model tiny: the champion is now version none, but the candidate was compared with 1; run crossmodal retrain again"
     )
     first.publish()
     with pytest.raises(PromotionRefused) as caught:
         second.publish()
     assert str(caught.value) == (
-        "model tiny: the champion is now version 1, but the candidate was judged against none; run crossmodal retrain again"
+        "model tiny: the champion is now version 1, but the candidate was compared with none; run crossmodal retrain again"
     )
 
 
@@ -255,10 +255,10 @@ def test_the_profile_is_of_the_training_rows_and_of_those_that_were_judged(
     real = publish_module.profile_rows
     monkeypatch.setattr(publish_module, "profile_rows", lambda *what: seen.append(what) or real(*what))
     case.publish()
-    ((data, judged, media, features, model, store),) = seen
+    ((data, held_out, media, features, model, store),) = seen
     assert set(data.splits) == {"train"}
-    assert set(judged.splits) == {"test"}
-    assert (len(data), len(judged)) == (4, 12)
+    assert set(held_out.splits) == {"test"}
+    assert (len(data), len(held_out)) == (4, 12)
     assert (media, features, store) == (case.valid.clean.media, case.features, case.request.store)
     assert model == store.path(case.checkpoint.uri)
 

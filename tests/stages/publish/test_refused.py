@@ -89,7 +89,7 @@ def test_only_a_passing_verdict_is_published(changes: dict[str, Any], make_case:
 def test_a_verdict_against_a_former_champion_is_refused(make_case: MakeCase, quick: None) -> None:
     first, second = make_case(seed=0), make_case(seed=1)
     first.publish()
-    with pytest.raises(PromotionRefused, match="judged against none"):
+    with pytest.raises(PromotionRefused, match="compared with none"):
         second.publish()
     assert make_case(seed=1, champion=first.checkpoint).publish().version == "2"
 
@@ -144,13 +144,13 @@ def test_a_damaged_published_file_is_named(make_case: MakeCase, quick: None) -> 
         registry.fetch_champion("tiny", "champion", *case.place)
 
 
-@pytest.mark.parametrize(("total", "wanted"), [(0, 5), (1, 5), (5, 5), (500, 64), (10_000, 1)])
-def test_verified_rows_are_spread(total: int, wanted: int) -> None:
-    rows = spread(total, wanted)
-    assert len(rows) == min(total, wanted)
+@pytest.mark.parametrize(("total", "most"), [(0, 5), (1, 5), (5, 5), (500, 64), (10_000, 1)])
+def test_verified_rows_are_spread(total: int, most: int) -> None:
+    rows = spread(total, most)
+    assert len(rows) == min(total, most)
     assert rows == sorted(set(rows))
     assert all(0 <= row < total for row in rows)
-    if wanted > 1 and total > 1:
+    if most > 1 and total > 1:
         assert (rows[0], rows[-1]) == (0, total - 1)
 
 

@@ -83,9 +83,9 @@ def test_a_refused_run_is_logged_with_its_curves_its_data_and_its_pages(make_cas
     assert curve == [(1, 2.0, start + 1500), (2, 1.0, start + 3500)]
     assert [point.step for point in client.get_metric_history(run.info.run_id, "val/loss")] == [1], "NaN is no point"
     assert run.data.metrics["train/learning_rate"] == 0.001
-    (given,) = run.inputs.dataset_inputs
-    assert given.dataset.digest == case.valid.sha256[:36]
-    assert '"num_rows": 16' in given.dataset.profile
+    (dataset_input,) = run.inputs.dataset_inputs
+    assert dataset_input.dataset.digest == case.valid.sha256[:36]
+    assert '"num_rows": 16' in dataset_input.dataset.profile
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
         "report.html",
         "confusion.svg",
@@ -130,12 +130,12 @@ def test_the_run_that_published_and_its_record_are_one(make_case: MakeCase, quic
     assert (run.data.tags["verdict"], run.data.metrics["train/loss"]) == ("promote", 1.0)
     version = client_of(case).get_model_version("tiny", "1")
     assert version.run_id == run.info.run_id
-    for told in (
+    for recorded in (
         "| accuracy | 0.900 | 0.800 to 1.000 |",
         "train 4, val 0, test 12",
         'crossmodal.load("tiny@champion")',
     ):
-        assert told in version.description
+        assert recorded in version.description
     assert "crossmodal models show tiny" in client_of(case).get_registered_model("tiny").description
 
 

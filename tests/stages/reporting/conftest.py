@@ -147,6 +147,7 @@ def _samples(labels: tuple[str, ...], truth: np.ndarray, digests: dict[str, str]
             **columns,
             "video": pa.nulls(rows, pa.string()),
             "row": np.arange(rows),
+            "table": pa.nulls(rows, pa.string()),
         },
         schema=samples_schema(),
     )

@@ -87,13 +87,13 @@ def test_any_length_of_sound_is_drawn(length: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reached", "told"),
+    ("reached", "message"),
     [
         ({"val_accuracy": 0.5}, ("Its accuracy", "share", 0.5)),
         ({"val_mae": 4e-5}, ("Its mean absolute error", "number", 4e-5)),
         ({}, None),
     ],
 )
-def test_a_stage_is_told_by_what_its_problem_has(reached: dict[str, float], told: Any) -> None:
+def test_a_stage_is_told_by_what_its_problem_has(reached: dict[str, float], message: Any) -> None:
     epochs = [Epoch(epoch=1, stage="head", train_loss=1.0, val_loss=1.0, seconds=1.0, **reached)]
-    assert training_stages(epochs)[0]["reached"] == told
+    assert training_stages(epochs)[0]["reached"] == message

@@ -11,7 +11,7 @@ import pytest
 
 from data_contracts.row_examples import QuarantinedRow
 from tasks.reporting.row_page import RefusedRow, write_refused
-from tasks.reporting.run_history import MOST_RUNS, RunPoint, draw_metric, draw_seconds, write_history
+from tasks.reporting.run_history import MAX_RUNS, RunPoint, draw_metric, draw_seconds, write_history
 from tests.support.browser import chromium
 
 START = datetime(2026, 1, 5, 3, tzinfo=UTC)
@@ -64,10 +64,10 @@ def test_bars_are_as_high_as_runs_are_long() -> None:
 
 
 def test_old_runs_are_left_to_the_table(tmp_path: Path) -> None:
-    write_history(tmp_path / "page.html", "digits", runs(MOST_RUNS + 6))
+    write_history(tmp_path / "page.html", "digits", runs(MAX_RUNS + 6))
     page = (tmp_path / "page.html").read_text()
     assert "The 6 oldest runs" in page
-    assert page.count("<tr class=") == MOST_RUNS + 6
+    assert page.count("<tr class=") == MAX_RUNS + 6
 
 
 def test_what_users_wrote_is_inert(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_without_figures_there_is_no_chart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("problem", "figures", "told"),
+    ("problem", "figures", "message"),
     [
         (
             "regression",
@@ -65,7 +65,7 @@ def test_without_figures_there_is_no_chart() -> None:
     ],
 )
 def test_the_page_draws_it(
-    make_run: Callable[..., Any], tmp_path: Path, problem: str, figures: dict[str, float], told: str
+    make_run: Callable[..., Any], tmp_path: Path, problem: str, figures: dict[str, float], message: str
 ) -> None:
     run = make_run(("a", "b"))
     run.parts.report = report_of(problem, {"image": figures, "image+text": figures}, baselines={"mae": 3.0})
@@ -73,6 +73,6 @@ def test_the_page_draws_it(
     write_report(path, RunSummary.model_validate(run.summary), run.config, run.store, run.parts)
     page = path.read_text()
     assert page.count("What each modality contributes") == 1
-    assert told in page
+    assert message in page
     assert len(re.findall(r'class="fill( all)?"', page)) >= 2
     assert ("always the mean of the train rows (3)" in page) == (problem == "regression")

@@ -61,8 +61,10 @@ def test_figures_with_each_modality_only_where_there_are_several() -> None:
         ("image only", "0.5000"),
         ("text only", "0.2500"),
     ]
-    alone = RunSummary.model_validate({"metrics": {"test": lines["image"]}, "by_modalities": {"image": lines["image"]}})
-    assert [row[0] for row in summary_figures(alone).rows] == ["all given"]
+    single = RunSummary.model_validate(
+        {"metrics": {"test": lines["image"]}, "by_modalities": {"image": lines["image"]}}
+    )
+    assert [row[0] for row in summary_figures(single).rows] == ["all given"]
 
 
 def test_runs_are_a_line_each_and_all_that_is_known_of_one() -> None:

@@ -118,9 +118,9 @@ def test_a_column_is_of_numbers_or_of_categories(column: list[str | None], kind:
     if note is None:
         assert notes == []
     else:
-        (said,) = notes
-        assert said.startswith("tabular column 'x': ")
-        assert note in said
+        (output,) = notes
+        assert output.startswith("tabular column 'x': ")
+        assert note in output
 
 
 def test_a_type_that_the_config_names_stands_without_a_note() -> None:

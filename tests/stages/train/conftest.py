@@ -117,7 +117,7 @@ def _shufflenet(folder: Path) -> tuple[str, ...]:
 
 
 def _maker(folder: Path) -> Callable[..., World]:
-    made = []
+    worlds = []
 
     def make(
         *overrides: str,
@@ -126,7 +126,7 @@ def _maker(folder: Path) -> Callable[..., World]:
         other: InputName = "audio",
         targets: tuple[Target, ...] = (),
     ) -> World:
-        store = Store(folder / f"store{len(made)}")
+        store = Store(folder / f"store{len(worlds)}")
         other = "video" if width else other
         rows = _rows(other)
         features: dict[InputName, FeatureRef] = {
@@ -151,7 +151,7 @@ def _maker(folder: Path) -> Callable[..., World]:
             media={"image": "x", other: "x"},
         )
         valid = ValidatedRef(uri="samples", sha256=sha256, rows=24, clean=clean, docs="docs")
-        made.append(store)
+        worlds.append(store)
         return World(store, valid, features, load_config({}, [*SMALL, *overrides]))
 
     return make

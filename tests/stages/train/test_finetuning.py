@@ -51,8 +51,8 @@ def train_from(world, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(trainer, "build_model", build)
         folder = world.store.path(train(*world.all, isolate=False).uri)
-    given = load_file(world.config.encoders.image.partition("@")[2])
-    before = {name: given.get(name.removeprefix(INSIDE), tensor) for name, tensor in built.items()}
+    pretrained = load_file(world.config.encoders.image.partition("@")[2])
+    before = {name: pretrained.get(name.removeprefix(INSIDE), tensor) for name, tensor in built.items()}
     after = load_model(folder).state_dict()  # strict: no name of an update is left
     assert before.keys() == after.keys()
     return json.loads((folder / "history.json").read_text())["epochs"], before, after
@@ -88,10 +88,10 @@ def test_the_same_seed_gives_the_same_bytes(make_world, weights, regime):
     assert one.model_sha256 == same.model_sha256
 
 
-def test_the_knobs_of_the_encoder_move_it_alone_and_as_they_say(make_world, weights, monkeypatch):
+def test_the_hyperparameters_of_the_encoder_move_only_it_and_as_they_say(make_world, weights, monkeypatch):
     runs = {
-        knob: train_from(make_world(*settings(weights, "full", knob)), monkeypatch)
-        for knob in ("train.layer_decay=1", "train.layer_decay=0.01", "train.encoder_weight_decay=0.5")
+        override: train_from(make_world(*settings(weights, "full", override)), monkeypatch)
+        for override in ("train.layer_decay=1", "train.layer_decay=0.01", "train.encoder_weight_decay=0.5")
     }
     (plain, before, moved), (slow, _, lagging), (decaying, _, decayed) = runs.values()
     assert plain[0]["val_loss"] == slow[0]["val_loss"] == decaying[0]["val_loss"]  # the head's stage

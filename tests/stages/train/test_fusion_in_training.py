@@ -24,14 +24,14 @@ def test_every_fusion_is_trained_packed_and_predicts_without_anything(make_world
     assert train(*same.all, isolate=False).model_sha256 == ref.model_sha256
     model = load_model(world.store.path(ref.uri))
     samples = Samples.read(world.store.path(world.valid.uri))
-    told = [
-        predict_probabilities(model, samples, world.features, world.store, given)
-        for given in (("image", "audio"), ("image",), ("audio",), ())
+    outputs = [
+        predict_probabilities(model, samples, world.features, world.store, subset)
+        for subset in (("image", "audio"), ("image",), ("audio",), ())
     ]
-    for one in told:
+    for one in outputs:
         np.testing.assert_allclose(one.sum(axis=1), 1, atol=1e-5)
-    assert np.ptp(told[3], axis=0).max() < 1e-6  # nothing was given: every row gets the same answer
-    assert not np.allclose(told[0], told[1])
+    assert np.ptp(outputs[3], axis=0).max() < 1e-6  # nothing was given: every row gets the same answer
+    assert not np.allclose(outputs[0], outputs[1])
 
 
 def test_alignment_adds_to_the_loss_in_proportion(make_world):

@@ -29,8 +29,8 @@ def test_one_multiclass_column_is_plain_cross_entropy() -> None:
     logits, weights = torch.randn(8, 3), torch.rand(8)
     encoded = CLASSES.encode(rows_of(list("abcabcab")))
     found = joint_loss(logits, encoded.soft(torch.arange(8)), weights, CLASSES, TrainConfig(label_smoothing=0.1))
-    wanted = functional.cross_entropy(logits, encoded.parts[0], reduction="none", label_smoothing=0.1)
-    assert found.item() == pytest.approx((wanted * weights).mean().item(), rel=1e-6)
+    expected = functional.cross_entropy(logits, encoded.parts[0], reduction="none", label_smoothing=0.1)
+    assert found.item() == pytest.approx((expected * weights).mean().item(), rel=1e-6)
 
 
 def test_focal_loss_of_gamma_near_zero_is_cross_entropy_and_spares_the_sure() -> None:
@@ -105,5 +105,5 @@ def test_a_steps_loss_is_that_of_its_pieces_however_it_is_cut() -> None:
     cut = [slice(0, 3), slice(3, 4), slice(4, 8)]
     microbatches = [joint_loss(logits[one], soft[one], weights[one], BOTH, TrainConfig()) for one in cut]
     shares = [(one.stop - one.start) / 8 for one in cut]
-    told = sum(share * microbatch.item() for share, microbatch in zip(shares, microbatches, strict=True))
-    assert told == pytest.approx(whole.item(), rel=1e-6)
+    summed = sum(share * microbatch.item() for share, microbatch in zip(shares, microbatches, strict=True))
+    assert summed == pytest.approx(whole.item(), rel=1e-6)

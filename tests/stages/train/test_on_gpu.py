@@ -112,7 +112,7 @@ def test_killed_on_the_device_it_goes_on_along_the_same_curve(make_world, monkey
     expected = _losses(_isolated(through))
     reported = []
 
-    def kill_after_the_third(step, done, total, remark):
+    def kill_after_the_third(step, done, total, message):
         reported.append(done)
         if done == 3:
             kill_worker()
@@ -124,7 +124,7 @@ def test_killed_on_the_device_it_goes_on_along_the_same_curve(make_world, monkey
     ):
         train(*killed.all)
     reported.clear()
-    with progress.listening(lambda step, done, total, remark: reported.append(done)):
+    with progress.listening(lambda step, done, total, message: reported.append(done)):
         found = _isolated(killed)
     assert reported[0] > 3  # it went on, it did not begin again
     np.testing.assert_allclose(_losses(found), expected, atol=0.05)

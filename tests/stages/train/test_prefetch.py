@@ -16,17 +16,17 @@ def test_all_items_in_their_order():
 
 
 def test_items_are_made_while_one_is_used():
-    made = []
+    produced = []
 
     def make():
         for n in range(10):
-            made.append(n)
+            produced.append(n)
             yield n
 
     items = ahead(make(), depth=2)
     assert next(items) == 0
-    wait_until(lambda: len(made) >= 3, "three items are made")
-    assert len(made) <= 4  # two wait, one may be in the making
+    wait_until(lambda: len(produced) >= 3, "three items are made")
+    assert len(produced) <= 4  # two wait, one may be in the making
     items.close()
     assert not _threads()
 

@@ -100,7 +100,7 @@ def test_a_killed_process_ends_the_run_and_it_goes_on_to_the_same_bytes(
     expected = _curve(through)
     started, epochs = [], []
 
-    def kill_one(step, done, total, remark):
+    def kill_one(step, done, total, message):
         epochs.append(done)
         if done == 2 and not started:
             started.extend(workers())
@@ -115,7 +115,7 @@ def test_a_killed_process_ends_the_run_and_it_goes_on_to_the_same_bytes(
     assert len(started) == 2
     assert all(map(gone, started))  # the other one went with it
     epochs.append(0)
-    with progress.listening(lambda step, done, total, remark: epochs.append(done)):
+    with progress.listening(lambda step, done, total, message: epochs.append(done)):
         found = _curve(killed)
     assert epochs[epochs.index(0) + 1 :] == [3]
     assert found[0].model_sha256 == expected[0].model_sha256

@@ -149,9 +149,9 @@ def test_a_state_comes_back_as_it_was(tmp_path):
     assert found.progress == progress
     assert found.progress.history[0].model_fields_set == epoch.model_fields_set
     assert found.ema_weights == {}
-    for kept, given in [(found.model, weights), (found.best, weights), (found.optimizer["a"], moments["a"])]:
-        assert kept.keys() == given.keys()
-        assert all(torch.equal(kept[name], given[name]) for name in given)
+    for kept, saved in [(found.model, weights), (found.best, weights), (found.optimizer["a"], moments["a"])]:
+        assert kept.keys() == saved.keys()
+        assert all(torch.equal(kept[name], saved[name]) for name in saved)
 
 
 @pytest.mark.parametrize("damage", ["cut", "garbage", "no fixed weights"])

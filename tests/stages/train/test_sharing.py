@@ -61,11 +61,11 @@ def test_a_pretrained_encoder_is_loaded_trained_and_kept_once(make_world, shuffl
     world = _two(make_world, SHARE, *shufflenet, *TUNED, f"train.regime={regime}", "train.gradient_checkpointing=true")
     ref = train(*world.all, isolate=False)
     folder = world.store.path(ref.uri)
-    weights, given = load_file(folder / "model.safetensors"), load_file(shufflenet[0].split("@")[1])
+    weights, pretrained = load_file(folder / "model.safetensors"), load_file(shufflenet[0].split("@")[1])
     start = "encoders.image.network."
     assert {name.split(".")[1] for name in weights if name.startswith("encoders.")} == {"image"}
     kept = {name.removeprefix(start): tensor for name, tensor in weights.items() if name.startswith(start)}
-    assert any(not torch.equal(tensor, given[name]) for name, tensor in kept.items())
+    assert any(not torch.equal(tensor, pretrained[name]) for name, tensor in kept.items())
     assert load_model(folder).owners == {"image": "image", "image_2": "image"}
     history = json.loads((folder / "history.json").read_text())
     assert [entry["stage"] for entry in history["epochs"]] == ["head", regime, regime]

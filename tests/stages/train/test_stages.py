@@ -72,10 +72,10 @@ def test_in_the_heads_stage_the_encoder_stays_as_it_came(make_world, shufflenet,
 
 
 def test_patience_ends_a_stage_and_the_next_begins_with_the_best(make_world, shufflenet, monkeypatch):
-    losses, judged, begun = iter([3.0, 1.0, 2.0, 4.0]), [], []
+    losses, evaluated, begun = iter([3.0, 1.0, 2.0, 4.0]), [], []
 
     def validate(model, *what):
-        judged.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        evaluated.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
         return next(losses), {"val_accuracy": 0.5}
 
     class Watched(trainer.TrainingStep):
@@ -90,8 +90,8 @@ def test_patience_ends_a_stage_and_the_next_begins_with_the_best(make_world, shu
     settings = ("train.head_epochs=20", "train.epochs=1", "train.early_stopping_patience=1", "train.ema_decay=0.5")
     _, history = _train(make_world(*SETTINGS, *shufflenet, "train.regime=full", *settings))
     assert [entry["stage"] for entry in history["epochs"]] == ["head", "head", "head", "full"]
-    assert all(torch.equal(tensor, judged[1][name]) for name, tensor in begun[1].items())
-    assert any(not torch.equal(tensor, judged[2][name]) for name, tensor in begun[1].items())
+    assert all(torch.equal(tensor, evaluated[1][name]) for name, tensor in begun[1].items())
+    assert any(not torch.equal(tensor, evaluated[2][name]) for name, tensor in begun[1].items())
     assert history["best_epoch"] == 2
 
 

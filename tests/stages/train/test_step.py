@@ -14,7 +14,7 @@ from tasks.train.dataloader import TrainBatch
 from tasks.train.finetuning import Stage
 from tasks.train.optim import BETAS, rate_factor
 from tasks.train.processes import Processes
-from tasks.train.step import TrainingStep
+from tasks.train.step import StagePlan, TrainingStep
 
 WIDTHS = {"image": 7, "text": 5}
 ROWS = 6
@@ -31,9 +31,8 @@ def make_engine(*settings, balance=None, done=0, steps=100):
     }
     plain = FusedClassifier(specs, 3, config.fusion)
     stage, processes = Stage("head", 1, False), Processes(config.train)
-    training_step = TrainingStep(
-        plain, stage, config.train, processes, frozenset(plain.state_dict()), balance, steps, done
-    )
+    plan = StagePlan(stage, frozenset(plain.state_dict()), steps, done, balance)
+    training_step = TrainingStep(plain, config.train, processes, plan)
     training_step.enter_training()
     return training_step
 

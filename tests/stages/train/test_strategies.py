@@ -105,13 +105,13 @@ def find(make_lasting_world, lasting_shufflenet, tmp_path_factory):
 def _train_all(variants, make_world, shufflenet, folder):
     """Variant to the folders that one process and two left."""
     networks = (*shufflenet, shufflenet[0].replace("image", "video", 1))
-    alone, jobs = {}, []
+    single, jobs = {}, []
     for name, (how, settings) in variants.items():
         read = networks[:2] if how.get("other") == "text" else networks  # texts are read by the tiny encoder
         world = make_world(*EXACT, *read, *settings, **how)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(encoders, "DROPOUT", 0.0)
-            alone[name] = world.store.path(train(*world.all, isolate=False).uri)
+            single[name] = world.store.path(train(*world.all, isolate=False).uri)
         several = world.config.train.model_copy(update={"devices": 2})
         job = TrainJob(
             valid=world.valid,
@@ -123,7 +123,7 @@ def _train_all(variants, make_world, shufflenet, folder):
         jobs.append({"job": job.model_dump(mode="json"), "work": str(folder / name)})
     (folder / "jobs.json").write_text(json.dumps(jobs))
     _run_both(folder / "jobs.json")
-    return {name: (alone[name], folder / name) for name in variants}
+    return {name: (single[name], folder / name) for name in variants}
 
 
 @pytest.mark.slow
@@ -145,9 +145,9 @@ def test_two_processes_have_the_curve_of_one(find, name):
 
 @pytest.mark.parametrize("name", [case for case in CASES if case.values[0].startswith("fsdp")])
 def test_fsdp_divides_the_model_and_keeps_no_more_than_a_block_whole(find, name):
-    told = [json.loads((find(name)[1] / f"divided-{rank}.json").read_text()) for rank in range(2)]
-    assert sum(each["own"] for each in told) == told[0]["elements"]
-    for each in told:
+    reports = [json.loads((find(name)[1] / f"divided-{rank}.json").read_text()) for rank in range(2)]
+    assert sum(each["own"] for each in reports) == reports[0]["elements"]
+    for each in reports:
         assert each["own"] < 0.55 * each["elements"]  # the first process has the larger half of every tensor
         if VARIANTS[name][0].get("other") == "video":
             assert each["units"] == 1 + 2 * 18

@@ -21,7 +21,7 @@ def test_killed_after_an_epoch_it_goes_on_to_the_same_bytes(make_world, monkeypa
     expected = train(*through.all, isolate=False)  # in this process: isolation changes nothing either
     epochs = []
 
-    def kill_after_the_first(step, done, total, remark):
+    def kill_after_the_first(step, done, total, message):
         epochs.append(done)
         if done == 1:
             kill_worker()
@@ -35,7 +35,7 @@ def test_killed_after_an_epoch_it_goes_on_to_the_same_bytes(make_world, monkeypa
     assert caught.value.transient, "Prefect tries it again"
     assert epochs == [1]
     epochs.append(0)
-    with progress.listening(lambda step, done, total, remark: epochs.append(done)):
+    with progress.listening(lambda step, done, total, message: epochs.append(done)):
         ref = train(*killed.all)
     assert epochs[epochs.index(0) + 1] > 1  # it went on, it did not begin again
     assert ref == expected.model_copy(update={"uri": ref.uri})
@@ -65,7 +65,7 @@ def test_out_of_time_it_is_killed(make_world):
 def test_an_interrupt_takes_the_process_with_it(make_world):
     seen = []
 
-    def interrupt(step, done, total, remark):
+    def interrupt(step, done, total, message):
         seen.extend(workers())
         raise KeyboardInterrupt
 

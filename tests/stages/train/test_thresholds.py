@@ -107,8 +107,8 @@ def test_label_thresholds_are_the_best_of_each_label():
     assert found[1] < 0.5
     for label in range(2):
         best = max(f1_score(truth[:, label], probabilities[:, label] >= p) for p in probabilities[:, label])
-        given = decide_labels(probabilities, found)[:, label]
-        assert f1_score(truth[:, label], given) == pytest.approx(best)
+        predicted = decide_labels(probabilities, found)[:, label]
+        assert f1_score(truth[:, label], predicted) == pytest.approx(best)
 
 
 def test_a_label_that_gains_nothing_keeps_one_half():

@@ -35,12 +35,12 @@ def _weights(world, ref):
 
 def test_a_checkpoint_is_made_once_and_then_found(make_world):
     world = make_world()
-    told = []
-    with progress.listening(lambda *what: told.append(what)):
+    reported = []
+    with progress.listening(lambda *what: reported.append(what)):
         ref = train(*world.all, isolate=False)
         assert train(*world.all, isolate=False) == ref
-    assert [what[:3] for what in told] == [("train", 1, 3), ("train", 2, 3), ("train", 3, 3)]
-    assert told[0][3].startswith("val loss ")
+    assert [what[:3] for what in reported] == [("train", 1, 3), ("train", 2, 3), ("train", 3, 3)]
+    assert reported[0][3].startswith("val loss ")
     folder = world.store.path(ref.uri)
     assert digest_file(folder / "model.safetensors") == ref.model_sha256
     assert load_model(folder).modalities == ref.modalities == ("image", "audio")
@@ -101,11 +101,11 @@ def test_one_batch_is_learned_by_heart(make_world, monkeypatch, kind):
 
 
 def test_the_average_is_judged_and_kept(make_world, monkeypatch):
-    judged, averages, currents = [], [], []
+    evaluated, averages, currents = [], [], []
     real = trainer.validate
 
     def validate(model, *what):
-        judged.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        evaluated.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
         return real(model, *what)
 
     class Watched(trainer.TrainingStep):
@@ -121,14 +121,14 @@ def test_the_average_is_judged_and_kept(make_world, monkeypatch):
     monkeypatch.setattr(trainer, "TrainingStep", Watched)
     world = make_world("train.ema_decay=0.9")
     ref = train(*world.all, isolate=False)
-    assert len(judged) == 3
+    assert len(evaluated) == 3
     assert len(averages) == 6  # two steps an epoch
-    for epoch, weights in enumerate(judged):
+    for epoch, weights in enumerate(evaluated):
         average, current = averages[2 * epoch + 1], currents[2 * epoch + 1]
         assert all(torch.equal(weights[name], tensor) for name, tensor in average.items())
         assert any(not torch.equal(weights[name], tensor) for name, tensor in current.items())
     kept = _weights(world, ref)
-    assert all(torch.equal(tensor, judged[ref.best_epoch - 1][name]) for name, tensor in kept.items())
+    assert all(torch.equal(tensor, evaluated[ref.best_epoch - 1][name]) for name, tensor in kept.items())
 
 
 def test_patience_ends_it_and_the_best_epoch_is_kept(make_world):

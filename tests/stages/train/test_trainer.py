@@ -28,7 +28,7 @@ def run(make_world, monkeypatch, tmp_path):
 
     def make(*settings, losses=None, **world):
         world = make_world(*settings, **world)
-        seen = SimpleNamespace(trainer=None, steps=[], feeds=[], states=[], history=None, judged=[])
+        seen = SimpleNamespace(trainer=None, steps=[], feeds=[], states=[], history=None, validated=[])
 
         class Watched(trainer.Trainer):
             def __init__(self, *what):
@@ -63,8 +63,10 @@ def run(make_world, monkeypatch, tmp_path):
         real = trainer.validate
 
         def validate(model, data, *what):
-            seen.judged.append((data.rows, what))
-            return real(model, data, *what) if losses is None else (losses[len(seen.judged) - 1], {"val_accuracy": 0.5})
+            seen.validated.append((data.rows, what))
+            return (
+                real(model, data, *what) if losses is None else (losses[len(seen.validated) - 1], {"val_accuracy": 0.5})
+            )
 
         with monkeypatch.context() as patch:
             patch.setattr(stage, "Trainer", Watched)
@@ -130,8 +132,8 @@ def test_an_epochs_record_is_that_of_its_steps(run):
         }
         assert entry["seconds"] == round(entry["seconds"], 3) > 0
     assert seen.feeds == [(1, 0, False), (2, 0, False)]
-    assert [rows for rows, _ in seen.judged] == [4, 4]
-    assert all(what == (seen.trainer.config, seen.trainer.processes, None) for _, what in seen.judged)
+    assert [rows for rows, _ in seen.validated] == [4, 4]
+    assert all(what == (seen.trainer.config, seen.trainer.processes, None) for _, what in seen.validated)
     figures = seen.trainer.meter.sums
     assert (figures["samples"], figures["flops"]) == (32, 0.0)
     assert figures["wait_s"] == pytest.approx(seen.trainer.device_loader.waited_s)
@@ -153,7 +155,7 @@ def test_rows_are_drawn_and_judged_evenly(run):
     even = [16 / (3 * rows) for rows in (6, 5, 5)]  # of the labels a, b and c
     chances = [1 / (3 * (6, 5, 5)[n % 3]) for n in range(16)]
     assert seen.trainer.batch_plan.chances == pytest.approx(chances)
-    ((_, (*_, balance)),) = seen.judged
+    ((_, (*_, balance)),) = seen.validated
     assert balance.tolist() == pytest.approx(even)
     assert seen.trainer.training_step.balance is None  # not twice
     weighted = run("train.class_balance=class-weights", "train.epochs=1").trainer

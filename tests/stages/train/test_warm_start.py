@@ -41,7 +41,7 @@ def history(world, ref):
 
 
 @pytest.fixture
-def made(make_world):
+def trained(make_world):
     """A world that asks to continue, and its champion, trained from nothing."""
     world = make_world(CONTINUE)
     return world, publish(world, train(*world.all, isolate=False))
@@ -61,17 +61,17 @@ def relabel(folder: Path, labels, weights=None):
     return other
 
 
-def taking(made, folder):
-    world, champion = made
+def taking(trained, folder):
+    world, champion = trained
     card = read_card(world.store.path(champion.uri))
     model, start = build_model(card), WarmStart(None, WarmStartRecord(), folder)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     return model, before, transfer_weights(model, card, start), start
 
 
-def test_the_same_network_is_taken_over_whole(made):
-    folder = made[0].store.path(made[1].uri)
-    model, _, taken, start = taking(made, folder)
+def test_the_same_network_is_taken_over_whole(trained):
+    folder = trained[0].store.path(trained[1].uri)
+    model, _, taken, start = taking(trained, folder)
     expected = load_file(folder / "model.safetensors")
     assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
     assert not taken.partly
@@ -79,9 +79,9 @@ def test_the_same_network_is_taken_over_whole(made):
     assert start.record.notes == (f"started from the champion: {len(expected)} of {len(expected)} tensors taken over",)
 
 
-def test_rows_of_heads_are_matched_by_label(made):
-    folder = relabel(made[0].store.path(made[1].uri), ["c", "x", "a"])
-    model, before, taken, start = taking(made, folder)
+def test_rows_of_heads_are_matched_by_label(trained):
+    folder = relabel(trained[0].store.path(trained[1].uri), ["c", "x", "a"])
+    model, before, taken, start = taking(trained, folder)
     theirs = load_file(folder / "model.safetensors")
     for name in ("head.weight", "head.bias", "auxiliary.image.weight", "auxiliary.audio.bias"):
         ours = model.state_dict()[name]
@@ -93,32 +93,32 @@ def test_rows_of_heads_are_matched_by_label(made):
     assert "6 for the 2 of 3 classes that it knows" in start.record.notes[0]
 
 
-def test_new_and_lost_classes_change_the_number_of_rows(made):
+def test_new_and_lost_classes_change_the_number_of_rows(trained):
     weights = {
         name: torch.arange(float(8 * 5)).reshape(5, 8) if name.endswith("weight") else torch.arange(5.0)
         for name in ("head.weight", "head.bias")
     }
-    folder = relabel(made[0].store.path(made[1].uri), ["b", "p", "q", "r", "s"], weights)
-    model, before, taken, _ = taking(made, folder)
+    folder = relabel(trained[0].store.path(trained[1].uri), ["b", "p", "q", "r", "s"], weights)
+    model, before, taken, _ = taking(trained, folder)
     assert model.head.bias.tolist()[1] == 0.0
     assert model.head.bias.tolist()[::2] == before["head.bias"].tolist()[::2]
     assert "auxiliary.image.weight" in taken.fresh, "three rows are not those of five labels"
 
 
-def test_another_encoder_or_shape_is_initialised_anew(made):
-    folder = made[0].store.path(made[1].uri)
+def test_another_encoder_or_shape_is_initialised_anew(trained):
+    folder = trained[0].store.path(trained[1].uri)
     other = relabel(folder, ["a", "b", "c"], {"shared.1.weight": torch.zeros(8, 3)})
     card = record_of(other)
     card["encoders"]["audio"]["settings"] = {"other": 1}
     (other / "model.json").write_text(json.dumps(card))
-    model, before, taken, _ = taking(made, other)
+    model, before, taken, _ = taking(trained, other)
     fresh = {name for name in before if "audio" in name.split(".")} | {"shared.1.weight"}
     assert set(taken.fresh) == fresh
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in fresh)
 
 
-def test_an_encoder_that_was_moved_is_the_same_one(made):
-    world, champion = made
+def test_an_encoder_that_was_moved_is_the_same_one(trained):
+    world, champion = trained
     card = record_of(world.store.path(champion.uri))
     folder = relabel(world.store.path(champion.uri), card["labels"])
     for record, place in ((card, "tiny"), (theirs := record_of(folder), "hf:/old/folder")):
@@ -133,19 +133,19 @@ def test_an_encoder_that_was_moved_is_the_same_one(made):
     assert any("audio" in name.split(".") for name in taken.fresh)
 
 
-def test_a_champion_made_before_cards_told_of_tokenizers_is_the_same_one(made):
-    folder = made[0].store.path(made[1].uri)
+def test_a_champion_made_before_cards_told_of_tokenizers_is_the_same_one(trained):
+    folder = trained[0].store.path(trained[1].uri)
     older = relabel(folder, record_of(folder)["labels"])
     card = record_of(older)
     for spec in card["encoders"].values():
         for key in ("inputs_sha256", "model_type", "tokenizer_sha256"):
             del spec[key]
     (older / "model.json").write_text(json.dumps(card))
-    assert not taking(made, older)[2].fresh
+    assert not taking(trained, older)[2].fresh
 
 
-def test_the_head_of_numbers_on_another_scale_begins_anew(made):
-    world, champion = made
+def test_the_head_of_numbers_on_another_scale_begins_anew(trained):
+    world, champion = trained
     folder = relabel(world.store.path(champion.uri), ["a", "b"])
     kinds = {"name": "kind", "problem": "multiclass", "labels": ["a", "b"]}
     price = {"name": "price", "problem": "regression", "labels": [], "mean": 3.0, "std": 2.0}
@@ -170,8 +170,8 @@ def test_outputs_are_named_by_column_and_label():
     assert output_names(read(card_of([], targets=[numbers, kinds]))) == [("", ""), ("kind", "x"), ("kind", "y")]
 
 
-def test_training_starts_from_it_and_tells(made, make_world):
-    world, champion = made
+def test_training_starts_from_it_and_tells(trained, make_world):
+    world, champion = trained
 
     def relearn(rows):
         for row in rows:
@@ -180,30 +180,30 @@ def test_training_starts_from_it_and_tells(made, make_world):
     changed = make_world(CONTINUE, "train.epochs=1", change=relearn)
     shutil.copytree(world.store.path(champion.uri), changed.store.path(champion.uri))
     scratch = train(*changed.all, isolate=False)
-    told = history(changed, scratch)["start"]
-    assert told == {"notes": ["no champion to continue from: trained from scratch"]}
+    start = history(changed, scratch)["start"]
+    assert start == {"notes": ["no champion to continue from: trained from scratch"]}
     gone_on = train(*changed.all, champion, isolate=False)
     assert gone_on.model_sha256 != scratch.model_sha256
     assert gone_on.base_key == scratch.base_key != gone_on.train_key
     assert champion.sha256 in gone_on.parents
-    told = history(changed, gone_on)["start"]
-    assert told["champion"] == champion.model_sha256
-    assert told["rows"] == {"new": 0, "old": 16, "replayed": 16}
-    assert len(told["notes"]) == 2
+    start = history(changed, gone_on)["start"]
+    assert start["champion"] == champion.model_sha256
+    assert start["rows"] == {"new": 0, "old": 16, "replayed": 16}
+    assert len(start["notes"]) == 2
     first = history(changed, scratch)["epochs"][0]["val_loss"]
     assert history(changed, gone_on)["epochs"][0]["val_loss"] < first
 
 
-def test_a_champion_made_from_these_very_rows_is_the_answer(made):
-    world, champion = made
+def test_a_champion_made_from_these_very_rows_is_the_answer(trained):
+    world, champion = trained
     assert train_key(*world.all, champion) == champion.train_key
     assert train(*world.all, champion, isolate=False).model_sha256 == champion.model_sha256
     shutil.rmtree(world.store.path(f"checkpoints/{champion.train_key}"))
     assert train_key(*world.all, champion) != champion.train_key, "its checkpoint is gone"
 
 
-def test_the_key_knows_the_champion_only_where_it_is_asked_for(made, make_world):
-    _, champion = made
+def test_the_key_knows_the_champion_only_where_it_is_asked_for(trained, make_world):
+    _, champion = trained
     plain, asked = make_world(), make_world(CONTINUE, "train.epochs=1")
     assert train_key(*plain.all, champion) == train_key(*plain.all)
     other = champion.model_copy(update={"sha256": "0" * 64})
@@ -256,8 +256,8 @@ def test_rows_are_known_by_their_ids_whatever_their_order(tmp_path):
         read_rows(tmp_path)
 
 
-def test_weights_that_cannot_be_read_are_an_error(made):
-    folder = made[0].store.path(made[1].uri)
+def test_weights_that_cannot_be_read_are_an_error(trained):
+    folder = trained[0].store.path(trained[1].uri)
     (folder / "model.safetensors").write_bytes(b"no")
     with pytest.raises(EnvironmentFailed, match="cannot be read"):
-        taking(made, folder)
+        taking(trained, folder)

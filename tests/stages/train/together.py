@@ -22,17 +22,17 @@ encoders.DROPOUT = 0.0  # else each process draws what the tiny encoders drop of
 divide = processes.divide
 
 
-def measure(model, mesh, told):
+def measure(model, mesh, report):
     """Divides a model, and notes how much of it is whole in the course of the forward passes."""
-    told["elements"] = sum(parameter.numel() for parameter in model.parameters())
+    report["elements"] = sum(parameter.numel() for parameter in model.parameters())
     divide(model, mesh)
-    told["own"] = sum(parameter.to_local().numel() for parameter in model.parameters())
+    report["own"] = sum(parameter.to_local().numel() for parameter in model.parameters())
     units = [module for module in model.modules() if isinstance(module, FSDPModule)]
-    told["units"], told["most"] = len(units), 0
+    report["units"], report["most"] = len(units), 0
 
     def look(*_):
         whole = sum(parameter.numel() for parameter in model.parameters() if not isinstance(parameter, DTensor))
-        told["most"] = max(told["most"], whole)
+        report["most"] = max(report["most"], whole)
 
     for unit in units:
         for child in unit.children():
@@ -43,10 +43,10 @@ def main():
     rank, jobs = sys.argv[1], json.loads(Path(sys.argv[2]).read_text())
     for job in jobs:
         os.environ[RENDEZVOUS] = Path(job["work"], "meeting").as_uri()
-        told = {}
-        processes.divide = lambda model, mesh, told=told: measure(model, mesh, told)
+        report = {}
+        processes.divide = lambda model, mesh, report=report: measure(model, mesh, report)
         run_training(TrainJob.model_validate(job["job"]), Path(job["work"]))
-        Path(job["work"], f"divided-{rank}.json").write_text(json.dumps(told))
+        Path(job["work"], f"divided-{rank}.json").write_text(json.dumps(report))
 
 
 if __name__ == "__main__":

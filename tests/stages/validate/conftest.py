@@ -44,6 +44,7 @@ def good_rows() -> list[dict[str, Any]]:
             "audio": digest(f"audio {row}"),
             "video": None,
             "row": row + 1,
+            "table": None,
         }
         for row in range(ROWS)
     ]

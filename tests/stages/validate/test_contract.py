@@ -34,14 +34,14 @@ def test_every_schema_states_the_version() -> None:
     assert {contract_version(schema) for schema in schemas} == {CONTRACT_VERSION}
 
 
-@pytest.mark.parametrize(("version", "said"), [("0", "contract version '0'"), (None, "no contract version")])
-def test_samples_of_another_version_are_refused_with_the_reason(bench: Bench, version: str | None, said: str) -> None:
+@pytest.mark.parametrize(("version", "output"), [("0", "contract version '0'"), (None, "no contract version")])
+def test_samples_of_another_version_are_refused_with_the_reason(bench: Bench, version: str | None, output: str) -> None:
     clean = bench.clean(good_rows())
     path = bench.store.path(clean.uri) / "samples.parquet"
     restamp(path, version)
     with pytest.raises(EnvironmentFailed) as caught:
         validate_samples(clean, CONFIG, bench.store)
-    assert f"written under {said}, this crossmodal reads version '{CONTRACT_VERSION}'" in str(caught.value)
+    assert f"written under {output}, this crossmodal reads version '{CONTRACT_VERSION}'" in str(caught.value)
     assert "remove it and run again, or choose another --store" in str(caught.value)
     assert "\n" not in str(caught.value)
 

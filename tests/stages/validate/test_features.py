@@ -196,28 +196,28 @@ def test_good_embeddings_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "output"),
     [
         (zeros, r"image_features: expectation feature_norm \(.*broken by 1 of 36 rows, for example s03;"),
         (dead_column, r"image_columns: expectation column_varied \(.*broken by 1 of 8 rows, for example column 6;"),
     ],
 )
 def test_embeddings_of_no_norm_and_dead_columns_are_told_of(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Rows], None], said: str
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Rows], None], output: str
 ) -> None:
     [warning] = check_embeddings(bench, monkeypatch, spoil)
-    assert re.search(said, warning)
+    assert re.search(output, warning)
 
 
 def test_embeddings_have_the_encoders_width_and_may_differ_in_rounding(squeezenet: Path, bert: Path) -> None:
-    knobs = [f"encoders.image=torchvision:squeezenet1_1@{squeezenet}", f"encoders.text=hf:{bert}"]
-    frozen = load_config({}, knobs)
+    overrides = [f"encoders.image=torchvision:squeezenet1_1@{squeezenet}", f"encoders.text=hf:{bert}"]
+    frozen = load_config({}, overrides)
     image, text = (feature_spec(name, frozen) for name in ("image", "text"))
     assert [(spec.dtype, spec.shape) for spec in (image, text)] == [("float32", "^512$"), ("float32", "^32$")]
     severities = {e.meta["name"]: e.severity for e in features_expectations(image)}
     assert severities["feature_unambiguous"] == "warning"
     assert severities["feature_finite"] == "critical"
-    trained = load_config({}, [*knobs, "train.regime=full", "encoders.image_px=48", "extract.max_tokens=16"])
+    trained = load_config({}, [*overrides, "train.regime=full", "encoders.image_px=48", "extract.max_tokens=16"])
     image, text = (feature_spec(name, trained) for name in ("image", "text"))
     assert (image.dtype, image.shape) == ("uint8", "^48x48x3$")
     assert (text.dtype, text.longest) == ("int32", 16)

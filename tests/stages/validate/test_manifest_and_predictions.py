@@ -96,8 +96,8 @@ WARNED_MANIFEST: dict[str, Spoil] = {
 
 
 def test_every_expectation_on_manifests_has_a_corruption() -> None:
-    said = {e.meta["name"]: e.severity for e in manifest_expectations(("image", "text"))}
-    assert said == dict.fromkeys(BROKEN_MANIFEST, "critical") | dict.fromkeys(WARNED_MANIFEST, "warning")
+    severities = {e.meta["name"]: e.severity for e in manifest_expectations(("image", "text"))}
+    assert severities == dict.fromkeys(BROKEN_MANIFEST, "critical") | dict.fromkeys(WARNED_MANIFEST, "warning")
 
 
 def test_a_good_manifest_passes(store: Store) -> None:
@@ -210,10 +210,10 @@ WARNED_PREDICTIONS: dict[str, Spoil] = {
 
 
 def test_every_expectation_on_predictions_has_a_corruption() -> None:
-    said = {
+    severities = {
         e.meta["name"]: e.severity for e in predictions_expectations((problem_of(ANIMAL).output_contract(ANIMAL),), 12)
     }
-    assert said == dict.fromkeys(BROKEN_PREDICTIONS, "critical") | dict.fromkeys(WARNED_PREDICTIONS, "warning")
+    assert severities == dict.fromkeys(BROKEN_PREDICTIONS, "critical") | dict.fromkeys(WARNED_PREDICTIONS, "warning")
 
 
 def test_good_predictions_pass(store: Store) -> None:
@@ -226,9 +226,9 @@ def test_predictions_that_break_their_contract_stop_the_run(store: Store, name: 
     BROKEN_PREDICTIONS[name](rows)
     with pytest.raises(DataError) as caught:
         check_predictions(store, rows)
-    said = {name for name in BROKEN_PREDICTIONS if f"predictions: expectation {name} (" in str(caught.value)}
+    severities = {name for name in BROKEN_PREDICTIONS if f"predictions: expectation {name} (" in str(caught.value)}
     also = {"probabilities_at_most_1": "probabilities_not_negative"}  # who exceeds 1 and sums to 1 goes below 0
-    assert said == {also.get(name, name)}
+    assert severities == {also.get(name, name)}
     assert caught.value.exit_code == 3
     if name not in ("predictions_columns", "predictions_rows", "predicted_id_given"):
         assert "for example s0" in str(caught.value)

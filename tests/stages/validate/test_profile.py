@@ -46,7 +46,7 @@ def test_of_many_classes_the_largest_and_the_smallest_are_listed(bench: Bench) -
 
 
 def test_a_histogram_holds_every_value() -> None:
-    made = histogram([0.0, 1.0, 2.0, 12.0])
-    assert made is not None
-    assert (sum(made["counts"]), made["counts"][0], made["counts"][-1], made["median"]) == (4, 1, 1, 2.0)
+    bins = histogram([0.0, 1.0, 2.0, 12.0])
+    assert bins is not None
+    assert (sum(bins["counts"]), bins["counts"][0], bins["counts"][-1], bins["median"]) == (4, 1, 1, 2.0)
     assert histogram([]) is None

@@ -169,30 +169,30 @@ def _shown(record: Record) -> str:
 def _describe(table: _Table, findings: _Findings, decided: Record | None) -> list[str]:
     """One note on how the file was read, where that is not as its ending says."""
     dialect, counts, first = table.dialect, findings.counts, findings.first
-    said = []
+    notes = []
     if dialect.delimiter != USUAL[format_of(table.file.path.name)]:
-        said.append(f"cells are separated by {dialect.delimiter!r} (data.csv.delimiter)")
+        notes.append(f"cells are separated by {dialect.delimiter!r} (data.csv.delimiter)")
     if dialect.skip_spaces:
-        said.append("spaces after the delimiter are left out")
+        notes.append("spaces after the delimiter are left out")
     if counts["escaped"]:
-        said.append(
+        notes.append(
             f'\\" is a quotation mark in {counts["escaped"]} rows, first on line {first["escaped"].line} (data.csv.escape)'
         )
     if counts["literal"]:
-        said.append(
+        notes.append(
             f"quotation marks that enclose no cell are part of the text in {counts['literal']} rows, first on line "
             f"{first['literal'].line}: {_shown(first['literal'])} (data.csv.quoting)"
         )
     if decided is not None and counts["ambiguous"]:
-        said.append(
+        notes.append(
             f"the quoted cell that begins on line {decided.line} goes on to line {decided.last_line}, as other rows quote "
             "such cells (data.csv.quoting)"
         )
     unnamed = [place for place, name in enumerate(table.header) if not name]
     if unnamed:
         filled = sum(findings.filled.values())
-        said.append(f"{len(unnamed)} unnamed columns are left out ({filled} of their cells are filled)")
-    return [f"{table.file.path.name}: {'; '.join(said)}"] if said else []
+        notes.append(f"{len(unnamed)} unnamed columns are left out ({filled} of their cells are filled)")
+    return [f"{table.file.path.name}: {'; '.join(notes)}"] if notes else []
 
 
 def _recognise(table: _Table, findings: _Findings, options: CsvConfig, separator_line: int) -> Recognition:

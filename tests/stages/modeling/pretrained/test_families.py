@@ -112,10 +112,10 @@ def test_a_picture_of_another_side_is_read(make_folder: MakeFolder, name: str) -
 def test_frames_are_read_one_by_one_and_padding_counts_nothing(make_folder: MakeFolder) -> None:
     kind, config, _ = VISION["vit"]
     folder = make_folder(kind, config(), processor())
-    x, alone = pictures(6).view(2, 3, 3, 32, 32), load("image", folder)
+    x, single = pictures(6).view(2, 3, 3, 32, 32), load("image", folder)
     with torch.inference_mode():
         found = load("video", folder)(x, torch.tensor([3, 2]))
-        seen = alone(x.flatten(0, 1), torch.ones(6)).view(2, 3, -1)
+        seen = single(x.flatten(0, 1), torch.ones(6)).view(2, 3, -1)
     torch.testing.assert_close(found, torch.stack([seen[0].mean(0), seen[1, :2].mean(0)]), atol=1e-5, rtol=1e-4)
 
 

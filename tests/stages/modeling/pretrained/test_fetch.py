@@ -15,7 +15,7 @@ from flows.cli import main
 from tasks.config import EncodersConfig
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.modeling.pretrained.describe import describe_encoder, identify_encoder
-from tasks.modeling.pretrained.fetch import UNWANTED, WANTED, fetch_encoder
+from tasks.modeling.pretrained.fetch import ALLOW_PATTERNS, IGNORE_PATTERNS, fetch_encoder
 from tasks.modeling.pretrained.weights import frozen_encoder
 
 
@@ -96,10 +96,11 @@ def test_no_code_and_no_pickle_is_asked_of_the_hub(monkeypatch: pytest.MonkeyPat
     assert fetch_encoder("hf:someone/bert@v1").path == bert
     first, second = asked
     assert first == {
-        "name": "someone/bert", "revision": "v1", "allow_patterns": list(WANTED), "ignore_patterns": list(UNWANTED)
+        "name": "someone/bert", "revision": "v1",
+        "allow_patterns": list(ALLOW_PATTERNS), "ignore_patterns": list(IGNORE_PATTERNS),
     }  # fmt: skip
     assert second == {"name": "someone/bert", "revision": "v1", "local_files_only": True}
-    assert not [pattern for pattern in WANTED if pattern.endswith((".py", ".bin", ".pt", ".pkl"))]
+    assert not [pattern for pattern in ALLOW_PATTERNS if pattern.endswith((".py", ".bin", ".pt", ".pkl"))]
 
 
 def test_the_command_says_where_it_is(

@@ -61,11 +61,11 @@ def specs(bert: Path, squeezenet: Path) -> dict[InputName, EncoderSpec]:
 
 @pytest.fixture
 def folder(specs: dict[InputName, EncoderSpec], tmp_path: Path) -> Path:
-    made, card = tmp_path / "model-folder", card_of(**specs)
-    made.mkdir()
+    model_folder, card = tmp_path / "model-folder", card_of(**specs)
+    model_folder.mkdir()
     torch.manual_seed(0)
-    save_model(build_model(card), made, card, gather_files(card))
-    return made
+    save_model(build_model(card), model_folder, card, gather_files(card))
+    return model_folder
 
 
 def make_tokenizer(kind: str, folder: Path) -> Any:
@@ -181,10 +181,10 @@ def test_an_edited_card_is_refused_on_one_line(folder: Path, change: dict[str, A
     card = json.loads((folder / "model.json").read_text())
     card["encoders"]["text"] |= change
     (folder / "model.json").write_text(json.dumps(card))
-    with pytest.raises(CrossmodalError) as told:
+    with pytest.raises(CrossmodalError) as message:
         load_model(folder)
-    assert "\n" not in str(told.value)
-    assert str(told.value).startswith("model")
+    assert "\n" not in str(message.value)
+    assert str(message.value).startswith("model")
 
 
 def test_a_frozen_encoder_does_not_travel(bert: Path, squeezenet: Path) -> None:
@@ -252,12 +252,12 @@ def test_every_kind_of_encoder_travels(modality: InputName, make_folder: Callabl
         "audio": np.arange(4000, dtype=np.int16),
         "video": np.full((3, 20, 30, 3), 7, np.uint8),
     }[modality]
-    knobs = {"image_px": None, "video_px": None, "max_tokens": 6}
-    read = preparer(modality, spec, knobs)(medium, 8000)
+    params = {"image_px": None, "video_px": None, "max_tokens": 6}
+    read = preparer(modality, spec, params)(medium, 8000)
     shutil.rmtree(origin)
     here = packaged_encoder(folder)
     assert is_packaged(modality, packaged_spec(modality, folder))
     assert identify_encoder(modality, here, "full", config) == before
-    again = preparer(modality, describe_encoder(modality, here, "full", config), knobs)(medium, 8000)
+    again = preparer(modality, describe_encoder(modality, here, "full", config), params)(medium, 8000)
     assert np.array_equal(read, again)
     load_model(folder)

@@ -77,14 +77,14 @@ def test_every_update_receives_a_gradient(build, batch_of, kind: str) -> None:
 
 
 def test_the_same_seed_gives_the_same_updates(build, batch_of) -> None:
-    made = []
+    updates = []
     for _ in range(2):
         model = build()
         torch.manual_seed(5)
         add_lora(model, CONFIG)
-        made.append({name: t.clone() for name, t in model.state_dict().items() if "lora_A" in name})
-    assert made[0]
-    assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
+        updates.append({name: t.clone() for name, t in model.state_dict().items() if "lora_A" in name})
+    assert updates[0]
+    assert all(torch.equal(updates[0][name], updates[1][name]) for name in updates[0])
 
 
 def test_an_encoder_from_scratch_is_left_alone() -> None:

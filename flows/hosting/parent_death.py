@@ -1,4 +1,4 @@
-"""Starts a program that gets SIGTERM when its parent dies: `leash.py PARENT PROGRAM ARGUMENT…`. Standard library only."""
+"""Starts a program that gets SIGTERM when its parent dies: `parent_death.py PARENT PROGRAM ARGUMENT…`. Standard library."""
 
 from __future__ import annotations
 

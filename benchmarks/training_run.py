@@ -1,4 +1,4 @@
-"""What the benchmarks of training share: data prepared once, then a model trained and judged for every setting."""
+"""What the benchmarks of training share: data prepared once, then a model trained and evaluated for every setting."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tasks.train.train import train
 
 
 @dataclass(frozen=True)
-class Judged:
+class TrainingRun:
     """One trained model: how good it is on the test rows, and what it cost."""
 
     report: EvalReport
@@ -38,11 +38,11 @@ class Judged:
         return self.report.metrics["test"]["accuracy"] or 0.0
 
     def accuracy_of(self, modalities: str) -> float:
-        """On the test rows that have these modalities, with no others given."""
+        """On the test rows that have these modalities, with those only."""
         return self.report.by_modalities[modalities]["accuracy"] or 0.0
 
 
-def train_and_judge(data: str, overrides: Sequence[str], store: Path) -> Judged:
+def train_and_evaluate(data: str, overrides: Sequence[str], store: Path) -> TrainingRun:
     """A model trained on a manifest under `KEY=VALUE` settings.
 
     What an earlier call left in `store` is not done again; its times are those that were taken when it was.
@@ -61,7 +61,7 @@ def train_and_judge(data: str, overrides: Sequence[str], store: Path) -> Judged:
     times.write_text(json.dumps(taken), encoding="utf-8")
     report = evaluate(valid, features, checkpoint, None, config, request.store)
     history = json.loads(request.store.path(f"{checkpoint.uri}/history.json").read_text(encoding="utf-8"))
-    return Judged(report, history, **taken)
+    return TrainingRun(report, history, **taken)
 
 
 def _cpu_s() -> float:

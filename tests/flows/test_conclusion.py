@@ -1,0 +1,42 @@
+"""What a run concludes of its verdict, by value."""
+
+from __future__ import annotations
+
+import pytest
+
+from data_contracts.refs import ChampionRef, Decision, Verdict
+from flows.pipeline import conclude
+
+OWN, OTHER = "0" * 64, "1" * 64
+REFUSED_BEFORE = "nothing has changed since this model was refused (the figures are its own): why"
+IS_CHAMPION = "nothing that shapes the model has changed: it is m version 3"
+
+
+@pytest.mark.parametrize(
+    ("decision", "champion", "before", "expected"),
+    [
+        ("promote", None, False, ("promote", "why")),
+        ("promote", None, True, ("promote", "why")),  # its publication failed, or was not asked for
+        ("promote", OTHER, False, ("promote", "why")),
+        ("promote", OTHER, True, ("promote", "why")),
+        ("promote", OWN, False, ("unchanged", IS_CHAMPION)),
+        ("promote", OWN, True, ("unchanged", IS_CHAMPION)),
+        ("reject", OWN, True, ("unchanged", f"{IS_CHAMPION}, which no longer passes the gate: why")),
+        ("reject", OWN, False, ("reject", "version 3 is champion and no longer passes the gate: why")),
+        ("inconclusive", OWN, False, ("inconclusive", "version 3 is champion and no longer passes the gate: why")),
+        ("reject", None, False, ("reject", "why")),
+        ("reject", OTHER, False, ("reject", "why")),
+        ("reject", OTHER, True, ("unchanged", REFUSED_BEFORE)),
+        ("inconclusive", None, True, ("unchanged", REFUSED_BEFORE)),
+    ],
+)  # fmt: skip
+def test_the_decision_of_a_run(
+    decision: Decision, champion: str | None, before: bool, expected: tuple[Decision, str]
+) -> None:
+    verdict = Verdict(
+        uri="verdicts/k", sha256=OTHER, rows=8, decision=decision, reason="why", rules=(), model_sha256=OWN
+    )
+    published = champion and ChampionRef(
+        uri="champions/k", sha256=OTHER, rows=0, name="m", version="3", model_sha256=champion
+    )
+    assert conclude(verdict, published or None, before) == expected
