@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from data_contracts.expectations.features import FeatureSpec
     from tasks.config import RunConfig, TrainConfig
     from tasks.media.canonical import Canonical
-    from tasks.media.near_duplicates.signatures import Signature
+    from tasks.media.near_duplicates.signatures import ReadMedia, Signature, Signatures
     from tasks.media.thumbnails import Picture
     from tasks.modeling.encoder_base import Encoder
     from tasks.modeling.encoder_spec import EncoderSpec
@@ -52,10 +52,14 @@ class Decode(Protocol):
 class NearDuplicates:
     """How media that nearly repeat each other are found."""
 
+    cost_ms: float
+    """What a medium takes, about: the modality that costs least is compared first, the others where it leaves a question."""
     sign: Callable[[Medium, int], Signature | None]
     """Medium and rate to what it is compared by; None where there is too little of it."""
-    match: Callable[[list[Signature]], np.ndarray]
-    """Signatures to (N, 2) positions of those that repeat each other."""
+    match: Callable[[Signatures, ReadMedia], np.ndarray]
+    """Signatures to (N, 2) positions of those that repeat each other; the media can be read again."""
+    match_of_one_label: Callable[[Signatures], np.ndarray] | None = None
+    """(N, 2) positions of those that repeat each other if their rows have one label."""
     is_compared: Callable[[Sequence[int]], bool] = lambda shape: True
     """Whether a medium of this shape is worth reading."""
 

@@ -69,10 +69,10 @@ STAGES: dict[str, StageCode] = {
         modules=("tasks.media.canonical", "tasks.media.container"),
     ),
     "near_duplicates": StageCode(
-        version=1,
+        version=2,
         root="tasks.media.near_duplicates.clips",
         modules=("tasks.media.near_duplicates.*",),
-        libraries=("numpy", "pillow"),
+        libraries=("numpy", "pillow", "soxr"),
     ),
     "ingest": StageCode(
         version=1,
@@ -92,7 +92,7 @@ STAGES: dict[str, StageCode] = {
             "tasks.media.near_duplicates.*",
             "tasks.problems.*",
         ),
-        libraries=("numpy", "pillow"),
+        libraries=("numpy", "pillow", "soxr"),
         unused=(
             *_METRICS,
             "data_contracts.expectations.*",

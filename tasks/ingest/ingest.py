@@ -130,7 +130,7 @@ def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _J
     ]
     clusters: list[int | None] = [None] * len(usable)
     if purpose == "train" and config.split.near_duplicates:
-        clusters = find_near_duplicates(usable, raw.modalities, config.media, store)
+        clusters = find_near_duplicates(usable, columns, raw.modalities, config.media, store)
         notes += [*count_repeats(usable, columns, raw.modalities), *describe_near_duplicates(clusters)]
     given, groups, ids, times = ([row[name] for row in usable] for name in ("split", "group", "id", "time"))
     before = None if raw.earlier is None else find_splits(ids, groups, store.path(raw.earlier.uri))

@@ -35,7 +35,7 @@ class Audio(ModalitySpec):
     media_keys = ("sample_rate_hz", "max_audio_s", "max_file_mb")
     media_modules = ("tasks.media.audio",)
     libraries = ("av", "numpy", "soundfile", "soxr")
-    signature_modules = ("tasks.media.near_duplicates.signatures",)
+    signature_modules = ("tasks.media.near_duplicates.sounds",)
     size_unit = "seconds"
     measures = MappingProxyType({"duration": "s", "loudness": "dBFS"})
     families = ("hf",)
@@ -87,10 +87,10 @@ class Audio(ModalitySpec):
         return {"audio": draw_sound(medium, rate_hz), "seconds": len(medium) / max(rate_hz, 1)}
 
     def near_duplicates(self) -> NearDuplicates:
-        """Random projections of the spectrum, confirmed by correlation."""
-        from tasks.media.near_duplicates.signatures import match_sounds, sign_sound
+        """Hashes of the spectrum over time, confirmed by the waveform."""
+        from tasks.media.near_duplicates.sounds import match_sounds, sign_sound
 
-        return NearDuplicates(sign_sound, match_sounds)
+        return NearDuplicates(3.0, sign_sound, match_sounds)
 
     def prepare_tiny(self, params: Params) -> Prepare:
         """A log-mel spectrogram."""

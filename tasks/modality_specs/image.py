@@ -77,7 +77,10 @@ class Image(PixelSpec):
         from tasks.media.near_duplicates.signatures import IMAGE_PX, match_images, sign_image
 
         return NearDuplicates(
-            lambda pixels, rate_hz: sign_image(pixels), match_images, lambda shape: min(shape[:2]) >= IMAGE_PX
+            0.4,
+            lambda pixels, rate_hz: sign_image(pixels),
+            lambda signatures, read: match_images(signatures),
+            is_compared=lambda shape: min(shape[:2]) >= IMAGE_PX,
         )
 
     def prepare_tiny(self, params: Params) -> Prepare:

@@ -32,7 +32,7 @@ class Text(ModalitySpec):
     media_keys = ("max_text_chars", "max_file_mb")
     media_modules = ("tasks.media.text",)
     libraries = ("charset-normalizer",)
-    signature_modules = ("tasks.media.near_duplicates.signatures",)
+    signature_modules = ("tasks.media.near_duplicates.texts",)
     statistics_modules = ()
     size_unit = "characters"
     measures = MappingProxyType({"length": "characters"})
@@ -78,10 +78,15 @@ class Text(ModalitySpec):
         return {"text": draw_text(medium)}
 
     def near_duplicates(self) -> NearDuplicates:
-        """Min-wise hashes of character 5-grams."""
-        from tasks.media.near_duplicates.signatures import match_texts, sign_text
+        """Min-wise hashes of character 5-grams; of a few words, all but one."""
+        from tasks.media.near_duplicates.texts import match_all_but_one_word, match_texts, sign_text
 
-        return NearDuplicates(lambda text, rate_hz: sign_text(text), match_texts)
+        return NearDuplicates(
+            0.1,
+            lambda text, rate_hz: sign_text(text),
+            lambda signatures, read: match_texts(signatures),
+            match_all_but_one_word,
+        )
 
     def prepare_tiny(self, params: Params) -> Prepare:
         """Its first bytes."""
