@@ -265,7 +265,7 @@ class EvalReport(Ref):
     intervals: dict[str, tuple[float, float]]
     """Metric to its 95 % interval; `column.metric` for further label columns. A figure without one has too few rows for it."""
     seen: int = 0
-    """Test rows left out, as a published model that is judged by itself was trained on them or on others of their group."""
+    """Test rows left out, as a published model that is evaluated by itself was trained on them or on others of their group."""
     clusters: int | None = None
     """Of the test rows, by group and near duplicates, which intervals are resampled by; None: each row is one of its own."""
     known_rows: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""The champion, and the best champion so far, scored again on the rows that the candidate was judged on."""
+"""The champion, and the best champion so far, scored again on the rows that the candidate was evaluated on."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ComparisonRows:
     numbers: Indices
     """The cluster of each row of `every`."""
     places: Indices
-    """Those of the test rows in `every`, in the order in which they are judged."""
+    """Those of the test rows in `every`, in the order in which they are evaluated."""
 
     @classmethod
     def read(cls, valid: ValidatedRef, store: Store) -> ComparisonRows:
@@ -78,7 +78,7 @@ class ComparisonRows:
         return ComparisonRows(self.every, self.numbers, self.places[chosen])
 
     def seen_by_itself(self, folder: Path, modalities: Sequence[InputName]) -> NDArray[np.bool_]:
-        """(S,) those that the published model in `folder`, which is judged by itself, was trained or validated on, or others of
+        """(S,) those that the published model in `folder`, evaluated by itself, was trained or validated on, or others of
         their cluster. A model that was just trained on today's rows, and is not published, has seen none."""
         if not (folder / ROWS).is_file():
             return np.zeros(len(self.places), bool)
@@ -114,7 +114,7 @@ def champion_outputs(
 def forgetting(
     ids: list[str], pair: tuple[AnyScorer, AnyScorer], folder: Path, config: RunConfig, clusters: Clusters = None
 ) -> dict[str, Any]:
-    """Candidate and champion, `pair`, apart on the rows that the champion was judged on when it was published, and on new
+    """Candidate and champion, `pair`, apart on the rows that the champion was evaluated on when it was published, and on new
     ones. Empty where either set is. The champion lies in `folder`."""
     old = are_known(ids, read_rows(folder)["test"])
     if old.all() or not old.any():

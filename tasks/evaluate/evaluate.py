@@ -63,7 +63,7 @@ def evaluate_key(
     """The digest of everything that an evaluation depends on."""
     anchor = None if prepared_champion is None else prepared_champion.anchor
     near = store.path(valid.clean.uri) / NEAR_DUPLICATES  # which valid.sha256 does not cover
-    seen = store.path(checkpoint.uri) / ROWS  # of a published model that is judged by itself
+    seen = store.path(checkpoint.uri) / ROWS  # of a published model that is evaluated by itself
     return digest_json(
         {
             "valid": valid.sha256,
@@ -97,9 +97,9 @@ def evaluate(
     config: RunConfig,
     store: Store,
 ) -> EvalReport:
-    """The candidate is judged on every test row, and the champion on the same ones; DataError when there are none.
+    """The candidate is evaluated on every test row, and the champion on the same ones; DataError when there are none.
 
-    A published model that is judged by itself is not judged on rows that it was trained on, or others of their group.
+    A published model that is evaluated by itself is not evaluated on rows that it was trained on, or others of their group.
     """
     key = evaluate_key(valid, features, checkpoint, prepared_champion, config, store)
     found = store.find(KIND, key)
@@ -204,7 +204,7 @@ def read_test_rows(valid: ValidatedRef, store: Store) -> Samples:
     if not len(samples):
         given = ", ".join(f"{name} {rows}" for name, rows in valid.clean.splits.items())
         raise DataError(
-            f"split 'test': 0 rows ({given}); a model cannot be judged without test rows: "
+            f"split 'test': 0 rows ({given}); a model cannot be evaluated without test rows: "
             "give some in the split column, or leave it out so that split.test divides them"
         )
     return samples

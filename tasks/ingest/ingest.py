@@ -81,7 +81,7 @@ def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "tra
     key = ingest_key(raw, config, purpose)
     found = store.find("clean", key)
     if found is None:
-        found = _keep(_judge(raw, config, store, purpose), raw, config, store, key)
+        found = _keep(_clean_rows(raw, config, store, purpose), raw, config, store, key)
     clean = CleanRef.model_validate(found.ref)
     own_fields = {
         "notes": (*raw.notes, *clean.notes),
@@ -94,7 +94,7 @@ def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "tra
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _CleanedRows:
     columns: Columns
     """Of every row, with its canonical digests, its split, and its reason if it cannot be used."""
     rows: Rows
@@ -103,7 +103,7 @@ class _Judged:
     purpose: Purpose
 
 
-def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _Judged:
+def _clean_rows(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _CleanedRows:
     path = store.path(raw.uri) / "rows.parquet"
     in_cells = {value_column(name) for name in INPUTS}  # what they hold is decoded from the file
     table = read_table(path, [name for name in pq.read_schema(path).names if name not in in_cells])
@@ -144,7 +144,7 @@ def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _J
         notes += describe_shares(splits, given, groups, config.split)
     if has_classes and not config.split.strict:
         notes += mark_unseen(usable)
-    return _Judged(columns, rows, notes, describe_examples(rows, raw.modalities), purpose)
+    return _CleanedRows(columns, rows, notes, describe_examples(rows, raw.modalities), purpose)
 
 
 def _warnings(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]) -> list[str]:
@@ -157,12 +157,12 @@ def _warnings(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]) -
     return [f"{modality}: {count} samples, {warning}" for (modality, warning), count in counts.most_common(10)]
 
 
-def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: str) -> Found:
+def _keep(cleaned: _CleanedRows, raw: RawRef, config: RunConfig, store: Store, key: str) -> Found:
     """Writes the artifact: samples in id order, so that the order of the manifest's lines changes nothing."""
-    rows = judged.rows
+    rows = cleaned.rows
     usable = sorted((row for row in rows if row["reason"] is None), key=lambda row: str(row["id"]))
     refused = [row for row in rows if row["reason"] is not None]
-    samples = _samples(usable, judged.columns, raw.modalities)
+    samples = _samples(usable, cleaned.columns, raw.modalities)
     quarantine = pa.Table.from_pylist([_refusal(row) for row in refused], schema=quarantine_schema())
     columns = [(target.name, target.problem) for target in raw.targets or (Target(name="label"),)]
     cells = [Samples(samples).targets(place, name) for place, (name, _) in enumerate(columns)]
@@ -172,7 +172,7 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
         schema=near_duplicates_schema(),
     )
     places = pa.array(places_of(usable))
-    own = {name: judged.columns.array(name).take(places) for name in ("id", "metadata")}
+    own = {name: cleaned.columns.array(name).take(places) for name in ("id", "metadata")}
     duplicates = sum(row["reason"] == "duplicate" for row in refused)
     unlabelled = sum(row["reason"] == "unlabelled" for row in refused)
     counts = RowCounts(
@@ -191,8 +191,8 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
         pq.write_table(near_duplicates, draft.path / "near_duplicates.parquet", compression="zstd")
         pq.write_table(pa.table(own, schema=metadata_schema()), draft.path / "metadata.parquet", compression="zstd")
         (draft.path / "quarantine.csv").write_text(quarantine_csv(quarantine), encoding="utf-8")
-        write_text(draft.path / EXAMPLES, canonical_json(judged.examples))
-        if judged.purpose == "predict":
+        write_text(draft.path / EXAMPLES, canonical_json(cleaned.examples))
+        if cleaned.purpose == "predict":
             positions = pa.table({"position": places}, schema=positions_schema())
             pq.write_table(positions, draft.path / POSITIONS, compression="zstd")
         draft.ref = CleanRef(
@@ -206,7 +206,7 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
             targets=targets,
             modalities=raw.modalities,
             media={modality: media_fingerprint(modality_of(modality), config.media) for modality in raw.modalities},
-            notes=tuple(judged.notes),
+            notes=tuple(cleaned.notes),
         ).model_dump(mode="json")
     found = store.find("clean", name)
     assert found is not None

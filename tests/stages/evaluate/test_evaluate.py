@@ -1,4 +1,4 @@
-"""The stage, with a model whose probabilities are given: what is judged, on which rows, against whom."""
+"""The stage, with a model whose probabilities are given: what is evaluated, on which rows, against whom."""
 
 from __future__ import annotations
 

@@ -33,14 +33,14 @@ def scorer(truth: np.ndarray, right: np.ndarray, classes: int = 2) -> ClassScore
     )
 
 
-def lines(ours: ClassScorer, theirs: ClassScorer, classes: int = 2, **knobs: Any) -> list[str]:
+def lines(ours: ClassScorer, theirs: ClassScorer, classes: int = 2, **settings: Any) -> list[str]:
     present = np.full(ours.rows, "image")
     labels = [f"c{n}" for n in range(classes)]
     report = make_report(
         **against(compare((ours, theirs), CHAMPION, RunConfig())),
         losses=find_losses((ours, theirs), labels, present, None, 20),
     )
-    return [f"{line.outcome}: {line.detail}" for line in compare_models(report, GateConfig(**knobs))]
+    return [f"{line.outcome}: {line.detail}" for line in compare_models(report, GateConfig(**settings))]
 
 
 def test_equal_answers_to_fifty_rows_are_no_evidence() -> None:
@@ -191,10 +191,10 @@ def test_every_line_has_a_sentence_for_those_who_know_no_statistics() -> None:
     truth = np.arange(2_000) % 2
     ours, theirs = scorer(truth, np.arange(2_000) >= 600), scorer(truth, np.arange(2_000) >= 200)
 
-    def sentences(pair: tuple[ClassScorer, ClassScorer], **knobs: Any) -> list[str]:
+    def sentences(pair: tuple[ClassScorer, ClassScorer], **settings: Any) -> list[str]:
         losses = find_losses(pair, ("a", "b"), np.full(pair[0].rows, "image"), None, 20)
         report = make_report(**against(compare(pair, CHAMPION, RunConfig())), losses=losses)
-        return [line.sentence for line in compare_models(report, GateConfig(**knobs))]
+        return [line.sentence for line in compare_models(report, GateConfig(**settings))]
 
     production = "the model in production"
     quiet = "On no class, and on no kind of row, has the new model clearly become worse."
