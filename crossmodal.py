@@ -2,6 +2,7 @@
 
 import crossmodal
 model = crossmodal.load("digits@champion")
+model.predict([{"image": "photo.jpg", "text": "a sentence"}])[0].label
 frame = model.predict("manifest.csv")     # row, id, predicted, probability, ...
 crossmodal.check("manifest.csv")["rows"]
 crossmodal.retrain(data="manifest.csv", settings={"train.epochs": 5}).verdict
@@ -13,11 +14,13 @@ import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from flows.environment import new_run_id, store_from_environment, tracking_uri_from_environment
 from flows.request import Request, make_request, resolve_config
+from flows.serving.prediction import Prediction, Refusal, RowsRefused
 from tasks.config import RunConfig
 from tasks.errors import CrossmodalError, DataError, EnvironmentFailed, PromotionRefused, UsageError
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from data_contracts.refs import ChampionRef
+    from flows.serving.predictor import Predictor
     from tasks.modeling.card import ModelCard
 
 __all__ = [
@@ -32,8 +36,11 @@ __all__ = [
     "DataError",
     "EnvironmentFailed",
     "Model",
+    "Prediction",
     "PromotionRefused",
+    "Refusal",
     "Retrained",
+    "RowsRefused",
     "RunConfig",
     "UsageError",
     "check",
@@ -44,25 +51,92 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Model:
-    """A published model."""
+    """A published model, or one in a folder. Threads may share it."""
 
     name: str
     version: str
+    """In the registry; of a model in a folder the first 12 digits of its weights' sha256."""
     labels: tuple[str, ...]
     """In the order of the `probabilities` column."""
     _champion: ChampionRef
     _card: ModelCard
     _store: str
 
-    def predict(
-        self, data: str | Path, columns: Sequence[str] | Literal["all"] = (), out: str | Path | None = None
-    ) -> pd.DataFrame:
-        """One row per row of a manifest, in its order, or per file of a folder, or that of one file: row, id, label,
-        predicted, targets, probability, probabilities, modalities, reason and detail; then `columns` of the data.
+    @overload
+    def predict(self, data: Sequence[Mapping[str, Any]]) -> list[Prediction]:
+        """Of rows in memory."""
 
-        A row that cannot be read has a reason and no answer. `out` is a file to write as well: .parquet, .csv or .jsonl.
-        Raises UsageError for a path or a column that does not exist, DataError for data that cannot be read.
+    @overload
+    def predict(
+        self,
+        data: str | Path | pd.DataFrame,
+        columns: Sequence[str] | Literal["all"] = (),
+        out: str | Path | None = None,
+    ) -> pd.DataFrame:
+        """Of a data frame, or of the data at a path."""
+
+    def predict(
+        self,
+        data: str | Path | pd.DataFrame | Sequence[Mapping[str, Any]],
+        columns: Sequence[str] | Literal["all"] = (),
+        out: str | Path | None = None,
+    ) -> pd.DataFrame | list[Prediction]:
+        """The answers to a list of rows, a data frame, or the data at a path.
+
+        A row is a mapping of inputs to values: an image is a path, bytes, a PIL image or an array (H, W), (H, W, 3) or (H, W,
+        4) of uint8; a sound is a path, bytes or (array, rate in Hz), the array int16 or floats in [-1, 1]; a clip is a path or
+        bytes; a text is itself. Cells of a table stand under their columns' names. An input may be missing. The answers are
+        Predictions, in the rows' order. Raises RowsRefused, which names rows and inputs, where one cannot be used.
+
+        A data frame's columns are such inputs, others are passed over; its answers are a data frame with its index: predicted,
+        targets, probability, probabilities, modalities, reason and detail.
+
+        Of a manifest, a folder or one file: one row per row or file, in its order: row, id, label, predicted, targets,
+        probability, probabilities, modalities, reason and detail; then `columns` of the data. `out` is a file to write as
+        well: .parquet, .csv or .jsonl. Raises UsageError for a path or a column that does not exist, DataError for data that
+        cannot be read.
+
+        A row of a data frame or of a path that cannot be read has a reason and no answer.
         """
+        if isinstance(data, str | Path):
+            return self._predict_path(data, columns, out)
+        if columns or out is not None:
+            raise UsageError(
+                "predict: columns and out are for data at a path; a list or a data frame has its columns already"
+            )
+        if not isinstance(data, Sequence):
+            return self._predict_frame(data)
+        return self._predictor.predict(cast("Sequence[Mapping[str, Any]]", data))
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        from flows.serving.predictor import Predictor
+
+        return Predictor(self._champion, self._card, _request("builtin:digits", (), self._store))
+
+    def _predict_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
+        import pandas as pd
+
+        from tasks.modalities import joined
+
+        known = [name for name in self._predictor.columns if name in frame]
+        if not known:
+            read = ", ".join(self._predictor.columns)
+            raise UsageError(f"predict: no column of the data frame is an input of the model; it reads {read}")
+        found: list[dict[str, Any]] = []
+        rows = [{str(name): cell for name, cell in row.items()} for row in frame[known].to_dict("records")]
+        for outcome in self._predictor.outcomes(rows):
+            if isinstance(outcome, Refusal):
+                found.append({"reason": outcome.reason, "detail": str(outcome)})
+                continue
+            answer = outcome.model_dump(include={"targets", "probability", "probabilities"})
+            found.append({"predicted": outcome.label, **answer, "modalities": joined(outcome.modalities)})
+        names = ["predicted", "targets", "probability", "probabilities", "modalities", "reason", "detail"]
+        return pd.DataFrame(found, index=frame.index, columns=names)
+
+    def _predict_path(
+        self, data: str | Path, columns: Sequence[str] | Literal["all"], out: str | Path | None
+    ) -> pd.DataFrame:
         import pyarrow as pa
 
         from flows.run_state import RunState
@@ -147,13 +221,14 @@ def _text(value: str | Path | None) -> str | None:
     return None if value is None else str(value)
 
 
-def load(model: str, store: str | Path | None = None) -> Model:
-    """The model that `NAME` or `NAME@ALIAS` names in the store's registry. Raises UsageError when there is none."""
-    from flows.score import find_model
+def load(model: str | Path, store: str | Path | None = None) -> Model:
+    """The model that `NAME` or `NAME@ALIAS` names in the store's registry, or the one in a folder with model.json and
+    model.safetensors: a Path, or a text with a `/` in it. Raises UsageError when there is none."""
+    from flows.serving.loading import find_published
     from tasks.modeling.card import read_card
 
     request = _request("builtin:digits", (), store)
-    champion = find_model(request, model)
+    champion = find_published(model, request)
     card = read_card(request.store.path(champion.uri))
     return Model(champion.name, champion.version, card.labels, champion, card, str(request.store.root))
 

@@ -1,11 +1,14 @@
 """How often the interval of each figure contains the truth: 93 to 97 %, or the report says that there are too few rows.
 
-    python -m benchmarks.coverage [--repeats 400] [--problems multiclass multilabel regression]
+    python -m benchmarks.coverage [--repeats 400] [--problems multiclass multilabel regression groups]
 
 Every cell draws so many test sets of n rows and asks the product's own scorers for intervals. Half of the sets are of a strong
 model and half of a weak one; half of calibrated models and half of overconfident ones (logits x 2). The truth is what the same
 scorer finds on 200,000 rows, but the calibration error of a calibrated model, which is 0. Of m intervals a coverage of 95 % is
 seen as 95 +- 1.96 * sqrt(0.95 * 0.05 / m): by so much a cell may pass the band (2 points for 400) without being marked `!`.
+
+`groups` is about differences of two equal models on rows that come in groups: how often the interval excludes 0, with every row
+for itself and with groups drawn whole. Rows of a group are alike in how hard they are, and in which model suits them.
 """
 
 from __future__ import annotations
@@ -15,12 +18,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from benchmarks.measure import machine
-from tasks.problems.metric import TOO_FEW_ROWS, Floats
-from tasks.problems.multiclass_metrics import score_classes
+from tasks.problems.metric import TOO_FEW_ROWS, Floats, Metric
+from tasks.problems.multiclass_metrics import ClassCounts, ClassScorer, score_classes
 from tasks.problems.multilabel_metrics import LabelScorer
 from tasks.problems.regression import NumberScorer
 from tasks.problems.scoring import AnyScorer
@@ -30,6 +34,9 @@ CLASSES = (2, 10, 50)
 TRUTH_ROWS = 200_000
 LOW, HIGH = 93.0, 97.0
 OVERCONFIDENT = 2.0
+GROUPS = ((5, 100), (10, 50), (20, 25), (50, 10), (100, 20))
+GROUP_SPREAD = 0.7
+"""Of what rows of a group share, where what each row has for itself spreads by 1."""
 RAREST = 0.1
 """Rows of the rarest class for one of the most frequent one, where they are imbalanced; between them a geometric row."""
 SKILLS = {2: (1.0, 2.0), 10: (2.2, 3.2), 50: (2.8, 3.8)}
@@ -174,17 +181,62 @@ def measure(problem: str, repeats: int, sizes: Sequence[int]) -> None:
     grid.print(problem)
 
 
+class TwoMetrics(ClassScorer):
+    """The product's scorer without metrics that are not looked at here, which would be drawn, too."""
+
+    @property
+    def metrics(self) -> tuple[Metric[Any, ClassCounts], ...]:
+        """Accuracy and macro F1."""
+        return tuple(metric for metric in super().metrics if metric.name in ("accuracy", "macro_f1"))
+
+
+def equal_pair(groups: int, size: int, rng: Rng) -> tuple[AnyScorer, AnyScorer]:
+    """Two models that are right on about 85 % of the rows of two classes; a group suits either of them by chance."""
+    hard = np.repeat(rng.normal(1.6, GROUP_SPREAD, groups), size)
+    suits = np.repeat(rng.normal(0, GROUP_SPREAD, groups), size)
+    truth = rng.integers(0, 2, groups * size)
+
+    def answers(sign: int) -> AnyScorer:
+        """Those of one of the two."""
+        right = hard + sign * suits / 2 + rng.normal(size=len(truth)) > 0
+        return TwoMetrics(np.full((len(truth), 2), 0.5), truth, np.where(right, truth, 1 - truth))
+
+    return answers(1), answers(-1)
+
+
+def measure_groups(repeats: int) -> None:
+    """How often the interval of a difference of 0 excludes 0 is printed, by number and size of the groups."""
+    print(
+        "\ngroups\n\n| groups of rows | accuracy, by row | by group | macro_f1, by row | by group |\n|---|---|---|---|---|"
+    )
+    for groups, size in GROUPS:
+        rng = np.random.default_rng((groups, size))
+        clusters = np.repeat(np.arange(groups), size)
+        excluded = dict.fromkeys([(m, by) for m in ("accuracy", "macro_f1") for by in ("row", "group")], 0)
+        for _ in range(repeats):
+            ours, theirs = equal_pair(groups, size, rng)
+            for by, numbers in (("row", None), ("group", clusters)):
+                found = ours.differences(theirs, seed=0, clusters=numbers)
+                for metric in ("accuracy", "macro_f1"):
+                    excluded[metric, by] += metric not in found or not found[metric][1] <= 0 <= found[metric][2]
+        cells = " | ".join(f"{100 * count / repeats:.1f} %" for count in excluded.values())
+        print(f"| {groups} of {size} | {cells} |", flush=True)
+
+
 def main() -> None:
     """The coverage of every interval is printed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=400)
     parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
-    parser.add_argument("--problems", nargs="+", default=["multiclass", "multilabel", "regression"])
+    parser.add_argument("--problems", nargs="+", default=["multiclass", "multilabel", "regression", "groups"])
     options = parser.parse_args()
     hardware = machine("numpy", "scipy")
     print(f"{hardware}; {options.repeats} test sets a cell; percent of the intervals that contain the truth")
     print(f"few: {TOO_FEW_ROWS} (percent of the sets); ! beyond {LOW:.0f} to {HIGH:.0f} % by more than chance")
     for problem in options.problems:
+        if problem == "groups":
+            measure_groups(options.repeats)
+            continue
         measure(problem, options.repeats, options.rows)
 
 

@@ -21,6 +21,8 @@ InputName = Annotated[str, Field(pattern=rf"^({'|'.join(get_args(Modality))})(_[
 """The name of one input of a sample: its kind, and `image_2`, `image_3` ... for further columns of one kind."""
 Split = Literal["train", "val", "test"]
 Decision = Literal["promote", "reject", "inconclusive", "needs-approval", "unchanged"]
+RuleOutcome = Literal["pass", "fail", "inconclusive", "needs-approval"]
+"""Of one line of the gate's table."""
 ColumnType = Literal["numeric", "categorical"]
 """Of a column that is one of several in an input."""
 ProblemName = str
@@ -86,6 +88,8 @@ class RawRef(Ref):
     """The label columns, not yet with their labels."""
     recognition: Recognition = Recognition()
     """What was recognised as what, for people and for `check --write-profile`."""
+    earlier: ChampionRef | None = Field(default=None, exclude_if=lambda earlier: earlier is None)
+    """The published model whose groups keep their split, under split.by = stratified-group."""
 
 
 class CleanRef(Ref):
@@ -260,6 +264,8 @@ class EvalReport(Ref):
     """{"test": {"accuracy": ..., "macro_f1": ..., ...}}; with several label columns each further one under its name."""
     intervals: dict[str, tuple[float, float]]
     """Metric to its 95 % interval; `column.metric` for further label columns. A figure without one has too few rows for it."""
+    seen: int = 0
+    """Test rows left out, as a published model that is evaluated by itself was trained on them or on others of their group."""
     clusters: int | None = None
     """Of the test rows, by group and near duplicates, which intervals are resampled by; None: each row is one of its own."""
     known_rows: dict[str, int] = {}
@@ -306,8 +312,13 @@ class RuleResult(Frozen):
     threshold: float | None
     baseline: str
     n: int
-    outcome: Literal["pass", "fail", "inconclusive"]
+    outcome: RuleOutcome
     detail: str
+    """With every figure that decided."""
+    sentence: str = ""
+    """The same for somebody who knows no statistics."""
+    interval: tuple[float, float] | None = Field(default=None, exclude_if=lambda interval: interval is None)
+    """Of the value where a rule is about it alone, else of the difference, at the confidence that decides."""
     clusters: int | None = Field(default=None, exclude_if=lambda clusters: clusters is None)
     """Of the n rows, where they come in clusters."""
 

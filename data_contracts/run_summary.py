@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.recognition import Recognition
-from data_contracts.refs import Compared, Decision, DriftTest, Frozen, Metrics, Split
+from data_contracts.refs import Compared, Decision, DriftTest, Frozen, Metrics, RuleResult, Split
 
 Finding = Literal["passed", "not trainable", "drift", "no drift"]
 """What a run found that evaluates no model: `check`, and `monitor`."""
@@ -101,6 +101,10 @@ class RunSummary(SummaryPart):
     # What only some runs have: not in the JSON of the others.
     intervals: dict[str, tuple[float, float] | None] | None = _IF_KNOWN
     """Of every figure of `metrics` that is defined, `column.metric` for further label columns; None: too few rows for one."""
+    rules: tuple[RuleResult, ...] | None = _IF_KNOWN
+    """The gate's table, of a run that came to it."""
+    test_uses: float | None = _IF_KNOWN
+    """How many verdicts on this model the test rows had decided before, on average."""
     read: Recognition | None = _IF_KNOWN
     """What was recognised in the data as what; of a run that came to read them."""
     forgetting: dict[Literal["old", "new"], Compared] | None = _IF_KNOWN
@@ -111,7 +115,7 @@ class RunSummary(SummaryPart):
     """Of `predict`: rows that have a label, which its metrics are about."""
     out: str | None = _IF_KNOWN
     notes: tuple[str, ...] | None = _IF_KNOWN
-    """Of `predict`: what is to be known about the rows."""
+    """What is to be known about the data."""
     quarantine: str | None = _IF_KNOWN
     drift: bool | None = _IF_KNOWN
     """Of `monitor`, as the next three."""

@@ -19,6 +19,7 @@ from flows.results import reasons_of
 from flows.run_state import RunState
 from tasks.display_table import DisplayTable
 from tasks.escaping import markdown_text, one_line
+from tasks.holdout_reuse import describe_uses
 from tasks.reporting.run_tables import drift_table, gate_table, metrics_table, rows_table, work_table
 
 _LOG = logging.getLogger("prefect.crossmodal")
@@ -54,7 +55,12 @@ def _leave(request: Request, run_state: RunState, summary: RunSummary) -> None:
         gate_reason = run_state.verdict.reason.replace(
             "promoted: ", "passes the gate: ", 1
         )  # it may wait for approval yet
-        leave_table("gate", gate_table(run_state.verdict), f"{name}: {markdown_text(gate_reason)}")
+        reuse = describe_uses(run_state.test_uses)
+        leave_table(
+            "gate",
+            gate_table(run_state.verdict),
+            f"{name}: {markdown_text('. '.join(filter(None, (gate_reason, reuse))))}",
+        )
 
 
 def leave_drift(request: Request, summary: RunSummary) -> None:

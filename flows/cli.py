@@ -21,6 +21,7 @@ from flows.commands.automations import automations_app
 from flows.commands.backup import backup, restore
 from flows.commands.deploy import deploy
 from flows.commands.fetch import fetch
+from flows.commands.gate import gate_app
 from flows.commands.login import login
 from flows.commands.manifests import check, predict
 from flows.commands.models import models_app
@@ -29,6 +30,7 @@ from flows.commands.retrain import plan, retrain
 from flows.commands.run_stage import run_stage
 from flows.commands.runs import runs_app
 from flows.commands.schedule import schedule_app
+from flows.commands.serve import serve
 from flows.commands.up import up
 from flows.commands.watching import monitor, watch
 from flows.execute import RunFailed
@@ -57,7 +59,7 @@ def options(
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    *(retrain, plan, check, fetch, predict, up, run_stage),
+    *(retrain, plan, check, fetch, predict, serve, up, run_stage),
     *(login, deploy, watch, monitor, backup, restore),
 )
 """In the order in which `--help` lists them, before the groups."""
@@ -66,6 +68,7 @@ for each in COMMANDS:
 app.add_typer(profile_app, name="profile")
 app.add_typer(models_app, name="models")
 app.add_typer(runs_app, name="runs")
+app.add_typer(gate_app, name="gate")
 app.add_typer(schedule_app, name="schedule")
 app.add_typer(automations_app, name="automations")
 

@@ -81,6 +81,8 @@ def print_outcome(summary: RunSummary, store: Path, as_json: bool) -> None:
     out.print(f"\nverdict  [bold]{summary.verdict}[/bold]")  # one of ours
     _print_line(out, f"reason   {summary.reason}")
     _print_rows(out, summary)
+    for note in summary.notes or ():
+        _print_line(out, f"note     {note}")
     if summary.metrics:
         out.print(_rich_table(figures_table(summary), "right"))
     if model.version is not None:

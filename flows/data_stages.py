@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_contracts.refs import CleanRef, Target, ValidatedRef
+from data_contracts.refs import CleanRef, RawRef, Target, ValidatedRef
 from flows.request import Request
 from flows.results import reasons_of
 from flows.run_state import RunState
@@ -13,6 +13,7 @@ from tasks.errors import DataError
 from tasks.extract.extract import collect_features, plan_shards
 from tasks.ingest.sources.resolve import locate_data
 from tasks.labels import require_fitting
+from tasks.publish.registry import fetch_champion
 from tasks.samples import Samples
 from tasks.store import Store
 from tasks.validate.trainable import trainable_problems
@@ -22,7 +23,7 @@ def prepare(request: Request, config: RunConfig, stages: Stages, run_state: RunS
     """Manifest to validated samples."""
     store = request.store
     with run_state.timed("ingest"):
-        raw = run_state.raw = stages.scan(config, store, locate_data(config, store))
+        raw = run_state.raw = with_earlier(stages.scan(config, store, locate_data(config, store)), request)
         require_fitting(config, raw.targets)
         clean = run_state.clean = stages.ingest(raw, config, store)
     run_log.log_rows(clean, reasons_of(store, clean, None), run_state.reused(clean))
@@ -32,6 +33,15 @@ def prepare(request: Request, config: RunConfig, stages: Stages, run_state: RunS
     run_log.log_validated(valid)
     run_state.docs["samples"] = valid.docs
     return valid
+
+
+def with_earlier(raw: RawRef, request: Request) -> RawRef:
+    """The table with the champion, whose groups keep their split, where the config divides so and there is one."""
+    config = request.config
+    if config.split.by != "stratified-group":
+        return raw
+    champion = fetch_champion(request.name, config.publish.alias, request.store, request.tracking_uri)
+    return raw.model_copy(update={"earlier": champion})
 
 
 def require_trainable(samples: Samples, min_test_per_class: int, targets: tuple[Target, ...]) -> None:

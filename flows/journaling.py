@@ -11,10 +11,10 @@ from tasks.publish import journal_events
 from tasks.store import Store
 
 
-def record_verdict(request: Request, verdict: Verdict, report: EvalReport, valid: ValidatedRef) -> None:
-    """The verdict of this run is in the journal, before anything is published on it."""
-    at = datetime.now(UTC)
-    journal_events.record_verdict(request.name, verdict, report, valid, request.run_id, request.store, user_name(), at)
+def record_verdict(request: Request, verdict: Verdict, report: EvalReport, valid: ValidatedRef) -> float:
+    """The verdict of this run is in the journal, before anything is published on it; how often its test rows had decided."""
+    at, run = datetime.now(UTC), request.run_id
+    return journal_events.record_verdict(request.name, verdict, report, valid, run, request.store, user_name(), at)
 
 
 def record_decisions(name: str, alias: str, store: Store, tracking_uri: str) -> None:

@@ -58,10 +58,10 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
     with run_state.timed("evaluate"):
         evaluated_before = store.find("verdicts", gate_key(report, config)) is not None
         verdict = run_state.verdict = stages.gate(report, config, store)
-        record_verdict(request, verdict, report, valid)
+        run_state.test_uses = record_verdict(request, verdict, report, valid)
     run_log.log_gate(verdict)
     run_state.decision, run_state.reason = conclude(verdict, champion, evaluated_before)
-    if run_state.decision == "promote":
+    if run_state.decision in ("promote", "needs-approval"):
         inputs = PublishInputs(verdict, checkpoint, report, valid, features, start)
         publish_candidate(inputs, request, stages, run_state)
 
@@ -88,8 +88,8 @@ def conclude(verdict: Verdict, champion: ChampionRef | None, evaluated_before: b
     A champion that new test rows or new rules fail is reported once, as what the gate says; it stays until something beats it.
     """
     is_champion = champion is not None and champion.model_sha256 == verdict.model_sha256
-    passes = verdict.decision == "promote"
-    if champion is not None and is_champion and (passes or evaluated_before):
+    passes, waits = verdict.decision == "promote", verdict.decision == "needs-approval"
+    if champion is not None and is_champion and (passes or waits or evaluated_before):
         doubt = "" if passes else f", which no longer passes the gate: {verdict.reason}"
         name = f"{champion.name} version {champion.version}"
         return "unchanged", f"nothing that shapes the model has changed: it is {name}{doubt}"
@@ -98,7 +98,7 @@ def conclude(verdict: Verdict, champion: ChampionRef | None, evaluated_before: b
             verdict.decision,
             f"version {champion.version} is champion and no longer passes the gate: {verdict.reason}",
         )
-    if evaluated_before and not passes:
+    if evaluated_before and not passes and not waits:
         return (
             "unchanged",
             f"nothing has changed since this model was refused (the figures are its own): {verdict.reason}",
@@ -128,10 +128,16 @@ def evaluate_champion(request: Request, stages: Stages, run_state: RunState) -> 
         verdict = stages.gate(report, config, store)
     rules = verdict.rules[:-1]  # the last compares with the champion, which this is
     passes = verdict.decision == "promote"
-    run_state.decision = "unchanged" if passes else verdict.decision
+    open_ = verdict.decision == "inconclusive"
+    run_state.decision = "unchanged" if passes else "inconclusive" if open_ else "reject"
     name, stands = f"{champion.name} version {champion.version}", "still passes" if passes else "no longer passes"
     details = "; ".join(rule.detail for rule in rules if passes or rule.outcome != "pass")
-    run_state.reason = reason = f"{name} {stands} the gate on {report.rows} test rows: {details or 'it has no rules'}"
+    rows = f"{report.rows} test rows"
+    if report.seen:
+        rows += (
+            f" ({report.seen:,} more were left out: it was trained or validated on them, or on others of their group)"
+        )
+    run_state.reason = reason = f"{name} {stands} the gate on {rows}: {details or 'it has no rules'}"
     own_verdict = run_state.verdict = verdict.model_copy(update={"rules": rules, "reason": reason})
     run_log.log_gate(own_verdict)
 

@@ -9,14 +9,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from data_contracts.refs import CleanRef, Metrics, RawRef
+from data_contracts.refs import ChampionRef, CleanRef, Metrics, RawRef
 from data_contracts.tables import row_predictions_schema
 from flows.known_labels import KnownLabels, match_labels
 from tasks.contract import read_table
 from tasks.ingest.ingest import POSITIONS
 from tasks.ingest.manifest.carried_columns import CarriedColumns
 from tasks.modeling.card import ModelCard
+from tasks.modeling.training_rows import are_known, contents_of, read_seen
 from tasks.problems.registry import problem_of
+from tasks.samples import Samples
 from tasks.store import Store
 
 
@@ -79,6 +81,25 @@ class PredictedRows:
             return 0, {}
         predicted = self.answers["predicted"].filter(pa.array(rows)).to_pylist()
         return len(truths), {**problem_of(card.label_targets[0]).score_texts(truths, predicted)}
+
+    def describe_seen(self, clean: CleanRef | None, champion: ChampionRef, card: ModelCard, store: Store) -> str | None:
+        """A note where the model was trained or validated on rows that have labels: on these its figures are too good."""
+        labelled = np.asarray(self.labels.rows, bool)[self.positions]
+        if clean is None or not labelled.any():
+            return None
+        samples = Samples.read(store.path(clean.uri)).take(np.flatnonzero(labelled))
+        seen, contents = read_seen(store.path(champion.uri)), contents_of(samples, card.modalities)
+        by_id, by_content = are_known(samples.ids, seen.ids), are_known(contents, seen.contents)
+        has_content = np.array(
+            [content is not None for content in contents], bool
+        )  # an id may be any table's row number
+        count = int(np.where(has_content, by_content, by_id).sum())
+        if not count:
+            return None
+        return (
+            f"{count:,} of the {int(labelled.sum()):,} rows with a label are among those that the model was trained or "
+            "validated on: figures on them say nothing about new rows"
+        )
 
     def _in_order(self, columns: dict[str, pa.Array]) -> pa.Table:
         schema = row_predictions_schema()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from data_contracts.refs import Ref, RunRefs
+from flows.data_stages import with_earlier
 from flows.history import RUNS, run_refs
 from flows.journaling import record_decisions
 from flows.records import REFS
@@ -100,7 +101,7 @@ def _had(ref: T | None) -> T:
 
 
 def _ingest(request: Request, refs: RunRefs, stages: Stages) -> Results:
-    raw = stages.scan(request.config, request.store, locate_data(request.config, request.store))
+    raw = with_earlier(stages.scan(request.config, request.store, locate_data(request.config, request.store)), request)
     clean = stages.ingest(raw, request.config, request.store)
     settle_parts(request.store, "media")
     return {"raw": raw, "clean": clean}

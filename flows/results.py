@@ -21,10 +21,12 @@ def results_in(store: Store) -> frozenset[str]:
 
 def ask_for_approval(release: ReleaseRef, config: RunConfig, verdict: Verdict) -> str:
     """What a person has to do about a candidate that passed, and why it passed."""
+    asks = verdict.decision == "needs-approval"
+    stands = "waits, as a rule of the gate asks for it," if asks else "passes the gate and waits"
     return (
-        f"{release.name} version {release.version} passes the gate and waits {config.gate.approval_days:g} days for approval: "
+        f"{release.name} version {release.version} {stands} {config.gate.approval_days:g} days for approval: "
         f"crossmodal models promote {release.name} {release.version} --reason ..., or reject, or the deployment promote "
-        f"({verdict.reason.removeprefix('promoted: ')})"
+        f"({verdict.reason.removeprefix('promoted: ').removeprefix('needs approval: ')})"
     )
 
 

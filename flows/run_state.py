@@ -23,6 +23,8 @@ class RunState(RunRefs, frozen=False):
     """Table (manifest, samples, features, predictions) to the store path of its Data Docs."""
     warnings: list[str] = Field(default_factory=list)
     """Broken expectations of severity warning on other tables than the samples, whose own are in `valid`."""
+    test_uses: float | None = None
+    """How many verdicts on this model its test rows had decided before."""
     decision: Decision | None = None
     reason: str | None = None
     before: frozenset[str] = frozenset()

@@ -50,7 +50,8 @@ def predict_manifest(request: Request, model: str | None, out: str, columns: Seq
         with CarriedColumns(columns, request.store.root) as carried:
             rows = predict_rows(request, champion, card, run_state, carried)
             run_state.warnings += [*carried.notes, *write_tables(target, rows.tables())]
-        run_state.warnings += filter(None, [rows.labels.describe()])
+        seen = rows.describe_seen(run_state.clean, champion, card, request.store)
+        run_state.warnings += filter(None, [rows.labels.describe(), seen])
         found.append(rows.score(card))
 
     error = attempt(predict, run_state)

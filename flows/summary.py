@@ -21,6 +21,7 @@ from data_contracts.run_summary import (
 from flows.request import Request
 from flows.results import quarantine_of
 from flows.run_state import RunState
+from tasks.holdout_reuse import MANY, describe_uses
 from tasks.ingest.ingest import quarantine_csv
 from tasks.store import replace_file
 
@@ -70,9 +71,20 @@ def summarise(
         forgetting=report.forgetting or None if report else None,
         linear_baseline=baseline_of(report.linear_baseline) if report and report.linear_baseline else None,
         read=run_state.raw.recognition if run_state.raw else None,
+        notes=notes_of(run_state) or None,
+        test_uses=run_state.test_uses,
+        rules=run_state.verdict.rules if run_state.verdict else None,
         error=error,
     )
     return summary.model_copy(update={**found})
+
+
+def notes_of(run_state: RunState) -> tuple[str, ...]:
+    """What a person should know about the data: notes of their reading, and what their contracts warn of."""
+    clean, valid = run_state.clean, run_state.valid
+    worn = run_state.test_uses is not None and run_state.test_uses > MANY
+    reuse = (describe_uses(run_state.test_uses),) if worn else ()
+    return (*(clean.notes if clean else ()), *(valid.warnings if valid else ()), *run_state.warnings, *reuse)
 
 
 def intervals_of(report: EvalReport) -> dict[str, tuple[float, float] | None]:

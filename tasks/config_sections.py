@@ -155,8 +155,10 @@ class MediaPathsConfig(Section):
 class SplitConfig(Section):
     """How rows without a given split are divided."""
 
-    by: Literal["hash", "time"] = "hash"
-    """hash: by a stable hash of the group, else of the id. time: the newest rows are test, those before them val."""
+    by: Literal["hash", "time", "stratified-group"] = "hash"
+    """hash: by a stable hash of the group, else of the id. time: the newest rows are test, those before them val.
+    stratified-group: groups are placed so that rows and labels come near the shares; those that the published model was made
+    with keep their split."""
     val: Share = 0.15
     test: Share = 0.15
     folds: dict[Split, tuple[str, ...]] = {}

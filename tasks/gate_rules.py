@@ -42,6 +42,8 @@ class Rule(Section):
     """The answer that is always the same: the most frequent class, or the mean of the train rows."""
     column: str = ""
     """The label column, where there are several; empty: the first."""
+    outcome: Literal["reject", "needs-approval"] = "reject"
+    """Of a candidate that does not pass the rule: rejected, or a person decides, as under gate.approval = required."""
 
     @property
     def asked(self) -> list[str]:
@@ -93,6 +95,8 @@ class Decided:
     threshold: float | None
     baseline: str
     """What the threshold is."""
+    sentence: str
+    """The outcome for somebody who knows no statistics."""
 
 
 @dataclass(frozen=True)
@@ -116,14 +120,24 @@ def _minimum(figure: Figure, limit: float) -> Decided:
     """The figure itself counts, as the limit's author would read it: the interval is reported but does not decide."""
     passes = figure.value is not None and figure.value >= limit
     outcome, detail = _within(figure, limit, passes, ">=" if passes else "<")
-    return Decided(f"{figure.name} >= {number_text(limit)}", outcome, detail, limit, "absolute minimum")
+    said = _say_limit(figure, limit, "at least", "reaches" if passes else "is below")
+    return Decided(f"{figure.name} >= {number_text(limit)}", outcome, detail, limit, "absolute minimum", said)
 
 
 def _maximum(figure: Figure, limit: float) -> Decided:
     """As `_minimum`."""
     passes = figure.value is not None and figure.value <= limit
     outcome, detail = _within(figure, limit, passes, "<=" if passes else ">")
-    return Decided(f"{figure.name} <= {number_text(limit)}", outcome, detail, limit, "absolute maximum")
+    said = _say_limit(figure, limit, "at most", "stays within" if passes else "is above")
+    return Decided(f"{figure.name} <= {number_text(limit)}", outcome, detail, limit, "absolute maximum", said)
+
+
+def _say_limit(figure: Figure, limit: float, asked: str, verb: str) -> str:
+    title = figure.metric.title
+    if figure.value is None:
+        return f"{title} cannot be computed on these test rows."
+    text = figure.text(figure.value, beside=limit)
+    return f"{title} is {text}: that {verb} the {number_text(limit)} that is asked for ({asked})."
 
 
 def _within(figure: Figure, limit: float, passes: bool, sign: str) -> tuple[Outcome, str]:
@@ -142,7 +156,12 @@ def _above_majority(figure: Figure, _: float) -> Decided:
     if same is None:
         raise ValueError(f"{figure.name} has no baseline to beat")  # which the config refuses
     outcome, detail = _beats(figure, same.value, same.limit)
-    return Decided(f"{figure.name} {same.rule}", outcome, detail, figure.constant, same.answer)
+    said = {
+        "pass": "The model answers better than one and the same answer to every row would.",
+        "fail": "The model answers no better than one and the same answer to every row would.",
+        "inconclusive": "It is not certain that the model answers better than one and the same answer to every row would.",
+    }[outcome]
+    return Decided(f"{figure.name} {same.rule}", outcome, detail, figure.constant, same.answer, said)
 
 
 def _beats(figure: Figure, what: str, limit: str) -> tuple[Outcome, str]:

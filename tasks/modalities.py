@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from data_contracts.expectations.features import FeatureSpec
     from tasks.config import RunConfig, TrainConfig
     from tasks.media.canonical import Canonical
-    from tasks.media.near_duplicates.signatures import Signature
+    from tasks.media.near_duplicates.signatures import ReadMedia, Signature, Signatures
     from tasks.media.thumbnails import Picture
     from tasks.modeling.encoder_base import Encoder
     from tasks.modeling.encoder_spec import EncoderSpec
@@ -52,10 +52,14 @@ class Decode(Protocol):
 class NearDuplicates:
     """How media that nearly repeat each other are found."""
 
+    cost_ms: float
+    """What a medium takes, about: the modality that costs least is compared first, the others where it leaves a question."""
     sign: Callable[[Medium, int], Signature | None]
     """Medium and rate to what it is compared by; None where there is too little of it."""
-    match: Callable[[list[Signature]], np.ndarray]
-    """Signatures to (N, 2) positions of those that repeat each other."""
+    match: Callable[[Signatures, ReadMedia], np.ndarray]
+    """Signatures to (N, 2) positions of those that repeat each other; the media can be read again."""
+    match_of_one_label: Callable[[Signatures], np.ndarray] | None = None
+    """(N, 2) positions of those that repeat each other if their rows have one label."""
     is_compared: Callable[[Sequence[int]], bool] = lambda shape: True
     """Whether a medium of this shape is worth reading."""
 
@@ -123,6 +127,10 @@ class ModalitySpec(ABC):
     column_help: ClassVar[str] = ""
     """What the reference says of `data.columns.NAME`."""
 
+    # -- in memory
+    values_help: ClassVar[str] = "a path or bytes"
+    """What a row in memory may give."""
+
     # -- its canonical form
     media_keys: ClassVar[tuple[str, ...]] = ()
     """The settings of MediaConfig that change it."""
@@ -172,6 +180,15 @@ class ModalitySpec(ABC):
     def module(self) -> str:
         """Where this object is defined; through its imports, all code of the modality."""
         return type(self).__module__
+
+    # -- in memory
+    def encode(self, value: Any) -> bytes | None:
+        """A value that a program holds, as the file that `decoder` reads; None where it can be none. Raises Undecodable."""
+        return None
+
+    def example(self) -> Any:
+        """A small value, to try a model with; None: there is none."""
+        return None
 
     # -- its canonical form
     @abstractmethod

@@ -118,7 +118,8 @@ def log_evaluation(report: EvalReport, reused: bool) -> None:
         for name in metric_names(report.problem)
         if (value := figures.get(name)) is not None
     ]
-    log(f"evaluate: {report.rows:,} test rows: {', '.join(text)}{REUSED if reused else ''}")
+    rows = f"{report.rows:,} test rows{f' ({report.seen:,} that it has seen left out)' if report.seen else ''}"
+    log(f"evaluate: {rows}: {', '.join(text)}{REUSED if reused else ''}")
     for subset, line in report.by_modalities.items():
         shown = [
             f"{name} {figure_text(value, name)}"

@@ -69,10 +69,10 @@ STAGES: dict[str, StageCode] = {
         modules=("tasks.media.canonical", "tasks.media.container"),
     ),
     "near_duplicates": StageCode(
-        version=1,
+        version=2,
         root="tasks.media.near_duplicates.clips",
         modules=("tasks.media.near_duplicates.*",),
-        libraries=("numpy", "pillow"),
+        libraries=("numpy", "pillow", "soxr"),
     ),
     "ingest": StageCode(
         version=1,
@@ -85,13 +85,14 @@ STAGES: dict[str, StageCode] = {
             "tasks.ingest.quarantine_examples",
             "tasks.ingest.sample_rows",
             "tasks.ingest.splits",
+            "tasks.ingest.stratified_groups",
             "tasks.ingest.table_digest",
             "tasks.ingest.times",
             "tasks.labels",
             "tasks.media.near_duplicates.*",
             "tasks.problems.*",
         ),
-        libraries=("numpy", "pillow"),
+        libraries=("numpy", "pillow", "soxr"),
         unused=(
             *_METRICS,
             "data_contracts.expectations.*",

@@ -16,6 +16,7 @@ from flows.environment import now_ms, tracking_uri_from_environment, user_name
 from flows.journaling import record_decisions
 from flows.request import default_tracking_uri
 from tasks.errors import UsageError
+from tasks.holdout_reuse import MANY, describe_uses
 from tasks.publish import journal_events, registry
 from tasks.publish.approval import Approval
 from tasks.publish.journal import Entry
@@ -78,8 +79,14 @@ def show(name: ModelName, common: CommonOptions) -> None:
 @models_app.command()
 @grouped
 def history(name: ModelName, common: CommonOptions) -> None:
-    """Show which versions have been champion, oldest first."""
-    _show([move.model_dump() for move in registry.history(name, *_place(common))], common.as_json)
+    """Show which versions have been champion, oldest first, and how many verdicts their test rows had decided before."""
+    moves = registry.history(name, *_place(common))
+    uses = journal_events.uses_by_run(name, common.place)
+    known = any(move.run in uses for move in moves)
+    rows = [move.model_dump() | ({"test_uses": uses.get(str(move.run))} if known else {}) for move in moves]
+    _show(rows, common.as_json)
+    if uses and (latest := [*uses.values()][-1]) > MANY:
+        say(describe_uses(latest), to_stderr=common.as_json)
 
 
 @models_app.command()

@@ -70,10 +70,10 @@ def refusal(policy: Policy, scope: Scope) -> Refusal | None:
     """Why this request or websocket is refused; None when it may pass."""
     headers = Headers(scope)
     path = re.sub(r"/+", "/", str(scope["path"]))
-    return _foreign(policy, scope, headers) or _unauthenticated(policy, scope, headers, path)
+    return foreign(policy, scope, headers) or _unauthenticated(policy, scope, headers, path)
 
 
-def _foreign(policy: Policy, scope: Scope, headers: Headers) -> Refusal | None:
+def foreign(policy: Policy, scope: Scope, headers: Headers) -> Refusal | None:
     """Refuses what names another server, or what a page of another origin caused."""
     own = policy.origins.get((headers.only("host") or "").lower())
     if own is None:

@@ -1,7 +1,8 @@
-"""The champion, and the best champion so far, scored again on the rows that the candidate was judged on."""
+"""The champion, and the best champion so far, scored again on the rows that the candidate was evaluated on."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from data_contracts.refs import ChampionRef, Pairing, PreparedChampion, Target, ValidatedRef
+from data_contracts.refs import ChampionRef, InputName, Pairing, PreparedChampion, Target, ValidatedRef
 from tasks.config import RunConfig
 from tasks.errors import UsageError
 from tasks.evaluate.overlap import clusters_of, find_seen, number_clusters
 from tasks.modeling.card import ModelCard
-from tasks.modeling.training_rows import are_known, read_rows
+from tasks.modeling.training_rows import ROWS, are_known, read_rows
 from tasks.problems.metric import Indices, Probabilities
 from tasks.problems.registry import width
 from tasks.problems.scoring import AnyScorer, Clusters, design_effect
@@ -49,7 +50,7 @@ class ComparisonRows:
     numbers: Indices
     """The cluster of each row of `every`."""
     places: Indices
-    """Those of the test rows in `every`, in the order in which they are judged."""
+    """Those of the test rows in `every`, in the order in which they are evaluated."""
 
     @classmethod
     def read(cls, valid: ValidatedRef, store: Store) -> ComparisonRows:
@@ -71,6 +72,17 @@ class ComparisonRows:
     def clusters_of(self, chosen: Indices) -> Clusters:
         """Of some of the test rows, by their positions among them."""
         return clusters_of(self.places[chosen], self.numbers)
+
+    def take(self, chosen: Indices) -> ComparisonRows:
+        """Some of the test rows, by their positions among them."""
+        return ComparisonRows(self.every, self.numbers, self.places[chosen])
+
+    def seen_by_itself(self, folder: Path, modalities: Sequence[InputName]) -> NDArray[np.bool_]:
+        """(S,) those that the published model in `folder`, evaluated by itself, was trained or validated on, or others of
+        their cluster. A model that was just trained on today's rows, and is not published, has seen none."""
+        if not (folder / ROWS).is_file():
+            return np.zeros(len(self.places), bool)
+        return find_seen(self.every, self.every, self.numbers, folder, modalities)[self.places]
 
     def seen_by(self, other: PreparedChampion, card: ModelCard, store: Store) -> NDArray[np.bool_]:
         """(S,) see `find_seen`."""
@@ -102,7 +114,7 @@ def champion_outputs(
 def forgetting(
     ids: list[str], pair: tuple[AnyScorer, AnyScorer], folder: Path, config: RunConfig, clusters: Clusters = None
 ) -> dict[str, Any]:
-    """Candidate and champion, `pair`, apart on the rows that the champion was judged on when it was published, and on new
+    """Candidate and champion, `pair`, apart on the rows that the champion was evaluated on when it was published, and on new
     ones. Empty where either set is. The champion lies in `folder`."""
     old = are_known(ids, read_rows(folder)["test"])
     if old.all() or not old.any():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data_contracts.eval_detail import DETAIL
 from data_contracts.modalities import in_order
@@ -40,7 +41,8 @@ from tasks.fingerprint import code_fingerprint
 from tasks.modalities import joined, spec_of
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.predictions import predictions_table, present_modalities, write_predictions
-from tasks.problems.metric import Probabilities
+from tasks.modeling.training_rows import ROWS
+from tasks.problems.metric import Indices, Probabilities
 from tasks.problems.registry import problem_of
 from tasks.problems.scoring import AnyScorer, Clusters
 from tasks.samples import NEAR_DUPLICATES, Samples
@@ -61,12 +63,14 @@ def evaluate_key(
     """The digest of everything that an evaluation depends on."""
     anchor = None if prepared_champion is None else prepared_champion.anchor
     near = store.path(valid.clean.uri) / NEAR_DUPLICATES  # which valid.sha256 does not cover
+    seen = store.path(checkpoint.uri) / ROWS  # of a published model that is evaluated by itself
     return digest_json(
         {
             "valid": valid.sha256,
             "near_duplicates": digest_file(near) if near.is_file() else None,
             "features": {name: ref.sha256 for name, ref in features.items()},
             "model": [checkpoint.train_key, checkpoint.model_sha256],
+            **({"seen": digest_file(seen)} if seen.is_file() else {}),
             "champion": [None if other is None else _identity(other) for other in (prepared_champion, anchor)],
             "config": {
                 "seed": config.seed,
@@ -93,13 +97,18 @@ def evaluate(
     config: RunConfig,
     store: Store,
 ) -> EvalReport:
-    """The candidate is judged on every test row, and the champion on the same ones; DataError when there are none."""
+    """The candidate is evaluated on every test row, and the champion on the same ones; DataError when there are none.
+
+    A published model that is evaluated by itself is not evaluated on rows that it was trained on, or others of their group.
+    """
     key = evaluate_key(valid, features, checkpoint, prepared_champion, config, store)
     found = store.find(KIND, key)
     if found is not None:
         return EvalReport.model_validate(found.ref)
-    samples = read_test_rows(valid, store)
     card = read_card(store.path(checkpoint.uri))
+    every, rows = read_test_rows(valid, store), ComparisonRows.read(valid, store)
+    unseen = require_unseen(rows.seen_by_itself(store.path(checkpoint.uri), card.modalities))
+    samples, rows = every.take(unseen), rows.take(unseen)
     others = read_others(prepared_champion, card, store)
     with store.create(KIND, key) as draft:
         subset = predict_subsets(samples, features, checkpoint, card, store)
@@ -109,10 +118,10 @@ def evaluate(
         columns = Columns(samples, card, _universes(valid, card, [theirs for _, theirs in others]))
         candidate, problem = columns.judge(full), problem_of(card.label_targets[0])
         detail = describe(samples, problem, candidate, columns.labels[0], checkpoint.modalities)
-        rows = ComparisonRows.read(valid, store)
         clusters = rows.clusters
         payload: dict[str, Any] = {
             "rows": len(samples),
+            "seen": len(every) - len(samples),
             "clusters": None if clusters is None else int(clusters.max()) + 1,
             "parents": [valid.sha256, checkpoint.sha256, *(other.champion.sha256 for other, _ in others)],
             "model_sha256": checkpoint.model_sha256,
@@ -131,7 +140,7 @@ def evaluate(
             payload |= _beside_champion(columns, candidate, others, rows, config, store)
             detail = detail.model_copy(update={"champion_rows": payload["champion_rows"]})
         if problem.has_classes and reads_embeddings(card):
-            linear_baseline = _linear_baseline(valid, features, columns, candidate, config.seed, store, clusters)
+            linear_baseline = _linear_baseline(valid, features, columns, candidate, config.seed, store, rows, unseen)
             payload["linear_baseline"] = None if linear_baseline is None else linear_baseline.model_dump(mode="json")
         if any(spec_of(name).joined_columns() is not None for name in checkpoint.modalities):
             from tasks.evaluate.column_importance import measure_importance  # which needs torch
@@ -195,10 +204,21 @@ def read_test_rows(valid: ValidatedRef, store: Store) -> Samples:
     if not len(samples):
         given = ", ".join(f"{name} {rows}" for name, rows in valid.clean.splits.items())
         raise DataError(
-            f"split 'test': 0 rows ({given}); a model cannot be judged without test rows: "
+            f"split 'test': 0 rows ({given}); a model cannot be evaluated without test rows: "
             "give some in the split column, or leave it out so that split.test divides them"
         )
     return samples
+
+
+def require_unseen(seen: NDArray[np.bool_]) -> Indices:
+    """Positions of the test rows (S,) that the model has not seen; DataError where there are none."""
+    unseen = np.flatnonzero(~seen)
+    if not len(unseen):
+        raise DataError(
+            f"split 'test': all {len(seen):,} rows are among those that the model was trained or validated on, or of their "
+            "groups, so no figure on them says how it answers new ones; give other test rows"
+        )
+    return unseen
 
 
 def subsets(modalities: tuple[InputName, ...]) -> list[tuple[InputName, ...]]:
@@ -278,21 +298,22 @@ def _linear_baseline(
     candidate: AnyScorer,
     seed: int,
     store: Store,
-    clusters: Clusters,
+    rows: ComparisonRows,
+    unseen: Indices,
 ) -> LinearBaseline | None:
-    """The baseline's figures, and the candidate's minus them, on the same rows."""
+    """The baseline's figures, and the candidate's minus them, on the same rows, `unseen` among all test rows."""
     labels, target = columns.labels[0], columns.card.label_targets[0]
     fitted = fit_linear_baseline(valid, features, labels, seed, store)
     if fitted is None:
         return None
     cells = columns.samples.targets(0, "")
     wide = target.model_copy(update={"labels": labels})
-    linear_baseline = problem_of(target).scorer(fitted.probabilities, cells, wide, labels, None)
+    linear_baseline = problem_of(target).scorer(fitted.probabilities[unseen], cells, wide, labels, None)
     return LinearBaseline(
         metrics=linear_baseline.score(),
         c=fitted.c,
         rows=fitted.rows,
         width=fitted.width,
-        differences=candidate.differences(linear_baseline, seed, clusters=clusters),
+        differences=candidate.differences(linear_baseline, seed, clusters=rows.clusters),
         notes=fitted.notes,
     )

@@ -51,7 +51,7 @@ def find_seen(
     modalities: Sequence[InputName],
 ) -> NDArray[np.bool_]:
     """(N,) test rows that the published model in `folder` has seen and the candidate has not, by themselves (id or content) or
-    by their cluster. What both have seen is as easy for both.
+    by their cluster. What both have seen is as easy for both. Without a candidate: what today's train and val rows do not tell.
 
     `samples` are today's N rows of all splits, `numbers` (N,) their clusters; `theirs` are the same as that model reads them.
     """

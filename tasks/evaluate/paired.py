@@ -1,4 +1,4 @@
-"""Two evaluations of before, paired row by row where they judged the same rows."""
+"""Two evaluations of before, paired row by row where they scored the same rows."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def compare_evaluations(ours: Evaluated, theirs: Evaluated, store: Store) -> dic
     named = {label for cell in cells for label in problem_of(targets[0]).labels_of(cell)}
     labels = (*labels, *sorted(named - {*labels}))
     outputs = [np.array(table["probabilities"].to_pylist(), dtype=np.float64) for table in tables]
-    judged = [judge_column(card, 0, given, cells, labels)[0] for card, given in zip(cards, outputs, strict=True)]
-    return judged[0].differences(judged[1], SEED, CONFIDENCE)
+    scored = [judge_column(card, 0, given, cells, labels)[0] for card, given in zip(cards, outputs, strict=True)]
+    return scored[0].differences(scored[1], SEED, CONFIDENCE)
 
 
 def _sorted(report: EvalReport, store: Store) -> pa.Table:

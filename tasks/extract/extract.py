@@ -20,7 +20,8 @@ from tasks.extract.ahead import prepare_ahead
 from tasks.extract.inputs import extract_keys, input_dtype, preparer
 from tasks.fingerprint import code_fingerprint
 from tasks.media.media_store import MediaReader, media_index
-from tasks.modalities import MODALITIES, Dtype, spec_of
+from tasks.modalities import MODALITIES, Dtype, Prepare, spec_of
+from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import Identity, complete_encoder, identify_encoder
 from tasks.samples import Samples
 from tasks.store import Store, digest_json
@@ -87,6 +88,17 @@ def _params(name: InputName, config: RunConfig, identity: Identity) -> dict[str,
     params = {key: getattr(config.extract, key) for key in extract_keys(modality_of(name), not tiny)}
     defaults = spec_of(name).tiny_defaults if tiny else {}
     return {key: defaults.get(key) if value is None else value for key, value in params.items()}
+
+
+def encoder_reading(modality: Modality, config: RunConfig) -> tuple[EncoderSpec, Prepare, Dtype]:
+    """How media become features one at a time: the encoder, what makes its inputs, and the type in which features are kept.
+
+    The features are the inputs, or where the spec reads "embedding" what tasks.extract.embed makes of them. Raises UsageError
+    where the encoder's files are not on this machine.
+    """
+    identity = _identify(modality, config)
+    spec = complete_encoder(modality, config.encoders.of(modality), identity)
+    return spec, preparer(modality, spec, _params(modality, config, identity)), _feature_dtype(modality, identity)
 
 
 def clean_of(samples: CleanRef | ValidatedRef) -> CleanRef:

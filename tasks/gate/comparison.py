@@ -22,12 +22,11 @@ from typing import Literal
 
 from data_contracts.refs import EvalReport, Loss, Losses, Pairing, RuleResult
 from tasks.config import GateConfig
+from tasks.gate.sentences import FIRST, describe_rows, say_comparison, say_losses, say_undefined
 from tasks.gate_rules import Outcome, defined
 from tasks.number_format import short_number
 from tasks.problems.registry import figure_text, get_metric, get_problem
 
-FEW_CLUSTERS = 20
-"""Below it an interval over clusters is rough (Cameron, Gelbach & Miller 2008), and the gate's table says so."""
 POWER = 0.8
 """Chance of passing that the number of rows which would be enough is given for, of a model as good as the champion."""
 ANCHOR_LOOKS = 25
@@ -163,6 +162,14 @@ class Comparison:
         """Difference, low and high at gate.confidence, so that more is better; None where any is not known."""
         return _oriented(self.other, self.metric)
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Of candidate minus the other, at the confidence that decides."""
+        if self.found is None:
+            return None
+        _, low, high = self.at_confidence(self.found)
+        return (-high, -low) if get_metric(self.metric).lower_is_better else (low, high)
+
     def decide(self, found: Found) -> Outcome:
         """By `found` as above."""
         if self.mode == "better" or (self.strict and found[1] > 0):
@@ -194,8 +201,16 @@ def _line(line: Comparison, value: float | None) -> RuleResult:
         n=other.rows,
         clusters=other.clusters,
         outcome=outcome,
-        detail=f"{detail}{_about_rows(other, line.who)}",
+        detail=f"{detail}{describe_rows(other, line.who)}",
+        sentence=_say(line, outcome, value),
+        interval=line.interval,
     )
+
+
+def _say(line: Comparison, outcome: Outcome, value: float | None) -> str:
+    if value is None or (line.found is None and line.other.rows >= line.config.min_rows):
+        return say_undefined(line.metric)
+    return say_comparison(line.mode, outcome, line.other, line.who != "the champion", line.metric, line.margin)
 
 
 def _decide(line: Comparison, value: float | None) -> tuple[Outcome, str]:
@@ -241,16 +256,6 @@ def _rounded_up(rows: float) -> int:
     return math.ceil(rows / digit) * digit
 
 
-def _about_rows(other: Pairing, who: str) -> str:
-    said = []
-    if other.seen:
-        rows = "1 row was" if other.seen == 1 else f"{other.seen:,} rows were"
-        said.append(f"{rows} left out, which {who} was trained on")
-    if other.clusters is not None and other.clusters < FEW_CLUSTERS:
-        said.append(f"few clusters ({other.clusters}): the interval is rough")
-    return "".join(f"; {each}" for each in said)
-
-
 def _losses(losses: Losses, champion: Pairing, config: GateConfig, metric: str) -> RuleResult:
     """Whether any part of the rows is worse. It does not depend on gate.confidence: more of it must not let more pass."""
     worse = [part for part in losses.parts if part.lost or part.p <= config.slice_alpha]
@@ -273,11 +278,16 @@ def _losses(losses: Losses, champion: Pairing, config: GateConfig, metric: str) 
         clusters=champion.clusters,
         outcome="fail" if worse else "pass",
         detail=detail,
+        sentence=say_losses(losses, [_part_text(part) for part in worse]),
     )
 
 
+def _part_text(part: Loss) -> str:
+    return f"class {part.value!r}" if part.by == "class" else f"rows with {part.value}"
+
+
 def _loss_text(part: Loss) -> str:
-    what = f"class {part.value!r}" if part.by == "class" else f"rows with {part.value}"
+    what = _part_text(part)
     if part.lost:
         return f"{what} (none of its {part.rows} rows is answered rightly any more)"
     return f"{what} ({short_number(part.change, True)} on average over {part.rows} rows, p {max(part.p, 1e-4):.2g})"
@@ -296,6 +306,7 @@ def _first(report: EvalReport, config: GateConfig, metric: str, value: float | N
         clusters=report.clusters,
         outcome=outcome,
         detail=known if value is None else f"{known}; no champion to compare with",
+        sentence=say_undefined(metric) if value is None else FIRST,
     )
 
 

@@ -21,7 +21,7 @@ def gate_key(report: EvalReport, config: RunConfig) -> str:
 
 
 def gate(report: EvalReport, config: RunConfig, store: Store) -> Verdict:
-    """The verdict on a candidate is stored: promote, reject or inconclusive, with the table of rules and the reason."""
+    """The verdict on a candidate is stored: promote, reject, inconclusive or needs-approval, with the rules and the reason."""
     key = gate_key(report, config)
     found = store.find(KIND, key)
     if found is not None:
@@ -45,11 +45,14 @@ def gate(report: EvalReport, config: RunConfig, store: Store) -> Verdict:
 
 
 def decide(rules: Sequence[RuleResult]) -> Decision:
-    """Any failure rejects; otherwise anything that did not pass leaves it open; only a clean table promotes."""
+    """Any failure rejects; otherwise what cannot be told leaves it open, then what a person is to accept waits for one; only a
+    clean table promotes."""
     outcomes = {rule.outcome for rule in rules}
     if "fail" in outcomes or not rules:
         return "reject"
-    return "promote" if outcomes == {"pass"} else "inconclusive"
+    if "inconclusive" in outcomes:
+        return "inconclusive"
+    return "promote" if outcomes == {"pass"} else "needs-approval"
 
 
 def explain(decision: Decision, rules: Sequence[RuleResult]) -> str:
@@ -58,6 +61,7 @@ def explain(decision: Decision, rules: Sequence[RuleResult]) -> str:
         "promote": ("pass", "promoted"),
         "reject": ("fail", "rejected"),
         "inconclusive": ("inconclusive", "inconclusive"),
+        "needs-approval": ("needs-approval", "needs approval"),
     }[decision]
     details = dict.fromkeys(rule.detail for rule in rules if rule.outcome == wanted)
     return f"{word}: {'; '.join(details) or 'no rule to decide by'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from data_contracts.refs import EvalReport, RuleResult
+from tasks.gate.sentences import doubt_clusters
 from tasks.gate_rules import Figure, Rule, decide_rule, defined
 from tasks.problems.problem import Problem
 from tasks.problems.registry import get_metric, get_problem
@@ -22,6 +23,8 @@ def judge_rule(rule: Rule, report: EvalReport) -> RuleResult:
         constant=defined(report.baselines.get(name, report.majority_share if metric == "accuracy" else None)),
     )
     found = decide_rule(rule, figure)
+    waits = rule.outcome == "needs-approval" and found.outcome != "pass"
+    clusters = None if rule.column in report.known_rows else report.clusters
     return RuleResult(
         rule=found.rule,
         metric=name,
@@ -29,9 +32,11 @@ def judge_rule(rule: Rule, report: EvalReport) -> RuleResult:
         threshold=found.threshold,
         baseline=found.baseline,
         n=report.known_rows.get(rule.column, report.rows),
-        clusters=None if rule.column in report.known_rows else report.clusters,
-        outcome=found.outcome,
-        detail=found.detail,
+        clusters=clusters,
+        interval=figure.interval,
+        outcome="needs-approval" if waits else found.outcome,
+        detail=found.detail + ("" if figure.interval is None else doubt_clusters(clusters)),
+        sentence=f"{found.sentence} A person decides whether that is accepted." if waits else found.sentence,
     )
 
 

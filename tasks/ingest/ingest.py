@@ -44,11 +44,12 @@ from tasks.ingest.manifest.rows import Purpose
 from tasks.ingest.near_duplicates.clusters import describe_near_duplicates, find_near_duplicates
 from tasks.ingest.quarantine_examples import choose_rows, describe_examples
 from tasks.ingest.sample_rows import Columns, Rows, SampleRow, places_of, rows_of
-from tasks.ingest.splits import assign_splits, describe_carved
+from tasks.ingest.splits import assign_splits, describe_carved, describe_shares
 from tasks.ingest.table_digest import digest_table
 from tasks.labels import describe_targets
 from tasks.media.media_store import media_fingerprint
 from tasks.media.pool import TRANSIENT
+from tasks.modeling.training_rows import find_splits
 from tasks.problems.registry import problem_of
 from tasks.samples import SAMPLES, Samples
 from tasks.store import Found, Store, canonical_json, digest_json, write_text
@@ -63,7 +64,8 @@ def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> st
     limits = {"timeout_s": config.media.timeout_s, "memory_mb": config.media.memory_mb}
     split = config.split.model_dump(mode="json", include={"by", "val", "test", "near_duplicates", "strict"})
     data = config.data.model_dump(mode="json", include={"min_class_rows", "time_format"})
-    settings = {"split": split, "limits": limits, "purpose": purpose, "data": data}
+    before = {} if raw.earlier is None else {"earlier": raw.earlier.sha256}
+    settings = {"split": split, "limits": limits, "purpose": purpose, "data": data, **before}
     code = code_fingerprint("ingest")
     targets = [target.model_dump(mode="json") for target in raw.targets]
     content = {"raw": raw.sha256, "places": raw.uri, "targets": targets}  # the listing of refused rows names places
@@ -79,7 +81,7 @@ def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "tra
     key = ingest_key(raw, config, purpose)
     found = store.find("clean", key)
     if found is None:
-        found = _keep(_judge(raw, config, store, purpose), raw, config, store, key)
+        found = _keep(_clean_rows(raw, config, store, purpose), raw, config, store, key)
     clean = CleanRef.model_validate(found.ref)
     own_fields = {
         "notes": (*raw.notes, *clean.notes),
@@ -92,7 +94,7 @@ def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "tra
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _CleanedRows:
     columns: Columns
     """Of every row, with its canonical digests, its split, and its reason if it cannot be used."""
     rows: Rows
@@ -101,7 +103,7 @@ class _Judged:
     purpose: Purpose
 
 
-def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _Judged:
+def _clean_rows(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _CleanedRows:
     path = store.path(raw.uri) / "rows.parquet"
     in_cells = {value_column(name) for name in INPUTS}  # what they hold is decoded from the file
     table = read_table(path, [name for name in pq.read_schema(path).names if name not in in_cells])
@@ -128,16 +130,21 @@ def _judge(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _J
     ]
     clusters: list[int | None] = [None] * len(usable)
     if purpose == "train" and config.split.near_duplicates:
-        clusters = find_near_duplicates(usable, raw.modalities, config.media, store)
+        clusters = find_near_duplicates(usable, columns, raw.modalities, config.media, store)
         notes += [*count_repeats(usable, columns, raw.modalities), *describe_near_duplicates(clusters)]
     given, groups, ids, times = ([row[name] for row in usable] for name in ("split", "group", "id", "time"))
-    splits = assign_splits(given, groups, ids, config.split, times, clusters)
+    before = None if raw.earlier is None else find_splits(ids, groups, store.path(raw.earlier.uri))
+    stratified = config.split.by == "stratified-group" and purpose == "train"
+    labels = [problem_of(targets[0]).labels_of(row["label"]) for row in usable] if stratified else None
+    splits = assign_splits(given, groups, ids, config.split, times, clusters, labels, before)
     for row, split, cluster in zip(usable, splits, clusters, strict=True):
         row |= {"split": split, "cluster": cluster}
-    notes += describe_carved(given) if purpose == "train" else []
+    if purpose == "train":
+        notes += describe_carved(given)
+        notes += describe_shares(splits, given, groups, config.split)
     if has_classes and not config.split.strict:
         notes += mark_unseen(usable)
-    return _Judged(columns, rows, notes, describe_examples(rows, raw.modalities), purpose)
+    return _CleanedRows(columns, rows, notes, describe_examples(rows, raw.modalities), purpose)
 
 
 def _warnings(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]) -> list[str]:
@@ -150,12 +157,12 @@ def _warnings(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]) -
     return [f"{modality}: {count} samples, {warning}" for (modality, warning), count in counts.most_common(10)]
 
 
-def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: str) -> Found:
+def _keep(cleaned: _CleanedRows, raw: RawRef, config: RunConfig, store: Store, key: str) -> Found:
     """Writes the artifact: samples in id order, so that the order of the manifest's lines changes nothing."""
-    rows = judged.rows
+    rows = cleaned.rows
     usable = sorted((row for row in rows if row["reason"] is None), key=lambda row: str(row["id"]))
     refused = [row for row in rows if row["reason"] is not None]
-    samples = _samples(usable, judged.columns, raw.modalities)
+    samples = _samples(usable, cleaned.columns, raw.modalities)
     quarantine = pa.Table.from_pylist([_refusal(row) for row in refused], schema=quarantine_schema())
     columns = [(target.name, target.problem) for target in raw.targets or (Target(name="label"),)]
     cells = [Samples(samples).targets(place, name) for place, (name, _) in enumerate(columns)]
@@ -165,7 +172,7 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
         schema=near_duplicates_schema(),
     )
     places = pa.array(places_of(usable))
-    own = {name: judged.columns.array(name).take(places) for name in ("id", "metadata")}
+    own = {name: cleaned.columns.array(name).take(places) for name in ("id", "metadata")}
     duplicates = sum(row["reason"] == "duplicate" for row in refused)
     unlabelled = sum(row["reason"] == "unlabelled" for row in refused)
     counts = RowCounts(
@@ -184,8 +191,8 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
         pq.write_table(near_duplicates, draft.path / "near_duplicates.parquet", compression="zstd")
         pq.write_table(pa.table(own, schema=metadata_schema()), draft.path / "metadata.parquet", compression="zstd")
         (draft.path / "quarantine.csv").write_text(quarantine_csv(quarantine), encoding="utf-8")
-        write_text(draft.path / EXAMPLES, canonical_json(judged.examples))
-        if judged.purpose == "predict":
+        write_text(draft.path / EXAMPLES, canonical_json(cleaned.examples))
+        if cleaned.purpose == "predict":
             positions = pa.table({"position": places}, schema=positions_schema())
             pq.write_table(positions, draft.path / POSITIONS, compression="zstd")
         draft.ref = CleanRef(
@@ -199,7 +206,7 @@ def _keep(judged: _Judged, raw: RawRef, config: RunConfig, store: Store, key: st
             targets=targets,
             modalities=raw.modalities,
             media={modality: media_fingerprint(modality_of(modality), config.media) for modality in raw.modalities},
-            notes=tuple(judged.notes),
+            notes=tuple(cleaned.notes),
         ).model_dump(mode="json")
     found = store.find("clean", name)
     assert found is not None

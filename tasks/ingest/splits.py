@@ -10,11 +10,16 @@ small to be sure of test rows is reported, or refused, by `split.min_test_per_cl
 Newer rows move the boundary, and that is the point: yesterday's test rows become today's validation and training rows;
 an older row never becomes test.
 
+**Stratified by group** (`split.by = "stratified-group"`). With few groups a hash is far off: of 12 groups of 50 rows one draw
+in seven has no test rows. Groups are placed so that rows and labels come near the configured shares
+(tasks/ingest/stratified_groups.py). Where a group goes then depends on the others, so stability needs a memory: groups, and
+rows without one, that the published model was made with keep the split that they had there, and only new ones are placed.
+
 **Near duplicates** (tasks/ingest/near_duplicates) go to one side, with all their groups: that of their oldest by time
 where times are read, else of the one with the smallest hash. A near duplicate that is added therefore leaves an old
 sample where it is unless it takes the lead: with a chance of 1 in 2 against one old sample, 1 in 3 against two, and the
 old ones then go where the new one's own hash sends them. Without a memory nothing can tell old from new; give a `time`
-or a `group` where it matters.
+or a `group` where it matters, or divide by stratified-group.
 """
 
 from __future__ import annotations
@@ -22,16 +27,19 @@ from __future__ import annotations
 import datetime
 import hashlib
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from data_contracts.refs import Split
 from tasks.config_sections import SplitConfig
+from tasks.ingest.stratified_groups import Unit, place_units
 
 _SALT = "crossmodal split 1:"  # changing it would move every sample of every user
 _REPRESENTATIVE_SALT = "crossmodal leader 1:"  # another hash than the split's: a side must not depend on who represents
 _LARGEST_SHARE = 0.1  # near duplicates that are more of the rows than this are a habit of the data, not repeats
 _ALWAYS_KEPT = 20
+_FAR_OFF = 1 / 3  # of the configured share
 Divide = Callable[[str], str]
 """The unit that stands for others, or for itself, to its split."""
 
@@ -43,6 +51,8 @@ class _Row:
     group: str | None
     time: float | None
     cluster: int | None
+    labels: Sequence[str]
+    earlier: Split | None
 
     @property
     def unit(self) -> str:
@@ -78,14 +88,18 @@ def assign_splits(
     config: SplitConfig,
     times: Sequence[float | None] | None = None,
     clusters: Sequence[int | None] | None = None,
+    labels: Sequence[Sequence[str]] | None = None,
+    earlier: Sequence[Split | None] | None = None,
 ) -> list[str]:
-    """One of train, val, test per row; `times` as numbers, `clusters` as the number of a row's cluster of near duplicates.
+    """One of train, val, test per row; `times` as numbers, `clusters` as the number of a row's cluster of near duplicates;
+    stratified-group reads the `labels` of a row, and its split, or its group's, in an `earlier` run.
 
     Without any given split all three are ours to make. Where the manifest gives splits they stand; rows it leaves open,
     and a validation or test set that it does not give beside the two others, are taken from what is open or train.
     """
     nothing = [None] * len(ids)
-    rows = [_Row(*cells) for cells in zip(ids, given, groups, times or nothing, clusters or nothing, strict=True)]
+    further = (times or nothing, clusters or nothing, labels or [()] * len(ids), earlier or nothing)
+    rows = [_Row(*cells) for cells in zip(ids, given, groups, *further, strict=True)]
     named = {row.given for row in rows if row.given is not None}
     if named:
         open_ = [row for row in rows if row.given in (None, "train")]
@@ -97,7 +111,7 @@ def assign_splits(
     else:
         open_, shares = rows, {"val": config.val, "test": config.test}
     representatives = _represent_units(open_, len(rows))
-    divide = _by_time if config.by == "time" else _by_hash
+    divide = {"time": _by_time, "hash": _by_hash, "stratified-group": _by_labels}[config.by]
     side = divide(open_, representatives, shares["val"], shares["test"])
     found = []
     for row in rows:
@@ -143,6 +157,39 @@ def _by_time(rows: Sequence[_Row], representatives: dict[str, str], val: float, 
         sides[representative] = "test" if middle < test else "val" if middle < test + val else "train"
         taken += sizes[representative]
     return sides.__getitem__
+
+
+def _by_labels(rows: Sequence[_Row], representatives: dict[str, str], val: float, test: float) -> Divide:
+    """See tasks/ingest/stratified_groups.py."""
+    units: dict[str, Unit] = {}
+    for row in rows:
+        name = representatives.get(row.unit, row.unit)
+        units.setdefault(name, Unit(name, hashed_share(name))).add(row.labels, row.earlier)
+    return place_units(list(units.values()), {"train": 1 - val - test, "val": val, "test": test}).__getitem__
+
+
+def describe_shares(
+    splits: Sequence[str], given: Sequence[str | None], groups: Sequence[str | None], config: SplitConfig
+) -> list[str]:
+    """A note where a split that is ours to make is off its share of the rows by a third or more."""
+    if not splits or any(split is not None for split in given):
+        return []
+    counts, wanted = Counter(splits), {"val": config.val, "test": config.test}
+    found = {split: counts[split] / len(splits) for split in wanted}
+    if not any(abs(found[split] - share) >= _FAR_OFF * share - 1e-9 for split, share in wanted.items() if share):
+        return []
+    shares = " and ".join(
+        f"{found[split]:.1%} {split} (split.{split} = {share:g})" for split, share in reversed(wanted.items())
+    )
+    named = {group for group in groups if group is not None}
+    units = len(named) + sum(group is None for group in groups)
+    what = f"{units:,} groups" if len(named) == units else f"{units:,} rows and groups" if named else f"{units:,} rows"
+    advice = {
+        "hash": "few fall unevenly; split.by=stratified-group brings the shares near",
+        "time": "large groups go whole; split.val and split.test set other shares",
+        "stratified-group": "groups go whole, and those that the published model knows keep their split",
+    }[config.by]
+    return [f"split: of the rows are {shares}, of {what} divided by split.by={config.by}: {advice}"]
 
 
 def largest_kept(total: int) -> float:

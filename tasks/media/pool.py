@@ -24,6 +24,8 @@ BATCH = 32
 TRANSIENT = ("decoder-", "changed-")
 """Reasons that another try may not give."""
 _INLINE_BYTES = 16 << 20  # a batch is closed when its inline bytes exceed this
+_SHARE = 4
+"""Fewer media than this are not worth another process."""
 MODULE = "tasks.media.worker"
 WORKER = command_of(MODULE)
 
@@ -105,6 +107,54 @@ def decode_all(
             _drain(todo, done, futures, crew)
     for future in futures:
         future.result()
+
+
+class Decoders:
+    """Decoding processes that stay, for media that come a few at a time; safe among threads.
+
+    They are started by threads of their own: Linux ends a worker with the thread that started it, not with the process.
+    """
+
+    def __init__(self, limits: dict[str, Any], workers: int, command: Sequence[str] = WORKER) -> None:
+        self._crew = [_Worker(limits, command) for _ in range(workers)]
+        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
+        for worker in self._crew:
+            self._idle.put(worker)
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decoder")
+
+    def start(self) -> None:
+        """Every process is ready. Raises EnvironmentFailed where one does not start."""
+        for future in [self._threads.submit(worker.start) for worker in self._crew]:
+            future.result()
+
+    def decode(self, jobs: Sequence[Job]) -> list[Decoded]:
+        """The jobs' outcomes, in their order; waits for its turn. Raises EnvironmentFailed where no process starts."""
+        size = max(_SHARE, -(-len(jobs) // len(self._crew)))
+        shares = [jobs[start : start + size] for start in range(0, len(jobs), size)]
+        futures = [self._threads.submit(self._run, share) for share in shares]
+        return [outcome for future in futures for outcome in future.result()]
+
+    def close(self) -> None:
+        """Every process is gone, once it has answered what it was asked."""
+        self._threads.shutdown()
+        for worker in self._crew:
+            worker.stop()
+
+    def _run(self, jobs: Sequence[Job]) -> list[Decoded]:
+        worker = self._idle.get()
+        done: queue.Queue[Decoded | None] = queue.Queue()
+        never = threading.Event()
+        try:
+            for batch in _batches(jobs):
+                rest = batch
+                while rest:
+                    rest = _work_through(worker, rest, done, never)
+        except BaseException:
+            worker.stop()  # what it has not answered yet must not be taken for the answer to what comes next
+            raise
+        finally:
+            self._idle.put(worker)
+        return [outcome for outcome in done.queue if outcome is not None]
 
 
 def _feed(jobs: Iterable[Job], todo: queue.Queue[list[Job] | None], workers: int, stopping: threading.Event) -> None:

@@ -31,10 +31,11 @@ class Audio(ModalitySpec):
     columns = ("audio", "audio_path")
     suffixes = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".m4a", ".aac", ".wma")
     borrowed_from = ("video", "audio_from_video")
+    values_help = "a path, bytes, or (array, rate in Hz)"
     media_keys = ("sample_rate_hz", "max_audio_s", "max_file_mb")
     media_modules = ("tasks.media.audio",)
     libraries = ("av", "numpy", "soundfile", "soxr")
-    signature_modules = ("tasks.media.near_duplicates.signatures",)
+    signature_modules = ("tasks.media.near_duplicates.sounds",)
     size_unit = "seconds"
     measures = MappingProxyType({"duration": "s", "loudness": "dBFS"})
     families = ("hf",)
@@ -44,6 +45,18 @@ class Audio(ModalitySpec):
     varies_in_length = True
     batch_rows = 4
     network_modules = ("tasks.modeling.augment_audio", "tasks.modeling.rng")
+
+    def encode(self, value: object) -> bytes | None:
+        """WAV of samples with their rate."""
+        from tasks.media.in_memory import sound_bytes
+
+        return sound_bytes(value)
+
+    def example(self) -> object:
+        """A second of a constant."""
+        import numpy as np
+
+        return np.ones(8000, np.int16), 8000
 
     def decoder(self) -> Decode:
         """WAV, FLAC, MP3 and the like, and the sound of a clip."""
@@ -74,10 +87,10 @@ class Audio(ModalitySpec):
         return {"audio": draw_sound(medium, rate_hz), "seconds": len(medium) / max(rate_hz, 1)}
 
     def near_duplicates(self) -> NearDuplicates:
-        """Random projections of the spectrum, confirmed by correlation."""
-        from tasks.media.near_duplicates.signatures import match_sounds, sign_sound
+        """Hashes of the spectrum over time, confirmed by the waveform."""
+        from tasks.media.near_duplicates.sounds import match_sounds, sign_sound
 
-        return NearDuplicates(sign_sound, match_sounds)
+        return NearDuplicates(3.0, sign_sound, match_sounds)
 
     def prepare_tiny(self, params: Params) -> Prepare:
         """A log-mel spectrogram."""

@@ -28,6 +28,7 @@ class Image(PixelSpec):
     column_help = """One column, or several (["front", "back"]): the inputs image, image_2 and so on, each with its own cell in
     a row."""
     borrowed_from = ("video", "image_from_video")
+    values_help = "a path, bytes, a PIL image, or an array of uint8"
     media_keys = ("image_px", "image_from_video", "max_pixels", "max_file_mb")
     media_modules = ("tasks.media.image", "tasks.media.video")
     libraries = ("av", "numpy", "pillow", "simplejpeg")
@@ -36,6 +37,18 @@ class Image(PixelSpec):
     measures = MappingProxyType({"width": "px", "height": "px", "brightness": "0-1", "contrast": "0-1"})
     tiny_keys = pretrained_keys = ("image_px",)
     tiny_defaults = MappingProxyType({"image_px": SIDE_PX})
+
+    def encode(self, value: object) -> bytes | None:
+        """PNG of a PIL image or an array."""
+        from tasks.media.in_memory import picture_bytes
+
+        return picture_bytes(value)
+
+    def example(self) -> object:
+        """A black square."""
+        import numpy as np
+
+        return np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8)
 
     def decoder(self) -> Decode:
         """JPEG, PNG and the like."""
@@ -64,7 +77,10 @@ class Image(PixelSpec):
         from tasks.media.near_duplicates.signatures import IMAGE_PX, match_images, sign_image
 
         return NearDuplicates(
-            lambda pixels, rate_hz: sign_image(pixels), match_images, lambda shape: min(shape[:2]) >= IMAGE_PX
+            0.4,
+            lambda pixels, rate_hz: sign_image(pixels),
+            lambda signatures, read: match_images(signatures),
+            is_compared=lambda shape: min(shape[:2]) >= IMAGE_PX,
         )
 
     def prepare_tiny(self, params: Params) -> Prepare:

@@ -28,10 +28,11 @@ class Text(ModalitySpec):
     name = "text"
     columns = ("text", "text_path")
     suffixes = (".txt",)
+    values_help = "a text, bytes, or a pathlib.Path"
     media_keys = ("max_text_chars", "max_file_mb")
     media_modules = ("tasks.media.text",)
     libraries = ("charset-normalizer",)
-    signature_modules = ("tasks.media.near_duplicates.signatures",)
+    signature_modules = ("tasks.media.near_duplicates.texts",)
     statistics_modules = ()
     size_unit = "characters"
     measures = MappingProxyType({"length": "characters"})
@@ -43,6 +44,14 @@ class Text(ModalitySpec):
     has_tokens = True
     varies_in_length = True
     batch_rows = 32
+
+    def encode(self, value: object) -> bytes | None:
+        """UTF-8."""
+        return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else None
+
+    def example(self) -> object:
+        """A letter."""
+        return "a"
 
     def decoder(self) -> Decode:
         """UTF-8, or what is detected with confidence."""
@@ -69,10 +78,15 @@ class Text(ModalitySpec):
         return {"text": draw_text(medium)}
 
     def near_duplicates(self) -> NearDuplicates:
-        """Min-wise hashes of character 5-grams."""
-        from tasks.media.near_duplicates.signatures import match_texts, sign_text
+        """Min-wise hashes of character 5-grams; of a few words, all but one."""
+        from tasks.media.near_duplicates.texts import match_all_but_one_word, match_texts, sign_text
 
-        return NearDuplicates(lambda text, rate_hz: sign_text(text), match_texts)
+        return NearDuplicates(
+            0.1,
+            lambda text, rate_hz: sign_text(text),
+            lambda signatures, read: match_texts(signatures),
+            match_all_but_one_word,
+        )
 
     def prepare_tiny(self, params: Params) -> Prepare:
         """Its first bytes."""

@@ -65,7 +65,10 @@ class Video(PixelSpec):
         from tasks.media.near_duplicates.signatures import IMAGE_PX
 
         return NearDuplicates(
-            lambda frames, rate_hz: sign_clip(frames), match_clips, lambda shape: min(shape[1:3]) >= IMAGE_PX
+            4.0,
+            lambda frames, rate_hz: sign_clip(frames),
+            lambda signatures, read: match_clips(signatures),
+            is_compared=lambda shape: min(shape[1:3]) >= IMAGE_PX,
         )
 
     def prepare_tiny(self, params: Params) -> Prepare:

@@ -37,12 +37,14 @@ def predict_probabilities(
     return predict_inputs(model, Inputs.load(samples, known, store, present), batch_size)
 
 
-def predict_inputs(model: FusedClassifier, inputs: Inputs, batch_size: int = 256) -> npt.NDArray[np.float32]:
-    """The same for features that are loaded already."""
+def predict_inputs(
+    model: FusedClassifier, inputs: Inputs, batch_size: int = 256, threads: int = THREADS
+) -> npt.NDArray[np.float32]:
+    """The same for features that are loaded already. Another number of threads may change the last bits."""
     device = next(model.parameters()).device
     found = np.zeros((inputs.rows, model.outputs), np.float32)
     model.eval()
-    with torch.inference_mode(), _threads(THREADS):
+    with torch.inference_mode(), _threads(threads):
         for start in range(0, inputs.rows, batch_size):
             rows = np.arange(start, min(start + batch_size, inputs.rows))
             output = model(to_tensors(inputs.batch(rows), device), len(rows))

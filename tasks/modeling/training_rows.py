@@ -1,8 +1,9 @@
 """The rows that a model was trained and evaluated with: rows.safetensors beside it, digests of their ids by split. No torch.
 
-Of the rows that it has seen, those of train and val, and those of the model that it was continued from, also digests of
-their content and groups: a row may come back under another id. All are known by the first 16 bytes of a sha256. That tells
-whether a given id was among the rows; it lists none, but an id that can be guessed can be confirmed.
+Its groups are kept by split, too, so that they can keep it (stratified-group). Of the rows that it has seen, those of
+train and val, and those of the model that it was continued from, also digests of their content and groups: a row may come back
+under another id. All are known by the first 16 bytes of a sha256. That tells whether a given id was among the rows; it lists
+none, but an id that can be guessed can be confirmed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ ROWS = "rows.safetensors"
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 _BYTES = 16
 _SEEN = "seen."
+_GROUPS = "groups."
 
 Digests = NDArray[np.uint8]
 """(N, 16), sorted."""
@@ -53,6 +55,11 @@ def write_rows(
 
     ids, splits = samples.ids, samples.splits
     held = {split: _digests(i for i, own in zip(ids, splits, strict=True) if own == split) for split in SPLITS}
+    sided = set(zip(samples.groups, splits, strict=True)) if "group" in samples.names else set()
+    held_groups = {
+        f"{_GROUPS}{split}": _digests(group for group, own in sided if group is not None and own == split)
+        for split in SPLITS
+    }
     learned = samples.of_split("train", "val")
     groups = learned.groups if "group" in learned.names else []
     seen: dict[str, Sequence[str | None]] = {
@@ -64,7 +71,7 @@ def write_rows(
     if continued_from is not None:
         earlier = read_seen(continued_from)
         digests = {key: _merged(own, getattr(earlier, key.removeprefix(_SEEN))) for key, own in digests.items()}
-    path.write_bytes(save({name: _array(found) for name, found in (held | digests).items()}))
+    path.write_bytes(save({name: _array(found) for name, found in (held | held_groups | digests).items()}))
 
 
 def read_rows(folder: Path) -> Known:
@@ -80,6 +87,22 @@ def read_seen(folder: Path) -> Seen:
         return Seen(*(held[f"{_SEEN}{name}"] for name in ("ids", "contents", "groups")))
     except KeyError as error:
         raise DataError(f"model {folder / ROWS}: does not hold {error}; publish the model again") from None
+
+
+def find_splits(ids: Sequence[str], groups: Sequence[str | None], folder: Path) -> list[Split | None]:
+    """(N,) the split that each row's group, or a row without one, had when the published model in a folder was made; None for
+    those that came since. DataError as `read_seen`."""
+    held = _load(folder / ROWS)
+    found: list[Split | None] = [None] * len(ids)
+    try:
+        for split in reversed(SPLITS):  # a group that was in several is one of train
+            of_group, of_row = are_known(groups, held[f"{_GROUPS}{split}"]), are_known(ids, held[split])
+            for row, group in enumerate(groups):
+                if of_row[row] if group is None else of_group[row]:
+                    found[row] = split
+    except KeyError as error:
+        raise DataError(f"model {folder / ROWS}: does not hold {error}; publish the model again") from None
+    return found
 
 
 def contents_of(samples: Samples, modalities: Sequence[InputName]) -> list[str | None]:

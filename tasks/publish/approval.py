@@ -1,4 +1,5 @@
-"""Candidates that wait for a person: `gate.approval = "required"` leaves a passing model as a pending version.
+"""Candidates that wait for a person: `gate.approval = "required"` leaves a passing model as a pending version, and so does a
+rule with `outcome = "needs-approval"` one that does not pass it.
 
 Its state is a tag of the version, so nothing has to run while it waits; the alias `challenger` points to the newest one.
 pending -> approved (the alias moved), or rejected. A pending one whose time is over is expired: it was compared with the
@@ -82,8 +83,8 @@ def require_approvable(version: ModelVersion, champion: ModelVersion | None, app
 
     UsageError where nobody says why. A version that never had to wait passes.
     """
-    state = version.tags.get(STATE)
-    if state not in ("pending", "rejected"):
+    state, passed = version.tags.get(STATE), version.tags.get(versions.VERDICT) != "needs-approval"
+    if state == "approved" or (state is None and passed):
         return
     which = f"model {version.name} version {version.version}"
     if approval is None or not approval.reason.strip():

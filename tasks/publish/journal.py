@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.errors import EnvironmentFailed
 from tasks.store import Store, canonical_json, digest_file, sync
@@ -44,11 +44,15 @@ class Entry(BaseModel):
     """The version that the alias pointed to before."""
     alias: str | None = None
     decision: str | None = None
-    """A verdict's: promote, reject, …"""
+    """A verdict's: promote, reject, …; of a promotion by hand the verdict that it overrides, needs-approval."""
     reason: str = ""
     run: str | None = None
     evidence: dict[str, str] = {}
     """What it rests on, by its digest: model, evaluation, data, verdict, champion."""
+    test_rows: tuple[str, ...] = Field(default=(), exclude_if=lambda rows: not rows)
+    """Of a verdict: a sample of the rows that decided it (tasks/holdout_reuse.py)."""
+    test_uses: float | None = Field(default=None, exclude_if=lambda uses: uses is None)
+    """Of a verdict: how many of this model these rows had decided before."""
     parent: str = ""
     """sha256 of the line before, without its line break; empty in the first."""
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, get_args
 
 from data_contracts.refs import EvalReport, ValidatedRef, Verdict
 from tasks.errors import EnvironmentFailed
+from tasks.holdout_reuse import count_uses, sample_rows
 from tasks.number_format import utc_text
 from tasks.publish import approval, versions
 from tasks.publish.alias_history import Action, Move, read_moves
 from tasks.publish.connection import connected, is_absent
 from tasks.publish.journal import Entry, Event, Line, append, head_tag, read_journal, require_complete
+from tasks.samples import Samples
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -26,8 +28,9 @@ _EVIDENCE = {"model": versions.MODEL_SHA256, "card": versions.CARD_SHA256, "data
 
 def record_verdict(
     name: str, verdict: Verdict, report: EvalReport, valid: ValidatedRef, run: str, store: Store, by: str, at: datetime
-) -> None:
-    """The verdict is in the journal, once, with what it rests on."""
+) -> float:
+    """The verdict is in the journal, once, with what it rests on; how many verdicts on this model its test rows had decided
+    before."""
     digests = {
         "verdict": verdict.sha256,
         "model": verdict.model_sha256,
@@ -38,12 +41,23 @@ def record_verdict(
     evidence = {key: digest for key, digest in digests.items() if digest is not None}
     with store.work_dir("journal", name):
         verdicts = [line.entry for line in _known(store) if line.entry.event == "verdict" and line.entry.model == name]
-        if evidence not in [entry.evidence for entry in verdicts]:
-            entry = Entry(
-                at=at, by=by, event="verdict", model=name, decision=verdict.decision, reason=verdict.reason, run=run,
-                previous=report.champion_version, evidence=evidence,
-            )  # fmt: skip
-            append(store, [entry])
+        known = next((entry for entry in verdicts if entry.evidence == evidence), None)
+        if known is not None:
+            return known.test_uses or 0.0
+        test_rows = sample_rows(Samples.read(store.path(valid.uri)).of_split("test").ids)
+        uses = count_uses(test_rows, [entry.test_rows for entry in verdicts])
+        entry = Entry(
+            at=at, by=by, event="verdict", model=name, decision=verdict.decision, reason=verdict.reason, run=run,
+            previous=report.champion_version, evidence=evidence, test_rows=test_rows, test_uses=uses,
+        )  # fmt: skip
+        append(store, [entry])
+        return uses
+
+
+def uses_by_run(name: str, store: Store) -> dict[str, float]:
+    """Run to how many verdicts on this model its test rows had decided before, of runs that the journal knows."""
+    entries = [line.entry for line in _known(store) if line.entry.event == "verdict" and line.entry.model == name]
+    return {entry.run: entry.test_uses for entry in entries if entry.run and entry.test_uses is not None}
 
 
 def record_registry(name: str, alias: str, store: Store, tracking_uri: str, by: str, at: datetime) -> None:
@@ -64,6 +78,9 @@ def record_registry(name: str, alias: str, store: Store, tracking_uri: str, by: 
         lines = _known(store)
         about = [line.entry for line in lines if line.entry.model == name]
         evidence = {str(version.version): _evidence(version) for version in known}
+        # What a person promoted although a rule of the gate was not passed.
+        waiting = {str(version.version): version.tags.get(versions.VERDICT) for version in known}
+        overridden = {number: verdict for number, verdict in waiting.items() if verdict == "needs-approval"}
         # A journal that begins after the model: when its versions were made is the best that is known of their moves.
         known_at = {str(version.version): version.creation_timestamp for version in known if not about}
         new = [
@@ -71,6 +88,7 @@ def record_registry(name: str, alias: str, store: Store, tracking_uri: str, by: 
                 at=_when(move, known_at.get(move.version), at), by=move.by or (by if move.run else UNKNOWN),
                 event=move.action, model=name, version=move.version, previous=move.previous, alias=alias,
                 reason=move.reason or "", run=move.run, evidence=evidence.get(move.version, {}),
+                decision=overridden.get(move.version) if move.action == "promote" else None,
             )
             for move in _unrecorded(moves, [entry for entry in about if entry.alias == alias])
         ]  # fmt: skip

@@ -87,7 +87,8 @@ class Publication:
 def publish(inputs: PublishInputs, config: RunConfig, store: Store, tracking_uri: str, run_id: str) -> ReleaseRef:
     """The checkpoint is a verified version of the registry, and the alias `publish.alias` points to it.
 
-    Under `gate.approval = "required"` that alias stays: the version is pending, and `challenger` points to it.
+    Under `gate.approval = "required"`, or where a rule asks for it, that alias stays: the version is pending, and `challenger`
+    points to it.
 
     Raises PromotionRefused when the verdict is not a passing one of this store on this very model, when another model
     became champion since it was evaluated, or when this model was rolled back by hand; EnvironmentFailed when the
@@ -110,7 +111,7 @@ def publish(inputs: PublishInputs, config: RunConfig, store: Store, tracking_uri
         require_not_rejected(version)
         current = versions.aliased_version(client, name, alias)
         is_champion = current is not None and current.version == version.version
-        if config.gate.approval == "required" and not is_champion:
+        if (config.gate.approval == "required" or job.verdict.decision == "needs-approval") and not is_champion:
             if why_not(version) is not None:
                 progress.report("publish", 2, STEPS, "verify")
                 verify_version(client, job, version, work)
@@ -135,7 +136,8 @@ def publish(inputs: PublishInputs, config: RunConfig, store: Store, tracking_uri
 def require_passing(job: Publication) -> None:
     """Raises PromotionRefused unless the gate of this store passed this model on this report."""
     verdict = job.verdict
-    if verdict.decision != "promote" or not all(rule.outcome == "pass" for rule in verdict.rules):
+    accepted = {"pass", "needs-approval"} if verdict.decision == "needs-approval" else {"pass"}
+    if verdict.decision not in versions.PUBLISHED or not all(rule.outcome in accepted for rule in verdict.rules):
         raise PromotionRefused(
             f"model {job.name}: the verdict is {verdict.decision!r}, not 'promote' ({verdict.reason})"
         )

@@ -204,7 +204,7 @@ def rollback(name: str, alias: str, store: Store, tracking_uri: str, approval: A
 
 def why_not(version: ModelVersion) -> str | None:
     """Why a version may not be promoted; None when it may."""
-    if version.tags.get(versions.VERDICT) != "promote":
+    if version.tags.get(versions.VERDICT) not in versions.PUBLISHED:
         return "the gate has not passed it"
     status = version.tags.get(versions.STATUS)
     if status != "verified":

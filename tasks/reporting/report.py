@@ -14,6 +14,7 @@ from data_contracts.eval_detail import EvalDetail
 from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef, InputName, ValidatedRef, Verdict
 from data_contracts.run_summary import RunSummary
 from tasks.config import RunConfig
+from tasks.holdout_reuse import describe_uses
 from tasks.pages import page_template
 from tasks.problems.metric import TOO_FEW_ROWS
 from tasks.problems.registry import all_metric_names, get_metric, get_problem, problem_of
@@ -79,6 +80,7 @@ def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Stor
         checkpoint=parts.checkpoint,
         report=parts.report,
         rules=parts.verdict.rules if parts.verdict else (),
+        reuse=describe_uses(summary.test_uses),
         figures=compare_figures(parts.report, detail, config),
         too_few_rows=TOO_FEW_ROWS,
         contributing=modality_chart(parts.report),

@@ -60,12 +60,16 @@ def gate_table(verdict: Verdict) -> DisplayTable:
     return DisplayTable.of(
         {
             "outcome": rule.outcome,
-            "sentence": rule.detail,
+            "sentence": rule.sentence or rule.detail,
             "rule": rule.rule,
             "value": _rounded(rule.value, rule.metric),
+            "interval": rule.interval
+            and " to ".join(figure_text(end, rule.metric, decimals=4) for end in rule.interval),
             "threshold": _rounded(rule.threshold, rule.metric),
             "baseline": rule.baseline,
             "n": rule.n,
+            "clusters": rule.clusters,
+            "detail": rule.detail,
         }
         for rule in verdict.rules
     )
@@ -209,10 +213,12 @@ def journal_table(entries: Sequence[Mapping[str, Any]]) -> DisplayTable:
             "at": f"{entry['at']:%Y-%m-%d %H:%M:%S}",
             "evidence": ", ".join(f"{name} {digest[:12]}…" for name, digest in entry["evidence"].items()),
             "parent": None,
+            "test_rows": None,  # a sample for scripts
         }
         for entry in entries
     ]
-    return DisplayTable.of({name: row[name] for name in row if any(one[name] for one in rows)} for row in rows)
+    names = [name for name in dict.fromkeys(key for row in rows for key in row) if any(row.get(name) for row in rows)]
+    return DisplayTable.of({name: row.get(name) for name in names} for row in rows)
 
 
 def _entry_cell(name: str, value: object) -> object:

@@ -24,7 +24,7 @@ from tasks.ingest import ingest as ingest_module
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest import scan as scan_module
 from tasks.ingest.manifest.scan import scan
-from tasks.ingest.near_duplicates import clusters as near_module
+from tasks.ingest.near_duplicates import signature_store as near_module
 from tasks.media import media_store as packs_module
 from tasks.media.media_store import MediaReader, media_index
 from tasks.modeling.features import FeatureTable

@@ -1,4 +1,4 @@
-"""Every problem through the command line: trained, judged, published, predicted with."""
+"""Every problem through the command line: trained, evaluated, published, predicted with."""
 
 from __future__ import annotations
 

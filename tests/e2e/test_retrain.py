@@ -75,7 +75,7 @@ def test_first_run_publishes_second_does_nothing_later_ones_do_what_is_needed(
 
     edit(learnable, relabel_a_test_row)
     relabelled = crossmodal("retrain", *arguments)
-    assert relabelled.json["verdict"] == "unchanged", "the same weights, judged on other rows"
+    assert relabelled.json["verdict"] == "unchanged", "the same weights, evaluated on other rows"
     assert computed(relabelled) == {"image": 0, "text": 0, "audio": 0}
     assert relabelled.json["metrics"]["test"]["accuracy"] != first.json["metrics"]["test"]["accuracy"]
 

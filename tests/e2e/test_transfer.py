@@ -1,4 +1,4 @@
-"""The command that measures transfer, on few and small pictures: every regime from real weights to judged test rows."""
+"""The command that measures transfer, on few and small pictures: every regime from real weights to evaluated test rows."""
 
 import re
 import subprocess

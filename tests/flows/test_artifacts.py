@@ -40,6 +40,18 @@ def test_the_gates_table_leads_with_outcome_and_sentence() -> None:
     assert (row["outcome"], row["sentence"], row["value"]) == ("fail", "accuracy 0.667 < 0.9", 0.6667)
 
 
+def test_the_gates_table_has_interval_and_clusters() -> None:
+    rule = RuleResult(
+        rule="accuracy >= 0.9", metric="accuracy", value=0.95, threshold=0.9, baseline="absolute minimum", n=500,
+        outcome="pass", detail="figures", sentence="Good.", interval=(0.91234, 0.98), clusters=20,
+    )  # fmt: skip
+    key = digest_json("x")
+    verdict = Verdict(uri="v", sha256=key, rows=9, decision="promote", reason="r", rules=(rule,), model_sha256=key)
+    (row,) = gate_table(verdict).as_records()
+    shown = [row[name] for name in ("sentence", "interval", "n", "clusters", "detail")]
+    assert shown == ["Good.", "0.9123 to 0.9800", 500, 20, "figures"]
+
+
 def test_figures_are_rounded_and_every_line_has_the_same_columns() -> None:
     assert metrics_table(SUMMARY).as_records() == [
         {"given": "all", "accuracy": 0.6667, "auroc": None},

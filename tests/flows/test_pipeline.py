@@ -41,6 +41,8 @@ class World:
     accuracy: float = 1.0
     refusal: str | None = None
     """Why publishing refuses; None: it does not."""
+    alias: str = "champion"
+    """Of what is published."""
     champions: list[ChampionRef | None] = field(default_factory=list)
     """What is found each time that the registry is asked, the last one from then on; empty: none."""
     asked: int = 0
@@ -118,7 +120,7 @@ class World:
             raise PromotionRefused(self.refusal)
         sha256 = digest_json("candidate")
         return ReleaseRef(
-            uri="champions/k", sha256=sha256, rows=0, name="small", version="9", alias="champion", model_sha256=sha256
+            uri="champions/k", sha256=sha256, rows=0, name="small", version="9", alias=self.alias, model_sha256=sha256
         )
 
 
@@ -184,6 +186,22 @@ def test_a_model_that_does_not_pass_is_not_published(make_world: MakeWorld, accu
     run_state = world.run()
     assert (run_state.decision, run_state.release) == (decision, None)
     assert "publish" not in world.calls
+
+
+def test_a_model_that_a_rule_leaves_to_a_person_is_published_and_waits(make_world: MakeWorld) -> None:
+    """Again, too, when the same model comes out of a later run; a rejected one would be unchanged then."""
+    world = make_world('gate.rules=[{"metric": "accuracy", "min": 0.95, "outcome": "needs-approval"}]')
+    world.accuracy, world.alias = 0.9, "challenger"
+    for _ in range(2):
+        run_state = world.run()
+        assert run_state.decision == "needs-approval"
+        assert str(run_state.reason).startswith(
+            "small version 9 waits, as a rule of the gate asks for it, 14 days for approval: crossmodal models promote"
+        )
+        assert "accuracy 0.900 [0.900, 0.900] < 0.95" in str(run_state.reason)
+        assert run_state.test_uses == 0
+    world.accuracy = 0.2
+    assert world.run().test_uses == 1
 
 
 def test_a_passing_model_that_publishing_refuses_needs_a_person(make_world: MakeWorld) -> None:

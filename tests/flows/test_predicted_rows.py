@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from data_contracts.refs import ChampionRef, CleanRef
 from data_contracts.tables import row_predictions_schema
 from flows.predicted_rows import PredictedRows
 from flows.score import check_target
@@ -20,6 +21,7 @@ from tasks.ingest.manifest.carried_columns import CarriedColumns
 from tasks.ingest.manifest.scan import scan
 from tasks.modeling.card import ModelCard
 from tasks.modeling.predictions import predictions_table
+from tasks.modeling.training_rows import ROWS, write_rows
 from tasks.samples import Samples
 from tasks.store import Store
 from tests.support.cards import card_of
@@ -161,3 +163,23 @@ def test_predictions_do_not_become_the_table_of_the_folder_that_they_are_of(tmp_
     check_target(str(tmp_path / "p.csv"), str(tmp_path / "new"))
     (tmp_path / "new" / "test.csv").write_text("image\na.png\n")
     check_target(str(tmp_path / "new" / "p.csv"), str(tmp_path / "new"))
+
+
+def test_figures_on_rows_of_the_training_are_said_to_be_so(predict: Predict, store: Store, tmp_path: Path) -> None:
+    """By content where there is any: the ids of another table may be the same numbers."""
+    (tmp_path / "old.csv").write_text("id,text,label\n1,one,1\n2,two,0\n3,three,1\n")
+    (tmp_path / "new.csv").write_text("id,text,label\n1,other,1\n8,two,0\n9,three,\n")
+    old = predict(tmp_path / "old.csv")
+    clean = {path.name: path for path in (store.root / "clean").iterdir()}
+    samples = Samples.read(next(iter(clean.values())))
+    table = samples.table(["id", "text"]).append_column("split", pa.array(["train", "val", "test"]))
+    store.path("champions/k").mkdir(parents=True)
+    write_rows(Samples(table), store.path("champions/k") / ROWS, ("text",))
+    champion = ChampionRef(uri="champions/k", sha256="0" * 64, rows=0, name="m", version="1", model_sha256="0" * 64)
+    ref = lambda name: CleanRef.model_construct(uri=f"clean/{name}")  # noqa: E731
+    assert str(old.describe_seen(ref(*clean), champion, CARD, store)).startswith(
+        "2 of the 3 rows with a label are among"
+    )
+    new = predict(tmp_path / "new.csv")
+    (name,) = {path.name for path in (store.root / "clean").iterdir()} - {*clean}
+    assert str(new.describe_seen(ref(name), champion, CARD, store)).startswith("1 of the 2 rows with a label are among")

@@ -167,7 +167,7 @@ def test_a_trained_model_needs_nothing_of_what_it_was_trained_from(
     assert json.loads(captured.splitlines()[-1])["work"]["computed"] == {"image": 120, "text": 120}
     again = {row["id"]: row["probabilities"] for row in pq.read_table(out).to_pylist()}
     assert again == {name: row["probabilities"] for name, row in predictions.items()}
-    # As champion it is judged on the same rows as its challenger, which reads otherwise.
+    # As champion it is evaluated on the same rows as its challenger, which reads otherwise.
     other = retrain(capsys, learnable, trained, *small_settings, "--set", "encoders.audio=off")
     assert other["verdict"] in ("promote", "reject", "inconclusive", "needs-approval")
     reports = [json.loads(path.read_text())["ref"] for path in (trained / "evaluations").glob("*/artifact.json")]

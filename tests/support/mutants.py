@@ -1,4 +1,4 @@
-"""make mutants: small bugs planted in a module by mutmut, each judged by that module's fast tests; docs/mutations.md.
+"""make mutants: small bugs planted in a module by mutmut, each evaluated by that module's fast tests; docs/mutations.md.
 
 mutmut reads its settings from pyproject.toml alone, and its first step runs every test that it lists. So each module is
 run in a copy of the tree below build/mutants/, whose settings name this module and its tests.

@@ -1,62 +1,91 @@
 """Samples that nearly repeat another in every modality they have: found, and numbered by cluster.
 
-A medium's signature is computed once and kept in the store, by the digest of the medium. Media repeat each other when a
-chain of confirmed pairs joins them; samples when they have the same modalities and each is equal or repeats the
-other's. Equal media need no signature, and modalities without one (see signatures.py) count when equal only.
+Media repeat each other when a chain of confirmed pairs joins them; samples when they have the same modalities and each is equal
+or repeats the other's. Modalities are compared one after another, the cheapest first, each only among samples that still have
+a counterpart: where no other sample has the words, the sound is not compared. Equal media need no signature, and modalities
+without one (see signatures.py) count when equal only.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName, Modality
-from data_contracts.tables import CONTRACT_VERSION, fingerprints_schema
-from tasks import progress
 from tasks.config_sections import MediaConfig
-from tasks.contract import read_table
-from tasks.fingerprint import code_fingerprint
-from tasks.ingest.clean import content_of
-from tasks.ingest.sample_rows import Rows
+from tasks.ingest.near_duplicates.signature_store import read_signatures
+from tasks.ingest.sample_rows import Columns, Rows, codes_of, contents_of, places_of
 from tasks.ingest.splits import largest_kept
-from tasks.media.media_store import MediaReader, media_fingerprint, media_index
+from tasks.media.media_store import MediaReader, media_fingerprint
 from tasks.media.near_duplicates.candidates import join_pairs
-from tasks.media.near_duplicates.signatures import Signature
+from tasks.media.near_duplicates.signatures import ReadMedia
 from tasks.modalities import NearDuplicates, spec_of
-from tasks.store import Store, digest_json
+from tasks.store import Store
 
-_PART_ROWS = 4096
+Numbers = NDArray[np.int64]
 
 
 def find_near_duplicates(
-    rows: Rows, modalities: Sequence[InputName], media: MediaConfig, store: Store
+    rows: Rows, columns: Columns, modalities: Sequence[InputName], media: MediaConfig, store: Store
 ) -> list[int | None]:
     """Each row's cluster of near duplicates, numbered from 0 in the order of their smallest ids, or None.
 
     Rows of equal content (on two sides of a given split, say) are a cluster only together with a row that differs.
     """
-    recognised = tuple(name for name in modalities if spec_of(name).identifies)  # by its columns alone no sample is
-    representatives = {modality: _representatives(rows, modality, media, store) for modality in recognised}
-    clusters: dict[tuple[str | None, ...], list[int]] = defaultdict(list)
-    contents = [content_of(row, tuple(modalities)) for row in rows]
-    for place, row in enumerate(rows):
-        names = zip(recognised, content_of(row, recognised), strict=True)
-        key = tuple(
-            None if digest is None else representatives[modality].get(digest, digest) for modality, digest in names
-        )
-        if any(key):
-            clusters[key].append(place)
-    near = [places for places in clusters.values() if len({contents[place] for place in places}) > 1]
-    numbered = sorted(near, key=lambda places: min(str(rows[place]["id"]) for place in places))
-    found: list[int | None] = [None] * len(rows)
-    for number, places in enumerate(numbered):
-        for place in places:
-            found[place] = number
-    return found
+    recognised = [name for name in modalities if spec_of(name).identifies]  # by its columns alone no sample is
+    if not rows or not recognised:
+        return [None] * len(rows)
+    places = places_of(rows)
+    contents = contents_of(columns, places, modalities)
+    labels = _groups(*(codes_of(columns.array(name), places) for name in ("label", "targets")))
+    labels[codes_of(columns.array("label"), places) < 0] = -1
+    encoded = {name: columns.array(f"{name}_digest").take(pa.array(places)).dictionary_encode() for name in recognised}
+    media_of = {name: np.asarray(array.indices.cast(pa.int64()).fill_null(-1)) for name, array in encoded.items()}
+    measures = [(name, spec_of(name).near_duplicates()) for name in recognised]
+    alike = _groups(*(codes >= 0 for codes in media_of.values()))
+    alike[np.all([codes < 0 for codes in media_of.values()], axis=0)] = -1
+    for name, measure in sorted(measures, key=lambda pair: 0.0 if pair[1] is None else pair[1].cost_ms):
+        left = _has_counterpart(alike, contents) & (media_of[name] >= 0)
+        search = _Search(encoded[name].dictionary, modality_of(name), measure, media, store)
+        standing = search.representatives(np.unique(media_of[name][left]), _only(labels, media_of[name]))
+        repeated = np.append(standing, -1)[media_of[name]]
+        alike = np.where(alike < 0, -1, _groups(alike, repeated))
+    near = _has_counterpart(alike, contents)
+    ids = [str(rows[place]["id"]) for place in np.flatnonzero(near).tolist()]
+    numbers: dict[int, int] = {}
+    for _, group in sorted(zip(ids, alike[near].tolist(), strict=True)):
+        numbers.setdefault(group, len(numbers))
+    return [numbers[group] if found else None for group, found in zip(alike.tolist(), near.tolist(), strict=True)]
+
+
+def _groups(*columns: NDArray[np.generic]) -> Numbers:
+    """(N,) a number for each row, equal where all columns (N,) are."""
+    stacked = np.stack([column.astype(np.int64) for column in columns], axis=1)
+    return np.unique(stacked, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _has_counterpart(alike: Numbers, contents: Numbers) -> NDArray[np.bool_]:
+    """(N,) whether a row of other content is in the same group; group -1 is none."""
+    different = np.unique(np.stack([alike, contents], axis=1), axis=0)[:, 0]
+    counts = np.bincount(different[different >= 0], minlength=alike.max(initial=-1) + 2)
+    return (alike >= 0) & (counts[alike] > 1)
+
+
+def _only(labels: Numbers, media: Numbers) -> Numbers:
+    """(M,) the label of all rows that have a medium; -1 where they differ, or one has none."""
+    lowest = np.full(media.max(initial=-1) + 1, np.iinfo(np.int64).max)
+    highest = np.full(len(lowest), -1)
+    present = media >= 0
+    np.minimum.at(lowest, media[present], labels[present])
+    np.maximum.at(highest, media[present], labels[present])
+    return np.where(lowest == highest, highest, -1)
 
 
 def describe_near_duplicates(clusters: Sequence[int | None]) -> list[str]:
@@ -72,54 +101,47 @@ def describe_near_duplicates(clusters: Sequence[int | None]) -> list[str]:
     ]
 
 
-def _representatives(rows: Rows, modality: InputName, media: MediaConfig, store: Store) -> dict[str, str]:
-    """Every medium that repeats another to the one that stands for them all."""
-    digests = sorted({str(row[f"{modality}_digest"]) for row in rows if row.get(f"{modality}_digest") is not None})
-    if len(digests) < 2:
-        return {}
-    measure = spec_of(modality).near_duplicates()
-    if measure is None:
-        return {}
-    known = _signatures(digests, modality_of(modality), measure, media, store)
-    judged = [digest for digest in digests if known.get(digest) is not None]
-    if len(judged) < 2:
-        return {}
-    pairs = measure.match([found for digest in judged if (found := known[digest]) is not None])
-    return join_pairs(judged, [(int(one), int(other)) for one, other in pairs])
+class _Search:
+    """What the media of one modality repeat; `digests` are all that rows have."""
 
+    def __init__(
+        self,
+        digests: pa.Array,
+        modality: Modality,
+        measure: NearDuplicates | None,
+        media: MediaConfig,
+        store: Store,
+    ) -> None:
+        self._digests, self._modality, self._measure = digests, modality, measure
+        self._media, self._store = media, store
 
-def _signatures(
-    digests: Sequence[str], modality: Modality, measure: NearDuplicates, media: MediaConfig, store: Store
-) -> dict[str, Signature | None]:
-    """The signatures of the media, read from the store or made and kept there."""
-    fingerprint = media_fingerprint(modality, media)
-    code = code_fingerprint("near_duplicates")
-    version = digest_json({"media": fingerprint, "code": code, "contract": CONTRACT_VERSION})
-    place = f"signatures/{modality}/{version[:16]}"
-    requested = set(digests)
-    known: dict[str, Signature | None] = {}
-    for part in store.parts(place):
-        for row in read_table(store.path(part)).to_pylist():
-            if row["digest"] in requested:
-                known[row["digest"]] = None if row["form"] is None else Signature(row["code"], row["form"])
-    index = media_index(store, modality, fingerprint, ("digest", "shape")).to_pylist()
-    worth = {row["digest"] for row in index if row["digest"] in requested and measure.is_compared(row["shape"])}
-    missing = worth - known.keys()
-    reader = MediaReader(store, modality, fingerprint)
-    made: list[dict[str, Any]] = []
-    for done, (digest, medium) in enumerate(reader.read(missing), start=1):
-        found = known[digest] = measure.sign(medium, reader.rate_hz)
-        made.append({"digest": digest, "code": found and found.code, "form": found and found.form})
-        if len(made) == _PART_ROWS or done == len(missing):
-            progress.report(f"compare {modality}", done, len(missing))
-            _keep(made, place, store)
-            made = []
-    _keep(made, place, store)
-    return known
+    def representatives(self, compared: Numbers, labels: Numbers) -> Numbers:
+        """(M,) for each medium the one that stands for all that it repeats, itself where it is not among those compared.
 
+        labels: (M,) those of their rows, -1 for none.
+        """
+        standing = np.arange(len(self._digests))
+        if self._measure is None or len(compared) < 2:
+            return standing
+        ordered = compared[np.asarray(pc.array_sort_indices(self._digests.take(pa.array(compared))))]  # not as rows are
+        digests = self._digests.take(pa.array(ordered))
+        found, signatures = read_signatures(digests, self._modality, self._measure, self._media, self._store)
+        if len(found) < 2:
+            return standing
+        pairs = self._measure.match(signatures, self._reader(digests.take(pa.array(found))))
+        if self._measure.match_of_one_label is not None:
+            more = self._measure.match_of_one_label(signatures)
+            one, other = (labels[ordered[found[more[:, side]]]] for side in (0, 1))
+            pairs = np.concatenate([pairs, more[(one == other) & (one >= 0)]])
+        joined = join_pairs(ordered[found].tolist(), pairs.tolist())
+        standing[list(joined)] = list(joined.values())
+        return standing
 
-def _keep(made: list[dict[str, Any]], place: str, store: Store) -> None:
-    if made:
-        ordered = sorted(made, key=lambda row: str(row["digest"]))
-        key = digest_json([row["digest"] for row in ordered])[:16]
-        store.put_part(place, key, pa.Table.from_pylist(ordered, schema=fingerprints_schema()))
+    def _reader(self, digests: pa.Array) -> ReadMedia:
+        def read(positions: Sequence[int]) -> Iterator[tuple[int, Any, int]]:
+            place_of = dict(zip(digests.take(pa.array(positions)).to_pylist(), positions, strict=True))
+            reader = MediaReader(self._store, self._modality, media_fingerprint(self._modality, self._media))
+            for digest, medium in reader.read(place_of):
+                yield place_of[digest], medium, reader.rate_hz
+
+        return read

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
+Name = TypeVar("Name", str, int)
 Pairs = np.ndarray[Any, np.dtype[np.int64]]
 """(N, 2) positions, the smaller first, each pair once."""
 _WINDOW = 24
@@ -34,6 +36,8 @@ def candidate_pairs(tables: Iterable[np.ndarray[Any, Any]], order: np.ndarray[An
     """Pairs that share a key in a table; in a crowded bucket only neighbours in `order`."""
     found: list[Pairs] = []
     for keys in tables:
+        if sum(map(len, found)) > 4 * len(order):  # copies meet in many tables
+            found = [_distinct(found)]
         sequence = np.lexsort((order, keys))
         ordered = keys[sequence]
         left = _MOST_PER_CODE * len(keys)
@@ -45,10 +49,37 @@ def candidate_pairs(tables: Iterable[np.ndarray[Any, Any]], order: np.ndarray[An
             found.append(np.stack([sequence[same], sequence[same + step]], axis=1))
     if not found:
         return np.empty((0, 2), np.int64)
-    return np.unique(np.sort(np.concatenate(found), axis=1), axis=0).astype(np.int64)
+    return _distinct(found)
 
 
-def join_pairs(names: Sequence[str], pairs: Iterable[tuple[int, int]]) -> dict[str, str]:
+def _distinct(pairs: list[Pairs]) -> Pairs:
+    """Each once, the smaller position first."""
+    ordered = np.sort(np.concatenate(pairs), axis=1).astype(np.int64)
+    packed = np.unique(ordered[:, 0] << 32 | ordered[:, 1])  # many times faster than by rows
+    return np.stack([packed >> 32, packed & 0xFFFFFFFF], axis=1)
+
+
+def parts_of(pairs: Pairs, size: int = 8192) -> list[Pairs]:
+    """The pairs in runs that fit into memory with their forms."""
+    return [pairs[start : start + size] for start in range(0, len(pairs), size)]
+
+
+def match_groups_again(match: Callable[[np.ndarray[Any, Any]], Pairs], count: int) -> Pairs:
+    """Pairs among `count` media, where `match` compares each of those at some positions with a few others only.
+
+    Many copies of one medium may then fall into several groups; so one of each group of three or more is compared again.
+    """
+    pairs = match(np.arange(count))
+    while True:
+        sizes = Counter(join_pairs(range(count), pairs.tolist()).values())
+        heads = np.array(sorted(head for head, size in sizes.items() if size > 2), np.int64)
+        more = match(heads) if len(heads) > 1 else pairs[:0]
+        if not len(more):
+            return pairs
+        pairs = _distinct([pairs, more])
+
+
+def join_pairs(names: Sequence[Name], pairs: Iterable[tuple[int, int]]) -> dict[Name, Name]:
     """Each name that is in a pair to the smallest name that chains of pairs tie it to."""
     root = list(range(len(names)))
 
@@ -62,7 +93,7 @@ def join_pairs(names: Sequence[str], pairs: Iterable[tuple[int, int]]) -> dict[s
     for one, other in pairs:
         touched |= {one, other}
         root[find(one)] = find(other)
-    smallest: dict[int, str] = {}
+    smallest: dict[int, Name] = {}
     for place in touched:
         smallest[find(place)] = min(names[place], smallest.get(find(place), names[place]))
     return {names[place]: smallest[find(place)] for place in touched}

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tasks.media.near_duplicates.candidates import Pairs, similar_codes
-from tasks.media.near_duplicates.signatures import IMAGE_PX, Signature, confirm_images, grey_hash, parts_of, thumbnail
+from tasks.media.near_duplicates.candidates import Pairs, parts_of, similar_codes
+from tasks.media.near_duplicates.signatures import IMAGE_PX, Signature, Signatures, confirm_images, grey_hash, thumbnail
 
 Array = np.ndarray[Any, Any]
 FRAMES = 4
@@ -38,12 +38,11 @@ def sign_clip(frames: Array) -> Signature | None:
     return Signature(grey_hash(mean).tobytes(), bytes([min(len(frames), FRAMES)]) + form)
 
 
-def match_clips(signatures: list[Signature]) -> Pairs:
+def match_clips(signatures: Signatures) -> Pairs:
     """Pairs of clips that show the same in every compared frame, as positions."""
-    codes = np.frombuffer(b"".join(p.code for p in signatures), "<u8")
-    pairs = similar_codes(codes, _CODE_DISTANCE)
-    rows = np.stack([np.frombuffer(p.form, np.uint8) for p in signatures])
-    counts, forms = rows[:, 0], rows[:, 1:].reshape(len(signatures), FRAMES, -1)
+    pairs = similar_codes(signatures.codes.view("<u8")[:, 0], _CODE_DISTANCE)
+    rows = signatures.forms
+    counts, forms = rows[:, 0], rows[:, 1:].reshape(len(rows), FRAMES, -1)
     kept = []
     for part in parts_of(pairs, 2048):
         one, other = forms[part[:, 0]], forms[part[:, 1]]

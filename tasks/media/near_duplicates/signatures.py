@@ -3,27 +3,24 @@
 image   a 64-bit perceptual hash (Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions");
         confirmed by the correlation of grey 32 x 32 thumbnails and the mean difference of their colours. Not under
         64 px: at 28 px, hashes of different digits collide.
-text    128 min-wise hashes of character 5-grams (Broder 1997, "On the resemblance and containment of documents");
-        confirmed by the share of equal hashes, which estimates the Jaccard index. Not under 32 characters, where one
-        word is the difference that matters.
-audio   the signs of 64 random projections (Charikar 2002, "Similarity Estimation Techniques from Rounding Algorithms") of
-        the spectrum over time; confirmed by the correlation of the waveforms at 8 kHz at the best offset. Not under 0.2 s.
+
+Texts: texts.py; sounds: sounds.py; clips: clips.py; what was cut off a picture, or mirrored: crops.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tasks.media.near_duplicates.candidates import Pairs, candidate_pairs, similar_codes
+from tasks.media.near_duplicates.candidates import Pairs, parts_of, similar_codes
+from tasks.media.near_duplicates.crops import match_crops
 
 Array = np.ndarray[Any, Any]
 IMAGE_PX = 64
-TEXT_CHARS = 32
-AUDIO_S = 0.2
 
 # Measured on pictures of cifar10_12k scaled to 96 px. 800 pictures and their copies (JPEG at quality 30, scaled to 64 px,
 # brightened by a tenth): at most 6 bits apart, correlated by at least 0.977. 3,000 different pictures of one class: two
@@ -31,25 +28,34 @@ AUDIO_S = 0.2
 _CODE_DISTANCE = 10
 _IMAGE_CORRELATION = 0.97
 _IMAGE_DIFFERENCE = 16.0
-_THUMB_PX, _COLOUR_PX = 32, 8
-_SHINGLE, _HASHES, _BANDS = 5, 128, 32
-_TEXT_OVERLAP = 0.85
-# Measured on the 3,000 spoken digits of avdigits. Copies (Vorbis, MP3, a third of the level): at least 0.978; different
-# recordings of one word by one speaker: at most 0.93. At 4 kHz the two would overlap.
-_SOUND_HZ, _SOUND_S = 8000, 10.0
-_SOUND_CORRELATION = 0.95
-_SOUND_PAIRS = (
-    20_000  # confirmed at most, the likeliest first: a correlation takes 0.2 ms for 1 s of sound, 10 ms for 10 s
-)
-_SLICES, _SPECTRUM = 32, 16
+_THUMB_PX, _COLOUR_PX, _FINE_PX = 32, 8, 48
+_THUMB = _THUMB_PX**2 + 3 * _COLOUR_PX**2
+"""Bytes of what pictures are confirmed by that show the same as a whole."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Signature:
-    """What is kept of one medium."""
+    """What is kept of one medium; of all media of a modality as many bytes."""
 
     code: bytes
     form: bytes
+
+
+class Signatures(NamedTuple):
+    """Those of many media: uint8 (N, bytes) each."""
+
+    codes: Array
+    forms: Array
+
+
+ReadMedia = Callable[[Sequence[int]], Iterator[tuple[int, Array, int]]]
+"""Reads the canonical media at these positions again: position, medium, sample rate; in any order."""
+
+
+def stack(signatures: Sequence[Signature]) -> Signatures:
+    """One below the other."""
+    columns = ([one.code for one in signatures], [one.form for one in signatures])
+    return Signatures(*(np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1) for rows in columns))
 
 
 # -- pictures ---
@@ -60,7 +66,15 @@ def sign_image(pixels: Array) -> Signature | None:
     if min(pixels.shape[:2]) < IMAGE_PX:
         return None
     grey, colours = thumbnail(pixels)
-    return Signature(grey_hash(grey).tobytes(), grey.tobytes() + colours.tobytes())
+    return Signature(grey_hash(grey).tobytes(), grey.tobytes() + colours.tobytes() + _fine(pixels).tobytes())
+
+
+def _fine(pixels: Array) -> Array:
+    """uint8 (48, 48) in grey, on which cropped copies are confirmed."""
+    from PIL import Image
+
+    picture = Image.fromarray(pixels).convert("L").resize((_FINE_PX, _FINE_PX), Image.Resampling.BOX)
+    return np.asarray(picture, np.uint8)
 
 
 def thumbnail(pixels: Array) -> tuple[Array, Array]:
@@ -90,13 +104,19 @@ def grey_hash(grey: Array) -> Array:
     return np.packbits(bits, bitorder="little").view("<u8")
 
 
-def match_images(signatures: list[Signature]) -> Pairs:
-    """Pairs of pictures that show the same, as positions."""
-    codes = np.frombuffer(b"".join(p.code for p in signatures), "<u8")
-    pairs = similar_codes(codes, _CODE_DISTANCE)
-    forms = np.frombuffer(b"".join(p.form for p in signatures), np.uint8).reshape(len(signatures), -1)
-    kept = [confirm_images(forms[part[:, 0]], forms[part[:, 1]]) for part in parts_of(pairs)]
-    return pairs[np.concatenate(kept)] if kept else pairs
+def match_images(signatures: Signatures) -> Pairs:
+    """Pairs of pictures that show the same, or one of which is a crop, a mirror image or a captioned copy, as positions."""
+    forms = signatures.forms
+    pairs = similar_codes(signatures.codes.view("<u8")[:, 0], _CODE_DISTANCE)
+    thumbs = forms[:, :_THUMB]
+    kept = [part[confirm_images(thumbs[part[:, 0]], thumbs[part[:, 1]])] for part in parts_of(pairs)]
+    grey, colours, fine = np.split(forms, [_THUMB_PX**2, _THUMB], axis=1)
+    crops = match_crops(
+        grey.reshape(-1, _THUMB_PX, _THUMB_PX),
+        fine.reshape(-1, _FINE_PX, _FINE_PX),
+        colours.reshape(-1, _COLOUR_PX, _COLOUR_PX, 3),
+    )
+    return np.unique(np.concatenate([*kept, crops]), axis=0)
 
 
 def confirm_images(one: Array, other: Array) -> Array:
@@ -110,109 +130,3 @@ def confirm_images(one: Array, other: Array) -> Array:
     blank = np.abs(one - other).mean(axis=1) <= 1.0  # of one tone: nothing to correlate
     right: Array = alike & (((one * other).sum(axis=1) >= _IMAGE_CORRELATION * np.maximum(energy, 1e-6)) | blank)
     return right
-
-
-def parts_of(pairs: Pairs, size: int = 8192) -> list[Pairs]:
-    """The pairs in runs that fit into memory with their forms."""
-    return [pairs[start : start + size] for start in range(0, len(pairs), size)]
-
-
-# -- texts ---
-
-
-@cache
-def _factors() -> tuple[Array, Array]:
-    """(128, 1) odd multipliers and (128, 1) offsets of the hash functions."""
-    draw = np.random.default_rng(20).integers(0, 2**63, (2, _HASHES, 1), dtype=np.uint64)
-    return draw[0] | np.uint64(1), draw[1]
-
-
-def sign_text(text: str) -> Signature | None:
-    """Case and white space do not count; None under 32 characters."""
-    letters = np.frombuffer(" ".join(text.casefold().split()).encode("utf-32-le"), "<u4").astype(np.uint64)
-    if len(letters) < TEXT_CHARS:
-        return None
-    grams = np.zeros(len(letters) - _SHINGLE + 1, np.uint64)
-    for place in range(_SHINGLE):
-        grams = grams * np.uint64(0x9E3779B97F4A7C15) + letters[place : len(grams) + place]
-    grams = np.unique(grams)
-    grams ^= grams >> np.uint64(29)
-    multiply, add = _factors()
-    lowest = np.concatenate([_lowest(grams, multiply[n : n + 16], add[n : n + 16]) for n in range(0, _HASHES, 16)])
-    return Signature(b"", lowest.astype("<u4").tobytes())
-
-
-def _lowest(grams: Array, multiply: Array, add: Array) -> Array:
-    """The upper 32 bits of the smallest of multiply x gram + add (mod 2^64), per hash function."""
-    lowest: Array = (grams[None, :] * multiply + add).min(axis=1) >> np.uint64(32)
-    return lowest
-
-
-def match_texts(signatures: list[Signature]) -> Pairs:
-    """Pairs of texts whose sets of 5-grams overlap by an estimated 85 %."""
-    hashes = np.frombuffer(b"".join(p.form for p in signatures), "<u4").reshape(len(signatures), _HASHES)
-    bands = hashes.reshape(len(signatures), _BANDS, -1).astype(np.uint64)
-    mixed = np.zeros((len(signatures), _BANDS), np.uint64)
-    for place in range(bands.shape[2]):
-        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + bands[:, :, place]
-    pairs = candidate_pairs(mixed.T, hashes[:, 0])
-    kept = [(hashes[part[:, 0]] == hashes[part[:, 1]]).mean(axis=1) >= _TEXT_OVERLAP for part in parts_of(pairs)]
-    return pairs[np.concatenate(kept)] if kept else pairs
-
-
-# -- sounds ---
-
-
-def sign_sound(samples: Array, rate_hz: int) -> Signature | None:
-    """Of int16 (T,); None under 0.2 s, and for silence. The code does not hear the level, nor silence at the ends."""
-    sound = samples[: int(_SOUND_S * rate_hz)].astype(np.float32)
-    sound -= np.median(sound) if sound.size else 0.0
-    loud = np.flatnonzero(np.abs(sound) > 0.02 * np.abs(sound).max(initial=0.0))
-    if not loud.size or len(sound := sound[loud[0] : loud[-1] + 1]) < AUDIO_S * rate_hz:
-        return None
-    step = max(1, round(rate_hz / _SOUND_HZ))
-    slow = sound[: len(sound) // step * step].reshape(-1, step).mean(axis=1)
-    slow *= 127 / max(float(np.abs(slow).max()), 1e-9)
-    bits = _directions() @ _spectrum(sound) > 0
-    return Signature(np.packbits(bits, bitorder="little").tobytes(), np.round(slow).astype(np.int8).tobytes())
-
-
-@cache
-def _directions() -> Array:
-    return np.random.default_rng(21).normal(size=(64, _SLICES * _SPECTRUM)).astype(np.float32)
-
-
-def _spectrum(sound: Array) -> Array:
-    """(32 x 16,): the log energy in 32 slices of time and 16 bands from low to high, less its mean, within 60 dB."""
-    width = 512
-    starts = np.linspace(0, max(len(sound) - width, 0), 4 * _SLICES).astype(int)
-    padded = np.pad(sound, (0, width))
-    frames = np.stack([padded[start : start + width] for start in starts]) * np.hanning(width)
-    power = np.abs(np.fft.rfft(frames, axis=1)) ** 2
-    edges = np.unique(np.geomspace(2, power.shape[1], _SPECTRUM + 1).astype(int))
-    bands = np.add.reduceat(power[:, : edges[-1]], edges[:-1], axis=1).reshape(_SLICES, 4, -1).mean(axis=1)
-    log = np.log10(np.maximum(bands, max(float(bands.max()) * 1e-6, 1e-12)))  # a constant sound has no band at all
-    flat: Array = np.zeros(_SLICES * _SPECTRUM, np.float32)
-    flat[: log.size] = (log - log.mean()).ravel()
-    return flat
-
-
-def match_sounds(signatures: list[Signature]) -> Pairs:
-    """Pairs of sounds that are the same recording, as positions."""
-    codes = np.frombuffer(b"".join(p.code for p in signatures), "<u8")
-    pairs = similar_codes(codes, _CODE_DISTANCE)
-    apart = np.bitwise_count(codes[pairs[:, 0]] ^ codes[pairs[:, 1]])
-    pairs = pairs[np.argsort(apart, kind="stable")[:_SOUND_PAIRS]]
-    kept = [_correlation(signatures[one].form, signatures[other].form) >= _SOUND_CORRELATION for one, other in pairs]
-    confirmed: Pairs = pairs[np.array(kept, bool)]
-    return confirmed
-
-
-def _correlation(one: bytes, other: bytes) -> float:
-    """The largest normalised correlation over all offsets; 0 where the lengths differ by more than a tenth."""
-    a, b = (np.frombuffer(form, np.int8).astype(np.float32) for form in (one, other))
-    if min(len(a), len(b)) < 0.9 * max(len(a), len(b)):
-        return 0.0
-    size = 1 << (len(a) + len(b) - 1).bit_length()
-    product = np.fft.irfft(np.fft.rfft(a, size) * np.conj(np.fft.rfft(b, size)), size)
-    return float(product.max() / np.sqrt(max(float((a @ a) * (b @ b)), 1e-9)))

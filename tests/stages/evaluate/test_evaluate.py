@@ -1,4 +1,4 @@
-"""The stage, with a model whose probabilities are given: what is judged, on which rows, against whom."""
+"""The stage, with a model whose probabilities are given: what is evaluated, on which rows, against whom."""
 
 from __future__ import annotations
 
@@ -137,6 +137,23 @@ def test_every_test_row_is_judged(store: Store) -> None:
     assert detail["mistakes_in_all"] == len(detail["mistakes"]) == 6
     assert detail["mistakes"][0]["media"] == {"image": "i", "audio": "s"}
     assert [row["n"] for row in detail["slices"] if row["by"] == "modalities"] == [59, 1]
+
+
+def test_a_published_model_is_not_judged_on_rows_that_it_was_trained_on(store: Store) -> None:
+    """What `--mode "evaluate only"` finds on other data, or under another split column, than those of its training."""
+    valid, model = put_samples(store, "v"), put_model(store, "m", LABELS, 0.9)
+    ids = [f"s{number}" for number in range(60)]
+    for seen in (0, 12, 60):
+        splits = ["val" if number % 2 else "train" for number in range(seen)] + ["test"] * (60 - seen)
+        write_rows(Samples(pa.table({"id": ids, "split": splits})), store.path(model.uri) / ROWS)
+        if seen < 60:
+            report = evaluate(valid, {}, model, None, CONFIG, store)
+            assert (report.rows, report.seen) == (60 - seen, seen)
+            assert report.metrics["test"]["accuracy"] == pytest.approx(0.9, abs=0.02)
+            table = pq.read_table(store.path(report.uri) / "predictions.parquet")
+            assert table["id"].to_pylist() == ids[seen:]
+    with pytest.raises(DataError, match="all 60 rows are among those that the model was trained or validated on"):
+        evaluate(valid, {}, model, None, CONFIG, store)
 
 
 def test_a_second_evaluation_is_read_from_the_store(store: Store) -> None:

@@ -11,14 +11,17 @@ import pytest
 
 from benchmarks.gate import MODES, simulate
 from data_contracts.refs import ChampionRef
-from tasks.config import GateConfig, RunConfig
+from tasks.config import GateConfig, Rule, RunConfig
 from tasks.evaluate.comparison import against, compare
 from tasks.evaluate.losses import chance_of_loss, find_losses
 from tasks.evaluate.overlap import clusters_of, find_seen, number_clusters
 from tasks.gate.comparison import compare_models, is_not_worse, next_anchor
+from tasks.gate.gate import gate
+from tasks.gate.rules import judge_rule
 from tasks.modeling.training_rows import ROWS, read_seen, write_rows
 from tasks.problems.multiclass_metrics import ClassScorer
 from tasks.samples import Samples
+from tasks.store import Store
 from tests.stages.gate.test_gate import make_report
 
 CHAMPION = ChampionRef(uri="champions/k", sha256="0" * 64, rows=0, name="m", version="3", model_sha256="1" * 64)
@@ -30,14 +33,14 @@ def scorer(truth: np.ndarray, right: np.ndarray, classes: int = 2) -> ClassScore
     )
 
 
-def lines(ours: ClassScorer, theirs: ClassScorer, classes: int = 2, **knobs: Any) -> list[str]:
+def lines(ours: ClassScorer, theirs: ClassScorer, classes: int = 2, **settings: Any) -> list[str]:
     present = np.full(ours.rows, "image")
     labels = [f"c{n}" for n in range(classes)]
     report = make_report(
         **against(compare((ours, theirs), CHAMPION, RunConfig())),
         losses=find_losses((ours, theirs), labels, present, None, 20),
     )
-    return [f"{line.outcome}: {line.detail}" for line in compare_models(report, GateConfig(**knobs))]
+    return [f"{line.outcome}: {line.detail}" for line in compare_models(report, GateConfig(**settings))]
 
 
 def test_equal_answers_to_fifty_rows_are_no_evidence() -> None:
@@ -174,3 +177,61 @@ def test_intervals_know_that_rows_of_a_group_resemble_each_other() -> None:
     assert grouped[1] < 0 < grouped[2]
     assert clusters_of(np.arange(5), np.array([4, 1, 4, 0, 2])) is not None
     assert clusters_of(np.arange(3), np.array([4, 1, 0])) is None
+
+
+def test_few_clusters_are_said_of_every_interval() -> None:
+    for clusters, doubted in ((None, False), (19, True), (20, False)):
+        report = make_report(clusters=clusters)
+        found = judge_rule(Rule(metric="accuracy", min=0.5), report)
+        assert (found.clusters, found.interval) == (clusters, (0.87, 0.93))
+        assert found.detail.endswith("; few clusters (19): the interval is rough") is doubted
+
+
+def test_every_line_has_a_sentence_for_those_who_know_no_statistics() -> None:
+    truth = np.arange(2_000) % 2
+    ours, theirs = scorer(truth, np.arange(2_000) >= 600), scorer(truth, np.arange(2_000) >= 200)
+
+    def sentences(pair: tuple[ClassScorer, ClassScorer], **settings: Any) -> list[str]:
+        losses = find_losses(pair, ("a", "b"), np.full(pair[0].rows, "image"), None, 20)
+        report = make_report(**against(compare(pair, CHAMPION, RunConfig())), losses=losses)
+        return [line.sentence for line in compare_models(report, GateConfig(**settings))]
+
+    production = "the model in production"
+    quiet = "On no class, and on no kind of row, has the new model clearly become worse."
+    assert sentences((ours, theirs)) == [
+        f"The new model is worse than {production}, by more than the 2 points that may be lost.",
+        "The new model has become worse on class 'a', class 'b'.",
+    ]
+    assert sentences((theirs, ours), mode="better") == [
+        f"The new model is better than {production}, by more than chance explains on 2,000 test rows.", quiet,
+    ]  # fmt: skip
+    assert sentences((ours, ours)) == [f"The new model is as good as {production}, or less than 2 points worse.", quiet]
+    few = ours.take(np.arange(540, 640))
+    assert (
+        sentences((few, few))[0]
+        == f"100 test rows are too few to tell whether the new model is as good as {production}."
+    )
+    (first,) = compare_models(make_report(), GateConfig())
+    assert first.sentence == "This is the first model: there is none in production to compare it with."
+    low = judge_rule(Rule(metric="accuracy", min=0.95), make_report())
+    assert low.sentence == "Accuracy is 0.900: that is below the 0.95 that is asked for (at least)."
+    undefined = judge_rule(Rule(metric="accuracy", min=0.95), make_report(None))
+    assert undefined.sentence == "Accuracy cannot be computed on these test rows."
+
+
+def test_a_rule_may_ask_a_person_instead_of_rejecting(tmp_path: Path) -> None:
+    asks = Rule(metric="accuracy", min=0.95, outcome="needs-approval")
+    open_ = Rule(metric="accuracy", above_majority=True)
+    cases = [
+        (0.96, (asks,), "promote"),
+        (0.90, (asks,), "needs-approval"),
+        (None, (asks,), "reject"),  # the line on the champion fails: no figure at all
+        (0.90, (asks, Rule(metric="accuracy", min=0.91)), "reject"),
+        (0.21, (asks, open_), "inconclusive"),
+        (0.21, (open_.model_copy(update={"outcome": "needs-approval"}),), "needs-approval"),
+    ]
+    for value, rules, decision in cases:
+        verdict = gate(make_report(value), RunConfig(gate=GateConfig(rules=rules)), Store(tmp_path))
+        assert verdict.decision == decision
+    assert verdict.reason.startswith("needs approval: accuracy 0.210, but its interval")
+    assert verdict.rules[0].sentence.endswith(" A person decides whether that is accepted.")

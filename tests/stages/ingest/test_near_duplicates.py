@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+import soxr
 from PIL import Image
 
 from tasks.config import load_config
@@ -20,16 +21,11 @@ from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.ingest.near_duplicates.clusters import describe_near_duplicates
 from tasks.ingest.splits import assign_splits
-from tasks.media.near_duplicates.candidates import join_pairs, similar_codes
+from tasks.media.near_duplicates.candidates import join_pairs, match_groups_again, similar_codes
 from tasks.media.near_duplicates.clips import match_clips, sign_clip
-from tasks.media.near_duplicates.signatures import (
-    match_images,
-    match_sounds,
-    match_texts,
-    sign_image,
-    sign_sound,
-    sign_text,
-)
+from tasks.media.near_duplicates.signatures import Signatures, match_images, sign_image, stack
+from tasks.media.near_duplicates.sounds import match_sounds, sign_sound
+from tasks.media.near_duplicates.texts import match_all_but_one_word, match_texts, sign_text
 from tasks.media.video import decode_video
 from tasks.store import Store
 from tests.support.data import write_manifest
@@ -58,9 +54,14 @@ def speech(number: int, seconds: float = 0.6, rate_hz: int = 16_000) -> np.ndarr
     return ((noise * 0.2 + tone) * loudness * 6000).astype(np.int16)
 
 
-def matched(signatures: list[Any], match: Callable[[list[Any]], Any]) -> set[tuple[int, int]]:
+def matched(signatures: list[Any], match: Callable[[Signatures], Any]) -> set[tuple[int, int]]:
     assert all(signatures)
-    return {(int(one), int(other)) for one, other in match(signatures)}
+    return {(int(one), int(other)) for one, other in match(stack(signatures))}
+
+
+def matched_sounds(sounds: list[np.ndarray]) -> set[tuple[int, int]]:
+    signatures = [sign_sound(sound, 16_000) for sound in sounds]
+    return matched(signatures, lambda found: match_sounds(found, lambda at: ((n, sounds[n], 16_000) for n in at)))
 
 
 def test_copies_of_a_picture_match_and_other_pictures_do_not() -> None:
@@ -69,10 +70,50 @@ def test_copies_of_a_picture_match_and_other_pictures_do_not() -> None:
     smaller = original.resize((90, 90))
     red = np.asarray(original).copy()
     red[..., 0] = 255 - red[..., 0]
-    copies = [original, recompressed(original), smaller, brighter]
-    others = [Image.fromarray(red), original.transpose(Image.Transpose.FLIP_LEFT_RIGHT), *map(photograph, range(1, 30))]
+    copies = [original, recompressed(original), smaller, brighter, original.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+    others = [Image.fromarray(red), *map(photograph, range(1, 30))]
     signatures = [sign_image(np.asarray(picture)) for picture in copies + others]
-    assert matched(signatures, match_images) == {(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)}
+    assert matched(signatures, match_images) == {(a, b) for b in range(5) for a in range(b)}
+
+
+def scenery(number: int) -> Image.Image:
+    """A picture with details, as a photograph has them; no other number gives it."""
+    rng = np.random.default_rng(number)
+    sizes = ((5, 120.0), (12, 80.0), (24, 50.0))
+    layers = [Image.fromarray((rng.random((n, n, 3)) * scale).astype(np.uint8)) for n, scale in sizes]
+    return Image.fromarray(sum(np.asarray(one.resize((96, 96), Image.Resampling.BICUBIC)) for one in layers))
+
+
+def captioned(picture: Image.Image, share: float = 0.15) -> Image.Image:
+    """With a black bar over its lower part."""
+    copy = picture.copy()
+    copy.paste((0, 0, 0), (0, round(96 * (1 - share)), 96, 96))
+    return copy
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda one: one.crop((0, 5, 91, 96)),
+        lambda one: one.crop((9, 3, 96, 90)).resize((96, 96)),
+        lambda one: one.crop((5, 5, 91, 91)).transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        captioned,
+    ],
+    ids=["cropped by 5 %", "cropped by 10 %", "cropped and mirrored", "caption"],
+)
+def test_crops_mirror_images_and_captioned_copies_match_their_own_picture_only(edit: Callable[..., Any]) -> None:
+    pictures = [scenery(number) for number in range(20)]
+    signatures = [sign_image(np.asarray(one)) for one in [*pictures, *map(edit, pictures)]]
+    found = matched(signatures, match_images)
+    assert found <= {(number, number + 20) for number in range(20)}
+    assert len(found) >= 18
+
+
+def test_drawings_on_a_plain_ground_are_compared_as_a_whole_only() -> None:
+    drawing = Image.new("RGB", (96, 96))
+    drawing.paste(scenery(1).crop((0, 0, 40, 40)), (28, 28))
+    moved = drawing.crop((4, 4, 92, 92))
+    assert matched([sign_image(np.asarray(one)) for one in (drawing, moved)], match_images) == set()
 
 
 def test_small_pictures_are_not_judged() -> None:
@@ -105,17 +146,101 @@ def test_texts_that_differ_by_little_match() -> None:
     assert sign_text("words of 7") is None
 
 
+NOTE = "please send the blue parcel back to the old shop near our station today"
+
+
+def one_label_pairs(*texts: str) -> set[tuple[int, int]]:
+    return matched([sign_text(text) for text in texts], match_all_but_one_word)
+
+
+def test_short_texts_that_differ_in_one_word_match() -> None:
+    typo, moved = NOTE.replace("parcel", "parcle"), "today " + NOTE.removesuffix(" today")
+    assert one_label_pairs(NOTE, NOTE.upper() + "!", typo, moved, typo.replace("shop", "store")) == {(0, 2), (2, 4)}
+    seven = NOTE.rsplit(" ", 7)[0]
+    assert one_label_pairs(seven, seven.replace("blue", "green")) == set()
+
+
+def test_texts_that_differ_in_a_number_do_not_match() -> None:
+    assert one_label_pairs(*(NOTE.replace("old", number) for number in ("4th", "5th"))) == set()
+
+
+def test_sentences_of_a_template_do_not_match() -> None:
+    colours, places = ("blue", "green", "red", "grey"), ("shop", "store", "school", "mill")
+    filled = [NOTE.replace("blue", colour).replace("shop", place) for colour in colours for place in places]
+    assert one_label_pairs(*filled) == set()
+    assert one_label_pairs(*filled, STORY, STORY.replace("warm", "hot")) == {(16, 17)}
+
+
+def test_one_other_word_counts_under_one_label_only(tmp_path: Path, store: Store, run_ingest: Any) -> None:
+    texts = {
+        "p0": NOTE,
+        "p1": NOTE.replace("blue", "large"),
+        "q0": STORY[:60],
+        "q1": STORY[:60].replace("brown", "grey"),
+    }
+    rows = [{"id": key, "text": text, "label": "b" if key == "q1" else "a"} for key, text in texts.items()]
+    rows.append({"id": "r", "text": "something else that is long enough to be compared", "label": "b"})
+    assert set(clusters_of(store, run_ingest(write_manifest(tmp_path / "m.csv", rows)))) == {"p0", "p1"}
+
+
+def test_many_copies_are_one_group_where_each_is_compared_with_few() -> None:
+    """Neighbours up to the next multiple of three are found; then one of each group, and so on."""
+
+    def match(chosen: np.ndarray) -> np.ndarray:
+        pairs = [(a, a + 1) for a in range(len(chosen) - 1) if (a + 1) % 3]
+        return chosen[np.array(pairs, np.int64).reshape(-1, 2)]
+
+    found = match_groups_again(match, 27)
+    assert set(join_pairs(range(27), found.tolist()).values()) == {0}
+    assert len(match_groups_again(match, 2)) == 1
+
+
 def test_copies_of_a_sound_match_and_other_sounds_do_not() -> None:
     original = speech(0)
     encoded = io.BytesIO()
     soundfile.write(encoded, original, 16_000, format="OGG", subtype="VORBIS")
     encoded.seek(0)
     copies = [original, original // 3, np.pad(original, (900, 0)), soundfile.read(encoded, dtype="int16")[0]]
-    signatures = [sign_sound(sound, 16_000) for sound in [*copies, *(speech(number) for number in range(1, 30))]]
-    assert matched(signatures, match_sounds) == {(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)}
+    assert matched_sounds([*copies, *(speech(number) for number in range(1, 30))]) == {
+        (0, 1),
+        (0, 2),
+        (0, 3),
+        (1, 2),
+        (1, 3),
+        (2, 3),
+    }
     assert sign_sound(original[:2000], 16_000) is None
     assert sign_sound(np.zeros(16_000, np.int16), 16_000) is None
     assert sign_sound(np.zeros(0, np.int16), 16_000) is None
+
+
+def melody(number: int, seconds: float = 0.8, rate_hz: int = 16_000) -> np.ndarray:
+    """Six tones, each of which swells and fades as in no other number's."""
+    rng, count = np.random.default_rng(number), int(seconds * rate_hz)
+    tones = np.sin(2 * np.pi * rng.uniform(120, 1000, (6, 1)) * np.arange(count) / rate_hz)
+    loudness = [np.interp(np.arange(count), np.linspace(0, count, 9), rng.uniform(0, 1, 9) ** 2) for _ in range(6)]
+    return ((tones * loudness).sum(axis=0) * 5000).astype(np.int16)
+
+
+def sped(sound: np.ndarray, speed: float) -> np.ndarray:
+    return np.asarray(soxr.resample(sound.astype(np.float32), 16_000 * speed, 16_000)).astype(np.int16)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda one: one[round(0.15 * len(one)) :],
+        lambda one: one[: round(0.85 * len(one))],
+        lambda one: sped(one, 1.03),
+        lambda one: sped(one, 0.97) // 2,
+    ],
+    ids=["start cut", "end cut", "sped up", "slowed down, less loud"],
+)
+def test_cut_and_sped_sounds_match_their_own_recording_only(edit: Callable[..., Any]) -> None:
+    sounds = [melody(number) for number in range(12)]
+    found = matched_sounds([*sounds, *map(edit, sounds)])
+    assert found <= {(number, number + 12) for number in range(12)}
+    assert len(found) >= 9  # of speech, benchmarks.near_duplicates says how many
 
 
 # -- samples ---
@@ -220,6 +345,20 @@ def test_all_modalities_must_be_near(tmp_path: Path, store: Store, run_ingest: A
     assert set(clusters) == {"p6", "p7", "p8", "p9"}
 
 
+def test_a_sound_is_compared_only_where_the_words_leave_a_question(
+    tmp_path: Path, store: Store, run_ingest: Any
+) -> None:
+    for number in range(4):
+        soundfile.write(tmp_path / f"{number}.wav", speech(number // 2), 16_000, subtype=("PCM_16", "ULAW")[number % 2])
+    rows = [{"id": f"s{n}", "audio": f"{n}.wav", "text": f"word {n}", "label": "ab"[n % 2]} for n in range(4)]
+    assert clusters_of(store, run_ingest(write_manifest(tmp_path / "m.csv", rows))) == {}
+    assert not list(store.root.glob("signatures/audio/*/*"))
+    rows[1]["text"] = rows[0]["text"]
+    assert set(clusters_of(store, run_ingest(write_manifest(tmp_path / "m.csv", rows)))) == {"s0", "s1"}
+    (part,) = store.root.glob("signatures/audio/*/*")
+    assert pq.read_table(part).num_rows == 2
+
+
 def test_off_means_off(tmp_path: Path, store: Store, run_ingest: Any) -> None:
     path = write_pairs(tmp_path / "d", 6, lambda row, n: row)
     off = run_ingest(path, "split.near_duplicates=false")
@@ -251,10 +390,11 @@ def test_only_new_media_are_compared(
     tmp_path: Path, store: Store, run_ingest: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_ingest(write_pairs(tmp_path / "d", 6, lambda row, n: row))
-    from tasks.ingest.near_duplicates import clusters
+    from tasks.ingest.near_duplicates import signature_store
 
     counted: list[int] = []
-    monkeypatch.setattr(clusters, "_keep", lambda made, place, store: counted.append(len(made)))
+    keep = signature_store._keep
+    monkeypatch.setattr(signature_store, "_keep", lambda rows, *to: counted.append(len(rows)) or keep(rows, *to))
     done = run_ingest(write_pairs(tmp_path / "d", 8, lambda row, n: row))
     assert sum(counted) == 4  # two pictures, two texts
     assert len(clusters_of(store, done)) == 8

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from data_contracts.refs import ChampionRef
 from tasks import progress
 from tasks.config import load_config
 from tasks.config_sections import SplitConfig
@@ -21,7 +22,9 @@ from tasks.ingest.clean import mark_repeats
 from tasks.ingest.ingest import ingest, ingest_key
 from tasks.ingest.manifest.scan import scan
 from tasks.ingest.sample_rows import Columns, rows_of
-from tasks.ingest.splits import assign_splits, hashed_share
+from tasks.ingest.splits import assign_splits, describe_shares, hashed_share
+from tasks.modeling.training_rows import ROWS, find_splits, write_rows
+from tasks.samples import Samples
 from tasks.store import Store
 
 MakeData = Callable[..., Path]
@@ -247,3 +250,96 @@ def test_repeats_that_contradict_each_other_in_a_further_label_column_are_refuse
     mark_repeats(rows, columns, ("image",))
     assert [row["reason"] for row in rows] == ["conflicting-label"] * 3
     assert [row["duplicate_of"]["id"] for row in rows] == ["s1", "s0", "s0"]
+
+
+def shares_of(splits: list[str]) -> dict[str, float]:
+    return {split: splits.count(split) / len(splits) for split in ("train", "val", "test")}
+
+
+@pytest.mark.parametrize(("groups", "size"), [(12, 50), (60, 15), (3, 10)])
+def test_groups_are_placed_so_that_shares_come_near(groups: int, size: int) -> None:
+    """By hash, 12 groups of 50 had no test rows in 15 % of the draws, and 60 of 15 had 3 % instead of 15 in some."""
+    config = SplitConfig(by="stratified-group")
+    for draw in range(8):
+        named = [f"{draw} {number % groups}" for number in range(groups * size)]
+        ids = [f"{draw}/{number}" for number in range(groups * size)]
+        labels = [(f"c{number % groups % 3}",) for number in range(groups * size)]
+        splits = assign_splits([None] * len(ids), named, ids, config, labels=labels)
+        found = shares_of(splits)
+        assert len(set(zip(named, splits, strict=True))) == groups
+        assert min(found.values()) > 0
+        if groups > 3:
+            assert found == pytest.approx({"train": 0.7, "val": 0.15, "test": 0.15}, abs=0.5 / groups)
+        if groups == 60:  # of 12 groups two are test, and there are three classes
+            for of in ({"c0"}, {"c1"}, {"c2"}):
+                sides = [side for side, (label,) in zip(splits, labels, strict=True) if label in of]
+                assert shares_of(sides) == pytest.approx({"train": 0.7, "val": 0.15, "test": 0.15}, abs=0.05)
+
+
+def test_only_new_groups_are_placed(tmp_path: Path) -> None:
+    """A group that a published model was made with keeps its split, whatever comes, in whatever order, with other rows."""
+    config = SplitConfig(by="stratified-group")
+    for draw in range(2):
+        ids = [f"{draw}/{number}" for number in range(600)]
+        groups: list[str | None] = [f"{draw} g{number // 50}" if number >= 50 else None for number in range(600)]
+        labels = [(f"c{number % 3}",) for number in range(600)]
+        before = assign_splits([None] * 300, groups[:300], ids[:300], config, labels=labels[:300])
+        write_rows(
+            Samples(pa.table({"id": ids[:300], "split": before, "group": pa.array(groups[:300], pa.string())})),
+            tmp_path / ROWS,
+        )
+        known = find_splits([*ids[:50], *(f"new {name}" for name in ids[50:])], groups, tmp_path)
+        assert known == [*before, *[None] * 300]
+        after = assign_splits([None] * 600, groups, ids, config, labels=labels, earlier=known)
+        assert after[:300] == before
+        assert shares_of(after) == pytest.approx({"train": 0.7, "val": 0.15, "test": 0.15}, abs=0.05)
+        back = assign_splits([None] * 600, groups[::-1], ids[::-1], config, labels=labels[::-1], earlier=known[::-1])
+        assert back == after[::-1], "in whatever order the manifest lists them"
+
+
+def test_the_stage_keeps_the_splits_of_the_published_model(store: Store, tmp_path: Path) -> None:
+    def run(groups: int, earlier: ChampionRef | None) -> dict[str, str]:
+        lines = [f"{g}-{n},g{g},text {g} {n},c{(g + n) % 2}" for g in range(groups) for n in range(4 + g % 3)]
+        path = tmp_path / f"{groups}.csv"
+        path.write_text("id,group,text,label\n" + "\n".join(lines) + "\n")
+        plain = ["runtime.workers=1", "media.timeout_s=600", "split.near_duplicates=false"]
+        config = load_config({}, [*plain, "split.by=stratified-group"])
+        raw = scan(config, store, path).model_copy(update={"earlier": earlier})
+        samples = Samples.read(store.path(ingest(raw, config, store).uri))
+        if earlier is None:
+            store.path("champions/k").mkdir(parents=True, exist_ok=True)
+            write_rows(samples, store.path("champions/k") / ROWS)
+        assert (ingest_key(raw, config) == ingest_key(raw.model_copy(update={"earlier": None}), config)) is not bool(
+            earlier
+        )
+        return {str(group): split for group, split in zip(samples.groups, samples.splits, strict=True)}
+
+    before = run(9, None)
+    champion = ChampionRef(uri="champions/k", sha256="0" * 64, rows=0, name="m", version="1", model_sha256="0" * 64)
+    after = run(20, champion)
+    assert {group: split for group, split in after.items() if group in before} == before
+    assert set(after.values()) == {"train", "val", "test"}
+
+
+def test_a_near_duplicate_of_a_train_row_is_of_train() -> None:
+    config = SplitConfig(by="stratified-group")
+    clusters = [0 if number in (3, 90) else None for number in range(100)]
+    known = ["train" if number == 3 else "test" if number == 90 else None for number in range(100)]
+    splits = assign_splits([None] * 100, [None] * 100, IDS[:100], config, None, clusters, None, known)  # type: ignore[arg-type]
+    assert (splits[3], splits[90]) == ("train", "train")
+
+
+def test_shares_that_are_off_by_a_third_are_noted() -> None:
+    nothing: list[str | None] = [None] * 100
+    of_test = lambda count: ["test"] * count + ["val"] * 15 + ["train"] * (85 - count)  # noqa: E731
+    groups = [f"g{number // 10}" for number in range(100)]
+    assert describe_shares(of_test(15), nothing, groups, SplitConfig()) == []
+    assert describe_shares(of_test(11), nothing, groups, SplitConfig()) == []
+    for count in (3, 10, 20):
+        assert describe_shares(of_test(count), nothing, groups, SplitConfig()) == [
+            f"split: of the rows are {count}.0% test (split.test = 0.15) and 15.0% val (split.val = 0.15), of 10 groups "
+            "divided by split.by=hash: few fall unevenly; split.by=stratified-group brings the shares near"
+        ]
+    assert "of 100 rows divided by" in describe_shares(of_test(3), nothing, nothing, SplitConfig())[0]
+    assert describe_shares(of_test(3), ["test", *nothing[1:]], groups, SplitConfig()) == [], "the manifest's own"
+    assert describe_shares([], [], [], SplitConfig()) == []

@@ -7,6 +7,7 @@ import hashlib
 import os
 import select
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from tasks.config_sections import MediaConfig
 from tasks.errors import EnvironmentFailed
 from tasks.isolation import process
 from tasks.media import pool
-from tasks.media.pool import Decoded, Job, decode_all
+from tasks.media.pool import Decoded, Decoders, Job, decode_all
 from tests.waiting import wait_until
 
 COMMAND = (sys.executable, "-P", str(Path(__file__).with_name("misbehaving_worker.py")))
@@ -179,6 +180,22 @@ def test_a_worker_that_cannot_start_fails_the_run_with_a_hint(code: str, monkeyp
     monkeypatch.setattr(process, "_END_S", 0.1)  # the second one never ends by itself
     with pytest.raises(EnvironmentFailed, match=r"does not start .* python -m tasks\.media\.worker"):
         list(decode_all(map(_job, ["a", "b"]), LIMITS, 2, (sys.executable, "-c", code)))
+
+
+def test_decoders_that_stay_answer_in_order_after_a_crash_and_after_the_thread_that_asked() -> None:
+    decoders = Decoders(LIMITS, 2, COMMAND)
+    try:
+        asking = threading.Thread(target=decoders.decode, args=([_job("one")],))
+        asking.start()
+        asking.join()
+        texts = ["two", "crash", *map(str, range(9))]
+        found = decoders.decode([*map(_job, texts)])
+        assert [outcome.job.inline.decode() for outcome in found] == texts
+        assert [outcome.header.get("reason") for outcome in found] == [None, "decoder-crashed", *[None] * 9]
+        assert decoders.decode([]) == []
+    finally:
+        decoders.close()
+    assert _children() == set()
 
 
 def test_no_jobs_start_no_process() -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
+from tasks.config import GateConfig, Rule
 from tasks.errors import PromotionRefused, UsageError
-from tasks.gate.gate import gate_key
+from tasks.gate.gate import gate, gate_key
 from tasks.publish import registry
 from tasks.publish.approval import CHALLENGER, DAY_MS, Approval
+from tasks.publish.journal_events import checked_journal, record_registry
 
 MakeCase = Callable[..., Any]
 RUN = "20261125-030000-1a2b3c4d"
@@ -135,3 +139,40 @@ def test_the_only_candidate_need_not_be_named(waiting: Callable[..., Any]) -> No
     assert registry.find_pending("other", "3", *case.place, LATER.at_ms) == ("other", "3"), "promote says what is wrong"
     with pytest.raises(UsageError, match="those that wait are: tiny version 1"):
         registry.find_pending("other", "", *case.place, LATER.at_ms)
+
+
+def test_an_override_needs_a_name_and_a_reason_and_is_in_the_journal(make_case: MakeCase) -> None:
+    """A rule that asks a person: its candidate is published, and nothing but a decision moves the alias."""
+    case = make_case(run_id=RUN)
+    rule = Rule(metric="accuracy", min=1.1, outcome="needs-approval")
+    config = case.request.config.model_copy(update={"gate": GateConfig(rules=(rule,))})
+    verdict = gate(case.report, config, case.request.store)
+    assert verdict.decision == "needs-approval"
+    case = replace(case, verdict=verdict, request=replace(case.request, config=config))
+    release = case.publish()
+    assert (release.version, release.alias) == ("1", CHALLENGER)
+    assert alias_of(case, "champion") is None
+    for reason in ("", " "):
+        with pytest.raises(UsageError, match="say why with --reason"):
+            registry.promote("tiny", "1", "champion", *case.place, Approval("ann", LATER.at_ms, reason))
+    with pytest.raises(UsageError, match="say why with --reason"):
+        registry.promote("tiny", "1", "champion", *case.place)
+    at = datetime.fromtimestamp(LATER.at_ms / 1000, UTC)
+    record_registry("tiny", "champion", *case.place, "bob", at)
+    registry.promote("tiny", "1", "champion", *case.place, LATER)
+    record_registry("tiny", "champion", *case.place, "bob", at)
+    lines, _ = checked_journal("tiny", *case.place)
+    waited, promoted = [line.entry for line in lines]
+    assert (waited.event, waited.version) == ("pending", "1")
+    assert (promoted.event, promoted.by, promoted.reason, promoted.decision) == (
+        "promote", "ann", "looks good", "needs-approval",
+    )  # fmt: skip
+
+
+def test_what_no_verdict_let_pass_is_not_published(make_case: MakeCase) -> None:
+    case = make_case(run_id=RUN)
+    for decision, outcome in (("needs-approval", "fail"), ("promote", "needs-approval"), ("inconclusive", "pass")):
+        rules = tuple(rule.model_copy(update={"outcome": outcome}) for rule in case.verdict.rules)
+        verdict = case.verdict.model_copy(update={"decision": decision, "rules": rules})
+        with pytest.raises(PromotionRefused, match="the verdict is"):
+            replace(case, verdict=verdict).publish()

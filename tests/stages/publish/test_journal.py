@@ -14,7 +14,7 @@ from tasks.errors import EnvironmentFailed
 from tasks.publish import registry
 from tasks.publish.approval import DAY_MS, Approval
 from tasks.publish.journal import JOURNAL, Entry, append, read_journal
-from tasks.publish.journal_events import champions_at, checked_journal, record_registry, record_verdict
+from tasks.publish.journal_events import champions_at, checked_journal, record_registry, record_verdict, uses_by_run
 from tasks.store import Store
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -122,7 +122,7 @@ def test_every_move_and_decision_is_recorded_once_with_its_evidence(make_case: A
         record_registry("tiny", "champion", store, uri, "ann", NOON)
         return [line.entry for line in checked_journal("tiny", store, uri)[0]]
 
-    record_verdict("tiny", first.verdict, first.report, first.valid, "run-1", store, "ann", NOON)
+    assert record_verdict("tiny", first.verdict, first.report, first.valid, "run-1", store, "ann", NOON) == 0
     record_verdict("tiny", first.verdict, first.report, first.valid, "run-2", store, "ann", NOON)  # nothing new
     first.publish()
     verdict, published = record()
@@ -214,3 +214,17 @@ def test_who_was_champion_at_a_time(store: Store) -> None:
     assert at(0) == {"tiny": "1"}
     assert at(3.9) == {"tiny": "2", "pets": "7"}
     assert at(4) == {"tiny": "1", "pets": "7"}
+
+
+@pytest.mark.usefixtures("quick")
+def test_how_often_the_test_rows_have_decided_is_counted(make_case: Any) -> None:
+    cases = [make_case(seed=seed, run_id=f"run-{seed}") for seed in range(3)]
+    store, _ = cases[0].place
+    found = [
+        record_verdict("tiny", case.verdict, case.report, case.valid, f"run-{seed}", store, "ann", NOON)
+        for seed, case in [*enumerate(cases), (1, cases[1])]
+    ]
+    assert found == [0, 1, 2, 1], "the same verdict again is no other"
+    assert uses_by_run("tiny", store) == {"run-0": 0, "run-1": 1, "run-2": 2}
+    assert record_verdict("other", cases[0].verdict, cases[0].report, cases[0].valid, "r", store, "ann", NOON) == 0
+    assert [line.entry.test_uses for line in read_journal(store)] == [0, 1, 2, 0]

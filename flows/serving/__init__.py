@@ -1,0 +1,1 @@
+"""A published model in memory: rows in, typed predictions out, in this process and over HTTP."""

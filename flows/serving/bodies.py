@@ -1,0 +1,159 @@
+"""From the body of a request to rows: JSON with media in base64, or a form with a file for each input."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any
+
+from fastapi import Request
+from pydantic import Field, ValidationError
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from data_contracts.modalities import INPUTS, modality_of
+from data_contracts.refs import IN_CELLS, Frozen
+from flows.serving.limits import Limits
+from flows.serving.prediction import Refusal
+from flows.serving.problems import Problem
+from tasks.modalities import spec_of
+
+Cell = str | int | float | bool | None
+_MOST_FIELDS = 1000
+_FIELD_BYTES = 1 << 20
+_DIGITS = 19
+"""Of a length that a body may declare."""
+
+
+class PredictRequest(Frozen):
+    """Rows to predict."""
+
+    rows: Annotated[list[dict[str, Cell | dict[str, Cell]]], Field(min_length=1)]
+    """Input to its value: pictures, sounds and clips in base64, a text as it is, cells of a table under their columns'
+    names. Any input may be left out."""
+
+
+Row = dict[str, Any]
+
+
+def declared_bytes(request: Request, limits: Limits) -> int:
+    """The size of a request's body, the greatest allowed one where it is not declared. Raises Problem (400, 413)."""
+    text = request.headers.get("content-length")
+    if text is None:
+        return limits.max_body_bytes
+    if not (text.isascii() and text.isdigit() and len(text) < _DIGITS):
+        raise Problem(400, "bad-request", f"Content-Length {text!r} is no number")
+    if int(text) > limits.max_body_bytes:
+        raise _too_large(limits)
+    return int(text)
+
+
+async def read_rows(request: Request, limits: Limits) -> list[Row]:
+    """The rows of a request. Raises Problem: 400 for a body that is broken, 413 for one that is too large, 415 for one of
+    another kind, 422 for rows that cannot be used."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Problem(415, "unsupported-encoding", "the body is compressed; send it as it is")
+    if kind == "application/json":
+        return _from_json(b"".join([chunk async for chunk in _bounded(request, limits)]), limits)
+    if kind == "multipart/form-data":
+        return [await _from_form(request, limits)]
+    raise Problem(
+        415, "unsupported-type", f"Content-Type {kind or 'none'}; send application/json or multipart/form-data"
+    )
+
+
+async def _bounded(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
+    """Yields the body as it comes, up to the limit."""
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limits.max_body_bytes:
+            raise _too_large(limits)
+        yield chunk
+
+
+def _too_large(limits: Limits) -> Problem:
+    close = {"Connection": "close"}  # the rest is not read
+    return Problem(413, "body-too-large", f"the body is larger than {limits.max_body_mb:g} MB", headers=close)
+
+
+def _from_json(body: bytes, limits: Limits) -> list[Row]:
+    try:
+        rows = PredictRequest.model_validate_json(body).rows
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        if first["type"] == "json_invalid":
+            raise Problem(400, "not-json", f"the body is no JSON: {first['msg']}") from None
+        place = ".".join(map(str, first["loc"][:3])) or "body"
+        raise Problem(422, "bad-request", f'{place}: {first["msg"]}; send {{"rows": [{{"text": …}}, …]}}') from None
+    if len(rows) > limits.max_rows:
+        raise Problem(422, "too-many-rows", f"{len(rows)} rows, at most {limits.max_rows} in one request")
+    refused: list[Refusal] = []
+    found = [
+        {name: _value(number, name, value, refused) for name, value in row.items()} for number, row in enumerate(rows)
+    ]
+    if refused:
+        raise rows_refused(refused, len(rows))
+    return found
+
+
+def _value(row: int, name: str, value: Any, refused: list[Refusal]) -> Any:
+    """A value of JSON as the model takes it: never a path, which would be one of this machine."""
+    if name not in INPUTS or spec_of(name).joined_columns() is not None or value is None:
+        return value  # a cell of a table
+    if not isinstance(value, str):
+        refused.append(Refusal(row=row, input=name, reason="bad-value", detail="is no text; media are sent in base64"))
+        return None
+    if modality_of(name) in IN_CELLS:
+        return value
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError) as error:
+        detail = f"is no base64 ({error}); leave out line breaks and any data: before it"
+        refused.append(Refusal(row=row, input=name, reason="not-base64", detail=detail))
+        return None
+
+
+def rows_refused(refused: list[Refusal], rows: int) -> Problem:
+    """The answer to rows of which some cannot be used."""
+    count = len({refusal.row for refusal in refused})
+    return Problem(422, "rows-refused", f"{count} of {rows} rows cannot be predicted: {refused[0]}", refused)
+
+
+async def _from_form(request: Request, limits: Limits) -> Row:
+    parser = MultiPartParser(
+        request.headers,
+        _bounded(request, limits),
+        max_files=_MOST_FIELDS,
+        max_fields=_MOST_FIELDS,
+        max_part_size=_FIELD_BYTES,
+    )
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError, UnicodeError) as error:  # KeyError: a Content-Type without a boundary
+        reason = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
+        raise Problem(400, "broken-form", f"the form cannot be read: {reason}") from None
+    row: Row = {}
+    try:
+        for name, field in form.multi_items():
+            if name in row:
+                raise Problem(
+                    422, "bad-request", f"field {name} is there twice; one form is one row, send more as JSON"
+                )
+            row[name] = await _field(name, field)
+    finally:
+        await form.close()
+    return row
+
+
+async def _field(name: str, field: UploadFile | str) -> bytes | str | None:
+    if isinstance(field, str):
+        is_file = name in INPUTS and modality_of(name) not in IN_CELLS
+        if is_file and field:
+            detail = "is a text; send a file (curl: -F image=@photo.jpg)"
+            raise rows_refused([Refusal(row=0, input=name, reason="bad-value", detail=detail)], 1)
+        return field or None
+    data: bytes = await field.read()
+    return data if data or field.filename else None  # a file field of a form in which none was chosen

@@ -1,0 +1,44 @@
+"""The model that a name in the registry or a folder stands for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from data_contracts.refs import ChampionRef
+from flows.request import Request
+from flows.score import find_model
+from flows.serving.predictor import Predictor
+from tasks.errors import EnvironmentFailed, UsageError
+from tasks.modeling.card import CARD, read_card
+from tasks.store import digest_file
+
+
+def names_folder(model: str | Path) -> bool:
+    """Whether a model is named by its folder: a Path, or a text with a separator in it, which no name has."""
+    return isinstance(model, Path) or os.sep in model or model in (".", "..")
+
+
+def find_published(model: str | Path, request: Request) -> ChampionRef:
+    """The version behind NAME@ALIAS, or the model in a folder. UsageError where there is none."""
+    if not names_folder(model):
+        return find_model(request, str(model))
+    from tasks.modeling.package import WEIGHTS
+
+    folder = Path(model).expanduser().absolute()
+    if not (folder / CARD).is_file():
+        raise UsageError(
+            f"model {model}: no folder with {CARD} and {WEIGHTS} in it; name one, or NAME@ALIAS of the registry"
+        )
+    try:
+        sha256 = digest_file(folder / WEIGHTS)
+    except OSError as error:
+        raise EnvironmentFailed(f"model {folder / WEIGHTS}: cannot be read ({error.strerror})") from None
+    return ChampionRef(
+        uri=str(folder), sha256=sha256, rows=0, name=folder.name, version=sha256[:12], model_sha256=sha256
+    )
+
+
+def load_predictor(champion: ChampionRef, request: Request, decoders: int | None = None) -> Predictor:
+    """The model, ready to be asked. Raises EnvironmentFailed or DataError where it cannot be loaded."""
+    return Predictor(champion, read_card(request.store.path(champion.uri)), request, decoders)

@@ -1,0 +1,180 @@
+"""One model in memory: rows are decoded in isolated processes, become features, and are answered in batches.
+
+The same code as the pipeline's decodes, prepares, embeds and decides; only the store between its stages is left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from data_contracts.modalities import modality_of
+from data_contracts.refs import ChampionRef, InputName, Modality
+from flows.champion import champion_config
+from flows.request import Request
+from flows.serving.prediction import Prediction, Refusal, RowsRefused
+from flows.serving.row_media import RowMedia
+from tasks.extract.extract import encoder_reading
+from tasks.media.canonical import Undecodable
+from tasks.media.pool import Decoded, Decoders, Job
+from tasks.modalities import Dtype, Prepare, spec_of
+from tasks.modeling.card import ModelCard
+from tasks.modeling.encoder_spec import EncoderSpec
+
+Row = Mapping[str, Any]
+"""Input to its value; see RowMedia."""
+DECODERS = 4
+"""Decoding processes at most, each of some 150 MB; no more than there are cores."""
+THREADS = 1
+"""Of the network. A row is little work, and two threads wait for each other at every layer: on a busy machine of two cores one
+row took 600 ms on two threads and 7 on one. The last bits may differ from those of `crossmodal predict`."""
+_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class PreparedRow:
+    """What the encoders read of one row."""
+
+    features: Mapping[InputName, np.ndarray]
+
+
+class Predictor:
+    """A model that answers rows; safe among threads. `close` ends its decoding processes, as does its end."""
+
+    def __init__(self, champion: ChampionRef, card: ModelCard, request: Request, decoders: int | None = None) -> None:
+        """Loads it. Raises EnvironmentFailed or DataError where it cannot be."""
+        from tasks.modeling.package import load_model
+
+        config = champion_config(champion, card, request)
+        self.name, self.version, self.card = champion.name, champion.version, card
+        self._model = load_model(request.store.path(champion.uri), card)
+        self._media = RowMedia(card, config.media)
+        self._readings: dict[Modality, tuple[EncoderSpec, Prepare, Dtype]] = {
+            modality: encoder_reading(modality, config) for modality in map(modality_of, card.modalities)
+        }
+        self._decoders = Decoders(
+            config.media.model_dump(mode="json"), decoders or max(1, min(DECODERS, os.cpu_count() or 1))
+        )
+        self._answering = threading.Lock()
+        self.close = weakref.finalize(self, self._decoders.close)
+
+    @property
+    def columns(self) -> list[str]:
+        """Every name under which a row may give something."""
+        return self._media.columns
+
+    def warm_up(self) -> None:
+        """Its processes run, and its network has answered once: the first row takes no longer than others."""
+        self._decoders.start()
+        list(self.outcomes([{name: spec_of(name).example() for name in self.card.modalities}]))
+
+    def predict(self, rows: Sequence[Row]) -> list[Prediction]:
+        """An answer for each row, in their order. Raises RowsRefused where one has none."""
+        found = list(self.outcomes(rows))
+        refused = [outcome for outcome in found if isinstance(outcome, Refusal)]
+        if refused:
+            raise RowsRefused(refused, len(rows))
+        return [outcome for outcome in found if isinstance(outcome, Prediction)]
+
+    def outcomes(self, rows: Sequence[Row]) -> Iterator[Prediction | Refusal]:
+        """Yields for each row, in their order, the answer, or why there is none; some rows are in memory at a time."""
+        for start in range(0, len(rows), _CHUNK):
+            prepared = self.prepare(rows[start : start + _CHUNK], start)
+            answers = iter(self.answer([row for row in prepared if isinstance(row, PreparedRow)]))
+            yield from (row if isinstance(row, Refusal) else next(answers) for row in prepared)
+
+    def prepare(self, rows: Sequence[Row], first: int = 0) -> list[PreparedRow | Refusal]:
+        """What the encoders read of each row, or why it cannot be answered; `first` is the place of the first one."""
+        refused: dict[int, Refusal] = {}
+        places: list[tuple[int, InputName, bool]] = []
+        jobs: list[Job] = []
+        for number, row in enumerate(rows):
+            for name, data, lent in self._read(row):
+                if isinstance(data, Undecodable):
+                    refused.setdefault(
+                        number, Refusal(row=first + number, input=name, reason=data.reason, detail=data.detail)
+                    )
+                else:
+                    places.append((number, name, lent))
+                    jobs.append(Job(modality_of(name), hashlib.sha256(data).hexdigest(), inline=data))
+        features: list[dict[InputName, np.ndarray]] = [{} for _ in rows]
+        for (number, name, lent), outcome in zip(places, self._decoders.decode(jobs), strict=True):
+            reason = outcome.header.get("reason")
+            if reason is None:
+                features[number][name] = self._feature(name, outcome)
+            elif not (lent and reason == "no-sound"):  # a silent clip: no audio is missing, not broken
+                detail = str(outcome.header.get("detail", ""))
+                refused.setdefault(number, Refusal(row=first + number, input=name, reason=str(reason), detail=detail))
+        for number, found in enumerate(features):
+            if not found and number not in refused:
+                empty = f"all of {', '.join(self.columns)} are empty"
+                refused[number] = Refusal(row=first + number, input=None, reason="no-modality", detail=empty)
+        return [refused.get(number) or PreparedRow(found) for number, found in enumerate(features)]
+
+    def answer(self, rows: Sequence[PreparedRow]) -> list[Prediction]:
+        """The answers to prepared rows, in one batch."""
+        from tasks.modeling.decision import answer_column, answer_others, output_names
+        from tasks.modeling.features import Inputs
+        from tasks.modeling.inference import predict_inputs
+
+        if not rows:
+            return []
+        with self._answering:
+            tables, places = {}, {}
+            for name in self.card.modalities:
+                here = [number for number, row in enumerate(rows) if name in row.features]
+                if here:
+                    arrays = self._embedded(name, [rows[number].features[name] for number in here])
+                    tables[name], places[name] = _table(name, arrays), np.full(len(rows), -1)
+                    places[name][here] = np.arange(len(here))
+            outputs = predict_inputs(self._model, Inputs(tables, places, len(rows)), threads=THREADS)
+        labels, probability = answer_column(self.card, 0, outputs)
+        names = output_names(self.card)
+        return [
+            Prediction(
+                label=labels[number],
+                probability=None if probability is None else float(probability[number]),
+                probabilities=dict(zip(names, outputs[number].tolist(), strict=True)),
+                targets={} if others is None else json.loads(others),
+                modalities=tuple(name for name in self.card.modalities if name in row.features),
+                model=self.name,
+                version=self.version,
+            )
+            for number, (row, others) in enumerate(zip(rows, answer_others(self.card, outputs), strict=True))
+        ]
+
+    def _read(self, row: Row) -> Iterator[tuple[str, Any, bool]]:
+        yield from ((name, error, False) for name, error in self._media.unknown(row))
+        yield from self._media.read(row)
+
+    def _feature(self, name: InputName, outcome: Decoded) -> np.ndarray:
+        spec, prepare, dtype = self._readings[modality_of(name)]
+        medium = spec_of(name).restore(outcome.data, outcome.header["shape"])
+        prepared = prepare(medium, outcome.header.get("rate_hz") or 0)
+        return prepared if spec.reads == "embedding" else np.ascontiguousarray(prepared, dtype)
+
+    def _embedded(self, name: InputName, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """What the network reads: the inputs themselves, or of a frozen encoder the vectors that it makes of them."""
+        spec, _, _ = self._readings[modality_of(name)]
+        if spec.reads != "embedding":
+            return arrays
+        from tasks.extract.embed import embed
+
+        vectors = dict(embed(modality_of(name), spec, ((str(number), array) for number, array in enumerate(arrays))))
+        return [vectors[str(number)] for number in range(len(arrays))]
+
+
+def _table(name: InputName, arrays: Sequence[np.ndarray]) -> Any:
+    from tasks.modeling.features import FeatureTable
+
+    lengths = np.array([len(array) for array in arrays], np.int64)
+    return FeatureTable(name, pa.array([], pa.string()), np.cumsum(lengths) - lengths, lengths, np.concatenate(arrays))

@@ -1,0 +1,107 @@
+"""What a server does with a request for predictions: admits it, reads it, prepares its rows, has them answered in time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from data_contracts.refs import Frozen
+from flows.serving.admission import Admission
+from flows.serving.batching import Batcher
+from flows.serving.bodies import Row, declared_bytes, read_rows, rows_refused
+from flows.serving.limits import Limits
+from flows.serving.metrics import Metrics
+from flows.serving.prediction import Prediction, Refusal
+from flows.serving.predictor import Predictor, PreparedRow
+from flows.serving.problems import Problem
+from flows.serving.rotation import Rotation
+from tasks.errors import EnvironmentFailed
+
+_PREPARING = 8
+"""Threads that wait for decoders and make features."""
+
+
+class PredictResponse(Frozen):
+    """The answers, in the order of the rows."""
+
+    model: str
+    version: str
+    predictions: list[Prediction]
+
+
+class Service:
+    """Shared by all requests."""
+
+    def __init__(self, rotation: Rotation, limits: Limits) -> None:
+        self.rotation, self.limits = rotation, limits
+        self.admission = Admission(limits)
+        self.metrics = Metrics(lambda: self.admission.requests)
+        self._preparing = ThreadPoolExecutor(_PREPARING, thread_name_prefix="prepare")
+        self._batcher = Batcher(limits, lambda: self.admission.requests, self.metrics.batch_rows.observe)
+        self.ready = True
+
+    def close(self) -> None:
+        """Its threads have ended, and the model's processes."""
+        self.ready = False
+        self._preparing.shutdown()
+        self._batcher.close()
+        self.rotation.predictor.close()
+
+    async def predict(self, request: Request) -> PredictResponse:
+        """The answers to the rows of a request. Raises Problem."""
+        until = time.monotonic() + self.limits.timeout_s
+        size = declared_bytes(request, self.limits)
+        self.admission.enter(size)
+        try:
+            async with asyncio.timeout(self.limits.timeout_s):
+                rows = await read_rows(request, self.limits)
+        except TimeoutError:
+            self.admission.leave(size)
+            raise Problem(408, "body-too-slow", f"the body did not come within {self.limits.timeout_s:g} s") from None
+        except ClientDisconnect:
+            self.admission.leave(size)
+            raise Problem(400, "broken-body", "the connection ended before the body did") from None
+        except BaseException:
+            self.admission.leave(size)
+            raise
+        work = asyncio.ensure_future(self._answer(rows, until))
+        work.add_done_callback(lambda done: self._end(done, size))  # not when its time is up: it still takes memory
+        try:
+            async with asyncio.timeout(until - time.monotonic()):
+                return await asyncio.shield(work)
+        except TimeoutError:
+            raise self._out_of_time() from None
+
+    def _end(self, work: asyncio.Future[PredictResponse], size: int) -> None:
+        self.admission.leave(size)
+        if not work.cancelled():
+            work.exception()  # looked at, also where nobody waits for it any more
+
+    async def _answer(self, rows: Sequence[Row], until: float) -> PredictResponse:
+        with self.rotation.use() as predictor:
+            loop = asyncio.get_running_loop()
+            try:
+                prepared = await loop.run_in_executor(self._preparing, self._prepare, predictor, rows, until)
+                predictions = await asyncio.wrap_future(self._batcher.submit(predictor, prepared))
+            except EnvironmentFailed as error:
+                raise Problem(503, "unavailable", str(error), headers={"Retry-After": "5"}) from None
+        self.metrics.rows.labels("answered").inc(len(rows))
+        return PredictResponse(model=predictor.name, version=predictor.version, predictions=predictions)
+
+    def _prepare(self, predictor: Predictor, rows: Sequence[Row], until: float) -> list[PreparedRow]:
+        if time.monotonic() > until:
+            raise self._out_of_time()
+        prepared = predictor.prepare(rows)
+        refused = [row for row in prepared if isinstance(row, Refusal)]
+        if refused:
+            self.metrics.rows.labels("refused").inc(len(refused))
+            raise rows_refused(refused, len(rows))
+        return [row for row in prepared if isinstance(row, PreparedRow)]
+
+    def _out_of_time(self) -> Problem:
+        return Problem(504, "out-of-time", f"no answer within {self.limits.timeout_s:g} s; send fewer rows")

@@ -1,0 +1,104 @@
+"""The signatures of media, each computed once and kept in the store, by the digest of the medium."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data_contracts.refs import Modality
+from data_contracts.tables import CONTRACT_VERSION, fingerprints_schema
+from tasks import progress
+from tasks.config_sections import MediaConfig
+from tasks.contract import read_table
+from tasks.fingerprint import code_fingerprint
+from tasks.media.media_store import MediaReader, media_fingerprint, media_index
+from tasks.media.near_duplicates.signatures import Signatures
+from tasks.modalities import NearDuplicates
+from tasks.store import Store, digest_json
+
+Array = np.ndarray[Any, Any]
+_PART_ROWS = 4096
+_SIGNED_AT_ONCE = 1 << 17
+"""Media whose digests are looked up together, as Python's strings."""
+
+
+class _Known:
+    """Signatures by position among the requested digests: matrices, as a million Python objects would take a gigabyte."""
+
+    def __init__(self, digests: pa.Array) -> None:
+        self._digests = digests
+        self.seen, self._compared = np.zeros(len(digests), bool), np.zeros(len(digests), bool)
+        self._signatures: Signatures | None = None
+
+    def add(self, table: pa.Table) -> None:
+        """Takes those of a table with fingerprints_schema that are requested."""
+        places = pc.index_in(table["digest"], value_set=self._digests)
+        self.seen[places.drop_null().to_numpy()] = True
+        table = table.append_column("place", places)
+        table = table.filter(pc.and_(pc.is_valid(places), pc.is_valid(table["form"])))
+        if not table.num_rows:
+            return
+        at = table["place"].to_numpy()
+        rows = [np.frombuffer(b"".join(table[name].to_pylist()), np.uint8) for name in ("code", "form")]
+        if self._signatures is None:
+            widths = [len(row) // len(at) for row in rows]
+            self._signatures = Signatures(*(np.zeros((len(self.seen), width), np.uint8) for width in widths))
+        for matrix, row in zip(self._signatures, rows, strict=True):
+            matrix[at] = row.reshape(len(at), -1)
+        self._compared[at] = True
+
+    def result(self) -> tuple[Array, Signatures]:
+        """(N,) positions of those that have a signature, and these."""
+        places = np.flatnonzero(self._compared)
+        if self._signatures is None:
+            return places, Signatures(*np.empty((2, 0, 0), np.uint8))
+        if len(places) < len(self.seen):
+            for start in range(0, len(places), _PART_ROWS):  # in place: they may fill half the memory
+                chosen = places[start : start + _PART_ROWS]
+                for matrix in self._signatures:
+                    matrix[start : start + len(chosen)] = matrix[chosen]
+        return places, Signatures(*(matrix[: len(places)] for matrix in self._signatures))
+
+
+def read_signatures(
+    digests: pa.Array, modality: Modality, measure: NearDuplicates, media: MediaConfig, store: Store
+) -> tuple[Array, Signatures]:
+    """Positions (N,) of the media that have a signature, and these, read from the store or computed and kept there."""
+    fingerprint = media_fingerprint(modality, media)
+    code = code_fingerprint("near_duplicates")
+    version = digest_json({"media": fingerprint, "code": code, "contract": CONTRACT_VERSION})
+    place = f"signatures/{modality}/{version[:16]}"
+    known = _Known(digests)
+    for part in store.parts(place):
+        known.add(read_table(store.path(part)))
+    index = media_index(store, modality, fingerprint, ("digest", "shape"))
+    places = pc.index_in(index["digest"], value_set=digests)
+    unseen = index.filter(pc.and_(pc.is_valid(places), pc.invert(pa.chunked_array([known.seen]).take(places))))
+    compared = [measure.is_compared(shape) for part in unseen["shape"].chunks for shape in part.to_pylist()]
+    missing = unseen["digest"].filter(pa.array(compared, pa.bool_())).unique()
+    reader, done = MediaReader(store, modality, fingerprint), 0
+    for start in range(0, len(missing), _SIGNED_AT_ONCE):
+        signed = _sign(reader, missing.slice(start, _SIGNED_AT_ONCE).to_pylist(), measure)
+        while rows := list(itertools.islice(signed, _PART_ROWS)):
+            done += len(rows)
+            progress.report(f"compare {modality}", done, len(missing))
+            known.add(_keep(rows, place, store))
+    return known.result()
+
+
+def _sign(reader: MediaReader, digests: list[str], measure: NearDuplicates) -> Iterator[dict[str, Any]]:
+    for digest, medium in reader.read(digests):
+        found = measure.sign(medium, reader.rate_hz)
+        yield {"digest": digest, "code": found and found.code, "form": found and found.form}
+
+
+def _keep(rows: list[dict[str, Any]], place: str, store: Store) -> pa.Table:
+    """The rows as a table, which is in the store."""
+    table = pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["digest"])), schema=fingerprints_schema())
+    store.put_part(place, digest_json(table["digest"].to_pylist())[:16], table)
+    return table

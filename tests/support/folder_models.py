@@ -1,0 +1,36 @@
+"""Models in a folder for tests of what predicts: random weights, nothing trained, nothing published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tasks.config import EncodersConfig
+from tasks.modeling.card import ModelCard
+from tasks.modeling.package import build_model, save_model
+from tasks.modeling.pretrained.describe import describe_encoder
+from tests.support.cards import card_of
+
+
+def write_model(
+    folder: Path,
+    seed: int = 0,
+    frozen: Mapping[str, str] | None = None,
+    inputs: Sequence[str] = ("image", "text", "audio"),
+    encoders: Mapping[str, Any] | None = None,
+    media: Mapping[str, Any] | None = None,
+) -> Path:
+    """A model of `tiny` encoders, of `frozen` ones by their ids, or of described ones; the seed decides its weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    record = card_of(("high", "low"), inputs)
+    for name, encoder in (frozen or {}).items():
+        record["encoders"][name] = describe_encoder(name, encoder, "head", EncodersConfig()).model_dump(mode="json")
+    record["encoders"].update(encoders or {})
+    record["config"]["media"].update(media or {})
+    card = ModelCard.model_validate(record)
+    torch.manual_seed(seed)
+    save_model(build_model(card).eval(), folder, card)
+    return folder
