@@ -294,6 +294,7 @@ COMPUTES_NOTHING = (
     "tasks.pages",
     "tasks.progress",
     "tasks.run_log",
+    "tasks.validate.child_process",
     "tasks.validate.data_docs",
     "tasks.validate.outcome",
     "tasks.validate.results",
