@@ -82,7 +82,7 @@ def print_outcome(summary: RunSummary, store: Path, as_json: bool) -> None:
     _print_line(out, f"reason   {summary.reason}")
     _print_rows(out, summary)
     for note in summary.notes or ():
-        _tell(out, f"note     {note}")
+        _print_line(out, f"note     {note}")
     if summary.metrics:
         out.print(_rich_table(figures_table(summary), "right"))
     if model.version is not None:

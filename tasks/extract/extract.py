@@ -98,7 +98,7 @@ def encoder_reading(modality: Modality, config: RunConfig) -> tuple[EncoderSpec,
     """
     identity = _identify(modality, config)
     spec = complete_encoder(modality, config.encoders.of(modality), identity)
-    return spec, preparer(modality, spec, _knobs(modality, config, identity)), _feature_dtype(modality, identity)
+    return spec, preparer(modality, spec, _params(modality, config, identity)), _feature_dtype(modality, identity)
 
 
 def clean_of(samples: CleanRef | ValidatedRef) -> CleanRef:
