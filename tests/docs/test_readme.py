@@ -15,8 +15,9 @@ from tests.docs.conftest import ROOT, blocks_of
 from tests.support.data import write_learnable
 from tests.support.readers import Reader
 
-NETWORK = ("crossmodal fetch",)
-"""Goes to the network: tests/stages/modeling/pretrained/test_fetch.py tries it with what a network gives."""
+ELSEWHERE = ("crossmodal fetch", "crossmodal serve")
+"""The first goes to the network, the second runs until it is ended: tests/stages/modeling/pretrained/test_fetch.py and
+tests/e2e/test_serve.py try them."""
 
 
 @pytest.mark.slow
@@ -30,12 +31,12 @@ def test_the_commands_for_own_data_work_in_their_order(tmp_path: Path) -> None:
     block = next(block for block in blocks_of(ROOT / "README.md") if "photos/manifest.csv" in block.text)
     tried = []
     for command in block.commands:
-        if re.sub(r"\s+", " ", command).startswith(NETWORK):
+        if re.sub(r"\s+", " ", command).startswith(ELSEWHERE):
             continue
         typed = command.partition(" | ")[0]  # `models list | show | …` are several
         reader.type(typed)
         tried.append(typed.split()[1])
-    assert tried == ["check", "check", "profile", "plan", "retrain", "predict", "monitor", "runs", "models"]
+    assert tried == ["check", "check", "profile", "plan", "retrain", "predict", "monitor", "gate", "runs", "models"]
     assert (tmp_path / "predictions.csv").is_file()
     (spoken,) = re.findall(r"`(crossmodal\.load\([^`]+)`", (ROOT / "README.md").read_text())
     code = f"import crossmodal; assert len({spoken}) == 80"
