@@ -44,6 +44,7 @@ def cropped(share: float, each: bool = False) -> Edit:
     """A share of both sides is cut off at a random place, or at each of the four edges."""
 
     def edit(picture: Image.Image, rng: Rng) -> Image.Image:
+        """What is left of the picture."""
         lost = round(PX * share)
         left, upper = (lost, lost) if each else (int(rng.integers(lost + 1)) for _ in range(2))
         right, lower = (lost, lost) if each else (lost - left, lost - upper)
@@ -68,6 +69,7 @@ def captioned(share: float, added: bool) -> Edit:
     """A bar with white words over the lower part, or below the picture."""
 
     def edit(picture: Image.Image, rng: Rng) -> Image.Image:
+        """The picture with its bar."""
         bar = round(PX * share)
         copy = Image.new("RGB", (PX, PX + bar if added else PX))
         copy.paste(picture)
@@ -83,6 +85,7 @@ def after(*edits: Edit) -> Edit:
     """One edit after another."""
 
     def edit(medium: Any, rng: Rng) -> Any:
+        """The medium after all of them."""
         for one in edits:
             medium = one(medium, rng)
         return medium
@@ -94,6 +97,7 @@ def cut(share: float) -> Edit:
     """A share is cut off, at the two ends together."""
 
     def edit(sound: np.ndarray, rng: Rng) -> np.ndarray:
+        """What is left of the sound."""
         lost = round(len(sound) * share)
         start = int(rng.integers(lost + 1))
         return sound[start : len(sound) - (lost - start)]

@@ -141,6 +141,7 @@ def test_prefect_artifacts_show_names_as_themselves(monkeypatch: pytest.MonkeyPa
         clean = None
         report = None
         verdict = Verdict()
+        test_uses = None
 
     class Request:
         name = "latest"

@@ -139,6 +139,7 @@ class _Search:
 
     def _reader(self, digests: pa.Array) -> ReadMedia:
         def read(positions: Sequence[int]) -> Iterator[tuple[int, Any, int]]:
+            """The media at these positions among the digests, each with its position and rate, in any order."""
             place_of = dict(zip(digests.take(pa.array(positions)).to_pylist(), positions, strict=True))
             reader = MediaReader(self._store, self._modality, media_fingerprint(self._modality, self._media))
             for digest, medium in reader.read(place_of):

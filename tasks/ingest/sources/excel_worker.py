@@ -111,7 +111,11 @@ def _require_proportion(path: str, limit_bytes: float) -> None:
     try:
         with zipfile.ZipFile(path) as parts:
             declared = sum(part.file_size for part in parts.infolist())
-    except zipfile.BadZipFile as error:
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        ValueError,
+    ) as error:  # a version of zip that is none, names in no encoding
         raise OSError(f"{error}; save it as .xlsx, without a password") from None
     size = os.stat(path).st_size  # noqa: PTH116
     if declared > limit_bytes:

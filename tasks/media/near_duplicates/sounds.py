@@ -118,6 +118,7 @@ def match_sounds(signatures: Signatures, read: ReadMedia) -> Pairs:
     """Pairs of which one is a part or all of the other's recording, as positions; of many copies some, which join them all."""
 
     def match(chosen: Array) -> Pairs:
+        """Pairs among the chosen, as positions among all."""
         pairs = _match(signatures.forms[chosen], lambda at: _renumbered(read, chosen, at))
         return chosen[pairs]
 

@@ -57,7 +57,9 @@ def test_shards_below_a_folder_with_class_names(tmp_path: Path, run_ingest: Any)
     assert done.clean.labels == ("ant", "bee", "cow")
     assert (done.clean.splits["test"], done.clean.counts.used) == (30, 90)
     assert "classes of 'label' by the names in its schema: ant, bee, cow" in done.raw.notes
-    assert run_ingest(tmp_path / "data", "split.near_duplicates=false").samples == done.samples
+    below = run_ingest(tmp_path / "data", "split.near_duplicates=false").samples
+    assert {row["table"] for row in below.values()} == {path.name for path in (tmp_path / "data").iterdir()}
+    assert {name: row | {"table": f"data/{row['table']}"} for name, row in below.items()} == done.samples
 
 
 def test_configurations_are_chosen(tmp_path: Path) -> None:
