@@ -1,7 +1,8 @@
 """Digests of code: what a stage's results depend on besides its inputs and its config.
 
-A stage names the modules that compute its results. Each enters as its syntax tree without what is said to people (docstrings,
-annotations, the texts of errors, progress and log lines), so that other words retrain nothing and another constant does.
+A stage names the modules that compute its results. Each enters as a digest of its syntax tree without what is said to people
+(docstrings, annotations, the texts of errors, progress and log lines), so that other words retrain nothing and another
+constant does.
 What no list can see is in `StageCode.version`, which is raised by hand. Two tests keep this honest: every module of
 ours that a stage imports is on its list or among those that compute nothing (tests/foundations/test_stage_code.py),
 and the figures of a small fixed input, kept by stage and version, are what they were (tests/support/golden.py).
@@ -12,6 +13,7 @@ from __future__ import annotations
 import ast
 import builtins
 import functools
+import hashlib
 import importlib.metadata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -31,7 +33,7 @@ def code_fingerprint(*stages: str, modules: tuple[str, ...] = (), libraries: tup
     found = {found for stage in used for found in find_modules(stage.modules, stage.unused)} | set(
         find_modules(modules)
     )
-    sources = {name: _tree(path) for name, path in sorted(found)}
+    sources = {name: _digest_code(path.read_text(encoding="utf-8")) for name, path in sorted(found)}
     needed = {*libraries, *(library for stage in used for library in stage.libraries)}
     return digest_json(
         {
@@ -56,9 +58,10 @@ def find_modules(names: Iterable[str], unused: Sequence[str] = ()) -> Iterator[t
                 yield inner, path
 
 
-def _tree(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return ast.dump(_Silenced(tree).visit(tree))
+@functools.cache  # a module belongs to several stages
+def _digest_code(source: str) -> str:
+    tree = ast.parse(source)
+    return hashlib.sha256(ast.dump(_Silenced(tree).visit(tree)).encode()).hexdigest()
 
 
 class _Silenced(ast.NodeTransformer):
