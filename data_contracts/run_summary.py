@@ -1,4 +1,4 @@
-"""summary.json: what a run came to, as scripts read it (DESIGN.md, "The command line"). Written for failed runs too."""
+"""summary.json: what a run came to, as scripts read it (docs/debugging.md). Written for failed runs too."""
 
 from __future__ import annotations
 

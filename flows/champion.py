@@ -137,9 +137,8 @@ def champion_config(champion: ChampionRef, card: ModelCard, request: Request) ->
     sections = {
         "media": card.config.media.model_copy(update=limits),
         "extract": card.config.extract,
-        "encoders": card.config.encoders.model_copy(
-            update={**encoders, "shared": ()}
-        ),  # of the network, not its inputs
+        # shared is of the network, not of its inputs
+        "encoders": card.config.encoders.model_copy(update={**encoders, "shared": ()}),
         "train": request.config.train.model_copy(update={"regime": "head" if frozen else "full"}),
     }
     return request.config.model_copy(update=sections)

@@ -25,6 +25,6 @@ class Admission:
         self._bytes += size_bytes
 
     def leave(self, size_bytes: int) -> None:
-        """It is not any more."""
+        """A request that had entered with this size has ended."""
         self.requests -= 1
         self._bytes -= size_bytes

@@ -29,18 +29,18 @@ class Rotation:
 
     def __init__(self, predictor: Predictor) -> None:
         self._lock = threading.Lock()
-        self._now = _InUse(predictor)
+        self._current = _InUse(predictor)
 
     @property
     def predictor(self) -> Predictor:
         """The current one, to look at; who predicts with it takes it by `use`."""
-        return self._now.predictor
+        return self._current.predictor
 
     @contextmanager
     def use(self) -> Iterator[Predictor]:
         """The current one, which stays until the end of the block."""
         with self._lock:
-            held = self._now
+            held = self._current
             held.users += 1
         try:
             yield held.predictor
@@ -52,13 +52,13 @@ class Rotation:
                 _end(held.predictor)
 
     def replace(self, predictor: Predictor) -> None:
-        """From now on this one answers; the former one ends with its last request."""
+        """From now on this one answers; the previous one ends with its last request."""
         with self._lock:
-            former, self._now = self._now, _InUse(predictor)
-            former.retired = True
-            unused = not former.users
+            previous, self._current = self._current, _InUse(predictor)
+            previous.retired = True
+            unused = not previous.users
         if unused:
-            _end(former.predictor)
+            _end(previous.predictor)
 
 
 def _end(predictor: Predictor) -> None:
@@ -67,34 +67,34 @@ def _end(predictor: Predictor) -> None:
 
 
 class AliasWatch:
-    """Looks at the alias now and then, in a thread of its own, and replaces the model when it has moved."""
+    """Polls the alias, in a thread of its own, and replaces the model when it has moved."""
 
     def __init__(
         self,
         rotation: Rotation,
         find: Callable[[], ChampionRef],
         load: Callable[[ChampionRef], Predictor],
-        every_s: float,
+        poll_interval_s: float,
         swapped: Callable[[bool], None],
     ) -> None:
-        """`swapped` is told of each try to load another version: whether it went well."""
-        self._rotation, self._find, self._load, self._every_s = rotation, find, load, every_s
+        """`swapped` is called after each try to load another version: whether it went well."""
+        self._rotation, self._find, self._load, self._poll_interval_s = rotation, find, load, poll_interval_s
         self._swapped = swapped
-        self._told = ""
-        self._ending = threading.Event()
+        self._last_error = ""
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alias", daemon=True)
 
     def start(self) -> None:
-        """It looks."""
+        """The thread runs."""
         self._thread.start()
 
     def close(self) -> None:
-        """It looks no more."""
-        self._ending.set()
+        """The thread has ended."""
+        self._stopped.set()
         self._thread.join()
 
-    def look(self) -> None:
-        """The model of the alias answers; where it cannot be found or loaded the old one goes on, and the log says why."""
+    def poll(self) -> None:
+        """The model of the alias answers; where it cannot be found or loaded the old one stays, and the log says why."""
         try:
             found = self._find()
             if found.version == self._rotation.predictor.version:
@@ -102,21 +102,21 @@ class AliasWatch:
             predictor = self._load(found)
             predictor.warm_up()
         except CrossmodalError as error:
-            if str(error) != self._told:  # once, and not at every look
+            if str(error) != self._last_error:  # once, and not at every poll
                 log.warning("version %s stays: %s", self._rotation.predictor.version, error)
-            self._told = str(error)
+            self._last_error = str(error)
             self._swapped(False)
             return
-        self._told = ""
-        former = self._rotation.predictor.version
+        self._last_error = ""
+        previous = self._rotation.predictor.version
         self._rotation.replace(predictor)
         self._swapped(True)
-        log.warning("version %s answers now, instead of %s", found.version, former)
+        log.warning("version %s answers now, instead of %s", found.version, previous)
 
     def _run(self) -> None:
-        while not self._ending.wait(self._every_s):
+        while not self._stopped.wait(self._poll_interval_s):
             try:
-                self.look()
+                self.poll()
             except Exception:
                 log.exception("version %s stays", self._rotation.predictor.version)
                 self._swapped(False)

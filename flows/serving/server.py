@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import logging
 import os
@@ -75,7 +76,7 @@ def open_socket(host: str, port: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
     except OSError as error:
-        if error.errno == 98:
+        if error.errno == errno.EADDRINUSE:
             raise UsageError(f"--port {port}: is in use; choose another, or 0 for a free one") from None
         raise UsageError(f"--host {host} --port {port}: cannot be listened on ({error.strerror or error})") from None
     return bound
@@ -152,7 +153,6 @@ def _run(
         server_header=False,
         proxy_headers=False,
     )
-    signal.signal(
-        signal.SIGTERM, lambda *_: None
-    )  # uvicorn raises it again once all is answered: the end is a good one
+    # uvicorn raises it again once all is answered: the end is a good one
+    signal.signal(signal.SIGTERM, lambda *_: None)
     uvicorn.Server(config).run([bound])

@@ -284,9 +284,9 @@ def predict_subsets(
     model = load_model(store.path(checkpoint.uri), card)
     chosen = subsets(checkpoint.modalities)
     found = {}
-    for done, given in enumerate(chosen):
-        progress.report("evaluate", done, len(chosen), joined(given))
-        found[joined(given)] = predict_probabilities(model, samples, features, store, present=given)
+    for done, present in enumerate(chosen):
+        progress.report("evaluate", done, len(chosen), joined(present))
+        found[joined(present)] = predict_probabilities(model, samples, features, store, present=present)
     progress.report("evaluate", len(chosen), len(chosen))
     return found
 

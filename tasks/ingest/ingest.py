@@ -83,11 +83,8 @@ def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "tra
     if found is None:
         found = _keep(_clean_rows(raw, config, store, purpose), raw, config, store, key)
     clean = CleanRef.model_validate(found.ref)
-    own_fields = {
-        "notes": (*raw.notes, *clean.notes),
-        "columns": raw.columns,
-        "column_types": raw.column_types,
-    }  # of this manifest, not of an equal one
+    # of this manifest, not of an equal one
+    own_fields = {"notes": (*raw.notes, *clean.notes), "columns": raw.columns, "column_types": raw.column_types}
     clean = clean.model_copy(update=own_fields)
     _refuse_too_many(clean, config.data.max_quarantined if purpose == "train" else 1.0, store)
     return clean
@@ -275,9 +272,8 @@ def _refuse_too_many(clean: CleanRef, limit: float, store: Store) -> None:
     table = read_table(place / "quarantine.parquet", ["reason", "detail", "row", "table"])
     refused = [row for row in table.to_pylist() if row["reason"] not in ("duplicate", "unlabelled")]
     reasons = Counter(row["reason"] for row in refused)
-    share = (
-        counts.quarantined - reasons["unseen-label"]
-    ) / counts.rows_in  # those are reported, and no fault of the rows
+    # unseen labels are reported, and no fault of the rows
+    share = (counts.quarantined - reasons["unseen-label"]) / counts.rows_in
     if share <= limit and counts.used:
         return
     reasons_text = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))

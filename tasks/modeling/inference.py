@@ -29,7 +29,7 @@ def predict_probabilities(
     batch_size: int = 256,
 ) -> npt.NDArray[np.float32]:
     """(N, outputs), rows in the samples' order: shares that sum to 1, a share per label, numbers in the user's unit, by what
-    the model's label columns are; `given` hides every other modality.
+    the model's label columns are; `present` hides every other modality.
 
     Raises DataError where a sample's feature is not there, or the output is not finite.
     """

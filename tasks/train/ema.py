@@ -17,7 +17,7 @@ def ema_decay_at(step: int, decay: float) -> float:
 
 @torch.no_grad()
 def update_ema(ema_weights: Mapping[str, Tensor], current: Mapping[str, Tensor], step: int, decay: float) -> None:
-    """Moves the average towards the current weights, all but its `ema_decay_at` (Polyak and Juditsky, 1992).
+    """Moves the average towards the current weights, all but its `ema_decay_at` (as Tarvainen and Valpola, 2017).
 
     Of a divided tensor each process moves its share; counters are copied.
     """

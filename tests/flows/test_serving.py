@@ -299,15 +299,15 @@ def test_the_new_model_takes_over_between_requests_and_the_old_one_ends_with_its
 
     watch = AliasWatch(rotation, find, lambda champion: Version(champion.version), 600, swapped.append)  # type: ignore[arg-type]
     with rotation.use() as used:
-        watch.look()
+        watch.poll()
         with rotation.use() as other:
             assert (used.version, other.version) == ("1", "2")
         assert closed == []
     wait_until(lambda: closed == ["1"], "the old one has ended")
-    watch.look()
+    watch.poll()
     alias[0] = "gone"
-    watch.look()
-    watch.look()
+    watch.poll()
+    watch.poll()
     assert rotation.predictor.version == "2"
     assert swapped == [True, False, False]
     assert [record.message for record in caplog.records if "stays" in record.message] == [

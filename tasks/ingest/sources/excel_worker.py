@@ -111,11 +111,8 @@ def _require_proportion(path: str, limit_bytes: float) -> None:
     try:
         with zipfile.ZipFile(path) as parts:
             declared = sum(part.file_size for part in parts.infolist())
-    except (
-        zipfile.BadZipFile,
-        NotImplementedError,
-        ValueError,
-    ) as error:  # a version of zip that is none, names in no encoding
+    # NotImplementedError: a version of zip that is none; ValueError: names in no encoding
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise OSError(f"{error}; save it as .xlsx, without a password") from None
     size = os.stat(path).st_size  # noqa: PTH116
     if declared > limit_bytes:
