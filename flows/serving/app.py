@@ -70,9 +70,9 @@ def make_app(
     app = FastAPI(
         title="crossmodal serve", version=version, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
     )
-    app.add_exception_handler(Problem, _tell)
-    app.add_exception_handler(HTTPException, _tell)
-    app.add_exception_handler(Exception, _tell)
+    app.add_exception_handler(Problem, _answer_problem)
+    app.add_exception_handler(HTTPException, _answer_problem)
+    app.add_exception_handler(Exception, _answer_problem)
     _add_routes(app, service)
     _add_probes(app, service)
     document = _openapi(app)
@@ -88,7 +88,7 @@ def make_app(
     return Entrance(app, access, done)
 
 
-async def _tell(request: Request, error: Exception) -> Response:
+async def _answer_problem(request: Request, error: Exception) -> Response:
     """Every error as problem+json."""
     if isinstance(error, HTTPException):
         code = "not-found" if error.status_code == 404 else "bad-request"

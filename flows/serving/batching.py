@@ -15,7 +15,7 @@ from flows.serving.predictor import Predictor, PreparedRow
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _PendingRequest:
     predictor: Predictor
     rows: Sequence[PreparedRow]
     answers: Future[list[Prediction]]
@@ -27,14 +27,14 @@ class Batcher:
     def __init__(self, limits: Limits, pending: Callable[[], int], batched: Callable[[int], None]) -> None:
         """`pending` tells how many requests are under way; `batched` is told the rows of every batch."""
         self._limits, self._pending, self._batched = limits, pending, batched
-        self._queue: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_PendingRequest | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
     def submit(self, predictor: Predictor, rows: Sequence[PreparedRow]) -> Future[list[Prediction]]:
         """The answers to come."""
         answers: Future[list[Prediction]] = Future()
-        self._queue.put(_Asked(predictor, rows, answers))
+        self._queue.put(_PendingRequest(predictor, rows, answers))
         return answers
 
     def close(self) -> None:
@@ -50,7 +50,7 @@ class Batcher:
             if ended:
                 return
 
-    def _collect(self, first: _Asked) -> tuple[list[_Asked], bool]:
+    def _collect(self, first: _PendingRequest) -> tuple[list[_PendingRequest], bool]:
         """Requests to answer together: waits a moment for those that are under way, and not where there are none."""
         batch, rows = [first], len(first.rows)
         until = time.monotonic() + self._limits.batch_wait_ms / 1000
@@ -66,7 +66,7 @@ class Batcher:
             rows += len(asked.rows)
         return batch, False
 
-    def _answer(self, predictor: Predictor, batch: Sequence[_Asked]) -> None:
+    def _answer(self, predictor: Predictor, batch: Sequence[_PendingRequest]) -> None:
         batch = [asked for asked in batch if asked.answers.set_running_or_notify_cancel()]
         try:
             answers = iter(predictor.answer([row for asked in batch for row in asked.rows]))
@@ -80,7 +80,7 @@ class Batcher:
         for asked in batch:
             asked.answers.set_result([next(answers) for _ in asked.rows])
 
-    def _answer_by_itself(self, predictor: Predictor, asked: _Asked) -> None:
+    def _answer_by_itself(self, predictor: Predictor, asked: _PendingRequest) -> None:
         try:
             asked.answers.set_result(predictor.answer(asked.rows))
         except Exception as error:  # noqa: BLE001 (as above)

@@ -46,7 +46,7 @@ def metrics_table(summary: RunSummary) -> DisplayTable:
 
 def figures_table(summary: RunSummary) -> DisplayTable:
     """The figures of the problem with all modalities given, and with each only."""
-    full = {"all given": summary.metrics["test"]}
+    full = {"all modalities": summary.metrics["test"]}
     single = {f"{name} only": line for name, line in summary.by_modalities.items() if "+" not in name}
     names = [metric.name for metric in problem_with(summary.metrics["test"]).metrics if metric.compact]
     return DisplayTable.of(

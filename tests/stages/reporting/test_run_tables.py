@@ -57,14 +57,14 @@ def test_figures_with_each_modality_only_where_there_are_several() -> None:
     assert table.columns[:2] == ("test", "accuracy")
     assert "auroc" not in table.columns
     assert [row[:2] for row in table.rows] == [
-        ("all given", "0.7500"),
+        ("all modalities", "0.7500"),
         ("image only", "0.5000"),
         ("text only", "0.2500"),
     ]
     single = RunSummary.model_validate(
         {"metrics": {"test": lines["image"]}, "by_modalities": {"image": lines["image"]}}
     )
-    assert [row[0] for row in summary_figures(single).rows] == ["all given"]
+    assert [row[0] for row in summary_figures(single).rows] == ["all modalities"]
 
 
 def test_runs_are_a_line_each_and_all_that_is_known_of_one() -> None:
