@@ -140,5 +140,11 @@ def move_schedule_to_the_past(database: Path, parameters: dict[str, object]) -> 
                 "UPDATE flow_run SET next_scheduled_start_time = ?, expected_start_time = ?, parameters = ? WHERE id = ?",
                 (past, past, json.dumps(parameters), run),
             )
+            # Where no service marks the run late before the worker takes it, its state says when it may begin.
+            connection.execute(
+                "UPDATE flow_run_state SET state_details = json_set(state_details, '$.scheduled_time', ?) "
+                "WHERE flow_run_id = ?",
+                (past.replace(" ", "T") + "Z", run),
+            )
     connection.close()
     return len(found)
