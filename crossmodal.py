@@ -104,8 +104,13 @@ class Model:
             raise UsageError(
                 "predict: columns and out are for data at a path; a list or a data frame has its columns already"
             )
-        if not isinstance(data, Sequence):
-            return self._predict_frame(data)
+        if hasattr(data, "columns") and hasattr(data, "to_dict"):
+            return self._predict_frame(cast("pd.DataFrame", data))
+        if not isinstance(data, Sequence) or not all(isinstance(row, Mapping) for row in data):
+            raise UsageError(
+                f"predict: cannot read a value of type {type(data).__name__}; give a list of rows, each a mapping of inputs to "
+                'values, [{"text": …}, …], a data frame, or the path of data'
+            )
         return self._predictor.predict(cast("Sequence[Mapping[str, Any]]", data))
 
     @cached_property

@@ -38,19 +38,24 @@ def refused_row(store: Store, record: RunRecord, number: int, table: str | None 
 
     UsageError where the run has no refused row of that number, or several tables have one and none is named.
     """
-    found = [row for row in refused_rows(store, record) if row["row"] == number and table in (None, row.get("table"))]
+    rows = refused_rows(store, record)
+    tables = sorted({str(row["table"]) for row in rows if row.get("table")})
+    if table is not None and table not in tables:
+        known = f"rows were refused of {', '.join(tables)}" if tables else "the data are one table; leave --table out"
+        raise UsageError(f"run {record.run}: --table {table!r}: {known}")
+    found = [row for row in rows if row["row"] == number and table in (None, row.get("table"))]
     if not found:
         name = row_name(number, table)
         raise UsageError(f"run {record.run}: {name} was not refused; see crossmodal runs quarantine {record.run}")
     if len(found) > 1:
-        tables = ", ".join(str(row["table"]) for row in found)
-        raise UsageError(f"run {record.run}: row {number} was refused of {tables}; choose one with --table")
+        several = ", ".join(str(row["table"]) for row in found)
+        raise UsageError(f"run {record.run}: row {number} was refused of {several}; choose one with --table")
     of_table = found[0].get("table")
     refs = run_refs(store, record.run)
     if refs.raw is None:
         return RefusedRow(run=record.run, row=number, facts=found[0])
-    rows = read_table(store.path(refs.raw.uri) / "rows.parquet", filters=[("row", "==", number)]).to_pylist()
-    raw: dict[str, Any] = next((row for row in rows if row["table"] == of_table), {})
+    read = read_table(store.path(refs.raw.uri) / "rows.parquet", filters=[("row", "==", number)]).to_pylist()
+    raw: dict[str, Any] = next((row for row in read if row["table"] == of_table), {})
     return RefusedRow(
         run=record.run,
         row=number,

@@ -117,7 +117,9 @@ def predict_samples(
 
 def find_model(request: Request, model: str | None) -> ChampionRef:
     """The model that `NAME@ALIAS` names; without a name the only one there is. UsageError otherwise."""
-    name, _, alias = (model or "").partition("@")
+    name, at, alias = (model or "").partition("@")
+    if at and not alias:
+        raise UsageError(f"--model {model!r}: names no alias after the @; leave it out for the champion")
     if not name:
         known = _known_models(request)
         if len(known) != 1:

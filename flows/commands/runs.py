@@ -118,6 +118,8 @@ def quarantine(
     place = common.place
     record = history.find_run(place.root, run)
     if row is None:
+        if table is not None:
+            raise UsageError(f"--table {table!r}: says which table --row is in; give the row as well")
         rows = refused.refused_rows(place, record)
         if common.as_json:
             print_json(rows)

@@ -21,20 +21,22 @@ class LimitOptions:
     """Bounds of the server."""
 
     max_body_mb: Annotated[float, typer.Option(min=0.001, max=1000, help="Of one request.")] = _DEFAULT.max_body_mb
-    max_rows: Annotated[int, typer.Option(min=1, help="Of one request.")] = _DEFAULT.max_rows
+    max_rows: Annotated[int, typer.Option(min=1, max=100_000, help="Of one request.")] = _DEFAULT.max_rows
     max_pending: Annotated[
-        int, typer.Option(min=1, help="Requests under way at a time; the next one is answered 429.")
+        int, typer.Option(min=1, max=100_000, help="Requests under way at a time; the next one is answered 429.")
     ] = _DEFAULT.max_pending
-    max_pending_mb: Annotated[float, typer.Option(min=1, help="Of all bodies under way together.")] = (
+    max_pending_mb: Annotated[float, typer.Option(min=1, max=1_000_000, help="Of all bodies under way together.")] = (
         _DEFAULT.max_pending_mb
     )
-    timeout_s: Annotated[float, typer.Option(min=0.001, help="For one request; after it the answer is 504.")] = (
-        _DEFAULT.timeout_s
-    )
+    timeout_s: Annotated[
+        float, typer.Option(min=0.001, max=86_400, help="For one request; after it the answer is 504.")
+    ] = _DEFAULT.timeout_s
     batch_wait_ms: Annotated[
         float, typer.Option(min=0, max=1000, help="How long a batch waits for rows of other requests under way.")
     ] = _DEFAULT.batch_wait_ms
-    poll_s: Annotated[float, typer.Option(min=0.1, help="Between two looks at the alias.")] = _DEFAULT.poll_s
+    poll_s: Annotated[float, typer.Option(min=0.1, max=86_400, help="Between two looks at the alias.")] = (
+        _DEFAULT.poll_s
+    )
 
     def limits(self) -> Limits:
         """The same for the server."""
@@ -75,4 +77,7 @@ def serve(
     token = read_token(token_file, os.environ)
     request = RunInput(data="builtin:digits", overrides=overrides).request(common.store)
     announce = console.print_json_event if common.as_json else console.print_event
-    run(model, request, host, port, token, limits.limits(), announce)
+    try:
+        run(model, request, host, port, token, limits.limits(), announce)
+    except KeyboardInterrupt:  # nothing is left to resume
+        raise typer.Exit(130) from None

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import Request
 from pydantic import Field, ValidationError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -122,10 +123,29 @@ def rows_refused(refused: list[Refusal], rows: int) -> Problem:
     return Problem(422, "rows-refused", f"{count} of {rows} rows cannot be predicted: {refused[0]}", refused)
 
 
+class _Tail:
+    """Hands a body on, and keeps its last bytes: Starlette's parser takes a form that was cut off for one that ends there."""
+
+    def __init__(self, boundary: str) -> None:
+        self._end = f"--{boundary}--".encode("latin-1", "replace")
+        self._last = b""
+        self.ended = False
+
+    async def follow(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        """Yields the same chunks; `ended` says whether the boundary that ends a form has come."""
+        async for chunk in chunks:
+            self._last += chunk
+            self.ended = self.ended or self._end in self._last
+            self._last = self._last[-len(self._end) :]
+            yield chunk
+
+
 async def _from_form(request: Request, limits: Limits) -> Row:
+    _, options = parse_options_header(request.headers.get("content-type"))
+    tail = _Tail(options.get(b"boundary", b"").decode("latin-1"))
     parser = MultiPartParser(
         request.headers,
-        _bounded(request, limits),
+        tail.follow(_bounded(request, limits)),
         max_files=_MOST_FIELDS,
         max_fields=_MOST_FIELDS,
         max_part_size=_FIELD_BYTES,
@@ -137,6 +157,8 @@ async def _from_form(request: Request, limits: Limits) -> Row:
         raise Problem(400, "broken-form", f"the form cannot be read: {reason}") from None
     row: Row = {}
     try:
+        if not tail.ended:
+            raise Problem(400, "broken-form", "the form was cut off: the boundary that ends it did not come")
         for name, field in form.multi_items():
             if name in row:
                 raise Problem(

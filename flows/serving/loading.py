@@ -21,6 +21,8 @@ def names_folder(model: str | Path) -> bool:
 
 def find_published(model: str | Path, request: Request) -> ChampionRef:
     """The version behind NAME@ALIAS, or the model in a folder. UsageError where there is none."""
+    if not isinstance(model, str | Path) or not str(model).partition("@")[0].strip():
+        raise UsageError(f"model {model!r}: name one of the registry, NAME or NAME@ALIAS, or a folder with {CARD}")
     if not names_folder(model):
         return find_model(request, str(model))
     from tasks.modeling.package import WEIGHTS

@@ -10,6 +10,11 @@ import numpy as np
 from tasks.media.canonical import Undecodable
 
 BAD_VALUE = "bad-value"
+_WITHOUT_PNG = frozenset({"CMYK", "HSV", "LAB", "YCbCr"})
+"""Modes of PIL that PNG lacks and that are converted, as those of files are."""
+_MAX_CHANNELS = 1024
+"""More no sound file has."""
+_MAX_RATE_HZ = 10_000_000
 
 
 def picture_bytes(value: Any) -> bytes | None:
@@ -29,12 +34,12 @@ def picture_bytes(value: Any) -> bytes | None:
         return None
     sink = io.BytesIO()
     try:
-        value.save(sink, "PNG", compress_level=1, exif=value.getexif())
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-    ) as error:  # it was opened and cannot be read, or has a mode that PNG lacks
+        exif = value.getexif()
+        if value.mode in _WITHOUT_PNG:
+            value = value.convert("RGB")
+        value.save(sink, "PNG", compress_level=1, exif=exif)
+    # it was opened and cannot be read, or has a mode that PNG lacks
+    except (OSError, ValueError, SyntaxError) as error:
         raise Undecodable("unreadable-image", f"{type(error).__name__}: {error}") from None
     return sink.getvalue()
 
@@ -52,7 +57,9 @@ def sound_bytes(value: Any) -> bytes | None:
     if samples.ndim not in (1, 2) or not samples.size or samples.dtype not in (np.int16, np.float32, np.float64):
         given = f"an array of {samples.dtype} {samples.shape}"
         raise Undecodable(BAD_VALUE, f"is {given}; give int16 or float (T,) or (T, channels)")
-    if isinstance(rate_hz, bool) or not isinstance(rate_hz, int | np.integer) or rate_hz <= 0:
+    if samples.ndim == 2 and samples.shape[1] > _MAX_CHANNELS:
+        raise Undecodable(BAD_VALUE, f"is an array {samples.shape}; give (T, channels): transpose it")
+    if isinstance(rate_hz, bool) or not isinstance(rate_hz, int | np.integer) or not 0 < rate_hz <= _MAX_RATE_HZ:
         raise Undecodable(BAD_VALUE, f"has the rate {rate_hz!r}; give a whole number of Hz")
     sink = io.BytesIO()
     try:

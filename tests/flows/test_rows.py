@@ -200,6 +200,36 @@ def compare_with_manifest(model: Model, manifest: Path) -> None:
     assert np.allclose(outputs(found), np.array(frame["probabilities"].tolist()), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "data", [{"text": "a"}, ["a"], [None], None, 5, ({"text": "a"} for _ in "a"), pd.Series(["a"])]
+)
+def test_what_are_no_rows_is_refused(model: Model, data: Any) -> None:
+    with pytest.raises(UsageError, match="give a list of rows, each a mapping of inputs to values"):
+        model.predict(data)
+
+
+@pytest.mark.parametrize("name", ["", "@champion", " ", None, 5, b"digits"])
+def test_a_model_needs_a_name(name: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="name one of the registry"):
+        crossmodal.load(name, store=tmp_path / "store")
+    with pytest.raises(UsageError, match="names no alias after the @"):
+        crossmodal.load("digits@", store=tmp_path / "store")
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "HSV", "LA", "1"])
+def test_pictures_in_memory_may_have_any_mode_that_is_a_picture(model: Model, mode: str) -> None:
+    assert model.predict([{"image": Image.fromarray(PIXELS).convert(mode)}])[0].modalities == ("image",)
+
+
+@pytest.mark.parametrize(
+    ("sound", "advice"),
+    [((np.zeros((2, 8000), np.float32), 8000), "transpose it"), ((SOUND, 10**12), "give a whole number of Hz")],
+)
+def test_a_sound_of_another_shape_or_rate_is_refused_with_advice(model: Model, sound: Any, advice: str) -> None:
+    with pytest.raises(RowsRefused, match=advice):
+        model.predict([{"audio": sound}])
+
+
 def test_what_is_no_model_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no folder with model\.json and model\.safetensors in it"):
         crossmodal.load(tmp_path, store=tmp_path / "store")

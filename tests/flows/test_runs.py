@@ -203,6 +203,9 @@ def test_a_refused_row_of_several_tables_is_found_by_its_table(
     row = call("runs", "quarantine", run, "--row", "5", "--table", "train.csv")
     assert (row["facts"]["id"], row["cells"]["id"], row["read"]["split"]) == ("train3", "train3", "train")
     assert "Row 5 of train.csv" in Path(row["page"]).read_text()
+    unknown = call("runs", "quarantine", run, "--row", "5", "--table", "train", status=2)["error"]
+    assert unknown.endswith("--table 'train': rows were refused of test.csv, train.csv")
+    assert "give the row as well" in call("runs", "quarantine", run, "--table", "test.csv", status=2)["error"]
 
 
 @pytest.mark.parametrize("rows", [200, 12])

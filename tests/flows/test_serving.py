@@ -89,6 +89,9 @@ def test_json_and_a_form_are_answered_alike_with_any_subset(client: TestClient, 
 
 
 JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "multipart/form-data; boundary=b"}
+PART = b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s'
+CUT_OFF = PART % (b"text", b"seven\r\n") + PART % (b"image", b"\x89PNG")
 BROKEN: dict[str, tuple[dict[str, Any], int, str]] = {
     "no JSON": ({"content": b"{", "headers": JSON}, 400, "not-json"),
     "no UTF-8": ({"content": b'{"rows":[{"text":"\xff"}]}', "headers": JSON}, 400, "not-json"),
@@ -105,6 +108,7 @@ BROKEN: dict[str, tuple[dict[str, Any], int, str]] = {
     "a field twice": ({"files": [("text", (None, "a")), ("text", (None, "b"))]}, 422, "bad-request"),
     "no boundary": ({"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, 400, "broken-form"),
     "no form": ({"content": b"x", "headers": {"Content-Type": "multipart/form-data; boundary=b"}}, 400, "broken-form"),
+    "a form cut off": ({"content": CUT_OFF, "headers": FORM}, 400, "broken-form"),
     "another type": ({"data": {"text": "a"}}, 415, "unsupported-type"),
     "no type": ({"content": b"{}"}, 415, "unsupported-type"),
     "compressed": ({"json": {}, "headers": {"Content-Encoding": "gzip"}}, 415, "unsupported-encoding"),
