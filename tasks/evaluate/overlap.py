@@ -63,9 +63,8 @@ def find_seen(
     of_group = are_known(samples.groups, seen.groups) if "group" in samples.names else np.zeros(len(samples), bool)
     count = int(numbers.max(initial=-1)) + 1
     theirs_seen = np.bincount(numbers, known | of_group, count) > 0
-    trained_on = {content for content, own in zip(contents, learned, strict=True) if own and content is not None}
-    ours = learned | np.array([content in trained_on for content in contents], bool)
-    ours_seen = np.bincount(numbers, ours, count) > 0
-    itself = known & ~ours
+    ours_seen = np.bincount(numbers, learned, count) > 0
+    repeated = {content for content, own in zip(contents, learned, strict=True) if own and content is not None}
+    itself = known & np.array([content not in repeated for content in contents], bool)
     by_cluster = (theirs_seen & ~ours_seen)[numbers]
     return np.asarray(test & (itself | by_cluster))

@@ -82,8 +82,6 @@ def test_what_the_candidate_has_seen_too_is_as_easy_for_both(folder: Path, split
     assert seen_ids(today, folder) == []
     repeated = table(["x", "own"], ["test", split], ["A", "A"], ["k", "k"])
     assert seen_ids(repeated, folder) == []
-    untied = table(["x", "own"], ["test", split], ["A", "A"])
-    assert seen_ids(untied, folder) == [], "no group ties them"
     known_itself = table(["a", "own"], ["test", split], ["1", "2"], ["k", "k"])
     assert seen_ids(known_itself, folder) == ["a"], "its cluster is known to both, the row to the other model only"
 
