@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
@@ -40,15 +40,7 @@ class LimitOptions:
 
     def limits(self) -> Limits:
         """The same for the server."""
-        return Limits(
-            max_body_mb=self.max_body_mb,
-            max_rows=self.max_rows,
-            max_pending=self.max_pending,
-            max_pending_mb=self.max_pending_mb,
-            timeout_s=self.timeout_s,
-            batch_wait_ms=self.batch_wait_ms,
-            poll_s=self.poll_s,
-        )
+        return Limits(**asdict(self))
 
 
 @grouped
