@@ -144,8 +144,8 @@ class Model:
     ) -> pd.DataFrame:
         import pyarrow as pa
 
+        from flows.predictions import check_target, predict_rows
         from flows.run_state import RunState
-        from flows.score import check_target, predict_rows
         from tasks.ingest.manifest.carried_columns import CarriedColumns
         from tasks.modeling.prediction_files import write_tables
 

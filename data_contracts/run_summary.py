@@ -75,6 +75,24 @@ class BaselineSummary(SummaryPart):
     notes: tuple[str, ...] = ()
 
 
+class ScoredVersion(SummaryPart):
+    """What `score` did for one model version: `rows == known + scored + refused`."""
+
+    version: str = ""
+    sha256: str = ""
+    rows: int = 0
+    """Of the data."""
+    known: int = 0
+    """Scored before, or repeated in the data."""
+    scored: int = 0
+    copied: int = 0
+    """Of those: the answer is that to another row of the same content."""
+    refused: int = 0
+    parts: int = 0
+    folder: str = ""
+    """Of the parts."""
+
+
 _IF_KNOWN: Any = Field(default=None, exclude_if=lambda value: value is None)
 
 
@@ -122,6 +140,8 @@ class RunSummary(SummaryPart):
     compared: int | None = _IF_KNOWN
     known: int | None = _IF_KNOWN
     tests: tuple[DriftTest, ...] | None = _IF_KNOWN
+    scored: tuple[ScoredVersion, ...] | None = _IF_KNOWN
+    """Of `score`."""
     preflight: tuple[PreflightCheck, ...] | None = _IF_KNOWN
     """Of a command that failed in it."""
 

@@ -207,3 +207,20 @@ def row_predictions_schema() -> pa.Schema:
 def positions_schema() -> pa.Schema:
     """Of a prediction, where each sample stands among the raw rows, 0-based; in the samples' order."""
     return _versioned([pa.field("position", pa.int64(), nullable=False)])
+
+
+def scores_schema() -> pa.Schema:
+    """What `crossmodal score` keeps of a row that a model version has answered; the answer is as in predictions_schema."""
+    return _versioned(
+        [
+            *predictions_schema(),
+            pa.field("group", pa.string()),
+            pa.field(
+                "content", pa.string(), nullable=False
+            ),  # digest of what the model reads; the same row edited has another
+            pa.field(
+                "seen", pa.string()
+            ),  # "row", "group": the model was trained or validated on it, or on others of its group
+            pa.field("scored_at", pa.timestamp("ms", tz="UTC"), nullable=False),
+        ]
+    )

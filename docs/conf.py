@@ -21,6 +21,7 @@ _NAVIGATION = {
     "Data and models": [
         "data",
         "predict",
+        "score",
         "serve",
         "tabular",
         "encoders",

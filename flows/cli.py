@@ -30,6 +30,7 @@ from flows.commands.retrain import plan, retrain
 from flows.commands.run_stage import run_stage
 from flows.commands.runs import runs_app
 from flows.commands.schedule import schedule_app
+from flows.commands.scores import feedback, score
 from flows.commands.serve import serve
 from flows.commands.up import up
 from flows.commands.watching import monitor, watch
@@ -59,7 +60,7 @@ def options(
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    *(retrain, plan, check, fetch, predict, serve, up, run_stage),
+    *(retrain, plan, check, fetch, predict, score, feedback, serve, up, run_stage),
     *(login, deploy, watch, monitor, backup, restore),
 )
 """In the order in which `--help` lists them, before the groups."""

@@ -18,13 +18,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from data_contracts.live_verdict import LiveVerdict
 from data_contracts.recognition import Recognition
 from data_contracts.run_summary import ModelSummary, RunSummary, WorkSummary
 from tasks.display_table import DisplayTable
 from tasks.escaping import json_text, one_line, visible
+from tasks.holdout_reuse import describe_uses
 from tasks.problems.registry import figure_text
 from tasks.progress import Listener, listening, listening_to_lines
-from tasks.reporting.run_tables import figures_table, recognition_table
+from tasks.reporting.run_tables import figures_table, recognition_table, rules_table, scores_table
 
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 _LINE_EVERY_S = 10.0
@@ -140,6 +142,36 @@ def print_predictions(summary: RunSummary, as_json: bool) -> None:
     _print_line(out, f"written  {summary.out}")
     if as_json:
         print_json(summary.as_json())
+
+
+def print_scores(summary: RunSummary, as_json: bool) -> None:
+    """What became of the rows with each model version, and where the scores are."""
+    out = Console(stderr=as_json, highlight=False, soft_wrap=True, width=_UNCUT)
+    out.print(_rich_table(scores_table(summary.scored or ()), "left"))
+    for text in summary.notes or ():
+        _print_line(out, f"note     {text}")
+    _print_line(out, f"written  {summary.out}")
+    if as_json:
+        print_json(summary.as_json())
+
+
+def print_live_verdict(verdict: LiveVerdict, as_json: bool) -> None:
+    """What labels that came later say of a challenger, and what to type next."""
+    out = Console(stderr=as_json, highlight=False, soft_wrap=True, width=_UNCUT)
+    _print_line(out, f"verdict  {verdict.decision}")
+    _print_line(out, f"reason   {verdict.reason}")
+    clusters = "" if verdict.clusters is None else f", {verdict.clusters:,} clusters"
+    _print_line(out, f"rows     {verdict.rows:,} of {verdict.labels:,} labelled ids{clusters}")
+    out.print(_rich_table(rules_table(verdict.rules), "left"))
+    for note in (*verdict.notes, *filter(None, [describe_uses(verdict.test_uses)])):
+        _print_line(out, f"note     {note}")
+    name = f"{verdict.model} version {verdict.version}"
+    if verdict.promoted:
+        _print_line(out, f"promoted {name} is champion")
+    elif verdict.decision == "promote":
+        _print_line(out, f"next     {_program()} models promote {verdict.model} {verdict.version} --reason ...")
+    if as_json:
+        print_json(verdict.as_json())
 
 
 def print_table(table: DisplayTable, empty: str = "none yet; publish a model with crossmodal retrain") -> None:

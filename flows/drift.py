@@ -7,9 +7,9 @@ from data_contracts.run_summary import Finding, RunSummary
 from flows.champion import champion_config
 from flows.data_stages import extract_features
 from flows.execute import RunFailed, attempt
+from flows.predictions import asking, find_model
 from flows.request import Request
 from flows.run_state import RunState
-from flows.score import asking, find_model
 from flows.stages import Monitor, Stages
 from flows.summary import summarise, write_summary
 from tasks.ingest.ingest import ingest

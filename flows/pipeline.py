@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from data_contracts.refs import ChampionRef, CheckpointRef, Decision, EvalReport, PreparedChampion, Verdict
 from flows.champion import (
     champion_config,
@@ -21,6 +23,7 @@ from tasks.config import RunConfig
 from tasks.errors import PromotionRefused, UsageError
 from tasks.gate.gate import gate_key
 from tasks.modeling.card import read_card
+from tasks.publish.approval import waiting_verdicts
 from tasks.publish.publish import PublishInputs
 from tasks.publish.registry import fetch_champion
 from tasks.reporting.artifacts import read_history
@@ -60,8 +63,9 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
         verdict = run_state.verdict = stages.gate(report, config, store)
         run_state.test_uses = record_verdict(request, verdict, report, valid)
     run_log.log_gate(verdict)
-    run_state.decision, run_state.reason = conclude(verdict, champion, evaluated_before)
-    if run_state.decision in ("promote", "needs-approval"):
+    waiting = waiting_verdicts(config.publish)
+    run_state.decision, run_state.reason = conclude(verdict, champion, evaluated_before, waiting)
+    if run_state.decision in ("promote", *waiting):
         inputs = PublishInputs(verdict, checkpoint, report, valid, features, start)
         publish_candidate(inputs, request, stages, run_state)
 
@@ -69,26 +73,32 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
 def publish_candidate(inputs: PublishInputs, request: Request, stages: Stages, run_state: RunState) -> None:
     """A model that passed is the champion, or waits for a person, who `run_state.reason` tells what to do."""
     config = request.config
+    waits: Decision = "inconclusive" if inputs.verdict.decision == "inconclusive" else "needs-approval"
     with run_state.timed("publish"):
         try:
             release = stages.publish(inputs, config, request.store, request.tracking_uri, request.run_id)
         except PromotionRefused as refusal:  # rolled back by hand, say: a person decides
-            run_state.decision, run_state.reason = "needs-approval", str(refusal)
+            run_state.decision, run_state.reason = waits, str(refusal)
             return
         record_decisions(request.name, config.publish.alias, request.store, request.tracking_uri)
     run_state.release = release
     run_log.log_release(release)
     if release.alias != config.publish.alias:
-        run_state.decision, run_state.reason = "needs-approval", ask_for_approval(release, config, inputs.verdict)
+        run_state.decision, run_state.reason = waits, ask_for_approval(release, config, inputs.verdict)
 
 
-def conclude(verdict: Verdict, champion: ChampionRef | None, evaluated_before: bool) -> tuple[Decision, str]:
+def conclude(
+    verdict: Verdict,
+    champion: ChampionRef | None,
+    evaluated_before: bool,
+    waiting: Sequence[Decision] = ("needs-approval",),
+) -> tuple[Decision, str]:
     """The run's decision and its reason: `unchanged` when this very model is, or was compared with, the champion.
 
     A champion that new test rows or new rules fail is reported once, as what the gate says; it stays until something beats it.
     """
     is_champion = champion is not None and champion.model_sha256 == verdict.model_sha256
-    passes, waits = verdict.decision == "promote", verdict.decision == "needs-approval"
+    passes, waits = verdict.decision == "promote", verdict.decision in waiting
     if champion is not None and is_champion and (passes or waits or evaluated_before):
         doubt = "" if passes else f", which no longer passes the gate: {verdict.reason}"
         name = f"{champion.name} version {champion.version}"

@@ -16,7 +16,7 @@ from tasks.contract import read_table
 from tasks.ingest.ingest import POSITIONS
 from tasks.ingest.manifest.carried_columns import CarriedColumns
 from tasks.modeling.card import ModelCard
-from tasks.modeling.training_rows import are_known, contents_of, read_seen
+from tasks.modeling.training_rows import Seen, are_known, contents_of, read_seen
 from tasks.problems.registry import problem_of
 from tasks.samples import Samples
 from tasks.store import Store
@@ -88,12 +88,7 @@ class PredictedRows:
         if clean is None or not labelled.any():
             return None
         samples = Samples.read(store.path(clean.uri)).take(np.flatnonzero(labelled))
-        seen, contents = read_seen(store.path(champion.uri)), contents_of(samples, card.modalities)
-        by_id, by_content = are_known(samples.ids, seen.ids), are_known(contents, seen.contents)
-        has_content = np.array(
-            [content is not None for content in contents], bool
-        )  # an id may be any table's row number
-        count = int(np.where(has_content, by_content, by_id).sum())
+        count = int(known_to(read_seen(store.path(champion.uri)), samples, card).sum())
         if not count:
             return None
         return (
@@ -109,6 +104,13 @@ class PredictedRows:
         ordered = [fields[0], *table, *fields[1:], *(field for field in own if field not in table)]
         metadata = {**(schema.metadata or {}), **(self.answers.schema.metadata or {})}
         return pa.table({field.name: columns[field.name] for field in ordered}, schema=pa.schema(ordered, metadata))
+
+
+def known_to(seen: Seen, samples: Samples, card: ModelCard) -> NDArray[np.bool_]:
+    """(N,) whether the model was trained or validated on each row: by its content, by its id where that tells no rows apart."""
+    contents = contents_of(samples, card.modalities)
+    has_content = np.array([content is not None for content in contents], bool)  # an id may be any table's row number
+    return np.where(has_content, are_known(contents, seen.contents), are_known(samples.ids, seen.ids))
 
 
 def _columns(table: pa.Table) -> dict[str, pa.Array]:

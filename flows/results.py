@@ -21,12 +21,14 @@ def results_in(store: Store) -> frozenset[str]:
 
 def ask_for_approval(release: ReleaseRef, config: RunConfig, verdict: Verdict) -> str:
     """What a person has to do about a candidate that passed, and why it passed."""
-    asks = verdict.decision == "needs-approval"
-    stands = "waits, as a rule of the gate asks for it," if asks else "passes the gate and waits"
+    stands = {
+        "needs-approval": "waits, as a rule of the gate asks for it,",
+        "inconclusive": "waits, as the gate could not decide on these rows and live ones may (crossmodal score, feedback),",
+    }.get(verdict.decision, "passes the gate and waits")
     return (
         f"{release.name} version {release.version} {stands} {config.gate.approval_days:g} days for approval: "
         f"crossmodal models promote {release.name} {release.version} --reason ..., or reject, or the deployment promote "
-        f"({verdict.reason.removeprefix('promoted: ').removeprefix('needs approval: ')})"
+        f"({verdict.reason.removeprefix('promoted: ').removeprefix('needs approval: ').removeprefix('inconclusive: ')})"
     )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import cast
 from uuid import UUID
 
@@ -39,12 +39,15 @@ SHARES = {
     "report": 1,
 }
 
+SCORE_SHARES = {"scan": 5, "score": 95}
+"""The same of scoring, whose other steps come again with every part."""
 
-def overall_share(step: str, done: int, total: int) -> float:
+
+def overall_share(step: str, done: int, total: int, shares: Mapping[str, int] = SHARES) -> float:
     """Percent of the run that is behind it when `done` of `total` of a step are; an unknown step adds nothing."""
     kind = step.partition(" ")[0]
     before = 0
-    for name, share in SHARES.items():
+    for name, share in shares.items():
         if name == kind:
             return before + share * (done / total if total else 1.0)
         before += share
@@ -59,7 +62,7 @@ def time_left(done: int, total: int, elapsed_s: float) -> str:
     return f"about {minutes} min {seconds} s left" if minutes else f"about {seconds} s left"
 
 
-def progress_artifact() -> Listener:
+def progress_artifact(shares: Mapping[str, int] = SHARES) -> Listener:
     """A listener that keeps one progress artifact for the run, updated at most every two seconds.
 
     It has no key: so it stands on the run's page, and not among the results on the page of all artifacts.
@@ -83,7 +86,7 @@ def progress_artifact() -> Listener:
             now = time.monotonic()
             first = step not in begun
             since, at_first = begun.setdefault(step, (now, done))
-            share = overall_share(step, done, total)
+            share = overall_share(step, done, total, shares)
             reached = max(reached, share)  # the champion's own samples are read after the candidate was trained
             if not first and now - reported_at < _EVERY_S and reached < 100:
                 return
@@ -109,9 +112,9 @@ def forward_lines(logger: logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
 @contextlib.contextmanager
-def shown_in_prefect() -> Iterator[None]:
+def shown_in_prefect(shares: Mapping[str, int] = SHARES) -> Iterator[None]:
     """The progress and the lines of the block's work are in the Prefect UI, on the page of the flow's run."""
-    with listening(progress_artifact()), listening_to_lines(forward_lines(get_run_logger())):
+    with listening(progress_artifact(shares)), listening_to_lines(forward_lines(get_run_logger())):
         yield
 
 

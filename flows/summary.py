@@ -25,7 +25,7 @@ from tasks.holdout_reuse import MANY, describe_uses
 from tasks.ingest.ingest import quarantine_csv
 from tasks.store import replace_file
 
-ON_CHAMPION = frozenset({"predict", "monitor"})
+ON_CHAMPION = frozenset({"predict", "monitor", "score"})
 """Flows that are about a published model."""
 
 

@@ -217,6 +217,9 @@ class PublishConfig(Section):
     """Where a promoted model goes."""
 
     alias: str = "champion"
+    challenger: Literal["needs-approval", "inconclusive"] = "needs-approval"
+    """Which candidates are published as `challenger` though they are not promoted. needs-approval: those that wait for a
+    person. inconclusive: those on which the gate could not decide, too: live rows may (crossmodal feedback)."""
     verify_rows: Annotated[int, Field(ge=1)] = 64
     """Test rows on which the published bytes must reproduce the evaluation."""
 

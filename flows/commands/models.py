@@ -55,6 +55,18 @@ def _show(rows: Sequence[Mapping[str, object]], as_json: bool, none: str = NONE_
         print_table(models_table(rows))
 
 
+def _say_waiting(common: CommonOptions, name: str = "") -> None:
+    """A line for each candidate that waits, of one model or of all: until when, and what to type."""
+    for entry in registry.list_pending(*_place(common), now_ms()):
+        if name in ("", entry["name"]) and entry["state"] == "pending":
+            which = f"{entry['name']} {entry['version']}"
+            say(
+                f"{entry['name']} version {entry['version']} (challenger) waits for approval until {entry['expires']} UTC: "
+                f"crossmodal models promote {which} --reason ..., or reject",
+                to_stderr=common.as_json,
+            )
+
+
 def _show_entries(entries: Sequence[Entry], common: CommonOptions, none: str) -> None:
     if common.as_json or not entries:
         _show([entry.model_dump(mode="json") for entry in entries], common.as_json, none)
@@ -65,8 +77,9 @@ def _show_entries(entries: Sequence[Entry], common: CommonOptions, none: str) ->
 @models_app.command("list")
 @grouped
 def list_models(common: CommonOptions) -> None:
-    """List every model with its champion."""
+    """List every model with its champion, and the candidates that wait for approval."""
     _show(registry.list_models(*_place(common)), common.as_json)
+    _say_waiting(common)
 
 
 @models_app.command()
@@ -87,6 +100,7 @@ def history(name: ModelName, common: CommonOptions) -> None:
     _show(rows, common.as_json)
     if uses and (latest := [*uses.values()][-1]) > MANY:
         say(describe_uses(latest), to_stderr=common.as_json)
+    _say_waiting(common, name)
 
 
 @models_app.command()

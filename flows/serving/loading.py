@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from data_contracts.refs import ChampionRef
+from flows.predictions import find_model
 from flows.request import Request
-from flows.score import find_model
 from flows.serving.predictor import Predictor
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.modeling.card import CARD, read_card

@@ -112,6 +112,7 @@ def _run(
     from flows.serving.loading import find_published, load_predictor, names_folder
     from flows.serving.rotation import AliasWatch, Rotation
     from flows.serving.service import Service
+    from tasks.publish.approval import CHALLENGER
 
     predictor = load_predictor(find_published(model, request), request, limits.decoders)
     predictor.warm_up()
@@ -132,6 +133,9 @@ def _run(
         if not names_folder(model):
             watch.start()
         announce("model", f"{predictor.name} version {predictor.version}: reads {', '.join(predictor.columns)}")
+        if model.endswith(f"@{CHALLENGER}"):
+            which = f"{predictor.name} {predictor.version}"
+            announce("waits", f"not the champion; make it so with crossmodal models promote {which} --reason ...")
         announce("open", f"{url}/")
 
     def stop() -> None:

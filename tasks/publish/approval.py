@@ -1,5 +1,6 @@
 """Candidates that wait for a person: `gate.approval = "required"` leaves a passing model as a pending version, and so does a
-rule with `outcome = "needs-approval"` one that does not pass it.
+rule with `outcome = "needs-approval"` one that does not pass it, and `publish.challenger = "inconclusive"` one on which the
+gate could not decide.
 
 Its state is a tag of the version, so nothing has to run while it waits; the alias `challenger` points to the newest one.
 pending -> approved (the alias moved), or rejected. A pending one whose time is over is expired: it was compared with the
@@ -11,8 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
-from data_contracts.refs import EvalReport, Metrics
+from data_contracts.refs import Decision, EvalReport, Metrics
 from tasks.config import GateConfig
+from tasks.config_sections import PublishConfig
 from tasks.errors import PromotionRefused, UsageError
 from tasks.number_format import utc_text
 from tasks.publish import versions
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 CHALLENGER = "challenger"
 """MLflow's name for a model that is to replace the champion."""
+OVERRIDDEN = ("needs-approval", "inconclusive")
+"""Verdicts that a person, who promotes such a candidate, overrides; the latter where publish.challenger says so."""
 State = Literal["pending", "expired", "approved", "rejected"]
 STATES: tuple[State, ...] = get_args(State)
 DAY_MS = 86_400_000
@@ -45,6 +49,11 @@ class Approval:
     at_ms: int
     """Since 1970."""
     reason: str
+
+
+def waiting_verdicts(config: PublishConfig) -> tuple[Decision, ...]:
+    """Verdicts whose candidates are not promoted, and become the challenger."""
+    return ("needs-approval", "inconclusive") if config.challenger == "inconclusive" else ("needs-approval",)
 
 
 def state_of(version: versions.Tagged, now_ms: int) -> State | None:
@@ -83,7 +92,7 @@ def require_approvable(version: ModelVersion, champion: ModelVersion | None, app
 
     UsageError where nobody says why. A version that never had to wait passes.
     """
-    state, passed = version.tags.get(STATE), version.tags.get(versions.VERDICT) != "needs-approval"
+    state, passed = version.tags.get(STATE), version.tags.get(versions.VERDICT) not in OVERRIDDEN
     if state == "approved" or (state is None and passed):
         return
     which = f"model {version.name} version {version.version}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, get_args
 
-from data_contracts.refs import EvalReport, ValidatedRef, Verdict
+from data_contracts.refs import ChampionRef, EvalReport, ValidatedRef, Verdict
 from tasks.errors import EnvironmentFailed
 from tasks.holdout_reuse import count_uses, sample_rows
 from tasks.number_format import utc_text
@@ -38,19 +38,46 @@ def record_verdict(
         "data": valid.sha256,
         "champion": report.champion_sha256,
     }
-    evidence = {key: digest for key, digest in digests.items() if digest is not None}
-    with store.work_dir("journal", name):
-        verdicts = [line.entry for line in _known(store) if line.entry.event == "verdict" and line.entry.model == name]
-        known = next((entry for entry in verdicts if entry.evidence == evidence), None)
+    entry = Entry(
+        at=at, by=by, event="verdict", model=name, decision=verdict.decision, reason=verdict.reason, run=run,
+        previous=report.champion_version,
+        evidence={key: digest for key, digest in digests.items() if digest is not None},
+    )  # fmt: skip
+    return _record(entry, lambda: Samples.read(store.path(valid.uri)).of_split("test").ids, store)
+
+
+def record_live(
+    candidate: ChampionRef, verdict: Verdict, report: EvalReport, labels_sha256: str, ids: Sequence[str], store: Store,
+    by: str, at: datetime,
+) -> float:  # fmt: skip
+    """The verdict on live rows, these ids, is in the journal, once; how many verdicts on this model they had decided before."""
+    evidence = {
+        "verdict": verdict.sha256,
+        "model": candidate.model_sha256,
+        "evaluation": report.sha256,
+        "labels": labels_sha256,
+        "champion": str(report.champion_sha256),
+    }
+    entry = Entry(
+        at=at, by=by, event="verdict", model=candidate.name, version=candidate.version,
+        previous=report.champion_version, decision=verdict.decision, reason=f"live rows: {verdict.reason}",
+        evidence=evidence,
+    )  # fmt: skip
+    return _record(entry, lambda: ids, store)
+
+
+def _record(entry: Entry, test_ids: Callable[[], Sequence[str]], store: Store) -> float:
+    """A verdict is in the journal, once."""
+    with store.work_dir("journal", entry.model):
+        verdicts = [
+            line.entry for line in _known(store) if line.entry.event == "verdict" and line.entry.model == entry.model
+        ]
+        known = next((earlier for earlier in verdicts if earlier.evidence == entry.evidence), None)
         if known is not None:
             return known.test_uses or 0.0
-        test_rows = sample_rows(Samples.read(store.path(valid.uri)).of_split("test").ids)
-        uses = count_uses(test_rows, [entry.test_rows for entry in verdicts])
-        entry = Entry(
-            at=at, by=by, event="verdict", model=name, decision=verdict.decision, reason=verdict.reason, run=run,
-            previous=report.champion_version, evidence=evidence, test_rows=test_rows, test_uses=uses,
-        )  # fmt: skip
-        append(store, [entry])
+        test_rows = sample_rows(test_ids())
+        uses = count_uses(test_rows, [earlier.test_rows for earlier in verdicts])
+        append(store, [entry.model_copy(update={"test_rows": test_rows, "test_uses": uses})])
         return uses
 
 
@@ -80,7 +107,7 @@ def record_registry(name: str, alias: str, store: Store, tracking_uri: str, by: 
         evidence = {str(version.version): _evidence(version) for version in known}
         # What a person promoted although a rule of the gate was not passed.
         waiting = {str(version.version): version.tags.get(versions.VERDICT) for version in known}
-        overridden = {number: verdict for number, verdict in waiting.items() if verdict == "needs-approval"}
+        overridden = {number: verdict for number, verdict in waiting.items() if verdict in approval.OVERRIDDEN}
         # A journal that begins after the model: when its versions were made is the best that is known of their moves.
         known_at = {str(version.version): version.creation_timestamp for version in known if not about}
         new = [

@@ -32,7 +32,7 @@ from tasks.modeling.profile import PROFILE, profile_rows, write_profile
 from tasks.modeling.training_rows import ROWS, write_rows
 from tasks.publish import tracking, versions
 from tasks.publish.alias_history import Move, move_alias
-from tasks.publish.approval import CHALLENGER, mark_pending, require_not_rejected
+from tasks.publish.approval import CHALLENGER, mark_pending, require_not_rejected, waiting_verdicts
 from tasks.publish.card import write_card
 from tasks.publish.connection import connected
 from tasks.publish.logged_model import stage_model
@@ -111,7 +111,7 @@ def publish(inputs: PublishInputs, config: RunConfig, store: Store, tracking_uri
         require_not_rejected(version)
         current = versions.aliased_version(client, name, alias)
         is_champion = current is not None and current.version == version.version
-        if (config.gate.approval == "required" or job.verdict.decision == "needs-approval") and not is_champion:
+        if (config.gate.approval == "required" or job.verdict.decision != "promote") and not is_champion:
             if why_not(version) is not None:
                 progress.report("publish", 2, STEPS, "verify")
                 verify_version(client, job, version, work)
@@ -136,8 +136,10 @@ def publish(inputs: PublishInputs, config: RunConfig, store: Store, tracking_uri
 def require_passing(job: Publication) -> None:
     """Raises PromotionRefused unless the gate of this store passed this model on this report."""
     verdict = job.verdict
-    accepted = {"pass", "needs-approval"} if verdict.decision == "needs-approval" else {"pass"}
-    if verdict.decision not in versions.PUBLISHED or not all(rule.outcome in accepted for rule in verdict.rules):
+    open_ = {"needs-approval": {"needs-approval"}, "inconclusive": {"needs-approval", "inconclusive"}}
+    accepted = {"pass", *open_.get(verdict.decision, ())}
+    published = verdict.decision in ("promote", *waiting_verdicts(job.config.publish))
+    if not published or not all(rule.outcome in accepted for rule in verdict.rules):
         raise PromotionRefused(
             f"model {job.name}: the verdict is {verdict.decision!r}, not 'promote' ({verdict.reason})"
         )

@@ -39,8 +39,8 @@ ANCHOR = "crossmodal.anchor"
 RUN = "crossmodal.run"
 DATA_SHA256 = "crossmodal.dataset_sha256"
 VERDICT = "crossmodal.verdict"
-PUBLISHED = ("promote", "needs-approval")
-"""Verdicts whose candidates are published, the latter as one that waits for approval."""
+PUBLISHED = ("promote", "needs-approval", "inconclusive")
+"""Verdicts whose candidates are published, the latter two as ones that wait for approval."""
 METRICS = "crossmodal.metrics"
 STATUS = "crossmodal.status"  # registered -> verified, or failed
 STATUS_DETAIL = "crossmodal.status_detail"

@@ -6,9 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from data_contracts.recognition import Recognition
-from data_contracts.refs import CheckpointRef, CleanRef, DriftTest, EvalReport, FeatureRef, InputName, Ref, Verdict
+from data_contracts.refs import (
+    CheckpointRef,
+    CleanRef,
+    DriftTest,
+    EvalReport,
+    FeatureRef,
+    InputName,
+    Ref,
+    RuleResult,
+    Verdict,
+)
 from data_contracts.run_record import RunRecord
-from data_contracts.run_summary import STAGES, RunSummary
+from data_contracts.run_summary import STAGES, RunSummary, ScoredVersion
 from tasks.display_table import Cell, DisplayTable
 from tasks.number_format import p_text, utc_text
 from tasks.problems.metric import TOO_FEW_ROWS
@@ -57,6 +67,11 @@ def figures_table(summary: RunSummary) -> DisplayTable:
 
 def gate_table(verdict: Verdict) -> DisplayTable:
     """One line a rule, led by its outcome and the sentence that explains it."""
+    return rules_table(verdict.rules)
+
+
+def rules_table(rules: Iterable[RuleResult]) -> DisplayTable:
+    """The same of rules."""
     return DisplayTable.of(
         {
             "outcome": rule.outcome,
@@ -71,7 +86,7 @@ def gate_table(verdict: Verdict) -> DisplayTable:
             "clusters": rule.clusters,
             "detail": rule.detail,
         }
-        for rule in verdict.rules
+        for rule in rules
     )
 
 
@@ -124,6 +139,24 @@ def drift_table(tests: Iterable[DriftTest]) -> DisplayTable:
             "p": p_text(test.p_holm),
         }
         for test in tests
+    )
+
+
+def scores_table(versions: Iterable[ScoredVersion]) -> DisplayTable:
+    """One line a model version: what became of the rows of the data."""
+    return DisplayTable.of(
+        {
+            "version": one.version,
+            "rows": one.rows,
+            "already scored": one.known,
+            "new": one.rows - one.known,
+            "scored": one.scored,
+            "copied": one.copied,
+            "refused": one.refused,
+            "parts": one.parts,
+            "folder": one.folder,
+        }
+        for one in versions
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from data_contracts.refs import ChampionRef, CleanRef
 from data_contracts.tables import row_predictions_schema
 from flows.predicted_rows import PredictedRows
-from flows.score import check_target
+from flows.predictions import check_target
 from tasks.config import load_config
 from tasks.errors import UsageError
 from tasks.ingest.ingest import ingest

@@ -101,10 +101,11 @@ def _locate_cell(name: InputName, cell: Any, column: str, source: Source, row: R
 
 
 def _read_roles(result: dict[str, Any], source: Source, values: dict[str, Any], purpose: Purpose) -> None:
-    """Label cells, split, group and weight. For a prediction only the label matters, and it need not be usable."""
+    """Label cells, group, split and weight. For a prediction only the first two matter, and a label need not be usable."""
     columns = source.columns
     read = columns.labels[:1] if purpose == "predict" else columns.labels
     result[CELLS] = [values.get(column) for column in read]
+    result["group"] = plain(values.get(columns.group)) if columns.group else None
     if purpose == "predict":
         return
     result["split"] = source.split
@@ -118,7 +119,6 @@ def _read_roles(result: dict[str, Any], source: Source, values: dict[str, Any], 
             _reject_row(result, "unknown-split", detail)
         elif not source.folds:
             source.split_words[split_cell] = result["split"]
-    result["group"] = plain(values.get(columns.group)) if columns.group else None
     result["time"] = plain(values.get(columns.time)) if columns.time else None
     result["metadata"] = metadata_json(values, (*columns.unused, columns.time))
     weight = values.get(columns.weight) if columns.weight else None

@@ -1,0 +1,1 @@
+"""The score stage: answers to new rows beside those of before, one folder a model version."""

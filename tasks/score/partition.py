@@ -1,0 +1,143 @@
+"""The scores of one model version: a folder of Parquet parts, `model=NAME/version=3/part-000000.parquet` (Hive's layout).
+
+Parts are only ever added, each in one step, so that what a killed process leaves is a folder with fewer of them. What begins
+with `.` or `_` is no part to pyarrow and pandas: the lock, a part that is being written, the list of refused rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from tasks import progress
+from tasks.errors import EnvironmentFailed, UsageError
+from tasks.score.row_keys import Keys, as_keys, row_keys
+from tasks.store import replacing, sync
+
+REFUSED = "_refused.csv"
+"""Beside the parts: the rows that the last run could not score, with the reasons."""
+MODEL_KEY = b"crossmodal.model_sha256"
+"""In the metadata of every part."""
+_LOCK = ".lock"
+
+
+def partition_folder(out: Path, name: str, version: str) -> Path:
+    """Where the scores of a model version lie."""
+    return out / f"model={name}" / f"version={version}"
+
+
+def list_parts(folder: Path) -> list[Path]:
+    """The parts, oldest first."""
+    return sorted(folder.glob("part-*.parquet"))
+
+
+def read_parts(folder: Path, columns: Sequence[str], model_sha256: str) -> Iterator[pa.Table]:
+    """These columns of every part, oldest first.
+
+    UsageError where a part is of another model of that name and version, EnvironmentFailed where one cannot be read.
+    """
+    for path in list_parts(folder):
+        try:
+            schema = pq.read_schema(path)
+            table = pq.read_table(path, columns=list(columns), partitioning=None)
+        except (OSError, pa.ArrowException) as error:
+            message = " ".join(str(error).split())[:200]
+            raise EnvironmentFailed(f"scores {path}: cannot be read ({message}); delete it, and score again") from None
+        theirs = (schema.metadata or {}).get(MODEL_KEY, b"").decode("utf-8", "replace")
+        if theirs != model_sha256:
+            raise UsageError(
+                f"scores {path}: are of another model of that name and version (sha256 {theirs[:12] or 'not known'}, not "
+                f"{model_sha256[:12]}); choose another folder"
+            )
+        yield table
+
+
+@dataclass(frozen=True)
+class KnownRows:
+    """The N rows that the parts held when the partition was opened."""
+
+    keys: Keys
+    contents: Keys
+    """Sorted."""
+    places: NDArray[np.int64]
+    """(N, 2) part and row in it, in the order of `contents`."""
+
+    @classmethod
+    def read(cls, folder: Path, model_sha256: str) -> KnownRows:
+        """Those of a partition; errors as `read_parts`."""
+        keys, contents, places = [as_keys([])], [as_keys([])], [np.zeros((0, 2), np.int64)]
+        for number, part in enumerate(read_parts(folder, ["id", "content"], model_sha256)):
+            texts = part["content"].to_pylist()
+            keys.append(row_keys(part["id"].to_pylist(), texts))
+            contents.append(as_keys([bytes.fromhex(text) for text in texts]))
+            places.append(np.column_stack([np.full(len(texts), number), np.arange(len(texts))]))
+        every = np.concatenate(contents)
+        order = np.argsort(every, kind="stable")
+        return cls(np.concatenate(keys), every[order], np.concatenate(places)[order])
+
+    def find(self, contents: Keys) -> NDArray[np.int64]:
+        """(M,) where in `places` a row of each content is; -1 where none is."""
+        if not len(self.contents):
+            return np.full(len(contents), -1)
+        found = np.minimum(np.searchsorted(self.contents, contents), len(self.contents) - 1)
+        return np.where(self.contents[found] == contents, found, -1)
+
+
+class Partition:
+    """A version's folder, held by this process alone."""
+
+    def __init__(self, folder: Path, model_sha256: str) -> None:
+        self.folder = folder
+        self.known = KnownRows.read(folder, model_sha256)
+        self._parts = list_parts(folder)
+        self._model_sha256 = model_sha256
+
+    def write(self, table: pa.Table) -> None:
+        """One part more, in one step. EnvironmentFailed where it cannot be written: then there is none."""
+        number = 1 + max((int(path.stem.removeprefix("part-")) for path in list_parts(self.folder)), default=-1)
+        path = self.folder / f"part-{number:06d}.parquet"
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), MODEL_KEY: self._model_sha256})
+        try:
+            with replacing(path) as scratch:
+                pq.write_table(table, scratch, compression="zstd")
+            sync(self.folder)
+        except OSError as error:
+            raise EnvironmentFailed(f"scores {path}: cannot be written ({error.strerror or error})") from None
+
+    def read_rows(self, places: NDArray[np.int64]) -> pa.Table:
+        """(M,) the rows at these of `known.places`, in their order."""
+        chosen = self.known.places[places]
+        numbers = np.unique(chosen[:, 0])
+        tables = [
+            pq.read_table(self._parts[number], partitioning=None).take(chosen[chosen[:, 0] == number, 1])
+            for number in numbers
+        ]
+        order = np.concatenate([np.flatnonzero(chosen[:, 0] == number) for number in numbers])
+        return pa.concat_tables(tables, promote_options="default").take(np.argsort(order))
+
+
+@contextlib.contextmanager
+def open_partition(folder: Path, model_sha256: str) -> Iterator[Partition]:
+    """The version's folder, made where it is not there; a second process waits until the first one is done, and says so."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / _LOCK).open("a")
+    except OSError as error:
+        raise EnvironmentFailed(f"scores {folder}: cannot be written to ({error.strerror or error})") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.log(f"score: another process scores into {folder}; this one waits until it is done", "warning")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in folder.glob(".part-*"):  # of a killed process
+            left.unlink(missing_ok=True)
+        yield Partition(folder, model_sha256)
