@@ -112,4 +112,6 @@ def pair_scores(candidate: pa.Table, champion: pa.Table, labelled: Iterable[str]
 
 def outputs_of(scores: pa.Table) -> NDArray[np.float32]:
     """(N, outputs) all that the model gave out."""
-    return np.array(scores["probabilities"].to_pylist(), np.float32).reshape(scores.num_rows, -1)
+    return np.array(scores["probabilities"].to_pylist(), np.float32).reshape(
+        scores.num_rows, -1 if scores.num_rows else 0
+    )
