@@ -40,3 +40,15 @@ def test_the_decision_of_a_run(
         uri="champions/k", sha256=OTHER, rows=0, name="m", version="3", model_sha256=champion
     )
     assert conclude(verdict, published or None, before) == expected
+
+
+@pytest.mark.parametrize(
+    ("champion", "expected"),
+    [(OTHER, "inconclusive"), (OWN, "unchanged")],
+)
+def test_an_inconclusive_candidate_that_becomes_the_challenger_is_not_unchanged(champion: str, expected: str) -> None:
+    verdict = Verdict(
+        uri="verdicts/k", sha256=OTHER, rows=8, decision="inconclusive", reason="why", rules=(), model_sha256=OWN
+    )
+    published = ChampionRef(uri="champions/k", sha256=OTHER, rows=0, name="m", version="3", model_sha256=champion)
+    assert conclude(verdict, published, True, ("needs-approval", "inconclusive"))[0] == expected

@@ -11,6 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks.config import GateConfig, Rule
+from tasks.config_sections import PublishConfig
 from tasks.errors import PromotionRefused, UsageError
 from tasks.gate.gate import gate, gate_key
 from tasks.publish import registry
@@ -176,3 +177,21 @@ def test_what_no_verdict_let_pass_is_not_published(make_case: MakeCase) -> None:
         verdict = case.verdict.model_copy(update={"decision": decision, "rules": rules})
         with pytest.raises(PromotionRefused, match="the verdict is"):
             replace(case, verdict=verdict).publish()
+
+
+def test_an_inconclusive_candidate_is_the_challenger_only_where_the_config_says_so(make_case: MakeCase) -> None:
+    case = make_case(run_id=RUN, accuracy=0.55)
+    assert case.verdict.decision == "inconclusive"
+    with pytest.raises(PromotionRefused, match="the verdict is 'inconclusive'"):
+        case.publish()
+    config = case.request.config.model_copy(update={"publish": PublishConfig(challenger="inconclusive")})
+    case = replace(case, request=replace(case.request, config=config))
+    release = case.publish()
+    assert (release.alias, alias_of(case, "champion")) == (CHALLENGER, None)
+    with pytest.raises(UsageError, match="say why with --reason"):
+        registry.promote("tiny", "1", "champion", *case.place)
+    registry.promote("tiny", "1", "champion", *case.place, LATER)
+    record_registry("tiny", "champion", *case.place, "bob", datetime.fromtimestamp(LATER.at_ms / 1000, UTC))
+    entries = [line.entry for line in checked_journal("tiny", *case.place)[0]]
+    (promoted,) = (entry for entry in entries if entry.event == "promote")
+    assert (promoted.decision, promoted.reason) == ("inconclusive", "looks good")
