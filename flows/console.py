@@ -45,6 +45,13 @@ def progress_bars(verbose: bool = False) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def warnings_shown() -> Iterator[None]:
+    """Shows the warnings among the lines of the block's log."""
+    with listening_to_lines(lambda line, level: print_warning(line) if level == "warning" else None):
+        yield
+
+
+@contextlib.contextmanager
 def _bars() -> Iterator[None]:
     columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bars = Progress(

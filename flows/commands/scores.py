@@ -41,7 +41,7 @@ def score(
     Ended early, the same command resumes after the last finished file. Rows that cannot be read are listed in _refused.csv.
     """
     request = RunInput(data=manifest, overrides=overrides).request(common.store)
-    with console.progress_bars():
+    with console.progress_bars(), console.warnings_shown():
         summary = score_manifest(request, model, out, challenger, part_rows)
     console.print_scores(summary, common.as_json)
 
@@ -73,7 +73,8 @@ def feedback(
     if promotion.promote and not promotion.reason.strip():
         raise UsageError("--promote: say why with --reason")
     request = RunInput(data="builtin:digits").request(common.store)
-    candidate, champion, config = find_pair(model, overrides or [], request)
+    with console.warnings_shown():
+        candidate, champion, config = find_pair(model, overrides or [], request)
     folder = Path(scores).expanduser() if scores else request.store.root / SCORES
     found = decide_live(labels, candidate, champion, folder, config, request)
     promoted = promotion.promote and found.decision == "promote"

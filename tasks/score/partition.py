@@ -138,6 +138,6 @@ def open_partition(folder: Path, model_sha256: str) -> Iterator[Partition]:
         except BlockingIOError:
             progress.log(f"score: another process scores into {folder}; this one waits until it is done", "warning")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        for left in folder.glob(".part-*"):  # of a killed process
+        for left in (*folder.glob(".part-*"), *folder.glob(f".{REFUSED}.*")):  # of a killed process
             left.unlink(missing_ok=True)
         yield Partition(folder, model_sha256)

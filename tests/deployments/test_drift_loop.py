@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
+from prefect.client.schemas.filters import ArtifactFilter
 
 from flows.hosting.services import Services
 from tasks.store import Store
@@ -184,6 +186,33 @@ def test_the_command_line_answers_the_same(services: Services, learnable: Path) 
     assert summary["compared"] == 60
     assert "image brightness" in {test["name"] for test in summary["tests"] if test["drifted"]}
     assert "<h1>Drift</h1>" in (services.store.root / summary["report"]).read_text()
+
+
+def test_the_deployment_scores_new_rows_once(services: Services, learnable: Path) -> None:
+    """Twice in a row: the second run finds all of them scored."""
+    for scored in (60, 0):
+        before = len(runs_of(services, "score/new-rows"))
+        with client_of(services) as client:
+            deployment = client.read_deployment_by_name("score/new-rows")
+            assert [(one.schedule.cron, one.active) for one in deployment.schedules] == [("0 2 * * *", False)]
+            parameters = {"profile": "loop", "data": str(learnable.parent / "later.csv"), "part_rows": 40}
+            run = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+        state = wait_for(lambda run=run: (found := read_state(services, run.id)).is_final() and found, "the scores")
+        assert (state.type.value, len(runs_of(services, "score/new-rows"))) == ("COMPLETED", before + 1), state.message
+        assert f"{scored} rows scored, 0 refused" in state.message
+    found = pd.read_parquet(services.store.root / "scores")
+    assert sorted(found["id"]) == sorted(f"later-dusk{number}" for number in range(60))
+    assert len([*(services.store.root / "scores").rglob("part-*.parquet")]) == 2
+    with client_of(services) as client:
+        (table,) = client.read_artifacts(
+            artifact_filter=ArtifactFilter(flow_run_id={"any_": [run.id]}, key={"any_": ["scores"]})
+        )
+        assert json.loads(table.data)[0]["already scored"] == 60
+
+
+def read_state(services: Services, run_id: Any) -> Any:
+    with client_of(services) as client:
+        return client.read_flow_run(run_id).state
 
 
 def test_a_failed_run_is_told_and_a_silent_one_becomes_crashed(

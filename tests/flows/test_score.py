@@ -115,6 +115,7 @@ def test_a_run_that_is_ended_resumes_after_its_last_part(
         score(TEXTS)
     folder = tmp_path / "out" / "model=m" / "version=1"
     (folder / ".part-000001.parquet.left-by-a-kill").write_bytes(b"PAR1")
+    (folder / f".{REFUSED}.left-by-a-kill").touch()
     assert len(scores()) == 4
     monkeypatch.setattr(pq, "write_table", write)
     resumed = score(TEXTS)
