@@ -103,12 +103,15 @@ class _CleanedRows:
 def _clean_rows(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _CleanedRows:
     path = store.path(raw.uri) / "rows.parquet"
     in_cells = {value_column(name) for name in INPUTS}  # what they hold is decoded from the file
-    table = read_table(path, [name for name in pq.read_schema(path).names if name not in in_cells])
     workers = config.runtime.workers or os.cpu_count() or 1
+    refused = read_table(path, ["reason", *(f"{name}_sha256" for name in raw.modalities)])
+    also = choose_rows(refused, raw.modalities)
+    del refused
+    outcomes = decode_media(path, raw.modalities, config, store, workers, also)
+    table = read_table(path, [name for name in pq.read_schema(path).names if name not in in_cells])
     columns = Columns(table)
     rows = rows_of(columns, table.num_rows)
     del table
-    outcomes = decode_media(path, raw.modalities, config, store, workers, choose_rows(rows, raw.modalities))
     apply_outcomes(rows, columns, raw.modalities, outcomes)
     del outcomes
     said: list[str] = []
