@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from data_contracts.refs import InputName
 from data_contracts.row_examples import row_name
+from tasks.config_sections import SplitConfig
 from tasks.errors import DataError
 from tasks.ingest.sample_rows import Columns, Rows, SampleRow, codes_of, contents_of, places_of, recurring
 from tasks.ingest.times import find_form
@@ -116,6 +117,20 @@ def mark_unseen(rows: Rows) -> list[str]:
     return [
         f"{len(unseen)} rows of val and test have labels that train never has ({shown}); they are set aside (split.strict)"
     ]
+
+
+def mark_sealed(rows: Rows, config: SplitConfig) -> list[str]:
+    """Sets the rows aside that split.sealed keeps for later, with a note; a note, too, where split.refresh has opened them."""
+    if not config.sealed:
+        return []
+    if config.refresh:
+        return [
+            "test: the rows that split.sealed kept (split.refresh); those that were test before are validation rows"
+        ]
+    sealed = [row for row in rows if row["split"] == "sealed"]
+    for row in sealed:
+        row |= {"reason": "sealed", "detail": "kept for later by split.sealed; split.refresh=true makes it a test row"}
+    return [f"sealed: {len(sealed):,} rows are kept for later (split.sealed = {config.sealed:g}), in no split"]
 
 
 def count_straddling(rows: Rows) -> list[str]:
