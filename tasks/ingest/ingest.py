@@ -111,12 +111,9 @@ def _clean_rows(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) 
     also = choose_rows(refused, raw.modalities)
     del refused
     outcomes = decode_media(path, raw.modalities, config, store, workers, also)
-    table = read_table(path, [name for name in pq.read_schema(path).names if name not in in_cells])
-    columns = Columns(table)
-    rows = rows_of(columns, table.num_rows)
-    del table
-    apply_outcomes(rows, columns, raw.modalities, outcomes)
-    del outcomes
+    columns = Columns.read(path, [name for name in pq.read_schema(path).names if name not in in_cells])
+    apply_outcomes(columns, raw.modalities, outcomes)
+    rows = rows_of(columns)
     said: list[str] = []
     targets = raw.targets or (Target(name="label"),)
     has_classes = purpose == "train" and problem_of(targets[0]).has_classes

@@ -22,8 +22,8 @@ def choose_rows(raw: pa.Table, modalities: tuple[InputName, ...]) -> set[int]:
 
     `raw` has the columns `reason` and NAME_sha256 of each input.
     """
-    names_one = [np.asarray(raw[f"{modality}_sha256"].is_valid()) for modality in modalities]
-    refused = np.flatnonzero(np.asarray(raw["reason"].is_valid()) & np.logical_or.reduce(names_one))
+    named = [np.asarray(raw[f"{modality}_sha256"].is_valid()) for modality in modalities]
+    refused = np.flatnonzero(np.asarray(raw["reason"].is_valid()) & np.logical_or.reduce(named))
     chosen: dict[str, list[int]] = defaultdict(list)
     for place, reason in zip(refused.tolist(), raw["reason"].take(pa.array(refused)).to_pylist(), strict=True):
         chosen[reason] += [place] if len(chosen[reason]) < PER_REASON else []

@@ -74,6 +74,7 @@ def _modality(
     sizes = np.empty(0)
     if name in clean.media:
         index = media_index(store, modality, clean.media[name], ("digest", "shape", "rate_hz"))
+        index = index.filter(index["digest"].is_valid())  # what did not decode has no shape
         places = pc.index_in(digests, value_set=index["digest"].combine_chunks()).drop_null()
         sizes = _sizes(index, modality)[places.to_numpy(zero_copy_only=False)]
     return {

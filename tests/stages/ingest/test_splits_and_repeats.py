@@ -251,7 +251,7 @@ def test_repeats_that_contradict_each_other_in_a_further_label_column_are_refuse
         for n, (label, more) in enumerate(said)
     ]
     columns = Columns(pa.Table.from_pylist([row | {"detail": None} for row in given]))
-    rows = rows_of(columns, len(given))
+    rows = rows_of(columns)
     mark_repeats(rows, columns, ("image",))
     assert [row["reason"] for row in rows] == ["conflicting-label"] * 3
     assert [row["duplicate_of"]["id"] for row in rows] == ["s1", "s0", "s0"]
