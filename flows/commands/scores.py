@@ -25,7 +25,7 @@ def score(
     manifest: Annotated[str, typer.Argument(help="A manifest, a folder of media or of tables, or one file.")],
     *,
     model: Model = None,
-    out: Annotated[str | None, typer.Option(help="Folder for the scores [scores in the store].")] = None,
+    out: Annotated[str | None, typer.Option(help="Folder for the scores (default: scores in the store).")] = None,
     challenger: Annotated[
         bool,
         typer.Option(help="Score the rows with the challenger, too, where there is one and --model names no alias."),
@@ -61,7 +61,9 @@ def feedback(
     labels: Annotated[str, typer.Argument(help="A table with the columns id and label.")],
     *,
     model: Annotated[str, typer.Option(help="The model's name: its challenger is compared with its champion.")],
-    scores: Annotated[str | None, typer.Option(help="Folder with the scores of both [scores in the store].")] = None,
+    scores: Annotated[
+        str | None, typer.Option(help="Folder with the scores of both (default: scores in the store).")
+    ] = None,
     promotion: Promotion,
     overrides: Set = None,
     common: CommonOptions,
