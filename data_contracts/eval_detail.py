@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from data_contracts.refs import Frozen, InputName, Metrics, ProblemName
+from data_contracts.uncertainty import UncertaintyFigures
 
 DETAIL = "detail.json"
 
@@ -116,9 +117,12 @@ class EvalDetail(Frozen):
     confusion: tuple[tuple[int, int, int], ...] = ()
     """(true class, predicted class, rows) of the cells that are not 0."""
     calibration: tuple[CalibrationBin, ...] = ()
+    unscaled_calibration: tuple[CalibrationBin, ...] = ()
+    """The same without the temperature, where there is one."""
     pr_curves: tuple[PrecisionRecallCurve, ...] = ()
     points: tuple[tuple[float, float], ...] = ()
     """(true, predicted) numbers."""
     residuals: Residuals | None = None
     importance: Importance | None = None
     """Where an input is made of several columns."""
+    uncertainty: UncertaintyFigures | None = None

@@ -27,6 +27,7 @@ class StageCode:
 
 _MODEL = (
     "tasks.modeling.batches",
+    "tasks.modeling.conformal",
     "tasks.modeling.decision",
     "tasks.modeling.encoder_base",
     "tasks.modeling.encoders",
@@ -183,7 +184,9 @@ STAGES: dict[str, StageCode] = {
         modules=(
             *_MODEL,
             "tasks.modeling.augment",
+            "tasks.modeling.calibration",
             "tasks.modeling.contrastive",
+            "tasks.modeling.selective",
             "tasks.train.batch_plan",
             "tasks.train.dataloader",
             "tasks.train.dataset",
@@ -200,10 +203,11 @@ STAGES: dict[str, StageCode] = {
             "tasks.train.step",
             "tasks.train.thresholds",
             "tasks.train.trainer",
+            "tasks.train.uncertainty",
             "tasks.train.validation",
             "tasks.train.warm_start",
         ),
-        libraries=("numpy", "torch", "torchvision"),
+        libraries=("numpy", "scipy", "torch", "torchvision"),
         unused=(  # how the same numbers are computed, kept, or counted
             *_PRETRAINED,
             *_METRICS,
@@ -222,7 +226,14 @@ STAGES: dict[str, StageCode] = {
     "evaluate": StageCode(
         version=2,
         root="tasks.evaluate.evaluate",
-        modules=(*_MODEL, *_PRETRAINED, "tasks.evaluate.*", "tasks.modeling.profile"),
+        modules=(
+            *_MODEL,
+            *_PRETRAINED,
+            "tasks.evaluate.*",
+            "tasks.modeling.assessment",
+            "tasks.modeling.profile",
+            "tasks.modeling.selective",
+        ),
         libraries=("numpy", "scikit-learn", "scipy", "torch"),
         unused=("data_contracts.expectations.*", "tasks.gate_rules", "tasks.modeling.embedding"),
     ),
@@ -261,6 +272,7 @@ COMPUTES_NOTHING = (
     "data_contracts.row_examples",
     "data_contracts.tables",
     "data_contracts.training_history",
+    "data_contracts.uncertainty",
     "tasks.config",
     "tasks.config_paths",
     "tasks.config_sections",
@@ -283,6 +295,7 @@ COMPUTES_NOTHING = (
     "tasks.modeling.pretrained.locate",
     "tasks.modeling.predictions",
     "tasks.modeling.training_rows",
+    "tasks.modeling.uncertainty",
     "tasks.samples",
     "tasks.stage_code",
     "tasks.store",

@@ -26,7 +26,7 @@ from flows.serving.row_media import RowMedia
 from tasks.extract.extract import encoder_reading
 from tasks.media.canonical import Undecodable
 from tasks.media.pool import Decoded, Decoders, Job
-from tasks.modalities import Dtype, Prepare, spec_of
+from tasks.modalities import Dtype, Prepare, joined, spec_of
 from tasks.modeling.card import ModelCard
 from tasks.modeling.encoder_spec import EncoderSpec
 
@@ -122,9 +122,10 @@ class Predictor:
 
     def answer(self, rows: Sequence[PreparedRow]) -> list[Prediction]:
         """The answers to prepared rows, in one batch."""
+        from tasks.modeling.assessment import assess_rows
         from tasks.modeling.decision import answer_column, answer_others, output_names
         from tasks.modeling.features import Inputs
-        from tasks.modeling.inference import predict_inputs
+        from tasks.modeling.inference import energies_of, predict_logits, to_outputs
 
         if not rows:
             return []
@@ -136,7 +137,10 @@ class Predictor:
                     arrays = self._embedded(name, [rows[number].features[name] for number in here])
                     tables[name], places[name] = _table(name, arrays), np.full(len(rows), -1)
                     places[name][here] = np.arange(len(here))
-            outputs = predict_inputs(self._model, Inputs(tables, places, len(rows)), threads=THREADS)
+            logits = predict_logits(self._model, Inputs(tables, places, len(rows)), threads=THREADS)
+        outputs = to_outputs(self._model, logits)
+        present = [joined([name for name in self.card.modalities if name in row.features]) for row in rows]
+        assessed = assess_rows(self.card, outputs, present, energies_of(self._model, logits))
         labels, probability = answer_column(self.card, 0, outputs)
         names = output_names(self.card)
         return [
@@ -145,6 +149,7 @@ class Predictor:
                 probability=None if probability is None else float(probability[number]),
                 probabilities=dict(zip(names, outputs[number].tolist(), strict=True)),
                 targets={} if others is None else json.loads(others),
+                **vars(assessed[number]),
                 modalities=tuple(name for name in self.card.modalities if name in row.features),
                 model=self.name,
                 version=self.version,

@@ -37,6 +37,7 @@ from tasks.evaluate.linear_baseline import fit_linear_baseline, reads_embeddings
 from tasks.evaluate.losses import find_losses
 from tasks.evaluate.overlap import clusters_of
 from tasks.evaluate.scorers import judge_column
+from tasks.evaluate.uncertainty import add_uncertainty
 from tasks.fingerprint import code_fingerprint
 from tasks.modalities import joined, spec_of
 from tasks.modeling.card import ModelCard, read_card
@@ -118,6 +119,7 @@ def evaluate(
         columns = Columns(samples, card, _universes(valid, card, [theirs for _, theirs in others]))
         candidate, problem = columns.judge(full), problem_of(card.label_targets[0])
         detail = describe(samples, problem, candidate, columns.labels[0], checkpoint.modalities)
+        detail = add_uncertainty(detail, samples, features, checkpoint, card, full, columns.judge, store)
         clusters = rows.clusters
         payload: dict[str, Any] = {
             "rows": len(samples),

@@ -33,6 +33,7 @@ from tasks.reporting.sections import (
     seen_mistakes,
 )
 from tasks.reporting.training_curves import training_curves, training_figures, tuned_thresholds
+from tasks.reporting.uncertainty import uncertainty_section
 from tasks.reporting.unused_rows import unused_rows
 from tasks.store import Store, replace_file
 
@@ -93,6 +94,9 @@ def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Stor
         speed=training_figures(history),
         training_notes=history.notes if history else (),
         thresholds=tuned_thresholds(history, read_model_card(parts.checkpoint, store)),
+        worth=uncertainty_section(
+            detail, history, parts.report.metrics["test"].get("log_loss") if parts.report else None
+        ),
         per_class=class_table(detail),
         slices=modality_slices(detail),
         mistakes=seen_mistakes(detail, parts.clean, store),
