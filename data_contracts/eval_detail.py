@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 from data_contracts.refs import Frozen, InputName, Metrics, ProblemName
-from data_contracts.uncertainty import UncertaintyFigures
 
 DETAIL = "detail.json"
 
@@ -119,10 +118,11 @@ class EvalDetail(Frozen):
     calibration: tuple[CalibrationBin, ...] = ()
     unscaled_calibration: tuple[CalibrationBin, ...] = ()
     """The same without the temperature, where there is one."""
+    risk_curve: tuple[tuple[float, float], ...] = ()
+    """(share of the rows answered, share of wrong answers among them), the surest rows first; of classes only."""
     pr_curves: tuple[PrecisionRecallCurve, ...] = ()
     points: tuple[tuple[float, float], ...] = ()
     """(true, predicted) numbers."""
     residuals: Residuals | None = None
     importance: Importance | None = None
     """Where an input is made of several columns."""
-    uncertainty: UncertaintyFigures | None = None

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.recognition import Recognition
+from data_contracts.uncertainty import UncertaintyFigures
 
 Modality = Literal["image", "text", "audio", "video", "tabular"]
 """What can be decoded and encoded: each has its object in tasks.modality_specs."""
@@ -301,6 +302,7 @@ class EvalReport(Ref):
     """Test rows that were there when the champion was published, and rows that came since; empty unless both are there."""
     linear_baseline: LinearBaseline | None = None
     """Where every modality is read as a frozen encoder's embedding."""
+    uncertainty: UncertaintyFigures | None = None
 
 
 class RuleResult(Frozen):

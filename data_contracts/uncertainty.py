@@ -1,16 +1,20 @@
-"""What test rows say of a model's prediction sets, abstention, flags and calibration; `EvalDetail.uncertainty`."""
+"""What test rows say of a model's prediction sets, abstention, flags and calibration: `EvalReport.uncertainty`."""
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from data_contracts.refs import Frozen, Metrics
+from pydantic import BaseModel, ConfigDict, Field
 
 Bounds = tuple[float, float]
 """Wilson's interval, 95 %."""
 
 
-class MeasuredShare(Frozen):
+class _Frozen(BaseModel):
+    """As data_contracts.refs.Frozen, which imports this module."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MeasuredShare(_Frozen):
     """How many of the rows that a promise is about."""
 
     count: int
@@ -23,7 +27,7 @@ class MeasuredShare(Frozen):
         return self.count / self.rows
 
 
-class SetFigures(Frozen):
+class SetFigures(_Frozen):
     """Prediction sets, or of numbers intervals."""
 
     alpha: float
@@ -35,7 +39,7 @@ class SetFigures(Frozen):
     """Rows whose set holds the answer only; None for numbers."""
 
 
-class SelectiveFigures(Frozen):
+class SelectiveFigures(_Frozen):
     """Answers given, and wrong ones among them."""
 
     max_risk: float
@@ -44,21 +48,19 @@ class SelectiveFigures(Frozen):
     """Of the rows answered; None where there are none."""
 
 
-class OutlierFigures(Frozen):
+class OutlierFigures(_Frozen):
     """Test rows flagged, each by mistake as far as they are like the validation rows."""
 
     false_positive_rate: float
     flagged: MeasuredShare
 
 
-class UncertaintyFigures(Frozen):
+class UncertaintyFigures(_Frozen):
     """Of the first label column, on test rows; None where the model says nothing of it."""
 
     temperature: float | None = None
-    unscaled: Metrics = Field(default_factory=dict)
+    unscaled: dict[str, float | None] = Field(default_factory=dict)
     """The figures without the temperature."""
     sets: SetFigures | None = None
     selective: SelectiveFigures | None = None
     outliers: OutlierFigures | None = None
-    risk_curve: tuple[tuple[float, float], ...] = ()
-    """(share of the rows answered, share of wrong answers among them), the surest first; of classes only."""

@@ -119,7 +119,7 @@ def evaluate(
         columns = Columns(samples, card, _universes(valid, card, [theirs for _, theirs in others]))
         candidate, problem = columns.judge(full), problem_of(card.label_targets[0])
         detail = describe(samples, problem, candidate, columns.labels[0], checkpoint.modalities)
-        detail = add_uncertainty(detail, samples, features, checkpoint, card, full, columns.judge, store)
+        detail, uncertainty = add_uncertainty(detail, samples, features, checkpoint, card, full, columns.judge, store)
         clusters = rows.clusters
         payload: dict[str, Any] = {
             "rows": len(samples),
@@ -135,6 +135,7 @@ def evaluate(
             "majority_share": candidate.baselines().get("accuracy"),
             "known_rows": {},
             "problems": {},
+            "uncertainty": None if uncertainty is None else uncertainty.model_dump(mode="json"),
         }
         for key_, figures in columns.judge_others(full, config.seed, clusters).items():
             payload[key_] |= figures

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_contracts.eval_detail import CalibrationBin, EvalDetail
+from data_contracts.eval_detail import EvalDetail
 from data_contracts.refs import CheckpointRef, FeatureRef, InputName
 from data_contracts.uncertainty import (
     MeasuredShare,
@@ -41,22 +41,31 @@ def add_uncertainty(
     outputs: Outputs,
     judge: Callable[[Outputs], AnyScorer],
     store: Store,
-) -> EvalDetail:
-    """The detail with what is measured of the model's uncertainty on these N test rows.
+) -> tuple[EvalDetail, UncertaintyFigures | None]:
+    """The detail with what is drawn of the model's uncertainty on these N test rows, and the figures; None without any.
 
     `outputs` (N, outputs) are the model's with all that the rows have; `judge` scores such outputs.
     """
     known = card.uncertainty
     scored = known is not None and any(of_set.energy is not None for of_set in known.thresholds.values())
     energies = measure_energies(samples, features, checkpoint, card, store) if scored else None
-    present = present_modalities(samples, checkpoint.modalities)
-    figures = measure_uncertainty(card, outputs, samples.targets(0, ""), present, energies)
-    bins: tuple[CalibrationBin, ...] = ()
+    truth = samples.targets(0, "")
+    figures = measure_uncertainty(card, outputs, truth, present_modalities(samples, checkpoint.modalities), energies)
+    drawn: dict[str, Any] = {}
+    problem = problem_of(card.label_targets[0])
+    answers, confidence = answer_column(card, 0, outputs)
+    if confidence is not None and problem.has_classes:
+        drawn["risk_curve"] = tuple(risk_curve(confidence, are_right(answers, truth)))
     if card.temperature != 1:
         before = judge(without_temperature(card, outputs))
         figures = figures.model_copy(update={"temperature": card.temperature, "unscaled": before.score()})
-        bins = problem_of(card.label_targets[0]).details(before, detail.labels).get("calibration", ())
-    return detail.model_copy(update={"uncertainty": figures, "unscaled_calibration": bins})
+        drawn["unscaled_calibration"] = problem.details(before, detail.labels).get("calibration", ())
+    return detail.model_copy(update=drawn), None if figures == UncertaintyFigures() else figures
+
+
+def are_right(answers: Sequence[str], truth: Sequence[str | None]) -> NDArray[np.bool_]:
+    """(N,) whether the answer is the true cell."""
+    return np.array([answer == cell for answer, cell in zip(answers, truth, strict=True)], bool)
 
 
 def measure_uncertainty(
@@ -68,23 +77,20 @@ def measure_uncertainty(
 ) -> UncertaintyFigures:
     """The figures from the outputs (N, outputs), the true cells (N,), what each row has (N,), and energy scores (N,)."""
     found, known = assess_rows(card, outputs, present, energies), card.uncertainty
-    answers, confidence = answer_column(card, 0, outputs)
-    right = np.array([answer == cell for answer, cell in zip(answers, truth, strict=True)], bool)
+    if known is None:
+        return UncertaintyFigures()
     sets = selective = outliers = None
-    if known is not None and known.conformal_alpha is not None:
+    if known.conformal_alpha is not None:
         sets = _sets(known.conformal_alpha, found, truth)
-    if known is not None and known.max_risk is not None:
-        selective = _selective(known.max_risk, found, right)
-    if known is not None and known.ood_false_positive_rate is not None:
+    if known.max_risk is not None:
+        selective = _selective(known.max_risk, found, are_right(answer_column(card, 0, outputs)[0], truth))
+    if known.ood_false_positive_rate is not None:
         flags = [row.out_of_distribution for row in found if row.out_of_distribution is not None]
         if flags:
             outliers = OutlierFigures(
                 false_positive_rate=known.ood_false_positive_rate, flagged=_share(sum(flags), len(flags))
             )
-    curve: tuple[tuple[float, float], ...] = ()
-    if confidence is not None and problem_of(card.label_targets[0]).has_classes:
-        curve = tuple(risk_curve(confidence, right))
-    return UncertaintyFigures(sets=sets, selective=selective, outliers=outliers, risk_curve=curve)
+    return UncertaintyFigures(sets=sets, selective=selective, outliers=outliers)
 
 
 def _sets(alpha: float, found: Sequence[RowUncertainty], truth: Sequence[str | None]) -> SetFigures | None:

@@ -94,9 +94,7 @@ def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Stor
         speed=training_figures(history),
         training_notes=history.notes if history else (),
         thresholds=tuned_thresholds(history, read_model_card(parts.checkpoint, store)),
-        worth=uncertainty_section(
-            detail, history, parts.report.metrics["test"].get("log_loss") if parts.report else None
-        ),
+        worth=uncertainty_section(parts.report, detail, history),
         per_class=class_table(detail),
         slices=modality_slices(detail),
         mistakes=seen_mistakes(detail, parts.clean, store),

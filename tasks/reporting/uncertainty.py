@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, TypedDict
 
 from data_contracts.eval_detail import EvalDetail
+from data_contracts.refs import EvalReport
 from data_contracts.training_history import TemperatureScaling, TrainingHistory
-from data_contracts.uncertainty import MeasuredShare, UncertaintyFigures
+from data_contracts.uncertainty import MeasuredShare, SelectiveFigures, UncertaintyFigures
 from tasks.reporting.charts import (
     BOTTOM,
     HEIGHT,
@@ -58,21 +60,21 @@ class UncertaintySection(TypedDict):
 
 
 def uncertainty_section(
-    detail: EvalDetail | None, history: TrainingHistory | None, nll: float | None
+    report: EvalReport | None, detail: EvalDetail | None, history: TrainingHistory | None
 ) -> UncertaintySection | None:
-    """None where there is nothing to show. `nll` is that of the test rows."""
-    figures = detail.uncertainty if detail else None
-    if detail is None or figures is None:
+    """None where there is nothing to show."""
+    if report is None or detail is None:
         return None
-    before, scaling = figures.unscaled.get("log_loss"), history.temperature if history else None
+    figures = report.uncertainty or UncertaintyFigures()
+    before, after = figures.unscaled.get("log_loss"), report.metrics["test"].get("log_loss")
     section: UncertaintySection = {
-        "scaling": scaling,
+        "scaling": history.temperature if history else None,
         "lines": promises(figures),
         "before": calibration_chart(detail.unscaled_calibration) if detail.unscaled_calibration else None,
-        "nll": None if before is None or nll is None else (before, nll),
-        "curve": risk_chart(figures) if figures.risk_curve else None,
+        "nll": None if before is None or after is None else (before, after),
+        "curve": risk_chart(detail.risk_curve, figures.selective) if detail.risk_curve else None,
     }
-    return section if scaling or section["lines"] or section["curve"] else None
+    return section if section["scaling"] or section["lines"] or section["curve"] else None
 
 
 def promises(figures: UncertaintyFigures) -> list[Promise]:
@@ -98,10 +100,9 @@ def promises(figures: UncertaintyFigures) -> list[Promise]:
     return found
 
 
-def risk_chart(figures: UncertaintyFigures) -> RiskChart:
+def risk_chart(curve: Sequence[Point], selective: SelectiveFigures | None) -> RiskChart:
     """The risk-coverage curve, with the chosen point where there is one."""
-    selective = figures.selective
-    risks = [risk for _, risk in figures.risk_curve]
+    risks = [risk for _, risk in curve]
     ticks = nice_ticks(0, max(*risks, selective.max_risk if selective else 0, 0.001))
 
     def place(coverage: float, risk: float) -> Point:
@@ -114,7 +115,7 @@ def risk_chart(figures: UncertaintyFigures) -> RiskChart:
     if selective and selective.wrong:
         chosen = place(selective.answered.share, selective.wrong.share)
     return {
-        "path": path_of([place(*point) for point in figures.risk_curve]),
+        "path": path_of([place(*point) for point in curve]),
         "x_ticks": [(place(t / 4, 0)[0], f"{t * 25} %") for t in range(5)],
         "y_ticks": [(place(0, tick)[1], f"{100 * tick:.{digits}f} %") for tick in ticks],
         "limit_y": place(0, selective.max_risk)[1] if selective else None,

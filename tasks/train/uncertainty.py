@@ -32,6 +32,7 @@ from tasks.problems.registry import problem_of
 from tasks.samples import Samples
 from tasks.train.dataset import Dataset
 from tasks.train.thresholds import tune_card
+from tasks.train.validation import BATCH
 
 MOST_SUBSETS = 15
 """All subsets of four inputs."""
@@ -53,7 +54,9 @@ def calibrate(
     """The card with temperature, decision and thresholds as the config asks for them; `model` answers by this card from then
     on. `groups` (N,) are those of the validation rows, None where each is one of its own."""
     problem = problem_of(card.label_targets[0])
-    logits = predict_logits(model, val.inputs)
+    # On a GPU what fits in training fits here, too.
+    batch = min(BATCH, config.batch_size) if next(model.parameters()).is_cuda else BATCH
+    logits = predict_logits(model, val.inputs, batch)
     scaling = tuned = None
     if config.temperature_scaling == "auto" and not problem.is_numeric:
         scaling = _scale(logits[:, model.targets.slices[0]], val.targets.first, groups)
@@ -70,7 +73,7 @@ def calibrate(
     )
     chosen = {}
     if any((uncertainty.conformal_alpha, uncertainty.max_risk, uncertainty.ood_false_positive_rate)):
-        chosen = _choose_thresholds(card, uncertainty, model, val)
+        chosen = _choose_thresholds(card, uncertainty, model, val, batch)
     uncertainty = uncertainty.model_copy(update={"thresholds": chosen})
     found = card.model_copy(update={"uncertainty": None if uncertainty == Uncertainty() else uncertainty})
     return Calibrated(found, scaling, tuned, tuple(_notes(uncertainty, joined(card.modalities))))
@@ -103,7 +106,7 @@ def _scale(
 
 
 def _choose_thresholds(
-    card: ModelCard, asked: Uncertainty, model: FusedClassifier, val: Dataset
+    card: ModelCard, asked: Uncertainty, model: FusedClassifier, val: Dataset, batch: int
 ) -> dict[str, Thresholds]:
     """By set of modalities, on the validation rows that have all of them, the others hidden."""
     names = [name for name in val.inputs.tables if name in card.modalities]
@@ -113,7 +116,7 @@ def _choose_thresholds(
     for subset in subsets_of(names, present):
         rows = np.flatnonzero(np.all([has[name] for name in subset], axis=0))
         if len(rows):
-            logits = predict_logits(model, _only(val.inputs, subset, rows))
+            logits = predict_logits(model, _only(val.inputs, subset, rows), batch)
             found[joined(subset)] = _thresholds(card, asked, model, logits, val.targets.first[rows])
     return found
 

@@ -34,7 +34,6 @@ def test_everything_is_counted_over_the_rows_that_it_is_about() -> None:
     assert (found.sets.covered, found.sets.mean_size, found.sets.single) == (share(2, 3), 5 / 3, 1)
     assert (found.selective.answered, found.selective.wrong) == (share(2, 4), share(1, 2))
     assert found.outliers.flagged == share(1, 3)
-    assert found.risk_curve == ((0.25, 1.0), (0.5, 0.5), (0.75, pytest.approx(2 / 3)), (1.0, 0.75))
 
 
 def test_a_model_that_never_answers_has_no_risk() -> None:
@@ -45,9 +44,9 @@ def test_a_model_that_never_answers_has_no_risk() -> None:
     assert found.outliers is None
 
 
-def test_a_model_that_says_nothing_has_its_curve_only() -> None:
+def test_a_model_that_says_nothing_has_no_figures() -> None:
     found = measure_uncertainty(ModelCard.model_validate(card_of("abc")), SHARES, TRUTH, ["image"] * 4, None)
-    assert found == UncertaintyFigures(risk_curve=found.risk_curve)
+    assert found == UncertaintyFigures()
 
 
 def test_an_interval_holds_its_ends() -> None:
@@ -57,7 +56,6 @@ def test_an_interval_holds_its_ends() -> None:
     found = measure_uncertainty(ModelCard.model_validate(numbers), outputs, ["2.5", "0.4", "1.5"], ["image"] * 3, None)
     assert found.sets is not None
     assert (found.sets.covered, found.sets.mean_size, found.sets.single) == (share(2, 3), 3.0, None)
-    assert found.risk_curve == ()
 
 
 def test_without_its_temperature_a_model_says_what_it_did_before() -> None:
