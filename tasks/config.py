@@ -289,7 +289,9 @@ def _explain(error: ValidationError, where: str) -> str:
         while isinstance(inner, dict) and inner:  # an unknown section: name the whole key that was asked for
             key, inner = next(iter(inner.items()))
             dotted += f".{key}"
-        near = difflib.get_close_matches(dotted, list(known_keys(RunConfig)), n=1, cutoff=0.5)
+        entry = dotted.rpartition(".")[0]
+        in_rules = [f"{entry}.{key}" for key in Rule.model_fields] if entry.startswith("gate.rules.") else []
+        near = difflib.get_close_matches(dotted, in_rules or list(known_keys(RunConfig)), n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else f"; sections are {', '.join(RunConfig.model_fields)}"
         return f"config key {dotted!r} (from {where}) does not exist{hint}"
     message = first["msg"].removeprefix("Value error, ")

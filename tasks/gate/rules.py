@@ -13,6 +13,8 @@ from tasks.gate_rules import EVERY, Decided, Figure, Reference, Rule, decide_rul
 from tasks.problems.problem import Problem
 from tasks.problems.registry import get_metric, get_problem
 
+_NO_ROWS = PartFigures(rows=0, metrics={})
+
 
 def judge_rule(rule: Rule, report: EvalReport) -> RuleResult:
     """One rule of the config on all rows, decided."""
@@ -96,13 +98,14 @@ class _Part:
 
 def _find_parts(rule: Rule, parts: SliceReport) -> list[_Part]:
     if rule.modalities:
-        return [_Part(rule.modalities, f" with {rule.modalities} only", parts.inputs[rule.modalities])]
+        given = parts.inputs.get(rule.modalities, _NO_ROWS)  # a model that lacks one of them has no figures
+        return [_Part(rule.modalities, f" with {rule.modalities} only", given)]
     if not rule.slice:
         return [_Part("", "", parts.whole, parts.champion)]
     named = [each for each in parts.slices if each.slice == rule.slice_name]
     chosen = named if rule.slice_value == EVERY else [each for each in named if each.value == rule.slice_value]
     if not chosen:
-        return [_Part(rule.slice, f" on {rule.slice}", PartFigures(rows=0, metrics={}), parts.champion)]
+        return [_Part(rule.slice, f" on {rule.slice}", _NO_ROWS, parts.champion)]
     return [_Part(each.name, f" on {each.slice}={each.shown}", each, parts.champion) for each in chosen]
 
 

@@ -28,6 +28,10 @@ from tasks.errors import UsageError
         ("train=3", ["'train'", "TrainConfig"]),
         ("seed.x=1", ["'seed'", "valid integer"]),
         ('gate.rules=[{"metric":"accuracy"}]', ["'gate.rules.0'", "one of min, max, max_drop and above_majority"]),
+        (
+            "gate.rules=[{metric='ece', max=1, slise='a=b'}]",
+            ["'gate.rules.0.slise'", "did you mean 'gate.rules.0.slice'"],
+        ),
         ('gate.rules=[{"metric":"f2","min":1}]', ["'gate.rules.0.metric'", "'macro_f1'"]),
         ('gate.rules=[{"metric":"auroc","above_majority":true}]', ["accuracy, mean_ap, mae and rmse only"]),
         ("extract.hop_ms=0.01", ["'extract.hop_ms'", "greater than or equal to 1"]),
