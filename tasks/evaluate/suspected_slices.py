@@ -119,13 +119,13 @@ def _grow(
 
 def _chance_of_surplus(errors: Floats, inside: np.ndarray, clusters: Clusters) -> float:
     """How likely so much more error among the rows `inside` is by chance, one-sided: of answers that are right or wrong, each
-    by itself, Fisher's exact test; else a normal one on the difference of means, over clusters."""
+    by itself, Fisher's exact test; else Student's t on the difference of means, over clusters."""
     if clusters is None and np.isin(errors, (0.0, 1.0)).all():
         from scipy.stats import hypergeom
 
         wrong, drawn = int(errors.sum()), int(inside.sum())
         return float(hypergeom.sf(int(errors[inside].sum()) - 1, len(errors), wrong, drawn))
-    from scipy.special import ndtr
+    from scipy.special import stdtr
 
     within, without = errors[inside], errors[~inside]
     influence = np.zeros(len(errors))
@@ -133,4 +133,5 @@ def _chance_of_surplus(errors: Floats, inside: np.ndarray, clusters: Clusters) -
     influence[~inside] = -(without - without.mean()) / len(without)
     sums = influence if clusters is None else np.bincount(clusters, influence)
     spread = float(np.sqrt(np.square(sums).sum()))
-    return 1.0 if spread == 0 else float(ndtr(-(within.mean() - without.mean()) / spread))
+    degrees = max(int(np.count_nonzero(sums)) - 2, 1)
+    return 1.0 if spread == 0 else float(stdtr(degrees, -(within.mean() - without.mean()) / spread))
