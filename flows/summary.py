@@ -128,7 +128,7 @@ def model_of(request: Request, run_state: RunState, flow: str) -> ModelSummary:
 
 
 def rows_of(run_state: RunState) -> RowsSummary:
-    """in = used + quarantined + duplicates + unlabelled."""
+    """in = used + quarantined + duplicates + unlabelled + sealed."""
     if run_state.clean is None:
         return RowsSummary()
     counts = run_state.clean.counts
@@ -139,6 +139,7 @@ def rows_of(run_state: RunState) -> RowsSummary:
         quarantined=counts.quarantined + leaked,
         duplicates=counts.duplicates,
         unlabelled=counts.unlabelled,
+        sealed=counts.sealed,
     )
 
 
