@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from data_contracts.modalities import modality_of
@@ -25,7 +26,7 @@ from tasks.config import RunConfig
 from tasks.config_sections import split_slice
 from tasks.contract import read_table
 from tasks.gate_rules import BY_MODALITIES, size_slice
-from tasks.media.media_store import media_index
+from tasks.media.media_store import media_index, media_sizes
 from tasks.modalities import spec_of
 from tasks.modeling.predictions import present_modalities
 from tasks.number_format import number_text, short_number
@@ -115,13 +116,15 @@ def _read_columns(
     if not config.slices:
         return []
     table = read_table(store.path(valid.clean.uri) / METADATA, ["id", "metadata"])
-    kept = zip(table["id"].to_pylist(), table["metadata"].to_pylist(), strict=True)
-    cells = {name: {} if text is None else json.loads(text) for name, text in kept}
-    there = {column for row in cells.values() for column in row}
-    rows = [cells[name] for name in samples.ids]
-    return [
-        (name, [[row.get(column) for row in rows] for column in split_slice(name, there)]) for name in config.slices
-    ]
+    kept = dict(zip(table["id"].to_pylist(), table["metadata"].to_pylist(), strict=True))
+    wanted = {part for name in config.slices for part in (name, *name.split("+"))}
+    cells: dict[str, list[Cell]] = {}
+    for place, name in enumerate(samples.ids):
+        row = {} if kept[name] is None else json.loads(kept[name])
+        for column in wanted & row.keys():
+            cells.setdefault(column, [None] * len(samples))[place] = row[column]
+    empty: list[Cell] = [None] * len(samples)
+    return [(name, [cells.get(column, empty) for column in split_slice(name, cells.keys())]) for name in config.slices]
 
 
 def _by_columns(
@@ -221,9 +224,7 @@ def _read_sizes(samples: Samples, name: InputName, valid: ValidatedRef, store: S
         return None
     modality = modality_of(name)
     index = media_index(store, modality, valid.clean.media[name], ("digest", "shape", "rate_hz"))
-    cells = samples.digests(name)
-    used, size = set(cells), spec_of(name).size
-    known = {
-        row["digest"]: size(row["shape"], row["rate_hz"] or 0) for row in index.to_pylist() if row["digest"] in used
-    }
-    return np.array([known.get(cell, math.nan) if cell is not None else math.nan for cell in cells], np.float64)
+    index = index.filter(index["digest"].is_valid())  # what did not decode has no shape
+    places = pc.index_in(samples.column(name), value_set=index["digest"].combine_chunks())
+    sizes = np.append(media_sizes(index, modality), math.nan)  # the last: of a row without
+    return np.asarray(sizes[pc.fill_null(places, len(index)).to_numpy(zero_copy_only=False)])

@@ -46,6 +46,7 @@ def put(store: Store, cells: list[dict[str, Any]], splits: list[str], sizes: lis
     pq.write_table(pa.table(own, schema=metadata_schema()), store.path(uri) / "metadata.parquet")
     digest = digest_json("media")
     media = [{"source": f"{n}", "digest": f"t{size}", "shape": [size]} for n, size in enumerate(sizes) if size]
+    media.append({"source": "bad", "digest": None, "shape": None})  # it did not decode
     store.put_part(media_kind("text", digest), "p", pa.Table.from_pylist(media, schema=media_schema()))
     clean = CleanRef(
         uri=uri, sha256=digest, rows=rows, labels=("a",), modalities=("image", "text"), media={"text": digest},
