@@ -92,7 +92,7 @@ class Rule(Section):
     @property
     def is_of_parts(self) -> bool:
         """Whether it is about more than the figures on all rows and their 95 % intervals."""
-        return bool(self.slice or self.modalities or self.confidence) or self.max_drop is not None
+        return bool(self.slice or self.modalities or self.confidence or self.support) or self.max_drop is not None
 
     @field_validator("slice")
     @classmethod
@@ -117,7 +117,7 @@ class Rule(Section):
             raise ValueError("a rule takes slice or modalities; write two rules")
         if (self.above_majority or self.column) and self.is_of_parts:
             which = "above_majority" if self.above_majority else "column"
-            raise ValueError(f"{which} goes with none of slice, modalities, confidence and max_drop")
+            raise ValueError(f"{which} goes with none of slice, modalities, confidence, support and max_drop")
         return self
 
     @model_validator(mode="after")

@@ -38,10 +38,16 @@ from tasks.evaluate.detail import describe
 from tasks.evaluate.linear_baseline import fit_linear_baseline, reads_embeddings
 from tasks.evaluate.overlap import clusters_of
 from tasks.evaluate.scorers import judge_column
-from tasks.evaluate.slice_figures import BesideChampion, Measured, asked_modalities, asked_of_parts, named_values
+from tasks.evaluate.slice_figures import (
+    BesideChampion,
+    Measured,
+    asked_modalities,
+    asked_of_parts,
+    named_values,
+    write_slices,
+)
 from tasks.evaluate.slice_regressions import find_regressions
 from tasks.evaluate.slices import Partition, find_partitions
-from tasks.evaluate.suspected_slices import find_suspected_slices
 from tasks.fingerprint import code_fingerprint
 from tasks.modalities import joined, spec_of
 from tasks.modeling.card import ModelCard, read_card
@@ -160,9 +166,7 @@ def evaluate(
 
             importance = measure_importance(valid, features, checkpoint, config.seed, store)
             detail = detail.model_copy(update={"importance": importance})
-        suspected = find_suspected_slices(partitions, candidate, clusters, config.gate.min_slice_rows, config.seed)
-        parts = Measured(candidate, clusters, beside, config).report(partitions, by_inputs, suspected)
-        write_text(draft.path / SLICES, canonical_json(parts.model_dump(mode="json")))
+        write_slices(draft.path / SLICES, partitions, by_inputs, Measured(candidate, clusters, beside, config))
         write_text(draft.path / DETAIL, canonical_json(detail.model_dump(mode="json")))
         contents = {path.name: digest_file(path) for path in sorted(draft.path.iterdir())}
         report = EvalReport(uri=f"{KIND}/{key}", sha256=digest_json({"ref": payload, "files": contents}), **payload)

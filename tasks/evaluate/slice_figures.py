@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -13,10 +14,12 @@ from tasks.config import Rule, RunConfig
 from tasks.evaluate.overlap import clusters_of
 from tasks.evaluate.slice_regressions import Values, measure_parts, slice_parts
 from tasks.evaluate.slices import Partition
+from tasks.evaluate.suspected_slices import find_suspected_slices
 from tasks.gate_rules import EVERY
 from tasks.problems.intervals import CONFIDENCE
 from tasks.problems.metric import Indices
 from tasks.problems.scoring import AnyScorer, Clusters
+from tasks.store import canonical_json, write_text
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,10 @@ class Measured:
         p_values = self._chances(partitions)
         whole = [rule for rule in rules if not rule.slice and not rule.modalities]
         every = np.arange(self.scored.rows)
+        has_interval = any(rule.is_of_parts and not rule.confidence and rule.max_drop is None for rule in whole)
         return SliceReport(
             champion=None if self.beside is None else self.beside.version,
-            whole=self._part(every, whole, has_interval=False),
+            whole=self._part(every, whole, has_interval=has_interval),
             by=tuple(each.by for each in partitions),
             slices=tuple(figures for each in partitions for figures in self._slices(each, p_values)),
             inputs={name: self._inputs(name, given) for name, given in by_inputs.items() if name in asked},
@@ -127,6 +131,16 @@ class Measured:
     def seed(self) -> int:
         """Of the resamples."""
         return self.config.seed
+
+
+def write_slices(
+    path: Path, partitions: Sequence[Partition], by_inputs: Mapping[str, AnyScorer], measured: Measured
+) -> None:
+    """`path` holds the figures on every slice, and where errors are frequent without having been asked for."""
+    least, seed = measured.config.gate.min_slice_rows, measured.seed
+    suspected = find_suspected_slices(partitions, measured.scored, measured.clusters, least, seed)
+    report = measured.report(partitions, by_inputs, suspected)
+    write_text(path, canonical_json(report.model_dump(mode="json")))
 
 
 def measure(scored: AnyScorer, clusters: Clusters, levels: Collection[float], seed: int) -> PartFigures:

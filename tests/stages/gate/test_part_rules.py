@@ -87,6 +87,8 @@ def judge(rule: dict[str, Any], parts: SliceReport = PARTS) -> tuple[RuleResult,
          "accuracy with image only 0.800 against all modalities' 0.900 (difference -0.100 [-0.130, -0.080], at most 0.05 "
          "lost)", "Accuracy with image only is 0.800, all modalities' 0.900: the loss exceeds the 0.05 that are "
          "allowed."),
+        ({"min": 0.8, "support": 101}, "inconclusive", "accuracy: 100 test rows, fewer than 101",
+         "Accuracy: too few test rows to tell."),
         ({"max_drop": 0.06}, "pass",
          "accuracy 0.900 against the champion's 0.950 (difference -0.060 [-0.090, -0.040], at most 0.06 lost)",
          "Accuracy is 0.900, the champion's 0.950: the loss stays within the 0.06 that are allowed."),
