@@ -219,6 +219,8 @@ class PublishConfig(Section):
     alias: str = "champion"
     verify_rows: Annotated[int, Field(ge=1)] = 64
     """Test rows on which the published bytes must reproduce the evaluation."""
+    include_encoders: bool = True
+    """Whether frozen encoders are published with the model, so that it answers on machines without their files."""
 
 
 class MonitorConfig(Section):
