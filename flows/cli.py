@@ -26,6 +26,7 @@ from flows.commands.login import login
 from flows.commands.manifests import check, predict
 from flows.commands.models import models_app
 from flows.commands.profile import profile_app
+from flows.commands.release import export, verify
 from flows.commands.retrain import plan, retrain
 from flows.commands.run_stage import run_stage
 from flows.commands.runs import runs_app
@@ -65,6 +66,8 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 """In the order in which `--help` lists them, before the groups."""
 for each in COMMANDS:
     app.command()(each)
+for each in (export, verify):
+    models_app.command()(each)
 app.add_typer(profile_app, name="profile")
 app.add_typer(models_app, name="models")
 app.add_typer(runs_app, name="runs")

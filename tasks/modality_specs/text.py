@@ -53,6 +53,10 @@ class Text(ModalitySpec):
         """A letter."""
         return "a"
 
+    def sample(self, number: int) -> str:
+        """A sentence that nobody wrote."""
+        return f"this is example number {number}"
+
     def decoder(self) -> Decode:
         """UTF-8, or what is detected with confidence."""
         from tasks.media.text import decode_text

@@ -36,6 +36,7 @@ from tasks.publish.approval import CHALLENGER, mark_pending, require_not_rejecte
 from tasks.publish.card import write_card
 from tasks.publish.connection import connected
 from tasks.publish.encoders import keep_encoders, log_encoders
+from tasks.publish.lineage import make_origin
 from tasks.publish.logged_model import stage_model
 from tasks.publish.model_names import check_alias, check_model_name
 from tasks.publish.registry import release_ref, why_not
@@ -215,6 +216,7 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
             **tags,
             **({versions.FROZEN: ",".join(kept)} if kept else {}),
             **({versions.ANCHOR: job.verdict.anchor} if job.verdict.anchor else {}),
+            versions.ORIGIN: make_origin(),
             versions.VERDICT: job.verdict.decision,
             versions.METRICS: json.dumps(job.report.metrics.get("test", {})),
             versions.STATUS: "registered",

@@ -39,6 +39,8 @@ BASE_KEY = "crossmodal.base_key"
 ANCHOR = "crossmodal.anchor"
 """The version that was the best so far when this one was published; absent where it was this one."""
 RUN = "crossmodal.run"
+ORIGIN = "crossmodal.origin"
+"""JSON of the code's digest and the libraries' versions."""
 DATA_SHA256 = "crossmodal.dataset_sha256"
 VERDICT = "crossmodal.verdict"
 PUBLISHED = ("promote", "needs-approval")
@@ -157,6 +159,11 @@ def download_encoder(client: MlflowClient, version: ModelVersion, sha256: str, f
         "crossmodal models rollback",
     )
     return found
+
+
+def download_file(client: MlflowClient, version: ModelVersion, name: str, folder: Path, tracking_uri: str) -> Path:
+    """Where a file that was published with a version lies in `folder`, unchecked. EnvironmentFailed where it is gone."""
+    return folder / _download(f"{_address(client, version)}/{name}", folder, _describe(version), tracking_uri)
 
 
 def _address(client: MlflowClient, version: ModelVersion) -> str:
