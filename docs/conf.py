@@ -22,6 +22,7 @@ _NAVIGATION = {
         "data",
         "predict",
         "serve",
+        "release",
         "tabular",
         "encoders",
         "finetuning",

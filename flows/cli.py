@@ -37,6 +37,9 @@ from flows.commands.watching import monitor, watch
 from flows.execute import RunFailed
 from tasks.errors import CrossmodalError, UsageError
 
+_OURS = ("crossmodal", "data_contracts", "deployments", "flows", "tasks")
+_WHOLE = "pip install crossmodal, without --no-deps"
+
 app = typer.Typer(
     name="crossmodal",
     help="Retrains classifiers that see, hear and read: checks the data, trains, proves, publishes.",
@@ -145,6 +148,12 @@ def _describe_error(error: Exception) -> tuple[str, int, RunSummary]:
     if isinstance(error, TyperException):
         place = getattr(getattr(error, "ctx", None), "command_path", "crossmodal")
         return f"{error.format_message().rstrip('.')}; see {place} --help", 2, RunSummary()
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] not in _OURS:
+        return (
+            f"the package {error.name!r} is not installed, which this needs; install all of them: {_WHOLE}",
+            4,
+            RunSummary(),
+        )
     text = f"internal error: {type(error).__name__}: {error}; run again with --debug and report it"
     return text, 4, RunSummary()
 
