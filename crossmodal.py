@@ -26,6 +26,7 @@ from tasks.errors import CrossmodalError, DataError, EnvironmentFailed, Promotio
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.pyfunc.model import PythonModel
 
     from data_contracts.refs import ChampionRef
     from flows.serving.predictor import Predictor
@@ -46,6 +47,7 @@ __all__ = [
     "check",
     "load",
     "retrain",
+    "served_model",
 ]
 
 
@@ -236,6 +238,13 @@ def load(model: str | Path, store: str | Path | None = None) -> Model:
     champion = find_published(model, request)
     card = read_card(request.store.path(champion.uri))
     return Model(champion.name, champion.version, card.labels, champion, card, str(request.store.root))
+
+
+def served_model() -> PythonModel:
+    """What `mlflow.pyfunc.load_model` and `mlflow models serve` run of a published model; MLflow must be installed."""
+    from flows.serving.mlflow_model import MediaModel
+
+    return MediaModel()
 
 
 def check(manifest: str | Path, overrides: tuple[str, ...] = (), store: str | Path | None = None) -> dict[str, Any]:

@@ -201,7 +201,7 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
     card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config)
     staged = work / versions.MODEL_FOLDER
     shutil.rmtree(staged, ignore_errors=True)  # what a killed process left
-    stage_model(job.folder, card, (rows, profile), job.features, job.store, staged)
+    stage_model(job.folder, card, (rows, profile), job.features, job.store, staged, job.config.publish.include_encoders)
     client.log_artifacts(run.info.run_id, str(staged), versions.MODEL_FOLDER)
     log_encoders(client, run, kept, f"{versions.MODEL_FOLDER}/{versions.ARTIFACT_FOLDER}")
     shutil.rmtree(staged)
