@@ -50,8 +50,12 @@ class Ref(Frozen):
     """Digests of the refs this one was made from."""
 
 
+COUNTED_APART = ("duplicate", "unlabelled", "sealed")
+"""Reasons of quarantine.parquet that are no fault of a row: RowCounts has a number for each."""
+
+
 class RowCounts(Frozen):
-    """`rows_in == used + quarantined + duplicates + unlabelled`, always."""
+    """`rows_in == used + quarantined + duplicates + unlabelled + sealed`, always."""
 
     rows_in: int
     used: int
@@ -59,6 +63,8 @@ class RowCounts(Frozen):
     duplicates: int
     unlabelled: int = Field(default=0, exclude_if=lambda rows: rows == 0)
     """Of a val or test split that has no labels at all."""
+    sealed: int = Field(default=0, exclude_if=lambda rows: rows == 0)
+    """Kept for later by split.sealed."""
 
 
 class Target(Frozen):

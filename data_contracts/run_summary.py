@@ -42,7 +42,7 @@ class ModelSummary(SummaryPart):
 
 
 class RowsSummary(SummaryPart):
-    """`in == used + quarantined + duplicates + unlabelled`."""
+    """`in == used + quarantined + duplicates + unlabelled + sealed`."""
 
     rows_in: int = Field(default=0, alias="in")
     used: int = 0
@@ -50,10 +50,17 @@ class RowsSummary(SummaryPart):
     duplicates: int = 0
     unlabelled: int = Field(default=0, exclude_if=lambda rows: rows == 0)
     """Of a val or test split that has no labels; not in the JSON of a run without."""
+    sealed: int = Field(default=0, exclude_if=lambda rows: rows == 0)
+    """Kept for later by split.sealed; not in the JSON of a run without."""
 
     def counts(self) -> dict[str, int]:
-        """By the names that the summary has for them: in, used, quarantined, duplicates, and unlabelled if there are any."""
+        """By the names that the summary has for them: in, used, quarantined, duplicates; unlabelled and sealed if any."""
         return self.model_dump(by_alias=True)
+
+    def set_aside(self) -> dict[str, int]:
+        """unlabelled and sealed, of which most runs have none: those that there are."""
+        found = {"unlabelled": self.unlabelled, "sealed": self.sealed}
+        return {name: count for name, count in found.items() if count}
 
 
 class WorkSummary(SummaryPart):

@@ -10,6 +10,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from data_contracts.refs import COUNTED_APART
 from data_contracts.run_summary import RunSummary
 from flows.artifacts import leave_table
 from flows.execute import RunFailed
@@ -60,6 +61,6 @@ def _leave_tables(request: Request, summary: RunSummary) -> None:
     """The rows, the reasons why some were refused, and the splits, as the artifact `data`."""
     quarantine = request.folder / "quarantine.parquet"
     found = Counter(pq.read_table(quarantine)["reason"].to_pylist()) if quarantine.is_file() else Counter()
-    reasons = {reason: rows for reason, rows in found.items() if reason not in ("duplicate", "unlabelled")}
+    reasons = {reason: rows for reason, rows in found.items() if reason not in COUNTED_APART}
     described = markdown_text(f"{request.name}: rows of {request.config.data.path}")
     leave_table("data", rows_table(summary, reasons), described)

@@ -212,7 +212,7 @@ def _print_line(out: Console, text: str) -> None:
 def _print_rows(out: Console, summary: RunSummary) -> None:
     rows, splits = summary.rows, summary.splits
     counts = f"{rows.rows_in} read, {rows.used} used, {rows.quarantined} quarantined, {rows.duplicates} duplicates"
-    counts += f", {rows.unlabelled} unlabelled" if rows.unlabelled else ""
+    counts += "".join(f", {count} {name}" for name, count in rows.set_aside().items())
     _print_line(out, f"rows     {counts}; train {splits['train']}, val {splits['val']}, test {splits['test']}")
 
 

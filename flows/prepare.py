@@ -82,5 +82,5 @@ def _describe(request: Request, run_state: RunState, problems: list[str]) -> str
     parts = [f"{rows.used} of {rows.rows_in} rows can be used"]
     parts += [f"quarantined: {refused}"] if refused else []
     parts += [f"{rows.duplicates} duplicates"] if rows.duplicates else []
-    parts += [f"{rows.unlabelled} unlabelled"] if rows.unlabelled else []
+    parts += [f"{count} {name}" for name, count in rows.set_aside().items()]
     return "; ".join([*parts, *problems])

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pyarrow as pa
 
-from data_contracts.refs import CleanRef, ReleaseRef, ValidatedRef, Verdict
+from data_contracts.refs import COUNTED_APART, CleanRef, ReleaseRef, ValidatedRef, Verdict
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.samples import Samples
@@ -54,4 +54,4 @@ def quarantine_of(store: Store, clean: CleanRef, valid: ValidatedRef | None) -> 
 def reasons_of(store: Store, clean: CleanRef, valid: ValidatedRef | None) -> dict[str, int]:
     """Reason code to the number of rows that were quarantined for it, `leaked` ones included; the others are told apart."""
     reasons = Counter(quarantine_of(store, clean, valid)["reason"].to_pylist())
-    return {reason: rows for reason, rows in reasons.items() if reason not in ("duplicate", "unlabelled")}
+    return {reason: rows for reason, rows in reasons.items() if reason not in COUNTED_APART}

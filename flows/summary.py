@@ -23,7 +23,7 @@ from flows.results import quarantine_of
 from flows.run_state import RunState
 from tasks.holdout_reuse import MANY, describe_uses
 from tasks.ingest.ingest import quarantine_csv
-from tasks.store import replace_file
+from tasks.store import Store, replace_file
 
 ON_CHAMPION = frozenset({"predict", "monitor"})
 """Flows that are about a published model."""
@@ -71,7 +71,7 @@ def summarise(
         forgetting=report.forgetting or None if report else None,
         linear_baseline=baseline_of(report.linear_baseline) if report and report.linear_baseline else None,
         read=run_state.raw.recognition if run_state.raw else None,
-        notes=notes_of(run_state) or None,
+        notes=(*notes_of(run_state), *notes_of_store(request.store)) or None,
         test_uses=run_state.test_uses,
         rules=run_state.verdict.rules if run_state.verdict else None,
         error=error,
@@ -85,6 +85,18 @@ def notes_of(run_state: RunState) -> tuple[str, ...]:
     worn = run_state.test_uses is not None and run_state.test_uses > MANY
     reuse = (describe_uses(run_state.test_uses),) if worn else ()
     return (*(clean.notes if clean else ()), *(valid.warnings if valid else ()), *run_state.warnings, *reuse)
+
+
+def notes_of_store(store: Store) -> tuple[str, ...]:
+    """A line where the run found results in the store that were damaged; none otherwise."""
+    if not store.damaged:
+        return ()
+    named = ", ".join(store.damaged[:3]) + (", …" if len(store.damaged) > 3 else "")
+    results = "1 result was" if len(store.damaged) == 1 else f"{len(store.damaged)} results were"
+    return (
+        f"store: {results} damaged, and set aside under {store.root / 'trash'} ({named}); what is needed of it is computed "
+        "again: check the disk",
+    )
 
 
 def intervals_of(report: EvalReport) -> dict[str, tuple[float, float] | None]:
@@ -128,7 +140,7 @@ def model_of(request: Request, run_state: RunState, flow: str) -> ModelSummary:
 
 
 def rows_of(run_state: RunState) -> RowsSummary:
-    """in = used + quarantined + duplicates + unlabelled."""
+    """in = used + quarantined + duplicates + unlabelled + sealed."""
     if run_state.clean is None:
         return RowsSummary()
     counts = run_state.clean.counts
@@ -139,6 +151,7 @@ def rows_of(run_state: RunState) -> RowsSummary:
         quarantined=counts.quarantined + leaked,
         duplicates=counts.duplicates,
         unlabelled=counts.unlabelled,
+        sealed=counts.sealed,
     )
 
 

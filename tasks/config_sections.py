@@ -161,6 +161,11 @@ class SplitConfig(Section):
     with keep their split."""
     val: Share = 0.15
     test: Share = 0.15
+    sealed: Share = 0.0
+    """Share of the rows, or groups, that no run trains, validates or tests on until split.refresh opens them; of given splits
+    it is taken from train."""
+    refresh: bool = False
+    """The rows that split.sealed has kept are the test rows; those that were test are validation rows."""
     folds: dict[Split, tuple[str, ...]] = {}
     """Values of the split column that are val or test (test = [5], val = [4]); all others are then train, or, where train is
     named, too, no split."""
@@ -177,8 +182,13 @@ class SplitConfig(Section):
 
     @model_validator(mode="after")
     def _leaves_a_train_split(self) -> SplitConfig:
-        if self.val + self.test >= 1:
-            raise ValueError(f"split.val + split.test is {self.val + self.test:g}; it must stay below 1")
+        if self.val + self.test + self.sealed >= 1:
+            parts = "split.val + split.test" + (" + split.sealed" if self.sealed else "")
+            raise ValueError(f"{parts} is {self.val + self.test + self.sealed:g}; it must stay below 1")
+        if self.refresh and not self.sealed:
+            raise ValueError(
+                "split.refresh opens the rows that split.sealed keeps, and split.sealed is 0; set it as before"
+            )
         return self
 
 

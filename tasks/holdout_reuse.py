@@ -46,5 +46,5 @@ def describe_uses(uses: float | None) -> str:
         return text
     return (
         f"{text} That is more than {MANY}: what was chosen on them so often looks better on them than it is (docs/gate.md); "
-        "add new test rows."
+        "add new test rows, or open those that split.sealed keeps (split.refresh)."
     )

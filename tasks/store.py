@@ -1,8 +1,9 @@
 """Content-addressed artifacts on disk: written aside, synced, then renamed into place. What exists is complete.
 
 Two shapes. An artifact is a folder `<kind>/<key>/` whose `artifact.json`, written last, lists every file with its
-size and sha256, and carries the ref it stands for. A part is a single Parquet file `<kind>/<key>-<sha256>.parquet`
-whose name holds its own digest. Reading verifies; what does not match is set aside and counts as absent.
+sha256, and carries the ref it stands for and the sha256 of all that it says. A part is a single Parquet file
+`<kind>/<key>-<sha256>.parquet` whose name holds its own digest. Reading verifies; what does not match is set aside and
+counts as absent.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import pyarrow.parquet as pq
 
 from tasks.errors import EnvironmentFailed
 
-FORMAT = 1
+FORMAT = 2
 RECORD = "artifact.json"
 _BLOCK = 1 << 20
 _SPLIT = (pa.uint8(), pa.int16(), pa.float32())
@@ -78,6 +79,8 @@ class Store:
         self._earlier: set[str] = set()
         self.recomputed: dict[str, bool] = {}
         """Store path of every artifact that was recomputed under `refresh`, and whether it came out as it was."""
+        self.damaged: list[str] = []
+        """Store paths of what was found damaged through this object, and set aside under trash/."""
 
     def path(self, uri: str) -> Path:
         """The real path of a store path."""
@@ -129,15 +132,17 @@ class Store:
         folder = self.root / kind / key
         try:
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-            intact = record["format"] == FORMAT and all(
-                verified_digest(folder / name) == sha for name, sha in record["files"].items()
+            intact = (
+                record.pop("sha256") == digest_json(record)
+                and (record["format"], record["kind"], record["key"]) == (FORMAT, kind, key)
+                and all(verified_digest(folder / name) == sha for name, sha in record["files"].items())
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             intact = False
         if intact:
             return Found(folder, f"{kind}/{key}", record["ref"], record["files"])
         if folder.exists():
-            self._set_aside(folder)
+            self._set_aside_damaged(folder)
         return None
 
     @contextlib.contextmanager
@@ -155,7 +160,7 @@ class Store:
             if path.is_file():
                 files[path.relative_to(draft.path).as_posix()] = digest_file(path)
         record = {"format": FORMAT, "kind": kind, "key": key, "files": files, "ref": draft.ref}
-        write_text(draft.path / RECORD, canonical_json(record))
+        write_text(draft.path / RECORD, canonical_json({**record, "sha256": digest_json(record)}))
         sync(draft.path)
         target = self.root / kind / key
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -213,7 +218,7 @@ class Store:
             if right:
                 intact.append(path.relative_to(self.root).as_posix())
             else:
-                self._set_aside(path)
+                self._set_aside_damaged(path)
         return intact
 
     # -- scratch ---
@@ -249,6 +254,10 @@ class Store:
                 shutil.rmtree(path, ignore_errors=True)
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
+
+    def _set_aside_damaged(self, path: Path) -> None:
+        self.damaged.append(path.relative_to(self.root).as_posix())
+        self._set_aside(path)
 
     def _set_aside(self, path: Path) -> None:
         trash = self.root / "trash"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flows.serving.limits import Limits
-from flows.serving.problems import Problem
+from flows.serving.problems import HttpProblem
 
 
 class Admission:
@@ -15,10 +15,10 @@ class Admission:
         self._bytes = 0
 
     def enter(self, size_bytes: int) -> None:
-        """A request with a body of this size is under way. Raises Problem (429) where there is no room for it."""
+        """A request with a body of this size is under way. Raises HttpProblem (429) where there is no room for it."""
         full = self.requests >= self._limits.max_pending
         if full or (self.requests and self._bytes + size_bytes > self._limits.max_pending_mb * 1e6):
-            raise Problem(
+            raise HttpProblem(
                 429, "overloaded", f"{self.requests} requests are under way; try again", headers={"Retry-After": "1"}
             )
         self.requests += 1

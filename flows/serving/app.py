@@ -17,7 +17,7 @@ from flows.serving.bodies import PredictRequest
 from flows.serving.entrance import Access, Entrance
 from flows.serving.metrics import CONTENT_TYPE
 from flows.serving.page import CONTENT_SECURITY_POLICY, PAGE
-from flows.serving.problems import MEDIA_TYPE, Problem, ProblemBody
+from flows.serving.problems import MEDIA_TYPE, HttpProblem, ProblemBody
 from flows.serving.service import PredictResponse, Service
 from tasks.modalities import MODALITIES
 
@@ -70,7 +70,7 @@ def make_app(
     app = FastAPI(
         title="crossmodal serve", version=version, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
     )
-    app.add_exception_handler(Problem, _answer_problem)
+    app.add_exception_handler(HttpProblem, _answer_problem)
     app.add_exception_handler(HTTPException, _answer_problem)
     app.add_exception_handler(Exception, _answer_problem)
     _add_routes(app, service)
@@ -92,9 +92,9 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
     """Every error as problem+json."""
     if isinstance(error, HTTPException):
         code = "not-found" if error.status_code == 404 else "bad-request"
-        error = Problem(error.status_code, code, str(error.detail), headers=error.headers)
-    if not isinstance(error, Problem):  # it is raised again, and the entrance writes it to the log
-        error = Problem(500, "internal-error", "the server's log says why, under this request id")
+        error = HttpProblem(error.status_code, code, str(error.detail), headers=error.headers)
+    if not isinstance(error, HttpProblem):  # it is raised again, and the entrance writes it to the log
+        error = HttpProblem(500, "internal-error", "the server's log says why, under this request id")
     return error.response(request.state.request_id)
 
 
@@ -146,7 +146,7 @@ def _add_probes(app: FastAPI, service: Service) -> None:
     async def readyz() -> Health:
         """Whether requests are taken: not while the server ends."""
         if not service.ready:
-            raise Problem(503, "ending", "the server ends")
+            raise HttpProblem(503, "ending", "the server ends")
         return Health(status="ready")
 
     text: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}

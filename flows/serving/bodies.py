@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
+from collections import Counter
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
@@ -17,7 +19,7 @@ from data_contracts.modalities import INPUTS, modality_of
 from data_contracts.refs import IN_CELLS, Frozen
 from flows.serving.limits import Limits
 from flows.serving.prediction import Refusal
-from flows.serving.problems import Problem
+from flows.serving.problems import HttpProblem
 from tasks.modalities import spec_of
 
 Cell = str | int | float | bool | None
@@ -39,28 +41,28 @@ Row = dict[str, Any]
 
 
 def declared_bytes(request: Request, limits: Limits) -> int:
-    """The size of a request's body, the greatest allowed one where it is not declared. Raises Problem (400, 413)."""
+    """The size of a request's body, the greatest allowed one where it is not declared. Raises HttpProblem (400, 413)."""
     text = request.headers.get("content-length")
     if text is None:
         return limits.max_body_bytes
     if not (text.isascii() and text.isdigit() and len(text) < _DIGITS):
-        raise Problem(400, "bad-request", f"Content-Length {text!r} is no number")
+        raise HttpProblem(400, "bad-request", f"Content-Length {text!r} is no number")
     if int(text) > limits.max_body_bytes:
         raise _too_large(limits)
     return int(text)
 
 
 async def read_rows(request: Request, limits: Limits) -> list[Row]:
-    """The rows of a request. Raises Problem: 400 for a body that is broken, 413 for one that is too large, 415 for one of
+    """The rows of a request. Raises HttpProblem: 400 for a body that is broken, 413 for one that is too large, 415 for one of
     another kind, 422 for rows that cannot be used."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Problem(415, "unsupported-encoding", "the body is compressed; send it as it is")
+        raise HttpProblem(415, "unsupported-encoding", "the body is compressed; send it as it is")
     if kind == "application/json":
         return _from_json(b"".join([chunk async for chunk in _bounded(request, limits)]), limits)
     if kind == "multipart/form-data":
         return [await _from_form(request, limits)]
-    raise Problem(
+    raise HttpProblem(
         415, "unsupported-type", f"Content-Type {kind or 'none'}; send application/json or multipart/form-data"
     )
 
@@ -75,9 +77,9 @@ async def _bounded(request: Request, limits: Limits) -> AsyncGenerator[bytes, No
         yield chunk
 
 
-def _too_large(limits: Limits) -> Problem:
+def _too_large(limits: Limits) -> HttpProblem:
     close = {"Connection": "close"}  # the rest is not read
-    return Problem(413, "body-too-large", f"the body is larger than {limits.max_body_mb:g} MB", headers=close)
+    return HttpProblem(413, "body-too-large", f"the body is larger than {limits.max_body_mb:g} MB", headers=close)
 
 
 def _from_json(body: bytes, limits: Limits) -> list[Row]:
@@ -86,11 +88,12 @@ def _from_json(body: bytes, limits: Limits) -> list[Row]:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         if first["type"] == "json_invalid":
-            raise Problem(400, "not-json", f"the body is no JSON: {first['msg']}") from None
+            raise HttpProblem(400, "not-json", f"the body is no JSON: {first['msg']}") from None
         place = ".".join(map(str, first["loc"][:3])) or "body"
-        raise Problem(422, "bad-request", f'{place}: {first["msg"]}; send {{"rows": [{{"text": …}}, …]}}') from None
+        raise HttpProblem(422, "bad-request", f'{place}: {first["msg"]}; send {{"rows": [{{"text": …}}, …]}}') from None
+    _require_unique_keys(body)
     if len(rows) > limits.max_rows:
-        raise Problem(422, "too-many-rows", f"{len(rows)} rows, at most {limits.max_rows} in one request")
+        raise HttpProblem(422, "too-many-rows", f"{len(rows)} rows, at most {limits.max_rows} in one request")
     refused: list[Refusal] = []
     found = [
         {name: _value(number, name, value, refused) for name, value in row.items()} for number, row in enumerate(rows)
@@ -98,6 +101,17 @@ def _from_json(body: bytes, limits: Limits) -> list[Row]:
     if refused:
         raise rows_refused(refused, len(rows))
     return found
+
+
+def _require_unique_keys(body: bytes) -> None:
+    """Raises HttpProblem (422) where an object has a key twice: JSON's readers differ in which of the two they take."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> None:
+        repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+        if repeated:
+            raise HttpProblem(422, "bad-request", f"the key {repeated[0]!r} is there twice in one object; give it once")
+
+    json.loads(body, object_pairs_hook=unique, parse_int=str, parse_float=str)  # numbers may be longer than int takes
 
 
 def _value(row: int, name: str, value: Any, refused: list[Refusal]) -> Any:
@@ -117,10 +131,10 @@ def _value(row: int, name: str, value: Any, refused: list[Refusal]) -> Any:
         return None
 
 
-def rows_refused(refused: list[Refusal], rows: int) -> Problem:
+def rows_refused(refused: list[Refusal], rows: int) -> HttpProblem:
     """The answer to rows of which some cannot be used."""
     count = len({refusal.row for refusal in refused})
-    return Problem(422, "rows-refused", f"{count} of {rows} rows cannot be predicted: {refused[0]}", refused)
+    return HttpProblem(422, "rows-refused", f"{count} of {rows} rows cannot be predicted: {refused[0]}", refused)
 
 
 class _Tail:
@@ -154,14 +168,14 @@ async def _from_form(request: Request, limits: Limits) -> Row:
         form = await parser.parse()
     except (MultiPartException, KeyError, UnicodeError) as error:  # KeyError: a Content-Type without a boundary
         reason = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
-        raise Problem(400, "broken-form", f"the form cannot be read: {reason}") from None
+        raise HttpProblem(400, "broken-form", f"the form cannot be read: {reason}") from None
     row: Row = {}
     try:
         if not tail.ended:
-            raise Problem(400, "broken-form", "the form was cut off: the boundary that ends it did not come")
+            raise HttpProblem(400, "broken-form", "the form was cut off: the boundary that ends it did not come")
         for name, field in form.multi_items():
             if name in row:
-                raise Problem(
+                raise HttpProblem(
                     422, "bad-request", f"field {name} is there twice; one form is one row, send more as JSON"
                 )
             row[name] = await _field(name, field)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from flows.hosting.guard import App, Headers, Message, Policy, Receive, Scope, Send, foreign, isolated
-from flows.serving.problems import Problem
+from flows.serving.problems import HttpProblem
 
 log = logging.getLogger("crossmodal.serve")
 OPEN = frozenset({"/", "/healthz", "/readyz"})
@@ -32,17 +32,17 @@ class Access:
     policy: Policy
     """The names of this server, for requests without a token, and the headers that isolate its answers."""
 
-    def refuse(self, scope: Scope, headers: Headers) -> Problem | None:
+    def refuse(self, scope: Scope, headers: Headers) -> HttpProblem | None:
         """Why a request is refused; None when it may pass."""
         if self.token is None:
             refused = foreign(self.policy, scope, headers)
-            return None if refused is None else Problem(refused.status, "foreign", refused.reason)
+            return None if refused is None else HttpProblem(refused.status, "foreign", refused.reason)
         if scope["path"] in OPEN:
             return None
         scheme, _, sent = (headers.only("authorization") or "").partition(" ")
         if scheme.lower() == "bearer" and hmac.compare_digest(sent.strip().encode(), self.token.encode()):
             return None
-        return Problem(
+        return HttpProblem(
             401, "unauthorized", "send the token: Authorization: Bearer …", headers={"WWW-Authenticate": "Bearer"}
         )
 

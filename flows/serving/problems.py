@@ -28,7 +28,7 @@ class ProblemBody(Frozen):
     """Of rows that cannot be used: which one, which input, why."""
 
 
-class Problem(Exception):
+class HttpProblem(Exception):
     """Ends a request with this status."""
 
     def __init__(

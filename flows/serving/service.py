@@ -18,7 +18,7 @@ from flows.serving.limits import Limits
 from flows.serving.metrics import Metrics
 from flows.serving.prediction import Prediction, Refusal
 from flows.serving.predictor import Predictor, PreparedRow
-from flows.serving.problems import Problem
+from flows.serving.problems import HttpProblem
 from flows.serving.rotation import Rotation
 from tasks.errors import EnvironmentFailed
 
@@ -53,7 +53,7 @@ class Service:
         self.rotation.predictor.close()
 
     async def predict(self, request: Request) -> PredictResponse:
-        """The answers to the rows of a request. Raises Problem."""
+        """The answers to the rows of a request. Raises HttpProblem."""
         until = time.monotonic() + self.limits.timeout_s
         size = declared_bytes(request, self.limits)
         self.admission.enter(size)
@@ -62,10 +62,12 @@ class Service:
                 rows = await read_rows(request, self.limits)
         except TimeoutError:
             self.admission.leave(size)
-            raise Problem(408, "body-too-slow", f"the body did not come within {self.limits.timeout_s:g} s") from None
+            raise HttpProblem(
+                408, "body-too-slow", f"the body did not come within {self.limits.timeout_s:g} s"
+            ) from None
         except ClientDisconnect:
             self.admission.leave(size)
-            raise Problem(400, "broken-body", "the connection ended before the body did") from None
+            raise HttpProblem(400, "broken-body", "the connection ended before the body did") from None
         except BaseException:
             self.admission.leave(size)
             raise
@@ -89,7 +91,7 @@ class Service:
                 prepared = await loop.run_in_executor(self._preparing, self._prepare, predictor, rows, until)
                 predictions = await asyncio.wrap_future(self._batcher.submit(predictor, prepared))
             except EnvironmentFailed as error:
-                raise Problem(503, "unavailable", str(error), headers={"Retry-After": "5"}) from None
+                raise HttpProblem(503, "unavailable", str(error), headers={"Retry-After": "5"}) from None
         self.metrics.rows.labels("answered").inc(len(rows))
         return PredictResponse(model=predictor.name, version=predictor.version, predictions=predictions)
 
@@ -103,5 +105,5 @@ class Service:
             raise rows_refused(refused, len(rows))
         return [row for row in prepared if isinstance(row, PreparedRow)]
 
-    def _out_of_time(self) -> Problem:
-        return Problem(504, "out-of-time", f"no answer within {self.limits.timeout_s:g} s; send fewer rows")
+    def _out_of_time(self) -> HttpProblem:
+        return HttpProblem(504, "out-of-time", f"no answer within {self.limits.timeout_s:g} s; send fewer rows")

@@ -51,7 +51,9 @@ def find_seen(
     modalities: Sequence[InputName],
 ) -> NDArray[np.bool_]:
     """(N,) test rows that the published model in `folder` has seen and the candidate has not, by themselves (id or content) or
-    by their cluster. What both have seen is as easy for both. Without a candidate: what today's train and val rows do not tell.
+    by their cluster. What both have seen is as easy for both; that the candidate has, is known by clusters, so a row that is
+    not tied to one of today's train rows is left out even where it repeats it. Without a candidate: what today's train and val
+    rows do not tell.
 
     `samples` are today's N rows of all splits, `numbers` (N,) their clusters; `theirs` are the same as that model reads them.
     """

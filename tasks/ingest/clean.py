@@ -10,18 +10,20 @@ import pyarrow.compute as pc
 
 from data_contracts.refs import InputName
 from data_contracts.row_examples import row_name
+from tasks.config_sections import SplitConfig
 from tasks.errors import DataError
 from tasks.ingest.sample_rows import Columns, Rows, SampleRow, codes_of, contents_of, places_of, recurring
 from tasks.ingest.times import find_form
 from tasks.modalities import spec_of
 
 
-def apply_outcomes(
-    rows: Rows, columns: Columns, modalities: tuple[InputName, ...], outcomes: dict[InputName, pa.Table]
-) -> None:
-    """Adds the digest of each source's canonical form, and warnings; a medium that failed gives its row a reason."""
+def apply_outcomes(columns: Columns, modalities: tuple[InputName, ...], outcomes: dict[InputName, pa.Table]) -> None:
+    """Adds the digest of each source's canonical form, and warnings; a medium that failed gives its row a reason.
+
+    `outcomes` is emptied, and the digests of the sources are dropped: the rows are known by what was decoded from here on.
+    """
     for modality in modalities:
-        known, sources = outcomes[modality], columns.array(f"{modality}_sha256")
+        known, sources = outcomes.pop(modality), columns.array(f"{modality}_sha256")
         places = pc.index_in(sources, value_set=known["source"].combine_chunks())
         columns.put(f"{modality}_digest", known["digest"].take(places))
         columns.put(f"{modality}_warning", known["warning"].take(places))
@@ -29,12 +31,14 @@ def apply_outcomes(
         details = known["detail"].take(places)
         lender = spec_of(modality).borrowed_from
         for place in np.flatnonzero(pc.is_valid(reasons)):
-            row, reason = rows[int(place)], reasons[int(place)].as_py()
+            row, reason = SampleRow(columns, int(place)), reasons[int(place)].as_py()
             if row["reason"] is not None:
                 continue
             if reason == "no-sound" and lender and row[f"{modality}_sha256"] == row.get(f"{lender[0]}_sha256"):
                 continue  # a silent clip under media.audio_from_video: no audio is missing, not broken
             row |= {"reason": reason, "detail": details[int(place)].as_py(), "bad_modality": modality}
+    for modality in modalities:
+        columns.drop(f"{modality}_sha256")
 
 
 def mark_repeats(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]) -> None:
@@ -116,6 +120,20 @@ def mark_unseen(rows: Rows) -> list[str]:
     return [
         f"{len(unseen)} rows of val and test have labels that train never has ({shown}); they are set aside (split.strict)"
     ]
+
+
+def mark_sealed(rows: Rows, config: SplitConfig) -> list[str]:
+    """Sets the rows aside that split.sealed keeps for later, with a note; a note, too, where split.refresh has opened them."""
+    if not config.sealed:
+        return []
+    if config.refresh:
+        return [
+            "test: the rows that split.sealed kept (split.refresh); those that were test before are validation rows"
+        ]
+    sealed = [row for row in rows if row["split"] == "sealed"]
+    for row in sealed:
+        row |= {"reason": "sealed", "detail": "kept for later by split.sealed; split.refresh=true makes it a test row"}
+    return [f"sealed: {len(sealed):,} rows are kept for later (split.sealed = {config.sealed:g}), in no split"]
 
 
 def count_straddling(rows: Rows) -> list[str]:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts.modalities import INPUTS, modality_of
-from data_contracts.refs import CleanRef, InputName, RawRef, RowCounts, Target
+from data_contracts.refs import COUNTED_APART, CleanRef, InputName, RawRef, RowCounts, Target
 from data_contracts.row_examples import EXAMPLES, RowExamples, row_name
 from data_contracts.tables import (
     CONTRACT_VERSION,
@@ -36,6 +36,7 @@ from tasks.ingest.clean import (
     count_straddling,
     mark_rare,
     mark_repeats,
+    mark_sealed,
     mark_unseen,
     parse_times,
 )
@@ -62,7 +63,9 @@ def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> st
     """Digest of all that the stage's result depends on; the limits, too, as raising one is how a refused file gets in."""
     media = {modality: media_fingerprint(modality_of(modality), config.media) for modality in raw.modalities}
     limits = {"timeout_s": config.media.timeout_s, "memory_mb": config.media.memory_mb}
-    split = config.split.model_dump(mode="json", include={"by", "val", "test", "near_duplicates", "strict"})
+    split = config.split.model_dump(
+        mode="json", include={"by", "val", "test", "near_duplicates", "strict", "sealed", "refresh"}
+    )
     data = config.data.model_dump(mode="json", include={"min_class_rows", "time_format"})
     before = {} if raw.earlier is None else {"earlier": raw.earlier.sha256}
     settings = {"split": split, "limits": limits, "purpose": purpose, "data": data, **before}
@@ -103,14 +106,14 @@ class _CleanedRows:
 def _clean_rows(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) -> _CleanedRows:
     path = store.path(raw.uri) / "rows.parquet"
     in_cells = {value_column(name) for name in INPUTS}  # what they hold is decoded from the file
-    table = read_table(path, [name for name in pq.read_schema(path).names if name not in in_cells])
     workers = config.runtime.workers or os.cpu_count() or 1
-    columns = Columns(table)
-    rows = rows_of(columns, table.num_rows)
-    del table
-    outcomes = decode_media(path, raw.modalities, config, store, workers, choose_rows(rows, raw.modalities))
-    apply_outcomes(rows, columns, raw.modalities, outcomes)
-    del outcomes
+    refused = read_table(path, ["reason", *(f"{name}_sha256" for name in raw.modalities)])
+    also = choose_rows(refused, raw.modalities)
+    del refused
+    outcomes = decode_media(path, raw.modalities, config, store, workers, also)
+    columns = Columns.read(path, [name for name in pq.read_schema(path).names if name not in in_cells])
+    apply_outcomes(columns, raw.modalities, outcomes)
+    rows = rows_of(columns)
     said: list[str] = []
     targets = raw.targets or (Target(name="label"),)
     has_classes = purpose == "train" and problem_of(targets[0]).has_classes
@@ -139,6 +142,7 @@ def _clean_rows(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) 
     if purpose == "train":
         notes += describe_carved(given)
         notes += describe_shares(splits, given, groups, config.split)
+        notes += mark_sealed(usable, config.split)
     if has_classes and not config.split.strict:
         notes += mark_unseen(usable)
     return _CleanedRows(columns, rows, notes, describe_examples(rows, raw.modalities), purpose)
@@ -170,14 +174,14 @@ def _keep(cleaned: _CleanedRows, raw: RawRef, config: RunConfig, store: Store, k
     )
     places = pa.array(places_of(usable))
     own = {name: cleaned.columns.array(name).take(places) for name in ("id", "metadata")}
-    duplicates = sum(row["reason"] == "duplicate" for row in refused)
-    unlabelled = sum(row["reason"] == "unlabelled" for row in refused)
+    apart = Counter(row["reason"] for row in refused if row["reason"] in COUNTED_APART)
     counts = RowCounts(
         rows_in=len(rows),
         used=len(usable),
-        quarantined=len(refused) - duplicates - unlabelled,
-        duplicates=duplicates,
-        unlabelled=unlabelled,
+        quarantined=len(refused) - apart.total(),
+        duplicates=apart["duplicate"],
+        unlabelled=apart["unlabelled"],
+        sealed=apart["sealed"],
     )
     # What a busy machine or a file in motion cost is not for ever: such a result is stored, but not found again.
     passing = [[row["id"], row["reason"]] for row in refused if row["reason"].startswith(TRANSIENT)]
@@ -270,7 +274,7 @@ def _refuse_too_many(clean: CleanRef, limit: float, store: Store) -> None:
         return
     place = store.path(clean.uri)
     table = read_table(place / "quarantine.parquet", ["reason", "detail", "row", "table"])
-    refused = [row for row in table.to_pylist() if row["reason"] not in ("duplicate", "unlabelled")]
+    refused = [row for row in table.to_pylist() if row["reason"] not in COUNTED_APART]
     reasons = Counter(row["reason"] for row in refused)
     # unseen labels are reported, and no fault of the rows
     share = (counts.quarantined - reasons["unseen-label"]) / counts.rows_in

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+import numpy as np
+import pyarrow as pa
+
 from data_contracts.refs import InputName
 from data_contracts.row_examples import RejectedExample, RowExample, RowExamples
 from tasks.ingest.clean import content_of
@@ -14,13 +17,16 @@ PER_REASON = 4
 NEAR_PAIRS = 6
 
 
-def choose_rows(rows: Rows, modalities: tuple[InputName, ...]) -> set[int]:
-    """Positions of the first few rows of each reason known before decoding that name a medium: to be decoded all the same."""
+def choose_rows(raw: pa.Table, modalities: tuple[InputName, ...]) -> set[int]:
+    """Positions of the first few rows of each reason known before decoding that name a medium: to be decoded all the same.
+
+    `raw` has the columns `reason` and NAME_sha256 of each input.
+    """
+    named = [np.asarray(raw[f"{modality}_sha256"].is_valid()) for modality in modalities]
+    refused = np.flatnonzero(np.asarray(raw["reason"].is_valid()) & np.logical_or.reduce(named))
     chosen: dict[str, list[int]] = defaultdict(list)
-    for place, row in enumerate(rows):
-        reason = row["reason"]
-        if reason is not None and any(row[f"{modality}_sha256"] for modality in modalities):
-            chosen[reason] += [place] if len(chosen[reason]) < PER_REASON else []
+    for place, reason in zip(refused.tolist(), raw["reason"].take(pa.array(refused)).to_pylist(), strict=True):
+        chosen[reason] += [place] if len(chosen[reason]) < PER_REASON else []
     return {place for places in chosen.values() for place in places}
 
 

@@ -6,11 +6,14 @@ A million dicts of thirty keys take gigabytes; a million of these rows take fift
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from tasks.contract import read_table
 
 _WRITTEN = ("reason", "detail", "bad_modality", "split", "time")
 """Columns of the raw table that ingest changes."""
@@ -24,15 +27,34 @@ class Columns:
     def __init__(self, table: pa.Table) -> None:
         self._arrays: dict[str, pa.Array] = {}
         self._lists: dict[str, list[Any]] = {name: [None] * table.num_rows for name in _ADDED}
+        self._add(table)
+
+    @classmethod
+    def read(cls, path: Path, names: Sequence[str]) -> Columns:
+        """Those of a Parquet file, one after another: a million rows in pieces and whole at once are twice as much memory."""
+        found = cls(read_table(path, names[:1]))
+        for name in names[1:]:
+            found._add(read_table(path, [name]))
+        return found
+
+    def _add(self, table: pa.Table) -> None:
         for name in table.column_names:
             if name in _WRITTEN:
                 self._lists[name] = table[name].to_pylist()
             else:
                 self.put(name, table[name])
 
+    def __len__(self) -> int:
+        """How many rows."""
+        return len(self._lists[_ADDED[0]])
+
     def put(self, name: str, values: pa.ChunkedArray) -> None:
         """A column that is only read from now on."""
         self._arrays[name] = values.combine_chunks()
+
+    def drop(self, name: str) -> None:
+        """A column that is not read any more."""
+        del self._arrays[name]
 
     def array(self, name: str) -> pa.Array:
         """(N,) a column that is only read."""
@@ -81,9 +103,9 @@ class SampleRow:
 Rows = Sequence[SampleRow]
 
 
-def rows_of(columns: Columns, count: int) -> list[SampleRow]:
+def rows_of(columns: Columns) -> list[SampleRow]:
     """Every row, in order."""
-    return [SampleRow(columns, place) for place in range(count)]
+    return [SampleRow(columns, place) for place in range(len(columns))]
 
 
 def places_of(rows: Rows) -> NDArray[np.int64]:

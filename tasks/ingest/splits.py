@@ -15,6 +15,9 @@ in seven has no test rows. Groups are placed so that rows and labels come near t
 (tasks/ingest/stratified_groups.py). Where a group goes then depends on the others, so stability needs a memory: groups, and
 rows without one, that the published model was made with keep the split that they had there, and only new ones are placed.
 
+**Sealed** (`split.sealed`). A share of the units, by a hash of its own, is in no split, until `split.refresh` makes it the test
+split: rows on which no verdict has rested yet. The others are divided as they would be without it.
+
 **Near duplicates** (tasks/ingest/near_duplicates) go to one side, with all their groups: that of their oldest by time
 where times are read, else of the one with the smallest hash. A near duplicate that is added therefore leaves an old
 sample where it is unless it takes the lead: with a chance of 1 in 2 against one old sample, 1 in 3 against two, and the
@@ -36,6 +39,7 @@ from tasks.config_sections import SplitConfig
 from tasks.ingest.stratified_groups import Unit, place_units
 
 _SALT = "crossmodal split 1:"  # changing it would move every sample of every user
+_SEALED_SALT = "crossmodal sealed 1:"  # another hash, too: what is sealed must not move the others
 _REPRESENTATIVE_SALT = "crossmodal leader 1:"  # another hash than the split's: a side must not depend on who represents
 _LARGEST_SHARE = 0.1  # near duplicates that are more of the rows than this are a habit of the data, not repeats
 _ALWAYS_KEPT = 20
@@ -91,8 +95,9 @@ def assign_splits(
     labels: Sequence[Sequence[str]] | None = None,
     earlier: Sequence[Split | None] | None = None,
 ) -> list[str]:
-    """One of train, val, test per row; `times` as numbers, `clusters` as the number of a row's cluster of near duplicates;
-    stratified-group reads the `labels` of a row, and its split, or its group's, in an `earlier` run.
+    """One of train, val, test, and sealed under split.sealed, per row; `times` as numbers, `clusters` as the number of a row's
+    cluster of near duplicates; stratified-group reads the `labels` of a row, and its split, or its group's, in an `earlier`
+    run.
 
     Without any given split all three are ours to make. Where the manifest gives splits they stand; rows it leaves open,
     and a validation or test set that it does not give beside the two others, are taken from what is open or train.
@@ -112,12 +117,27 @@ def assign_splits(
         open_, shares = rows, {"val": config.val, "test": config.test}
     representatives = _represent_units(open_, len(rows))
     divide = {"time": _by_time, "hash": _by_hash, "stratified-group": _by_labels}[config.by]
-    side = divide(open_, representatives, shares["val"], shares["test"])
+    divided = [row for row in open_ if not _is_sealed(representatives.get(row.unit, row.unit), config.sealed)]
+    side = divide(divided, representatives, shares["val"], shares["test"])
     found = []
     for row in rows:
-        unit = row.unit
-        found.append(side(representatives.get(unit, unit)) if row.given in (None, "train") else str(row.given))
+        representative = representatives.get(row.unit, row.unit)
+        if row.given not in (None, "train"):
+            split = str(row.given)
+        elif _is_sealed(representative, config.sealed):
+            split = "sealed"
+        else:
+            split = side(representative)
+        found.append(_REFRESHED.get(split, split) if config.refresh else split)
     return found
+
+
+def _is_sealed(representative: str, share: float) -> bool:
+    return share > 0 and hashed_share(representative, _SEALED_SALT) < share
+
+
+_REFRESHED = {"sealed": "test", "test": "val"}
+"""Under split.refresh: nobody has chosen anything on the sealed rows yet, and validation rows may be chosen on."""
 
 
 def _carved(named: Collection[str | None]) -> str | None:
@@ -172,10 +192,11 @@ def describe_shares(
     splits: Sequence[str], given: Sequence[str | None], groups: Sequence[str | None], config: SplitConfig
 ) -> list[str]:
     """A note where a split that is ours to make is off its share of the rows by a third or more."""
-    if not splits or any(split is not None for split in given):
+    if not splits or config.refresh or any(split is not None for split in given):
         return []
     counts, wanted = Counter(splits), {"val": config.val, "test": config.test}
-    found = {split: counts[split] / len(splits) for split in wanted}
+    divided = len(splits) - counts["sealed"]
+    found = {split: counts[split] / max(divided, 1) for split in wanted}
     if not any(abs(found[split] - share) >= _FAR_OFF * share - 1e-9 for split, share in wanted.items() if share):
         return []
     shares = " and ".join(

@@ -107,7 +107,7 @@ def rows_table(summary: RunSummary, reasons: Mapping[str, int]) -> DisplayTable:
     lines = [("read", rows.rows_in), ("used", rows.used)]
     lines += [(f"used: {name}", count) for name, count in summary.splits.items()]
     lines += [("duplicates", rows.duplicates), ("quarantined", rows.quarantined)]
-    lines += [("unlabelled", rows.unlabelled)] if rows.unlabelled else []
+    lines += rows.set_aside().items()
     lines += [(f"quarantined: {name}", count) for name, count in sorted(reasons.items(), key=lambda r: (-r[1], r[0]))]
     return DisplayTable(("rows", "count"), tuple(lines))
 

@@ -22,7 +22,13 @@ from tasks.store import Store
 
 QUARANTINE_EXAMPLES = 4
 BAR_PX = 520
-OUTCOMES = (("used", "#0072b2"), ("quarantined", "#d55e00"), ("duplicates", "#8b95a1"), ("unlabelled", "#b8bec6"))
+OUTCOMES = (
+    ("used", "#0072b2"),
+    ("quarantined", "#d55e00"),
+    ("duplicates", "#8b95a1"),
+    ("unlabelled", "#b8bec6"),
+    ("sealed", "#56b4e9"),
+)
 
 
 class SeenRow(RowExample):
@@ -144,7 +150,7 @@ def _outcome_bars(clean: CleanRef, leaked: int) -> list[RowOutcome]:
     moved = {"used": -leaked, "quarantined": leaked}
     for name, colour in OUTCOMES:
         count = int(getattr(clean.counts, name)) + moved.get(name, 0)
-        if name == "unlabelled" and not count:
+        if name in ("unlabelled", "sealed") and not count:
             continue
         width = BAR_PX * count / total
         bars.append({"name": name, "count": count, "x": start, "width": width, "colour": colour})

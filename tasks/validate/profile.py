@@ -6,9 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import ArrayLike, NDArray
+
 from data_contracts.data_profile import ClassRows, ClassSizes, ColumnSummary, DataProfile, Histogram, InputProfile
 from data_contracts.modalities import modality_of
-from data_contracts.refs import CleanRef, InputName, Target
+from data_contracts.refs import CleanRef, InputName, Modality, Target
 from tasks.media.media_store import media_index
 from tasks.modalities import MODALITIES, spec_of
 from tasks.problems.registry import problem_of
@@ -39,11 +44,13 @@ def _numbers(samples: Samples, target: Target) -> Histogram | None:
 
 def _classes(samples: Samples, target: Target) -> ClassSizes:
     """The classes or labels by size, each with its rows per split; none for numbers."""
-    pairs = zip(samples.labels, map(str, samples.splits), strict=True)
-    counts = Counter((label, split) for text, split in pairs for label in problem_of(target).labels_of(text))
+    cells = samples.table(["label", "split"]).group_by(["label", "split"]).aggregate([([], "count_all")])
+    counts: Counter[tuple[str, str]] = Counter()
     sizes: Counter[str] = Counter()
-    for (label, _), count in counts.items():
-        sizes[label] += count
+    for row in cells.to_pylist():
+        for label in problem_of(target).labels_of(row["label"]):
+            counts[label, row["split"]] += row["count_all"]
+            sizes[label] += row["count_all"]
     ordered = sorted(sizes, key=lambda label: (-sizes[label], label))
     shown = ordered if len(ordered) <= CLASSES else ordered[: CLASSES // 2] + ordered[-CLASSES // 2 :]
     rows = [
@@ -63,31 +70,46 @@ def _modality(
     samples: Samples, name: InputName, clean: CleanRef, store: Store, columns: Sequence[ColumnSummary]
 ) -> InputProfile:
     modality = modality_of(name)
-    digests = [digest for digest in samples.digests(name) if digest is not None]
-    rows: Counter[str] = Counter(digests)
-    sizes: list[float] = []
+    digests = samples.column(name).drop_null()
+    sizes = np.empty(0)
     if name in clean.media:
-        index = media_index(store, modality, clean.media[name], ("digest", "shape", "rate_hz")).to_pylist()
-        size = MODALITIES[modality].size
-        known = {row["digest"]: size(row["shape"], row["rate_hz"] or 0) for row in index if row["digest"] in rows}
-        sizes = [known[digest] for digest in digests if digest in known]
+        index = media_index(store, modality, clean.media[name], ("digest", "shape", "rate_hz"))
+        index = index.filter(index["digest"].is_valid())  # what did not decode has no shape
+        places = pc.index_in(digests, value_set=index["digest"].combine_chunks()).drop_null()
+        sizes = _sizes(index, modality)[places.to_numpy(zero_copy_only=False)]
     return {
         "name": name,
         "missing": len(samples) - len(digests),
-        "distinct": len(rows),
+        "distinct": pc.count_distinct(digests).as_py(),
         "unit": spec_of(name).size_unit,
         "sizes": histogram(sizes),
         "columns": list(columns),
     }
 
 
-def histogram(values: Sequence[float]) -> Histogram | None:
-    """Counts in equal bins from the smallest to the largest value, and the median; None for no values."""
-    if not values:
+def _sizes(index: pa.Table, modality: Modality) -> NDArray[np.float64]:
+    """(M,) of stored media, in the unit of their modality."""
+    size = MODALITIES[modality].size
+    return np.fromiter(
+        (
+            size(row["shape"], row["rate_hz"] or 0)
+            for batch in index.select(["shape", "rate_hz"]).to_batches(max_chunksize=10_000)
+            for row in batch.to_pylist()
+        ),
+        np.float64,
+        len(index),
+    )
+
+
+def histogram(values: ArrayLike) -> Histogram | None:
+    """Counts in equal bins from the smallest to the largest of some numbers (N,), and their median; None for none."""
+    ordered = np.sort(np.asarray(values, np.float64))
+    if not len(ordered):
         return None
-    ordered = sorted(values)
-    low, high = ordered[0], ordered[-1]
-    bins = [0] * (BINS if high > low else 1)
-    for value in ordered:
-        bins[min(int((value - low) / (high - low) * len(bins)), len(bins) - 1) if high > low else 0] += 1
-    return {"low": low, "high": high, "median": ordered[len(ordered) // 2], "counts": bins}
+    low, high = float(ordered[0]), float(ordered[-1])
+    bins = BINS if high > low else 1
+    places = (
+        np.minimum((ordered - low) / (high - low) * bins, bins - 1).astype(int) if high > low else [0] * len(ordered)
+    )
+    counts: list[int] = np.bincount(places, minlength=bins).tolist()
+    return {"low": low, "high": high, "median": float(ordered[len(ordered) // 2]), "counts": counts}

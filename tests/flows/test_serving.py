@@ -98,6 +98,8 @@ BROKEN: dict[str, tuple[dict[str, Any], int, str]] = {
     "no rows": ({"json": {"rows": []}}, 422, "bad-request"),
     "another key": ({"json": {"rows": [{}], "paths": ["/etc/passwd"]}}, 422, "bad-request"),
     "a list": ({"json": []}, 422, "bad-request"),
+    "a key twice": ({"content": b'{"rows":[{"text":"a","text":"b"}]}', "headers": JSON}, 422, "bad-request"),
+    "rows twice": ({"content": b'{"rows":[{"text":"a"}],"rows":[{"text":"b"}]}', "headers": JSON}, 422, "bad-request"),
     "too many rows": ({"json": rows(*[{"text": "a"}] * 4)}, 422, "too-many-rows"),
     "a path": ({"json": rows({"image": "/etc/hostname"})}, 422, "rows-refused"),
     "a number": ({"json": rows({"image": 3})}, 422, "rows-refused"),

@@ -73,6 +73,7 @@ def test_flags_win_over_the_profile_and_the_profile_over_the_defaults() -> None:
 def test_subset_holds_the_named_sections_as_json_values() -> None:
     split = {"by": "hash", "val": 0.15, "test": 0.15, "leakage": "report"}
     split |= {"near_duplicates": True, "min_test_per_class": 0, "folds": {}, "list_fold": 1, "strict": False}
+    split |= {"sealed": 0.0, "refresh": False}
     assert RunConfig().subset("split", "seed") == {"split": split, "seed": 0}
 
 

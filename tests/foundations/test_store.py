@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import locale
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,25 @@ def test_a_damaged_artifact_is_set_aside_and_can_be_made_again(store: Store, dam
     assert len(list((store.root / "trash").iterdir())) == 1
     _put(store)
     assert store.find("kind", "k") is not None
+
+
+def test_a_record_with_one_flipped_bit_is_damage_wherever_it_is(store: Store) -> None:
+    folder = _put(store)
+    whole = (folder / "artifact.json").read_bytes()
+    rng = random.Random(0)
+    for place in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << rng.randrange(8)
+        (folder / "artifact.json").write_bytes(flipped)
+        assert store.find("kind", "k") is None, bytes(flipped)
+        _put(store)
+    assert store.damaged == ["kind/k"] * len(whole)
+
+
+def test_an_artifact_in_the_place_of_another_is_damage(store: Store) -> None:
+    _put(store).rename(store.root / "kind/other")
+    assert store.find("kind", "other") is None
+    assert store.damaged == ["kind/other"]
 
 
 def test_creating_over_a_damaged_artifact_replaces_it(store: Store) -> None:
@@ -276,8 +296,10 @@ def test_folders_are_made_as_they_are_needed(tmp_path: Path) -> None:
 
 def test_an_artifact_says_what_it_is(store: Store) -> None:
     folder = _put(store)
-    assert json.loads((folder / "artifact.json").read_text()) == {
-        "format": 1,
+    record = json.loads((folder / "artifact.json").read_text())
+    assert record.pop("sha256") == digest_json(record)
+    assert record == {
+        "format": 2,
         "kind": "kind",
         "key": "k",
         "files": {"sub/a.txt": digest_file(folder / "sub/a.txt")},

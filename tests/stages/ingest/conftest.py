@@ -47,7 +47,7 @@ def run_ingest(store: Store) -> Ingest:
         samples = pq.read_table(folder / "samples.parquet").to_pylist()
         refused = pq.read_table(folder / "quarantine.parquet").to_pylist()
         counts = clean.counts
-        others = counts.quarantined + counts.duplicates + counts.unlabelled
+        others = counts.quarantined + counts.duplicates + counts.unlabelled + counts.sealed
         assert counts.rows_in == counts.used + others
         assert (counts.used, others) == (len(samples), len(refused))
         assert sum(clean.splits.values()) == counts.used

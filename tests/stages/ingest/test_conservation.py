@@ -91,7 +91,7 @@ def test_every_row_is_used_quarantined_or_a_duplicate(
     duplicates = sum(row["reason"] == "duplicate" for row in refused)
     counts = clean.counts
     assert counts.rows_in == len(rows) + broken
-    others = counts.quarantined + counts.unlabelled
+    others = counts.quarantined + counts.unlabelled + counts.sealed
     assert (counts.used, others, counts.duplicates) == (len(samples), len(refused) - duplicates, duplicates)
     assert counts.rows_in == counts.used + others + counts.duplicates
     assert sorted(row["row"] for row in [*samples, *refused]) == list(range(2, len(rows) + broken + 2))

@@ -29,8 +29,9 @@ def test_counts_per_class_split_and_modality(bench: Bench) -> None:
 
 
 def test_sizes_of_the_canonical_media(make_data: Any, store: Store, tmp_path: Path) -> None:
-    config = load_config({}, ["runtime.workers=1"])
-    path = make_data(8, change=lambda row, n: row | {"text": "x" * (n + 1)})
+    config = load_config({}, ["runtime.workers=1", "data.max_quarantined=0.2"])
+    path = make_data(9, change=lambda row, n: row | {"text": "x" * (n + 1)})
+    (path.parent / "img/8.png").write_text("no picture")
     valid = validate_samples(ingest(scan(config, store, path), config, store), config, store)
     image, text, audio = json.loads((store.path(valid.uri) / "profile.json").read_text())["modalities"]
     assert image["sizes"] == {"low": 16, "high": 16, "median": 16, "counts": [8]}
