@@ -229,8 +229,13 @@ def _text(value: str | Path | None) -> str | None:
 
 
 def load(model: str | Path, store: str | Path | None = None) -> Model:
-    """The model that `NAME` or `NAME@ALIAS` names in the store's registry, or the one in a folder with model.json and
-    model.safetensors: a Path, or a text with a `/` in it. Raises UsageError when there is none."""
+    """The model that `NAME` or `NAME@ALIAS` names in the store's registry, the one in a folder, or a release on the hub.
+
+    A folder is a Path, or a text with a `/` in it: a release, or any with model.json and model.safetensors. A release on
+    Hugging Face's hub is `hf:ID` or `hf:ID@REVISION`.
+
+    Raises UsageError when there is none.
+    """
     from flows.serving.loading import find_published
     from tasks.modeling.card import read_card
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from data_contracts.refs import ChampionRef
 from flows.request import Request
 from flows.score import find_model
+from flows.serving.hub import PREFIX, fetch_release
 from flows.serving.predictor import Predictor
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.modeling.card import CARD, read_card
@@ -21,9 +22,11 @@ def names_folder(model: str | Path) -> bool:
 
 
 def find_published(model: str | Path, request: Request) -> ChampionRef:
-    """The version behind NAME@ALIAS, or the model in a folder. UsageError where there is none."""
+    """The version behind NAME@ALIAS, the model in a folder, or a release on the hub. UsageError where there is none."""
     if not isinstance(model, str | Path) or not str(model).partition("@")[0].strip():
         raise UsageError(f"model {model!r}: name one of the registry, NAME or NAME@ALIAS, or a folder with {CARD}")
+    if isinstance(model, str) and model.startswith(PREFIX):
+        model = fetch_release(model)
     if not names_folder(model):
         return find_model(request, str(model))
     folder = Path(model).expanduser().absolute()

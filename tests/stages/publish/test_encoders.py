@@ -124,3 +124,34 @@ def test_a_store_of_another_machine_has_the_encoder_once(make_case: MakeCase, be
     champion = registry.fetch_champion("tiny", "champion", other, case.request.tracking_uri)
     assert is_packaged("text", read_card(other.path(champion.uri)).encoders["text"], other.path(champion.uri))
     assert len(weights_of(other.root)) == 1
+
+
+class Killed(BaseException):
+    """Like SIGKILL: nothing of ours catches it."""
+
+
+@pytest.mark.parametrize("before", [0, 2])
+def test_killed_while_encoders_are_logged_and_run_again(
+    make_case: MakeCase, bert: Path, quick: None, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    from tasks.publish import encoders
+
+    case, linked, real = make_case(encoder=bert), [], encoders.link_file
+
+    def killed(path: Path, target: Path) -> None:
+        if len(linked) == before:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(b"half of ")
+            raise Killed
+        linked.append(path)
+        real(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(encoders, "link_file", killed)
+        with pytest.raises(Killed):
+            case.publish()
+    assert registry.fetch_champion("tiny", "champion", *case.place) is None
+    assert case.publish().version == "1"
+    kept, published = weights_of(case.request.store.root)
+    assert kept.samefile(published)
+    assert registry.show_model("tiny", *case.place)[0]["status"] == "verified"

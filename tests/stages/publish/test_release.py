@@ -186,6 +186,34 @@ def test_a_release_appears_whole_or_not_at_all(export: Export, tmp_path: Path, m
     assert read_release(export("empty", golden=False)) is not None
 
 
+def test_a_release_of_the_hub_is_loaded_by_its_id(
+    export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    for name in ("tiny", "other"):  # as the hub's client leaves what it downloaded
+        place = tmp_path / "hub" / f"models--org--{name}"
+        (place / "refs").mkdir(parents=True)
+        (place / "refs" / "main").write_text("c" * 40)
+        (place / "snapshots").mkdir()
+    folder = export(golden=False).rename(tmp_path / "hub" / "models--org--tiny" / "snapshots" / ("c" * 40))
+    (tmp_path / "hub" / "models--org--other" / "snapshots" / ("c" * 40)).mkdir()
+    model = crossmodal.load("hf:org/tiny", store=tmp_path / "any")
+    assert (model.name, model.version, model.labels) == ("tiny", "1", ("no|pe", "yes"))
+    assert crossmodal.load("hf:org/tiny@main", store=tmp_path / "any") == model
+    with pytest.raises(UsageError, match="hf:org/other: is no release of crossmodal"):
+        crossmodal.load("hf:org/other", store=tmp_path / "any")
+    with pytest.raises(UsageError, match=r"hf:a/b/c: the hub has no 'a/b/c'"):
+        crossmodal.load("hf:a/b/c", store=tmp_path / "any")
+    with pytest.raises(EnvironmentFailed, match="neither in the cache nor on a hub that answers"):
+        crossmodal.load("hf:org/unknown", store=tmp_path / "any")
+    flip(folder / "model.safetensors")
+    with pytest.raises(EnvironmentFailed, match="damaged"):
+        crossmodal.load("hf:org/tiny", store=tmp_path / "any")
+
+
 def test_encoders_stay_behind_on_request(export: Export, bert: Path, tmp_path: Path) -> None:
     folder = export(golden=False, encoders=False)
     assert not (folder / "encoders").exists()
