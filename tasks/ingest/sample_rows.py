@@ -115,14 +115,18 @@ def places_of(rows: Rows) -> NDArray[np.int64]:
 
 def codes_of(array: pa.Array, places: NDArray[np.int64]) -> NDArray[np.int64]:
     """(N,) a number for each cell at these places, equal where the cells are; -1 for an empty one."""
-    codes = array.take(pa.array(places)).dictionary_encode().indices
+    codes = array.dictionary_encode().indices.take(
+        pa.array(places)
+    )  # not of the cells that are taken: they would be copied
     return np.asarray(codes.cast(pa.int64()).fill_null(-1))
 
 
 def contents_of(columns: Columns, places: NDArray[np.int64], inputs: Sequence[str]) -> NDArray[np.int64]:
     """(N,) a number for the canonical media of each row at these places, equal where all of them are."""
-    codes = np.stack([codes_of(columns.array(f"{name}_digest"), places) for name in inputs], axis=1)
-    return np.unique(codes, axis=0, return_inverse=True)[1].reshape(-1)
+    codes = [codes_of(columns.array(f"{name}_digest"), places) for name in inputs]
+    return (
+        codes[0] if len(codes) == 1 else np.unique(np.stack(codes, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+    )
 
 
 def recurring(codes: NDArray[np.int64]) -> NDArray[np.bool_]:
