@@ -259,6 +259,7 @@ COMPUTES_NOTHING = (
     "data_contracts.recognition",
     "data_contracts.refs",
     "data_contracts.row_examples",
+    "data_contracts.slices",
     "data_contracts.tables",
     "data_contracts.training_history",
     "tasks.config",
