@@ -23,6 +23,7 @@ _NAVIGATION = {
         "predict",
         "serve",
         "uncertainty",
+        "release",
         "tabular",
         "encoders",
         "finetuning",

@@ -259,6 +259,10 @@ class PublishConfig(Section):
     alias: str = "champion"
     verify_rows: Annotated[int, Field(ge=1)] = 64
     """Test rows on which the published bytes must reproduce the evaluation."""
+    license: Annotated[str, Field(min_length=1)] = "unknown"
+    """In the model card: the hub's id of a license, as apache-2.0 or cc-by-4.0."""
+    include_encoders: bool = True
+    """Whether frozen encoders are published with the model, so that it answers on machines without their files."""
 
 
 class MonitorConfig(Section):

@@ -36,7 +36,7 @@ class Prediction(Frozen):
     """What the row has of what the model reads."""
     model: str
     version: str
-    """In the registry; of a model in a folder the first 12 digits of its weights' sha256."""
+    """In the registry; of a model in a folder that is no release the first 12 digits of its weights' sha256."""
 
 
 class Refusal(Frozen):

@@ -157,6 +157,17 @@ class Predictor:
             for number, (row, others) in enumerate(zip(rows, answer_others(self.card, outputs), strict=True))
         ]
 
+    def features(self, rows: Sequence[Row]) -> list[dict[InputName, np.ndarray] | Refusal]:
+        """What the network reads of each row, embeddings of frozen encoders included, or why it cannot be answered."""
+        prepared = self.prepare(rows)
+        found = [row if isinstance(row, Refusal) else dict(row.features) for row in prepared]
+        with self._answering:
+            for name in self.card.modalities:
+                here = [row for row in found if not isinstance(row, Refusal) and name in row]
+                for row, array in zip(here, self._embedded(name, [row[name] for row in here]), strict=True):
+                    row[name] = array
+        return found
+
     def _read(self, row: Row) -> Iterator[tuple[str, Any, bool]]:
         yield from ((name, error, False) for name, error in self._media.unknown(row))
         yield from self._media.read(row)

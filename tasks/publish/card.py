@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from data_contracts.modalities import modality_of
-from data_contracts.refs import CheckpointRef, EvalReport, ValidatedRef, Verdict
+from data_contracts.refs import CheckpointRef, EvalReport, InputName, ValidatedRef, Verdict
 from data_contracts.uncertainty import MeasuredShare, UncertaintyFigures
 from tasks.config import RunConfig
 from tasks.display_table import DisplayTable
@@ -15,6 +15,7 @@ from tasks.escaping import markdown_text
 from tasks.modalities import spec_of
 from tasks.problems.metric import TOO_FEW_ROWS
 from tasks.problems.registry import figure_text, get_problem
+from tasks.publish.card_metadata import write_metadata
 
 TEMPLATE = "model_card.md.j2"
 _LABEL_CHARS = 100
@@ -34,9 +35,11 @@ def write_card(
     environment.filters |= {"figure": _figure, "cell": markdown_text}
     problem = get_problem(report.problem)
     return environment.get_template(TEMPLATE).render(
+        metadata=write_metadata(checkpoint, report, valid, config),
         name=config.name,
         alias=config.publish.alias,
         modalities=checkpoint.modalities,
+        example=", ".join(_example(name, valid) for name in checkpoint.modalities),
         inputs=_inputs(checkpoint, valid, config),
         what=problem.describe_model(", ".join(checkpoint.modalities), len(checkpoint.labels)),
         columns=[_column(name, report) for name in report.metrics if name != "test"],
@@ -145,6 +148,13 @@ def _inputs(checkpoint: CheckpointRef, valid: ValidatedRef, config: RunConfig) -
         if spec_of(name).joined_columns() is not None
     ]
     return lines + [f"one encoder for all of {modality}" for modality in config.encoders.shared if kinds[modality] > 1]
+
+
+def _example(name: InputName, valid: ValidatedRef) -> str:
+    """An input as Python gives it; of a table its first column."""
+    if spec_of(name).joined_columns() is not None:
+        return f"{next(iter(valid.clean.column_types), name)!r}: ..."
+    return f'"{name}": ' + ('"a sentence"' if spec_of(name).has_tokens else f'"path/of/{name}"')
 
 
 def _figure(value: float | None, metric: str) -> str:
