@@ -26,6 +26,7 @@ from tasks.errors import CrossmodalError, DataError, EnvironmentFailed, Promotio
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.pyfunc.model import PythonModel
 
     from data_contracts.refs import ChampionRef
     from flows.serving.predictor import Predictor
@@ -46,6 +47,7 @@ __all__ = [
     "check",
     "load",
     "retrain",
+    "served_model",
 ]
 
 
@@ -227,8 +229,13 @@ def _text(value: str | Path | None) -> str | None:
 
 
 def load(model: str | Path, store: str | Path | None = None) -> Model:
-    """The model that `NAME` or `NAME@ALIAS` names in the store's registry, or the one in a folder with model.json and
-    model.safetensors: a Path, or a text with a `/` in it. Raises UsageError when there is none."""
+    """The model that `NAME` or `NAME@ALIAS` names in the store's registry, the one in a folder, or a release on the hub.
+
+    A folder is a Path, or a text with a `/` in it: a release, or any with model.json and model.safetensors. A release on
+    Hugging Face's hub is `hf:ID` or `hf:ID@REVISION`.
+
+    Raises UsageError when there is none.
+    """
     from flows.serving.loading import find_published
     from tasks.modeling.card import read_card
 
@@ -236,6 +243,13 @@ def load(model: str | Path, store: str | Path | None = None) -> Model:
     champion = find_published(model, request)
     card = read_card(request.store.path(champion.uri))
     return Model(champion.name, champion.version, card.labels, champion, card, str(request.store.root))
+
+
+def served_model() -> PythonModel:
+    """What `mlflow.pyfunc.load_model` and `mlflow models serve` run of a published model; MLflow must be installed."""
+    from flows.serving.mlflow_model import MediaModel
+
+    return MediaModel()
 
 
 def check(manifest: str | Path, overrides: tuple[str, ...] = (), store: str | Path | None = None) -> dict[str, Any]:

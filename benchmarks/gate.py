@@ -3,7 +3,7 @@
     python -m benchmarks.gate [--repeats 400] [--chains 100] [--resamples 500] [--pictures docs]
 
 Two classes of equal size; the champion is right on 85 % of the rows, at the start of a year on 90 %. Decisions and intervals
-are the product's own: scorers, tasks.evaluate.losses.find_losses, the metrics, `percentiles` and `widen`, and
+are the product's own: scorers, tasks.evaluate.slice_regressions.find_regressions, the metrics, `percentiles` and `widen`, and
 tasks.gate.comparison.compare_models. The one shortcut: rows that are alike are drawn as counts (a multinomial), which gives the
 same resamples as drawing rows, some hundred times faster. "Agreement" is the share of rows on which both models give the same
 answer; with two classes the others are those that one of them has right. A change cannot be larger than that share: such cells
@@ -28,7 +28,7 @@ from benchmarks.measure import machine
 from data_contracts.refs import EvalReport, Pairing
 from tasks.config import GateConfig
 from tasks.evaluate.comparison import against
-from tasks.evaluate.losses import find_losses
+from tasks.evaluate.slice_regressions import find_regressions
 from tasks.gate.comparison import compare_models, next_anchor
 from tasks.gate.gate import decide
 from tasks.problems.metric import Floats, Indices
@@ -105,7 +105,7 @@ def report_of(
         problem="multiclass",
         rows=len(truth),
         metrics={"test": {METRIC: found.metrics[METRIC] + found.differences[METRIC][0]}},  # type: ignore[operator]
-        losses=find_losses(pair, ("0", "1"), present, None, GateConfig().min_slice_rows),
+        slice_regressions=find_regressions(pair, ("0", "1"), present, None, GateConfig().min_slice_rows),
         anchor=None if best is None else best.model_copy(update={"version": "0"}),
         **against(found),
     )

@@ -116,6 +116,10 @@ class EvalDetail(Frozen):
     confusion: tuple[tuple[int, int, int], ...] = ()
     """(true class, predicted class, rows) of the cells that are not 0."""
     calibration: tuple[CalibrationBin, ...] = ()
+    unscaled_calibration: tuple[CalibrationBin, ...] = ()
+    """The same without the temperature, where there is one."""
+    risk_curve: tuple[tuple[float, float], ...] = ()
+    """(share of the rows answered, share of wrong answers among them), the surest rows first; of classes only."""
     pr_curves: tuple[PrecisionRecallCurve, ...] = ()
     points: tuple[tuple[float, float], ...] = ()
     """(true, predicted) numbers."""

@@ -10,6 +10,8 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.recognition import Recognition
+from data_contracts.slices import SliceRegressions
+from data_contracts.uncertainty import UncertaintyFigures
 
 Modality = Literal["image", "text", "audio", "video", "tabular"]
 """What can be decoded and encoded: each has its object in tasks.modality_specs."""
@@ -216,32 +218,6 @@ class Compared(Frozen):
     """Metric to candidate minus champion: value, low, high (paired bootstrap)."""
 
 
-class Loss(Frozen):
-    """A part of the test rows on which the candidate may be worse than the champion."""
-
-    by: Literal["class", "modalities"]
-    value: str
-    """The class or label, or the modalities that are present in the rows."""
-    rows: int
-    change: float
-    """Mean over its rows: of answers that are right, of a label set the labels that are, of numbers the smaller error."""
-    p: float
-    """How likely so great a loss is by chance, one-sided; corrected for the number of parts that were tested (Holm)."""
-    lost: bool = False
-    """The champion answered some of the class's rows rightly, the candidate none."""
-
-
-class Losses(Frozen):
-    """The parts that were tested."""
-
-    parts: tuple[Loss, ...]
-    """The most certain losses, at most ten."""
-    tested: int
-    too_small: int
-    """Parts that have fewer rows than `min_rows`, and were not tested."""
-    min_rows: int
-
-
 class Pairing(Frozen):
     """Candidate and another model on the same test rows."""
 
@@ -297,7 +273,7 @@ class EvalReport(Ref):
     champion_differing: int | None = None
     champion_effective_rows: dict[str, float] = {}
     """As in Pairing."""
-    losses: Losses | None = None
+    slice_regressions: SliceRegressions | None = None
     """Against the champion, on the same rows."""
     anchor: Pairing | None = None
     """Against the best champion so far, where that is another one than the champion."""
@@ -307,6 +283,7 @@ class EvalReport(Ref):
     """Test rows that were there when the champion was published, and rows that came since; empty unless both are there."""
     linear_baseline: LinearBaseline | None = None
     """Where every modality is read as a frozen encoder's embedding."""
+    uncertainty: UncertaintyFigures | None = None
 
 
 class RuleResult(Frozen):

@@ -77,6 +77,18 @@ class ThresholdTuning(Frozen):
     """Whether the model decides so."""
 
 
+class TemperatureScaling(Frozen):
+    """Mean negative log-likelihood of the validation rows, with the logits divided by a temperature and without."""
+
+    temperature: float
+    nll: float
+    scaled_nll: float
+    left_out_nll: float | None = None
+    """On rows that it was not fitted to; None: too few to divide."""
+    used: bool
+    """Whether the model divides by it."""
+
+
 class OutOfMemory(Frozen):
     """Where memory ran out, once, and batches were halved from then on."""
 
@@ -97,6 +109,8 @@ class TrainingHistory(Frozen):
     """None where the config does not ask to continue."""
     thresholds: ThresholdTuning | None = None
     """None where it does not ask to tune them."""
+    temperature: TemperatureScaling | None = None
+    """None where it does not ask for one, or the first label column holds numbers."""
 
     @property
     def notes(self) -> tuple[str, ...]:

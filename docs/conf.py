@@ -23,6 +23,8 @@ _NAVIGATION = {
         "predict",
         "score",
         "serve",
+        "uncertainty",
+        "release",
         "tabular",
         "encoders",
         "finetuning",

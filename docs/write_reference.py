@@ -9,8 +9,9 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard, get_args
 
+from pydantic.fields import FieldInfo
 from typer.main import get_command
 
 from flows.cli import app
@@ -114,18 +115,40 @@ def _section(model: type[Section], prefix: str) -> Iterator[str]:
     known = model.model_json_schema()
     properties, shared = known["properties"], known.get("$defs", {})
     inner: list[tuple[str, type[Section]]] = []
+    listed: list[tuple[str, type[Section]]] = []
     yield from [f"## {prefix.rstrip('.') or 'The run'}", "", _prose(model.__doc__ or ""), ""]
     yield from ["| key | type | default | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+        if _is_section(field.annotation):
             inner.append((f"{prefix}{name}.", field.annotation))
             continue
-        default = json.dumps(_plain(field.get_default(call_default_factory=True)), ensure_ascii=False)
+        listed += [(f"{prefix}{name}", one) for one in get_args(field.annotation) if _is_section(one)]
         kind = _cell(_type(properties[name], shared))
-        yield f"| `{prefix}{name}` | {kind} | {_cell(f'`{default}`')} | {_cell(field.description or '')} |"
+        yield f"| `{prefix}{name}` | {kind} | {_cell(f'`{_default(field)}`')} | {_cell(field.description or '')} |"
     yield ""
+    for dotted, section in listed:
+        yield from _entries(section, dotted)
     for dotted, section in inner:
         yield from _section(section, dotted)
+
+
+def _entries(model: type[Section], key: str) -> Iterator[str]:
+    """The keys of a table that stands in a list."""
+    known = model.model_json_schema()
+    yield from [f"Each entry of `{key}`:", ""]
+    for name, field in model.model_fields.items():
+        kind = _type(known["properties"][name], known.get("$defs", {})).replace("\\|", "|")
+        default = "required" if field.is_required() else f"default `{_default(field)}`"
+        yield f"- `{name}`: {' '.join((field.description or '').split())} ({kind}; {default})"
+    yield ""
+
+
+def _is_section(annotation: Any) -> TypeGuard[type[Section]]:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def _default(field: FieldInfo) -> str:
+    return json.dumps(_plain(field.get_default(call_default_factory=True)), ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:

@@ -123,13 +123,14 @@ def champion_config(champion: ChampionRef, card: ModelCard, request: Request) ->
 
     Raises EnvironmentFailed where the files of an encoder that it does not hold itself are gone.
     """
+    folder = request.store.path(champion.uri)
     specs = {modality_of(name): card.encoders[name] for name in card.modalities}
     encoders: dict[str, str] = {modality: "off" for modality in ALL_MODALITIES if modality not in specs}
     for modality, spec in specs.items():
         # What the model brings along has no id that a config may say: it is put in behind the checks of the config.
         encoders[modality] = (
-            packaged_encoder(request.store.path(champion.uri))
-            if is_packaged(modality, spec)
+            packaged_encoder(folder)
+            if is_packaged(modality, spec, folder)
             else find_again(modality, spec, request.config.encoders.of(modality))
         )
     frozen = any(spec.reads == "embedding" for spec in specs.values())

@@ -26,6 +26,7 @@ from flows.commands.login import login
 from flows.commands.manifests import check, predict
 from flows.commands.models import models_app
 from flows.commands.profile import profile_app
+from flows.commands.release import export, verify
 from flows.commands.retrain import plan, retrain
 from flows.commands.run_stage import run_stage
 from flows.commands.runs import runs_app
@@ -36,6 +37,9 @@ from flows.commands.up import up
 from flows.commands.watching import monitor, watch
 from flows.execute import RunFailed
 from tasks.errors import CrossmodalError, UsageError
+
+_OURS = ("crossmodal", "data_contracts", "deployments", "flows", "tasks")
+_WHOLE = "pip install crossmodal, without --no-deps"
 
 app = typer.Typer(
     name="crossmodal",
@@ -66,6 +70,8 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 """In the order in which `--help` lists them, before the groups."""
 for each in COMMANDS:
     app.command()(each)
+for each in (export, verify):
+    models_app.command()(each)
 app.add_typer(profile_app, name="profile")
 app.add_typer(models_app, name="models")
 app.add_typer(runs_app, name="runs")
@@ -143,6 +149,12 @@ def _describe_error(error: Exception) -> tuple[str, int, RunSummary]:
     if isinstance(error, TyperException):
         place = getattr(getattr(error, "ctx", None), "command_path", "crossmodal")
         return f"{error.format_message().rstrip('.')}; see {place} --help", 2, RunSummary()
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] not in _OURS:
+        return (
+            f"the package {error.name!r} is not installed, which this needs; install all of them: {_WHOLE}",
+            4,
+            RunSummary(),
+        )
     text = f"internal error: {type(error).__name__}: {error}; run again with --debug and report it"
     return text, 4, RunSummary()
 

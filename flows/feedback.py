@@ -20,6 +20,7 @@ from tasks.errors import DataError, EnvironmentFailed, UsageError
 from tasks.evaluate.comparison import require_same_problem
 from tasks.evaluate.live_rows import LiveRows, evaluate_live
 from tasks.gate.gate import gate
+from tasks.gate_rules import Rule
 from tasks.ingest.sources.limits import read_limits
 from tasks.ingest.sources.tables import open_table
 from tasks.labels import label_columns
@@ -50,8 +51,8 @@ def decide_live(
     notes = describe(late, pairs, known, config)
     if not rows.ids:
         raise DataError(f"labels {labels}: no row to compare on ({'; '.join(notes)}); see docs/score.md")
-    of_others = tuple(rule for rule in config.gate.rules if not rule.column)  # labels are of the first column
-    config = config.model_copy(update={"gate": config.gate.model_copy(update={"rules": of_others})})
+    kept = tuple(rule for rule in config.gate.rules if not _needs_test_rows(rule))
+    config = config.model_copy(update={"gate": config.gate.model_copy(update={"rules": kept})})
     report = evaluate_live(rows, candidate, champion, pairs.seen, config, request.store)
     verdict = gate(report, config, request.store)
     uses = journal_events.record_live(
@@ -176,7 +177,14 @@ def describe(late: LateLabels, pairs: PairedScores, known: KnownLabels, config: 
         "rows are known to either version from its training, and are left out": pairs.seen,
     }
     notes = [f"{count:,} {what}" for what, count in counted.items() if count]
-    columns = sorted({rule.column for rule in config.gate.rules if rule.column})
-    if columns:
-        notes.append(f"rules about {', '.join(columns)} are not looked at: the labels are of the first column")
+    left_out = sum(map(_needs_test_rows, config.gate.rules))
+    if left_out:
+        notes.append(
+            f"{left_out} rules are about what stored answers do not tell (slices, modalities, other label columns)"
+        )
     return (*notes, *filter(None, [known.describe()]))
+
+
+def _needs_test_rows(rule: Rule) -> bool:
+    """Whether a rule asks for more than labels of the first column and answers with all modalities tell."""
+    return bool(rule.column) or rule.is_of_parts

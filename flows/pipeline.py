@@ -21,6 +21,7 @@ from flows.stages import Stages
 from tasks import run_log
 from tasks.config import RunConfig
 from tasks.errors import PromotionRefused, UsageError
+from tasks.evaluate.rule_checks import require_rules_fit
 from tasks.gate.gate import gate_key
 from tasks.modeling.card import read_card
 from tasks.publish.approval import waiting_verdicts
@@ -39,6 +40,7 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
     samples = Samples.read(store.path(valid.uri))
     run_state.splits = samples.count_splits()
     require_trainable(samples, config.split.min_test_per_class, valid.clean.label_targets)
+    require_rules_fit(config, valid, store)
     with run_state.timed("validate"):
         champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
         if champion is not None:
@@ -131,6 +133,7 @@ def evaluate_champion(request: Request, stages: Stages, run_state: RunState) -> 
     valid = run_state.valid = prepare(request, config, stages, run_state)
     run_state.splits = Samples.read(store.path(valid.uri)).count_splits()
     require_comparable(champion, card, valid, request)
+    require_rules_fit(config, valid, store)
     run_state.features = extract_features(valid, config, store, stages, run_state)
     checkpoint = checkpoint_of(champion, card)
     report = evaluate_model(checkpoint, None, config, store, stages, run_state)

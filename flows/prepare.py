@@ -18,6 +18,7 @@ from flows.run_state import RunState
 from flows.stages import Scan, Stages
 from flows.summary import rows_of
 from tasks.config import RunConfig
+from tasks.evaluate.rule_checks import require_rules_fit
 from tasks.ingest.manifest.scan import scan
 from tasks.samples import Samples
 from tasks.store import Store
@@ -46,6 +47,7 @@ def check_manifest(
         valid = run_state.valid = prepare(request, request.config, stages, run_state)
         samples = Samples.read(request.store.path(valid.uri))
         run_state.splits = samples.count_splits()
+        require_rules_fit(request.config, valid, request.store)
         found = trainable_problems(samples, request.config.split.min_test_per_class, valid.clean.label_targets)
         problems.extend(f"not trainable: {text}" for text in found)
         notes.extend([*valid.clean.notes, *valid.warnings, *run_state.warnings, *problems])

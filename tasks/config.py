@@ -22,6 +22,7 @@ from tasks.config_sections import (
     REMOTE_SCHEMES,
     ColumnsConfig,
     CsvConfig,
+    EvaluateConfig,
     Layout,
     MediaConfig,
     MediaPathsConfig,
@@ -34,7 +35,7 @@ from tasks.config_sections import (
 )
 from tasks.config_training import EncodersConfig, ExtractConfig, FusionConfig, TrainConfig
 from tasks.errors import UsageError
-from tasks.gate_rules import MetricName, Rule
+from tasks.gate_rules import MetricName, Rule, is_built_in
 from tasks.problems.registry import PROBLEMS, unknown_name
 
 __all__ = [
@@ -152,11 +153,12 @@ class GateConfig(Section):
     min_rows: Annotated[int, Field(ge=1)] = 50
     """Test rows that neither model has seen, or both, without which the comparison is inconclusive."""
     slice_alpha: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    """Chance of any false alarm over all classes and sets of modalities together (Holm) on whose rows a candidate must not be
-    worse than the champion; 0: they are not tested."""
+    """Chance of any false alarm over all classes, sets of modalities and evaluate.slices together (Holm) on whose rows a
+    candidate must not be worse than the champion; 0: they are not tested."""
     min_slice_rows: Annotated[int, Field(ge=1)] = 20
-    """Test rows from which on a class or a set of modalities is tested."""
+    """Test rows from which on a class, a set of modalities or a slice is tested, and has an interval."""
     rules: tuple[Rule, ...] = (Rule(metric="auto", above_majority=True),)
+    """What figures must be, one line of the gate's table each; see below."""
     approval: Literal["auto", "required"] = "auto"
     """auto: a model that passes is promoted. required: it is registered as a pending version and the run ends with
     needs-approval; a person promotes or rejects it (crossmodal models pending)."""
@@ -177,10 +179,17 @@ class RunConfig(Section):
     extract: ExtractConfig = ExtractConfig()
     fusion: FusionConfig = FusionConfig()
     train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig = GateConfig()
     publish: PublishConfig = PublishConfig()
     monitor: MonitorConfig = MonitorConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @property
+    def slices(self) -> tuple[str, ...]:
+        """Those by columns of the manifest: of evaluate.slices, and those that rules of the gate name."""
+        named = [*self.evaluate.slices, *(rule.slice_name for rule in self.gate.rules if rule.slice)]
+        return tuple(dict.fromkeys(name for name in named if not is_built_in(name)))
 
     def subset(self, *sections: str) -> dict[str, Any]:
         """The named sections (or top-level keys) as plain JSON values: the part of the config that a stage reads."""
@@ -188,17 +197,29 @@ class RunConfig(Section):
 
 
 def parse_assignment(text: str) -> tuple[list[str], Any]:
-    """`train.epochs=3` becomes (["train", "epochs"], 3): the value is JSON where it parses, else the text itself.
+    """`train.epochs=3` becomes (["train", "epochs"], 3): the value is JSON, or a table or array of TOML, where it
+    parses, else the text itself.
 
     Raises UsageError where there is no `=`.
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise UsageError(f"--set {text!r}: write KEY=VALUE, for example --set train.epochs=20")
+    return key.strip().split("."), _read_value(value)
+
+
+def _read_value(text: str) -> Any:
+    """JSON, or an inline table or array of TOML, as it stands in a profile; else the text itself."""
     try:
-        return key.strip().split("."), json.loads(value)
+        return json.loads(text)
     except json.JSONDecodeError:
-        return key.strip().split("."), value
+        pass
+    if not text.strip().startswith(("[", "{")):
+        return text
+    try:
+        return tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def load_config(
@@ -268,7 +289,9 @@ def _explain(error: ValidationError, where: str) -> str:
         while isinstance(inner, dict) and inner:  # an unknown section: name the whole key that was asked for
             key, inner = next(iter(inner.items()))
             dotted += f".{key}"
-        near = difflib.get_close_matches(dotted, list(known_keys(RunConfig)), n=1, cutoff=0.5)
+        entry = dotted.rpartition(".")[0]
+        in_rules = [f"{entry}.{key}" for key in Rule.model_fields] if entry.startswith("gate.rules.") else []
+        near = difflib.get_close_matches(dotted, in_rules or list(known_keys(RunConfig)), n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else f"; sections are {', '.join(RunConfig.model_fields)}"
         return f"config key {dotted!r} (from {where}) does not exist{hint}"
     message = first["msg"].removeprefix("Value error, ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import posixpath
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
@@ -223,6 +224,35 @@ class MediaConfig(Section):
     """Address space of one decoding process."""
 
 
+class EvaluateConfig(Section):
+    """Which parts of the test rows are looked at apart."""
+
+    slices: tuple[str, ...] = ()
+    """Columns of the manifest, or combinations of them (device+lighting), by whose values the test rows are divided: figures
+    for each, and a candidate must be worse than the champion on none. Numbers are cut into quartiles of the train rows. Rows
+    by the modalities present and by the size of each input are there without being named."""
+    max_slice_values: Annotated[int, Field(ge=2)] = 20
+    """Of a slice with more values the most frequent so many are shown, and the others together."""
+
+    @field_validator("slices")
+    @classmethod
+    def _names_columns_once(cls, slices: tuple[str, ...]) -> tuple[str, ...]:
+        tidy = tuple(tidy_slice(name) for name in slices)
+        if len(set(tidy)) < len(tidy) or any(not part for name in tidy for part in name.split("+")):
+            raise ValueError(f"names a slice twice, or holds an empty name: {', '.join(map(repr, slices))}")
+        return tidy
+
+
+def tidy_slice(name: str) -> str:
+    """`device + lighting` becomes `device+lighting`."""
+    return "+".join(part.strip() for part in name.split("+"))
+
+
+def split_slice(name: str, columns: Collection[str]) -> tuple[str, ...]:
+    """The columns of `device+lighting`; the name itself where a column is called so."""
+    return (name,) if name in columns else tuple(name.split("+"))
+
+
 class PublishConfig(Section):
     """Where a promoted model goes."""
 
@@ -232,6 +262,10 @@ class PublishConfig(Section):
     person. inconclusive: those on which the gate could not decide, too: live rows may (crossmodal feedback)."""
     verify_rows: Annotated[int, Field(ge=1)] = 64
     """Test rows on which the published bytes must reproduce the evaluation."""
+    license: Annotated[str, Field(min_length=1)] = "unknown"
+    """In the model card: the hub's id of a license, as apache-2.0 or cc-by-4.0."""
+    include_encoders: bool = True
+    """Whether frozen encoders are published with the model, so that it answers on machines without their files."""
 
 
 class MonitorConfig(Section):

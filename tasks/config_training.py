@@ -131,6 +131,15 @@ class TrainConfig(Section):
     """Against rare classes: weigh their rows in the loss, or draw them more often."""
     tune_thresholds: bool = False
     """Choose on the validation rows what is added to each class's logit before the decision, for the best macro F1."""
+    temperature_scaling: Literal["auto", "off"] = "auto"
+    """Divide the first label column's logits by a temperature fitted to the validation rows, where it lowers the NLL of rows
+    that it was not fitted to."""
+    conformal_alpha: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    """Prediction sets of classes, and intervals of numbers, that hold the truth with a chance of at least 1 - this; 0: none."""
+    max_risk: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Abstain where the class is so unsure that more than this share of the answers given could be wrong; 0: never."""
+    ood_false_positive_rate: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    """Flag rows that are unlike the validation rows by their energy score, at most this share of rows like them; 0: none."""
     early_stopping_patience: Annotated[int, Field(ge=1)] = 15
     """Epochs without a better validation loss before training stops."""
     unimodal_loss_weight: Annotated[float, Field(ge=0)] = 0.3

@@ -11,13 +11,18 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from tasks.config_sections import Section
+from data_contracts.modalities import INPUTS, in_order
+from tasks.config_sections import Section, tidy_slice
 from tasks.number_format import number_text
 from tasks.problems.metric import TOO_FEW_ROWS, Interval, Metric
-from tasks.problems.registry import all_metric_names, get_metric
+from tasks.problems.registry import all_metric_names, get_metric, unknown_name
 
+EVERY = "*"
+"""In a rule's slice: each value with enough rows."""
+BY_MODALITIES = "modalities"
+"""The built-in slice by what is present in a row; by the size of an input it is NAME.size."""
 Outcome = Literal["pass", "fail", "inconclusive"]
 
 
@@ -31,17 +36,41 @@ MetricName = Annotated[
 """`auto`, or a metric of tasks.problems.registry."""
 
 
+def size_slice(name: str) -> str:
+    """The built-in slice by the size of an input."""
+    return f"{name}.size"
+
+
+def is_built_in(slice_name: str) -> bool:
+    """Whether a slice is there without columns of the manifest."""
+    return slice_name in (BY_MODALITIES, *map(size_slice, INPUTS))
+
+
 class Rule(Section):
-    """One rule of the gate: a metric must reach `min`, stay within `max`, or beat the best answer that is always the same."""
+    """One rule of the gate: a metric must reach `min`, stay within `max`, lose at most `max_drop`, or beat the best answer that
+    is always the same."""
 
     metric: MetricName
     """auto: accuracy, mean_ap or mae, by the problem."""
     min: float | None = None
+    """The least that the figure may be."""
     max: float | None = None
+    """The most."""
+    max_drop: Annotated[float, Field(ge=0)] | None = None
+    """How much worse than the champion's on the same rows it may be, in its unit; with `modalities`: than with all of them."""
     above_majority: bool = False
     """The answer that is always the same: the most frequent class, or the mean of the train rows."""
     column: str = ""
     """The label column, where there are several; empty: the first."""
+    slice: str = ""
+    """The rows with one value of a slice (speaker=ann), or each value with enough rows (speaker=*)."""
+    modalities: str = ""
+    """All rows, of which the model is given these modalities only (image, image+text)."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] | None = None
+    """The end of the interval decides, not the figure: what lies between is inconclusive."""
+    support: Annotated[int, Field(ge=1)] | None = None
+    """Test rows without which the rule is inconclusive; of NAME=* such values are left out. None: of a slice
+    gate.min_slice_rows."""
     outcome: Literal["reject", "needs-approval"] = "reject"
     """Of a candidate that does not pass the rule: rejected, or a person decides, as under gate.approval = required."""
 
@@ -49,6 +78,47 @@ class Rule(Section):
     def asked(self) -> list[str]:
         """The keys of RULES that it gives a value."""
         return [key for key in RULES if getattr(self, key) is not None and getattr(self, key) is not False]
+
+    @property
+    def slice_name(self) -> str:
+        """`speaker` of `speaker=ann`."""
+        return self.slice.partition("=")[0]
+
+    @property
+    def slice_value(self) -> str:
+        """`ann` of `speaker=ann`."""
+        return self.slice.partition("=")[2]
+
+    @property
+    def is_of_parts(self) -> bool:
+        """Whether it is about more than the figures on all rows and their 95 % intervals."""
+        return bool(self.slice or self.modalities or self.confidence or self.support) or self.max_drop is not None
+
+    @field_validator("slice")
+    @classmethod
+    def _names_a_value(cls, text: str) -> str:
+        name, equals, value = text.partition("=")
+        if text and not (equals and name.strip() and value.strip()):
+            raise ValueError("write NAME=VALUE, or NAME=* for each value: speaker=ann")
+        return f"{tidy_slice(name)}={value.strip()}" if text else ""
+
+    @field_validator("modalities")
+    @classmethod
+    def _names_inputs(cls, text: str) -> str:
+        names = [name.strip() for name in text.split("+")] if text else []
+        for name in names:
+            if name not in INPUTS:
+                raise ValueError(unknown_name(name, "modality", INPUTS))
+        return "+".join(in_order(names))
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Rule:
+        if self.slice and self.modalities:
+            raise ValueError("a rule takes slice or modalities; write two rules")
+        if (self.above_majority or self.column) and self.is_of_parts:
+            which = "above_majority" if self.above_majority else "column"
+            raise ValueError(f"{which} goes with none of slice, modalities, confidence, support and max_drop")
+        return self
 
     @model_validator(mode="after")
     def _asks_one_thing(self) -> Rule:
@@ -63,8 +133,25 @@ class Rule(Section):
 
 
 @dataclass(frozen=True)
+class Reference:
+    """What a figure is held against on the same rows."""
+
+    name: str
+    """`the champion`, `with all modalities`."""
+    owner: str
+    """`the champion's`."""
+    baseline: str
+    """`champion version 3`."""
+    value: float | None
+    change: float | None
+    """The figure minus this, on those rows."""
+    interval: Interval | None
+    """Of the change, at the rule's confidence."""
+
+
+@dataclass(frozen=True)
 class Figure:
-    """A metric of one label column on the test rows."""
+    """A metric of one label column on test rows."""
 
     name: str
     """`macro_f1`, of a further label column `column.macro_f1`."""
@@ -73,6 +160,21 @@ class Figure:
     interval: Interval | None
     constant: float | None
     """What one and the same answer to every row scores."""
+    where: str = ""
+    """` on speaker=ann`, ` with image only`; nothing: on all rows with all modalities."""
+    confidence: float | None = None
+    """Of the interval, where its end decides."""
+    reference: Reference | None = None
+
+    @property
+    def said(self) -> str:
+        """`accuracy on speaker=ann`."""
+        return self.name + self.where
+
+    @property
+    def sure(self) -> str:
+        """` at 95 %`, where the end of the interval decides."""
+        return "" if self.confidence is None else f" at {100 * self.confidence:.4g} %"
 
     @property
     def bounds(self) -> str:
@@ -97,6 +199,8 @@ class Decided:
     """What the threshold is."""
     sentence: str
     """The outcome for somebody who knows no statistics."""
+    interval: Interval | None = None
+    """Of what was decided by, where it is not the figure itself."""
 
 
 @dataclass(frozen=True)
@@ -117,34 +221,107 @@ def decide_rule(rule: Rule, figure: Figure) -> Decided:
 
 
 def _minimum(figure: Figure, limit: float) -> Decided:
-    """The figure itself counts, as the limit's author would read it: the interval is reported but does not decide."""
+    """The figure itself counts, as the limit's author would read it: the interval is reported, and decides where the rule has a
+    confidence."""
     passes = figure.value is not None and figure.value >= limit
-    outcome, detail = _within(figure, limit, passes, ">=" if passes else "<")
-    said = _say_limit(figure, limit, "at least", "reaches" if passes else "is below")
-    return Decided(f"{figure.name} >= {number_text(limit)}", outcome, detail, limit, "absolute minimum", said)
+    low = None if figure.interval is None else figure.interval[0]
+    outcome, doubt = _sure_of(figure, passes, low is not None and low >= limit)
+    detail = _within(figure, limit, ">=" if passes else "<") + doubt
+    said = _say_limit(figure, limit, "at least", "reaches" if passes else "is below", outcome)
+    return Decided(
+        f"{figure.said} >= {number_text(limit)}{figure.sure}", outcome, detail, limit, "absolute minimum", said
+    )
 
 
 def _maximum(figure: Figure, limit: float) -> Decided:
     """As `_minimum`."""
     passes = figure.value is not None and figure.value <= limit
-    outcome, detail = _within(figure, limit, passes, "<=" if passes else ">")
-    said = _say_limit(figure, limit, "at most", "stays within" if passes else "is above")
-    return Decided(f"{figure.name} <= {number_text(limit)}", outcome, detail, limit, "absolute maximum", said)
+    high = None if figure.interval is None else figure.interval[1]
+    outcome, doubt = _sure_of(figure, passes, high is not None and high <= limit)
+    detail = _within(figure, limit, "<=" if passes else ">") + doubt
+    said = _say_limit(figure, limit, "at most", "stays within" if passes else "is above", outcome)
+    return Decided(
+        f"{figure.said} <= {number_text(limit)}{figure.sure}", outcome, detail, limit, "absolute maximum", said
+    )
 
 
-def _say_limit(figure: Figure, limit: float, asked: str, verb: str) -> str:
-    title = figure.metric.title
+def _sure_of(figure: Figure, passes: bool, bound_passes: bool) -> tuple[Outcome, str]:
+    """The outcome where the figure passes and the end of its interval does, and what is in doubt."""
+    if not passes:
+        return "fail", ""
+    if figure.confidence is None or bound_passes:
+        return "pass", ""
+    few = figure.interval is None
+    return (
+        "inconclusive",
+        f", but there are {TOO_FEW_ROWS}" if few else f", but its interval{figure.sure} reaches beyond",
+    )
+
+
+def _say_limit(figure: Figure, limit: float, asked: str, verb: str, outcome: Outcome) -> str:
+    title = figure.metric.title + figure.where
     if figure.value is None:
         return f"{title} cannot be computed on these test rows."
     text = figure.text(figure.value, beside=limit)
+    if outcome == "inconclusive":
+        return f"{title} is {text}, but too few test rows show that it is {asked} {number_text(limit)} on others, too."
     return f"{title} is {text}: that {verb} the {number_text(limit)} that is asked for ({asked})."
 
 
-def _within(figure: Figure, limit: float, passes: bool, sign: str) -> tuple[Outcome, str]:
+def _within(figure: Figure, limit: float, sign: str) -> str:
     if figure.value is None:
-        return "fail", f"{figure.name} is not defined on these test rows"
-    text = figure.text(figure.value, beside=limit)
-    return ("pass" if passes else "fail"), f"{figure.name} {text}{figure.bounds} {sign} {number_text(limit)}"
+        return f"{figure.said} is not defined on these test rows"
+    return f"{figure.said} {figure.text(figure.value, beside=limit)}{figure.bounds} {sign} {number_text(limit)}"
+
+
+def _max_drop(figure: Figure, limit: float) -> Decided:
+    """How much worse the figure is than its reference counts; where the rule has a confidence, the end of that interval."""
+    name, other, lower = figure.said, figure.reference, figure.metric.lower_is_better
+    allowed = number_text(limit)
+    if other is None:
+        found = f"{name} is not defined on these test rows"
+        if figure.value is not None:
+            found = f"{name} {figure.text(figure.value)}; no champion to compare with"
+        outcome: Outcome = "fail" if figure.value is None else "pass"
+        said = "This is the first model: there is none in production to compare it with."
+        return Decided(
+            f"{name} at most {allowed} worse than the champion{figure.sure}",
+            outcome,
+            found,
+            None,
+            "no champion yet",
+            said,
+        )
+    rule = f"{name} at most {allowed} worse than {other.name}{figure.sure}"
+    title = figure.metric.title + figure.where
+    if figure.value is None or other.value is None or other.change is None:
+        found, said = (
+            f"{name} cannot be compared with {other.owner} on these test rows",
+            f"{title} cannot be compared.",
+        )
+        return Decided(rule, "inconclusive", found, None, other.baseline, said)
+    drop = other.change if lower else -other.change
+    most = math.inf if other.interval is None else other.interval[1] if lower else -other.interval[0]
+    passes = drop <= limit
+    outcome, doubt = _sure_of(figure, passes, most <= limit)
+    if outcome == "inconclusive" and other.interval is None:
+        doubt = f", but there are {TOO_FEW_ROWS}"
+    text, base = figure.text(figure.value), figure.text(other.value)
+    ends = (
+        ""
+        if other.interval is None
+        else " [{}, {}]".format(*(figure.metric.text(end, sign=True) for end in other.interval))
+    )
+    change = figure.metric.text(other.change, sign=True)
+    detail = f"{name} {text} against {other.owner} {base} (difference {change}{ends}, at most {allowed} lost){doubt}"
+    verdict = {
+        "pass": "the loss stays within",
+        "fail": "the loss exceeds",
+        "inconclusive": "too few test rows show that the loss stays within",
+    }[outcome]
+    said = f"{title} is {text}, {other.owner} {base}: {verdict} the {allowed} that are allowed."
+    threshold = other.value + limit if lower else other.value - limit
+    return Decided(rule, outcome, detail, threshold, f"{other.baseline}: {base}", said, other.interval)
 
 
 def _above_majority(figure: Figure, _: float) -> Decided:
@@ -186,6 +363,7 @@ RULES: Mapping[str, RuleKind] = MappingProxyType(
     {
         "min": RuleKind(_minimum),
         "max": RuleKind(_maximum),
+        "max_drop": RuleKind(_max_drop),
         "above_majority": RuleKind(_above_majority, is_switch=True, needs_baseline=True),
     }
 )

@@ -81,6 +81,10 @@ def require_fitting(config: RunConfig, targets: Sequence[Target]) -> None:
         raise UsageError(
             "train.tune_thresholds: the first label column holds numbers, which need none; set it to false"
         )
+    if config.train.max_risk and not problem_of(first).has_classes:
+        raise UsageError(
+            f"train.max_risk: the first label column is {first.problem}, an answer of which is not of one class; set it to 0"
+        )
     _require_metric("gate.metric", config.gate.metric, first)
     for rule in config.gate.rules:
         if rule.column and rule.column not in known:

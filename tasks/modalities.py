@@ -190,6 +190,10 @@ class ModalitySpec(ABC):
         """A small value, to try a model with; None: there is none."""
         return None
 
+    def sample(self, number: int) -> tuple[str, bytes] | str | None:
+        """A synthetic value, another one for each number: a file's ending and its bytes, or a text; None: there is none."""
+        return None
+
     # -- its canonical form
     @abstractmethod
     def decoder(self) -> Decode:

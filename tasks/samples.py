@@ -24,6 +24,8 @@ from tasks.store import verified_digest
 
 SAMPLES = "samples.parquet"
 NEAR_DUPLICATES = "near_duplicates.parquet"
+METADATA = "metadata.parquet"
+"""The columns that samples carry along, beside them."""
 T = TypeVar("T")
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 

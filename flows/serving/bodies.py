@@ -107,6 +107,7 @@ def _require_unique_keys(body: bytes) -> None:
     """Raises HttpProblem (422) where an object has a key twice: JSON's readers differ in which of the two they take."""
 
     def unique(pairs: list[tuple[str, Any]]) -> None:
+        """Raises for the keys of one object."""
         repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
         if repeated:
             raise HttpProblem(422, "bad-request", f"the key {repeated[0]!r} is there twice in one object; give it once")

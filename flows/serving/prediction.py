@@ -23,11 +23,20 @@ class Prediction(Frozen):
     """All outputs of the model by name; of a column of numbers the number."""
     targets: dict[str, str] = Field(default_factory=dict)
     """The answers in further label columns."""
+    prediction_set: tuple[str, ...] | None = None
+    """Labels that hold the true one with a chance of 1 - train.conformal_alpha, the most probable first. This and what follows
+    is None where the model was not asked for it, or has too few validation rows with these modalities: docs/uncertainty.md."""
+    prediction_interval: tuple[float, float] | None = None
+    """Of a number, the same."""
+    abstained: bool | None = None
+    """Whether the answer is too unsure for train.max_risk."""
+    out_of_distribution: bool | None = None
+    """Whether the row is unlike the validation rows, by its energy score."""
     modalities: tuple[InputName, ...]
     """What the row has of what the model reads."""
     model: str
     version: str
-    """In the registry; of a model in a folder the first 12 digits of its weights' sha256."""
+    """In the registry; of a model in a folder that is no release the first 12 digits of its weights' sha256."""
 
 
 class Refusal(Frozen):

@@ -26,7 +26,7 @@ from flows.serving.row_media import RowMedia
 from tasks.extract.extract import encoder_reading
 from tasks.media.canonical import Undecodable
 from tasks.media.pool import Decoded, Decoders, Job
-from tasks.modalities import Dtype, Prepare, spec_of
+from tasks.modalities import Dtype, Prepare, joined, spec_of
 from tasks.modeling.card import ModelCard
 from tasks.modeling.encoder_spec import EncoderSpec
 
@@ -122,9 +122,10 @@ class Predictor:
 
     def answer(self, rows: Sequence[PreparedRow]) -> list[Prediction]:
         """The answers to prepared rows, in one batch."""
+        from tasks.modeling.assessment import assess_rows
         from tasks.modeling.decision import answer_column, answer_others, output_names
         from tasks.modeling.features import Inputs
-        from tasks.modeling.inference import predict_inputs
+        from tasks.modeling.inference import energies_of, predict_logits, to_outputs
 
         if not rows:
             return []
@@ -136,7 +137,10 @@ class Predictor:
                     arrays = self._embedded(name, [rows[number].features[name] for number in here])
                     tables[name], places[name] = _table(name, arrays), np.full(len(rows), -1)
                     places[name][here] = np.arange(len(here))
-            outputs = predict_inputs(self._model, Inputs(tables, places, len(rows)), threads=THREADS)
+            logits = predict_logits(self._model, Inputs(tables, places, len(rows)), threads=THREADS)
+        outputs = to_outputs(self._model, logits)
+        present = [joined([name for name in self.card.modalities if name in row.features]) for row in rows]
+        assessed = assess_rows(self.card, outputs, present, energies_of(self._model, logits))
         labels, probability = answer_column(self.card, 0, outputs)
         names = output_names(self.card)
         return [
@@ -145,12 +149,24 @@ class Predictor:
                 probability=None if probability is None else float(probability[number]),
                 probabilities=dict(zip(names, outputs[number].tolist(), strict=True)),
                 targets={} if others is None else json.loads(others),
+                **vars(assessed[number]),
                 modalities=tuple(name for name in self.card.modalities if name in row.features),
                 model=self.name,
                 version=self.version,
             )
             for number, (row, others) in enumerate(zip(rows, answer_others(self.card, outputs), strict=True))
         ]
+
+    def features(self, rows: Sequence[Row]) -> list[dict[InputName, np.ndarray] | Refusal]:
+        """What the network reads of each row, embeddings of frozen encoders included, or why it cannot be answered."""
+        prepared = self.prepare(rows)
+        found = [row if isinstance(row, Refusal) else dict(row.features) for row in prepared]
+        with self._answering:
+            for name in self.card.modalities:
+                here = [row for row in found if not isinstance(row, Refusal) and name in row]
+                for row, array in zip(here, self._embedded(name, [row[name] for row in here]), strict=True):
+                    row[name] = array
+        return found
 
     def _read(self, row: Row) -> Iterator[tuple[str, Any, bool]]:
         yield from ((name, error, False) for name, error in self._media.unknown(row))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from data_contracts.refs import (
     PreparedChampion,
     ValidatedRef,
 )
+from data_contracts.slices import SLICES
 from data_contracts.tables import PREDICTIONS
 from tasks import progress
 from tasks.config import RunConfig
@@ -34,9 +36,19 @@ from tasks.evaluate.comparison import (
 )
 from tasks.evaluate.detail import describe
 from tasks.evaluate.linear_baseline import fit_linear_baseline, reads_embeddings
-from tasks.evaluate.losses import find_losses
 from tasks.evaluate.overlap import clusters_of
 from tasks.evaluate.scorers import judge_column
+from tasks.evaluate.slice_figures import (
+    BesideChampion,
+    Measured,
+    asked_modalities,
+    asked_of_parts,
+    named_values,
+    write_slices,
+)
+from tasks.evaluate.slice_regressions import find_regressions
+from tasks.evaluate.slices import Partition, find_partitions
+from tasks.evaluate.uncertainty import add_uncertainty
 from tasks.fingerprint import code_fingerprint
 from tasks.modalities import joined, spec_of
 from tasks.modeling.card import ModelCard, read_card
@@ -45,7 +57,7 @@ from tasks.modeling.training_rows import ROWS
 from tasks.problems.metric import Indices, Probabilities
 from tasks.problems.registry import problem_of
 from tasks.problems.scoring import AnyScorer, Clusters
-from tasks.samples import NEAR_DUPLICATES, Samples
+from tasks.samples import METADATA, NEAR_DUPLICATES, Samples
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
 
 KIND = "evaluations"
@@ -63,6 +75,7 @@ def evaluate_key(
     """The digest of everything that an evaluation depends on."""
     anchor = None if prepared_champion is None else prepared_champion.anchor
     near = store.path(valid.clean.uri) / NEAR_DUPLICATES  # which valid.sha256 does not cover
+    metadata = store.path(valid.clean.uri) / METADATA
     seen = store.path(checkpoint.uri) / ROWS  # of a published model that is evaluated by itself
     return digest_json(
         {
@@ -76,7 +89,9 @@ def evaluate_key(
                 "seed": config.seed,
                 "confidence": config.gate.confidence,
                 "min_slice_rows": config.gate.min_slice_rows,
+                "slices": [config.slices, config.evaluate.max_slice_values, asked_of_parts(config)],
             },
+            **({"metadata": digest_file(metadata)} if config.slices else {}),
             "code": code_fingerprint("evaluate"),
         }
     )
@@ -111,14 +126,18 @@ def evaluate(
     samples, rows = every.take(unseen), rows.take(unseen)
     others = read_others(prepared_champion, card, store)
     with store.create(KIND, key) as draft:
-        subset = predict_subsets(samples, features, checkpoint, card, store)
+        asked = asked_modalities(config, checkpoint.modalities)
+        subset = predict_subsets(samples, features, checkpoint, card, store, asked)
         full = subset[joined(checkpoint.modalities)]
         table = predictions_table(samples, full, card, checkpoint.modalities)
         write_predictions(draft.path / PREDICTIONS, table)
         columns = Columns(samples, card, _universes(valid, card, [theirs for _, theirs in others]))
         candidate, problem = columns.judge(full), problem_of(card.label_targets[0])
+        by_inputs = {name: columns.judge(given) for name, given in subset.items()}
         detail = describe(samples, problem, candidate, columns.labels[0], checkpoint.modalities)
+        detail, uncertainty = add_uncertainty(detail, samples, features, checkpoint, card, full, columns.judge, store)
         clusters = rows.clusters
+        partitions = find_partitions(valid, rows.every, rows.places, checkpoint.modalities, config, store)
         payload: dict[str, Any] = {
             "rows": len(samples),
             "seen": len(every) - len(samples),
@@ -128,16 +147,19 @@ def evaluate(
             "problem": problem.name,
             "metrics": {"test": candidate.score()},
             "intervals": candidate.intervals(config.seed, clusters=clusters),
-            "by_modalities": {name: columns.judge(given).score() for name, given in subset.items()},
+            "by_modalities": {name: by_inputs[name].score() for name in map(joined, subsets(checkpoint.modalities))},
             "baselines": candidate.baselines(),
             "majority_share": candidate.baselines().get("accuracy"),
             "known_rows": {},
             "problems": {},
+            "uncertainty": None if uncertainty is None else uncertainty.model_dump(mode="json"),
         }
         for key_, figures in columns.judge_others(full, config.seed, clusters).items():
             payload[key_] |= figures
+        beside = None
         if others:
-            payload |= _beside_champion(columns, candidate, others, rows, config, store)
+            fields, beside = _beside_champion(columns, candidate, others, rows, partitions, config, store)
+            payload |= fields
             detail = detail.model_copy(update={"champion_rows": payload["champion_rows"]})
         if problem.has_classes and reads_embeddings(card):
             linear_baseline = _linear_baseline(valid, features, columns, candidate, config.seed, store, rows, unseen)
@@ -147,6 +169,7 @@ def evaluate(
 
             importance = measure_importance(valid, features, checkpoint, config.seed, store)
             detail = detail.model_copy(update={"importance": importance})
+        write_slices(draft.path / SLICES, partitions, by_inputs, Measured(candidate, clusters, beside, config))
         write_text(draft.path / DETAIL, canonical_json(detail.model_dump(mode="json")))
         contents = {path.name: digest_file(path) for path in sorted(draft.path.iterdir())}
         report = EvalReport(uri=f"{KIND}/{key}", sha256=digest_json({"ref": payload, "files": contents}), **payload)
@@ -171,12 +194,14 @@ def _beside_champion(
     candidate: AnyScorer,
     others: list[Other],
     rows: ComparisonRows,
+    partitions: list[Partition],
     config: RunConfig,
     store: Store,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], BesideChampion | None]:
     """The fields of EvalReport that tell how the candidate stands against the champion, and against the best one so far, on
-    the rows that both can answer and neither, or both, have seen."""
+    the rows that both can answer and neither, or both, have seen; and those answers, beside the champion's."""
     found: dict[str, Any] = {}
+    beside: BesideChampion | None = None
     for other, card in others:
         seen = rows.seen_by(other, card, store)
         unseen = np.flatnonzero(~seen)
@@ -186,16 +211,18 @@ def _beside_champion(
         pair = (candidate.take(chosen), Columns(samples, card, columns.labels).judge(outputs))
         pairing = compare(pair, other.champion, config, clusters, int(seen.sum()))
         if found:
-            return found | {"anchor": pairing.model_dump(mode="json")}
+            return found | {"anchor": pairing.model_dump(mode="json")}, beside
+        beside = BesideChampion(other.champion.version, pair, chosen, clusters)
         present = np.array(present_modalities(samples, columns.card.modalities))
-        losses = find_losses(pair, columns.labels[0], present, clusters, config.gate.min_slice_rows)
+        slices, least = named_values(partitions, chosen), config.gate.min_slice_rows
+        regressions = find_regressions(pair, columns.labels[0], present, clusters, least, slices)
         folder = store.path(other.champion.uri)
         found = {
             **against(pairing),
-            "losses": losses.model_dump(mode="json"),
+            "slice_regressions": regressions.model_dump(mode="json"),
             "forgetting": forgetting(samples.ids, pair, folder, config, clusters),
         }
-    return found
+    return found, beside
 
 
 def read_test_rows(valid: ValidatedRef, store: Store) -> Samples:
@@ -275,14 +302,19 @@ def _universes(valid: ValidatedRef, card: ModelCard, champions: list[ModelCard])
 
 
 def predict_subsets(
-    samples: Samples, features: Features, checkpoint: CheckpointRef, card: ModelCard, store: Store
+    samples: Samples,
+    features: Features,
+    checkpoint: CheckpointRef,
+    card: ModelCard,
+    store: Store,
+    asked: Sequence[tuple[InputName, ...]] = (),
 ) -> dict[str, Probabilities]:
-    """`image+audio` to the probabilities (N, C) of the same model given only those modalities."""
+    """`image+audio` to the probabilities (N, C) of the same model given only those modalities; `asked` are further sets."""
     from tasks.modeling.inference import predict_probabilities
     from tasks.modeling.package import load_model
 
     model = load_model(store.path(checkpoint.uri), card)
-    chosen = subsets(checkpoint.modalities)
+    chosen = list(dict.fromkeys((*subsets(checkpoint.modalities), *asked)))
     found = {}
     for done, present in enumerate(chosen):
         progress.report("evaluate", done, len(chosen), joined(present))

@@ -1,4 +1,4 @@
-"""Two published models on rows whose labels came later: the same figures, intervals and losses as on test rows."""
+"""Two published models on rows whose labels came later: figures, intervals and regressions of classes as on test rows."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from data_contracts.refs import ChampionRef, EvalReport
 from tasks.config import RunConfig
 from tasks.evaluate.comparison import against, compare
-from tasks.evaluate.losses import find_losses
 from tasks.evaluate.overlap import clusters_of, number_clusters
 from tasks.evaluate.scorers import judge_column
+from tasks.evaluate.slice_regressions import find_regressions
 from tasks.modeling.card import ModelCard
 from tasks.problems.metric import Probabilities
 from tasks.problems.registry import problem_of
@@ -71,7 +71,7 @@ def evaluate_live(
     )
     clusters, ours = rows.clusters, pair[0]
     pairing = compare((ours, pair[1]), champion[0], config, clusters, seen)
-    losses = find_losses(
+    regressions = find_regressions(
         (ours, pair[1]), rows.universe, np.array(rows.modalities), clusters, config.gate.min_slice_rows
     )
     payload: dict[str, Any] = {
@@ -86,7 +86,7 @@ def evaluate_live(
         "baselines": ours.baselines(),
         "majority_share": ours.baselines().get("accuracy"),
         **against(pairing),
-        "losses": losses.model_dump(mode="json"),
+        "slice_regressions": regressions.model_dump(mode="json"),
     }
     with store.scratch_dir() as scratch:
         pq.write_table(_table(rows), scratch / "rows.parquet", compression="zstd")

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
 
-from data_contracts.refs import EvalReport, Loss, Losses, Pairing, RuleResult
+from data_contracts.refs import EvalReport, Pairing, RuleResult
+from data_contracts.slices import SliceRegression, SliceRegressions
 from tasks.config import GateConfig
-from tasks.gate.sentences import FIRST, describe_rows, say_comparison, say_losses, say_undefined
+from tasks.gate.sentences import FIRST, describe_rows, say_comparison, say_regressions, say_undefined
 from tasks.gate_rules import Outcome, defined
 from tasks.number_format import short_number
 from tasks.problems.registry import figure_text, get_metric, get_problem
@@ -50,8 +51,8 @@ def compare_models(report: EvalReport, config: GateConfig) -> tuple[RuleResult, 
         lines.append(
             _line(Comparison(report.anchor, "the best champion so far", config, "not-worse", metric, True), value)
         )
-    if report.losses is not None and config.slice_alpha > 0:
-        lines.append(_losses(report.losses, champion, config, metric))
+    if report.slice_regressions is not None and config.slice_alpha > 0:
+        lines.append(_regressions(report.slice_regressions, champion, config, metric))
     return tuple(lines)
 
 
@@ -256,16 +257,17 @@ def _rounded_up(rows: float) -> int:
     return math.ceil(rows / digit) * digit
 
 
-def _losses(losses: Losses, champion: Pairing, config: GateConfig, metric: str) -> RuleResult:
+def _regressions(losses: SliceRegressions, champion: Pairing, config: GateConfig, metric: str) -> RuleResult:
     """Whether any part of the rows is worse. It does not depend on gate.confidence: more of it must not let more pass."""
+    what = "class, set of modalities or slice" if losses.columns else "class or set of modalities"
     worse = [part for part in losses.parts if part.lost or part.p <= config.slice_alpha]
     if worse:
         named = ", ".join(map(_loss_text, worse[:3]))
         detail = f"worse than the champion on {named}{' and others' if len(worse) > 3 else ''}"
     elif losses.tested:
-        detail = f"no class or set of modalities is significantly worse ({losses.tested} tested, Holm)"
+        detail = f"no {what} is significantly worse ({losses.tested} tested, Holm)"
     else:
-        detail = "no class or set of modalities was tested"
+        detail = f"no {what} was tested"
     if losses.too_small:
         detail += f"; {losses.too_small} with fewer than {losses.min_rows} test rows not tested"
     return RuleResult(
@@ -278,15 +280,15 @@ def _losses(losses: Losses, champion: Pairing, config: GateConfig, metric: str) 
         clusters=champion.clusters,
         outcome="fail" if worse else "pass",
         detail=detail,
-        sentence=say_losses(losses, [_part_text(part) for part in worse]),
+        sentence=say_regressions(losses, [_part_text(part) for part in worse]),
     )
 
 
-def _part_text(part: Loss) -> str:
+def _part_text(part: SliceRegression) -> str:
     return f"class {part.value!r}" if part.by == "class" else f"rows with {part.value}"
 
 
-def _loss_text(part: Loss) -> str:
+def _loss_text(part: SliceRegression) -> str:
     what = _part_text(part)
     if part.lost:
         return f"{what} (none of its {part.rows} rows is answered rightly any more)"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from data_contracts.refs import Decision, EvalReport, RuleResult, Verdict
-from tasks.config import RunConfig
+from data_contracts.slices import SLICES, SliceReport
+from tasks.config import GateConfig, RunConfig
 from tasks.fingerprint import code_fingerprint
 from tasks.gate.comparison import compare_models, next_anchor
-from tasks.gate.rules import judge_rule
+from tasks.gate.rules import judge_parts, judge_rule
 from tasks.store import Store, canonical_json, digest_json, write_text
 
 KIND = "verdicts"
@@ -26,7 +27,7 @@ def gate(report: EvalReport, config: RunConfig, store: Store) -> Verdict:
     found = store.find(KIND, key)
     if found is not None:
         return Verdict.model_validate(found.ref)
-    rules = (*(judge_rule(rule, report) for rule in config.gate.rules), *compare_models(report, config.gate))
+    rules = (*judge_rules(report, config.gate, store), *compare_models(report, config.gate))
     decision = decide(rules)
     content = {
         "rows": report.rows,
@@ -42,6 +43,18 @@ def gate(report: EvalReport, config: RunConfig, store: Store) -> Verdict:
         write_text(draft.path / "verdict.json", canonical_json(content))
         draft.ref = verdict.model_dump(mode="json")
     return verdict
+
+
+def judge_rules(report: EvalReport, config: GateConfig, store: Store) -> list[RuleResult]:
+    """The lines of the config's rules, in their order."""
+    if not any(rule.is_of_parts for rule in config.rules):
+        return [judge_rule(rule, report) for rule in config.rules]
+    parts = SliceReport.model_validate_json((store.path(report.uri) / SLICES).read_text(encoding="utf-8"))
+    found: list[RuleResult] = []
+    for rule in config.rules:
+        of_parts = rule.is_of_parts
+        found += judge_parts(rule, report, parts, config.min_slice_rows) if of_parts else [judge_rule(rule, report)]
+    return found
 
 
 def decide(rules: Sequence[RuleResult]) -> Decision:

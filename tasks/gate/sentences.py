@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from data_contracts.refs import Losses, Pairing
+from data_contracts.refs import Pairing
+from data_contracts.slices import SliceRegressions
 from tasks.gate_rules import Outcome
 from tasks.number_format import short_number
 from tasks.problems.registry import get_metric
@@ -52,7 +53,7 @@ def say_comparison(mode: Mode, outcome: Outcome, other: Pairing, strict: bool, m
     return f"The new model is as good as {who}, or less than {lost} worse."
 
 
-def say_losses(losses: Losses, worse: list[str]) -> str:
+def say_regressions(losses: SliceRegressions, worse: list[str]) -> str:
     """`worse`: the parts that got worse, as text."""
     if worse:
         return f"The new model has become worse on {', '.join(worse[:3])}{' and others' if len(worse) > 3 else ''}."

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from data_contracts.refs import Modality
 from data_contracts.tables import CONTRACT_VERSION, media_schema
@@ -69,6 +70,20 @@ def media_index(store: Store, modality: Modality, fingerprint: str, columns: tup
     parts = store.parts(media_kind(modality, fingerprint))
     tables = [read_table(store.path(part), columns) for part in parts]
     return pa.concat_tables(tables) if tables else pa.schema(fields).empty_table()
+
+
+def media_sizes(index: pa.Table, modality: Modality) -> NDArray[np.float64]:
+    """(M,) of stored media, in the unit of their modality."""
+    size = MODALITIES[modality].size
+    return np.fromiter(
+        (
+            size(row["shape"], row["rate_hz"] or 0)
+            for batch in index.select(["shape", "rate_hz"]).to_batches(max_chunksize=10_000)
+            for row in batch.to_pylist()
+        ),
+        np.float64,
+        len(index),
+    )
 
 
 class MediaReader:

@@ -58,6 +58,15 @@ class Audio(ModalitySpec):
 
         return np.ones(8000, np.int16), 8000
 
+    def sample(self, number: int) -> tuple[str, bytes]:
+        """A WAV of a second that rises in pitch."""
+        from tasks.media.in_memory import sound_bytes
+        from tasks.media.synthetic import make_sound
+
+        data = sound_bytes(make_sound(number))
+        assert data is not None  # it is samples with their rate
+        return ".wav", data
+
     def decoder(self) -> Decode:
         """WAV, FLAC, MP3 and the like, and the sound of a clip."""
         from tasks.media.audio import decode_audio

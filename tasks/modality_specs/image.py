@@ -50,6 +50,15 @@ class Image(PixelSpec):
 
         return np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8)
 
+    def sample(self, number: int) -> tuple[str, bytes]:
+        """A PNG of coloured patches."""
+        from tasks.media.in_memory import picture_bytes
+        from tasks.media.synthetic import make_pictures
+
+        data = picture_bytes(make_pictures(number, 1)[0])
+        assert data is not None  # it is an array
+        return ".png", data
+
     def decoder(self) -> Decode:
         """JPEG, PNG and the like."""
         from tasks.media.image import decode_image

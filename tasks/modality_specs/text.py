@@ -53,6 +53,10 @@ class Text(ModalitySpec):
         """A letter."""
         return "a"
 
+    def sample(self, number: int) -> str:
+        """A sentence that nobody wrote."""
+        return f"this is example number {number}"
+
     def decoder(self) -> Decode:
         """UTF-8, or what is detected with confidence."""
         from tasks.media.text import decode_text
@@ -101,7 +105,7 @@ class Text(ModalitySpec):
         from tasks.modeling.pretrained.tokenization import packaged_tokenizer, tokenizer_of
 
         most, folder = int(params["max_tokens"]), package_folder(self.name, spec.encoder)
-        if folder is None:
+        if folder is None or spec.tokenizer_sha256 is None:
             tokenize = tokenizer_of(require_place(self.name, spec), spec, most)
         else:
             tokenize = packaged_tokenizer(folder, spec, most)

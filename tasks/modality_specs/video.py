@@ -37,6 +37,12 @@ class Video(PixelSpec):
     shape_prefix = r"\d+x"
     batch_rows = 4
 
+    def sample(self, number: int) -> tuple[str, bytes]:
+        """An MP4 of coloured patches that move."""
+        from tasks.media.synthetic import clip_bytes, make_pictures
+
+        return ".mp4", clip_bytes(make_pictures(number, 8))
+
     def decoder(self) -> Decode:
         """Whatever PyAV reads."""
         from tasks.media.video import decode_video

@@ -18,6 +18,7 @@ from tasks.errors import DataError, EnvironmentFailed
 from tasks.escaping import one_line
 from tasks.modalities import spec_of
 from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.modeling.uncertainty import Uncertainty
 from tasks.problems.registry import PROBLEMS, is_plain, problem_of
 from tasks.store import canonical_json, write_text
 
@@ -75,6 +76,7 @@ class ModelCard(Frozen):
     encoders: dict[InputName, EncoderSpec]
     config: CardConfig
     decision: DecisionRule | None = None
+    uncertainty: Uncertainty | None = None
 
     @model_validator(mode="after")
     def _check_encoders(self) -> Self:
@@ -115,6 +117,11 @@ class ModelCard(Frozen):
         """What decides the first label column: its offsets or its thresholds, whichever its problem has; None: neither."""
         named = {"offsets": self.offsets, "thresholds": self.thresholds}
         return named.get(problem_of(self.label_targets[0]).decision or "")
+
+    @property
+    def temperature(self) -> float:
+        """What the logits of the first label column are divided by; 1 where nothing else was better."""
+        return (self.uncertainty.temperature if self.uncertainty else None) or 1.0
 
     @property
     def answers(self) -> bool:
@@ -179,10 +186,11 @@ def _parse(path: Path, content: bytes) -> ModelCard:
 
 def save_card(card: ModelCard, folder: Path) -> None:
     """model.json lies in the folder; equal cards give equal bytes. It holds no time and no path of the machine."""
-    absent = {name for name in ("targets", "decision") if getattr(card, name) is None}
+    absent = {name for name in ("targets", "decision", "uncertainty") if getattr(card, name) is None}
     record = card.model_dump(mode="json", exclude=absent)
-    if card.decision is not None:
-        record["decision"] = card.decision.model_dump(mode="json", exclude_none=True)
+    for name, part in (("decision", card.decision), ("uncertainty", card.uncertainty)):
+        if part is not None:
+            record[name] = part.model_dump(mode="json", exclude_none=True)
     write_text(folder / CARD, canonical_json(record))
 
 

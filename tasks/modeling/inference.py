@@ -12,8 +12,10 @@ import torch
 from data_contracts.refs import FeatureRef, InputName
 from tasks.errors import DataError
 from tasks.modeling.batches import to_tensors
+from tasks.modeling.conformal import energy
 from tasks.modeling.features import Inputs
 from tasks.modeling.fusion.classifier import FusedClassifier
+from tasks.problems.registry import problem_of
 from tasks.samples import Samples
 from tasks.store import Store
 
@@ -41,6 +43,13 @@ def predict_inputs(
     model: FusedClassifier, inputs: Inputs, batch_size: int = 256, threads: int = THREADS
 ) -> npt.NDArray[np.float32]:
     """The same for features that are loaded already. Another number of threads may change the last bits."""
+    return to_outputs(model, predict_logits(model, inputs, batch_size, threads))
+
+
+def predict_logits(
+    model: FusedClassifier, inputs: Inputs, batch_size: int = 256, threads: int = THREADS
+) -> npt.NDArray[np.float32]:
+    """(N, outputs) what the network gives out before it becomes shares and numbers, see `to_outputs`."""
     device = next(model.parameters()).device
     found = np.zeros((inputs.rows, model.outputs), np.float32)
     model.eval()
@@ -48,11 +57,24 @@ def predict_inputs(
         for start in range(0, inputs.rows, batch_size):
             rows = np.arange(start, min(start + batch_size, inputs.rows))
             output = model(to_tensors(inputs.batch(rows), device), len(rows))
-            found[rows] = model.targets.activate(output.logits.float()).cpu().numpy()
+            found[rows] = output.logits.float().cpu().numpy()
+    return found
+
+
+def to_outputs(model: FusedClassifier, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(N, outputs) logits as shares and numbers. Raises DataError where one is not finite."""
+    found = model.targets.activate(torch.from_numpy(logits)).numpy()
     broken = int((~np.isfinite(found)).any(axis=1).sum())
     if broken:
         raise DataError(f"model: {broken} of {len(found)} samples get a probability that is not finite; train again")
     return found
+
+
+def energies_of(model: FusedClassifier, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64] | None:
+    """(N,) the energy scores of the first label column; None where it holds numbers."""
+    target = model.targets.columns[0]
+    problem = problem_of(target)
+    return None if problem.is_numeric else energy(logits[:, model.targets.slices[0]], excluding=problem.has_classes)
 
 
 @contextmanager

@@ -22,6 +22,8 @@ class Targets:
     """Label columns in order; the network's outputs are their widths one after the other."""
 
     columns: tuple[Target, ...]
+    temperature: float = 1.0
+    """What the logits of the first column are divided by, see tasks/modeling/calibration.py."""
 
     @cached_property
     def slices(self) -> tuple[slice, ...]:
@@ -55,6 +57,7 @@ class Targets:
 
     def activate(self, logits: Tensor) -> Tensor:
         """(B, outputs) logits to outputs: shares that sum to 1, a share per label, numbers in the user's unit."""
+        logits = self._scale_first(logits, 1 / self.temperature)
         if self.is_plain:
             return logits.softmax(dim=1)
         columns = zip(self.columns, self.slices, strict=True)
@@ -63,7 +66,14 @@ class Targets:
     def logits_of(self, outputs: Tensor) -> Tensor:
         """(B, outputs) logits that `activate` turns into these: on the outputs, the loss can be computed again."""
         columns = zip(self.columns, self.slices, strict=True)
-        return torch.cat([problem_of(target).logits_of(outputs[:, cut], target) for target, cut in columns], dim=1)
+        logits = torch.cat([problem_of(target).logits_of(outputs[:, cut], target) for target, cut in columns], dim=1)
+        return self._scale_first(logits, self.temperature)
+
+    def _scale_first(self, logits: Tensor, factor: float) -> Tensor:
+        if factor == 1:
+            return logits
+        width = self.slices[0].stop
+        return torch.cat([logits[:, :width] * factor, logits[:, width:]], dim=1)
 
 
 @dataclass(frozen=True)
@@ -103,5 +113,5 @@ class EncodedTargets:
 
 
 def targets_of_card(card: ModelCard) -> Targets:
-    """The label columns of a model."""
-    return Targets(card.label_targets)
+    """The label columns of a model, with its temperature."""
+    return Targets(card.label_targets, card.temperature)

@@ -132,9 +132,9 @@ class ClassScorer(Scorer[ClassCounts]):
         parts = np.split(order, first[1:])
         return {int(name): (rows, self.correct[rows]) for name, rows in zip(classes, parts, strict=False)}
 
-    def gains(self, other: ClassScorer) -> Floats:
-        """By answers that are right."""
-        return self.correct.astype(np.float64) - other.correct
+    def errors(self) -> Floats:
+        """1 where the answer is wrong."""
+        return np.asarray(~self.correct, np.float64)
 
     def baselines(self) -> dict[str, float]:
         """The most frequent class."""

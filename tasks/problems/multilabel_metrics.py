@@ -83,10 +83,9 @@ class LabelScorer(Scorer[LabelCounts]):
             found[int(label)] = (rows, self.predicted[rows, label])
         return found
 
-    def gains(self, other: LabelScorer) -> Floats:
-        """By the number of labels that are rightly given or left out."""
-        ours, theirs = ((one.predicted == one.truth).sum(axis=1) for one in (self, other))
-        return np.asarray(ours - theirs, np.float64)
+    def errors(self) -> Floats:
+        """The number of labels that are wrongly given or left out."""
+        return np.asarray((self.predicted != self.truth).sum(axis=1), np.float64)
 
     def baselines(self) -> dict[str, float]:
         """With all scores equal, precision is the label's share."""

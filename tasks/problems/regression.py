@@ -86,9 +86,9 @@ class NumberScorer(Scorer[ErrorSums]):
         variance = weights @ centred**2 / total - mean**2
         return ErrorSums(total, weights @ np.abs(errors), weights @ errors**2, variance)
 
-    def gains(self, other: NumberScorer) -> Floats:
-        """By the errors' size."""
-        return np.abs(other.predicted - other.truth) - np.abs(self.predicted - self.truth)
+    def errors(self) -> Floats:
+        """How far off the number is."""
+        return np.abs(self.predicted - self.truth)
 
     def baselines(self) -> dict[str, float]:
         """Always the constant."""

@@ -88,8 +88,12 @@ class Scorer(ABC, Generic[Counts]):
         return {}
 
     @abstractmethod
+    def errors(self) -> Floats:
+        """(N,) how wrongly each row is answered: 0 or 1 where an answer is right or wrong."""
+
     def gains(self, other: Self) -> Floats:
         """(N,) how much better each row is answered than by the other: 1, 0 or -1 where an answer is right or wrong."""
+        return other.errors() - self.errors()
 
     def count_differing(self, other: Self, clusters: Clusters = None) -> int:
         """Rows that one model answers better than the other, or clusters with such rows: all that tells the two apart."""

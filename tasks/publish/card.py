@@ -7,13 +7,15 @@ from collections import Counter
 from pathlib import Path
 
 from data_contracts.modalities import modality_of
-from data_contracts.refs import CheckpointRef, EvalReport, ValidatedRef, Verdict
+from data_contracts.refs import CheckpointRef, EvalReport, InputName, ValidatedRef, Verdict
+from data_contracts.uncertainty import MeasuredShare, UncertaintyFigures
 from tasks.config import RunConfig
 from tasks.display_table import DisplayTable
 from tasks.escaping import markdown_text
 from tasks.modalities import spec_of
 from tasks.problems.metric import TOO_FEW_ROWS
 from tasks.problems.registry import figure_text, get_problem
+from tasks.publish.card_metadata import write_metadata
 
 TEMPLATE = "model_card.md.j2"
 _LABEL_CHARS = 100
@@ -33,9 +35,11 @@ def write_card(
     environment.filters |= {"figure": _figure, "cell": markdown_text}
     problem = get_problem(report.problem)
     return environment.get_template(TEMPLATE).render(
+        metadata=write_metadata(checkpoint, report, valid, config),
         name=config.name,
         alias=config.publish.alias,
         modalities=checkpoint.modalities,
+        example=", ".join(_example(name, valid) for name in checkpoint.modalities),
         inputs=_inputs(checkpoint, valid, config),
         what=problem.describe_model(", ".join(checkpoint.modalities), len(checkpoint.labels)),
         columns=[_column(name, report) for name in report.metrics if name != "test"],
@@ -50,6 +54,8 @@ def write_card(
         dataset_sha256=valid.sha256,
         rows=report.rows,
         tables={"figures": _figures(report), "by_modalities": _by_modalities(report), "rules": _rules(verdict)},
+        uncertainty=None if report.uncertainty is None else _uncertainty(report.uncertainty),
+        temperature=report.uncertainty.temperature if report.uncertainty else None,
         reason=markdown_text(verdict.reason),
     )
 
@@ -60,6 +66,37 @@ def _figures(report: EvalReport) -> DisplayTable:
         tuple(
             (name, _figure(value, name), "–" if value is None else _bounds(report.intervals.get(name), name))
             for name, value in report.metrics.get("test", {}).items()
+        ),
+    )
+
+
+def _uncertainty(figures: UncertaintyFigures) -> DisplayTable:
+    """What was promised on validation rows, beside what the test rows say."""
+    found: list[tuple[str, float, MeasuredShare | None]] = []
+    if figures.sets is not None:
+        what = "prediction sets" if figures.sets.single is not None else "prediction intervals"
+        found.append((f"{what} hold the truth, at least", 1 - figures.sets.alpha, figures.sets.covered))
+    if figures.selective is not None:
+        found.append(
+            ("wrong answers where it does not abstain, at most", figures.selective.max_risk, figures.selective.wrong)
+        )
+        found.append(("answered, the others abstained from", math.nan, figures.selective.answered))
+    if figures.outliers is not None:
+        most = figures.outliers.false_positive_rate
+        found.append(("usual rows flagged as out of distribution, at most", most, figures.outliers.flagged))
+    return DisplayTable(
+        ("promise", "level", "on the test rows", "interval (95 %)", "n"),
+        tuple(
+            (what, _figure(level, "accuracy"), "–", "–", 0)
+            if share is None
+            else (
+                what,
+                _figure(level, "accuracy"),
+                _figure(share.share, "accuracy"),
+                _bounds(share.interval, "accuracy"),
+                share.rows,
+            )
+            for what, level, share in found
         ),
     )
 
@@ -111,6 +148,13 @@ def _inputs(checkpoint: CheckpointRef, valid: ValidatedRef, config: RunConfig) -
         if spec_of(name).joined_columns() is not None
     ]
     return lines + [f"one encoder for all of {modality}" for modality in config.encoders.shared if kinds[modality] > 1]
+
+
+def _example(name: InputName, valid: ValidatedRef) -> str:
+    """An input as Python gives it; of a table its first column."""
+    if spec_of(name).joined_columns() is not None:
+        return f"{next(iter(valid.clean.column_types), name)!r}: ..."
+    return f'"{name}": ' + ('"a sentence"' if spec_of(name).has_tokens else f'"path/of/{name}"')
 
 
 def _figure(value: float | None, metric: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,22 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 EXAMPLE_TEXT = "an example"
+_LIBRARIES = (
+    *(
+        "av",
+        "mlflow",
+        "numpy",
+        "pandas",
+        "pillow",
+        "pyarrow",
+        "pydantic",
+        "safetensors",
+        "simplejpeg",
+        "soundfile",
+        "soxr",
+    ),
+    *("torch", "torchvision", "transformers"),
+)
 
 
 def stage_model(
@@ -31,10 +48,12 @@ def stage_model(
     features: Mapping[InputName, FeatureRef],
     store: Store,
     folder: Path,
+    encoders: bool = True,
 ) -> None:
     """An MLflow model is in `folder`: our files, those on the rows it was made with, the model card, and its code.
 
-    `features` say what an input looks like: the example has their shapes, and none of their content.
+    `encoders`: whether frozen ones go with it. `features` say what an input of one that does not looks like: the example has
+    their shapes, and none of their content.
     """
     import mlflow.pyfunc
 
@@ -50,7 +69,7 @@ def stage_model(
             artifacts={file.name: str(file) for file in files},
             pip_requirements=list(requirements()),
             signature=make_signature(record),
-            input_example=make_example(record, features, store),
+            input_example=make_example(record, features, store, encoders),
         )
 
 
@@ -58,27 +77,25 @@ def requirements() -> Iterator[str]:
     """What serving needs besides crossmodal itself, which is on no index: naming it there would invite an impostor."""
     from importlib.metadata import version
 
-    for library in ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "safetensors", "torch"):
+    for library in _LIBRARIES:
         yield f"{library}=={version(library)}"
 
 
 def make_signature(card: ModelCard) -> ModelSignature:
     """One optional column per input, one column per output (serving.py).
 
-    A text is a string, the vector of a frozen encoder an array. A picture, a sound or a clip is of any type: MLflow would
-    check nested arrays number by number in Python, which takes longer than the prediction.
+    A text is a string. What may be a file, its content or an array is of any type: MLflow knows no such union, and would check
+    nested arrays number by number in Python, which takes longer than the prediction.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
-    from mlflow.types.schema import AnyType, Array
+    from mlflow.types.schema import AnyType
 
     anything: AnyType = AnyType()  # type: ignore[no-untyped-call]
 
-    def kind(name: InputName) -> DataType | Array | AnyType:
+    def kind(name: InputName) -> DataType | AnyType:
         """MLflow's type of a column of the input."""
-        if _reads_strings(card, name):
-            return DataType.string
-        return Array(DataType.double) if card.encoders[name].reads == "embedding" else anything
+        return DataType.string if reads_strings(card, name) else anything
 
     outputs = [ColSpec(DataType.float, name) for name in output_names(card)]
     if card.answers:
@@ -88,16 +105,21 @@ def make_signature(card: ModelCard) -> ModelSignature:
     return ModelSignature(Schema([*inputs]), Schema([*outputs]))
 
 
-def make_example(card: ModelCard, features: Mapping[InputName, FeatureRef], store: Store) -> pd.DataFrame:
-    """One row with every input: zeros of the shape that the model reads, and a text that nobody wrote."""
+def make_example(
+    card: ModelCard, features: Mapping[InputName, FeatureRef], store: Store, encoders: bool = True
+) -> pd.DataFrame:
+    """One row with every input: a synthetic medium in base64, a text that nobody wrote; where its encoder is not there, zeros
+    of the shape of its vector."""
     import pandas as pd
 
     cells: dict[str, list[Any]] = {}
     for name in card.features:
         if (columns := _columns(card, name)) is not None:
             cells |= {column: [0.0 if of == "numeric" else EXAMPLE_TEXT] for column, of in columns.items()}
-        elif _reads_strings(card, name):
+        elif reads_strings(card, name):
             cells[name] = [EXAMPLE_TEXT]
+        elif (encoders or card.encoders[name].reads == "inputs") and (sample := spec_of(name).sample(0)) is not None:
+            cells[name] = [sample if isinstance(sample, str) else base64.b64encode(sample[1]).decode()]
         else:
             shape = read_table(store.path(features[name].parts[0]), ["shape"])["shape"][0].as_py()
             cells[name] = [np.zeros(shape, card.features[name].dtype).tolist()]
@@ -110,7 +132,7 @@ def _columns(card: ModelCard, name: InputName) -> dict[str, ColumnType | None] |
     return None if joined is None else dict(map(joined.split_entry, joined.columns_read(card.encoders[name])))
 
 
-def _reads_strings(card: ModelCard, name: InputName) -> bool:
+def reads_strings(card: ModelCard, name: InputName) -> bool:
     """Whether the served model takes a text as it is: its UTF-8 bytes are what it reads, or its tokenizer goes with it."""
     if not spec_of(name).has_tokens:
         return False

@@ -27,7 +27,7 @@ from data_contracts.tables import PREDICTIONS
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed, PromotionRefused
-from tasks.modeling.card import CARD
+from tasks.modeling.card import CARD, read_card
 from tasks.modeling.profile import PROFILE, profile_rows, write_profile
 from tasks.modeling.training_rows import ROWS, write_rows
 from tasks.publish import tracking, versions
@@ -35,6 +35,8 @@ from tasks.publish.alias_history import Move, move_alias
 from tasks.publish.approval import CHALLENGER, mark_pending, require_not_rejected, waiting_verdicts
 from tasks.publish.card import write_card
 from tasks.publish.connection import connected
+from tasks.publish.encoders import keep_encoders, log_encoders
+from tasks.publish.lineage import make_origin
 from tasks.publish.logged_model import stage_model
 from tasks.publish.model_names import check_alias, check_model_name
 from tasks.publish.registry import release_ref, why_not
@@ -183,6 +185,7 @@ def find_version(client: MlflowClient, job: Publication) -> ModelVersion | None:
 
 def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion:
     """The model's files and figures are in an MLflow run, and a new version points to them."""
+    kept = keep_encoders(read_card(job.folder), job.store) if job.config.publish.include_encoders else {}
     rows, profile = work / ROWS, work / PROFILE
     describe_rows(job, rows, profile)
     tags = {
@@ -200,8 +203,9 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
     card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config)
     staged = work / versions.MODEL_FOLDER
     shutil.rmtree(staged, ignore_errors=True)  # what a killed process left
-    stage_model(job.folder, card, (rows, profile), job.features, job.store, staged)
+    stage_model(job.folder, card, (rows, profile), job.features, job.store, staged, job.config.publish.include_encoders)
     client.log_artifacts(run.info.run_id, str(staged), versions.MODEL_FOLDER)
+    log_encoders(client, run, kept, f"{versions.MODEL_FOLDER}/{versions.ARTIFACT_FOLDER}")
     shutil.rmtree(staged)
     client.set_terminated(run.info.run_id, "FINISHED")
     _make_registered_model(client, job.name, describe_model(job.name, job.report, job.valid))
@@ -212,7 +216,9 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
         description=describe_version(job.name, job.config.publish.alias, job.verdict, job.report, job.valid),
         tags={
             **tags,
+            **({versions.FROZEN: ",".join(kept)} if kept else {}),
             **({versions.ANCHOR: job.verdict.anchor} if job.verdict.anchor else {}),
+            versions.ORIGIN: make_origin(),
             versions.VERDICT: job.verdict.decision,
             versions.METRICS: json.dumps(job.report.metrics.get("test", {})),
             versions.STATUS: "registered",
@@ -243,6 +249,8 @@ def verify_version(client: MlflowClient, job: Publication, version: ModelVersion
     try:
         try:
             versions.download(client, version, published, job.tracking_uri)
+            for sha256 in versions.encoders_of(version):
+                versions.download_encoder(client, version, sha256, published, job.tracking_uri)
         except EnvironmentFailed as error:
             _set_status(client, version, "failed", str(error))
             raise

@@ -5,6 +5,6 @@ A copy outlives versions of crossmodal, so it imports one name that stays.
 
 from mlflow.models import set_model
 
-from tasks.publish.serving import ServedModel
+from crossmodal import served_model
 
-set_model(ServedModel())
+set_model(served_model())

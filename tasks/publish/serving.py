@@ -1,4 +1,5 @@
-"""The model as MLflow serves it: `served_model.py`, which is copied into every logged model, names the class below.
+"""The model as MLflow serves it, from features; `served_model.py`, which is copied into every logged model, runs it behind
+flows/serving/mlflow_model.py, which makes features of media.
 
 Input: a data frame with one column per input of the model, each cell the model-ready feature as nested lists or an array
 (image (S, S, 3) uint8, audio (T, n_mels) float32 log-mel, text a string, or its UTF-8 bytes or tokens as integers; of a

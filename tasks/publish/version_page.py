@@ -20,7 +20,7 @@ def describe_version(name: str, alias: str, verdict: Verdict, report: EvalReport
         f"{markdown_text(gate_reason)}\n\n{figures_table(report)}\n\n"
         f"**Data.** {counts.used:,} of {counts.rows_in:,} rows used ({counts.quarantined:,} quarantined, "
         f"{counts.duplicates:,} duplicates): {divided}. Samples: sha256 `{valid.sha256[:16]}`.\n\n"
-        f'**Load.** `crossmodal.load("{name}@{alias}")`, `crossmodal predict MANIFEST --model {name}@{alias}`, or as features '
+        f'**Load.** `crossmodal.load("{name}@{alias}")`, `crossmodal predict MANIFEST --model {name}@{alias}`, or '
         f'`mlflow.pyfunc.load_model("models:/{name}@{alias}")`, once the alias points here. '
         "The model card is among its artifacts, the report among those of its run.\n"
     )

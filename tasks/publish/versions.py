@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 from data_contracts.refs import ChampionRef
 from tasks.errors import EnvironmentFailed
 from tasks.modeling.card import CARD, read_card
+from tasks.modeling.pretrained.packaged import ENCODERS
 from tasks.modeling.profile import PROFILE
 from tasks.modeling.training_rows import ROWS
+from tasks.publish.encoders import require_digest
 from tasks.store import Draft, Store, digest_file, digest_json
 
 if TYPE_CHECKING:
@@ -37,11 +39,15 @@ BASE_KEY = "crossmodal.base_key"
 ANCHOR = "crossmodal.anchor"
 """The version that was the best so far when this one was published; absent where it was this one."""
 RUN = "crossmodal.run"
+ORIGIN = "crossmodal.origin"
+"""JSON of the code's digest and the libraries' versions."""
 DATA_SHA256 = "crossmodal.dataset_sha256"
 VERDICT = "crossmodal.verdict"
 PUBLISHED = ("promote", "needs-approval", "inconclusive")
 """Verdicts whose candidates are published, the latter two as ones that wait for approval."""
 METRICS = "crossmodal.metrics"
+FROZEN = "crossmodal.encoders"
+"""Digests of the frozen encoders that are published with the version, with commas between; absent where there are none."""
 STATUS = "crossmodal.status"  # registered -> verified, or failed
 STATUS_DETAIL = "crossmodal.status_detail"
 ROLLED_BACK = "crossmodal.rolled_back"
@@ -94,7 +100,13 @@ class Tagged(Protocol):
 def is_in_store(version: Tagged, store: Store) -> bool:
     """Whether the files of a version that we published lie in the store, intact."""
     ours = all(tag in version.tags for tag in PROMISES.values())
-    return ours and store.find(KIND, store_key(version)) is not None
+    found = ours and store.find(KIND, store_key(version)) is not None
+    return found and all(store.find(ENCODERS, sha256) is not None for sha256 in encoders_of(version))
+
+
+def encoders_of(version: Tagged) -> list[str]:
+    """The digests of the frozen encoders that were published with a version."""
+    return [sha256 for sha256 in version.tags.get(FROZEN, "").split(",") if sha256]
 
 
 def promised_files(version: Tagged) -> dict[str, str]:
@@ -123,18 +135,47 @@ def files_key(model_sha256: str, card_sha256: str) -> str:
 def download(client: MlflowClient, version: ModelVersion, folder: Path, tracking_uri: str) -> None:
     """Brings a version's files into `folder`, checked: weights, card and rows against its tags, all else against the card.
 
-    Raises EnvironmentFailed where one is missing or its bytes are not those that were published.
+    Its frozen encoders are not among them. Raises EnvironmentFailed where one is missing or its bytes are not those that were
+    published.
     """
-    address = client.get_model_version_download_uri(version.name, version.version).rstrip("/")
-    which = f"model {version.name} version {version.version}"
+    address, which = _address(client, version), _describe(version)
     for name, sha256 in promised_files(version).items():
-        _fetch(f"{address}/{ARTIFACT_FOLDER}/{name}", folder, sha256, which, tracking_uri)
+        _fetch(f"{address}/{name}", folder, sha256, which, tracking_uri)
     for name, sha256 in read_card(folder).files_beside().items():
-        _fetch(f"{address}/{ARTIFACT_FOLDER}/{name}", folder, sha256, which, tracking_uri)
+        _fetch(f"{address}/{name}", folder, sha256, which, tracking_uri)
 
 
-def _fetch(uri: str, folder: Path, sha256: str, which: str, tracking_uri: str) -> None:
-    """A file of `which` version lies in `folder`, with the digest that it must have."""
+def download_encoder(client: MlflowClient, version: ModelVersion, sha256: str, folder: Path, tracking_uri: str) -> Path:
+    """Brings a frozen encoder that was published with a version into `folder`, checked; where it lies there.
+
+    Raises EnvironmentFailed as above.
+    """
+    which, uri = _describe(version), f"{_address(client, version)}/{ENCODERS}/{sha256}"
+    found = folder / _download(uri, folder, which, tracking_uri)
+    require_digest(
+        found,
+        sha256,
+        f"{which}: the encoder at {uri} is damaged (its digest is not the published {sha256[:12]}...); restore it, or use "
+        "crossmodal models rollback",
+    )
+    return found
+
+
+def download_file(client: MlflowClient, version: ModelVersion, name: str, folder: Path, tracking_uri: str) -> Path:
+    """Where a file that was published with a version lies in `folder`, unchecked. EnvironmentFailed where it is gone."""
+    return folder / _download(f"{_address(client, version)}/{name}", folder, _describe(version), tracking_uri)
+
+
+def _address(client: MlflowClient, version: ModelVersion) -> str:
+    return client.get_model_version_download_uri(version.name, version.version).rstrip("/") + f"/{ARTIFACT_FOLDER}"
+
+
+def _describe(version: ModelVersion) -> str:
+    return f"model {version.name} version {version.version}"
+
+
+def _download(uri: str, folder: Path, which: str, tracking_uri: str) -> str:
+    """What lies at the address lies in `folder`; its name."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
@@ -146,6 +187,12 @@ def _fetch(uri: str, folder: Path, sha256: str, which: str, tracking_uri: str) -
         raise EnvironmentFailed(
             f"{which}: {name} cannot be fetched from {uri} ({message}); roll back or restore it"
         ) from None
+    return name
+
+
+def _fetch(uri: str, folder: Path, sha256: str, which: str, tracking_uri: str) -> None:
+    """A file of `which` version lies in `folder`, with the digest that it must have."""
+    name = _download(uri, folder, which, tracking_uri)
     if digest_file(folder / name) != sha256:
         raise EnvironmentFailed(
             f"{which}: {name} at {uri} is damaged (its sha256 is not the published {sha256[:12]}...); "
@@ -160,6 +207,10 @@ def into_store(client: MlflowClient, version: ModelVersion, store: Store, tracki
         with store.create(KIND, key) as draft:
             download(client, version, draft.path, tracking_uri)
             describe(draft, version)
+    for sha256 in encoders_of(version):
+        if store.find(ENCODERS, sha256) is None:
+            with store.create(ENCODERS, sha256) as draft, store.scratch_dir() as scratch:
+                download_encoder(client, version, sha256, scratch, tracking_uri).rename(draft.path)
     return champion_ref(version)
 
 

@@ -9,6 +9,7 @@ from typing import cast
 from data_contracts.data_profile import PROFILE, DataProfile
 from data_contracts.eval_detail import DETAIL, EvalDetail
 from data_contracts.refs import CheckpointRef, EvalReport, Ref, ValidatedRef
+from data_contracts.slices import SLICES, SliceReport
 from data_contracts.training_history import HISTORY, TrainingHistory
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.modeling.card import ModelCard, read_card
@@ -19,6 +20,12 @@ def read_detail(report: EvalReport | None, store: Store) -> EvalDetail | None:
     """What the evaluation left beside its figures."""
     text = _read(report, DETAIL, store)
     return None if text is None else EvalDetail.model_validate_json(text)
+
+
+def read_slices(report: EvalReport | None, store: Store) -> SliceReport | None:
+    """Its figures by slice."""
+    text = _read(report, SLICES, store)
+    return None if text is None else SliceReport.model_validate_json(text)
 
 
 def read_history(checkpoint: CheckpointRef | None, store: Store) -> TrainingHistory | None:

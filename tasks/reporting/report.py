@@ -15,10 +15,11 @@ from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef,
 from data_contracts.run_summary import RunSummary
 from tasks.config import RunConfig
 from tasks.holdout_reuse import describe_uses
+from tasks.number_format import p_text
 from tasks.pages import page_template
 from tasks.problems.metric import TOO_FEW_ROWS
 from tasks.problems.registry import all_metric_names, get_metric, get_problem, problem_of
-from tasks.reporting.artifacts import read_detail, read_history, read_model_card
+from tasks.reporting.artifacts import read_detail, read_history, read_model_card, read_slices
 from tasks.reporting.charts import calibration_chart
 from tasks.reporting.confusion_matrix import confusion_chart
 from tasks.reporting.formatting import change, figure, percent, points, ruled, seconds, shorten
@@ -32,7 +33,9 @@ from tasks.reporting.sections import (
     profile_section,
     seen_mistakes,
 )
+from tasks.reporting.slice_tables import slice_section
 from tasks.reporting.training_curves import training_curves, training_figures, tuned_thresholds
+from tasks.reporting.uncertainty import uncertainty_section
 from tasks.reporting.unused_rows import unused_rows
 from tasks.store import Store, replace_file
 
@@ -93,8 +96,10 @@ def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Stor
         speed=training_figures(history),
         training_notes=history.notes if history else (),
         thresholds=tuned_thresholds(history, read_model_card(parts.checkpoint, store)),
+        worth=uncertainty_section(parts.report, detail, history),
         per_class=class_table(detail),
         slices=modality_slices(detail),
+        sliced=slice_section(read_slices(parts.report, store), parts.report, config),
         mistakes=seen_mistakes(detail, parts.clean, store),
         profile=profile_section(parts.valid, store),
         refused=unused_rows(parts.clean, parts.valid, store),
@@ -118,6 +123,7 @@ def _template() -> Template:
         count_labels=lambda target: problem_of(target).count_labels(target),
         points=points,
         seconds=seconds,
+        p_text=p_text,
     )
 
 

@@ -43,4 +43,8 @@ def digest_samples(valid: ValidatedRef, features: Mapping[InputName, FeatureRef]
 def _digest(folder: Path, sha256: str, names: tuple[InputName, ...]) -> str:
     """Of the table with this digest: it is asked for by the plan, by Prefect's cache key, and by the stage itself."""
     seen = Samples.read(folder).of_split("train", "val").sorted_by_id()
-    return digest_json(seen.table(["id", "label", "targets", "split", "weight", *names]).to_pydict())
+    read = seen.table(["id", "label", "targets", "split", "weight", *names]).to_pydict()
+    groups = seen.groups if "group" in seen.names else []
+    if any(group is not None for group in groups):  # that the temperature is cross-validated by
+        read["group"] = groups
+    return digest_json(read)

@@ -14,7 +14,6 @@ from torch.utils import deterministic
 from data_contracts.training_history import HISTORY, TrainingHistory
 from tasks import progress, run_log
 from tasks.config import TrainConfig
-from tasks.modeling.inference import predict_inputs
 from tasks.modeling.package import describe_model, gather_files, save_model
 from tasks.modeling.targets import targets_of_card
 from tasks.store import Store, canonical_json, write_text
@@ -23,9 +22,9 @@ from tasks.train.fitting import fit_encoders
 from tasks.train.lora import merge_lora
 from tasks.train.processes import Processes
 from tasks.train.request import TrainJob, read_samples
-from tasks.train.thresholds import tune_card
 from tasks.train.throughput import device_name
 from tasks.train.trainer import Trainer
+from tasks.train.uncertainty import calibrate, number_groups
 from tasks.train.validation import describe_validation
 from tasks.train.warm_start import begin
 
@@ -64,18 +63,18 @@ def run_training(job: TrainJob, work: Path) -> None:
             return
         best = trainer.finish()
         merge_lora(best)
-        tuned = None
-        if config.train.tune_thresholds:
-            card, tuned = tune_card(card, predict_inputs(best, val.inputs), val.targets.first)
-    save_model(best, work, card, files)
+        groups = number_groups(start.samples.of_split("val"))
+        answers = calibrate(card, best, val, groups, config.train)
+    save_model(best, work, answers.card, files)
     history = TrainingHistory(
         epochs=tuple(trainer.progress.history),
         best_epoch=trainer.progress.best_epoch,
         parameters=sum(parameter.numel() for parameter in best.parameters()),
-        figures=trainer.meter.figures().model_copy(update={"notes": tuple(trainer.notes())}),
+        figures=trainer.meter.figures().model_copy(update={"notes": (*trainer.notes(), *answers.notes)}),
         oom_split=trainer.progress.oom_split,
         **({} if start.record is None else {"start": start.record}),
-        **({} if tuned is None else {"thresholds": tuned}),
+        **({} if answers.thresholds is None else {"thresholds": answers.thresholds}),
+        **({} if answers.scaling is None else {"temperature": answers.scaling}),
     )
     write_text(work / HISTORY, canonical_json(history.model_dump(mode="json", exclude_unset=True)))
 

@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from data_contracts.data_profile import ClassRows, ClassSizes, ColumnSummary, DataProfile, Histogram, InputProfile
 from data_contracts.modalities import modality_of
-from data_contracts.refs import CleanRef, InputName, Modality, Target
-from tasks.media.media_store import media_index
-from tasks.modalities import MODALITIES, spec_of
+from data_contracts.refs import CleanRef, InputName, Target
+from tasks.media.media_store import media_index, media_sizes
+from tasks.modalities import spec_of
 from tasks.problems.registry import problem_of
 from tasks.samples import Samples
 from tasks.store import Store
@@ -76,7 +75,7 @@ def _modality(
         index = media_index(store, modality, clean.media[name], ("digest", "shape", "rate_hz"))
         index = index.filter(index["digest"].is_valid())  # what did not decode has no shape
         places = pc.index_in(digests, value_set=index["digest"].combine_chunks()).drop_null()
-        sizes = _sizes(index, modality)[places.to_numpy(zero_copy_only=False)]
+        sizes = media_sizes(index, modality)[places.to_numpy(zero_copy_only=False)]
     return {
         "name": name,
         "missing": len(samples) - len(digests),
@@ -85,20 +84,6 @@ def _modality(
         "sizes": histogram(sizes),
         "columns": list(columns),
     }
-
-
-def _sizes(index: pa.Table, modality: Modality) -> NDArray[np.float64]:
-    """(M,) of stored media, in the unit of their modality."""
-    size = MODALITIES[modality].size
-    return np.fromiter(
-        (
-            size(row["shape"], row["rate_hz"] or 0)
-            for batch in index.select(["shape", "rate_hz"]).to_batches(max_chunksize=10_000)
-            for row in batch.to_pylist()
-        ),
-        np.float64,
-        len(index),
-    )
 
 
 def histogram(values: ArrayLike) -> Histogram | None:

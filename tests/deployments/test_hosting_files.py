@@ -65,6 +65,8 @@ def test_the_image_installs_what_pyproject_requires() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     ran = run(sys.executable, DOCKER / "requirements.py", "remote", cwd=ROOT)
     assert ran.stdout.splitlines() == [*project["dependencies"], *project["optional-dependencies"]["remote"]]
+    ran = run(sys.executable, DOCKER / "requirements.py", "--only", "predict", cwd=ROOT)
+    assert ran.stdout.splitlines() == project["optional-dependencies"]["predict"]
     refused = run(sys.executable, DOCKER / "requirements.py", "remoet", cwd=ROOT)
     assert refused.returncode != 0
     assert "remoet" in refused.stderr

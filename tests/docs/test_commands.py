@@ -21,6 +21,8 @@ ELSEWHERE = {
     r"make (demo|test|test-slow|lint|bench|docs|mutants)\b": "the Makefile: CI calls it",
     r"python3 -m venv ": "what make does",
     r"\.venv/bin/python -m pip install ": "what make does",
+    r"python deployments/docker/requirements\.py ": "tests/deployments/test_hosting_files.py",
+    r"pip install ": "an installation; what it needs is tried in tests/stages/publish/test_release.py",
     r"\.venv/bin/mutmut ": "the Makefile: docs/mutations.md",
     r"source \.venv/bin/activate": "of the shell",
     r"export \w+=": "of the shell",

@@ -18,6 +18,7 @@ from flows.cli import main
 from tasks.modeling.card import ModelCard
 
 FROZEN = ["--set", "encoders.image_px=64", "--set", "encoders.audio=off"]
+LEFT_OUT = ["--set", "publish.include_encoders=false"]
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any], str]:
@@ -46,7 +47,7 @@ def test_a_frozen_encoder_from_first_run_to_lost_weights(
 ) -> None:
     store = tmp_path / "store"
     named = ["--set", f"encoders.image=torchvision:squeezenet1_1@{squeezenet}", "--set", f"encoders.text=hf:{bert}"]
-    first = retrain(capsys, learnable, store, *small_settings, *FROZEN, *named)
+    first = retrain(capsys, learnable, store, *small_settings, *FROZEN, *named, *LEFT_OUT)
     assert first["verdict"] == "promote"
     assert first["work"]["computed"] == {"image": 120, "text": 120}
     card = json.loads(next((store / "checkpoints").glob("*/model.json")).read_text())
@@ -55,7 +56,7 @@ def test_a_frozen_encoder_from_first_run_to_lost_weights(
         "image": ("embedding", 512),
         "text": ("embedding", 32),
     }
-    again = retrain(capsys, learnable, store, *small_settings, *FROZEN, *named)
+    again = retrain(capsys, learnable, store, *small_settings, *FROZEN, *named, *LEFT_OUT)
     assert (again["verdict"], again["work"]["computed"]) == ("unchanged", {"image": 0, "text": 0})
     # Another kind of encoder is compared with this champion on the same rows, each reading its own features.
     other = retrain(capsys, learnable, store, *small_settings, "--set", "encoders.audio=off")

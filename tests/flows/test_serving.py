@@ -37,11 +37,17 @@ TOKEN = "a-token-of-many-characters"
 LIMITS = Limits(max_body_mb=1, max_rows=3, max_pending=2, max_pending_mb=1, timeout_s=600, decoders=1)
 
 
+EVERYTHING = {"rows": 99, "prediction_set": 0.01, "answer": 0.99, "energy": 1e6}
+UNCERTAINTY = {"temperature": 2.0, "max_risk": 0.1, "thresholds": {"text": EVERYTHING}}
+"""Of rows with a text only: their set has both labels, the model abstains, and nothing is like what it knows."""
+
+
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Predictor]:
     folder = tmp_path_factory.mktemp("served")
     request = make_request(resolve_config(None, "builtin:digits", []), str(folder / "store"), None, new_run_id())
-    loaded = load_predictor(find_published(write_model(folder / "small"), request), request, 1)
+    small = write_model(folder / "small", uncertainty=UNCERTAINTY)
+    loaded = load_predictor(find_published(small, request), request, 1)
     yield loaded
     loaded.close()
 
@@ -86,6 +92,20 @@ def test_json_and_a_form_are_answered_alike_with_any_subset(client: TestClient, 
     assert found[0]["probabilities"] == pytest.approx(direct.probabilities, abs=1e-5)
     assert (several.json()["model"], several.json()["version"]) == ("small", predictor.version)
     assert several.headers["cache-control"] == "no-store"
+
+
+def test_what_an_answer_is_worth_is_the_same_over_http_and_in_python(client: TestClient, predictor: Predictor) -> None:
+    found = client.post("/v1/predict", json=rows({"text": "it is low"}, {"image": base64_of(png(PIXELS))})).json()
+    text, image = found["predictions"]
+    assert set(text["prediction_set"]) == {"high", "low"}
+    assert text["prediction_set"][0] == text["label"]
+    assert (text["abstained"], text["out_of_distribution"], text["prediction_interval"]) == (True, True, None)
+    assert (image["prediction_set"], image["abstained"], image["out_of_distribution"]) == (None, True, None)
+    direct = predictor.predict([{"text": "it is low"}])[0].model_dump(mode="json")
+    for name in ("label", "prediction_set", "prediction_interval", "abstained", "out_of_distribution"):
+        assert direct[name] == text[name]
+    described = client.get("/openapi.json").json()["components"]["schemas"]["Prediction"]["properties"]
+    assert {"prediction_set", "prediction_interval", "abstained", "out_of_distribution"} <= described.keys()
 
 
 JSON = {"Content-Type": "application/json"}

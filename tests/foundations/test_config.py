@@ -27,7 +27,11 @@ from tasks.errors import UsageError
         ("data.max_quarantined=1.5", ["'data.max_quarantined'", "less than or equal to 1"]),
         ("train=3", ["'train'", "TrainConfig"]),
         ("seed.x=1", ["'seed'", "valid integer"]),
-        ('gate.rules=[{"metric":"accuracy"}]', ["'gate.rules.0'", "one of min, max and above_majority"]),
+        ('gate.rules=[{"metric":"accuracy"}]', ["'gate.rules.0'", "one of min, max, max_drop and above_majority"]),
+        (
+            "gate.rules=[{metric='ece', max=1, slise='a=b'}]",
+            ["'gate.rules.0.slise'", "did you mean 'gate.rules.0.slice'"],
+        ),
         ('gate.rules=[{"metric":"f2","min":1}]', ["'gate.rules.0.metric'", "'macro_f1'"]),
         ('gate.rules=[{"metric":"auroc","above_majority":true}]', ["accuracy, mean_ap, mae and rmse only"]),
         ("extract.hop_ms=0.01", ["'extract.hop_ms'", "greater than or equal to 1"]),
@@ -49,6 +53,30 @@ def _leaves() -> list[str]:
 def test_every_key_refuses_a_value_of_the_wrong_type(key: str) -> None:
     with pytest.raises(UsageError, match=key.replace(".", r"\.")):
         load_config({}, [key + '={"no": ["such", "value"]}'])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('[{"metric": "accuracy", "min": 0.9}]', [{"metric": "accuracy", "min": 0.9}]),
+        ('[{metric="accuracy", min=0.9}, {max = 1_0}]', [{"metric": "accuracy", "min": 0.9}, {"max": 10}]),
+        ("['a']", ["a"]),
+        ("{a.b = true}", {"a": {"b": True}}),
+        ("[speaker]", "[speaker]"),
+        ("2026-01-01", "2026-01-01"),
+    ],
+)  # fmt: skip
+def test_a_value_is_json_or_a_table_or_array_of_toml_or_text(text: str, value: object) -> None:
+    assert parse_assignment(f"gate.rules={text}") == (["gate", "rules"], value)
+
+
+def test_slices_are_those_of_the_config_and_those_that_rules_name() -> None:
+    rules = '[{metric="auto", min=0, slice="a + b = x"}, {metric="auto", min=0, slice="text.size=q1"}]'
+    config = load_config({}, ['evaluate.slices=["c", "a+b"]', f"gate.rules={rules}"])
+    assert config.slices == ("c", "a+b")
+    assert config.gate.rules[0].slice == "a+b=x"
+    with pytest.raises(UsageError, match="names a slice twice"):
+        load_config({}, ['evaluate.slices=["a+b", "a + b"]'])
 
 
 def test_a_value_where_a_section_is_expected() -> None:

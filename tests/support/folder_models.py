@@ -22,6 +22,7 @@ def write_model(
     inputs: Sequence[str] = ("image", "text", "audio"),
     encoders: Mapping[str, Any] | None = None,
     media: Mapping[str, Any] | None = None,
+    uncertainty: Mapping[str, Any] | None = None,
 ) -> Path:
     """A model of `tiny` encoders, of `frozen` ones by their ids, or of described ones; the seed decides its weights."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -30,6 +31,8 @@ def write_model(
         record["encoders"][name] = describe_encoder(name, encoder, "head", EncodersConfig()).model_dump(mode="json")
     record["encoders"].update(encoders or {})
     record["config"]["media"].update(media or {})
+    if uncertainty is not None:
+        record["uncertainty"] = uncertainty
     card = ModelCard.model_validate(record)
     torch.manual_seed(seed)
     save_model(build_model(card).eval(), folder, card)

@@ -120,7 +120,7 @@ def _read_roles(result: dict[str, Any], source: Source, values: dict[str, Any], 
         elif not source.folds:
             source.split_words[split_cell] = result["split"]
     result["time"] = plain(values.get(columns.time)) if columns.time else None
-    result["metadata"] = metadata_json(values, (*columns.unused, columns.time))
+    result["metadata"] = metadata_json(values, source.metadata)
     weight = values.get(columns.weight) if columns.weight else None
     if not is_empty(weight):
         result["weight"] = _weight(weight)

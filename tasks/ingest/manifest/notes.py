@@ -8,12 +8,15 @@ from tasks.config import RunConfig
 from tasks.ingest.manifest.cells import read_label
 from tasks.ingest.manifest.joined_columns import describe_lacking
 from tasks.ingest.manifest.raw_rows import RawRows
+from tasks.ingest.manifest.slice_columns import find_slice_columns
 from tasks.ingest.manifest.source import Source
 from tasks.modalities import MODALITIES
 from tasks.problems.registry import PROBLEMS
 
 
-def describe_source(sources: list[Source], modalities: tuple[InputName, ...], table: RawRows) -> list[str]:
+def describe_source(
+    sources: list[Source], modalities: tuple[InputName, ...], table: RawRows, slices: tuple[str, ...] = ()
+) -> list[str]:
     """What the readers noted, a line on every input that is left out, and one on the columns that are metadata."""
     columns = sources[0].columns
     notes = list(dict.fromkeys(note for source in sources for note in source.manifest.notes))
@@ -22,8 +25,10 @@ def describe_source(sources: list[Source], modalities: tuple[InputName, ...], ta
         if name not in modalities:
             what = "is empty" if table.counts[name] == 0 else "has no usable cell"
             notes.append(f"column {column!r} {what} and is left out")
-    if columns.unused:
-        notes.append(f"columns kept as metadata, not used: {', '.join(columns.unused)}")
+    sliced = find_slice_columns(slices, columns.unused)
+    unused = [name for name in columns.unused if name not in sliced]
+    if unused:
+        notes.append(f"columns kept as metadata, not used: {', '.join(unused)}")
     return notes
 
 

@@ -23,6 +23,7 @@ from tasks.ingest.manifest.notes import describe_absent, describe_source, note_l
 from tasks.ingest.manifest.raw_rows import RawRows
 from tasks.ingest.manifest.recognition import recognise
 from tasks.ingest.manifest.rows import Purpose, Row
+from tasks.ingest.manifest.slice_columns import require_slice_columns
 from tasks.ingest.manifest.source import Source, open_sources, require_label
 from tasks.store import Store, digest_json
 
@@ -37,6 +38,9 @@ def scan(
     """
     sources = open_sources(data, config, purpose)
     _require_equal_media(sources, data)
+    if purpose == "train":
+        columns_there = [name for source in sources for name in source.manifest.columns]
+        require_slice_columns(config.slices, tuple(dict.fromkeys(columns_there)), str(data))
     if all(source.columns.label is None for source in sources):
         require_label(sources[0].manifest, sources[0].columns, purpose)
     if carried is not None:
@@ -57,7 +61,7 @@ def scan(
         modalities = modalities or read  # no usable cell at all: ingest lists every row
         notes += [
             *describe_absent(sources[0], config),
-            *describe_source(sources, modalities, table),
+            *describe_source(sources, modalities, table, config.slices),
             *note_likely_problem(table, config),
         ]
         columns_read = (

@@ -16,6 +16,7 @@ from tasks.ingest.manifest.fold_column import take_folds
 from tasks.ingest.manifest.media_files import Roots, make_roots
 from tasks.ingest.manifest.media_index import MediaIndex
 from tasks.ingest.manifest.rows import Folds, Manifest, Purpose
+from tasks.ingest.manifest.slice_columns import find_slice_columns
 from tasks.ingest.manifest.suggestions import Suggested, suggest_columns
 from tasks.ingest.sources.detect import open_manifest, tables_of
 from tasks.ingest.sources.limits import read_limits
@@ -41,6 +42,8 @@ class Source:
     folds: Folds
     borrowed: dict[InputName, InputName]
     """What a row without it takes from another input: the sound of its video as the audio, a frame of it as the image."""
+    metadata: tuple[str | None, ...] = ()
+    """Columns that the samples carry along: without a role, the time, and those that slices are made of."""
     suggested: Mapping[str, str] = field(default_factory=dict)
     """Role or modality to the column that was taken for it though it has another name than ours."""
     examples: Mapping[str, str] = field(default_factory=dict)
@@ -94,6 +97,7 @@ def resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: P
         media,
         folds,
         _borrowed(columns, config),
+        (*columns.unused, columns.time, *find_slice_columns(config.slices, manifest.columns)),
         suggested.taken,
         suggested.examples,
     )

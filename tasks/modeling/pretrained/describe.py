@@ -13,7 +13,7 @@ from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
 from tasks.modalities import MODALITIES
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.locate import Place, locate_encoder
-from tasks.modeling.pretrained.packaged import package_folder, packaged_spec
+from tasks.modeling.pretrained.packaged import included_place, package_folder, packaged_spec
 
 _lock = threading.Lock()
 
@@ -125,6 +125,9 @@ def require_place(modality: Modality, spec: EncoderSpec) -> Place:
 
     Raises UsageError where they are gone, EnvironmentFailed where they have changed.
     """
+    folder = package_folder(modality, spec.encoder)
+    if folder is not None:
+        return included_place(modality, spec, folder)
     place = locate_encoder(modality, spec.encoder)
     if place is None:
         raise UsageError(f"{modality} encoder {spec.encoder}: has no weights to load")

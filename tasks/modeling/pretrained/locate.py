@@ -9,7 +9,7 @@ from pathlib import Path
 from data_contracts.refs import Modality
 from tasks.encoder_ids import WEIGHTS, EncoderId, parse_encoder
 from tasks.errors import UsageError
-from tasks.store import digest_json, verified_digest
+from tasks.store import RECORD, digest_json, verified_digest
 
 CACHE = "~/.cache/crossmodal/torchvision"
 """Where `crossmodal fetch` puts torchvision's weights."""
@@ -88,14 +88,20 @@ def _folder(encoder: str, parsed: EncoderId) -> Place:
         folder = _snapshot(encoder, parsed)
     elif parsed.version is not None:
         raise UsageError(f"encoder {encoder}: a folder has no revision; leave @{parsed.version} out")
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    weights = tuple(path for path in files if path.suffix == WEIGHTS)
-    beside = [path for path in files if path.suffix in _BESIDE]
-    pooling = folder / _POOLING
+    place = folder_place(folder)
     if not (folder / "config.json").is_file():
         raise UsageError(f"encoder {encoder}: {str(folder)!r} has no config.json, so is no model of transformers")
-    if not weights:
+    if not place.weights:
         raise UsageError(f"encoder {encoder}: {str(folder)!r} has no {WEIGHTS} file; no pickle is ever loaded")
+    return place
+
+
+def folder_place(folder: Path) -> Place:
+    """What a folder of transformers holds of an encoder; a store's own record is no part of it."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != RECORD)
+    beside = [path for path in files if path.suffix in _BESIDE]
+    pooling = folder / _POOLING
+    weights = tuple(path for path in files if path.suffix == WEIGHTS)
     return Place(folder, weights, (*beside, *([pooling] if pooling.is_file() else [])))
 
 

@@ -37,7 +37,9 @@ def load_pretrained(model: nn.Module, card: ModelCard) -> None:
 
 def frozen_encoder(modality: Modality, spec: EncoderSpec) -> Pretrained:
     """The encoder with its pretrained weights, ready to look at inputs; read once per process, safe among threads."""
-    key = canonical_json([modality, spec.model_dump(mode="json")])
+    key = canonical_json(
+        [modality, spec.model_dump(mode="json", exclude={"encoder"})]
+    )  # whichever model brings it along
     with _lock:
         if key not in _frozen:
             place = require_place(modality, spec)

@@ -26,16 +26,17 @@ from data_contracts.refs import (
     RowCounts,
     ValidatedRef,
 )
-from data_contracts.tables import predictions_schema, samples_schema
+from data_contracts.slices import SLICES, SliceReport
+from data_contracts.tables import metadata_schema, predictions_schema, samples_schema
 from tasks.config import load_config
 from tasks.errors import DataError, UsageError
 from tasks.evaluate.comparison import champion_outputs
-from tasks.evaluate.evaluate import evaluate, subsets
+from tasks.evaluate.evaluate import evaluate, evaluate_key, subsets
 from tasks.evaluate.linear_baseline import Fitted
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.training_rows import ROWS, write_rows
 from tasks.problems.scoring import align
-from tasks.samples import Samples
+from tasks.samples import METADATA, Samples
 from tasks.store import Store, digest_json
 from tests.support.cards import TINY, write_card
 
@@ -117,6 +118,31 @@ def prepared_champion(store: Store, labels: tuple[str, ...], accuracy: float, va
     )
     write_rows(Samples.read(store.path(valid.uri)), store.path(champion.uri) / ROWS)
     return PreparedChampion(champion=champion, valid=valid, features={})
+
+
+def test_slices_lie_beside_the_report(store: Store) -> None:
+    """Of 60 rows the candidate has the first 54 right, the champion the first 30; every second row is ann's."""
+    valid, model = put_samples(store, "v"), put_model(store, "m", LABELS, 0.9)
+    ids = Samples.read(store.path("v")).ids
+    cells = {"id": ids, "metadata": [json.dumps({"speaker": "ann" if n % 2 else "bob"}) for n in range(len(ids))]}
+    pq.write_table(pa.table(cells, schema=metadata_schema()), store.path("v") / METADATA)
+    rules = '[{metric="accuracy", max_drop=0.1, modalities="audio"}, {metric="accuracy", min=0, slice="speaker=*"}]'
+    config = load_config({}, [f"gate.rules={rules}"])
+    report = evaluate(valid, {}, model, prepared_champion(store, LABELS, 0.5, valid), config, store)
+    parts = SliceReport.model_validate_json((store.path(report.uri) / SLICES).read_text())
+    assert [by.name for by in parts.by] == ["speaker", "modalities"]
+    ann, bob = (each for each in parts.slices if each.slice == "speaker")
+    assert (ann.name, ann.rows, ann.metrics["accuracy"], bob.rows) == ("speaker=ann", 30, 0.9, 30)
+    assert ann.reference is not None
+    assert (parts.champion, ann.reference.metrics["accuracy"], ann.reference.changes["accuracy"]) == ("7", 0.5, 0.4)
+    assert parts.inputs["audio"].metrics["accuracy"] == pytest.approx(0.45)
+    assert report.slice_regressions is not None
+    assert report.slice_regressions.columns == ("speaker",)
+    keys = {evaluate_key(valid, {}, model, None, each, store) for each in (CONFIG, config)}
+    pq.write_table(
+        pa.table(cells | {"metadata": [None] * len(ids)}, schema=metadata_schema()), store.path("v") / METADATA
+    )
+    assert len(keys | {evaluate_key(valid, {}, model, None, config, store)}) == 3, "other cells are other slices"
 
 
 def test_every_test_row_is_judged(store: Store) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from data_contracts.refs import EvalReport, Loss, Losses, Pairing, RuleResult
+from data_contracts.refs import EvalReport, Pairing, RuleResult
+from data_contracts.slices import SliceRegression, SliceRegressions
 from tasks.config import GateConfig
 from tasks.gate.comparison import compare_models, least_gap, next_anchor, stretch
 from tests.stages.gate.test_gate import against, errors, make_report
@@ -22,14 +23,14 @@ def anchor(difference: float, low: float, high: float, **changes: Any) -> Pairin
     return Pairing(**(fields | changes))
 
 
-def loss(value: str, **changes: Any) -> Loss:
+def loss(value: str, **changes: Any) -> SliceRegression:
     fields: dict[str, Any] = {"by": "class", "value": value, "rows": 40, "change": -0.2, "p": 0.001}
-    return Loss(**(fields | changes))
+    return SliceRegression(**(fields | changes))
 
 
-def with_losses(*parts: Loss, tested: int = 5, too_small: int = 0, **settings: Any) -> RuleResult:
-    losses = Losses(parts=parts, tested=tested, too_small=too_small, min_rows=20)
-    report = against(0.9, 0.03, 0.01, 0.05, champion_rows=120, champion_clusters=31, losses=losses)
+def with_losses(*parts: SliceRegression, tested: int = 5, too_small: int = 0, **settings: Any) -> RuleResult:
+    losses = SliceRegressions(parts=parts, tested=tested, too_small=too_small, min_rows=20)
+    report = against(0.9, 0.03, 0.01, 0.05, champion_rows=120, champion_clusters=31, slice_regressions=losses)
     return compare_models(report, GateConfig(mode="better", **settings))[-1]
 
 

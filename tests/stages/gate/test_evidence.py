@@ -13,8 +13,8 @@ from benchmarks.gate import MODES, simulate
 from data_contracts.refs import ChampionRef
 from tasks.config import GateConfig, Rule, RunConfig
 from tasks.evaluate.comparison import against, compare
-from tasks.evaluate.losses import chance_of_loss, find_losses
 from tasks.evaluate.overlap import clusters_of, find_seen, number_clusters
+from tasks.evaluate.slice_regressions import chance_of_loss, find_regressions
 from tasks.gate.comparison import compare_models, is_not_worse, next_anchor
 from tasks.gate.gate import gate
 from tasks.gate.rules import judge_rule
@@ -38,7 +38,7 @@ def lines(ours: ClassScorer, theirs: ClassScorer, classes: int = 2, **settings: 
     labels = [f"c{n}" for n in range(classes)]
     report = make_report(
         **against(compare((ours, theirs), CHAMPION, RunConfig())),
-        losses=find_losses((ours, theirs), labels, present, None, 20),
+        slice_regressions=find_regressions((ours, theirs), labels, present, None, 20),
     )
     return [f"{line.outcome}: {line.detail}" for line in compare_models(report, GateConfig(**settings))]
 
@@ -192,8 +192,8 @@ def test_every_line_has_a_sentence_for_those_who_know_no_statistics() -> None:
     ours, theirs = scorer(truth, np.arange(2_000) >= 600), scorer(truth, np.arange(2_000) >= 200)
 
     def sentences(pair: tuple[ClassScorer, ClassScorer], **settings: Any) -> list[str]:
-        losses = find_losses(pair, ("a", "b"), np.full(pair[0].rows, "image"), None, 20)
-        report = make_report(**against(compare(pair, CHAMPION, RunConfig())), losses=losses)
+        losses = find_regressions(pair, ("a", "b"), np.full(pair[0].rows, "image"), None, 20)
+        report = make_report(**against(compare(pair, CHAMPION, RunConfig())), slice_regressions=losses)
         return [line.sentence for line in compare_models(report, GateConfig(**settings))]
 
     production = "the model in production"

@@ -134,12 +134,12 @@ def test_a_card_with_settings_that_this_version_does_not_know_is_an_environment_
 @pytest.mark.parametrize(
     ("change", "left_out"),
     [
-        ({}, {"targets", "decision"}),
-        ({"decision": {"offsets": [0.5, 0.0, -1.0]}}, {"targets"}),
+        ({}, {"targets", "decision", "uncertainty"}),
+        ({"decision": {"offsets": [0.5, 0.0, -1.0]}}, {"targets", "uncertainty"}),
         (
             {"labels": ["x", "y"], "decision": {"thresholds": [0.5, 0.25]}}
             | {"targets": [{"name": "l", "problem": "multilabel", "labels": ["x", "y"], "mean": 0.0, "std": 1.0}]},
-            set(),
+            {"uncertainty"},
         ),
     ],
 )

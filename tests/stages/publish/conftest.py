@@ -95,8 +95,10 @@ def make_case(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -
         run_id: str = "run-1",
         accuracy: float = 0.9,
         tokenizer: bytes | None = None,
+        encoder: Path | None = None,
     ) -> Case:
-        return build_case(store, seed, champion, run_id, accuracy, tokenizer)
+        """`encoder`: the folder of a frozen encoder of text, 32 wide."""
+        return build_case(store, seed, champion, run_id, accuracy, tokenizer, encoder)
 
     return make
 
@@ -114,11 +116,12 @@ def build_case(
     run_id: str,
     accuracy: float,
     tokenizer: bytes | None = None,
+    encoder: Path | None = None,
 ) -> Case:
-    config = RunConfig(
-        name="tiny", seed=seed, encoders=EncodersConfig(audio="off"), fusion=FusionConfig(embed_dim=8, hidden=8)
-    )
-    valid, features = make_samples(store), make_features(store)
+    text = "tiny" if encoder is None else f"hf:{encoder}"
+    encoders, fusion = EncodersConfig(audio="off", text=text), FusionConfig(embed_dim=8, hidden=8)
+    config = RunConfig(name="tiny", seed=seed, encoders=encoders, fusion=fusion)
+    valid, features = make_samples(store), make_features(store, frozen=encoder is not None)
     checkpoint = make_checkpoint(store, valid, features, config, tokenizer)
     report = make_report(store, valid, features, checkpoint, champion, accuracy)
     verdict = gate(report, config, store)
@@ -153,25 +156,28 @@ def make_samples(store: Store) -> ValidatedRef:
     return ValidatedRef(uri="validated/k", sha256=digest_json("valid"), rows=rows, clean=clean, docs="validated/k")
 
 
-def make_features(store: Store) -> dict[Any, FeatureRef]:
+def make_features(store: Store, frozen: bool = False) -> dict[Any, FeatureRef]:
     generator = np.random.default_rng(0)
-    contents = {
+    contents: dict[str, list[Any]] = {
         "image": [generator.integers(0, 255, (32, 32, 3), dtype=np.uint8) for _ in range(ROWS + 4)],
         "text": [generator.integers(97, 122, (row + 3,), dtype=np.uint8) for row in range(ROWS + 4)],
     }
+    if frozen:
+        contents["text"] = [generator.standard_normal(32, np.float32) for _ in range(ROWS + 4)]
     found: dict[Any, FeatureRef] = {}
     for name, arrays in contents.items():
+        dtype: Any = str(arrays[0].dtype)
         table = pa.table(
             {
                 "digest": [f"{name}{row}" for row in range(len(arrays))],
                 "shape": [list(array.shape) for array in arrays],
                 "values": [array.ravel() for array in arrays],
             },
-            schema=features_schema("uint8"),
+            schema=features_schema(dtype),
         )
         found[name] = FeatureRef(
             uri=f"features/{name}", sha256=digest_json(name), rows=len(arrays), modality=name, encoder="tiny",  # type: ignore[arg-type]
-            fingerprint=digest_json(name), parts=(store.put_part(f"features/{name}", "k", table),), dtype="uint8",
+            fingerprint=digest_json(name), parts=(store.put_part(f"features/{name}", "k", table),), dtype=dtype,
             computed=0, reused=len(arrays),
         )  # fmt: skip
     return found
@@ -191,7 +197,7 @@ def make_checkpoint(
         spec = card.encoders["text"].model_copy(update={"tokenizer_sha256": sha256})
         card = card.model_copy(update={"encoders": {**card.encoders, "text": spec}})
         files = {tokenizer_file(sha256): tokenizer}
-    key = digest_json(["checkpoint", config.seed, sorted(files)])
+    key = digest_json(["checkpoint", config.seed, sorted(files), config.encoders.text])
     if store.find("checkpoints", key) is None:
         with store.create("checkpoints", key) as draft:
             save_model(build_model(card), draft.path, card, files)

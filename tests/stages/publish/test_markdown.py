@@ -17,6 +17,13 @@ from data_contracts.refs import (
     ValidatedRef,
     Verdict,
 )
+from data_contracts.uncertainty import (
+    MeasuredShare,
+    OutlierFigures,
+    SelectiveFigures,
+    SetFigures,
+    UncertaintyFigures,
+)
 from tasks.config import load_config
 from tasks.escaping import one_line
 from tasks.problems.registry import metric_names
@@ -74,6 +81,23 @@ def test_the_card_has_its_three_tables(problem: ProblemName) -> None:
     assert set(subsets[0][1:]) <= set(metric_names(problem))
     assert all(any(c.isdigit() for c in cell) for row in subsets[1:] for cell in row[1:])
     assert gate[1][0] == "accuracy >= 0.9"
+
+
+def test_the_card_says_what_an_answer_is_worth() -> None:
+    share = MeasuredShare(count=9, rows=10, interval=(0.6, 0.98))
+    figures = UncertaintyFigures(
+        temperature=1.25,
+        sets=SetFigures(alpha=0.1, covered=share, mean_size=1.5, single=5),
+        selective=SelectiveFigures(max_risk=0.05, answered=share, wrong=None),
+        outliers=OutlierFigures(false_positive_rate=0.02, flagged=share),
+    )
+    report = make_report("multiclass").model_copy(update={"uncertainty": figures})
+    card = write_card(CHECKPOINT, report, make_verdict("r"), make_valid("x"), CONFIG)
+    rows = tables_of(card)[2][1:]
+    assert [row[1] for row in rows] == ["0.9000", "0.0500", "–", "0.0200"]
+    assert [row[2] for row in rows] == ["0.9000", "–", "0.9000", "0.9000"]
+    assert rows[0][3:] == ["0.6000 to 0.9800", "10"]
+    assert "scaled by a temperature of 1.250" in text_of(card)
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)

@@ -123,7 +123,7 @@ def test_an_encoder_is_the_same_without_its_files(
     assert {name: identify_encoder(name, here, "full", CONFIG) for name in specs} == before
     for name, spec in specs.items():
         assert describe_encoder(name, here, "full", CONFIG) == spec.model_copy(update={"encoder": here})
-        assert is_packaged(name, packaged_spec(name, folder))
+        assert is_packaged(name, packaged_spec(name, folder), folder)
     load_model(folder)
 
 
@@ -190,7 +190,7 @@ def test_an_edited_card_is_refused_on_one_line(folder: Path, change: dict[str, A
 def test_a_frozen_encoder_does_not_travel(bert: Path, squeezenet: Path) -> None:
     for name, encoder in (("text", f"hf:{bert}"), ("image", f"torchvision:squeezenet1_1@{squeezenet}")):
         spec = describe_encoder(name, encoder, "head", CONFIG)  # type: ignore[arg-type]
-        assert not is_packaged(name, spec)  # type: ignore[arg-type]
+        assert not is_packaged(name, spec, squeezenet.parent)  # type: ignore[arg-type]
         assert spec.tokenizer_sha256 is None
 
 
@@ -208,7 +208,7 @@ def test_a_tokenizer_that_json_does_not_hold_stays_behind(make_folder: Callable[
     folder = make_folder(BertModel, BertConfig(vocab_size=400, **small), ByT5Tokenizer())
     spec = describe_encoder("text", f"hf:{folder}", "full", CONFIG)
     assert spec.tokenizer_sha256 is None
-    assert not is_packaged("text", spec)
+    assert not is_packaged("text", spec, folder)
 
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
@@ -256,7 +256,7 @@ def test_every_kind_of_encoder_travels(modality: InputName, make_folder: Callabl
     read = preparer(modality, spec, params)(medium, 8000)
     shutil.rmtree(origin)
     here = packaged_encoder(folder)
-    assert is_packaged(modality, packaged_spec(modality, folder))
+    assert is_packaged(modality, packaged_spec(modality, folder), folder)
     assert identify_encoder(modality, here, "full", config) == before
     again = preparer(modality, describe_encoder(modality, here, "full", config), params)(medium, 8000)
     assert np.array_equal(read, again)

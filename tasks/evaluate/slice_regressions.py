@@ -1,4 +1,5 @@
-"""Parts of the test rows on which a candidate is worse than another model: classes, and rows by the modalities present.
+"""Parts of the test rows on which a candidate is worse than another model: classes, rows by the modalities present, and
+slices.
 
 A figure over all rows hides a class that is lost: of 200 classes one is half a point. Each part with enough rows is tested by
 itself, against chance alone, and the p-values are corrected for their number (Holm 1979), so that equal models are stopped
@@ -7,13 +8,15 @@ as seldom as the gate allows, whatever the number of classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_contracts.refs import Loss, Losses
+from data_contracts.slices import SliceRegression, SliceRegressions
 from tasks.problems.metric import Floats, Indices
 from tasks.problems.problem import group_rows
 from tasks.problems.scoring import AnyScorer, Clusters, holm
@@ -25,54 +28,86 @@ LOST_ROWS = 5
 that is seen once in thousands of classes, and too few rows to pass a correction for hundreds of classes."""
 _MOST_SUMS = 4_000
 """Larger sums of gains are normally distributed but for far less than any level of the gate."""
+Values = Mapping[str, NDArray[Any]]
+"""Slice to the value (N,) of each row in it."""
+NO_SLICES: Values = MappingProxyType({})
 
 
-def find_losses(
+@dataclass(frozen=True)
+class Part:
+    """Some of N rows on which two models are compared."""
+
+    by: Literal["class", "modalities", "slice"]
+    value: str
+    rows: Indices
+    gains: Floats
+    """How much better each of them is answered."""
+    lost: bool = False
+
+
+def find_regressions(
     pair: tuple[AnyScorer, AnyScorer],
     labels: Sequence[str],
     present: NDArray[Any],
     clusters: Clusters,
     min_rows: int,
-) -> Losses:
+    slices: Values = NO_SLICES,
+) -> SliceRegressions:
     """Where the first model of `pair` is worse than the second, on the same N rows. `present` (N,): modalities in a row."""
     ours, theirs = pair
     gains = ours.gains(theirs)
-    found: list[Loss] = []
-    small = 0
-    for by, value, rows, change, lost in _parts(ours, theirs, gains, labels, present):
-        if len(rows) < min_rows and not lost:
-            small += 1
-            continue
-        of_rows = None if clusters is None else clusters[rows]
-        found.append(
-            Loss(
-                by=by,
-                value=value,
-                rows=len(rows),
-                change=float(change.mean()),
-                p=chance_of_loss(change, of_rows) if len(rows) >= min_rows else 1.0,
-                lost=lost,
-            )
+    parts = [*_classes(ours, theirs, labels), *_modality_sets(present, gains), *slice_parts(slices, gains)]
+    found = measure_parts(parts, clusters, min_rows)
+    found.sort(key=lambda part: (not part.lost, part.p, part.change))
+    return SliceRegressions(
+        parts=tuple(found[:SHOWN]),
+        tested=len(found),
+        too_small=len(parts) - len(found),
+        min_rows=min_rows,
+        columns=tuple(slices),
+    )
+
+
+def slice_parts(slices: Values, gains: Floats) -> Iterator[Part]:
+    """Every value of every slice."""
+    for name, values in slices.items():
+        for value, rows in group_rows(values):
+            yield Part("slice", f"{name}={value}", rows, gains[rows])
+
+
+def measure_parts(parts: Iterable[Part], clusters: Clusters, min_rows: int) -> list[SliceRegression]:
+    """Those parts that have enough rows, or are lost, with p-values corrected for their number."""
+    found = [
+        SliceRegression(
+            by=part.by,
+            value=part.value,
+            rows=len(part.rows),
+            change=float(part.gains.mean()),
+            p=1.0
+            if len(part.rows) < min_rows
+            else chance_of_loss(part.gains, None if clusters is None else clusters[part.rows]),
+            lost=part.lost,
         )
+        for part in parts
+        if len(part.rows) >= min_rows or part.lost
+    ]
     adjusted = holm([loss.p for loss in found])
-    parts = [loss.model_copy(update={"p": p}) for loss, p in zip(found, adjusted, strict=True)]
-    parts.sort(key=lambda loss: (not loss.lost, loss.p, loss.change))
-    return Losses(parts=tuple(parts[:SHOWN]), tested=len(parts), too_small=small, min_rows=min_rows)
+    return [loss.model_copy(update={"p": p}) for loss, p in zip(found, adjusted, strict=True)]
 
 
-def _parts(
-    ours: AnyScorer, theirs: AnyScorer, gains: Floats, labels: Sequence[str], present: NDArray[Any]
-) -> Iterator[tuple[Literal["class", "modalities"], str, Indices, Floats, bool]]:
-    """Part, its rows, how much better each is answered, and whether a class is lost."""
+def _classes(ours: AnyScorer, theirs: AnyScorer, labels: Sequence[str]) -> Iterator[Part]:
     others = theirs.class_rows()
     for place, (rows, right) in ours.class_rows().items():
         before = others[place][1]
         lost = int(before.sum()) >= LOST_ROWS and not right.any()
-        yield "class", labels[place], rows, right.astype(np.float64) - before, lost
+        yield Part("class", labels[place], rows, right.astype(np.float64) - before, lost)
+
+
+def _modality_sets(present: NDArray[Any], gains: Floats) -> Iterator[Part]:
     sets = group_rows(present)
     if len(sets) > 1:  # else it is all rows, which the gate's metric is about
         for value, rows in sets:
-            yield "modalities", value, rows, gains[rows], False
+            yield Part("modalities", value, rows, gains[rows])
 
 
 def chance_of_loss(gains: Floats, clusters: Clusters = None) -> float:

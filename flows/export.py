@@ -1,0 +1,102 @@
+"""A published model as a folder that answers anywhere: what `crossmodal models export` and `crossmodal models verify` run."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_contracts.refs import ChampionRef
+from flows.predictions import find_model
+from flows.request import Request
+from flows.serving.golden import Verified, verify_release, write_golden_rows
+from flows.serving.loading import find_published, load_predictor
+from tasks.errors import EnvironmentFailed, UsageError
+from tasks.modeling.card import CARD, ModelCard, read_card
+from tasks.modeling.release import README, WEIGHTS, Release, list_files, require_release, write_release
+from tasks.publish.lineage import fetch_origin
+from tasks.store import RECORD, digest_file, sync
+
+
+def export_release(
+    request: Request, model: str, folder: Path, golden: bool = True, encoders: bool = True
+) -> tuple[Release, Path]:
+    """`folder` is a release of the model that NAME@ALIAS names, complete, or nothing of it is there; with its absolute path.
+
+    Raises UsageError where the folder holds something, or the model is unknown; EnvironmentFailed where the disk is full, or
+    files of an encoder that was not published with the model are gone.
+    """
+    folder = folder.expanduser().absolute()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"folder {folder}: is not empty; name a new one")
+    if not folder.parent.is_dir():
+        raise UsageError(f"folder {folder}: the folder {str(folder.parent)!r} does not exist; make it first")
+    champion = find_model(request, model)
+    card = read_card(request.store.path(champion.uri))
+    readme, lineage = fetch_origin(champion, card, request.store, request.tracking_uri)
+    with _appearing(folder) as scratch:
+        copy_model(champion, card, request, scratch, encoders)
+        if golden:
+            predictor = load_predictor(champion.model_copy(update={"uri": str(scratch)}), request, 1)
+            try:
+                write_golden_rows(predictor, scratch)
+            finally:
+                predictor.close()
+        (scratch / README).write_text(readme, encoding="utf-8")
+        files = {name: digest_file(scratch / name) for name in list_files(scratch)}
+        release = Release(
+            name=champion.name,
+            version=champion.version,
+            model_sha256=champion.model_sha256,
+            lineage=lineage,
+            files=files,
+        )
+        write_release(release, scratch)
+        require_release(scratch)
+    return release, folder
+
+
+def copy_model(champion: ChampionRef, card: ModelCard, request: Request, target: Path, encoders: bool) -> None:
+    """Weights, card, tokenizers and frozen encoders of a model lie in `target`; nothing that tells of its rows."""
+    from tasks.modeling.pretrained.packaged import ENCODERS
+    from tasks.publish.encoders import keep_encoders
+
+    source = request.store.path(champion.uri)
+    for name in (WEIGHTS, CARD, *card.files_beside()):
+        shutil.copyfile(source / name, target / name)
+    for sha256, folder in keep_encoders(card, request.store).items() if encoders else ():
+        shutil.copytree(folder, target / ENCODERS / sha256, ignore=shutil.ignore_patterns(RECORD))
+
+
+def verify_folder(request: Request, folder: Path) -> Verified:
+    """What was verified of the release in a folder.
+
+    Raises UsageError where it is none, EnvironmentFailed where anything in it was changed.
+    """
+    folder = folder.expanduser().absolute()
+    require_release(folder)
+    predictor = load_predictor(find_published(folder, request), request, 1)
+    try:
+        return verify_release(folder, predictor)
+    finally:
+        predictor.close()
+
+
+@contextlib.contextmanager
+def _appearing(folder: Path) -> Iterator[Path]:
+    """Yields where to write what is the folder on a clean exit, synced; on an error nothing is left."""
+    scratch = folder.with_name(f".{folder.name[:200]}.{uuid.uuid4().hex}")
+    try:
+        scratch.mkdir()
+        yield scratch
+        for path in sorted(scratch.rglob("*")):
+            sync(path)
+        sync(scratch)
+        scratch.rename(folder)
+        sync(folder.parent)
+    except OSError as error:
+        raise EnvironmentFailed(f"folder {folder}: {error.strerror or error}; nothing was left there") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,129 @@
+"""A release: a model in a folder of its own that answers on any machine. release.json lists what is in it, by sha256, and says
+where the model comes from. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from data_contracts.refs import Frozen, InputName, Sha256
+from tasks.errors import DataError, EnvironmentFailed, UsageError
+from tasks.escaping import one_line
+from tasks.modeling.card import CARD
+from tasks.store import verified_digest, write_text
+
+RELEASE = "release.json"
+README = "README.md"
+WEIGHTS = "model.safetensors"
+SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja", ".md", ".png", ".wav", ".mp4")
+"""Of all that a release holds: weights, settings, vocabularies, texts, media. Never code, never a pickle."""
+_SHOWN = 5
+
+
+class CodeOrigin(Frozen):
+    """The code that trained and evaluated the model."""
+
+    sha256: Sha256 | None = None
+    """Of all modules and library versions that its results depend on."""
+    git_commit: str | None = None
+    """With `-dirty` where files differed from it."""
+
+
+class Lineage(Frozen):
+    """What the model was made from and with."""
+
+    run: str | None
+    """The id of the run that published it."""
+    train_key: Sha256 | None
+    dataset_sha256: Sha256 | None
+    """Of the validated samples."""
+    rows_sha256: Sha256 | None
+    """Of the list of rows of train, val and test, which is not part of the release."""
+    features: dict[InputName, Sha256]
+    """Input to the fingerprint of its features."""
+    code: CodeOrigin
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Python and the libraries, by version."""
+    environment_sha256: Sha256 | None = None
+
+
+class Release(Frozen):
+    """The content of release.json."""
+
+    format: Literal[1] = 1
+    name: str
+    version: str
+    """In the registry that it was exported from."""
+    model_sha256: Sha256
+    lineage: Lineage
+    files: dict[str, Sha256]
+    """Every file but this one: its path below the folder to its sha256."""
+
+
+def read_release(folder: Path) -> Release | None:
+    """The record of a release; None where the folder has none. EnvironmentFailed or DataError where it cannot be read."""
+    path = folder / RELEASE
+    try:
+        return Release.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise EnvironmentFailed(f"release {path}: cannot be read ({error.strerror}); copy it again") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        detail = one_line(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", 200)
+        raise DataError(f"release {path}: damaged ({detail}); copy or export it again") from None
+
+
+def write_release(release: Release, folder: Path) -> None:
+    """release.json lies in the folder, on disk."""
+    write_text(folder / RELEASE, release.model_dump_json(indent=1) + "\n")
+
+
+def require_release(folder: Path) -> Release:
+    """The record of a release, every file of which is as it was exported.
+
+    Raises UsageError where the folder is none, EnvironmentFailed where a file is gone, another, or not on its list.
+    """
+    release = read_release(folder) if folder.is_dir() else None
+    if release is None:
+        raise UsageError(f"release {folder}: no folder with {RELEASE}; make one with crossmodal models export")
+    wrong = [f"{name} is {state}" for name in sorted(release.files) if (state := _state(folder, name, release))]
+    wrong += [f"{name} is not on its list" for name in list_files(folder) if name not in release.files]
+    if wrong:
+        more = f", and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise EnvironmentFailed(f"release {folder}: {', '.join(wrong[:_SHOWN])}{more}; copy or export it again")
+    return release
+
+
+def require_files(folder: Path, release: Release) -> None:
+    """EnvironmentFailed unless weights and card are as exported; whoever loads them verifies tokenizers and encoders."""
+    for name in (WEIGHTS, CARD):
+        if state := _state(folder, name, release):
+            raise EnvironmentFailed(f"release {folder}: {name} is {state}; copy or export it again")
+
+
+def list_files(folder: Path) -> Iterator[str]:
+    """Yields the files below a folder but release.json; hidden ones, as git and the hub leave them, are passed over."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if not hidden and name.as_posix() != RELEASE and (path.is_file() or path.is_symlink()):
+            yield name.as_posix()
+
+
+def _state(folder: Path, name: str, release: Release) -> str | None:
+    """What is wrong with a file; None: nothing."""
+    if name not in release.files:
+        return "not on its list"
+    path = Path(os.path.normpath(folder / name))
+    if not path.is_relative_to(os.path.normpath(folder)) or path.suffix not in SUFFIXES:
+        return "nothing that a release holds"
+    try:
+        return None if verified_digest(path) == release.files[name] else "damaged"
+    except OSError:
+        return "missing"

@@ -1,0 +1,80 @@
+"""Frozen encoders of published models: once in the store, whatever the number of versions, and with every version in MLflow.
+
+In the store, and in a registry whose artifacts are local files, all versions share one file by hard links. An artifact store of
+another kind (S3, a tracking server) has no such thing: there each version has a copy of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from data_contracts.refs import Modality, Sha256
+from tasks.errors import EnvironmentFailed
+from tasks.modeling.card import ModelCard
+from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.modeling.pretrained.describe import require_place
+from tasks.modeling.pretrained.packaged import ENCODERS, copy_encoder, encoder_place, frozen_encoders
+from tasks.store import RECORD, Store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+
+def keep_encoders(card: ModelCard, store: Store) -> dict[Sha256, Path]:
+    """Digest to folder in the store of every frozen encoder of a model; copied there from where it lies unless it is there.
+
+    Raises UsageError or EnvironmentFailed where its files are gone or have changed.
+    """
+    return {sha256: _keep(sha256, modality, spec, store) for sha256, (modality, spec) in frozen_encoders(card).items()}
+
+
+def _keep(sha256: Sha256, modality: Modality, spec: EncoderSpec, store: Store) -> Path:
+    found = store.find(ENCODERS, sha256)
+    if found is not None:
+        return found.path
+    with store.create(ENCODERS, sha256) as draft:
+        copy_encoder(require_place(modality, spec), draft.path)
+        require_digest(draft.path, sha256, f"{modality} encoder {spec.encoder}: changed while it was copied; run again")
+    return store.path(f"{ENCODERS}/{sha256}")
+
+
+def require_digest(folder: Path, sha256: Sha256, message: str) -> None:
+    """Raises EnvironmentFailed with the message unless the folder holds the encoder of that digest."""
+    place = encoder_place(folder)
+    if place is None or place.weights_sha256 != sha256:
+        raise EnvironmentFailed(message)
+
+
+def log_encoders(client: MlflowClient, run: Run, kept: dict[Sha256, Path], below: str) -> None:
+    """The encoders are artifacts of the run, `below/encoders/DIGEST`: linked where those are local files, else copied."""
+    for sha256, folder in kept.items():
+        place = f"{below}/{ENCODERS}/{sha256}"
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != RECORD]
+        address = urlsplit(run.info.artifact_uri)
+        for path in files:
+            name = path.relative_to(folder)
+            if address.scheme in ("", "file"):
+                link_file(path, _local(run.info.artifact_uri) / place / name)
+            else:
+                client.log_artifact(run.info.run_id, str(path), (Path(place) / name).parent.as_posix())
+
+
+def link_file(path: Path, target: Path) -> None:
+    """`target` is another name of the file, or where the file system allows none a copy; what lay there is replaced."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)  # what a killed process left
+    try:
+        os.link(path, target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(path, target)
+
+
+def _local(uri: str) -> Path:
+    from mlflow.utils.file_utils import local_file_uri_to_path
+
+    return Path(local_file_uri_to_path(uri))  # type: ignore[no-untyped-call]
