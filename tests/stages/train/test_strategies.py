@@ -83,7 +83,8 @@ VARIANTS = {
 }
 
 
-SLOW = ("lora", "full", "tokens", "fsdp-seldom", "fsdp-lora", "fsdp-last-n", "fsdp-tokens")
+FAST = ("columns", "class-weights", "fsdp-lacking", "fsdp-uneven")
+SLOW = tuple(name for name in VARIANTS if name not in FAST)
 CASES = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in VARIANTS]
 
 
