@@ -23,13 +23,13 @@ from tasks.config import RunConfig
 from tasks.errors import PromotionRefused, UsageError
 from tasks.evaluate.rule_checks import require_rules_fit
 from tasks.gate.gate import gate_key
-from tasks.modeling.card import read_card
+from tasks.modeling.card import CARD, read_card
 from tasks.publish.approval import waiting_verdicts
 from tasks.publish.publish import PublishInputs
 from tasks.publish.registry import fetch_champion
 from tasks.reporting.artifacts import read_history
 from tasks.samples import Samples
-from tasks.store import Store
+from tasks.store import Store, digest_file
 
 
 def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
@@ -55,9 +55,9 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
     with run_state.timed("evaluate"):  # asked again: training takes time, and another model may have been promoted
         champion = run_state.champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
     # Against itself a model need not be compared: the evaluation of the run that published it is still right.
-    same = champion is None or champion.model_sha256 == checkpoint.model_sha256
+    is_champion = champion is not None and is_same_model(champion, checkpoint, store)
     prepared_champion = run_state.prepared_champion = (
-        None if champion is None or same else prepare_champion(champion, request, stages, run_state)
+        None if champion is None or is_champion else prepare_champion(champion, request, stages, run_state)
     )
     report = evaluate_model(checkpoint, prepared_champion, config, store, stages, run_state)
     with run_state.timed("evaluate"):
@@ -66,7 +66,7 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
         run_state.test_uses = record_verdict(request, verdict, report, valid)
     run_log.log_gate(verdict)
     waiting = waiting_verdicts(config.publish)
-    run_state.decision, run_state.reason = conclude(verdict, champion, evaluated_before, waiting)
+    run_state.decision, run_state.reason = conclude(verdict, champion, is_champion, evaluated_before, waiting)
     if run_state.decision in ("promote", *waiting):
         inputs = PublishInputs(verdict, checkpoint, report, valid, features, start)
         publish_candidate(inputs, request, stages, run_state)
@@ -89,9 +89,16 @@ def publish_candidate(inputs: PublishInputs, request: Request, stages: Stages, r
         run_state.decision, run_state.reason = waits, ask_for_approval(release, config, inputs.verdict)
 
 
+def is_same_model(champion: ChampionRef, checkpoint: CheckpointRef, store: Store) -> bool:
+    """Whether two models have the same weights and the same card: thresholds and the temperature answer, too."""
+    cards = [digest_file(store.path(ref.uri) / CARD) for ref in (champion, checkpoint)]
+    return champion.model_sha256 == checkpoint.model_sha256 and cards[0] == cards[1]
+
+
 def conclude(
     verdict: Verdict,
     champion: ChampionRef | None,
+    is_champion: bool,
     evaluated_before: bool,
     waiting: Sequence[Decision] = ("needs-approval",),
 ) -> tuple[Decision, str]:
@@ -99,7 +106,6 @@ def conclude(
 
     A champion that new test rows or new rules fail is reported once, as what the gate says; it stays until something beats it.
     """
-    is_champion = champion is not None and champion.model_sha256 == verdict.model_sha256
     passes, waits = verdict.decision == "promote", verdict.decision in waiting
     if champion is not None and is_champion and (passes or waits or evaluated_before):
         doubt = "" if passes else f", which no longer passes the gate: {verdict.reason}"

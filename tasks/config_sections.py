@@ -232,7 +232,8 @@ class EvaluateConfig(Section):
     for each, and a candidate must be worse than the champion on none. Numbers are cut into quartiles of the train rows. Rows
     by the modalities present and by the size of each input are there without being named."""
     max_slice_values: Annotated[int, Field(ge=2)] = 20
-    """Of a slice with more values the most frequent so many are shown, and the others together."""
+    """Of a slice with more values the most frequent so many are shown, and all with gate.min_slice_rows test rows; the others
+    together."""
 
     @field_validator("slices")
     @classmethod
@@ -240,6 +241,12 @@ class EvaluateConfig(Section):
         tidy = tuple(tidy_slice(name) for name in slices)
         if len(set(tidy)) < len(tidy) or any(not part for name in tidy for part in name.split("+")):
             raise ValueError(f"names a slice twice, or holds an empty name: {', '.join(map(repr, slices))}")
+        for name in tidy:
+            if "=" in name or name == "modalities" or name.endswith(".size"):
+                raise ValueError(
+                    f"{name!r} cannot be a slice: modalities and NAME.size are there without being named, and no rule could "
+                    "name a column with = in it; rename the column"
+                )
         return tidy
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from data_contracts.modalities import INPUTS, in_order
 from tasks.config_sections import Section, tidy_slice
@@ -36,6 +36,15 @@ MetricName = Annotated[
 """`auto`, or a metric of tasks.problems.registry."""
 
 
+def _no_switch(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("takes a number")  # else true is 1
+    return value
+
+
+Bound = Annotated[float, BeforeValidator(_no_switch)]
+
+
 def size_slice(name: str) -> str:
     """The built-in slice by the size of an input."""
     return f"{name}.size"
@@ -52,11 +61,11 @@ class Rule(Section):
 
     metric: MetricName
     """auto: accuracy, mean_ap or mae, by the problem."""
-    min: float | None = None
+    min: Bound | None = None
     """The least that the figure may be."""
-    max: float | None = None
+    max: Bound | None = None
     """The most."""
-    max_drop: Annotated[float, Field(ge=0)] | None = None
+    max_drop: Annotated[Bound, Field(ge=0)] | None = None
     """How much worse than the champion's on the same rows it may be, in its unit; with `modalities`: than with all of them."""
     above_majority: bool = False
     """The answer that is always the same: the most frequent class, or the mean of the train rows."""
@@ -68,7 +77,7 @@ class Rule(Section):
     """All rows, of which the model is given these modalities only (image, image+text)."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] | None = None
     """The end of the interval decides, not the figure: what lies between is inconclusive."""
-    support: Annotated[int, Field(ge=1)] | None = None
+    support: Annotated[int, Field(ge=1, strict=True)] | None = None
     """Test rows without which the rule is inconclusive; of NAME=* such values are left out. None: of a slice
     gate.min_slice_rows."""
     outcome: Literal["reject", "needs-approval"] = "reject"
@@ -129,6 +138,16 @@ class Rule(Section):
         if RULES[key].needs_baseline and self.metric != "auto" and get_metric(self.metric).baseline is None:
             *others, last = (name for name in all_metric_names() if get_metric(name).baseline is not None)
             raise ValueError(f"{key} is defined for {', '.join(others)} and {last} only")
+        return self
+
+    @model_validator(mode="after")
+    def _can_pass(self) -> Rule:
+        if self.metric == "auto":
+            return self
+        metric = get_metric(self.metric)
+        for key, limit in (("min", self.min), ("max", self.max)):
+            if limit is not None and not metric.low <= limit <= metric.high:
+                raise ValueError(f"{key} = {limit:g}: {self.metric} lies between {metric.low:g} and {metric.high:g}")
         return self
 
 
@@ -303,7 +322,10 @@ def _max_drop(figure: Figure, limit: float) -> Decided:
     drop = other.change if lower else -other.change
     most = math.inf if other.interval is None else other.interval[1] if lower else -other.interval[0]
     passes = drop <= limit
-    outcome, doubt = _sure_of(figure, passes, most <= limit)
+    same = (
+        other.interval is not None and other.interval[0] == other.interval[1]
+    )  # no row differs: nothing says how much others may
+    outcome, doubt = _sure_of(figure, passes, most <= limit and not same)
     if outcome == "inconclusive" and other.interval is None:
         doubt = f", but there are {TOO_FEW_ROWS}"
     text, base = figure.text(figure.value), figure.text(other.value)

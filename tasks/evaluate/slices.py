@@ -6,6 +6,7 @@ value of its own. Of many values the most frequent are kept, and the others are 
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import math
@@ -25,7 +26,7 @@ from data_contracts.slices import SliceBy
 from tasks.config import RunConfig
 from tasks.config_sections import split_slice
 from tasks.contract import read_table
-from tasks.gate_rules import BY_MODALITIES, size_slice
+from tasks.gate_rules import BY_MODALITIES, EVERY, size_slice
 from tasks.media.media_store import media_index, media_sizes
 from tasks.modalities import spec_of
 from tasks.modeling.predictions import present_modalities
@@ -36,6 +37,10 @@ from tasks.store import Store
 
 MISSING = "(missing)"
 OTHERS = "(others)"
+LONGEST = 100
+"""Characters of a value; of a longer one a digest tells it from others."""
+EXACT = 2**53
+"""Integers beyond are not all floats."""
 FEW_NUMBERS = 8
 """A column of no more distinct numbers is taken as it is: a rating, the number of a camera."""
 Cell = str | int | float | bool | None
@@ -131,11 +136,15 @@ def _by_columns(
     name: str, columns: Sequence[Sequence[Cell]], train: Indices, places: Indices, config: RunConfig
 ) -> Partition:
     parts = [_read_column(cells, train) for cells in columns]
-    values = np.array(["+".join(row) for row in zip(*(part.values for part in parts), strict=True)], np.str_)
+    joined = (
+        parts[0].values.tolist() if len(parts) == 1 else map(_join, zip(*(part.values for part in parts), strict=True))
+    )
+    values = np.array(list(joined), np.str_)
     shown = _NO_NAMES if len(parts) > 1 or not parts[0].shown else parts[0].shown
-    asked = {rule.slice_value for rule in config.gate.rules if rule.slice_name == name}
+    rules = [rule for rule in config.gate.rules if rule.slice_name == name]
+    support = min([config.gate.min_slice_rows, *(rule.support for rule in rules if rule.support)])
     most = config.evaluate.max_slice_values if shown is _NO_NAMES else len(shown) + 1  # all quartiles
-    kept, others = _most_frequent(values[places].tolist(), most, asked)
+    kept, others = _most_frequent(values[places].tolist(), most, {rule.slice_value for rule in rules}, support)
     return Partition(
         by=SliceBy(name=name, edges=() if len(parts) > 1 else parts[0].edges, others=others),
         values=np.array([value if value in kept else OTHERS for value in values[places].tolist()], np.str_),
@@ -181,7 +190,17 @@ def _number(cell: Cell) -> float | None:
 def _text(cell: Cell) -> str:
     if isinstance(cell, bool):
         return str(cell).lower()
-    return number_text(float(cell)) if isinstance(cell, int | float) else str(cell).strip()
+    if isinstance(cell, int | float):
+        return str(cell) if isinstance(cell, int) and abs(cell) > EXACT else number_text(float(cell))
+    text = str(cell).strip().replace("\0", "\\0")  # which numpy would drop at the end
+    if text in (MISSING, OTHERS, EVERY):
+        return f"\\{text}"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _join(values: Sequence[str]) -> str:
+    """The values of several columns as one, from which each can be told: `ann+low`, a plus in a value as `\\+`."""
+    return "+".join(value.replace("\\", "\\\\").replace("+", "\\+") for value in values)
 
 
 def _cut(numbers: Floats, train: Indices) -> _Cut | None:
@@ -207,11 +226,12 @@ def _cut(numbers: Floats, train: Indices) -> _Cut | None:
     return _Cut(values, tuple(float(edge) for edge in edges), shown, numbers)
 
 
-def _most_frequent(values: Sequence[str], most: int, asked: Collection[str]) -> tuple[set[str], int]:
-    """Values that are kept, those that are asked for among them, and how many distinct ones are not."""
+def _most_frequent(values: Sequence[str], most: int, asked: Collection[str], support: int) -> tuple[set[str], int]:
+    """Values that are kept, and how many distinct ones are not: the most frequent ones, those that are asked for, and each with
+    rows enough to be decided by, as a class of rows must not vanish among others."""
     counts = Counter(values)
-    ordered = sorted(counts, key=lambda value: (value not in asked, -counts[value], value))
-    kept = set(ordered if len(ordered) <= most else ordered[: max(most, len(asked & counts.keys()))])
+    ordered = sorted(counts, key=lambda value: (-counts[value], value))
+    kept = {*ordered[:most], *(value for value in counts if value in asked or counts[value] >= support)}
     return kept, len(counts) - len(kept)
 
 

@@ -243,6 +243,7 @@ def _what_is_missing(line: Comparison, difference: float, low: float) -> str:
     z = NormalDist().inv_cdf((1 + line.confidence) / 2)
     half = max(difference - low, least_gap(margin, line.other.effective_rows.get(line.metric), line.confidence))
     why = f"a loss of {short_number(margin)} or more is not ruled out"
+    why += ", as a model that loses so much often agrees on so few rows" if low > -margin else ""
     if margin == 0 or half == 0:
         return why
     enough = rows * (half / margin * (1 + NormalDist().inv_cdf(POWER) / z)) ** 2

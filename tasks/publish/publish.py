@@ -165,7 +165,9 @@ def require_same_champion(client: MlflowClient, job: Publication) -> None:
     """Raises PromotionRefused when the champion is no longer the one that the candidate was compared with."""
     current = versions.aliased_version(client, job.name, job.config.publish.alias)
     sha256 = None if current is None else current.tags.get(versions.MODEL_SHA256)
-    if sha256 not in (job.report.champion_sha256, job.checkpoint.model_sha256):
+    ours = [job.checkpoint.model_sha256, digest_file(job.folder / CARD)]
+    itself = current is not None and [sha256, current.tags.get(versions.CARD_SHA256)] == ours
+    if sha256 != job.report.champion_sha256 and not itself:
         compared = job.report.champion_version or "none"
         raise PromotionRefused(
             f"model {job.name}: the champion is now version {current.version if current else 'none'}, but the candidate was "

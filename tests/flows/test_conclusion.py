@@ -39,7 +39,7 @@ def test_the_decision_of_a_run(
     published = champion and ChampionRef(
         uri="champions/k", sha256=OTHER, rows=0, name="m", version="3", model_sha256=champion
     )
-    assert conclude(verdict, published or None, before) == expected
+    assert conclude(verdict, published or None, champion == OWN, before) == expected
 
 
 @pytest.mark.parametrize(
@@ -51,4 +51,4 @@ def test_an_inconclusive_candidate_that_becomes_the_challenger_is_not_unchanged(
         uri="verdicts/k", sha256=OTHER, rows=8, decision="inconclusive", reason="why", rules=(), model_sha256=OWN
     )
     published = ChampionRef(uri="champions/k", sha256=OTHER, rows=0, name="m", version="3", model_sha256=champion)
-    assert conclude(verdict, published, True, ("needs-approval", "inconclusive"))[0] == expected
+    assert conclude(verdict, published, champion == OWN, True, ("needs-approval", "inconclusive"))[0] == expected
