@@ -124,14 +124,11 @@ class Model:
     def _predict_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
         import pandas as pd
 
+        from flows.serving.row_media import frame_rows
         from tasks.modalities import joined
 
-        known = [name for name in self._predictor.columns if name in frame]
-        if not known:
-            read = ", ".join(self._predictor.columns)
-            raise UsageError(f"predict: no column of the data frame is an input of the model; it reads {read}")
         found: list[dict[str, Any]] = []
-        rows = [{str(name): cell for name, cell in row.items()} for row in frame[known].to_dict("records")]
+        rows = frame_rows(frame, self._predictor.columns)
         for outcome in self._predictor.outcomes(rows):
             if isinstance(outcome, Refusal):
                 found.append({"reason": outcome.reason, "detail": str(outcome)})

@@ -10,18 +10,41 @@ import os
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from data_contracts.modalities import INPUTS, modality_of
 from data_contracts.refs import IN_CELLS, InputName
 from tasks.config_sections import MediaConfig
+from tasks.errors import UsageError
 from tasks.media.canonical import Undecodable
 from tasks.media.files import NotRegular, open_regular_file
 from tasks.media.in_memory import BAD_VALUE
 from tasks.modalities import spec_of
 from tasks.modeling.card import ModelCard
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def frame_rows(frame: pd.DataFrame, columns: list[str]) -> list[dict[str, Any]]:
+    """The rows of a data frame under these columns, None where pandas says that a cell is missing: NaN, NA, NaT. Other columns
+    are passed over. UsageError where none is left."""
+    known = [name for name in columns if name in frame]
+    if not known:
+        raise UsageError(
+            f"predict: no column of the data frame is an input of the model; it reads {', '.join(columns)}"
+        )
+    cells = frame[known].astype(object)
+    return [
+        {str(name): cell for name, cell in row.items()} for row in cells.where(cells.notna(), None).to_dict("records")
+    ]
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a row holds nothing there."""
+    return value is None or (isinstance(value, float) and np.isnan(value)) or (isinstance(value, str) and not value)
 
 
 class RowMedia:
@@ -86,10 +109,10 @@ class RowMedia:
             text = columns.join(cells)
         except ValueError as error:
             raise Undecodable(BAD_VALUE, str(error)) from None
-        return None if text is None else text.encode()
+        return None if text is None else text.encode("utf-8", "surrogatepass")  # which its decoder refuses
 
     def _medium(self, name: InputName, value: Any) -> bytes | None:
-        if value is None or (isinstance(value, float) and np.isnan(value)) or (isinstance(value, str) and not value):
+        if is_missing(value):
             return None
         data = self._bytes_of(name, value)
         if not data:

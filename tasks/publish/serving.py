@@ -2,17 +2,18 @@
 flows/serving/mlflow_model.py, which makes features of media.
 
 Input: a data frame with one column per input of the model, each cell the model-ready feature as nested lists or an array
-(image (S, S, 3) uint8, audio (T, n_mels) float32 log-mel, text a string, or its UTF-8 bytes or tokens as integers; of a
-frozen pretrained encoder its vector (D,), of a trained one what the card's encoders say). The columns of a table stand under
-their own names, as the manifest has them. None where the modality is missing. Output: one column per output of the model: the
-probability of a label, or a number; those of further label columns are named `column: label`. Where the answer in the first
-label column is not just the most probable label, a last column names it: crossmodal.predicted.
+(image (S, S, 3) uint8, audio (T, n_mels) float32 log-mel, text its UTF-8 bytes or tokens as integers; of a frozen pretrained
+encoder its vector (D,), of a trained one what the card's encoders say). None where the modality is missing. Output, with the
+frame's index: one column per output of the model: the probability of a label, or a number; those of further label columns are
+named `column: label`. Where the answer in the first label column is not just the most probable label, a last column names it:
+crossmodal.predicted.
 """
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,13 @@ import numpy as np
 import pyarrow as pa
 from mlflow.pyfunc.model import PythonModel
 
+from data_contracts.expectations.features import FeatureSpec
 from data_contracts.modalities import ALL_MODALITIES
 from data_contracts.refs import FeatureRef, InputName
 from data_contracts.tables import features_schema
+from tasks.config import RunConfig
 from tasks.errors import DataError
-from tasks.media.canonical import Undecodable
-from tasks.media.text import decode_text
-from tasks.modalities import JoinedColumns, spec_of
+from tasks.modalities import spec_of
 from tasks.modeling.card import FeatureForm, ModelCard, read_card
 from tasks.publish.versions import PREDICTED
 from tasks.samples import Samples
@@ -46,7 +47,6 @@ class ServedModel(PythonModel):
         folder = Path(context.artifacts["model.safetensors"]).parent
         self.card = read_card(folder)
         self.model = load_model(folder, self.card)
-        self.tokenize = _tokenizer(folder, self.card)
 
     def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """One row of probabilities per input row, columns named by the labels; the answer too where they do not tell it."""
@@ -63,66 +63,53 @@ class ServedModel(PythonModel):
             features: dict[InputName, FeatureRef] = {}
             for name, known in self.card.features.items():
                 cells = list(model_input[name]) if name in model_input else columns[name]
-                if (joined := spec_of(name).joined_columns()) is not None:
-                    cells = _join_rows(name, joined, self.card, model_input)
-                if self.tokenize is not None and spec_of(name).has_tokens:
-                    cells = [self.tokenize(cell) if isinstance(cell, str) else cell for cell in cells]
-                features[name], columns[name] = _store_features(store, name, known, cells)
+                arrays = _to_arrays(name, self.card, cells)
+                features[name], columns[name] = _store_features(store, name, known, arrays)
             samples = Samples(pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()}))
             probabilities = predict_probabilities(self.model, samples, features, store)
-        frame = pd.DataFrame(probabilities, columns=output_names(self.card))
+        frame = pd.DataFrame(probabilities, model_input.index, output_names(self.card))
         if self.card.answers:
             frame[PREDICTED] = answer_column(self.card, 0, probabilities)[0]
         return frame
 
 
-def _join_rows(name: InputName, joined: JoinedColumns, card: ModelCard, frame: pd.DataFrame) -> list[Any]:
-    """What the encoder reads of each row: of a frame's columns under their own names, or of objects in a column of the input's
-    name. None for a row without any. DataError for what no cell can be."""
-    entries = joined.columns_read(card.encoders[name])
-    columns = [joined.split_entry(entry)[0] for entry in entries]
-    if name in frame:
-        rows = [cell if isinstance(cell, dict) else {} for cell in frame[name]]
-    else:
-        rows = frame[[column for column in columns if column in frame]].to_dict("records")
-    prepare = spec_of(name).prepare_tiny({})
-    found = []
-    for row in rows:
+def feature_shape(card: ModelCard, name: InputName) -> tuple[str, int | None]:
+    """What the network reads of an input: a regular expression of the shape, as `32x32x3`, and the longest first axis."""
+    spec, kind = card.encoders[name], spec_of(name)
+    if spec.reads == "embedding":
+        return f"^{spec.width}$", None
+    config = RunConfig().model_copy(update={"media": card.config.media, "extract": card.config.extract})
+    form: FeatureSpec = (
+        kind.tiny_features(name, config) if spec.encoder == "tiny" else kind.pretrained_features(name, spec, config)
+    )
+    return form.shape, form.longest
+
+
+def has_shape(array: np.ndarray[Any, Any], shape: str, longest: int | None) -> bool:
+    """Whether an array has a shape of `feature_shape`."""
+    written = "x".join(map(str, array.shape))
+    return bool(array.size and re.search(shape, written)) and (longest is None or len(array) <= longest)
+
+
+def _to_arrays(name: InputName, card: ModelCard, cells: Sequence[Any]) -> list[np.ndarray[Any, Any] | None]:
+    """The features in a column, None where a cell is missing. DataError, which names the row, where one is none."""
+    dtype, (shape, longest) = card.features[name].dtype, feature_shape(card, name)
+    found: list[np.ndarray[Any, Any] | None] = []
+    for row, cell in enumerate(cells):
         try:
-            medium = joined.join({column: row.get(column) for column in columns})
+            found.append(None if _is_missing(cell) else _to_array(cell, dtype, shape, longest))
         except ValueError as error:
-            raise DataError(f"{name}: {error}") from None
-        found.append(None if medium is None else prepare(medium, 0))
+            reads = shape.strip("^$").replace(r"\d+", "N" if longest is None else f"1..{longest}")
+            raise DataError(f"row {row}, {name}: {error}; the network reads {dtype} of the shape {reads}") from None
     return found
 
 
-def _tokenizer(folder: Path, card: ModelCard) -> Callable[[str], np.ndarray[Any, Any]] | None:
-    """What cuts a text into the tokens that the model reads, from the model's own file; None where it has none."""
-    specs = [spec for name, spec in card.encoders.items() if spec_of(name).has_tokens]  # the same for all texts
-    spec = specs[0] if specs else None
-    if spec is None or spec.tokenizer_sha256 is None:
-        return None
-    from tasks.modeling.pretrained.tokenization import packaged_tokenizer
-
-    limits = card.config.media.model_dump()
-    tokenize = packaged_tokenizer(folder, spec, card.config.extract.max_tokens)
-
-    def read(text: str) -> np.ndarray[Any, Any]:
-        """(L,) the ids of a text's tokens. DataError where ingest would refuse the text."""
-        try:
-            return tokenize(decode_text(text.encode(), limits).data.decode())  # as ingest leaves it
-        except Undecodable as error:
-            raise DataError(f"text {text[:40]!r}: cannot be read ({error}); give None where there is none") from None
-
-    return read
-
-
 def _store_features(
-    store: Store, name: InputName, known: FeatureForm, cells: Sequence[Any]
+    store: Store, name: InputName, known: FeatureForm, cells: Sequence[np.ndarray[Any, Any] | None]
 ) -> tuple[FeatureRef, list[str | None]]:
     """The cells as a features part; with it, each row's digest (here: its position), None where the cell is missing."""
-    digests = [None if _is_missing(cell) else str(row) for row, cell in enumerate(cells)]
-    arrays = [_to_array(cell, known.dtype) for cell in cells if not _is_missing(cell)]
+    digests = [None if cell is None else str(row) for row, cell in enumerate(cells)]
+    arrays = [cell for cell in cells if cell is not None]
     table = pa.table(
         {
             "digest": [digest for digest in digests if digest is not None],
@@ -150,12 +137,18 @@ def _is_missing(cell: Any) -> bool:
     return cell is None or (isinstance(cell, float) and np.isnan(cell))
 
 
-def _to_array(cell: Any, dtype: str) -> np.ndarray[Any, Any]:
-    if isinstance(cell, str):
-        if dtype != "uint8":
-            raise DataError(
-                f"a text was given as it is, but this model reads {dtype} features of it (the vector of a frozen encoder, "
-                "or tokens of a tokenizer that did not go with it); give those, or use crossmodal predict"
-            )
-        return np.frombuffer(cell.encode(), np.uint8)
-    return np.asarray(cell.tolist() if isinstance(cell, np.ndarray) and cell.dtype == object else cell, dtype=dtype)
+def _to_array(cell: Any, dtype: str, shape: str, longest: int | None) -> np.ndarray[Any, Any]:
+    """A cell as the network reads it. ValueError for what it cannot read: texts, other shapes, numbers the type cannot hold."""
+    try:
+        numbers = np.asarray(cell.tolist() if isinstance(cell, np.ndarray) and cell.dtype == object else cell)
+    except ValueError:
+        raise ValueError("is a list of lists of several lengths") from None
+    if numbers.size and numbers.dtype.kind not in "biuf":
+        raise ValueError("is no list of numbers")
+    if not has_shape(numbers, shape, longest):
+        raise ValueError(f"has the shape {'x'.join(map(str, numbers.shape)) or 'of one number'}")
+    with np.errstate(invalid="ignore", over="ignore"):
+        array = numbers.astype(dtype)
+    if not np.isfinite(array).all() or (array.dtype.kind != "f" and (array != numbers).any()):
+        raise ValueError(f"holds numbers that are no {dtype}")
+    return array
