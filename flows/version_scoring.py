@@ -263,4 +263,5 @@ class VersionScoring:
 def _are_readable(rows: pa.Table, contents: Sequence[str]) -> NDArray[np.bool_]:
     """(N,) whether raw rows have what the model reads, as far as that is known before anything is decoded."""
     has_content = np.array([content != NO_CONTENT for content in contents], bool)
-    return has_content & np.asarray(rows["reason"].is_null(), bool)
+    has_reason: NDArray[np.bool_] = np.asarray(rows["reason"].is_valid(), bool)
+    return has_content & ~has_reason

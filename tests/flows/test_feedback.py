@@ -154,7 +154,9 @@ def test_an_id_of_several_rows_is_left_out(tmp_path: Path) -> None:
         partition.write(scores({"r0": True, "r1": True, "r2": True}, rows_of_id={"r0": 2, "r1": 2}))
         partition.write(scores({"r0": False, "r1": True}, {"r0": "e" * 32}, rows_of_id={"r0": 2}))
     found = read_scores(tmp_path, "1" * 64, ["r0", "r1", "r2", "r3"])
-    pairs = pair_scores(found, scores({"r0": True, "r1": True, "r2": True}), ["r0", "r1", "r2", "r3"], same_inputs=False)
+    pairs = pair_scores(
+        found, scores({"r0": True, "r1": True, "r2": True}), ["r0", "r1", "r2", "r3"], same_inputs=False
+    )
     assert (pairs.ids, pairs.ambiguous, pairs.unpaired, pairs.unknown) == (["r1", "r2"], 1, 0, 1)
 
 
