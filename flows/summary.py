@@ -23,6 +23,7 @@ from flows.results import quarantine_of
 from flows.run_state import RunState
 from tasks.holdout_reuse import MANY, describe_uses
 from tasks.ingest.ingest import quarantine_csv
+from tasks.reporting.artifacts import read_history
 from tasks.store import Store, replace_file
 
 ON_CHAMPION = frozenset({"predict", "monitor", "score"})
@@ -71,7 +72,8 @@ def summarise(
         forgetting=report.forgetting or None if report else None,
         linear_baseline=baseline_of(report.linear_baseline) if report and report.linear_baseline else None,
         read=run_state.raw.recognition if run_state.raw else None,
-        notes=(*notes_of(run_state), *notes_of_store(request.store)) or None,
+        notes=(*notes_of(run_state), *_training_notes(run_state, request.store), *notes_of_store(request.store))
+        or None,
         test_uses=run_state.test_uses,
         rules=run_state.verdict.rules if run_state.verdict else None,
         error=error,
@@ -85,6 +87,11 @@ def notes_of(run_state: RunState) -> tuple[str, ...]:
     worn = run_state.test_uses is not None and run_state.test_uses > MANY
     reuse = (describe_uses(run_state.test_uses),) if worn else ()
     return (*(clean.notes if clean else ()), *(valid.warnings if valid else ()), *run_state.warnings, *reuse)
+
+
+def _training_notes(run_state: RunState, store: Store) -> tuple[str, ...]:
+    history = read_history(run_state.checkpoint, store)
+    return () if history is None else history.notes
 
 
 def notes_of_store(store: Store) -> tuple[str, ...]:

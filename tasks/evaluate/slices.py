@@ -230,7 +230,7 @@ def _most_frequent(values: Sequence[str], most: int, asked: Collection[str], sup
     """Values that are kept, and how many distinct ones are not: the most frequent ones, those that are asked for, and each with
     rows enough to be decided by, as a class of rows must not vanish among others."""
     counts = Counter(values)
-    ordered = sorted(counts, key=lambda value: (-counts[value], value))
+    ordered = sorted(counts, key=lambda value: (value not in asked, -counts[value], value))
     kept = {*ordered[:most], *(value for value in counts if value in asked or counts[value] >= support)}
     return kept, len(counts) - len(kept)
 

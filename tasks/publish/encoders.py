@@ -30,10 +30,14 @@ def keep_encoders(card: ModelCard, store: Store) -> dict[Sha256, Path]:
 
     Raises UsageError or EnvironmentFailed where its files are gone or have changed.
     """
-    return {sha256: _keep(sha256, modality, spec, store) for sha256, (modality, spec) in frozen_encoders(card).items()}
+    return {
+        sha256: keep_encoder(sha256, modality, spec, store)
+        for sha256, (modality, spec) in frozen_encoders(card).items()
+    }
 
 
-def _keep(sha256: Sha256, modality: Modality, spec: EncoderSpec, store: Store) -> Path:
+def keep_encoder(sha256: Sha256, modality: Modality, spec: EncoderSpec, store: Store) -> Path:
+    """The folder in the store of one of them; errors as `keep_encoders`."""
     found = store.find(ENCODERS, sha256)
     if found is not None:
         return found.path

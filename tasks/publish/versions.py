@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from data_contracts.refs import ChampionRef
-from tasks.errors import EnvironmentFailed
+from tasks import progress
+from tasks.errors import CrossmodalError, EnvironmentFailed
 from tasks.modeling.card import CARD, read_card
-from tasks.modeling.pretrained.packaged import ENCODERS
+from tasks.modeling.pretrained.packaged import ENCODERS, frozen_encoders
 from tasks.modeling.profile import PROFILE
 from tasks.modeling.training_rows import ROWS
-from tasks.publish.encoders import require_digest
+from tasks.publish.encoders import keep_encoder, require_digest
 from tasks.store import Draft, Store, digest_file, digest_json
 
 if TYPE_CHECKING:
@@ -155,8 +156,8 @@ def download_encoder(client: MlflowClient, version: ModelVersion, sha256: str, f
     require_digest(
         found,
         sha256,
-        f"{which}: the encoder at {uri} is damaged (its digest is not the published {sha256[:12]}...); restore it, or use "
-        "crossmodal models rollback",
+        f"{which}: the encoder at {uri} is damaged (its digest is not the published {sha256[:12]}...); restore it "
+        "where it was trained, and publish again",
     )
     return found
 
@@ -209,9 +210,24 @@ def into_store(client: MlflowClient, version: ModelVersion, store: Store, tracki
             describe(draft, version)
     for sha256 in encoders_of(version):
         if store.find(ENCODERS, sha256) is None:
-            with store.create(ENCODERS, sha256) as draft, store.scratch_dir() as scratch:
-                download_encoder(client, version, sha256, scratch, tracking_uri).rename(draft.path)
+            _encoder_into_store(client, version, sha256, store, tracking_uri)
     return champion_ref(version)
+
+
+def _encoder_into_store(
+    client: MlflowClient, version: ModelVersion, sha256: str, store: Store, tracking_uri: str
+) -> None:
+    """From the registry, or where it is damaged there from where training had it: other versions share the damaged file."""
+    try:
+        with store.create(ENCODERS, sha256) as draft, store.scratch_dir() as scratch:
+            download_encoder(client, version, sha256, scratch, tracking_uri).rename(draft.path)
+    except EnvironmentFailed as damage:
+        modality, spec = frozen_encoders(read_card(store.path(f"{KIND}/{store_key(version)}")))[sha256]
+        try:
+            keep_encoder(sha256, modality, spec, store)
+        except CrossmodalError:
+            raise damage from None
+        progress.log(f"{damage}; it is taken from {spec.encoder} instead", "warning")
 
 
 def describe(draft: Draft, version: ModelVersion) -> None:

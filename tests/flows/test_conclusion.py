@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from data_contracts.refs import ChampionRef, Decision, Verdict
-from flows.pipeline import conclude
+from data_contracts.refs import ChampionRef, CheckpointRef, Decision, Verdict
+from flows.pipeline import conclude, is_same_model
+from tasks.store import Store
 
 OWN, OTHER = "0" * 64, "1" * 64
 REFUSED_BEFORE = "nothing has changed since this model was refused (the figures are its own): why"
@@ -52,3 +55,13 @@ def test_an_inconclusive_candidate_that_becomes_the_challenger_is_not_unchanged(
     )
     published = ChampionRef(uri="champions/k", sha256=OTHER, rows=0, name="m", version="3", model_sha256=champion)
     assert conclude(verdict, published, champion == OWN, True, ("needs-approval", "inconclusive"))[0] == expected
+
+
+@pytest.mark.parametrize(("weights", "card", "same"), [(OWN, "{}", True), (OTHER, "{}", False), (OWN, "{ }", False)])
+def test_a_model_is_its_weights_and_its_card(tmp_path: Path, weights: str, card: str, same: bool) -> None:
+    for name, text in (("champions/k", card), ("checkpoints/k", "{}")):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "model.json").write_text(text)
+    champion = ChampionRef(uri="champions/k", sha256=OTHER, rows=0, name="m", version="3", model_sha256=weights)
+    checkpoint = CheckpointRef.model_construct(uri="checkpoints/k", model_sha256=OWN)
+    assert is_same_model(champion, checkpoint, Store(tmp_path)) is same

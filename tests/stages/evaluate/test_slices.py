@@ -91,6 +91,42 @@ def test_rows_by_a_column_a_combination_and_quartiles_of_the_train_rows(tmp_path
     assert both.values.tolist()[:4] == ["ann+true", "bob+(missing)", "(missing)+(missing)", "(others)"]
 
 
+def test_no_value_with_rows_enough_vanishes_among_others(tmp_path: Any) -> None:
+    test = [{"speaker": f"s{n % 6}"} for n in range(18)] + [{"speaker": "seldom"}]
+    own = {"s0", "s1", "s2", "s3", "s4", "s5", "(others)"}
+
+    def values(*settings: str) -> Partition:
+        store = Store(tmp_path / str(len(list(tmp_path.iterdir()))))
+        few = ('evaluate.slices=["speaker"]', "evaluate.max_slice_values=2")
+        return divide(store, [*[{}] * 19, *test], [10] * 38, *few, *settings)["speaker"]
+
+    enough = values("gate.min_slice_rows=3")
+    assert ({*enough.values.tolist()}, enough.by.others) == (own, 1)
+    asked = values('gate.rules=[{metric="accuracy", min=0.5, slice="speaker=*", support=3}]')
+    assert {*asked.values.tolist()} == own
+    assert {*values().values.tolist()} == {"s0", "s1", "(others)"}
+
+
+def test_values_that_look_alike_are_told_apart(tmp_path: Any) -> None:
+    test: list[dict[str, Any]] = [
+        {"a": "x", "b": "y+z", "n": 2**53 + 1, "t": "(missing)", "long": "w" * 200},
+        {"a": "x+y", "b": "z", "n": 2**53 + 2, "long": "w" * 201},
+        {"a": "x\\", "b": "z", "n": 1, "t": "*", "long": "w"},
+    ]
+    found = divide(Store(tmp_path), [*[{}] * 3, *test], [10] * 6, 'evaluate.slices=["a+b", "n", "t", "long"]')
+    assert found["a+b"].values.tolist() == ["x+y\\+z", "x\\+y+z", "x\\\\+z"]
+    assert found["n"].values.tolist() == [str(2**53 + 1), str(2**53 + 2), "1"]
+    assert found["t"].values.tolist() == ["\\(missing)", "(missing)", "\\*"]
+    assert len({*found["long"].values.tolist()}) == 3
+    assert max(map(len, found["long"].values.tolist())) < 120
+
+
+@pytest.mark.parametrize("name", ["modalities", "text.size", "a=b", "a + b=c"])
+def test_a_slice_that_no_rule_could_name_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be a slice"):
+        load_config({}, [f"evaluate.slices={[name]}".replace("'", '"')])
+
+
 def test_rows_by_what_is_present_and_by_size_need_no_setting(tmp_path: Any) -> None:
     sizes: list[int | None] = [1, 2, 3, 4, None, 9, 1, 2, 3, None, 4, 400]
     found = divide(Store(tmp_path), [{}] * 12, sizes)

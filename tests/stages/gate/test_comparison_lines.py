@@ -123,7 +123,8 @@ def test_errors_have_a_margin_of_their_own() -> None:
         ),
         (  # nothing differs: what decides is how seldom 100 rows would show a loss of 0.02
             against(0.9, 0.0, 0.0, 0.0, champion_effective_rows={"macro_f1": 100.0}), {"anchor": "off"},
-            "margin 0.02): a loss of 0.02 or more is not ruled out; of a model as good it would be on about 2,000 such rows",
+            "margin 0.02): a loss of 0.02 or more is not ruled out, as a model that loses so much often agrees on so few rows; "
+            "of a model as good it would be on about 2,000 such rows",
         ),
         (against(0.9, 0.0, 0.0, 0.0), {"anchor": "off", "margin": 0}, "margin 0): a loss of 0 or more is not ruled out"),
         (

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from data_contracts.refs import RuleResult
 from data_contracts.slices import SLICES, PartFigures, ReferenceFigures, SliceFigures, SliceReport
@@ -167,3 +168,27 @@ def test_the_gate_reads_what_the_evaluation_left(tmp_path: Path) -> None:
 def test_a_rule_that_makes_no_sense(rule: dict[str, Any], word: str) -> None:
     with pytest.raises(ValueError, match=word):
         Rule(**({"metric": "accuracy"} | rule))
+
+
+def test_a_loss_that_no_row_could_show_is_not_ruled_out() -> None:
+    """Where no row differs, the interval is a point, and says nothing of rows to come."""
+    same = reference(0.7, 0.0, intervals={0.9: {"accuracy": (0.0, 0.0)}})
+    parts = PARTS.model_copy(update={"slices": (speaker("ann", 0.7, reference=same),)})
+    (line,) = judge({"slice": "speaker=ann", "max_drop": 0.0, "confidence": 0.9}, parts)
+    assert line.outcome == "inconclusive"
+    (line,) = judge({"slice": "speaker=ann", "max_drop": 0.0}, parts)
+    assert line.outcome == "pass", "without a confidence the figures themselves count"
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"metric": "accuracy", "min": True}, "takes a number"),
+        ({"metric": "accuracy", "min": 0.5, "slice": "a=*", "support": True}, "valid integer"),
+        ({"metric": "accuracy", "min": 90}, "min = 90: accuracy lies between 0 and 1"),
+        ({"metric": "mae", "max": -1}, "max = -1: mae lies between 0 and inf"),
+    ],
+)
+def test_a_rule_that_cannot_be_meant_is_refused(rule: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Rule(**rule)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tasks import progress
 from tasks.errors import EnvironmentFailed
 from tasks.modeling.card import read_card
 from tasks.modeling.pretrained.describe import identify_encoder
@@ -68,8 +69,17 @@ def test_a_damaged_encoder_is_fetched_again_or_refused(make_case: MakeCase, bert
     assert kept.read_bytes() == published.read_bytes()
     flip(published)
     flip(kept)
-    with pytest.raises(EnvironmentFailed, match=r"tiny version 1: the encoder at .* is damaged .*models rollback"):
+    lines: list[str] = []
+    with progress.listening_to_lines(lambda line, level: lines.append(line)):
         registry.fetch_champion("tiny", "champion", store, uri)
+    (line,) = lines
+    assert "the encoder at" in line
+    assert f"it is taken from {read_card(store.path(champion.uri)).encoders['text'].encoder} instead" in line
+    flip(kept)
+    flip(bert / "model.safetensors")
+    with pytest.raises(EnvironmentFailed, match=r"tiny version 1: the encoder at .* is damaged .*publish again"):
+        registry.fetch_champion("tiny", "champion", store, uri)
+    flip(bert / "model.safetensors")
     # Where a model's folder is all there is, as in a release, a damaged encoder is not loaded.
     folder = store.root / "release"
     shutil.copytree(store.path(champion.uri), folder)
