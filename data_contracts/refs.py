@@ -30,6 +30,8 @@ ColumnType = Literal["numeric", "categorical"]
 ProblemName = str
 """The name of a problem in tasks.problems.registry, which refuses one that it does not have."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+"""The pattern of a model's name in the registry: it becomes a folder name, a tag and a part of addresses."""
 Metrics = dict[str, float | None]
 """Metric name to value; None where it is not defined (AUROC of a class that never occurs)."""
 

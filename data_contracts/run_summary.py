@@ -83,14 +83,16 @@ class BaselineSummary(SummaryPart):
 
 
 class ScoredVersion(SummaryPart):
-    """What `score` did for one model version: `rows == known + scored + refused`."""
+    """What `score` did for one model version: `rows == known + repeated + scored + refused`."""
 
     version: str = ""
     sha256: str = ""
     rows: int = 0
     """Of the data."""
     known: int = 0
-    """Scored before, or repeated in the data."""
+    """Scored before."""
+    repeated: int = 0
+    """A row of the data before has the same id and content."""
     scored: int = 0
     copied: int = 0
     """Of those: the answer is that to another row of the same content."""

@@ -221,6 +221,7 @@ def scores_schema() -> pa.Schema:
             pa.field(
                 "seen", pa.string()
             ),  # "row", "group": the model was trained or validated on it, or on others of its group
+            pa.field("rows_of_id", pa.int32(), nullable=False),  # contents that the data then had under this id
             pa.field("scored_at", pa.timestamp("ms", tz="UTC"), nullable=False),
         ]
     )

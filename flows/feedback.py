@@ -173,6 +173,7 @@ def describe(late: LateLabels, pairs: PairedScores, known: KnownLabels, config: 
         "lines repeat one before them": late.repeated,
         "ids have two different labels, and are left out": late.conflicting,
         "ids are unknown: neither version has scored them": pairs.unknown,
+        "ids stand for several rows of the scored data, and are left out": pairs.ambiguous,
         "rows are scored by one of the two only, or with another content": pairs.unpaired,
         "rows are known to either version from its training, and are left out": pairs.seen,
     }

@@ -128,12 +128,23 @@ def find_model(request: Request, model: str | None) -> ChampionRef:
         name = known[0]
     found = fetch_champion(name, alias or "champion", request.store, request.tracking_uri)
     if found is None:
-        raise UsageError(
-            f"--model {name}@{alias or 'champion'}: not in the registry; it holds "
-            f"{', '.join(_known_models(request)) or 'no model'}. "
-            "Publish one with crossmodal retrain, or choose another --store"
-        )
+        raise _missing(name, alias or "champion", request)
     return found
+
+
+def _missing(name: str, alias: str, request: Request) -> UsageError:
+    """Says whether the model or only its alias is not there."""
+    models = {entry["name"]: entry for entry in list_models(request.store, request.tracking_uri)}
+    if name in models:
+        aliases = ", ".join(f"{known} (version {number})" for known, number in sorted(models[name]["aliases"].items()))
+        return UsageError(
+            f"--model {name}@{alias}: {name} has no alias {alias}; it has {aliases or 'none'}. Name another, or give a version "
+            "this one with crossmodal models promote"
+        )
+    return UsageError(
+        f"--model {name}@{alias}: not in the registry; it holds {', '.join(models) or 'no model'}. "
+        "Publish one with crossmodal retrain, or choose another --store"
+    )
 
 
 def _known_models(request: Request) -> list[str]:

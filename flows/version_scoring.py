@@ -1,6 +1,6 @@
 """One model version on one state of the data: the rows that it has not scored become parts of its partition.
 
-Memory holds 32 bytes of each row of the data, 48 of each row that was scored before, and the rows of one part.
+Memory holds some 100 bytes of each row of the data and of each row that was scored before, and the rows of one part.
 """
 
 from __future__ import annotations
@@ -36,12 +36,24 @@ from tasks.errors import DataError, TooManyQuarantined
 from tasks.ingest.ingest import POSITIONS, ingest, quarantine_csv
 from tasks.ingest.manifest.scan import scan
 from tasks.ingest.sources.resolve import locate_data
+from tasks.ingest.table_digest import digest_table
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.training_rows import are_known, read_seen
 from tasks.samples import Samples
 from tasks.score.partition import REFUSED, Partition, open_partition, partition_folder
-from tasks.score.row_keys import GROUP, ROW, as_keys, content_columns, contents_of_rows, find_new, row_keys
-from tasks.store import digest_json, replacing
+from tasks.score.row_keys import (
+    GROUP,
+    NO_CONTENT,
+    ROW,
+    Places,
+    RowKeys,
+    RowStates,
+    as_keys,
+    content_columns,
+    contents_of_rows,
+    find_new,
+)
+from tasks.store import replacing
 
 _BATCH_ROWS = 10_000
 
@@ -88,6 +100,8 @@ class VersionScoring:
     """Takes the refused rows."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Of the refused rows."""
+    refused: list[int] = field(default_factory=list)
+    """Their places among the raw rows."""
     copied: int = 0
     parts: int = 0
 
@@ -99,97 +113,110 @@ class VersionScoring:
     def run(self, part_rows: int, turn: tuple[int, int]) -> ScoredVersion:
         """All that is new is scored."""
         self._list_refused(quarantine_schema().empty_table(), header=True)
-        new = self._find_new()
-        total, done = int(new.sum()), 0
-        for rows in self._chunks(new, part_rows):
-            progress.report("score", turn[0] * total + done, turn[1] * total, f"version {self.ref.version}")
-            self._score(rows)
-            done += rows.num_rows
+        self._states = self._compare()
+        new, progressed = self._states.new, 0
+        total = int(new.sum())
+        for places, rows in self._chunks(new, part_rows):
+            progress.report("score", turn[0] * total + progressed, turn[1] * total, f"version {self.ref.version}")
+            self._score(places, rows)
+            progressed += rows.num_rows
+        again = np.isin(self._states.repeats, self.refused)
+        for places, rows in self._chunks(again, part_rows):  # what repeats a refused row is refused on its own account
+            self._score(places, rows)
         progress.report("score", (turn[0] + 1) * total, turn[1] * total, f"version {self.ref.version}")
-        refused = self.reasons.total()
+        repeated = int(((self._states.repeats >= 0) & ~again).sum())
+        tried = total + int(again.sum())
         return ScoredVersion(
             version=self.ref.version,
             sha256=self.ref.model_sha256,
             rows=len(new),
-            known=len(new) - total,
-            scored=total - refused,
+            known=len(new) - repeated - tried,
+            repeated=repeated,
+            scored=tried - len(self.refused),
             copied=self.copied,
-            refused=refused,
+            refused=len(self.refused),
             parts=self.parts,
             folder=str(self.partition.folder),
         )
 
     # -- which rows ---
 
-    def _find_new(self) -> NDArray[np.bool_]:
-        """(N,) of all raw rows: the first of each id and content that no part has."""
-        keys = [as_keys([])]
+    def _compare(self) -> RowStates:
+        """What is to be done with the raw rows."""
+        keys, readable = [], [np.zeros(0, bool)]
         with pq.ParquetFile(self._path) as file:
-            for batch in file.iter_batches(_BATCH_ROWS, columns=["id", *self._content]):
+            for batch in file.iter_batches(_BATCH_ROWS, columns=["id", "reason", *self._content]):
                 rows = pa.table(batch)
-                keys.append(row_keys(rows["id"].to_pylist(), contents_of_rows(rows, self._content)))
-        return find_new(np.concatenate(keys), self.partition.known.keys)
+                contents = contents_of_rows(rows, self._content)
+                keys.append(RowKeys.of(rows["id"].to_pylist(), contents))
+                readable.append(_are_readable(rows, contents))
+        data, known = RowKeys.concat(keys), self.partition.known
+        return find_new(data, np.concatenate(readable), known.keys, known.rows_of_id)
 
-    def _chunks(self, new: NDArray[np.bool_], part_rows: int) -> Iterator[pa.Table]:
-        """The new raw rows in their order, `part_rows` at a time."""
+    def _chunks(self, chosen: NDArray[np.bool_], part_rows: int) -> Iterator[tuple[Places, pa.Table]]:
+        """The chosen raw rows in their order, `part_rows` at a time, each time with their places."""
+        places, done = np.flatnonzero(chosen), 0
         with pq.ParquetFile(self._path) as file:
             waiting, start = file.schema_arrow.empty_table(), 0
             for batch in file.iter_batches(_BATCH_ROWS):
-                here = new[start : start + batch.num_rows]
+                here = chosen[start : start + batch.num_rows]
                 start += batch.num_rows
                 if here.any():
                     waiting = pa.concat_tables([waiting, pa.table(batch).filter(pa.array(here))])
-                while waiting.num_rows >= part_rows:
-                    yield waiting.slice(0, part_rows).combine_chunks()
-                    waiting = waiting.slice(part_rows)
-            if waiting.num_rows:
-                yield waiting.combine_chunks()
+                while waiting.num_rows >= part_rows or (start == len(chosen) and waiting.num_rows):
+                    rows = waiting.slice(0, part_rows).combine_chunks()
+                    yield places[done : done + rows.num_rows], rows
+                    waiting, done = waiting.slice(part_rows), done + rows.num_rows
 
     # -- what they are answered ---
 
-    def _score(self, rows: pa.Table) -> None:
-        """The rows are a part, but for those that are refused: these are listed."""
+    def _score(self, places: Places, rows: pa.Table) -> None:
+        """The rows, which stand at these places of the raw rows, are a part in their order, but for those that are refused:
+        these are listed.
+        """
         contents = contents_of_rows(rows, self._content)
-        places = self.partition.known.find(as_keys([bytes.fromhex(content) for content in contents]))
-        places[np.asarray(rows["reason"].is_valid())] = -1
-        known, tables = places >= 0, []
-        if known.any():
-            tables.append(self._copy(rows.filter(pa.array(known)), places[known]))
-        if not known.all():
-            others = np.flatnonzero(~known)
-            tables.append(self._compute(rows.take(others), [contents[place] for place in others]))
-        found = [table for table in tables if table.num_rows]
-        if found:
-            self.partition.write(pa.concat_tables(found))
+        answers = self.partition.known.find(as_keys([bytes.fromhex(content) for content in contents]))
+        answers[~_are_readable(rows, contents)] = -1
+        copied, others = np.flatnonzero(answers >= 0), np.flatnonzero(answers < 0)
+        found = []
+        if len(copied):
+            found.append(self._copy(places[copied], rows.take(copied), answers[copied]))
+        if len(others):
+            found.append(self._compute(places[others], rows.take(others), [contents[place] for place in others]))
+        scored = np.concatenate([usable for usable, _ in found])
+        self.refused += np.setdiff1d(places, scored).tolist()
+        if len(scored):
+            self.partition.write(pa.concat_tables([table for _, table in found]).take(np.argsort(scored)))
             self.parts += 1
 
-    def _copy(self, rows: pa.Table, places: NDArray[np.int64]) -> pa.Table:
-        """The answers to the same contents under other ids."""
-        answers = self.partition.read_rows(places)
+    def _copy(self, places: Places, rows: pa.Table, stored: Places) -> tuple[Places, pa.Table]:
+        """The stored answers to the same contents, `stored` are their places, and the places of the rows."""
+        answers = self.partition.read_rows(stored)
         own = np.array([mark == ROW for mark in answers["seen"].to_pylist()], bool)
         self.copied += rows.num_rows
-        return self._table(answers, rows, answers["content"].to_pylist(), own)
+        return places, self._table(places, answers, rows, answers["content"].to_pylist(), own)
 
-    def _compute(self, rows: pa.Table, contents: Sequence[str]) -> pa.Table:
-        """The model's answers to those of the rows that can be read; the others are listed."""
+    def _compute(self, places: Places, rows: pa.Table, contents: Sequence[str]) -> tuple[Places, pa.Table]:
+        """The places of those of the rows that can be read, and the model's answers to them; the others are listed."""
         store, aside = self.request.store, RunState(seconds=self.run_state.seconds)
         clean = self._ingest(rows)
         refused = read_table(store.path(clean.uri) / "quarantine.parquet")
         self._list_refused(refused)
         self.reasons.update(refused["reason"].to_pylist())
         if not clean.rows:
-            return scores_schema().empty_table()
+            return places[:0], scores_schema().empty_table()
         aside.features = extract_features(clean, self.config, store, Stages(), aside)
         with self.run_state.timed("evaluate"):
             answers = predict_samples(clean, self.ref, self.card, aside, self.request)
         self.run_state.warnings += [*clean.notes, *aside.warnings]
-        places = read_table(store.path(clean.uri) / POSITIONS)["position"].to_numpy()
+        usable = read_table(store.path(clean.uri) / POSITIONS)["position"].to_numpy()
         own = known_to(self._seen, Samples.read(store.path(clean.uri)), self.card)
-        return self._table(answers, rows.take(places), [contents[place] for place in places], own)
+        of_usable = [contents[place] for place in usable]
+        return places[usable], self._table(places[usable], answers, rows.take(usable), of_usable, own)
 
     def _ingest(self, rows: pa.Table) -> CleanRef:
-        """The samples of some raw rows."""
-        store, key = self.request.store, digest_json([self.raw.uri, *map(str, rows["id"].to_pylist())])
+        """The samples of some raw rows, kept under the digest of all their cells: others may have the same ids."""
+        store, key = self.request.store, digest_table(rows)
         if store.find("raw", key) is None:
             with store.create("raw", key) as draft:
                 pq.write_table(rows, draft.path / "rows.parquet", compression="zstd")
@@ -200,8 +227,15 @@ class VersionScoring:
             except TooManyQuarantined as refusal:  # none of these; others may be read
                 return refusal.clean
 
-    def _table(self, answers: pa.Table, rows: pa.Table, contents: Sequence[str], seen: NDArray[np.bool_]) -> pa.Table:
-        """The answers (M rows) to these raw rows as a part has them; `seen` (M,): whether the model knows the row itself."""
+    def _table(
+        self,
+        places: Places,
+        answers: pa.Table,
+        rows: pa.Table,
+        contents: Sequence[str],
+        seen: NDArray[np.bool_],
+    ) -> pa.Table:
+        """The answers to M raw rows, which stand at `places`, as a part has them; `seen` (M,): whether the model knows each."""
         groups = rows["group"].to_pylist()
         of_group = are_known(groups, self._seen.groups)
         marks = [ROW if own else GROUP if other else None for own, other in zip(seen, of_group, strict=True)]
@@ -211,6 +245,7 @@ class VersionScoring:
             "group": groups,
             "content": contents,
             "seen": marks,
+            "rows_of_id": self._states.rows_of_id[places],
             "scored_at": [now_ms()] * rows.num_rows,
         }
         schema = scores_schema()
@@ -223,3 +258,10 @@ class VersionScoring:
     def _list_refused(self, refused: pa.Table, header: bool = False) -> None:
         head, _, lines = quarantine_csv(refused).partition("\n")
         self.listing.write(f"{head}\n" if header else lines)
+
+
+def _are_readable(rows: pa.Table, contents: Sequence[str]) -> NDArray[np.bool_]:
+    """(N,) whether raw rows have what the model reads, as far as that is known before anything is decoded."""
+    has_content = np.array([content != NO_CONTENT for content in contents], bool)
+    has_reason: NDArray[np.bool_] = np.asarray(rows["reason"].is_valid(), bool)
+    return has_content & ~has_reason

@@ -16,9 +16,10 @@ from data_contracts.refs import Frozen, InputName
 from flows.serving.prediction import Prediction
 from flows.serving.predictor import Predictor
 from tasks.errors import DataError, EnvironmentFailed
+from tasks.escaping import one_line
 from tasks.modalities import spec_of
 from tasks.modeling.card import ModelCard
-from tasks.modeling.release import RELEASE, Release, require_release
+from tasks.modeling.release import RELEASE, Release, list_hidden, require_release
 from tasks.store import write_text
 
 FILE = "golden_rows.json"
@@ -47,7 +48,7 @@ class GoldenRows(Frozen):
 
     synthetic: bool = True
     """Made from numbers: no row of the data."""
-    rows: tuple[GoldenRow, ...]
+    rows: tuple[GoldenRow, ...] = Field(min_length=1)
 
 
 class Verified(Frozen):
@@ -58,6 +59,8 @@ class Verified(Frozen):
     files: int
     """Whose sha256 is that of its list."""
     golden_rows: int
+    hidden: tuple[str, ...]
+    """Hidden files and folders that are not on its list, as git and the hub leave them; not verified."""
     difference: float | None
     """The largest one from an expected probability or number; None without golden rows."""
 
@@ -70,7 +73,8 @@ def write_golden_rows(predictor: Predictor, folder: Path) -> None:
         inputs = {**values, **{name: folder / file for name, file in files.items()}}
         if inputs:
             rows.append(GoldenRow(files=files, values=values, expected=predictor.predict([inputs])[0]))
-    write_text(folder / FILE, GoldenRows(rows=tuple(rows)).model_dump_json(indent=1) + "\n")
+    if rows:
+        write_text(folder / FILE, GoldenRows(rows=tuple(rows)).model_dump_json(indent=1) + "\n")
 
 
 def _subsets(card: ModelCard) -> Iterator[tuple[InputName, ...]]:
@@ -108,7 +112,8 @@ def read_golden_rows(folder: Path) -> tuple[GoldenRow, ...]:
     except FileNotFoundError:
         return ()
     except ValidationError as error:
-        raise DataError(f"release {folder / FILE}: damaged ({error.errors()[0]['msg']}); export it again") from None
+        detail = one_line(error.errors()[0]["msg"], 200)
+        raise DataError(f"release {folder / FILE}: damaged ({detail}); export it again") from None
 
 
 def verify_release(folder: Path, predictor: Predictor) -> Verified:
@@ -120,7 +125,8 @@ def verify_release(folder: Path, predictor: Predictor) -> Verified:
     golden = read_golden_rows(folder)
     if foreign := {file for row in golden for file in row.files.values()} - release.files.keys():
         raise DataError(
-            f"release {folder / FILE}: names {min(foreign)!r}, which the release does not hold; export it again"
+            f"release {folder / FILE}: names {one_line(min(foreign), 80)}, which the release does not hold; "
+            "export it again"
         )
     differences = [_difference(row, predictor.predict([row.row(folder)])[0]) for row in golden]
     for number, difference in enumerate(differences):
@@ -135,18 +141,33 @@ def verify_release(folder: Path, predictor: Predictor) -> Verified:
         version=release.version,
         files=len(release.files),
         golden_rows=len(golden),
+        hidden=tuple(one_line(name, 80) for name in list_hidden(folder, release)),
         difference=max(differences, default=None),
     )
 
 
 def _difference(row: GoldenRow, found: Prediction) -> float:
-    """The largest one of an output; infinite where outputs, label or inputs used are others."""
+    """The largest one of an output, of the answer's probability or of its interval; infinite where anything else differs."""
     expected = row.expected
-    same = (expected.label == found.label or expected.probability is None) and expected.modalities == found.modalities
-    if not same or expected.probabilities.keys() != found.probabilities.keys():
+    numbers, others = _numbers_of(expected), _numbers_of(found)
+    same = expected.label == found.label or expected.probability is None
+    if not same or numbers.keys() != others.keys() or _settled(expected) != _settled(found):
         return math.inf
-    pairs = ((value, found.probabilities[name]) for name, value in expected.probabilities.items())
-    return max((abs(a - b) / max(1.0, abs(a)) for a, b in pairs), default=0.0)
+    gaps = [abs(value - others[key]) / max(1.0, abs(value)) for key, value in numbers.items()]
+    return max((math.inf if math.isnan(gap) else gap for gap in gaps), default=0.0)
+
+
+def _numbers_of(answer: Prediction) -> dict[tuple[str, str | int], float]:
+    """All numbers of an answer, by field and by name or place."""
+    found: dict[tuple[str, str | int], float] = {("probabilities", key): v for key, v in answer.probabilities.items()}
+    found |= {("prediction_interval", place): value for place, value in enumerate(answer.prediction_interval or ())}
+    return found if answer.probability is None else {**found, ("probability", ""): answer.probability}
+
+
+def _settled(answer: Prediction) -> tuple[object, ...]:
+    """What of an answer is equal or not: the inputs used, which labels may be true, and what is said of the row."""
+    labels = None if answer.prediction_set is None else sorted(answer.prediction_set)
+    return answer.modalities, labels, answer.abstained, answer.out_of_distribution
 
 
 def _other_versions(release: Release) -> str:
@@ -156,8 +177,8 @@ def _other_versions(release: Release) -> str:
     for name, published in release.lineage.environment.items():
         try:
             here = version(name) if name != "python" else published
-        except PackageNotFoundError:
+        except (PackageNotFoundError, ValueError):
             continue
         if here != published:
-            found.append(f"{name} {here} here, {published} there")
+            found.append(one_line(f"{name} {here} here, {published} there", 100))
     return f": {', '.join(found[:5])}" if found else ""

@@ -98,6 +98,7 @@ class AliasWatch:
         try:
             found = self._find()
             if found.version == self._rotation.predictor.version:
+                self._last_error = ""
                 return
             predictor = self._load(found)
             predictor.warm_up()

@@ -3,14 +3,16 @@ where the model comes from. Imports no torch."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from data_contracts.refs import Frozen, InputName, Sha256
+from data_contracts.refs import MODEL_NAME, Frozen, InputName, Sha256
 from tasks.errors import DataError, EnvironmentFailed, UsageError
 from tasks.escaping import one_line
 from tasks.modeling.card import CARD
@@ -22,6 +24,7 @@ WEIGHTS = "model.safetensors"
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja", ".md", ".png", ".wav", ".mp4")
 """Of all that a release holds: weights, settings, vocabularies, texts, media. Never code, never a pickle."""
 _SHOWN = 5
+_SHOWN_CHARACTERS = 80
 
 
 class CodeOrigin(Frozen):
@@ -55,8 +58,8 @@ class Release(Frozen):
     """The content of release.json."""
 
     format: Literal[1] = 1
-    name: str
-    version: str
+    name: str = Field(pattern=f"^{MODEL_NAME}$")
+    version: str = Field(pattern="^[1-9][0-9]{0,18}$")
     """In the registry that it was exported from."""
     model_sha256: Sha256
     lineage: Lineage
@@ -68,7 +71,10 @@ def read_release(folder: Path) -> Release | None:
     """The record of a release; None where the folder has none. EnvironmentFailed or DataError where it cannot be read."""
     path = folder / RELEASE
     try:
-        return Release.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        release = Release.model_validate_json(content)
+        json.loads(content, object_pairs_hook=_require_distinct)
+        return release
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -77,6 +83,16 @@ def read_release(folder: Path) -> Release | None:
         first = error.errors()[0]
         detail = one_line(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", 200)
         raise DataError(f"release {path}: damaged ({detail}); copy or export it again") from None
+    except ValueError as error:
+        raise DataError(f"release {path}: damaged ({error}); copy or export it again") from None
+
+
+def _require_distinct(pairs: list[tuple[str, Any]]) -> None:
+    """ValueError where a JSON object has a key twice: readers differ in which of the two values counts."""
+    keys = sorted(key for key, _ in pairs)
+    for key, following in pairwise(keys):
+        if key == following:
+            raise ValueError(f"{_shown(key)} is named twice")
 
 
 def write_release(release: Release, folder: Path) -> None:
@@ -87,13 +103,16 @@ def write_release(release: Release, folder: Path) -> None:
 def require_release(folder: Path) -> Release:
     """The record of a release, every file of which is as it was exported.
 
-    Raises UsageError where the folder is none, EnvironmentFailed where a file is gone, another, or not on its list.
+    Raises UsageError where the folder is none, EnvironmentFailed where a file is gone, another, or not on its list, or where
+    the weights are not the model's that it names.
     """
     release = read_release(folder) if folder.is_dir() else None
     if release is None:
         raise UsageError(f"release {folder}: no folder with {RELEASE}; make one with crossmodal models export")
-    wrong = [f"{name} is {state}" for name in sorted(release.files) if (state := _state(folder, name, release))]
-    wrong += [f"{name} is not on its list" for name in list_files(folder) if name not in release.files]
+    wrong = [f"{_shown(name)} is {state}" for name in sorted(release.files) if (state := _state(folder, name, release))]
+    wrong += [f"{_shown(name)} is not on its list" for name in list_files(folder) if name not in release.files]
+    if release.files.get(WEIGHTS) != release.model_sha256:
+        wrong.append(f"model_sha256 is not the sha256 of {WEIGHTS}")
     if wrong:
         more = f", and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise EnvironmentFailed(f"release {folder}: {', '.join(wrong[:_SHOWN])}{more}; copy or export it again")
@@ -116,12 +135,28 @@ def list_files(folder: Path) -> Iterator[str]:
             yield name.as_posix()
 
 
+def list_hidden(folder: Path, release: Release) -> list[str]:
+    """The hidden files and folders that hold something that is not on the list, the topmost of each."""
+    found = set()
+    for path in folder.rglob("*"):
+        parts = path.relative_to(folder).parts
+        place = next((number for number, part in enumerate(parts) if part.startswith(".")), None)
+        if place is not None and not path.is_dir() and "/".join(parts) not in release.files:
+            found.add("/".join(parts[: place + 1]))
+    return sorted(found)
+
+
+def _shown(name: str) -> str:
+    return one_line(name, _SHOWN_CHARACTERS)
+
+
 def _state(folder: Path, name: str, release: Release) -> str | None:
     """What is wrong with a file; None: nothing."""
     if name not in release.files:
         return "not on its list"
     path = Path(os.path.normpath(folder / name))
-    if not path.is_relative_to(os.path.normpath(folder)) or path.suffix not in SUFFIXES:
+    plain = name.isprintable() and name == os.path.normpath(name)  # `./model.json` would be a second name of a file
+    if not plain or not path.is_relative_to(os.path.normpath(folder)) or path.suffix not in SUFFIXES:
         return "nothing that a release holds"
     try:
         return None if verified_digest(path) == release.files[name] else "damaged"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+from data_contracts.refs import MODEL_NAME
 from tasks.errors import UsageError
 from tasks.escaping import one_line
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NAME = re.compile(MODEL_NAME)
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
 _SHOWN = 80
 _VERSION_LIKE = re.compile(r"[vV][0-9]+")

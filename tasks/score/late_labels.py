@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tasks.score.partition import read_parts
 from tasks.score.row_keys import ROW
 
-_COLUMNS = ("id", "probabilities", "modalities", "group", "content", "seen")
+_COLUMNS = ("id", "probabilities", "modalities", "group", "content", "seen", "rows_of_id")
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class PairedScores:
     """The same rows."""
     unknown: int
     """Labelled ids that neither has scored."""
+    ambiguous: int
+    """Ids of several rows of the data that either scored: which of them a label is about cannot be known."""
     unpaired: int
     """That one of them has not scored, or not with the content that the other one saw."""
     seen: int
@@ -90,9 +92,16 @@ def pair_scores(candidate: pa.Table, champion: pa.Table, labelled: Iterable[str]
 
     `same_inputs`: whether both read the same inputs, so that what they saw can be compared by its digest.
     """
+    several: set[str] = set()
+    for table in (candidate, champion):
+        several.update(table["id"].filter(pc.greater(table["rows_of_id"], 1)).to_pylist())
     theirs = {name: row for row, name in enumerate(champion["id"].to_pylist())}
-    places = [(row, theirs[name]) for row, name in enumerate(candidate["id"].to_pylist()) if name in theirs]
     known = {*candidate["id"].to_pylist(), *theirs}
+    places = [
+        (row, theirs[name])
+        for row, name in enumerate(candidate["id"].to_pylist())
+        if name in theirs and name not in several
+    ]
     ours, others = (
         table.take(pa.array([place[side] for place in places], pa.int64()))
         for side, table in enumerate((candidate, champion))
@@ -105,7 +114,8 @@ def pair_scores(candidate: pa.Table, champion: pa.Table, labelled: Iterable[str]
         candidate=ours.filter(chosen),
         champion=others.filter(chosen),
         unknown=len({*labelled} - known),
-        unpaired=len(known) - int(same.sum()),
+        ambiguous=len(several),
+        unpaired=len(known - several) - int(same.sum()),
         seen=int((same & seen).sum()),
     )
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tasks import progress
 from tasks.errors import EnvironmentFailed, UsageError
-from tasks.score.row_keys import Keys, as_keys, row_keys
+from tasks.score.row_keys import Keys, RowKeys, as_keys, locate
 from tasks.store import replacing, sync
 
 REFUSED = "_refused.csv"
@@ -64,7 +64,10 @@ def read_parts(folder: Path, columns: Sequence[str], model_sha256: str) -> Itera
 class KnownRows:
     """The N rows that the parts held when the partition was opened."""
 
-    keys: Keys
+    keys: RowKeys
+    """In the order of the parts, as the next."""
+    rows_of_id: NDArray[np.int64]
+    """(N,) as the parts say it."""
     contents: Keys
     """Sorted."""
     places: NDArray[np.int64]
@@ -73,22 +76,21 @@ class KnownRows:
     @classmethod
     def read(cls, folder: Path, model_sha256: str) -> KnownRows:
         """Those of a partition; errors as `read_parts`."""
-        keys, contents, places = [as_keys([])], [as_keys([])], [np.zeros((0, 2), np.int64)]
-        for number, part in enumerate(read_parts(folder, ["id", "content"], model_sha256)):
+        keys, contents, places = [], [as_keys([])], [np.zeros((0, 2), np.int64)]
+        rows_of_id = [np.zeros(0, np.int64)]
+        for number, part in enumerate(read_parts(folder, ["id", "content", "rows_of_id"], model_sha256)):
             texts = part["content"].to_pylist()
-            keys.append(row_keys(part["id"].to_pylist(), texts))
+            keys.append(RowKeys.of(part["id"].to_pylist(), texts))
+            rows_of_id.append(part["rows_of_id"].to_numpy())
             contents.append(as_keys([bytes.fromhex(text) for text in texts]))
             places.append(np.column_stack([np.full(len(texts), number), np.arange(len(texts))]))
         every = np.concatenate(contents)
         order = np.argsort(every, kind="stable")
-        return cls(np.concatenate(keys), every[order], np.concatenate(places)[order])
+        return cls(RowKeys.concat(keys), np.concatenate(rows_of_id), every[order], np.concatenate(places)[order])
 
     def find(self, contents: Keys) -> NDArray[np.int64]:
         """(M,) where in `places` a row of each content is; -1 where none is."""
-        if not len(self.contents):
-            return np.full(len(contents), -1)
-        found = np.minimum(np.searchsorted(self.contents, contents), len(self.contents) - 1)
-        return np.where(self.contents[found] == contents, found, -1)
+        return locate(contents, self.contents)
 
 
 class Partition:

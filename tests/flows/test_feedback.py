@@ -18,7 +18,7 @@ from tasks.config import RunConfig, load_config
 from tasks.errors import DataError, UsageError
 from tasks.modeling.card import ModelCard
 from tasks.publish.journal import read_journal
-from tasks.score.late_labels import collect_labels, pair_scores
+from tasks.score.late_labels import collect_labels, pair_scores, read_scores
 from tasks.score.partition import open_partition, partition_folder
 from tasks.store import Store
 from tests.support.cards import card_of
@@ -36,7 +36,7 @@ def ref(version: str) -> ChampionRef:
     )
 
 
-def scores(right: dict[str, bool], contents: dict[str, str] | None = None, **columns: dict[str, str]) -> pa.Table:
+def scores(right: dict[str, bool], contents: dict[str, str] | None = None, **columns: dict[str, Any]) -> pa.Table:
     """The scores of rows that are answered rightly or not."""
     rows: list[dict[str, Any]] = []
     for number, (name, good) in enumerate(right.items()):
@@ -48,8 +48,9 @@ def scores(right: dict[str, bool], contents: dict[str, str] | None = None, **col
                 "probabilities": [0.9, 0.1] if answer == "a" else [0.1, 0.9],
                 "modalities": "text",
                 "content": (contents or {}).get(name, f"{number:032x}"),
+                "rows_of_id": 1,
                 "scored_at": 0,
-                **{key: values.get(name) for key, values in columns.items()},
+                **{key: values[name] for key, values in columns.items() if name in values},
             }
         )
     return pa.Table.from_pylist(rows, schema=scores_schema())
@@ -145,6 +146,18 @@ def test_the_newest_score_of_an_id_counts() -> None:
     first, second = scores({"r0": False}), scores({"r0": True}, {"r0": "e" * 32})
     assert pair_scores(first, second, ["r0"], same_inputs=True).unpaired == 1
     assert pair_scores(first, second, ["r0"], same_inputs=False).rows == 1
+
+
+def test_an_id_of_several_rows_is_left_out(tmp_path: Path) -> None:
+    """The newest score of an id says how many rows of the data had it: r0 two, r1 one again."""
+    with open_partition(tmp_path, "1" * 64) as partition:
+        partition.write(scores({"r0": True, "r1": True, "r2": True}, rows_of_id={"r0": 2, "r1": 2}))
+        partition.write(scores({"r0": False, "r1": True}, {"r0": "e" * 32}, rows_of_id={"r0": 2}))
+    found = read_scores(tmp_path, "1" * 64, ["r0", "r1", "r2", "r3"])
+    pairs = pair_scores(
+        found, scores({"r0": True, "r1": True, "r2": True}), ["r0", "r1", "r2", "r3"], same_inputs=False
+    )
+    assert (pairs.ids, pairs.ambiguous, pairs.unpaired, pairs.unknown) == (["r1", "r2"], 1, 0, 1)
 
 
 def test_lines_of_labels() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -23,7 +25,8 @@ from tasks.errors import DataError, UsageError
 from tasks.modeling.training_rows import ROWS, write_rows
 from tasks.progress import listening_to_lines
 from tasks.samples import Samples
-from tasks.score.partition import REFUSED
+from tasks.score.partition import REFUSED, Partition
+from tasks.score.row_keys import RowKeys, find_new
 from tasks.store import Store, digest_file
 from tests.support.folder_models import write_model
 
@@ -139,6 +142,87 @@ def test_refused_rows_are_listed_and_tried_again(
     assert "r1" in set(scores()["id"])
     with pytest.raises(DataError, match=r"all 2 rows are refused \(no-modality 2\); see .*_refused.csv"):
         score({"r1": "", "r2": ""})
+
+
+def test_rows_that_share_their_ids_have_their_own_answers(
+    score: Score, scores: Callable[[], pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two tables of a folder count their rows from the beginning, and each is a part; also where one is ended between them."""
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    texts = {f"{shard}{name}": f"words of {name} in {shard}" for shard in "01" for name in ("r1", "r2")}
+    for shard in "01":
+        write_texts(shards / f"rows-{shard}.csv", {name: texts[f"{shard}{name}"] for name in ("r1", "r2")})
+    score(texts)
+    expected = scores().set_index("content")["probabilities"].str[0].to_dict()
+    assert len({round(value, 4) for value in expected.values()}) == 4
+    shutil.rmtree(tmp_path / "out")
+    write = Partition.write
+
+    def end_at_the_second(partition: Partition, table: pa.Table) -> None:
+        if (partition.folder / "part-000000.parquet").exists():
+            raise KeyboardInterrupt
+        write(partition, table)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Partition, "write", end_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            score(shards, part_rows=2)
+    resumed = score(shards, part_rows=2)
+    assert (resumed.known, resumed.scored, resumed.copied) == (2, 2, 0)
+    found = scores()
+    assert list(found["id"]) == ["r1", "r1", "r2", "r2"]
+    assert found.set_index("content")["probabilities"].str[0].to_dict() == pytest.approx(expected, abs=1e-5)
+    assert set(found["rows_of_id"]) == {2}
+    assert score(shards, part_rows=1).known == 4
+
+
+def test_the_last_score_of_an_id_is_of_what_the_row_says_now(score: Score, tmp_path: Path) -> None:
+    """Edited and edited back; the parts are read in their order, and a part is in the order of the rows."""
+    texts = {"r3": "third", "r1": "first", "r2": "second"}
+    copied = []
+    for edited in (texts, texts | {"r1": "other words", "r0": "new words"}, texts | {"r0": "new words"}, texts):
+        copied.append(score(edited).copied)
+    parts = [pd.read_parquet(path) for path in sorted((tmp_path / "out").rglob("part-*.parquet"))]
+    assert [list(part["id"]) for part in parts] == [["r3", "r1", "r2"], ["r1", "r0"], ["r1"]]
+    assert copied == [0, 0, 1, 0]
+    (first, last) = (part.set_index("id").loc["r1"] for part in (parts[0], parts[2]))
+    assert (first["content"], list(first["probabilities"])) == (last["content"], list(last["probabilities"]))
+    mixed = score({"x2": "later", "x1": "first", "x0": "more"})
+    assert (mixed.scored, mixed.copied) == (3, 1)
+    newest = pd.read_parquet(max((tmp_path / "out").rglob("part-*.parquet")))
+    assert list(newest["id"]) == ["x2", "x1", "x0"], "one copied between two computed"
+
+
+def test_what_is_known_of_ids_with_several_contents() -> None:
+    def new(data: list[str], stored: list[str], counts: list[int]) -> list[bool]:
+        """Each row is an id and a content, `1a`."""
+        rows, before = (RowKeys.of([row[0] for row in of], [row[1] for row in of]) for of in (data, stored))
+        return find_new(rows, np.ones(len(data), bool), before, np.array(counts, np.int64)).new.tolist()
+
+    assert new(["1a", "2a"], [], []) == [True, True]
+    assert new(["1a"], ["1a", "1b"], [1, 1]) == [True], "edited back"
+    assert new(["1a"], ["1a", "1b", "1a"], [1, 1, 1]) == [False]
+    assert new(["1a", "1b"], ["1a", "1b"], [2, 2]) == [False, False], "shards: not anew at every run"
+    assert new(["1a", "1b", "1a"], ["1a", "1b"], [2, 2]) == [False, False, False]
+    assert new(["1a", "1b"], ["1a"], [1]) == [True, True], "a second shard: both say that there are two"
+    assert new(["1b"], ["1a", "1b"], [2, 2]) == [True], "a shard is gone: the id is of one row again"
+    assert new(["1b"], ["1a", "1b", "1b"], [2, 2, 1]) == [False]
+    assert new(["1a", "1b"], ["1a", "1b", "1c"], [2, 2, 2]) == [True, True], "one was edited, and edited back"
+
+
+def test_every_row_that_cannot_be_read_is_listed_also_where_all_have_one_id(score: Score, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("id,text_path\n" + "".join(f"r,none-{number}.txt\n" for number in range(6)))
+    with pytest.raises(DataError, match=r"all 6 rows are refused \(missing-file 6\)"):
+        score(tmp_path / "rows.csv")
+    listed = pd.read_csv(tmp_path / "out/model=m/version=1" / REFUSED)
+    assert list(listed["row"]) == [2, 3, 4, 5, 6, 7], "lines of the file"
+    (tmp_path / "bad.txt").write_bytes(b"\xff\xfe\xff")
+    (tmp_path / "good.txt").write_text("words")
+    (tmp_path / "rows.csv").write_text("id,text_path\n" + "r,bad.txt\nr,good.txt\n" * 2)
+    done = score(tmp_path / "rows.csv")
+    assert (done.rows, done.known, done.repeated, done.scored, done.refused) == (4, 0, 1, 1, 2)
+    assert list(pd.read_csv(tmp_path / "out/model=m/version=1" / REFUSED)["row"]) == [2, 4]
 
 
 def test_a_score_says_whether_the_model_knows_the_row(score: Score, scores: Callable[[], pd.DataFrame]) -> None:

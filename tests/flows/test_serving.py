@@ -339,6 +339,11 @@ def test_the_new_model_takes_over_between_requests_and_the_old_one_ends_with_its
     assert [record.message for record in caplog.records if "stays" in record.message] == [
         "version 2 stays: not in the registry"
     ]
+    for alias[0] in ("2", "gone", "gone"):
+        watch.poll()
+    assert len([record for record in caplog.records if "stays" in record.message]) == 2, (
+        "once each time that it is gone"
+    )
 
 
 def test_metrics_count_what_was_asked(client: TestClient, service: Service) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -17,11 +19,13 @@ import pytest
 
 import crossmodal
 from flows.export import export_release, verify_folder
+from flows.predictions import find_model
 from flows.request import Request, make_request
 from flows.serving import golden
 from flows.serving.loading import find_published
-from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
-from tasks.modeling.release import Release, read_release
+from flows.serving.prediction import Prediction
+from tasks.errors import CrossmodalError, DataError, EnvironmentFailed, UsageError
+from tasks.modeling.release import Release, list_hidden, read_release, require_release
 from tests.support.markdown import tables_of
 
 MakeCase = Callable[..., Any]
@@ -164,6 +168,87 @@ def test_another_answer_to_a_golden_row_is_refused(export: Export, request_of: R
     (folder / "release.json").write_text(Release(**(release.model_dump() | {"files": files})).model_dump_json())
     with pytest.raises(EnvironmentFailed, match=r"golden row 0 is answered otherwise .*differs by 0\.01"):
         verify_folder(request_of, folder)
+
+
+EMPTY_LINEAGE = {
+    **dict.fromkeys(("run", "train_key", "dataset_sha256", "rows_sha256")),
+    "features": {},
+    "code": {},
+}
+
+
+def write_record(folder: Path, files: dict[str, str], **fields: object) -> Path:
+    """A release of files without a model in it."""
+    weights = {"model.safetensors": hashlib.sha256(b"weights").hexdigest()}
+    (folder / "model.safetensors").write_bytes(b"weights")
+    record = {"name": "m", "version": "1", "model_sha256": weights["model.safetensors"], "lineage": EMPTY_LINEAGE}
+    (folder / "release.json").write_text(json.dumps({**record, "files": weights | files, **fields}))
+    return folder
+
+
+def test_what_release_json_says_is_refused_on_one_line_of_shown_characters(tmp_path: Path) -> None:
+    assert require_release(write_record(tmp_path, {})).name == "m"
+    other = "0" * 64
+    refused: dict[str, Callable[[], object]] = {
+        "a⟨U+0000⟩.json is nothing that a release holds": lambda: write_record(tmp_path, {"a\0.json": other}),
+        "⟨U+001B⟩]0;x⟨U+0007⟩.json is nothing": lambda: write_record(tmp_path, {"\x1b]0;x\x07.json": other}),
+        "./model.safetensors is nothing": lambda: write_record(tmp_path, {"./model.safetensors": other}),
+        "… ": lambda: write_record(tmp_path, {"long" * 1000 + ".json": other}),
+        "model_sha256 is not the sha256 of model.safetensors": lambda: write_record(tmp_path, {}, model_sha256=other),
+        "damaged (name: ": lambda: write_record(tmp_path, {}, name="a/b"),
+        "damaged (version: ": lambda: write_record(tmp_path, {}, version="latest"),
+        "damaged (a.json is named twice)": lambda: (
+            write_record(tmp_path, {"a.json": other}) / "release.json"
+        ).write_text((tmp_path / "release.json").read_text().replace('"a.json"', f'"a.json": "{other}", "a.json"')),
+    }
+    for message, write in refused.items():
+        write()
+        with pytest.raises(CrossmodalError) as error:
+            require_release(tmp_path)
+        assert message in str(error.value)
+        assert str(error.value).isprintable()
+        assert len(str(error.value)) < 500
+
+
+def test_hidden_files_are_named_and_no_golden_row_at_all_is_damage(tmp_path: Path) -> None:
+    release = require_release(write_record(tmp_path, {}))
+    for name in (".git/objects/a", ".extra.json", "golden/.cache/b"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list_hidden(tmp_path, release) == [".extra.json", ".git", "golden/.cache"]
+    (tmp_path / "golden_rows.json").write_text('{"rows": []}')
+    with pytest.raises(DataError, match=r"golden_rows.json: damaged \(Tuple should have at least 1 item"):
+        golden.read_golden_rows(tmp_path)
+
+
+def test_all_that_a_golden_row_expects_is_compared() -> None:
+    answer = Prediction(
+        label="a",
+        probability=0.6,
+        probabilities={"a": 0.6, "b": 0.4},
+        prediction_set=("a", "b"),
+        modalities=("text",),
+        model="m",
+        version="1",
+    )
+    differences = {
+        0.0: {"prediction_set": ("b", "a"), "version": "2"},
+        0.25: {"probability": 0.85},
+        0.5: {"probabilities": {"a": 0.1, "b": 0.4}},
+        math.inf: {"prediction_set": ("a",)},
+    }
+    for expected, changes in differences.items():
+        found = answer.model_copy(update=changes)
+        assert golden._difference(golden.GoldenRow(expected=answer), found) == pytest.approx(expected)
+    for changes in ({"prediction_set": None}, {"probability": None}, {"abstained": True}, {"probability": math.nan}):
+        assert golden._difference(golden.GoldenRow(expected=answer), answer.model_copy(update=changes)) == math.inf
+
+
+def test_a_missing_alias_is_told_from_a_missing_model(request_of: Request) -> None:
+    with pytest.raises(UsageError, match=r"tiny has no alias challenger; it has champion \(version 1\)"):
+        find_model(request_of, "tiny@challenger")
+    with pytest.raises(UsageError, match="other@challenger: not in the registry; it holds tiny"):
+        find_model(request_of, "other@challenger")
 
 
 def test_a_release_appears_whole_or_not_at_all(export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
