@@ -91,8 +91,10 @@ def publish_candidate(inputs: PublishInputs, request: Request, stages: Stages, r
 
 def is_same_model(champion: ChampionRef, checkpoint: CheckpointRef, store: Store) -> bool:
     """Whether two models have the same weights and the same card: thresholds and the temperature answer, too."""
-    cards = [digest_file(store.path(ref.uri) / CARD) for ref in (champion, checkpoint)]
-    return champion.model_sha256 == checkpoint.model_sha256 and cards[0] == cards[1]
+    if champion.model_sha256 != checkpoint.model_sha256:
+        return False
+    ours, theirs = (digest_file(store.path(ref.uri) / CARD) for ref in (checkpoint, champion))
+    return ours == theirs
 
 
 def conclude(

@@ -140,16 +140,6 @@ class Rule(Section):
             raise ValueError(f"{key} is defined for {', '.join(others)} and {last} only")
         return self
 
-    @model_validator(mode="after")
-    def _can_pass(self) -> Rule:
-        if self.metric == "auto":
-            return self
-        metric = get_metric(self.metric)
-        for key, limit in (("min", self.min), ("max", self.max)):
-            if limit is not None and not metric.low <= limit <= metric.high:
-                raise ValueError(f"{key} = {limit:g}: {self.metric} lies between {metric.low:g} and {metric.high:g}")
-        return self
-
 
 @dataclass(frozen=True)
 class Reference:

@@ -4,6 +4,7 @@ for real; training, evaluation and publishing only note what they get."""
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -305,6 +306,7 @@ def test_the_very_model_that_is_champion_is_unchanged_and_compared_with_nothing(
     world = make_world()
     own = digest_json("candidate")
     world.champions = [world.champion("1").model_copy(update={"model_sha256": own})]
+    shutil.copytree(world.store.path("champions/1"), world.store.path("checkpoints/k"))
     run_state = world.run()
     assert (run_state.decision, run_state.prepared_champion) == ("unchanged", None)
     assert run_state.reason == "nothing that shapes the model has changed: it is small version 1"
