@@ -144,17 +144,18 @@ def print_predictions(summary: RunSummary, as_json: bool) -> None:
         _print_line(out, f"refused  {rows.quarantined} rows: {summary.quarantine}")
     for name, value in summary.metrics.get("labelled", {}).items():
         _print_line(out, f"{name:<8} {_figure(value, name)} on the {summary.labelled} rows that have a label")
-    for text in summary.notes or ():
-        _print_line(out, f"note     {text}")
-    _print_line(out, f"written  {summary.out}")
-    if as_json:
-        print_json(summary.as_json())
+    _print_written(out, summary, as_json)
 
 
 def print_scores(summary: RunSummary, as_json: bool) -> None:
     """What became of the rows with each model version, and where the scores are."""
     out = Console(stderr=as_json, highlight=False, soft_wrap=True, width=_UNCUT)
     out.print(_rich_table(scores_table(summary.scored or ()), "left"))
+    _print_written(out, summary, as_json)
+
+
+def _print_written(out: Console, summary: RunSummary, as_json: bool) -> None:
+    """The notes, where the answers are, and the summary where it is asked for."""
     for text in summary.notes or ():
         _print_line(out, f"note     {text}")
     _print_line(out, f"written  {summary.out}")

@@ -48,13 +48,13 @@ from tasks.evaluate.slice_figures import (
 )
 from tasks.evaluate.slice_regressions import find_regressions
 from tasks.evaluate.slices import Partition, find_partitions
-from tasks.evaluate.uncertainty import add_uncertainty
+from tasks.evaluate.uncertainty import add_uncertainty, has_energies, predict_with_energies
 from tasks.fingerprint import code_fingerprint
 from tasks.modalities import joined, spec_of
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.predictions import predictions_table, present_modalities, write_predictions
 from tasks.modeling.training_rows import ROWS
-from tasks.problems.metric import Indices, Probabilities
+from tasks.problems.metric import Floats, Indices, Probabilities
 from tasks.problems.registry import problem_of
 from tasks.problems.scoring import AnyScorer, Clusters
 from tasks.samples import METADATA, NEAR_DUPLICATES, Samples
@@ -127,7 +127,7 @@ def evaluate(
     others = read_others(prepared_champion, card, store)
     with store.create(KIND, key) as draft:
         asked = asked_modalities(config, checkpoint.modalities)
-        subset = predict_subsets(samples, features, checkpoint, card, store, asked)
+        subset, energies = predict_subsets(samples, features, checkpoint, card, store, asked)
         full = subset[joined(checkpoint.modalities)]
         table = predictions_table(samples, full, card, checkpoint.modalities)
         write_predictions(draft.path / PREDICTIONS, table)
@@ -135,7 +135,7 @@ def evaluate(
         candidate, problem = columns.judge(full), problem_of(card.label_targets[0])
         by_inputs = {name: columns.judge(given) for name, given in subset.items()}
         detail = describe(samples, problem, candidate, columns.labels[0], checkpoint.modalities)
-        detail, uncertainty = add_uncertainty(detail, samples, features, checkpoint, card, full, columns.judge, store)
+        detail, uncertainty = add_uncertainty(detail, samples, checkpoint, card, full, energies, columns.judge)
         clusters = rows.clusters
         partitions = find_partitions(valid, rows.every, rows.places, checkpoint.modalities, config, store)
         payload: dict[str, Any] = {
@@ -145,17 +145,10 @@ def evaluate(
             "parents": [valid.sha256, checkpoint.sha256, *(other.champion.sha256 for other, _ in others)],
             "model_sha256": checkpoint.model_sha256,
             "problem": problem.name,
-            "metrics": {"test": candidate.score()},
-            "intervals": candidate.intervals(config.seed, clusters=clusters),
             "by_modalities": {name: by_inputs[name].score() for name in map(joined, subsets(checkpoint.modalities))},
-            "baselines": candidate.baselines(),
-            "majority_share": candidate.baselines().get("accuracy"),
-            "known_rows": {},
-            "problems": {},
             "uncertainty": None if uncertainty is None else uncertainty.model_dump(mode="json"),
+            **_own_figures(columns, candidate, full, config.seed, clusters),
         }
-        for key_, figures in columns.judge_others(full, config.seed, clusters).items():
-            payload[key_] |= figures
         beside = None
         if others:
             fields, beside = _beside_champion(columns, candidate, others, rows, partitions, config, store)
@@ -175,6 +168,24 @@ def evaluate(
         report = EvalReport(uri=f"{KIND}/{key}", sha256=digest_json({"ref": payload, "files": contents}), **payload)
         draft.ref = report.model_dump(mode="json")
     return report
+
+
+def _own_figures(
+    columns: Columns, candidate: AnyScorer, outputs: Probabilities, seed: int, clusters: Clusters
+) -> dict[str, Any]:
+    """The fields of EvalReport with the candidate's figures in every label column."""
+    baselines = candidate.baselines()
+    found: dict[str, Any] = {
+        "metrics": {"test": candidate.score()},
+        "intervals": candidate.intervals(seed, clusters=clusters),
+        "baselines": baselines,
+        "majority_share": baselines.get("accuracy"),
+        "known_rows": {},
+        "problems": {},
+    }
+    for field, figures in columns.judge_others(outputs, seed, clusters).items():
+        found[field] |= figures
+    return found
 
 
 Other = tuple[PreparedChampion, ModelCard]
@@ -308,19 +319,23 @@ def predict_subsets(
     card: ModelCard,
     store: Store,
     asked: Sequence[tuple[InputName, ...]] = (),
-) -> dict[str, Probabilities]:
-    """`image+audio` to the probabilities (N, C) of the same model given only those modalities; `asked` are further sets."""
+) -> tuple[dict[str, Probabilities], Floats | None]:
+    """`image+audio` to the probabilities (N, C) of the same model given only those modalities; `asked` are further sets. With
+    the energy scores (N,) of the answers to all modalities, None where the card has no threshold for them."""
     from tasks.modeling.inference import predict_probabilities
     from tasks.modeling.package import load_model
 
     model = load_model(store.path(checkpoint.uri), card)
     chosen = list(dict.fromkeys((*subsets(checkpoint.modalities), *asked)))
-    found = {}
+    found, energies = {}, None
     for done, present in enumerate(chosen):
         progress.report("evaluate", done, len(chosen), joined(present))
-        found[joined(present)] = predict_probabilities(model, samples, features, store, present=present)
+        if has_energies(card) and joined(present) == joined(checkpoint.modalities):
+            found[joined(present)], energies = predict_with_energies(model, samples, features, store)
+        else:
+            found[joined(present)] = predict_probabilities(model, samples, features, store, present=present)
     progress.report("evaluate", len(chosen), len(chosen))
-    return found
+    return found, energies
 
 
 def _linear_baseline(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,27 +28,25 @@ from tasks.problems.scoring import AnyScorer
 from tasks.samples import Samples
 from tasks.store import Store
 
-Features = Mapping[InputName, FeatureRef]
+if TYPE_CHECKING:
+    from tasks.modeling.fusion.classifier import FusedClassifier
+
 Outputs = NDArray[np.floating[Any]]
 
 
 def add_uncertainty(
     detail: EvalDetail,
     samples: Samples,
-    features: Features,
     checkpoint: CheckpointRef,
     card: ModelCard,
     outputs: Outputs,
+    energies: NDArray[np.floating[Any]] | None,
     judge: Callable[[Outputs], AnyScorer],
-    store: Store,
 ) -> tuple[EvalDetail, UncertaintyFigures | None]:
     """The detail with what is drawn of the model's uncertainty on these N test rows, and the figures; None without any.
 
-    `outputs` (N, outputs) are the model's with all that the rows have; `judge` scores such outputs.
+    `outputs` (N, outputs) and `energies` (N,) are the model's with all that the rows have; `judge` scores such outputs.
     """
-    known = card.uncertainty
-    scored = known is not None and any(of_set.energy is not None for of_set in known.thresholds.values())
-    energies = measure_energies(samples, features, checkpoint, card, store) if scored else None
     truth = samples.targets(0, "")
     figures = measure_uncertainty(card, outputs, truth, present_modalities(samples, checkpoint.modalities), energies)
     drawn: dict[str, Any] = {}
@@ -129,17 +127,22 @@ def _share(count: int, rows: int) -> MeasuredShare:
     return MeasuredShare(count=count, rows=rows, interval=wilson(count, rows))
 
 
-def measure_energies(
-    samples: Samples, features: Features, checkpoint: CheckpointRef, card: ModelCard, store: Store
-) -> NDArray[np.float64] | None:
-    """(N,) the energy scores of the rows with all that they have; None for a column of numbers."""
-    from tasks.modeling.features import Inputs
-    from tasks.modeling.inference import energies_of, predict_logits
-    from tasks.modeling.package import load_model
+def has_energies(card: ModelCard) -> bool:
+    """Whether the model flags rows by their energy score."""
+    known = card.uncertainty
+    return known is not None and any(of_set.energy is not None for of_set in known.thresholds.values())
 
-    model = load_model(store.path(checkpoint.uri), card)
+
+def predict_with_energies(
+    model: FusedClassifier, samples: Samples, features: Mapping[InputName, FeatureRef], store: Store
+) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
+    """What the model answers (N, outputs) with all that the rows have, and the energy scores (N,), in one pass."""
+    from tasks.modeling.features import Inputs
+    from tasks.modeling.inference import energies_of, predict_logits, to_outputs
+
     known = {name: ref for name, ref in features.items() if name in model.modalities}
-    return energies_of(model, predict_logits(model, Inputs.load(samples, known, store)))
+    logits = predict_logits(model, Inputs.load(samples, known, store))
+    return to_outputs(model, logits), energies_of(model, logits)
 
 
 def without_temperature(card: ModelCard, outputs: Outputs) -> Outputs:
