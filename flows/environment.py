@@ -14,8 +14,9 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flows.request import DEFAULT_STORE, Request
+from flows.request import DEFAULT_STORE, VERIFY_KEY, Request
 from tasks.errors import EnvironmentFailed
+from tasks.publish.addresses import sqlite_uri
 
 _START_S = 180.0
 
@@ -35,6 +36,11 @@ def store_from_environment(option: str | None) -> str:
 def tracking_uri_from_environment() -> str | None:
     """MLFLOW_TRACKING_URI, when it is set."""
     return os.environ.get("MLFLOW_TRACKING_URI") or None
+
+
+def verify_key_from_environment() -> str | None:
+    """CROSSMODAL_VERIFY_KEY, when it is set: the file of the public key that models must be signed with."""
+    return os.environ.get(VERIFY_KEY) or None
 
 
 def refresh_from_environment() -> tuple[str, ...]:
@@ -89,6 +95,8 @@ def use_prefect(root: Path) -> None:
         os.environ.setdefault(name, value)
     home = root / "prefect"
     os.environ.setdefault("PREFECT_LOCAL_STORAGE_PATH", str(home / "storage"))
+    for name, value in prefect_database(home).items():
+        os.environ.setdefault(name, value)
     running = read_running(root)
     if running is not None and os.environ.get("PREFECT_API_URL", running.api_url).rstrip("/") == running.api_url:
         os.environ["PREFECT_API_URL"] = running.api_url
@@ -99,6 +107,14 @@ def use_prefect(root: Path) -> None:
     elif "PREFECT_API_URL" not in os.environ:
         os.environ.setdefault("PREFECT_HOME", str(home))  # the temporary server's database stays in the store
     _reread_prefects_settings()
+
+
+def prefect_database(home: Path) -> dict[str, str]:
+    """The setting under which Prefect's database is `home/prefect.db` where Prefect would open another."""
+    address = sqlite_uri(home / "prefect.db")
+    if address.startswith("sqlite:"):
+        return {}
+    return {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:{address.partition(':')[2]}"}
 
 
 def _reread_prefects_settings() -> None:

@@ -11,8 +11,9 @@ from mlflow import MlflowClient
 
 from tasks.errors import EnvironmentFailed, PromotionRefused, UsageError
 from tasks.publish import registry
+from tasks.publish.addresses import is_database
 from tasks.publish.alias_history import Move, champions_before, move_alias, read_moves
-from tasks.publish.connection import is_database, without_password
+from tasks.publish.connection import without_password
 from tasks.publish.model_names import check_alias, check_model_name
 from tasks.publish.versions import all_versions
 from tasks.store import Store
