@@ -89,7 +89,7 @@ def require_manifest(folder: Path, verify_key: str | None) -> dict[str, Sha256]:
         statement = read_statement((folder / MANIFEST).read_bytes(), which)
     except FileNotFoundError:
         raise EnvironmentFailed(
-            f"{which}: was never verified (it has no {MANIFEST}); publish it with crossmodal retrain"
+            f"{which}: was never verified (it has no {MANIFEST}, which is written then); publish it with crossmodal retrain"
         ) from None
     require_signed(statement.files, statement.model, read_signature(folder), verify_key, which)
     for name, sha256 in statement.files.items():

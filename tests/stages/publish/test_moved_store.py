@@ -27,6 +27,7 @@ from tasks.publish.addresses import (
     sqlite_file,
     sqlite_uri,
 )
+from tasks.publish.champion_lookup import look_up
 from tasks.publish.relocation import make_relative
 from tasks.store import Store
 from tests.support.registries import client_of
@@ -66,6 +67,9 @@ def test_a_store_is_copied_and_moved(make_case: MakeCase, quick: None, tmp_path:
     shutil.copytree(original, copied)
     shutil.rmtree(copied / "champions")
     place = at(first, copied).place
+    seen = look_up(place[1], "tiny", "champion")
+    assert seen is not None
+    assert seen.version == "2"
     assert registry.rollback("tiny", "champion", *place).version == "1"
     with pytest.raises(Exception, match="rolled back"):
         at(second, copied).publish()

@@ -116,7 +116,9 @@ def test_a_broken_database_is_named_at_once(tmp_path: Path) -> None:
         registry.fetch_champion("tiny", "champion", Store(tmp_path), f"sqlite:///{tmp_path}/mlflow.db")
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "../up", ".hidden", "-flag", "a b", "ü", "a" * 101, "a'b", "x\n", None])
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "../up", ".hidden", "-flag", "a b", "ü", "a" * 101, "a'b", "x\n", "a.lock", "a.lease", None]
+)
 def test_bad_names(name: str | None) -> None:
     with pytest.raises(UsageError, match="model name"):
         check_model_name(name)
