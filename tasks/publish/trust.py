@@ -60,6 +60,8 @@ def log_manifest(
 
     The signature is in the version's tags, too.
     """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
     versions.download_file(client, version, README, published, store, tracking_uri)
     files = {path.relative_to(published).as_posix(): path for path in sorted(published.rglob("*")) if path.is_file()}
     statement = make_statement(
@@ -68,11 +70,11 @@ def log_manifest(
     contents = {MANIFEST: statement.to_json()}
     if sign_key is not None:
         contents[SIGNATURE] = sign(statement, parse_private_key(sign_key.get_secret_value(), "publish.sign_key"))
+    place = get_artifact_repository(versions.address_of(client, version, store, tracking_uri), tracking_uri)
     with store.scratch_dir() as folder:
         for name, content in contents.items():
             (folder / name).write_bytes(content)
-            below = f"{versions.MODEL_FOLDER}/{versions.ARTIFACT_FOLDER}"
-            client.log_artifact(str(version.run_id), str(folder / name), below)
+            place.log_artifact(str(folder / name))
     if SIGNATURE in contents:
         signature = contents[SIGNATURE].decode()
         client.set_model_version_tag(version.name, str(version.version), versions.SIGNATURE, signature)

@@ -145,7 +145,7 @@ def download(client: MlflowClient, version: ModelVersion, folder: Path, store: S
     Its frozen encoders are not among them. Raises EnvironmentFailed where one is missing or its bytes are not those that were
     published.
     """
-    address, which = _address(client, version, store, tracking_uri), describe_version(version)
+    address, which = address_of(client, version, store, tracking_uri), describe_version(version)
     for name, sha256 in promised_files(version).items():
         _fetch(f"{address}/{name}", folder, sha256, which, tracking_uri)
     for name, sha256 in read_card(folder).files_beside().items():
@@ -159,7 +159,7 @@ def download_encoder(
 
     Raises EnvironmentFailed as above.
     """
-    which, uri = describe_version(version), f"{_address(client, version, store, tracking_uri)}/{ENCODERS}/{sha256}"
+    which, uri = describe_version(version), f"{address_of(client, version, store, tracking_uri)}/{ENCODERS}/{sha256}"
     found = folder / _download(uri, folder, which, tracking_uri)
     require_digest(
         found,
@@ -174,11 +174,11 @@ def download_file(
     client: MlflowClient, version: ModelVersion, name: str, folder: Path, store: Store, tracking_uri: str
 ) -> Path:
     """Where a file that was published with a version lies in `folder`, unchecked. EnvironmentFailed where it is gone."""
-    uri = f"{_address(client, version, store, tracking_uri)}/{name}"
+    uri = f"{address_of(client, version, store, tracking_uri)}/{name}"
     return folder / _download(uri, folder, describe_version(version), tracking_uri)
 
 
-def _address(client: MlflowClient, version: ModelVersion, store: Store, tracking_uri: str) -> str:
+def address_of(client: MlflowClient, version: ModelVersion, store: Store, tracking_uri: str) -> str:
     """Where a version's files lie; EnvironmentFailed where the registry names a place that is not the store's."""
     found = client.get_model_version_download_uri(version.name, version.version).rstrip("/") + f"/{ARTIFACT_FOLDER}"
     require_known_place(found, store.root, tracking_uri, describe_version(version))
