@@ -74,7 +74,7 @@ def log_manifest(
     with store.scratch_dir() as folder:
         for name, content in contents.items():
             (folder / name).write_bytes(content)
-            place.log_artifact(str(folder / name))
+            place.log_artifact(str(folder / name))  # type: ignore[no-untyped-call]
     if SIGNATURE in contents:
         signature = contents[SIGNATURE].decode()
         client.set_model_version_tag(version.name, str(version.version), versions.SIGNATURE, signature)
