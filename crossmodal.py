@@ -193,7 +193,7 @@ def retrain(
     `settings` are dotted keys of RunConfig to values, on top of the profile. Without data and profile: the built-in digits.
     Raises UsageError, DataError, EnvironmentFailed; a refused model is a result.
     """
-    from flows.console import progress_bars
+    from flows.console import notices_shown, progress_bars
     from flows.execute import RunFailed, execute
     from flows.stages import Stages
     from tasks.train.train import train
@@ -202,7 +202,7 @@ def retrain(
     config = resolve_config(_text(profile), _text(data), overrides)
     request = make_request(config, store_from_environment(_text(store)), tracking_uri_from_environment(), new_run_id())
     try:
-        with progress_bars() if progress else contextlib.nullcontext():
+        with notices_shown(), progress_bars() if progress else contextlib.nullcontext():
             summary = execute(request, Stages(train=train))
     except RunFailed as failure:
         raise failure.error from None

@@ -96,7 +96,8 @@ def _call(command: Any, arguments: list[str]) -> Any:
             raise UsageError(
                 f"after {place!r} stands an empty string; write a value, or leave it out (a shell variable unset?)"
             )
-    return command(args=arguments, prog_name="crossmodal", standalone_mode=False)
+    with console.notices_shown():
+        return command(args=arguments, prog_name="crossmodal", standalone_mode=False)
 
 
 def without_types_of_flags(command: Any) -> Any:

@@ -40,7 +40,16 @@ def progress_bars(verbose: bool = False) -> Iterator[None]:
     with contextlib.ExitStack() as shown:
         shown.enter_context(_bars() if _ERR.is_terminal else listening(_lines()))
         if verbose:
-            shown.enter_context(listening_to_lines(lambda line, level: _print_line(_ERR, line)))
+            shown.enter_context(
+                listening_to_lines(lambda line, level: None if level == "notice" else _print_line(_ERR, line))
+            )
+        yield
+
+
+@contextlib.contextmanager
+def notices_shown() -> Iterator[None]:
+    """Shows what a person must see at once of what the block's work says: who holds a lock that it waits for."""
+    with listening_to_lines(lambda line, level: _print_line(_ERR, line) if level == "notice" else None):
         yield
 
 

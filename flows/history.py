@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -14,12 +13,13 @@ from pydantic import ValidationError
 from data_contracts.refs import Decision, RunRefs
 from data_contracts.run_record import RunRecord, Status
 from data_contracts.run_summary import Finding, ModelSummary, RunSummary
-from flows.records import CONFIG, REFS, RUN, RunStart
+from flows.records import CONFIG, LOCK, REFS, RUN, RunStart
 from flows.request import Request
+from tasks import locks
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.reporting.run_history import point_of, write_history
-from tasks.store import Store, process_lives
+from tasks.store import Store
 
 RUNS = "runs"
 HISTORY = "history"
@@ -112,7 +112,7 @@ def _record(folder: Path, start: RunStart | None, summary: RunSummary | None, re
     return RunRecord(
         run=folder.name,
         flow=known.flow or (start and start.flow),
-        status=_status(start, summary),
+        status=_status(folder, start, summary),
         verdict=known.verdict or known.finding,
         reason=known.error or known.reason or (start and start.error),
         model=model.name or (start and start.model),
@@ -134,15 +134,14 @@ def _record(folder: Path, start: RunStart | None, summary: RunSummary | None, re
     )
 
 
-def _status(start: RunStart | None, summary: RunSummary | None) -> Status:
+def _status(folder: Path, start: RunStart | None, summary: RunSummary | None) -> Status:
     if summary is not None:
         return "failed" if summary.error else "completed"
     if start is None:
         return "unreadable"
     if start.finished is not None:
         return "failed"
-    here = start.host == socket.gethostname()
-    return "crashed" if here and not process_lives(start.pid) else "running"
+    return "running" if locks.is_held(folder / LOCK) else "crashed"
 
 
 def history_page(store_root: str | Path, model: str) -> Path:

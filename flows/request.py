@@ -81,7 +81,7 @@ def make_request(
     config: RunConfig, store: str | None, tracking_uri: str | None, run_id: str, prefect_run_id: str | None = None
 ) -> Request:
     """The request with its store made ready; MLflow on sqlite inside the store unless an address is given."""
-    place = Store(Path(store or DEFAULT_STORE).expanduser())
+    place = Store(Path(store or DEFAULT_STORE).expanduser(), run_id, config.runtime.lock_timeout_s)
     place.prepare()
     return Request(config, place, tracking_uri or default_tracking_uri(place), run_id, prefect_run_id)
 

@@ -294,3 +294,6 @@ class RuntimeConfig(Section):
     """Decoding processes; None: the number of cores. Extraction tasks run one per core."""
     train_timeout_s: Annotated[float, Field(gt=0)] = 6 * 3600.0
     """Training is killed after this time; its state is kept and a new run resumes from there."""
+    lock_timeout_s: Annotated[float, Field(ge=0)] = 7 * 3600.0
+    """How long a run waits for what another run or command holds: the same training, the publication of the same model. It
+    says who holds it; after this time the run fails."""

@@ -6,14 +6,13 @@ import contextlib
 import logging
 import os
 import socket
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tasks.errors import EnvironmentFailed
-from tasks.store import Store
+from tasks.store import Store, replacing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -133,11 +132,7 @@ def _make_database(store: Store, tracking_uri: str) -> None:
         if path.exists():
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
+        with replacing(path) as scratch:
             uri = f"{_SQLITE}{scratch}"
             MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(max_results=1)
             SqlAlchemyStore._get_or_create_engine(uri).dispose()
-            scratch.rename(path)
-        finally:
-            scratch.unlink(missing_ok=True)
