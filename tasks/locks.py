@@ -78,7 +78,7 @@ def held(path: Path, timeout_s: float = LOCK_TIMEOUT_S, run: str | None = None) 
             transient=True,
         )
     with contextlib.suppress(OSError):  # on a full disk the lock holds, nameless
-        path.write_text(_own_record(run).model_dump_json(), encoding="utf-8")
+        path.write_text(own_record(run).model_dump_json(), encoding="utf-8")
     try:
         yield
     finally:
@@ -192,7 +192,8 @@ def _describe(path: Path) -> str:
         return "another process"
 
 
-def _own_record(run: str | None) -> Holder:
+def own_record(run: str | None) -> Holder:
+    """This process as a holder, from now on."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name

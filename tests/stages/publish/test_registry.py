@@ -13,6 +13,7 @@ from tasks.errors import EnvironmentFailed, PromotionRefused, UsageError
 from tasks.publish import registry
 from tasks.publish.alias_history import Move, champions_before, move_alias, read_moves
 from tasks.publish.connection import is_database, without_password
+from tasks.publish.lease import publishing
 from tasks.publish.model_names import check_alias, check_model_name
 from tasks.publish.versions import all_versions
 from tasks.store import Store
@@ -68,9 +69,10 @@ def test_ten_is_after_nine(migrated: Path, tmp_path: Path) -> None:
     client = MlflowClient(uri, uri)
     client.create_registered_model("tiny")
     names = [str(number) for number in range(1, 12)]
-    for name, before in zip(names, [None, *names], strict=False):
-        client.create_model_version("tiny", source=f"{tmp_path}/{name}")
-        move_alias(client, "tiny", "champion", Move(action="publish", version=name, previous=before))
+    with publishing(client, "tiny", Store(tmp_path)) as lease:
+        for name, before in zip(names, [None, *names], strict=False):
+            client.create_model_version("tiny", source=f"{tmp_path}/{name}")
+            move_alias(client, "tiny", "champion", Move(action="publish", version=name, previous=before), lease)
     assert [version.version for version in all_versions(client, "tiny")] == [int(name) for name in names]
     tags = client.get_registered_model("tiny").tags
     assert [move.version for move in read_moves(tags, "champion", "11")] == names
