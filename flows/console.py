@@ -150,7 +150,7 @@ def print_predictions(summary: RunSummary, as_json: bool) -> None:
     rows, model = summary.rows, summary.model or ModelSummary()
     _print_line(out, f"{rows.used} of {rows.rows_in} rows predicted with {model.name} version {model.version}")
     if rows.quarantined:
-        _print_line(out, f"refused  {rows.quarantined} rows: {summary.quarantine}")
+        _print_line(out, f"refused  {rows.quarantined} rows: {summary.quarantine or 'each has its reason in its line'}")
     for name, value in summary.metrics.get("labelled", {}).items():
         _print_line(out, f"{name:<8} {_figure(value, name)} on the {summary.labelled} rows that have a label")
     _print_written(out, summary, as_json)

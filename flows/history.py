@@ -77,7 +77,7 @@ def _json(store: Store, run: str, name: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise EnvironmentFailed(f"run {run}: left no {name}: it ended before it began") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EnvironmentFailed(f"run {run}: {path} cannot be read ({error})") from None
 
 
@@ -87,7 +87,13 @@ def _read(folder: Path) -> RunRecord:
         summary = _summary(folder)
         refs = RunRefs.model_validate(_optional(folder / REFS) or {})
         return _record(folder, None if start is None else RunStart.model_validate(start), summary, refs)
-    except (OSError, ValueError, TypeError, AttributeError) as error:  # what lies there was written by anything
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:  # what lies there was written by anything
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         return RunRecord(run=folder.name, status="unreadable", reason=reason, started=_changed(folder))
 

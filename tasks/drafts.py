@@ -86,19 +86,30 @@ def naming_full_disk(what: str, folder: Path, written: Path | None = None) -> It
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if not is_full_disk(error):
             raise
-        raise full_disk(what, folder, error, 0 if written is None else _size(written)) from error
+        raise full_disk(error, what, folder, None if written is None else _size(written)) from error
 
 
-def full_disk(what: str, folder: Path, error: OSError, written: int = 0) -> EnvironmentFailed:
-    """The error of a disk, or a quota, that took no more of `what`."""
-    place = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    free = shutil.disk_usage(place).free
-    needed = f", and more than {_megabytes(written)} is needed" if written else ""
-    limit = "the quota is used up" if error.errno == errno.EDQUOT else "the disk is full"
+def full_disk(
+    error: OSError, what: str = "", folder: Path | None = None, written: int | None = None
+) -> EnvironmentFailed:
+    """The error of a disk, or a quota, that took no more of `what`: by default of the file that the system's error names.
+
+    `written`: the bytes that there was room for; they are taken back.
+    """
+    named = error.filename if isinstance(error.filename, str) else None
+    folder = folder or (None if named is None else Path(named).absolute().parent)
+    details = []
+    if folder is not None:
+        place = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        details.append(f"{_megabytes(shutil.disk_usage(place).free)} free in {place}")
+    if written:
+        details.append(f"more than {_megabytes(written)} is needed")
+    told = f" ({', '.join(details)})" if details else ""
+    left = "; nothing was left there" if written is not None else ""
     return EnvironmentFailed(
-        f"{what}: cannot be written to {folder}, {limit} ({_megabytes(free)} free{needed}); free space, or choose another "
+        f"{what or named or 'a file'}: {os.strerror(error.errno or errno.ENOSPC)}{left}{told}; free space, or choose another "
         "place with --store, and start it again: it resumes"
     )
 

@@ -74,11 +74,19 @@ class Found:
 class Store:
     """The folder that holds everything a run writes."""
 
-    def __init__(self, root: str | Path, run: str | None = None, lock_timeout_s: float = locks.LOCK_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        run: str | None = None,
+        lock_timeout_s: float = locks.LOCK_TIMEOUT_S,
+        view_of: Path | None = None,
+    ) -> None:
         self.root = Path(root).absolute()
         self.run = run
         """The run that works through this object, as it says to those who wait for its locks."""
         self.lock_timeout_s = lock_timeout_s
+        self.view_of = view_of
+        """The store that this one only lets be read (tasks/store_view.py); what is written here is gone with the process."""
         self._refreshed: tuple[str, ...] = ()
         self._earlier: set[str] = set()
         self.recomputed: dict[str, bool] = {}

@@ -53,6 +53,7 @@ def connected(store: Store, tracking_uri: str) -> Iterator[MlflowClient]:
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     _require_database(tracking_uri)
+    _require_driver(tracking_uri)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -71,6 +72,7 @@ def connected(store: Store, tracking_uri: str) -> Iterator[MlflowClient]:
 def probe_registry(tracking_uri: str) -> None:
     """Raises EnvironmentFailed where the registry is broken or does not answer. Imports no MLflow, creates nothing."""
     _require_database(tracking_uri)
+    _require_driver(tracking_uri)
     path = sqlite_file(tracking_uri)
     if path is not None:
         place = next(parent for parent in (path, *path.parents) if parent.exists())
@@ -118,6 +120,28 @@ def _require_database(tracking_uri: str) -> None:
         raise EnvironmentFailed(
             f"model registry {path}: is not a sqlite database; restore it from a backup or move it away"
         )
+
+
+def _require_driver(tracking_uri: str) -> None:
+    """EnvironmentFailed where SQLAlchemy lacks what it needs to talk to a database of this address."""
+    if not is_database(tracking_uri) or sqlite_file(tracking_uri) is not None:
+        return
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        make_url(tracking_uri).get_dialect().import_dbapi()
+    except ModuleNotFoundError as error:
+        postgres = "write postgresql+psycopg2://, whose driver pip install 'crossmodal[postgres]' brings"
+        way = postgres if tracking_uri.startswith("postgresql") else "install the package that brings it"
+        raise EnvironmentFailed(
+            f"model registry {without_password(tracking_uri)}: its driver {error.name!r} is not installed; {way}"
+        ) from None
+    except ArgumentError as error:
+        raise EnvironmentFailed(
+            f"model registry {without_password(tracking_uri)}: is no address of a database ({' '.join(str(error).split())}); "
+            "check MLFLOW_TRACKING_URI"
+        ) from None
 
 
 def _make_database(store: Store, tracking_uri: str) -> None:

@@ -105,9 +105,14 @@ def test_a_full_disk_is_told_with_file_place_and_what_is_free_and_needed(store: 
 
 
 def test_a_full_disk_where_nothing_could_be_begun(tmp_path: Path) -> None:
-    error = full_disk("x", tmp_path / "absent" / "folder", OSError(errno.ENOSPC, ""))
-    assert "x: cannot be written to" in str(error)
-    assert "needed" not in str(error)
+    error = full_disk(OSError(errno.ENOSPC, ""), "x", tmp_path / "absent" / "folder")
+    assert "x: cannot be written, the disk is full (" in str(error)
+    assert str(error).count(f"MB free in {tmp_path})") == 1
+    named = full_disk(OSError(errno.EDQUOT, "", str(tmp_path / "f.bin")))
+    assert str(named).startswith(f"{tmp_path}/f.bin: cannot be written, the quota is used up (")
+    assert str(full_disk(OSError(errno.ENOSPC, ""))).startswith(
+        "a file: cannot be written, the disk is full; free space"
+    )
 
 
 def test_another_error_is_raised_as_it_is(tmp_path: Path) -> None:
