@@ -164,7 +164,7 @@ def _run(
     server = uvicorn.Server(config)
     ending = Ending(announce)
     # uvicorn's own handler raises every signal again once all is answered: two Ctrl-C as a traceback of asyncio's
-    server.handle_exit = lambda number, frame: ending.ask(number, server)  # type: ignore[method-assign]
+    server.handle_exit = lambda sig, frame: ending.ask(sig, server)  # type: ignore[method-assign]
     server.run([bound])
     if ending.interrupted:
         raise KeyboardInterrupt
