@@ -155,7 +155,7 @@ def _describe_error(error: Exception) -> tuple[str, int, RunSummary]:
         place = getattr(getattr(error, "ctx", None), "command_path", "crossmodal")
         return f"{error.format_message().rstrip('.')}; see {place} --help", 2, RunSummary()
     known = missing_package(error) if isinstance(error, ModuleNotFoundError) else None
-    if known is None and isinstance(error, OSError) and is_full_disk(error):
+    if is_full_disk(error):
         known = full_disk(error)
     if known is not None:
         return str(known), known.exit_code, RunSummary()

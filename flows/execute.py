@@ -110,7 +110,7 @@ def attempt(work: Callable[[], object], run_state: RunState) -> CrossmodalError 
 def _environment_failed(failure: OSError | MemoryError | ModuleNotFoundError) -> EnvironmentFailed | None:
     if isinstance(failure, ModuleNotFoundError):
         return missing_package(failure)
-    if isinstance(failure, OSError) and is_full_disk(failure):
+    if is_full_disk(failure):
         return full_disk(failure)
     return EnvironmentFailed(f"{type(failure).__name__}: {failure}; start the run again: it resumes")
 

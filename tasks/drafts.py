@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 from tasks import locks
 from tasks.errors import EnvironmentFailed
@@ -98,7 +99,8 @@ def full_disk(
 
     `written`: the bytes that there was room for; they are taken back.
     """
-    named = error.filename if isinstance(error.filename, str) else None
+    named = error.filename2 or error.filename  # of a copy the second is what is written
+    named = named if isinstance(named, str) else None
     folder = folder or (None if named is None else Path(named).absolute().parent)
     details = []
     if folder is not None:
@@ -114,7 +116,7 @@ def full_disk(
     )
 
 
-def is_full_disk(error: BaseException) -> bool:
+def is_full_disk(error: BaseException) -> TypeGuard[OSError]:
     """Whether an error says that a disk or a quota is full."""
     return isinstance(error, OSError) and error.errno in _FULL
 

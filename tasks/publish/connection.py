@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from tasks.drafts import full_disk
 from tasks.errors import EnvironmentFailed
 from tasks.store import Store, replacing
 
@@ -64,6 +66,9 @@ def connected(store: Store, tracking_uri: str) -> Iterator[MlflowClient]:
         yield MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
     except (MlflowException, SQLAlchemyError) as error:
         message = " ".join(str(error).split())[:300]
+        database = sqlite_file(tracking_uri)
+        if database is not None and "database or disk is full" in message:
+            raise full_disk(OSError(errno.ENOSPC, ""), f"model registry {database}", database.parent) from error
         raise EnvironmentFailed(
             f"model registry {without_password(tracking_uri)}: {message}; check MLFLOW_TRACKING_URI", transient=True
         ) from error

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from sqlalchemy.exc import OperationalError
 
 from tasks.errors import EnvironmentFailed, PromotionRefused, UsageError
 from tasks.publish import registry
 from tasks.publish.alias_history import Move, champions_before, move_alias, read_moves
-from tasks.publish.connection import is_database, without_password
+from tasks.publish.connection import connected, is_database, without_password
 from tasks.publish.lease import publishing
 from tasks.publish.model_names import check_alias, check_model_name
 from tasks.publish.versions import all_versions
@@ -205,3 +207,11 @@ def test_a_champion_names_the_best_so_far_and_a_version_is_found_by_its_number(
     assert best is not None
     assert (best.version, best.model_sha256, best.anchor) == ("1", first.checkpoint.model_sha256, None)
     assert registry.fetch_version("tiny", "9", *first.place) is None
+
+
+def test_a_full_disk_is_told_with_the_database_and_what_is_free(migrated: Path, tmp_path: Path) -> None:
+    path = shutil.copyfile(migrated, tmp_path / "mlflow.db")
+    full = OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+    told = rf"model registry {path}: No space left on device \([\d,.]+ MB free in {tmp_path}\); free space"
+    with pytest.raises(EnvironmentFailed, match=told), connected(Store(tmp_path), f"sqlite:///{path}"):
+        raise full
