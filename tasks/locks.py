@@ -50,6 +50,8 @@ class Holder(BaseModel):
     user: str
     host: str
     pid: int
+    started: datetime
+    """When the process began, UTC."""
     since: datetime
     """When it got the lock, UTC."""
     run: str | None = None
@@ -194,11 +196,15 @@ def _describe(path: Path) -> str:
 
 def own_record(run: str | None) -> Holder:
     """This process as a holder, from now on."""
+    import psutil
+
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
         user = str(os.getuid())
-    return Holder(user=user, host=os.uname().nodename, pid=os.getpid(), since=datetime.now(UTC), run=run)
+    began = datetime.fromtimestamp(psutil.Process().create_time(), UTC)
+    now = datetime.now(UTC)
+    return Holder(user=user, host=os.uname().nodename, pid=os.getpid(), started=began, since=now, run=run)
 
 
 def _uses_lease(path: Path) -> bool:
