@@ -102,12 +102,15 @@ def full_disk(
     named = error.filename2 or error.filename  # of a copy the second is what is written
     named = named if isinstance(named, str) else None
     folder = folder or (None if named is None else Path(named).absolute().parent)
-    details = []
+    details, needed = [], written
     if folder is not None:
         place = next(parent for parent in (folder, *folder.parents) if parent.exists())
-        details.append(f"{_megabytes(shutil.disk_usage(place).free)} free in {place}")
-    if written:
-        details.append(f"more than {_megabytes(written)} is needed")
+        free = shutil.disk_usage(place).free
+        details.append(f"{_megabytes(free)} free in {place}")
+        if written == 0 and error.errno == errno.ENOSPC:  # whoever wrote took it away, and all that is free was too little
+            needed = free
+    if needed:
+        details.append(f"more than {_megabytes(needed)} is needed")
     told = f" ({', '.join(details)})" if details else ""
     left = "; nothing was left there" if written is not None else ""
     return EnvironmentFailed(
