@@ -168,7 +168,8 @@ def test_a_second_ctrl_c_ends_it_at_once_and_without_a_traceback(world: World) -
     with serving(world) as served:
         port = int(served.url.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port)) as half:
-            half.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
+            head = f"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+            half.sendall(f"{head}Content-Length: 1000\r\n\r\n{{".encode())
             served.process.send_signal(signal.SIGINT)
             wait_until(lambda: not _takes_connections(port), "it takes no more")
             assert served.process.poll() is None
