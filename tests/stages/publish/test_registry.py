@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import sqlite3
 import sys
@@ -11,6 +13,8 @@ import pytest
 from mlflow import MlflowClient
 from sqlalchemy.exc import OperationalError
 
+import crossmodal as product
+from flows.cli import main
 from tasks.errors import EnvironmentFailed, PromotionRefused, UsageError
 from tasks.publish import registry
 from tasks.publish.alias_history import Move, champions_before, move_alias, read_moves
@@ -215,3 +219,20 @@ def test_a_full_disk_is_told_with_the_database_and_what_is_free(migrated: Path, 
     told = rf"model registry {path}: No space left on device \([\d,.]+ MB free in {tmp_path}\); free space"
     with pytest.raises(EnvironmentFailed, match=told), connected(Store(tmp_path), f"sqlite:///{path}"):
         raise full
+
+
+def test_it_is_read_where_the_store_cannot_be_written_to(
+    make_case: MakeCase, quick: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = make_case()
+    case.publish()
+    root, may = case.request.store.root, os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != root and may(path, mode))  # root may write anywhere
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_dir()}
+    for command in (["list"], ["show", "tiny"], ["history", "tiny"], ["pending"]):
+        with pytest.raises(SystemExit) as stop:
+            main(["models", *command, "--store", str(root), "--json"])
+        out, err = capsys.readouterr()
+        assert (stop.value.code, bool(json.loads(out.splitlines()[-1]))) == (0, command != ["pending"]), err
+    assert product.load("tiny", store=root).version == "1"
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_dir()} == before
