@@ -282,6 +282,21 @@ def test_killed_and_damaged_runs_are_told_as_such(tmp_path: Path) -> None:
         }  # fmt: skip
 
 
+def test_what_a_killed_run_was_writing_is_cleared_by_the_next(tmp_path: Path) -> None:
+    killed, live = tmp_path / "runs" / "a", tmp_path / "runs" / "b"
+    for folder in (killed, killed / "docs", live):
+        folder.mkdir(parents=True)
+        for name in (f".report.html.{'a' * 32}", f".report.html.{'a' * 32}.lock", "kept.html"):
+            (folder / name).touch()
+    request = make_request(resolve_config(None, "x.csv", ()), str(tmp_path), None, "c")
+    (killed / "run.lock").touch()
+    with held(live / "run.lock"), recorded(request, "retrain", RunState()):
+        assert sorted(path.name for path in killed.rglob("*")) == ["docs", "kept.html", "kept.html"]
+        assert len(list(live.iterdir())) == 4
+        assert (request.folder / "run.lock").exists()
+    assert not (request.folder / "run.lock").exists()
+
+
 def test_a_typed_result_says_what_happened(place: Place) -> None:
     with pytest.raises(product.UsageError, match=r"train\.epoks"):
         product.retrain(data=place.manifest, settings={"train.epoks": 1}, store=place.store)
