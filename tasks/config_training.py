@@ -173,7 +173,7 @@ class TrainConfig(Section):
     weights."""
     compile: bool = False
     """torch.compile of the encoders: slower to start, faster on a GPU."""
-    threads: Annotated[int, Field(ge=1, le=512)] = 2
+    threads: Annotated[int, Field(ge=1, le=1024)] = 2
     """CPU threads of the training process; it is part of the result, as the order of a sum depends on it."""
     device: Literal["auto", "cpu"] = "auto"
     """auto: a CUDA device when there is one."""

@@ -108,6 +108,7 @@ def restore(backup: Path, store: Store) -> BackupRecord:
 def _failing_cleanly(place: Path, parent: Path, stem: str) -> Iterator[Path]:
     """Yields a new private folder in `parent` and removes what is left of it; a failing disk is EnvironmentFailed."""
     try:
+        parent.mkdir(parents=True, exist_ok=True)
         with draft(parent, stem, str(place)) as scratch:
             scratch.mkdir(mode=0o700)
             yield scratch

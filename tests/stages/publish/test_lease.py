@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import shutil
 import threading
@@ -61,11 +62,10 @@ def test_two_never_publish_at_once_however_their_requests_interleave(
 ) -> None:
     monkeypatch.setattr(lease_module, "_POLL_S", 0)
     rng, inside, most = random.Random(seed), itertools.count(), []
-    turn = threading.Event()
 
     def pause() -> None:
-        for _ in range(rng.randrange(3)):
-            turn.wait(1e-6)
+        for _ in range(rng.randrange(50)):
+            os.sched_yield()
 
     registry, within, lock = Tags(pause), [0], threading.Lock()
 
@@ -95,7 +95,7 @@ def test_who_waits_is_told_for_whom_and_until_when(
     monkeypatch.setattr(lease_module, "SAY_AFTER_S", -1)
     said: list[str] = []
     with publishing(client, "tiny", Store(tmp_path / "one", run="the-run")) as held:
-        impatient = Store(tmp_path / "two", lock_timeout_s=0)
+        impatient = Store(tmp_path / "two", None, 0)
         with (
             listening_to_lines(lambda line, level: said.append(line)),
             pytest.raises(
@@ -122,7 +122,7 @@ def test_a_killed_one_of_this_store_is_passed_at_once_and_of_another_when_it_is_
     now = [0.0]
     clock = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: now.append(now.pop() + 1))
     monkeypatch.setattr(lease_module, "time", clock)
-    with pytest.raises(EnvironmentFailed), publishing(registry, "tiny", Store(tmp_path, lock_timeout_s=50)):
+    with pytest.raises(EnvironmentFailed), publishing(registry, "tiny", Store(tmp_path, None, 50)):
         pass
     assert f"{PREFIX}killed" in registry.tags
     with publishing(registry, "tiny", store):
