@@ -72,9 +72,9 @@ def held(path: Path, timeout_s: float = LOCK_TIMEOUT_S, run: str | None = None) 
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = _acquire(path, timeout_s, _Waiting(path).say)
     except OSError as error:
-        raise EnvironmentFailed(
-            f"lock {path}: cannot be made ({error.strerror or error}); run as a user who may write there"
-        ) from None
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        way = "free space, and run it again" if full else "run as a user who may write there"
+        raise EnvironmentFailed(f"lock {path}: cannot be made ({error.strerror or error}); {way}") from None
     if lock is None:
         raise EnvironmentFailed(
             f"lock {path}: held by {_describe(path)}; waited {timeout_s:g} s. Wait for its end or end it, or allow more time "
