@@ -135,8 +135,10 @@ def evaluate(
         candidate, problem = columns.judge(full), problem_of(card.label_targets[0])
         by_inputs = {name: columns.judge(given) for name, given in subset.items()}
         detail = describe(samples, problem, candidate, columns.labels[0], checkpoint.modalities)
-        detail, uncertainty = add_uncertainty(detail, samples, checkpoint, card, full, energies, columns.judge)
         clusters = rows.clusters
+        detail, uncertainty = add_uncertainty(
+            detail, samples, checkpoint, card, full, energies, columns.judge, clusters
+        )
         partitions = find_partitions(valid, rows.every, rows.places, checkpoint.modalities, config, store)
         payload: dict[str, Any] = {
             "rows": len(samples),
