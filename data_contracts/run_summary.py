@@ -82,6 +82,16 @@ class BaselineSummary(SummaryPart):
     notes: tuple[str, ...] = ()
 
 
+class CorruptedSummary(SummaryPart):
+    """Figures on test rows whose media are corrupted; severity 0: as they are."""
+
+    severity: int
+    rows: int
+    metrics: Metrics
+    intervals: dict[str, tuple[float, float] | None]
+    """Of every figure that is defined; None: too few rows for one."""
+
+
 class ScoredVersion(SummaryPart):
     """What `score` did for one model version: `rows == known + repeated + scored + refused`."""
 
@@ -134,6 +144,8 @@ class RunSummary(SummaryPart):
     """How many verdicts on this model the test rows had decided before, on average."""
     read: Recognition | None = _IF_KNOWN
     """What was recognised in the data as what; of a run that came to read them."""
+    robustness: dict[str, tuple[CorruptedSummary, ...]] | None = _IF_KNOWN
+    """`image/noise` to its figures by severity, where evaluate.robustness measured any."""
     forgetting: dict[Literal["old", "new"], Compared] | None = _IF_KNOWN
     linear_baseline: BaselineSummary | None = _IF_KNOWN
     error: str | None = _IF_KNOWN

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema, field_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema, field_validator, model_validator
 
 from tasks.config_paths import absolute_paths
 from tasks.config_sections import (
@@ -184,6 +184,15 @@ class RunConfig(Section):
     publish: PublishConfig = PublishConfig()
     monitor: MonitorConfig = MonitorConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @model_validator(mode="after")
+    def _measures_what_rules_ask(self) -> RunConfig:
+        named = next((rule.corruption for rule in self.gate.rules if rule.corruption), None)
+        if named is not None and self.evaluate.robustness == "off":
+            raise ValueError(
+                f"a rule of the gate is about {named}, and evaluate.robustness = off; set it to auto or on"
+            )
+        return self
 
     @property
     def slices(self) -> tuple[str, ...]:

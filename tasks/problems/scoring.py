@@ -341,7 +341,11 @@ def interval_of_share(
     if are_few(clusters):
         return None
     share, count = hits / rows, int(clusters.max()) + 1
-    effective = max(rows / design_effect(holds - share, clusters), 1.0) if 0 < hits < rows else float(count)
+    effective = (
+        max(rows / design_effect(np.asarray(holds - share, np.float64), clusters), 1.0)
+        if 0 < hits < rows
+        else float(count)
+    )
     found = wilson(share * effective, effective, confidence)
     assert found is not None  # there are rows
     low, high = widen(found, share, confidence, count)
