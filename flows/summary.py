@@ -71,6 +71,7 @@ def summarise(
             reused={name: ref.reused for name, ref in run_state.features.items()},
         ),
         seconds={stage: round(run_state.seconds.get(stage, 0.0), 3) for stage in STAGES},
+        inference=run_state.inference,
         robustness=robustness_of(report, request.store),
         forgetting=report.forgetting or None if report else None,
         linear_baseline=baseline_of(report.linear_baseline) if report and report.linear_baseline else None,
