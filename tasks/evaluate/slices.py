@@ -145,7 +145,7 @@ def _by_columns(
     shown = _NO_NAMES if len(parts) > 1 or not parts[0].shown else parts[0].shown
     rules = [rule for rule in config.gate.rules if rule.slice_name == name]
     support = min([config.gate.min_slice_rows, *(rule.support for rule in rules if rule.support)])
-    most = config.evaluate.max_slice_values if shown is _NO_NAMES else len(shown) + 1  # all quartiles
+    most = config.evaluate.max_slice_values + len(shown)  # all quartiles
     kept, others = _most_frequent(values[places].tolist(), most, {rule.slice_value for rule in rules}, support)
     return Partition(
         by=SliceBy(name=name, edges=() if len(parts) > 1 else parts[0].edges, others=others),
