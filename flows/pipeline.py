@@ -177,10 +177,6 @@ def evaluate_model(
         report = run_state.report = stages.evaluate(
             run_state.valid, run_state.features, checkpoint, prepared_champion, config, store
         )
-        if not run_state.reused(report):
-            from tasks.evaluate.inference_cost import measure_inference  # which needs torch, as the evaluation did
-
-            run_state.inference = measure_inference(checkpoint, run_state.valid, run_state.features, config, store)
     run_log.log_evaluation(report, run_state.reused(report))
     with run_state.timed("validate"):
         run_state.note("predictions", stages.validate_predictions(report, checkpoint, store))

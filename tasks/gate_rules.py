@@ -322,26 +322,20 @@ def _max_drop(figure: Figure, limit: float) -> Decided:
     rule = f"{name} at most {allowed} worse than {other.name}{figure.sure}"
     title = figure.metric.title + figure.where
     if figure.value is None or other.value is None or other.change is None:
-        found, said = (
-            f"{name} cannot be compared with {other.owner} on these test rows",
-            f"{title} cannot be compared.",
-        )
+        found = f"{name} cannot be compared with {other.owner} on these test rows"
+        said = f"{title} cannot be compared."
         return Decided(rule, "inconclusive", found, None, other.baseline, said)
     drop = other.change if lower else -other.change
     most = math.inf if other.interval is None else other.interval[1] if lower else -other.interval[0]
     passes = drop <= limit
-    same = (
-        other.interval is not None and other.interval[0] == other.interval[1]
-    )  # no row differs: nothing says how much others may
+    # Where no row differs, nothing says how much others may.
+    same = other.interval is not None and other.interval[0] == other.interval[1]
     outcome, doubt = _sure_of(figure, passes, most <= limit and not same)
     if outcome == "inconclusive" and other.interval is None:
         doubt = f", but there are {TOO_FEW_ROWS}"
     text, base = figure.text(figure.value), figure.text(other.value)
-    ends = (
-        ""
-        if other.interval is None
-        else " [{}, {}]".format(*(figure.metric.text(end, sign=True) for end in other.interval))
-    )
+    signed = [figure.metric.text(end, sign=True) for end in other.interval or ()]
+    ends = f" [{', '.join(signed)}]" if signed else ""
     change = figure.metric.text(other.change, sign=True)
     detail = f"{name} {text} against {other.owner} {base} (difference {change}{ends}, at most {allowed} lost){doubt}"
     verdict = {

@@ -33,7 +33,7 @@ THREADS = 1
 """Of the network, as flows/serving/predictor.py answers; frozen encoders take a batch on every core."""
 REPEATS = (3, 20)
 """At least and at most, after one that warms up."""
-ENOUGH_S = 1.0
+ENOUGH_S = 0.5
 """No further repeat after so long."""
 POWERCAP = Path("/sys/class/powercap")
 
