@@ -331,8 +331,9 @@ def _max_drop(figure: Figure, limit: float) -> Decided:
     # Where no row differs, nothing says how much others may.
     same = other.interval is not None and other.interval[0] == other.interval[1]
     outcome, doubt = _sure_of(figure, passes, most <= limit and not same)
-    if outcome == "inconclusive" and other.interval is None:
-        doubt = f", but there are {TOO_FEW_ROWS}"
+    if outcome == "inconclusive":  # by the interval of the difference, not by the figure's
+        few = other.interval is None
+        doubt = f", but there are {TOO_FEW_ROWS}" if few else f", but its interval{figure.sure} reaches beyond"
     text, base = figure.text(figure.value), figure.text(other.value)
     signed = [figure.metric.text(end, sign=True) for end in other.interval or ()]
     ends = f" [{', '.join(signed)}]" if signed else ""

@@ -171,6 +171,9 @@ def test_the_gate_decides_by_a_severity_and_by_the_champion_on_the_same_media(ca
     least, drop = judge_rules(report, config.gate, case.store)
     assert (least.rule, least.outcome, least.n) == ("accuracy under text/typos of severity 3 >= 0.9", "fail", 20)
     assert drop.rule == "accuracy under text/typos of severity 3 at most 0.1 worse than the champion at 90 %"
+    assert drop.detail.endswith(
+        "(difference +0.000 [+0.000, +0.000], at most 0.1 lost), but its interval at 90 % reaches beyond"
+    )
     assert (drop.outcome, drop.baseline.partition(":")[0]) == ("inconclusive", "champion version 7"), "no row differs"
 
 
