@@ -236,6 +236,11 @@ class EvaluateConfig(Section):
     max_slice_values: Annotated[int, Field(ge=2, le=10**6)] = 20
     """Of a slice with more values the most frequent so many are shown, and all with gate.min_slice_rows test rows; the others
     together."""
+    robustness: Literal["auto", "on", "off"] = "auto"
+    """Figures on test rows whose media are noisy, blurred, compressed, over the telephone or mistyped, in five severities each.
+    auto: of the corruptions that rules of the gate name. on: of all. Frozen encoders read each corrupted medium again."""
+    robustness_rows: Annotated[int, Field(ge=20)] = 500
+    """Test rows that are corrupted for it, at most, of each modality."""
 
     @field_validator("slices")
     @classmethod

@@ -183,7 +183,7 @@ class Predictor:
         spec, _, _ = self._readings[modality_of(name)]
         if spec.reads != "embedding":
             return arrays
-        from tasks.extract.embed import embed
+        from tasks.modeling.embed import embed
 
         vectors = dict(embed(modality_of(name), spec, ((str(number), array) for number, array in enumerate(arrays))))
         return [vectors[str(number)] for number in range(len(arrays))]
