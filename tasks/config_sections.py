@@ -239,7 +239,7 @@ class EvaluateConfig(Section):
     robustness: Literal["auto", "on", "off"] = "auto"
     """Figures on test rows whose media are noisy, blurred, compressed, over the telephone or mistyped, in five severities each.
     auto: of the corruptions that rules of the gate name. on: of all. Frozen encoders read each corrupted medium again."""
-    robustness_rows: Annotated[int, Field(ge=20)] = 500
+    robustness_rows: Annotated[int, Field(ge=20, le=1_000_000)] = 500
     """Test rows that are corrupted for it, at most, of each modality."""
 
     @field_validator("slices")
