@@ -37,6 +37,7 @@ from flows.commands.up import up
 from flows.commands.watching import monitor, watch
 from flows.execute import RunFailed
 from tasks.errors import CrossmodalError, UsageError
+from tasks.redaction import redact, redact_output
 
 _OURS = ("crossmodal", "data_contracts", "deployments", "flows", "tasks")
 _WHOLE = "pip install crossmodal, without --no-deps"
@@ -82,6 +83,7 @@ app.add_typer(automations_app, name="automations")
 
 def main(arguments: list[str] | None = None) -> None:
     """The console script. Every error ends as one line and an exit status; `--debug` shows the traceback."""
+    redact_output()
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     command = without_types_of_flags(get_command(app))
     call = functools.partial(_call, command, arguments)
@@ -148,7 +150,7 @@ def _describe_error(error: Exception) -> tuple[str, int, RunSummary]:
         return str(error), error.exit_code, RunSummary()
     if isinstance(error, TyperException):
         place = getattr(getattr(error, "ctx", None), "command_path", "crossmodal")
-        return f"{error.format_message().rstrip('.')}; see {place} --help", 2, RunSummary()
+        return redact(f"{error.format_message().rstrip('.')}; see {place} --help"), 2, RunSummary()
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] not in _OURS:
         return (
             f"the package {error.name!r} is not installed, which this needs; install all of them: {_WHOLE}",
@@ -156,7 +158,7 @@ def _describe_error(error: Exception) -> tuple[str, int, RunSummary]:
             RunSummary(),
         )
     text = f"internal error: {type(error).__name__}: {error}; run again with --debug and report it"
-    return text, 4, RunSummary()
+    return redact(text), 4, RunSummary()
 
 
 def _fail(text: str, code: int, summary: RunSummary, as_json: bool) -> int:

@@ -11,6 +11,7 @@ import re
 
 from flows.hosting.first_visit import WithFirstVisit
 from flows.hosting.serve import MLFLOW_URL, policy_of, run_guarded, store_root
+from tasks.redaction import redact_output
 
 # What the UI asks for by POST although it only reads.
 _SEARCHES = re.compile(
@@ -35,6 +36,7 @@ _SETTINGS = {
 
 def main() -> None:
     """Serves until it is stopped."""
+    redact_output()
     uri = os.environ["MLFLOW_TRACKING_URI"]
     root = (store_root() / "mlartifacts").as_uri()
     os.environ.update(_SETTINGS)

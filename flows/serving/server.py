@@ -16,6 +16,7 @@ from flows.hosting.guard import Policy, own_origins
 from flows.request import Request
 from flows.serving.limits import Limits
 from tasks.errors import UsageError
+from tasks.redaction import redact_output
 
 TOKEN = "CROSSMODAL_SERVE_TOKEN"
 _LEAST_TOKEN = 16
@@ -144,6 +145,7 @@ def _run(
             watch.close()
         service.close()
 
+    redact_output()
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a broken form is told to who sent it
     config = uvicorn.Config(

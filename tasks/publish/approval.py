@@ -18,6 +18,7 @@ from tasks.config_sections import PublishConfig
 from tasks.errors import PromotionRefused, UsageError
 from tasks.number_format import utc_text
 from tasks.publish import versions
+from tasks.redaction import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -115,7 +116,7 @@ def record_decision(client: MlflowClient, version: ModelVersion, state: State, a
     number = str(version.version)
     tags = {BY: approval.by, AT_MS: str(approval.at_ms), REASON: approval.reason, STATE: state}
     for key, value in tags.items():
-        client.set_model_version_tag(version.name, number, key, value[:1000])
+        client.set_model_version_tag(version.name, number, key, redact(value)[:1000])
     challenger = versions.aliased_version(client, version.name, CHALLENGER)
     if challenger is not None and str(challenger.version) == number:
         client.delete_registered_model_alias(version.name, CHALLENGER)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tasks.errors import EnvironmentFailed
+from tasks.escaping import one_line
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -63,9 +64,8 @@ def connected(store: Store, tracking_uri: str) -> Iterator[MlflowClient]:
         _make_database(store, tracking_uri)
         yield MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
     except (MlflowException, SQLAlchemyError) as error:
-        message = " ".join(str(error).split())[:300]
         raise EnvironmentFailed(
-            f"model registry {without_password(tracking_uri)}: {message}; check MLFLOW_TRACKING_URI", transient=True
+            f"model registry {tracking_uri}: {one_line(str(error), 300)}; check MLFLOW_TRACKING_URI", transient=True
         ) from error
 
 
@@ -87,17 +87,9 @@ def probe_registry(tracking_uri: str) -> None:
         socket.create_connection((address.hostname, port), timeout=_ANSWER_S).close()
     except OSError as error:
         raise EnvironmentFailed(
-            f"model registry {without_password(tracking_uri)}: does not answer ({error}); check MLFLOW_TRACKING_URI, "
-            "or start the server",
+            f"model registry {tracking_uri}: does not answer ({error}); check MLFLOW_TRACKING_URI, or start the server",
             transient=True,
         ) from None
-
-
-def without_password(uri: str) -> str:
-    """The address without the user and the password in it."""
-    scheme, separator, rest = uri.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _silence() -> None:
