@@ -34,7 +34,7 @@ class Services:
     store: Store
     prefect_port: int
     mlflow_port: int
-    tracking_uri: str
+    tracking_uri: str = field(repr=False)
     pages_port: int = 4300
     auth_string: str = field(default_factory=new_auth_string, repr=False)
     """What whoever talks to them must know; made anew for each start."""

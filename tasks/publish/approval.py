@@ -50,6 +50,10 @@ class Approval:
     at_ms: int
     """Since 1970."""
     reason: str
+    """Without credentials, which end up in tags, in the journal and on pages."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", redact(self.reason))
 
 
 def waiting_verdicts(config: PublishConfig) -> tuple[Decision, ...]:
@@ -116,7 +120,7 @@ def record_decision(client: MlflowClient, version: ModelVersion, state: State, a
     number = str(version.version)
     tags = {BY: approval.by, AT_MS: str(approval.at_ms), REASON: approval.reason, STATE: state}
     for key, value in tags.items():
-        client.set_model_version_tag(version.name, number, key, redact(value)[:1000])
+        client.set_model_version_tag(version.name, number, key, value[:1000])
     challenger = versions.aliased_version(client, version.name, CHALLENGER)
     if challenger is not None and str(challenger.version) == number:
         client.delete_registered_model_alias(version.name, CHALLENGER)

@@ -95,6 +95,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     (folder / "site" / "sitecustomize.py").write_text(_NOTES_ARGUMENTS.format(path=str(folder / "arguments.txt")))
     with signed_store(data) as url:
         plant_pictures(data, url, 120)
+        plant_pictures(data, url, 6, "broken.jsonl")  # the same pictures, and too many rows that are refused
         path = f'path = "{url}/manifest.jsonl?sig={canary("Profile")}"'
         (data / "planted.toml").write_text(f'name = "planted"\n[data]\n{path}\nallowed_schemes = ["http"]\n')
         yield Place(folder, url, data / "planted.toml")
@@ -118,7 +119,7 @@ def test_a_run_that_publishes_leaves_none(published: Place) -> None:
     assert published.leaked() == {}
     noted = (published.folder / "arguments.txt").read_text()
     assert "tasks.media.worker" in noted
-    assert "tasks.train.worker" in noted
+    assert "tasks.publish.verify" in noted
 
 
 def test_what_shows_a_run_shows_none(published: Place) -> None:
@@ -144,7 +145,7 @@ def test_prefect_keeps_none(published: Place) -> None:
     statuses, said = published.run(
         ["retrain", "--json", *data, *published.settings(*HTTP)],
         ["retrain", "--json", *data, *own],
-        ["retrain", "--json", *data, *published.settings(*HTTP, "data.max_quarantined=0")],
+        ["retrain", "--json", "--data", data[1].replace("manifest", "broken"), *published.settings(*HTTP)],
         ["check", "--explain", data[1], *published.settings(*HTTP)],
     )
     assert statuses == [0, 2, 3, 0], said
