@@ -76,6 +76,9 @@ _KNOWN_FORM = re.compile(
     r"|xox[abprs]-[\w-]{10,}|AIza[\w-]{30,}|(?:AKIA|ASIA)[A-Z0-9]{16}\b|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+)"
     r"|(?<=PRIVATE KEY-----)[A-Za-z0-9+/=\s\\]{16,}"
 )
+_WORDS = ("pass", "pwd", "secret", "token", "key", "auth", "string", "credential", "signature")
+_HEADER_WORDS = ("auth", "api-key", "cookie", "bearer", "basic")
+"""One of these is, in lower case, in every text in which the expressions above find something; most texts have none."""
 _FORMS = ("hf_", "pnu_", "pnb_", "gh", "glpat-", "xox", "AIza", "AKIA", "ASIA", "eyJ", "PRIVATE KEY")
 _SECRET_VARIABLE = re.compile(
     r"(?:.*_)?(?:TOKEN|PASSWORD|PASSWD|PASS|PWD|SECRET|API_?KEY|ACCESS_KEY|ACCESS_KEY_ID|SECRET_KEY|PRIVATE_KEY|ACCOUNT_KEY"
@@ -89,17 +92,15 @@ def redact(text: str, secrets: Collection[str] | None = None) -> str:
 
     Who redacts many cells takes `environment_secrets()` once and hands it over.
     """
-    found = text
+    found, low = text, text.lower()
     if "://" in found:
         found = _without_users(found)
-    if "=" in found:
-        if "?" in found or "&" in found or ";" in found:
-            shared = "sig=" in found
-            found = _PARAMETER.sub(lambda match: _without_value(match, shared), found)
+    if "=" in found and ("?" in found or "&" in found or ";" in found):
+        shared = "sig=" in low
+        found = _PARAMETER.sub(lambda match: _without_value(match, shared), found)
+    if ("=" in found or ":" in found) and any(word in low for word in _WORDS):
         found = _ASSIGNED.sub(_without_assigned, found)
-    elif ":" in found:
-        found = _ASSIGNED.sub(_without_assigned, found)
-    if " " in found or ":" in found:
+    if any(word in low for word in _HEADER_WORDS):
         found = _BEARER.sub(rf"\1\2{MASK}", _HEADER.sub(_without_header, found))
     if any(form in found for form in _FORMS):
         found = _KNOWN_FORM.sub(MASK, found)
