@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.cli import main
+from flows.profiles import _create
 from tasks import redaction
 from tasks.config import load_config
 from tasks.ingest.sources.resolve import locate_data
@@ -87,6 +88,12 @@ def test_a_remote_manifest_is_kept_for_its_owner_alone(pictures: tuple[Path, str
     }
     manifest.write_text(manifest.read_text() + "\n")
     assert fetch("Manifest") != copy, "the same address with another content"
+
+
+@pytest.mark.parametrize("query", ["", f"?sig={canary('Profile')}"])
+def test_a_profile_that_holds_a_signature_is_its_owners_alone(query: str, tmp_path: Path) -> None:
+    _create("p", tmp_path / "p.toml", f'path = "https://host/m.csv{query}"')
+    assert bool(stat.S_IMODE((tmp_path / "p.toml").stat().st_mode) & 0o044) == (query == "")
 
 
 @pytest.fixture

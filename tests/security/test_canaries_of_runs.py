@@ -169,3 +169,5 @@ def test_a_crash_in_a_library_tells_none(published: Place) -> None:
     assert "cannot read https://host/a?X-Amz-Signature=*** with ***" in said
     assert tokens_in(said) == set()
     assert published.leaked() == {}
+    kept = b"".join(path.read_bytes() for path in (published.folder / "store" / "prefect").glob("prefect.db*"))
+    assert b"cannot read https://host/a?X-Amz-Signature=***" in kept, "Prefect has noted the crash"
