@@ -23,6 +23,7 @@ from flows.request import Request, make_request, resolve_config
 from flows.serving.prediction import Prediction, Refusal, RowsRefused
 from tasks.config import RunConfig
 from tasks.errors import CrossmodalError, DataError, EnvironmentFailed, PromotionRefused, UsageError
+from tasks.packages import missing_packages_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,6 +78,7 @@ class Model:
     ) -> pd.DataFrame:
         """Of a data frame, or of the data at a path."""
 
+    @missing_packages_named()
     def predict(
         self,
         data: str | Path | pd.DataFrame | Sequence[Mapping[str, Any]],
@@ -180,6 +182,7 @@ class Retrained:
     summary: dict[str, Any] = field(repr=False)
 
 
+@missing_packages_named()
 def retrain(
     data: str | Path | None = None,
     profile: str | Path | None = None,
@@ -193,7 +196,7 @@ def retrain(
     `settings` are dotted keys of RunConfig to values, on top of the profile. Without data and profile: the built-in digits.
     Raises UsageError, DataError, EnvironmentFailed; a refused model is a result.
     """
-    from flows.console import progress_bars
+    from flows.console import notices_shown, progress_bars
     from flows.execute import RunFailed, execute
     from flows.stages import Stages
     from tasks.train.train import train
@@ -202,7 +205,7 @@ def retrain(
     config = resolve_config(_text(profile), _text(data), overrides)
     request = make_request(config, store_from_environment(_text(store)), tracking_uri_from_environment(), new_run_id())
     try:
-        with progress_bars() if progress else contextlib.nullcontext():
+        with notices_shown(), progress_bars() if progress else contextlib.nullcontext():
             summary = execute(request, Stages(train=train))
     except RunFailed as failure:
         raise failure.error from None
@@ -225,6 +228,7 @@ def _text(value: str | Path | None) -> str | None:
     return None if value is None else str(value)
 
 
+@missing_packages_named()
 def load(model: str | Path, store: str | Path | None = None) -> Model:
     """The model that `NAME` or `NAME@ALIAS` names in the store's registry, the one in a folder, or a release on the hub.
 
@@ -236,7 +240,7 @@ def load(model: str | Path, store: str | Path | None = None) -> Model:
     from flows.serving.loading import find_published
     from tasks.modeling.card import read_card
 
-    request = _request("builtin:digits", (), store)
+    request = _request("builtin:digits", (), store, reading=True)
     champion = find_published(model, request)
     card = read_card(request.store.path(champion.uri))
     return Model(champion.name, champion.version, card.labels, champion, card, str(request.store.root))
@@ -249,6 +253,7 @@ def served_model() -> PythonModel:
     return MediaModel()
 
 
+@missing_packages_named()
 def check(manifest: str | Path, overrides: tuple[str, ...] = (), store: str | Path | None = None) -> dict[str, Any]:
     """The summary of reading, cleaning and validating a manifest. Raises CrossmodalError where it breaks its contract."""
     from flows.execute import RunFailed
@@ -260,7 +265,9 @@ def check(manifest: str | Path, overrides: tuple[str, ...] = (), store: str | Pa
         raise failure.error from None
 
 
-def _request(manifest: str | Path, overrides: tuple[str, ...], store: str | Path | None) -> Request:
+def _request(
+    manifest: str | Path, overrides: tuple[str, ...], store: str | Path | None, reading: bool = False
+) -> Request:
     config = resolve_config(None, str(manifest), overrides)
     place = store_from_environment(None if store is None else str(store))
-    return make_request(config, place, tracking_uri_from_environment(), new_run_id())
+    return make_request(config, place, tracking_uri_from_environment(), new_run_id(), reading=reading)

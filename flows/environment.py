@@ -14,6 +14,7 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
+from flows.hosting.access import new_auth_string
 from flows.request import DEFAULT_STORE, Request
 from tasks.errors import EnvironmentFailed
 
@@ -80,8 +81,8 @@ def use_prefect(root: Path) -> None:
     """Prefect's settings for a command on this store, also where Prefect was imported before; what the user has set stays.
 
     While `crossmodal up` serves the store, its server is used, with its credential. Otherwise Prefect starts a temporary
-    server whose database is the store's: never both at once. EnvironmentFailed when `up` lives and its server does not
-    answer within three minutes, as at its start.
+    server whose database is the store's, never both at once; only this process and its children get into it.
+    EnvironmentFailed when `up` lives and its server does not answer within three minutes, as at its start.
     """
     from flows.hosting.credentials import read_running
 
@@ -96,8 +97,11 @@ def use_prefect(root: Path) -> None:
         os.environ.setdefault("CROSSMODAL_PAGES_URL", running.pages_url)
         os.environ.setdefault("PREFECT_HOME", str(home))
         _wait_until_it_answers(running.api_url)
-    elif "PREFECT_API_URL" not in os.environ:
-        os.environ.setdefault("PREFECT_HOME", str(home))  # the temporary server's database stays in the store
+    elif "PREFECT_API_URL" not in os.environ and "PREFECT_HOME" not in os.environ:
+        os.environ["PREFECT_HOME"] = str(home)  # the temporary server's database stays in the store
+        # Its port is open to every local user and web page. In a home of the user's own a profile may name a server.
+        auth_string = os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or new_auth_string()
+        os.environ["PREFECT_SERVER_API_AUTH_STRING"] = os.environ["PREFECT_API_AUTH_STRING"] = auth_string
     _reread_prefects_settings()
 
 

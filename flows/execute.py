@@ -17,7 +17,9 @@ from flows.run_state import RunState
 from flows.stages import Stages
 from flows.summary import summarise, write_summary
 from tasks import progress, run_log
+from tasks.drafts import full_disk, is_full_disk
 from tasks.errors import CrossmodalError, EnvironmentFailed, TooManyQuarantined, UsageError
+from tasks.packages import missing_package
 from tasks.reporting.artifacts import read_history
 
 
@@ -96,11 +98,21 @@ def attempt(work: Callable[[], object], run_state: RunState) -> CrossmodalError 
             return refusal
         except CrossmodalError as refusal:
             return refusal
-        except (OSError, MemoryError) as failure:
-            error = EnvironmentFailed(f"{type(failure).__name__}: {failure}; start the run again: it resumes")
+        except (OSError, MemoryError, ModuleNotFoundError) as failure:
+            error = _environment_failed(failure)
+            if error is None:
+                raise
             error.__cause__ = failure
             return error
     return None
+
+
+def _environment_failed(failure: OSError | MemoryError | ModuleNotFoundError) -> EnvironmentFailed | None:
+    if isinstance(failure, ModuleNotFoundError):
+        return missing_package(failure)
+    if is_full_disk(failure):
+        return full_disk(failure)
+    return EnvironmentFailed(f"{type(failure).__name__}: {failure}; start the run again: it resumes")
 
 
 def leave_results(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from flows.predictions import find_model
 from flows.request import Request
 from flows.serving.golden import Verified, verify_release, write_golden_rows
 from flows.serving.loading import find_published, load_predictor
+from tasks.drafts import draft
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.modeling.card import CARD, ModelCard, read_card
 from tasks.modeling.release import README, WEIGHTS, Release, list_files, require_release, write_release
@@ -87,16 +87,14 @@ def verify_folder(request: Request, folder: Path) -> Verified:
 @contextlib.contextmanager
 def _appearing(folder: Path) -> Iterator[Path]:
     """Yields where to write what is the folder on a clean exit, synced; on an error nothing is left."""
-    scratch = folder.with_name(f".{folder.name[:200]}.{uuid.uuid4().hex}")
     try:
-        scratch.mkdir()
-        yield scratch
-        for path in sorted(scratch.rglob("*")):
-            sync(path)
-        sync(scratch)
-        scratch.rename(folder)
+        with draft(folder.parent, folder.name, f"release {folder}") as scratch:
+            scratch.mkdir()
+            yield scratch
+            for path in sorted(scratch.rglob("*")):
+                sync(path)
+            sync(scratch)
+            scratch.rename(folder)
         sync(folder.parent)
     except OSError as error:
         raise EnvironmentFailed(f"folder {folder}: {error.strerror or error}; nothing was left there") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)

@@ -68,7 +68,7 @@ def predict_manifest(request: Request, model: str | None, out: str, columns: Seq
         metrics={"labelled": figures} if labelled else {},
         notes=(*(run_state.clean.notes if run_state.clean else ()), *run_state.warnings),
         out=str(target),
-        quarantine=str(request.folder / "quarantine.csv"),
+        quarantine=None if request.store.view_of else str(request.folder / "quarantine.csv"),
     )
     write_summary(request, run_state, summary)
     return summary

@@ -41,7 +41,7 @@ class Found(TypedDict, total=False):
     labelled: int
     out: str
     notes: tuple[str, ...]
-    quarantine: str
+    quarantine: str | None
     drift: bool
     compared: int
     known: int

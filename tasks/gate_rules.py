@@ -77,7 +77,7 @@ class Rule(Section):
     """All rows, of which the model is given these modalities only (image, image+text)."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] | None = None
     """The end of the interval decides, not the figure: what lies between is inconclusive."""
-    support: Annotated[int, Field(ge=1, strict=True)] | None = None
+    support: Annotated[int, Field(ge=1, le=10**9, strict=True)] | None = None
     """Test rows without which the rule is inconclusive; of NAME=* such values are left out. None: of a slice
     gate.min_slice_rows."""
     outcome: Literal["reject", "needs-approval"] = "reject"

@@ -283,8 +283,10 @@ COMPUTES_NOTHING = (
     "tasks.modeling.encoder_spec",
     # reads, writes and names what others computed
     "tasks.contract",
+    "tasks.drafts",
     "tasks.fingerprint",
     "tasks.isolation.*",
+    "tasks.locks",
     "tasks.media.files",
     "tasks.media.media_store",
     "tasks.media.pool",

@@ -59,4 +59,4 @@ def verify(folder: ReleaseFolder, *, common: CommonOptions) -> None:
 
 def _request(common: CommonOptions) -> Request:
     config = resolve_config(None, "builtin:digits", [])
-    return make_request(config, str(common.place.root), tracking_uri_from_environment(), new_run_id())
+    return make_request(config, str(common.place.root), tracking_uri_from_environment(), new_run_id(), reading=True)

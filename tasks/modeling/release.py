@@ -83,7 +83,7 @@ def read_release(folder: Path) -> Release | None:
         first = error.errors()[0]
         detail = one_line(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", 200)
         raise DataError(f"release {path}: damaged ({detail}); copy or export it again") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"release {path}: damaged ({error}); copy or export it again") from None
 
 

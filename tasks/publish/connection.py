@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import socket
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from tasks.drafts import full_disk
 from tasks.errors import EnvironmentFailed
 from tasks.escaping import one_line
-from tasks.store import Store
+from tasks.store import Store, replacing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -55,6 +56,7 @@ def connected(store: Store, tracking_uri: str) -> Iterator[MlflowClient]:
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     _require_database(tracking_uri)
+    _require_driver(tracking_uri)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -64,6 +66,9 @@ def connected(store: Store, tracking_uri: str) -> Iterator[MlflowClient]:
         _make_database(store, tracking_uri)
         yield MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
     except (MlflowException, SQLAlchemyError) as error:
+        database = sqlite_file(tracking_uri)
+        if database is not None and "database or disk is full" in str(error):
+            raise full_disk(OSError(errno.ENOSPC, ""), f"model registry {database}", database.parent) from error
         raise EnvironmentFailed(
             f"model registry {tracking_uri}: {one_line(str(error), 300)}; check MLFLOW_TRACKING_URI", transient=True
         ) from error
@@ -72,6 +77,7 @@ def connected(store: Store, tracking_uri: str) -> Iterator[MlflowClient]:
 def probe_registry(tracking_uri: str) -> None:
     """Raises EnvironmentFailed where the registry is broken or does not answer. Imports no MLflow, creates nothing."""
     _require_database(tracking_uri)
+    _require_driver(tracking_uri)
     path = sqlite_file(tracking_uri)
     if path is not None:
         place = next(parent for parent in (path, *path.parents) if parent.exists())
@@ -113,6 +119,28 @@ def _require_database(tracking_uri: str) -> None:
         )
 
 
+def _require_driver(tracking_uri: str) -> None:
+    """EnvironmentFailed where SQLAlchemy lacks what it needs to talk to a database of this address."""
+    if not is_database(tracking_uri) or sqlite_file(tracking_uri) is not None:
+        return
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        make_url(tracking_uri).get_dialect().import_dbapi()
+    except ModuleNotFoundError as error:
+        postgres = "write postgresql+psycopg2://, whose driver pip install 'crossmodal[postgres]' brings"
+        way = postgres if tracking_uri.startswith("postgresql") else "install the package that brings it"
+        raise EnvironmentFailed(
+            f"model registry {tracking_uri}: its driver {error.name!r} is not installed; {way}"
+        ) from None
+    except ArgumentError as error:
+        raise EnvironmentFailed(
+            f"model registry {tracking_uri}: is no address of a database ({one_line(str(error), 300)}); "
+            "check MLFLOW_TRACKING_URI"
+        ) from None
+
+
 def _make_database(store: Store, tracking_uri: str) -> None:
     """Makes the sqlite database aside and moves it into place, so that a kill during MLflow's migrations leaves nothing."""
     path = sqlite_file(tracking_uri)
@@ -125,11 +153,7 @@ def _make_database(store: Store, tracking_uri: str) -> None:
         if path.exists():
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
+        with replacing(path) as scratch:
             uri = f"{_SQLITE}{scratch}"
             MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(max_results=1)
             SqlAlchemyStore._get_or_create_engine(uri).dispose()
-            scratch.rename(path)
-        finally:
-            scratch.unlink(missing_ok=True)

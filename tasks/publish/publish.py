@@ -36,6 +36,7 @@ from tasks.publish.approval import CHALLENGER, mark_pending, require_not_rejecte
 from tasks.publish.card import write_card
 from tasks.publish.connection import connected
 from tasks.publish.encoders import keep_encoders, log_encoders
+from tasks.publish.lease import Lease, leased
 from tasks.publish.lineage import make_origin
 from tasks.publish.logged_model import stage_model
 from tasks.publish.model_names import check_alias, check_model_name
@@ -97,43 +98,52 @@ def publish(inputs: PublishInputs, config: RunConfig, store: Store, tracking_uri
     became champion since it was evaluated, or when this model was rolled back by hand; EnvironmentFailed when the
     published bytes do not reproduce the evaluation (the alias stays, the version is tagged as failed).
     """
-    name, alias = check_model_name(config.name), check_alias(config.publish.alias)
+    name = check_model_name(config.name)
+    check_alias(config.publish.alias)
     job = Publication(name, *inputs, config, store, tracking_uri, run_id)
     require_passing(job)
     with store.work_dir("publish", name) as work, connected(store, tracking_uri) as client:
-        require_same_champion(client, job)
-        version = find_version(client, job)
-        if version is None:
-            progress.report("publish", 1, STEPS, "log")
-            version = register(client, job, work)
-        if versions.ROLLED_BACK in version.tags:
-            raise PromotionRefused(
-                f"model {name} version {version.version}: this very model was rolled back; bring it back with "
-                f"crossmodal models promote {name} {version.version}"
-            )
-        require_not_rejected(version)
-        current = versions.aliased_version(client, name, alias)
-        is_champion = current is not None and current.version == version.version
-        if (config.gate.approval == "required" or job.verdict.decision != "promote") and not is_champion:
-            if why_not(version) is not None:
-                progress.report("publish", 2, STEPS, "verify")
-                verify_version(client, job, version, work)
-            mark_pending(
-                client, version, job.report, config.gate, tracking.started_ms(run_id) or version.creation_timestamp
-            )
-            progress.report("publish", STEPS, STEPS)
-            return release_ref(versions.into_store(client, version, store, tracking_uri), CHALLENGER)
-        if current is None or current.version != version.version or why_not(version) is not None:
+        _make_registered_model(client, name, describe_model(name, job.report, job.valid))
+        with leased(client, name, store, work) as lease:
+            return _publish(client, job, work, lease)
+
+
+def _publish(client: MlflowClient, job: Publication, work: Path, lease: Lease) -> ReleaseRef:
+    name, config, alias = job.name, job.config, job.config.publish.alias
+    store, tracking_uri, run_id = job.store, job.tracking_uri, job.run_id
+    require_same_champion(client, job)
+    version = find_version(client, job)
+    if version is None:
+        progress.report("publish", 1, STEPS, "log")
+        version = register(client, job, work)
+    if versions.ROLLED_BACK in version.tags:
+        raise PromotionRefused(
+            f"model {name} version {version.version}: this very model was rolled back; bring it back with "
+            f"crossmodal models promote {name} {version.version}"
+        )
+    require_not_rejected(version)
+    current = versions.aliased_version(client, name, alias)
+    is_champion = current is not None and current.version == version.version
+    if (config.gate.approval == "required" or job.verdict.decision != "promote") and not is_champion:
+        if why_not(version) is not None:
             progress.report("publish", 2, STEPS, "verify")
             verify_version(client, job, version, work)
-            require_same_champion(client, job)
-            progress.report("publish", 3, STEPS, "promote")
-            previous = None if current is None else str(current.version)
-            if previous != str(version.version):
-                move = Move(action="publish", version=str(version.version), previous=previous, run=run_id)
-                move_alias(client, name, alias, move)
+        mark_pending(
+            client, version, job.report, config.gate, tracking.started_ms(run_id) or version.creation_timestamp
+        )
         progress.report("publish", STEPS, STEPS)
-        return release_ref(versions.into_store(client, version, store, tracking_uri), alias)
+        return release_ref(versions.into_store(client, version, store, tracking_uri), CHALLENGER)
+    if current is None or current.version != version.version or why_not(version) is not None:
+        progress.report("publish", 2, STEPS, "verify")
+        verify_version(client, job, version, work)
+        require_same_champion(client, job)
+        progress.report("publish", 3, STEPS, "promote")
+        previous = None if current is None else str(current.version)
+        if previous != str(version.version):
+            move = Move(action="publish", version=str(version.version), previous=previous, run=run_id)
+            move_alias(client, name, alias, move, lease)
+    progress.report("publish", STEPS, STEPS)
+    return release_ref(versions.into_store(client, version, store, tracking_uri), alias)
 
 
 def require_passing(job: Publication) -> None:
@@ -211,7 +221,6 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
     log_encoders(client, run, kept, f"{versions.MODEL_FOLDER}/{versions.ARTIFACT_FOLDER}")
     shutil.rmtree(staged)
     client.set_terminated(run.info.run_id, "FINISHED")
-    _make_registered_model(client, job.name, describe_model(job.name, job.report, job.valid))
     return client.create_model_version(
         job.name,
         source=f"{run.info.artifact_uri}/{versions.MODEL_FOLDER}",

@@ -23,6 +23,7 @@ from tasks.publish.approval import (
 )
 from tasks.publish.champion_lookup import look_up
 from tasks.publish.connection import connected, is_absent
+from tasks.publish.lease import publishing
 from tasks.publish.model_names import check_alias, check_model_name
 from tasks.store import Store
 
@@ -124,7 +125,7 @@ def promote(
     A candidate that waits for approval needs one; PromotionRefused where it expired, or the champion has changed since.
     """
     check_alias(alias)
-    with _existing(name, store, tracking_uri) as client, store.work_dir("publish", name):
+    with _existing(name, store, tracking_uri) as client, publishing(client, name, store) as lease:
         target = _version(client, name, version)
         reason = why_not(target)
         if reason is not None:
@@ -140,7 +141,7 @@ def promote(
         if versions.ROLLED_BACK in target.tags:
             client.delete_model_version_tag(name, str(version), versions.ROLLED_BACK)
         if previous != str(version):
-            move_alias(client, name, alias, _move("promote", str(version), previous, approval))
+            move_alias(client, name, alias, _move("promote", str(version), previous, approval), lease)
         if STATE in target.tags and approval is not None:
             record_decision(client, target, "approved", approval)
         return release_ref(champion, alias)
@@ -150,7 +151,7 @@ def reject(name: str, version: str, approval: Approval, store: Store, tracking_u
     """The candidate is marked as rejected; its entry. PromotionRefused for a version that does not wait for approval."""
     if not approval.reason.strip():
         raise UsageError(f"model {name} version {version}: say why it is rejected with --reason")
-    with _existing(name, store, tracking_uri) as client, store.work_dir("publish", name):
+    with _existing(name, store, tracking_uri) as client, publishing(client, name, store):
         target = _version(client, name, version)
         if target.tags.get(STATE) != "pending":
             state = target.tags.get(STATE) or "never had to wait"
@@ -187,7 +188,7 @@ def rollback(name: str, alias: str, store: Store, tracking_uri: str, approval: A
     retrain that arrives at the same model does not bring it back. PromotionRefused when there is nothing to go back to.
     """
     check_alias(alias)
-    with _existing(name, store, tracking_uri) as client, store.work_dir("publish", name):
+    with _existing(name, store, tracking_uri) as client, publishing(client, name, store) as lease:
         current = versions.aliased_version(client, name, alias)
         if current is None:
             raise UsageError(f"model {name}: has no alias {alias!r}; publish one with crossmodal retrain")
@@ -198,7 +199,7 @@ def rollback(name: str, alias: str, store: Store, tracking_uri: str, approval: A
             raise PromotionRefused(f"model {name}: version {current.version} has no earlier {alias} to roll back to")
         champion = versions.into_store(client, known[earlier[0]], store, tracking_uri)
         client.set_model_version_tag(name, str(current.version), versions.ROLLED_BACK, "true")
-        move_alias(client, name, alias, _move("rollback", earlier[0], str(current.version), approval))
+        move_alias(client, name, alias, _move("rollback", earlier[0], str(current.version), approval), lease)
         return release_ref(champion, alias)
 
 
