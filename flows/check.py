@@ -21,6 +21,7 @@ from flows.request import Request
 from flows.run_name import name_run
 from flows.run_progress import shown_in_prefect
 from tasks.escaping import markdown_text
+from tasks.redaction import redact, redact_error, redact_json
 from tasks.reporting.run_tables import rows_table
 
 
@@ -52,9 +53,11 @@ def check(
             f"{summary.finding}: {summary.reason}",
             *(note for note in notes if note not in str(summary.reason)),
         ]
-        return Completed(message="; ".join(lines), data=summary.as_json() | {"notes": notes})
+        return Completed(message=redact("; ".join(lines)), data=summary.as_json() | {"notes": redact_json(notes)})
     except REFUSALS as error:
         return refused(error)
+    except Exception as error:  # noqa: BLE001 (raised again)
+        raise redact_error(error)  # noqa: B904
 
 
 def _leave_tables(request: Request, summary: RunSummary) -> None:

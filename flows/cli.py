@@ -39,6 +39,7 @@ from flows.execute import RunFailed
 from tasks.drafts import full_disk, is_full_disk
 from tasks.errors import CrossmodalError, UsageError
 from tasks.packages import missing_package
+from tasks.redaction import redact, redact_output
 
 app = typer.Typer(
     name="crossmodal",
@@ -81,6 +82,7 @@ app.add_typer(automations_app, name="automations")
 
 def main(arguments: list[str] | None = None) -> None:
     """The console script. Every error ends as one line and an exit status; `--debug` shows the traceback."""
+    redact_output()
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     command = without_types_of_flags(get_command(app))
     call = functools.partial(_call, command, arguments)
@@ -153,14 +155,14 @@ def _describe_error(error: Exception) -> tuple[str, int, RunSummary]:
         return str(error), error.exit_code, RunSummary()
     if isinstance(error, TyperException):
         place = getattr(getattr(error, "ctx", None), "command_path", "crossmodal")
-        return f"{error.format_message().rstrip('.')}; see {place} --help", 2, RunSummary()
+        return redact(f"{error.format_message().rstrip('.')}; see {place} --help"), 2, RunSummary()
     known = missing_package(error) if isinstance(error, ModuleNotFoundError) else None
     if is_full_disk(error):
         known = full_disk(error)
     if known is not None:
         return str(known), known.exit_code, RunSummary()
     text = f"internal error: {type(error).__name__}: {error}; run again with --debug and report it"
-    return text, 4, RunSummary()
+    return redact(text), 4, RunSummary()
 
 
 def _fail(text: str, code: int, summary: RunSummary, as_json: bool) -> int:

@@ -26,6 +26,7 @@ from tasks.escaping import json_text, one_line, visible
 from tasks.holdout_reuse import describe_uses
 from tasks.problems.registry import figure_text
 from tasks.progress import Listener, listening, listening_to_lines
+from tasks.redaction import redact_json
 from tasks.reporting.run_tables import figures_table, recognition_table, rules_table, scores_table
 
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -249,7 +250,7 @@ def print_json_event(kind: str, text: str) -> None:
 
 def print_json(value: Any) -> None:
     """One line on stdout, which a terminal shows and does not act on."""
-    sys.stdout.write(json_text(value) + "\n")
+    sys.stdout.write(json_text(redact_json(value)) + "\n")
     sys.stdout.flush()
 
 

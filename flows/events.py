@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from data_contracts.run_summary import RunSummary
 from tasks.escaping import one_line
+from tasks.redaction import redact_json
 
 _LOG = logging.getLogger("prefect.crossmodal")
 Name = Literal[
@@ -110,6 +111,6 @@ def _emit(event: Name, payload: _Payload) -> None:
 
     resource = {"prefect.resource.id": f"crossmodal.model.{payload.model}", "prefect.resource.name": payload.model}
     try:
-        emit_event(event=event, resource=resource, payload=payload.model_dump(mode="json"))
+        emit_event(event=event, resource=resource, payload=redact_json(payload.model_dump(mode="json")))
     except Exception as error:  # noqa: BLE001 (the run is done and its result is stored: a lost event must not fail it)
         _LOG.warning("event %s not emitted: %s", event, one_line(str(error)))

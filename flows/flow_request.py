@@ -13,17 +13,30 @@ from flows.environment import store_from_environment, tracking_uri_from_environm
 from flows.request import OVERRIDE, Request, make_request, resolve_config
 from tasks.config_paths import absolute_path
 from tasks.errors import UsageError
+from tasks.redaction import redact, redact_output
 
 Override = Annotated[str, Field(pattern=OVERRIDE)]
 NO_OVERRIDES: list[Override] = []
+_HELD: dict[str, str] = {}
+"""Parameters of flow runs in this process, by what Prefect has of them."""
 
 
 def request_of_run(profile: str, data: str, overrides: Sequence[str], store: str) -> Request:
     """The request of the flow run that this is called in; its id is when that was due and the beginning of Prefect's id."""
+    redact_output()
     place = store_of_run(store)
+    data, overrides = _HELD.get(data, data), [_HELD.get(text, text) for text in overrides]
     config = resolve_config(profile or None, full_path(data) or None, overrides, place)
     run_id = f"{flow_run.scheduled_start_time:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
     return make_request(config, place, tracking_uri_from_environment(), run_id)
+
+
+def recorded_as(parameter: str) -> str:
+    """The parameter without credentials, as Prefect may keep and show it; `request_of_run` in this process gets it whole."""
+    shown = redact(parameter)
+    if shown != parameter:
+        _HELD[shown] = parameter
+    return shown
 
 
 def store_of_run(store: str) -> str:

@@ -18,6 +18,7 @@ from flows.request import Request
 from tasks import locks
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed, UsageError
+from tasks.escaping import one_line
 from tasks.reporting.run_history import point_of, write_history
 from tasks.store import Store
 
@@ -94,7 +95,7 @@ def _read(folder: Path) -> RunRecord:
         AttributeError,
         RecursionError,
     ) as error:  # what lies there was written by anything
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        reason = f"{type(error).__name__}: {one_line(str(error), 200)}"
         return RunRecord(run=folder.name, status="unreadable", reason=reason, started=_changed(folder))
 
 

@@ -16,6 +16,7 @@ from flows.refusals import REFUSALS, refused
 from flows.request import resolve_config
 from flows.run_name import name_run
 from tasks.monitor.task import monitor_task
+from tasks.redaction import redact_error
 
 
 @flow(name="monitor", flow_run_name=name_run, persist_result=True, result_serializer="json")
@@ -45,3 +46,5 @@ def monitor(
         return Completed(message=f"drift {'yes' if summary.drift else 'no'}: {summary.reason}", data=summary.as_json())
     except REFUSALS as error:
         return refused(error)
+    except Exception as error:  # noqa: BLE001 (raised again)
+        raise redact_error(error)  # noqa: B904

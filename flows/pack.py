@@ -16,13 +16,13 @@ from data_contracts.refs import RawRef
 from data_contracts.run_record import RunRecord
 from flows.as_read import ReadRow, cell_text, medium_bytes, rows_as_read
 from flows.history import RUNS, run_config, run_refs
-from flows.records import redacted
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.encoder_ids import parse_encoder
 from tasks.errors import UsageError
 from tasks.ingest.manifest.rows import Inline
 from tasks.modalities import spec_of
+from tasks.redaction import redact, redact_json
 from tasks.store import Store, replacing
 
 MAX_ROWS = 200
@@ -35,7 +35,7 @@ README = """Packed from run {run} of crossmodal ({commit}), which ended with
 
 in this folder ends so again, as far as {rows} of the run's {total} rows tell. Install crossmodal from a clone at that commit:
 pip install --constraint constraints.txt --editable CLONE. {left_out}
-{encoders}Python {python}; the libraries' versions are in constraints.txt. Users and passwords in addresses were cut out.
+{encoders}Python {python}; the libraries' versions are in constraints.txt. Credentials in addresses were cut out.
 """
 
 
@@ -119,7 +119,7 @@ class _Packer:
             file = store.root / RUNS / record.run / name
             if file.is_file():
                 self._archive.writestr(
-                    name, json.dumps(redacted(json.loads(file.read_text(encoding="utf-8"))), indent=1)
+                    name, json.dumps(redact_json(json.loads(file.read_text(encoding="utf-8"))), indent=1)
                 )
         self._archive.writestr("README.txt", self._readme(record))
         return Packed(Path(), self._rows, self._raw.rows, len(self._held), 0, self._left_out)
@@ -148,7 +148,7 @@ class _Packer:
                 else Path(where).suffix
             )
             cells[column] = self._keep(str(row.raw[f"{modality}_sha256"]), suffix, content)
-        return json.dumps({name: redacted(cell_text(value)) for name, value in cells.items()}, ensure_ascii=False)
+        return json.dumps({name: redact_json(cell_text(value)) for name, value in cells.items()}, ensure_ascii=False)
 
     def _keep(self, digest: str, suffix: str, content: bytes) -> str:
         """The place of a medium, seen from the manifest."""
@@ -183,9 +183,9 @@ class _Packer:
         data["path"] = path
         own = self._config.data.expectations
         if own is not None:
-            self._archive.writestr("expectations.json", Path(own).read_text(encoding="utf-8"))
+            self._archive.writestr("expectations.json", redact(Path(own).read_text(encoding="utf-8")))
             data["expectations"] = "expectations.json"
-        return dict(redacted(config | {"data": data}))
+        return dict(redact_json(config | {"data": data}))
 
     def _readme(self, record: RunRecord) -> str:
         encoders = self._config.encoders

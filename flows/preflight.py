@@ -27,8 +27,9 @@ from tasks.modalities import MODALITIES
 from tasks.modeling.card import read_card
 from tasks.modeling.pretrained.file_checks import require_intact, require_network
 from tasks.modeling.pretrained.locate import Place, locate_encoder
-from tasks.publish.connection import is_absent, probe_registry, without_password
+from tasks.publish.connection import is_absent, probe_registry
 from tasks.publish.registry import fetch_champion
+from tasks.redaction import redact
 from tasks.validate.custom_expectations import read_expectations
 
 IMPORTED_AS = {"pillow": "PIL", "charset-normalizer": "charset_normalizer"}
@@ -197,7 +198,7 @@ def _is_own(folder: Path) -> bool:
 
 
 def _registry(request: Request) -> tuple[bool, str]:
-    shown = without_password(request.tracking_uri)
+    shown = redact(request.tracking_uri)
     probe_registry(request.tracking_uri)
     return True, f"{shown}, made by the first model that is published" if is_absent(request.tracking_uri) else shown
 

@@ -17,6 +17,7 @@ from tasks.config import RunConfig, load_config, parse_assignment, read_profile
 from tasks.errors import UsageError
 from tasks.escaping import one_line
 from tasks.publish.model_names import check_model_name
+from tasks.redaction import holds_credential
 from tasks.samples import Samples
 
 _SHOWN = 20
@@ -109,6 +110,8 @@ def _create(name: str, target: Path, text: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with target.open("x", encoding="utf-8") as file:
+            if holds_credential(text):  # it is used as it stands
+                target.chmod(0o600)
             file.write(text)
     except FileExistsError:
         check_target(name, target)

@@ -19,6 +19,7 @@ from flows.request import default_tracking_uri
 from flows.run_name import rename_run
 from tasks.publish import registry
 from tasks.publish.approval import Approval
+from tasks.redaction import redact_error
 from tasks.store import Store
 
 
@@ -61,3 +62,5 @@ def promote(
         return Completed(message=message, data=entry)
     except REFUSALS as error:
         return refused(error)
+    except Exception as error:  # noqa: BLE001 (raised again)
+        raise redact_error(error)  # noqa: B904

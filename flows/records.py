@@ -17,7 +17,7 @@ from flows.request import Request
 from flows.run_state import RunState
 from tasks import locks
 from tasks.drafts import clear_leftovers
-from tasks.publish.connection import without_password
+from tasks.redaction import redact, redact_json
 from tasks.store import canonical_json, replace_file
 
 RUN, CONFIG, REFS = "run.json", "config.json", "refs.json"
@@ -78,8 +78,8 @@ def _clear_killed(runs: Path) -> None:
 
 @contextlib.contextmanager
 def _kept(request: Request, start: RunStart, run_state: RunState) -> Iterator[None]:
-    _write(request, CONFIG, redacted(request.config.model_dump(mode="json")))
-    _write(request, RUN, start.model_dump(mode="json"))
+    _write(request, CONFIG, redact_json(request.config.model_dump(mode="json")))
+    _write(request, RUN, redact_json(start.model_dump(mode="json")))
 
     def keep(refs: RunRefs) -> None:
         """refs.json in the run's folder holds these refs."""
@@ -99,23 +99,14 @@ def _kept(request: Request, start: RunStart, run_state: RunState) -> Iterator[No
     finally:
         keep(run_state.refs())
         end = start.model_copy(update={"finished": datetime.now(UTC), "error": error})
-        _write(request, RUN, end.model_dump(mode="json"))
+        _write(request, RUN, redact_json(end.model_dump(mode="json")))
 
 
 def shown_path(path: str) -> str:
-    """A data path as it may be shown: absolute where it is local, without a password where it is an address."""
+    """A data path as it may be shown: absolute where it is local, without credentials where it is an address."""
     if "://" in path:
-        return without_password(path)
+        return redact(path)
     return path if path.startswith("builtin:") else os.path.abspath(path)  # noqa: PTH100 - Path.absolute keeps ".."
-
-
-def redacted(value: Any) -> Any:
-    """The same JSON value with users and passwords cut out of the addresses in it."""
-    if isinstance(value, dict):
-        return {key: redacted(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [redacted(item) for item in value]
-    return without_password(value) if isinstance(value, str) and "://" in value else value
 
 
 def _write(request: Request, name: str, value: Any) -> None:

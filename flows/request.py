@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Literal, get_args
@@ -35,8 +35,8 @@ class Request:
 
     config: RunConfig
     store: Store
-    tracking_uri: str
-    """MLflow's address."""
+    tracking_uri: str = field(repr=False)
+    """MLflow's address, which may hold a password."""
     run_id: str
     prefect_run_id: str | None = None
     """Of the flow run, where there is one."""

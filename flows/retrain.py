@@ -27,6 +27,7 @@ from flows.run_name import describe_outcome, name_run, rename_run
 from flows.run_progress import execute_shown
 from tasks.display_table import DisplayTable
 from tasks.escaping import markdown_text
+from tasks.redaction import redact, redact_error, redact_json
 
 # Prefect types a runner by its own future; the decorator asks for one of any future.
 _RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=min(8, os.cpu_count() or 1)))
@@ -73,6 +74,8 @@ def retrain(
         return Completed(message=f"{summary.verdict}: {summary.reason}", data=summary.as_json())
     except REFUSALS as error:
         return refused(error)
+    except Exception as error:  # noqa: BLE001 (raised again)
+        raise redact_error(error)  # noqa: B904
 
 
 def _plan(request: Request) -> State[dict[str, Any]]:
@@ -86,4 +89,4 @@ def _plan(request: Request) -> State[dict[str, Any]]:
     rename_run("plan")
     if refusal is not None:
         raise refusal
-    return Completed(message=text, data={"plan": lines, "data": request.config.data.path})
+    return Completed(message=redact(text), data=redact_json({"plan": lines, "data": request.config.data.path}))

@@ -16,6 +16,7 @@ from data_contracts.run_summary import RunSummary
 from flows.environment import store_from_environment
 from flows.request import DEFAULT_PROFILE, resolve_config
 from tasks.errors import CrossmodalError
+from tasks.redaction import redact
 
 _LOG = logging.getLogger("prefect.crossmodal")
 
@@ -37,7 +38,7 @@ def model_name(parameters: dict[str, Any]) -> str:
         store = store_from_environment(parameters.get("store") or None)
         return str(resolve_config(profile, data, overrides or [], store).name)
     except CrossmodalError:  # the run itself ends with this error, and says so
-        return str(profile or data or DEFAULT_PROFILE)
+        return redact(str(profile or data or DEFAULT_PROFILE))
 
 
 def schedule_timezone() -> str | None:

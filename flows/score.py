@@ -17,6 +17,7 @@ from flows.run_name import name_run, rename_run
 from flows.run_progress import SCORE_SHARES, shown_in_prefect
 from flows.scoring import PART_ROWS, score_manifest
 from tasks.escaping import markdown_text
+from tasks.redaction import redact_error
 from tasks.reporting.run_tables import scores_table
 
 
@@ -56,3 +57,5 @@ def score(
         return Completed(message=text, data=summary.as_json())
     except REFUSALS as error:
         return refused(error)
+    except Exception as error:  # noqa: BLE001 (raised again)
+        raise redact_error(error)  # noqa: B904

@@ -11,6 +11,7 @@ from flows.hosting.registering import prefect_client
 from flows.request import find_profile
 from tasks.errors import UsageError
 from tasks.publish.model_names import check_model_name
+from tasks.redaction import holds_credential
 
 SENSOR = "watch/new-data"
 
@@ -25,6 +26,10 @@ def schedule_watch(root: Path, profile: str, source: str | None, deployment: str
 
     if find_profile(profile, str(root)).stem != profile:
         raise UsageError(f"profile {profile!r}: the sensor takes a profile by name; put it into {root / 'profiles'}")
+    if source is not None and holds_credential(source):
+        raise UsageError(
+            f"source {source!r}: Prefect would show what opens it; give credentials to the store's own settings"
+        )
     parameters: dict[str, Any] = {"profile": profile, "deployment": deployment, "settle_s": settle_s}
     if source is not None:
         parameters["source"] = source if "://" in source else str(Path(source).absolute())

@@ -25,6 +25,7 @@ from flows.run_state import RunState
 from tasks.holdout_reuse import MANY, describe_uses
 from tasks.ingest.ingest import quarantine_csv
 from tasks.problems.intervals import CONFIDENCE
+from tasks.redaction import redact, redact_json
 from tasks.reporting.artifacts import read_history, read_slices
 from tasks.store import Store, replace_file
 
@@ -82,7 +83,10 @@ def summarise(
         rules=run_state.verdict.rules if run_state.verdict else None,
         error=error,
     )
-    return summary.model_copy(update={**found})
+    whole = summary.model_copy(update={**found})
+    texts = {name: text for name in ("data", "reason", "error", "out") if (text := getattr(whole, name)) is not None}
+    notes = None if whole.notes is None else tuple(map(redact, whole.notes))
+    return whole.model_copy(update={**{name: redact(text) for name, text in texts.items()}, "notes": notes})
 
 
 def notes_of(run_state: RunState) -> tuple[str, ...]:
@@ -196,5 +200,5 @@ def write_summary(request: Request, run_state: RunState, summary: RunSummary) ->
         table = quarantine_of(request.store, run_state.clean, run_state.valid)
         pq.write_table(table, request.folder / "quarantine.parquet", compression="zstd")
         replace_file(request.folder / "quarantine.csv", quarantine_csv(table).encode())
-    text = json.dumps(summary.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(redact_json(summary.as_json()), indent=1, ensure_ascii=False, allow_nan=False)
     replace_file(request.folder / "summary.json", text.encode())

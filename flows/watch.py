@@ -13,6 +13,7 @@ from flows.arrivals import starter, was_lost, watch_source
 from flows.environment import tracking_uri_from_environment
 from flows.flow_request import NO_OVERRIDES, Override, store_of_run
 from flows.request import make_request, resolve_config
+from tasks.redaction import redact
 
 
 @flow(name="watch")
@@ -43,4 +44,4 @@ def watch(
         parameters["data"] = source  # what arrives is monitored; what is retrained is the profile's own data
     start = starter(deployment, parameters | {"overrides": overrides})
     outcome = watch_source(where, config, request.store, deployment, time.time(), settle_s, start, was_lost)
-    return Completed(message=outcome, data=outcome)
+    return Completed(message=redact(outcome), data=redact(outcome))

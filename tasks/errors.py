@@ -8,7 +8,8 @@ CrossmodalError                      exit code
 ├── EnvironmentFailed                4   disk, server, memory, a dead worker
 └── PromotionRefused                 5   a promotion that the gate or the registry does not allow
 
-A message is one line: what, the value, where, what to do.
+A message is one line: what, the value, where, what to do. Credentials in it, a library's words included, are cut out when the
+error is made: Prefect, logs and parent processes get it as it is.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ from typing import ClassVar
 
 from data_contracts.recognition import Recognition
 from data_contracts.refs import CleanRef
+from tasks.redaction import redact
 
 
 class CrossmodalError(Exception):
     """The root; the CLI prints its message as one line and exits with `exit_code`."""
 
     exit_code: ClassVar[int] = 4
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redact(message))
 
 
 class UsageError(CrossmodalError):

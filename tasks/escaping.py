@@ -1,7 +1,8 @@
 """Text from outside, made inert: labels, ids, paths and messages before they reach a terminal, a page, or a spreadsheet.
 
-One rule for all sinks: what a reader would act on or not see (control, bidirectional, zero-width characters) is spelled
-out, `⟨U+202E⟩`; then each sink adds what its own syntax needs. Nothing is stored in this form: it is for showing.
+One rule for all sinks: credentials are cut out (tasks/redaction.py), and what a reader would act on or not see (control,
+bidirectional, zero-width characters) is spelled out, `⟨U+202E⟩`; then each sink adds what its own syntax needs. Nothing is
+stored in this form: it is for showing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import json
 import re
 import unicodedata
 from typing import Any
+
+from tasks.redaction import redact
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's general categories of what moves the cursor, changes the direction, or cannot be seen."""
@@ -35,7 +38,13 @@ LONGEST = 1000
 
 
 def visible(text: str, keep: str = "\n\t") -> str:
-    """The text with every control, format, surrogate and line-separator character but those in `keep` spelled out."""
+    """The text without credentials, every control, format, surrogate and line-separator character but those in `keep`
+    spelled out.
+    """
+    return _spell_out(redact(text), keep)
+
+
+def _spell_out(text: str, keep: str) -> str:
     if text.isprintable():
         return text
     return "".join(
@@ -78,8 +87,11 @@ def _markdown_inline(shown: str) -> str:
 
 
 def spreadsheet_cell(text: str) -> str:
-    """The text for a CSV cell: one that a spreadsheet would run as a formula gets an apostrophe before it."""
-    shown = visible(text, keep="\n\t\r")
+    """The text for a CSV cell: one that a spreadsheet would run as a formula gets an apostrophe before it.
+
+    Nothing is cut out: a table is redacted as a whole, or holds what the user's own did.
+    """
+    shown = _spell_out(text, keep="\n\t\r")
     inert = f"'{shown}" if shown.lstrip(" ").startswith(_RUN_BY_SPREADSHEETS) else shown
     return inert.replace("\r", "\\r")  # csv leaves it unquoted, and readers end the row there
 

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Literal
 
+from tasks.redaction import redact
+
 Listener = Callable[[str, int, int, str], None]
 """Called with the step's name, how much is done, how much there is, and a short message ("" for none)."""
 Level = Literal["info", "warning", "notice"]
@@ -19,12 +21,14 @@ _line_listeners: list[LineListener] = []
 
 def report(step: str, done: int, total: int, message: str = "") -> None:
     """Every listener knows how far a step is."""
+    message = redact(message)
     for listener in tuple(_listeners):
         listener(step, done, total, message)
 
 
 def log(line: str, level: Level = "info") -> None:
-    """Every listener to lines has this one. What it says is worded in tasks/run_log.py."""
+    """Every listener to lines has this one, without credentials. What it says is worded in tasks/run_log.py."""
+    line = redact(line)
     for listener in tuple(_line_listeners):
         listener(line, level)
 

@@ -312,6 +312,7 @@ COMPUTES_NOTHING = (
     "tasks.number_format",
     "tasks.pages",
     "tasks.progress",
+    "tasks.redaction",
     "tasks.run_log",
     "tasks.validate.child_process",
     "tasks.validate.data_docs",

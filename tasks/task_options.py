@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, Protocol, TypedDict
+from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar
 
 from tasks.errors import EnvironmentFailed
+from tasks.redaction import redact_error
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def is_transient(task: Any, run: Any, state: Any) -> bool:
@@ -15,6 +20,20 @@ def is_transient(task: Any, run: Any, state: Any) -> bool:
     if isinstance(error, EnvironmentFailed):
         return error.transient
     return isinstance(error, OSError) and not isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
+
+
+def shielded(run: Callable[P, R]) -> Callable[P, R]:
+    """The function of a task, whose errors hold no credential that a library put there: Prefect keeps what a task raises."""
+
+    @functools.wraps(run)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        """What `run` returns or raises."""
+        try:
+            return run(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 (raised again)
+            raise redact_error(error)  # noqa: B904 (it is the error itself, or has none behind it)
+
+    return call
 
 
 class Tags(TypedDict):

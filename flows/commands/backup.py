@@ -11,7 +11,7 @@ import typer
 from flows import console
 from flows.commands.options import CommonOptions, grouped
 from flows.environment import tracking_uri_from_environment
-from tasks.publish.connection import without_password
+from tasks.redaction import redact
 
 
 @grouped
@@ -58,7 +58,7 @@ def _elsewhere(databases: tuple[str, ...]) -> list[str]:
     """What belongs to a whole backup and was not in the store."""
     lines = []
     if "mlflow.db" not in databases:
-        where = without_password(tracking_uri_from_environment() or "")
+        where = redact(tracking_uri_from_environment() or "")
         lines.append(f"the model registry {where or '(nothing was published yet)'}")
     if "prefect/prefect.db" not in databases:
         lines.append("Prefect's database: there is none in the store; on PostgreSQL, take pg_dump (docs/hosting.md)")

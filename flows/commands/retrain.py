@@ -96,11 +96,16 @@ def _retrain_with_prefect(request: Request, parameters: dict[str, Any], debug: b
     """
     use_prefect(request.store.root)
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "DEBUG" if debug else "CRITICAL")
+    from flows.flow_request import recorded_as
     from flows.retrain import retrain as retrain_flow
 
     if request.refresh:
         os.environ["CROSSMODAL_REFRESH"] = ",".join(request.refresh)  # the flow is called here, and reads it
     try:
+        parameters |= {
+            "data": recorded_as(parameters["data"]),
+            "overrides": [recorded_as(text) for text in parameters["overrides"]],
+        }
         found = cast(dict[str, Any], retrain_flow(**parameters, store=str(request.store.root)))
         return found if "plan" in found else RunSummary.model_validate(found)
     except RuntimeError as error:

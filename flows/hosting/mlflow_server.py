@@ -13,6 +13,7 @@ from flows.hosting.first_visit import WithFirstVisit
 from flows.hosting.serve import MLFLOW_URL, policy_of, run_guarded, store_root
 from tasks.publish.addresses import artifact_location
 from tasks.publish.connection import connected
+from tasks.redaction import redact_output
 from tasks.store import Store
 
 # What the UI asks for by POST although it only reads.
@@ -38,6 +39,7 @@ _SETTINGS = {
 
 def main() -> None:
     """Serves until it is stopped."""
+    redact_output()
     uri = os.environ["MLFLOW_TRACKING_URI"]
     store = Store(store_root())
     os.environ.update(_SETTINGS)

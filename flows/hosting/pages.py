@@ -13,6 +13,7 @@ from starlette.routing import Route
 from flows.hosting.run_files import SANDBOX, find_run_file, first_page
 from flows.hosting.serve import AUTH_STRING, MLFLOW_URL, PAGES_URL, PREFECT_URL, policy_of, run_guarded, store_root
 from flows.hosting.start_page import read_start_page
+from tasks.redaction import redact_output
 from tasks.reporting.start_page import render_start_page
 
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -75,6 +76,7 @@ def make_app() -> Starlette:
 
 def main() -> None:
     """Serves until it is stopped."""
+    redact_output()
     url = os.environ[PAGES_URL]
     policy = policy_of(url, open_paths=frozenset({"/health"}), content_security_policy=CONTENT_SECURITY_POLICY)
     run_guarded(make_app(), url, policy)

@@ -8,6 +8,8 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from tasks.errors import EnvironmentFailed, UsageError
+from tasks.escaping import one_line
+from tasks.redaction import redact
 
 SCHEMA = "mlflow"
 """Both programs keep a table `alembic_version`, so each needs a schema of its own."""
@@ -22,7 +24,7 @@ class Database:
     prefect_url: str = field(repr=False)
     mlflow_uri: str = field(repr=False)
     shown: str
-    """The address without user and password."""
+    """The address without credentials."""
 
 
 def parse_database(text: str) -> Database:
@@ -36,12 +38,11 @@ def parse_database(text: str) -> Database:
         raise UsageError(f"--postgres: {url.get_backend_name()} is not PostgreSQL; {form}")
     if not url.database:
         raise UsageError(f"--postgres: the address names no database; {form}")
-    shown = URL.create("postgresql", host=url.host, port=url.port, database=url.database, query=url.query)
     options = " ".join([*_texts(url.query.get("options")), f"-csearch_path={SCHEMA}"])
     return Database(
         prefect_url=_text(_for_asyncpg(url)),
         mlflow_uri=_text(url.set(drivername="postgresql+psycopg2").update_query_dict({"options": options})),
-        shown=shown.render_as_string(),
+        shown=redact(_text(url)),
     )
 
 
@@ -87,5 +88,4 @@ def _texts(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
 
 def _reason(error: Exception, address: URL) -> str:
     """What the driver says, in one line and without the password."""
-    text = " ".join(str(error).split())[:300]
-    return text.replace(address.password, "***") if address.password else text
+    return one_line(redact(str(error), (address.password,) if address.password else ()), 300)

@@ -7,6 +7,7 @@ import os
 from flows.hosting.access import LOGIN_PATH
 from flows.hosting.login import WithLogin
 from flows.hosting.serve import PAGES_URL, PREFECT_URL, policy_of, run_guarded
+from tasks.redaction import redact_output
 
 # Prefect's UI draws the graph of a run by PixiJS, which makes functions with eval, and starts workers from blobs.
 CONTENT_SECURITY_POLICY = (
@@ -18,6 +19,7 @@ CONTENT_SECURITY_POLICY = (
 
 def main() -> None:
     """Serves until it is stopped."""
+    redact_output()
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 

@@ -19,7 +19,7 @@ from flows.hosting.access import new_auth_string
 from flows.hosting.processes import MARKER
 from flows.hosting.serve import AUTH_STRING, MLFLOW_URL, PAGES_URL, PREFECT_URL
 from tasks.errors import EnvironmentFailed
-from tasks.publish.connection import without_password
+from tasks.redaction import redact
 from tasks.store import Store
 
 _START_S = 180.0
@@ -34,7 +34,7 @@ class Services:
     store: Store
     prefect_port: int
     mlflow_port: int
-    tracking_uri: str
+    tracking_uri: str = field(repr=False)
     pages_port: int = 4300
     auth_string: str = field(default_factory=new_auth_string, repr=False)
     """What whoever talks to them must know; made anew for each start."""
@@ -56,7 +56,7 @@ class Services:
     @property
     def mlflow_url(self) -> str:
         """The address of MLflow's UI."""
-        return f"http://127.0.0.1:{self.mlflow_port}" if self.serves_mlflow else without_password(self.tracking_uri)
+        return f"http://127.0.0.1:{self.mlflow_port}" if self.serves_mlflow else redact(self.tracking_uri)
 
     @property
     def pages_url(self) -> str:

@@ -39,6 +39,7 @@ from flows.hosting.recovery import (
     without_process,
 )
 from flows.hosting.watching import RECOVERED
+from tasks.redaction import redact, redact_output
 from tasks.store import Store
 
 _EVERY_S = 5.0
@@ -115,6 +116,7 @@ def announce(kind: str, text: str) -> None:
 
 def main() -> None:
     """Recovers if that is asked for, then watches until stdin says otherwise."""
+    redact_output()
     parser = argparse.ArgumentParser()
     parser.add_argument("--worker", required=True)
     parser.add_argument("--pool", required=True)
@@ -139,7 +141,7 @@ def _try(step: Callable[[], None]) -> None:
     try:
         step()
     except httpx.HTTPError as error:
-        print(f"no pass: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        print(redact(f"no pass: {type(error).__name__}: {error}"), file=sys.stderr, flush=True)
 
 
 def _wait_for(orders: queue.Queue[str]) -> str | None:

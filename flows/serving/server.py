@@ -18,6 +18,7 @@ from flows.request import Request
 from flows.serving.limits import Limits
 from tasks.errors import UsageError
 from tasks.modeling.signing import describe_signature
+from tasks.redaction import redact_output
 
 if TYPE_CHECKING:
     import uvicorn
@@ -151,6 +152,7 @@ def _run(
             watch.close()
         service.close()
 
+    redact_output()
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a broken form is told to who sent it
     config = uvicorn.Config(

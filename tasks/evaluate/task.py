@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 
 from tasks.evaluate.evaluate import evaluate, evaluate_key
-from tasks.task_options import CACHED, RETRIED, TAGGED, keyed
+from tasks.task_options import CACHED, RETRIED, TAGGED, keyed, shielded
 
 evaluate_task = task(
     name="evaluate",
@@ -13,4 +13,4 @@ evaluate_task = task(
     **TAGGED,
     **RETRIED,
     **CACHED,
-)(evaluate)
+)(shielded(evaluate))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 
 from tasks.extract.extract import ShardRef, extract_shard
-from tasks.task_options import CACHED, RETRIED, TAGGED, keyed
+from tasks.task_options import CACHED, RETRIED, TAGGED, keyed, shielded
 
 
 def shard_key(shard: ShardRef) -> str:
@@ -20,4 +20,4 @@ extract_task = task(
     **TAGGED,
     **RETRIED,
     **CACHED,
-)(extract_shard)
+)(shielded(extract_shard))

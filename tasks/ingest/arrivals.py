@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from data_contracts.refs import Frozen
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed, UsageError
+from tasks.escaping import one_line
 from tasks.ingest.rejected_row import Refused
 from tasks.ingest.sources.remote import WEB, is_remote, make_remote
 from tasks.store import digest_file, digest_json, replace_file
@@ -179,7 +180,7 @@ def _list_remote(source: str, config: RunConfig) -> Listing:
     except ImportError as error:
         raise UsageError(f"source {source!r}: {error}; install its package, as in crossmodal[remote]") from None
     except Exception as error:  # noqa: BLE001 (stores raise what they like)
-        message = " ".join(str(error).split())[:200]
+        message = one_line(str(error), 200)
         raise EnvironmentFailed(f"source {source!r}: {type(error).__name__}: {message}", transient=True) from None
     names = {key.removeprefix(path).lstrip("/") or key.rpartition("/")[2]: entry for key, entry in found.items()}
     stamps = {name: str(next((entry[key] for key in _STAMPS if entry.get(key)), "")) for name, entry in names.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from data_contracts.tables import media_schema, value_column
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.contract import read_table
+from tasks.ingest.manifest.addresses import Place
 from tasks.ingest.manifest.media_files import INLINE, split_inline
 from tasks.ingest.rejected_row import Refused
 from tasks.ingest.sample_rows import codes_of
@@ -28,8 +29,11 @@ from tasks.ingest.sources.limits import ReadLimits, read_limits
 from tasks.ingest.sources.remote import Remote, is_remote, make_remote
 from tasks.media.media_store import MediaWriter, media_fingerprint, media_index
 from tasks.media.pool import Decoded, Job, decode_all
+from tasks.redaction import is_redacted
 from tasks.store import Store
 
+Addresses = Callable[[InputName, Collection[Place]], Iterable[tuple[Place, str]]]
+"""addresses(input, rows) gives the rows with what their cells name, as the manifest has it."""
 _OUTCOME = ("source", "digest", "reason", "detail", "warning")
 _SLICE_ROWS = 1_000
 
@@ -41,13 +45,15 @@ def decode_media(
     store: Store,
     workers: int,
     also: Collection[int] = (),
+    addresses: Addresses = lambda name, rows: (),
 ) -> dict[InputName, pa.Table]:
     """What decoding gave, per input, for every source in the raw table at `path` but those of rows with a reason: a table of
     `source`, `digest`, or `reason` and `detail`, and `warning`.
 
     A source is decoded once for all inputs of a kind.
 
-    `also`: positions of rows to decode even so. An interruption keeps what is decoded.
+    `also`: positions of rows to decode even so. `addresses`: of media whose address the raw table has without its signature. An
+    interruption keeps what is decoded.
     """
     kinds = {modality: media_fingerprint(modality, config.media) for modality in map(modality_of, modalities)}
     writers = {modality: MediaWriter(store, modality, fingerprint) for modality, fingerprint in kinds.items()}
@@ -64,7 +70,7 @@ def decode_media(
     for name, places in new:
         totals[modality_of(name)] += len(places)
     limits, remote = read_limits(config), make_remote(config)
-    jobs = (job for name, places in new for job in _jobs(path, name, places, limits, remote))
+    jobs = (job for name, places in new for job in _jobs(path, name, places, limits, remote, addresses))
     done = decode_all(jobs, config.media.model_dump(mode="json"), workers)
     passing: dict[Modality, list[dict[str, Any]]] = {modality: [] for modality in kinds}
     try:
@@ -122,16 +128,21 @@ def _fetched(url: str, remote: Remote) -> bytes:
         return b""
 
 
-def _jobs(path: Path, name: InputName, places: NDArray[np.int64], limits: ReadLimits, remote: Remote) -> Iterator[Job]:
+def _jobs(
+    path: Path, name: InputName, places: NDArray[np.int64], limits: ReadLimits, remote: Remote, addresses: Addresses
+) -> Iterator[Job]:
     """A job for the source of each of these rows of the raw table."""
     modality = modality_of(name)
     inline: dict[tuple[Any, str], dict[int, str]] = {}
-    for source, where, text in _cells_at(path, name, places):
+    signed: dict[Place, str] = {}
+    for source, where, text, place in _cells_at(path, name, places):
         if where == "":
             yield Job(modality, source, inline=str(text).encode("utf-8", "surrogatepass"))
         elif where.startswith(INLINE):
             file, column, row = split_inline(where)
             inline.setdefault((file, column), {})[row] = source
+        elif is_redacted(where):
+            signed[place] = source
         elif is_remote(where):
             yield Job(modality, source, inline=_fetched(where, remote))
         else:
@@ -139,15 +150,22 @@ def _jobs(path: Path, name: InputName, places: NDArray[np.int64], limits: ReadLi
     for (file, column), rows in inline.items():
         for number, data in read_inline(file, column, set(rows), limits):
             yield Job(modality, rows[number], inline=data)
+    for place, url in addresses(name, signed) if signed else ():
+        yield Job(modality, signed.pop(place), inline=_fetched(url, remote))
+    for source in signed.values():  # the manifest does not name them any more
+        yield Job(modality, source)
 
 
-def _cells_at(path: Path, name: InputName, places: NDArray[np.int64]) -> Iterator[tuple[str, str, str | None]]:
-    """Digest, place and text of an input in these rows, whose positions ascend; a part of the file is in memory at a time."""
+def _cells_at(path: Path, name: InputName, places: NDArray[np.int64]) -> Iterator[tuple[str, str, str | None, Place]]:
+    """Digest, place and text of an input in these rows, whose positions ascend, and the row; a part of the file is in memory
+    at a time.
+    """
     columns = list(dict.fromkeys([f"{name}_sha256", name, value_column(name) or name]))
     first = 0
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(_SLICE_ROWS, columns=columns, use_threads=False):
+        for batch in file.iter_batches(_SLICE_ROWS, columns=[*columns, "table", "row"], use_threads=False):
             low, high = np.searchsorted(places, (first, first + batch.num_rows))
             part = batch.take(pa.array(places[low:high] - first))
-            yield from zip(*(part[column].to_pylist() for column in (columns[0], name, columns[-1])), strict=True)
+            rows = zip(part["table"].to_pylist(), part["row"].to_pylist(), strict=True)
+            yield from zip(*(part[column].to_pylist() for column in (columns[0], name, columns[-1])), rows, strict=True)
             first += batch.num_rows

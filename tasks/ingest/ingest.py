@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import os
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -41,6 +44,7 @@ from tasks.ingest.clean import (
     parse_times,
 )
 from tasks.ingest.decode import decode_media
+from tasks.ingest.manifest.addresses import find_addresses
 from tasks.ingest.manifest.rows import Purpose
 from tasks.ingest.near_duplicates.clusters import describe_near_duplicates, find_near_duplicates
 from tasks.ingest.quarantine_examples import choose_rows, describe_examples
@@ -52,6 +56,7 @@ from tasks.media.media_store import media_fingerprint
 from tasks.media.pool import TRANSIENT
 from tasks.modeling.training_rows import find_splits
 from tasks.problems.registry import problem_of
+from tasks.redaction import environment_secrets, redact, redact_json
 from tasks.samples import SAMPLES, Samples
 from tasks.store import Found, Store, canonical_json, digest_json, write_text
 
@@ -110,7 +115,8 @@ def _clean_rows(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) 
     refused = read_table(path, ["reason", *(f"{name}_sha256" for name in raw.modalities)])
     also = choose_rows(refused, raw.modalities)
     del refused
-    outcomes = decode_media(path, raw.modalities, config, store, workers, also)
+    addresses = functools.partial(find_addresses, Path(raw.source), config, purpose)
+    outcomes = decode_media(path, raw.modalities, config, store, workers, also, addresses)
     columns = Columns.read(path, [name for name in pq.read_schema(path).names if name not in in_cells])
     apply_outcomes(columns, raw.modalities, outcomes)
     rows = rows_of(columns)
@@ -164,7 +170,8 @@ def _keep(cleaned: _CleanedRows, raw: RawRef, config: RunConfig, store: Store, k
     usable = sorted((row for row in rows if row["reason"] is None), key=lambda row: str(row["id"]))
     refused = [row for row in rows if row["reason"] is not None]
     samples = _samples(usable, cleaned.columns, raw.modalities)
-    quarantine = pa.Table.from_pylist([_refusal(row) for row in refused], schema=quarantine_schema())
+    secrets = environment_secrets()
+    quarantine = pa.Table.from_pylist([_refusal(row, secrets) for row in refused], schema=quarantine_schema())
     columns = [(target.name, target.problem) for target in raw.targets or (Target(name="label"),)]
     cells = [Samples(samples).targets(place, name) for place, (name, _) in enumerate(columns)]
     targets = describe_targets(columns, cells)
@@ -192,7 +199,7 @@ def _keep(cleaned: _CleanedRows, raw: RawRef, config: RunConfig, store: Store, k
         pq.write_table(near_duplicates, draft.path / "near_duplicates.parquet", compression="zstd")
         pq.write_table(pa.table(own, schema=metadata_schema()), draft.path / "metadata.parquet", compression="zstd")
         (draft.path / "quarantine.csv").write_text(quarantine_csv(quarantine), encoding="utf-8")
-        write_text(draft.path / EXAMPLES, canonical_json(cleaned.examples))
+        write_text(draft.path / EXAMPLES, canonical_json(redact_json(cleaned.examples)))
         if cleaned.purpose == "predict":
             positions = pa.table({"position": places}, schema=positions_schema())
             pq.write_table(positions, draft.path / POSITIONS, compression="zstd")
@@ -207,7 +214,7 @@ def _keep(cleaned: _CleanedRows, raw: RawRef, config: RunConfig, store: Store, k
             targets=targets,
             modalities=raw.modalities,
             media={modality: media_fingerprint(modality_of(modality), config.media) for modality in raw.modalities},
-            notes=tuple(cleaned.notes),
+            notes=tuple(map(redact, cleaned.notes)),
         ).model_dump(mode="json")
     found = store.find("clean", name)
     assert found is not None
@@ -250,10 +257,11 @@ def _samples(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]) ->
     return pa.table([found.get(name, nothing) for name in schema.names], schema=schema)
 
 
-def _refusal(row: SampleRow) -> dict[str, Any]:
+def _refusal(row: SampleRow, secrets: Collection[str]) -> dict[str, Any]:
     modality = row["bad_modality"]
     refusal = {name: row[name] for name in ("id", "reason", "detail", "row", "table")}
-    return refusal | {"modality": modality, "path": row.get(modality) if modality else None}
+    shown = {name: redact(str(refusal[name]), secrets) for name in ("id", "detail") if refusal[name] is not None}
+    return refusal | shown | {"modality": modality, "path": row.get(modality) if modality else None}
 
 
 def quarantine_csv(table: pa.Table) -> str:

@@ -6,7 +6,7 @@ from prefect import task
 
 from tasks.ingest.ingest import ingest, ingest_key
 from tasks.ingest.manifest.scan import scan
-from tasks.task_options import CACHED, RETRIED, TAGGED, keyed
+from tasks.task_options import CACHED, RETRIED, TAGGED, keyed, shielded
 
-scan_task = task(name="scan", **TAGGED, **RETRIED)(scan)
-ingest_task = task(name="ingest", cache_key_fn=keyed(ingest_key), **TAGGED, **RETRIED, **CACHED)(ingest)
+scan_task = task(name="scan", **TAGGED, **RETRIED)(shielded(scan))
+ingest_task = task(name="ingest", cache_key_fn=keyed(ingest_key), **TAGGED, **RETRIED, **CACHED)(shielded(ingest))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from tasks.isolation.wire_protocol import Message, pack, unpack
+from tasks.redaction import redact_output
 
 PARENT = "CROSSMODAL_PARENT"
 """In a worker's environment: the id of the process that started it."""
@@ -27,6 +28,7 @@ class Parent:
     @classmethod
     def connect(cls) -> Parent:
         """Takes over stdin and stdout; printing goes to stderr from here on. Linux ends this process with its parent."""
+        redact_output()  # into a log that the store keeps
         source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
         os.dup2(2, 1)  # what a library prints must not end up between the answers
         parent = os.environ.get(PARENT)

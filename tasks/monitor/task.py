@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 
 from tasks.monitor.monitor import monitor, monitor_key
-from tasks.task_options import CACHED, RETRIED, TAGGED, keyed
+from tasks.task_options import CACHED, RETRIED, TAGGED, keyed, shielded
 
 monitor_task = task(
     name="monitor",
@@ -13,4 +13,4 @@ monitor_task = task(
     **TAGGED,
     **RETRIED,
     **CACHED,
-)(monitor)
+)(shielded(monitor))

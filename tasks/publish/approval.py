@@ -18,6 +18,7 @@ from tasks.config_sections import PublishConfig
 from tasks.errors import PromotionRefused, UsageError
 from tasks.number_format import utc_text
 from tasks.publish import versions
+from tasks.redaction import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,6 +50,10 @@ class Approval:
     at_ms: int
     """Since 1970."""
     reason: str
+    """Without credentials, which end up in tags, in the journal and on pages."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", redact(self.reason))
 
 
 def waiting_verdicts(config: PublishConfig) -> tuple[Decision, ...]:

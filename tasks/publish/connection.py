@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from tasks.drafts import full_disk
 from tasks.errors import EnvironmentFailed
+from tasks.escaping import one_line
 from tasks.publish.addresses import SCHEME, artifact_location, is_database, sqlite_file, sqlite_uri
 from tasks.publish.relocation import make_relative
 from tasks.store import Store, replacing
@@ -56,12 +57,11 @@ def connected(store: Store, tracking_uri: str) -> Iterator[MlflowClient]:
         _make_relative(store, tracking_uri)
         yield MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
     except (MlflowException, SQLAlchemyError) as error:
-        message = " ".join(str(error).split())[:300]
         database = sqlite_file(tracking_uri)
-        if database is not None and "database or disk is full" in message:
+        if database is not None and "database or disk is full" in str(error):
             raise full_disk(OSError(errno.ENOSPC, ""), f"model registry {database}", database.parent) from error
         raise EnvironmentFailed(
-            f"model registry {without_password(tracking_uri)}: {message}; check MLFLOW_TRACKING_URI", transient=True
+            f"model registry {tracking_uri}: {one_line(str(error), 300)}; check MLFLOW_TRACKING_URI", transient=True
         ) from error
 
 
@@ -84,17 +84,9 @@ def probe_registry(tracking_uri: str) -> None:
         socket.create_connection((address.hostname, port), timeout=_ANSWER_S).close()
     except OSError as error:
         raise EnvironmentFailed(
-            f"model registry {without_password(tracking_uri)}: does not answer ({error}); check MLFLOW_TRACKING_URI, "
-            "or start the server",
+            f"model registry {tracking_uri}: does not answer ({error}); check MLFLOW_TRACKING_URI, or start the server",
             transient=True,
         ) from None
-
-
-def without_password(uri: str) -> str:
-    """The address without the user and the password in it."""
-    scheme, separator, rest = uri.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _silence() -> None:
@@ -159,11 +151,11 @@ def _require_driver(tracking_uri: str) -> None:
         postgres = "write postgresql+psycopg2://, whose driver pip install 'crossmodal[postgres]' brings"
         way = postgres if tracking_uri.startswith("postgresql") else "install the package that brings it"
         raise EnvironmentFailed(
-            f"model registry {without_password(tracking_uri)}: its driver {error.name!r} is not installed; {way}"
+            f"model registry {tracking_uri}: its driver {error.name!r} is not installed; {way}"
         ) from None
     except ArgumentError as error:
         raise EnvironmentFailed(
-            f"model registry {without_password(tracking_uri)}: is no address of a database ({' '.join(str(error).split())}); "
+            f"model registry {tracking_uri}: is no address of a database ({one_line(str(error), 300)}); "
             "check MLFLOW_TRACKING_URI"
         ) from None
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks import locks
 from tasks.errors import EnvironmentFailed
+from tasks.redaction import redact
 from tasks.store import Store, canonical_json, digest_file, sync
 
 JOURNAL = "journal.jsonl"
@@ -173,7 +174,8 @@ def _read(file: IO[bytes], store: Store) -> list[Line]:
 def _chained(new: list[Entry], last: Line | None) -> Iterator[Line]:
     for entry in new:
         number, parent = (last.entry.number + 1, last.sha256) if last else (1, "")
-        numbered = entry.model_copy(update={"number": number, "parent": parent})
+        said = {"by": redact(entry.by), "reason": redact(entry.reason)}
+        numbered = entry.model_copy(update={"number": number, "parent": parent, **said})
         last = Line(numbered, _digest(_bytes(numbered)))
         yield last
 

@@ -47,6 +47,7 @@ from tasks.publish.registry import release_ref, why_not
 from tasks.publish.trust import log_manifest
 from tasks.publish.verify import DIFFERENT, VerifyRequest, verify_apart
 from tasks.publish.version_page import describe_model, describe_version
+from tasks.redaction import redact
 from tasks.samples import Samples
 from tasks.store import Store, digest_file
 
@@ -317,5 +318,5 @@ def _make_registered_model(client: MlflowClient, name: str, description: str) ->
 
 
 def _set_status(client: MlflowClient, version: ModelVersion, status: str, detail: str) -> None:
-    client.set_model_version_tag(version.name, str(version.version), versions.STATUS_DETAIL, detail[:1000])
+    client.set_model_version_tag(version.name, str(version.version), versions.STATUS_DETAIL, redact(detail)[:1000])
     client.set_model_version_tag(version.name, str(version.version), versions.STATUS, status)

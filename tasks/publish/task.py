@@ -5,6 +5,6 @@ from __future__ import annotations
 from prefect import task
 
 from tasks.publish.publish import publish
-from tasks.task_options import RETRIED, TAGGED
+from tasks.task_options import RETRIED, TAGGED, shielded
 
-publish_task = task(name="publish", **TAGGED, **RETRIED)(publish)
+publish_task = task(name="publish", **TAGGED, **RETRIED)(shielded(publish))

@@ -25,8 +25,9 @@ from tasks.problems.registry import validation_keys
 from tasks.publish import versions
 from tasks.publish.addresses import artifact_location, require_known_place
 from tasks.publish.card import write_card
-from tasks.publish.connection import connected, without_password
+from tasks.publish.connection import connected
 from tasks.publish.version_page import figures_table
+from tasks.redaction import redact, redact_json
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def record_run(record: RunRecord, store: Store, tracking_uri: str) -> None:
                 raise
             except Exception as error:  # each kind of artifact store has errors of its own
                 raise EnvironmentFailed(
-                    f"MLflow: the pages of run {record.run_id} cannot be logged to {without_password(run.info.artifact_uri)} "
+                    f"MLflow: the pages of run {record.run_id} cannot be logged to {run.info.artifact_uri} "
                     f"({type(error).__name__}: {one_line(str(error), 300)})"
                 ) from error
         end = run.info.start_time + round(1000 * record.seconds.get("total", 0.0))
@@ -160,7 +161,7 @@ def run_tags(record: RunRecord) -> dict[str, str]:
         tags["model_sha256"] = record.checkpoint.model_sha256
     if record.error is not None:
         tags["error"] = record.error
-    return {key: value[:_TAG_CHARS] for key, value in tags.items()}
+    return {key: redact(value)[:_TAG_CHARS] for key, value in tags.items()}
 
 
 def describe_run(record: RunRecord) -> str:
@@ -178,7 +179,9 @@ def log_figures(
     from mlflow.entities import Metric, Param, RunTag
 
     known = run.data.params
-    params = [Param(key, value) for key, value in flatten(config.model_dump(mode="json")) if key not in known]
+    params = [
+        Param(key, value) for key, value in flatten(redact_json(config.model_dump(mode="json"))) if key not in known
+    ]
     for first in range(0, len(params), _BATCH):
         client.log_batch(run.info.run_id, params=params[first : first + _BATCH])
     # The run's own start stands in for "now": a repeated call writes the same point again.
@@ -211,7 +214,6 @@ def log_dataset(client: MlflowClient, run: Run, valid: ValidatedRef, config: Run
     """The run's input names the samples by their digest, with their number and columns."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    path = config.data.path
     columns = [*valid.clean.modalities, *(target.name for target in valid.clean.label_targets)]
     schema = {"mlflow_colspec": [{"name": name, "type": "string", "required": False} for name in columns]}
     counts = valid.clean.counts
@@ -221,7 +223,7 @@ def log_dataset(client: MlflowClient, run: Run, valid: ValidatedRef, config: Run
         name=str(config.name),
         digest=valid.sha256[:_DIGEST_CHARS],
         source_type="crossmodal",
-        source=json.dumps({"uri": without_password(path) if "://" in path else path}),
+        source=json.dumps({"uri": redact(config.data.path)}),
         schema=json.dumps(schema),
         profile=json.dumps(profile),
     )
@@ -246,8 +248,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{key}.")
         else:
-            text = value if isinstance(value, str) else json.dumps(value)
-            yield f"{prefix}{key}", without_password(text) if "://" in text else text
+            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
 
 
 def metric_values(report: EvalReport) -> Iterator[tuple[str, float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import task
 
-from tasks.task_options import CACHED, RETRIED, TAGGED, keyed
+from tasks.task_options import CACHED, RETRIED, TAGGED, keyed, shielded
 from tasks.train.train import train, train_key
 
 train_task = task(
@@ -13,4 +13,4 @@ train_task = task(
     **TAGGED,
     **RETRIED,
     **CACHED,
-)(train)
+)(shielded(train))

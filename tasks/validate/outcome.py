@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, TypedDict
 
 from tasks.errors import DataError
+from tasks.redaction import redact_json
 from tasks.store import Draft, Store, canonical_json, write_text
 from tasks.validate.data_docs import write_docs
 from tasks.validate.results import SuiteResult
@@ -63,5 +64,7 @@ def conclude(
 
 def _write(draft: Draft, title: str, results: Sequence[SuiteResult], notes: Sequence[str]) -> None:
     outcomes: list[dict[str, Any]] = [asdict(outcome) for result in results for outcome in result.outcomes]
-    write_text(draft.path / "result.json", canonical_json({"expectations": outcomes, "notes": list(notes)}))
+    write_text(
+        draft.path / "result.json", canonical_json(redact_json({"expectations": outcomes, "notes": list(notes)}))
+    )
     write_docs(draft.path / "docs", title, results, notes)

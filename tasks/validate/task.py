@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import task
 
-from tasks.task_options import CACHED, RETRIED, TAGGED, keyed
+from tasks.task_options import CACHED, RETRIED, TAGGED, keyed, shielded
 from tasks.validate.manifest_and_predictions import (
     manifest_key,
     predictions_key,
@@ -19,25 +19,25 @@ validate_samples_task = task(
     **TAGGED,
     **RETRIED,
     **CACHED,
-)(validate_samples)
+)(shielded(validate_samples))
 validate_features_task = task(
     name="validate-features",
     cache_key_fn=keyed(features_key),
     **TAGGED,
     **RETRIED,
     **CACHED,
-)(validate_features)
+)(shielded(validate_features))
 validate_manifest_task = task(
     name="validate-manifest",
     cache_key_fn=keyed(manifest_key),
     **TAGGED,
     **RETRIED,
     **CACHED,
-)(validate_manifest)
+)(shielded(validate_manifest))
 validate_predictions_task = task(
     name="validate-predictions",
     cache_key_fn=keyed(predictions_key),
     **TAGGED,
     **RETRIED,
     **CACHED,
-)(validate_predictions)
+)(shielded(validate_predictions))

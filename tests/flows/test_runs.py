@@ -237,13 +237,13 @@ def test_a_pack_ends_as_the_run_did(call: Callable[..., Any], place: Place, tmp_
 
 def test_a_pack_is_bounded_and_holds_no_password(place: Place, tmp_path: Path) -> None:
     from flows.pack import pack_run, profile_text
-    from flows.records import redacted
+    from tasks.redaction import redact_json
 
     packed = pack_run(Store(place.store), find_run(place.store, place.bad), tmp_path / "small.zip", 60, 0.001)
     assert packed.left_out
     with zipfile.ZipFile(packed.path) as archive:
         assert sum(info.file_size for info in archive.infolist() if "/media/" in info.filename) <= 1000
-    assert redacted({"a": ["s3://me:secret@host/x", "plain@x"]}) == {"a": ["s3://host/x", "plain@x"]}
+    assert redact_json({"a": ["s3://me:secret@host/x", "plain@x"]}) == {"a": ["s3://host/x", "plain@x"]}
     assert profile_text({"name": "x", "gate": {"rules": [{"metric": "auto", "min": 0.5}]}}) == (
         'name = "x"\n\n[gate]\nrules = [{metric = "auto", min = 0.5}]\n'
     )

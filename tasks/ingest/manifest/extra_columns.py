@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tasks.ingest.manifest.rows import Inline
+from tasks.redaction import redact
 
 _CELL_CHARS = 2000  # an essay in a column that nobody reads is not worth carrying along
 
@@ -16,7 +17,8 @@ _CELL_CHARS = 2000  # an essay in a column that nobody reads is not worth carryi
 def metadata_json(values: Mapping[str, Any], columns: Iterable[str | None]) -> str | None:
     """The named cells of a row as a JSON object: numbers, booleans and strings as they are, the rest as its text.
 
-    Empty cells and bytes are left out; a longer text is cut at 2,000 characters. None where nothing is left.
+    Empty cells, bytes, and credentials in texts are left out; a longer text is cut at 2,000 characters. None where nothing is
+    left.
     """
     cells = {name: _cell(values.get(name)) for name in columns if name is not None}
     kept = {name: cell for name, cell in cells.items() if cell is not None}
@@ -36,4 +38,4 @@ def _cell(value: Any) -> str | int | float | bool | None:
         return value if math.isfinite(value) else None
     if isinstance(value, (datetime.datetime, datetime.date)):
         return value.isoformat()
-    return str(value)[:_CELL_CHARS]
+    return redact(str(value), ())[:_CELL_CHARS]

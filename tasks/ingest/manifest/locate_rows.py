@@ -20,7 +20,9 @@ from tasks.ingest.manifest.missing_media import FOUND, FoundElsewhere, locate_ne
 from tasks.ingest.manifest.rows import SPLITS, Inline, Purpose, Row, split_of
 from tasks.ingest.manifest.source import Source
 from tasks.ingest.rejected_row import Refused
+from tasks.ingest.sources.remote import is_remote
 from tasks.problems.cells import is_empty, plain, storable
+from tasks.redaction import redact
 
 _THREADS = 4  # reading files waits for the disk; more threads only fight for the interpreter
 _CHUNK_ROWS = 500
@@ -67,9 +69,11 @@ def _locate_row(source: Source, row: Row, purpose: Purpose) -> dict[str, Any]:
                 located = located.located
         except Refused as refused:
             _reject_row(result, refused.reason, refused.detail, name)
-            result[name] = None if isinstance(cell, Inline) else storable(str(cell)[:500])
+            result[name] = None if isinstance(cell, Inline) else storable(redact(str(cell))[:500])
             continue
-        result[name], result[f"{name}_sha256"] = located.where, located.sha256
+        # An address is kept without what opens it: what is fetched again is found by its row (addresses.py).
+        where = redact(located.where) if is_remote(located.where) else located.where
+        result[name], result[f"{name}_sha256"] = where, located.sha256
         if located.text is not None:
             result[f"{name}_value"] = located.text
     for name, joined in join_cells(columns.joined, values) if row.reason is None else ():
@@ -113,9 +117,8 @@ def _read_roles(result: dict[str, Any], source: Source, values: dict[str, Any], 
     if source.split is None and split_cell is not None:
         result["split"] = split_of(split_cell, source.folds)
         if result["split"] is None:
-            detail = (
-                f"{split_cell[:50]!r} is none of {', '.join(SPLITS)}; split.folds says which values are val and test"
-            )
+            shown = redact(split_cell)[:50]
+            detail = f"{shown!r} is none of {', '.join(SPLITS)}; split.folds says which values are val and test"
             _reject_row(result, "unknown-split", detail)
         elif not source.folds:
             source.split_words[split_cell] = result["split"]
@@ -125,7 +128,7 @@ def _read_roles(result: dict[str, Any], source: Source, values: dict[str, Any], 
     if not is_empty(weight):
         result["weight"] = _weight(weight)
         if result["weight"] is None:
-            _reject_row(result, "bad-weight", f"{str(weight)[:50]!r} is not a positive number")
+            _reject_row(result, "bad-weight", f"{redact(str(weight))[:50]!r} is not a positive number")
 
 
 def _weight(value: Any) -> float | None:

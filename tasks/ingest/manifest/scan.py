@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from data_contracts.modalities import in_order, modality_of
+from data_contracts.recognition import Recognition
 from data_contracts.refs import InputName, ProblemName, RawRef, Target
 from data_contracts.tables import CONTRACT_VERSION, raw_schema
 from tasks.config import RunConfig
@@ -27,6 +28,7 @@ from tasks.ingest.manifest.slice_columns import require_slice_columns
 from tasks.ingest.manifest.source import Source, open_sources, require_label
 from tasks.labels import label_columns
 from tasks.problems.registry import get_problem
+from tasks.redaction import redact, redact_json
 from tasks.store import Store, digest_json
 
 
@@ -76,8 +78,9 @@ def scan(
         _require_several(config, modalities, data, purpose)
         filled = [m for m in read if m in modalities or table.counts[m]]  # an empty one says nothing
         names = raw_schema(filled).names
-        raw = _keep(table, names, data, modalities, tuple(notes), purpose, store)
-        recognition = recognise(sources, table, data, search, labels, types, config)
+        raw = _keep(table, names, data, modalities, tuple(map(redact, notes)), purpose, store)
+        recognised = recognise(sources, table, data, search, labels, types, config)
+        recognition = Recognition.model_validate(redact_json(recognised.model_dump()))
     named = {**sources[0].columns.media, **{name: ", ".join(of) for name, of in sources[0].columns.joined.items()}}
     columns = {name: column for name, column in named.items() if name in modalities}
     known = {

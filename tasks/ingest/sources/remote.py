@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from tasks.config import RunConfig
 from tasks.config_sections import REMOTE_SCHEMES
 from tasks.errors import EnvironmentFailed, UsageError
+from tasks.escaping import one_line
 from tasks.ingest.rejected_row import Refused
 
 WEB = ("http", "https")
@@ -131,7 +132,8 @@ class Remote:
 def make_remote(config: RunConfig, max_mb: float | None = None) -> Remote:
     """What a run's config allows; `max_mb` instead of media.max_file_mb for a manifest."""
     data = config.data
-    base = data.path[: data.path.rindex("/") + 1] if is_remote(data.path) else None
+    place = re.split(r"[?#]", data.path, maxsplit=1)[0]  # a signature may hold a slash
+    base = place[: place.rindex("/") + 1] if is_remote(data.path) else None
     limit = config.media.max_file_mb if max_mb is None else max_mb
     return Remote(data.allowed_schemes, limit * 1e6, data.remote_timeout_s, base)
 
@@ -164,7 +166,7 @@ def _explained(error: BaseException, url: str) -> BaseException:
         return Refused("unreadable-file", "the store does not allow it")
     if not isinstance(error, Exception):
         return error  # Ctrl-C and the like
-    return Refused("fetch-failed", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    return Refused("fetch-failed", f"{type(error).__name__}: {one_line(str(error), 200)}")
 
 
 # -- object stores ---

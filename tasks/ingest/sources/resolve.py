@@ -15,6 +15,7 @@ from tasks.ingest.rejected_row import Refused
 from tasks.ingest.sources.remote import is_remote, make_remote
 from tasks.ingest.sources.shards import names_range
 from tasks.ingest.sources.tables import TABLES, is_table
+from tasks.redaction import is_redacted, redact
 from tasks.store import Store, digest_json
 
 BUILTIN = "builtin:"
@@ -41,8 +42,13 @@ def locate_data(config: RunConfig, store: Store) -> Path:
 
 
 def _fetch_manifest(config: RunConfig, store: Store) -> Path:
-    """A remote manifest as a file of the store, under its own name: one copy for each content that it has had."""
+    """A remote manifest as a file of the store, under its own name: one copy for each content that it has had.
+
+    Its cells may hold signatures, by which media are fetched again: only the owner may read the file.
+    """
     path = config.data.path
+    if is_redacted(path):
+        raise UsageError(f"data {path!r}: what was cut out of this address is not kept with a run; give it whole")
     remote = make_remote(config, config.data.max_manifest_mb)
     try:
         url = remote.allow(path)
@@ -52,9 +58,10 @@ def _fetch_manifest(config: RunConfig, store: Store) -> Path:
         data = remote.fetch(url)
     except Refused as refused:
         raise UsageError(f"data {path!r}: {refused.reason} ({refused.detail})") from None
-    key = digest_json([url, hashlib.sha256(data).hexdigest()])
+    key = digest_json([redact(url, ()), hashlib.sha256(data).hexdigest()])
     if store.find("manifests", key) is None:
         with store.create("manifests", key) as draft:
+            (draft.path / name).touch(mode=0o600)
             (draft.path / name).write_bytes(data)
     return store.path(f"manifests/{key}") / name
 
@@ -73,7 +80,7 @@ def name_of_data(path: str) -> str:
     """A model name from a data path: the folder's for manifest.csv, `cifar10-test` for cifar10/test.parquet."""
     if path.startswith(BUILTIN):
         return path.removeprefix(BUILTIN)
-    place = Path(path).absolute()
+    place = Path(re.split(r"[?#]", redact(path))[0] if is_remote(path) else path).absolute()
     stem, parent = (place.stem if place.suffix else place.name), place.parent.name
     name = parent if stem.lower() == "manifest" else f"{parent}-{stem}" if stem.lower() in SPLITS else stem
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:_NAME_CHARS].strip("-._") or "model"

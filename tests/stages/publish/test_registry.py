@@ -19,10 +19,11 @@ from tasks.errors import EnvironmentFailed, PromotionRefused, UsageError
 from tasks.publish import registry
 from tasks.publish.addresses import is_database
 from tasks.publish.alias_history import Move, champions_before, move_alias, read_moves
-from tasks.publish.connection import connected, without_password
+from tasks.publish.connection import connected
 from tasks.publish.lease import publishing
 from tasks.publish.model_names import check_alias, check_model_name
 from tasks.publish.versions import all_versions
+from tasks.redaction import redact
 from tasks.store import Store
 
 MakeCase = Callable[..., Any]
@@ -183,8 +184,8 @@ def test_champions_before(moves: list[tuple[str, str, str | None]], expected: li
 
 
 def test_passwords_are_not_shown() -> None:
-    assert without_password("https://me:secret@host:5000/x") == "https://host:5000/x"
-    assert without_password("sqlite:////a/b.db") == "sqlite:////a/b.db"
+    assert redact("https://me:secret@host:5000/x") == "https://host:5000/x"
+    assert redact("sqlite:////a/b.db") == "sqlite:////a/b.db"
 
 
 @pytest.mark.parametrize(
