@@ -61,6 +61,8 @@ class Model:
     """In the registry; of a model in a folder the first 12 digits of its weights' sha256."""
     labels: tuple[str, ...]
     """In the order of the `probabilities` column."""
+    signature: str
+    """unsigned, or with which key it is signed, and whether that was verified."""
     _champion: ChampionRef
     _card: ModelCard
     _store: str
@@ -229,21 +231,26 @@ def _text(value: str | Path | None) -> str | None:
 
 
 @missing_packages_named()
-def load(model: str | Path, store: str | Path | None = None) -> Model:
+def load(model: str | Path, store: str | Path | None = None, verify_key: str | Path | None = None) -> Model:
     """The model that `NAME` or `NAME@ALIAS` names in the store's registry, the one in a folder, or a release on the hub.
 
     A folder is a Path, or a text with a `/` in it: a release, or any with model.json and model.safetensors. A release on
-    Hugging Face's hub is `hf:ID` or `hf:ID@REVISION`.
+    Hugging Face's hub is `hf:ID` or `hf:ID@REVISION`. `verify_key` is the file of the public key that it must be signed with;
+    without it CROSSMODAL_VERIFY_KEY, where that is set.
 
-    Raises UsageError when there is none.
+    The bytes that are loaded have the sha256 that was published. Raises UsageError when there is none, EnvironmentFailed or
+    DataError where a file is damaged, it was never verified, or its signature is missing or wrong.
     """
     from flows.serving.loading import find_published
     from tasks.modeling.card import read_card
+    from tasks.modeling.signing import describe_signature
 
-    request = _request("builtin:digits", (), store, reading=True)
+    key = () if verify_key is None else (f"publish.verify_key={json.dumps(str(verify_key))}",)
+    request = _request("builtin:digits", key, store, reading=True)
     champion = find_published(model, request)
-    card = read_card(request.store.path(champion.uri))
-    return Model(champion.name, champion.version, card.labels, champion, card, str(request.store.root))
+    card = read_card(request.store.path(champion.uri), champion.card_sha256)
+    signature = describe_signature(champion.signed_by, request.verify_key is not None)
+    return Model(champion.name, champion.version, card.labels, signature, champion, card, str(request.store.root))
 
 
 def served_model() -> PythonModel:

@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.hosting.access import new_auth_string
-from flows.request import DEFAULT_STORE, Request
+from flows.request import DEFAULT_STORE, VERIFY_KEY, Request
 from tasks.errors import EnvironmentFailed
+from tasks.publish.addresses import sqlite_uri
 
 _START_S = 180.0
 
@@ -36,6 +37,11 @@ def store_from_environment(option: str | None) -> str:
 def tracking_uri_from_environment() -> str | None:
     """MLFLOW_TRACKING_URI, when it is set."""
     return os.environ.get("MLFLOW_TRACKING_URI") or None
+
+
+def verify_key_from_environment() -> str | None:
+    """CROSSMODAL_VERIFY_KEY, when it is set: the file of the public key that models must be signed with."""
+    return os.environ.get(VERIFY_KEY) or None
 
 
 def refresh_from_environment() -> tuple[str, ...]:
@@ -90,6 +96,8 @@ def use_prefect(root: Path) -> None:
         os.environ.setdefault(name, value)
     home = root / "prefect"
     os.environ.setdefault("PREFECT_LOCAL_STORAGE_PATH", str(home / "storage"))
+    for name, value in prefect_database(home).items():
+        os.environ.setdefault(name, value)
     running = read_running(root)
     if running is not None and os.environ.get("PREFECT_API_URL", running.api_url).rstrip("/") == running.api_url:
         os.environ["PREFECT_API_URL"] = running.api_url
@@ -103,6 +111,14 @@ def use_prefect(root: Path) -> None:
         auth_string = os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or new_auth_string()
         os.environ["PREFECT_SERVER_API_AUTH_STRING"] = os.environ["PREFECT_API_AUTH_STRING"] = auth_string
     _reread_prefects_settings()
+
+
+def prefect_database(home: Path) -> dict[str, str]:
+    """The setting under which Prefect's database is `home/prefect.db` where Prefect would open another."""
+    address = sqlite_uri(home / "prefect.db")
+    if address.startswith("sqlite:"):
+        return {}
+    return {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:{address.partition(':')[2]}"}
 
 
 def _reread_prefects_settings() -> None:

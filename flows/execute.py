@@ -46,6 +46,7 @@ def execute(request: Request, stages: Stages, run_state: RunState | None = None,
         if error is not None:
             raise error
         pipeline(request, refreshing(stages, request), run_state)
+        measure_cost(request, run_state)
 
     with recorded(request, "retrain", run_state):
         error = attempt(work, run_state)
@@ -56,6 +57,17 @@ def execute(request: Request, stages: Stages, run_state: RunState | None = None,
     if error is not None:
         raise RunFailed(error, summary) from error
     return summary
+
+
+def measure_cost(request: Request, run_state: RunState) -> None:
+    """What an answer costs is known of a model that this run evaluated: of another the time would be for nothing."""
+    valid, checkpoint, report = run_state.valid, run_state.checkpoint, run_state.report
+    if valid is None or checkpoint is None or report is None or run_state.reused(report):
+        return
+    from tasks.evaluate.inference_cost import measure_inference  # which needs torch, as the evaluation did
+
+    with run_state.timed("evaluate"):
+        run_state.inference = measure_inference(checkpoint, valid, run_state.features, request.config, request.store)
 
 
 def record(request: Request, run_state: RunState, summary: RunSummary) -> None:

@@ -205,11 +205,11 @@ def _registry(request: Request) -> tuple[bool, str]:
 
 def _champion(request: Request) -> tuple[bool, str]:
     alias = request.config.publish.alias
-    champion = fetch_champion(request.name, alias, request.store, request.tracking_uri)
+    champion = fetch_champion(request.name, alias, request.store, request.tracking_uri, request.verify_key)
     if champion is None:
         return True, f"{request.name}@{alias}: none yet, the gate's own rules decide"
     which = f"model {champion.name} version {champion.version}"
-    card = read_card(request.store.path(champion.uri))
+    card = read_card(request.store.path(champion.uri), champion.card_sha256)
     target = card.label_targets[0]
     problem = request.config.data.problem
     if problem not in ("auto", target.problem):

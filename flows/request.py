@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +14,14 @@ from tasks.config import RunConfig, load_config, read_profile
 from tasks.config_paths import absolute_path
 from tasks.errors import UsageError
 from tasks.ingest.sources.resolve import name_of_data
+from tasks.publish.addresses import sqlite_uri
 from tasks.publish.model_names import check_model_name
 from tasks.store import Store
 from tasks.store_view import readable
 
 DEFAULT_PROFILE = "digits"
 DEFAULT_STORE = ".crossmodal"
+VERIFY_KEY = "CROSSMODAL_VERIFY_KEY"
 OVERRIDE = r"^[^=]+="
 """What a KEY=VALUE looks like, as a JSON Schema pattern: the form in the UI and the command line refuse the same."""
 Mode = Literal["full", "plan only", "evaluate only"]
@@ -46,6 +49,11 @@ class Request:
     def name(self) -> str:
         """The model's name."""
         return str(self.config.name)
+
+    @property
+    def verify_key(self) -> str | None:
+        """The file of the public key that models must be signed with, where there is one."""
+        return self.config.publish.verify_key or os.environ.get(VERIFY_KEY) or None
 
     @property
     def folder(self) -> Path:
@@ -99,7 +107,7 @@ def make_request(
 
 def default_tracking_uri(store: Store) -> str:
     """MLflow on sqlite inside the store."""
-    return f"sqlite:///{store.root}/mlflow.db"
+    return sqlite_uri(store.root / "mlflow.db")
 
 
 def find_profile(profile: str, store: str | None = None) -> Path:

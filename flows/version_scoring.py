@@ -65,7 +65,7 @@ def score_version(
 
     `turn` is which of how many versions this is, for the progress. DataError where every row is refused.
     """
-    card = read_card(request.store.path(ref.uri))
+    card = read_card(request.store.path(ref.uri), ref.card_sha256)
     config = asking(champion_config(ref, card, request), card)
     with ExitStack() as held:
         folder = partition_folder(out, ref.name, ref.version)

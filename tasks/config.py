@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema, field_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema, field_validator, model_validator
 
 from tasks.config_paths import absolute_paths
 from tasks.config_sections import (
@@ -143,7 +143,7 @@ class GateConfig(Section):
     """not-worse: a loss of the margin or more must be ruled out. better: a gain must be shown."""
     metric: MetricName = "auto"
     """The metric on which candidate and champion are compared, on the same test rows. auto: macro_f1, for numbers mae."""
-    margin: Annotated[float, Field(ge=0)] = 0.02
+    margin: Annotated[float, Field(ge=0, le=1)] = 0.02
     """What a candidate may lose of the metric, in its unit (0.02: two points of macro F1); of mae and rmse this share of the
     champion's."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
@@ -184,6 +184,15 @@ class RunConfig(Section):
     publish: PublishConfig = PublishConfig()
     monitor: MonitorConfig = MonitorConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @model_validator(mode="after")
+    def _measures_what_rules_ask(self) -> RunConfig:
+        named = next((rule.corruption for rule in self.gate.rules if rule.corruption), None)
+        if named is not None and self.evaluate.robustness == "off":
+            raise ValueError(
+                f"a rule of the gate is about {named}, and evaluate.robustness = off; set it to auto or on"
+            )
+        return self
 
     @property
     def slices(self) -> tuple[str, ...]:
@@ -305,8 +314,17 @@ def _explain(error: ValidationError, where: str) -> str:
         near = difflib.get_close_matches(dotted, in_rules or list(known_keys(RunConfig)), n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else f"; sections are {', '.join(RunConfig.model_fields)}"
         return f"config key {dotted!r} (from {where}) does not exist{hint}"
-    message = first["msg"].removeprefix("Value error, ")
+    message = _TAKES.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+    if "class_name" in first.get("ctx", {}):
+        message += f" of {first['ctx']['class_name']}"
     return f"config key {dotted or 'config'!r} = {first['input']!r} (from {where}): {message}"
+
+
+_TAKES = {
+    **dict.fromkeys(("tuple_type", "list_type", "set_type"), "takes a list, [VALUE, ...]"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "takes a table, {KEY = VALUE, ...}"),
+}
+"""Kind of pydantic's errors to what the key takes, in the words of a profile's TOML."""
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

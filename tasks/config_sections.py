@@ -236,6 +236,11 @@ class EvaluateConfig(Section):
     max_slice_values: Annotated[int, Field(ge=2, le=10**6)] = 20
     """Of a slice with more values the most frequent so many are shown, and all with gate.min_slice_rows test rows; the others
     together."""
+    robustness: Literal["auto", "on", "off"] = "auto"
+    """Figures on test rows whose media are noisy, blurred, compressed, over the telephone or mistyped, in five severities each.
+    auto: of the corruptions that rules of the gate name. on: of all. Frozen encoders read each corrupted medium again."""
+    robustness_rows: Annotated[int, Field(ge=20)] = 500
+    """Test rows that are corrupted for it, at most, of each modality."""
 
     @field_validator("slices")
     @classmethod
@@ -275,6 +280,12 @@ class PublishConfig(Section):
     """In the model card: the hub's id of a license, as apache-2.0 or cc-by-4.0."""
     include_encoders: bool = True
     """Whether frozen encoders are published with the model, so that it answers on machines without their files."""
+    sign_key: Annotated[str, Field(min_length=1)] | None = None
+    """The private ed25519 key that published files are signed with: a file (PEM, readable by its owner only), or
+    prefect-block:NAME for a Secret block of Prefect. None: they are not signed."""
+    verify_key: Annotated[str, Field(min_length=1)] | None = None
+    """The file of the public key (PEM) that models must be signed with to be loaded, compared with or promoted; else
+    CROSSMODAL_VERIFY_KEY. None: signatures are not verified."""
 
 
 class MonitorConfig(Section):

@@ -107,7 +107,9 @@ def full_disk(
         place = next(parent for parent in (folder, *folder.parents) if parent.exists())
         free = shutil.disk_usage(place).free
         details.append(f"{_megabytes(free)} free in {place}")
-        if written == 0 and error.errno == errno.ENOSPC:  # whoever wrote took it away, and all that is free was too little
+        if (
+            written == 0 and error.errno == errno.ENOSPC
+        ):  # whoever wrote took it away, and all that is free was too little
             needed = free
     if needed:
         details.append(f"more than {_megabytes(needed)} is needed")

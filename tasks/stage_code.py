@@ -155,10 +155,10 @@ STAGES: dict[str, StageCode] = {
     ),
     "embeddings": StageCode(
         version=1,
-        root="tasks.extract.embed",
+        root="tasks.modeling.embed",
         modules=(
-            "tasks.extract.embed",
             "tasks.modeling.batches",
+            "tasks.modeling.embed",
             "tasks.modeling.encoder_base",
             "tasks.modeling.features",
             *_PRETRAINED,
@@ -230,7 +230,10 @@ STAGES: dict[str, StageCode] = {
             *_MODEL,
             *_PRETRAINED,
             "tasks.evaluate.*",
+            "tasks.media.corruptions",
             "tasks.modeling.assessment",
+            "tasks.modeling.embed",
+            "tasks.modeling.encoder_reading",
             "tasks.modeling.profile",
             "tasks.modeling.selective",
         ),

@@ -141,6 +141,10 @@ class Store:
             return None
         return self._find(kind, key)
 
+    def discard(self, kind: str, key: str) -> None:
+        """The artifact is set aside under trash/."""
+        self._set_aside_damaged(self.root / kind / key)
+
     def _find(self, kind: str, key: str) -> Found | None:
         folder = self.root / kind / key
         try:

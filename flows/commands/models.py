@@ -12,7 +12,7 @@ import typer
 from flows.commands.options import CommonOptions, ModelName, grouped
 from flows.commands.runs import show_run_diff
 from flows.console import print_json, print_table, say
-from flows.environment import now_ms, tracking_uri_from_environment, user_name
+from flows.environment import now_ms, tracking_uri_from_environment, user_name, verify_key_from_environment
 from flows.journaling import record_decisions
 from flows.request import default_tracking_uri
 from tasks.errors import UsageError
@@ -179,7 +179,7 @@ def promote(
     Exit status 5 when it was never verified, its approval expired, or the champion has changed since it was evaluated.
     """
     place = _place(common)
-    release = registry.promote(name, version, move.alias, *place, _approval(move.reason))
+    release = registry.promote(name, version, move.alias, *place, _approval(move.reason), verify_key_from_environment())
     record_decisions(name, move.alias, *place)
     _show([release.model_dump(mode="json")], common.as_json)
 
@@ -205,6 +205,6 @@ def reject(
 def rollback(name: ModelName, move: Move, common: CommonOptions) -> None:
     """Give the alias back to the champion before this one."""
     place = _place(common)
-    release = registry.rollback(name, move.alias, *place, _approval(move.reason))
+    release = registry.rollback(name, move.alias, *place, _approval(move.reason), verify_key_from_environment())
     record_decisions(name, move.alias, *place)
     _show([release.model_dump(mode="json")], common.as_json)

@@ -52,6 +52,7 @@ def verify(folder: ReleaseFolder, *, common: CommonOptions) -> None:
     else:
         most = "" if found.difference is None else f", of which none differs by more than {found.difference:.1g}"
         say(f"{found.model} version {found.version}: {found.files} files, {found.golden_rows} golden rows{most}")
+        say(found.signature)
         if found.hidden:
             more = ", …" if len(found.hidden) > 5 else ""
             say(f"hidden, not on its list and not verified: {', '.join(found.hidden[:5])}{more}")

@@ -17,6 +17,7 @@ from flows.hosting.guard import Policy, own_origins
 from flows.request import Request
 from flows.serving.limits import Limits
 from tasks.errors import UsageError
+from tasks.modeling.signing import describe_signature
 from tasks.redaction import redact_output
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ def _run(
     from flows.serving.service import Service
     from tasks.publish.approval import CHALLENGER
 
-    predictor = load_predictor(find_published(model, request), request, limits.decoders)
+    champion = find_published(model, request)
+    predictor = load_predictor(champion, request, limits.decoders)
     predictor.warm_up()
     address, number = bound.getsockname()[:2]
     url = f"http://{f'[{address}]' if ':' in address else address}:{number}"
@@ -138,6 +140,7 @@ def _run(
         if not names_folder(model):
             watch.start()
         announce("model", f"{predictor.name} version {predictor.version}: reads {', '.join(predictor.columns)}")
+        announce("signature", describe_signature(champion.signed_by, request.verify_key is not None))
         if model.endswith(f"@{CHALLENGER}"):
             which = f"{predictor.name} {predictor.version}"
             announce("waits", f"not the champion; make it so with crossmodal models promote {which} --reason ...")

@@ -7,20 +7,21 @@ import errno
 import logging
 import os
 import socket
+import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tasks.drafts import full_disk
 from tasks.errors import EnvironmentFailed
 from tasks.escaping import one_line
+from tasks.publish.addresses import SCHEME, artifact_location, is_database, sqlite_file, sqlite_uri
+from tasks.publish.relocation import make_relative
 from tasks.store import Store, replacing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_SQLITE = "sqlite:///"
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _ANSWER_S = 10.0
 """Time in which a registry's host takes a connection."""
@@ -30,18 +31,6 @@ _DEFAULTS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # it would write between our own lines
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # 7 by default: minutes of silence when the server is down
 }
-
-
-def sqlite_file(tracking_uri: str) -> Path | None:
-    """The database file of a sqlite address, None for a server."""
-    if not tracking_uri.startswith(_SQLITE):
-        return None
-    return Path(tracking_uri.removeprefix(_SQLITE).partition("?")[0]).absolute()
-
-
-def is_database(tracking_uri: str) -> bool:
-    """True for the address of a database (sqlite, PostgreSQL …), False for a tracking server, which keeps files itself."""
-    return tracking_uri.partition("://")[0].partition("+")[0] in {"sqlite", "postgresql", "mysql", "mssql"}
 
 
 def is_absent(tracking_uri: str) -> bool:
@@ -62,8 +51,10 @@ def connected(store: Store, tracking_uri: str) -> Iterator[MlflowClient]:
     from sqlalchemy.exc import SQLAlchemyError
 
     _silence()
+    register_artifacts()
     try:
         _make_database(store, tracking_uri)
+        _make_relative(store, tracking_uri)
         yield MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
     except (MlflowException, SQLAlchemyError) as error:
         database = sqlite_file(tracking_uri)
@@ -119,6 +110,34 @@ def _require_database(tracking_uri: str) -> None:
         )
 
 
+def _make_relative(store: Store, tracking_uri: str) -> None:
+    path = sqlite_file(tracking_uri)
+    if path is None or path.parent.resolve() != store.root.resolve() or not os.access(path, os.W_OK):
+        return
+    try:
+        make_relative(path)
+    except sqlite3.OperationalError as error:
+        raise EnvironmentFailed(
+            f"model registry {path}: cannot be opened ({error}); if it is busy, try again"
+        ) from None
+    except sqlite3.DatabaseError as error:
+        raise EnvironmentFailed(
+            f"model registry {path}: is damaged ({error}); restore it from a backup or move it away"
+        ) from None
+
+
+def register_artifacts() -> None:
+    """MLflow reads the store's own addresses, also where the plug-in is not installed."""
+    from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
+    from mlflow.tracking._tracking_service import utils
+
+    from tasks.publish.artifact_repository import StoreArtifactRepository
+
+    _artifact_repository_registry.register(SCHEME, StoreArtifactRepository)  # type: ignore[no-untyped-call]
+    # kept by the run's id: in a process that has seen the original, a copy of a store would write into it
+    utils._artifact_repos_cache.clear()
+
+
 def _require_driver(tracking_uri: str) -> None:
     """EnvironmentFailed where SQLAlchemy lacks what it needs to talk to a database of this address."""
     if not is_database(tracking_uri) or sqlite_file(tracking_uri) is not None:
@@ -146,7 +165,6 @@ def _make_database(store: Store, tracking_uri: str) -> None:
     path = sqlite_file(tracking_uri)
     if path is None or path.exists():
         return
-    from mlflow import MlflowClient
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     with store.work_dir("registry", "creation"):
@@ -154,6 +172,6 @@ def _make_database(store: Store, tracking_uri: str) -> None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as scratch:
-            uri = f"{_SQLITE}{scratch}"
-            MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(max_results=1)
-            SqlAlchemyStore._get_or_create_engine(uri).dispose()
+            # of its experiment "Default" and others that name no place; else MLflow takes the current folder
+            place = artifact_location("", store.root, tracking_uri)
+            SqlAlchemyStore(sqlite_uri(scratch), place).engine.dispose()  # type: ignore[no-untyped-call]

@@ -10,7 +10,6 @@ import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from data_contracts.refs import Modality, Sha256
 from tasks.errors import EnvironmentFailed
@@ -18,6 +17,7 @@ from tasks.modeling.card import ModelCard
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import require_place
 from tasks.modeling.pretrained.packaged import ENCODERS, copy_encoder, encoder_place, frozen_encoders
+from tasks.publish.addresses import local_path
 from tasks.store import RECORD, Store
 
 if TYPE_CHECKING:
@@ -54,16 +54,16 @@ def require_digest(folder: Path, sha256: Sha256, message: str) -> None:
         raise EnvironmentFailed(message)
 
 
-def log_encoders(client: MlflowClient, run: Run, kept: dict[Sha256, Path], below: str) -> None:
+def log_encoders(client: MlflowClient, run: Run, kept: dict[Sha256, Path], below: str, tracking_uri: str) -> None:
     """The encoders are artifacts of the run, `below/encoders/DIGEST`: linked where those are local files, else copied."""
     for sha256, folder in kept.items():
         place = f"{below}/{ENCODERS}/{sha256}"
         files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != RECORD]
-        address = urlsplit(run.info.artifact_uri)
+        local = local_path(run.info.artifact_uri, tracking_uri)
         for path in files:
             name = path.relative_to(folder)
-            if address.scheme in ("", "file"):
-                link_file(path, _local(run.info.artifact_uri) / place / name)
+            if local is not None:
+                link_file(path, local / place / name)
             else:
                 client.log_artifact(run.info.run_id, str(path), (Path(place) / name).parent.as_posix())
 
@@ -76,9 +76,3 @@ def link_file(path: Path, target: Path) -> None:
         os.link(path, target)
     except OSError:  # another file system, or one without links
         shutil.copyfile(path, target)
-
-
-def _local(uri: str) -> Path:
-    from mlflow.utils.file_utils import local_file_uri_to_path
-
-    return Path(local_file_uri_to_path(uri))  # type: ignore[no-untyped-call]

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pydantic import SecretBytes
+
 from data_contracts.refs import (
     ChampionRef,
     CheckpointRef,
@@ -28,6 +30,7 @@ from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed, PromotionRefused
 from tasks.modeling.card import CARD, read_card
+from tasks.modeling.pretrained.packaged import ENCODERS
 from tasks.modeling.profile import PROFILE, profile_rows, write_profile
 from tasks.modeling.training_rows import ROWS, write_rows
 from tasks.publish import tracking, versions
@@ -41,6 +44,7 @@ from tasks.publish.lineage import make_origin
 from tasks.publish.logged_model import stage_model
 from tasks.publish.model_names import check_alias, check_model_name
 from tasks.publish.registry import release_ref, why_not
+from tasks.publish.trust import log_manifest
 from tasks.publish.verify import DIFFERENT, VerifyRequest, verify_apart
 from tasks.publish.version_page import describe_model, describe_version
 from tasks.redaction import redact
@@ -64,6 +68,8 @@ class PublishInputs(NamedTuple):
     features: dict[InputName, FeatureRef]
     start: ChampionRef | None = None
     """The model that training started from."""
+    sign_key: SecretBytes | None = None
+    """The private key, in PEM, that the published files are signed with."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,7 @@ class Publication:
     valid: ValidatedRef
     features: dict[InputName, FeatureRef]
     start: ChampionRef | None
+    sign_key: SecretBytes | None
     config: RunConfig
     store: Store
     tracking_uri: str
@@ -211,14 +218,14 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
         versions.RUN: job.run_id,
         versions.DATA_SHA256: job.valid.sha256,
     }
-    run = tracking.open_run(client, tracking.open_experiment(client, job.name, job.store, job.tracking_uri), job.run_id)
+    run = tracking.open_run(client, job.name, job.run_id, job.store, job.tracking_uri)
     tracking.log_figures(client, run, job.config, job.report, tags)
     card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config)
     staged = work / versions.MODEL_FOLDER
     shutil.rmtree(staged, ignore_errors=True)  # what a killed process left
     stage_model(job.folder, card, (rows, profile), job.features, job.store, staged, job.config.publish.include_encoders)
     client.log_artifacts(run.info.run_id, str(staged), versions.MODEL_FOLDER)
-    log_encoders(client, run, kept, f"{versions.MODEL_FOLDER}/{versions.ARTIFACT_FOLDER}")
+    log_encoders(client, run, kept, f"{versions.MODEL_FOLDER}/{versions.ARTIFACT_FOLDER}", job.tracking_uri)
     shutil.rmtree(staged)
     client.set_terminated(run.info.run_id, "FINISHED")
     return client.create_model_version(
@@ -260,9 +267,9 @@ def verify_version(client: MlflowClient, job: Publication, version: ModelVersion
     published.mkdir()
     try:
         try:
-            versions.download(client, version, published, job.tracking_uri)
+            versions.download(client, version, published, job.store, job.tracking_uri)
             for sha256 in versions.encoders_of(version):
-                versions.download_encoder(client, version, sha256, published, job.tracking_uri)
+                versions.download_encoder(client, version, sha256, published / ENCODERS, job.store, job.tracking_uri)
         except EnvironmentFailed as error:
             _set_status(client, version, "failed", str(error))
             raise
@@ -279,6 +286,7 @@ def verify_version(client: MlflowClient, job: Publication, version: ModelVersion
                 f"model {job.name} version {version.version}: the verifying process ended with status {status} ({detail}); "
                 "the alias was not moved; run crossmodal retrain again"
             )
+        log_manifest(client, version, published, job.sign_key, job.store, job.tracking_uri)
         _set_status(client, version, "verified", detail)
     finally:
         shutil.rmtree(published, ignore_errors=True)

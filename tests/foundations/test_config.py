@@ -36,6 +36,10 @@ from tasks.errors import UsageError
         ),
         ('gate.rules=[{"metric":"f2","min":1}]', ["'gate.rules.0.metric'", "'macro_f1'"]),
         ('gate.rules=[{"metric":"auroc","above_majority":true}]', ["accuracy, mean_ap, mae and rmse only"]),
+        ("evaluate.slices=5", ["'evaluate.slices'", "takes a list, [VALUE, ...]"]),
+        ("data.columns=x", ["'data.columns'", "takes a table, {KEY = VALUE, ...}"]),
+        ("split.folds=3", ["'split.folds'", "takes a table, {KEY = VALUE, ...}"]),
+        ("gate.margin=5", ["'gate.margin'", "less than or equal to 1"]),
         ("extract.hop_ms=0.01", ["'extract.hop_ms'", "greater than or equal to 1"]),
     ],
 )

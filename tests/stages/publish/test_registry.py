@@ -17,8 +17,9 @@ import crossmodal as product
 from flows.cli import main
 from tasks.errors import EnvironmentFailed, PromotionRefused, UsageError
 from tasks.publish import registry
+from tasks.publish.addresses import is_database
 from tasks.publish.alias_history import Move, champions_before, move_alias, read_moves
-from tasks.publish.connection import connected, is_database
+from tasks.publish.connection import connected
 from tasks.publish.lease import publishing
 from tasks.publish.model_names import check_alias, check_model_name
 from tasks.publish.versions import all_versions
@@ -124,7 +125,9 @@ def test_a_broken_database_is_named_at_once(tmp_path: Path) -> None:
         registry.fetch_champion("tiny", "champion", Store(tmp_path), f"sqlite:///{tmp_path}/mlflow.db")
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "../up", ".hidden", "-flag", "a b", "ü", "a" * 101, "a'b", "x\n", None])
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "../up", ".hidden", "-flag", "a b", "ü", "a" * 101, "a'b", "x\n", "a.lock", "a.lease", None]
+)
 def test_bad_names(name: str | None) -> None:
     with pytest.raises(UsageError, match="model name"):
         check_model_name(name)
