@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 
 from data_contracts.run_summary import Finding, RunSummary
+from flows.collecting import collect_after_run
 from flows.environment import run_tags
 from flows.history import leave_history
 from flows.pipeline import evaluate_champion, run_pipeline
@@ -50,6 +51,7 @@ def execute(request: Request, stages: Stages, run_state: RunState | None = None,
         summary = leave_results(request, run_state, "retrain", error)
         record(request, run_state, summary)
     leave_history(request)
+    collect_after_run(request)
     run_log.log_end(summary.verdict, summary.reason, summary.error, run_state.seconds["total"])
     if error is not None:
         raise RunFailed(error, summary) from error

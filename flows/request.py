@@ -15,6 +15,7 @@ from tasks.errors import UsageError
 from tasks.ingest.sources.resolve import name_of_data
 from tasks.publish.model_names import check_model_name
 from tasks.store import Store
+from tasks.store_use import hold
 
 DEFAULT_PROFILE = "digits"
 DEFAULT_STORE = ".crossmodal"
@@ -80,9 +81,11 @@ def named_profile(profile: str | None, data: str | None) -> str | None:
 def make_request(
     config: RunConfig, store: str | None, tracking_uri: str | None, run_id: str, prefect_run_id: str | None = None
 ) -> Request:
-    """The request with its store made ready; MLflow on sqlite inside the store unless an address is given."""
+    """The request with its store made ready, which this process is known to use from now on; MLflow on sqlite inside the store
+    unless an address is given."""
     place = Store(Path(store or DEFAULT_STORE).expanduser())
     place.prepare()
+    hold(place.root)
     return Request(config, place, tracking_uri or default_tracking_uri(place), run_id, prefect_run_id)
 
 

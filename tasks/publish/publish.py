@@ -34,6 +34,7 @@ from tasks.publish import tracking, versions
 from tasks.publish.alias_history import Move, move_alias
 from tasks.publish.approval import CHALLENGER, mark_pending, require_not_rejected, waiting_verdicts
 from tasks.publish.card import write_card
+from tasks.publish.chain import chain_of, require_chained
 from tasks.publish.connection import connected
 from tasks.publish.encoders import keep_encoders, log_encoders
 from tasks.publish.lineage import make_origin
@@ -155,6 +156,7 @@ def require_passing(job: Publication) -> None:
         raise PromotionRefused(
             f"model {job.name}: the verdict {verdict.uri} is not the store's on this report; run the gate again"
         )
+    require_chained(verdict, job.report, job.checkpoint, job.valid, job.store)
     if digest_file(job.folder / "model.safetensors") != job.checkpoint.model_sha256:
         raise EnvironmentFailed(
             f"checkpoint {job.checkpoint.uri}: model.safetensors is damaged; run crossmodal retrain again"
@@ -202,7 +204,8 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
     }
     run = tracking.open_run(client, tracking.open_experiment(client, job.name, job.store, job.tracking_uri), job.run_id)
     tracking.log_figures(client, run, job.config, job.report, tags)
-    card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config)
+    chain = chain_of(job.verdict, job.store)
+    card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config, chain)
     staged = work / versions.MODEL_FOLDER
     shutil.rmtree(staged, ignore_errors=True)  # what a killed process left
     stage_model(job.folder, card, (rows, profile), job.features, job.store, staged, job.config.publish.include_encoders)
@@ -222,6 +225,7 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
             **({versions.ANCHOR: job.verdict.anchor} if job.verdict.anchor else {}),
             versions.ORIGIN: make_origin(),
             versions.VERDICT: job.verdict.decision,
+            versions.EVIDENCE: f"{chain[0].uri} {chain[0].sha256}",
             versions.METRICS: json.dumps(job.report.metrics.get("test", {})),
             versions.STATUS: "registered",
         },

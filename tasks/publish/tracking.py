@@ -24,6 +24,7 @@ from tasks.escaping import markdown_text, one_line
 from tasks.problems.registry import validation_keys
 from tasks.publish import versions
 from tasks.publish.card import write_card
+from tasks.publish.chain import chain_of
 from tasks.publish.connection import connected, is_database, without_password
 from tasks.publish.version_page import figures_table
 from tasks.store import Store
@@ -95,7 +96,7 @@ def record_run(record: RunRecord, store: Store, tracking_uri: str) -> None:
             if record.valid is not None and not (run.inputs and run.inputs.dataset_inputs):
                 log_dataset(client, run, record.valid, record.config)
             try:
-                log_pages(client, run, record)
+                log_pages(client, run, record, store)
             except (MlflowException, EnvironmentFailed):
                 raise
             except Exception as error:  # each kind of artifact store has errors of its own
@@ -220,7 +221,7 @@ def log_dataset(client: MlflowClient, run: Run, valid: ValidatedRef, config: Run
     client.log_inputs(run.info.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 
-def log_pages(client: MlflowClient, run: Run, record: RunRecord) -> None:
+def log_pages(client: MlflowClient, run: Run, record: RunRecord, store: Store) -> None:
     """The report, the confusion matrix, Data Docs and the model card are among the run's artifacts."""
     for name in ("report.html", "confusion.svg"):
         if (record.folder / name).is_file():
@@ -228,7 +229,8 @@ def log_pages(client: MlflowClient, run: Run, record: RunRecord) -> None:
     if (record.folder / "docs").is_dir():
         client.log_artifacts(run.info.run_id, str(record.folder / "docs"), "docs")
     if record.valid and record.checkpoint and record.report and record.verdict:
-        card = write_card(record.checkpoint, record.report, record.verdict, record.valid, record.config)
+        chain = chain_of(record.verdict, store)
+        card = write_card(record.checkpoint, record.report, record.verdict, record.valid, record.config, chain)
         client.log_text(run.info.run_id, card, "model_card.md")
 
 

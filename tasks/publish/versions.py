@@ -46,6 +46,8 @@ DATA_SHA256 = "crossmodal.dataset_sha256"
 VERDICT = "crossmodal.verdict"
 PUBLISHED = ("promote", "needs-approval", "inconclusive")
 """Verdicts whose candidates are published, the latter two as ones that wait for approval."""
+EVIDENCE = "crossmodal.evidence"
+"""Store path of the verdict's record and the digest of its chain, which `crossmodal store verify` walks."""
 METRICS = "crossmodal.metrics"
 FROZEN = "crossmodal.encoders"
 """Digests of the frozen encoders that are published with the version, with commas between; absent where there are none."""
