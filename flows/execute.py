@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 
 from data_contracts.run_summary import Finding, RunSummary
 from flows.collecting import collect_after_run
 from flows.environment import run_tags
-from flows.history import leave_history
+from flows.history import find_repeated, leave_history
 from flows.pipeline import evaluate_champion, run_pipeline
 from flows.preflight import failure, preflight
 from flows.records import recorded
@@ -20,6 +19,7 @@ from flows.summary import summarise, write_summary
 from tasks import progress, run_log
 from tasks.errors import CrossmodalError, EnvironmentFailed, TooManyQuarantined, UsageError
 from tasks.reporting.artifacts import read_history
+from tasks.shared_files import link_folder
 
 
 class RunFailed(Exception):
@@ -114,6 +114,9 @@ def leave_results(
 
     progress.report("report", 0, 1)
     path = request.folder / "report.html"
+    repeats, verdict = None, run_state.verdict
+    if error is None and verdict is not None and run_state.decision == "unchanged":
+        repeats = find_repeated(request.store, request.run_id, request.name, verdict.uri)
     summary = summarise(
         request,
         run_state,
@@ -121,12 +124,14 @@ def leave_results(
         str(error) if error else None,
         report=path.relative_to(request.store.root).as_posix(),
         finding=finding,
+        repeats=repeats,
     )
     request.folder.mkdir(parents=True, exist_ok=True)
-    for table, uri in run_state.docs.items():
-        shutil.copytree(request.store.path(uri), request.folder / "docs" / table, dirs_exist_ok=True)
+    for table, uri in run_state.docs.items() if repeats is None else ():
+        link_folder(request.store.path(uri), request.folder / "docs" / table)
     write_report(path, summary, request.config, request.store, run_state)
-    write_confusion(request.folder / "confusion.svg", run_state.report, request.store)
+    if repeats is None:
+        write_confusion(request.folder / "confusion.svg", run_state.report, request.store)
     write_summary(request, run_state, summary)
     progress.report("report", 1, 1)
     return summary

@@ -60,6 +60,17 @@ def run_refs(store: Store, run: str) -> RunRefs:
     return RunRefs.model_validate(_json(store, run, REFS))
 
 
+def find_repeated(store: Store, run: str, model: str, verdict: str) -> str | None:
+    """The newest other run of the model that came to the verdict of this store path and has a whole report; None: none."""
+    for record in list_runs(store.root, model):
+        if record.run == run or record.report is None or record.repeats is not None:
+            continue
+        refs = _optional(store.root / RUNS / record.run / REFS) or {}
+        if ((refs.get("verdict") or {}).get("uri")) == verdict:
+            return record.run
+    return None
+
+
 def run_config(store: Store, run: str) -> RunConfig:
     """The resolved config of a run. EnvironmentFailed where it is not there or is another release's."""
     try:
@@ -131,6 +142,7 @@ def _record(folder: Path, start: RunStart | None, summary: RunSummary | None, re
         git_commit=start.git_commit if start else None,
         prefect_run_id=start.prefect_run_id if start else None,
         report=f"{RUNS}/{folder.name}/report.html" if report.is_file() else None,
+        repeats=known.repeats,
     )
 
 

@@ -68,6 +68,9 @@ def reasons(
         if record.run in of_profiles:
             why[record.run].append(f"profile {of_profiles[record.run]}")
     known = {record.run for record in records}
+    for record in records:
+        if record.run in why and record.repeats in known:
+            why[str(record.repeats)].append(f"report of {record.run}")
     for version in versions:
         if version.needed_for and version.run in known:
             why[str(version.run)].append(f"{version.name} version {version.version}: {', '.join(version.needed_for)}")

@@ -34,6 +34,7 @@ class Found(TypedDict, total=False):
     """What a flow found that its stages' refs do not tell; fields of RunSummary."""
 
     report: str | None
+    repeats: str | None
     finding: Finding | None
     reason: str
     metrics: dict[str, Metrics]

@@ -3,7 +3,7 @@ links of what it was made from, down to the samples."""
 
 from __future__ import annotations
 
-from data_contracts.refs import CheckpointRef, EvalReport, Frozen, ValidatedRef, Verdict
+from data_contracts.refs import CheckpointRef, Frozen, ValidatedRef, Verdict
 from tasks.errors import EnvironmentFailed, PromotionRefused
 from tasks.store import Store, read_record
 
@@ -39,15 +39,13 @@ def chain_of(verdict: Verdict, store: Store) -> tuple[Link, ...]:
     return tuple(found.values())
 
 
-def require_chained(
-    verdict: Verdict, report: EvalReport, checkpoint: CheckpointRef, valid: ValidatedRef, store: Store
-) -> tuple[Link, ...]:
-    """The chain of a verdict on this evaluation of this checkpoint on these samples.
+def require_chained(verdict: Verdict, checkpoint: CheckpointRef, valid: ValidatedRef, store: Store) -> tuple[Link, ...]:
+    """The chain of a verdict on this checkpoint and these samples.
 
     Raises PromotionRefused where it is on others, EnvironmentFailed where the chain is broken.
     """
     chain = chain_of(verdict, store)
-    lacking = {report.uri, checkpoint.uri, valid.uri} - {link.uri for link in chain}
+    lacking = {checkpoint.uri, valid.uri} - {link.uri for link in chain}
     if lacking:
         raise PromotionRefused(
             f"verdict {verdict.uri}: does not rest on {', '.join(sorted(lacking))}; run crossmodal retrain again"

@@ -6,11 +6,8 @@ another kind (S3, a tracking server) has no such thing: there each version has a
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from data_contracts.refs import Modality, Sha256
 from tasks.errors import EnvironmentFailed
@@ -18,7 +15,8 @@ from tasks.modeling.card import ModelCard
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import require_place
 from tasks.modeling.pretrained.packaged import ENCODERS, copy_encoder, encoder_place, frozen_encoders
-from tasks.store import RECORD, Store
+from tasks.publish.logged_files import log_folder
+from tasks.store import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,28 +55,4 @@ def require_digest(folder: Path, sha256: Sha256, message: str) -> None:
 def log_encoders(client: MlflowClient, run: Run, kept: dict[Sha256, Path], below: str) -> None:
     """The encoders are artifacts of the run, `below/encoders/DIGEST`: linked where those are local files, else copied."""
     for sha256, folder in kept.items():
-        place = f"{below}/{ENCODERS}/{sha256}"
-        files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != RECORD]
-        address = urlsplit(run.info.artifact_uri)
-        for path in files:
-            name = path.relative_to(folder)
-            if address.scheme in ("", "file"):
-                link_file(path, _local(run.info.artifact_uri) / place / name)
-            else:
-                client.log_artifact(run.info.run_id, str(path), (Path(place) / name).parent.as_posix())
-
-
-def link_file(path: Path, target: Path) -> None:
-    """`target` is another name of the file, or where the file system allows none a copy; what lay there is replaced."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)  # what a killed process left
-    try:
-        os.link(path, target)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(path, target)
-
-
-def _local(uri: str) -> Path:
-    from mlflow.utils.file_utils import local_file_uri_to_path
-
-    return Path(local_file_uri_to_path(uri))  # type: ignore[no-untyped-call]
+        log_folder(client, run, folder, f"{below}/{ENCODERS}/{sha256}")

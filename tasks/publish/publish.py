@@ -38,12 +38,14 @@ from tasks.publish.chain import chain_of, require_chained
 from tasks.publish.connection import connected
 from tasks.publish.encoders import keep_encoders, log_encoders
 from tasks.publish.lineage import make_origin
+from tasks.publish.logged_files import local_place
 from tasks.publish.logged_model import stage_model
 from tasks.publish.model_names import check_alias, check_model_name
 from tasks.publish.registry import release_ref, why_not
 from tasks.publish.verify import DIFFERENT, VerifyRequest, verify_apart
 from tasks.publish.version_page import describe_model, describe_version
 from tasks.samples import Samples
+from tasks.shared_files import link_file
 from tasks.store import Store, digest_file
 
 if TYPE_CHECKING:
@@ -156,7 +158,7 @@ def require_passing(job: Publication) -> None:
         raise PromotionRefused(
             f"model {job.name}: the verdict {verdict.uri} is not the store's on this report; run the gate again"
         )
-    require_chained(verdict, job.report, job.checkpoint, job.valid, job.store)
+    require_chained(verdict, job.checkpoint, job.valid, job.store)
     if digest_file(job.folder / "model.safetensors") != job.checkpoint.model_sha256:
         raise EnvironmentFailed(
             f"checkpoint {job.checkpoint.uri}: model.safetensors is damaged; run crossmodal retrain again"
@@ -209,7 +211,12 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
     staged = work / versions.MODEL_FOLDER
     shutil.rmtree(staged, ignore_errors=True)  # what a killed process left
     stage_model(job.folder, card, (rows, profile), job.features, job.store, staged, job.config.publish.include_encoders)
+    if (
+        place := local_place(run)
+    ) is not None:  # linked by an attempt that was killed: MLflow writes into what is there
+        shutil.rmtree(place / versions.MODEL_FOLDER, ignore_errors=True)
     client.log_artifacts(run.info.run_id, str(staged), versions.MODEL_FOLDER)
+    share_with_checkpoint(job, place)
     log_encoders(client, run, kept, f"{versions.MODEL_FOLDER}/{versions.ARTIFACT_FOLDER}")
     shutil.rmtree(staged)
     client.set_terminated(run.info.run_id, "FINISHED")
@@ -230,6 +237,14 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
             versions.STATUS: "registered",
         },
     )
+
+
+def share_with_checkpoint(job: Publication, place: Path | None) -> None:
+    """What is logged of the checkpoint's files takes no room of its own, where the run's artifacts are local files."""
+    if place is not None:
+        folder = place / versions.MODEL_FOLDER / versions.ARTIFACT_FOLDER
+        for name in (*versions.FILES, *read_card(job.folder).files_beside()):
+            link_file(job.folder / name, folder / name)
 
 
 def describe_rows(job: Publication, rows: Path, profile: Path) -> None:

@@ -26,6 +26,7 @@ from tasks.publish import versions
 from tasks.publish.card import write_card
 from tasks.publish.chain import chain_of
 from tasks.publish.connection import connected, is_database, without_password
+from tasks.publish.logged_files import log_file, log_folder
 from tasks.publish.version_page import figures_table
 from tasks.store import Store
 
@@ -225,9 +226,9 @@ def log_pages(client: MlflowClient, run: Run, record: RunRecord, store: Store) -
     """The report, the confusion matrix, Data Docs and the model card are among the run's artifacts."""
     for name in ("report.html", "confusion.svg"):
         if (record.folder / name).is_file():
-            client.log_artifact(run.info.run_id, str(record.folder / name))
+            log_file(client, run, record.folder / name)
     if (record.folder / "docs").is_dir():
-        client.log_artifacts(run.info.run_id, str(record.folder / "docs"), "docs")
+        log_folder(client, run, record.folder / "docs", "docs")
     if record.valid and record.checkpoint and record.report and record.verdict:
         chain = chain_of(record.verdict, store)
         card = write_card(record.checkpoint, record.report, record.verdict, record.valid, record.config, chain)

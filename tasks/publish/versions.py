@@ -14,6 +14,7 @@ from tasks.modeling.pretrained.packaged import ENCODERS, frozen_encoders
 from tasks.modeling.profile import PROFILE
 from tasks.modeling.training_rows import ROWS
 from tasks.publish.encoders import keep_encoder, require_digest
+from tasks.shared_files import link_file
 from tasks.store import Draft, Store, digest_file, digest_json
 
 if TYPE_CHECKING:
@@ -209,11 +210,21 @@ def into_store(client: MlflowClient, version: ModelVersion, store: Store, tracki
     if store.find(KIND, key) is None:
         with store.create(KIND, key) as draft:
             download(client, version, draft.path, tracking_uri)
+            share_with_checkpoint(version, draft.path, store)
             describe(draft, version)
     for sha256 in encoders_of(version):
         if store.find(ENCODERS, sha256) is None:
             _encoder_into_store(client, version, sha256, store, tracking_uri)
     return champion_ref(version)
+
+
+def share_with_checkpoint(version: Tagged, folder: Path, store: Store) -> None:
+    """The version's files in `folder` that the store's checkpoint holds, too, take no room of their own."""
+    checkpoint = store.find("checkpoints", version.tags.get(TRAIN_KEY, ""))
+    if checkpoint is not None:
+        for name, sha256 in {**promised_files(version), **read_card(folder).files_beside()}.items():
+            if checkpoint.files.get(name) == sha256:
+                link_file(checkpoint.path / name, folder / name)
 
 
 def _encoder_into_store(

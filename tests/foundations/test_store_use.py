@@ -51,7 +51,8 @@ def test_nobody_finds_an_artifact_between_a_collectors_look_and_its_move(store: 
 
 def test_a_live_process_is_known_by_its_lock_and_a_dead_one_is_forgotten(store: Store) -> None:
     assert used_since(store.root) is None
-    code = "import sys; from pathlib import Path; from tasks.store_use import hold; hold(Path(sys.argv[1])); print(flush=True); input()"
+    lines = ("import sys", "from pathlib import Path", "from tasks.store_use import hold", "hold(Path(sys.argv[1]))")
+    code = "\n".join([*lines, "print(flush=True)", "input()"])
     command = [sys.executable, "-c", code, str(store.root)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
