@@ -289,7 +289,8 @@ def read_record(root: Path, uri: str) -> Found | None:
             return None
         parents, code = dict(record.get("parents", {})), record.get("code")
         content = {name: value for name, value in record["ref"].items() if name not in _NOT_LINKED}
-        link = digest_json([kind, content, sorted(parents.values()), code])
+        held = {} if "sha256" in content else record["files"]
+        link = digest_json([kind, content, held, sorted(parents.values()), code])
         return Found(root / uri, uri, record["ref"], record["files"], link, parents, code)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.modeling.pretrained.packaged import ENCODERS
 from tasks.publish import versions
 from tasks.publish.alias_history import champions_before, read_moves
 from tasks.publish.approval import STATE
@@ -82,7 +83,7 @@ def _published(version: ModelVersion, why: tuple[str, ...]) -> PublishedVersion:
     files = f"{versions.KIND}/{versions.store_key(version)}"
     train_key, evidence = version.tags.get(versions.TRAIN_KEY), version.tags.get(versions.EVIDENCE)
     uri, _, sha256 = (evidence or "").partition(" ")
-    encoders = [f"{versions.ENCODERS}/{digest}" for digest in versions.encoders_of(version)]
+    encoders = [f"{ENCODERS}/{digest}" for digest in versions.encoders_of(version)]
     of_runs = [f"checkpoints/{train_key}"] * bool(train_key) + [uri] * bool(uri)
     return PublishedVersion(
         name=str(version.name),

@@ -39,7 +39,7 @@ def test_aliases_what_they_can_be_given_back_to_and_candidates_are_needed(make_c
     fourth = make_case(seed=3, champion=second.checkpoint)
     dataclasses.replace(fourth, request=dataclasses.replace(fourth.request, config=config)).publish()
     assert needed_for(first) == {
-        "1": ("rollback of champion",),
+        "1": ("rollback of champion", "anchor"),
         "2": ("alias champion",),
         "3": (),
         "4": ("alias challenger", "approval"),
@@ -82,7 +82,7 @@ def test_the_chain_reaches_from_the_verdict_to_the_data(make_case: MakeCase) -> 
     case = make_case()
     store = case.request.store
     uris = [link.uri for link in chain_of(case.verdict, store)]
-    assert uris == [case.verdict.uri, case.report.uri, case.valid.uri, case.checkpoint.uri]
+    assert uris == [case.verdict.uri, case.report.uri, case.checkpoint.uri, case.valid.uri]
     other = make_case(seed=1)
     with pytest.raises(PromotionRefused, match=f"does not rest on {other.checkpoint.uri}"):
         require_chained(case.verdict, other.checkpoint, case.valid, store)
