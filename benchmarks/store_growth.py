@@ -3,7 +3,8 @@ a file with several names counts once; with the size of the model beside it.
 
     python -m benchmarks.store_growth [--epochs 3] [--store FOLDER] [--data MANIFEST]
 
-The digits profile, or other data under the default settings, `--plain`. A changed retrain has another learning rate, and a gate that lets it through. Nothing is timed.
+The digits profile, or other data under the default settings, `--plain`. A changed retrain has another learning rate, and a gate
+that lets it through. Nothing is timed.
 """
 
 from __future__ import annotations
