@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from data_contracts.run_record import RunRecord
 from data_contracts.run_summary import Finding, RunSummary
 from flows.collecting import collect_after_run
 from flows.environment import run_tags
-from flows.history import find_repeated, leave_history
+from flows.history import RUNS, leave_history, repeated_run, runs_of_verdict
 from flows.pipeline import evaluate_champion, run_pipeline
 from flows.preflight import failure, preflight
 from flows.records import recorded
@@ -19,7 +20,7 @@ from flows.summary import summarise, write_summary
 from tasks import progress, run_log
 from tasks.errors import CrossmodalError, EnvironmentFailed, TooManyQuarantined, UsageError
 from tasks.reporting.artifacts import read_history
-from tasks.shared_files import link_folder
+from tasks.shared_files import link_equal_files, link_folder
 
 
 class RunFailed(Exception):
@@ -50,6 +51,9 @@ def execute(request: Request, stages: Stages, run_state: RunState | None = None,
         error = attempt(work, run_state)
         summary = leave_results(request, run_state, "retrain", error)
         record(request, run_state, summary)
+    if summary.repeats is not None:
+        for run in {summary.repeats, earlier_runs(request, run_state)[0].run}:
+            link_equal_files(request.store.root / RUNS / run, request.folder)
     leave_history(request)
     collect_after_run(request)
     run_log.log_end(summary.verdict, summary.reason, summary.error, run_state.seconds["total"])
@@ -79,6 +83,7 @@ def record(request: Request, run_state: RunState, summary: RunSummary) -> None:
         report=run_state.report,
         verdict=run_state.verdict,
         epochs=history.epochs if history else (),
+        repeats=summary.repeats,
     )
     try:
         record_run(run, request.store, request.tracking_uri)
@@ -105,6 +110,13 @@ def attempt(work: Callable[[], object], run_state: RunState) -> CrossmodalError 
     return None
 
 
+def earlier_runs(request: Request, run_state: RunState) -> list[RunRecord]:
+    """The runs that an unchanged run repeats, newest first: those that came to the same verdict. Of any other run none."""
+    if run_state.decision != "unchanged" or run_state.verdict is None:
+        return []
+    return runs_of_verdict(request.store, request.run_id, request.name, run_state.verdict.uri)
+
+
 def leave_results(
     request: Request, run_state: RunState, flow: str, error: CrossmodalError | None, finding: Finding | None = None
 ) -> RunSummary:
@@ -114,9 +126,7 @@ def leave_results(
 
     progress.report("report", 0, 1)
     path = request.folder / "report.html"
-    repeats, verdict = None, run_state.verdict
-    if error is None and verdict is not None and run_state.decision == "unchanged":
-        repeats = find_repeated(request.store, request.run_id, request.name, verdict.uri)
+    repeats = None if error else repeated_run(earlier_runs(request, run_state))
     summary = summarise(
         request,
         run_state,

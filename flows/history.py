@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -60,15 +61,21 @@ def run_refs(store: Store, run: str) -> RunRefs:
     return RunRefs.model_validate(_json(store, run, REFS))
 
 
-def find_repeated(store: Store, run: str, model: str, verdict: str) -> str | None:
-    """The newest other run of the model that came to the verdict of this store path and has a whole report; None: none."""
-    for record in list_runs(store.root, model):
-        if record.run == run or record.report is None or record.repeats is not None:
-            continue
-        refs = _optional(store.root / RUNS / record.run / REFS) or {}
-        if ((refs.get("verdict") or {}).get("uri")) == verdict:
-            return record.run
-    return None
+def runs_of_verdict(store: Store, run: str, model: str, verdict: str) -> list[RunRecord]:
+    """The other runs of the model that came to the verdict of this store path, newest first."""
+    others = (record for record in list_runs(store.root, model) if record.run != run)
+    return [record for record in others if _verdict_of(store, record.run) == verdict]
+
+
+def repeated_run(records: Iterable[RunRecord]) -> str | None:
+    """The first of these runs that has a whole report; None where there is none."""
+    return next((record.run for record in records if record.report and record.repeats is None), None)
+
+
+def _verdict_of(store: Store, run: str) -> str | None:
+    verdict = (_optional(store.root / RUNS / run / REFS) or {}).get("verdict") or {}
+    found: str | None = verdict.get("uri")
+    return found
 
 
 def run_config(store: Store, run: str) -> RunConfig:

@@ -24,7 +24,7 @@ from flows.run_state import RunState
 from tasks.holdout_reuse import MANY, describe_uses
 from tasks.ingest.ingest import quarantine_csv
 from tasks.reporting.artifacts import read_history
-from tasks.store import Store, replace_file
+from tasks.store import Store, replace_file, replacing
 
 ON_CHAMPION = frozenset({"predict", "monitor", "score"})
 """Flows that are about a published model."""
@@ -168,7 +168,8 @@ def write_summary(request: Request, run_state: RunState, summary: RunSummary) ->
     request.folder.mkdir(parents=True, exist_ok=True)
     if run_state.clean is not None:
         table = quarantine_of(request.store, run_state.clean, run_state.valid)
-        pq.write_table(table, request.folder / "quarantine.parquet", compression="zstd")
+        with replacing(request.folder / "quarantine.parquet") as scratch:
+            pq.write_table(table, scratch, compression="zstd")
         replace_file(request.folder / "quarantine.csv", quarantine_csv(table).encode())
     text = json.dumps(summary.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
     replace_file(request.folder / "summary.json", text.encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import filecmp
 import os
 import shutil
 import uuid
@@ -37,6 +38,14 @@ def link_folder(source: Path, target: Path) -> None:
     for path in sorted(source.rglob("*")):
         if path.is_file():
             link_file(path, target / path.relative_to(source))
+
+
+def link_equal_files(source: Path, target: Path) -> None:
+    """Files right in `target` that are equal to those of the same name in `source` take no room."""
+    for path in target.iterdir():
+        other = source / path.name
+        if path.is_file() and other.is_file() and filecmp.cmp(other, path, shallow=False):
+            link_file(other, path)
 
 
 def _clone(source: Path, target: Path) -> bool:

@@ -74,6 +74,8 @@ class RunRecord:
     verdict: Verdict | None = None
     epochs: Sequence[Epoch] = ()
     """Of history.json."""
+    repeats: str | None = None
+    """The crossmodal run that this one repeats: the settings are logged there."""
 
     @property
     def status(self) -> str:
@@ -84,14 +86,15 @@ class RunRecord:
 def record_run(record: RunRecord, store: Store, tracking_uri: str) -> None:
     """The run is in the model's experiment, finished or failed, with all that is known of it.
 
-    An unchanged run is logged by its metrics only: its curves and pages are those of the run that it repeats. Raises
+    An unchanged run is logged by its metrics only: its settings, curves and pages are those of the run that it repeats. Raises
     EnvironmentFailed where MLflow or the store of its artifacts cannot be written to.
     """
     from mlflow.exceptions import MlflowException
 
     with store.work_dir("publish", record.name), connected(store, tracking_uri) as client:
         run = open_run(client, open_experiment(client, record.name, store, tracking_uri), record.run_id)
-        log_figures(client, run, record.config, record.report, run_tags(record))
+        config = record.config if record.repeats is None else None
+        log_figures(client, run, config, record.report, run_tags(record))
         if record.status != "unchanged":
             log_batches(client, run, curve_points(record.epochs, run.info.start_time))
             if record.valid is not None and not (run.inputs and run.inputs.dataset_inputs):
@@ -154,6 +157,8 @@ def run_tags(record: RunRecord) -> dict[str, str]:
         tags["model_sha256"] = record.checkpoint.model_sha256
     if record.error is not None:
         tags["error"] = record.error
+    if record.repeats is not None:
+        tags["repeats"] = record.repeats
     return {key: value[:_TAG_CHARS] for key, value in tags.items()}
 
 
@@ -166,13 +171,14 @@ def describe_run(record: RunRecord) -> str:
 
 
 def log_figures(
-    client: MlflowClient, run: Run, config: RunConfig, report: EvalReport | None, tags: Mapping[str, str]
+    client: MlflowClient, run: Run, config: RunConfig | None, report: EvalReport | None, tags: Mapping[str, str]
 ) -> None:
     """Params, metrics and tags are in the run; doing it again adds nothing."""
     from mlflow.entities import Metric, Param, RunTag
 
     known = run.data.params
-    params = [Param(key, value) for key, value in flatten(config.model_dump(mode="json")) if key not in known]
+    settings = {} if config is None else config.model_dump(mode="json")
+    params = [Param(key, value) for key, value in flatten(settings) if key not in known]
     for first in range(0, len(params), _BATCH):
         client.log_batch(run.info.run_id, params=params[first : first + _BATCH])
     # The run's own start stands in for "now": a repeated call writes the same point again.

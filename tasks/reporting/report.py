@@ -71,11 +71,9 @@ class RunParts(Protocol):
 def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Store, parts: RunParts) -> None:
     """`path` holds the report of the run that `summary` (DESIGN.md, "The command line") describes, in one step.
 
-    That of a run that repeats another refers to its report for pictures, curves and tables, which would be the same.
+    That of a run that repeats another refers to its report for all that would be the same.
     """
-    repeats = summary.repeats is not None
-    detail = None if repeats else read_detail(parts.report, store)
-    history = None if repeats else read_history(parts.checkpoint, store)
+    detail, history = read_detail(parts.report, store), read_history(parts.checkpoint, store)
     verdict = "failed" if summary.error else summary.verdict or summary.finding
     tone, title = MEANINGS.get(verdict, ("same", str(verdict)))
     page = _template().render(
@@ -104,10 +102,10 @@ def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Stor
         worth=uncertainty_section(parts.report, detail, history),
         per_class=class_table(detail),
         slices=modality_slices(detail),
-        sliced=None if repeats else slice_section(read_slices(parts.report, store), parts.report, config),
+        sliced=slice_section(read_slices(parts.report, store), parts.report, config),
         mistakes=seen_mistakes(detail, parts.clean, store),
-        profile=None if repeats else profile_section(parts.valid, store),
-        refused=None if repeats else unused_rows(parts.clean, parts.valid, store),
+        profile=profile_section(parts.valid, store),
+        refused=unused_rows(parts.clean, parts.valid, store),
         notices=_notices(parts, detail),
         docs=_docs_links(path),
         fingerprints=_fingerprints(parts),

@@ -14,7 +14,7 @@ from data_contracts.run_record import RunRecord
 from flows import collecting
 from flows.cli import main
 from flows.collecting import collect, collect_after_run
-from flows.history import find_repeated
+from flows.history import repeated_run, runs_of_verdict
 from flows.request import make_request
 from flows.store_roots import reasons
 from tasks.config import load_config
@@ -172,13 +172,10 @@ def test_what_a_live_process_may_have_found_stays(store: Store) -> None:
 def test_an_unchanged_run_repeats_the_newest_whole_report_of_its_verdict(store: Store) -> None:
     for run, repeats in (("1", None), ("2", None), ("3", "2")):
         folder = put_run(store, run, "raw/r", **({"repeats": repeats} if repeats else {}))
-        refs = json.loads((folder / "refs.json").read_text())
-        (folder / "refs.json").write_text(canonical_json(refs))
-    assert find_repeated(store, "4", "m", "verdicts/d") is None
-    for run in ("1", "2", "3"):
         verdict = {"uri": "verdicts/d", "sha256": "0" * 64, "rows": 1, "decision": "reject", "reason": "", "rules": []}
-        path = store.root / "runs" / run / "refs.json"
-        path.write_text(canonical_json({"verdict": verdict | {"model_sha256": "0" * 64}}))
-    assert find_repeated(store, "4", "m", "verdicts/d") == "2"
+        (folder / "refs.json").write_text(canonical_json({"verdict": verdict | {"model_sha256": "0" * 64}}))
+    assert runs_of_verdict(store, "4", "m", "verdicts/other") == []
+    found = runs_of_verdict(store, "4", "m", "verdicts/d")
+    assert ([record.run for record in found], repeated_run(found)) == (["3", "2", "1"], "2")
     (store.root / "runs/2/report.html").unlink()
-    assert find_repeated(store, "4", "m", "verdicts/d") == "1"
+    assert repeated_run(runs_of_verdict(store, "4", "m", "verdicts/d")) == "1"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks import shared_files
-from tasks.shared_files import link_file
+from tasks.shared_files import link_equal_files, link_file
 
 
 def _two(tmp_path: Path) -> tuple[Path, Path]:
@@ -46,3 +46,15 @@ def test_where_no_second_name_is_allowed_it_is_a_copy(tmp_path: Path, monkeypatc
     link_file(source, target)
     assert target.read_bytes() == b"new"
     assert not target.samefile(source)
+
+
+def test_only_files_of_equal_name_and_bytes_are_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_files, "_clone", lambda *_: False)
+    for folder, other in (("one", "a"), ("two", "b")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "equal").write_text("same")
+        (tmp_path / folder / "other").write_text(other)
+    (tmp_path / "two/new").write_text("same")
+    link_equal_files(tmp_path / "one", tmp_path / "two")
+    linked = {path.name: path.stat().st_nlink for path in (tmp_path / "two").iterdir()}
+    assert linked == {"equal": 2, "other": 1, "new": 1}
