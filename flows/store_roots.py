@@ -13,6 +13,8 @@ from flows.history import RUNS, list_runs
 from flows.records import CONFIG, REFS, redacted
 from flows.request import profile_files, resolve_config
 from tasks.errors import UsageError
+from tasks.ingest.near_duplicates.signature_store import signatures_kind
+from tasks.media.media_store import media_kind
 from tasks.publish.roots import PublishedVersion, Registry
 from tasks.retention.marks import paths_of, with_parents
 from tasks.store import Store
@@ -40,12 +42,17 @@ def find_needed(store: Store, registry: Registry, keep_runs: int, since: float) 
     models: dict[str, set[str]] = defaultdict(set)
     for record in records:
         if record.run in why:
-            models[str(record.model)] |= paths_of(_json(store, record.run, REFS))
+            models[str(record.model)] |= paths_of(_json(store, record.run, REFS), paths_of_media)
     for version in registry.versions:
         if version.needed_for:
             models[version.name] |= {*version.artifacts}
     needed = {name: frozenset(with_parents(store.root, paths)) for name, paths in models.items()}
     return Needed(why, frozenset().union(*needed.values()), needed)
+
+
+def paths_of_media(modality: Any, fingerprint: str) -> tuple[str, str]:
+    """Where media of these settings lie, and their signatures."""
+    return media_kind(modality, fingerprint), signatures_kind(modality, fingerprint)
 
 
 def reasons(

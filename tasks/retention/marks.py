@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tasks.media.media_store import media_kind
 from tasks.store import read_record
 
 _DOCS = "/docs"
+PathsOfMedia = Callable[[str, str], Iterable[str]]
+"""Modality and fingerprint of media to the store paths of what is kept of these media."""
 
 
-def paths_of(value: Any) -> set[str]:
+def paths_of(value: Any, of_media: PathsOfMedia) -> set[str]:
     """Store paths of the artifacts and parts that refs name, wherever in the JSON; also in refs of another release."""
     found: set[str] = set()
     if isinstance(value, dict):
@@ -20,10 +21,11 @@ def paths_of(value: Any) -> set[str]:
         found |= _docs_in(value.get("docs"))
         media = value.get("media")
         if isinstance(media, dict):
-            found |= {_media_path(name, fingerprint) for name, fingerprint in media.items()}
+            for name, fingerprint in media.items():
+                found.update(of_media(name.partition("_")[0], str(fingerprint)))  # image_2 is of image
     if isinstance(value, dict | list):
         for inner in value.values() if isinstance(value, dict) else value:
-            found |= paths_of(inner)
+            found |= paths_of(inner, of_media)
     return found
 
 
@@ -31,11 +33,6 @@ def _docs_in(value: Any) -> set[str]:
     """Of Data Docs the validation that they are of."""
     named = value.values() if isinstance(value, dict) else [value]
     return {path.removesuffix(_DOCS) for path in named if isinstance(path, str)}
-
-
-def _media_path(name: str, fingerprint: Any) -> str:
-    modality: Any = name.partition("_")[0]  # of image_2
-    return media_kind(modality, str(fingerprint))
 
 
 def with_parents(root: Path, paths: Iterable[str]) -> set[str]:

@@ -2,8 +2,9 @@
 
     python tests/support/past_store.py COMMIT      # the commit of main before the one whose store must still be readable
 
-It runs that commit's own program on 60 short texts: two models are published, one after the other. Renew the fixture when the
-form of the store, of the registry or of a contract has changed and a release with the form of before is no longer to be read.
+It runs that commit's own program on 60 rows of a table: one model is published, and another, on which the gate cannot decide on
+so few rows, is promoted by a person. Renew the fixture when the form of the store, of the registry or of a contract has changed
+and a store of the form of before is no longer to be read.
 No path, name or host of this machine is in it: all lies below a fixed folder, and what names the host is overwritten.
 """
 
@@ -23,22 +24,27 @@ PLACE = Path("/tmp/crossmodal-past")
 NAME = "past"
 SETTINGS = (
     *("name=past", "train.epochs=2", "train.batch_size=16", "train.threads=1", "fusion.embed_dim=8", "fusion.hidden=8"),
-    *("runtime.workers=1", "media.timeout_s=600", "gate.margin=1", "gate.slice_alpha=0", "gate.min_rows=1"),
-    'gate.rules=[{"metric": "accuracy", "min": 0}]',
+    *(
+        'data.columns.tabular=["size", "shade"]',
+        "runtime.workers=1",
+        "media.timeout_s=600",
+        "gate.margin=1",
+        "gate.slice_alpha=0",
+        "gate.min_rows=1",
+    ),
+    *("publish.challenger=inconclusive", 'gate.rules=[{"metric": "accuracy", "min": 0}]'),
 )
 RATES = (0.003, 0.002)
 """The learning rate of each of the two models."""
 
 
 def write_manifest(path: Path) -> Path:
-    """60 short texts of two classes."""
-    words = {"low": ("night", "cold", "deep"), "high": ("noon", "warm", "tall")}
+    """60 rows of two classes with a number and a word each: a table, whose network is the smallest there is."""
     rows = [
-        f"s{row},{list(words)[row % 2]},a {words[list(words)[row % 2]][row % 3]} thing with the number {row} of {row * 7}"
-        for row in range(60)
+        f"s{row},{('low', 'high')[row % 2]},{row * 7 % 61},{('red', 'blue', 'green')[row % 3]}" for row in range(60)
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(["id,label,text", *rows]) + "\n", encoding="utf-8")
+    path.write_text("\n".join(["id,label,size,shade", *rows]) + "\n", encoding="utf-8")
     return path
 
 
@@ -63,6 +69,7 @@ def main() -> None:
         manifest = write_manifest(PLACE / "data/manifest.csv")
         for rate in RATES:
             run(*retrain_arguments(manifest, store, rate))
+        run("models", "promote", NAME, "2", "--reason", "for the test", "--store", str(store))
         for path in store.glob("runs/*/run.json"):
             path.write_text(json.dumps(json.loads(path.read_text()) | {"host": "somewhere", "pid": 1}))
         run("backup", "--store", str(store), "--out", str(backup))

@@ -168,11 +168,11 @@ def test_refs_of_any_release_name_the_paths_they_need(store: Store) -> None:
         "prepared_champion": {"champion": {"uri": "champions/x"}, "anchor": None},
         "docs": {"features": "validations/w/docs"},
     }
-    assert paths_of(refs) == {
+    assert paths_of(refs, lambda modality, fingerprint: (f"media/{modality}/{fingerprint[:16]}",)) == {
         *("clean/c", "validations/v", "validations/w", "features/image/f", "champions/x"),
         *(f"media/image/{'f' * 16}", f"media/text/{'0' * 16}"),
     }
-    assert paths_of(None) == set()
+    assert paths_of(None, lambda *_: ()) == set()
 
 
 def test_what_is_kept_keeps_what_it_was_made_from(store: Store) -> None:
