@@ -53,8 +53,8 @@ class Collection:
         """What became of the store, as one line."""
         verb = "would delete" if dry_run else "deleted"
         return (
-            f"{verb} {len(self.artifacts)} results, {len(self.work)} unfinished trainings, and the reports of {len(self.runs)} "
-            f"old runs: {self.bytes / 1e6:,.1f} MB; {len(self.kept)} runs are kept in full"
+            f"{verb} {len(self.artifacts)} results, {len(self.work)} folders of unfinished work, and the reports of "
+            f"{len(self.runs)} old runs: {self.bytes / 1e6:,.1f} MB; {len(self.kept)} runs are kept in full"
         )
 
     def table(self) -> DisplayTable:

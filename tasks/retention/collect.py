@@ -86,7 +86,12 @@ def _delete(path: Path) -> None:
 def stale_work(root: Path, before: float) -> Iterator[Path]:
     """Folders of unfinished work that no process holds, and none has written to since the time."""
     for path in sorted((root / "work").glob("*-*")):
-        if path.is_dir() and _newest(path) < before and not _is_held(path.with_name(f"{path.name}.lock")):
+        if (
+            path.is_dir()
+            and any(path.iterdir())
+            and _newest(path) < before
+            and not _is_held(path.with_name(f"{path.name}.lock"))
+        ):
             yield path
 
 
