@@ -23,6 +23,7 @@ from flows.request import Request, make_request, resolve_config
 from flows.serving.prediction import Prediction, Refusal, RowsRefused
 from tasks.config import RunConfig
 from tasks.errors import CrossmodalError, DataError, EnvironmentFailed, PromotionRefused, UsageError
+from tasks.packages import missing_packages_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +61,8 @@ class Model:
     """In the registry; of a model in a folder the first 12 digits of its weights' sha256."""
     labels: tuple[str, ...]
     """In the order of the `probabilities` column."""
+    signature: str
+    """unsigned, or with which key it is signed, and whether that was verified."""
     _champion: ChampionRef
     _card: ModelCard
     _store: str
@@ -77,6 +80,7 @@ class Model:
     ) -> pd.DataFrame:
         """Of a data frame, or of the data at a path."""
 
+    @missing_packages_named()
     def predict(
         self,
         data: str | Path | pd.DataFrame | Sequence[Mapping[str, Any]],
@@ -180,6 +184,7 @@ class Retrained:
     summary: dict[str, Any] = field(repr=False)
 
 
+@missing_packages_named()
 def retrain(
     data: str | Path | None = None,
     profile: str | Path | None = None,
@@ -193,7 +198,7 @@ def retrain(
     `settings` are dotted keys of RunConfig to values, on top of the profile. Without data and profile: the built-in digits.
     Raises UsageError, DataError, EnvironmentFailed; a refused model is a result.
     """
-    from flows.console import progress_bars
+    from flows.console import notices_shown, progress_bars
     from flows.execute import RunFailed, execute
     from flows.stages import Stages
     from tasks.train.train import train
@@ -202,7 +207,7 @@ def retrain(
     config = resolve_config(_text(profile), _text(data), overrides)
     request = make_request(config, store_from_environment(_text(store)), tracking_uri_from_environment(), new_run_id())
     try:
-        with progress_bars() if progress else contextlib.nullcontext():
+        with notices_shown(), progress_bars() if progress else contextlib.nullcontext():
             summary = execute(request, Stages(train=train))
     except RunFailed as failure:
         raise failure.error from None
@@ -225,21 +230,27 @@ def _text(value: str | Path | None) -> str | None:
     return None if value is None else str(value)
 
 
-def load(model: str | Path, store: str | Path | None = None) -> Model:
+@missing_packages_named()
+def load(model: str | Path, store: str | Path | None = None, verify_key: str | Path | None = None) -> Model:
     """The model that `NAME` or `NAME@ALIAS` names in the store's registry, the one in a folder, or a release on the hub.
 
     A folder is a Path, or a text with a `/` in it: a release, or any with model.json and model.safetensors. A release on
-    Hugging Face's hub is `hf:ID` or `hf:ID@REVISION`.
+    Hugging Face's hub is `hf:ID` or `hf:ID@REVISION`. `verify_key` is the file of the public key that it must be signed with;
+    without it CROSSMODAL_VERIFY_KEY, where that is set.
 
-    Raises UsageError when there is none.
+    The bytes that are loaded have the sha256 that was published. Raises UsageError when there is none, EnvironmentFailed or
+    DataError where a file is damaged, it was never verified, or its signature is missing or wrong.
     """
     from flows.serving.loading import find_published
     from tasks.modeling.card import read_card
+    from tasks.modeling.signing import describe_signature
 
-    request = _request("builtin:digits", (), store)
+    key = () if verify_key is None else (f"publish.verify_key={json.dumps(str(verify_key))}",)
+    request = _request("builtin:digits", key, store, reading=True)
     champion = find_published(model, request)
-    card = read_card(request.store.path(champion.uri))
-    return Model(champion.name, champion.version, card.labels, champion, card, str(request.store.root))
+    card = read_card(request.store.path(champion.uri), champion.card_sha256)
+    signature = describe_signature(champion.signed_by, request.verify_key is not None)
+    return Model(champion.name, champion.version, card.labels, signature, champion, card, str(request.store.root))
 
 
 def served_model() -> PythonModel:
@@ -249,6 +260,7 @@ def served_model() -> PythonModel:
     return MediaModel()
 
 
+@missing_packages_named()
 def check(manifest: str | Path, overrides: tuple[str, ...] = (), store: str | Path | None = None) -> dict[str, Any]:
     """The summary of reading, cleaning and validating a manifest. Raises CrossmodalError where it breaks its contract."""
     from flows.execute import RunFailed
@@ -260,7 +272,9 @@ def check(manifest: str | Path, overrides: tuple[str, ...] = (), store: str | Pa
         raise failure.error from None
 
 
-def _request(manifest: str | Path, overrides: tuple[str, ...], store: str | Path | None) -> Request:
+def _request(
+    manifest: str | Path, overrides: tuple[str, ...], store: str | Path | None, reading: bool = False
+) -> Request:
     config = resolve_config(None, str(manifest), overrides)
     place = store_from_environment(None if store is None else str(store))
-    return make_request(config, place, tracking_uri_from_environment(), new_run_id())
+    return make_request(config, place, tracking_uri_from_environment(), new_run_id(), reading=reading)

@@ -8,7 +8,8 @@ scorer finds on 200,000 rows, but the calibration error of a calibrated model, w
 seen as 95 +- 1.96 * sqrt(0.95 * 0.05 / m): by so much a cell may pass the band (2 points for 400) without being marked `!`.
 
 `groups` is about differences of two equal models on rows that come in groups: how often the interval excludes 0, with every row
-for itself and with groups drawn whole. Rows of a group are alike in how hard they are, and in which model suits them.
+for itself and by group. Rows of a group are alike in how hard they are, and in which model suits them. Groups are of one size,
+or of very different ones (the largest 20 times the smallest), or one of them has 40 % of the rows.
 """
 
 from __future__ import annotations
@@ -21,20 +22,26 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.measure import machine
 from tasks.problems.metric import TOO_FEW_ROWS, Floats, Metric
 from tasks.problems.multiclass_metrics import ClassCounts, ClassScorer, score_classes
 from tasks.problems.multilabel_metrics import LabelScorer
 from tasks.problems.regression import NumberScorer
-from tasks.problems.scoring import AnyScorer
+from tasks.problems.scoring import MIN_CLUSTERS, AnyScorer
 
 ROWS = (50, 100, 500, 2_000)
 CLASSES = (2, 10, 50)
 TRUTH_ROWS = 200_000
 LOW, HIGH = 93.0, 97.0
 OVERCONFIDENT = 2.0
-GROUPS = ((5, 100), (10, 50), (20, 25), (50, 10), (100, 20))
+GROUPS = ((5, 100), (6, 80), (10, 50), (20, 25), (50, 10), (100, 20))
+SIZES = ("equal", "unequal", "one large")
+BY_ROW = 400
+"""Pairs that are looked at by row, which takes a bootstrap."""
+LARGE = 0.4
+"""Share of the rows that the one large group has."""
 GROUP_SPREAD = 0.7
 """Of what rows of a group share, where what each row has for itself spreads by 1."""
 RAREST = 0.1
@@ -190,11 +197,21 @@ class TwoMetrics(ClassScorer):
         return tuple(metric for metric in super().metrics if metric.name in ("accuracy", "macro_f1"))
 
 
-def equal_pair(groups: int, size: int, rng: Rng) -> tuple[AnyScorer, AnyScorer]:
+def group_sizes(groups: int, size: int, kind: str) -> NDArray[np.int64]:
+    """(G,) rows of each group, `size` on average."""
+    weights = np.ones(groups)
+    if kind == "unequal":
+        weights = np.geomspace(1, 20, groups)
+    elif kind == "one large":
+        weights[0] = LARGE / (1 - LARGE) * (groups - 1)
+    return np.asarray(np.maximum((weights / weights.sum() * groups * size).round(), 1), np.int64)
+
+
+def equal_pair(sizes: NDArray[np.int64], rng: Rng) -> tuple[AnyScorer, AnyScorer]:
     """Two models that are right on about 85 % of the rows of two classes; a group suits either of them by chance."""
-    hard = np.repeat(rng.normal(1.6, GROUP_SPREAD, groups), size)
-    suits = np.repeat(rng.normal(0, GROUP_SPREAD, groups), size)
-    truth = rng.integers(0, 2, groups * size)
+    hard = np.repeat(rng.normal(1.6, GROUP_SPREAD, len(sizes)), sizes)
+    suits = np.repeat(rng.normal(0, GROUP_SPREAD, len(sizes)), sizes)
+    truth = rng.integers(0, 2, int(sizes.sum()))
 
     def answers(sign: int) -> AnyScorer:
         """Those of one of the two."""
@@ -204,23 +221,29 @@ def equal_pair(groups: int, size: int, rng: Rng) -> tuple[AnyScorer, AnyScorer]:
     return answers(1), answers(-1)
 
 
-def measure_groups(repeats: int) -> None:
+def measure_groups(repeats: int, seed: int) -> None:
     """How often the interval of a difference of 0 excludes 0 is printed, by number and size of the groups."""
     print(
-        "\ngroups\n\n| groups of rows | accuracy, by row | by group | macro_f1, by row | by group |\n|---|---|---|---|---|"
+        "\ngroups\n\n| groups of rows | sizes | accuracy, by row | by group | macro_f1, by group |\n|---|---|---|---|---|"
     )
     for groups, size in GROUPS:
-        rng = np.random.default_rng((groups, size))
-        clusters = np.repeat(np.arange(groups), size)
-        excluded = dict.fromkeys([(m, by) for m in ("accuracy", "macro_f1") for by in ("row", "group")], 0)
-        for _ in range(repeats):
-            ours, theirs = equal_pair(groups, size, rng)
-            for by, numbers in (("row", None), ("group", clusters)):
-                found = ours.differences(theirs, seed=0, clusters=numbers)
-                for metric in ("accuracy", "macro_f1"):
-                    excluded[metric, by] += metric not in found or not found[metric][1] <= 0 <= found[metric][2]
-        cells = " | ".join(f"{100 * count / repeats:.1f} %" for count in excluded.values())
-        print(f"| {groups} of {size} | {cells} |", flush=True)
+        for kind in SIZES:
+            sizes = group_sizes(groups, size, kind)
+            rng, clusters = np.random.default_rng((groups, size, seed)), np.repeat(np.arange(groups), sizes)
+            excluded: dict[tuple[str, str], list[bool]] = defaultdict(list)
+            for number in range(repeats):
+                ours, theirs = equal_pair(sizes, rng)
+                found = {"group": ours.differences(theirs, 0, clusters=clusters)}
+                if kind == "equal" and number < BY_ROW:
+                    found["row"] = ours.differences(theirs, 0)
+                for by, differences in found.items():
+                    for metric, (_, low, high) in differences.items():
+                        excluded[metric, by].append(not low <= 0 <= high)
+            shares = {key: f"{100 * np.mean(values):.1f} %" for key, values in excluded.items()}
+            if groups < MIN_CLUSTERS:
+                shares |= {(metric, "group"): "few" for metric in ("accuracy", "macro_f1")}
+            cells = [shares.get(key, "") for key in (("accuracy", "row"), ("accuracy", "group"), ("macro_f1", "group"))]
+            print(f"| {groups} of {size} | {kind} | {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
@@ -228,14 +251,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=400)
     parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
+    parser.add_argument("--seed", type=int, default=0, help="of groups")
     parser.add_argument("--problems", nargs="+", default=["multiclass", "multilabel", "regression", "groups"])
     options = parser.parse_args()
     hardware = machine("numpy", "scipy")
     print(f"{hardware}; {options.repeats} test sets a cell; percent of the intervals that contain the truth")
-    print(f"few: {TOO_FEW_ROWS} (percent of the sets); ! beyond {LOW:.0f} to {HIGH:.0f} % by more than chance")
+    print(
+        f"few: {TOO_FEW_ROWS}, or too few groups (percent of the sets); ! beyond {LOW:.0f} to {HIGH:.0f} % by more than chance"
+    )
     for problem in options.problems:
         if problem == "groups":
-            measure_groups(options.repeats)
+            measure_groups(options.repeats, options.seed)
             continue
         measure(problem, options.repeats, options.rows)
 

@@ -81,7 +81,7 @@ def compare_answers(
     pair = pair_of(ours, theirs, truth)
     differing = pair[0].count_differing(pair[1])
     bounds = percentiles(draws, confidence, value - other)
-    low, high = widen(bounds, value - other, confidence, differing=differing)
+    low, high = widen(bounds, value - other, confidence, differing)
     return Pairing(
         version="1",
         model_sha256=SHA,

@@ -28,11 +28,11 @@ from safetensors.torch import save_file
 
 from benchmarks.measure import machine, median
 from tasks.config import RunConfig, load_config
-from tasks.extract.embed import GPU_FACTOR
 from tasks.extract.extract import ShardRef, extract_shard, plan_shards
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.modalities import MODALITIES
+from tasks.modeling.embed import GPU_FACTOR
 from tasks.modeling.pretrained.describe import complete_encoder
 from tasks.modeling.pretrained.weights import frozen_encoder
 from tasks.store import Store

@@ -181,6 +181,10 @@ class ChampionRef(Ref):
     """As its checkpoint's."""
     anchor: str | None = None
     """The version that was the best so far when this one was published; None: itself."""
+    card_sha256: Sha256 | None = None
+    """Of the model.json that was published; None: not known."""
+    signed_by: Sha256 | None = None
+    """Of the public key of its signature; None: it has none."""
 
 
 class PreparedChampion(Frozen):

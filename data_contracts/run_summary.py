@@ -82,6 +82,38 @@ class BaselineSummary(SummaryPart):
     notes: tuple[str, ...] = ()
 
 
+class CorruptedSummary(SummaryPart):
+    """Figures on test rows whose media are corrupted; severity 0: as they are."""
+
+    severity: int
+    rows: int
+    metrics: Metrics
+    intervals: dict[str, tuple[float, float] | None]
+    """Of every figure that is defined; None: too few rows for one."""
+
+
+class InferenceSummary(SummaryPart):
+    """What an answer cost on this machine at that moment, from decoded media on; of a run that evaluated its model anew."""
+
+    row_ms: float
+    """Median of one row, warm."""
+    batch_ms: float
+    """Median of `batch_rows` together."""
+    batch_rows: int
+    threads: int
+    """Of the network."""
+    device: str
+    parameters: int
+    """Those of frozen encoders included."""
+    frozen_parameters: int
+    size_bytes: int
+    """The weights of model and frozen encoders."""
+    energy_j: float | None = None
+    """Of one row in a batch; None where it cannot be read."""
+    energy_source: str = ""
+    """What was read, or why nothing was."""
+
+
 class ScoredVersion(SummaryPart):
     """What `score` did for one model version: `rows == known + repeated + scored + refused`."""
 
@@ -136,6 +168,10 @@ class RunSummary(SummaryPart):
     """How many verdicts on this model the test rows had decided before, on average."""
     read: Recognition | None = _IF_KNOWN
     """What was recognised in the data as what; of a run that came to read them."""
+    inference: InferenceSummary | None = _IF_KNOWN
+    """Measured, so another one in each run."""
+    robustness: dict[str, tuple[CorruptedSummary, ...]] | None = _IF_KNOWN
+    """`image/noise` to its figures by severity, where evaluate.robustness measured any."""
     forgetting: dict[Literal["old", "new"], Compared] | None = _IF_KNOWN
     linear_baseline: BaselineSummary | None = _IF_KNOWN
     error: str | None = _IF_KNOWN

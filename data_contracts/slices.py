@@ -101,6 +101,15 @@ class SliceBy(_Part):
     """Rarer values that are one slice together."""
 
 
+class RobustnessCurve(_Part):
+    """Figures on test rows of which the media of one kind are corrupted in one way."""
+
+    corruption: str
+    """`image/noise`."""
+    levels: tuple[PartFigures, ...]
+    """By severity, of the same rows: as they are, then 1 to 5."""
+
+
 class SuspectedSlice(_Part):
     """A leaf of a tree that was grown on half of the test rows to find where errors are frequent, tested on the other half."""
 
@@ -127,5 +136,7 @@ class SliceReport(_Part):
     slices: tuple[SliceFigures, ...]
     inputs: dict[str, PartFigures] = {}
     """Modalities of a rule to the figures on all test rows where only they are given, beside those with all of them."""
+    robustness: tuple[RobustnessCurve, ...] = ()
+    """Of evaluate.robustness."""
     suspected: tuple[SuspectedSlice, ...] = ()
     """The greatest surplus of errors first; exploratory, no rule decides by them."""

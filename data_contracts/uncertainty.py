@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 Bounds = tuple[float, float]
-"""Wilson's interval, 95 %."""
+"""Wilson's interval, 95 %, of rows in clusters on as many independent rows as vary as they do."""
 
 
 class _Frozen(BaseModel):
@@ -20,6 +20,9 @@ class MeasuredShare(_Frozen):
     count: int
     rows: int
     interval: Bounds
+    """All from 0 to 1 where there are too few clusters."""
+    clusters: int | None = None
+    """Of the rows; None: each stands for itself."""
 
     @property
     def share(self) -> float:
@@ -64,3 +67,6 @@ class UncertaintyFigures(_Frozen):
     sets: SetFigures | None = None
     selective: SelectiveFigures | None = None
     outliers: OutlierFigures | None = None
+    aurc: float | None = None
+    """The area under the risk-coverage curve: the mean share of wrong answers over all shares of the rows that could be
+    answered, the surest first; of classes only."""

@@ -63,7 +63,7 @@ def read_entries(path: str | None) -> list[dict[str, Json]]:
         entries = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"automations {file}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"automations {file}: not readable as YAML ({one_line(str(error), 200)})") from None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) and "name" in entry for entry in entries):
         raise UsageError(f"automations {file}: expected a list of automations, each with a name")

@@ -28,7 +28,9 @@ def champion_to_continue(request: Request) -> ChampionRef | None:
     """The model that training starts from, where the config asks for it and there is one."""
     if request.config.train.continue_from == "none":
         return None
-    return fetch_champion(request.name, request.config.publish.alias, request.store, request.tracking_uri)
+    return fetch_champion(
+        request.name, request.config.publish.alias, request.store, request.tracking_uri, request.verify_key
+    )
 
 
 def require_comparable(champion: ChampionRef, card: ModelCard, valid: ValidatedRef, request: Request) -> None:
@@ -67,14 +69,14 @@ def find_anchor(champion: ChampionRef, request: Request) -> ChampionRef | None:
     if gate.anchor == "off" or champion.anchor in (None, champion.version):
         return None
     number = str(champion.anchor)
-    anchor = fetch_version(champion.name, number, request.store, request.tracking_uri)
+    anchor = fetch_version(champion.name, number, request.store, request.tracking_uri, request.verify_key)
     if anchor is None:
         progress.log(
             f"evaluate: version {number}, the best champion so far, is gone from the registry: not compared with"
         )
         return None
     try:
-        card, theirs = (read_card(request.store.path(each.uri)) for each in (champion, anchor))
+        card, theirs = (read_card(request.store.path(each.uri), each.card_sha256) for each in (champion, anchor))
         require_same_problem(anchor, theirs, card.label_targets[0])
         champion_config(anchor, theirs, request)
     except (UsageError, EnvironmentFailed) as error:
@@ -88,7 +90,8 @@ def prepare_model(
 ) -> PreparedChampion:
     """A published model with the samples as it reads them; they are prepared anew where it was made under other settings."""
     assert run_state.valid is not None
-    config = champion_config(champion, read_card(request.store.path(champion.uri)), request)
+    card = read_card(request.store.path(champion.uri), champion.card_sha256)
+    config = champion_config(champion, card, request)
     if reading(config, run_state.features) == reading(request.config, run_state.features) and set(
         map(modality_of, run_state.features)
     ) == {modality for modality in ALL_MODALITIES if config.encoders.of(modality) != "off"}:
@@ -106,7 +109,7 @@ def require_unseen_test_rows(start: ChampionRef, valid: ValidatedRef, store: Sto
     """UsageError where the model that training is to start from was trained on today's test rows: what is continued from it has
     seen them too, and no figure on them says how it answers new ones."""
     rows = ComparisonRows.read(valid, store)
-    card = read_card(store.path(start.uri))
+    card = read_card(store.path(start.uri), start.card_sha256)
     seen = rows.seen_by(PreparedChampion(champion=start, valid=valid, features={}), card, store)
     if not seen.any():
         return

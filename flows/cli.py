@@ -37,10 +37,9 @@ from flows.commands.store import store_app
 from flows.commands.up import up
 from flows.commands.watching import monitor, watch
 from flows.execute import RunFailed
+from tasks.drafts import full_disk, is_full_disk
 from tasks.errors import CrossmodalError, UsageError
-
-_OURS = ("crossmodal", "data_contracts", "deployments", "flows", "tasks")
-_WHOLE = "pip install crossmodal, without --no-deps"
+from tasks.packages import missing_package
 
 app = typer.Typer(
     name="crossmodal",
@@ -98,7 +97,13 @@ def _call(command: Any, arguments: list[str]) -> Any:
             raise UsageError(
                 f"after {place!r} stands an empty string; write a value, or leave it out (a shell variable unset?)"
             )
-    return command(args=arguments, prog_name="crossmodal", standalone_mode=False)
+    with console.notices_shown():
+        try:
+            return command(args=arguments, prog_name="crossmodal", standalone_mode=False)
+        except Abort as stop:
+            if isinstance(stop.__cause__, EOFError):  # of what a library read: typer takes it for Ctrl-C
+                raise stop.__cause__ from None
+            raise
 
 
 def without_types_of_flags(command: Any) -> Any:
@@ -151,12 +156,11 @@ def _describe_error(error: Exception) -> tuple[str, int, RunSummary]:
     if isinstance(error, TyperException):
         place = getattr(getattr(error, "ctx", None), "command_path", "crossmodal")
         return f"{error.format_message().rstrip('.')}; see {place} --help", 2, RunSummary()
-    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] not in _OURS:
-        return (
-            f"the package {error.name!r} is not installed, which this needs; install all of them: {_WHOLE}",
-            4,
-            RunSummary(),
-        )
+    known = missing_package(error) if isinstance(error, ModuleNotFoundError) else None
+    if is_full_disk(error):
+        known = full_disk(error)
+    if known is not None:
+        return str(known), known.exit_code, RunSummary()
     text = f"internal error: {type(error).__name__}: {error}; run again with --debug and report it"
     return text, 4, RunSummary()
 

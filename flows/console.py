@@ -40,7 +40,16 @@ def progress_bars(verbose: bool = False) -> Iterator[None]:
     with contextlib.ExitStack() as shown:
         shown.enter_context(_bars() if _ERR.is_terminal else listening(_lines()))
         if verbose:
-            shown.enter_context(listening_to_lines(lambda line, level: _print_line(_ERR, line)))
+            shown.enter_context(
+                listening_to_lines(lambda line, level: None if level == "notice" else _print_line(_ERR, line))
+            )
+        yield
+
+
+@contextlib.contextmanager
+def notices_shown() -> Iterator[None]:
+    """Shows what a person must see at once of what the block's work says: who holds a lock that it waits for."""
+    with listening_to_lines(lambda line, level: _print_line(_ERR, line) if level == "notice" else None):
         yield
 
 
@@ -141,7 +150,7 @@ def print_predictions(summary: RunSummary, as_json: bool) -> None:
     rows, model = summary.rows, summary.model or ModelSummary()
     _print_line(out, f"{rows.used} of {rows.rows_in} rows predicted with {model.name} version {model.version}")
     if rows.quarantined:
-        _print_line(out, f"refused  {rows.quarantined} rows: {summary.quarantine}")
+        _print_line(out, f"refused  {rows.quarantined} rows: {summary.quarantine or 'each has its reason in its line'}")
     for name, value in summary.metrics.get("labelled", {}).items():
         _print_line(out, f"{name:<8} {_figure(value, name)} on the {summary.labelled} rows that have a label")
     _print_written(out, summary, as_json)

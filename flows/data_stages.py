@@ -40,7 +40,9 @@ def with_earlier(raw: RawRef, request: Request) -> RawRef:
     config = request.config
     if config.split.by != "stratified-group":
         return raw
-    champion = fetch_champion(request.name, config.publish.alias, request.store, request.tracking_uri)
+    champion = fetch_champion(
+        request.name, config.publish.alias, request.store, request.tracking_uri, request.verify_key
+    )
     return raw.model_copy(update={"earlier": champion})
 
 

@@ -31,7 +31,7 @@ def monitor_manifest(request: Request, model: str | None, stage: Monitor = monit
 
     def compare() -> None:
         """The new data are read, encoded and compared: `run_state` and `reports` hold what came of it."""
-        card = read_card(request.store.path(champion.uri))
+        card = read_card(request.store.path(champion.uri), champion.card_sha256)
         config = asking(champion_config(champion, card, request), card)
         with run_state.timed("ingest"):
             raw = scan(config, request.store, locate_data(config, request.store), "predict")

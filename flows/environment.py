@@ -14,8 +14,10 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flows.request import DEFAULT_STORE, Request
+from flows.hosting.access import new_auth_string
+from flows.request import DEFAULT_STORE, VERIFY_KEY, Request
 from tasks.errors import EnvironmentFailed
+from tasks.publish.addresses import sqlite_uri
 
 _START_S = 180.0
 
@@ -35,6 +37,11 @@ def store_from_environment(option: str | None) -> str:
 def tracking_uri_from_environment() -> str | None:
     """MLFLOW_TRACKING_URI, when it is set."""
     return os.environ.get("MLFLOW_TRACKING_URI") or None
+
+
+def verify_key_from_environment() -> str | None:
+    """CROSSMODAL_VERIFY_KEY, when it is set: the file of the public key that models must be signed with."""
+    return os.environ.get(VERIFY_KEY) or None
 
 
 def refresh_from_environment() -> tuple[str, ...]:
@@ -80,8 +87,8 @@ def use_prefect(root: Path) -> None:
     """Prefect's settings for a command on this store, also where Prefect was imported before; what the user has set stays.
 
     While `crossmodal up` serves the store, its server is used, with its credential. Otherwise Prefect starts a temporary
-    server whose database is the store's: never both at once. EnvironmentFailed when `up` lives and its server does not
-    answer within three minutes, as at its start.
+    server whose database is the store's, never both at once; only this process and its children get into it.
+    EnvironmentFailed when `up` lives and its server does not answer within three minutes, as at its start.
     """
     from flows.hosting.credentials import read_running
 
@@ -89,6 +96,8 @@ def use_prefect(root: Path) -> None:
         os.environ.setdefault(name, value)
     home = root / "prefect"
     os.environ.setdefault("PREFECT_LOCAL_STORAGE_PATH", str(home / "storage"))
+    for name, value in prefect_database(home).items():
+        os.environ.setdefault(name, value)
     running = read_running(root)
     if running is not None and os.environ.get("PREFECT_API_URL", running.api_url).rstrip("/") == running.api_url:
         os.environ["PREFECT_API_URL"] = running.api_url
@@ -96,9 +105,20 @@ def use_prefect(root: Path) -> None:
         os.environ.setdefault("CROSSMODAL_PAGES_URL", running.pages_url)
         os.environ.setdefault("PREFECT_HOME", str(home))
         _wait_until_it_answers(running.api_url)
-    elif "PREFECT_API_URL" not in os.environ:
-        os.environ.setdefault("PREFECT_HOME", str(home))  # the temporary server's database stays in the store
+    elif "PREFECT_API_URL" not in os.environ and "PREFECT_HOME" not in os.environ:
+        os.environ["PREFECT_HOME"] = str(home)  # the temporary server's database stays in the store
+        # Its port is open to every local user and web page. In a home of the user's own a profile may name a server.
+        auth_string = os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or new_auth_string()
+        os.environ["PREFECT_SERVER_API_AUTH_STRING"] = os.environ["PREFECT_API_AUTH_STRING"] = auth_string
     _reread_prefects_settings()
+
+
+def prefect_database(home: Path) -> dict[str, str]:
+    """The setting under which Prefect's database is `home/prefect.db` where Prefect would open another."""
+    address = sqlite_uri(home / "prefect.db")
+    if address.startswith("sqlite:"):
+        return {}
+    return {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:{address.partition(':')[2]}"}
 
 
 def _reread_prefects_settings() -> None:

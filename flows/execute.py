@@ -18,7 +18,9 @@ from flows.run_state import RunState
 from flows.stages import Stages
 from flows.summary import summarise, write_summary
 from tasks import progress, run_log
+from tasks.drafts import full_disk, is_full_disk
 from tasks.errors import CrossmodalError, EnvironmentFailed, TooManyQuarantined, UsageError
+from tasks.packages import missing_package
 from tasks.reporting.artifacts import read_history
 from tasks.shared_files import link_equal_files, link_folder
 
@@ -46,6 +48,7 @@ def execute(request: Request, stages: Stages, run_state: RunState | None = None,
         if error is not None:
             raise error
         pipeline(request, refreshing(stages, request), run_state)
+        measure_cost(request, run_state)
 
     with recorded(request, "retrain", run_state):
         error = attempt(work, run_state)
@@ -60,6 +63,17 @@ def execute(request: Request, stages: Stages, run_state: RunState | None = None,
     if error is not None:
         raise RunFailed(error, summary) from error
     return summary
+
+
+def measure_cost(request: Request, run_state: RunState) -> None:
+    """What an answer costs is known of a model that this run evaluated: of another the time would be for nothing."""
+    valid, checkpoint, report = run_state.valid, run_state.checkpoint, run_state.report
+    if valid is None or checkpoint is None or report is None or run_state.reused(report):
+        return
+    from tasks.evaluate.inference_cost import measure_inference  # which needs torch, as the evaluation did
+
+    with run_state.timed("evaluate"):
+        run_state.inference = measure_inference(checkpoint, valid, run_state.features, request.config, request.store)
 
 
 def record(request: Request, run_state: RunState, summary: RunSummary) -> None:
@@ -103,11 +117,21 @@ def attempt(work: Callable[[], object], run_state: RunState) -> CrossmodalError 
             return refusal
         except CrossmodalError as refusal:
             return refusal
-        except (OSError, MemoryError) as failure:
-            error = EnvironmentFailed(f"{type(failure).__name__}: {failure}; start the run again: it resumes")
+        except (OSError, MemoryError, ModuleNotFoundError) as failure:
+            error = _environment_failed(failure)
+            if error is None:
+                raise
             error.__cause__ = failure
             return error
     return None
+
+
+def _environment_failed(failure: OSError | MemoryError | ModuleNotFoundError) -> EnvironmentFailed | None:
+    if isinstance(failure, ModuleNotFoundError):
+        return missing_package(failure)
+    if is_full_disk(failure):
+        return full_disk(failure)
+    return EnvironmentFailed(f"{type(failure).__name__}: {failure}; start the run again: it resumes")
 
 
 def earlier_runs(request: Request, run_state: RunState) -> list[RunRecord]:

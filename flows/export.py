@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +11,12 @@ from data_contracts.refs import ChampionRef
 from flows.predictions import find_model
 from flows.request import Request
 from flows.serving.golden import Verified, verify_release, write_golden_rows
-from flows.serving.loading import find_published, load_predictor
+from flows.serving.loading import find_published, load_predictor, require_signature
+from tasks.drafts import draft
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.modeling.card import CARD, ModelCard, read_card
 from tasks.modeling.release import README, WEIGHTS, Release, list_files, require_release, write_release
+from tasks.modeling.signing import SIGNATURE, describe_signature, model_uri
 from tasks.publish.lineage import fetch_origin
 from tasks.store import RECORD, digest_file, sync
 
@@ -34,8 +35,8 @@ def export_release(
     if not folder.parent.is_dir():
         raise UsageError(f"folder {folder}: the folder {str(folder.parent)!r} does not exist; make it first")
     champion = find_model(request, model)
-    card = read_card(request.store.path(champion.uri))
-    readme, lineage = fetch_origin(champion, card, request.store, request.tracking_uri)
+    card = read_card(request.store.path(champion.uri), champion.card_sha256)
+    origin = fetch_origin(champion, card, request.store, request.tracking_uri)
     with _appearing(folder) as scratch:
         copy_model(champion, card, request, scratch, encoders)
         if golden:
@@ -44,17 +45,20 @@ def export_release(
                 write_golden_rows(predictor, scratch)
             finally:
                 predictor.close()
-        (scratch / README).write_text(readme, encoding="utf-8")
+        (scratch / README).write_bytes(origin.readme)
+        if origin.signature is not None:
+            (scratch / SIGNATURE).write_bytes(origin.signature)
         files = {name: digest_file(scratch / name) for name in list_files(scratch)}
         release = Release(
             name=champion.name,
             version=champion.version,
             model_sha256=champion.model_sha256,
-            lineage=lineage,
+            lineage=origin.lineage,
             files=files,
         )
         write_release(release, scratch)
         require_release(scratch)
+        require_signature(scratch, files, model_uri(champion.name, champion.version), request.verify_key)
     return release, folder
 
 
@@ -77,9 +81,12 @@ def verify_folder(request: Request, folder: Path) -> Verified:
     """
     folder = folder.expanduser().absolute()
     require_release(folder)
-    predictor = load_predictor(find_published(folder, request), request, 1)
+    found = find_published(folder, request)
+    predictor = load_predictor(found, request, 1)
     try:
-        return verify_release(folder, predictor)
+        verified = verify_release(folder, predictor)
+        signature = describe_signature(found.signed_by, request.verify_key is not None)
+        return verified.model_copy(update={"signature": signature})
     finally:
         predictor.close()
 
@@ -87,16 +94,14 @@ def verify_folder(request: Request, folder: Path) -> Verified:
 @contextlib.contextmanager
 def _appearing(folder: Path) -> Iterator[Path]:
     """Yields where to write what is the folder on a clean exit, synced; on an error nothing is left."""
-    scratch = folder.with_name(f".{folder.name[:200]}.{uuid.uuid4().hex}")
     try:
-        scratch.mkdir()
-        yield scratch
-        for path in sorted(scratch.rglob("*")):
-            sync(path)
-        sync(scratch)
-        scratch.rename(folder)
+        with draft(folder.parent, folder.name, f"release {folder}") as scratch:
+            scratch.mkdir()
+            yield scratch
+            for path in sorted(scratch.rglob("*")):
+                sync(path)
+            sync(scratch)
+            scratch.rename(folder)
         sync(folder.parent)
     except OSError as error:
         raise EnvironmentFailed(f"folder {folder}: {error.strerror or error}; nothing was left there") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)

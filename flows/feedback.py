@@ -97,12 +97,12 @@ def find_pair(model: str, overrides: Sequence[str], request: Request) -> tuple[P
 
 
 def _published(request: Request, model: str, alias: str) -> Published:
-    ref = registry.fetch_champion(model, alias, request.store, request.tracking_uri)
+    ref = registry.fetch_champion(model, alias, request.store, request.tracking_uri, request.verify_key)
     if ref is None:
         raise UsageError(
             f"model {model}: has no {alias}, and labels decide between challenger and champion; see docs/score.md"
         )
-    return ref, read_card(request.store.path(ref.uri))
+    return ref, read_card(request.store.path(ref.uri), ref.card_sha256)
 
 
 def read_labels(path: Path, config: RunConfig, card: ModelCard) -> LateLabels:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +14,13 @@ from pydantic import ValidationError
 from data_contracts.refs import Decision, RunRefs
 from data_contracts.run_record import RunRecord, Status
 from data_contracts.run_summary import Finding, ModelSummary, RunSummary
-from flows.records import CONFIG, REFS, RUN, RunStart
+from flows.records import CONFIG, LOCK, REFS, RUN, RunStart
 from flows.request import Request
+from tasks import locks
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.reporting.run_history import point_of, write_history
-from tasks.store import Store, process_lives
+from tasks.store import Store
 
 RUNS = "runs"
 HISTORY = "history"
@@ -95,7 +95,7 @@ def _json(store: Store, run: str, name: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise EnvironmentFailed(f"run {run}: left no {name}: it ended before it began") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EnvironmentFailed(f"run {run}: {path} cannot be read ({error})") from None
 
 
@@ -105,7 +105,13 @@ def _read(folder: Path) -> RunRecord:
         summary = _summary(folder)
         refs = RunRefs.model_validate(_optional(folder / REFS) or {})
         return _record(folder, None if start is None else RunStart.model_validate(start), summary, refs)
-    except (OSError, ValueError, TypeError, AttributeError) as error:  # what lies there was written by anything
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:  # what lies there was written by anything
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         return RunRecord(run=folder.name, status="unreadable", reason=reason, started=_changed(folder))
 
@@ -130,7 +136,7 @@ def _record(folder: Path, start: RunStart | None, summary: RunSummary | None, re
     return RunRecord(
         run=folder.name,
         flow=known.flow or (start and start.flow),
-        status=_status(start, summary),
+        status=_status(folder, start, summary),
         verdict=known.verdict or known.finding,
         reason=known.error or known.reason or (start and start.error),
         model=model.name or (start and start.model),
@@ -153,15 +159,14 @@ def _record(folder: Path, start: RunStart | None, summary: RunSummary | None, re
     )
 
 
-def _status(start: RunStart | None, summary: RunSummary | None) -> Status:
+def _status(folder: Path, start: RunStart | None, summary: RunSummary | None) -> Status:
     if summary is not None:
         return "failed" if summary.error else "completed"
     if start is None:
         return "unreadable"
     if start.finished is not None:
         return "failed"
-    here = start.host == socket.gethostname()
-    return "crashed" if here and not process_lives(start.pid) else "running"
+    return "running" if locks.is_held(folder / LOCK) else "crashed"
 
 
 def history_page(store_root: str | Path, model: str) -> Path:

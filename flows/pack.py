@@ -23,7 +23,7 @@ from tasks.encoder_ids import parse_encoder
 from tasks.errors import UsageError
 from tasks.ingest.manifest.rows import Inline
 from tasks.modalities import spec_of
-from tasks.store import Store
+from tasks.store import Store, replacing
 
 MAX_ROWS = 200
 MAX_MB = 100.0
@@ -64,14 +64,9 @@ def pack_run(store: Store, record: RunRecord, out: Path, most_rows: int = MAX_RO
             f"run {record.run}: ended before its data were read ({record.reason}); there is nothing to pack"
         )
     chosen = _choose(refs.raw, config, store, record.run, most_rows)
-    scratch = out.with_name(f".{out.name}.part")
-    try:
-        with zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as archive:
-            packer = _Packer(archive, config, refs.raw, int(most_mb * 1e6))
-            packed = packer.pack(chosen, store, record)
-        scratch.rename(out)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with replacing(out) as scratch, zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as archive:
+        packer = _Packer(archive, config, refs.raw, int(most_mb * 1e6))
+        packed = packer.pack(chosen, store, record)
     return packed._replace(path=out, bytes=out.stat().st_size)
 
 

@@ -17,6 +17,7 @@ from flows.journaling import record_decisions, record_verdict
 from flows.request import Request
 from flows.results import ask_for_approval, results_in
 from flows.run_state import RunState
+from flows.signing import load_sign_key
 from flows.stages import Stages
 from tasks import run_log
 from tasks.config import RunConfig
@@ -35,6 +36,7 @@ from tasks.store import Store, digest_file
 def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
     """Runs every stage in order, filling `run_state`; raises CrossmodalError where one fails."""
     config, store = request.config, request.store
+    sign_key = load_sign_key(request)
     run_state.before = results_in(store)
     valid = run_state.valid = prepare(request, config, stages, run_state)
     samples = Samples.read(store.path(valid.uri))
@@ -42,9 +44,9 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
     require_trainable(samples, config.split.min_test_per_class, valid.clean.label_targets)
     require_rules_fit(config, valid, store)
     with run_state.timed("validate"):
-        champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
+        champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri, request.verify_key)
         if champion is not None:
-            require_comparable(champion, read_card(store.path(champion.uri)), valid, request)
+            require_comparable(champion, read_card(store.path(champion.uri), champion.card_sha256), valid, request)
     features = run_state.features = extract_features(valid, config, store, stages, run_state)
     with run_state.timed("train"):
         start = run_state.start = None if config.train.continue_from == "none" else champion
@@ -53,7 +55,9 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
         checkpoint = run_state.checkpoint = stages.train(valid, features, config, store, start)
     run_log.log_checkpoint(checkpoint, read_history(checkpoint, store), run_state.reused(checkpoint))
     with run_state.timed("evaluate"):  # asked again: training takes time, and another model may have been promoted
-        champion = run_state.champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri)
+        champion = run_state.champion = fetch_champion(
+            request.name, config.publish.alias, store, request.tracking_uri, request.verify_key
+        )
     # Against itself a model need not be compared: the evaluation of the run that published it is still right.
     is_champion = champion is not None and is_same_model(champion, checkpoint, store)
     prepared_champion = run_state.prepared_champion = (
@@ -68,7 +72,7 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
     waiting = waiting_verdicts(config.publish)
     run_state.decision, run_state.reason = conclude(verdict, champion, is_champion, evaluated_before, waiting)
     if run_state.decision in ("promote", *waiting):
-        inputs = PublishInputs(verdict, checkpoint, report, valid, features, start)
+        inputs = PublishInputs(verdict, checkpoint, report, valid, features, start, sign_key)
         publish_candidate(inputs, request, stages, run_state)
 
 
@@ -132,10 +136,10 @@ def evaluate_champion(request: Request, stages: Stages, run_state: RunState) -> 
     The samples are read as the champion reads them. UsageError where there is no champion.
     """
     store, alias = request.store, request.config.publish.alias
-    champion = run_state.champion = fetch_champion(request.name, alias, store, request.tracking_uri)
+    champion = run_state.champion = fetch_champion(request.name, alias, store, request.tracking_uri, request.verify_key)
     if champion is None:
         raise UsageError(f"mode 'evaluate only': there is no {request.name}@{alias} yet; run with mode 'full' first")
-    card = read_card(store.path(champion.uri))
+    card = read_card(store.path(champion.uri), champion.card_sha256)
     config = champion_config(champion, card, request)
     run_state.before = results_in(store)
     valid = run_state.valid = prepare(request, config, stages, run_state)

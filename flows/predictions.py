@@ -46,7 +46,7 @@ def predict_manifest(request: Request, model: str | None, out: str, columns: Seq
 
     def predict() -> None:
         """The predictions are written; `found` holds how many rows they were scored on, and the figures."""
-        card = read_card(request.store.path(champion.uri))
+        card = read_card(request.store.path(champion.uri), champion.card_sha256)
         with CarriedColumns(columns, request.store.root) as carried:
             rows = predict_rows(request, champion, card, run_state, carried)
             run_state.warnings += [*carried.notes, *write_tables(target, rows.tables())]
@@ -68,7 +68,7 @@ def predict_manifest(request: Request, model: str | None, out: str, columns: Seq
         metrics={"labelled": figures} if labelled else {},
         notes=(*(run_state.clean.notes if run_state.clean else ()), *run_state.warnings),
         out=str(target),
-        quarantine=str(request.folder / "quarantine.csv"),
+        quarantine=None if request.store.view_of else str(request.folder / "quarantine.csv"),
     )
     write_summary(request, run_state, summary)
     return summary
@@ -108,7 +108,7 @@ def predict_samples(
     from tasks.modeling.unknown_cells import describe_unknown
 
     samples = Samples.read(request.store.path(clean.uri))
-    model = load_model(request.store.path(champion.uri), card)
+    model = load_model(request.store.path(champion.uri), card, champion.model_sha256)
     run_state.warnings += describe_unknown(card, samples, clean, request.store)
     outputs = predict_probabilities(model, samples, run_state.features, request.store)
     read = [name for name in clean.modalities if name in card.modalities]  # not an image_3 that it was never given
@@ -126,7 +126,7 @@ def find_model(request: Request, model: str | None) -> ChampionRef:
             listed = ", ".join(known) or "none yet; publish one with crossmodal retrain"
             raise UsageError(f"--model is needed: the registry holds {len(known)} models ({listed})")
         name = known[0]
-    found = fetch_champion(name, alias or "champion", request.store, request.tracking_uri)
+    found = fetch_champion(name, alias or "champion", request.store, request.tracking_uri, request.verify_key)
     if found is None:
         raise _missing(name, alias or "champion", request)
     return found

@@ -17,10 +17,11 @@ from flows.champion import champion_config
 from flows.plan import PlanLine
 from flows.records import shown_path
 from flows.request import Request
+from tasks.config_sections import REMOTE_SCHEMES
 from tasks.devices import describe_device
 from tasks.encoder_ids import parse_encoder
 from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
-from tasks.ingest.sources.remote import is_remote
+from tasks.ingest.sources.remote import how_to_allow, is_remote
 from tasks.ingest.sources.resolve import BUILTIN
 from tasks.modalities import MODALITIES
 from tasks.modeling.card import read_card
@@ -96,9 +97,9 @@ def _data(request: Request) -> tuple[bool, str]:
     if is_remote(data.path):
         scheme = data.path.partition("://")[0].lower()
         if scheme not in data.allowed_schemes:
-            raise UsageError(
-                f"data.path {shown_path(data.path)!r}: its scheme is not allowed; --set data.allowed_schemes='[\"{scheme}\"]'"
-            )
+            setting = f"--set data.allowed_schemes='[\"{scheme}\"]'"
+            way = setting if scheme in REMOTE_SCHEMES else how_to_allow(scheme)
+            raise UsageError(f"data.path {shown_path(data.path)!r}: its scheme is not allowed; {way}")
         if scheme not in ("http", "https") and find_spec("fsspec") is None:
             raise UsageError(
                 f"data.path: {scheme}:// is read through fsspec, which is not installed (pip install fsspec)"
@@ -203,11 +204,11 @@ def _registry(request: Request) -> tuple[bool, str]:
 
 def _champion(request: Request) -> tuple[bool, str]:
     alias = request.config.publish.alias
-    champion = fetch_champion(request.name, alias, request.store, request.tracking_uri)
+    champion = fetch_champion(request.name, alias, request.store, request.tracking_uri, request.verify_key)
     if champion is None:
         return True, f"{request.name}@{alias}: none yet, the gate's own rules decide"
     which = f"model {champion.name} version {champion.version}"
-    card = read_card(request.store.path(champion.uri))
+    card = read_card(request.store.path(champion.uri), champion.card_sha256)
     target = card.label_targets[0]
     problem = request.config.data.problem
     if problem not in ("auto", target.problem):

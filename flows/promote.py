@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.environment import now_ms, tracking_uri_from_environment, user_name
+from flows.environment import now_ms, tracking_uri_from_environment, user_name, verify_key_from_environment
 from flows.flow_request import store_of_run
 from flows.journaling import record_decisions
 from flows.refusals import REFUSALS, refused
@@ -49,7 +49,7 @@ def promote(
         model, version = registry.find_pending(model, version, place, tracking_uri, approval.at_ms)
         if decision == "approve":
             entry: Mapping[str, object] = registry.promote(
-                model, version, alias, place, tracking_uri, approval
+                model, version, alias, place, tracking_uri, approval, verify_key_from_environment()
             ).model_dump(mode="json")
             message = f"{model} version {version} is now {alias}: {reason}"
         else:

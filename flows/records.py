@@ -8,16 +8,21 @@ import signal
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from data_contracts.refs import Frozen, RunRefs
 from flows.environment import git_commit
 from flows.request import Request
 from flows.run_state import RunState
+from tasks import locks
+from tasks.drafts import clear_leftovers
 from tasks.publish.connection import without_password
 from tasks.store import canonical_json, replace_file
 
 RUN, CONFIG, REFS = "run.json", "config.json", "refs.json"
+LOCK = "run.lock"
+"""Held while the run lasts, by which others know that it does."""
 
 
 class RunStart(Frozen):
@@ -52,7 +57,27 @@ def recorded(request: Request, flow: str, run_state: RunState) -> Iterator[None]
         host=socket.gethostname(),
         pid=os.getpid(),
     )
-    request.folder.mkdir(parents=True, exist_ok=True)
+    _clear_killed(request.folder.parent)
+    with locks.held(request.folder / LOCK, request.store.lock_timeout_s, request.run_id):
+        try:
+            with _kept(request, start, run_state):
+                yield
+        finally:
+            (request.folder / LOCK).unlink(missing_ok=True)
+
+
+def _clear_killed(runs: Path) -> None:
+    """What killed runs were writing in their folders is gone, and the lock by which they are known."""
+    for lock in runs.glob(f"*/{LOCK}"):
+        with contextlib.suppress(OSError), locks.held_if_free(lock) as free:  # a run that ends meanwhile clears its own
+            if free:
+                for folder in (lock.parent, *(path for path in lock.parent.rglob("*") if path.is_dir())):
+                    clear_leftovers(folder)
+                lock.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _kept(request: Request, start: RunStart, run_state: RunState) -> Iterator[None]:
     _write(request, CONFIG, redacted(request.config.model_dump(mode="json")))
     _write(request, RUN, start.model_dump(mode="json"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,15 @@ from tasks.config import RunConfig, load_config, read_profile
 from tasks.config_paths import absolute_path
 from tasks.errors import UsageError
 from tasks.ingest.sources.resolve import name_of_data
+from tasks.publish.addresses import sqlite_uri
 from tasks.publish.model_names import check_model_name
 from tasks.store import Store
 from tasks.store_use import hold
+from tasks.store_view import readable
 
 DEFAULT_PROFILE = "digits"
 DEFAULT_STORE = ".crossmodal"
+VERIFY_KEY = "CROSSMODAL_VERIFY_KEY"
 OVERRIDE = r"^[^=]+="
 """What a KEY=VALUE looks like, as a JSON Schema pattern: the form in the UI and the command line refuse the same."""
 Mode = Literal["full", "plan only", "evaluate only"]
@@ -46,6 +50,11 @@ class Request:
     def name(self) -> str:
         """The model's name."""
         return str(self.config.name)
+
+    @property
+    def verify_key(self) -> str | None:
+        """The file of the public key that models must be signed with, where there is one."""
+        return self.config.publish.verify_key or os.environ.get(VERIFY_KEY) or None
 
     @property
     def folder(self) -> Path:
@@ -79,19 +88,30 @@ def named_profile(profile: str | None, data: str | None) -> str | None:
 
 
 def make_request(
-    config: RunConfig, store: str | None, tracking_uri: str | None, run_id: str, prefect_run_id: str | None = None
+    config: RunConfig,
+    store: str | None,
+    tracking_uri: str | None,
+    run_id: str,
+    prefect_run_id: str | None = None,
+    reading: bool = False,
 ) -> Request:
     """The request with its store made ready, which this process is known to use from now on; MLflow on sqlite inside the store
-    unless an address is given."""
-    place = Store(Path(store or DEFAULT_STORE).expanduser())
+    unless an address is given.
+
+    `reading`: a store that cannot be written to will do.
+    """
+    place = Store(Path(store or DEFAULT_STORE).expanduser(), run_id, config.runtime.lock_timeout_s)
+    if reading:
+        place = readable(place)
     place.prepare()
-    hold(place.root)
+    if not reading:
+        hold(place.root)
     return Request(config, place, tracking_uri or default_tracking_uri(place), run_id, prefect_run_id)
 
 
 def default_tracking_uri(store: Store) -> str:
     """MLflow on sqlite inside the store."""
-    return f"sqlite:///{store.root}/mlflow.db"
+    return sqlite_uri(store.root / "mlflow.db")
 
 
 def find_profile(profile: str, store: str | None = None) -> Path:

@@ -13,6 +13,7 @@ from flows.journaling import record_decisions
 from flows.records import REFS
 from flows.refresh import STAGE_KINDS, all_stages, require_stages, settle_parts
 from flows.request import Request
+from flows.signing import load_sign_key
 from flows.stages import Features, Stages
 from tasks.errors import UsageError
 from tasks.extract.extract import collect_features, plan_shards
@@ -142,7 +143,9 @@ def _gate(request: Request, refs: RunRefs, stages: Stages) -> Results:
 
 def _publish(request: Request, refs: RunRefs, stages: Stages) -> Results:
     valid, verdict, report = _had(refs.valid), _had(refs.verdict), _had(refs.report)
-    inputs = PublishInputs(verdict, _had(refs.checkpoint), report, valid, refs.features, refs.start)
+    inputs = PublishInputs(
+        verdict, _had(refs.checkpoint), report, valid, refs.features, refs.start, load_sign_key(request)
+    )
     release = stages.publish(inputs, request.config, request.store, request.tracking_uri, request.run_id)
     record_decisions(request.name, request.config.publish.alias, request.store, request.tracking_uri)
     return {"release": release}

@@ -106,7 +106,7 @@ def forward_lines(logger: logging.Logger | logging.LoggerAdapter[logging.Logger]
 
     def listen(line: str, level: Level) -> None:
         """The line is in the run's log."""
-        logger.log(logging.WARNING if level == "warning" else logging.INFO, "%s", line)
+        logger.log(logging.INFO if level == "info" else logging.WARNING, "%s", line)
 
     return listen
 

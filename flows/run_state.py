@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pydantic import Field
 
 from data_contracts.refs import Decision, Ref, RunRefs, Split
+from data_contracts.run_summary import InferenceSummary
 from tasks import run_log
 from tasks.validate.outcome import TableCheck
 
@@ -24,6 +25,8 @@ class RunState(RunRefs, frozen=False):
     """Broken expectations of severity warning on other tables than the samples, whose own are in `valid`."""
     test_uses: float | None = None
     """How many verdicts on this model its test rows had decided before."""
+    inference: InferenceSummary | None = None
+    """What an answer costs, where it was measured."""
     decision: Decision | None = None
     reason: str | None = None
     before: frozenset[str] = frozenset()

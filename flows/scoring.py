@@ -32,7 +32,7 @@ def score_manifest(
     champion = find_model(request, model)
     refs = [champion]
     if challenger and "@" not in (model or ""):
-        other = fetch_champion(champion.name, CHALLENGER, request.store, request.tracking_uri)
+        other = fetch_champion(champion.name, CHALLENGER, request.store, request.tracking_uri, request.verify_key)
         refs += [other] if other is not None and other.version != champion.version else []
     folder = check_folder(Path(out) if out else request.store.root / SCORES, request.config.data.path)
     run_state = RunState(champion=champion)

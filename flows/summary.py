@@ -12,6 +12,7 @@ from data_contracts.run_summary import (
     NO_SPLITS,
     STAGES,
     BaselineSummary,
+    CorruptedSummary,
     Finding,
     ModelSummary,
     RowsSummary,
@@ -23,7 +24,8 @@ from flows.results import quarantine_of
 from flows.run_state import RunState
 from tasks.holdout_reuse import MANY, describe_uses
 from tasks.ingest.ingest import quarantine_csv
-from tasks.reporting.artifacts import read_history
+from tasks.problems.intervals import CONFIDENCE
+from tasks.reporting.artifacts import read_history, read_slices
 from tasks.store import Store, replace_file, replacing
 
 ON_CHAMPION = frozenset({"predict", "monitor", "score"})
@@ -41,7 +43,7 @@ class Found(TypedDict, total=False):
     labelled: int
     out: str
     notes: tuple[str, ...]
-    quarantine: str
+    quarantine: str | None
     drift: bool
     compared: int
     known: int
@@ -70,6 +72,8 @@ def summarise(
             reused={name: ref.reused for name, ref in run_state.features.items()},
         ),
         seconds={stage: round(run_state.seconds.get(stage, 0.0), 3) for stage in STAGES},
+        inference=run_state.inference,
+        robustness=robustness_of(report, request.store),
         forgetting=report.forgetting or None if report else None,
         linear_baseline=baseline_of(report.linear_baseline) if report and report.linear_baseline else None,
         read=run_state.raw.recognition if run_state.raw else None,
@@ -116,6 +120,29 @@ def intervals_of(report: EvalReport) -> dict[str, tuple[float, float] | None]:
         if value is not None
     ]
     return {name: report.intervals.get(name) for name in names}
+
+
+def robustness_of(report: EvalReport | None, store: Store) -> dict[str, tuple[CorruptedSummary, ...]] | None:
+    """Figures under corruptions; None where none were measured."""
+    parts = read_slices(report, store)
+    if parts is None or not parts.robustness:
+        return None
+    return {
+        curve.corruption: tuple(
+            CorruptedSummary(
+                severity=severity,
+                rows=part.rows,
+                metrics=part.metrics,
+                intervals={
+                    name: part.intervals.get(CONFIDENCE, {}).get(name)
+                    for name, value in part.metrics.items()
+                    if value is not None
+                },
+            )
+            for severity, part in enumerate(curve.levels)
+        )
+        for curve in parts.robustness
+    }
 
 
 def baseline_of(linear_baseline: LinearBaseline) -> BaselineSummary:

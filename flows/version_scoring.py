@@ -65,10 +65,13 @@ def score_version(
 
     `turn` is which of how many versions this is, for the progress. DataError where every row is refused.
     """
-    card = read_card(request.store.path(ref.uri))
+    card = read_card(request.store.path(ref.uri), ref.card_sha256)
     config = asking(champion_config(ref, card, request), card)
     with ExitStack() as held:
-        partition = held.enter_context(open_partition(partition_folder(out, ref.name, ref.version), ref.model_sha256))
+        folder = partition_folder(out, ref.name, ref.version)
+        partition = held.enter_context(
+            open_partition(folder, ref.model_sha256, request.store.lock_timeout_s, request.run_id)
+        )
         refused = held.enter_context(replacing(partition.folder / REFUSED))
         listing = held.enter_context(refused.open("w", encoding="utf-8"))
         with run_state.timed("ingest"):

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema, field_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema, field_validator, model_validator
 
 from tasks.config_paths import absolute_paths
 from tasks.config_sections import (
@@ -99,9 +99,9 @@ class DataConfig(Section):
     """Folders, besides the manifest's own, below which media may lie."""
     allowed_schemes: tuple[str, ...] = ()
     """Schemes of remote stores that cells and the manifest's own path may name, such as s3 or gs; () for local files only."""
-    remote_timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    remote_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
     """Time that one remote file may take to fetch."""
-    max_manifest_mb: Annotated[float, Field(gt=0)] = 2048.0
+    max_manifest_mb: Annotated[float, Field(gt=0, le=10**6)] = 2048.0
     """Size of a manifest file, and of what a Parquet file declares to hold once unpacked, media included."""
     problem: Problem = "auto"
     """multiclass: one label a row. multilabel: any number, separated by | or as a list. regression: a number. auto:
@@ -112,11 +112,11 @@ class DataConfig(Section):
     cell_separator: Annotated[str, Field(min_length=1)] | None = None
     """Between several media in one cell (front.jpg;back.jpg): each becomes a row with the same label, all of one group. None:
     a cell names one medium."""
-    max_rows: Annotated[int, Field(ge=1)] | None = None
+    max_rows: Annotated[int, Field(ge=1, le=10**9)] | None = None
     """Use this many rows, chosen by a stable hash, spread over the given splits; None: all."""
     max_quarantined: Share = 0.10
     """Share of rows that may be quarantined before the run fails."""
-    min_class_rows: Annotated[int, Field(ge=1)] = 2
+    min_class_rows: Annotated[int, Field(ge=1, le=10**9)] = 2
     """Rows of a class that has fewer are quarantined (rare-class), where two larger classes remain; 1: none are."""
     time_format: str = "auto"
     """How times are written, as strptime has it (%d/%m/%Y). auto: numbers, ISO 8601, or the usual form that all have. iso:
@@ -143,26 +143,26 @@ class GateConfig(Section):
     """not-worse: a loss of the margin or more must be ruled out. better: a gain must be shown."""
     metric: MetricName = "auto"
     """The metric on which candidate and champion are compared, on the same test rows. auto: macro_f1, for numbers mae."""
-    margin: Annotated[float, Field(ge=0)] = 0.02
+    margin: Annotated[float, Field(ge=0, le=1)] = 0.02
     """What a candidate may lose of the metric, in its unit (0.02: two points of macro F1); of mae and rmse this share of the
     champion's."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """Of the interval of candidate minus champion; single figures have 95 %. A higher one promotes less, never more."""
     anchor: Literal["best", "off"] = "best"
     """best: not-worse also of the best champion so far, so that small losses do not add up. off: of the champion only."""
-    min_rows: Annotated[int, Field(ge=1)] = 50
+    min_rows: Annotated[int, Field(ge=1, le=10**9)] = 50
     """Test rows that neither model has seen, or both, without which the comparison is inconclusive."""
     slice_alpha: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Chance of any false alarm over all classes, sets of modalities and evaluate.slices together (Holm) on whose rows a
     candidate must not be worse than the champion; 0: they are not tested."""
-    min_slice_rows: Annotated[int, Field(ge=1)] = 20
+    min_slice_rows: Annotated[int, Field(ge=1, le=10**9)] = 20
     """Test rows from which on a class, a set of modalities or a slice is tested, and has an interval."""
     rules: tuple[Rule, ...] = (Rule(metric="auto", above_majority=True),)
     """What figures must be, one line of the gate's table each; see below."""
     approval: Literal["auto", "required"] = "auto"
     """auto: a model that passes is promoted. required: it is registered as a pending version and the run ends with
     needs-approval; a person promotes or rejects it (crossmodal models pending)."""
-    approval_days: Annotated[float, Field(gt=0)] = 14.0
+    approval_days: Annotated[float, Field(gt=0, le=36_500)] = 14.0
     """required: how long a candidate may be promoted after its run, in days."""
 
 
@@ -171,7 +171,7 @@ class RunConfig(Section):
 
     name: str | None = None
     """The model's name; else the profile's, else the folder's or file's."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     data: DataConfig = DataConfig()
     media: MediaConfig = MediaConfig()
     split: SplitConfig = SplitConfig()
@@ -184,6 +184,15 @@ class RunConfig(Section):
     publish: PublishConfig = PublishConfig()
     monitor: MonitorConfig = MonitorConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @model_validator(mode="after")
+    def _measures_what_rules_ask(self) -> RunConfig:
+        named = next((rule.corruption for rule in self.gate.rules if rule.corruption), None)
+        if named is not None and self.evaluate.robustness == "off":
+            raise ValueError(
+                f"a rule of the gate is about {named}, and evaluate.robustness = off; set it to auto or on"
+            )
+        return self
 
     @property
     def slices(self) -> tuple[str, ...]:
@@ -229,6 +238,15 @@ def load_config(
 
     `where`: what messages call the profile; None where there is none.
     """
+    try:
+        return _load_config(profile, overrides, where)
+    except RecursionError:
+        source = "--set" if where is None else f"{where}, or --set"
+        text = f"config (from {source}): a value is nested too deeply; no setting has more than three levels"
+        raise UsageError(text) from None
+
+
+def _load_config(profile: Mapping[str, Any], overrides: Sequence[str], where: str | None) -> RunConfig:
     values = copy.deepcopy(dict(profile))
     for text in overrides:
         keys, value = parse_assignment(text)
@@ -257,6 +275,8 @@ def read_profile(path: Path) -> dict[str, Any]:
         raise UsageError(f"profile {path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"profile {path}: not readable as TOML ({error})") from None
+    except RecursionError:
+        raise UsageError(f"profile {path}: nested too deeply; no setting has more than three levels") from None
 
 
 def _seen_from_here(keys: list[str], value: Any) -> Any:
@@ -294,8 +314,17 @@ def _explain(error: ValidationError, where: str) -> str:
         near = difflib.get_close_matches(dotted, in_rules or list(known_keys(RunConfig)), n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else f"; sections are {', '.join(RunConfig.model_fields)}"
         return f"config key {dotted!r} (from {where}) does not exist{hint}"
-    message = first["msg"].removeprefix("Value error, ")
+    message = _TAKES.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+    if "class_name" in first.get("ctx", {}):
+        message += f" of {first['ctx']['class_name']}"
     return f"config key {dotted or 'config'!r} = {first['input']!r} (from {where}): {message}"
+
+
+_TAKES = {
+    **dict.fromkeys(("tuple_type", "list_type", "set_type"), "takes a list, [VALUE, ...]"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "takes a table, {KEY = VALUE, ...}"),
+}
+"""Kind of pydantic's errors to what the key takes, in the words of a profile's TOML."""
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

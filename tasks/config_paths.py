@@ -10,7 +10,7 @@ from data_contracts.modalities import ALL_MODALITIES
 from data_contracts.refs import Modality
 from tasks.encoder_ids import parse_encoder
 
-_ADDRESSES = ("builtin:", "model:")
+_ADDRESSES = ("builtin:", "model:", "prefect-block:")
 
 
 def absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -34,6 +34,7 @@ def absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     rules: dict[str, dict[str, Callable[[Any], Any]]] = {
         "data": {"path": one, "allowed_roots": several, "expectations": one},
         "encoders": {modality: encoder(modality) for modality in ALL_MODALITIES},
+        "publish": {"sign_key": one, "verify_key": one},
     }
     found = dict(values)
     for section, keys in rules.items():

@@ -17,6 +17,8 @@ REMOTE_SCHEMES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "hf", "http", "http
 """Of stores that data.allowed_schemes may name; those of fsspec that lead to local files are not among them."""
 Layout = Literal["auto", "tables", "folders"]
 Share = Annotated[float, Field(ge=0, le=1)]
+YEAR_S = 365 * 86_400
+"""The longest time that may be set: clocks take no endless one."""
 
 
 class Section(BaseModel):
@@ -170,7 +172,7 @@ class SplitConfig(Section):
     folds: dict[Split, tuple[str, ...]] = {}
     """Values of the split column that are val or test (test = [5], val = [4]); all others are then train, or, where train is
     named, too, no split."""
-    list_fold: Annotated[int, Field(ge=1)] = 1
+    list_fold: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     """Of lists of files that give the splits, trainlist01.txt and testlist01.txt to 03, the number of those that are read."""
     strict: bool = False
     """A label of val or test that train never has: true forbids training, false sets these rows aside (unseen-label)."""
@@ -178,7 +180,7 @@ class SplitConfig(Section):
     """The same or nearly the same sample, or one group, on two sides: say so, drop it from train, or fail the run."""
     near_duplicates: bool = True
     """Look for samples that nearly repeat another in every modality; splits that we make keep them on one side."""
-    min_test_per_class: Annotated[int, Field(ge=0)] = 0
+    min_test_per_class: Annotated[int, Field(ge=0, le=10**9)] = 0
     """Fewer test rows of a class than this are an error of retrain; 0: a class without any is a warning."""
 
     @model_validator(mode="after")
@@ -199,28 +201,28 @@ class MediaConfig(Section):
     image_px: Annotated[int, Field(ge=8, le=4096)] = 256
     """Longest side of a stored picture, in pixels; larger ones are scaled down."""
     sample_rate_hz: Annotated[int, Field(ge=4000, le=192_000)] = 16_000
-    max_audio_s: Annotated[float, Field(ge=0.1)] = 30.0
+    max_audio_s: Annotated[float, Field(ge=0.1, le=86_400)] = 30.0
     """Longer sound is cut, with a warning."""
-    max_text_chars: Annotated[int, Field(ge=1)] = 20_000
+    max_text_chars: Annotated[int, Field(ge=1, le=10**9)] = 20_000
     """Longer text is cut, with a warning."""
     video_frames: Annotated[int, Field(ge=1, le=64)] = 8
     """Frames kept of a clip, spaced evenly over its duration."""
     video_px: Annotated[int, Field(ge=8, le=1024)] = 128
     """Longest side of a kept frame, in pixels."""
-    max_video_s: Annotated[float, Field(ge=0.1)] = 30.0
+    max_video_s: Annotated[float, Field(ge=0.1, le=86_400)] = 30.0
     """A longer clip is cut, with a warning."""
-    max_video_frames: Annotated[int, Field(ge=1)] = 2000
+    max_video_frames: Annotated[int, Field(ge=1, le=10**7)] = 2000
     """A clip of more frames is cut, with a warning."""
     audio_from_video: bool = False
     """Where a row has a video and an empty audio cell, the video's sound becomes its audio."""
     image_from_video: bool = False
     """Where a row has a video and an empty image cell, the frame in the middle of the video becomes its picture."""
-    max_file_mb: Annotated[float, Field(gt=0)] = 64.0
-    max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    max_file_mb: Annotated[float, Field(gt=0, le=10**6)] = 64.0
+    max_pixels: Annotated[int, Field(ge=1, le=10**9)] = 50_000_000
     """Of a picture, or of one frame of a clip."""
-    timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 10.0
     """Time that one file may take to decode."""
-    memory_mb: Annotated[int, Field(ge=256)] = 2048
+    memory_mb: Annotated[int, Field(ge=256, le=10**7)] = 2048
     """Address space of one decoding process."""
 
 
@@ -231,9 +233,14 @@ class EvaluateConfig(Section):
     """Columns of the manifest, or combinations of them (device+lighting), by whose values the test rows are divided: figures
     for each, and a candidate must be worse than the champion on none. Numbers are cut into quartiles of the train rows. Rows
     by the modalities present and by the size of each input are there without being named."""
-    max_slice_values: Annotated[int, Field(ge=2)] = 20
+    max_slice_values: Annotated[int, Field(ge=2, le=10**6)] = 20
     """Of a slice with more values the most frequent so many are shown, and all with gate.min_slice_rows test rows; the others
     together."""
+    robustness: Literal["auto", "on", "off"] = "auto"
+    """Figures on test rows whose media are noisy, blurred, compressed, over the telephone or mistyped, in five severities each.
+    auto: of the corruptions that rules of the gate name. on: of all. Frozen encoders read each corrupted medium again."""
+    robustness_rows: Annotated[int, Field(ge=20)] = 500
+    """Test rows that are corrupted for it, at most, of each modality."""
 
     @field_validator("slices")
     @classmethod
@@ -267,12 +274,18 @@ class PublishConfig(Section):
     challenger: Literal["needs-approval", "inconclusive"] = "needs-approval"
     """Which candidates are published as `challenger` though they are not promoted. needs-approval: those that wait for a
     person. inconclusive: those on which the gate could not decide, too: live rows may (crossmodal feedback)."""
-    verify_rows: Annotated[int, Field(ge=1)] = 64
+    verify_rows: Annotated[int, Field(ge=1, le=10**9)] = 64
     """Test rows on which the published bytes must reproduce the evaluation."""
     license: Annotated[str, Field(min_length=1)] = "unknown"
     """In the model card: the hub's id of a license, as apache-2.0 or cc-by-4.0."""
     include_encoders: bool = True
     """Whether frozen encoders are published with the model, so that it answers on machines without their files."""
+    sign_key: Annotated[str, Field(min_length=1)] | None = None
+    """The private ed25519 key that published files are signed with: a file (PEM, readable by its owner only), or
+    prefect-block:NAME for a Secret block of Prefect. None: they are not signed."""
+    verify_key: Annotated[str, Field(min_length=1)] | None = None
+    """The file of the public key (PEM) that models must be signed with to be loaded, compared with or promoted; else
+    CROSSMODAL_VERIFY_KEY. None: signatures are not verified."""
 
 
 class MonitorConfig(Section):
@@ -290,10 +303,13 @@ class MonitorConfig(Section):
 class RuntimeConfig(Section):
     """How the work is spread; none of it changes a result."""
 
-    workers: Annotated[int, Field(ge=1)] | None = None
+    workers: Annotated[int, Field(ge=1, le=512)] | None = None
     """Decoding processes; None: the number of cores. Extraction tasks run one per core."""
-    train_timeout_s: Annotated[float, Field(gt=0)] = 6 * 3600.0
+    train_timeout_s: Annotated[float, Field(gt=0, le=YEAR_S)] = 6 * 3600.0
     """Training is killed after this time; its state is kept and a new run resumes from there."""
     gc_keep_days: Annotated[int, Field(ge=1)] | None = None
     """After a retrain, at most once a day, results are deleted that nothing needs and no run has used for so many days
     (crossmodal store gc); None: nothing is deleted unless it is asked for."""
+    lock_timeout_s: Annotated[float, Field(ge=0, le=YEAR_S)] = 7 * 3600.0
+    """How long a run waits for what another run or command holds: the same training, the publication of the same model. It
+    says who holds it; after this time the run fails."""

@@ -56,15 +56,15 @@ class ExtractConfig(Section):
     n_mels: Annotated[int, Field(ge=16, le=128)] = 64
     hop_ms: Annotated[float, Field(ge=1, le=100)] = 10.0
     window_ms: Annotated[float, Field(ge=1, le=200)] = 25.0
-    max_frames: Annotated[int, Field(ge=8)] = 1000
+    max_frames: Annotated[int, Field(ge=8, le=100_000)] = 1000
     """Log-mel frames kept of a clip (10 s at the default hop)."""
-    max_text_bytes: Annotated[int, Field(ge=8)] = 512
+    max_text_bytes: Annotated[int, Field(ge=8, le=10**6)] = 512
     """UTF-8 bytes that the tiny encoder reads of a text."""
     max_tokens: Annotated[int, Field(ge=4, le=8192)] = 256
     """Tokens that a pretrained encoder reads of a text, those that open and close it included."""
     video_px: Annotated[int, Field(ge=16, le=512)] | None = None
     """Side of the square frames that are stored for an encoder; None: as for image_px."""
-    shard_rows: Annotated[int, Field(ge=1)] = 512
+    shard_rows: Annotated[int, Field(ge=1, le=10**9)] = 512
     """Smallest number of samples in a shard; large tables get larger shards, at most 32 in all."""
 
 
@@ -74,9 +74,9 @@ class FusionConfig(Section):
     kind: Literal["concat", "gated", "attention", "late"] = "concat"
     """concat: one vector beside the other. gated: a weighted sum, the weights learned from what is there. attention: a
     transformer over one token per modality. late: every modality votes with its own logits."""
-    embed_dim: Annotated[int, Field(ge=8)] = 128
+    embed_dim: Annotated[int, Field(ge=8, le=8192)] = 128
     """Every encoder is projected to this width."""
-    hidden: Annotated[int, Field(ge=8)] = 256
+    hidden: Annotated[int, Field(ge=8, le=65_536)] = 256
     """Width of the shared layer."""
     activation: Literal["gelu", "relu", "silu", "tanh"] = "gelu"
     """Of the shared layer, and of those inside the fusion."""
@@ -95,20 +95,20 @@ class TrainConfig(Section):
     regime: Literal["auto", "head", "lora", "last-n", "full"] = "auto"
     """What is trained of a pretrained encoder. head: nothing, its embeddings are read from the store. lora: low-rank updates
     of its layers. last-n: its last blocks. full: all of it. auto: head. Encoders from scratch are always trained in full."""
-    epochs: Annotated[int, Field(ge=1)] = 25
-    head_epochs: Annotated[int, Field(ge=0)] = 5
+    epochs: Annotated[int, Field(ge=1, le=10**6)] = 25
+    head_epochs: Annotated[int, Field(ge=0, le=10**6)] = 5
     """lora, last-n, full: epochs in which only what is new is trained, before the encoders are."""
-    last_n: Annotated[int, Field(ge=1)] = 2
+    last_n: Annotated[int, Field(ge=1, le=1000)] = 2
     """last-n: how many blocks of each pretrained encoder are trained, counted from its output."""
     norm_statistics: Literal["pretrained", "batch"] = "pretrained"
     """What batch norms of a trained pretrained encoder normalise by. pretrained: the statistics they came with, which suits
     few rows and small batches. batch: those of each batch, whose running mean is what predictions then use."""
-    lora_rank: Annotated[int, Field(ge=1)] = 8
+    lora_rank: Annotated[int, Field(ge=1, le=4096)] = 8
     lora_alpha: Annotated[float, Field(gt=0)] = 16.0
-    batch_size: Annotated[int, Field(ge=1)] = 64
-    gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
+    batch_size: Annotated[int, Field(ge=1, le=10**6)] = 64
+    gradient_accumulation_steps: Annotated[int, Field(ge=1, le=10**6)] = 1
     """Batches whose gradients are summed into one step of the optimizer."""
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=10**9)] | None = None
     """The rows of a step pass through the model sorted by the length of their text, in microbatches of at most so many tokens
     (or bytes), padding included; the step stays the same. None: in batches of batch_size."""
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
@@ -140,7 +140,7 @@ class TrainConfig(Section):
     """Abstain where the class is so unsure that more than this share of the answers given could be wrong; 0: never."""
     ood_false_positive_rate: Annotated[float, Field(ge=0, le=0.5)] = 0.05
     """Flag rows that are unlike the validation rows by their energy score, at most this share of rows like them; 0: none."""
-    early_stopping_patience: Annotated[int, Field(ge=1)] = 15
+    early_stopping_patience: Annotated[int, Field(ge=1, le=10**6)] = 15
     """Epochs without a better validation loss before training stops."""
     unimodal_loss_weight: Annotated[float, Field(ge=0)] = 0.3
     """Weight of the loss of each modality's own head, during training only."""
@@ -161,7 +161,7 @@ class TrainConfig(Section):
     """The same for pasting a box of one picture into another; 0: off."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.98
     """Share of the running average of the weights kept at each step; the average is what is evaluated and saved. 0: off."""
-    checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
+    checkpoint_steps: Annotated[int, Field(ge=1, le=10**9)] | None = None
     """Keep the state every so many steps, besides after every epoch; None: by the clock, once a minute within an epoch and
     after epochs, less often where writing it would take more than a twentieth (a tenth) of the time."""
     continue_from: Literal["none", "champion"] = "none"
@@ -173,7 +173,7 @@ class TrainConfig(Section):
     weights."""
     compile: bool = False
     """torch.compile of the encoders: slower to start, faster on a GPU."""
-    threads: Annotated[int, Field(ge=1)] = 2
+    threads: Annotated[int, Field(ge=1, le=1024)] = 2
     """CPU threads of the training process; it is part of the result, as the order of a sum depends on it."""
     device: Literal["auto", "cpu"] = "auto"
     """auto: a CUDA device when there is one."""

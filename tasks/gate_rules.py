@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, fie
 
 from data_contracts.modalities import INPUTS, in_order
 from tasks.config_sections import Section, tidy_slice
+from tasks.modalities import MODALITIES, all_corruptions
 from tasks.number_format import number_text
 from tasks.problems.metric import TOO_FEW_ROWS, Interval, Metric
 from tasks.problems.registry import all_metric_names, get_metric, unknown_name
@@ -75,9 +76,13 @@ class Rule(Section):
     """The rows with one value of a slice (speaker=ann), or each value with enough rows (speaker=*)."""
     modalities: str = ""
     """All rows, of which the model is given these modalities only (image, image+text)."""
+    corruption: str = ""
+    """Rows whose media are corrupted so (image/noise, audio/telephone), see evaluate.robustness; with `severity`."""
+    severity: Annotated[int, Field(ge=1, le=5, strict=True)] | None = None
+    """Of the corruption: 1 mild, 5 severe."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] | None = None
     """The end of the interval decides, not the figure: what lies between is inconclusive."""
-    support: Annotated[int, Field(ge=1, strict=True)] | None = None
+    support: Annotated[int, Field(ge=1, le=10**9, strict=True)] | None = None
     """Test rows without which the rule is inconclusive; of NAME=* such values are left out. None: of a slice
     gate.min_slice_rows."""
     outcome: Literal["reject", "needs-approval"] = "reject"
@@ -101,7 +106,8 @@ class Rule(Section):
     @property
     def is_of_parts(self) -> bool:
         """Whether it is about more than the figures on all rows and their 95 % intervals."""
-        return bool(self.slice or self.modalities or self.confidence or self.support) or self.max_drop is not None
+        named = self.slice or self.modalities or self.corruption or self.confidence or self.support
+        return bool(named) or self.max_drop is not None
 
     @field_validator("slice")
     @classmethod
@@ -120,13 +126,25 @@ class Rule(Section):
                 raise ValueError(unknown_name(name, "modality", INPUTS))
         return "+".join(in_order(names))
 
+    @field_validator("corruption")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        known = all_corruptions(tuple(MODALITIES))
+        if name and name not in known:
+            raise ValueError(unknown_name(name, "corruption", known))
+        return name
+
     @model_validator(mode="after")
     def _fits_together(self) -> Rule:
-        if self.slice and self.modalities:
-            raise ValueError("a rule takes slice or modalities; write two rules")
+        if sum(map(bool, (self.slice, self.modalities, self.corruption))) > 1:
+            raise ValueError("a rule takes one of slice, modalities and corruption; write two rules")
+        if bool(self.corruption) != (self.severity is not None):
+            raise ValueError('corruption and severity go together: corruption = "image/noise", severity = 3')
         if (self.above_majority or self.column) and self.is_of_parts:
             which = "above_majority" if self.above_majority else "column"
-            raise ValueError(f"{which} goes with none of slice, modalities, confidence, support and max_drop")
+            raise ValueError(
+                f"{which} goes with none of slice, modalities, corruption, confidence, support and max_drop"
+            )
         return self
 
     @model_validator(mode="after")
@@ -304,26 +322,21 @@ def _max_drop(figure: Figure, limit: float) -> Decided:
     rule = f"{name} at most {allowed} worse than {other.name}{figure.sure}"
     title = figure.metric.title + figure.where
     if figure.value is None or other.value is None or other.change is None:
-        found, said = (
-            f"{name} cannot be compared with {other.owner} on these test rows",
-            f"{title} cannot be compared.",
-        )
+        found = f"{name} cannot be compared with {other.owner} on these test rows"
+        said = f"{title} cannot be compared."
         return Decided(rule, "inconclusive", found, None, other.baseline, said)
     drop = other.change if lower else -other.change
     most = math.inf if other.interval is None else other.interval[1] if lower else -other.interval[0]
     passes = drop <= limit
-    same = (
-        other.interval is not None and other.interval[0] == other.interval[1]
-    )  # no row differs: nothing says how much others may
+    # Where no row differs, nothing says how much others may.
+    same = other.interval is not None and other.interval[0] == other.interval[1]
     outcome, doubt = _sure_of(figure, passes, most <= limit and not same)
-    if outcome == "inconclusive" and other.interval is None:
-        doubt = f", but there are {TOO_FEW_ROWS}"
+    if outcome == "inconclusive":  # by the interval of the difference, not by the figure's
+        few = other.interval is None
+        doubt = f", but there are {TOO_FEW_ROWS}" if few else f", but its interval{figure.sure} reaches beyond"
     text, base = figure.text(figure.value), figure.text(other.value)
-    ends = (
-        ""
-        if other.interval is None
-        else " [{}, {}]".format(*(figure.metric.text(end, sign=True) for end in other.interval))
-    )
+    signed = [figure.metric.text(end, sign=True) for end in other.interval or ()]
+    ends = f" [{', '.join(signed)}]" if signed else ""
     change = figure.metric.text(other.change, sign=True)
     detail = f"{name} {text} against {other.owner} {base} (difference {change}{ends}, at most {allowed} lost){doubt}"
     verdict = {

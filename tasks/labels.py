@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data_contracts.refs import ProblemName, Target
-from tasks.config import DataConfig, RunConfig
+from tasks.config import DataConfig, RunConfig, TrainConfig
 from tasks.errors import UsageError
 from tasks.problems.registry import DEFAULT, PROBLEMS, get_problem, metric_names, problem_of, unknown_name
 
@@ -85,11 +85,28 @@ def require_fitting(config: RunConfig, targets: Sequence[Target]) -> None:
         raise UsageError(
             f"train.max_risk: the first label column is {first.problem}, an answer of which is not of one class; set it to 0"
         )
+    _require_effect(config.train, targets)
     _require_metric("gate.metric", config.gate.metric, first)
     for rule in config.gate.rules:
         if rule.column and rule.column not in known:
             raise UsageError(f"gate.rules: no label column {rule.column!r}; there are {', '.join(known)}")
         _require_metric("gate.rules", rule.metric, known.get(rule.column, first))
+
+
+def _require_effect(train: TrainConfig, targets: Sequence[Target]) -> None:
+    """UsageError for a setting that is not at its default, and of no effect on these label columns."""
+    first, usual = problem_of(targets[0]), TrainConfig()
+    numeric = [problem_of(target).is_numeric for target in targets]
+    without = {
+        "conformal_alpha": not (first.has_classes or first.is_numeric) and "prediction sets are of one class a row",
+        "ood_false_positive_rate": first.is_numeric and "rows are flagged by the energy of class scores",
+        "label_smoothing": all(numeric) and "there are no classes",
+        "focal_gamma": all(numeric) and "there are no classes",
+        "regression_loss": not any(numeric) and "no label column holds numbers",
+    }
+    for key, why in without.items():
+        if why and getattr(train, key) and getattr(train, key) != getattr(usual, key):
+            raise UsageError(f"train.{key}: of no effect under data.problem={first.name}, as {why}; leave it out")
 
 
 def _require_metric(key: str, metric: str, target: Target) -> None:

@@ -147,6 +147,10 @@ class ModalitySpec(ABC):
     measures: ClassVar[Mapping[str, str]] = {}
     """What `measure` measures, with its unit."""
 
+    # -- as it may come from the world
+    corruptions: ClassVar[tuple[str, ...]] = ()
+    """What `corrupt` knows."""
+
     # -- what encoders read
     families: ClassVar[tuple[str, ...]] = ()
     """Families of pretrained encoders that can read it."""
@@ -230,6 +234,10 @@ class ModalitySpec(ABC):
         """How media that nearly repeat each other are found; None: equal ones only."""
         return None
 
+    def corrupt(self, medium: Medium, rate_hz: int, name: str, severity: int, rng: np.random.Generator) -> Medium:
+        """A medium with one of `corruptions`, severity 1 (mild) to 5."""
+        raise NotImplementedError(f"{self.name} has no corruptions")
+
     # -- what encoders read
     @abstractmethod
     def prepare_tiny(self, params: Params) -> Prepare:
@@ -299,6 +307,15 @@ MODALITIES: Mapping[Modality, ModalitySpec] = _Registry()
 def spec_of(name: InputName) -> ModalitySpec:
     """The object of an input's modality. ValueError for a name that no input can have."""
     return MODALITIES[modality_of(name)]
+
+
+def all_corruptions(modalities: Collection[Modality]) -> tuple[str, ...]:
+    """`image/noise`, `audio/telephone`: what `evaluate.robustness` measures, in the order of the modalities."""
+    return tuple(
+        f"{modality}/{name}"
+        for modality in in_order(modalities)
+        for name in MODALITIES[modality_of(modality)].corruptions
+    )
 
 
 def joined(modalities: Collection[InputName]) -> str:

@@ -8,7 +8,8 @@ from typing import Literal
 
 Listener = Callable[[str, int, int, str], None]
 """Called with the step's name, how much is done, how much there is, and a short message ("" for none)."""
-Level = Literal["info", "warning"]
+Level = Literal["info", "warning", "notice"]
+"""notice: what a person must see at once, whether or not they look at the log."""
 LineListener = Callable[[str, Level], None]
 """Called with one line for the run's log."""
 

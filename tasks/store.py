@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
-import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -25,6 +24,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks import locks
+from tasks.drafts import clear_leftovers, draft
 from tasks.errors import EnvironmentFailed
 from tasks.store_use import mark_used
 
@@ -85,8 +86,19 @@ class Found:
 class Store:
     """The folder that holds everything a run writes."""
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        run: str | None = None,
+        lock_timeout_s: float = locks.LOCK_TIMEOUT_S,
+        view_of: Path | None = None,
+    ) -> None:
         self.root = Path(root).absolute()
+        self.run = run
+        """The run that works through this object, as it says to those who wait for its locks."""
+        self.lock_timeout_s = lock_timeout_s
+        self.view_of = view_of
+        """The store that this one only lets be read (tasks/store_view.py); what is written here is gone with the process."""
         self._refreshed: tuple[str, ...] = ()
         self._earlier: set[str] = set()
         self.recomputed: dict[str, bool] = {}
@@ -99,17 +111,18 @@ class Store:
         return self.root / uri
 
     def prepare(self) -> None:
-        """Makes the folder and clears what killed runs left in tmp/; EnvironmentFailed when it cannot be written to."""
+        """Makes the folder and clears what killed runs left; EnvironmentFailed when it cannot be written to."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".write-{uuid.uuid4().hex}"
-            probe.touch()
-            probe.unlink()
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+            clear_leftovers(self.root)
+            (self.root / "tmp").mkdir(exist_ok=True)
+            clear_leftovers(self.root / "tmp", drafts_only=True)
         except OSError as error:
             raise EnvironmentFailed(
                 f"store {self.root}: cannot be written to ({error.strerror}); choose another with --store"
             ) from None
-        self._clear_leftovers()
 
     # -- recomputing ---
 
@@ -140,6 +153,10 @@ class Store:
             return None
         return self._find(kind, key)
 
+    def discard(self, kind: str, key: str) -> None:
+        """The artifact is set aside under trash/."""
+        self._set_aside_damaged(self.root / kind / key)
+
     def _find(self, kind: str, key: str) -> Found | None:
         folder = self.root / kind / key
         if not mark_used(self.root, folder):
@@ -157,10 +174,11 @@ class Store:
 
         `parents` are the store paths of the artifacts that it is made from: each one's link is in the record.
         """
-        with self.scratch_dir() as folder:
-            draft = Draft(folder, parents=tuple(parents), code=code)
-            yield draft
-            self._commit(draft, kind, key)
+        with self._draft(f"{kind}/{key}") as folder:
+            folder.mkdir()
+            artifact = Draft(folder, parents=tuple(parents), code=code)
+            yield artifact
+            self._commit(artifact, kind, key)
 
     def _commit(self, draft: Draft, kind: str, key: str) -> None:
         files = {}
@@ -200,17 +218,13 @@ class Store:
 
     def put_part(self, kind: str, key: str, table: pa.Table) -> str:
         """Writes one Parquet part and returns its store path."""
-        scratch = self._scratch()
-        scratch.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with self._draft(f"{kind}/{key}") as scratch:
             pq.write_table(table, scratch, compression="zstd", compression_level=1, **_encodings(table.schema))
             sync(scratch)
             target = self.root / kind / f"{key}-{digest_file(scratch)}.parquet"
             target.parent.mkdir(parents=True, exist_ok=True)
             scratch.rename(target)
             sync(target.parent)
-        finally:
-            scratch.unlink(missing_ok=True)
         uri = target.relative_to(self.root).as_posix()
         self._earlier.discard(uri)  # recomputed to the same bytes
         return uri
@@ -238,35 +252,25 @@ class Store:
 
     @contextlib.contextmanager
     def work_dir(self, kind: str, key: str) -> Iterator[Path]:
-        """A folder for work that resumes after a kill, held by one process at a time; a second one waits for it."""
+        """A folder for work that resumes after a kill, held by one process at a time; a second one waits for it, and says so.
+
+        EnvironmentFailed where it waited for longer than `lock_timeout_s`.
+        """
         folder = self.root / "work" / f"{kind}-{key}"
-        folder.mkdir(parents=True, exist_ok=True)
-        with (self.root / "work" / f"{kind}-{key}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locks.held(folder.with_name(f"{folder.name}.lock"), self.lock_timeout_s, self.run):
             folder.mkdir(parents=True, exist_ok=True)
             yield folder
 
     @contextlib.contextmanager
     def scratch_dir(self) -> Iterator[Path]:
-        """An empty folder in the store that is gone afterwards, also where this process is killed."""
-        folder = self._scratch()
-        folder.mkdir(parents=True)
-        try:
+        """An empty folder in the store that is gone afterwards; the next run clears it where this process is killed."""
+        with self._draft("scratch files") as folder:
+            folder.mkdir()
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
-    def _scratch(self) -> Path:
-        return self.root / "tmp" / f"{os.uname().nodename}.{os.getpid()}.{uuid.uuid4().hex}"
-
-    def _clear_leftovers(self) -> None:
-        """Removes the drafts of processes of this machine that no longer live."""
-        for path in (self.root / "tmp").glob(f"{os.uname().nodename}.*"):
-            pid = path.name.split(".")[-2]
-            if not (pid.isdigit() and process_lives(int(pid))):
-                shutil.rmtree(path, ignore_errors=True)
-                with contextlib.suppress(OSError):
-                    path.unlink(missing_ok=True)
+    def _draft(self, what: str) -> contextlib.AbstractContextManager[Path]:
+        (self.root / "tmp").mkdir(parents=True, exist_ok=True)
+        return draft(self.root / "tmp", what=f"store {self.root}: {what}")
 
     def _set_aside_damaged(self, path: Path) -> None:
         self.damaged.append(path.relative_to(self.root).as_posix())
@@ -310,17 +314,6 @@ def is_chained(root: Path, found: Found) -> bool:
     return all(there is None or there.link == found.parents[uri] for uri, there in above.items())
 
 
-def process_lives(pid: int) -> bool:
-    """Whether a process of this machine has that number."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 _digests: dict[str, tuple[tuple[int, ...], str]] = {}
 """Digests taken by this process: path to (device, inode, size, change time in ns) and sha256."""
 _SETTLED_NS = 100_000_000  # a file changed later than this before the look could change again within one clock tick
@@ -355,13 +348,10 @@ def replace_file(path: Path, data: bytes) -> None:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields where to write what becomes the file at `path`, in one step, on a clean exit; on an error nothing changes."""
-    scratch = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex}")
-    try:
+    with draft(path.parent, path.name, str(path)) as scratch:
         yield scratch
         sync(scratch)
         scratch.rename(path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

@@ -75,7 +75,7 @@ def predict(
     common: SummaryOptions,
 ) -> None:
     """Predict every row of a manifest, every file of a folder, or one file, with a published model. Labels are not needed."""
-    request = RunInput(data=manifest, overrides=overrides).request(common.store)
+    request = RunInput(data=manifest, overrides=overrides).request(common.store, reading=True)
     with console.progress_bars():
         summary = predict_manifest(request, model, out, columns or ())
     console.print_predictions(summary, common.as_json)

@@ -12,7 +12,7 @@ import typer
 from flows.commands.options import CommonOptions, ModelName, grouped
 from flows.commands.runs import show_run_diff
 from flows.console import print_json, print_table, say
-from flows.environment import now_ms, tracking_uri_from_environment, user_name
+from flows.environment import now_ms, tracking_uri_from_environment, user_name, verify_key_from_environment
 from flows.journaling import record_decisions
 from flows.request import default_tracking_uri
 from tasks.errors import UsageError
@@ -39,7 +39,15 @@ class Move:
 
 
 def _place(common: CommonOptions) -> tuple[Store, str]:
-    return common.place, tracking_uri_from_environment() or default_tracking_uri(common.place)
+    return _with_registry(common.place)
+
+
+def _readable(common: CommonOptions) -> tuple[Store, str]:
+    return _with_registry(common.readable_place)
+
+
+def _with_registry(place: Store) -> tuple[Store, str]:
+    return place, tracking_uri_from_environment() or default_tracking_uri(place)
 
 
 def _approval(reason: str) -> Approval:
@@ -57,7 +65,7 @@ def _show(rows: Sequence[Mapping[str, object]], as_json: bool, none: str = NONE_
 
 def _say_waiting(common: CommonOptions, name: str = "") -> None:
     """A line for each candidate that waits, of one model or of all: until when, and what to type."""
-    for entry in registry.list_pending(*_place(common), now_ms()):
+    for entry in registry.list_pending(*_readable(common), now_ms()):
         if name in ("", entry["name"]) and entry["state"] == "pending":
             which = f"{entry['name']} {entry['version']}"
             say(
@@ -78,7 +86,7 @@ def _show_entries(entries: Sequence[Entry], common: CommonOptions, none: str) ->
 @grouped
 def list_models(common: CommonOptions) -> None:
     """List every model with its champion, and the candidates that wait for approval."""
-    _show(registry.list_models(*_place(common)), common.as_json)
+    _show(registry.list_models(*_readable(common)), common.as_json)
     _say_waiting(common)
 
 
@@ -86,15 +94,15 @@ def list_models(common: CommonOptions) -> None:
 @grouped
 def show(name: ModelName, common: CommonOptions) -> None:
     """Show every version of a model with its figures."""
-    _show(registry.show_model(name, *_place(common)), common.as_json)
+    _show(registry.show_model(name, *_readable(common)), common.as_json)
 
 
 @models_app.command()
 @grouped
 def history(name: ModelName, common: CommonOptions) -> None:
     """Show which versions have been champion, oldest first, and how many verdicts their test rows had decided before."""
-    moves = registry.history(name, *_place(common))
-    uses = journal_events.uses_by_run(name, common.place)
+    moves = registry.history(name, *_readable(common))
+    uses = journal_events.uses_by_run(name, common.readable_place)
     known = any(move.run in uses for move in moves)
     rows = [move.model_dump() | ({"test_uses": uses.get(str(move.run))} if known else {}) for move in moves]
     _show(rows, common.as_json)
@@ -114,7 +122,7 @@ def journal(
 
     The chain of digests is checked first: exit status 4 names the line that was changed, or says that the end is missing.
     """
-    lines, notes = journal_events.checked_journal(name, *_place(common))
+    lines, notes = journal_events.checked_journal(name, *_readable(common))
     for note in notes:
         say(note, to_stderr=common.as_json)
     _show_entries([line.entry for line in lines], common, "none yet; crossmodal retrain writes it")
@@ -133,7 +141,7 @@ def at(
         moment = datetime.fromisoformat(time)
     except ValueError:
         raise UsageError(f"time {time!r}: is not like 2026-11-20T03:00") from None
-    lines, _ = journal_events.checked_journal("", *_place(common))
+    lines, _ = journal_events.checked_journal("", *_readable(common))
     found = journal_events.champions_at(lines, moment if moment.tzinfo else moment.replace(tzinfo=UTC), alias)
     _show_entries([found[name] for name in sorted(found)], common, f"no model had the alias {alias} then")
 
@@ -148,14 +156,14 @@ def diff(
     common: CommonOptions,
 ) -> None:
     """Show what differs between two versions: settings, data, figures paired on the same rows, as `crossmodal runs diff`."""
-    show_run_diff(common, *(registry.run_of(name, version, *_place(common)) for version in (a, b)))
+    show_run_diff(common, *(registry.run_of(name, version, *_readable(common)) for version in (a, b)))
 
 
 @models_app.command()
 @grouped
 def pending(common: CommonOptions) -> None:
     """List the candidates that wait for approval, with their age and when they expire."""
-    _show(registry.list_pending(*_place(common), now_ms()), common.as_json, "none; no candidate waits for approval")
+    _show(registry.list_pending(*_readable(common), now_ms()), common.as_json, "none; no candidate waits for approval")
 
 
 @models_app.command()
@@ -171,7 +179,7 @@ def promote(
     Exit status 5 when it was never verified, its approval expired, or the champion has changed since it was evaluated.
     """
     place = _place(common)
-    release = registry.promote(name, version, move.alias, *place, _approval(move.reason))
+    release = registry.promote(name, version, move.alias, *place, _approval(move.reason), verify_key_from_environment())
     record_decisions(name, move.alias, *place)
     _show([release.model_dump(mode="json")], common.as_json)
 
@@ -197,6 +205,6 @@ def reject(
 def rollback(name: ModelName, move: Move, common: CommonOptions) -> None:
     """Give the alias back to the champion before this one."""
     place = _place(common)
-    release = registry.rollback(name, move.alias, *place, _approval(move.reason))
+    release = registry.rollback(name, move.alias, *place, _approval(move.reason), verify_key_from_environment())
     record_decisions(name, move.alias, *place)
     _show([release.model_dump(mode="json")], common.as_json)

@@ -18,6 +18,7 @@ from flows.environment import (
 )
 from flows.request import Request, make_request, named_profile, resolve_config
 from tasks.store import Store
+from tasks.store_view import readable
 
 StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -50,6 +51,11 @@ class CommonOptions:
         """The store: the option's, else the environment's."""
         return Store(store_from_environment(self.store))
 
+    @property
+    def readable_place(self) -> Store:
+        """The same for a command that only reads: one that cannot be written to will do."""
+        return readable(self.place)
+
 
 @dataclass(frozen=True)
 class SummaryOptions(CommonOptions):
@@ -66,11 +72,14 @@ class RunInput:
     data: Data = None
     overrides: Set = None
 
-    def request(self, store: str | None) -> Request:
-        """The run that is asked for, new, in the store of the option or the environment. Raises UsageError."""
+    def request(self, store: str | None, reading: bool = False) -> Request:
+        """The run that is asked for, new, in the store of the option or the environment. Raises UsageError.
+
+        `reading`: a store that cannot be written to will do.
+        """
         place = store_from_environment(store)
         config = resolve_config(self.profile, self.data, self.overrides or [], place)
-        request = make_request(config, place, tracking_uri_from_environment(), new_run_id())
+        request = make_request(config, place, tracking_uri_from_environment(), new_run_id(), reading=reading)
         return replace(request, refresh=refresh_from_environment(), profile=named_profile(self.profile, self.data))
 
 

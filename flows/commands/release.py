@@ -52,6 +52,7 @@ def verify(folder: ReleaseFolder, *, common: CommonOptions) -> None:
     else:
         most = "" if found.difference is None else f", of which none differs by more than {found.difference:.1g}"
         say(f"{found.model} version {found.version}: {found.files} files, {found.golden_rows} golden rows{most}")
+        say(found.signature)
         if found.hidden:
             more = ", …" if len(found.hidden) > 5 else ""
             say(f"hidden, not on its list and not verified: {', '.join(found.hidden[:5])}{more}")
@@ -59,4 +60,4 @@ def verify(folder: ReleaseFolder, *, common: CommonOptions) -> None:
 
 def _request(common: CommonOptions) -> Request:
     config = resolve_config(None, "builtin:digits", [])
-    return make_request(config, str(common.place.root), tracking_uri_from_environment(), new_run_id())
+    return make_request(config, str(common.place.root), tracking_uri_from_environment(), new_run_id(), reading=True)

@@ -119,7 +119,7 @@ def plan(of: RunInput, common: SummaryOptions) -> None:
 
     Exit status: 2 or 4 where a check failed; all that did are listed.
     """
-    request = of.request(common.store)
+    request = of.request(common.store, reading=True)
     checks = preflight(request)
     if not common.as_json:
         console.print_table(DisplayTable.of({"check": it.name, "": it.outcome, "what": it.detail} for it in checks))

@@ -82,7 +82,7 @@ def feedback(
     promoted = promotion.promote and found.decision == "promote"
     if promoted:
         approval, place = Approval(user_name(), now_ms(), promotion.reason), (request.store, request.tracking_uri)
-        registry.promote(model, found.version, config.publish.alias, *place, approval)
+        registry.promote(model, found.version, config.publish.alias, *place, approval, request.verify_key)
         record_decisions(model, config.publish.alias, *place)
     console.print_live_verdict(found.model_copy(update={"promoted": promoted}), common.as_json)
     if promotion.promote and not promoted:

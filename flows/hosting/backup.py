@@ -12,7 +12,6 @@ import itertools
 import os
 import shutil
 import sqlite3
-import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
@@ -21,6 +20,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from tasks.drafts import draft
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.store import Store, digest_file, write_text
 
@@ -59,7 +59,7 @@ def back_up(store: Store, out: Path, now: datetime) -> BackupRecord:
         raise UsageError(f"store {store.root}: is not a folder; name the store with --store")
     if out.exists() or out.is_relative_to(store.root):
         raise UsageError(f"backup {out}: must be a new folder outside the store; choose another with --out")
-    with _failing_cleanly(out, out.with_name(f".{out.name}.{uuid.uuid4().hex}")) as scratch:
+    with _failing_cleanly(out, out.parent, out.name) as scratch:
         target = scratch / FILES
         found = list(_files(store.root))
         databases = tuple(name for name in found if _is_database(name) and name.endswith(".db"))
@@ -88,7 +88,7 @@ def restore(backup: Path, store: Store) -> BackupRecord:
     root = store.root
     if root.exists() and (not root.is_dir() or {path.name for path in root.iterdir()} - {"lost+found"}):
         raise UsageError(f"store {root}: is not empty; restore into a new folder with --store")
-    with _failing_cleanly(root, root / f".restore.{uuid.uuid4().hex}") as scratch:
+    with _failing_cleanly(root, root, "restore") as scratch:
         for name, sha256 in record.files.items():
             try:
                 digest = _copy(backup / FILES / name, scratch / name)
@@ -105,16 +105,15 @@ def restore(backup: Path, store: Store) -> BackupRecord:
 
 
 @contextlib.contextmanager
-def _failing_cleanly(place: Path, scratch: Path) -> Iterator[Path]:
-    """Yields `scratch`, a new private folder, and removes what is left of it; a failing disk is EnvironmentFailed."""
+def _failing_cleanly(place: Path, parent: Path, stem: str) -> Iterator[Path]:
+    """Yields a new private folder in `parent` and removes what is left of it; a failing disk is EnvironmentFailed."""
     try:
-        scratch.parent.mkdir(parents=True, exist_ok=True)
-        scratch.mkdir(mode=0o700)
-        yield scratch
+        parent.mkdir(parents=True, exist_ok=True)
+        with draft(parent, stem, str(place)) as scratch:
+            scratch.mkdir(mode=0o700)
+            yield scratch
     except (OSError, sqlite3.Error) as error:
         raise EnvironmentFailed(f"{place}: {error}; nothing was left there, and it can be started again") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _files(root: Path) -> Iterator[str]:

@@ -7,21 +7,22 @@ lock, which the kernel frees however the process ends, and not by a process id, 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shlex
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tasks import locks
 from tasks.errors import UsageError
+from tasks.store import replacing
 
 RUNNING = "up.json"
 LOCK = "up.lock"
 _MARK = "# Written by crossmodal up; removed when it ends.\n"
-_TRIES = 20
+_CLAIM_S = 1.0
+"""A reader of `up.json` holds the lock for a moment."""
 
 
 class Running(BaseModel):
@@ -49,8 +50,8 @@ def claimed(root: Path) -> Iterator[None]:
     home = root / "prefect"
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     home.chmod(0o700)  # it holds the database, the logs and the profile
-    with _open_lock(root) as lock:
-        if not _lock(lock, fcntl.LOCK_EX):
+    with locks.held_if_free(root / LOCK, _CLAIM_S) as ours:
+        if not ours:
             raise UsageError(_already(root))
         remove_running(root)
         yield
@@ -71,16 +72,14 @@ def published(root: Path, running: Running) -> Iterator[None]:
 
 def read_running(root: Path) -> Running | None:
     """The `up` that serves this store now; None when there is none. What a killed one left behind is removed."""
-    if not (root / LOCK).exists():
-        return None
-    with _open_lock(root) as lock:
-        if not _lock(lock, fcntl.LOCK_SH, tries=1):
-            try:
-                return Running.model_validate_json((root / RUNNING).read_text())
-            except (FileNotFoundError, ValueError):
-                return None  # it has just begun, or is just ending
+    if locks.is_held(root / LOCK):
+        try:
+            return Running.model_validate_json((root / RUNNING).read_text())
+        except (FileNotFoundError, ValueError):
+            return None  # it has just begun, or is just ending
+    with contextlib.suppress(OSError):  # where the store can be written to
         remove_running(root)
-        return None
+    return None
 
 
 def remove_running(root: Path) -> None:
@@ -93,12 +92,10 @@ def remove_running(root: Path) -> None:
 
 def write_private(path: Path, text: str) -> None:
     """The file holds the text and nobody but its owner could read it at any moment (0600)."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.unlink(missing_ok=True)
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    aside.replace(path)
+    with replacing(path) as aside:
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
 
 
 def _profile(running: Running) -> str:
@@ -108,30 +105,6 @@ def _profile(running: Running) -> str:
 
 def _is_ours(profiles: Path) -> bool:
     return profiles.is_file() and profiles.read_text().startswith(_MARK)
-
-
-@contextlib.contextmanager
-def _open_lock(root: Path) -> Iterator[int]:
-    descriptor = os.open(
-        root / LOCK, os.O_RDWR | os.O_CREAT, 0o600
-    )  # not inherited: a service that lives on holds no lock
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, kind: int, tries: int = _TRIES) -> bool:
-    """True when locked. Tried for a second, since a reader of `up.json` holds it for a moment."""
-    for number in range(tries):
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if number < tries - 1:
-                time.sleep(0.05)
-        else:
-            return True
-    return False
 
 
 def _already(root: Path) -> str:

@@ -11,6 +11,9 @@ import re
 
 from flows.hosting.first_visit import WithFirstVisit
 from flows.hosting.serve import MLFLOW_URL, policy_of, run_guarded, store_root
+from tasks.publish.addresses import artifact_location
+from tasks.publish.connection import connected
+from tasks.store import Store
 
 # What the UI asks for by POST although it only reads.
 _SEARCHES = re.compile(
@@ -36,8 +39,10 @@ _SETTINGS = {
 def main() -> None:
     """Serves until it is stopped."""
     uri = os.environ["MLFLOW_TRACKING_URI"]
-    root = (store_root() / "mlartifacts").as_uri()
+    store = Store(store_root())
     os.environ.update(_SETTINGS)
+    with connected(store, uri):  # a store that was moved says so to MLflow, too
+        root = str(artifact_location("", store.root, uri))
 
     from mlflow.server import constants
     from mlflow.server.handlers import initialize_backend_stores

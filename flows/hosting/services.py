@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import flows
-from flows.environment import PREFECT_DEFAULTS
+from flows.environment import PREFECT_DEFAULTS, prefect_database
 from flows.hosting.access import new_auth_string
 from flows.hosting.processes import MARKER
 from flows.hosting.serve import AUTH_STRING, MLFLOW_URL, PAGES_URL, PREFECT_URL
@@ -68,6 +68,7 @@ class Services:
         """What every service gets: one store, one database, no telemetry, and the credential, which goes no other way."""
         home = self.store.root / "prefect"
         return {
+            **prefect_database(home),
             **os.environ,
             **PREFECT_DEFAULTS,
             MARKER: self.marker,

@@ -1,13 +1,15 @@
 """What every request passes: its id, who may ask, and the headers of the answer.
 
-Without a token only this machine's own programs and pages get in: the port is on loopback, and each request must name this
-server (Host) and come from no page of another origin, so that no web page reaches it by a name that is rebound to 127.0.0.1.
+Without a token only the user's own programs and pages get in: the port is on loopback, each request must name this server
+(Host) and come from no page of another origin, so that no web page reaches it by a name that is rebound to 127.0.0.1, and
+where the system says whose program asks (Linux), it must be the user's, or root's.
 """
 
 from __future__ import annotations
 
 import hmac
 import logging
+import os
 import re
 import time
 import uuid
@@ -15,11 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from flows.hosting.guard import App, Headers, Message, Policy, Receive, Scope, Send, foreign, isolated
+from flows.hosting.peers import user_of
 from flows.serving.problems import HttpProblem
 
 log = logging.getLogger("crossmodal.serve")
 OPEN = frozenset({"/", "/healthz", "/readyz"})
 """Answered without the token: probes, and the page, which asks for it."""
+_ROOT = 0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/=+-]{1,128}")
 
 
@@ -28,7 +32,7 @@ class Access:
     """Who may ask."""
 
     token: str | None = field(repr=False)
-    """None: whoever is on this machine."""
+    """None: the user's own programs on this machine."""
     policy: Policy
     """The names of this server, for requests without a token, and the headers that isolate its answers."""
 
@@ -36,15 +40,25 @@ class Access:
         """Why a request is refused; None when it may pass."""
         if self.token is None:
             refused = foreign(self.policy, scope, headers)
-            return None if refused is None else HttpProblem(refused.status, "foreign", refused.reason)
+            if refused is not None:
+                return HttpProblem(refused.status, "foreign", refused.reason)
         if scope["path"] in OPEN:
             return None
+        if self.token is None:
+            return _refuse_other_users(scope)
         scheme, _, sent = (headers.only("authorization") or "").partition(" ")
         if scheme.lower() == "bearer" and hmac.compare_digest(sent.strip().encode(), self.token.encode()):
             return None
         return HttpProblem(
             401, "unauthorized", "send the token: Authorization: Bearer …", headers={"WWW-Authenticate": "Bearer"}
         )
+
+
+def _refuse_other_users(scope: Scope) -> HttpProblem | None:
+    user = user_of(scope.get("client"), scope.get("server"))
+    if user in (None, _ROOT, os.getuid()):
+        return None
+    return HttpProblem(403, "foreign", "another user of this machine asks: start the server with a token, and send it")
 
 
 class Entrance:

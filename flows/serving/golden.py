@@ -19,11 +19,10 @@ from tasks.errors import DataError, EnvironmentFailed
 from tasks.escaping import one_line
 from tasks.modalities import spec_of
 from tasks.modeling.card import ModelCard
-from tasks.modeling.release import RELEASE, Release, list_hidden, require_release
+from tasks.modeling.release import GOLDEN_FILE, GOLDEN_FOLDER, RELEASE, Release, list_hidden, require_release
 from tasks.store import write_text
 
-FILE = "golden_rows.json"
-FOLDER = "golden"
+FILE, FOLDER = GOLDEN_FILE, GOLDEN_FOLDER
 TOLERANCE = 1e-3
 """Of a probability; of a number beyond 1 relative. Equal models differ by some 1e-6 from one processor to another, which deep
 networks and other versions of a library multiply; another weight or another way to read a picture moves far more."""
@@ -63,6 +62,8 @@ class Verified(Frozen):
     """Hidden files and folders that are not on its list, as git and the hub leave them; not verified."""
     difference: float | None
     """The largest one from an expected probability or number; None without golden rows."""
+    signature: str = "unsigned"
+    """unsigned, or with which key it is signed, and whether that was verified."""
 
 
 def write_golden_rows(predictor: Predictor, folder: Path) -> None:

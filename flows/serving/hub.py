@@ -7,6 +7,7 @@ from pathlib import Path
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.escaping import one_line
 from tasks.modeling.release import RELEASE, SUFFIXES
+from tasks.modeling.signing import SIGNATURE
 
 PREFIX = "hf:"
 
@@ -27,9 +28,8 @@ def fetch_release(model: str) -> Path:
 
     name, _, revision = model.removeprefix(PREFIX).partition("@")
     try:
-        folder = snapshot_download(
-            name, revision=revision or None, allow_patterns=[f"*{ending}" for ending in SUFFIXES]
-        )
+        patterns = [*(f"*{ending}" for ending in SUFFIXES), SIGNATURE]
+        folder = snapshot_download(name, revision=revision or None, allow_patterns=patterns)
     except (HFValidationError, RepositoryNotFoundError) as error:
         raise UsageError(
             f"model {model}: the hub has no {name!r} that may be read ({one_line(str(error), 150)})"

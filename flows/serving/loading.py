@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from data_contracts.refs import ChampionRef
+from data_contracts.refs import ChampionRef, Sha256
 from flows.predictions import find_model
 from flows.request import Request
 from flows.serving.hub import PREFIX, fetch_release
 from flows.serving.predictor import Predictor
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.modeling.card import CARD, read_card
-from tasks.modeling.release import WEIGHTS, read_release, require_files
+from tasks.modeling.release import WEIGHTS, is_golden, read_release, require_files
+from tasks.modeling.signing import Signed, model_uri, read_signature, require_signed
 from tasks.store import verified_digest
 
 
@@ -37,14 +39,41 @@ def find_published(model: str | Path, request: Request) -> ChampionRef:
     release = read_release(folder)
     if release is not None:
         require_files(folder, release)
-    try:
-        sha256 = verified_digest(folder / WEIGHTS)
-    except OSError as error:
-        raise EnvironmentFailed(f"model {folder / WEIGHTS}: cannot be read ({error.strerror})") from None
+    files = {file: _digest(folder / file) for file in (WEIGHTS, CARD)} if release is None else release.files
+    sha256 = files[WEIGHTS]
     name, version = (folder.name, sha256[:12]) if release is None else (release.name, release.version)
-    return ChampionRef(uri=str(folder), sha256=sha256, rows=0, name=name, version=version, model_sha256=sha256)
+    signed = require_signature(folder, files, None if release is None else model_uri(name, version), request.verify_key)
+    return ChampionRef(
+        uri=str(folder),
+        sha256=sha256,
+        rows=0,
+        name=name,
+        version=version,
+        model_sha256=sha256,
+        card_sha256=files[CARD],
+        signed_by=signed.key_sha256 if signed else None,
+    )
+
+
+def require_signature(
+    folder: Path, files: Mapping[str, Sha256], model: str | None, verify_key: str | None
+) -> Signed | None:
+    """Whose signature the model in a folder has, None where it has none and none is asked for; `files` are all that it holds.
+
+    What an export adds, golden rows, was not there to be signed. Raises EnvironmentFailed or DataError as `require_signed`.
+    """
+    published = {name: sha256 for name, sha256 in files.items() if not is_golden(name)}
+    return require_signed(published, model, read_signature(folder), verify_key, f"model {folder}")
+
+
+def _digest(path: Path) -> Sha256:
+    try:
+        return verified_digest(path)
+    except OSError as error:
+        raise EnvironmentFailed(f"model {path}: cannot be read ({error.strerror})") from None
 
 
 def load_predictor(champion: ChampionRef, request: Request, decoders: int | None = None) -> Predictor:
     """The model, ready to be asked. Raises EnvironmentFailed or DataError where it cannot be loaded."""
-    return Predictor(champion, read_card(request.store.path(champion.uri)), request, decoders)
+    card = read_card(request.store.path(champion.uri), champion.card_sha256)
+    return Predictor(champion, card, request, decoders)

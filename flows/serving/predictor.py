@@ -56,7 +56,7 @@ class Predictor:
 
         config = champion_config(champion, card, request)
         self.name, self.version, self.card = champion.name, champion.version, card
-        self._model = load_model(request.store.path(champion.uri), card)
+        self._model = load_model(request.store.path(champion.uri), card, champion.model_sha256)
         self._media = RowMedia(card, config.media)
         self._readings: dict[Modality, tuple[EncoderSpec, Prepare, Dtype]] = {
             modality: encoder_reading(modality, config) for modality in map(modality_of, card.modalities)
@@ -183,7 +183,7 @@ class Predictor:
         spec, _, _ = self._readings[modality_of(name)]
         if spec.reads != "embedding":
             return arrays
-        from tasks.extract.embed import embed
+        from tasks.modeling.embed import embed
 
         vectors = dict(embed(modality_of(name), spec, ((str(number), array) for number, array in enumerate(arrays))))
         return [vectors[str(number)] for number in range(len(arrays))]

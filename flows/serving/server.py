@@ -11,11 +11,16 @@ import socket
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.hosting.guard import Policy, own_origins
 from flows.request import Request
 from flows.serving.limits import Limits
 from tasks.errors import UsageError
+from tasks.modeling.signing import describe_signature
+
+if TYPE_CHECKING:
+    import uvicorn
 
 TOKEN = "CROSSMODAL_SERVE_TOKEN"
 _LEAST_TOKEN = 16
@@ -114,7 +119,8 @@ def _run(
     from flows.serving.service import Service
     from tasks.publish.approval import CHALLENGER
 
-    predictor = load_predictor(find_published(model, request), request, limits.decoders)
+    champion = find_published(model, request)
+    predictor = load_predictor(champion, request, limits.decoders)
     predictor.warm_up()
     address, number = bound.getsockname()[:2]
     url = f"http://{f'[{address}]' if ':' in address else address}:{number}"
@@ -133,6 +139,7 @@ def _run(
         if not names_folder(model):
             watch.start()
         announce("model", f"{predictor.name} version {predictor.version}: reads {', '.join(predictor.columns)}")
+        announce("signature", describe_signature(champion.signed_by, request.verify_key is not None))
         if model.endswith(f"@{CHALLENGER}"):
             which = f"{predictor.name} {predictor.version}"
             announce("waits", f"not the champion; make it so with crossmodal models promote {which} --reason ...")
@@ -157,6 +164,27 @@ def _run(
         server_header=False,
         proxy_headers=False,
     )
-    # uvicorn raises it again once all is answered: the end is a good one
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    uvicorn.Server(config).run([bound])
+    server = uvicorn.Server(config)
+    ending = Ending(announce)
+    # uvicorn's own handler raises every signal again once all is answered: two Ctrl-C as a traceback of asyncio's
+    server.handle_exit = lambda sig, frame: ending.ask(sig, server)  # type: ignore[method-assign]
+    server.run([bound])
+    if ending.interrupted:
+        raise KeyboardInterrupt
+
+
+class Ending:
+    """What a server does when it is asked to end: it answers what is under way; asked again by Ctrl-C, it ends at once."""
+
+    def __init__(self, announce: Announce) -> None:
+        self._announce = announce
+        self.interrupted = False
+        """Whether Ctrl-C asked, and not SIGTERM, after which the end is a good one."""
+
+    def ask(self, number: int, server: uvicorn.Server) -> None:
+        """No new requests are taken; at the second Ctrl-C this process is over, its exit status 130."""
+        again = server.should_exit and number == signal.SIGINT
+        server.should_exit, self.interrupted = True, self.interrupted or number == signal.SIGINT
+        if again:
+            self._announce("ended", "at once, by a second Ctrl-C: what was under way is not answered")
+            os._exit(130)  # threads that wait for decoders would be waited for

@@ -7,24 +7,20 @@ scikit-learn's permutation_importance). Columns that say the same share their im
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
-from torch import Tensor, nn
 
 from data_contracts.eval_detail import ColumnImportance, Importance
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CheckpointRef, FeatureRef, InputName, ValidatedRef
 from tasks import progress
+from tasks.evaluate.media_reading import encoded_once, with_features
 from tasks.evaluate.scorers import judge_column
 from tasks.media.media_store import MediaReader
 from tasks.modalities import spec_of
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.encoder_spec import EncoderSpec
-from tasks.modeling.features import FeatureTable, Inputs
-from tasks.modeling.fusion.classifier import FusedClassifier
+from tasks.modeling.features import Inputs
 from tasks.modeling.inference import predict_inputs
 from tasks.modeling.package import load_model
 from tasks.modeling.profile import choose
@@ -61,11 +57,14 @@ def measure_importance(
         media = _media(samples, name, valid, store)
         if not any(media):
             continue
-        with _encoded_once(model, inputs, name):
+        prepare = spec_of(name).prepare_tiny({})
+        with encoded_once(model, inputs, [name]):
             for column, deals in _deals(media, name, card.encoders[name], seed):
-                after = [
-                    _score(card, samples, predict_inputs(model, _put(inputs, name, deal)), metric) for deal in deals
-                ]
+                dealt = (
+                    with_features(inputs, name, [None if medium is None else prepare(medium, 0) for medium in deal])
+                    for deal in deals
+                )
+                after = [_score(card, samples, predict_inputs(model, each), metric) for each in dealt]
                 drops = [sign * (value - before) for value in after if value is not None]
                 found.append(
                     ColumnImportance(
@@ -111,52 +110,3 @@ def _deals(
             deals.append(dealt)
         yield column, deals
         progress.report("importance", done, len(names), f"column {column}")
-
-
-def _put(inputs: Inputs, name: InputName, media: Sequence[str | None]) -> Inputs:
-    """The same rows with other media of one input."""
-    prepare = spec_of(name).prepare_tiny({})
-    arrays = [prepare(medium, 0) for medium in media if medium is not None]
-    lengths = np.array([len(array) for array in arrays], np.int64)
-    there = np.array([medium is not None for medium in media])
-    table = FeatureTable(
-        modality=name,
-        digests=pa.array([str(place) for place in range(len(arrays))], pa.string()),
-        starts=np.cumsum(lengths) - lengths,
-        lengths=lengths,
-        values=np.concatenate(arrays),
-    )
-    places = np.where(there, np.cumsum(there) - 1, -1)
-    return replace(inputs, tables={**inputs.tables, name: table}, places={**inputs.places, name: places})
-
-
-class _Remembered(nn.Module):
-    """An encoder whose outputs on the batches of one pass are given out again in every later pass over the same batches."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner, self.outputs, self.calls, self.records = inner, list[Tensor](), 0, True
-
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """The encoder's output."""
-        if self.records:
-            self.outputs.append(self.inner(x, lengths))
-            return self.outputs[-1]
-        self.calls += 1
-        return self.outputs[(self.calls - 1) % len(self.outputs)]
-
-
-@contextmanager
-def _encoded_once(model: FusedClassifier, inputs: Inputs, name: InputName) -> Iterator[None]:
-    """All other encoders see these inputs once: what they make of pictures does not depend on the columns."""
-    owner = model.owners[name]
-    whole = dict(model.encoders.items())
-    remembered = {other: _Remembered(encoder) for other, encoder in whole.items() if other != owner}
-    model.encoders.update(remembered)
-    try:
-        predict_inputs(model, inputs)
-        for each in remembered.values():
-            each.records = False
-        yield
-    finally:
-        model.encoders.update(whole)

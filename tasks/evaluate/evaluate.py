@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from data_contracts.refs import (
     PreparedChampion,
     ValidatedRef,
 )
-from data_contracts.slices import SLICES
+from data_contracts.slices import SLICES, RobustnessCurve
 from data_contracts.tables import PREDICTIONS
 from tasks import progress
 from tasks.config import RunConfig
@@ -36,11 +35,11 @@ from tasks.evaluate.comparison import (
 )
 from tasks.evaluate.detail import describe
 from tasks.evaluate.linear_baseline import fit_linear_baseline, reads_embeddings
-from tasks.evaluate.overlap import clusters_of
-from tasks.evaluate.scorers import judge_column
+from tasks.evaluate.scorers import Columns
 from tasks.evaluate.slice_figures import (
     BesideChampion,
     Measured,
+    asked_corruptions,
     asked_modalities,
     asked_of_parts,
     named_values,
@@ -77,6 +76,7 @@ def evaluate_key(
     near = store.path(valid.clean.uri) / NEAR_DUPLICATES  # which valid.sha256 does not cover
     metadata = store.path(valid.clean.uri) / METADATA
     seen = store.path(checkpoint.uri) / ROWS  # of a published model that is evaluated by itself
+    corruptions = asked_corruptions(config, checkpoint.modalities)
     return digest_json(
         {
             "valid": valid.sha256,
@@ -92,6 +92,7 @@ def evaluate_key(
                 "slices": [config.slices, config.evaluate.max_slice_values, asked_of_parts(config)],
             },
             **({"metadata": digest_file(metadata)} if config.slices else {}),
+            **({"robustness": [corruptions, config.evaluate.robustness_rows]} if corruptions else {}),
             "code": code_fingerprint("evaluate"),
         }
     )
@@ -136,8 +137,10 @@ def evaluate(
         candidate, problem = columns.judge(full), problem_of(card.label_targets[0])
         by_inputs = {name: columns.judge(given) for name, given in subset.items()}
         detail = describe(samples, problem, candidate, columns.labels[0], checkpoint.modalities)
-        detail, uncertainty = add_uncertainty(detail, samples, checkpoint, card, full, energies, columns.judge)
         clusters = rows.clusters
+        detail, uncertainty = add_uncertainty(
+            detail, samples, checkpoint, card, full, energies, columns.judge, clusters
+        )
         partitions = find_partitions(valid, rows.every, rows.places, checkpoint.modalities, config, store)
         payload: dict[str, Any] = {
             "rows": len(samples),
@@ -163,7 +166,14 @@ def evaluate(
 
             importance = measure_importance(valid, features, checkpoint, config.seed, store)
             detail = detail.model_copy(update={"importance": importance})
-        write_slices(draft.path / SLICES, partitions, by_inputs, Measured(candidate, clusters, beside, config))
+        measured = Measured(candidate, clusters, beside, config)
+        curves: list[RobustnessCurve] = []
+        if asked_corruptions(config, checkpoint.modalities):
+            from tasks.evaluate.robustness import MediaModel, measure_robustness  # which needs torch
+
+            reading = MediaModel.of(checkpoint, valid, features, card)
+            curves = measure_robustness(reading, others[0][0] if others else None, columns, measured, store)
+        write_slices(draft.path / SLICES, partitions, by_inputs, measured, curves)
         write_text(draft.path / DETAIL, canonical_json(detail.model_dump(mode="json")))
         contents = {path.name: digest_file(path) for path in sorted(draft.path.iterdir())}
         report = EvalReport(uri=f"{KIND}/{key}", sha256=digest_json({"ref": payload, "files": contents}), **payload)
@@ -269,39 +279,6 @@ def subsets(modalities: tuple[InputName, ...]) -> list[tuple[InputName, ...]]:
     count = len(ordered)
     sizes = sorted({1, count} | ({2 if count <= 4 else count - 1} if count >= 3 else set()))
     return [chosen for size in sizes for chosen in itertools.combinations(ordered, size)]
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The truth of some rows in every label column of a model, and the labels to judge over."""
-
-    samples: Samples
-    card: ModelCard
-    labels: tuple[tuple[str, ...], ...]
-    """Per label column: the candidate's own first."""
-
-    def judge(self, outputs: Probabilities) -> AnyScorer:
-        """The first column, of which every row's truth is known."""
-        return judge_column(self.card, 0, outputs, self.samples.targets(0, ""), self.labels[0])[0]
-
-    def judge_others(self, outputs: Probabilities, seed: int, clusters: Clusters = None) -> dict[str, dict[str, Any]]:
-        """Fields of EvalReport with the figures of every further column on the rows whose truth is known."""
-        found: dict[str, dict[str, Any]] = {
-            name: {} for name in ("metrics", "intervals", "baselines", "known_rows", "problems")
-        }
-        for place, target in enumerate(self.card.label_targets):
-            if place == 0:
-                continue
-            cells = self.samples.targets(place, target.name)
-            scorer, known = judge_column(self.card, place, outputs, cells, self.labels[place])
-            found["metrics"][target.name] = scorer.score()
-            found["known_rows"][target.name] = scorer.rows
-            found["problems"][target.name] = target.problem
-            of_known = None if clusters is None else clusters_of(known, clusters)
-            ranges = scorer.intervals(seed, clusters=of_known) if scorer.rows else {}
-            found["intervals"] |= {f"{target.name}.{name}": value for name, value in ranges.items()}
-            found["baselines"] |= {f"{target.name}.{name}": value for name, value in scorer.baselines().items()}
-        return found
 
 
 def _universes(valid: ValidatedRef, card: ModelCard, champions: list[ModelCard]) -> tuple[tuple[str, ...], ...]:

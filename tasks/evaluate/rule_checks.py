@@ -7,11 +7,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from data_contracts.modalities import modality_of
 from data_contracts.refs import ValidatedRef
 from tasks.config import Rule, RunConfig
 from tasks.errors import UsageError
 from tasks.evaluate.slices import Partition, find_partitions
 from tasks.gate_rules import EVERY
+from tasks.modalities import all_corruptions
 from tasks.samples import Samples
 from tasks.store import Store
 
@@ -28,6 +30,9 @@ def require_rules_fit(config: RunConfig, valid: ValidatedRef, store: Store) -> N
         where = f"gate.rules.{place}"
         for name in filter(None, rule.modalities.split("+")):
             _require(where, "modality of these data", name, valid.clean.modalities)
+        if rule.corruption:
+            known = all_corruptions({modality_of(name) for name in valid.clean.modalities})
+            _require(where, "corruption of these data", rule.corruption, known)
         if rule.slice:
             _require(where, "slice of these rows", rule.slice_name, partitions)
             _require_value(where, rule, partitions[rule.slice_name])

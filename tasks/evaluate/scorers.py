@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from tasks.evaluate.overlap import clusters_of
 from tasks.modeling.card import ModelCard
 from tasks.modeling.decision import column_slices
 from tasks.problems.metric import Indices, Probabilities
 from tasks.problems.registry import problem_of
-from tasks.problems.scoring import AnyScorer
+from tasks.problems.scoring import AnyScorer, Clusters
+from tasks.samples import Samples
 
 
 def judge_column(
@@ -26,3 +30,36 @@ def judge_column(
     known = np.flatnonzero([cell is not None for cell in cells])
     scorer = problem_of(target).scorer(part, cells, target, labels, card.tuned if place == 0 else None)
     return scorer.take(known), known
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The truth of some rows in every label column of a model, and the labels to judge over."""
+
+    samples: Samples
+    card: ModelCard
+    labels: tuple[tuple[str, ...], ...]
+    """Per label column: the candidate's own first."""
+
+    def judge(self, outputs: Probabilities) -> AnyScorer:
+        """The first column, of which every row's truth is known."""
+        return judge_column(self.card, 0, outputs, self.samples.targets(0, ""), self.labels[0])[0]
+
+    def judge_others(self, outputs: Probabilities, seed: int, clusters: Clusters = None) -> dict[str, dict[str, Any]]:
+        """Fields of EvalReport with the figures of every further column on the rows whose truth is known."""
+        found: dict[str, dict[str, Any]] = {
+            name: {} for name in ("metrics", "intervals", "baselines", "known_rows", "problems")
+        }
+        for place, target in enumerate(self.card.label_targets):
+            if place == 0:
+                continue
+            cells = self.samples.targets(place, target.name)
+            scorer, known = judge_column(self.card, place, outputs, cells, self.labels[place])
+            found["metrics"][target.name] = scorer.score()
+            found["known_rows"][target.name] = scorer.rows
+            found["problems"][target.name] = target.problem
+            of_known = None if clusters is None else clusters_of(known, clusters)
+            ranges = scorer.intervals(seed, clusters=of_known) if scorer.rows else {}
+            found["intervals"] |= {f"{target.name}.{name}": value for name, value in ranges.items()}
+            found["baselines"] |= {f"{target.name}.{name}": value for name, value in scorer.baselines().items()}
+        return found

@@ -8,14 +8,24 @@ from pathlib import Path
 
 import numpy as np
 
+from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName
-from data_contracts.slices import Bounds, PartFigures, ReferenceFigures, SliceFigures, SliceReport, SuspectedSlice
+from data_contracts.slices import (
+    Bounds,
+    PartFigures,
+    ReferenceFigures,
+    RobustnessCurve,
+    SliceFigures,
+    SliceReport,
+    SuspectedSlice,
+)
 from tasks.config import Rule, RunConfig
 from tasks.evaluate.overlap import clusters_of
 from tasks.evaluate.slice_regressions import Values, measure_parts, slice_parts
 from tasks.evaluate.slices import Partition
 from tasks.evaluate.suspected_slices import find_suspected_slices
 from tasks.gate_rules import EVERY
+from tasks.modalities import all_corruptions
 from tasks.problems.intervals import CONFIDENCE
 from tasks.problems.metric import Indices
 from tasks.problems.scoring import AnyScorer, Clusters
@@ -41,13 +51,24 @@ def named_values(partitions: Sequence[Partition], chosen: Indices) -> Values:
 def asked_of_parts(config: RunConfig) -> list[list[object]]:
     """What rules ask to be measured, as it enters an evaluation's key."""
     rules = [rule for rule in config.gate.rules if rule.is_of_parts]
-    return [[rule.slice, rule.modalities, rule.confidence, rule.max_drop is not None] for rule in rules]
+    corrupted = [[rule.corruption, rule.severity] if rule.corruption else [] for rule in rules]
+    return [
+        [rule.slice, rule.modalities, rule.confidence, rule.max_drop is not None, *of]
+        for rule, of in zip(rules, corrupted, strict=True)
+    ]
 
 
 def asked_modalities(config: RunConfig, modalities: Collection[InputName]) -> list[tuple[InputName, ...]]:
     """The sets of inputs that rules are about, of those that a model reads."""
     named = dict.fromkeys(tuple(rule.modalities.split("+")) for rule in config.gate.rules if rule.modalities)
     return [names for names in named if set(names) <= set(modalities)]
+
+
+def asked_corruptions(config: RunConfig, modalities: Collection[InputName]) -> list[str]:
+    """Those that are measured of a model with these inputs: `image/noise`."""
+    named = {rule.corruption for rule in config.gate.rules}
+    known = all_corruptions({modality_of(name) for name in modalities})
+    return [each for each in known if config.evaluate.robustness == "on" or each in named]
 
 
 @dataclass(frozen=True)
@@ -65,11 +86,12 @@ class Measured:
         partitions: Sequence[Partition],
         by_inputs: Mapping[str, AnyScorer],
         suspected: Sequence[SuspectedSlice],
+        robustness: Sequence[RobustnessCurve] = (),
     ) -> SliceReport:
         """All of it; `by_inputs` are the answers with some modalities only."""
         rules, asked = self.config.gate.rules, {rule.modalities for rule in self.config.gate.rules}
         p_values = self._chances(partitions)
-        whole = [rule for rule in rules if not rule.slice and not rule.modalities]
+        whole = [rule for rule in rules if not rule.slice and not rule.modalities and not rule.corruption]
         every = np.arange(self.scored.rows)
         has_interval = any(rule.is_of_parts and not rule.confidence and rule.max_drop is None for rule in whole)
         return SliceReport(
@@ -78,6 +100,7 @@ class Measured:
             by=tuple(each.by for each in partitions),
             slices=tuple(figures for each in partitions for figures in self._slices(each, p_values)),
             inputs={name: self._inputs(name, given) for name, given in by_inputs.items() if name in asked},
+            robustness=tuple(robustness),
             suspected=tuple(suspected),
         )
 
@@ -134,12 +157,16 @@ class Measured:
 
 
 def write_slices(
-    path: Path, partitions: Sequence[Partition], by_inputs: Mapping[str, AnyScorer], measured: Measured
+    path: Path,
+    partitions: Sequence[Partition],
+    by_inputs: Mapping[str, AnyScorer],
+    measured: Measured,
+    robustness: Sequence[RobustnessCurve] = (),
 ) -> None:
     """`path` holds the figures on every slice, and where errors are frequent without having been asked for."""
     least, seed = measured.config.gate.min_slice_rows, measured.seed
     suspected = find_suspected_slices(partitions, measured.scored, measured.clusters, least, seed)
-    report = measured.report(partitions, by_inputs, suspected)
+    report = measured.report(partitions, by_inputs, suspected, robustness)
     write_text(path, canonical_json(report.model_dump(mode="json")))
 
 

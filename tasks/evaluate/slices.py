@@ -12,7 +12,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -43,6 +43,8 @@ EXACT = 2**53
 """Integers beyond are not all floats."""
 FEW_NUMBERS = 8
 """A column of no more distinct numbers is taken as it is: a rating, the number of a camera."""
+MOSTLY = 0.9
+"""A column of which so large a share of the filled cells is a number is one of numbers: the others say why there is none."""
 Cell = str | int | float | bool | None
 _NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
@@ -143,7 +145,7 @@ def _by_columns(
     shown = _NO_NAMES if len(parts) > 1 or not parts[0].shown else parts[0].shown
     rules = [rule for rule in config.gate.rules if rule.slice_name == name]
     support = min([config.gate.min_slice_rows, *(rule.support for rule in rules if rule.support)])
-    most = config.evaluate.max_slice_values if shown is _NO_NAMES else len(shown) + 1  # all quartiles
+    most = config.evaluate.max_slice_values + len(shown)  # all quartiles
     kept, others = _most_frequent(values[places].tolist(), most, {rule.slice_value for rule in rules}, support)
     return Partition(
         by=SliceBy(name=name, edges=() if len(parts) > 1 else parts[0].edges, others=others),
@@ -166,14 +168,19 @@ class _Cut:
 
 
 def _read_column(cells: Sequence[Cell], train: Indices) -> _Cut:
-    """Numbers in quartiles where there are many, else each cell's text."""
+    """Numbers in quartiles where there are many, and few other texts, each of which is a value of its own; else each cell's
+    text."""
     numbers = [_number(cell) for cell in cells]
-    filled = [number for number in numbers if number is not None]
-    if len(filled) == sum(cell is not None for cell in cells) and len(set(filled)) > FEW_NUMBERS:
+    filled, there = [number for number in numbers if number is not None], sum(cell is not None for cell in cells)
+    if len(filled) >= MOSTLY * there and len(set(filled)) > FEW_NUMBERS:
         found = np.array([math.nan if number is None else number for number in numbers])
         cut = _cut(found, train)
         if cut is not None:
-            return cut
+            others = {n: _text(cell) for n, cell in enumerate(cells) if cell is not None and numbers[n] is None}
+            values = cut.values.tolist()
+            for place, text in others.items():
+                values[place] = f"\\{text}" if text in cut.shown else text
+            return replace(cut, values=np.array(values, np.str_))
     return _Cut(np.array([MISSING if cell is None else _text(cell) for cell in cells], np.str_))
 
 

@@ -17,14 +17,14 @@ from data_contracts.uncertainty import (
     SetFigures,
     UncertaintyFigures,
 )
+from tasks.evaluate.overlap import clusters_of
 from tasks.modeling.assessment import RowUncertainty, assess_rows
 from tasks.modeling.card import ModelCard
 from tasks.modeling.decision import answer_column
 from tasks.modeling.predictions import present_modalities
-from tasks.modeling.selective import risk_curve
-from tasks.problems.intervals import wilson
+from tasks.modeling.selective import area_under_risk, risk_curve
 from tasks.problems.registry import problem_of
-from tasks.problems.scoring import AnyScorer
+from tasks.problems.scoring import AnyScorer, Clusters, interval_of_share
 from tasks.samples import Samples
 from tasks.store import Store
 
@@ -42,18 +42,23 @@ def add_uncertainty(
     outputs: Outputs,
     energies: NDArray[np.floating[Any]] | None,
     judge: Callable[[Outputs], AnyScorer],
+    clusters: Clusters = None,
 ) -> tuple[EvalDetail, UncertaintyFigures | None]:
     """The detail with what is drawn of the model's uncertainty on these N test rows, and the figures; None without any.
 
-    `outputs` (N, outputs) and `energies` (N,) are the model's with all that the rows have; `judge` scores such outputs.
+    `outputs` (N, outputs) and `energies` (N,) are the model's with all that the rows have; `judge` scores such outputs;
+    `clusters` (N,) are the rows'.
     """
     truth = samples.targets(0, "")
-    figures = measure_uncertainty(card, outputs, truth, present_modalities(samples, checkpoint.modalities), energies)
+    present = present_modalities(samples, checkpoint.modalities)
+    figures = measure_uncertainty(card, outputs, truth, present, energies, clusters)
     drawn: dict[str, Any] = {}
     problem = problem_of(card.label_targets[0])
     answers, confidence = answer_column(card, 0, outputs)
     if confidence is not None and problem.has_classes:
-        drawn["risk_curve"] = tuple(risk_curve(confidence, are_right(answers, truth)))
+        right = are_right(answers, truth)
+        drawn["risk_curve"] = tuple(risk_curve(confidence, right))
+        figures = figures.model_copy(update={"aurc": area_under_risk(confidence, right)})
     if card.temperature != 1:
         before = judge(without_temperature(card, outputs))
         figures = figures.model_copy(update={"temperature": card.temperature, "unscaled": before.score()})
@@ -72,59 +77,67 @@ def measure_uncertainty(
     truth: Sequence[str | None],
     present: Sequence[str],
     energies: NDArray[np.floating[Any]] | None,
+    clusters: Clusters = None,
 ) -> UncertaintyFigures:
-    """The figures from the outputs (N, outputs), the true cells (N,), what each row has (N,), and energy scores (N,)."""
+    """The figures from the outputs (N, outputs), the true cells (N,), what each row has (N,), energy scores (N,) and the rows'
+    clusters (N,)."""
     found, known = assess_rows(card, outputs, present, energies), card.uncertainty
     if known is None:
         return UncertaintyFigures()
     sets = selective = outliers = None
     if known.conformal_alpha is not None:
-        sets = _sets(known.conformal_alpha, found, truth)
+        sets = _sets(known.conformal_alpha, found, truth, clusters)
     if known.max_risk is not None:
-        selective = _selective(known.max_risk, found, are_right(answer_column(card, 0, outputs)[0], truth))
+        selective = _selective(known.max_risk, found, are_right(answer_column(card, 0, outputs)[0], truth), clusters)
     if known.ood_false_positive_rate is not None:
-        flags = [row.out_of_distribution for row in found if row.out_of_distribution is not None]
-        if flags:
-            outliers = OutlierFigures(
-                false_positive_rate=known.ood_false_positive_rate, flagged=_share(sum(flags), len(flags))
-            )
+        flags = [row.out_of_distribution for row in found]
+        if any(flag is not None for flag in flags):
+            flagged = _share(flags, clusters)
+            outliers = OutlierFigures(false_positive_rate=known.ood_false_positive_rate, flagged=flagged)
     return UncertaintyFigures(sets=sets, selective=selective, outliers=outliers)
 
 
-def _sets(alpha: float, found: Sequence[RowUncertainty], truth: Sequence[str | None]) -> SetFigures | None:
+def _sets(
+    alpha: float, found: Sequence[RowUncertainty], truth: Sequence[str | None], clusters: Clusters
+) -> SetFigures | None:
     pairs = list(zip(found, truth, strict=True))
-    labels = [(row.prediction_set, cell) for row, cell in pairs if row.prediction_set is not None]
-    if labels:
-        sizes = [len(members) for members, _ in labels]
+    sizes = [len(row.prediction_set) for row in found if row.prediction_set is not None]
+    if sizes:
+        held = [None if row.prediction_set is None else cell in row.prediction_set for row, cell in pairs]
         return SetFigures(
-            alpha=alpha,
-            covered=_share(sum(cell in members for members, cell in labels), len(labels)),
-            mean_size=float(np.mean(sizes)),
-            single=sizes.count(1),
+            alpha=alpha, covered=_share(held, clusters), mean_size=float(np.mean(sizes)), single=sizes.count(1)
         )
-    numbers = [(row.prediction_interval, cell) for row, cell in pairs if row.prediction_interval is not None]
-    if not numbers:
+    numbers = [(row.prediction_interval, float(cell or "nan")) for row, cell in pairs]
+    widths = [ends[1] - ends[0] for ends, _ in numbers if ends is not None]
+    if not widths:
         return None
-    inside = [low <= float(cell or "nan") <= high for (low, high), cell in numbers]
-    return SetFigures(
-        alpha=alpha,
-        covered=_share(sum(inside), len(numbers)),
-        mean_size=float(np.mean([high - low for (low, high), _ in numbers])),
-    )
+    held = [None if ends is None else ends[0] <= number <= ends[1] for ends, number in numbers]
+    return SetFigures(alpha=alpha, covered=_share(held, clusters), mean_size=float(np.mean(widths)))
 
 
-def _selective(max_risk: float, found: Sequence[RowUncertainty], right: NDArray[np.bool_]) -> SelectiveFigures:
-    answered = np.array([not row.abstained for row in found], bool)
-    count = int(answered.sum())
+def _selective(
+    max_risk: float, found: Sequence[RowUncertainty], right: NDArray[np.bool_], clusters: Clusters
+) -> SelectiveFigures:
+    answered = [not row.abstained for row in found]
+    wrong = [not good if given else None for good, given in zip(right.tolist(), answered, strict=True)]
     return SelectiveFigures(
         max_risk=max_risk,
-        answered=_share(count, len(found)),
-        wrong=_share(int((~right[answered]).sum()), count) if count else None,
+        answered=_share(answered, clusters),
+        wrong=_share(wrong, clusters) if any(answered) else None,
     )
 
 
-def _share(count: int, rows: int) -> MeasuredShare:
-    return MeasuredShare(count=count, rows=rows, interval=wilson(count, rows))
+def _share(holds: Sequence[bool | None], clusters: Clusters) -> MeasuredShare:
+    """Of the rows of which it is known (not None), those of which it holds."""
+    known = [value for value in holds if value is not None]
+    rows, values = np.flatnonzero([value is not None for value in holds]), np.array(known, bool)
+    of_rows = None if clusters is None else clusters_of(rows, clusters)
+    return MeasuredShare(
+        count=int(values.sum()),
+        rows=len(rows),
+        interval=interval_of_share(values, clusters=of_rows) or (0.0, 1.0),
+        clusters=None if of_rows is None else int(of_rows.max()) + 1,
+    )
 
 
 def has_energies(card: ModelCard) -> bool:

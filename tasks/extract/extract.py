@@ -17,10 +17,10 @@ from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed
 from tasks.extract.ahead import prepare_ahead
-from tasks.extract.inputs import extract_keys, input_dtype, preparer
 from tasks.fingerprint import code_fingerprint
 from tasks.media.media_store import MediaReader, media_index
 from tasks.modalities import MODALITIES, Dtype, Prepare, spec_of
+from tasks.modeling.encoder_reading import input_dtype, params_of, preparer
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import Identity, complete_encoder, identify_encoder
 from tasks.samples import Samples
@@ -83,17 +83,13 @@ def _identify(name: InputName, config: RunConfig) -> Identity:
 
 
 def _params(name: InputName, config: RunConfig, identity: Identity) -> dict[str, Any]:
-    """The params by value; a side that the config leaves open is known for tiny, and is the encoder's own for others."""
-    tiny = identity.family == "tiny"
-    params = {key: getattr(config.extract, key) for key in extract_keys(modality_of(name), not tiny)}
-    defaults = spec_of(name).tiny_defaults if tiny else {}
-    return {key: defaults.get(key) if value is None else value for key, value in params.items()}
+    return params_of(modality_of(name), config.extract, pretrained=identity.family != "tiny")
 
 
 def encoder_reading(modality: Modality, config: RunConfig) -> tuple[EncoderSpec, Prepare, Dtype]:
     """How media become features one at a time: the encoder, what makes its inputs, and the type in which features are kept.
 
-    The features are the inputs, or where the spec reads "embedding" what tasks.extract.embed makes of them. Raises UsageError
+    The features are the inputs, or where the spec reads "embedding" what tasks.modeling.embed makes of them. Raises UsageError
     where the encoder's files are not on this machine.
     """
     identity = _identify(modality, config)
@@ -195,7 +191,7 @@ def _compute(shard: ShardRef, store: Store) -> Iterator[tuple[str, np.ndarray]]:
     )
     if spec.reads == "inputs":
         return inputs
-    from tasks.extract.embed import embed
+    from tasks.modeling.embed import embed
 
     return embed(modality, spec, inputs)
 

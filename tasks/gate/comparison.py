@@ -27,6 +27,7 @@ from tasks.gate.sentences import FIRST, describe_rows, say_comparison, say_regre
 from tasks.gate_rules import Outcome, defined
 from tasks.number_format import short_number
 from tasks.problems.registry import figure_text, get_metric, get_problem
+from tasks.problems.scoring import MIN_CLUSTERS
 
 POWER = 0.8
 """Chance of passing that the number of rows which would be enough is given for, of a model as good as the champion."""
@@ -168,7 +169,7 @@ class Comparison:
         """Of candidate minus the other, at the confidence that decides."""
         if self.found is None:
             return None
-        _, low, high = self.at_confidence(self.found)
+        _, low, high = self.shown(self.found)
         return (-high, -low) if get_metric(self.metric).lower_is_better else (low, high)
 
     def decide(self, found: Found) -> Outcome:
@@ -182,6 +183,14 @@ class Comparison:
     def at_confidence(self, found: Found) -> Found:
         """`found` with the interval that decides."""
         return stretch(found, self.config.confidence, self.confidence, self.other.differing) if self.strict else found
+
+    def shown(self, found: Found) -> Found:
+        """`found` as it is told: where it is the number of rows that leaves it open, the interval reaches as far as they do."""
+        difference, low, high = self.at_confidence(found)
+        if self.mode == "better" or self.decide(found) != "inconclusive":
+            return difference, low, high
+        gap = least_gap(self.margin, self.other.effective_rows.get(self.metric), self.confidence)
+        return difference, min(low, difference - gap), high
 
 
 def _line(line: Comparison, value: float | None) -> RuleResult:
@@ -222,11 +231,15 @@ def _decide(line: Comparison, value: float | None) -> tuple[Outcome, str]:
     if other.rows < line.config.min_rows:
         rows = "1 test row" if other.rows == 1 else f"{other.rows} test rows"
         return "inconclusive", f"{rows} to compare with {who} on, fewer than {line.config.min_rows} (gate.min_rows)"
+    if theirs is not None and found is None and other.clusters is not None and other.clusters < MIN_CLUSTERS:
+        few = f"{other.clusters} clusters are too few for an interval ({MIN_CLUSTERS} are enough)"
+        return "inconclusive", f"{metric} {figure} cannot be compared with {who}: {few}"
     if theirs is None or found is None:
         return "inconclusive", f"{metric} {figure} cannot be compared: {who} has none on these test rows"
     outcome = line.decide(found)
-    difference, low, high = line.at_confidence(found)
-    bounds = (-high, -low) if get_metric(metric).lower_is_better else (low, high)
+    difference, low, _ = line.at_confidence(found)
+    _, least, most = line.shown(found)
+    bounds = (-most, -least) if get_metric(metric).lower_is_better else (least, most)
     gained, worst, best = (figure_text(number, metric, sign=True) for number in (other.differences[metric][0], *bounds))
     detail = f"{metric} {figure} against {who}'s {figure_text(theirs, metric)} (difference {gained} [{worst}, {best}]"
     detail += f" at {100 * line.confidence:.4g} %" if line.strict else ""

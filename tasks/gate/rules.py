@@ -97,6 +97,11 @@ class _Part:
 
 
 def _find_parts(rule: Rule, parts: SliceReport) -> list[_Part]:
+    if rule.corruption:
+        curve = next((each for each in parts.robustness if each.corruption == rule.corruption), None)
+        figures = _NO_ROWS if curve is None or rule.severity is None else curve.levels[rule.severity]
+        what = f"{rule.corruption} of severity {rule.severity}"
+        return [_Part(what, f" under {what}", figures, parts.champion)]
     if rule.modalities:
         given = parts.inputs.get(rule.modalities, _NO_ROWS)  # a model that lacks one of them has no figures
         return [_Part(rule.modalities, f" with {rule.modalities} only", given)]

@@ -38,6 +38,7 @@ class Audio(ModalitySpec):
     signature_modules = ("tasks.media.near_duplicates.sounds",)
     size_unit = "seconds"
     measures = MappingProxyType({"duration": "s", "loudness": "dBFS"})
+    corruptions = ("noise", "telephone")
     families = ("hf",)
     tiny_keys = ("n_mels", "hop_ms", "window_ms", "max_frames")
     tiny_dtype = "float32"
@@ -100,6 +101,12 @@ class Audio(ModalitySpec):
         from tasks.media.near_duplicates.sounds import match_sounds, sign_sound
 
         return NearDuplicates(3.0, sign_sound, match_sounds)
+
+    def corrupt(self, medium: Medium, rate_hz: int, name: str, severity: int, rng: np.random.Generator) -> np.ndarray:
+        """Noisy, or over the telephone."""
+        from tasks.media.corruptions import corrupt_sound
+
+        return corrupt_sound(medium, rate_hz, name, severity, rng)
 
     def prepare_tiny(self, params: Params) -> Prepare:
         """A log-mel spectrogram."""

@@ -10,6 +10,7 @@ from tasks.modalities import Decode, Medium, NearDuplicates, Params, Prepare
 from tasks.modality_specs.pixels import SIDE_PX, PixelSpec
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from tasks.config import TrainConfig
@@ -91,6 +92,12 @@ class Image(PixelSpec):
             lambda signatures, read: match_images(signatures),
             is_compared=lambda shape: min(shape[:2]) >= IMAGE_PX,
         )
+
+    def corrupt(self, medium: Medium, rate_hz: int, name: str, severity: int, rng: np.random.Generator) -> np.ndarray:
+        """Noisy, blurred or compressed."""
+        from tasks.media.corruptions import PICTURES
+
+        return PICTURES[name](medium, severity, rng)
 
     def prepare_tiny(self, params: Params) -> Prepare:
         """A small square."""

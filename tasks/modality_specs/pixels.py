@@ -25,6 +25,7 @@ class PixelSpec(ModalitySpec):
 
     shape_prefix: ClassVar[str] = ""
     """A regular expression of what stands before a square in the shape of a feature."""
+    corruptions = ("noise", "blur", "jpeg")
     families = ("torchvision", "hf")
     has_pixels = True
     network_modules = ("tasks.modeling.augment_images", "tasks.modeling.color_ops", "tasks.modeling.rng")

@@ -11,6 +11,7 @@ from data_contracts.refs import InputName
 from tasks.modalities import Decode, Medium, ModalitySpec, NearDuplicates, Params, Prepare
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from tasks.config import RunConfig, TrainConfig
@@ -36,6 +37,7 @@ class Text(ModalitySpec):
     statistics_modules = ()
     size_unit = "characters"
     measures = MappingProxyType({"length": "characters"})
+    corruptions = ("typos",)
     families = ("hf",)
     tiny_keys = ("max_text_bytes",)
     pretrained_keys = ("max_tokens",)
@@ -91,6 +93,12 @@ class Text(ModalitySpec):
             lambda signatures, read: match_texts(signatures),
             match_all_but_one_word,
         )
+
+    def corrupt(self, medium: Medium, rate_hz: int, name: str, severity: int, rng: np.random.Generator) -> str:
+        """With typing errors."""
+        from tasks.media.corruptions import mistype
+
+        return mistype(medium, severity, rng)
 
     def prepare_tiny(self, params: Params) -> Prepare:
         """Its first bytes."""

@@ -10,6 +10,7 @@ from tasks.modalities import Decode, Medium, NearDuplicates, Params, Prepare
 from tasks.modality_specs.pixels import SIDE_PX, PixelSpec
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from tasks.config import TrainConfig
@@ -76,6 +77,12 @@ class Video(PixelSpec):
             lambda signatures, read: match_clips(signatures),
             is_compared=lambda shape: min(shape[1:3]) >= IMAGE_PX,
         )
+
+    def corrupt(self, medium: Medium, rate_hz: int, name: str, severity: int, rng: np.random.Generator) -> np.ndarray:
+        """Each frame as a picture."""
+        from tasks.media.corruptions import corrupt_clip
+
+        return corrupt_clip(medium, name, severity, rng)
 
     def prepare_tiny(self, params: Params) -> Prepare:
         """Small square frames."""

@@ -150,17 +150,29 @@ def label_fields(targets: tuple[Target, ...]) -> dict[str, tuple[str, ...] | tup
     return {"labels": targets[0].labels, "targets": None if is_plain(targets) else targets}
 
 
-def read_card(folder: Path) -> ModelCard:
-    """The card of the model in a folder.
+def read_card(folder: Path, sha256: Sha256 | None = None) -> ModelCard:
+    """The card of the model in a folder; `sha256`: of the one that was published, which it must be.
 
     Raises EnvironmentFailed where it cannot be read or comes from a crossmodal with other settings, DataError with the field
     where it is damaged.
     """
     path = folder / CARD
     try:
-        return _parse(path, path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise EnvironmentFailed(f"model {path}: cannot be read ({error.strerror}); train again") from None
+    if sha256 is not None:
+        require_content(content, sha256, path)
+    return _parse(path, content)
+
+
+def require_content(content: bytes, sha256: Sha256, path: Path) -> None:
+    """DataError unless the bytes that were read at `path`, and are about to be used, are those that were published."""
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise DataError(
+            f"model {path}: damaged (its sha256 is {found[:12]}, that of the published one {sha256[:12]}); restore it"
+        )
 
 
 @lru_cache(maxsize=16)  # whoever has only the folder of a model, as of encoders that it brings along, asks again
@@ -205,9 +217,5 @@ def read_beside(folder: Path, name: str, sha256: str) -> bytes:
         content = (folder / name).read_bytes()
     except OSError as error:
         raise EnvironmentFailed(f"model {folder / name}: cannot be read ({error.strerror}); restore it") from None
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise DataError(
-            f"model {folder / name}: damaged (its sha256 is {found[:12]}, {CARD} says {sha256[:12]}); restore it"
-        )
+    require_content(content, sha256, folder / name)
     return content

@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from data_contracts.modalities import in_order, modality_of
-from data_contracts.refs import FeatureRef, InputName, ValidatedRef
+from data_contracts.refs import FeatureRef, InputName, Sha256, ValidatedRef
 from tasks.config import RunConfig
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.modeling.card import (
@@ -25,6 +25,7 @@ from tasks.modeling.card import (
     label_fields,
     read_beside,
     read_card,
+    require_content,
     save_card,
     tokenizer_file,
 )
@@ -99,18 +100,22 @@ def save_model(
     save_card(card, folder)
 
 
-def load_model(folder: Path, card: ModelCard | None = None) -> FusedClassifier:
-    """The model on the CPU, ready to predict; `card` where its caller has read it already.
+def load_model(folder: Path, card: ModelCard | None = None, sha256: Sha256 | None = None) -> FusedClassifier:
+    """The model on the CPU, ready to predict; `card` where its caller has read it already. `sha256`: of its published weights;
+    the very bytes that are loaded must have it.
 
     Raises EnvironmentFailed where a file is missing or unreadable, DataError where the content is damaged or does not
     match its description.
     """
     card = card or read_card(folder)
-    for name, sha256 in card.files_beside().items():
-        read_beside(folder, name, sha256)
+    for name, published in card.files_beside().items():
+        read_beside(folder, name, published)
     model = build_model(card)
     try:
-        weights = load((folder / WEIGHTS).read_bytes())
+        content = (folder / WEIGHTS).read_bytes()
+        if sha256 is not None:
+            require_content(content, sha256, folder / WEIGHTS)
+        weights = load(content)
         model.load_state_dict(weights)
     except OSError as error:
         raise EnvironmentFailed(f"model {folder / WEIGHTS}: cannot be read ({error.strerror}); train again") from None

@@ -76,8 +76,13 @@ def profile_rows(
 
 def choose(samples: Samples, most: int) -> Samples:
     """At most so many rows, in the order of a hash of their id."""
-    keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in samples.ids]
-    return samples.take(sorted(range(len(keys)), key=keys.__getitem__)[:most])
+    return samples.take(choose_places(samples.ids, most))
+
+
+def choose_places(ids: Sequence[str], most: int) -> list[int]:
+    """The positions of at most so many rows, in the order of a hash of their id."""
+    keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in ids]
+    return sorted(range(len(keys)), key=keys.__getitem__)[:most]
 
 
 def _measure(whole: Profile, name: InputName, spec: EncoderSpec, samples: Samples, media: str, store: Store) -> None:

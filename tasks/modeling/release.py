@@ -16,11 +16,14 @@ from data_contracts.refs import MODEL_NAME, Frozen, InputName, Sha256
 from tasks.errors import DataError, EnvironmentFailed, UsageError
 from tasks.escaping import one_line
 from tasks.modeling.card import CARD
+from tasks.modeling.signing import SIGNATURE
 from tasks.store import verified_digest, write_text
 
 RELEASE = "release.json"
 README = "README.md"
 WEIGHTS = "model.safetensors"
+GOLDEN_FILE, GOLDEN_FOLDER = "golden_rows.json", "golden"
+"""Synthetic rows and their media."""
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja", ".md", ".png", ".wav", ".mp4")
 """Of all that a release holds: weights, settings, vocabularies, texts, media. Never code, never a pickle."""
 _SHOWN = 5
@@ -83,7 +86,7 @@ def read_release(folder: Path) -> Release | None:
         first = error.errors()[0]
         detail = one_line(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", 200)
         raise DataError(f"release {path}: damaged ({detail}); copy or export it again") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"release {path}: damaged ({error}); copy or export it again") from None
 
 
@@ -120,18 +123,18 @@ def require_release(folder: Path) -> Release:
 
 
 def require_files(folder: Path, release: Release) -> None:
-    """EnvironmentFailed unless weights and card are as exported; whoever loads them verifies tokenizers and encoders."""
-    for name in (WEIGHTS, CARD):
+    """EnvironmentFailed unless every file on the list is as exported, weights and card among them."""
+    for name in sorted({WEIGHTS, CARD, *release.files}):
         if state := _state(folder, name, release):
-            raise EnvironmentFailed(f"release {folder}: {name} is {state}; copy or export it again")
+            raise EnvironmentFailed(f"release {folder}: {_shown(name)} is {state}; copy or export it again")
 
 
 def list_files(folder: Path) -> Iterator[str]:
-    """Yields the files below a folder but release.json; hidden ones, as git and the hub leave them, are passed over."""
+    """Yields the files below a folder but release.json and its signature; hidden ones, as of git and the hub, are left out."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in name.parts)
-        if not hidden and name.as_posix() != RELEASE and (path.is_file() or path.is_symlink()):
+        if not hidden and name.as_posix() not in (RELEASE, SIGNATURE) and (path.is_file() or path.is_symlink()):
             yield name.as_posix()
 
 
@@ -144,6 +147,11 @@ def list_hidden(folder: Path, release: Release) -> list[str]:
         if place is not None and not path.is_dir() and "/".join(parts) not in release.files:
             found.add("/".join(parts[: place + 1]))
     return sorted(found)
+
+
+def is_golden(name: str) -> bool:
+    """Whether a file of a release is one of its golden rows, which are made when it is exported."""
+    return name == GOLDEN_FILE or name.startswith(f"{GOLDEN_FOLDER}/")
 
 
 def _shown(name: str) -> str:

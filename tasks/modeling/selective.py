@@ -82,3 +82,13 @@ def risk_curve(
     if len(ends) > most:
         ends = ends[np.unique(np.linspace(0, len(ends) - 1, most).round().astype(np.int64))]
     return [((end + 1) / len(order), float(wrong[end] / (end + 1))) for end in ends.tolist()]
+
+
+def area_under_risk(confidence: NDArray[np.floating[Any]], right: NDArray[np.bool_]) -> float:
+    """The area under the risk-coverage curve (AURC; Geifman, Uziel & El-Yaniv 2019): the mean risk over all coverages, where
+    the k surest of N rows are answered, k = 1 ... N. Rows of one confidence are in no order: each is as wrong as all are."""
+    order = np.argsort(-confidence, kind="stable")
+    sorted_, wrong = confidence[order], (~right[order]).astype(np.float64)
+    _, first, inverse, counts = np.unique(-sorted_, return_index=True, return_inverse=True, return_counts=True)
+    mean = np.add.reduceat(wrong, first) / counts
+    return float((mean[inverse].cumsum() / np.arange(1, len(order) + 1)).mean())

@@ -98,6 +98,8 @@ class Metric(Generic[Rows, Counts]):
     """Whether it is a mean over classes or labels, in which the rows of a rare one weigh more."""
     compact: bool = True
     """Whether tables that have one column a metric show it: the terminal's, and the model card's by modalities."""
+    holds: Callable[[Rows], NDArray[np.bool_]] | None = None
+    """Of a share of the rows: (N,) those of which it is the share."""
 
     @property
     def margin_is_relative(self) -> bool:

@@ -173,7 +173,10 @@ def matthews(counts: ClassCounts) -> Floats:
 
 
 METRICS: tuple[Metric[ClassScorer, ClassCounts], ...] = (
-    Metric("accuracy", "Accuracy", lambda n: n.hits.sum(axis=1) / n.rows, interval="wilson", baseline=MAJORITY),
+    Metric(
+        "accuracy", "Accuracy", lambda n: n.hits.sum(axis=1) / n.rows, holds=lambda scored: scored.correct, interval="wilson",
+        baseline=MAJORITY,
+    ),
     Metric("macro_f1", "Macro F1", macro_f1, counted(f1_effects), "like-share", by_class=True),
     Metric("macro_recall", "Macro recall", macro_recall, counted(recall_effects), "like-share", by_class=True),
     Metric("macro_precision", "Macro precision", macro_precision, counted(precision_effects), "like-share", by_class=True),

@@ -83,6 +83,12 @@ class LabelScorer(Scorer[LabelCounts]):
             found[int(label)] = (rows, self.predicted[rows, label])
         return found
 
+    @property
+    def exact(self) -> NDArray[np.bool_]:
+        """(N,) whether the row is given exactly the right set."""
+        found: NDArray[np.bool_] = (self.predicted == self.truth).all(axis=1)
+        return found
+
     def errors(self) -> Floats:
         """The number of labels that are wrongly given or left out."""
         return np.asarray((self.predicted != self.truth).sum(axis=1), np.float64)
@@ -95,9 +101,7 @@ class LabelScorer(Scorer[LabelCounts]):
 
 def exact_match(counts: LabelCounts) -> Floats:
     """(R,) share of rows with exactly the right set."""
-    scored = counts.scored
-    right = (scored.predicted == scored.truth).all(axis=1)
-    return np.asarray(counts.weights @ right / counts.weights.sum(axis=1), np.float64)
+    return np.asarray(counts.weights @ counts.scored.exact / counts.weights.sum(axis=1), np.float64)
 
 
 def micro_f1(counts: LabelCounts) -> Floats:
@@ -121,7 +125,7 @@ def macro_precision(counts: LabelCounts) -> Floats:
 
 
 METRICS: tuple[Metric[LabelScorer, LabelCounts], ...] = (
-    Metric("exact_match", "Exact match", exact_match, interval="wilson"),
+    Metric("exact_match", "Exact match", exact_match, holds=lambda scored: scored.exact, interval="wilson"),
     Metric("micro_f1", "Micro F1", micro_f1, pooled(f1_effects), "like-share"),
     Metric("macro_f1", "Macro F1", macro_f1, counted(f1_effects), "like-share", by_class=True),
     Metric("macro_recall", "Macro recall", macro_recall, counted(recall_effects), "like-share", by_class=True),

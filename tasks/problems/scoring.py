@@ -1,7 +1,7 @@
 """Scores with intervals, the same for every problem: of one model's figures those of tasks/problems/intervals.py, of the
 differences of two models that answered the same rows a paired percentile bootstrap over rows, centred on the figure, seeded.
-Where rows come in clusters (the pictures of one patient), clusters are drawn whole: rows that resemble each other tell less
-than as many that do not.
+Where rows come in clusters (the pictures of one patient), the clusters are left out in turn (the jackknife): rows that resemble
+each other tell less than as many that do not.
 
 Resamples come in blocks of rows to take, so that a scorer counts many of them at once: 1,000 resamples of 10,000 rows with
 10 classes take about a second.
@@ -35,6 +35,9 @@ RESAMPLES = 1_000
 _BLOCK_ROWS = 1_000_000
 _MANY = 5_000
 """From so many on Student's t is the normal distribution, but for a thousandth."""
+MIN_CLUSTERS = 6
+"""Of fewer clusters there is no interval at 95 %: where two models are equal each cluster favours either by chance, and five
+favour one and the same in 2 of 32 cases, more often than once in 20. benchmarks/coverage.py shows what six do."""
 
 Difference = tuple[float, float, float]
 Clusters = Indices | None
@@ -115,13 +118,12 @@ class Scorer(ABC, Generic[Counts]):
 
     def intervals(self, seed: int, confidence: float = CONFIDENCE, clusters: Clusters = None) -> dict[str, Interval]:
         """Metric to its two-sided interval, which always contains the figure; what is not defined, or has too few rows for an
-        interval, is left out."""
+        interval, is left out. Of fewer than MIN_CLUSTERS clusters none has one."""
         point = {name: value for name, value in self.score().items() if value is not None}
-        if not point:
+        if not point or are_few(clusters):
             return {}
-        methods = {metric.interval for metric in self.metrics}
-        drawn = "bootstrap" in methods or (clusters is not None and "wilson" in methods)
-        draws = _draws([self], seed, clusters)[0] if drawn else {}
+        drawn = clusters is None and any(metric.interval == "bootstrap" for metric in self.metrics)
+        draws = _draws([self], seed)[0] if drawn else {}
         found = {}
         for metric in (metric for metric in self.metrics if metric.name in point):
             bounds = self._interval(metric, point[metric.name], draws.get(metric.name), confidence, clusters)
@@ -132,20 +134,26 @@ class Scorer(ABC, Generic[Counts]):
     def differences(
         self, other: Self, seed: int, confidence: float = CONFIDENCE, clusters: Clusters = None
     ) -> dict[str, Difference]:
-        """Metric to this minus the other on the same resampled rows: value, low, high, none of them further from 0 than the
-        metric's range is wide. Metrics that either does not have are left out."""
+        """Metric to this minus the other on the same rows: value, low, high, none of them further from 0 than the metric's
+        range is wide; of fewer than MIN_CLUSTERS clusters all of that range. Metrics that either does not have are left
+        out."""
         ours, theirs = self.score(), other.score()
         points = {name: a - b for name, a in ours.items() if a is not None and (b := theirs.get(name)) is not None}
         if not points:
             return {}
-        mine, others = _draws([self, other], seed, clusters)
+        mine, others = _draws([self, other], seed) if clusters is None else ({}, {})
         found, differing = {}, self.count_differing(other, clusters)
         for metric in (metric for metric in self.metrics if metric.name in points):
             value, units = points[metric.name], None if metric.compute is None else differing
-            if metric.compute is None:  # of probabilities, which may differ where no answer does
-                bounds = _normal(value, self._influence(metric) - other._influence(metric), confidence, clusters)
+            if (
+                clusters is not None or metric.compute is None
+            ):  # of probabilities, which may differ where no answer does
+                if metric.estimate is None and metric.holds is None:
+                    continue  # how its rows vary is not known
+                apart = self._influence(metric) - other._influence(metric)
+                bounds = _normal(value, apart, confidence, clusters, units)
             elif metric.name in mine and np.isfinite(apart := mine[metric.name] - others[metric.name]).all():
-                bounds = widen(percentiles(apart, confidence, value), value, confidence, clusters, units)
+                bounds = widen(percentiles(apart, confidence, value), value, confidence, units)
             else:
                 continue
             width = metric.high - metric.low
@@ -161,6 +169,9 @@ class Scorer(ABC, Generic[Counts]):
         return None if found is None else found.value
 
     def _influence(self, metric: Metric[Any, Counts]) -> Floats:
+        if metric.holds is not None:
+            right = metric.holds(self).astype(np.float64)
+            return np.asarray(right - right.mean(), np.float64)
         found = None if metric.estimate is None else metric.estimate(self)
         return np.zeros(self.rows) if found is None else found.influence
 
@@ -172,30 +183,22 @@ class Scorer(ABC, Generic[Counts]):
         confidence: float,
         clusters: Clusters,
     ) -> Interval | None:
-        if metric.interval == "wilson" and (clusters is None or draws is None):
-            return wilson(round(value * self.rows), self.rows, confidence)
-        if metric.estimate is not None and metric.interval != "wilson":
+        if metric.holds is not None:
+            return interval_of_share(metric.holds(self), confidence, clusters)
+        if metric.estimate is not None:
             found = metric.estimate(self)
             return None if found is None else _interval_of_clusters(metric.interval, found, confidence, clusters)
         if draws is None or not np.isfinite(draws).all():
             return None
-        if metric.interval == "wilson":
-            return _wilson_of_clusters(value, draws, self.rows, confidence, clusters)
-        return widen(percentiles(draws, confidence, value), value, confidence, clusters)
+        return widen(percentiles(draws, confidence, value), value, confidence, None)
 
 
 AnyScorer = Scorer[Any]
 
 
-def resamples(rows: int, seed: int, clusters: Clusters = None) -> Iterator[Indices]:
-    """Blocks of row indices (R, N), RESAMPLES in all; of clusters, drawn whole, blocks of one, as they differ in size."""
+def resamples(rows: int, seed: int) -> Iterator[Indices]:
+    """Blocks of row indices (R, N), RESAMPLES in all."""
     generator = np.random.default_rng(seed)
-    if clusters is not None:
-        order, sizes = np.argsort(clusters, kind="stable"), np.bincount(clusters)
-        members = np.split(order, np.cumsum(sizes)[:-1])
-        for _ in range(RESAMPLES):
-            yield np.concatenate([members[n] for n in generator.integers(0, len(members), len(members))])[None]
-        return
     step = max(_BLOCK_ROWS // rows, 1)
     for start in range(0, RESAMPLES, step):
         yield generator.integers(0, rows, size=(min(step, RESAMPLES - start), rows))
@@ -248,10 +251,10 @@ def macro_mean(values: Floats, occurring: NDArray[Any]) -> Floats:
     return found
 
 
-def _draws(models: Sequence[Scorer[Any]], seed: int, clusters: Clusters) -> list[dict[str, Floats]]:
+def _draws(models: Sequence[Scorer[Any]], seed: int) -> list[dict[str, Floats]]:
     """For each model, metric to its values (RESAMPLES,) on the same resamples."""
     blocks: list[dict[str, list[Floats]]] = [{} for _ in models]
-    for chosen in resamples(models[0].rows, seed, clusters):
+    for chosen in resamples(models[0].rows, seed):
         for model, collected in zip(models, blocks, strict=True):
             counts = model.count(chosen)
             for metric in model.metrics:
@@ -264,42 +267,89 @@ def _defined(value: float | None) -> float | None:
     return value if value is not None and np.isfinite(value) else None
 
 
-def _normal(point: float, influence: Floats, confidence: float, clusters: Clusters) -> Interval:
-    summed = influence if clusters is None else np.bincount(clusters, influence)
-    error = float(np.sqrt(np.square(summed).sum())) / len(influence)
-    half = normal_quantile(confidence) * error
-    return widen((point - half, point + half), point, confidence, clusters)
+def are_few(clusters: Clusters) -> bool:
+    """Whether the rows come in too few clusters for an interval."""
+    return clusters is not None and int(clusters.max(initial=-1)) + 1 < MIN_CLUSTERS
 
 
-def design_effect(values: Floats, clusters: Clusters) -> float:
-    """How many times more the sum of values (N,) varies than that of as many rows by themselves (Kish 1965); 1 or more."""
-    independent = float(np.square(values).sum())
+def _normal(
+    point: float, influence: Floats, confidence: float, clusters: Clusters, differing: int | None = None
+) -> Interval:
+    if are_few(clusters):
+        return -inf, inf
+    half = normal_quantile(confidence) * variance_of(influence, clusters) ** 0.5
+    return widen((point - half, point + half), point, confidence, _units(clusters, differing))
+
+
+def _units(clusters: Clusters, differing: int | None = None) -> int | None:
+    """How many clusters there are, or fewer where fewer differ."""
+    counts = [each for each in (None if clusters is None else int(clusters.max()) + 1, differing) if each is not None]
+    return min(counts, default=None)
+
+
+def variance_of(influence: Floats, clusters: Clusters) -> float:
+    """The variance of a figure on which the rows have this influence (N,), by the delta method; of rows in clusters by the
+    cluster jackknife (CV3 of MacKinnon, Nielsen & Webb 2023, "Cluster-robust inference: a guide to empirical practice"): each
+    cluster is left out in turn, so that a large one, whose figure is near to that of all rows, does not seem sure.
+
+    With the clusters' sums u and sizes n of N rows in G clusters: (G - 1) / G * sum((u / (N - n))^2).
+    """
+    rows = len(influence)
+    if clusters is None:
+        return float(np.square(influence).sum()) / rows**2
+    sizes = np.bincount(clusters)
+    left = np.bincount(clusters, influence) / (rows - sizes)
+    return (len(sizes) - 1) / len(sizes) * float(np.square(left).sum())
+
+
+def design_effect(influence: Floats, clusters: Clusters) -> float:
+    """How many times more a mean varies than that of as many rows by themselves (Kish 1965); 1 or more. `influence` (N,): each
+    row's value minus the mean."""
+    independent = variance_of(influence, None)
     if clusters is None or not independent:
         return 1.0
-    return max(float(np.square(np.bincount(clusters, values)).sum()) / independent, 1.0)
+    if int(clusters.max()) == 0:
+        return float(len(influence))  # which count as one
+    return max(variance_of(influence, clusters) / independent, 1.0)
 
 
-def widen(
-    bounds: Interval, point: float, confidence: float, clusters: Clusters = None, differing: int | None = None
-) -> Interval:
+def widen(bounds: Interval, point: float, confidence: float, units: int | None) -> Interval:
     """The interval by Student's t instead of the normal distribution: few of what varies say little of how much it varies.
 
-    Of G clusters t has G - 1 degrees, and the spread is G / (G - 1) times as large (Cameron, Gelbach & Miller 2008); a single
-    cluster says nothing. Of a difference only the rows, or clusters, that are `differing` count: an interval over 1,000 rows of
-    which 5 differ rests on 5 (so it agrees with McNemar's exact test, where a bootstrap calls 4 against 0 certain).
+    Of G clusters t has G - 1 degrees. Of a difference only the rows, or clusters, that differ count: an interval over 1,000
+    rows of which 5 differ rests on 5 (so it agrees with McNemar's exact test, where a bootstrap calls 4 against 0 certain).
     """
-    count = None if clusters is None else int(clusters.max()) + 1
-    if count is not None and count < 2:
-        return -inf, inf
-    units = min(each for each in (count, differing, _MANY) if each is not None)
-    if units == _MANY:
+    if units is None or units >= _MANY:
         return bounds
     from scipy.special import stdtrit
 
-    share = (1 + confidence) / 2
-    factor = float(stdtrit(max(units - 1, 1), share)) / normal_quantile(confidence)
-    factor *= 1.0 if count is None else (count / (count - 1)) ** 0.5
+    factor = float(stdtrit(max(units - 1, 1), (1 + confidence) / 2)) / normal_quantile(confidence)
     return point - factor * (point - bounds[0]), point + factor * (bounds[1] - point)
+
+
+def interval_of_share(
+    holds: NDArray[np.bool_], confidence: float = CONFIDENCE, clusters: Clusters = None
+) -> Interval | None:
+    """Wilson's of the share of rows (N,) of which something holds; of rows in clusters on as many independent rows as would
+    vary as these clusters do, all rows / the design effect. None without rows, or of too few clusters.
+
+    Where all rows are right, or all wrong, nothing varies: each cluster then counts as one row.
+    """
+    rows, hits = len(holds), int(holds.sum())
+    if clusters is None or not rows:
+        return wilson(hits, rows, confidence)
+    if are_few(clusters):
+        return None
+    share, count = hits / rows, int(clusters.max()) + 1
+    effective = (
+        max(rows / design_effect(np.asarray(holds - share, np.float64), clusters), 1.0)
+        if 0 < hits < rows
+        else float(count)
+    )
+    found = wilson(share * effective, effective, confidence)
+    assert found is not None  # there are rows
+    low, high = widen(found, share, confidence, count)
+    return max(low, 0.0), min(high, 1.0)
 
 
 def _interval_of_clusters(
@@ -311,19 +361,4 @@ def _interval_of_clusters(
     alike = len(estimate.influence) / (int(clusters.max()) + 1)  # where nothing varies, each cluster counts as one row
     effect = design_effect(estimate.influence, clusters) if estimate.influence.any() else alike
     found = find_interval(method, replace(estimate, variance=estimate.variance * effect), confidence)
-    return None if found is None else widen(found, estimate.value, confidence, clusters)
-
-
-def _wilson_of_clusters(value: float, draws: Floats, rows: int, confidence: float, clusters: Clusters) -> Interval:
-    """Wilson's on as many independent rows as would vary as these clusters do: all rows / the design effect (Kish 1965).
-
-    Where all rows are right, or all wrong, nothing varies: each cluster then counts as one row.
-    """
-    assert clusters is not None
-    independent, alike = value * (1 - value) / rows, float(clusters.max()) + 1
-    varied = float(draws.var())
-    effective = min(max(independent / varied * rows, 1.0), rows) if varied > 0 and independent > 0 else alike
-    found = wilson(value * effective, effective, confidence)
-    assert found is not None
-    low, high = widen(found, value, confidence, clusters)
-    return low, high
+    return None if found is None else widen(found, estimate.value, confidence, _units(clusters))

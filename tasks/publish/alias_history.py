@@ -11,8 +11,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.errors import PromotionRefused
+from tasks.publish.versions import aliased_version
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from tasks.publish.lease import Lease
 
 Action = Literal["publish", "promote", "rollback"]
 
@@ -60,8 +65,21 @@ def champions_before(moves: list[Move]) -> list[str]:
     return stack[-2::-1]
 
 
-def move_alias(client: MlflowClient, name: str, alias: str, move: Move) -> None:
-    """The alias points to the move's version, and the history says so."""
+def move_alias(client: MlflowClient, name: str, alias: str, move: Move, lease: Lease) -> None:
+    """The alias points to the move's version, and the history says so.
+
+    PromotionRefused where the alias no longer points to where the move begins: it was decided on something else. Raises
+    EnvironmentFailed where the lease was lost.
+    """
+    lease.require()
+    current = aliased_version(client, name, alias)
+    stands = None if current is None else str(current.version)
+    if stands != move.previous:
+        raise PromotionRefused(
+            f"model {name} version {move.version}: the alias {alias!r} points to {_shown(stands)} now, and pointed to "
+            f"{_shown(move.previous)} when this was decided; it was not moved. Look at crossmodal models history {name}, and "
+            "run it again"
+        )
     tags = client.get_registered_model(name).tags
     keys = sorted(key for key in tags if key.startswith(_prefix(alias)))
     last = Move.model_validate(json.loads(tags[keys[-1]])) if keys else None
@@ -70,6 +88,10 @@ def move_alias(client: MlflowClient, name: str, alias: str, move: Move) -> None:
         number = int(keys[-1].rpartition(".")[2]) + 1 if keys else 1
         client.set_registered_model_tag(name, f"{_prefix(alias)}{number:06d}", move.model_dump_json())
     client.set_registered_model_alias(name, alias, move.version)
+
+
+def _shown(version: str | None) -> str:
+    return "no version" if version is None else f"version {version}"
 
 
 def _prefix(alias: str) -> str:

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from tasks.publish.connection import sqlite_file
+from tasks.publish.addresses import sqlite_file
 
 _VERSION = """
     SELECT v.version FROM registered_model_aliases a

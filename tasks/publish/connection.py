@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import socket
-import uuid
+import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from tasks.drafts import full_disk
 from tasks.errors import EnvironmentFailed
-from tasks.store import Store
+from tasks.publish.addresses import SCHEME, artifact_location, is_database, sqlite_file, sqlite_uri
+from tasks.publish.relocation import make_relative
+from tasks.store import Store, replacing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_SQLITE = "sqlite:///"
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _ANSWER_S = 10.0
 """Time in which a registry's host takes a connection."""
@@ -28,18 +30,6 @@ _DEFAULTS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # it would write between our own lines
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # 7 by default: minutes of silence when the server is down
 }
-
-
-def sqlite_file(tracking_uri: str) -> Path | None:
-    """The database file of a sqlite address, None for a server."""
-    if not tracking_uri.startswith(_SQLITE):
-        return None
-    return Path(tracking_uri.removeprefix(_SQLITE).partition("?")[0]).absolute()
-
-
-def is_database(tracking_uri: str) -> bool:
-    """True for the address of a database (sqlite, PostgreSQL …), False for a tracking server, which keeps files itself."""
-    return tracking_uri.partition("://")[0].partition("+")[0] in {"sqlite", "postgresql", "mysql", "mssql"}
 
 
 def is_absent(tracking_uri: str) -> bool:
@@ -54,16 +44,22 @@ def connected(store: Store, tracking_uri: str) -> Iterator[MlflowClient]:
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     _require_database(tracking_uri)
+    _require_driver(tracking_uri)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     _silence()
+    register_artifacts()
     try:
         _make_database(store, tracking_uri)
+        _make_relative(store, tracking_uri)
         yield MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
     except (MlflowException, SQLAlchemyError) as error:
         message = " ".join(str(error).split())[:300]
+        database = sqlite_file(tracking_uri)
+        if database is not None and "database or disk is full" in message:
+            raise full_disk(OSError(errno.ENOSPC, ""), f"model registry {database}", database.parent) from error
         raise EnvironmentFailed(
             f"model registry {without_password(tracking_uri)}: {message}; check MLFLOW_TRACKING_URI", transient=True
         ) from error
@@ -72,6 +68,7 @@ def connected(store: Store, tracking_uri: str) -> Iterator[MlflowClient]:
 def probe_registry(tracking_uri: str) -> None:
     """Raises EnvironmentFailed where the registry is broken or does not answer. Imports no MLflow, creates nothing."""
     _require_database(tracking_uri)
+    _require_driver(tracking_uri)
     path = sqlite_file(tracking_uri)
     if path is not None:
         place = next(parent for parent in (path, *path.parents) if parent.exists())
@@ -121,23 +118,68 @@ def _require_database(tracking_uri: str) -> None:
         )
 
 
+def _make_relative(store: Store, tracking_uri: str) -> None:
+    path = sqlite_file(tracking_uri)
+    if path is None or path.parent.resolve() != store.root.resolve() or not os.access(path, os.W_OK):
+        return
+    try:
+        make_relative(path)
+    except sqlite3.OperationalError as error:
+        raise EnvironmentFailed(
+            f"model registry {path}: cannot be opened ({error}); if it is busy, try again"
+        ) from None
+    except sqlite3.DatabaseError as error:
+        raise EnvironmentFailed(
+            f"model registry {path}: is damaged ({error}); restore it from a backup or move it away"
+        ) from None
+
+
+def register_artifacts() -> None:
+    """MLflow reads the store's own addresses, also where the plug-in is not installed."""
+    from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
+    from mlflow.tracking._tracking_service import utils
+
+    from tasks.publish.artifact_repository import StoreArtifactRepository
+
+    _artifact_repository_registry.register(SCHEME, StoreArtifactRepository)  # type: ignore[no-untyped-call]
+    # kept by the run's id: in a process that has seen the original, a copy of a store would write into it
+    utils._artifact_repos_cache.clear()
+
+
+def _require_driver(tracking_uri: str) -> None:
+    """EnvironmentFailed where SQLAlchemy lacks what it needs to talk to a database of this address."""
+    if not is_database(tracking_uri) or sqlite_file(tracking_uri) is not None:
+        return
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        make_url(tracking_uri).get_dialect().import_dbapi()
+    except ModuleNotFoundError as error:
+        postgres = "write postgresql+psycopg2://, whose driver pip install 'crossmodal[postgres]' brings"
+        way = postgres if tracking_uri.startswith("postgresql") else "install the package that brings it"
+        raise EnvironmentFailed(
+            f"model registry {without_password(tracking_uri)}: its driver {error.name!r} is not installed; {way}"
+        ) from None
+    except ArgumentError as error:
+        raise EnvironmentFailed(
+            f"model registry {without_password(tracking_uri)}: is no address of a database ({' '.join(str(error).split())}); "
+            "check MLFLOW_TRACKING_URI"
+        ) from None
+
+
 def _make_database(store: Store, tracking_uri: str) -> None:
     """Makes the sqlite database aside and moves it into place, so that a kill during MLflow's migrations leaves nothing."""
     path = sqlite_file(tracking_uri)
     if path is None or path.exists():
         return
-    from mlflow import MlflowClient
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     with store.work_dir("registry", "creation"):
         if path.exists():
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
-            uri = f"{_SQLITE}{scratch}"
-            MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(max_results=1)
-            SqlAlchemyStore._get_or_create_engine(uri).dispose()
-            scratch.rename(path)
-        finally:
-            scratch.unlink(missing_ok=True)
+        with replacing(path) as scratch:
+            # of its experiment "Default" and others that name no place; else MLflow takes the current folder
+            place = artifact_location("", store.root, tracking_uri)
+            SqlAlchemyStore(sqlite_uri(scratch), place).engine.dispose()  # type: ignore[no-untyped-call]

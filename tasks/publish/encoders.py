@@ -52,7 +52,7 @@ def require_digest(folder: Path, sha256: Sha256, message: str) -> None:
         raise EnvironmentFailed(message)
 
 
-def log_encoders(client: MlflowClient, run: Run, kept: dict[Sha256, Path], below: str) -> None:
+def log_encoders(client: MlflowClient, run: Run, kept: dict[Sha256, Path], below: str, tracking_uri: str) -> None:
     """The encoders are artifacts of the run, `below/encoders/DIGEST`: linked where those are local files, else copied."""
     for sha256, folder in kept.items():
-        log_folder(client, run, folder, f"{below}/{ENCODERS}/{sha256}")
+        log_folder(client, run, folder, f"{below}/{ENCODERS}/{sha256}", tracking_uri)

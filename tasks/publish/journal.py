@@ -8,7 +8,6 @@ names the last entry on it. A broken journal stops no run: it is kept beside the
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from typing import IO, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tasks import locks
 from tasks.errors import EnvironmentFailed
 from tasks.store import Store, canonical_json, digest_file, sync
 
@@ -80,16 +80,19 @@ def append(store: Store, new: list[Entry]) -> list[Line]:
     One process at a time: others wait. A journal whose chain is broken is moved to journal-<digest>.jsonl, and a new one
     begins with an entry that says so. EnvironmentFailed where the disk fails: then nothing is added.
     """
-    store.root.mkdir(parents=True, exist_ok=True)
     path = store.root / JOURNAL
-    with _locked(path) as file:
+    with locks.held(store.root / "work" / "journal.lock", store.lock_timeout_s, store.run):
         try:
-            lines = _read(file, store)
+            lines = read_journal(store)
         except EnvironmentFailed as broken:
-            new = [_restart(path, str(broken), new[0]), *new]
-        else:
-            return [*lines, *_write(file, path, lines, new)]
-    return append(store, new)
+            lines, new = [], [_restart(path, str(broken), new[0]), *new]
+        try:
+            with path.open("a+b") as file:
+                return [*lines, *_write(file, path, lines, new)]
+        except OSError as error:
+            raise EnvironmentFailed(
+                f"journal {path}: cannot be opened ({error.strerror}); run again as a user who may write to it"
+            ) from None
 
 
 def head_tag(lines: list[Line]) -> str:
@@ -115,17 +118,6 @@ def require_complete(lines: list[Line], model: str, tags: Mapping[str, str], sto
         "or one that was replaced"
         for tag, head in sorted(others.items())
     ]
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[IO[bytes]]:
-    """The journal, held by this process; one that was moved away while this one waited is opened anew."""
-    while True:
-        with path.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
-                yield file
-                return
 
 
 def _restart(path: Path, problem: str, cause: Entry) -> Entry:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from typing import NamedTuple
 
 from data_contracts.refs import ChampionRef
 from tasks.fingerprint import code_fingerprint
@@ -33,14 +33,23 @@ def make_origin() -> str:
     return json.dumps({"code": code_fingerprint("train", "evaluate"), "environment": found})
 
 
-def fetch_origin(champion: ChampionRef, card: ModelCard, store: Store, tracking_uri: str) -> tuple[str, Lineage]:
-    """The model card that a version was published with, as Markdown, and its lineage.
+class Origin(NamedTuple):
+    """What a version was published with besides the model itself."""
+
+    readme: bytes
+    """The model card, as Markdown."""
+    lineage: Lineage
+    signature: bytes | None
+
+
+def fetch_origin(champion: ChampionRef, card: ModelCard, store: Store, tracking_uri: str) -> Origin:
+    """The model card that a version was published with, its lineage, and its signature where it has one.
 
     Raises EnvironmentFailed where the registry no longer has them.
     """
     with connected(store, tracking_uri) as client, store.scratch_dir() as scratch:
         found = client.get_model_version(champion.name, champion.version)
-        readme = versions.download_file(client, found, README, scratch, tracking_uri)
+        readme = versions.download_file(client, found, README, scratch, store, tracking_uri)
         commit = client.get_run(found.run_id).data.tags.get("git_commit") if found.run_id else None
         origin = json.loads(found.tags.get(versions.ORIGIN, "{}"))
         lineage = Lineage(
@@ -53,4 +62,5 @@ def fetch_origin(champion: ChampionRef, card: ModelCard, store: Store, tracking_
             environment=origin.get("environment", {}),
             environment_sha256=digest_json(origin["environment"]) if "environment" in origin else None,
         )
-        return Path(readme).read_text(encoding="utf-8"), lineage
+        signature = found.tags.get(versions.SIGNATURE)
+        return Origin(readme.read_bytes(), lineage, None if signature is None else signature.encode())

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from tasks.publish.addresses import local_path
 from tasks.shared_files import link_file
 from tasks.store import RECORD
 
@@ -15,27 +15,18 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 
-def local_place(run: Run) -> Path | None:
-    """The folder of the run's artifacts; None where they are not local files."""
-    if urlsplit(run.info.artifact_uri).scheme not in ("", "file"):
-        return None
-    from mlflow.utils.file_utils import local_file_uri_to_path
-
-    return Path(local_file_uri_to_path(run.info.artifact_uri))  # type: ignore[no-untyped-call]
-
-
-def log_file(client: MlflowClient, run: Run, path: Path, below: str = "") -> None:
+def log_file(client: MlflowClient, run: Run, path: Path, below: str, tracking_uri: str) -> None:
     """The file is an artifact of the run, `below/NAME`."""
-    place = local_place(run)
+    place = local_path(run.info.artifact_uri, tracking_uri)
     if place is None:
         client.log_artifact(run.info.run_id, str(path), below or None)
     else:
         link_file(path, place / below / path.name)
 
 
-def log_folder(client: MlflowClient, run: Run, folder: Path, below: str) -> None:
+def log_folder(client: MlflowClient, run: Run, folder: Path, below: str, tracking_uri: str) -> None:
     """All files of the folder but an artifact's record are artifacts of the run, `below/PATH`."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != RECORD:
             inner = (Path(below) / path.relative_to(folder)).parent.as_posix()
-            log_file(client, run, path, inner)
+            log_file(client, run, path, inner, tracking_uri)

@@ -66,7 +66,9 @@ def stage_model(
         mlflow.pyfunc.save_model(
             path=str(folder),
             python_model=str(Path(__file__).with_name("served_model.py")),
-            artifacts={file.name: str(file) for file in files},
+            artifacts={
+                file.name: file.as_uri() for file in files
+            },  # a path is read as an address: ? and # would end it
             pip_requirements=list(requirements()),
             signature=make_signature(record),
             input_example=make_example(record, features, store, encoders),

@@ -11,15 +11,22 @@ from tasks.escaping import one_line
 _NAME = re.compile(MODEL_NAME)
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
 _SHOWN = 80
+_LOCKS = (".lock", ".lease")
 _VERSION_LIKE = re.compile(r"[vV][0-9]+")
 
 
 def check_model_name(name: str | None) -> str:
-    """The name, when it is one: letters, digits, `.`, `_`, `-`, at most 100, a letter or digit first. UsageError else."""
+    """The name, when it is one: letters, digits, `.`, `_`, `-`, at most 100, a letter or digit first, and no lock's. UsageError
+    else."""
     if name is None or _NAME.fullmatch(name) is None:
         raise UsageError(
             f"model name {name and one_line(name, _SHOWN)!r}: use up to 100 letters, digits, '.', '_' or '-', "
             "beginning with a letter or digit (--set name=...)"
+        )
+    if name.endswith(_LOCKS):
+        raise UsageError(
+            f"model name {name!r}: the store's locks end so, that of {name.rpartition('.')[0]!r} among them; choose another "
+            "(--set name=...)"
         )
     return name
 

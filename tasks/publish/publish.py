@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pydantic import SecretBytes
+
 from data_contracts.refs import (
     ChampionRef,
     CheckpointRef,
@@ -28,20 +30,23 @@ from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed, PromotionRefused
 from tasks.modeling.card import CARD, read_card
+from tasks.modeling.pretrained.packaged import ENCODERS
 from tasks.modeling.profile import PROFILE, profile_rows, write_profile
 from tasks.modeling.training_rows import ROWS, write_rows
 from tasks.publish import tracking, versions
+from tasks.publish.addresses import local_path
 from tasks.publish.alias_history import Move, move_alias
 from tasks.publish.approval import CHALLENGER, mark_pending, require_not_rejected, waiting_verdicts
 from tasks.publish.card import write_card
 from tasks.publish.chain import chain_of, require_chained
 from tasks.publish.connection import connected
 from tasks.publish.encoders import keep_encoders, log_encoders
+from tasks.publish.lease import Lease, leased
 from tasks.publish.lineage import make_origin
-from tasks.publish.logged_files import local_place
 from tasks.publish.logged_model import stage_model
 from tasks.publish.model_names import check_alias, check_model_name
 from tasks.publish.registry import release_ref, why_not
+from tasks.publish.trust import log_manifest
 from tasks.publish.verify import DIFFERENT, VerifyRequest, verify_apart
 from tasks.publish.version_page import describe_model, describe_version
 from tasks.samples import Samples
@@ -65,6 +70,8 @@ class PublishInputs(NamedTuple):
     features: dict[InputName, FeatureRef]
     start: ChampionRef | None = None
     """The model that training started from."""
+    sign_key: SecretBytes | None = None
+    """The private key, in PEM, that the published files are signed with."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,7 @@ class Publication:
     valid: ValidatedRef
     features: dict[InputName, FeatureRef]
     start: ChampionRef | None
+    sign_key: SecretBytes | None
     config: RunConfig
     store: Store
     tracking_uri: str
@@ -99,43 +107,52 @@ def publish(inputs: PublishInputs, config: RunConfig, store: Store, tracking_uri
     became champion since it was evaluated, or when this model was rolled back by hand; EnvironmentFailed when the
     published bytes do not reproduce the evaluation (the alias stays, the version is tagged as failed).
     """
-    name, alias = check_model_name(config.name), check_alias(config.publish.alias)
+    name = check_model_name(config.name)
+    check_alias(config.publish.alias)
     job = Publication(name, *inputs, config, store, tracking_uri, run_id)
     require_passing(job)
     with store.work_dir("publish", name) as work, connected(store, tracking_uri) as client:
-        require_same_champion(client, job)
-        version = find_version(client, job)
-        if version is None:
-            progress.report("publish", 1, STEPS, "log")
-            version = register(client, job, work)
-        if versions.ROLLED_BACK in version.tags:
-            raise PromotionRefused(
-                f"model {name} version {version.version}: this very model was rolled back; bring it back with "
-                f"crossmodal models promote {name} {version.version}"
-            )
-        require_not_rejected(version)
-        current = versions.aliased_version(client, name, alias)
-        is_champion = current is not None and current.version == version.version
-        if (config.gate.approval == "required" or job.verdict.decision != "promote") and not is_champion:
-            if why_not(version) is not None:
-                progress.report("publish", 2, STEPS, "verify")
-                verify_version(client, job, version, work)
-            mark_pending(
-                client, version, job.report, config.gate, tracking.started_ms(run_id) or version.creation_timestamp
-            )
-            progress.report("publish", STEPS, STEPS)
-            return release_ref(versions.into_store(client, version, store, tracking_uri), CHALLENGER)
-        if current is None or current.version != version.version or why_not(version) is not None:
+        _make_registered_model(client, name, describe_model(name, job.report, job.valid))
+        with leased(client, name, store, work) as lease:
+            return _publish(client, job, work, lease)
+
+
+def _publish(client: MlflowClient, job: Publication, work: Path, lease: Lease) -> ReleaseRef:
+    name, config, alias = job.name, job.config, job.config.publish.alias
+    store, tracking_uri, run_id = job.store, job.tracking_uri, job.run_id
+    require_same_champion(client, job)
+    version = find_version(client, job)
+    if version is None:
+        progress.report("publish", 1, STEPS, "log")
+        version = register(client, job, work)
+    if versions.ROLLED_BACK in version.tags:
+        raise PromotionRefused(
+            f"model {name} version {version.version}: this very model was rolled back; bring it back with "
+            f"crossmodal models promote {name} {version.version}"
+        )
+    require_not_rejected(version)
+    current = versions.aliased_version(client, name, alias)
+    is_champion = current is not None and current.version == version.version
+    if (config.gate.approval == "required" or job.verdict.decision != "promote") and not is_champion:
+        if why_not(version) is not None:
             progress.report("publish", 2, STEPS, "verify")
             verify_version(client, job, version, work)
-            require_same_champion(client, job)
-            progress.report("publish", 3, STEPS, "promote")
-            previous = None if current is None else str(current.version)
-            if previous != str(version.version):
-                move = Move(action="publish", version=str(version.version), previous=previous, run=run_id)
-                move_alias(client, name, alias, move)
+        mark_pending(
+            client, version, job.report, config.gate, tracking.started_ms(run_id) or version.creation_timestamp
+        )
         progress.report("publish", STEPS, STEPS)
-        return release_ref(versions.into_store(client, version, store, tracking_uri), alias)
+        return release_ref(versions.into_store(client, version, store, tracking_uri), CHALLENGER)
+    if current is None or current.version != version.version or why_not(version) is not None:
+        progress.report("publish", 2, STEPS, "verify")
+        verify_version(client, job, version, work)
+        require_same_champion(client, job)
+        progress.report("publish", 3, STEPS, "promote")
+        previous = None if current is None else str(current.version)
+        if previous != str(version.version):
+            move = Move(action="publish", version=str(version.version), previous=previous, run=run_id)
+            move_alias(client, name, alias, move, lease)
+    progress.report("publish", STEPS, STEPS)
+    return release_ref(versions.into_store(client, version, store, tracking_uri), alias)
 
 
 def require_passing(job: Publication) -> None:
@@ -204,7 +221,7 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
         versions.RUN: job.run_id,
         versions.DATA_SHA256: job.valid.sha256,
     }
-    run = tracking.open_run(client, tracking.open_experiment(client, job.name, job.store, job.tracking_uri), job.run_id)
+    run = tracking.open_run(client, job.name, job.run_id, job.store, job.tracking_uri)
     tracking.log_figures(client, run, job.config, job.report, tags)
     chain = chain_of(job.verdict, job.store)
     card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config, chain)
@@ -212,15 +229,14 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
     shutil.rmtree(staged, ignore_errors=True)  # what a killed process left
     stage_model(job.folder, card, (rows, profile), job.features, job.store, staged, job.config.publish.include_encoders)
     if (
-        place := local_place(run)
+        place := local_path(run.info.artifact_uri, job.tracking_uri)
     ) is not None:  # linked by an attempt that was killed: MLflow writes into what is there
         shutil.rmtree(place / versions.MODEL_FOLDER, ignore_errors=True)
     client.log_artifacts(run.info.run_id, str(staged), versions.MODEL_FOLDER)
     share_with_checkpoint(job, place)
-    log_encoders(client, run, kept, f"{versions.MODEL_FOLDER}/{versions.ARTIFACT_FOLDER}")
+    log_encoders(client, run, kept, f"{versions.MODEL_FOLDER}/{versions.ARTIFACT_FOLDER}", job.tracking_uri)
     shutil.rmtree(staged)
     client.set_terminated(run.info.run_id, "FINISHED")
-    _make_registered_model(client, job.name, describe_model(job.name, job.report, job.valid))
     return client.create_model_version(
         job.name,
         source=f"{run.info.artifact_uri}/{versions.MODEL_FOLDER}",
@@ -269,9 +285,9 @@ def verify_version(client: MlflowClient, job: Publication, version: ModelVersion
     published.mkdir()
     try:
         try:
-            versions.download(client, version, published, job.tracking_uri)
+            versions.download(client, version, published, job.store, job.tracking_uri)
             for sha256 in versions.encoders_of(version):
-                versions.download_encoder(client, version, sha256, published, job.tracking_uri)
+                versions.download_encoder(client, version, sha256, published / ENCODERS, job.store, job.tracking_uri)
         except EnvironmentFailed as error:
             _set_status(client, version, "failed", str(error))
             raise
@@ -288,6 +304,7 @@ def verify_version(client: MlflowClient, job: Publication, version: ModelVersion
                 f"model {job.name} version {version.version}: the verifying process ended with status {status} ({detail}); "
                 "the alias was not moved; run crossmodal retrain again"
             )
+        log_manifest(client, version, published, job.sign_key, job.store, job.tracking_uri)
         _set_status(client, version, "verified", detail)
     finally:
         shutil.rmtree(published, ignore_errors=True)

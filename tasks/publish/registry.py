@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from data_contracts.refs import ChampionRef, Metrics, ReleaseRef
 from tasks.errors import PromotionRefused, UsageError
+from tasks.modeling.signing import Signed, signer_of
 from tasks.number_format import utc_text
 from tasks.publish import versions
 from tasks.publish.alias_history import Action, Move, champions_before, move_alias, read_moves
@@ -23,7 +24,9 @@ from tasks.publish.approval import (
 )
 from tasks.publish.champion_lookup import look_up
 from tasks.publish.connection import connected, is_absent
+from tasks.publish.lease import publishing
 from tasks.publish.model_names import check_alias, check_model_name
+from tasks.publish.trust import require_trusted
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -31,12 +34,15 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 
-def fetch_champion(name: str, alias: str, store: Store, tracking_uri: str) -> ChampionRef | None:
-    """The version behind the alias, its files in the store and verified; None when there is none.
+def fetch_champion(
+    name: str, alias: str, store: Store, tracking_uri: str, verify_key: str | None = None
+) -> ChampionRef | None:
+    """The version behind the alias, its files in the store and verified; None when there is none. `verify_key`: the file of the
+    public key by which it must be signed.
 
     Where the sqlite registry does not exist yet, it is not created. MLflow is imported neither then, nor where a sqlite
     registry names a version whose files are in the store. Raises EnvironmentFailed when the published files are damaged
-    or gone.
+    or gone, were never verified, or are not signed by the key.
     """
     check_model_name(name)
     check_alias(alias)
@@ -44,20 +50,33 @@ def fetch_champion(name: str, alias: str, store: Store, tracking_uri: str) -> Ch
         return None
     seen = look_up(tracking_uri, name, alias)
     if seen is not None and versions.is_in_store(seen, store):
-        return versions.champion_ref(seen)
+        return _signed_ref(versions.champion_ref(seen), require_trusted(seen, verify_key))
     with connected(store, tracking_uri) as client:
         version = versions.aliased_version(client, name, alias)
-        return None if version is None else versions.into_store(client, version, store, tracking_uri)
+        return None if version is None else _fetch(client, version, store, tracking_uri, verify_key)
 
 
-def fetch_version(name: str, number: str, store: Store, tracking_uri: str) -> ChampionRef | None:
+def _fetch(
+    client: MlflowClient, version: ModelVersion, store: Store, tracking_uri: str, verify_key: str | None
+) -> ChampionRef:
+    signed = require_trusted(version, verify_key)
+    return _signed_ref(versions.into_store(client, version, store, tracking_uri), signed)
+
+
+def _signed_ref(champion: ChampionRef, signed: Signed | None) -> ChampionRef:
+    return champion.model_copy(update={"signed_by": signed.key_sha256 if signed else None})
+
+
+def fetch_version(
+    name: str, number: str, store: Store, tracking_uri: str, verify_key: str | None = None
+) -> ChampionRef | None:
     """A version by its number, its files in the store and verified; None where the registry no longer has it.
 
-    Raises EnvironmentFailed when the published files are damaged or gone.
+    Raises EnvironmentFailed as `fetch_champion`.
     """
     with connected(store, tracking_uri) as client:
         known = {str(version.version): version for version in versions.all_versions(client, check_model_name(name))}
-        return versions.into_store(client, known[number], store, tracking_uri) if number in known else None
+        return _fetch(client, known[number], store, tracking_uri, verify_key) if number in known else None
 
 
 class ModelEntry(TypedDict):
@@ -78,6 +97,8 @@ class VersionEntry(TypedDict):
     aliases: list[str]
     rolled_back: bool
     approval: str | None
+    signed_by: str | None
+    """sha256 of the public key of its signature; None: unsigned."""
     model_sha256: str | None
     run: str | None
     created: int
@@ -117,14 +138,20 @@ def run_of(name: str, version: str, store: Store, tracking_uri: str) -> str:
 
 
 def promote(
-    name: str, version: str, alias: str, store: Store, tracking_uri: str, approval: Approval | None = None
+    name: str,
+    version: str,
+    alias: str,
+    store: Store,
+    tracking_uri: str,
+    approval: Approval | None = None,
+    verify_key: str | None = None,
 ) -> ReleaseRef:
     """The alias points to a version that the gate passed and that was verified. PromotionRefused for any other.
 
     A candidate that waits for approval needs one; PromotionRefused where it expired, or the champion has changed since.
     """
     check_alias(alias)
-    with _existing(name, store, tracking_uri) as client, store.work_dir("publish", name):
+    with _existing(name, store, tracking_uri) as client, publishing(client, name, store) as lease:
         target = _version(client, name, version)
         reason = why_not(target)
         if reason is not None:
@@ -132,7 +159,7 @@ def promote(
         current = versions.aliased_version(client, name, alias)
         if current is None or current.version != target.version:
             require_approvable(target, current, approval)
-        champion = versions.into_store(client, target, store, tracking_uri)
+        champion = _fetch(client, target, store, tracking_uri, verify_key)
         previous = None if current is None else str(current.version)
         if approval is not None and previous == str(version) and target.tags.get(STATE) == "approved":
             by, when = target.tags.get(BY), utc_text(int(target.tags[AT_MS]))
@@ -140,7 +167,7 @@ def promote(
         if versions.ROLLED_BACK in target.tags:
             client.delete_model_version_tag(name, str(version), versions.ROLLED_BACK)
         if previous != str(version):
-            move_alias(client, name, alias, _move("promote", str(version), previous, approval))
+            move_alias(client, name, alias, _move("promote", str(version), previous, approval), lease)
         if STATE in target.tags and approval is not None:
             record_decision(client, target, "approved", approval)
         return release_ref(champion, alias)
@@ -150,7 +177,7 @@ def reject(name: str, version: str, approval: Approval, store: Store, tracking_u
     """The candidate is marked as rejected; its entry. PromotionRefused for a version that does not wait for approval."""
     if not approval.reason.strip():
         raise UsageError(f"model {name} version {version}: say why it is rejected with --reason")
-    with _existing(name, store, tracking_uri) as client, store.work_dir("publish", name):
+    with _existing(name, store, tracking_uri) as client, publishing(client, name, store):
         target = _version(client, name, version)
         if target.tags.get(STATE) != "pending":
             state = target.tags.get(STATE) or "never had to wait"
@@ -180,14 +207,21 @@ def find_pending(name: str, version: str, store: Store, tracking_uri: str, now_m
     return found[0]
 
 
-def rollback(name: str, alias: str, store: Store, tracking_uri: str, approval: Approval | None = None) -> ReleaseRef:
+def rollback(
+    name: str,
+    alias: str,
+    store: Store,
+    tracking_uri: str,
+    approval: Approval | None = None,
+    verify_key: str | None = None,
+) -> ReleaseRef:
     """The alias points to the champion before this one; done twice, to the one before that.
 
     Versions that are gone from the registry are passed over. The version that is left behind is marked, so that a
     retrain that arrives at the same model does not bring it back. PromotionRefused when there is nothing to go back to.
     """
     check_alias(alias)
-    with _existing(name, store, tracking_uri) as client, store.work_dir("publish", name):
+    with _existing(name, store, tracking_uri) as client, publishing(client, name, store) as lease:
         current = versions.aliased_version(client, name, alias)
         if current is None:
             raise UsageError(f"model {name}: has no alias {alias!r}; publish one with crossmodal retrain")
@@ -196,9 +230,9 @@ def rollback(name: str, alias: str, store: Store, tracking_uri: str, approval: A
         earlier = [number for number in champions_before(moves) if number in known and why_not(known[number]) is None]
         if not earlier:
             raise PromotionRefused(f"model {name}: version {current.version} has no earlier {alias} to roll back to")
-        champion = versions.into_store(client, known[earlier[0]], store, tracking_uri)
+        champion = _fetch(client, known[earlier[0]], store, tracking_uri, verify_key)
         client.set_model_version_tag(name, str(current.version), versions.ROLLED_BACK, "true")
-        move_alias(client, name, alias, _move("rollback", earlier[0], str(current.version), approval))
+        move_alias(client, name, alias, _move("rollback", earlier[0], str(current.version), approval), lease)
         return release_ref(champion, alias)
 
 
@@ -214,7 +248,9 @@ def why_not(version: ModelVersion) -> str | None:
 
 def release_ref(champion: ChampionRef, alias: str | None) -> ReleaseRef:
     """The ref of a release whose files lie in the store as a champion's."""
-    return ReleaseRef(**champion.model_dump(exclude={"train_key", "base_key", "anchor"}), alias=alias)
+    return ReleaseRef(
+        **champion.model_dump(include={"uri", "sha256", "rows", "name", "version", "model_sha256"}), alias=alias
+    )
 
 
 @contextlib.contextmanager
@@ -275,6 +311,7 @@ def _version_entry(version: ModelVersion) -> VersionEntry:
         "aliases": sorted(version.aliases),
         "rolled_back": versions.ROLLED_BACK in version.tags,
         "approval": version.tags.get(STATE),
+        "signed_by": signer_of(version.tags.get(versions.SIGNATURE)),
         "model_sha256": version.tags.get(versions.MODEL_SHA256),
         "run": version.tags.get(versions.RUN),
         "created": int(version.creation_timestamp),

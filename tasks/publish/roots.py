@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tasks.modeling.pretrained.packaged import ENCODERS
 from tasks.publish import versions
+from tasks.publish.addresses import local_path
 from tasks.publish.alias_history import champions_before, read_moves
 from tasks.publish.approval import STATE
 from tasks.publish.connection import connected, is_absent
@@ -55,7 +56,7 @@ def read_registry(store: Store, tracking_uri: str) -> Registry:
         return Registry()
     with connected(store, tracking_uri) as client:
         found = tuple(version for model in all_models(client) for version in _versions(client, model))
-        return Registry(found, tuple(_deleted_runs(client, store)))
+        return Registry(found, tuple(_deleted_runs(client, store, tracking_uri)))
 
 
 def _versions(client: MlflowClient, model: RegisteredModel) -> list[PublishedVersion]:
@@ -97,20 +98,19 @@ def _published(version: ModelVersion, why: tuple[str, ...]) -> PublishedVersion:
     )
 
 
-def _deleted_runs(client: MlflowClient, store: Store) -> list[Path]:
+def _deleted_runs(client: MlflowClient, store: Store, tracking_uri: str) -> list[Path]:
     from mlflow.entities import ViewType
-    from mlflow.utils.file_utils import local_file_uri_to_path
 
     experiments = [one.experiment_id for one in client.search_experiments(view_type=ViewType.ALL)]
     runs = client.search_runs(experiments, run_view_type=ViewType.DELETED_ONLY, max_results=1000)
-    places = [Path(local_file_uri_to_path(run.info.artifact_uri)) for run in runs]  # type: ignore[no-untyped-call]
-    return [place for place in places if place.is_relative_to(store.root) and place.is_dir()]
+    places = [local_path(run.info.artifact_uri, tracking_uri) for run in runs]
+    return [place for place in places if place and place.is_relative_to(store.root) and place.is_dir()]
 
 
 def require_intact(version: PublishedVersion, store: Store, tracking_uri: str) -> None:
     """The registry's own files of a version are those that were published. Raises EnvironmentFailed."""
     with connected(store, tracking_uri) as client, store.scratch_dir() as scratch:
         found = client.get_model_version(version.name, version.version)
-        versions.download(client, found, scratch, tracking_uri)
+        versions.download(client, found, scratch, store, tracking_uri)
         for sha256 in versions.encoders_of(found):
             versions.download_encoder(client, found, sha256, scratch, tracking_uri)

@@ -28,7 +28,8 @@ from data_contracts.tables import features_schema
 from tasks.config import RunConfig
 from tasks.errors import DataError
 from tasks.modalities import spec_of
-from tasks.modeling.card import FeatureForm, ModelCard, read_card
+from tasks.modeling.card import CARD, FeatureForm, ModelCard, read_card
+from tasks.publish.trust import require_manifest
 from tasks.publish.versions import PREDICTED
 from tasks.samples import Samples
 from tasks.store import Store, digest_json
@@ -40,13 +41,20 @@ if TYPE_CHECKING:
 class ServedModel(PythonModel):
     """Probabilities from features, with the very code that evaluated the model."""
 
+    verify_key: str | None = None
+    """The file of the public key that it must be signed with."""
+
     def load_context(self, context: Any) -> None:
-        """Loads model.safetensors and model.json, which lie side by side among the artifacts."""
+        """Loads model.safetensors and model.json, which lie side by side among the artifacts, once every file is verified.
+
+        Raises EnvironmentFailed or DataError where one is not as it was when the version was verified, or it never was.
+        """
         from tasks.modeling.package import load_model
 
         folder = Path(context.artifacts["model.safetensors"]).parent
-        self.card = read_card(folder)
-        self.model = load_model(folder, self.card)
+        files = require_manifest(folder, self.verify_key)
+        self.card = read_card(folder, files[CARD])
+        self.model = load_model(folder, self.card, files["model.safetensors"])
 
     def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """One row of probabilities per input row, columns named by the labels; the answer too where they do not tell it."""

@@ -23,9 +23,10 @@ from tasks.errors import EnvironmentFailed
 from tasks.escaping import markdown_text, one_line
 from tasks.problems.registry import validation_keys
 from tasks.publish import versions
+from tasks.publish.addresses import artifact_location, require_known_place
 from tasks.publish.card import write_card
 from tasks.publish.chain import chain_of
-from tasks.publish.connection import connected, is_database, without_password
+from tasks.publish.connection import connected, without_password
 from tasks.publish.logged_files import log_file, log_folder
 from tasks.publish.version_page import figures_table
 from tasks.store import Store
@@ -92,7 +93,7 @@ def record_run(record: RunRecord, store: Store, tracking_uri: str) -> None:
     from mlflow.exceptions import MlflowException
 
     with store.work_dir("publish", record.name), connected(store, tracking_uri) as client:
-        run = open_run(client, open_experiment(client, record.name, store, tracking_uri), record.run_id)
+        run = open_run(client, record.name, record.run_id, store, tracking_uri)
         config = record.config if record.repeats is None else None
         log_figures(client, run, config, record.report, run_tags(record))
         if record.status != "unchanged":
@@ -100,7 +101,7 @@ def record_run(record: RunRecord, store: Store, tracking_uri: str) -> None:
             if record.valid is not None and not (run.inputs and run.inputs.dataset_inputs):
                 log_dataset(client, run, record.valid, record.config)
             try:
-                log_pages(client, run, record, store)
+                log_pages(client, run, record, store, tracking_uri)
             except (MlflowException, EnvironmentFailed):
                 raise
             except Exception as error:  # each kind of artifact store has errors of its own
@@ -118,13 +119,14 @@ def open_experiment(client: MlflowClient, name: str, store: Store, tracking_uri:
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        location = (store.root / "mlartifacts" / name).as_uri() if is_database(tracking_uri) else None
+        location = artifact_location(name, store.root, tracking_uri)
         try:
             return str(client.create_experiment(name, artifact_location=location, tags=_KIND))
         except MlflowException:
             found = client.get_experiment_by_name(name)  # another run made it in between
             if found is None:
                 raise
+    require_known_place(found.artifact_location, store.root, tracking_uri, f"MLflow's experiment {name!r}")
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     for key, value in _KIND.items():
@@ -133,11 +135,17 @@ def open_experiment(client: MlflowClient, name: str, store: Store, tracking_uri:
     return str(found.experiment_id)
 
 
-def open_run(client: MlflowClient, experiment: str, run_id: str) -> Run:
-    """MLflow's run of this crossmodal run: the one that it has already, or a new one that began when the run did."""
-    for run in client.search_runs([experiment], f"tags.`{versions.RUN}` = '{run_id}'", max_results=1):
-        return run
-    return client.create_run(experiment, started_ms(run_id), {versions.RUN: run_id}, run_name=run_id)
+def open_run(client: MlflowClient, name: str, run_id: str, store: Store, tracking_uri: str) -> Run:
+    """MLflow's run of this crossmodal run: the one that it has already, or a new one that began when the run did.
+
+    EnvironmentFailed where its artifacts would lie in a place that is not the store's.
+    """
+    experiment = open_experiment(client, name, store, tracking_uri)
+    found = client.search_runs([experiment], f"tags.`{versions.RUN}` = '{run_id}'", max_results=1)
+    tags = {versions.RUN: run_id}
+    run = found[0] if found else client.create_run(experiment, started_ms(run_id), tags, run_name=run_id)
+    require_known_place(run.info.artifact_uri, store.root, tracking_uri, f"MLflow's run {run.info.run_id}")
+    return run
 
 
 def started_ms(run_id: str) -> int | None:
@@ -228,13 +236,13 @@ def log_dataset(client: MlflowClient, run: Run, valid: ValidatedRef, config: Run
     client.log_inputs(run.info.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 
-def log_pages(client: MlflowClient, run: Run, record: RunRecord, store: Store) -> None:
+def log_pages(client: MlflowClient, run: Run, record: RunRecord, store: Store, tracking_uri: str) -> None:
     """The report, the confusion matrix, Data Docs and the model card are among the run's artifacts."""
     for name in ("report.html", "confusion.svg"):
         if (record.folder / name).is_file():
-            log_file(client, run, record.folder / name)
+            log_file(client, run, record.folder / name, "", tracking_uri)
     if (record.folder / "docs").is_dir():
-        log_folder(client, run, record.folder / "docs", "docs")
+        log_folder(client, run, record.folder / "docs", "docs", tracking_uri)
     if record.valid and record.checkpoint and record.report and record.verdict:
         chain = chain_of(record.verdict, store)
         card = write_card(record.checkpoint, record.report, record.verdict, record.valid, record.config, chain)

@@ -13,6 +13,7 @@ from tasks.modeling.card import CARD, read_card
 from tasks.modeling.pretrained.packaged import ENCODERS, frozen_encoders
 from tasks.modeling.profile import PROFILE
 from tasks.modeling.training_rows import ROWS
+from tasks.publish.addresses import local_path, require_known_place, require_no_links
 from tasks.publish.encoders import keep_encoder, require_digest
 from tasks.shared_files import link_file
 from tasks.store import Draft, Store, digest_file, digest_json
@@ -54,6 +55,8 @@ FROZEN = "crossmodal.encoders"
 """Digests of the frozen encoders that are published with the version, with commas between; absent where there are none."""
 STATUS = "crossmodal.status"  # registered -> verified, or failed
 STATUS_DETAIL = "crossmodal.status_detail"
+SIGNATURE = "crossmodal.signature"
+"""The signature of the version's files, as JSON; absent where it was published without a key."""
 ROLLED_BACK = "crossmodal.rolled_back"
 PROMISES = {"model.safetensors": MODEL_SHA256, CARD: CARD_SHA256, ROWS: ROWS_SHA256, PROFILE: PROFILE_SHA256}
 """File of every version to the tag with its digest."""
@@ -103,9 +106,12 @@ class Tagged(Protocol):
 
 def is_in_store(version: Tagged, store: Store) -> bool:
     """Whether the files of a version that we published lie in the store, intact."""
-    ours = all(tag in version.tags for tag in PROMISES.values())
-    found = ours and store.find(KIND, store_key(version)) is not None
-    return found and all(store.find(ENCODERS, sha256) is not None for sha256 in encoders_of(version))
+    if not all(tag in version.tags for tag in PROMISES.values()):
+        return False
+    found = store.find(KIND, store_key(version))
+    if found is None or not promised_files(version).items() <= found.files.items():
+        return False
+    return all(store.find(ENCODERS, sha256) is not None for sha256 in encoders_of(version))
 
 
 def encoders_of(version: Tagged) -> list[str]:
@@ -136,25 +142,27 @@ def files_key(model_sha256: str, card_sha256: str) -> str:
     return digest_json({"model.safetensors": model_sha256, CARD: card_sha256})
 
 
-def download(client: MlflowClient, version: ModelVersion, folder: Path, tracking_uri: str) -> None:
+def download(client: MlflowClient, version: ModelVersion, folder: Path, store: Store, tracking_uri: str) -> None:
     """Brings a version's files into `folder`, checked: weights, card and rows against its tags, all else against the card.
 
     Its frozen encoders are not among them. Raises EnvironmentFailed where one is missing or its bytes are not those that were
     published.
     """
-    address, which = _address(client, version), _describe(version)
+    address, which = address_of(client, version, store, tracking_uri), describe_version(version)
     for name, sha256 in promised_files(version).items():
         _fetch(f"{address}/{name}", folder, sha256, which, tracking_uri)
     for name, sha256 in read_card(folder).files_beside().items():
         _fetch(f"{address}/{name}", folder, sha256, which, tracking_uri)
 
 
-def download_encoder(client: MlflowClient, version: ModelVersion, sha256: str, folder: Path, tracking_uri: str) -> Path:
+def download_encoder(
+    client: MlflowClient, version: ModelVersion, sha256: str, folder: Path, store: Store, tracking_uri: str
+) -> Path:
     """Brings a frozen encoder that was published with a version into `folder`, checked; where it lies there.
 
     Raises EnvironmentFailed as above.
     """
-    which, uri = _describe(version), f"{_address(client, version)}/{ENCODERS}/{sha256}"
+    which, uri = describe_version(version), f"{address_of(client, version, store, tracking_uri)}/{ENCODERS}/{sha256}"
     found = folder / _download(uri, folder, which, tracking_uri)
     require_digest(
         found,
@@ -165,16 +173,23 @@ def download_encoder(client: MlflowClient, version: ModelVersion, sha256: str, f
     return found
 
 
-def download_file(client: MlflowClient, version: ModelVersion, name: str, folder: Path, tracking_uri: str) -> Path:
+def download_file(
+    client: MlflowClient, version: ModelVersion, name: str, folder: Path, store: Store, tracking_uri: str
+) -> Path:
     """Where a file that was published with a version lies in `folder`, unchecked. EnvironmentFailed where it is gone."""
-    return folder / _download(f"{_address(client, version)}/{name}", folder, _describe(version), tracking_uri)
+    uri = f"{address_of(client, version, store, tracking_uri)}/{name}"
+    return folder / _download(uri, folder, describe_version(version), tracking_uri)
 
 
-def _address(client: MlflowClient, version: ModelVersion) -> str:
-    return client.get_model_version_download_uri(version.name, version.version).rstrip("/") + f"/{ARTIFACT_FOLDER}"
+def address_of(client: MlflowClient, version: ModelVersion, store: Store, tracking_uri: str) -> str:
+    """Where a version's files lie; EnvironmentFailed where the registry names a place that is not the store's."""
+    found = client.get_model_version_download_uri(version.name, version.version).rstrip("/") + f"/{ARTIFACT_FOLDER}"
+    require_known_place(found, store.root, tracking_uri, describe_version(version))
+    return found
 
 
-def _describe(version: ModelVersion) -> str:
+def describe_version(version: Tagged) -> str:
+    """What a version is called in messages."""
     return f"model {version.name} version {version.version}"
 
 
@@ -184,6 +199,7 @@ def _download(uri: str, folder: Path, which: str, tracking_uri: str) -> str:
     from mlflow.exceptions import MlflowException
 
     name = uri.rpartition("/")[2]
+    require_no_links(local_path(uri, tracking_uri), which)
     try:
         download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=tracking_uri)
     except (OSError, MlflowException) as error:
@@ -207,9 +223,13 @@ def _fetch(uri: str, folder: Path, sha256: str, which: str, tracking_uri: str) -
 def into_store(client: MlflowClient, version: ModelVersion, store: Store, tracking_uri: str) -> ChampionRef:
     """The version's files lie in the store, verified; nothing is fetched when they are there already."""
     key = store_key(version)
-    if store.find(KIND, key) is None:
+    found = store.find(KIND, key)
+    if found is not None and not promised_files(version).items() <= found.files.items():
+        store.discard(KIND, key)  # complete by its own record, which is of other files
+        found = None
+    if found is None:
         with store.create(KIND, key) as draft:
-            download(client, version, draft.path, tracking_uri)
+            download(client, version, draft.path, store, tracking_uri)
             share_with_checkpoint(version, draft.path, store)
             describe(draft, version)
     for sha256 in encoders_of(version):
@@ -233,7 +253,7 @@ def _encoder_into_store(
     """From the registry, or where it is damaged there from where training had it: other versions share the damaged file."""
     try:
         with store.create(ENCODERS, sha256) as draft, store.scratch_dir() as scratch:
-            download_encoder(client, version, sha256, scratch, tracking_uri).rename(draft.path)
+            download_encoder(client, version, sha256, scratch, store, tracking_uri).rename(draft.path)
     except EnvironmentFailed as damage:
         modality, spec = frozen_encoders(read_card(store.path(f"{KIND}/{store_key(version)}")))[sha256]
         try:
@@ -261,6 +281,7 @@ def champion_ref(version: Tagged) -> ChampionRef:
         train_key=version.tags.get(TRAIN_KEY),
         base_key=version.tags.get(BASE_KEY),
         anchor=version.tags.get(ANCHOR),
+        card_sha256=version.tags.get(CARD_SHA256),
     )
 
 

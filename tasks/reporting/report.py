@@ -23,6 +23,7 @@ from tasks.reporting.artifacts import read_detail, read_history, read_model_card
 from tasks.reporting.charts import calibration_chart
 from tasks.reporting.confusion_matrix import confusion_chart
 from tasks.reporting.formatting import change, figure, percent, points, ruled, seconds, shorten
+from tasks.reporting.robustness import robustness_section
 from tasks.reporting.sections import (
     baseline_sentence,
     class_table,
@@ -74,6 +75,7 @@ def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Stor
     That of a run that repeats another refers to its report for all that would be the same.
     """
     detail, history = read_detail(parts.report, store), read_history(parts.checkpoint, store)
+    found = read_slices(parts.report, store)
     verdict = "failed" if summary.error else summary.verdict or summary.finding
     tone, title = MEANINGS.get(verdict, ("same", str(verdict)))
     page = _template().render(
@@ -102,7 +104,8 @@ def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Stor
         worth=uncertainty_section(parts.report, detail, history),
         per_class=class_table(detail),
         slices=modality_slices(detail),
-        sliced=slice_section(read_slices(parts.report, store), parts.report, config),
+        sliced=slice_section(found, parts.report, config),
+        corrupted=robustness_section(found, parts.report, config),
         mistakes=seen_mistakes(detail, parts.clean, store),
         profile=profile_section(parts.valid, store),
         refused=unused_rows(parts.clean, parts.valid, store),

@@ -262,7 +262,7 @@ def _entry_cell(name: str, value: object) -> object:
         return ", ".join(f"{key}={item}" for key, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
-    if name == "model_sha256" and isinstance(value, str):
+    if name in ("model_sha256", "signed_by") and isinstance(value, str):
         return f"{value[:12]}…"
     return value
 

@@ -57,6 +57,9 @@ class UncertaintySection(TypedDict):
     nll: tuple[float, float] | None
     """Of the test rows, without the temperature and with it."""
     curve: RiskChart | None
+    aurc: float | None
+    """The area under it."""
+    has_clusters: bool
 
 
 def uncertainty_section(
@@ -73,6 +76,8 @@ def uncertainty_section(
         "before": calibration_chart(detail.unscaled_calibration) if detail.unscaled_calibration else None,
         "nll": None if before is None or after is None else (before, after),
         "curve": risk_chart(detail.risk_curve, figures.selective) if detail.risk_curve else None,
+        "aurc": figures.aurc,
+        "has_clusters": any(line.measured and line.measured.clusters is not None for line in promises(figures)),
     }
     return section if section["scaling"] or section["lines"] or section["curve"] else None
 

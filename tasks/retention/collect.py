@@ -7,7 +7,6 @@ since the horizon, which is never later than when the oldest live run began.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import uuid
@@ -15,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.locks import held_if_free, is_held
 from tasks.retention.inventory import DiskUsage, Item
 from tasks.store_use import MARKED_ANEW_S, collecting, used_since
 
@@ -90,7 +90,7 @@ def stale_work(root: Path, before: float) -> Iterator[Path]:
             path.is_dir()
             and any(path.iterdir())
             and _newest(path) < before
-            and not _is_held(path.with_name(f"{path.name}.lock"))
+            and not is_held(path.with_name(f"{path.name}.lock"))
         ):
             yield path
 
@@ -100,9 +100,8 @@ def remove_work(root: Path, paths: Iterable[Path], before: float) -> list[Remove
     removed = []
     for path in paths:
         lock = path.with_name(f"{path.name}.lock")
-        with contextlib.suppress(FileNotFoundError, BlockingIOError), lock.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if (newest := _newest(path)) < before:
+        with contextlib.suppress(FileNotFoundError), held_if_free(lock) as free:
+            if free and (newest := _newest(path)) < before:
                 size = DiskUsage().of(path)
                 _to_trash(root, path)
                 removed.append(Removed(path.relative_to(root).as_posix(), size, newest))
@@ -115,17 +114,6 @@ def _newest(path: Path) -> float:
     for folder, _, files in os.walk(path):
         times += [os.lstat(Path(folder) / name).st_mtime for name in files]
     return max(times)
-
-
-def _is_held(lock: Path) -> bool:
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def extras_of_run(folder: Path) -> list[Path]:

@@ -7,7 +7,6 @@ with `.` or `_` is no part to pyarrow and pandas: the lock, a part that is being
 from __future__ import annotations
 
 import contextlib
-import fcntl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tasks import progress
+from tasks import locks
+from tasks.drafts import clear_leftovers
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.score.row_keys import Keys, RowKeys, as_keys, locate
 from tasks.store import replacing, sync
@@ -127,19 +127,17 @@ class Partition:
 
 
 @contextlib.contextmanager
-def open_partition(folder: Path, model_sha256: str) -> Iterator[Partition]:
-    """The version's folder, made where it is not there; a second process waits until the first one is done, and says so."""
+def open_partition(
+    folder: Path, model_sha256: str, timeout_s: float = locks.LOCK_TIMEOUT_S, run: str | None = None
+) -> Iterator[Partition]:
+    """The version's folder, made where it is not there; a second process waits until the first one is done, and says so.
+
+    EnvironmentFailed where it waited for longer than `timeout_s`, or the folder cannot be written to.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / _LOCK).open("a")
     except OSError as error:
         raise EnvironmentFailed(f"scores {folder}: cannot be written to ({error.strerror or error})") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.log(f"score: another process scores into {folder}; this one waits until it is done", "warning")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        for left in (*folder.glob(".part-*"), *folder.glob(f".{REFUSED}.*")):  # of a killed process
-            left.unlink(missing_ok=True)
+    with locks.held(folder / _LOCK, timeout_s, run):
+        clear_leftovers(folder)
         yield Partition(folder, model_sha256)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks import progress
+from tasks.drafts import full_disk, is_full_disk
 from tasks.errors import EnvironmentFailed
 from tasks.isolation.worker import Parent
 from tasks.train.request import TrainJob
@@ -36,6 +37,8 @@ def train(order: dict[str, Any], parent: Parent) -> None:
         with progress.listening(send_progress), progress.listening_to_lines(send_line):
             run_training(TrainJob.model_validate(order["job"]), Path(order["work"]))
     except (OSError, MemoryError) as error:
+        if is_full_disk(error):
+            raise full_disk(error, f"training, its state in {order['work']}", Path(order["work"])) from None
         raise EnvironmentFailed(f"training: {type(error).__name__}: {error}; free some, run again") from None
     except _gpu_memory_errors() as error:
         message = " ".join(str(error).split())[:300]

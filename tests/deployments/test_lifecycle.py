@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos_up import (
+from benchmarks.chaos.up import (
     SETTINGS,
     TARGETS,
     Up,

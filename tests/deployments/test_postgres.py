@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.chaos_up import SETTINGS, TARGETS, Up, ended, free_ports, taken_slots, unfinished, wait_for
+from benchmarks.chaos.up import SETTINGS, TARGETS, Up, ended, free_ports, taken_slots, unfinished, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 PASSWORD = "s3cret-word"

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from benchmarks.chaos_up import free_ports
+from benchmarks.chaos.up import free_ports
 from flows.hosting.access import basic_header
 from flows.hosting.credentials import read_running
 from flows.hosting.deployments import BASE, read_deployments

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos_up import free_ports
+from benchmarks.chaos.up import free_ports
 from tests.docs.conftest import ROOT, Block, blocks_of
 from tests.support.data import SMALL, write_learnable
 from tests.support.readers import Reader

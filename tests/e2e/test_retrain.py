@@ -19,7 +19,7 @@ from tasks.evaluate import evaluate as evaluate_module
 Crossmodal = Callable[..., Any]
 SUMMARY_KEYS = {
     "run", "flow", "data", "verdict", "reason", "model", "rows", "splits", "metrics", "by_modalities", "work",
-    "seconds", "report", "read", "intervals", "rules", "test_uses",
+    "seconds", "report", "read", "intervals", "rules", "test_uses", "inference",
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -161,6 +162,30 @@ def test_sigterm_ends_it_once_all_that_was_asked_is_answered(world: World) -> No
         assert served.process.returncode == 0, errors
         assert set(clients.statuses) == {200}
         assert "Traceback" not in errors
+
+
+def test_a_second_ctrl_c_ends_it_at_once_and_without_a_traceback(world: World) -> None:
+    with serving(world) as served:
+        port = int(served.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as half:
+            head = f"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+            half.sendall(f"{head}Content-Length: 1000\r\n\r\n{{".encode())
+            served.process.send_signal(signal.SIGINT)
+            wait_until(lambda: not _takes_connections(port), "it takes no more")
+            assert served.process.poll() is None
+            served.process.send_signal(signal.SIGINT)
+            said, errors = served.process.communicate()
+        assert served.process.returncode == 130
+        assert "by a second Ctrl-C" in said
+        assert "Traceback" not in errors
+
+
+def _takes_connections(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionError:
+        return False
+    return True
 
 
 def test_wrong_starts_end_with_one_line(world: World) -> None:

@@ -65,7 +65,8 @@ class World:
 
     def find_champion(self, *arguments: Any) -> ChampionRef | None:
         config = self.request.config
-        assert arguments == ("small", config.publish.alias, self.store, self.request.tracking_uri)
+        place = (self.store, self.request.tracking_uri, self.request.verify_key)
+        assert arguments == ("small", config.publish.alias, *place)
         self.asked += 1
         return self.champions[min(self.asked, len(self.champions)) - 1] if self.champions else None
 
@@ -173,6 +174,7 @@ def test_a_passing_model_is_published_with_what_was_evaluated(
         run_state.report,
         run_state.valid,
         run_state.features,
+        None,
         None,
     )
     assert (config, store, address, run) == (world.request.config, world.store, world.request.tracking_uri, "run-1")

@@ -27,6 +27,7 @@ from flows.records import recorded
 from flows.request import make_request, resolve_config
 from flows.run_state import RunState
 from tasks.errors import DataError, UsageError
+from tasks.locks import held
 from tasks.store import Store
 from tests.support.data import SMALL, write_learnable
 
@@ -260,24 +261,40 @@ def test_the_history_page_shows_every_run(place: Place, call: Callable[..., Any]
 
 
 def test_killed_and_damaged_runs_are_told_as_such(tmp_path: Path) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
     start = {
         "run": "a",
         "flow": "retrain",
         "model": "m",
         "started": "2026-01-01T00:00:00Z",
         "data": "x",
-        "pid": dead.pid,
+        "pid": os.getpid(),  # the number of a process says nothing: containers have their own
+        "host": os.uname().nodename,
     }
-    for name, host in (("a", os.uname().nodename), ("b", "elsewhere")):
+    for name in ("a", "b"):
         (tmp_path / f"runs/{name}").mkdir(parents=True)
-        (tmp_path / f"runs/{name}/run.json").write_text(json.dumps(start | {"host": host}))
+        (tmp_path / f"runs/{name}/run.json").write_text(json.dumps(start))
+        (tmp_path / f"runs/{name}/run.lock").touch()
     (tmp_path / "runs/c").mkdir()
     (tmp_path / "runs/c/summary.json").write_text("{")
-    assert {record.run: record.status for record in list_runs(tmp_path)} == {
-        "a": "crashed", "b": "running", "c": "unreadable",
-    }  # fmt: skip
+    with held(tmp_path / "runs/b/run.lock"):
+        assert {record.run: record.status for record in list_runs(tmp_path)} == {
+            "a": "crashed", "b": "running", "c": "unreadable",
+        }  # fmt: skip
+
+
+def test_what_a_killed_run_was_writing_is_cleared_by_the_next(tmp_path: Path) -> None:
+    killed, live = tmp_path / "runs" / "a", tmp_path / "runs" / "b"
+    for folder in (killed, killed / "docs", live):
+        folder.mkdir(parents=True)
+        for name in (f".report.html.{'a' * 32}", f".report.html.{'a' * 32}.lock", "kept.html"):
+            (folder / name).touch()
+    request = make_request(resolve_config(None, "x.csv", ()), str(tmp_path), None, "c")
+    (killed / "run.lock").touch()
+    with held(live / "run.lock"), recorded(request, "retrain", RunState()):
+        assert sorted(path.name for path in killed.rglob("*")) == ["docs", "kept.html", "kept.html"]
+        assert len(list(live.iterdir())) == 4
+        assert (request.folder / "run.lock").exists()
+    assert not (request.folder / "run.lock").exists()
 
 
 def test_a_typed_result_says_what_happened(place: Place) -> None:

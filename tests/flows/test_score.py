@@ -21,6 +21,7 @@ from flows.request import make_request, resolve_config
 from flows.run_state import RunState
 from flows.scoring import check_folder
 from flows.version_scoring import score_version
+from tasks import locks
 from tasks.errors import DataError, UsageError
 from tasks.modeling.training_rows import ROWS, write_rows
 from tasks.progress import listening_to_lines
@@ -117,8 +118,9 @@ def test_a_run_that_is_ended_resumes_after_its_last_part(
     with pytest.raises(KeyboardInterrupt):
         score(TEXTS)
     folder = tmp_path / "out" / "model=m" / "version=1"
-    (folder / ".part-000001.parquet.left-by-a-kill").write_bytes(b"PAR1")
-    (folder / f".{REFUSED}.left-by-a-kill").touch()
+    for left in (f".part-000001.parquet.{'a' * 32}", f".{REFUSED}.{'b' * 32}"):  # by a kill
+        (folder / left).write_bytes(b"PAR1")
+        (folder / f"{left}.lock").touch()
     assert len(scores()) == 4
     monkeypatch.setattr(pq, "write_table", write)
     resumed = score(TEXTS)
@@ -232,7 +234,7 @@ def test_a_score_says_whether_the_model_knows_the_row(score: Score, scores: Call
     assert list(found.loc[["r0", "r1", "r2"], "seen"].fillna("")) == ["group", "", ""]
 
 
-def test_a_second_process_waits_and_says_so(score: Score, tmp_path: Path) -> None:
+def test_a_second_process_waits_and_says_so(score: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "out" / "model=m" / "version=1"
     folder.mkdir(parents=True)
     said: list[str] = []
@@ -244,6 +246,7 @@ def test_a_second_process_waits_and_says_so(score: Score, tmp_path: Path) -> Non
             waits.set()
 
     done: list[ScoredVersion] = []
+    monkeypatch.setattr(locks, "SAY_AFTER_S", 0)
     with (folder / ".lock").open("a") as lock, listening_to_lines(hear):
         fcntl.flock(lock, fcntl.LOCK_EX)
         second = threading.Thread(target=lambda: done.append(score(TEXTS)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +36,10 @@ from tasks.errors import UsageError
         ),
         ('gate.rules=[{"metric":"f2","min":1}]', ["'gate.rules.0.metric'", "'macro_f1'"]),
         ('gate.rules=[{"metric":"auroc","above_majority":true}]', ["accuracy, mean_ap, mae and rmse only"]),
+        ("evaluate.slices=5", ["'evaluate.slices'", "takes a list, [VALUE, ...]"]),
+        ("data.columns=x", ["'data.columns'", "takes a table, {KEY = VALUE, ...}"]),
+        ("split.folds=3", ["'split.folds'", "takes a table, {KEY = VALUE, ...}"]),
+        ("gate.margin=5", ["'gate.margin'", "less than or equal to 1"]),
         ("extract.hop_ms=0.01", ["'extract.hop_ms'", "greater than or equal to 1"]),
     ],
 )
@@ -133,3 +139,43 @@ def test_a_key_of_before_is_named_with_the_one_that_it_is_now(old: str, new: str
     section, _, key = old.partition(".")
     with pytest.raises(UsageError, match=f"is called '{new}' now"):
         load_config({section: {key: 1}})
+
+
+@pytest.mark.parametrize("content", ["a = " + "[" * 5000, "a = " + "{b=" * 5000], ids=len)
+def test_a_profile_that_is_nested_too_deeply(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=r"p\.toml.* nested too deeply"):
+        load_config(read_profile(path), (), f"profile {path}")
+
+
+@pytest.mark.parametrize("override", ["data.path=" + "[" * 5000, "data.path=" + '{"a":' * 5000], ids=len)
+def test_an_override_that_is_nested_too_deeply(override: str) -> None:
+    with pytest.raises(UsageError, match=r"--set.* nested too deeply"):
+        load_config({}, [override])
+
+
+COUNTS = ("_s", "_ms", "_mb", "_days", "_hz", "_px")
+
+
+def unbounded(schema: Any, definitions: dict[str, Any], where: str = "") -> Iterator[str]:
+    """The keys that take a whole number, or one with a unit of time or size, without an upper bound."""
+    schema = definitions[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    bounded = "maximum" in schema or "exclusiveMaximum" in schema
+    if not bounded and (schema.get("type") == "integer" or (schema.get("type") == "number" and where.endswith(COUNTS))):
+        yield where
+    for choice in (*schema.get("anyOf", ()), *filter(None, [schema.get("items")])):
+        yield from unbounded(choice, definitions, where)
+    for name, inner in schema.get("properties", {}).items():
+        yield from unbounded(inner, definitions, f"{where}.{name}".lstrip("."))
+
+
+def test_every_count_and_every_time_has_an_upper_bound() -> None:
+    schema = RunConfig.model_json_schema()
+    assert list(unbounded(schema, schema["$defs"])) == []
+
+
+@pytest.mark.parametrize("key", ["train.threads", "runtime.workers", "train.batch_size", "fusion.embed_dim", "seed"])
+def test_a_count_that_no_machine_can_do_is_refused(key: str) -> None:
+    with pytest.raises(UsageError, match=rf"{key}.*less than or equal to"):
+        load_config({}, [f"{key}=100000000000"])

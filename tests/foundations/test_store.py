@@ -22,7 +22,6 @@ from tasks.store import (
     canonical_json,
     digest_file,
     digest_json,
-    process_lives,
     replace_file,
     verified_digest,
     write_text,
@@ -167,15 +166,16 @@ def test_the_digest_of_a_file_that_has_just_changed_is_not_remembered(
 
 
 def test_prepare_clears_what_dead_processes_left_and_nothing_else(store: Store) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    host = os.uname().nodename
-    for name in (f"{host}.{dead.pid}.aa", f"{host}.{os.getpid()}.bb", f"elsewhere.{dead.pid}.cc"):
-        (store.root / "tmp" / name).mkdir(parents=True)
-        (store.root / "tmp" / name / "file").touch()
-    (store.root / "tmp" / f"{host}.{dead.pid}.part").touch()
-    store.prepare()
-    assert sorted(_tmp_entries(store)) == sorted([f"{host}.{os.getpid()}.bb", f"elsewhere.{dead.pid}.cc"])
+    folder, dead = store.root / "tmp", "d" * 32
+    for name in (dead, "e" * 32):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "file").touch()
+    (folder / f"{dead}.lock").touch()
+    (folder / ("f" * 32)).touch()
+    os.utime(folder / ("e" * 32), (0, 0))  # without a lock: only an old one is left over
+    with store.scratch_dir() as live:
+        store.prepare()
+        assert sorted(_tmp_entries(store)) == sorted([live.name, f"{live.name}.lock", "f" * 32])
 
 
 def test_a_killed_creation_is_cleared_by_the_next_run(store: Store) -> None:
@@ -185,7 +185,7 @@ def test_a_killed_creation_is_cleared_by_the_next_run(store: Store) -> None:
         "    (draft.path / 'a').write_text('half')\n    os.kill(os.getpid(), 9)\n"
     )
     assert subprocess.run([sys.executable, "-c", code, str(store.root)], check=False).returncode == -9
-    assert len(_tmp_entries(store)) == 1
+    assert len(_tmp_entries(store)) == 2  # with its lock
     store.prepare()
     assert _tmp_entries(store) == []
     assert store.find("kind", "k") is None
@@ -199,14 +199,11 @@ def test_prepare_says_where_the_store_cannot_be(tmp_path: Path) -> None:
 
 def test_a_work_folder_is_held_by_one_process_at_a_time(store: Store) -> None:
     code = (
-        "import fcntl, sys\nfrom tasks.store import Store\n"
-        "lock = fcntl.flock\n"
-        "def ask_first(file, how):\n"
-        "    try:\n        lock(file, how | fcntl.LOCK_NB)\n"
-        "    except BlockingIOError:\n        print('held by another', flush=True)\n        lock(file, how)\n"
-        "fcntl.flock = ask_first\n"
-        "with Store(sys.argv[1]).work_dir('w', 'k') as folder:\n"
-        "    print((folder / 'state').read_text())\n"
+        "import sys\nfrom tasks import locks, progress\nfrom tasks.store import Store\n"
+        "locks.SAY_AFTER_S, locks.SAY_EVERY_S = 0, 1e9\n"
+        "with progress.listening_to_lines(lambda line, level: print('held by another', flush=True)):\n"
+        "    with Store(sys.argv[1]).work_dir('w', 'k') as folder:\n"
+        "        print((folder / 'state').read_text())\n"
     )
     with store.work_dir("w", "k") as folder:
         other = subprocess.Popen([sys.executable, "-c", code, str(store.root)], stdout=subprocess.PIPE, text=True)
@@ -361,16 +358,6 @@ def test_damage_is_set_aside_as_often_as_it_is_found(store: Store) -> None:
         (_put(store) / "artifact.json").unlink()
         assert store.find("kind", "k") is None
     assert len(list((store.root / "trash").iterdir())) == 2
-
-
-def test_a_process_of_somebody_else_lives(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert process_lives(os.getpid())
-
-    def refuse(pid: int, signal: int) -> None:  # tests may run as root, whom nothing is refused
-        raise PermissionError
-
-    monkeypatch.setattr(os, "kill", refuse)
-    assert process_lives(1)
 
 
 def test_the_digest_of_an_unchanged_file_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

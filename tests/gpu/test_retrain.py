@@ -47,7 +47,7 @@ def test_extraction_on_the_device_gives_what_it_gives_on_the_cpu(squeezenet: Pat
 
     from data_contracts.refs import Modality
     from tasks.config import EncodersConfig
-    from tasks.extract.embed import embed
+    from tasks.modeling.embed import embed
     from tasks.modeling.pretrained.describe import complete_encoder, identify_encoder
 
     kind: Modality = "image"

@@ -12,6 +12,8 @@ from tasks.config import EncodersConfig
 from tasks.modeling.card import ModelCard
 from tasks.modeling.package import build_model, save_model
 from tasks.modeling.pretrained.describe import describe_encoder
+from tasks.modeling.signing import MANIFEST, make_statement
+from tasks.store import digest_file
 from tests.support.cards import card_of
 
 
@@ -37,3 +39,9 @@ def write_model(
     torch.manual_seed(seed)
     save_model(build_model(card).eval(), folder, card)
     return folder
+
+
+def list_verified(folder: Path) -> None:
+    """The folder's files are as those of a version that was verified."""
+    files = {path.name: digest_file(path) for path in folder.iterdir() if path.is_file() and path.name != MANIFEST}
+    (folder / MANIFEST).write_bytes(make_statement(f"models:/{folder.name}/1", files).to_json())

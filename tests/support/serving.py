@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.chaos_up import free_ports
+from benchmarks.chaos.up import free_ports
 from flows.hosting.credentials import Running, read_running
 from flows.hosting.deployments import POOL
 from flows.hosting.prefect_api import PrefectAPI

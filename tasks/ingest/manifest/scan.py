@@ -25,6 +25,8 @@ from tasks.ingest.manifest.recognition import recognise
 from tasks.ingest.manifest.rows import Purpose, Row
 from tasks.ingest.manifest.slice_columns import require_slice_columns
 from tasks.ingest.manifest.source import Source, open_sources, require_label
+from tasks.labels import label_columns
+from tasks.problems.registry import get_problem
 from tasks.store import Store, digest_json
 
 
@@ -40,7 +42,9 @@ def scan(
     _require_equal_media(sources, data)
     if purpose == "train":
         columns_there = [name for source in sources for name in source.manifest.columns]
-        require_slice_columns(config.slices, tuple(dict.fromkeys(columns_there)), str(data))
+        of_classes = get_problem(label_columns(config.data)[0].problem).has_classes
+        classes = sources[0].columns.label if of_classes else None
+        require_slice_columns(config.slices, tuple(dict.fromkeys(columns_there)), str(data), classes)
     if all(source.columns.label is None for source in sources):
         require_label(sources[0].manifest, sources[0].columns, purpose)
     if carried is not None:

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from tasks.config import RunConfig
+from tasks.config_sections import REMOTE_SCHEMES
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.ingest.rejected_row import Refused
 
@@ -33,6 +34,13 @@ _CONTAINERS = ("abfs", "abfss")
 """Schemes of Azure's data lake, whose addresses name a container where others name a user: container@account.host/path."""
 _CONTAINER = re.compile(r"\$?[a-z0-9-]{3,63}")
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://[^\s\x00-\x1f\x7f\\]+", re.IGNORECASE)
+
+
+def how_to_allow(scheme: str) -> str:
+    """What to do about an address whose scheme data.allowed_schemes does not name."""
+    if scheme in REMOTE_SCHEMES:
+        return "download it, or name its scheme in data.allowed_schemes"
+    return f"{scheme}:// is not read; download it, or put it where one of these leads: {', '.join(REMOTE_SCHEMES)}"
 
 
 def is_remote(path: str) -> bool:
@@ -71,7 +79,7 @@ class Remote:
         written = _URL.fullmatch(url.strip())
         scheme = url.strip().partition("://")[0].lower()
         if scheme not in self.schemes:
-            raise Refused("scheme-not-allowed", "download it, or name its scheme in data.allowed_schemes")
+            raise Refused("scheme-not-allowed", how_to_allow(scheme))
         if written is None or ("::" in url and scheme not in WEB):  # fsspec would open one address through another
             raise Refused("bad-path", "not one address: white space, a control character, or '::'")
         try:

@@ -7,10 +7,10 @@ tensors, after the digest in their name has been checked; what is kept, and read
 from __future__ import annotations
 
 import http.client
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from tasks.drafts import draft
 from tasks.encoder_ids import EncoderId, parse_encoder
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.modeling.pretrained.locate import cached_weights, locate_encoder
@@ -57,13 +57,13 @@ def _fetch_weights(encoder: str, parsed: EncoderId) -> None:
     target = cached_weights(parsed.name, parsed.version)
     if target.is_file():
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+    with draft(target.parent, target.name) as scratch:
+        scratch.mkdir()
         try:
-            state = entry.get_state_dict(model_dir=scratch, check_hash=True, weights_only=True, map_location="cpu")
+            state = entry.get_state_dict(model_dir=str(scratch), check_hash=True, weights_only=True, map_location="cpu")
         except (OSError, RuntimeError, EOFError, http.client.HTTPException) as error:
             raise _not_fetched(encoder, error) from None
-        converted = Path(scratch) / target.name
+        converted = scratch / target.name
         save_file({name: tensor.contiguous() for name, tensor in state.items()}, converted, {"weights": str(entry)})
         converted.rename(target)
 

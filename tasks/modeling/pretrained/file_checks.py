@@ -40,7 +40,7 @@ def _promised_bytes(path: Path) -> int | None:
         try:
             header = json.loads(file.read(length))
             ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
             return None
     return _HEAD_BYTES + length + max(ends, default=0)
 

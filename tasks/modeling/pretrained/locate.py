@@ -42,7 +42,7 @@ class Place:
         """What a folder's config.json calls the architecture."""
         try:
             record = json.loads((self.root / "config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UsageError(f"encoder file {self.root / 'config.json'}: cannot be read ({error})") from None
         found = record.get("model_type") if isinstance(record, dict) else None
         return found if isinstance(found, str) else None

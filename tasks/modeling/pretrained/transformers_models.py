@@ -50,7 +50,7 @@ def processor_of(place: Place, name: str = "preprocessor_config.json") -> dict[s
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EnvironmentFailed(f"encoder file {path}: cannot be read ({one_line(error)}); fetch it again") from None
     return dict(found) if isinstance(found, dict) else {}
 

@@ -45,6 +45,7 @@ def frozen_encoder(modality: Modality, spec: EncoderSpec) -> Pretrained:
             place = require_place(modality, spec)
             encoder = build_pretrained(modality, spec.model_copy(update={"reads": "inputs"}))
             encoder.load(place)
+            require_place(modality, spec)  # nothing was changed between the look at its digest and its end
             encoder.freeze_for_inference()
             _frozen[key] = encoder
         _frozen.move_to_end(key)

@@ -197,3 +197,24 @@ def test_three_rows_that_are_all_right_prove_little() -> None:
     low, high = scored(probabilities, np.arange(3)).intervals(seed=0)["accuracy"]
     assert low == pytest.approx(0.4385, abs=1e-4)
     assert high == 1.0
+
+
+def test_the_variance_over_clusters_is_that_of_leaving_each_out() -> None:
+    """CV3 by leaving out: of a mean exactly, of macro F1 nearly; a cluster with most of the rows is no sure thing."""
+    generator, sizes = np.random.default_rng(0), np.array([40, 5, 9, 12, 7, 3, 20])
+    clusters = np.repeat(np.arange(7), sizes)
+    values = generator.normal(size=96) + generator.normal(size=7)[clusters]
+    left_out = np.array([values[clusters != place].mean() for place in range(7)])
+    expected = 6 / 7 * np.square(left_out - values.mean()).sum()
+    assert module.variance_of(values - values.mean(), clusters) == pytest.approx(expected)
+    assert module.variance_of(values - values.mean(), np.arange(96)) == pytest.approx(values.var(ddof=1) / 96)
+
+
+def test_fewer_than_six_clusters_say_nothing(classifier: Classifier) -> None:
+    strong, truth = classifier(120, 3, 1.5)
+    ours, theirs = scored(strong, truth), scored(classifier(120, 3, 0.5)[0], truth)
+    assert ours.intervals(0, clusters=np.repeat(np.arange(5), 24)) == {}
+    assert ours.differences(theirs, 0, clusters=np.repeat(np.arange(5), 24))["accuracy"][1:] == (-1.0, 1.0)
+    _, low, high = ours.differences(theirs, 0, clusters=np.repeat(np.arange(6), 20))["accuracy"]
+    assert -1 < low < high < 1
+    assert set(ours.intervals(0, clusters=np.repeat(np.arange(6), 20))) == set(metric_names("multiclass"))

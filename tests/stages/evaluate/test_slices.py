@@ -91,6 +91,18 @@ def test_rows_by_a_column_a_combination_and_quartiles_of_the_train_rows(tmp_path
     assert both.values.tolist()[:4] == ["ann+true", "bob+(missing)", "(missing)+(missing)", "(others)"]
 
 
+def test_a_few_other_words_do_not_make_a_column_of_numbers_one_of_texts(tmp_path: Any) -> None:
+    ages: list[Any] = [*range(10, 20), "unknown", *range(10, 18), 99, "q1", None]
+    found = divide(Store(tmp_path), [{"age": age} for age in ages], [10] * 22, 'evaluate.slices=["age"]')["age"]
+    assert found.by.edges == (12.25, 14.5, 16.75)
+    assert found.values.tolist() == ["q1"] * 3 + ["q2"] * 2 + ["q3"] * 2 + ["q4", "q4", r"\q1", "(missing)"]
+    assert "unknown" in found.known
+    assert found.numbers is not None
+    assert np.isnan(found.numbers).sum() == 2
+    mixed = [{"age": age} for age in [*range(8), *"abcdefghijkl"]]
+    assert divide(Store(tmp_path / "b"), mixed, [10] * 20, 'evaluate.slices=["age"]')["age"].by.edges == ()
+
+
 def test_no_value_with_rows_enough_vanishes_among_others(tmp_path: Any) -> None:
     test = [{"speaker": f"s{n % 6}"} for n in range(18)] + [{"speaker": "seldom"}]
     own = {"s0", "s1", "s2", "s3", "s4", "s5", "(others)"}

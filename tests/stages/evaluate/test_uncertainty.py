@@ -63,3 +63,17 @@ def test_without_its_temperature_a_model_says_what_it_did_before() -> None:
     scaled, plain = (np.exp(logits / t) / np.exp(logits / t).sum() for t in (2.0, 1.0))
     found = without_temperature(card(temperature=2.0), scaled.astype(np.float32))
     assert found == pytest.approx(plain, abs=1e-5)
+
+
+def test_rows_of_a_cluster_are_no_independent_evidence() -> None:
+    """Of 20 rows in 10 clusters, each held or not held as one; of fewer than six clusters there is no interval."""
+    known = card(max_risk=0.2, thresholds={"image": THRESHOLDS})
+    shares = np.repeat(np.array([[0.7, 0.2, 0.1], [0.3, 0.4, 0.3]] * 5, np.float32), 2, axis=0)
+    found = [
+        measure_uncertainty(known, shares, ["a"] * 20, ["image"] * 20, None, clusters)
+        for clusters in (None, np.repeat(np.arange(10), 2), np.repeat(np.arange(5), 4))
+    ]
+    alone, paired, few = (each.selective.answered for each in found if each.selective is not None)
+    assert (alone.count, paired.count, alone.clusters, paired.clusters, few.clusters) == (10, 10, None, 10, 5)
+    assert paired.interval[0] < alone.interval[0] < alone.interval[1] < paired.interval[1]
+    assert few.interval == (0.0, 1.0)

@@ -14,10 +14,10 @@ import pytest
 
 from tasks.config import EncodersConfig, RunConfig, load_config
 from tasks.extract.extract import collect_features, extract_shard, features_fingerprint, plan_shards
-from tasks.extract.inputs import preparer
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.media.encoder_inputs import square
+from tasks.modeling.encoder_reading import preparer
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import describe_encoder
 from tasks.store import Store

@@ -53,6 +53,9 @@ def test_equal_answers_to_fifty_rows_are_no_evidence() -> None:
         "is not ruled out, as a model that loses so much often agrees on so few rows; of a model as good it would"
         in first
     )
+    assert "(difference +0.000 [-0.062, +0.000] at 99.8 %, margin 0.02)" in first, (
+        "it is told as far as so few rows reach"
+    )
     truth = np.arange(2_000) % 2
     assert lines(scorer(truth, truth >= 0), scorer(truth, truth >= 0))[0].startswith("pass: ")
 

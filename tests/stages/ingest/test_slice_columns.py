@@ -30,6 +30,8 @@ def test_a_column_of_a_slice_is_carried_along_also_where_it_has_a_role(tmp_path:
     ("slices", "message"),
     [
         ('["grupo"]', "slice 'grupo': data .* have no such column; did you mean 'group'"),
+        ('["label"]', "slice 'label': 'label' is the label column: .* the report has for every class"),
+        ('["lit+label"]', r"slice 'lit\+label': 'label' is the label column"),
         ('["lit+age"]', r"slice 'age' \(of 'lit\+age'\): data .* its columns are id, text, label, group, lit, a\+b"),
     ],
 )

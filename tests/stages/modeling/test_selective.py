@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from tasks.modeling.selective import NEVER, risk_curve, risk_threshold, rows_needed, upper_bound
+from tasks.modeling.selective import NEVER, area_under_risk, risk_curve, risk_threshold, rows_needed, upper_bound
 
 
 def draw(rows: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -68,3 +68,11 @@ def test_the_curve_has_a_point_for_every_confidence_and_ends_with_all_rows() -> 
     longer = risk_curve(np.linspace(0, 1, 5000), np.arange(5000) % 2 == 0)
     assert len(longer) <= 200
     assert longer[-1] == (1.0, 0.5)
+
+
+def test_the_area_under_the_risk_coverage_curve_by_hand() -> None:
+    """Surest first right, wrong, right, wrong: risks 0, 1/2, 1/3, 1/2. Equals are as wrong as all of them."""
+    right = np.array([True, False, True, False])
+    assert area_under_risk(np.array([0.9, 0.8, 0.7, 0.6]), right) == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 2) / 4)
+    assert area_under_risk(np.full(4, 0.5), right) == pytest.approx(0.5)
+    assert area_under_risk(np.array([0.9, 0.5, 0.5, 0.1]), right) == pytest.approx((0 + 1 / 4 + 1 / 3 + 1 / 2) / 4)

@@ -108,7 +108,7 @@ def test_mlflow_serves_what_was_evaluated(make_case: MakeCase, quick: None) -> N
 
     served = ServedModel()
     served.load_context(
-        SimpleNamespace(artifacts={"model.safetensors": f"{store.path(case.checkpoint.uri)}/model.safetensors"})
+        SimpleNamespace(artifacts={"model.safetensors": str(logged(case) / "artifacts" / "model.safetensors")})
     )
     assert list(served.predict(None, pd.DataFrame(cells)).columns) == ["no|pe", "yes"]
     served.card = served.card.model_copy(update={"decision": DecisionRule(offsets=(50.0, 0.0))})

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +11,16 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from sqlalchemy.exc import OperationalError
 
+import crossmodal as product
+from flows.cli import main
 from tasks.errors import EnvironmentFailed, PromotionRefused, UsageError
 from tasks.publish import registry
+from tasks.publish.addresses import is_database
 from tasks.publish.alias_history import Move, champions_before, move_alias, read_moves
-from tasks.publish.connection import is_database, without_password
+from tasks.publish.connection import connected, without_password
+from tasks.publish.lease import publishing
 from tasks.publish.model_names import check_alias, check_model_name
 from tasks.publish.versions import all_versions
 from tasks.store import Store
@@ -68,9 +76,10 @@ def test_ten_is_after_nine(migrated: Path, tmp_path: Path) -> None:
     client = MlflowClient(uri, uri)
     client.create_registered_model("tiny")
     names = [str(number) for number in range(1, 12)]
-    for name, before in zip(names, [None, *names], strict=False):
-        client.create_model_version("tiny", source=f"{tmp_path}/{name}")
-        move_alias(client, "tiny", "champion", Move(action="publish", version=name, previous=before))
+    with publishing(client, "tiny", Store(tmp_path)) as lease:
+        for name, before in zip(names, [None, *names], strict=False):
+            client.create_model_version("tiny", source=f"{tmp_path}/{name}")
+            move_alias(client, "tiny", "champion", Move(action="publish", version=name, previous=before), lease)
     assert [version.version for version in all_versions(client, "tiny")] == [int(name) for name in names]
     tags = client.get_registered_model("tiny").tags
     assert [move.version for move in read_moves(tags, "champion", "11")] == names
@@ -115,7 +124,9 @@ def test_a_broken_database_is_named_at_once(tmp_path: Path) -> None:
         registry.fetch_champion("tiny", "champion", Store(tmp_path), f"sqlite:///{tmp_path}/mlflow.db")
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "../up", ".hidden", "-flag", "a b", "ü", "a" * 101, "a'b", "x\n", None])
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "../up", ".hidden", "-flag", "a b", "ü", "a" * 101, "a'b", "x\n", "a.lock", "a.lease", None]
+)
 def test_bad_names(name: str | None) -> None:
     with pytest.raises(UsageError, match="model name"):
         check_model_name(name)
@@ -203,3 +214,28 @@ def test_a_champion_names_the_best_so_far_and_a_version_is_found_by_its_number(
     assert best is not None
     assert (best.version, best.model_sha256, best.anchor) == ("1", first.checkpoint.model_sha256, None)
     assert registry.fetch_version("tiny", "9", *first.place) is None
+
+
+def test_a_full_disk_is_told_with_the_database_and_what_is_free(migrated: Path, tmp_path: Path) -> None:
+    path = shutil.copyfile(migrated, tmp_path / "mlflow.db")
+    full = OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+    told = rf"model registry {path}: No space left on device \([\d,.]+ MB free in {tmp_path}\); free space"
+    with pytest.raises(EnvironmentFailed, match=told), connected(Store(tmp_path), f"sqlite:///{path}"):
+        raise full
+
+
+def test_it_is_read_where_the_store_cannot_be_written_to(
+    make_case: MakeCase, quick: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = make_case()
+    case.publish()
+    root, may = case.request.store.root, os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != root and may(path, mode))  # root may write anywhere
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_dir()}
+    for command in (["list"], ["show", "tiny"], ["history", "tiny"], ["pending"]):
+        with pytest.raises(SystemExit) as stop:
+            main(["models", *command, "--store", str(root), "--json"])
+        out, err = capsys.readouterr()
+        assert (stop.value.code, bool(json.loads(out.splitlines()[-1]))) == (0, command != ["pending"]), err
+    assert product.load("tiny", store=root).version == "1"
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_dir()} == before

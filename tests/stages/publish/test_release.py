@@ -146,10 +146,11 @@ def test_whatever_was_changed_is_refused(export: Export, request_of: Request, tm
             verify_folder(request_of, copy)
         assert message in str(refused.value)
         assert "\n" not in str(refused.value)
-    for number in range(3):  # weights and card: not even loaded
+    for number in range(4):  # weights, card and encoder: not even loaded
         with pytest.raises(EnvironmentFailed, match="copy or export it again"):
             find_published(tmp_path / str(number), request_of)
-    loaded = crossmodal.load(tmp_path / "3", store=tmp_path / "other")
+    loaded = crossmodal.load(folder, store=tmp_path / "other")
+    [*TAMPERED.values()][3](folder)
     with pytest.raises(EnvironmentFailed, match="frozen text encoder"):
         loaded.predict([{"text": "it is low"}])
 

@@ -18,7 +18,7 @@ from crossmodal import Model, RowsRefused
 from flows.serving.mlflow_model import MediaModel
 from tasks.errors import CrossmodalError, DataError, UsageError
 from tests.support.data import write_picture
-from tests.support.folder_models import write_model
+from tests.support.folder_models import list_verified, write_model
 
 TYPES = {"image": "uint8", "text": "uint8", "audio": "float32"}
 
@@ -30,6 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     card = json.loads((folder / "model.json").read_text())
     card["features"] = {name: {"fingerprint": "0" * 64, "dtype": dtype} for name, dtype in TYPES.items()}
     (folder / "model.json").write_text(json.dumps(card))
+    list_verified(folder)
     write_picture(folder.parent / "p.png", 3)
     return folder
 

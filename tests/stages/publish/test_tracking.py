@@ -97,7 +97,8 @@ def test_a_refused_run_is_logged_with_its_curves_its_data_and_its_pages(make_cas
 def test_the_experiment_opens_on_runs(make_case: MakeCase, tmp_path: Path) -> None:
     case = make_case()
     client = client_of(case)
-    client.create_experiment("tiny", artifact_location=(tmp_path / "a").as_uri())  # as an earlier crossmodal made it
+    place = case.place[0].root / "mlartifacts" / "tiny"
+    client.create_experiment("tiny", artifact_location=place.as_uri())  # as an earlier crossmodal made it
     record_run(record_of(case, tmp_path / "run"), *case.place)
     assert client.get_experiment_by_name("tiny").tags["mlflow.experimentKind"] == "custom_model_development"
 

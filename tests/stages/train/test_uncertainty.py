@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from data_contracts.refs import Target
 from data_contracts.training_history import HISTORY, TrainingHistory
+from tasks.config import load_config
 from tasks.errors import UsageError
 from tasks.labels import require_fitting
 from tasks.modeling.card import ModelCard, read_card
@@ -77,6 +79,23 @@ def test_a_risk_is_of_one_class(make_world: Callable[..., Any]) -> None:
     numbers = [world.valid.clean.label_targets[0].model_copy(update={"problem": "multilabel"})]
     with pytest.raises(UsageError, match=r"^train\.max_risk: the first label column is multilabel"):
         require_fitting(world.config, numbers)
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ("train.conformal_alpha=0.05", "multilabel"),
+        ("train.ood_false_positive_rate=0.01", "regression"),
+        ("train.label_smoothing=0.2", "regression"),
+        ("train.regression_loss=squared", "multiclass"),
+    ],
+)
+def test_a_setting_of_no_effect_ends_the_run(setting: str, problem: str) -> None:
+    target = Target(name="y", problem=problem, labels=() if problem == "regression" else ("a", "b"))
+    require_fitting(load_config({}), [target])
+    key = setting.partition("=")[0].replace(".", r"\.")
+    with pytest.raises(UsageError, match=rf"^{key}: of no effect under data.problem={problem}, as "):
+        require_fitting(load_config({}, [setting]), [target])
 
 
 def test_groups_count_for_the_folds_and_so_for_the_key(make_world: Callable[..., Any]) -> None:

@@ -237,7 +237,7 @@ def save_family(modality: InputName, make_folder: Callable[..., Path]) -> Path:
 
 @pytest.mark.parametrize("modality", ["image", "text", "audio", "video"])
 def test_every_kind_of_encoder_travels(modality: InputName, make_folder: Callable[..., Path], tmp_path: Path) -> None:
-    from tasks.extract.inputs import preparer
+    from tasks.modeling.encoder_reading import preparer
 
     config = EncodersConfig()
     origin = save_family(modality, make_folder)

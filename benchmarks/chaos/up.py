@@ -1,4 +1,4 @@
-"""Kills parts of `crossmodal up` at random points of a run and shows that nothing stays behind: python -m benchmarks.chaos_up.
+"""Kills parts of `crossmodal up` at random points of a run and shows that nothing stays behind: python -m benchmarks.chaos.up.
 
 Each point starts from an empty store of artifacts, triggers a retrain, waits a random part of the time that a retrain
 takes, kills the target with SIGKILL, and starts `up` again where everything was killed. Then every run must have ended,

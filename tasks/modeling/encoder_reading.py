@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from data_contracts.refs import Modality
+from tasks.config import ExtractConfig
 from tasks.modalities import MODALITIES, Dtype, Prepare
 from tasks.modeling.encoder_spec import EncoderSpec
 
@@ -13,6 +14,13 @@ def extract_keys(modality: Modality, pretrained: bool) -> tuple[str, ...]:
     """The settings of ExtractConfig that shape an encoder's inputs."""
     spec = MODALITIES[modality]
     return spec.pretrained_keys if pretrained else spec.tiny_keys
+
+
+def params_of(modality: Modality, config: ExtractConfig, *, pretrained: bool) -> dict[str, Any]:
+    """Those settings by value; a side that the config leaves open is known for tiny, and is the encoder's own for others."""
+    params = {key: getattr(config, key) for key in extract_keys(modality, pretrained)}
+    defaults = {} if pretrained else MODALITIES[modality].tiny_defaults
+    return {key: defaults.get(key) if value is None else value for key, value in params.items()}
 
 
 def input_dtype(modality: Modality, pretrained: bool) -> Dtype:

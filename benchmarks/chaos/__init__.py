@@ -1,0 +1,1 @@
+"""Attacks on a retrain and on `crossmodal up`, each bounded and drawn from a seed."""
