@@ -228,9 +228,8 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
     staged = work / versions.MODEL_FOLDER
     shutil.rmtree(staged, ignore_errors=True)  # what a killed process left
     stage_model(job.folder, card, (rows, profile), job.features, job.store, staged, job.config.publish.include_encoders)
-    if (
-        place := local_path(run.info.artifact_uri, job.tracking_uri)
-    ) is not None:  # linked by an attempt that was killed: MLflow writes into what is there
+    place = local_path(run.info.artifact_uri, job.tracking_uri)
+    if place is not None:  # linked by an attempt that was killed: MLflow writes into what is there
         shutil.rmtree(place / versions.MODEL_FOLDER, ignore_errors=True)
     client.log_artifacts(run.info.run_id, str(staged), versions.MODEL_FOLDER)
     share_with_checkpoint(job, place)

@@ -113,4 +113,4 @@ def require_intact(version: PublishedVersion, store: Store, tracking_uri: str) -
         found = client.get_model_version(version.name, version.version)
         versions.download(client, found, scratch, store, tracking_uri)
         for sha256 in versions.encoders_of(found):
-            versions.download_encoder(client, found, sha256, scratch, tracking_uri)
+            versions.download_encoder(client, found, sha256, scratch, store, tracking_uri)
