@@ -94,8 +94,11 @@ def record_run(record: RunRecord, store: Store, tracking_uri: str) -> None:
 
     with store.work_dir("publish", record.name), connected(store, tracking_uri) as client:
         run = open_run(client, record.name, record.run_id, store, tracking_uri)
-        config = record.config if record.repeats is None else None
-        log_figures(client, run, config, record.report, run_tags(record))
+        config: RunConfig | None = record.config
+        report = record.report
+        if record.repeats is not None:  # settings and figures by modalities are that run's, and would fill the database
+            config, report = None, report and report.model_copy(update={"by_modalities": {}})
+        log_figures(client, run, config, report, run_tags(record))
         if record.status != "unchanged":
             log_batches(client, run, curve_points(record.epochs, run.info.start_time))
             if record.valid is not None and not (run.inputs and run.inputs.dataset_inputs):
