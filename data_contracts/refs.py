@@ -347,6 +347,8 @@ class RunRefs(Frozen):
     report: EvalReport | None = None
     verdict: Verdict | None = None
     release: ReleaseRef | None = None
+    docs: dict[str, str] = {}
+    """Table (manifest, samples, features, predictions) to the store path of its Data Docs."""
 
 
 class DriftTest(Frozen):

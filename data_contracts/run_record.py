@@ -41,3 +41,5 @@ class RunRecord(BaseModel, frozen=True):
     prefect_run_id: str | None = None
     report: str | None = None
     """Path below the store; None where there is none."""
+    repeats: str | None = None
+    """The run whose report has what its own leaves out; None: it leaves nothing out."""

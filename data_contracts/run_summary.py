@@ -162,6 +162,8 @@ class RunSummary(SummaryPart):
     """Of every figure of `metrics` that is defined, `column.metric` for further label columns; None: too few rows for one."""
     rules: tuple[RuleResult, ...] | None = _IF_KNOWN
     """The gate's table, of a run that came to it."""
+    repeats: str | None = _IF_KNOWN
+    """Of an unchanged run: the run whose evaluation and verdict are its own, and whose report has what its own leaves out."""
     test_uses: float | None = _IF_KNOWN
     """How many verdicts on this model the test rows had decided before, on average."""
     read: Recognition | None = _IF_KNOWN

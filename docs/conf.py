@@ -34,7 +34,7 @@ _NAVIGATION = {
         "digits",
         "ablation",
     ],
-    "Running it": ["schedule", "deploy", "debugging", "hosting", "store", "security"],
+    "Running it": ["schedule", "deploy", "store", "debugging", "hosting", "security"],
     "Watching it": ["gate", "monitoring", "approval", "journal", "mlflow"],
     "Reference": ["reference/cli", "reference/config"],
     "The project": ["/CONTRIBUTING", "decisions", "/benchmarks/RESULTS", "/CHANGELOG", "*"],

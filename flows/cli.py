@@ -33,6 +33,7 @@ from flows.commands.runs import runs_app
 from flows.commands.schedule import schedule_app
 from flows.commands.scores import feedback, score
 from flows.commands.serve import serve
+from flows.commands.store import store_app
 from flows.commands.up import up
 from flows.commands.watching import monitor, watch
 from flows.execute import RunFailed
@@ -76,6 +77,7 @@ app.add_typer(profile_app, name="profile")
 app.add_typer(models_app, name="models")
 app.add_typer(runs_app, name="runs")
 app.add_typer(gate_app, name="gate")
+app.add_typer(store_app, name="store")
 app.add_typer(schedule_app, name="schedule")
 app.add_typer(automations_app, name="automations")
 

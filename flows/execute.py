@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 
+from data_contracts.run_record import RunRecord
 from data_contracts.run_summary import Finding, RunSummary
+from flows.collecting import collect_after_run
 from flows.environment import run_tags
-from flows.history import leave_history
+from flows.history import RUNS, leave_history, repeated_run, runs_of_verdict
 from flows.pipeline import evaluate_champion, run_pipeline
 from flows.preflight import failure, preflight
 from flows.records import recorded
@@ -21,6 +22,7 @@ from tasks.drafts import full_disk, is_full_disk
 from tasks.errors import CrossmodalError, EnvironmentFailed, TooManyQuarantined, UsageError
 from tasks.packages import missing_package
 from tasks.reporting.artifacts import read_history
+from tasks.shared_files import link_equal_files, link_folder
 
 
 class RunFailed(Exception):
@@ -52,7 +54,11 @@ def execute(request: Request, stages: Stages, run_state: RunState | None = None,
         error = attempt(work, run_state)
         summary = leave_results(request, run_state, "retrain", error)
         record(request, run_state, summary)
+    if summary.repeats is not None:
+        for run in {summary.repeats, earlier_runs(request, run_state)[0].run}:
+            link_equal_files(request.store.root / RUNS / run, request.folder)
     leave_history(request)
+    collect_after_run(request)
     run_log.log_end(summary.verdict, summary.reason, summary.error, run_state.seconds["total"])
     if error is not None:
         raise RunFailed(error, summary) from error
@@ -91,6 +97,7 @@ def record(request: Request, run_state: RunState, summary: RunSummary) -> None:
         report=run_state.report,
         verdict=run_state.verdict,
         epochs=history.epochs if history else (),
+        repeats=summary.repeats,
     )
     try:
         record_run(run, request.store, request.tracking_uri)
@@ -127,6 +134,13 @@ def _environment_failed(failure: OSError | MemoryError | ModuleNotFoundError) ->
     return EnvironmentFailed(f"{type(failure).__name__}: {failure}; start the run again: it resumes")
 
 
+def earlier_runs(request: Request, run_state: RunState) -> list[RunRecord]:
+    """The runs that an unchanged run repeats, newest first: those that came to the same verdict. Of any other run none."""
+    if run_state.decision != "unchanged" or run_state.verdict is None:
+        return []
+    return runs_of_verdict(request.store, request.run_id, request.name, run_state.verdict.uri)
+
+
 def leave_results(
     request: Request, run_state: RunState, flow: str, error: CrossmodalError | None, finding: Finding | None = None
 ) -> RunSummary:
@@ -136,6 +150,7 @@ def leave_results(
 
     progress.report("report", 0, 1)
     path = request.folder / "report.html"
+    repeats = None if error else repeated_run(earlier_runs(request, run_state))
     summary = summarise(
         request,
         run_state,
@@ -143,12 +158,14 @@ def leave_results(
         str(error) if error else None,
         report=path.relative_to(request.store.root).as_posix(),
         finding=finding,
+        repeats=repeats,
     )
     request.folder.mkdir(parents=True, exist_ok=True)
-    for table, uri in run_state.docs.items():
-        shutil.copytree(request.store.path(uri), request.folder / "docs" / table, dirs_exist_ok=True)
+    for table, uri in run_state.docs.items() if repeats is None else ():
+        link_folder(request.store.path(uri), request.folder / "docs" / table)
     write_report(path, summary, request.config, request.store, run_state)
-    write_confusion(request.folder / "confusion.svg", run_state.report, request.store)
+    if repeats is None:
+        write_confusion(request.folder / "confusion.svg", run_state.report, request.store)
     write_summary(request, run_state, summary)
     progress.report("report", 1, 1)
     return summary

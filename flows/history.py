@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -59,6 +60,23 @@ def find_run(store_root: str | Path, run: str) -> RunRecord:
 def run_refs(store: Store, run: str) -> RunRefs:
     """What a run's stages handed on. EnvironmentFailed where it ended before there were any."""
     return RunRefs.model_validate(_json(store, run, REFS))
+
+
+def runs_of_verdict(store: Store, run: str, model: str, verdict: str) -> list[RunRecord]:
+    """The other runs of the model that came to the verdict of this store path, newest first."""
+    others = (record for record in list_runs(store.root, model) if record.run != run)
+    return [record for record in others if _verdict_of(store, record.run) == verdict]
+
+
+def repeated_run(records: Iterable[RunRecord]) -> str | None:
+    """The first of these runs that has a whole report; None where there is none."""
+    return next((record.run for record in records if record.report and record.repeats is None), None)
+
+
+def _verdict_of(store: Store, run: str) -> str | None:
+    verdict = (_optional(store.root / RUNS / run / REFS) or {}).get("verdict") or {}
+    found: str | None = verdict.get("uri")
+    return found
 
 
 def run_config(store: Store, run: str) -> RunConfig:
@@ -138,6 +156,7 @@ def _record(folder: Path, start: RunStart | None, summary: RunSummary | None, re
         git_commit=start.git_commit if start else None,
         prefect_run_id=start.prefect_run_id if start else None,
         report=f"{RUNS}/{folder.name}/report.html" if report.is_file() else None,
+        repeats=known.repeats,
     )
 
 

@@ -17,6 +17,7 @@ from tasks.ingest.sources.resolve import name_of_data
 from tasks.publish.addresses import sqlite_uri
 from tasks.publish.model_names import check_model_name
 from tasks.store import Store
+from tasks.store_use import hold
 from tasks.store_view import readable
 
 DEFAULT_PROFILE = "digits"
@@ -94,7 +95,8 @@ def make_request(
     prefect_run_id: str | None = None,
     reading: bool = False,
 ) -> Request:
-    """The request with its store made ready; MLflow on sqlite inside the store unless an address is given.
+    """The request with its store made ready, which this process is known to use from now on; MLflow on sqlite inside the store
+    unless an address is given.
 
     `reading`: a store that cannot be written to will do.
     """
@@ -102,6 +104,8 @@ def make_request(
     if reading:
         place = readable(place)
     place.prepare()
+    if not reading:
+        hold(place.root)
     return Request(config, place, tracking_uri or default_tracking_uri(place), run_id, prefect_run_id)
 
 

@@ -21,7 +21,6 @@ class RunState(RunRefs, frozen=False):
 
     splits: dict[Split, int] = Field(default_factory=dict)
     docs: dict[str, str] = Field(default_factory=dict)
-    """Table (manifest, samples, features, predictions) to the store path of its Data Docs."""
     warnings: list[str] = Field(default_factory=list)
     """Broken expectations of severity warning on other tables than the samples, whose own are in `valid`."""
     test_uses: float | None = None

@@ -27,7 +27,7 @@ from tasks.ingest.ingest import quarantine_csv
 from tasks.problems.intervals import CONFIDENCE
 from tasks.redaction import redact, redact_json
 from tasks.reporting.artifacts import read_history, read_slices
-from tasks.store import Store, replace_file
+from tasks.store import Store, replace_file, replacing
 
 ON_CHAMPION = frozenset({"predict", "monitor", "score"})
 """Flows that are about a published model."""
@@ -37,6 +37,7 @@ class Found(TypedDict, total=False):
     """What a flow found that its stages' refs do not tell; fields of RunSummary."""
 
     report: str | None
+    repeats: str | None
     finding: Finding | None
     reason: str
     metrics: dict[str, Metrics]
@@ -198,7 +199,8 @@ def write_summary(request: Request, run_state: RunState, summary: RunSummary) ->
     request.folder.mkdir(parents=True, exist_ok=True)
     if run_state.clean is not None:
         table = quarantine_of(request.store, run_state.clean, run_state.valid)
-        pq.write_table(table, request.folder / "quarantine.parquet", compression="zstd")
+        with replacing(request.folder / "quarantine.parquet") as scratch:
+            pq.write_table(table, scratch, compression="zstd")
         replace_file(request.folder / "quarantine.csv", quarantine_csv(table).encode())
     text = json.dumps(redact_json(summary.as_json()), indent=1, ensure_ascii=False, allow_nan=False)
     replace_file(request.folder / "summary.json", text.encode())

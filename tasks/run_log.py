@@ -162,6 +162,17 @@ def log_tracking_failed(why: str) -> None:
     log(f"mlflow: this run was not logged: {one_line(why)}", "warning")
 
 
+def log_collected(artifacts: int, freed: int) -> None:
+    """How much was deleted that nothing needed any more."""
+    if artifacts:
+        log(f"store: {artifacts} results that nothing needs were deleted, {freed / 1e6:.1f} MB")
+
+
+def log_not_collected(why: str) -> None:
+    """The run ended, but the store could not be collected."""
+    log(f"store: old results were not deleted: {one_line(why)}", "warning")
+
+
 def _log_all(stage: str, lines: Iterable[str], level: Level) -> None:
     for line in lines:
         log(f"{stage}: {one_line(line)}", level)

@@ -305,6 +305,8 @@ COMPUTES_NOTHING = (
     "tasks.samples",
     "tasks.stage_code",
     "tasks.store",
+    "tasks.shared_files",
+    "tasks.store_use",
     # speaks
     "tasks.errors",
     "tasks.escaping",

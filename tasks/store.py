@@ -27,10 +27,12 @@ import pyarrow.parquet as pq
 from tasks import locks
 from tasks.drafts import clear_leftovers, draft
 from tasks.errors import EnvironmentFailed
+from tasks.store_use import mark_used
 
 FORMAT = 2
 RECORD = "artifact.json"
-_BLOCK = 1 << 20
+_NOT_LINKED = frozenset({"clean", "docs", "notes", "parents", "source", "uri"})
+"""Fields of a ref that say where things lie, and may differ for equal content; its sha256 covers what they point to."""
 _SPLIT = (pa.uint8(), pa.int16(), pa.float32())
 """Numbers whose lists are written byte by byte. Parquet's default makes words of 32 bits of them and looks for repeated ones:
 pixels of 160 px took three times as long to write so, and nearly five times as long to read, for a file of one size."""
@@ -58,6 +60,10 @@ class Draft:
 
     path: Path
     ref: dict[str, Any] = field(default_factory=dict)
+    parents: tuple[str, ...] = ()
+    """Store paths of the artifacts that it is made from."""
+    code: str | None = None
+    """Digest of the code that makes it."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,12 @@ class Found:
     ref: dict[str, Any]
     files: dict[str, str]
     """File name to sha256."""
+    link: str = ""
+    """Digest of what it is, its parents' links and its code; the same for the same work, whatever time that took."""
+    parents: dict[str, str] = field(default_factory=dict)
+    """Store path of each artifact it was made from, to its link."""
+    code: str | None = None
+    """Digest of the code that made it."""
 
 
 class Store:
@@ -147,27 +159,24 @@ class Store:
 
     def _find(self, kind: str, key: str) -> Found | None:
         folder = self.root / kind / key
-        try:
-            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-            intact = (
-                record.pop("sha256") == digest_json(record)
-                and (record["format"], record["kind"], record["key"]) == (FORMAT, kind, key)
-                and all(verified_digest(folder / name) == sha for name, sha in record["files"].items())
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            intact = False
-        if intact:
-            return Found(folder, f"{kind}/{key}", record["ref"], record["files"])
+        if not mark_used(self.root, folder):
+            return None
+        found = read_record(self.root, f"{kind}/{key}")
+        if found is not None and is_chained(self.root, found) and has_its_files(found):
+            return found
         if folder.exists():
             self._set_aside_damaged(folder)
         return None
 
     @contextlib.contextmanager
-    def create(self, kind: str, key: str) -> Iterator[Draft]:
-        """Yields a draft; on a clean exit the artifact is in place, on an error nothing is left."""
+    def create(self, kind: str, key: str, parents: Iterable[str] = (), code: str | None = None) -> Iterator[Draft]:
+        """Yields a draft; on a clean exit the artifact is in place, on an error nothing is left.
+
+        `parents` are the store paths of the artifacts that it is made from: each one's link is in the record.
+        """
         with self._draft(f"{kind}/{key}") as folder:
             folder.mkdir()
-            artifact = Draft(folder)
+            artifact = Draft(folder, parents=tuple(parents), code=code)
             yield artifact
             self._commit(artifact, kind, key)
 
@@ -177,7 +186,9 @@ class Store:
             sync(path)
             if path.is_file():
                 files[path.relative_to(draft.path).as_posix()] = digest_file(path)
+        links = {uri: found.link for uri in draft.parents if (found := read_record(self.root, uri)) is not None}
         record = {"format": FORMAT, "kind": kind, "key": key, "files": files, "ref": draft.ref}
+        record |= ({"parents": links} if links else {}) | ({"code": draft.code} if draft.code else {})
         write_text(draft.path / RECORD, canonical_json({**record, "sha256": digest_json(record)}))
         sync(draft.path)
         target = self.root / kind / key
@@ -223,7 +234,9 @@ class Store:
         return [uri for uri in self._intact_parts(kind) if uri not in self._earlier]
 
     def _intact_parts(self, kind: str) -> list[str]:
-        intact = []
+        intact: list[str] = []
+        if not mark_used(self.root, self.root / kind):
+            return intact
         for path in sorted((self.root / kind).glob("*.parquet")):
             try:
                 right = verified_digest(path) == path.stem.rpartition("-")[2]
@@ -268,6 +281,37 @@ class Store:
         trash.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):  # another run was quicker
             path.rename(trash / f"{path.name[:40]}-{uuid.uuid4().hex}")
+
+
+def read_record(root: Path, uri: str) -> Found | None:
+    """What an artifact's record says; None where there is none, or it is not as it was written, or not of this place."""
+    kind, _, key = uri.rpartition("/")
+    try:
+        record = json.loads((root / uri / RECORD).read_text(encoding="utf-8"))
+        known = record.pop("sha256") == digest_json(record)
+        if not known or (record["format"], record["kind"], record["key"]) != (FORMAT, kind, key):
+            return None
+        parents, code = dict(record.get("parents", {})), record.get("code")
+        content = {name: value for name, value in record["ref"].items() if name not in _NOT_LINKED}
+        held = {} if "sha256" in content else record["files"]
+        link = digest_json([kind, content, held, sorted(parents.values()), code])
+        return Found(root / uri, uri, record["ref"], record["files"], link, parents, code)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def has_its_files(found: Found) -> bool:
+    """Whether every file of an artifact is there, as its record says."""
+    try:
+        return all(verified_digest(found.path / name) == sha256 for name, sha256 in found.files.items())
+    except OSError:
+        return False
+
+
+def is_chained(root: Path, found: Found) -> bool:
+    """Whether what an artifact was made from is still what lies in its place, or is no longer there."""
+    above = {uri: read_record(root, uri) for uri in found.parents}
+    return all(there is None or there.link == found.parents[uri] for uri, there in above.items())
 
 
 _digests: dict[str, tuple[tuple[int, ...], str]] = {}

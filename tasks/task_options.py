@@ -7,8 +7,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar
 
+from data_contracts.refs import Ref
+from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed
 from tasks.redaction import redact_error
+from tasks.store import digest_json
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,15 +78,19 @@ class CacheKey(Protocol):
         """The key for these arguments of the task, by name."""
 
 
-def keyed(key: Callable[..., str]) -> CacheKey:
-    """A Prefect cache key: the stage's own, of those of the task's parameters that it takes by the same names.
+def keyed(key: Callable[..., str], checked: Callable[[RunConfig], object] | None = None) -> CacheKey:
+    """A Prefect cache key: the stage's own, of those of the task's parameters that it takes by the same names, and more.
 
-    It is the key under which the store keeps the result.
+    The stage's is the key under which the store keeps the result. A task that is taken from the cache is not run at all, so
+    what a stage does beyond its artifact counts too: the refs whole, of which it copies notes and counts into its result, and
+    the settings by which it refuses what it found, by `checked`.
     """
     names = list(inspect.signature(key).parameters)
 
     def cache_key(context: object, parameters: dict[str, Any]) -> str:
-        """The store's key of the result for these parameters."""
-        return key(*(parameters[name] for name in names))
+        """The key for these parameters."""
+        refs = {name: value.model_dump(mode="json") for name, value in parameters.items() if isinstance(value, Ref)}
+        limits = None if checked is None else checked(parameters["config"])
+        return digest_json({"key": key(*(parameters[name] for name in names)), "refs": refs, "checked": limits})
 
     return cache_key

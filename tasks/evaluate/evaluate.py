@@ -126,7 +126,8 @@ def evaluate(
     unseen = require_unseen(rows.seen_by_itself(store.path(checkpoint.uri), card.modalities))
     samples, rows = every.take(unseen), rows.take(unseen)
     others = read_others(prepared_champion, card, store)
-    with store.create(KIND, key) as draft:
+    made_from = [valid.uri, checkpoint.uri, *(other.champion.uri for other, _ in others)]
+    with store.create(KIND, key, made_from, code_fingerprint("evaluate")) as draft:
         asked = asked_modalities(config, checkpoint.modalities)
         subset, energies = predict_subsets(samples, features, checkpoint, card, store, asked)
         full = subset[joined(checkpoint.modalities)]

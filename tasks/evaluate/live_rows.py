@@ -92,7 +92,7 @@ def evaluate_live(
         pq.write_table(_table(rows), scratch / "rows.parquet", compression="zstd")
         contents = digest_json([digest_file(scratch / "rows.parquet"), payload])
         if store.find(KIND, contents) is None:
-            with store.create(KIND, contents) as draft:
+            with store.create(KIND, contents, [candidate[0].uri, champion[0].uri]) as draft:
                 (scratch / "rows.parquet").rename(draft.path / "rows.parquet")
                 report = EvalReport(uri=f"{KIND}/{contents}", sha256=contents, **payload)
                 draft.ref = report.model_dump(mode="json")

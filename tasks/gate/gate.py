@@ -39,7 +39,7 @@ def gate(report: EvalReport, config: RunConfig, store: Store) -> Verdict:
         "anchor": next_anchor(report, config.gate),
     }
     verdict = Verdict.model_validate({**content, "uri": f"{KIND}/{key}", "sha256": digest_json(content)})
-    with store.create(KIND, key) as draft:
+    with store.create(KIND, key, [report.uri], code_fingerprint("gate")) as draft:
         write_text(draft.path / "verdict.json", canonical_json(content))
         draft.ref = verdict.model_dump(mode="json")
     return verdict

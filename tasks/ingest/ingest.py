@@ -193,7 +193,7 @@ def _keep(cleaned: _CleanedRows, raw: RawRef, config: RunConfig, store: Store, k
     # What a busy machine or a file in motion cost is not for ever: such a result is stored, but not found again.
     passing = [[row["id"], row["reason"]] for row in refused if row["reason"].startswith(TRANSIENT)]
     name = digest_json([key, passing]) if passing else key
-    with store.create("clean", name) as draft:
+    with store.create("clean", name, code=code_fingerprint("ingest")) as draft:
         pq.write_table(samples, draft.path / SAMPLES, compression="zstd")
         pq.write_table(quarantine, draft.path / "quarantine.parquet", compression="zstd")
         pq.write_table(near_duplicates, draft.path / "near_duplicates.parquet", compression="zstd")

@@ -9,4 +9,10 @@ from tasks.ingest.manifest.scan import scan
 from tasks.task_options import CACHED, RETRIED, TAGGED, keyed, shielded
 
 scan_task = task(name="scan", **TAGGED, **RETRIED)(shielded(scan))
-ingest_task = task(name="ingest", cache_key_fn=keyed(ingest_key), **TAGGED, **RETRIED, **CACHED)(shielded(ingest))
+ingest_task = task(
+    name="ingest",
+    cache_key_fn=keyed(ingest_key, lambda config: config.data.max_quarantined),
+    **TAGGED,
+    **RETRIED,
+    **CACHED,
+)(shielded(ingest))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from data_contracts.modalities import modality_of
@@ -16,6 +17,7 @@ from tasks.modalities import spec_of
 from tasks.problems.metric import TOO_FEW_ROWS
 from tasks.problems.registry import figure_text, get_problem
 from tasks.publish.card_metadata import write_metadata
+from tasks.publish.chain import Link
 
 TEMPLATE = "model_card.md.j2"
 _LABEL_CHARS = 100
@@ -23,9 +25,17 @@ _COLUMNS_CHARS = 1000
 
 
 def write_card(
-    checkpoint: CheckpointRef, report: EvalReport, verdict: Verdict, valid: ValidatedRef, config: RunConfig
+    checkpoint: CheckpointRef,
+    report: EvalReport,
+    verdict: Verdict,
+    valid: ValidatedRef,
+    config: RunConfig,
+    chain: Sequence[Link] = (),
 ) -> str:
-    """The card as Markdown. It holds no time and no path: the same model, evaluated the same way, has the same card."""
+    """The card as Markdown. It holds no time and no path: the same model, evaluated the same way, has the same card.
+
+    `chain`: what the verdict rests on, which is quoted.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     # Markdown, not HTML: what comes from the data is made inert by `markdown_text`, here or in a cell.
@@ -54,6 +64,7 @@ def write_card(
         dataset_sha256=valid.sha256,
         rows=report.rows,
         tables={"figures": _figures(report), "by_modalities": _by_modalities(report), "rules": _rules(verdict)},
+        chain=[(link.uri.partition("/")[0], link.sha256, link.code) for link in chain],
         uncertainty=None if report.uncertainty is None else _uncertainty(report.uncertainty),
         temperature=report.uncertainty.temperature if report.uncertainty else None,
         reason=markdown_text(verdict.reason),

@@ -6,8 +6,6 @@ another kind (S3, a tracking server) has no such thing: there each version has a
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +15,8 @@ from tasks.modeling.card import ModelCard
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import require_place
 from tasks.modeling.pretrained.packaged import ENCODERS, copy_encoder, encoder_place, frozen_encoders
-from tasks.publish.addresses import local_path
-from tasks.store import RECORD, Store
+from tasks.publish.logged_files import log_folder
+from tasks.store import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,22 +55,4 @@ def require_digest(folder: Path, sha256: Sha256, message: str) -> None:
 def log_encoders(client: MlflowClient, run: Run, kept: dict[Sha256, Path], below: str, tracking_uri: str) -> None:
     """The encoders are artifacts of the run, `below/encoders/DIGEST`: linked where those are local files, else copied."""
     for sha256, folder in kept.items():
-        place = f"{below}/{ENCODERS}/{sha256}"
-        files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != RECORD]
-        local = local_path(run.info.artifact_uri, tracking_uri)
-        for path in files:
-            name = path.relative_to(folder)
-            if local is not None:
-                link_file(path, local / place / name)
-            else:
-                client.log_artifact(run.info.run_id, str(path), (Path(place) / name).parent.as_posix())
-
-
-def link_file(path: Path, target: Path) -> None:
-    """`target` is another name of the file, or where the file system allows none a copy; what lay there is replaced."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)  # what a killed process left
-    try:
-        os.link(path, target)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(path, target)
+        log_folder(client, run, folder, f"{below}/{ENCODERS}/{sha256}", tracking_uri)

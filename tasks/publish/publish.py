@@ -34,9 +34,11 @@ from tasks.modeling.pretrained.packaged import ENCODERS
 from tasks.modeling.profile import PROFILE, profile_rows, write_profile
 from tasks.modeling.training_rows import ROWS, write_rows
 from tasks.publish import tracking, versions
+from tasks.publish.addresses import local_path
 from tasks.publish.alias_history import Move, move_alias
 from tasks.publish.approval import CHALLENGER, mark_pending, require_not_rejected, waiting_verdicts
 from tasks.publish.card import write_card
+from tasks.publish.chain import chain_of, require_chained
 from tasks.publish.connection import connected
 from tasks.publish.encoders import keep_encoders, log_encoders
 from tasks.publish.lease import Lease, leased
@@ -49,6 +51,7 @@ from tasks.publish.verify import DIFFERENT, VerifyRequest, verify_apart
 from tasks.publish.version_page import describe_model, describe_version
 from tasks.redaction import redact
 from tasks.samples import Samples
+from tasks.shared_files import link_file
 from tasks.store import Store, digest_file
 
 if TYPE_CHECKING:
@@ -173,6 +176,7 @@ def require_passing(job: Publication) -> None:
         raise PromotionRefused(
             f"model {job.name}: the verdict {verdict.uri} is not the store's on this report; run the gate again"
         )
+    require_chained(verdict, job.checkpoint, job.valid, job.store)
     if digest_file(job.folder / "model.safetensors") != job.checkpoint.model_sha256:
         raise EnvironmentFailed(
             f"checkpoint {job.checkpoint.uri}: model.safetensors is damaged; run crossmodal retrain again"
@@ -220,11 +224,16 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
     }
     run = tracking.open_run(client, job.name, job.run_id, job.store, job.tracking_uri)
     tracking.log_figures(client, run, job.config, job.report, tags)
-    card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config)
+    chain = chain_of(job.verdict, job.store)
+    card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config, chain)
     staged = work / versions.MODEL_FOLDER
     shutil.rmtree(staged, ignore_errors=True)  # what a killed process left
     stage_model(job.folder, card, (rows, profile), job.features, job.store, staged, job.config.publish.include_encoders)
+    place = local_path(run.info.artifact_uri, job.tracking_uri)
+    if place is not None:  # linked by an attempt that was killed: MLflow writes into what is there
+        shutil.rmtree(place / versions.MODEL_FOLDER, ignore_errors=True)
     client.log_artifacts(run.info.run_id, str(staged), versions.MODEL_FOLDER)
+    share_with_checkpoint(job, place)
     log_encoders(client, run, kept, f"{versions.MODEL_FOLDER}/{versions.ARTIFACT_FOLDER}", job.tracking_uri)
     shutil.rmtree(staged)
     client.set_terminated(run.info.run_id, "FINISHED")
@@ -239,10 +248,19 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
             **({versions.ANCHOR: job.verdict.anchor} if job.verdict.anchor else {}),
             versions.ORIGIN: make_origin(),
             versions.VERDICT: job.verdict.decision,
+            versions.EVIDENCE: f"{chain[0].uri} {chain[0].sha256}",
             versions.METRICS: json.dumps(job.report.metrics.get("test", {})),
             versions.STATUS: "registered",
         },
     )
+
+
+def share_with_checkpoint(job: Publication, place: Path | None) -> None:
+    """What is logged of the checkpoint's files takes no room of its own, where the run's artifacts are local files."""
+    if place is not None:
+        folder = place / versions.MODEL_FOLDER / versions.ARTIFACT_FOLDER
+        for name in (*versions.FILES, *read_card(job.folder).files_beside()):
+            link_file(job.folder / name, folder / name)
 
 
 def describe_rows(job: Publication, rows: Path, profile: Path) -> None:

@@ -111,7 +111,7 @@ def list_models(store: Store, tracking_uri: str) -> list[ModelEntry]:
     if is_absent(tracking_uri):
         return []
     with connected(store, tracking_uri) as client:
-        return [_model_entry(client, model) for model in _all_models(client)]
+        return [_model_entry(client, model) for model in all_models(client)]
 
 
 def show_model(name: str, store: Store, tracking_uri: str) -> list[VersionEntry]:
@@ -191,7 +191,7 @@ def list_pending(store: Store, tracking_uri: str, now_ms: int) -> list[PendingEn
     if is_absent(tracking_uri):
         return []
     with connected(store, tracking_uri) as client:
-        found = [version for model in _all_models(client) for version in versions.all_versions(client, str(model.name))]
+        found = [version for model in all_models(client) for version in versions.all_versions(client, str(model.name))]
         return [pending_entry(version, now_ms) for version in found if version.tags.get(STATE) == "pending"]
 
 
@@ -265,7 +265,7 @@ def _existing(name: str, store: Store, tracking_uri: str) -> Iterator[MlflowClie
         yield client
 
 
-def _all_models(client: MlflowClient) -> list[RegisteredModel]:
+def all_models(client: MlflowClient) -> list[RegisteredModel]:
     """Every registered model, by name."""
     found: list[RegisteredModel] = []
     token = None

@@ -25,7 +25,9 @@ from tasks.problems.registry import validation_keys
 from tasks.publish import versions
 from tasks.publish.addresses import artifact_location, require_known_place
 from tasks.publish.card import write_card
+from tasks.publish.chain import chain_of
 from tasks.publish.connection import connected
+from tasks.publish.logged_files import log_file, log_folder
 from tasks.publish.version_page import figures_table
 from tasks.redaction import redact, redact_json
 from tasks.store import Store
@@ -74,6 +76,8 @@ class RunRecord:
     verdict: Verdict | None = None
     epochs: Sequence[Epoch] = ()
     """Of history.json."""
+    repeats: str | None = None
+    """The crossmodal run that this one repeats: the settings are logged there."""
 
     @property
     def status(self) -> str:
@@ -84,20 +88,24 @@ class RunRecord:
 def record_run(record: RunRecord, store: Store, tracking_uri: str) -> None:
     """The run is in the model's experiment, finished or failed, with all that is known of it.
 
-    An unchanged run is logged by its metrics only: its curves and pages are those of the run that it repeats. Raises
+    An unchanged run is logged by its metrics only: its settings, curves and pages are those of the run that it repeats. Raises
     EnvironmentFailed where MLflow or the store of its artifacts cannot be written to.
     """
     from mlflow.exceptions import MlflowException
 
     with store.work_dir("publish", record.name), connected(store, tracking_uri) as client:
         run = open_run(client, record.name, record.run_id, store, tracking_uri)
-        log_figures(client, run, record.config, record.report, run_tags(record))
+        config: RunConfig | None = record.config
+        report = record.report
+        if record.repeats is not None:  # settings and figures by modalities are that run's, and would fill the database
+            config, report = None, report and report.model_copy(update={"by_modalities": {}})
+        log_figures(client, run, config, report, run_tags(record))
         if record.status != "unchanged":
             log_batches(client, run, curve_points(record.epochs, run.info.start_time))
             if record.valid is not None and not (run.inputs and run.inputs.dataset_inputs):
                 log_dataset(client, run, record.valid, record.config)
             try:
-                log_pages(client, run, record)
+                log_pages(client, run, record, store, tracking_uri)
             except (MlflowException, EnvironmentFailed):
                 raise
             except Exception as error:  # each kind of artifact store has errors of its own
@@ -161,6 +169,8 @@ def run_tags(record: RunRecord) -> dict[str, str]:
         tags["model_sha256"] = record.checkpoint.model_sha256
     if record.error is not None:
         tags["error"] = record.error
+    if record.repeats is not None:
+        tags["repeats"] = record.repeats
     return {key: redact(value)[:_TAG_CHARS] for key, value in tags.items()}
 
 
@@ -173,15 +183,14 @@ def describe_run(record: RunRecord) -> str:
 
 
 def log_figures(
-    client: MlflowClient, run: Run, config: RunConfig, report: EvalReport | None, tags: Mapping[str, str]
+    client: MlflowClient, run: Run, config: RunConfig | None, report: EvalReport | None, tags: Mapping[str, str]
 ) -> None:
     """Params, metrics and tags are in the run; doing it again adds nothing."""
     from mlflow.entities import Metric, Param, RunTag
 
     known = run.data.params
-    params = [
-        Param(key, value) for key, value in flatten(redact_json(config.model_dump(mode="json"))) if key not in known
-    ]
+    settings = {} if config is None else redact_json(config.model_dump(mode="json"))
+    params = [Param(key, value) for key, value in flatten(settings) if key not in known]
     for first in range(0, len(params), _BATCH):
         client.log_batch(run.info.run_id, params=params[first : first + _BATCH])
     # The run's own start stands in for "now": a repeated call writes the same point again.
@@ -230,15 +239,16 @@ def log_dataset(client: MlflowClient, run: Run, valid: ValidatedRef, config: Run
     client.log_inputs(run.info.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 
-def log_pages(client: MlflowClient, run: Run, record: RunRecord) -> None:
+def log_pages(client: MlflowClient, run: Run, record: RunRecord, store: Store, tracking_uri: str) -> None:
     """The report, the confusion matrix, Data Docs and the model card are among the run's artifacts."""
     for name in ("report.html", "confusion.svg"):
         if (record.folder / name).is_file():
-            client.log_artifact(run.info.run_id, str(record.folder / name))
+            log_file(client, run, record.folder / name, "", tracking_uri)
     if (record.folder / "docs").is_dir():
-        client.log_artifacts(run.info.run_id, str(record.folder / "docs"), "docs")
+        log_folder(client, run, record.folder / "docs", "docs", tracking_uri)
     if record.valid and record.checkpoint and record.report and record.verdict:
-        card = write_card(record.checkpoint, record.report, record.verdict, record.valid, record.config)
+        chain = chain_of(record.verdict, store)
+        card = write_card(record.checkpoint, record.report, record.verdict, record.valid, record.config, chain)
         client.log_text(run.info.run_id, card, "model_card.md")
 
 

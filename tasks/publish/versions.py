@@ -15,6 +15,7 @@ from tasks.modeling.profile import PROFILE
 from tasks.modeling.training_rows import ROWS
 from tasks.publish.addresses import local_path, require_known_place, require_no_links
 from tasks.publish.encoders import keep_encoder, require_digest
+from tasks.shared_files import link_file
 from tasks.store import Draft, Store, digest_file, digest_json
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ DATA_SHA256 = "crossmodal.dataset_sha256"
 VERDICT = "crossmodal.verdict"
 PUBLISHED = ("promote", "needs-approval", "inconclusive")
 """Verdicts whose candidates are published, the latter two as ones that wait for approval."""
+EVIDENCE = "crossmodal.evidence"
+"""Store path of the verdict's record and the digest of its chain, which `crossmodal store verify` walks."""
 METRICS = "crossmodal.metrics"
 FROZEN = "crossmodal.encoders"
 """Digests of the frozen encoders that are published with the version, with commas between; absent where there are none."""
@@ -227,11 +230,21 @@ def into_store(client: MlflowClient, version: ModelVersion, store: Store, tracki
     if found is None:
         with store.create(KIND, key) as draft:
             download(client, version, draft.path, store, tracking_uri)
+            share_with_checkpoint(version, draft.path, store)
             describe(draft, version)
     for sha256 in encoders_of(version):
         if store.find(ENCODERS, sha256) is None:
             _encoder_into_store(client, version, sha256, store, tracking_uri)
     return champion_ref(version)
+
+
+def share_with_checkpoint(version: Tagged, folder: Path, store: Store) -> None:
+    """The version's files in `folder` that the store's checkpoint holds, too, take no room of their own."""
+    checkpoint = store.find("checkpoints", version.tags.get(TRAIN_KEY, ""))
+    if checkpoint is not None:
+        for name, sha256 in {**promised_files(version), **read_card(folder).files_beside()}.items():
+            if checkpoint.files.get(name) == sha256:
+                link_file(checkpoint.path / name, folder / name)
 
 
 def _encoder_into_store(

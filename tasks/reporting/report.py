@@ -70,7 +70,10 @@ class RunParts(Protocol):
 
 
 def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Store, parts: RunParts) -> None:
-    """`path` holds the report of the run that `summary` (DESIGN.md, "The command line") describes, in one step."""
+    """`path` holds the report of the run that `summary` (DESIGN.md, "The command line") describes, in one step.
+
+    That of a run that repeats another refers to its report for all that would be the same.
+    """
     detail, history = read_detail(parts.report, store), read_history(parts.checkpoint, store)
     found = read_slices(parts.report, store)
     verdict = "failed" if summary.error else summary.verdict or summary.finding

@@ -122,8 +122,9 @@ def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
         best_epoch=history.best_epoch,
         epochs=len(history.epochs),
     )
-    with store.create(KIND, key) as draft:
+    made_from = [job.valid.uri, *([job.champion.uri] if start and job.champion else [])]
+    with store.create(KIND, key, made_from, code_fingerprint("train")) as draft:
         for name in (*FILES, *read_card(work).files_beside()):
-            shutil.copyfile(work / name, draft.path / name)
+            (work / name).rename(draft.path / name)
         draft.ref = ref.model_dump(mode="json")
     return ref

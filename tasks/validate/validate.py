@@ -102,7 +102,7 @@ def validate_samples(clean: CleanRef, config: RunConfig, store: Store) -> Valida
     kept, notes = apply_policy(samples, leakage, config.split.leakage)
     columns, doubts = summarise_columns(Samples(kept), clean, store)
     notes += [*untested_classes(Samples(kept), clean.label_targets[0]), *doubts]
-    with store.create(KIND, key) as draft:
+    with store.create(KIND, key, [clean.uri], code_fingerprint("validate")) as draft:
         stored = draft.path / SAMPLES
         if kept is samples:
             shutil.copyfile(source, stored)

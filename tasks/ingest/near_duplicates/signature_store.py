@@ -65,14 +65,19 @@ class _Known:
         return places, Signatures(*(matrix[: len(places)] for matrix in self._signatures))
 
 
+def signatures_kind(modality: Modality, fingerprint: str) -> str:
+    """The store folder of the signatures of a modality's media of this fingerprint."""
+    code = code_fingerprint("near_duplicates")
+    version = digest_json({"media": fingerprint, "code": code, "contract": CONTRACT_VERSION})
+    return f"signatures/{modality}/{version[:16]}"
+
+
 def read_signatures(
     digests: pa.Array, modality: Modality, measure: NearDuplicates, media: MediaConfig, store: Store
 ) -> tuple[Array, Signatures]:
     """Positions (N,) of the media that have a signature, and these, read from the store or computed and kept there."""
     fingerprint = media_fingerprint(modality, media)
-    code = code_fingerprint("near_duplicates")
-    version = digest_json({"media": fingerprint, "code": code, "contract": CONTRACT_VERSION})
-    place = f"signatures/{modality}/{version[:16]}"
+    place = signatures_kind(modality, fingerprint)
     known = _Known(digests)
     for part in store.parts(place):
         known.add(read_table(store.path(part)))

@@ -232,7 +232,7 @@ def make_report(
             },
             schema=predictions_schema(),
         )
-        with store.create("evaluations", key) as draft:
+        with store.create("evaluations", key, [valid.uri, checkpoint.uri]) as draft:
             pq.write_table(table, draft.path / "predictions.parquet")
     figures = {"accuracy": accuracy, "macro_f1": accuracy, "auroc": None}
     champion_fields: dict[str, Any] = {}

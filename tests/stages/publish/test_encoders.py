@@ -144,9 +144,9 @@ class Killed(BaseException):
 def test_killed_while_encoders_are_logged_and_run_again(
     make_case: MakeCase, bert: Path, quick: None, monkeypatch: pytest.MonkeyPatch, before: int
 ) -> None:
-    from tasks.publish import encoders
+    from tasks.publish import logged_files
 
-    case, linked, real = make_case(encoder=bert), [], encoders.link_file
+    case, linked, real = make_case(encoder=bert), [], logged_files.link_file
 
     def killed(path: Path, target: Path) -> None:
         if len(linked) == before:
@@ -157,7 +157,7 @@ def test_killed_while_encoders_are_logged_and_run_again(
         real(path, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(encoders, "link_file", killed)
+        patch.setattr(logged_files, "link_file", killed)
         with pytest.raises(Killed):
             case.publish()
     assert registry.fetch_champion("tiny", "champion", *case.place) is None

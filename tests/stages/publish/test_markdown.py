@@ -28,6 +28,7 @@ from tasks.config import load_config
 from tasks.escaping import one_line
 from tasks.problems.registry import metric_names
 from tasks.publish.card import write_card
+from tasks.publish.chain import Link
 from tasks.publish.tracking import RunRecord, describe_run
 from tasks.publish.version_page import describe_version
 from tests.security.conftest import HOSTILE_NAMES
@@ -116,6 +117,17 @@ def test_hostile_names_are_shown_as_themselves(name: str) -> None:
         assert markup_of(text) == set()
         assert shown in text_of(text)
         assert tables_of(text)
+
+
+def test_the_card_quotes_what_the_verdict_rests_on() -> None:
+    chain = [
+        Link(uri="verdicts/d", sha256="1" * 64, code="a" * 64),
+        Link(uri="evaluations/e", sha256="2" * 64, code=None),
+    ]
+    card = write_card(CHECKPOINT, make_report("multiclass"), make_verdict("r"), make_valid("x"), CONFIG, chain)
+    assert f"- verdicts: `{'1' * 64}`, code `{'a' * 16}`\n- evaluations: `{'2' * 64}`\n" in card
+    bare = write_card(CHECKPOINT, make_report("multiclass"), make_verdict("r"), make_valid("x"), CONFIG)
+    assert "What the verdict rests on" not in bare
 
 
 def test_labels_are_shown_as_themselves() -> None:

@@ -72,6 +72,7 @@ def test_a_version_says_where_it_comes_from(make_case: MakeCase, quick: None) ->
         del tags["crossmodal.base_key"]
     found = tags_of(case)
     assert json.loads(found.pop("crossmodal.metrics")) == case.report.metrics["test"]
+    assert found.pop("crossmodal.evidence").startswith(f"{case.verdict.uri} ")
     origin = json.loads(found.pop("crossmodal.origin"))
     assert len(origin["code"]) == 64
     assert {"python", "crossmodal", "torch", "transformers"} <= origin["environment"].keys()

@@ -123,6 +123,13 @@ def test_an_unchanged_run_leaves_figures_and_no_pages(make_case: MakeCase, tmp_p
     assert client_of(case).list_artifacts(run.info.run_id) == []
 
 
+def test_a_run_that_repeats_another_names_it_instead_of_its_settings(make_case: MakeCase, tmp_path: Path) -> None:
+    case = make_case()
+    record_run(record_of(case, tmp_path / "run", decision="unchanged", repeats="earlier"), *case.place)
+    (run,) = runs_of(case)
+    assert (run.data.params, run.data.tags["repeats"], run.data.metrics["test/accuracy"]) == ({}, "earlier", 0.9)
+
+
 def test_the_run_that_published_and_its_record_are_one(make_case: MakeCase, quick: None, tmp_path: Path) -> None:
     case = make_case(run_id=RUN_ID)
     case.publish()

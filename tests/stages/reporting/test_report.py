@@ -99,6 +99,20 @@ def test_it_renders_with_what_is_known(make_run: Callable[..., Any], tmp_path: P
     assert ("Confusion matrix" in page) == (known == "report")
 
 
+def test_a_run_that_repeats_another_refers_to_its_report(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    run = make_run(TEN)
+    whole = render(run, tmp_path)
+    run.summary |= {"verdict": "unchanged", "reason": "nothing has changed", "repeats": "20261125-030000-1a2b3c4d"}
+    page = render(run, tmp_path)
+    assert '<a href="../20261125-030000-1a2b3c4d/report.html">' in page
+    assert "nothing has changed" in page
+    assert "The gate's rules" in page.replace("&#39;", "'")
+    for picture in ("<img", "Confusion matrix", "Per class", "Rows that were not used", "over epochs"):
+        assert picture in whole
+        assert picture not in page
+    assert len(page) < 0.5 * len(whole)
+
+
 def test_an_empty_summary_renders(make_run: Callable[..., Any], tmp_path: Path) -> None:
     run = make_run(TEN)
     run.summary = {}
