@@ -107,11 +107,11 @@ def _sets(
         return SetFigures(
             alpha=alpha, covered=_share(held, clusters), mean_size=float(np.mean(sizes)), single=sizes.count(1)
         )
-    numbers = [(row.prediction_interval, float(cell or "nan")) for row, cell in pairs]
-    widths = [ends[1] - ends[0] for ends, _ in numbers if ends is not None]
-    if not widths:
+    intervals = [(row.prediction_interval, cell) for row, cell in pairs]
+    widths = [ends[1] - ends[0] for ends, _ in intervals if ends is not None]
+    if not widths:  # classes, say, of which too few validation rows told anything
         return None
-    held = [None if ends is None else ends[0] <= number <= ends[1] for ends, number in numbers]
+    held = [None if ends is None else ends[0] <= float(cell or "nan") <= ends[1] for ends, cell in intervals]
     return SetFigures(alpha=alpha, covered=_share(held, clusters), mean_size=float(np.mean(widths)))
 
 

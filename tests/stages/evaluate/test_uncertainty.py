@@ -49,6 +49,11 @@ def test_a_model_that_says_nothing_has_no_figures() -> None:
     assert found == UncertaintyFigures()
 
 
+def test_classes_without_any_prediction_set_have_no_figures_of_sets() -> None:
+    """Too few validation rows for a threshold: the true cells are classes, and no numbers."""
+    assert measure_uncertainty(card(conformal_alpha=0.1), SHARES, TRUTH, ["image"] * 4, None).sets is None
+
+
 def test_an_interval_holds_its_ends() -> None:
     numbers = card_of("", targets=[{"name": "price", "problem": "regression", "labels": []}])
     numbers["uncertainty"] = {"conformal_alpha": 0.1, "thresholds": {"image": {"rows": 9, "prediction_set": 1.5}}}
