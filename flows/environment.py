@@ -106,6 +106,7 @@ def use_prefect(root: Path) -> None:
         os.environ.setdefault("PREFECT_HOME", str(home))
         _wait_until_it_answers(running.api_url)
     elif "PREFECT_API_URL" not in os.environ and "PREFECT_HOME" not in os.environ:
+        home.mkdir(parents=True, exist_ok=True)  # Prefect makes no folder whose parent is missing
         os.environ["PREFECT_HOME"] = str(home)  # the temporary server's database stays in the store
         # Its port is open to every local user and web page. In a home of the user's own a profile may name a server.
         auth_string = os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or new_auth_string()

@@ -113,8 +113,11 @@ def test_a_server_that_the_user_named_is_kept_and_gets_no_credential_of_ours(tmp
 
 @pytest.mark.usefixtures("no_prefect")
 def test_without_a_running_server_the_temporary_ones_database_is_the_stores(tmp_path: Path) -> None:
-    use_prefect(tmp_path)
-    assert os.environ["PREFECT_HOME"] == str(tmp_path / "prefect")
+    root = tmp_path / "new"  # a store that nobody has made yet
+    use_prefect(root)
+    assert os.environ["PREFECT_HOME"] == str(root / "prefect")
+    assert (root / "prefect").is_dir()
+    assert os.environ["PREFECT_API_AUTH_STRING"] == os.environ["PREFECT_SERVER_API_AUTH_STRING"] != ""
     assert "PREFECT_API_URL" not in os.environ
 
 
