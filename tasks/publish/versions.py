@@ -216,7 +216,7 @@ def _fetch(uri: str, folder: Path, sha256: str, which: str, tracking_uri: str) -
     if digest_file(folder / name) != sha256:
         raise EnvironmentFailed(
             f"{which}: {name} at {uri} is damaged (its sha256 is not the published {sha256[:12]}...); "
-            "restore it, or use crossmodal models rollback"
+            "restore it, use crossmodal models rollback, or retrain under another name (--set name=...)"
         )
 
 

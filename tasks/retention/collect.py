@@ -7,6 +7,7 @@ since the horizon, which is never later than when the oldest live run began.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import uuid
@@ -86,12 +87,7 @@ def _delete(path: Path) -> None:
 def stale_work(root: Path, before: float) -> Iterator[Path]:
     """Folders of unfinished work that no process holds, and none has written to since the time."""
     for path in sorted((root / "work").glob("*-*")):
-        if (
-            path.is_dir()
-            and any(path.iterdir())
-            and _newest(path) < before
-            and not is_held(path.with_name(f"{path.name}.lock"))
-        ):
+        if path.is_dir() and _newest(path) < before and not is_held(path.with_name(f"{path.name}.lock")):
             yield path
 
 
@@ -110,10 +106,14 @@ def remove_work(root: Path, paths: Iterable[Path], before: float) -> list[Remove
 
 
 def _newest(path: Path) -> float:
-    times = [path.stat().st_mtime]
-    for folder, _, files in os.walk(path):
-        times += [os.lstat(Path(folder) / name).st_mtime for name in files]
-    return max(times)
+    """When a folder was written to last; infinite where nothing is in it, or a name has just gone: someone is at work."""
+    try:
+        times = [path.stat().st_mtime]
+        for folder, _, files in os.walk(path):
+            times += [os.lstat(Path(folder) / name).st_mtime for name in files]
+        return max(times) if any(path.iterdir()) else math.inf
+    except FileNotFoundError:
+        return math.inf
 
 
 def extras_of_run(folder: Path) -> list[Path]:
@@ -127,6 +127,7 @@ def thin_run(root: Path, folder: Path) -> Removed:
     usage = DiskUsage()
     for path in extras_of_run(folder):
         size += usage.of(path)
-        _to_trash(root, path)
+        with contextlib.suppress(FileNotFoundError):  # another gc was quicker
+            _to_trash(root, path)
     empty_trash(root, 0.0)
     return Removed(folder.relative_to(root).as_posix(), size, used)

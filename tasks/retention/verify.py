@@ -11,6 +11,10 @@ from tasks.retention.inventory import Item, is_artifact, list_items
 from tasks.store import Found, digest_file, read_record
 
 RECOMPUTED = "nothing is lost: the next run that needs it sets it aside and computes it again; check the disk"
+SHARED = (
+    "it has further names, and is damaged under each: where a version of the registry is named below, put that back from a "
+    "backup or roll back; else the next run that needs it computes it again; check the disk"
+)
 FETCHED = "nothing is lost: it is fetched again from the registry when it is needed; check the disk"
 
 
@@ -49,20 +53,24 @@ def _artifact(root: Path, item: Item, deep: bool, checked: Checked) -> Iterator[
         if (root / item.uri).exists():  # else: collected since it was listed
             yield Finding(item.uri, "its record is gone or is not as it was written", to_do)
         return
-    for problem in (*_files(record, deep, checked), *_contradictions(record), *_links(root, record)):
+    for problem, shared in _files(record, deep, checked):
+        yield Finding(item.uri, problem, SHARED if shared else to_do)
+    for problem in (*_contradictions(record), *_links(root, record)):
         yield Finding(item.uri, problem, to_do)
 
 
-def _files(record: Found, deep: bool, checked: Checked) -> Iterator[str]:
+def _files(record: Found, deep: bool, checked: Checked) -> Iterator[tuple[str, bool]]:
+    """What is wrong with each file, and whether the same bytes lie under other names, too."""
     for name, sha256 in record.files.items():
         checked.files += 1
         path = record.path / name
         if not path.is_file():
-            yield f"{name} is gone"
+            yield f"{name} is gone", False
         elif deep:
-            checked.bytes += path.stat().st_size
+            state = path.stat()
+            checked.bytes += state.st_size
             if digest_file(path) != sha256:
-                yield f"{name} is damaged (its sha256 is not the recorded {sha256[:12]}...)"
+                yield f"{name} is damaged (its sha256 is not the recorded {sha256[:12]}...)", state.st_nlink > 1
 
 
 def _contradictions(record: Found) -> Iterator[str]:

@@ -140,6 +140,23 @@ def test_unfinished_work_goes_unless_it_is_held(store: Store) -> None:
     assert sorted(path.name for path in (store.root / "work").iterdir() if path.is_dir()) == ["train-held", "train-new"]
 
 
+def test_work_from_which_a_file_goes_while_it_is_looked_at_is_under_way(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.work_dir("train", "live") as folder:
+        (folder / "state").write_text("x")
+    monkeypatch.setattr("tasks.retention.collect.os.walk", lambda path: [(str(path), [], ["state.new", "state"])])
+    assert list(stale_work(store.root, before=NOW)) == []
+    assert remove_work(store.root, [folder], before=NOW) == []
+
+
+def test_what_another_collector_took_of_an_old_run_is_no_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = store.root / "runs/r"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(collect, "extras_of_run", lambda folder: [folder / "report.html"])
+    assert thin_run(store.root, folder).bytes == 0
+
+
 def test_of_an_old_run_its_records_stay(store: Store) -> None:
     folder = store.root / "runs/r"
     (folder / "docs").mkdir(parents=True)

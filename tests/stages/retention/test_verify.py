@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from tasks.retention.verify import Checked, verify_items
+from tasks.retention.verify import RECOMPUTED, SHARED, Checked, verify_items
 from tasks.store import Store, canonical_json, digest_json, read_record
 
 CHAIN = ("clean/c", "validations/v", "checkpoints/t", "evaluations/e", "verdicts/d")
@@ -86,6 +87,15 @@ def test_damaged_bytes_are_found_by_reading_them(chain: Store) -> None:
     chain.path(part).write_bytes(data)
     assert problems(chain) == []
     assert [uri for uri, _ in problems(chain, deep=True)] == ["verdicts/d", part]
+
+
+def test_damage_under_every_name_of_a_file_is_not_told_as_no_loss(chain: Store, tmp_path: Path) -> None:
+    weights = chain.path("checkpoints/t") / "a"
+    os.link(weights, tmp_path / "published")
+    weights.write_text("fIrst")
+    (chain.path("verdicts/d") / "a").write_text("fIrst")
+    told = {found.uri: found.to_do for found in verify_items(chain.root, True, Checked())}
+    assert told == {"checkpoints/t": SHARED, "verdicts/d": RECOMPUTED}
 
 
 def test_what_is_gone_or_says_two_things_is_found_without_reading_bytes(chain: Store) -> None:
