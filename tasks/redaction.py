@@ -46,7 +46,7 @@ _SECRET_WORD = (
     r"|account[_-]?key|auth[_-]?string|connection[_-]?string|credentials?|signature"
 )
 _PARAMETER = re.compile(
-    rf"""([?&;])([A-Za-z][\w.~-]{{0,60}})=([^&\s"'<>#)\]}}]{{0,{_LONGEST}}}[^&\s"'<>#)\]}},;.:!?])"""
+    rf"""([?&;])([A-Za-z][\w.~-]{{0,60}})=((?:(?!;[A-Za-z][\w.~-]{{0,60}}=)[^&\s"'<>#)\]}}]){{0,{_LONGEST}}}[^&\s"'<>#)\]}},;.:!?])"""
 )
 _OPENS = re.compile(
     rf"(?:.*(?:{_SECRET_WORD})|awsaccesskeyid|googleaccessid|key-pair-id|x-(?:amz|goog|oss|cos|obs)-.*|sig|pwd|pass|auth"
