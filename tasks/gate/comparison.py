@@ -27,7 +27,7 @@ from tasks.gate.sentences import FIRST, describe_rows, say_comparison, say_regre
 from tasks.gate_rules import Outcome, defined
 from tasks.number_format import short_number
 from tasks.problems.registry import figure_text, get_metric, get_problem
-from tasks.problems.scoring import MIN_CLUSTERS
+from tasks.problems.scoring import MIN_CLUSTERS, say_too_few
 
 POWER = 0.8
 """Chance of passing that the number of rows which would be enough is given for, of a model as good as the champion."""
@@ -232,8 +232,7 @@ def _decide(line: Comparison, value: float | None) -> tuple[Outcome, str]:
         rows = "1 test row" if other.rows == 1 else f"{other.rows} test rows"
         return "inconclusive", f"{rows} to compare with {who} on, fewer than {line.config.min_rows} (gate.min_rows)"
     if theirs is not None and found is None and other.clusters is not None and other.clusters < MIN_CLUSTERS:
-        few = f"{other.clusters} clusters are too few for an interval ({MIN_CLUSTERS} are enough)"
-        return "inconclusive", f"{metric} {figure} cannot be compared with {who}: {few}"
+        return "inconclusive", f"{metric} {figure} cannot be compared with {who}: {say_too_few(other.clusters)}"
     if theirs is None or found is None:
         return "inconclusive", f"{metric} {figure} cannot be compared: {who} has none on these test rows"
     outcome = line.decide(found)
