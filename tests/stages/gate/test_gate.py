@@ -370,3 +370,10 @@ def test_the_sentence_counts_clusters_where_they_are_few(tmp_path: Path) -> None
     said = "are too few to tell whether the new model is as good as the model in production."
     assert sentence(7) == f"9,000 test rows in 7 clusters {said}"
     assert sentence(20) == f"9,000 test rows {said}"
+
+
+def test_no_interval_of_a_difference_is_told_wider_than_the_metrics_range(tmp_path: Path) -> None:
+    wide = {"champion_rows": 9_000, "champion_differing": 2, "champion_clusters": 8}
+    line = gate(against(0.9, 0.0, -1.0, 1.0, **wide), RunConfig(), Store(tmp_path)).rules[1]
+    assert line.interval == (-1.0, 1.0)
+    assert "(difference +0.000 [-1.000, +1.000] at 99.8 %, margin 0.02): a loss of 0.02 or more is not" in line.detail
