@@ -58,7 +58,7 @@ _SHARED_ACCESS = re.compile("s[eirpstv]|srt|sip|spr|sk(?:oid|tid|[etsv])|saoid|s
 """Of Azure's shared access signatures, beside `sig`."""
 _ASSIGNED = re.compile(
     rf"""(?<![\w.~?&;-])([\w.-]{{0,60}}?(?:{_SECRET_WORD}|pwd))  # MLFLOW_TRACKING_PASSWORD, password
-         (["']\s?:\s?["'] | =["']?)                              # "password": "…", password=…
+         (["']\s?:\s?["'] | \s?=\s?["']?)                        # "password": "…", password=…, password = …
          ((?<=["'])[^"']{{4,{_LONGEST}}} | [^\s&,;"'()<>\]}}]{{4,{_LONGEST}}})""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -264,7 +264,9 @@ def _without_value(match: re.Match[str], shared: bool) -> str:
 
 def _without_assigned(match: re.Match[str]) -> str:
     name, between, value = match.groups()
-    said = _PLAIN_VALUE.fullmatch(value) or (":" in between and _DOUBTFUL.fullmatch(name) and not _is_random(value))
+    said = _PLAIN_VALUE.fullmatch(value) or (
+        re.search(r"[:\s]", between) and _DOUBTFUL.fullmatch(name) and not _is_random(value)
+    )
     return match[0] if said else f"{name}{between}{MASK}"
 
 
