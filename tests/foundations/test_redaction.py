@@ -23,6 +23,7 @@ from tasks.redaction import (
     holds_credential,
     is_redacted,
     redact,
+    redact_cell,
     redact_error,
     redact_json,
     redact_output,
@@ -77,6 +78,19 @@ def test_a_credential_is_cut_out_and_the_rest_stays(text: str, shown: str) -> No
 @pytest.mark.parametrize("text", LEFT)
 def test_a_text_without_one_is_the_same_object(text: str) -> None:
     assert redact(text, ()) is text
+
+
+@pytest.mark.parametrize(
+    ("cell", "kept"),
+    [
+        ("password=hunter2", "password=hunter2"), ("AccountKey = secret", "AccountKey = secret"),
+        ("Authorization: Bearer of good news", "Authorization: Bearer of good news"),
+        ("https://me:Canary1@h/a?sig=Canary2&v=1", "https://h/a?sig=***&v=1"), ("a.png?token=Canary1", "a.png?token=***"),
+        ("hf_Canary1Canary1Canary1", "***"), ("it is Canary-env", "it is ***"),
+    ],
+)  # fmt: skip
+def test_words_in_a_cell_stay(cell: str, kept: str) -> None:
+    assert redact_cell(cell, ("Canary-env",)) == kept
 
 
 @given(st.text(st.sampled_from("ab1:/@?&=#;.*'\" -%" + string.ascii_lowercase)))
