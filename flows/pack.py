@@ -22,7 +22,7 @@ from tasks.encoder_ids import parse_encoder
 from tasks.errors import UsageError
 from tasks.ingest.manifest.rows import Inline
 from tasks.modalities import spec_of
-from tasks.redaction import redact, redact_json
+from tasks.redaction import redact, redact_cell, redact_json
 from tasks.store import Store, replacing
 
 MAX_ROWS = 200
@@ -148,7 +148,7 @@ class _Packer:
                 else Path(where).suffix
             )
             cells[column] = self._keep(str(row.raw[f"{modality}_sha256"]), suffix, content)
-        return json.dumps({name: redact_json(cell_text(value)) for name, value in cells.items()}, ensure_ascii=False)
+        return json.dumps({name: _cell(cell_text(value)) for name, value in cells.items()}, ensure_ascii=False)
 
     def _keep(self, digest: str, suffix: str, content: bytes) -> str:
         """The place of a medium, seen from the manifest."""
@@ -203,6 +203,11 @@ class _Packer:
             encoders=f"Not in here, but needed: the files of {', '.join(needed)}.\n" if needed else "",
             python=platform.python_version(),
         )
+
+
+def _cell(value: Any) -> Any:
+    """Words stay as they are, which rows are told apart by and models learn from."""
+    return redact_cell(value) if isinstance(value, str) else redact_json(value)
 
 
 def constraints() -> Iterator[str]:

@@ -192,6 +192,13 @@ class Figure:
     confidence: float | None = None
     """Of the interval, where its end decides."""
     reference: Reference | None = None
+    few_clusters: str | None = None
+    """What is said where there are too few clusters for an interval."""
+
+    @property
+    def no_interval(self) -> str:
+        """Why there is none."""
+        return f"there are {TOO_FEW_ROWS}" if self.few_clusters is None else self.few_clusters
 
     @property
     def said(self) -> str:
@@ -281,7 +288,7 @@ def _sure_of(figure: Figure, passes: bool, bound_passes: bool) -> tuple[Outcome,
     few = figure.interval is None
     return (
         "inconclusive",
-        f", but there are {TOO_FEW_ROWS}" if few else f", but its interval{figure.sure} reaches beyond",
+        f", but {figure.no_interval}" if few else f", but its interval{figure.sure} reaches beyond",
     )
 
 
@@ -333,7 +340,7 @@ def _max_drop(figure: Figure, limit: float) -> Decided:
     outcome, doubt = _sure_of(figure, passes, most <= limit and not same)
     if outcome == "inconclusive":  # by the interval of the difference, not by the figure's
         few = other.interval is None
-        doubt = f", but there are {TOO_FEW_ROWS}" if few else f", but its interval{figure.sure} reaches beyond"
+        doubt = f", but {figure.no_interval}" if few else f", but its interval{figure.sure} reaches beyond"
     text, base = figure.text(figure.value), figure.text(other.value)
     signed = [figure.metric.text(end, sign=True) for end in other.interval or ()]
     ends = f" [{', '.join(signed)}]" if signed else ""
@@ -377,7 +384,7 @@ def _beats(figure: Figure, what: str, limit: str) -> tuple[Outcome, str]:
         verb = "stay below" if lower else "exceed"
         return "fail", f"{name} {text}{bounds} does not {verb} {base}, {limit}"
     if figure.interval is None:
-        return "inconclusive", f"{name} {text} {relation} {what} {base}, but there are {TOO_FEW_ROWS}"
+        return "inconclusive", f"{name} {text} {relation} {what} {base}, but {figure.no_interval}"
     nearest = figure.interval[1] if lower else figure.interval[0]
     if sign * nearest > sign * constant:
         return "pass", f"{name} {text}{bounds} {relation} {what} {base}"

@@ -46,7 +46,7 @@ _SECRET_WORD = (
     r"|account[_-]?key|auth[_-]?string|connection[_-]?string|credentials?|signature"
 )
 _PARAMETER = re.compile(
-    rf"""([?&;])([A-Za-z][\w.~-]{{0,60}})=([^&\s"'<>#)\]}}]{{0,{_LONGEST}}}[^&\s"'<>#)\]}},;.:!?])"""
+    rf"""([?&;])([A-Za-z][\w.~-]{{0,60}})=((?:(?!;[A-Za-z][\w.~-]{{0,60}}=)[^&\s"'<>#)\]}}]){{0,{_LONGEST}}}[^&\s"'<>#)\]}},;.:!?])"""
 )
 _OPENS = re.compile(
     rf"(?:.*(?:{_SECRET_WORD})|awsaccesskeyid|googleaccessid|key-pair-id|x-(?:amz|goog|oss|cos|obs)-.*|sig|pwd|pass|auth"
@@ -58,7 +58,7 @@ _SHARED_ACCESS = re.compile("s[eirpstv]|srt|sip|spr|sk(?:oid|tid|[etsv])|saoid|s
 """Of Azure's shared access signatures, beside `sig`."""
 _ASSIGNED = re.compile(
     rf"""(?<![\w.~?&;-])([\w.-]{{0,60}}?(?:{_SECRET_WORD}|pwd))  # MLFLOW_TRACKING_PASSWORD, password
-         (["']\s?:\s?["'] | =["']?)                              # "password": "…", password=…
+         (["']\s?:\s?["'] | (?:=|\s=\s)["']?)                     # "password": "…", password=…, password = …
          ((?<=["'])[^"']{{4,{_LONGEST}}} | [^\s&,;"'()<>\]}}]{{4,{_LONGEST}}})""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -92,21 +92,21 @@ def redact(text: str, secrets: Collection[str] | None = None) -> str:
 
     Who redacts many cells takes `environment_secrets()` once and hands it over.
     """
-    found, low = text, text.lower()
-    if "://" in found:
-        found = _without_users(found)
-    if "=" in found and ("?" in found or "&" in found or ";" in found):
-        shared = "sig=" in low
-        found = _PARAMETER.sub(lambda match: _without_value(match, shared), found)
+    found, low = _without_addresses(text), text.lower()
     if ("=" in found or ":" in found) and any(word in low for word in _WORDS):
         found = _ASSIGNED.sub(_without_assigned, found)
     if any(word in low for word in _HEADER_WORDS):
         found = _BEARER.sub(rf"\1\2{MASK}", _HEADER.sub(_without_header, found))
-    if any(form in found for form in _FORMS):
-        found = _KNOWN_FORM.sub(MASK, found)
-    for secret in environment_secrets() if secrets is None else secrets:
-        if secret in found:
-            found = re.sub(rf"(?<![^\W_]){re.escape(secret)}(?![^\W_])", MASK, found)
+    found = _without_known(found, secrets)
+    return text if found == text else found
+
+
+def redact_cell(text: str, secrets: Collection[str] | None = None) -> str:
+    """A cell of the user's own by which rows are told apart, or from which a model learns: as `redact`, but words stay.
+
+    `password=hunter2` may be a line of a film, or a row's id, and rows that were different must not become alike.
+    """
+    found = _without_known(_without_addresses(text), secrets)
     return text if found == text else found
 
 
@@ -236,6 +236,24 @@ def _make_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
 # -- what stands where ---
 
 
+def _without_known(text: str, secrets: Collection[str] | None) -> str:
+    """Without tokens of known form, and these secrets."""
+    found = _KNOWN_FORM.sub(MASK, text) if any(form in text for form in _FORMS) else text
+    for secret in environment_secrets() if secrets is None else secrets:
+        if secret in found:
+            found = re.sub(rf"(?<![^\W_]){re.escape(secret)}(?![^\W_])", MASK, found)
+    return found
+
+
+def _without_addresses(text: str) -> str:
+    """Without users and passwords of addresses, and values of their queries."""
+    found = _without_users(text) if "://" in text else text
+    if "=" in found and ("?" in found or "&" in found or ";" in found):
+        shared = "sig=" in text.lower()
+        found = _PARAMETER.sub(lambda match: _without_value(match, shared), found)
+    return found
+
+
 def _without_users(text: str) -> str:
     """What is left of one user info may look like another: `a@b:c`."""
     for _ in range(_PASSES):
@@ -264,7 +282,9 @@ def _without_value(match: re.Match[str], shared: bool) -> str:
 
 def _without_assigned(match: re.Match[str]) -> str:
     name, between, value = match.groups()
-    said = _PLAIN_VALUE.fullmatch(value) or (":" in between and _DOUBTFUL.fullmatch(name) and not _is_random(value))
+    said = _PLAIN_VALUE.fullmatch(value) or (
+        re.search(r"[:\s]", between) and _DOUBTFUL.fullmatch(name) and not _is_random(value)
+    )
     return match[0] if said else f"{name}{between}{MASK}"
 
 

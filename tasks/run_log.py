@@ -21,8 +21,8 @@ from data_contracts.refs import (
 from data_contracts.training_history import Epoch, TrainingHistory
 from tasks.escaping import one_line
 from tasks.number_format import short_number
-from tasks.problems.metric import TOO_FEW_ROWS
 from tasks.problems.registry import figure_text, get_problem, metric_names, validation_keys
+from tasks.problems.scoring import say_too_few
 from tasks.progress import Level, log
 
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -131,7 +131,7 @@ def log_evaluation(report: EvalReport, reused: bool) -> None:
 
 def _describe_interval(report: EvalReport, name: str) -> str:
     if name not in report.intervals:
-        return f" ({TOO_FEW_ROWS})"
+        return f" ({say_too_few(report.clusters)})"
     low, high = report.intervals[name]
     return f" [{figure_text(low, name)}, {figure_text(high, name)}]"
 

@@ -27,7 +27,7 @@ from tasks.gate.sentences import FIRST, describe_rows, say_comparison, say_regre
 from tasks.gate_rules import Outcome, defined
 from tasks.number_format import short_number
 from tasks.problems.registry import figure_text, get_metric, get_problem
-from tasks.problems.scoring import MIN_CLUSTERS
+from tasks.problems.scoring import MIN_CLUSTERS, say_too_few
 
 POWER = 0.8
 """Chance of passing that the number of rows which would be enough is given for, of a model as good as the champion."""
@@ -185,12 +185,15 @@ class Comparison:
         return stretch(found, self.config.confidence, self.confidence, self.other.differing) if self.strict else found
 
     def shown(self, found: Found) -> Found:
-        """`found` as it is told: where it is the number of rows that leaves it open, the interval reaches as far as they do."""
+        """`found` as it is told: where it is the number of rows that leaves it open, the interval reaches as far as they do,
+        and never further than the metric's range is wide."""
         difference, low, high = self.at_confidence(found)
-        if self.mode == "better" or self.decide(found) != "inconclusive":
-            return difference, low, high
-        gap = least_gap(self.margin, self.other.effective_rows.get(self.metric), self.confidence)
-        return difference, min(low, difference - gap), high
+        if self.mode != "better" and self.decide(found) == "inconclusive":
+            gap = least_gap(self.margin, self.other.effective_rows.get(self.metric), self.confidence)
+            low = min(low, difference - gap)
+        metric = get_metric(self.metric)
+        width = metric.high - metric.low
+        return difference, max(low, -width), min(high, width)
 
 
 def _line(line: Comparison, value: float | None) -> RuleResult:
@@ -232,8 +235,7 @@ def _decide(line: Comparison, value: float | None) -> tuple[Outcome, str]:
         rows = "1 test row" if other.rows == 1 else f"{other.rows} test rows"
         return "inconclusive", f"{rows} to compare with {who} on, fewer than {line.config.min_rows} (gate.min_rows)"
     if theirs is not None and found is None and other.clusters is not None and other.clusters < MIN_CLUSTERS:
-        few = f"{other.clusters} clusters are too few for an interval ({MIN_CLUSTERS} are enough)"
-        return "inconclusive", f"{metric} {figure} cannot be compared with {who}: {few}"
+        return "inconclusive", f"{metric} {figure} cannot be compared with {who}: {say_too_few(other.clusters)}"
     if theirs is None or found is None:
         return "inconclusive", f"{metric} {figure} cannot be compared: {who} has none on these test rows"
     outcome = line.decide(found)
@@ -256,6 +258,8 @@ def _what_is_missing(line: Comparison, difference: float, low: float) -> str:
     z = NormalDist().inv_cdf((1 + line.confidence) / 2)
     half = max(difference - low, least_gap(margin, line.other.effective_rows.get(line.metric), line.confidence))
     why = f"a loss of {short_number(margin)} or more is not ruled out"
+    if line.other.clusters is not None and line.other.clusters < MIN_CLUSTERS:
+        return f"{why}: {say_too_few(line.other.clusters)}"
     why += ", as a model that loses so much often agrees on so few rows" if low > -margin else ""
     if margin == 0 or half == 0:
         return why

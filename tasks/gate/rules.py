@@ -4,7 +4,7 @@ and None never pass."""
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from data_contracts.refs import EvalReport, RuleResult
 from data_contracts.slices import Bounds, PartFigures, ReferenceFigures, SliceReport
@@ -12,6 +12,7 @@ from tasks.gate.sentences import doubt_clusters
 from tasks.gate_rules import EVERY, Decided, Figure, Reference, Rule, decide_rule, defined
 from tasks.problems.problem import Problem
 from tasks.problems.registry import get_metric, get_problem
+from tasks.problems.scoring import MIN_CLUSTERS, say_too_few
 
 _NO_ROWS = PartFigures(rows=0, metrics={})
 
@@ -128,7 +129,8 @@ def _too_small(rule: Rule, metric: str, small: list[_Part], support: int) -> Rul
 
 
 def _line(rule: Rule, figure: Figure, rows: int, clusters: int | None) -> RuleResult:
-    return _result(rule, figure, decide_rule(rule, figure), rows, clusters)
+    few = say_too_few(clusters) if clusters is not None and clusters < MIN_CLUSTERS else None
+    return _result(rule, figure, decide_rule(rule, replace(figure, few_clusters=few)), rows, clusters)
 
 
 def _result(rule: Rule, figure: Figure, found: Decided, rows: int, clusters: int | None) -> RuleResult:

@@ -41,6 +41,8 @@ def say_comparison(mode: Mode, outcome: Outcome, other: Pairing, strict: bool, m
     """The outcome of a comparison with another model; `strict`: with the best champion so far."""
     who = "the best model so far" if strict else "the model in production"
     rows = "1 test row" if other.rows == 1 else f"{other.rows:,} test rows"
+    if other.clusters is not None and other.clusters < FEW_CLUSTERS:
+        rows += f" in {other.clusters} {'cluster' if other.clusters == 1 else 'clusters'}"
     lost = f"{100 * margin:.3g} points" if get_metric(metric).unit == "share" else short_number(margin)
     if outcome == "inconclusive":
         claim = "better than" if mode == "better" else "as good as"

@@ -56,7 +56,7 @@ from tasks.media.media_store import media_fingerprint
 from tasks.media.pool import TRANSIENT
 from tasks.modeling.training_rows import find_splits
 from tasks.problems.registry import problem_of
-from tasks.redaction import environment_secrets, redact, redact_json
+from tasks.redaction import environment_secrets, redact, redact_cell, redact_json
 from tasks.samples import SAMPLES, Samples
 from tasks.store import Found, Store, canonical_json, digest_json, write_text
 
@@ -260,8 +260,11 @@ def _samples(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]) ->
 def _refusal(row: SampleRow, secrets: Collection[str]) -> dict[str, Any]:
     modality = row["bad_modality"]
     refusal = {name: row[name] for name in ("id", "reason", "detail", "row", "table")}
-    shown = {name: redact(str(refusal[name]), secrets) for name in ("id", "detail") if refusal[name] is not None}
-    return refusal | shown | {"modality": modality, "path": row.get(modality) if modality else None}
+    if refusal["id"] is not None:
+        refusal["id"] = redact_cell(str(refusal["id"]), secrets)  # by which rows are joined
+    if refusal["detail"] is not None:
+        refusal["detail"] = redact(str(refusal["detail"]), secrets)
+    return refusal | {"modality": modality, "path": row.get(modality) if modality else None}
 
 
 def quarantine_csv(table: pa.Table) -> str:

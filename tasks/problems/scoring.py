@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from data_contracts.refs import Metrics
 from tasks.problems.intervals import CONFIDENCE, find_interval, normal_quantile, wilson
 from tasks.problems.metric import (
+    TOO_FEW_ROWS,
     Counts,
     Estimate,
     Floats,
@@ -265,6 +266,14 @@ def _draws(models: Sequence[Scorer[Any]], seed: int) -> list[dict[str, Floats]]:
 
 def _defined(value: float | None) -> float | None:
     return value if value is not None and np.isfinite(value) else None
+
+
+def say_too_few(clusters: int | None) -> str:
+    """Why a figure has no interval: `too few rows for an interval`, or by the number of clusters."""
+    if clusters is None or clusters >= MIN_CLUSTERS:
+        return TOO_FEW_ROWS
+    have = "1 cluster is" if clusters == 1 else f"{clusters} clusters are"
+    return f"{have} too few for an interval ({MIN_CLUSTERS} are enough)"
 
 
 def are_few(clusters: Clusters) -> bool:

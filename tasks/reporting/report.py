@@ -17,8 +17,8 @@ from tasks.config import RunConfig
 from tasks.holdout_reuse import describe_uses
 from tasks.number_format import p_text
 from tasks.pages import page_template
-from tasks.problems.metric import TOO_FEW_ROWS
 from tasks.problems.registry import all_metric_names, get_metric, get_problem, problem_of
+from tasks.problems.scoring import say_too_few
 from tasks.reporting.artifacts import read_detail, read_history, read_model_card, read_slices
 from tasks.reporting.charts import calibration_chart
 from tasks.reporting.confusion_matrix import confusion_chart
@@ -90,7 +90,7 @@ def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Stor
         rules=parts.verdict.rules if parts.verdict else (),
         reuse=describe_uses(summary.test_uses),
         figures=compare_figures(parts.report, detail, config),
-        too_few_rows=TOO_FEW_ROWS,
+        too_few_rows=say_too_few(parts.report.clusters if parts.report else None),
         contributing=modality_chart(parts.report),
         baseline=baseline_sentence(parts.report) if parts.report else "",
         detail=detail,

@@ -50,6 +50,11 @@ class RobustnessSection(NamedTuple):
     charts: list[RobustnessChart]
     rows: list[RobustnessRow]
 
+    @property
+    def has_intervals(self) -> bool:
+        """Whether any figure has one."""
+        return any(interval for row in self.rows for _, interval in row.figures)
+
 
 def robustness_section(
     parts: SliceReport | None, report: EvalReport | None, config: RunConfig

@@ -74,6 +74,17 @@ def test_signed_media_are_decoded_and_their_signatures_are_not_kept(
     assert (renewed.raw.uri, renewed.clean.uri) == (done.raw.uri, done.clean.uri)
 
 
+def test_ids_that_look_like_passwords_still_join_rows(pictures: tuple[Path, str], run_ingest: Any) -> None:
+    manifest, _ = pictures
+    names = ("password=hunter2", "password=hunter3", "token: drawn4you")
+    signed = f"https://me:{canary('User')}@host/1"
+    with manifest.open("a") as file:
+        for name in (*names, signed):
+            file.write(json.dumps({"id": name, "image": "gone.png", "label": "r"}) + "\n")
+    refused = [row["id"] for row in run_ingest(manifest, HTTP, "data.max_quarantined=1").refused]
+    assert refused[-4:] == [*names, "https://host/1"]
+
+
 def test_a_remote_manifest_is_kept_for_its_owner_alone(pictures: tuple[Path, str], store: Store) -> None:
     manifest, url = pictures
 

@@ -71,7 +71,7 @@ def test_the_line_of_the_best_champion() -> None:
         rule="macro_f1 not worse than the best champion so far", metric="macro_f1", value=0.9, threshold=0.89,
         baseline="best champion so far, version 1: 0.910", n=480, clusters=4, outcome="inconclusive",
         detail="macro_f1 0.900 against the best champion so far's 0.910 (difference -0.010 [-0.114, +0.094] at 99.8 %, margin "
-        "0.02): a loss of 0.02 or more is not ruled out; of a model as good it would be on about 21,000 such rows; 2 rows were "
+        "0.02): a loss of 0.02 or more is not ruled out: 4 clusters are too few for an interval (6 are enough); 2 rows were "
         "left out, which the best champion so far was trained on; few clusters (4): the interval is rough",
     )  # fmt: skip
     assert next_anchor(report, GateConfig()) == "1"

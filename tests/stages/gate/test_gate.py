@@ -346,3 +346,34 @@ def test_stored_once_and_found_again(tmp_path: Path) -> None:
     assert first.uri == f"verdicts/{gate_key(report, config)}"
     stricter = RunConfig(gate=GateConfig(rules=(Rule(metric="accuracy", min=0.99),)))
     assert gate(report, stricter, store).decision == "reject"
+
+
+@pytest.mark.parametrize(
+    ("clusters", "why"),
+    [
+        (None, "there are too few rows for an interval"), (6, "there are too few rows for an interval"),
+        (5, "5 clusters are too few for an interval (6 are enough)"),
+        (1, "1 cluster is too few for an interval (6 are enough)"),
+    ],
+)  # fmt: skip
+def test_a_missing_interval_is_blamed_on_what_lacks(clusters: int | None, why: str, tmp_path: Path) -> None:
+    report = make_report(intervals={}, clusters=clusters)
+    (line, *_) = gate(report, RunConfig(), Store(tmp_path)).rules
+    assert (line.outcome, line.detail) == ("inconclusive", f"accuracy 0.900 > majority share 0.200, but {why}")
+
+
+def test_the_sentence_counts_clusters_where_they_are_few(tmp_path: Path) -> None:
+    def sentence(clusters: int) -> str:
+        report = against(0.9, 0.0, -0.03, 0.03, champion_rows=9_000, champion_clusters=clusters)
+        return gate(report, RunConfig(), Store(tmp_path)).rules[1].sentence
+
+    said = "are too few to tell whether the new model is as good as the model in production."
+    assert sentence(7) == f"9,000 test rows in 7 clusters {said}"
+    assert sentence(20) == f"9,000 test rows {said}"
+
+
+def test_no_interval_of_a_difference_is_told_wider_than_the_metrics_range(tmp_path: Path) -> None:
+    wide = {"champion_rows": 9_000, "champion_differing": 2, "champion_clusters": 8}
+    line = gate(against(0.9, 0.0, -1.0, 1.0, **wide), RunConfig(), Store(tmp_path)).rules[1]
+    assert line.interval == (-1.0, 1.0)
+    assert "(difference +0.000 [-1.000, +1.000] at 99.8 %, margin 0.02): a loss of 0.02 or more is not" in line.detail
