@@ -317,7 +317,10 @@ def _explain(error: ValidationError, where: str) -> str:
     message = _TAKES.get(first["type"]) or first["msg"].removeprefix("Value error, ")
     if "class_name" in first.get("ctx", {}):
         message += f" of {first['ctx']['class_name']}"
-    return f"config key {dotted or 'config'!r} = {first['input']!r} (from {where}): {message}"
+    key = f"config key {dotted!r}" if dotted else "config"
+    together = first["type"] == "value_error" and isinstance(first["input"], dict)  # of keys, which the message names
+    shown = "" if together else f" = {first['input']!r}"
+    return f"{key}{shown} (from {where}): {message}"
 
 
 _TAKES = {

@@ -307,7 +307,7 @@ class RuntimeConfig(Section):
     """Decoding processes; None: the number of cores. Extraction tasks run one per core."""
     train_timeout_s: Annotated[float, Field(gt=0, le=YEAR_S)] = 6 * 3600.0
     """Training is killed after this time; its state is kept and a new run resumes from there."""
-    gc_keep_days: Annotated[int, Field(ge=1)] | None = None
+    gc_keep_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
     """After a retrain, at most once a day, results are deleted that nothing needs and no run has used for so many days
     (crossmodal store gc); None: nothing is deleted unless it is asked for."""
     lock_timeout_s: Annotated[float, Field(ge=0, le=YEAR_S)] = 7 * 3600.0

@@ -49,8 +49,8 @@ _PARAMETER = re.compile(
     rf"""([?&;])([A-Za-z][\w.~-]{{0,60}})=((?:(?!;[A-Za-z][\w.~-]{{0,60}}=)[^&\s"'<>#)\]}}]){{0,{_LONGEST}}}[^&\s"'<>#)\]}},;.:!?])"""
 )
 _OPENS = re.compile(
-    rf"(?:.*(?:{_SECRET_WORD})|awsaccesskeyid|googleaccessid|key-pair-id|x-(?:amz|goog|oss|cos|obs)-.*|sig|pwd|pass|auth"
-    r"|authorization|expires|hmac|sas)",
+    rf"(?:.*(?:{_SECRET_WORD})|awsaccesskeyid|googleaccessid|key-pair-id|x-(?:amz|goog|oss|cos|obs)-.*|sig|pwd|pass|auth|jwt"
+    r"|subscription-key|authorization|expires|hmac|sas)",
     re.IGNORECASE,
 )
 """Names of parameters whose value opens something, or is signed by one that does: it changes whenever that is renewed."""
@@ -66,7 +66,8 @@ _PLAIN_VALUE = re.compile(r"[-+]?[\d.,_]+|true|false|none|null|\*+", re.IGNORECA
 _DOUBTFUL = re.compile(r".*(?:token|credentials?|signature)", re.IGNORECASE)
 """Names under which ordinary words stand, too: the column of a table of words, say."""
 _HEADER = re.compile(
-    r"""(?i)\b((?:proxy-)?authorization|x-api-key|x-auth-token|set-cookie|cookie)(["']?\s{0,3}[:=]\s{0,3}b?["']?)
+    r"""(?i)\b((?:proxy-)?authorization|x-(?:api-key|auth-token|vault-token|amz-security-token)|set-cookie|cookie)
+        (["']?\s{0,3}[:=]\s{0,3}b?["']?)
         ((?:bearer|basic|token|digest|apikey)\s+)?([^\s"',;)]{6,2000})""",
     re.VERBOSE,
 )
@@ -74,12 +75,29 @@ _BEARER = re.compile(r"\b([Bb]earer|[Bb]asic)(\s+)(?=[A-Za-z._~+/=-]{0,2000}\d)[
 _KNOWN_FORM = re.compile(
     r"\b(?:hf_[A-Za-z0-9]{20,}|pn[ub]_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
     r"|xox[abprs]-[\w-]{10,}|AIza[\w-]{30,}|(?:AKIA|ASIA)[A-Z0-9]{16}\b|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+)"
-    r"|(?<=PRIVATE KEY-----)[A-Za-z0-9+/=\s\\]{16,}"
+    r"|\bsk-(?:ant|proj|live|test)[-_][\w-]{16,}|\bhvs\.[\w-]{20,}|\bSG\.[\w-]{16,}\.[\w-]{16,}"
+    r"|(?<=hooks\.slack\.com/services/)[\w/]{16,}|(?<=PRIVATE KEY-----)[A-Za-z0-9+/=\s\\]{16,}"
 )
 _WORDS = ("pass", "pwd", "secret", "token", "key", "auth", "string", "credential", "signature")
-_HEADER_WORDS = ("auth", "api-key", "cookie", "bearer", "basic")
+_HEADER_WORDS = ("auth", "api-key", "-token", "cookie", "bearer", "basic")
 """One of these is, in lower case, in every text in which the expressions above find something; most texts have none."""
-_FORMS = ("hf_", "pnu_", "pnb_", "gh", "glpat-", "xox", "AIza", "AKIA", "ASIA", "eyJ", "PRIVATE KEY")
+_FORMS = (
+    "hf_",
+    "pnu_",
+    "pnb_",
+    "gh",
+    "glpat-",
+    "xox",
+    "AIza",
+    "AKIA",
+    "ASIA",
+    "eyJ",
+    "sk-",
+    "hvs.",
+    "SG.",
+    "hooks.slack.com",
+    "PRIVATE KEY",
+)
 _SECRET_VARIABLE = re.compile(
     r"(?:.*_)?(?:TOKEN|PASSWORD|PASSWD|PASS|PWD|SECRET|API_?KEY|ACCESS_KEY|ACCESS_KEY_ID|SECRET_KEY|PRIVATE_KEY|ACCOUNT_KEY"
     r"|SIGN_KEY|AUTH|AUTH_STRING|SAS_TOKEN|CONNECTION_STRING|PGPASSWORD|COOKIE)"

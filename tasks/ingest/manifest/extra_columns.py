@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tasks.ingest.manifest.rows import Inline
-from tasks.redaction import redact
+from tasks.redaction import redact_cell
 
 _CELL_CHARS = 2000  # an essay in a column that nobody reads is not worth carrying along
 
@@ -38,4 +38,4 @@ def _cell(value: Any) -> str | int | float | bool | None:
         return value if math.isfinite(value) else None
     if isinstance(value, (datetime.datetime, datetime.date)):
         return value.isoformat()
-    return redact(str(value), ())[:_CELL_CHARS]
+    return redact_cell(str(value), ())[:_CELL_CHARS]  # values of slices that differ stay different
