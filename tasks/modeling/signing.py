@@ -190,7 +190,8 @@ def require_signed(
     if signature is None:
         if verify_key is not None:
             raise EnvironmentFailed(
-                f"{which}: is not signed, and the key {verify_key} is to verify it; publish it with publish.sign_key"
+                f"{which}: is not signed, and the key {verify_key} is to verify it; publish it with "
+                "publish.sign_key, the first time without a verify key"
             )
         return None
     try:

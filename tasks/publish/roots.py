@@ -15,6 +15,7 @@ from tasks.publish.approval import STATE
 from tasks.publish.connection import connected, is_absent
 from tasks.publish.registry import all_models, why_not
 from tasks.store import Store
+from tasks.store_view import readable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -109,7 +110,7 @@ def _deleted_runs(client: MlflowClient, store: Store, tracking_uri: str) -> list
 
 def require_intact(version: PublishedVersion, store: Store, tracking_uri: str) -> None:
     """The registry's own files of a version are those that were published. Raises EnvironmentFailed."""
-    with connected(store, tracking_uri) as client, store.scratch_dir() as scratch:
+    with connected(store, tracking_uri) as client, readable(store).scratch_dir() as scratch:
         found = client.get_model_version(version.name, version.version)
         versions.download(client, found, scratch, store, tracking_uri)
         for sha256 in versions.encoders_of(found):

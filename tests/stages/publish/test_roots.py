@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -76,6 +77,18 @@ def test_a_published_model_lies_on_disk_once(make_case: MakeCase, quick: None) -
     (logged(case) / "artifacts" / "rows.safetensors").write_bytes(b"x")
     with pytest.raises(EnvironmentFailed, match=r"rows\.safetensors at .* is damaged"):
         require_intact(version, *case.place)
+
+
+def test_published_files_are_verified_in_a_store_that_cannot_be_written_to(
+    make_case: MakeCase, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = make_case()
+    case.publish()
+    (version,) = read_registry(*case.place).versions
+    store, may = case.place[0], os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != store.root and may(path, mode))
+    monkeypatch.setattr(store, "scratch_dir", None)
+    require_intact(version, *case.place)
 
 
 def test_the_chain_reaches_from_the_verdict_to_the_data(make_case: MakeCase) -> None:

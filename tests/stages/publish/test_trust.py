@@ -256,7 +256,8 @@ def test_an_unsigned_or_exchanged_signature_is_refused(
     place, key = first.place, str(keys[1])
     assert crossmodal.load("tiny", store=place[0].root).signature == "unsigned"
     with pytest.raises(
-        EnvironmentFailed, match=r"version 1: is not signed, and the key .* publish it with publish.sign_key"
+        EnvironmentFailed,
+        match=r"version 1: is not signed, and the key .* publish it with publish.sign_key, the first time",
     ):
         registry.fetch_champion("tiny", "champion", *place, key)
     second = make_case(seed=1, champion=first.checkpoint, run_id="run-2")
