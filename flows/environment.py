@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.hosting.access import new_auth_string
-from flows.request import DEFAULT_STORE, VERIFY_KEY, Request
+from flows.request import DEFAULT_STORE, Request
 from tasks.errors import EnvironmentFailed
 from tasks.publish.addresses import sqlite_uri
 
@@ -37,11 +37,6 @@ def store_from_environment(option: str | None) -> str:
 def tracking_uri_from_environment() -> str | None:
     """MLFLOW_TRACKING_URI, when it is set."""
     return os.environ.get("MLFLOW_TRACKING_URI") or None
-
-
-def verify_key_from_environment() -> str | None:
-    """CROSSMODAL_VERIFY_KEY, when it is set: the file of the public key that models must be signed with."""
-    return os.environ.get(VERIFY_KEY) or None
 
 
 def refresh_from_environment() -> tuple[str, ...]:

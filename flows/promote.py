@@ -11,11 +11,11 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.environment import now_ms, tracking_uri_from_environment, user_name, verify_key_from_environment
+from flows.environment import now_ms, tracking_uri_from_environment, user_name
 from flows.flow_request import store_of_run
 from flows.journaling import record_decisions
 from flows.refusals import REFUSALS, refused
-from flows.request import default_tracking_uri
+from flows.request import default_tracking_uri, verify_key_from_environment
 from flows.run_name import rename_run
 from tasks.publish import registry
 from tasks.publish.approval import Approval

@@ -30,6 +30,17 @@ Mode = Literal["full", "plan only", "evaluate only"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 
+def verify_key_from_environment() -> str | None:
+    """CROSSMODAL_VERIFY_KEY, when it is set: the file of the public key that models must be signed with.
+
+    UsageError where it is empty: a variable that nobody filled in must not switch verification off.
+    """
+    path = os.environ.get(VERIFY_KEY)
+    if path == "":
+        raise UsageError(f"{VERIFY_KEY}: is empty; name the file of a public key, or unset it to verify no signatures")
+    return path
+
+
 @dataclass(frozen=True)
 class Request:
     """What to run, and where everything it writes goes."""
@@ -54,7 +65,7 @@ class Request:
     @property
     def verify_key(self) -> str | None:
         """The file of the public key that models must be signed with, where there is one."""
-        return self.config.publish.verify_key or os.environ.get(VERIFY_KEY) or None
+        return self.config.publish.verify_key or verify_key_from_environment()
 
     @property
     def folder(self) -> Path:

@@ -12,9 +12,9 @@ import typer
 from flows.commands.options import CommonOptions, ModelName, grouped
 from flows.commands.runs import show_run_diff
 from flows.console import print_json, print_table, say
-from flows.environment import now_ms, tracking_uri_from_environment, user_name, verify_key_from_environment
+from flows.environment import now_ms, tracking_uri_from_environment, user_name
 from flows.journaling import record_decisions
-from flows.request import default_tracking_uri
+from flows.request import default_tracking_uri, verify_key_from_environment
 from tasks.errors import UsageError
 from tasks.holdout_reuse import MANY, describe_uses
 from tasks.publish import journal_events, registry

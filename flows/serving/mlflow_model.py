@@ -16,7 +16,7 @@ import numpy as np
 
 from data_contracts.modalities import INPUTS
 from data_contracts.refs import IN_CELLS, InputName
-from flows.request import VERIFY_KEY, Request, resolve_config
+from flows.request import Request, resolve_config, verify_key_from_environment
 from flows.serving.loading import find_published, load_predictor
 from flows.serving.prediction import Refusal, RowsRefused
 from flows.serving.predictor import Predictor
@@ -41,7 +41,7 @@ class MediaModel(ServedModel):
 
     def load_context(self, context: Any) -> None:
         """Loads the model; what reads media waits for the first that comes."""
-        self.verify_key = os.environ.get(VERIFY_KEY) or None
+        self.verify_key = verify_key_from_environment()
         super().load_context(context)
         self._folder = Path(context.artifacts["model.safetensors"]).parent
         self._loading = threading.Lock()

@@ -23,7 +23,7 @@ from pydantic import SecretBytes
 import crossmodal
 from flows.export import export_release, verify_folder
 from flows.predictions import find_model
-from flows.request import VERIFY_KEY, Request, make_request
+from flows.request import VERIFY_KEY, Request, make_request, verify_key_from_environment
 from flows.serving.loading import find_published, load_predictor
 from flows.serving.mlflow_model import MediaModel
 from flows.signing import load_sign_key
@@ -357,3 +357,11 @@ def test_keys_are_read_or_refused_without_a_word_of_them(
         with pytest.raises(UsageError, match=why):
             read_public_key(str(tmp_path / name))
     assert public_pem_of(parse_private_key(private.read_bytes(), "")) == public.read_bytes()
+
+
+def test_an_empty_variable_does_not_switch_verification_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VERIFY_KEY, "")
+    with pytest.raises(UsageError, match=f"{VERIFY_KEY}: is empty"):
+        verify_key_from_environment()
+    monkeypatch.delenv(VERIFY_KEY)
+    assert verify_key_from_environment() is None
