@@ -57,6 +57,7 @@ def _fetch_weights(encoder: str, parsed: EncoderId) -> None:
     target = cached_weights(parsed.name, parsed.version)
     if target.is_file():
         return
+    target.parent.mkdir(parents=True, exist_ok=True)
     with draft(target.parent, target.name) as scratch:
         scratch.mkdir()
         try:
