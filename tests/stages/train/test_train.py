@@ -80,7 +80,9 @@ def test_the_callers_random_numbers_and_settings_stay_as_they_were(make_world):
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-@pytest.mark.parametrize("kind", ["concat", "gated", "attention", "late"])
+@pytest.mark.parametrize(
+    "kind", ["concat", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("gated", "attention", "late"))]
+)
 def test_one_batch_is_learned_by_heart(make_world, monkeypatch, kind):
     """Labels that have nothing to do with their rows: the encoders, the fusion and every modality's own head recall them."""
 
