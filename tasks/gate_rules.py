@@ -318,14 +318,8 @@ def _max_drop(figure: Figure, limit: float) -> Decided:
             found = f"{name} {figure.text(figure.value)}; no champion to compare with"
         outcome: Outcome = "fail" if figure.value is None else "pass"
         said = "This is the first model: there is none in production to compare it with."
-        return Decided(
-            f"{name} at most {allowed} worse than the champion{figure.sure}",
-            outcome,
-            found,
-            None,
-            "no champion yet",
-            said,
-        )
+        rule = f"{name} at most {allowed} worse than the champion{figure.sure}"
+        return Decided(rule, outcome, found, None, "no champion yet", said)
     rule = f"{name} at most {allowed} worse than {other.name}{figure.sure}"
     title = figure.metric.title + figure.where
     if figure.value is None or other.value is None or other.change is None:
@@ -400,8 +394,3 @@ RULES: Mapping[str, RuleKind] = MappingProxyType(
     }
 )
 """Key of a rule to how it is decided."""
-
-
-def defined(value: float | None) -> float | None:
-    """The value, or None where it is not a finite number."""
-    return value if value is not None and math.isfinite(value) else None

@@ -33,6 +33,20 @@ def link_file(source: Path, target: Path) -> None:
         scratch.unlink(missing_ok=True)  # renamed onto another name of the same file it stays
 
 
+def share_blocks(source: Path, target: Path) -> None:
+    """`target`, which holds the bytes of `source`, takes no room where the file system can share blocks (btrfs, XFS).
+
+    Elsewhere it stays the copy that it is: of what cannot be computed again, or only in hours, damage to one must not be damage
+    to all.
+    """
+    scratch = target.with_name(f".{target.name[:200]}.{uuid.uuid4().hex}")
+    try:
+        if _clone(source, scratch):
+            scratch.rename(target)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
 def link_folder(source: Path, target: Path) -> None:
     """`target` holds every file of `source`, as `link_file` leaves them."""
     for path in sorted(source.rglob("*")):

@@ -23,8 +23,9 @@ from typing import Literal
 from data_contracts.refs import EvalReport, Pairing, RuleResult
 from data_contracts.slices import SliceRegression, SliceRegressions
 from tasks.config import GateConfig
+from tasks.gate.rules import defined
 from tasks.gate.sentences import FIRST, describe_rows, say_comparison, say_regressions, say_undefined
-from tasks.gate_rules import Outcome, defined
+from tasks.gate_rules import Outcome
 from tasks.number_format import short_number
 from tasks.problems.registry import figure_text, get_metric, get_problem
 from tasks.problems.scoring import MIN_CLUSTERS, say_too_few

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from data_contracts.refs import EvalReport, RuleResult
 from data_contracts.slices import Bounds, PartFigures, ReferenceFigures, SliceReport
 from tasks.gate.sentences import doubt_clusters
-from tasks.gate_rules import EVERY, Decided, Figure, Reference, Rule, decide_rule, defined
+from tasks.gate_rules import EVERY, Decided, Figure, Reference, Rule, decide_rule
 from tasks.problems.problem import Problem
 from tasks.problems.registry import get_metric, get_problem
 from tasks.problems.scoring import MIN_CLUSTERS, say_too_few
@@ -162,3 +162,8 @@ def _problem(report: EvalReport, column: str = "") -> Problem:
 
 def _finite(bounds: Bounds | None) -> Bounds | None:
     return bounds if bounds is not None and all(map(math.isfinite, bounds)) else None
+
+
+def defined(value: float | None) -> float | None:
+    """The value, or None where it is not a finite number."""
+    return value if value is not None and math.isfinite(value) else None

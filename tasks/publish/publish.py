@@ -51,7 +51,7 @@ from tasks.publish.verify import DIFFERENT, VerifyRequest, verify_apart
 from tasks.publish.version_page import describe_model, describe_version
 from tasks.redaction import redact
 from tasks.samples import Samples
-from tasks.shared_files import link_file
+from tasks.shared_files import share_blocks
 from tasks.store import Store, digest_file
 
 if TYPE_CHECKING:
@@ -256,11 +256,11 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
 
 
 def share_with_checkpoint(job: Publication, place: Path | None) -> None:
-    """What is logged of the checkpoint's files takes no room of its own, where the run's artifacts are local files."""
+    """What is logged of the checkpoint's files takes no room of its own, where local files can share blocks."""
     if place is not None:
         folder = place / versions.MODEL_FOLDER / versions.ARTIFACT_FOLDER
         for name in (*versions.FILES, *read_card(job.folder).files_beside()):
-            link_file(job.folder / name, folder / name)
+            share_blocks(job.folder / name, folder / name)
 
 
 def describe_rows(job: Publication, rows: Path, profile: Path) -> None:
