@@ -19,6 +19,8 @@ from benchmarks.chaos.trial import Trial, fresh, is_error_of_ours, publishes, su
 
 _KILLS_A_STORE = 5
 """Kills in a row on one store, before it must finish."""
+_ROOM_KB = 1 << 20
+"""More than a run asks for before it begins."""
 _PATIENCE = 100
 """Looks for processes that are left."""
 
@@ -83,7 +85,7 @@ def full_disks(trial: Trial, count: int, draw: random.Random) -> Iterator[Attemp
             ended, _ = run(trial.retrain(store), trial.scratch / "log")
             fits = ended.code == 0
             fine = publishes(trial, ended) if fits else ended.code == 4 and is_error_of_ours(ended)
-            subprocess.run(["mount", "-o", f"remount,size={4 * whole}k", str(store)], check=True)
+            subprocess.run(["mount", "-o", f"remount,size={_ROOM_KB}k", str(store)], check=True)
             again = _finish(trial, store)
             wrong = "" if fine else _say(ended)
             said = "had room" if fits else "refused, then resumed"
