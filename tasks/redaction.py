@@ -75,7 +75,7 @@ _BEARER = re.compile(r"\b([Bb]earer|[Bb]asic)(\s+)(?=[A-Za-z._~+/=-]{0,2000}\d)[
 _KNOWN_FORM = re.compile(
     r"\b(?:hf_[A-Za-z0-9]{20,}|pn[ub]_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
     r"|xox[abprs]-[\w-]{10,}|AIza[\w-]{30,}|(?:AKIA|ASIA)[A-Z0-9]{16}\b|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+)"
-    r"|\bsk-(?:ant|proj|live|test)[-_][\w-]{16,}|\bhvs\.[\w-]{20,}|\bSG\.[\w-]{16,}\.[\w-]{16,}"
+    r"|\bsk-[a-z]{3,6}[-_][\w-]{16,}|\bhvs\.[\w-]{20,}|\bSG\.[\w-]{16,}\.[\w-]{16,}"
     r"|(?<=hooks\.slack\.com/services/)[\w/]{16,}|(?<=PRIVATE KEY-----)[A-Za-z0-9+/=\s\\]{16,}"
 )
 _WORDS = ("pass", "pwd", "secret", "token", "key", "auth", "string", "credential", "signature")

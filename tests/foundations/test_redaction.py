@@ -51,7 +51,7 @@ CUT = [
     ("sent bearer Canary1Canary1Canary1", "sent bearer ***"),
     ('{"password": "Canary1"}', '{"password": "***"}'),
     ("with hf_Canary1Canary1Canary1", "with ***"),
-    ("sk-ant-Canary1Canary1Canary1, hvs.Canary1Canary1Canary1", "***, ***"),
+    ("sk-live-Canary1Canary1Canary1, hvs.Canary1Canary1Canary1", "***, ***"),
     ("at https://hooks.slack.com/services/T0/B0/Canary1Canary1", "at https://hooks.slack.com/services/***"),
     ("X-Vault-Token: Canary1Canary1Canary1", "X-Vault-Token: ***"),
     ("https://h/a?subscription-key=Canary1&v=1", "https://h/a?subscription-key=***&v=1"),

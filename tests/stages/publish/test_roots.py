@@ -90,6 +90,9 @@ def test_published_files_are_verified_in_a_store_that_cannot_be_written_to(
     monkeypatch.setattr(os, "access", lambda path, mode: path != store.root and may(path, mode))
     monkeypatch.setattr(store, "scratch_dir", None)
     require_intact(version, *case.place)
+    (logged(case) / "artifacts" / "rows.safetensors").write_bytes(b"x")
+    with pytest.raises(EnvironmentFailed, match=r"rows\.safetensors at .* is damaged"):
+        require_intact(version, *case.place)
 
 
 def test_the_chain_reaches_from_the_verdict_to_the_data(make_case: MakeCase) -> None:
