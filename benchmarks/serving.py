@@ -77,7 +77,7 @@ class Client:
     async def ask(self, load: Load, began: float | None = None) -> None:
         """Adds one answer; its time counts from `began`."""
         began = time.perf_counter() if began is None else began
-        if self._streams is None:
+        if self._streams is None or self._streams[0].at_eof():  # the server ends a connection that was idle for 5 s
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = self._streams
         writer.write(self._message)

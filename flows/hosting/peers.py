@@ -6,16 +6,19 @@ import ipaddress
 import sys
 from pathlib import Path
 
+UNLISTED = -1
+"""No user: the system lists connections, and not this one, or no program holds its other end any more."""
 _LISTS = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
-_ESTABLISHED = "01"
-_USER = 7
-"""The place of the user's number in a line."""
+_USER, _INODE = 7, 9
+"""The places of the user's number and of the socket's in a line; a socket that no program holds has neither, but zeros."""
+_LOOKS = 3
+"""The list is not read in one moment: while others connect, a connection may be missing from it once."""
 
 
 def user_of(client: tuple[str, int] | None, server: tuple[str, int] | None) -> int | None:
-    """The number of the user who opened the client's end of a TCP connection between two addresses of this machine.
+    """The number of the user whose program holds the client's end of a TCP connection between two addresses of this machine.
 
-    None where it is not known: another system, or another machine's client.
+    UNLISTED where there is no such connection. None where the system does not tell, or what is given is no address.
     """
     if client is None or server is None:
         return None
@@ -23,17 +26,15 @@ def user_of(client: tuple[str, int] | None, server: tuple[str, int] | None) -> i
         ends = [(ipaddress.ip_address(host), port) for host, port in (client, server)]
     except ValueError:
         return None
-    for path, wide in zip(_LISTS, (False, True), strict=True):
-        wanted = " ".join(f"{_address(host, wide)}:{port:04X}" for host, port in ends)
-        try:
-            listed = path.read_text(encoding="ascii")
-        except OSError:
-            continue
-        place = listed.find(f" {wanted} {_ESTABLISHED} ")
+    lists = [path for path in _LISTS if path.exists()]
+    for path in lists * _LOOKS:
+        wanted = " ".join(f"{_address(host, path.name == 'tcp6')}:{port:04X}" for host, port in ends)
+        listed = path.read_text(encoding="ascii")
+        place = listed.find(f" {wanted} ")
         if place >= 0:
-            line = listed[listed.rfind("\n", 0, place) + 1 :].partition("\n")[0]
-            return int(line.split()[_USER])
-    return None
+            found = listed[listed.rfind("\n", 0, place) + 1 :].partition("\n")[0].split()
+            return int(found[_USER]) if found[_INODE] != "0" else UNLISTED
+    return UNLISTED if lists else None
 
 
 def _address(host: ipaddress.IPv4Address | ipaddress.IPv6Address, wide: bool) -> str:

@@ -17,12 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from flows.hosting.guard import App, Headers, Message, Policy, Receive, Scope, Send, foreign, isolated
-from flows.hosting.peers import user_of
 from flows.serving.problems import HttpProblem
 
 log = logging.getLogger("crossmodal.serve")
 OPEN = frozenset({"/", "/healthz", "/readyz"})
 """Answered without the token: probes, and the page, which asks for it."""
+USER = "user"
+"""In the state of a request's scope: what `user_of` found when its connection was made."""
 _ROOT = 0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/=+-]{1,128}")
 
@@ -55,7 +56,7 @@ class Access:
 
 
 def _refuse_other_users(scope: Scope) -> HttpProblem | None:
-    user = user_of(scope.get("client"), scope.get("server"))
+    user = scope.get("state", {}).get(USER)
     if user in (None, _ROOT, os.getuid()):
         return None
     return HttpProblem(403, "foreign", "another user of this machine asks: start the server with a token, and send it")

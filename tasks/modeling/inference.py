@@ -52,7 +52,8 @@ def predict_logits(
     """(N, outputs) what the network gives out before it becomes shares and numbers, see `to_outputs`."""
     device = next(model.parameters()).device
     found = np.zeros((inputs.rows, model.outputs), np.float32)
-    model.eval()
+    if model.training:  # to set every layer anew took a tenth of the time of one row
+        model.eval()
     with torch.inference_mode(), _threads(threads):
         for start in range(0, inputs.rows, batch_size):
             rows = np.arange(start, min(start + batch_size, inputs.rows))
