@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from tasks.media.encoder_inputs import log_mel, mel_filters, small_frames, small_picture, text_bytes
 
@@ -51,6 +52,21 @@ def test_filters_overlap_to_one_between_the_first_and_last_centre() -> None:
     filters = mel_filters(RATE_HZ, 512, 20)
     assert filters.shape == (257, 20)
     assert np.allclose(filters[8:220].sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_spectrum_has_the_same_bits_on_any_number_of_threads() -> None:
+    noise = np.random.default_rng(0).integers(-9000, 9000, 3 * RATE_HZ, np.int16)
+    wide = {**PARAMS, "n_mels": 80, "window_ms": 60.0, "max_frames": 200}
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(log_mel(noise, RATE_HZ, wide))
+    assert np.array_equal(*found)
+    # and it is the product with the filters
+    power = np.exp(found[0].astype(np.float64)) - 1e-6
+    frames = np.lib.stride_tricks.sliding_window_view(noise / 32768, 960)[::160][:200]
+    whole = np.abs(np.fft.rfft(frames * np.hanning(961)[:-1], 1024)) ** 2 / 1024 @ mel_filters(RATE_HZ, 1024, 80)
+    assert np.allclose(power, whole, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 40), (40, 16), (8, 8), (3, 5)])
