@@ -15,7 +15,7 @@ from tasks.modeling.profile import PROFILE
 from tasks.modeling.training_rows import ROWS
 from tasks.publish.addresses import local_path, require_known_place, require_no_links
 from tasks.publish.encoders import keep_encoder, require_digest
-from tasks.shared_files import share_blocks
+from tasks.shared_files import link_file
 from tasks.store import Draft, Store, digest_file, digest_json
 
 if TYPE_CHECKING:
@@ -239,12 +239,15 @@ def into_store(client: MlflowClient, version: ModelVersion, store: Store, tracki
 
 
 def share_with_checkpoint(version: Tagged, folder: Path, store: Store) -> None:
-    """The version's files in `folder` that the store's checkpoint holds, too, take no room where files can share blocks."""
+    """The version's files in `folder` that the store's checkpoint holds, too, take no room.
+
+    They may be one file with two names: damage to it is healed from the registry, and by training again.
+    """
     checkpoint = store.find("checkpoints", version.tags.get(TRAIN_KEY, ""))
     if checkpoint is not None:
         for name, sha256 in {**promised_files(version), **read_card(folder).files_beside()}.items():
             if checkpoint.files.get(name) == sha256:
-                share_blocks(checkpoint.path / name, folder / name)
+                link_file(checkpoint.path / name, folder / name)
 
 
 def _encoder_into_store(

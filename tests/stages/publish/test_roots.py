@@ -62,7 +62,7 @@ def test_runs_deleted_in_mlflow_are_told_of(make_case: MakeCase, quick: None) ->
     assert [place.parent.name for place in read_registry(*case.place).deleted_runs] == [run.info.run_id]
 
 
-def test_damage_to_one_copy_of_a_published_model_is_none_to_the_others(make_case: MakeCase, quick: None) -> None:
+def test_damage_to_a_published_model_in_the_store_is_healed_from_the_registry(make_case: MakeCase, quick: None) -> None:
     case = make_case()
     case.publish()
     champion = registry.fetch_champion("tiny", "champion", *case.place)
@@ -72,7 +72,15 @@ def test_damage_to_one_copy_of_a_published_model_is_none_to_the_others(make_case
         published, kept = logged(case) / "artifacts" / name, root / champion.uri / name
         trained = root / case.checkpoint.uri / name
         assert trained.read_bytes() == published.read_bytes() == kept.read_bytes()
-        assert len({path.stat().st_ino for path in (trained, published, kept)}) == 3
+        assert not published.samefile(kept), "damage to one is not damage to the other"
+        assert trained.samefile(kept), "in the store, what can be fetched again takes no room beside what was trained"
+    weights = root / champion.uri / "model.safetensors"
+    intact = weights.read_bytes()
+    weights.write_bytes(bytes([intact[0] ^ 1]) + intact[1:])
+    healed = registry.fetch_champion("tiny", "champion", *case.place)
+    assert healed is not None
+    assert (root / healed.uri / "model.safetensors").read_bytes() == intact
+    assert case.request.store.find("checkpoints", str(case.checkpoint.train_key)) is None, "it is trained again"
     (version,) = read_registry(*case.place).versions
     require_intact(version, *case.place)
     (logged(case) / "artifacts" / "rows.safetensors").write_bytes(b"x")
