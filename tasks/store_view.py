@@ -79,12 +79,16 @@ def _link_files(source: Path, target: Path) -> None:
 
 
 def _copy_database(source: Path, target: Path) -> None:
-    """MLflow opens a database only to write. One that has a write-ahead log can be read only where its index can be made."""
+    """MLflow opens a database only to write.
+
+    One that has a write-ahead log can be read only where its index can be made, and one that a killed process left half written
+    only where that can be taken back: where neither can, the copy is opened with a copy of the log or the journal.
+    """
     try:
         address = f"file:{quote(str(source))}?mode=ro"
         with closing(sqlite3.connect(address, uri=True)) as live, closing(sqlite3.connect(target)) as copy:
             live.backup(copy)
     except sqlite3.OperationalError:
-        for end in ("", "-wal"):
+        for end in ("", "-wal", "-journal"):
             if source.with_name(f"{source.name}{end}").exists():
                 shutil.copyfile(source.with_name(f"{source.name}{end}"), target.with_name(f"{target.name}{end}"))

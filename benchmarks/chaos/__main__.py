@@ -1,6 +1,6 @@
 """Attacks on `crossmodal retrain --plain`, and how each ended: python -m benchmarks.chaos [--seed 0] [ATTACK=COUNT …].
 
-    python -m benchmarks.chaos kills=100 at_once=20 full_disks=16 flips=1000
+    python -m benchmarks.chaos kills=100 publish_kills=44 at_once=20 full_disks=16 flips=1000
 
 An attack's table has how often each outcome came; whatever is wrong is printed in full, and ends the benchmark with 1. Those
 on `crossmodal up`, with Prefect's server and worker as processes of their own: python -m benchmarks.chaos.up.
@@ -21,7 +21,7 @@ from benchmarks.chaos.forked import load_libraries
 from benchmarks.chaos.trial import Trial, make_trial
 from benchmarks.measure import machine
 
-ATTACKS = {"kills": 100, "at_once": 20, "full_disks": 16, "flips": 1000}
+ATTACKS = {"kills": 100, "publish_kills": 44, "at_once": 20, "full_disks": 16, "flips": 1000}
 """Attack to how many attempts by default."""
 
 

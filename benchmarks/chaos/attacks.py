@@ -8,7 +8,7 @@ import random
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,8 @@ import psutil
 from benchmarks.chaos.forked import Ended, Forked, run
 from benchmarks.chaos.trial import Trial, fresh, is_error_of_ours, publishes, summary_of
 
+_PUBLISHED = ("champions", "mlartifacts", "mlflow.db*", "journal.jsonl", "runs", "work", "tmp")
+"""What a store has of a published model; what the model was made from is left."""
 _KILLS_A_STORE = 5
 """Kills in a row on one store, before it must finish."""
 _ROOM_KB = 1 << 20
@@ -37,18 +39,38 @@ class Attempt(NamedTuple):
 
 def kills(trial: Trial, count: int, draw: random.Random) -> Iterator[Attempt]:
     """SIGKILL at random moments of a run, five in a row on one store; the run after them publishes the same bytes."""
-    for first in range(0, count, _KILLS_A_STORE):
+    yield from _kill(trial, count, draw, lambda: fresh(trial, "killed"))
+
+
+def publish_kills(trial: Trial, count: int, draw: random.Random) -> Iterator[Attempt]:
+    """The same of runs that have only to publish: all before that is in their store, and there is no registry yet."""
+
+    def without_registry() -> Path:
         store = fresh(trial, "killed")
-        for number in range(first, min(first + _KILLS_A_STORE, count)):
-            after_s = draw.uniform(0.0, trial.seconds)
+        shutil.copytree(trial.scratch / "undisturbed", store, symlinks=True, ignore=shutil.ignore_patterns(*_PUBLISHED))
+        return store
+
+    yield from _kill(trial, count, draw, without_registry)
+
+
+def _kill(trial: Trial, count: int, draw: random.Random, make_store: Callable[[], Path]) -> Iterator[Attempt]:
+    """Until `count` runs were killed: those that had finished do not count. A moment is drawn from as long as a run takes."""
+    killed, seconds = 0, run(trial.retrain(make_store()), trial.scratch / "log")[1]
+    while killed < count:
+        store = make_store()
+        for _ in range(min(_KILLS_A_STORE, count - killed)):
+            after_s = draw.uniform(0.0, seconds)
             running = Forked(trial.retrain(store), trial.scratch / "log")
             time.sleep(after_s)
             running.kill()
             ended = running.wait()
-            what = f"{number}: killed after {after_s:.2f} s"
+            what = f"{killed}: killed after {after_s:.2f} s"
             finished = ended.code >= 0
+            killed += not finished
             wrong = "" if not finished or publishes(trial, ended) else _say(ended)
             yield Attempt(what, "had finished" if finished else "killed", wrong)
+            if finished:
+                break  # what follows would find nothing to do
         yield _finish(trial, store)
 
 

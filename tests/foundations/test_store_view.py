@@ -16,6 +16,7 @@ from tasks.errors import EnvironmentFailed
 from tasks.progress import listening_to_lines
 from tasks.store import Store
 from tasks.store_view import readable
+from tests.support.half_written import kill_in_transaction
 
 
 @pytest.fixture
@@ -74,6 +75,22 @@ def test_what_lies_in_it_is_found_and_what_is_computed_goes_elsewhere(locked: St
     assert state(locked.root) == before
     assert view.root.stat().st_mode & 0o077 == 0
     assert all(path.stat().st_mode & 0o700 == 0o700 for path in (view.root / "kind").rglob("*") if path.is_dir())
+
+
+def test_a_registry_whose_writer_was_killed_is_read_as_it_was(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.prepare()
+    registry = store.root / "mlflow.db"
+    with closing(sqlite3.connect(registry)) as database, database:
+        database.execute("CREATE TABLE t (a TEXT)")
+        database.execute("INSERT INTO t VALUES ('whole')")
+    kill_in_transaction(registry, "UPDATE t SET a = 'half'")
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != store.root and may(path, mode))
+    view = readable(store)
+    with closing(sqlite3.connect(view.root / "mlflow.db")) as database:
+        assert database.execute("SELECT a FROM t").fetchall() == [("whole",)]
+        assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("t",)]
+    assert registry.with_name("mlflow.db-journal").exists(), "nothing of it is changed"
 
 
 def test_a_store_that_can_be_written_to_or_is_not_there_is_itself(store: Store, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from tasks.publish.addresses import (
 from tasks.publish.champion_lookup import look_up
 from tasks.publish.relocation import make_relative
 from tasks.store import Store
+from tests.support.half_written import kill_in_transaction
 from tests.support.registries import client_of
 
 MakeCase = Callable[..., Any]
@@ -247,6 +248,19 @@ def test_the_registry_of_before_comes_to_name_no_path(make_case: MakeCase, quick
     seen = (store.root / "mlflow.db").stat().st_mtime_ns
     make_relative(store.root / "mlflow.db")
     assert (store.root / "mlflow.db").stat().st_mtime_ns == seen
+
+
+def test_a_registry_whose_writer_was_killed_is_read_and_written_to(make_case: MakeCase, quick: None) -> None:
+    case = make_case()
+    case.publish()
+    store, uri = case.place
+    before = texts(store.root / "mlflow.db")
+    kill_in_transaction(store.root / "mlflow.db", "UPDATE experiments SET artifact_location = 'half'")
+    shutil.rmtree(store.root / "champions")  # else MLflow is not asked
+    champion = registry.fetch_champion("tiny", "champion", store, uri)
+    assert champion is not None
+    assert texts(store.root / "mlflow.db") == before
+    assert not (store.root / "mlflow.db-journal").exists()
 
 
 @pytest.mark.parametrize("name", ["Default", "a..b", "x" * 100])
