@@ -15,15 +15,15 @@ _LOOKS = 3
 """The list is not read in one moment: while others connect, a connection may be missing from it once."""
 
 
-def user_of(client: tuple[str, int] | None, server: tuple[str, int] | None) -> int | None:
+def user_of(client: tuple[str, int] | None, server: tuple[str, int | None] | None) -> int | None:
     """The number of the user whose program holds the client's end of a TCP connection between two addresses of this machine.
 
     UNLISTED where there is no such connection. None where the system does not tell, or what is given is no address.
     """
-    if client is None or server is None:
+    if client is None or server is None or server[1] is None:
         return None
     try:
-        ends = [(ipaddress.ip_address(host), port) for host, port in (client, server)]
+        ends = [(ipaddress.ip_address(host), port) for host, port in (client, (server[0], server[1]))]
     except ValueError:
         return None
     lists = [path for path in _LISTS if path.exists()]
