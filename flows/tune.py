@@ -32,7 +32,7 @@ def tune(
     profile: str = "",
     data: str = "",
     trials: Annotated[int, Field(ge=0)] = 0,
-    timeout_s: Annotated[float, Field(ge=0)] = 0,
+    timeout_s: Annotated[int, Field(ge=0)] = 0,
     overrides: list[Override] = NO_OVERRIDES,
     store: str = "",
 ) -> State[dict[str, Any]]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from data_contracts.modalities import in_order
-from data_contracts.refs import CheckpointRef, EvalReport, ValidatedRef
+from data_contracts.refs import ValidatedRef
 from data_contracts.run_summary import Finding, RunSummary, TuneSummary
-from data_contracts.tuning import TUNE, Difference, JudgedSettings, TrialRecord, TrialRef, TuneReport
+from data_contracts.tuning import TUNE, TuneReport
 from flows.data_stages import prepare, require_trainable
 from flows.execute import RunFailed, attempt
 from flows.preflight import failure, preflight
@@ -18,13 +16,12 @@ from flows.request import Request
 from flows.run_state import RunState
 from flows.stages import Stages
 from flows.summary import summarise, write_summary
+from flows.tune_outcome import judge, make_report
 from flows.tune_profile import profile_target, save_profile
 from flows.tune_trials import Budget, Perform, Workshop, perform_here, require_results, run_trials
 from tasks import locks
 from tasks.config import RunConfig
 from tasks.errors import UsageError
-from tasks.evaluate.comparison import ComparisonRows
-from tasks.evaluate.paired import compare_evaluations
 from tasks.evaluate.rule_checks import require_rules_fit
 from tasks.packages import missing_packages_named
 from tasks.problems.registry import figure_text, get_metric, metric_names, problem_of
@@ -32,9 +29,10 @@ from tasks.reporting.tune_report import write_tune_page
 from tasks.samples import Samples
 from tasks.store import Store, digest_json, replace_file
 from tasks.train.train import base_key
-from tasks.tune.outcome import describe_space, find_best, keep_study, measure_importance
-from tasks.tune.space import Space, default_space, own_settings, require_valid_space, trial_config, with_settings
-from tasks.tune.study import SAMPLER, Plan, Study, check_storage, study_name
+from tasks.tune.outcome import keep_study
+from tasks.tune.space import Space, default_space, own_settings, require_valid_space, trial_config
+from tasks.tune.storage import check_storage
+from tasks.tune.study import Plan, Study, study_name
 
 LATENCY = ("latency_ms", "size_mb")
 
@@ -146,121 +144,6 @@ def make_plan(name: str, space: Space, metric: str, epoch_metric: str, config: R
         seed=config.seed,
         tune=config.tune,
         first=own_settings(config, space),
-    )
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Settings with their model, on validation rows and on test rows."""
-
-    trial: TrialRecord | None
-    config: RunConfig
-    checkpoint: CheckpointRef
-    score: TrialRef
-    report: EvalReport
-
-    def figures(self) -> JudgedSettings:
-        """For the report."""
-        return JudgedSettings(
-            trial=None if self.trial is None else self.trial.number,
-            validation=self.score.metrics,
-            test=self.report.metrics["test"],
-            intervals=self.report.intervals,
-            inference=self.score.inference,
-            model_sha256=self.checkpoint.model_sha256,
-        )
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The best trial and the settings as they were, on the test rows, which no trial saw."""
-
-    trials: list[TrialRecord]
-    best: Judged
-    defaults: Judged
-    difference: Mapping[str, Difference]
-    note: str | None
-
-    @property
-    def made_from(self) -> tuple[TrialRef | EvalReport | CheckpointRef, ...]:
-        """The artifacts that the outcome rests on."""
-        return tuple(ref for one in (self.best, self.defaults) for ref in (one.checkpoint, one.score, one.report))
-
-
-def judge(study: Study, workshop: Workshop) -> Outcome:
-    """The best trial and the settings as they were, each evaluated on the test rows, once, and compared pair by pair."""
-    trials = study.records()
-    best = find_best(trials, study.plan.lower_is_better)
-    assert best is not None  # require_results
-    own = next((trial for trial in trials if study.plan.first is not None and trial.settings == study.plan.first), None)
-    chosen = _judge(best, with_settings(workshop.config, best.settings), workshop)
-    defaults = chosen if own is not None and own.number == best.number else _judge(own, workshop.config, workshop)
-    rows = ComparisonRows.read(workshop.valid, workshop.store)
-    clusters = None if rows.clusters is None else dict(zip(rows.ids, rows.clusters.tolist(), strict=True))
-    ours, theirs = ((one.report, one.checkpoint) for one in (chosen, defaults))
-    found = compare_evaluations(ours, theirs, workshop.store, clusters)
-    differs = chosen.checkpoint.model_sha256 != defaults.checkpoint.model_sha256
-    if isinstance(found, str):
-        return Outcome(trials, chosen, defaults, {}, found)
-    return Outcome(trials, chosen, defaults, found if differs else {}, None)
-
-
-def _judge(trial: TrialRecord | None, config: RunConfig, workshop: Workshop) -> Judged:
-    checkpoint = workshop.train(config)
-    score = workshop.score(config, checkpoint)
-    with workshop.run_state.timed("evaluate"):
-        features = workshop.features_of(config)
-        report = workshop.stages.evaluate(workshop.valid, features, checkpoint, None, config, workshop.store)
-    return Judged(trial, config, checkpoint, score, report)
-
-
-def make_report(
-    request: Request,
-    study: Study,
-    workshop: Workshop,
-    outcome: Outcome,
-    metric: str,
-    epoch_metric: str,
-    stopped: str | None,
-) -> TuneReport:
-    """All that is known of the search."""
-    plan, tune = study.plan, study.plan.tune
-    several = len(tune.objectives) > 1
-    best, before = (one.score.metrics[metric] for one in (outcome.best, outcome.defaults))
-    assert best is not None
-    lower = plan.lower_is_better[0]
-    improved = before is None or (best < before if lower else best > before)
-    assert outcome.best.trial is not None
-    importance = measure_importance(study.optuna, lower)
-    notes = [*([outcome.note] if outcome.note else [])]
-    if tune.epochs is not None and tune.epochs != request.config.train.epochs:
-        notes.append(
-            f"Every model here was trained for {tune.epochs} epochs (tune.epochs), the settings as they were, too; a retrain "
-            f"trains for {request.config.train.epochs} (train.epochs)."
-        )
-    if request.config.train.continue_from != "none":
-        notes.append("Trials start from nothing, whatever train.continue_from says.")
-    return TuneReport(
-        run=request.run_id,
-        model=request.name,
-        study=plan.name,
-        metric=metric,
-        objectives=tune.objectives,
-        pruner="none" if several else tune.pruner,
-        sampler=SAMPLER,
-        seed=plan.seed,
-        settings=describe_space(plan.space, workshop.config, outcome.best.trial, importance),
-        trials=tuple(outcome.trials),
-        pareto=tuple(sorted(trial.number for trial in study.optuna.best_trials)) if several else (),
-        best=outcome.best.figures(),
-        defaults=outcome.defaults.figures(),
-        improved=improved,
-        validation_rows=outcome.best.score.rows,
-        test_rows=outcome.best.report.rows,
-        test_difference=dict(outcome.difference),
-        epoch_metric=epoch_metric,
-        stopped=stopped,
-        notes=tuple(notes),
     )
 
 

@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import uuid
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from data_contracts.training_history import Epoch
 from data_contracts.tuning import State, TrialRecord, Value
 from tasks.config import RunConfig
 from tasks.config_tune import Choices, IntRange, Range, TuneConfig
 from tasks.errors import EnvironmentFailed
-from tasks.locks import LOCK_TIMEOUT_S, held, held_if_free
-from tasks.packages import missing_packages_named
+from tasks.locks import held, held_if_free
 from tasks.redaction import redact
 from tasks.store import Store, digest_json, replace_file
 from tasks.tune.space import Space
+from tasks.tune.storage import open_storage
 
 if TYPE_CHECKING:
     import optuna
@@ -38,10 +36,6 @@ MAX_ATTEMPTS = 3
 as failed. On a GPU whose memory does not suffice, a study would never get past it."""
 _STORE, _ATTEMPTS, _EPOCHS, _SECONDS, _REASON = "store", "attempts", "epochs", "train_s", "reason"
 """Attributes of a trial."""
-CONNECT_S = 10
-"""For which a database may be silent."""
-_LONGEST_LINE = 1_000_000
-"""Bytes of the longest line of a journal: an operation on one trial as JSON."""
 
 
 @dataclass(frozen=True)
@@ -279,69 +273,6 @@ def _open(plan: Plan, folder: Path) -> optuna.Study:
     except (optuna.exceptions.StorageInternalError, ValueError) as error:
         raise EnvironmentFailed(f"tune: the study {plan.name} cannot be opened ({error})") from None
     return study
-
-
-def check_storage(storage: str) -> None:
-    """Raises EnvironmentFailed where a database is named that does not answer, or whose driver is missing."""
-    if storage == "auto":
-        return
-    with missing_packages_named():
-        import psycopg2
-    try:
-        psycopg2.connect(storage.replace("postgresql+psycopg2://", "postgresql://"), connect_timeout=CONNECT_S).close()
-    except psycopg2.Error as error:
-        raise _unreachable(storage, error) from None
-
-
-def _unreachable(storage: str, error: Exception) -> EnvironmentFailed:
-    reason = " ".join(str(getattr(error, "orig", None) or error).split())
-    return EnvironmentFailed(
-        f"tune.storage {storage}: the database cannot be used ({reason}); check its address, user and password"
-    )
-
-
-def open_storage(storage: str, folder: Path) -> optuna.storages.BaseStorage:
-    """Optuna's storage: a journal in the folder, or the database. EnvironmentFailed where that does not answer."""
-    import optuna
-
-    if storage == "auto":
-        from optuna.storages.journal import JournalFileBackend
-
-        journal = folder / "journal.log"
-        lock: Any = JournalLock(journal)  # optuna asks for a class of its own, and calls these two methods
-        return optuna.storages.JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return optuna.storages.RDBStorage(storage, engine_kwargs={"pool_pre_ping": True})
-    except (SQLAlchemyError, RuntimeError) as error:
-        raise _unreachable(storage, error) from None
-
-
-class JournalLock:
-    """The lock that a writer of a journal holds: the kernel's, which ends with its holder, where Optuna's own would keep all
-    others waiting for half a minute after a kill."""
-
-    def __init__(self, journal: Path) -> None:
-        self._journal, self._held = journal, contextlib.ExitStack()
-
-    def acquire(self) -> bool:
-        """The lock is this process's, and the journal ends with a whole line: a killed writer may have left half of one, to
-        which the next would have been added, and no line could be read any more."""
-        self._held.enter_context(held_if_free(self._journal.with_suffix(".lock"), LOCK_TIMEOUT_S))
-        with self._journal.open("r+b") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _LONGEST_LINE))
-            tail = file.read()
-            if tail and not tail.endswith(b"\n"):
-                file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
-        return True
-
-    def release(self) -> None:
-        """Others may write."""
-        self._held.close()
 
 
 def _pruner(plan: Plan) -> optuna.pruners.BasePruner:
