@@ -55,7 +55,8 @@ def open_storage(storage: str, folder: Path) -> optuna.storages.BaseStorage:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return optuna.storages.RDBStorage(storage, engine_kwargs={"pool_pre_ping": True})
+            address = storage.replace("postgresql://", "postgresql+psycopg2://", 1)  # else SQLAlchemy 2.1 takes psycopg
+            return optuna.storages.RDBStorage(address, engine_kwargs={"pool_pre_ping": True})
     except (SQLAlchemyError, RuntimeError) as error:
         raise _unreachable(storage, error) from None
 
