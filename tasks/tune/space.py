@@ -49,7 +49,18 @@ def default_space(config: RunConfig, inputs: Sequence[InputName]) -> dict[str, R
         space["fusion.modality_dropout"] = FloatRange(type="float", low=0.0, high=0.5)
     if train.regime in ("lora", "last-n", "full"):
         space["train.encoder_learning_rate"] = FloatRange(type="float", low=1e-5, high=1e-3, log=True)
-    return space
+    return {name: _widened(values, value_of(config, name)) for name, values in space.items()}
+
+
+def _widened(values: Range, own: Value | None) -> Range:
+    """The range with the setting as it is in it, so that a trial can have it."""
+    if own is None or contains(values, own):
+        return values
+    if isinstance(values, Choices):
+        return Choices(type="categorical", choices=(*values.choices, own))
+    if isinstance(values, FloatRange) and not isinstance(own, bool | str) and (own > 0 or not values.log):
+        return values.model_copy(update={"low": min(values.low, float(own)), "high": max(values.high, float(own))})
+    return values
 
 
 def require_valid_space(space: Space, config: RunConfig) -> None:

@@ -240,7 +240,7 @@ def test_data_that_cannot_be_trained_on_end_as_any_run(data: Path, tmp_path: Pat
     lacking = data.with_name("lacking.csv")
     lacking.write_text("\n".join(line for line in data.read_text().splitlines() if not line.endswith(",train")))
     request = ask(lacking, tmp_path / "store")
-    with pytest.raises(RunFailed, match="train: no rows"):
+    with pytest.raises(RunFailed, match="the train split has rows"):
         tune_model(request)
     assert json.loads((request.folder / "summary.json").read_text())["error"]
 

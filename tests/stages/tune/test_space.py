@@ -92,6 +92,18 @@ def test_the_default_space_is_valid_and_has_the_settings_as_they_are_in_it(
     assert own == {key: value_of(config, key) for key in space}
 
 
+def test_the_default_space_is_widened_to_settings_beyond_it() -> None:
+    config = load_config(
+        {}, ["train.learning_rate=0.05", "train.batch_size=8", "train.weight_decay=0", "fusion.dropout=1"]
+    )
+    space = default_space(config, ("image",))
+    require_valid_space(space, config)
+    assert space["train.learning_rate"] == FloatRange(type="float", low=3e-4, high=0.05, log=True)
+    assert space["train.batch_size"] == Choices(type="categorical", choices=(32, 64, 128, 8))
+    assert space["fusion.dropout"] == FloatRange(type="float", low=0, high=1)
+    assert own_settings(config, space) is None, "0 has no logarithm: the settings are trained beside the trials"
+
+
 def test_settings_outside_the_space_are_no_trial() -> None:
     assert own_settings(RunConfig(), {"train.learning_rate": FloatRange(type="float", low=0.1, high=1)}) is None
     assert own_settings(RunConfig(), {"encoders.image_px": IntRange(type="int", low=32, high=64)}) is None
