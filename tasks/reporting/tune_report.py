@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_contracts.run_summary import TuneSummary
-from data_contracts.tuning import JudgedSettings, TuneReport
+from data_contracts.tuning import Difference, JudgedSettings, TuneReport
 from tasks.display_table import DisplayTable
 from tasks.pages import page_template
 from tasks.problems.registry import figure_text, get_metric
@@ -27,10 +27,12 @@ def write_tune_page(path: Path, report: TuneReport) -> None:
     template = page_template(
         Path(__file__).with_name("tune_report.html.j2"), setting=setting_text, seconds=seconds, objective=objective_text
     )
+    title, tone, on_test = conclude(report)
     page = template.render(
         report=report,
-        title="Better settings found" if report.improved else "The settings stay as they are",
-        tone="good" if report.improved else "same",
+        title=title,
+        tone=tone,
+        on_test=on_test,
         score=get_metric(report.metric),
         figures=figure_rows(report),
         course=course_picture(report),
@@ -51,6 +53,29 @@ def write_tune_page(path: Path, report: TuneReport) -> None:
     replace_file(path, page.encode())
 
 
+def conclude(report: TuneReport) -> tuple[str, str, str]:
+    """The page's heading, its tone, and what the test rows say, which decide whether the gain is more than luck."""
+    if not report.improved:
+        return "The settings stay as they are", "same", ""
+    found = report.test_difference.get(report.metric)
+    if found is None:
+        return "Better on the validation rows", "open", "What that is worth on the test rows could not be told."
+    _, low, high = found
+    text = f"On the {report.test_rows:,} test rows the difference is {_interval(report.metric, found)}: "
+    if get_metric(report.metric).lower_is_better:
+        low, high = -high, -low
+    if low > 0:
+        return "Better settings found", "good", f"{text}better there, too."
+    if high < 0:
+        return "Better on the validation rows only", "bad", f"{text}worse. The search fitted the validation rows."
+    return "Better on the validation rows", "open", f"{text}no gain is shown."
+
+
+def _interval(metric: str, found: Difference) -> str:
+    value, low, high = (figure_text(number, metric, sign=True, decimals=4).replace("-", "−") for number in found)
+    return f"{value} [{low}, {high}]"
+
+
 def objective_text(value: float, objective: str, metric: str) -> str:
     """A value of an objective as a table shows it."""
     return figure_text(value, metric, decimals=4) if objective == "score" else f"{value:.4g}"
@@ -66,10 +91,7 @@ def figure_rows(report: TuneReport) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for name in names:
         found = report.test_difference.get(name)
-        difference = "–"
-        if found is not None:
-            value, low, high = (figure_text(number, name, sign=True, decimals=4).replace("-", "−") for number in found)
-            difference = f"{value} [{low}, {high}]"
+        difference = "–" if found is None else _interval(name, found)
         rows.append(
             (
                 get_metric(name).title,

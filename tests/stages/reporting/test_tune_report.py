@@ -13,7 +13,7 @@ from data_contracts.run_summary import InferenceSummary
 from data_contracts.tuning import JudgedSettings, SearchedSetting, TrialRecord, TuneReport, Value
 from tasks.reporting.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from tasks.reporting.tune_charts import course_picture, epochs_picture, pareto_pictures, setting_pictures
-from tasks.reporting.tune_report import figure_rows, write_tune_page
+from tasks.reporting.tune_report import conclude, figure_rows, write_tune_page
 
 COST = InferenceSummary(
     **{"row_ms": 1.2, "batch_ms": 3, "batch_rows": 32, "threads": 1, "device": "cpu"},
@@ -105,6 +105,24 @@ def test_the_best_and_the_settings_as_they_were_stand_out_in_every_picture() -> 
 
 def test_a_figure_that_is_not_defined_is_left_out_and_the_score_comes_first() -> None:
     assert [row[0] for row in figure_rows(make())] == ["Macro F1", "Accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "difference", "title", "said"),
+    [
+        ("macro_f1", (0.02, 0.004, 0.04), "Better settings found", "better there, too"),
+        ("macro_f1", (0.01, -0.002, 0.022), "Better on the validation rows", "no gain is shown"),
+        ("macro_f1", (-0.02, -0.04, -0.001), "Better on the validation rows only", "fitted the validation rows"),
+        ("log_loss", (-0.02, -0.04, -0.001), "Better settings found", "better there, too"),
+        ("log_loss", (0.02, 0.001, 0.04), "Better on the validation rows only", "fitted the validation rows"),
+    ],
+)
+def test_the_heading_is_true_to_the_interval_on_the_test_rows(
+    metric: str, difference: tuple[float, float, float], title: str, said: str
+) -> None:
+    found = conclude(make(metric=metric, test_difference={metric: difference}))
+    assert found[0] == title
+    assert said in found[2]
 
 
 def test_where_nothing_is_better_the_page_says_so(tmp_path: Path) -> None:
