@@ -31,7 +31,7 @@ from tasks.store import Store, digest_json, replace_file
 from tasks.train.train import base_key
 from tasks.tune.outcome import keep_study
 from tasks.tune.space import Space, default_space, own_settings, require_valid_space, trial_config
-from tasks.tune.storage import check_storage
+from tasks.tune.storage import check_storage, storage_answers
 from tasks.tune.study import Plan, Study, study_name
 
 LATENCY = ("latency_ms", "size_mb")
@@ -95,11 +95,12 @@ def search(request: Request, target: Path, stages: Stages, run_state: RunState, 
     require_valid_space(space, config)
     problem = problem_of(valid.clean.label_targets[0])
     name = study_name(request.name, base_key(valid, features, config, store), space, metric, config)
-    study = Study(make_plan(name, space, metric, problem.validation_metric, config), store)
-    if study.plan.first is None:
-        workshop.train(config)
-    stopped = run_trials(study, workshop, metric, f"val_{problem.validation_metric}", budget, perform)
-    require_results(study, stopped)
+    with storage_answers(config.tune.storage):
+        study = Study(make_plan(name, space, metric, problem.validation_metric, config), store)
+        if study.plan.first is None:
+            workshop.train(config)
+        stopped = run_trials(study, workshop, metric, f"val_{problem.validation_metric}", budget, perform)
+        require_results(study, stopped)
     with locks.held(study.folder / "outcome.lock", store.lock_timeout_s, request.run_id):
         outcome = judge(study, workshop)
     report = make_report(request, study, workshop, outcome, metric, problem.validation_metric, stopped)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,10 +34,22 @@ def check_storage(storage: str) -> None:
         raise _unreachable(storage, error) from None
 
 
-def _unreachable(storage: str, error: Exception) -> EnvironmentFailed:
+@contextlib.contextmanager
+def storage_answers(storage: str) -> Iterator[None]:
+    """What a database does not do in the block is EnvironmentFailed: the search goes on where it was once it answers."""
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+        raise _unreachable(storage, error.__cause__ or error) from None
+
+
+def _unreachable(storage: str, error: BaseException) -> EnvironmentFailed:
     reason = " ".join(str(getattr(error, "orig", None) or error).split())
     return EnvironmentFailed(
-        f"tune.storage {storage}: the database cannot be used ({reason}); check its address, user and password"
+        f"tune.storage {storage}: the database cannot be used ({reason}); check its address, user and password, and run again"
     )
 
 

@@ -270,8 +270,11 @@ def _open(plan: Plan, folder: Path) -> optuna.Study:
         )
         if plan.first is not None and not study.get_trials(deepcopy=False):
             study.enqueue_trial(dict(plan.first))
-    except (optuna.exceptions.StorageInternalError, ValueError) as error:
-        raise EnvironmentFailed(f"tune: the study {plan.name} cannot be opened ({error})") from None
+    except ValueError as error:  # a line of the journal that is not the last
+        raise EnvironmentFailed(
+            f"tune: the journal in {folder} is damaged ({error}); delete the folder and check the disk: what was trained is "
+            "found again"
+        ) from None
     return study
 
 

@@ -33,7 +33,7 @@ SPACE = (
     'tune.search_space={"train.learning_rate": {"type": "float", "low": 0.0001, "high": 0.01, "log": true}, '
     '"fusion.hidden": {"type": "categorical", "choices": [64, 128, 256]}}'
 )
-SLOW_LEARNER = ("train.learning_rate=0.0001", "tune.metric=log_loss")
+SLOW_LEARNER = ("train.learning_rate=0.0001", "tune.metric=log_loss", 'gate.rules=[{metric = "accuracy", min = 0.1}]')
 """Settings as they are that nearly any other is better than."""
 SETTINGS = [*SMALL, "encoders.audio=off", "encoders.text=off", SPACE]
 
@@ -94,6 +94,7 @@ def test_the_saved_profile_is_one_that_retrain_takes_and_whose_model_is_the_best
     assert config.fusion.hidden == found.settings["fusion.hidden"]
     assert config.train.learning_rate == found.settings["train.learning_rate"]
     assert config.tune.search_space is None
+    assert config.gate == request.config.gate
     from flows.execute import execute
     from flows.stages import Stages
 
@@ -294,6 +295,24 @@ def _killed_while_it_trains(words: list[str], store: Path, trials: int, environm
     worker.send_signal(signal.SIGKILL)
     worker.wait()
     return killed
+
+
+@pytest.mark.slow
+def test_as_a_flow_each_trial_is_a_task_that_does_not_fail_for_being_pruned(data: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from flows.environment import use_prefect; use_prefect(Path(sys.argv[2])); "
+        "from flows.tune import tune; import json; "
+        "print(json.dumps(tune(data=sys.argv[1], trials=6, overrides=sys.argv[3:], store=sys.argv[2])))"
+    )
+    (tmp_path / "store").mkdir()
+    words = [sys.executable, "-c", code, str(data), str(tmp_path / "store"), *SETTINGS, "name=tones"]
+    environment = os.environ | {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "600"}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=True)
+    summary = last_json(done.stdout)
+    assert sum(summary["tune"]["trials"].values()) == 6
+    logged = done.stdout + done.stderr
+    assert all(f"Task run 'trial {number}' - Finished in state Completed()" in logged for number in range(6))
+    assert (tmp_path / "store" / summary["report"]).is_file()
 
 
 @pytest.mark.slow

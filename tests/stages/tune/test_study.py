@@ -13,6 +13,7 @@ import pytest
 from data_contracts.training_history import Epoch
 from data_contracts.tuning import TrialRecord, Value
 from tasks.config_tune import Choices, FloatRange, IntRange, Range, TuneConfig
+from tasks.errors import EnvironmentFailed
 from tasks.store import Store
 from tasks.tune.outcome import find_best, measure_importance
 from tasks.tune.storage import JournalLock, open_storage
@@ -201,6 +202,17 @@ def test_half_a_line_that_a_killed_writer_left_is_cut_off(store: Store, half: by
     assert len(run(Study(plan(trials=4), store))) == 2
     assert journal.read_bytes().startswith(whole)
     assert len(open_storage("auto", study.folder).get_all_trials(0)) == 4
+
+
+def test_a_journal_that_is_damaged_within_says_what_to_do(store: Store) -> None:
+    study = Study(plan(trials=4), store)
+    run(study, until=2)
+    journal = study.folder / "journal.log"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:3], b"\x00\x00\n", *lines[3:]]))
+    with pytest.raises(EnvironmentFailed, match="is damaged") as refused:
+        Study(plan(trials=4), store)
+    assert str(study.folder) in str(refused.value)
 
 
 def test_the_lock_of_a_journal_is_free_once_its_holder_is_dead(tmp_path: Path) -> None:
