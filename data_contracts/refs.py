@@ -332,6 +332,14 @@ class ReleaseRef(Ref):
     model_sha256: Sha256
 
 
+class StudyRef(Ref):
+    """A search over settings, as it stood at the end of a run; `rows` is the number of validation rows. tune.json lies at
+    `uri`; it was made from the checkpoints and evaluations of the best trial and of the settings as they were."""
+
+    study: str
+    """Its name in the storage where workers meet."""
+
+
 class RunRefs(Frozen):
     """The refs that a run's stages handed on; those of stages that a run did not come to are None."""
 
@@ -347,6 +355,7 @@ class RunRefs(Frozen):
     report: EvalReport | None = None
     verdict: Verdict | None = None
     release: ReleaseRef | None = None
+    study: StudyRef | None = Field(default=None, exclude_if=lambda study: study is None)
     docs: dict[str, str] = {}
     """Table (manifest, samples, features, predictions) to the store path of its Data Docs."""
 

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from data_contracts.recognition import Recognition
 from data_contracts.refs import Compared, Decision, DriftTest, Frozen, Metrics, RuleResult, Split
 
-Finding = Literal["passed", "not trainable", "drift", "no drift"]
-"""What a run found that evaluates no model: `check`, and `monitor`."""
+Finding = Literal["passed", "not trainable", "drift", "no drift", "better", "defaults stay"]
+"""What a run found that decides on no model: `check`, `monitor`, and `tune`."""
 NO_SPLITS: dict[Split, int] = {"train": 0, "val": 0, "test": 0}
 STAGES = ("ingest", "validate", "extract", "train", "evaluate", "publish", "total")
 
@@ -134,6 +134,30 @@ class ScoredVersion(SummaryPart):
     """Of the parts."""
 
 
+class TuneSummary(SummaryPart):
+    """What a search over settings came to, in short; all of it is in tune.json beside the report."""
+
+    study: str = ""
+    metric: str = ""
+    """On the validation rows."""
+    defaults: float | None = None
+    best: float | None = None
+    trial: int | None = None
+    """The best one's number."""
+    settings: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """The best one's."""
+    before: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
+    """The same as the profile has them."""
+    trials: dict[str, int] = Field(default_factory=dict)
+    """complete, pruned, failed, running."""
+    test_difference: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
+    """Best minus defaults on the same test rows: value, low, high."""
+    stopped: str | None = None
+    """The budget that ended the run before all trials were done."""
+    profile: str | None = None
+    """Where the best settings were saved."""
+
+
 _IF_KNOWN: Any = Field(default=None, exclude_if=lambda value: value is None)
 
 
@@ -189,6 +213,7 @@ class RunSummary(SummaryPart):
     tests: tuple[DriftTest, ...] | None = _IF_KNOWN
     scored: tuple[ScoredVersion, ...] | None = _IF_KNOWN
     """Of `score`."""
+    tune: TuneSummary | None = _IF_KNOWN
     preflight: tuple[PreflightCheck, ...] | None = _IF_KNOWN
     """Of a command that failed in it."""
 

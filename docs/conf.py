@@ -33,6 +33,7 @@ _NAVIGATION = {
         "training",
         "digits",
         "ablation",
+        "tune",
     ],
     "Running it": ["schedule", "deploy", "store", "debugging", "hosting", "security"],
     "Watching it": ["gate", "monitoring", "approval", "journal", "mlflow"],

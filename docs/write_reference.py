@@ -164,8 +164,8 @@ def _type(schema: dict[str, Any], shared: dict[str, Any]) -> str:
         named = shared[schema["$ref"].rpartition("/")[2]]
         fields = ", ".join(f"`{name}`" for name in named.get("properties", {}))
         return f"table of {fields}" if fields else _type(named, shared)
-    if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_type(one, shared) for one in schema["anyOf"]))
+    if several := schema.get("anyOf") or schema.get("oneOf"):
+        return " or ".join(dict.fromkeys(_type(one, shared) for one in several))
     if "enum" in schema or "const" in schema:
         return " \\| ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
     if schema.get("type") == "array":

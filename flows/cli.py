@@ -34,6 +34,7 @@ from flows.commands.schedule import schedule_app
 from flows.commands.scores import feedback, score
 from flows.commands.serve import serve
 from flows.commands.store import store_app
+from flows.commands.tune import tune
 from flows.commands.up import up
 from flows.commands.watching import monitor, watch
 from flows.execute import RunFailed
@@ -66,7 +67,7 @@ def options(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(retrain, plan, check, fetch, predict, score, feedback, serve, up, run_stage),
-    *(login, deploy, watch, monitor, backup, restore),
+    *(login, deploy, watch, monitor, tune, backup, restore),
 )
 """In the order in which `--help` lists them, before the groups."""
 for each in COMMANDS:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -85,13 +86,20 @@ def _in_gpu_slot(train: Train) -> Train:
         key = train_key(valid, features, config, store, champion) if uses_gpu(config) else None
         if key is None or store.find("checkpoints", key) is not None:
             return train(valid, features, config, store, champion)
-        with get_client(sync_client=True) as client:
-            # On a server that nothing was deployed to, too: strict, as else no limit means no waiting.
-            ensure_gpu_slot(client)
-        with concurrency(GPU_SLOT, strict=True):
+        with gpu_slot():
             return train(valid, features, config, store, champion)
 
     return call
+
+
+@contextlib.contextmanager
+def gpu_slot() -> Iterator[None]:
+    """One slot of the global limit `gpu` is taken for the block, which waits for it."""
+    with get_client(sync_client=True) as client:
+        # On a server that nothing was deployed to, too: strict, as else no limit means no waiting.
+        ensure_gpu_slot(client)
+    with concurrency(GPU_SLOT, strict=True):
+        yield
 
 
 def uses_gpu(config: RunConfig) -> bool:

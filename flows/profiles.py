@@ -140,11 +140,12 @@ def profile_text(name: str, config: RunConfig, keys: Sequence[Sequence[str]], co
 
 
 def toml_value(value: Any) -> str:
-    """A JSON value in TOML; UsageError for null, which TOML does not have."""
+    """A JSON value in TOML; UsageError for null, which TOML does not have. In a table a key without a value is left out."""
     if value is None:
         raise UsageError("a profile holds no null: leave the setting out, and it has its default")
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(key)} = {toml_value(item)}" for key, item in value.items()) + "}"
+        known = {key: item for key, item in value.items() if item is not None}
+        return "{" + ", ".join(f"{json.dumps(key)} = {toml_value(item)}" for key, item in known.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml_value, value)) + "]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

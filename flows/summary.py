@@ -17,6 +17,7 @@ from data_contracts.run_summary import (
     ModelSummary,
     RowsSummary,
     RunSummary,
+    TuneSummary,
     WorkSummary,
 )
 from flows.request import Request
@@ -49,6 +50,7 @@ class Found(TypedDict, total=False):
     compared: int
     known: int
     tests: tuple[DriftTest, ...]
+    tune: TuneSummary
 
 
 def summarise(

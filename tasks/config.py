@@ -34,6 +34,7 @@ from tasks.config_sections import (
     SplitConfig,
 )
 from tasks.config_training import EncodersConfig, ExtractConfig, FusionConfig, TrainConfig
+from tasks.config_tune import TuneConfig
 from tasks.errors import UsageError
 from tasks.gate_rules import MetricName, Rule, is_built_in
 from tasks.problems.registry import PROBLEMS, unknown_name
@@ -183,6 +184,7 @@ class RunConfig(Section):
     gate: GateConfig = GateConfig()
     publish: PublishConfig = PublishConfig()
     monitor: MonitorConfig = MonitorConfig()
+    tune: TuneConfig = TuneConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 
     @model_validator(mode="after")
@@ -325,6 +327,10 @@ def _explain(error: ValidationError, where: str) -> str:
 
 _TAKES = {
     **dict.fromkeys(("tuple_type", "list_type", "set_type"), "takes a list, [VALUE, ...]"),
+    **dict.fromkeys(
+        ("union_tag_not_found", "union_tag_invalid"),
+        'takes {type = "float", low = …, high = …}, {type = "int", low = …, high = …} or {type = "categorical", choices = […]}',
+    ),
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "takes a table, {KEY = VALUE, ...}"),
 }
 """Kind of pydantic's errors to what the key takes, in the words of a profile's TOML."""

@@ -1,11 +1,12 @@
-"""What long work says of itself, without knowing who listens: progress for a bar, and lines for the run's log."""
+"""What long work says of itself, without knowing who listens: progress for a bar, lines for the run's log, epochs."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
+from data_contracts.training_history import Epoch
 from tasks.redaction import redact
 
 Listener = Callable[[str, int, int, str], None]
@@ -15,8 +16,13 @@ Level = Literal["info", "warning", "notice"]
 LineListener = Callable[[str, Level], None]
 """Called with one line for the run's log."""
 
+EpochListener = Callable[[Epoch], None]
+"""Called with every epoch of a training, those of an earlier run that was killed first. What it raises ends the training,
+whose state is kept."""
+
 _listeners: list[Listener] = []
 _line_listeners: list[LineListener] = []
+_epoch_listeners: list[EpochListener] = []
 
 
 def report(step: str, done: int, total: int, message: str = "") -> None:
@@ -31,6 +37,13 @@ def log(line: str, level: Level = "info") -> None:
     line = redact(line)
     for listener in tuple(_line_listeners):
         listener(line, level)
+
+
+def report_epochs(epochs: Iterable[Epoch]) -> None:
+    """Every listener to epochs has heard of these."""
+    for epoch in epochs:
+        for listener in tuple(_epoch_listeners):
+            listener(epoch)
 
 
 def note(text: str) -> str:
@@ -56,3 +69,13 @@ def listening_to_lines(listener: LineListener) -> Iterator[None]:
         yield
     finally:
         _line_listeners.remove(listener)
+
+
+@contextlib.contextmanager
+def listening_to_epochs(listener: EpochListener) -> Iterator[None]:
+    """Adds a listener to the epochs of training for the length of the block."""
+    _epoch_listeners.append(listener)
+    try:
+        yield
+    finally:
+        _epoch_listeners.remove(listener)

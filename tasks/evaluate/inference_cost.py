@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from data_contracts.modalities import modality_of
-from data_contracts.refs import CheckpointRef, FeatureRef, InputName, ValidatedRef
+from data_contracts.refs import CheckpointRef, FeatureRef, InputName, Split, ValidatedRef
 from data_contracts.run_summary import InferenceSummary
 from tasks.config import RunConfig
 from tasks.evaluate.media_reading import FeatureMaker, read_media, with_features
@@ -44,12 +44,13 @@ def measure_inference(
     features: dict[InputName, FeatureRef],
     config: RunConfig,
     store: Store,
+    split: Split = "test",
 ) -> InferenceSummary:
-    """Medians of one test row and of a batch of them, with all the media that they have."""
+    """Medians of one row of the split and of a batch of them, with all the media that they have."""
     folder = store.path(checkpoint.uri)
     card = read_card(folder)
     model = load_model(folder, card)
-    samples = choose(Samples.read(store.path(valid.uri)).of_split("test"), BATCH_ROWS)
+    samples = choose(Samples.read(store.path(valid.uri)).of_split(split), BATCH_ROWS)
     media = {name: read_media(samples, name, valid.clean.media, store) for name in card.modalities if name in features}
     makers = [FeatureMaker.of(name, card, folder, config) for name in media]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 
@@ -19,8 +21,13 @@ SEED = 0
 Evaluated = tuple[EvalReport, CheckpointRef]
 
 
-def compare_evaluations(ours: Evaluated, theirs: Evaluated, store: Store) -> dict[str, Difference] | str:
-    """Metric to ours minus theirs with its interval, of the first label column; or why they cannot be paired."""
+def compare_evaluations(
+    ours: Evaluated, theirs: Evaluated, store: Store, clusters: Mapping[str, int] | None = None
+) -> dict[str, Difference] | str:
+    """Metric to ours minus theirs with its interval, of the first label column; or why they cannot be paired.
+
+    `clusters`: id to the number of its cluster, where rows come in clusters.
+    """
     tables = [_sorted(report, store) for report, _ in (ours, theirs)]
     if tables[0]["id"].to_pylist() != tables[1]["id"].to_pylist():
         shared = len(set(tables[0]["id"].to_pylist()) & set(tables[1]["id"].to_pylist()))
@@ -37,7 +44,8 @@ def compare_evaluations(ours: Evaluated, theirs: Evaluated, store: Store) -> dic
     labels = (*labels, *sorted(named - {*labels}))
     outputs = [np.array(table["probabilities"].to_pylist(), dtype=np.float64) for table in tables]
     scored = [judge_column(card, 0, given, cells, labels)[0] for card, given in zip(cards, outputs, strict=True)]
-    return scored[0].differences(scored[1], SEED, CONFIDENCE)
+    numbers = None if clusters is None else np.array([clusters[name] for name in tables[0]["id"].to_pylist()])
+    return scored[0].differences(scored[1], SEED, CONFIDENCE, numbers)
 
 
 def _sorted(report: EvalReport, store: Store) -> pa.Table:

@@ -51,11 +51,13 @@ def run_training(job: TrainJob, work: Path) -> None:
         if processes.rank == 0:
             names, done = [stage.name for stage in trainer.stages], trainer.progress.epoch
             run_log.log_training_begins(device_name(processes.device), processes.count, names, trainer.epochs, done)
+            progress.report_epochs(trainer.progress.history)
         while not trainer.finished:
             entry = trainer.run_epoch()
             if processes.rank == 0:
                 progress.report("train", entry.epoch, trainer.epochs, describe_validation(entry))
                 run_log.log_epoch(entry, trainer.epochs)
+                progress.report_epochs([entry])
         if processes.rank == 0:
             run_log.log_training_ends(trainer.progress.epoch, trainer.epochs, config.train.early_stopping_patience)
         processes.leave()

@@ -8,6 +8,7 @@ import sys
 import uuid
 from pathlib import Path
 
+from data_contracts.training_history import Epoch
 from tasks import progress
 from tasks.errors import EnvironmentFailed
 from tasks.isolation.process import Lost, OutOfTime, Process, answers, command_of
@@ -35,6 +36,8 @@ def run_in_subprocess(job: TrainJob, work: Path) -> None:
                     progress.report(*message["progress"])
                 elif "line" in message:
                     progress.log(*message["line"])
+                elif "epoch" in message:
+                    progress.report_epochs([Epoch.model_validate(message["epoch"])])
         except OutOfTime:
             raise EnvironmentFailed(
                 f"training: took longer than {timeout_s:g} s and was ended; run again to resume from where its state was "

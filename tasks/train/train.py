@@ -104,6 +104,14 @@ def train(
     return ref
 
 
+def forget_training(
+    valid: ValidatedRef, features: dict[InputName, FeatureRef], config: RunConfig, store: Store
+) -> None:
+    """The state of a training from nothing that was ended early, and that nobody will go on with, takes no room any more."""
+    with store.work_dir("train", train_key(valid, features, config, store)) as work:
+        shutil.rmtree(work, ignore_errors=True)
+
+
 def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
     weights_sha256, card_sha256 = (digest_file(work / name) for name in FILES[:2])
     history = TrainingHistory.model_validate_json((work / HISTORY).read_text(encoding="utf-8"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
 
+from data_contracts.training_history import Epoch
 from tasks import progress
 from tasks.drafts import full_disk, is_full_disk
 from tasks.errors import EnvironmentFailed
@@ -33,8 +35,19 @@ def train(order: dict[str, Any], parent: Parent) -> None:
         """The parent process gets a line of the log."""
         parent.send({"line": [line, level]})
 
+    def send_epoch(epoch: Epoch) -> None:
+        """The parent process hears of an epoch, and may end this one."""
+        parent.send({"epoch": epoch.model_dump(mode="json", exclude_unset=True)})
+
+    listening = (
+        progress.listening(send_progress),
+        progress.listening_to_lines(send_line),
+        progress.listening_to_epochs(send_epoch),
+    )
     try:
-        with progress.listening(send_progress), progress.listening_to_lines(send_line):
+        with contextlib.ExitStack() as stack:
+            for each in listening:
+                stack.enter_context(each)
             run_training(TrainJob.model_validate(order["job"]), Path(order["work"]))
     except (OSError, MemoryError) as error:
         if is_full_disk(error):

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,12 @@ from typing import Any
 import pytest
 
 from benchmarks.chaos.up import SETTINGS, TARGETS, Up, ended, free_ports, taken_slots, unfinished, wait_for
+from data_contracts.training_history import Epoch
+from tasks.config_tune import FloatRange, TuneConfig
+from tasks.errors import EnvironmentFailed
+from tasks.store import Store
+from tasks.tune.storage import check_storage
+from tasks.tune.study import Plan, Study
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 PASSWORD = "s3cret-word"
@@ -137,3 +144,44 @@ def test_a_scheduled_run_on_postgresql_survives_a_restart_in_its_middle(
         assert up.orphans() == []
     finally:
         up.end()
+
+
+def test_workers_with_a_store_each_share_a_study_in_the_database(database: str, tmp_path: Path) -> None:
+    """Of what one left, the other takes up nothing: the state of its training lies elsewhere."""
+    tune = TuneConfig.model_validate({"trials": 10, "storage": database})
+    space = {"train.learning_rate": FloatRange(type="float", low=1e-4, high=1e-2, log=True)}
+    plan = Plan("tones-1", space, (False,), 1.0, 10, 0, tune, {"train.learning_rate": 0.002})
+    check_storage(database)
+    studies = [Study(plan, Store(tmp_path / name)) for name in "ab"]
+    with studies[0].next_trial(True) as left:
+        assert left is not None
+        assert left.settings == {"train.learning_rate": 0.002}
+        left.hear(Epoch(epoch=1, train_loss=0, val_loss=0, val_accuracy=0.5), "val_accuracy")
+    done: list[int] = []
+
+    def work(study: Study) -> None:
+        while True:
+            with study.next_trial(True) as trial:
+                if trial is None:
+                    return
+                done.append(trial.number)
+                trial.complete([trial.settings["train.learning_rate"]])  # type: ignore[list-item]
+
+    work(studies[1])
+    assert 0 not in done
+    threads = [threading.Thread(target=work, args=(study,)) for study in studies]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(done) == list(range(10))
+    assert studies[0].records() == studies[1].records()
+    assert studies[0].records()[0].epochs == (0.5,)
+
+
+def test_a_database_that_cannot_be_used_is_one_line_without_its_password(database: str) -> None:
+    for wrong in (database.replace(PASSWORD, "an0ther-word"), database.replace("127.0.0.1", "127.0.0.2")):
+        with pytest.raises(EnvironmentFailed, match="the database cannot be used") as refused:
+            check_storage(wrong)
+        assert "word@" not in str(refused.value)
+        assert len(str(refused.value).splitlines()) == 1

@@ -1,0 +1,132 @@
+"""What a search came to: the best trial and the settings as they were, on test rows that no trial saw, and the report of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from data_contracts.refs import CheckpointRef, EvalReport
+from data_contracts.tuning import Difference, JudgedSettings, TrialRecord, TrialRef, TuneReport
+from flows.request import Request
+from flows.tune_trials import Workshop
+from tasks.config import RunConfig
+from tasks.evaluate.comparison import ComparisonRows
+from tasks.evaluate.paired import compare_evaluations
+from tasks.tune.outcome import describe_space, find_best, measure_importance
+from tasks.tune.space import with_settings
+from tasks.tune.study import SAMPLER, Study
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Settings with their model, on validation rows and on test rows."""
+
+    trial: TrialRecord | None
+    config: RunConfig
+    checkpoint: CheckpointRef
+    score: TrialRef
+    report: EvalReport
+
+    def figures(self) -> JudgedSettings:
+        """For the report."""
+        return JudgedSettings(
+            trial=None if self.trial is None else self.trial.number,
+            validation=self.score.metrics,
+            test=self.report.metrics["test"],
+            intervals=self.report.intervals,
+            inference=self.score.inference,
+            model_sha256=self.checkpoint.model_sha256,
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The best trial and the settings as they were, on the test rows, which no trial saw."""
+
+    trials: list[TrialRecord]
+    best: Judged
+    defaults: Judged
+    difference: Mapping[str, Difference]
+    note: str | None
+
+    @property
+    def made_from(self) -> tuple[TrialRef | EvalReport | CheckpointRef, ...]:
+        """The artifacts that the outcome rests on."""
+        return tuple(ref for one in (self.best, self.defaults) for ref in (one.checkpoint, one.score, one.report))
+
+
+def judge(study: Study, workshop: Workshop) -> Outcome:
+    """The best trial and the settings as they were, each evaluated on the test rows, once, and compared pair by pair."""
+    trials = study.records()
+    best = find_best(trials, study.plan.lower_is_better)
+    assert best is not None  # require_results
+    own = next((trial for trial in trials if study.plan.first is not None and trial.settings == study.plan.first), None)
+    chosen = _judge(best, with_settings(workshop.config, best.settings), workshop)
+    defaults = chosen if own is not None and own.number == best.number else _judge(own, workshop.config, workshop)
+    rows = ComparisonRows.read(workshop.valid, workshop.store)
+    clusters = None if rows.clusters is None else dict(zip(rows.ids, rows.clusters.tolist(), strict=True))
+    ours, theirs = ((one.report, one.checkpoint) for one in (chosen, defaults))
+    found = compare_evaluations(ours, theirs, workshop.store, clusters)
+    differs = chosen.checkpoint.model_sha256 != defaults.checkpoint.model_sha256
+    if isinstance(found, str):
+        return Outcome(trials, chosen, defaults, {}, found)
+    return Outcome(trials, chosen, defaults, found if differs else {}, None)
+
+
+def _judge(trial: TrialRecord | None, config: RunConfig, workshop: Workshop) -> Judged:
+    checkpoint = workshop.train(config)
+    score = workshop.score(config, checkpoint)
+    with workshop.run_state.timed("evaluate"):
+        features = workshop.features_of(config)
+        report = workshop.stages.evaluate(workshop.valid, features, checkpoint, None, config, workshop.store)
+    return Judged(trial, config, checkpoint, score, report)
+
+
+def make_report(
+    request: Request,
+    study: Study,
+    workshop: Workshop,
+    outcome: Outcome,
+    metric: str,
+    epoch_metric: str,
+    stopped: str | None,
+) -> TuneReport:
+    """All that is known of the search."""
+    plan, tune = study.plan, study.plan.tune
+    several = len(tune.objectives) > 1
+    best, before = (one.score.metrics[metric] for one in (outcome.best, outcome.defaults))
+    assert best is not None
+    lower = plan.lower_is_better[0]
+    improved = before is None or (best < before if lower else best > before)
+    assert outcome.best.trial is not None
+    importance = measure_importance(study.optuna, lower)
+    notes = [*([outcome.note] if outcome.note else [])]
+    if tune.epochs is not None and tune.epochs != request.config.train.epochs:
+        notes.append(
+            f"Every model here was trained for {tune.epochs} epochs (tune.epochs), the settings as they were, too; a retrain "
+            f"trains for {request.config.train.epochs} (train.epochs)."
+        )
+    if request.config.train.continue_from != "none":
+        notes.append("Trials start from nothing, whatever train.continue_from says.")
+    return TuneReport(
+        run=request.run_id,
+        model=request.name,
+        study=plan.name,
+        metric=metric,
+        objectives=tune.objectives,
+        pruner="none" if several else tune.pruner,
+        sampler=SAMPLER,
+        seed=plan.seed,
+        settings=describe_space(plan.space, workshop.config, outcome.best.trial, importance),
+        trials=tuple(outcome.trials),
+        pareto=tuple(sorted(trial.number for trial in study.optuna.best_trials)) if several else (),
+        best=outcome.best.figures(),
+        defaults=outcome.defaults.figures(),
+        improved=improved,
+        validation_rows=outcome.best.score.rows,
+        test_rows=outcome.best.report.rows,
+        test_difference=dict(outcome.difference),
+        epoch_metric=epoch_metric,
+        stopped=stopped,
+        notes=tuple(notes),
+    )

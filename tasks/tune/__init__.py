@@ -1,0 +1,1 @@
+"""Searching for better settings: the space, the study that workers share, and what it came to."""
