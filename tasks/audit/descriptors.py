@@ -28,7 +28,6 @@ MOST_PX = 32
 SAMPLED_PATCHES = 40_000
 FRAMES = 8
 """Of a clip, evenly spaced; each is described, and the mean and the deviation over them taken."""
-_MEMORY_ROWS = 64
 NGRAMS = (1, 4)
 NGRAM_FEATURES = 20_000
 
@@ -43,8 +42,7 @@ def describe(table: FeatureTable, seed: int) -> Any:
         if alike is None:
             raise ValueError(f"{table.modality}: vectors of several lengths are no description")
         return np.asarray(alike.reshape(len(table.lengths), -1), np.float32)
-    clips = [_as_pictures(each) for each in _cut(table)]
-    return _patches(clips, seed)
+    return _patches([_as_pictures(each) for each in _cut(table)], table.values.ndim == 4, seed)
 
 
 def _cut(table: FeatureTable) -> Iterator[NDArray[Any]]:
@@ -78,8 +76,9 @@ def _shrink(pictures: Floats, axis: int) -> Floats:
 # -- pictures and spectra ---
 
 
-def _patches(clips: Sequence[Floats], seed: int) -> Floats:
-    """(R, D): how strongly each cell of a picture resembles each of the typical patches."""
+def _patches(clips: Sequence[Floats], in_time: bool, seed: int) -> Floats:
+    """(R, D): how strongly each cell of a picture resembles each of the typical patches; of pictures `in_time` both their mean
+    and their deviation."""
     from sklearn.cluster import MiniBatchKMeans
     from threadpoolctl import threadpool_limits
 
@@ -92,7 +91,9 @@ def _patches(clips: Sequence[Floats], seed: int) -> Floats:
         found = MiniBatchKMeans(min(PATCHES, len(sample)), random_state=seed, n_init=1, batch_size=4096, max_iter=20)
         centres = np.asarray(found.fit((sample - mean) @ whitening).cluster_centers_, np.float32)
         described = [_resemble(clip, mean, whitening, centres) for clip in clips]
-    return np.stack(described)
+    if in_time:
+        return np.stack([np.concatenate([each.mean(axis=0), each.std(axis=0)]) for each in described])
+    return np.concatenate(described)
 
 
 def _windows(clip: Floats) -> tuple[Floats, tuple[int, int, int]]:
@@ -119,7 +120,7 @@ def _whitening(sample: Floats) -> tuple[Floats, Floats]:
 
 
 def _resemble(clip: Floats, mean: Floats, whitening: Floats, centres: Floats) -> Floats:
-    """(2 or 1 times CELLS * CELLS * PATCHES,) of one clip; of several frames their mean and deviation."""
+    """(F, CELLS * CELLS * PATCHES) of one clip's frames."""
     patches, (frames, height, width) = _windows(clip)
     white = (_normalise(patches) - mean) @ whitening
     squares = (white**2).sum(axis=1, keepdims=True) - 2 * white @ centres.T + (centres**2).sum(axis=1)
@@ -131,8 +132,7 @@ def _resemble(clip: Floats, mean: Floats, whitening: Floats, centres: Floats) ->
         for top, bottom in zip(np.minimum(rows[:-1], height - 1), rows[1:], strict=True)
         for left, right in zip(np.minimum(columns[:-1], width - 1), columns[1:], strict=True)
     ]
-    found = np.concatenate(cells, axis=1)
-    return found[0] if frames == 1 else np.concatenate([found.mean(axis=0), found.std(axis=0)])
+    return np.concatenate(cells, axis=1)
 
 
 # -- texts ---
