@@ -27,7 +27,7 @@ MIN_PRECISION, MIN_RECALL, MIN_RECOVERED = 0.8, 0.7, 0.8
 """What was asked for."""
 WEIGHTS = Path("../shared/weights/mobilenet_v2-imagenet.safetensors")
 SETTINGS = {
-    "avdigits": ["train.epochs=15", "train.pitch=true"],
+    "avdigits": ["train.epochs=8"],
     "cifar10_12k": [f"encoders.image=torchvision:mobilenet_v2@{WEIGHTS.resolve()}", "encoders.image_px=160"],
 }
 
