@@ -83,6 +83,21 @@ class Target(Frozen):
     std: float = 1.0
 
 
+class CorrectionsRef(Frozen):
+    """A corrections file, as it was applied to a manifest's labels."""
+
+    sha256: Sha256
+    """Of its lines' content, whatever their order."""
+    relabelled: int
+    dropped: int
+    kept: int = 0
+    """Lines without a new label: somebody looked, and left the row as it is."""
+    unused: int = 0
+    """Lines about rows that data.max_rows leaves out."""
+    splits: dict[str, int] = {}
+    """Rows that were changed or dropped, by the split that the manifest gives them; `none`: it gives none."""
+
+
 class RawRef(Ref):
     """The manifest as read: a table of rows whose media are named and digested, but not decoded."""
 
@@ -100,6 +115,8 @@ class RawRef(Ref):
     """What was recognised as what, for people and for `check --write-profile`."""
     earlier: ChampionRef | None = Field(default=None, exclude_if=lambda earlier: earlier is None)
     """The published model whose groups keep their split, under split.by = stratified-group."""
+    corrections: CorrectionsRef | None = Field(default=None, exclude_if=lambda corrections: corrections is None)
+    """What data.corrections changed; the labels are the corrected ones."""
 
 
 class CleanRef(Ref):
@@ -117,6 +134,8 @@ class CleanRef(Ref):
     columns: dict[InputName, str] = {}
     """As the raw table's."""
     column_types: dict[str, ColumnType] = {}
+    """As the raw table's."""
+    corrections: CorrectionsRef | None = Field(default=None, exclude_if=lambda corrections: corrections is None)
     """As the raw table's."""
     notes: tuple[str, ...] = ()
 
@@ -340,6 +359,30 @@ class StudyRef(Ref):
     """Its name in the storage where workers meet."""
 
 
+class ViewRef(Ref):
+    """Rows as an audit's linear models see them by one of their inputs: a vector each, made without their labels."""
+
+    input: InputName
+    width: int
+
+
+class FoldRef(Ref):
+    """What a model of the other folds says of a fold's rows, and of rows without a label; `rows` are those of the fold."""
+
+    input: InputName
+    fold: int
+    c: float | None
+    """Inverse strength of the regularisation, chosen within the other folds; None: they hold too little to fit anything."""
+
+
+class AuditRef(Ref):
+    """What an audit found in a table's rows; `rows` were looked at. audit.json lies at `uri`."""
+
+    reason: str
+    counts: dict[str, int]
+    """Kind of finding to how many there are."""
+
+
 class RunRefs(Frozen):
     """The refs that a run's stages handed on; those of stages that a run did not come to are None."""
 
@@ -356,6 +399,7 @@ class RunRefs(Frozen):
     verdict: Verdict | None = None
     release: ReleaseRef | None = None
     study: StudyRef | None = Field(default=None, exclude_if=lambda study: study is None)
+    audit: AuditRef | None = Field(default=None, exclude_if=lambda audit: audit is None)
     docs: dict[str, str] = {}
     """Table (manifest, samples, features, predictions) to the store path of its Data Docs."""
 

@@ -20,6 +20,7 @@ suppress_warnings = ["myst.header"]  # a page may begin with a table
 _NAVIGATION = {
     "Data and models": [
         "data",
+        "audit",
         "predict",
         "score",
         "serve",

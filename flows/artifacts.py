@@ -76,6 +76,19 @@ def leave_drift(request: Request, summary: RunSummary) -> None:
         _LOG.warning("artifacts not shown: %s", error)
 
 
+def leave_audit(request: Request, summary: RunSummary) -> None:
+    """What an audit found, by kind, as a table with the key `audit`."""
+    text = f"{markdown_text(request.name)}: {markdown_text(str(summary.reason))}. {report_link(request, summary)}"
+    try:
+        leave_table(
+            "audit",
+            DisplayTable.of({"what": kind, "found": count} for kind, count in (summary.found or {}).items()),
+            text,
+        )
+    except httpx.HTTPError as error:
+        _LOG.warning("artifacts not shown: %s", error)
+
+
 def leave_table(key: str, table: DisplayTable, description: str) -> None:
     """The table is an artifact of the flow run. `description` is Markdown."""
     create_table_artifact(table.as_records(), key=key, description=description)

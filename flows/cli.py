@@ -17,6 +17,7 @@ from typer.main import get_command
 
 from data_contracts.run_summary import RunSummary
 from flows import console
+from flows.commands.audit import audit
 from flows.commands.automations import automations_app
 from flows.commands.backup import backup, restore
 from flows.commands.deploy import deploy
@@ -67,7 +68,7 @@ def options(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(retrain, plan, check, fetch, predict, score, feedback, serve, up, run_stage),
-    *(login, deploy, watch, monitor, tune, backup, restore),
+    *(login, deploy, watch, monitor, audit, tune, backup, restore),
 )
 """In the order in which `--help` lists them, before the groups."""
 for each in COMMANDS:

@@ -145,6 +145,23 @@ def print_check(summary: RunSummary, notes: list[str], store: Path, as_json: boo
         print_json(summary.as_json())
 
 
+def print_audit(summary: RunSummary, store: Path, as_json: bool) -> None:
+    """What an audit found, where its report is, and what to do next."""
+    out = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    _print_rows(out, summary)
+    _print_line(out, f"found    {summary.reason}")
+    for note in summary.notes or ():
+        _print_line(out, f"note     {note}")
+    folder = (store / str(summary.report)).parent
+    _print_line(out, f"time     {_seconds(summary.seconds)}")
+    _print_line(out, f"report   {_shown(folder / 'report.html')}")
+    if summary.found and summary.found.get("label error"):
+        _print_line(out, f"next     look through {_shown(folder / 'corrections.csv')}, then")
+        _print_line(out, f"         {_program()} retrain --corrections {_shown(folder / 'corrections.csv')}")
+    if as_json:
+        print_json(summary.as_json())
+
+
 def print_predictions(summary: RunSummary, as_json: bool) -> None:
     """How many rows were predicted, with which model, and where the predictions are."""
     out = Console(stderr=as_json, highlight=False, soft_wrap=True)

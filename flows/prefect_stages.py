@@ -14,8 +14,12 @@ from prefect.utilities.callables import get_call_parameters
 
 from data_contracts.refs import ChampionRef, CheckpointRef, ValidatedRef
 from flows.hosting.registering import GPU_SLOT, ensure_gpu_slot
-from flows.stages import Features, Stages, Train
+from flows.stages import AuditStages, Features, Stages, Train
 from tasks import progress
+from tasks.audit.audit import audit_key
+from tasks.audit.out_of_fold import fold_key
+from tasks.audit.task import audit_task, fold_task, view_task
+from tasks.audit.views import view_key
 from tasks.config import RunConfig
 from tasks.evaluate.evaluate import evaluate_key
 from tasks.evaluate.task import evaluate_task
@@ -57,6 +61,15 @@ def prefect_stages() -> Stages:
         validate_predictions=_verified(validate_predictions_task, "validations", keyed(predictions_key)),
         gate=_verified(gate_task, "verdicts", keyed(gate_key)),
         publish=publish_task,
+    )
+
+
+def audit_stages() -> AuditStages:
+    """Every part of an audit as a task."""
+    return AuditStages(
+        view=_verified(view_task, "views", keyed(view_key)),
+        fold=_verified(fold_task, "out_of_fold", keyed(fold_key)),
+        audit=_verified(audit_task, "audits", keyed(audit_key)),
     )
 
 

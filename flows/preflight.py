@@ -21,6 +21,7 @@ from tasks.config_sections import REMOTE_SCHEMES
 from tasks.devices import describe_device
 from tasks.encoder_ids import parse_encoder
 from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
+from tasks.ingest.manifest.corrections import read_corrections
 from tasks.ingest.sources.remote import how_to_allow, is_remote
 from tasks.ingest.sources.resolve import BUILTIN
 from tasks.modalities import MODALITIES
@@ -45,6 +46,8 @@ def preflight(request: Request, training: bool = True) -> list[PreflightCheck]:
     checks = [_run("data", lambda: _data(request))]
     if config.data.expectations is not None:
         checks.append(_run("data.expectations", lambda: _expectations(str(config.data.expectations))))
+    if config.data.corrections is not None:
+        checks.append(_run("data.corrections", lambda: _corrections(str(config.data.corrections))))
     checks += [_run("decoders", lambda: _decoders(request))]
     if training:
         checks += [
@@ -121,6 +124,10 @@ def _data(request: Request) -> tuple[bool, str]:
 
 def _expectations(path: str) -> tuple[bool, str]:
     return True, f"{len(read_expectations(path))} of your own in {path}"
+
+
+def _corrections(path: str) -> tuple[bool, str]:
+    return True, f"{len(read_corrections(path).lines):,} lines in {path}"
 
 
 def _decoders(request: Request) -> tuple[bool, str]:

@@ -39,6 +39,16 @@ SHARES = {
     "report": 1,
 }
 
+AUDIT_SHARES = {
+    "scan": 4,
+    "decode": 20,
+    "compare": 6,
+    "validate": 10,
+    "extract": 20,
+    "view": 15,
+    "fold": 15,
+    "audit": 10,
+}
 SCORE_SHARES = {"scan": 5, "score": 95}
 """The same of scoring, whose other steps come again with every part."""
 TUNE_SHARES = {"scan": 3, "decode": 8, "compare": 2, "validate": 3, "extract": 14, "tune": 65, "evaluate": 5}

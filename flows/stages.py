@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Protocol
 
 from data_contracts.refs import (
+    AuditRef,
     ChampionRef,
     CheckpointRef,
     CleanRef,
     EvalReport,
     FeatureRef,
+    FoldRef,
     InputName,
     MonitorReport,
     PreparedChampion,
@@ -19,8 +21,12 @@ from data_contracts.refs import (
     ReleaseRef,
     ValidatedRef,
     Verdict,
+    ViewRef,
 )
 from tasks import progress
+from tasks.audit.audit import audit
+from tasks.audit.out_of_fold import fit_fold
+from tasks.audit.views import make_view
 from tasks.config import RunConfig
 from tasks.evaluate.evaluate import evaluate
 from tasks.extract.extract import ShardRef, extract_shard
@@ -154,3 +160,55 @@ class Stages:
     validate_predictions: ValidatePredictions = validate_predictions
     gate: Gate = gate
     publish: Publish = publish
+
+
+class MakeView(Protocol):
+    """The rows as vectors by one input."""
+
+    def __call__(
+        self,
+        name: InputName,
+        valid: ValidatedRef,
+        pool: CleanRef | None,
+        feature: FeatureRef,
+        config: RunConfig,
+        store: Store,
+    ) -> ViewRef: ...
+
+
+class FitFold(Protocol):
+    """What a model of the other folds says of one fold's rows."""
+
+    def __call__(
+        self,
+        view: ViewRef,
+        fold: int,
+        valid: ValidatedRef,
+        pool: CleanRef | None,
+        config: RunConfig,
+        store: Store,
+    ) -> FoldRef: ...
+
+
+class Audit(Protocol):
+    """What is odd about the rows."""
+
+    def __call__(
+        self,
+        valid: ValidatedRef,
+        pool: CleanRef | None,
+        raw: RawRef,
+        views: dict[InputName, ViewRef],
+        folds: tuple[FoldRef, ...],
+        config: RunConfig,
+        store: Store,
+    ) -> AuditRef: ...
+
+
+@dataclass(frozen=True)
+class AuditStages:
+    """How each part of an audit is called; flows/prefect_stages.py puts Prefect's tasks in the place of these functions."""
+
+    view: MakeView = make_view
+    fold: FitFold = fit_fold
+    audit: Audit = audit

@@ -46,6 +46,7 @@ class Found(TypedDict, total=False):
     out: str
     notes: tuple[str, ...]
     quarantine: str | None
+    found: dict[str, int] | None
     drift: bool
     compared: int
     known: int

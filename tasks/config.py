@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJson
 from tasks.config_paths import absolute_paths
 from tasks.config_sections import (
     REMOTE_SCHEMES,
+    AuditConfig,
     ColumnsConfig,
     CsvConfig,
     EvaluateConfig,
@@ -124,6 +125,8 @@ class DataConfig(Section):
     numbers and ISO 8601."""
     expectations: str | None = None
     """A JSON file with expectations of your own on the manifest's columns; None: ours only."""
+    corrections: str | None = None
+    """A table of id, label and new label, as `crossmodal audit` writes one and a person has looked through it; None: none."""
 
     @field_validator("allowed_schemes")
     @classmethod
@@ -185,6 +188,7 @@ class RunConfig(Section):
     publish: PublishConfig = PublishConfig()
     monitor: MonitorConfig = MonitorConfig()
     tune: TuneConfig = TuneConfig()
+    audit: AuditConfig = AuditConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 
     @model_validator(mode="after")

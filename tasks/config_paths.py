@@ -32,7 +32,7 @@ def absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         return lambda value: _absolute_encoder(value, modality, folder) if isinstance(value, str) else value
 
     rules: dict[str, dict[str, Callable[[Any], Any]]] = {
-        "data": {"path": one, "allowed_roots": several, "expectations": one},
+        "data": {"path": one, "allowed_roots": several, "expectations": one, "corrections": one},
         "encoders": {modality: encoder(modality) for modality in ALL_MODALITIES},
         "publish": {"sign_key": one, "verify_key": one},
     }

@@ -313,3 +313,16 @@ class RuntimeConfig(Section):
     lock_timeout_s: Annotated[float, Field(ge=0, le=YEAR_S)] = 7 * 3600.0
     """How long a run waits for what another run or command holds: the same training, the publication of the same model. It
     says who holds it; after this time the run fails."""
+
+
+class AuditConfig(Section):
+    """What `crossmodal audit` looks for."""
+
+    folds: Annotated[int, Field(ge=2, le=50)] = 5
+    """Each row is judged by a model of the rows of the other folds; a group, and near duplicates, are never in two."""
+    max_listed: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """Rows of the table that a person looks at."""
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Chance of any false alarm over all tests of spurious correlations, and over all of groups (Holm)."""
+    min_effect: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """How far brightness, folder and the like must lead from chance to the label to be reported, 1 being all the way."""

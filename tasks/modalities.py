@@ -221,6 +221,14 @@ class ModalitySpec(ABC):
     def measure(self, medium: Medium, rate_hz: int) -> dict[str, float]:
         """One value for each of `measures`."""
 
+    def circumstances(self, medium: Medium, rate_hz: int) -> dict[str, float]:
+        """What can be measured of a medium and should not tell its label, by measure; an audit asks whether it does."""
+        return self.measure(medium, rate_hz)
+
+    def player(self, medium: Medium, rate_hz: int) -> str | None:
+        """A medium that is heard, as a data URI; None for what is not, or does not fit into a page."""
+        return None
+
     def statistics(self, media: Sequence[tuple[Medium, int]], spec: EncoderSpec) -> Statistics:
         """What media, each with its rate, look like: what drift is looked for in. `spec` is of the model's encoder."""
         measured = [self.measure(medium, rate_hz) for medium, rate_hz in media]

@@ -261,11 +261,24 @@ STAGES: dict[str, StageCode] = {
         libraries=("numpy", "scipy", "torch"),
         unused=("data_contracts.expectations.*", "tasks.gate_rules"),
     ),
+    "audit": StageCode(
+        version=1,
+        root="tasks.audit.audit",
+        modules=(
+            "tasks.audit.*",
+            "tasks.media.near_duplicates.*",
+            "tasks.modeling.features",
+            "tasks.problems.scoring",
+        ),
+        libraries=("numpy", "scikit-learn", "scipy"),
+        unused=("data_contracts.expectations.*", "tasks.gate_rules", "tasks.problems.*"),
+    ),
 }
 
 COMPUTES_NOTHING = (
     # enters keys by value, or is the version of a table's form
     "data_contracts",
+    "data_contracts.audit",
     "data_contracts.data_profile",
     "data_contracts.eval_detail",
     "data_contracts.expectations",

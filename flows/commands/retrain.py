@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, cast
@@ -30,6 +31,12 @@ ModeOption = Annotated[
     str,
     typer.Option("--mode", metavar="|".join(MODES), help="The whole pipeline, only the plan, or only the champion."),
 ]
+Corrections = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="Labels to correct first: a corrections.csv of crossmodal audit [data.corrections]."
+    ),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the lines of the run's log as well, on stderr.")]
 
 
@@ -39,6 +46,7 @@ class RunOptions:
 
     plain: Plain = False
     refresh: Refresh = None
+    corrections: Corrections = None
     mode: ModeOption = "full"
     verbose: Verbose = False
 
@@ -52,6 +60,7 @@ def retrain(
     Exit status: 0 the run completed, whatever the verdict; 2 usage; 3 the data; 4 the environment; 130 Ctrl-C.
     """
     mode = check_mode(how.mode)
+    of = corrected(of, how.corrections)
     request = of.request(store)
     request = replace(request, refresh=require_stages((*request.refresh, *(how.refresh or []))))
     checks = _require_ready(request)
@@ -74,6 +83,13 @@ def retrain(
         console.print_outcome(found, request.store.root, as_json)
     else:
         _print_plan(found | {"preflight": _listed(checks)}, as_json)
+
+
+def corrected(of: RunInput, corrections: str | None) -> RunInput:
+    """The same input with the corrections of a file, where one is named."""
+    if corrections is None:
+        return of
+    return replace(of, overrides=[*(of.overrides or []), f"data.corrections={json.dumps(corrections)}"])
 
 
 def _require_ready(request: Request) -> list[PreflightCheck]:
@@ -119,12 +135,12 @@ def _retrain_with_prefect(request: Request, parameters: dict[str, Any], debug: b
 
 
 @grouped
-def plan(of: RunInput, common: SummaryOptions) -> None:
+def plan(of: RunInput, corrections: Corrections = None, *, common: SummaryOptions) -> None:
     """Check all that can be known without data, and say what a retrain would compute and what it would reuse.
 
     Exit status: 2 or 4 where a check failed; all that did are listed.
     """
-    request = of.request(common.store, reading=True)
+    request = corrected(of, corrections).request(common.store, reading=True)
     checks = preflight(request)
     if not common.as_json:
         console.print_table(DisplayTable.of({"check": it.name, "": it.outcome, "what": it.detail} for it in checks))

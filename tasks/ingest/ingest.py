@@ -45,6 +45,7 @@ from tasks.ingest.clean import (
 )
 from tasks.ingest.decode import decode_media
 from tasks.ingest.manifest.addresses import find_addresses
+from tasks.ingest.manifest.corrections import DROPPED
 from tasks.ingest.manifest.rows import Purpose
 from tasks.ingest.near_duplicates.clusters import describe_near_duplicates, find_near_duplicates
 from tasks.ingest.quarantine_examples import choose_rows, describe_examples
@@ -73,6 +74,7 @@ def ingest_key(raw: RawRef, config: RunConfig, purpose: Purpose = "train") -> st
     )
     data = config.data.model_dump(mode="json", include={"min_class_rows", "time_format"})
     before = {} if raw.earlier is None else {"earlier": raw.earlier.sha256}
+    before |= {} if raw.corrections is None else {"corrections": raw.corrections.sha256}
     settings = {"split": split, "limits": limits, "purpose": purpose, "data": data, **before}
     code = code_fingerprint("ingest")
     targets = [target.model_dump(mode="json") for target in raw.targets]
@@ -92,7 +94,12 @@ def ingest(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose = "tra
         found = _keep(_clean_rows(raw, config, store, purpose), raw, config, store, key)
     clean = CleanRef.model_validate(found.ref)
     # of this manifest, not of an equal one
-    own_fields = {"notes": (*raw.notes, *clean.notes), "columns": raw.columns, "column_types": raw.column_types}
+    own_fields: dict[str, object] = {
+        "notes": (*raw.notes, *clean.notes),
+        "columns": raw.columns,
+        "column_types": raw.column_types,
+    }
+    own_fields |= {"corrections": raw.corrections}
     clean = clean.model_copy(update=own_fields)
     _refuse_too_many(clean, config.data.max_quarantined if purpose == "train" else 1.0, store)
     return clean
@@ -287,8 +294,8 @@ def _refuse_too_many(clean: CleanRef, limit: float, store: Store) -> None:
     table = read_table(place / "quarantine.parquet", ["reason", "detail", "row", "table"])
     refused = [row for row in table.to_pylist() if row["reason"] not in COUNTED_APART]
     reasons = Counter(row["reason"] for row in refused)
-    # unseen labels are reported, and no fault of the rows
-    share = (counts.quarantined - reasons["unseen-label"]) / counts.rows_in
+    # unseen labels are reported, and no fault of the rows; what a person dropped is as was asked for
+    share = (counts.quarantined - reasons["unseen-label"] - reasons[DROPPED]) / counts.rows_in
     if share <= limit and counts.used:
         return
     reasons_text = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))

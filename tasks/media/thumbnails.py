@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import wave
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ THUMBNAIL_PX = 144
 ENLARGE_BELOW_PX = 64
 STRIP_FRAMES, STRIP_PX = 4, 72
 TEXT_CHARS = 400
+PLAYED_S = 5
+"""Of a sound: at 16 kHz 160 kB."""
 WAVE_PX, SPECTRUM_PX, SOUND_WIDTH_PX = 36, 84, 200
 # Anchors of the viridis colour map (van der Walt & Smith 2015), which stays legible without colour vision.
 _VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
@@ -69,12 +72,25 @@ def draw_sound(samples: NDArray[np.int16], rate_hz: int) -> str:
     """A mono sound (T,) as a PNG data URI: its waveform, and below it its spectrogram (0 Hz at the bottom, in dB)."""
     from PIL import Image
 
-    wave = samples.astype(np.float32) / 32768
+    sound = samples.astype(np.float32) / 32768
     picture = np.full((WAVE_PX + SPECTRUM_PX, SOUND_WIDTH_PX, 3), 255, dtype=np.uint8)
-    if len(wave):
-        picture[:WAVE_PX] = _waveform(wave)
-        picture[WAVE_PX:] = _spectrogram(wave, rate_hz)
+    if len(sound):
+        picture[:WAVE_PX] = _waveform(sound)
+        picture[WAVE_PX:] = _spectrogram(sound, rate_hz)
     return _png(Image.fromarray(picture))
+
+
+def play_sound(samples: NDArray[np.int16], rate_hz: int) -> str | None:
+    """The first PLAYED_S seconds of a mono sound (T,) as a WAV data URI; None where there is none."""
+    if not len(samples) or rate_hz <= 0:
+        return None
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes(samples[: PLAYED_S * rate_hz].astype("<i2").tobytes())
+    return "data:audio/wav;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def draw_text(text: str) -> str:

@@ -96,6 +96,18 @@ class Audio(ModalitySpec):
 
         return {"audio": draw_sound(medium, rate_hz), "seconds": len(medium) / max(rate_hz, 1)}
 
+    def circumstances(self, medium: Medium, rate_hz: int) -> dict[str, float]:
+        """Duration, loudness, and the share of silence."""
+        from tasks.modeling.media_statistics import measure_silence
+
+        return {**self.measure(medium, rate_hz), "silence": measure_silence(medium, rate_hz)}
+
+    def player(self, medium: Medium, rate_hz: int) -> str | None:
+        """WAV."""
+        from tasks.media.thumbnails import play_sound
+
+        return play_sound(medium, rate_hz)
+
     def near_duplicates(self) -> NearDuplicates:
         """Hashes of the spectrum over time, confirmed by the waveform."""
         from tasks.media.near_duplicates.sounds import match_sounds, sign_sound

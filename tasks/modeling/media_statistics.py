@@ -37,6 +37,14 @@ def measure_sound(samples: Array, rate_hz: int) -> dict[str, float]:
     }
 
 
+def measure_silence(samples: Array, rate_hz: int) -> float:
+    """Of int16 (T,): the share of its 20 ms pieces that are 40 dB or more below its loudest one."""
+    size = max(1, rate_hz // 50)
+    pieces = samples[: len(samples) // size * size].astype(np.float64).reshape(-1, size)
+    power = (pieces**2).mean(axis=1)
+    return float((power <= 1e-4 * power.max()).mean()) if power.size else 1.0
+
+
 def _luma(pixels: Array) -> Array:
     luma: Array = pixels.reshape(-1, 3).astype(np.float64) @ _LUMA / 255
     return luma

@@ -60,6 +60,7 @@ def write_card(
         best_epoch=checkpoint.best_epoch,
         epochs=checkpoint.epochs,
         counts=valid.clean.counts,
+        corrections=valid.clean.corrections,
         splits=valid.clean.splits,
         dataset_sha256=valid.sha256,
         rows=report.rows,

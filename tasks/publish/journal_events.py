@@ -37,6 +37,7 @@ def record_verdict(
         "evaluation": report.sha256,
         "data": valid.sha256,
         "champion": report.champion_sha256,
+        "corrections": valid.clean.corrections.sha256 if valid.clean.corrections else None,
     }
     entry = Entry(
         at=at, by=by, event="verdict", model=name, decision=verdict.decision, reason=verdict.reason, run=run,

@@ -26,8 +26,8 @@ def make_relative(database: Path) -> None:
     """No location of artifacts that lie beside the database holds the path of the store, in one transaction.
 
     Which those are, the experiments say: what is called `.../mlartifacts/NAME` there and is beside the database. So it is known
-    in a store that was moved or copied, too. Nothing is written where nothing is to be changed, but for what a killed process left
-    half written, which whoever opens the database next takes back: read only it could not be opened.
+    in a store that was moved or copied, too. Nothing is written where nothing is to be changed; but what a killed process left
+    half written is taken back, as by whoever opens the database next: read only, it could not be opened.
     """
     with closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=_TIMEOUT_S)) as connection:
         places = set(_absolute_places(connection, database.parent))

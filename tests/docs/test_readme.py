@@ -36,7 +36,7 @@ def test_the_commands_for_own_data_work_in_their_order(tmp_path: Path) -> None:
         typed = command.partition(" | ")[0]  # `models list | show | …` are several
         reader.type(typed)
         tried.append(typed.split()[1])
-    assert " ".join(tried) == "check check profile plan retrain predict monitor score gate runs models"
+    assert " ".join(tried) == "check check audit profile plan retrain predict monitor score gate runs models"
     assert (tmp_path / "predictions.csv").is_file()
     (spoken,) = re.findall(r"`(crossmodal\.load\([^`]+)`", (ROOT / "README.md").read_text())
     code = f"import crossmodal; assert len({spoken}) == 80"

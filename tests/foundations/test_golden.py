@@ -14,7 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from flows.auditing import audit_manifest
 from flows.cli import main
+from flows.request import make_request, resolve_config
 from tasks.config import load_config
 from tasks.config_sections import MediaConfig, MonitorConfig
 from tasks.config_training import EncodersConfig
@@ -175,6 +177,23 @@ def test_the_digits(tmp_path: Path) -> None:
 def test_monitoring() -> None:
     tests = compare_profiles(make_profile(), make_profile(seed=1, brightness=0.7, missing=100), MonitorConfig(), seed=0)
     assert_figures("monitor", {test.name: [test.effect, test.p, test.p_holm, test.drifted] for test in tests})
+
+
+def test_the_audit(tmp_path: Path) -> None:
+    manifest = write_learnable(tmp_path / "data", 80)
+    text = manifest.read_text()
+    manifest.write_text(text.replace("number 50,low", "number 50,high").replace("number 61,high", "number 61,low"))
+    config = resolve_config(None, str(manifest), [*SETTINGS, "audit.folds=2"])
+    request = make_request(config, str(tmp_path / "store"), None, "audit")
+    audit_manifest(request)
+    found = json.loads((request.folder / "audit.json").read_text())
+    figures = {
+        "views": {each["view"]: [each["rows"], each["accuracy"], each["log_loss"]] for each in found["views"]},
+        "noise": found["noise"],
+        "rows": [[row["id"], row["kinds"]] for row in found["findings"]],
+        "shortcuts": {each["name"]: each["effect"] for each in found["shortcuts"]},
+    }
+    assert_figures("audit", figures)
 
 
 def test_every_stage_has_figures_and_the_newest_are_its_versions() -> None:

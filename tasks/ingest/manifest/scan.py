@@ -15,6 +15,7 @@ from data_contracts.tables import CONTRACT_VERSION, raw_schema
 from tasks.config import RunConfig
 from tasks.errors import DataError, UsageError
 from tasks.ingest.manifest.carried_columns import CarriedColumns
+from tasks.ingest.manifest.corrections import apply_corrections
 from tasks.ingest.manifest.ids import fill_ids
 from tasks.ingest.manifest.joined_columns import decide_types
 from tasks.ingest.manifest.label_columns import LabelCells
@@ -65,6 +66,11 @@ def scan(
         notes += labels.apply(table, config.data, purpose)
         modalities = tuple(m for m in read if table.counts[f"{m}_sha256"])
         modalities = modalities or read  # no usable cell at all: ingest lists every row
+        corrections = None
+        if config.data.corrections is not None and purpose == "train":
+            is_part = config.data.max_rows is not None
+            corrections, said = apply_corrections(table, config.data.corrections, modalities, is_part)
+            notes += said
         notes += [
             *describe_absent(sources[0], config),
             *describe_source(sources, modalities, table, config.slices),
@@ -88,6 +94,7 @@ def scan(
         "columns": columns,
         "column_types": types,
         "recognition": recognition,
+        "corrections": corrections,
     }
     return raw.model_copy(update=known)
 
