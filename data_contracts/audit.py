@@ -1,4 +1,4 @@
-"""audit.json: what an audit found in the rows of a table, as its report shows it and scripts read it."""
+"""The refs that the parts of an audit hand to each other, and audit.json: what it found, as its report shows it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,28 @@ from typing import Literal
 
 from pydantic import Field
 
-from data_contracts.refs import Frozen, InputName, Split
+from data_contracts.refs import Frozen, InputName, Ref, Split
 
 REPORT = "audit.json"
 Kind = Literal["label error", "near duplicates disagree", "inputs disagree", "outlier"]
 """What may be odd about a row, the most certain to matter first."""
 KINDS: tuple[Kind, ...] = ("label error", "near duplicates disagree", "inputs disagree", "outlier")
+
+
+class ViewRef(Ref):
+    """Rows as an audit's linear models see them by one of their inputs: a vector each, made without their labels."""
+
+    input: InputName
+    width: int
+
+
+class FoldRef(Ref):
+    """What a model of the other folds says of a fold's rows, and of rows without a label; `rows` are those of the fold."""
+
+    input: InputName
+    fold: int
+    c: float | None
+    """Inverse strength of the regularisation, chosen within the other folds; None: they hold too little to fit anything."""
 
 
 class Opinion(Frozen):

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from data_contracts.corrections import CorrectionsRef
 from data_contracts.recognition import Recognition
 from data_contracts.slices import SliceRegressions
 from data_contracts.uncertainty import UncertaintyFigures
@@ -83,21 +84,6 @@ class Target(Frozen):
     std: float = 1.0
 
 
-class CorrectionsRef(Frozen):
-    """A corrections file, as it was applied to a manifest's labels."""
-
-    sha256: Sha256
-    """Of its lines' content, whatever their order."""
-    relabelled: int
-    dropped: int
-    kept: int = 0
-    """Lines without a new label: somebody looked, and left the row as it is."""
-    unused: int = 0
-    """Lines about rows that data.max_rows leaves out."""
-    splits: dict[str, int] = {}
-    """Rows that were changed or dropped, by the split that the manifest gives them; `none`: it gives none."""
-
-
 class RawRef(Ref):
     """The manifest as read: a table of rows whose media are named and digested, but not decoded."""
 
@@ -116,7 +102,6 @@ class RawRef(Ref):
     earlier: ChampionRef | None = Field(default=None, exclude_if=lambda earlier: earlier is None)
     """The published model whose groups keep their split, under split.by = stratified-group."""
     corrections: CorrectionsRef | None = Field(default=None, exclude_if=lambda corrections: corrections is None)
-    """What data.corrections changed; the labels are the corrected ones."""
 
 
 class CleanRef(Ref):
@@ -136,7 +121,6 @@ class CleanRef(Ref):
     column_types: dict[str, ColumnType] = {}
     """As the raw table's."""
     corrections: CorrectionsRef | None = Field(default=None, exclude_if=lambda corrections: corrections is None)
-    """As the raw table's."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -376,11 +360,10 @@ class FoldRef(Ref):
 
 
 class AuditRef(Ref):
-    """What an audit found in a table's rows; `rows` were looked at. audit.json lies at `uri`."""
+    """What an audit found in a table's rows, with counts by kind; `rows` were looked at. audit.json lies at `uri`."""
 
     reason: str
     counts: dict[str, int]
-    """Kind of finding to how many there are."""
 
 
 class RunRefs(Frozen):

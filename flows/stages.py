@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from data_contracts.audit import FoldRef, ViewRef
 from data_contracts.refs import (
     AuditRef,
     ChampionRef,
@@ -13,7 +14,6 @@ from data_contracts.refs import (
     CleanRef,
     EvalReport,
     FeatureRef,
-    FoldRef,
     InputName,
     MonitorReport,
     PreparedChampion,
@@ -21,7 +21,6 @@ from data_contracts.refs import (
     ReleaseRef,
     ValidatedRef,
     Verdict,
-    ViewRef,
 )
 from tasks import progress
 from tasks.audit.audit import audit

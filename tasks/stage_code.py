@@ -266,12 +266,11 @@ STAGES: dict[str, StageCode] = {
         root="tasks.audit.audit",
         modules=(
             "tasks.audit.*",
-            "tasks.media.near_duplicates.*",
             "tasks.modeling.features",
-            "tasks.problems.scoring",
+            "tasks.problems.*",
         ),
         libraries=("numpy", "scikit-learn", "scipy"),
-        unused=("data_contracts.expectations.*", "tasks.gate_rules", "tasks.problems.*"),
+        unused=("data_contracts.expectations.*", "tasks.gate_rules"),
     ),
 }
 
@@ -279,6 +278,7 @@ COMPUTES_NOTHING = (
     # enters keys by value, or is the version of a table's form
     "data_contracts",
     "data_contracts.audit",
+    "data_contracts.corrections",
     "data_contracts.data_profile",
     "data_contracts.eval_detail",
     "data_contracts.expectations",

@@ -17,7 +17,7 @@ def audit(
     *,
     of: RunInput,
     rows: Annotated[
-        int | None, typer.Option(min=1, help="Rows that the report lists to be looked at [audit.max_listed].")
+        int | None, typer.Option(min=1, help="Rows that the report lists to be looked at (default: audit.max_listed).")
     ] = None,
     common: SummaryOptions,
 ) -> None:

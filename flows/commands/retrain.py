@@ -34,7 +34,8 @@ ModeOption = Annotated[
 Corrections = Annotated[
     str | None,
     typer.Option(
-        metavar="FILE", help="Labels to correct first: a corrections.csv of crossmodal audit [data.corrections]."
+        metavar="FILE",
+        help="Labels to correct first: a corrections.csv of crossmodal audit (default: data.corrections).",
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the lines of the run's log as well, on stderr.")]

@@ -9,8 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data_contracts.audit import KINDS, REPORT, AuditReport, ClassFigures, Confusion, ToLabel, ViewFigures
-from data_contracts.refs import AuditRef, CleanRef, FoldRef, InputName, RawRef, ValidatedRef, ViewRef
+from data_contracts.audit import (
+    KINDS,
+    REPORT,
+    AuditReport,
+    ClassFigures,
+    Confusion,
+    FoldRef,
+    ToLabel,
+    ViewFigures,
+    ViewRef,
+)
+from data_contracts.refs import AuditRef, CleanRef, InputName, RawRef, ValidatedRef
 from tasks import progress
 from tasks.audit.circumstances import circumstances
 from tasks.audit.confident_learning import ConfidentLearning, learn, self_confidence

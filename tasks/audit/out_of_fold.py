@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data_contracts.refs import CleanRef, FoldRef, ValidatedRef, ViewRef
+from data_contracts.audit import FoldRef, ViewRef
+from data_contracts.refs import CleanRef, ValidatedRef
 from tasks.audit.folds import assign_folds, inner_split
 from tasks.audit.rows import AuditRows, read_audit_rows
 from tasks.audit.views import View, read_view

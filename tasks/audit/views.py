@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_contracts.refs import CleanRef, FeatureRef, InputName, ValidatedRef, ViewRef
+from data_contracts.audit import ViewRef
+from data_contracts.refs import CleanRef, FeatureRef, InputName, ValidatedRef
 from tasks.audit.descriptors import describe
 from tasks.audit.rows import AuditRows, read_audit_rows
 from tasks.config import RunConfig

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from data_contracts.refs import CorrectionsRef, InputName
+from data_contracts.corrections import CorrectionsRef
+from data_contracts.refs import InputName
 from tasks.errors import DataError, UsageError
 from tasks.escaping import one_line, spreadsheet_cell
 from tasks.ingest.manifest.label_spelling import label_text
