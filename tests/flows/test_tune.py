@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import uuid
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from data_contracts.run_summary import RunSummary
 from data_contracts.tuning import TuneReport
 from flows.cli import main
+from flows.environment import new_run_id
 from flows.execute import RunFailed
 from flows.request import Request, make_request, resolve_config
 from flows.tune_profile import MARK
@@ -45,7 +45,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, make_learnable: Callable[[Pat
 
 def ask(data: Path, store: Path, *settings: str) -> Request:
     config = resolve_config(None, str(data), [*SETTINGS, "name=tones", *settings])
-    return make_request(config, str(store), None, f"run-{uuid.uuid4().hex}")
+    return make_request(config, str(store), None, new_run_id())
 
 
 def report_of(request: Request) -> TuneReport:
@@ -98,7 +98,7 @@ def test_the_saved_profile_is_one_that_retrain_takes_and_whose_model_is_the_best
     from flows.execute import execute
     from flows.stages import Stages
 
-    again = make_request(config, str(request.store.root), None, f"run-{uuid.uuid4().hex}")
+    again = make_request(config, str(request.store.root), None, new_run_id())
     retrained = execute(again, Stages())
     assert retrained.model is not None
     assert retrained.model.sha256 == report.best.model_sha256

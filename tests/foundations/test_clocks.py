@@ -28,10 +28,6 @@ ALLOWED = {
     ("stages/train/test_subprocess.py", "test_out_of_time_it_is_killed"): "training for 100,000 epochs",
     ("security/test_remote.py", "_Pages"): "the pace of a page that has no end",
     ("security/test_canaries_of_services.py", "arguments_noted"): "the pace at which command lines are looked at",
-    ("stages/tune/test_space.py", "test_what_cannot_be_searched_is_refused_with_the_config"): "no limit: it is refused",
-    # What must not happen is looked for a moment; on a slow machine it is missed, and nothing fails.
-    ("stages/tune/test_study.py", "test_who_has_nothing_left_to_begin_waits_for_the_others"): "what must not happen",
-    ("stages/tune/test_study.py", "test_the_lock_of_a_journal_is_free_once_its_holder_is_dead"): "what must not happen",
     ("waiting.py", "wait_until"): "the one place that reads a clock, with the longest of limits",
 }
 

@@ -126,8 +126,8 @@ def test_the_heading_is_true_to_the_interval_on_the_test_rows(
 
 
 def test_where_nothing_is_better_the_page_says_so(tmp_path: Path) -> None:
-    write_tune_page(tmp_path / "report.html", make(improved=False, profile=None, stopped="tune.timeout_s = 6000"))
+    write_tune_page(tmp_path / "report.html", make(improved=False, profile=None, stopped="tune.max_train_s = 5"))
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "None of 12 trials has a better macro F1" in page
-    assert "Stopped by tune.timeout_s = 6000" in page
+    assert "Stopped by tune.max_train_s = 5" in page
     assert "retrain --profile" not in page

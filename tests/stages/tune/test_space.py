@@ -33,7 +33,6 @@ def test_a_dotted_key_is_read_as_toml_reads_it_and_in_quotation_marks() -> None:
     [
         ("tune.search_space={}", "is empty: there is nothing to tune"),
         ("tune.trials=0", "greater than or equal to 1"),
-        ("tune.timeout_s=0", "greater than 0"),
         ("tune.max_train_s=0", "greater than 0"),
         ("tune.epochs=0", "greater than or equal to 1"),
         ('tune.search_space.train.learning_rate={type="float", low=1, high=0.1}', "low = 1 must be below high = 0.1"),

@@ -12,12 +12,15 @@ import pytest
 
 from data_contracts.training_history import Epoch
 from data_contracts.tuning import TrialRecord, Value
+from tasks import progress
 from tasks.config_tune import Choices, FloatRange, IntRange, Range, TuneConfig
 from tasks.errors import EnvironmentFailed
+from tasks.locks import held_if_free
 from tasks.store import Store
 from tasks.tune.outcome import find_best, measure_importance
 from tasks.tune.storage import JournalLock, open_storage
 from tasks.tune.study import MAX_ATTEMPTS, Plan, Study, Trial
+from tests.waiting import wait_until
 
 SPACE: dict[str, Range] = {
     "train.learning_rate": FloatRange(type="float", low=1e-4, high=1e-1, log=True),
@@ -132,15 +135,16 @@ def test_workers_that_run_at_once_do_each_trial_once(store: Store) -> None:
 def test_who_has_nothing_left_to_begin_waits_for_the_others(store: Store) -> None:
     ours, theirs = Study(plan(trials=1), store), Study(plan(trials=1), store)
     assert not theirs.wait_for_others()
-    waited = threading.Event()
-    with ours.next_trial(True) as trial:
+    said: list[str] = []
+    with ours.next_trial(True) as trial, progress.listening_to_lines(lambda line, level: said.append(line)):
         assert trial is not None
-        thread = threading.Thread(target=lambda: (theirs.wait_for_others(), waited.set()))
+        thread = threading.Thread(target=lambda: said.append(f"waited: {theirs.wait_for_others()}"))
         thread.start()
-        assert not waited.wait(0.3)
+        wait_until(lambda: said, "it says that it waits")
+        assert "this process waits for its end" in said[0]
         trial.complete([1.0])
     thread.join()
-    assert waited.is_set()
+    assert said[-1] == "waited: True"
 
 
 def test_a_trial_below_the_median_is_pruned_and_a_repeated_one_is_not_tried_again(store: Store) -> None:
@@ -215,18 +219,17 @@ def test_a_journal_that_is_damaged_within_says_what_to_do(store: Store) -> None:
     assert str(study.folder) in str(refused.value)
 
 
-def test_the_lock_of_a_journal_is_free_once_its_holder_is_dead(tmp_path: Path) -> None:
+def test_the_lock_of_a_journal_keeps_others_out(tmp_path: Path) -> None:
     journal = tmp_path / "journal.log"
     journal.write_bytes(b"")
     first, second = JournalLock(journal), JournalLock(journal)
-    first.acquire()
-    got = threading.Event()
-    thread = threading.Thread(target=lambda: (second.acquire(), got.set(), second.release()))
-    thread.start()
-    assert not got.wait(0.3)
-    first.release()
-    thread.join()
-    assert got.is_set()
+    for lock in (first, second):
+        lock.acquire()
+        with held_if_free(journal.with_suffix(".lock")) as free:
+            assert not free
+        lock.release()
+    with held_if_free(journal.with_suffix(".lock")) as free:
+        assert free
 
 
 def test_hyperband_prunes_and_several_objectives_do_not(store: Store) -> None:
