@@ -343,48 +343,11 @@ class StudyRef(Ref):
     """Its name in the storage where workers meet."""
 
 
-class ViewRef(Ref):
-    """Rows as an audit's linear models see them by one of their inputs: a vector each, made without their labels."""
-
-    input: InputName
-    width: int
-
-
-class FoldRef(Ref):
-    """What a model of the other folds says of a fold's rows, and of rows without a label; `rows` are those of the fold."""
-
-    input: InputName
-    fold: int
-    c: float | None
-    """Inverse strength of the regularisation, chosen within the other folds; None: they hold too little to fit anything."""
-
-
 class AuditRef(Ref):
     """What an audit found in a table's rows, with counts by kind; `rows` were looked at. audit.json lies at `uri`."""
 
     reason: str
     counts: dict[str, int]
-
-
-class RunRefs(Frozen):
-    """The refs that a run's stages handed on; those of stages that a run did not come to are None."""
-
-    raw: RawRef | None = None
-    clean: CleanRef | None = None
-    valid: ValidatedRef | None = None
-    features: dict[InputName, FeatureRef] = {}
-    start: ChampionRef | None = None
-    """The model that training started from, under train.continue_from."""
-    checkpoint: CheckpointRef | None = None
-    champion: ChampionRef | None = None
-    prepared_champion: PreparedChampion | None = None
-    report: EvalReport | None = None
-    verdict: Verdict | None = None
-    release: ReleaseRef | None = None
-    study: StudyRef | None = Field(default=None, exclude_if=lambda study: study is None)
-    audit: AuditRef | None = Field(default=None, exclude_if=lambda audit: audit is None)
-    docs: dict[str, str] = {}
-    """Table (manifest, samples, features, predictions) to the store path of its Data Docs."""
 
 
 class DriftTest(Frozen):

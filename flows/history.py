@@ -11,8 +11,9 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from data_contracts.refs import Decision, RunRefs
+from data_contracts.refs import Decision
 from data_contracts.run_record import RunRecord, Status
+from data_contracts.run_refs import RunRefs
 from data_contracts.run_summary import Finding, ModelSummary, RunSummary
 from flows.records import CONFIG, LOCK, REFS, RUN, RunStart
 from flows.request import Request

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from data_contracts.modalities import modality_of
-from data_contracts.refs import RunRefs
 from data_contracts.row_examples import QuarantinedRow, row_name
 from data_contracts.run_record import RunRecord
+from data_contracts.run_refs import RunRefs
 from flows.as_read import cell_text, medium_bytes, rows_as_read
 from flows.history import RUNS, run_config, run_refs
 from tasks.contract import read_table

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from data_contracts.refs import Frozen, RunRefs
+from data_contracts.refs import Frozen
+from data_contracts.run_refs import RunRefs
 from flows.environment import git_commit
 from flows.request import Request
 from flows.run_state import RunState

@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from data_contracts.refs import Ref, RunRefs
+from data_contracts.refs import Ref
+from data_contracts.run_refs import RunRefs
 from flows.data_stages import with_earlier
 from flows.history import RUNS, run_refs
 from flows.journaling import record_decisions

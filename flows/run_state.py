@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 
 from pydantic import Field
 
-from data_contracts.refs import Decision, Ref, RunRefs, Split
+from data_contracts.refs import Decision, Ref, Split
+from data_contracts.run_refs import RunRefs
 from data_contracts.run_summary import InferenceSummary
 from tasks import run_log
 from tasks.validate.outcome import TableCheck

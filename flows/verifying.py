@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from data_contracts.refs import RunRefs
+from data_contracts.run_refs import RunRefs
 from flows.history import RUNS, list_runs
 from flows.records import REFS
 from tasks.display_table import DisplayTable

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.gate import MODES, simulate
-from data_contracts.refs import RunRefs
+from data_contracts.run_refs import RunRefs
 from flows.cli import main
 from tasks.config import GateConfig
 from tasks.gate.power import assume_pairing, measure_power

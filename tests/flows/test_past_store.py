@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from data_contracts.refs import RunRefs
+from data_contracts.run_refs import RunRefs
 from flows.cli import main
 from flows.history import list_runs, run_refs
 from flows.hosting.backup import restore

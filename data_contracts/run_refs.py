@@ -1,0 +1,43 @@
+"""What the stages of one run handed on, as its folder keeps it."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from data_contracts.refs import (
+    AuditRef,
+    ChampionRef,
+    CheckpointRef,
+    CleanRef,
+    EvalReport,
+    FeatureRef,
+    Frozen,
+    InputName,
+    PreparedChampion,
+    RawRef,
+    ReleaseRef,
+    StudyRef,
+    ValidatedRef,
+    Verdict,
+)
+
+
+class RunRefs(Frozen):
+    """The refs that a run's stages handed on; those of stages that a run did not come to are None."""
+
+    raw: RawRef | None = None
+    clean: CleanRef | None = None
+    valid: ValidatedRef | None = None
+    features: dict[InputName, FeatureRef] = Field(default_factory=dict)
+    start: ChampionRef | None = None
+    """The model that training started from, under train.continue_from."""
+    checkpoint: CheckpointRef | None = None
+    champion: ChampionRef | None = None
+    prepared_champion: PreparedChampion | None = None
+    report: EvalReport | None = None
+    verdict: Verdict | None = None
+    release: ReleaseRef | None = None
+    study: StudyRef | None = Field(default=None, exclude_if=lambda study: study is None)
+    audit: AuditRef | None = Field(default=None, exclude_if=lambda audit: audit is None)
+    docs: dict[str, str] = Field(default_factory=dict)
+    """Table (manifest, samples, features, predictions) to the store path of its Data Docs."""
