@@ -46,6 +46,7 @@ def publish_kills(trial: Trial, count: int, draw: random.Random) -> Iterator[Att
     """The same of runs that have only to publish: all before that is in their store, and there is no registry yet."""
 
     def without_registry() -> Path:
+        """A copy of the undisturbed store as it was before it published."""
         store = fresh(trial, "killed")
         shutil.copytree(trial.scratch / "undisturbed", store, symlinks=True, ignore=shutil.ignore_patterns(*_PUBLISHED))
         return store
