@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from data_contracts.refs import CheckpointRef, EvalReport
 from data_contracts.tuning import Difference, JudgedSettings, TrialRecord, TrialRef, TuneReport
 from flows.request import Request
-from flows.tune_trials import Workshop
+from flows.tune_trials import TrialStages
 from tasks.config import RunConfig
 from tasks.evaluate.comparison import ComparisonRows
 from tasks.evaluate.paired import compare_evaluations
@@ -55,37 +55,41 @@ class Outcome:
         return tuple(ref for one in (self.best, self.defaults) for ref in (one.checkpoint, one.score, one.report))
 
 
-def judge(study: Study, workshop: Workshop) -> Outcome:
+def judge(study: Study, trial_stages: TrialStages) -> Outcome:
     """The best trial and the settings as they were, each evaluated on the test rows, once, and compared pair by pair."""
     trials = study.records()
     best = find_best(trials, study.plan.lower_is_better)
     assert best is not None  # require_results
     own = next((trial for trial in trials if study.plan.first is not None and trial.settings == study.plan.first), None)
-    chosen = _judge(best, with_settings(workshop.config, best.settings), workshop)
-    defaults = chosen if own is not None and own.number == best.number else _judge(own, workshop.config, workshop)
-    rows = ComparisonRows.read(workshop.valid, workshop.store)
+    chosen = _judge(best, with_settings(trial_stages.config, best.settings), trial_stages)
+    defaults = (
+        chosen if own is not None and own.number == best.number else _judge(own, trial_stages.config, trial_stages)
+    )
+    rows = ComparisonRows.read(trial_stages.valid, trial_stages.store)
     clusters = None if rows.clusters is None else dict(zip(rows.ids, rows.clusters.tolist(), strict=True))
     ours, theirs = ((one.report, one.checkpoint) for one in (chosen, defaults))
-    found = compare_evaluations(ours, theirs, workshop.store, clusters)
+    found = compare_evaluations(ours, theirs, trial_stages.store, clusters)
     differs = chosen.checkpoint.model_sha256 != defaults.checkpoint.model_sha256
     if isinstance(found, str):
         return Outcome(trials, chosen, defaults, {}, found)
     return Outcome(trials, chosen, defaults, found if differs else {}, None)
 
 
-def _judge(trial: TrialRecord | None, config: RunConfig, workshop: Workshop) -> Judged:
-    checkpoint = workshop.train(config)
-    score = workshop.score(config, checkpoint)
-    with workshop.run_state.timed("evaluate"):
-        features = workshop.features_of(config)
-        report = workshop.stages.evaluate(workshop.valid, features, checkpoint, None, config, workshop.store)
+def _judge(trial: TrialRecord | None, config: RunConfig, trial_stages: TrialStages) -> Judged:
+    checkpoint = trial_stages.train(config)
+    score = trial_stages.score(config, checkpoint)
+    with trial_stages.run_state.timed("evaluate"):
+        features = trial_stages.features_of(config)
+        report = trial_stages.stages.evaluate(
+            trial_stages.valid, features, checkpoint, None, config, trial_stages.store
+        )
     return Judged(trial, config, checkpoint, score, report)
 
 
 def make_report(
     request: Request,
     study: Study,
-    workshop: Workshop,
+    trial_stages: TrialStages,
     outcome: Outcome,
     metric: str,
     epoch_metric: str,
@@ -117,7 +121,7 @@ def make_report(
         pruner="none" if several else tune.pruner,
         sampler=SAMPLER,
         seed=plan.seed,
-        settings=describe_space(plan.space, workshop.config, outcome.best.trial, importance),
+        settings=describe_space(plan.space, trial_stages.config, outcome.best.trial, importance),
         trials=tuple(outcome.trials),
         pareto=tuple(sorted(trial.number for trial in study.optuna.best_trials)) if several else (),
         best=outcome.best.figures(),

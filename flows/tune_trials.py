@@ -69,7 +69,7 @@ class Budget:
 
 
 @dataclass
-class Workshop:
+class TrialStages:
     """What trials share: rows, and features wherever their encoders are the same."""
 
     config: RunConfig
@@ -117,10 +117,10 @@ def objective_values(scored: TrialRef, metric: str, objectives: tuple[str, ...])
 
 
 def run_trials(
-    study: Study, workshop: Workshop, metric: str, epoch_metric: str, budget: Budget, perform: Perform
+    study: Study, trial_stages: TrialStages, metric: str, epoch_metric: str, budget: Budget, perform: Perform
 ) -> str | None:
     """Trials are tried until all are done, here and by other workers; the budget that ended it before, if one did."""
-    tried = TriedSettings(study, workshop, metric, epoch_metric, budget)
+    tried = TriedSettings(study, trial_stages, metric, epoch_metric, budget)
     total = study.plan.tune.trials
     while True:
         progress.report("tune", min(study.done(), total), total, tried.said)
@@ -128,7 +128,7 @@ def run_trials(
             return spent
         with study.next_trial(spent is None) as trial:
             if trial is not None:
-                config = workshop.config
+                config = trial_stages.config
                 perform(trial.number, config, lambda trial=trial: tried.attempt(trial))  # type: ignore[misc]
                 if tried.stopped is not None:
                     return tried.stopped
@@ -142,7 +142,7 @@ class TriedSettings:
     """Tries one trial after the other."""
 
     study: Study
-    workshop: Workshop
+    trial_stages: TrialStages
     metric: str
     epoch_metric: str
     budget: Budget
@@ -165,7 +165,7 @@ class TriedSettings:
                 self._try(trial)
             except TrialPruned:
                 trial.prune()
-                self.workshop.forget(self._config(trial))
+                self.trial_stages.forget(self._config(trial))
                 self._say(f"trial {trial.number} pruned")
             except BudgetSpent as spent:
                 trial.note_cost()
@@ -189,8 +189,8 @@ class TriedSettings:
                 raise BudgetSpent(spent)
 
         with progress.listening_to_epochs(hear):
-            checkpoint = self.workshop.train(config)
-        scored = self.workshop.score(config, checkpoint)
+            checkpoint = self.trial_stages.train(config)
+        scored = self.trial_stages.score(config, checkpoint)
         objectives = self.study.plan.tune.objectives
         values = objective_values(scored, self.metric, objectives)
         trial.complete(values)
@@ -201,7 +201,7 @@ class TriedSettings:
         self._say(f"trial {trial.number}: {shown}")
 
     def _config(self, trial: Trial) -> RunConfig:
-        return with_settings(self.workshop.config, trial.settings)
+        return with_settings(self.trial_stages.config, trial.settings)
 
     def _say(self, text: str) -> None:
         self.said = text

@@ -18,7 +18,7 @@ from flows.stages import Stages
 from flows.summary import summarise, write_summary
 from flows.tune_outcome import judge, make_report
 from flows.tune_profile import profile_target, save_profile
-from flows.tune_trials import Budget, Perform, Workshop, perform_here, require_results, run_trials
+from flows.tune_trials import Budget, Perform, TrialStages, perform_here, require_results, run_trials
 from tasks import locks
 from tasks.config import RunConfig
 from tasks.errors import UsageError
@@ -89,8 +89,10 @@ def search(request: Request, target: Path, stages: Stages, run_state: RunState, 
         require_trainable(samples, config.split.min_test_per_class, valid.clean.label_targets)
         require_rules_fit(config, valid, store)
         metric = score_metric(config, valid)
-        workshop = Workshop(config, valid, store, stages, run_state, bool({*LATENCY} & {*config.tune.objectives}))
-        features = run_state.features = workshop.features_of(config)
+        trial_stages = TrialStages(
+            config, valid, store, stages, run_state, bool({*LATENCY} & {*config.tune.objectives})
+        )
+        features = run_state.features = trial_stages.features_of(config)
     space = config.tune.search_space or default_space(config, in_order(features))
     require_valid_space(space, config)
     problem = problem_of(valid.clean.label_targets[0])
@@ -98,12 +100,12 @@ def search(request: Request, target: Path, stages: Stages, run_state: RunState, 
     with storage_answers(config.tune.storage):
         study = Study(make_plan(name, space, metric, problem.validation_metric, config), store)
         if study.plan.first is None:
-            workshop.train(config)
-        stopped = run_trials(study, workshop, metric, f"val_{problem.validation_metric}", budget, perform)
+            trial_stages.train(config)
+        stopped = run_trials(study, trial_stages, metric, f"val_{problem.validation_metric}", budget, perform)
         require_results(study, stopped)
     with locks.held(study.folder / "outcome.lock", store.lock_timeout_s, request.run_id):
-        outcome = judge(study, workshop)
-    report = make_report(request, study, workshop, outcome, metric, problem.validation_metric, stopped)
+        outcome = judge(study, trial_stages)
+    report = make_report(request, study, trial_stages, outcome, metric, problem.validation_metric, stopped)
     run_state.study = keep_study(report, outcome.made_from, store)
     run_state.checkpoint, run_state.report = outcome.best.checkpoint, outcome.best.report
     if report.improved:
