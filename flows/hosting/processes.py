@@ -121,17 +121,18 @@ def adopt_orphans() -> None:
 
 
 class Orphans:
-    """Ends children that we did not start: what a service that was killed had started."""
+    """Ends children that came after this was made and that we did not start: what a service that was killed had started."""
 
     def __init__(self, grace_s: float = _GRACE_S) -> None:
         self.grace_s = grace_s
+        self.earlier = set(psutil.Process().children())
         self.deadlines: dict[int, float] = {}
 
     def poll(self, own: set[int]) -> list[str]:
         """Ends children other than `own`, politely at first sight, then not; the names of those newly found."""
         found = []
         for child in psutil.Process().children():
-            if child.pid in own:
+            if child.pid in own or child in self.earlier:
                 continue
             if _reaped(child):
                 self.deadlines.pop(child.pid, None)

@@ -109,6 +109,17 @@ def test_a_death_after_a_long_life_is_the_first_in_a_row_again(supervisor: Super
     assert service.early_deaths == 1
 
 
+def test_a_child_from_before_is_left_alone(events: list[tuple[str, str]], tmp_path: Path) -> None:
+    child = start_python(SLEEP, tmp_path / "log")
+    try:
+        Supervisor(lambda kind, text: events.append((kind, text))).tick()
+        assert child.poll() is None
+        assert events == []
+    finally:
+        child.kill()
+        child.wait()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives orphans to the nearest subreaper")
 def test_what_a_killed_service_had_started_is_ended(tmp_path: Path) -> None:
     """In a process of its own, since a subreaper stays one."""
