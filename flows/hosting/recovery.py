@@ -114,7 +114,8 @@ def may_retry(run: FlowRun, server_since: datetime) -> bool:
     if run.deployment_id is None or any(tag.startswith(RETRY_OF) for tag in run.tags):
         return False
     message = (run.state.message if run.state else None) or ""
-    begun = run.start_time or run.expected_start_time
+    never_ran = run.start_time == run.end_time  # Prefect then takes the end for the start
+    begun = run.expected_start_time if never_ran else run.start_time or run.expected_start_time
     without_server = begun is not None and begun < server_since
     if run.state_type == StateType.FAILED:
         return without_server and _NO_SERVER.search(message) is not None

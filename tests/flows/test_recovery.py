@@ -73,6 +73,14 @@ def test_what_ended_for_the_lack_of_a_server_is_tried_again() -> None:
     assert not may_retry(make_run(StateType.FAILED, message="DataError: no labels", start_time=early), NOW)
 
 
+def test_what_lost_its_server_before_it_ran_is_tried_again() -> None:
+    early, late = NOW - timedelta(seconds=9), NOW + timedelta(seconds=9)
+    message = "Flow run infrastructure exited with non-zero status code 1."
+    died = {"message": message, "start_time": late, "end_time": late}  # as Prefect notes one that never ran
+    assert may_retry(make_run(StateType.CRASHED, **died, expected_start_time=early), NOW)
+    assert not may_retry(make_run(StateType.CRASHED, **died, expected_start_time=late), NOW)
+
+
 def test_a_second_try_is_not_tried_again() -> None:
     assert not may_retry(make_run(StateType.CRASHED, tags=[f"retry-of:{uuid.uuid4()}"]), NOW)
     run = make_run(StateType.CRASHED)
