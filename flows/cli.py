@@ -28,6 +28,7 @@ from flows.commands.manifests import check, predict
 from flows.commands.models import models_app
 from flows.commands.profile import profile_app
 from flows.commands.release import export, verify
+from flows.commands.report import report_app
 from flows.commands.retrain import plan, retrain
 from flows.commands.run_stage import run_stage
 from flows.commands.runs import runs_app
@@ -78,6 +79,7 @@ for each in (export, verify):
 app.add_typer(profile_app, name="profile")
 app.add_typer(models_app, name="models")
 app.add_typer(runs_app, name="runs")
+app.add_typer(report_app, name="report")
 app.add_typer(gate_app, name="gate")
 app.add_typer(store_app, name="store")
 app.add_typer(schedule_app, name="schedule")

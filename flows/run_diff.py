@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 from data_contracts.run_record import RunRecord
-from flows.history import run_config, run_refs
+from flows.history import RUNS, run_config, run_refs
 from tasks.errors import CrossmodalError
 from tasks.publish.tracking import flatten
+from tasks.reporting.run_comparison import write_run_comparison
 from tasks.reporting.run_diff import Change, Figure, RunDiff, Triple
 from tasks.store import Store
 
@@ -55,12 +58,31 @@ def _paired(store: Store, a: str, b: str) -> tuple[str, dict[str, Triple]]:
         return str(error), {}
     if not (ours.report and ours.checkpoint and theirs.report and theirs.checkpoint):
         return "not both came to an evaluation", {}
+    from tasks.evaluate.comparison import ComparisonRows
     from tasks.evaluate.paired import compare_evaluations
 
-    found = compare_evaluations((theirs.report, theirs.checkpoint), (ours.report, ours.checkpoint), store)
+    clusters = None if ours.valid is None else ComparisonRows.read(ours.valid, store).cluster_of_ids
+    evaluated = ((theirs.report, theirs.checkpoint), (ours.report, ours.checkpoint))
+    found = compare_evaluations(*evaluated, store, clusters)
     if isinstance(found, str):
         return found, {}
-    return f"b minus a on the same {ours.report.rows} test rows, paired 95 % intervals", found
+    by = "" if found.clusters is None else f" in {found.clusters:,} clusters"
+    others = (
+        f" ({found.other_rows:,} more take no part: in one of the runs only, or under another label)"
+        if found.other_rows
+        else ""
+    )
+    return f"b minus a on the same {found.rows:,} test rows{by}{others}, paired 95 % intervals", found.differences
+
+
+def write_page(store: Store, diff: RunDiff, a: RunRecord, b: RunRecord, out: Path | None = None) -> Path:
+    """The two runs side by side are a page at `out`, or in the folder of run `b`."""
+    path = (out or store.root / RUNS / b.run / f"compare-{a.run}.html").absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    root = store.root.absolute()
+    links = [run.report and os.path.relpath(root / run.report, path.parent) for run in (a, b)]
+    write_run_comparison(path, diff, a, b, links)
+    return path
 
 
 def as_json(diff: RunDiff) -> dict[str, Any]:

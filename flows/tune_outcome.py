@@ -65,14 +65,13 @@ def judge(study: Study, trial_stages: TrialStages) -> Outcome:
     defaults = (
         chosen if own is not None and own.number == best.number else _judge(own, trial_stages.config, trial_stages)
     )
-    rows = ComparisonRows.read(trial_stages.valid, trial_stages.store)
-    clusters = None if rows.clusters is None else dict(zip(rows.ids, rows.clusters.tolist(), strict=True))
+    clusters = ComparisonRows.read(trial_stages.valid, trial_stages.store).cluster_of_ids
     ours, theirs = ((one.report, one.checkpoint) for one in (chosen, defaults))
     found = compare_evaluations(ours, theirs, trial_stages.store, clusters)
     differs = chosen.checkpoint.model_sha256 != defaults.checkpoint.model_sha256
     if isinstance(found, str):
         return Outcome(trials, chosen, defaults, {}, found)
-    return Outcome(trials, chosen, defaults, found if differs else {}, None)
+    return Outcome(trials, chosen, defaults, found.differences if differs else {}, None)
 
 
 def _judge(trial: TrialRecord | None, config: RunConfig, trial_stages: TrialStages) -> Judged:

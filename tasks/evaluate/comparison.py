@@ -69,6 +69,12 @@ class ComparisonRows:
         """(S,) of the test rows; None where each is one of its own."""
         return self.clusters_of(np.arange(len(self.places)))
 
+    @property
+    def cluster_of_ids(self) -> dict[str, int] | None:
+        """Id to the number of its cluster, None where each test row is one of its own."""
+        numbers = self.clusters
+        return None if numbers is None else dict(zip(self.ids, numbers.tolist(), strict=True))
+
     def clusters_of(self, chosen: Indices) -> Clusters:
         """Of some of the test rows, by their positions among them."""
         return clusters_of(self.places[chosen], self.numbers)

@@ -9,6 +9,7 @@ import asyncio
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -130,6 +131,25 @@ def test_diff_pairs_figures_on_the_same_rows(call: Callable[..., Any], place: Pl
     none = call("runs", "diff", place.good, place.bad)
     assert none["paired"] == "not both came to an evaluation"
     assert none["data"]["rows.quarantined"] == ["0", "10"]
+
+
+def test_two_runs_side_by_side_are_a_page(call: Callable[..., Any], place: Place, tmp_path: Path) -> None:
+    found = call("report", "compare", place.good, place.other)
+    page = Path(found["page"])
+    assert page.parent == place.store / "runs" / place.other
+    text = page.read_text(encoding="utf-8")
+    for run in (place.good, place.other):
+        (link,) = re.findall(rf'<a href="([^"]+)">{run}</a>', text)
+        assert (page.parent / link).resolve() == (place.store / "runs" / run / "report.html").resolve()
+    assert '<td class="name">encoders.audio</td><td data-name="a">tiny</td><td data-name="b">off</td>' in text
+    assert text.count('<g class="mark ') >= 4
+    value = found["figures"]["accuracy"]["difference"][0]
+    assert f"{value:+.3f}".replace("-", "−") in text
+    elsewhere = tmp_path / "new" / "page.html"
+    refused = call("report", "compare", place.good, place.bad, "--out", str(elsewhere))
+    assert refused["page"] == str(elsewhere)
+    assert "The figures cannot be compared row by row: not both came to an evaluation." in elsewhere.read_text()
+    assert call("report", "compare", place.good, "nothing", status=2)["error"].startswith("run 'nothing'")
 
 
 @pytest.mark.parametrize("stage", ["ingest", "extract", "train", "evaluate", "gate"])

@@ -1,4 +1,4 @@
-"""Two evaluations of before, row by row: the same rows in whatever order, or a reason why they cannot be paired."""
+"""Two evaluations of before, row by row: the common rows in whatever order, or a reason why they cannot be paired."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ def test_rows_are_paired_by_id_and_labels_by_name(store: Store) -> None:
     theirs = put(store, "theirs", outputs_of("cab", CELLS, SECOND), "cab", order=range(ROWS)[::-1])
     found = compare_evaluations(ours, theirs, store)
     assert not isinstance(found, str)
-    value, low, high = found["accuracy"]
+    assert (found.rows, found.clusters, found.other_rows) == (24, None, 0)
+    differences = found.differences
+    value, low, high = differences["accuracy"]
     assert value == pytest.approx(20 / 24 - 12 / 24)
     assert 0 < low < value < high
     cards = [ModelCard.model_validate(card_of(labels)) for labels in ("abc", "cab")]
@@ -87,12 +89,12 @@ def test_rows_are_paired_by_id_and_labels_by_name(store: Store) -> None:
         for card, right in zip(cards, (FIRST, SECOND), strict=True)
     ]
     expected = scored[0].differences(scored[1], 0, 0.95)
-    assert found.keys() == expected.keys()
+    assert differences.keys() == expected.keys()
     for name, triple in expected.items():
-        assert found[name] == pytest.approx(triple, abs=1e-6), name
+        assert differences[name] == pytest.approx(triple, abs=1e-6), name
     back = compare_evaluations(theirs, ours, store)
     assert not isinstance(back, str)
-    assert back["accuracy"] == pytest.approx((-value, -high, -low))
+    assert back.differences["accuracy"] == pytest.approx((-value, -high, -low))
 
 
 def test_labels_that_one_or_both_do_not_know_are_mistakes(store: Store) -> None:
@@ -102,7 +104,7 @@ def test_labels_that_one_or_both_do_not_know_are_mistakes(store: Store) -> None:
     theirs = put(store, "theirs", outputs_of("bc", cells, [True] * 12 + [False] * 12), "bc", cells)
     found = compare_evaluations(ours, theirs, store)
     assert not isinstance(found, str)
-    assert found["accuracy"][0] == pytest.approx(12 / 24 - 6 / 24)
+    assert found.differences["accuracy"][0] == pytest.approx(12 / 24 - 6 / 24)
 
 
 def test_numbers_are_paired(store: Store) -> None:
@@ -111,15 +113,38 @@ def test_numbers_are_paired(store: Store) -> None:
     theirs = put(store, "theirs", truth - 3, (), cells, **NUMBERS)
     found = compare_evaluations(ours, theirs, store)
     assert not isinstance(found, str)
-    assert found["mae"][0] == pytest.approx(-2.0)
+    assert found.differences["mae"][0] == pytest.approx(-2.0)
+
+
+def test_only_common_rows_under_the_same_label_are_paired(store: Store) -> None:
+    ours = put(store, "ours", outputs_of("abc", CELLS, FIRST), "abc")
+    ids = [f"s{row:02d}" for row in range(4, 28)]
+    relabelled = [*CELLS[4:], *CELLS[:4]]
+    relabelled[0] = "a" if relabelled[0] != "a" else "b"
+    theirs = put(store, "theirs", outputs_of("abc", relabelled, [True] * 24), "abc", relabelled, ids)
+    found = compare_evaluations(ours, theirs, store)
+    assert not isinstance(found, str)
+    assert (found.rows, found.other_rows) == (19, 2 * 5)
+    assert found.differences["accuracy"][0] == pytest.approx(15 / 19 - 1)
+
+
+def test_rows_that_come_in_clusters_widen_the_interval(store: Store) -> None:
+    ours = put(store, "ours", outputs_of("abc", CELLS, FIRST), "abc")
+    theirs = put(store, "theirs", outputs_of("abc", CELLS, SECOND), "abc")
+    by_row = compare_evaluations(ours, theirs, store)
+    alike = {f"s{row:02d}": row // 2 * 2 if row < 12 else row for row in range(ROWS)}
+    by_cluster = compare_evaluations(ours, theirs, store, alike)
+    assert not isinstance(by_row, str)
+    assert not isinstance(by_cluster, str)
+    assert by_cluster.clusters == 18
+    assert by_cluster.differences["accuracy"] != by_row.differences["accuracy"]
+    assert by_cluster.differences["accuracy"][0] == pytest.approx(by_row.differences["accuracy"][0])
 
 
 def test_why_two_cannot_be_paired(store: Store) -> None:
     ours = put(store, "ours", outputs_of("abc", CELLS, FIRST), "abc")
-    ids = [f"s{row:02d}" for row in range(4, 20)]
-    fewer = put(store, "fewer", outputs_of("abc", CELLS[:16], FIRST[:16]), "abc", CELLS[:16], ids)
-    assert compare_evaluations(ours, fewer, store) == "the test rows are not the same (16 of 24 and 16 in common)"
-    relabelled = put(store, "relabelled", outputs_of("abc", CELLS, FIRST), "abc", [*CELLS[:-1], "a"])
-    assert compare_evaluations(ours, relabelled, store) == "the test rows are the same, their labels are not"
+    ids = [f"t{row:02d}" for row in range(ROWS)]
+    others = put(store, "others", outputs_of("abc", CELLS, FIRST), "abc", ids=ids)
+    assert compare_evaluations(ours, others, store) == "of 24 and 24 test rows none is in both under the same label"
     numbers = put(store, "numbers", np.zeros((ROWS, 1), np.float32), (), **NUMBERS)
     assert compare_evaluations(ours, numbers, store) == "one answers multiclass, the other regression"
