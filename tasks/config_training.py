@@ -9,12 +9,38 @@ from pydantic import Field, ValidationInfo, create_model, field_validator
 from data_contracts.modalities import ALL_MODALITIES, modality_of
 from data_contracts.refs import InputName, Modality
 from tasks.config_sections import Section, Share
-from tasks.encoder_ids import parse_encoder
+from tasks.encoder_ids import Layers, parse_encoder
 
 if TYPE_CHECKING:
     _OnePerModality = Section
+    _LayersPerModality = Section
 else:  # so that a further modality needs no line here
     _OnePerModality = create_model("_OnePerModality", __base__=Section, **dict.fromkeys(ALL_MODALITIES, (str, "tiny")))
+    _LayersPerModality = create_model(
+        "_LayersPerModality", __base__=Section, **dict.fromkeys(ALL_MODALITIES, (Layers, "last"))
+    )
+
+
+class LayersConfig(_LayersPerModality):
+    """Which layers of a frozen pretrained encoder are read.
+
+    `last`: what the network itself gives. `auto`: several depths beside it. Or their numbers from 1, "last" among them or not:
+    [6, 13, 17, "last"].
+    """
+
+    @field_validator(*ALL_MODALITIES)
+    @classmethod
+    def _are_layers(cls, layers: Layers) -> Layers:
+        if isinstance(layers, str):
+            return layers
+        if not layers or len(set(layers)) != len(layers) or any(layer != "last" and layer < 1 for layer in layers):
+            raise ValueError("layers are last, auto, or a list of different numbers from 1")
+        return layers
+
+    def of(self, name: InputName) -> Layers:
+        """The setting of an input: that of its kind."""
+        found: Layers = getattr(self, modality_of(name))
+        return found
 
 
 class EncodersConfig(_OnePerModality):
@@ -28,6 +54,14 @@ class EncodersConfig(_OnePerModality):
     trained on all of them. (): each input trains one of its own. Frozen encoders are one network either way."""
     image_px: Annotated[int, Field(ge=16, le=1024)] | None = None
     """Side of the square picture that a pretrained encoder of pictures or frames sees; None: what it was trained with."""
+
+    layers: LayersConfig = LayersConfig()
+    """Which layers of frozen pretrained encoders are read, one setting for all (`auto`, `last`) or one per modality."""
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _of_every_modality(cls, layers: object) -> object:
+        return dict.fromkeys(ALL_MODALITIES, layers) if isinstance(layers, str | list | tuple) else layers
 
     @field_validator("shared")
     @classmethod

@@ -11,6 +11,10 @@ from tasks.modalities import MODALITIES
 
 Family = Literal["tiny", "off", "torchvision", "hf", "model"]
 Reads = Literal["embedding", "inputs"]
+Layer = int | Literal["last"]
+"""Of a frozen encoder: a layer's number, from 1, or what the network itself gives."""
+Layers = Literal["last", "auto"] | tuple[Layer, ...]
+"""What `encoders.layers` may say of a modality."""
 WEIGHTS = ".safetensors"
 """The only files that weights are read from."""
 RANDOM = "random"

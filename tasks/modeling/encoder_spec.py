@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from data_contracts.refs import Frozen, Sha256
-from tasks.encoder_ids import Reads
+from tasks.encoder_ids import Layers, Reads
 
 
 class EncoderSpec(Frozen):
@@ -27,5 +27,7 @@ class EncoderSpec(Frozen):
     """hf: what the config.json it came with calls the architecture."""
     tokenizer_sha256: Sha256 | None = None
     """Digest of the file beside the model that cuts texts into its tokens; None where there is none."""
+    layers: Layers = Field(default="last", exclude_if=lambda layers: layers == "last")
+    """Of a frozen encoder: which of them are read."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """What else the network is built from: the side of the picture, a transformers config."""

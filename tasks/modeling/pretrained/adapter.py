@@ -9,8 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from data_contracts.refs import Modality
+from tasks.encoder_ids import Layer, Layers
 from tasks.modeling.encoder_base import Encoder
 from tasks.modeling.pretrained.blocks import find_blocks
+from tasks.modeling.pretrained.depths import LAST, Depths, resolve_layers
 from tasks.modeling.pretrained.locate import Place
 
 Settings = dict[str, Any]
@@ -21,6 +24,27 @@ class Pretrained(Encoder):
     """A known network without its head, fed and pooled as it was trained to be."""
 
     network: nn.Module
+    spread = False
+    """Whether a layer's deviation over moments is read beside its mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depths: Depths | None = None
+
+    def read_layers(self, modality: Modality, layers: Layers) -> None:
+        """Makes the embedding one of several layers, from now on. ValueError for a layer that the network does not have."""
+        if layers != LAST:
+            self.depths = Depths(self.network, resolve_layers(modality, layers, self.network), self.spread)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that are read."""
+        return (LAST,) if self.depths is None else self.depths.layers
+
+    def joined(self, embedding: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, D), (B, L) True where a layer's tokens are real -> (B, width), with the layers that are read."""
+        found: Tensor = embedding if self.depths is None else self.depths(embedding, mask)
+        return found
 
     def blocks(self) -> list[nn.Module]:
         """Its parts from input to output, for training the last ones only, or the first ones more slowly."""

@@ -6,9 +6,11 @@ import functools
 import threading
 from typing import Any
 
+from pydantic import Field
+
 from data_contracts.refs import Frozen, Modality, Sha256
 from tasks.config import EncodersConfig
-from tasks.encoder_ids import EncoderId, Reads, encoder_reads, parse_encoder
+from tasks.encoder_ids import EncoderId, Layers, Reads, encoder_reads, parse_encoder
 from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
 from tasks.modalities import MODALITIES
 from tasks.modeling.encoder_spec import EncoderSpec
@@ -33,6 +35,8 @@ class Identity(Frozen):
     """What transformers calls the architecture."""
     px: int | None
     """Side of the picture, where the config sets it."""
+    layers: Layers = Field(default="last", exclude_if=lambda layers: layers == "last")
+    """As the config asks for them."""
 
 
 def identify_encoder(modality: Modality, encoder: str, regime: str, encoders: EncodersConfig) -> Identity:
@@ -42,14 +46,27 @@ def identify_encoder(modality: Modality, encoder: str, regime: str, encoders: En
         return _packaged_identity(modality, packaged_spec(modality, folder), encoders)
     parsed, place = parse_encoder(encoder, modality), locate_encoder(modality, encoder)
     pretrained = parsed.family in ("torchvision", "hf")
+    reads = encoder_reads(encoder, modality, regime)
     return Identity(
         family=parsed.family,
         name=_network_name(parsed) if parsed.family == "torchvision" else "",
-        reads=encoder_reads(encoder, modality, regime),
+        reads=reads,
         weights_sha256=None if place is None or not parsed.is_pretrained else place.weights_sha256,
         inputs_sha256=None if place is None else place.inputs_sha256,
         model_type=place.model_type if parsed.family == "hf" and place is not None else None,
         px=encoders.image_px if pretrained and MODALITIES[modality].has_pixels else None,
+        layers=_asked_layers(modality, encoder, reads, encoders),
+    )
+
+
+def _asked_layers(modality: Modality, encoder: str, reads: Reads, encoders: EncodersConfig) -> Layers:
+    """UsageError for numbers of layers where the encoder is not frozen: what is trained is read at its end."""
+    asked = encoders.layers.of(modality)
+    if reads == "embedding" or asked in ("last", "auto"):
+        return asked if reads == "embedding" else "last"
+    raise UsageError(
+        f"encoders.layers.{modality} = {list(asked)}: {encoder} is trained here, and read at its last layer; give layers "
+        "to frozen pretrained encoders only (train.regime=head)"
     )
 
 
@@ -64,6 +81,7 @@ def _packaged_identity(modality: Modality, spec: EncoderSpec, encoders: Encoders
         inputs_sha256=spec.inputs_sha256,
         model_type=spec.model_type,
         px=encoders.image_px if MODALITIES[modality].has_pixels else None,
+        layers=spec.layers,
     )
 
 
@@ -97,6 +115,7 @@ def complete_encoder(modality: Modality, encoder: str, identity: Identity) -> En
         inputs_sha256=identity.inputs_sha256,
         model_type=identity.model_type,
         tokenizer_sha256=tokenizer_sha256,
+        layers=identity.layers,
         settings=settings,
     )
 
@@ -111,7 +130,7 @@ def _complete(modality: Modality, encoder: str, identity: Identity) -> tuple[int
 
     place = locate_encoder(modality, encoder)
     settings = family_settings(modality, encoder, place) | ({} if identity.px is None else {"px": identity.px})
-    spec = EncoderSpec(encoder=encoder, reads="inputs", settings=settings)
+    spec = EncoderSpec(encoder=encoder, reads="inputs", layers=identity.layers, settings=settings)
     width = measure_width(modality, spec)
     if not MODALITIES[modality].has_tokens or place is None or identity.reads == "embedding":
         return width, settings, None

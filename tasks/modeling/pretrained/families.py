@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from data_contracts.refs import Modality
 from tasks.encoder_ids import parse_encoder
@@ -12,6 +14,7 @@ from tasks.errors import UsageError
 from tasks.modalities import MODALITIES
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.adapter import Pretrained, Settings
+from tasks.modeling.pretrained.depths import LAST
 from tasks.modeling.pretrained.framewise import FrameWise
 from tasks.modeling.pretrained.locate import Place
 from tasks.progress import note
@@ -41,24 +44,50 @@ def build_pretrained(modality: Modality, spec: EncoderSpec) -> Pretrained:
 def measure_width(modality: Modality, spec: EncoderSpec) -> int:
     """The length of an encoder's vectors, found without making its weights where that can be.
 
-    Raises UsageError for a network that cannot be built, or cannot read pictures of the side asked for.
+    Raises UsageError for a network that cannot be built, cannot read pictures of the side asked for, or lacks a layer.
     """
     side = int(spec.settings.get("px", 0))
     try:
         with torch.device("meta"), torch.inference_mode():
-            encoder = build_pretrained(modality, spec).eval()
+            encoder = _build_with_layers(modality, spec)
             if spec.settings["adapter"].startswith("torchvision-"):
-                shape = (1, 1, 3, side, side) if MODALITIES[modality].has_frames else (1, 3, side, side)
-                encoder(torch.zeros(shape), torch.ones(1, dtype=torch.long))
+                encoder(*_pixels_of(modality, side))
+            return _width(modality, encoder, side)
     except NotImplementedError:  # a network whose shape is computed with tensors (RegNet)
-        encoder = build_pretrained(modality, spec)
+        with torch.inference_mode():
+            return _width(modality, _build_with_layers(modality, spec), side)
     except (ValueError, RuntimeError, AssertionError, AttributeError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         what, remedy = note("its network cannot be built"), note(f"choose another for encoders.{modality}")
         if MODALITIES[modality].has_pixels:
             what, remedy = note(f"cannot read pictures of {side} px"), note("change encoders.image_px")
         raise UsageError(f"{modality} encoder {spec.encoder}: {what} ({reason}); {remedy}") from None
-    return encoder.width
+
+
+def _build_with_layers(modality: Modality, spec: EncoderSpec) -> Pretrained:
+    encoder = build_pretrained(modality, spec).eval()
+    try:
+        encoder.read_layers(modality, spec.layers)
+    except ValueError as error:
+        raise UsageError(f"encoders.layers.{modality}: {spec.encoder}: {error}") from None
+    return encoder
+
+
+def _width(modality: Modality, encoder: Pretrained, side: int) -> int:
+    """Layers of a transformer are as wide as its output; those of a network of pictures differ, so it is asked."""
+    if encoder.layers == (LAST,):
+        return encoder.width
+    if MODALITIES[modality].has_pixels:
+        return int(encoder(*_pixels_of(modality, side)).shape[1])
+    config: Any = encoder.network.config  # of transformers, as all encoders of sound and text are
+    own = encoder.width if LAST in encoder.layers else 0
+    deep = len(encoder.layers) - (LAST in encoder.layers)
+    return own + deep * int(config.hidden_size) * (2 if encoder.spread else 1)
+
+
+def _pixels_of(modality: Modality, side: int) -> tuple[Tensor, Tensor]:
+    shape = (1, 1, 3, side, side) if MODALITIES[modality].has_frames else (1, 3, side, side)
+    return torch.zeros(shape), torch.ones(1, dtype=torch.long)
 
 
 def _adapter(name: str) -> Callable[[Settings], Pretrained]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from data_contracts.refs import Modality
+from tasks.encoder_ids import Layer, Layers
 from tasks.modeling.pretrained.adapter import Pretrained, inside, mean_of
 from tasks.modeling.pretrained.locate import Place
 
@@ -22,6 +24,15 @@ class FrameWise(Pretrained):
         frames = seen.new_zeros(*mask.shape, seen.shape[1])
         frames[mask] = seen
         return mean_of(frames, mask)
+
+    def read_layers(self, modality: Modality, layers: Layers) -> None:
+        """Has the encoder of pictures read them in every frame."""
+        self.pictures.read_layers(modality, layers)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Those of the encoder of pictures."""
+        return self.pictures.layers
 
     def blocks(self) -> list[nn.Module]:
         """Those of the encoder of pictures."""

@@ -50,6 +50,8 @@ def audio_settings(encoder: str, place: Place) -> Settings:
 class Speech(Transformer):
     """wav2vec 2.0, HuBERT, WavLM: convolutions on the waveform, a transformer, the mean over the real frames."""
 
+    spread = True
+
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.normalise = bool(settings["processor"].get("do_normalize", False))
@@ -77,7 +79,7 @@ class Speech(Transformer):
         frames = inside(network._get_feat_extract_output_lengths(lengths), found.shape[1])
         projected = network.feature_projection(found)
         hidden = projected[0] if isinstance(projected, tuple) else projected
-        return mean_of(network.encoder(hidden, attention_mask=frames)[0], frames)
+        return self.joined(mean_of(network.encoder(hidden, attention_mask=frames)[0], frames), frames)
 
     def receptive_field(self) -> int:
         """The fewest samples that give one frame."""
@@ -91,6 +93,8 @@ class Speech(Transformer):
 class Spectrogram(Transformer):
     """The Audio Spectrogram Transformer, which was trained with the padding in sight."""
 
+    spread = True
+
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.mel = KaldiMel(settings["rate_hz"], settings["processor"])
@@ -103,11 +107,13 @@ class Spectrogram(Transformer):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, T) in [-1, 1), (B,) samples -> (B, width)."""
         pooled: Tensor = self.network(input_values=self.mel(x, lengths)).pooler_output
-        return pooled
+        return self.joined(pooled)
 
 
 class Whisper(Transformer):
     """Whisper's encoder: always a clip of fixed length, the mean over the frames in which there is sound."""
+
+    spread = True
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -133,7 +139,8 @@ class Whisper(Transformer):
         hidden: Tensor = self.network(self.mel(x, lengths)).last_hidden_state
         samples_a_frame = 2 * self.mel.hop
         frames = ((lengths + samples_a_frame - 1) // samples_a_frame).clamp(1, hidden.shape[1])
-        return mean_of(hidden, inside(frames, hidden.shape[1]))
+        mask = inside(frames, hidden.shape[1])
+        return self.joined(mean_of(hidden, mask), mask)
 
 
 def _standardise(x: Tensor, mask: Tensor) -> Tensor:

@@ -114,7 +114,7 @@ class Pictures(_Vision):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, 3, S, S) in [0, 1], (B,) unused -> (B, width)."""
         pixels = self.pixels(x).contiguous(memory_format=torch.channels_last)
-        return self.pool(self.network(pixel_values=pixels, **self.options))
+        return self.joined(self.pool(self.network(pixel_values=pixels, **self.options)))
 
 
 class Clips(_Vision):
@@ -131,4 +131,4 @@ class Clips(_Vision):
         """(B, N, 3, S, S) in [0, 1], (B,) frames -> (B, width)."""
         clips = pick_frames(x, lengths, self.frames)
         pixels = self.pixels(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
-        return self.pool(self.network(pixel_values=pixels, **self.options))
+        return self.joined(self.pool(self.network(pixel_values=pixels, **self.options)))

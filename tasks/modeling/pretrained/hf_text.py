@@ -72,13 +72,13 @@ class Text(Transformer):
             places = int(self.network.config.max_position_embeddings)
             padded = functional.pad(tokens, (0, max(0, places - x.shape[1])), value=self.pad_token_id)
             pooled: Tensor = self.network(input_ids=padded).pooler_output
-            return pooled
+            return self.joined(pooled)
         output = self.network(input_ids=tokens, attention_mask=mask.long())
         if self.pooling == "end":
             ended: Tensor = output.pooler_output
-            return ended
+            return self.joined(ended, mask)
         hidden: Tensor = output.last_hidden_state
-        return hidden[:, 0] if self.pooling == "first" else mean_of(hidden, mask)
+        return self.joined(hidden[:, 0] if self.pooling == "first" else mean_of(hidden, mask), mask)
 
 
 def _token_embedding(network: Any) -> Any:

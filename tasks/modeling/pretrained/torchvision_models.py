@@ -107,8 +107,7 @@ class Pictures(_Torchvision):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, 3, S, S) in [0, 1], (B,) unused -> (B, width)."""
         x = self.pixels(x).contiguous(memory_format=torch.channels_last)
-        found: Tensor = self.network(x).flatten(1)
-        return found
+        return self.joined(self.network(x).flatten(1))
 
 
 class Clips(_Torchvision):
@@ -122,8 +121,7 @@ class Clips(_Torchvision):
         """(B, N, 3, S, S) in [0, 1], (B,) frames -> (B, width)."""
         clips = pick_frames(x, lengths, self.frames)
         pixels = self.pixels(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
-        found: Tensor = self.network(pixels.transpose(1, 2)).flatten(1)
-        return found
+        return self.joined(self.network(pixels.transpose(1, 2)).flatten(1))
 
 
 def _options(name: str, px: int) -> dict[str, Any]:

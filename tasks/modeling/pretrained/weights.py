@@ -47,6 +47,7 @@ def frozen_encoder(modality: Modality, spec: EncoderSpec) -> Pretrained:
             encoder.load(place)
             require_place(modality, spec)  # nothing was changed between the look at its digest and its end
             encoder.freeze_for_inference()
+            encoder.read_layers(modality, spec.layers)
             _frozen[key] = encoder
         _frozen.move_to_end(key)
         while len(_frozen) > KEPT:
