@@ -10,6 +10,9 @@ from data_contracts.modalities import ALL_MODALITIES, modality_of
 from data_contracts.refs import InputName, Modality
 from tasks.config_sections import Section, Share
 from tasks.encoder_ids import Layers, parse_encoder
+from tasks.modalities import MODALITIES
+
+_PRETRAINED = tuple(name for name, spec in MODALITIES.items() if "hf" in spec.families)
 
 if TYPE_CHECKING:
     _OnePerModality = Section
@@ -17,7 +20,9 @@ if TYPE_CHECKING:
 else:  # so that a further modality needs no line here
     _OnePerModality = create_model("_OnePerModality", __base__=Section, **dict.fromkeys(ALL_MODALITIES, (str, "tiny")))
     _LayersPerModality = create_model(
-        "_LayersPerModality", __base__=Section, **dict.fromkeys(ALL_MODALITIES, (Layers, "last"))
+        "_LayersPerModality",
+        __base__=Section,
+        **{name: (Layers, Field("last", description=f"Of an encoder of {name}.")) for name in _PRETRAINED},
     )
 
 
@@ -28,7 +33,7 @@ class LayersConfig(_LayersPerModality):
     [6, 13, 17, "last"].
     """
 
-    @field_validator(*ALL_MODALITIES)
+    @field_validator(*_PRETRAINED)
     @classmethod
     def _are_layers(cls, layers: Layers) -> Layers:
         if isinstance(layers, str):
@@ -38,8 +43,8 @@ class LayersConfig(_LayersPerModality):
         return layers
 
     def of(self, name: InputName) -> Layers:
-        """The setting of an input: that of its kind."""
-        found: Layers = getattr(self, modality_of(name))
+        """The setting of an input: that of its kind; `last` where no encoder of it is pretrained."""
+        found: Layers = getattr(self, modality_of(name), "last")
         return found
 
 
@@ -61,7 +66,7 @@ class EncodersConfig(_OnePerModality):
     @field_validator("layers", mode="before")
     @classmethod
     def _of_every_modality(cls, layers: object) -> object:
-        return dict.fromkeys(ALL_MODALITIES, layers) if isinstance(layers, str | list | tuple) else layers
+        return dict.fromkeys(_PRETRAINED, layers) if isinstance(layers, str | list | tuple) else layers
 
     @field_validator("shared")
     @classmethod

@@ -29,11 +29,17 @@ _EPS = 1e-5
 def layers_of(network: nn.Module) -> list[nn.Module]:
     """The layers of a network in order, see above."""
     blocks = [block[0] if isinstance(block, nn.ModuleList) else block for block in find_blocks(network)]
-    kinds = Counter(type(block) for block in blocks if list(block.children()))
-    if not kinds:
-        return blocks
-    most, _ = kinds.most_common(1)[0]
-    return blocks[next(place for place, block in enumerate(blocks) if type(block) is most) :]
+    kind = _main_kind(blocks)
+    return blocks[next((place for place, block in enumerate(blocks) if type(block) is kind), 0) :]
+
+
+def _main_kind(blocks: Sequence[nn.Module]) -> type[nn.Module] | None:
+    """The commonest kind of block that is made of parts; of single layers where none of those recurs (VGG)."""
+    for counts in (Counter(type(block) for block in blocks if list(block.children())), Counter(map(type, blocks))):
+        for kind, count in counts.most_common(1):
+            if count > 1:
+                return kind
+    return None
 
 
 def resolve_layers(modality: Modality, layers: Layers, network: nn.Module) -> list[Layer]:
@@ -44,8 +50,8 @@ def resolve_layers(modality: Modality, layers: Layers, network: nn.Module) -> li
     known = layers_of(network)
     if layers == "auto":
         parts = 3 if MODALITIES[modality].has_pixels else 4
-        most = Counter(map(type, known)).most_common(1)[0][0]
-        depth = sum(type(layer) is most for layer in known)
+        kind = _main_kind(known)
+        depth = sum(type(layer) is kind for layer in known) or len(known)
         return [*sorted({max(1, round(depth * part / parts)) for part in range(1, parts + 1)}), LAST]
     chosen: list[Layer] = [LAST] if isinstance(layers, str) else list(layers)
     for layer in chosen:
@@ -90,8 +96,8 @@ class Depths(nn.Module):
         return torch.cat(parts, dim=1)
 
     def _pooled(self, output: Tensor, mask: Tensor | None) -> list[Tensor]:
-        """(B, D) mean and, where `spread`, deviation over positions of (B, L, D) or (B, C, ...)."""
-        tokens = output if output.dim() == 3 else output.flatten(2).transpose(1, 2)
+        """(B, D) mean and, where `spread`, deviation over positions of (B, L, D) or (B, D, ...); (B, D) has one."""
+        tokens = output if output.dim() == 3 else output.reshape(*output.shape[:2], -1).transpose(1, 2)
         if mask is None or mask.shape[1] != tokens.shape[1]:
             weights = tokens.new_full((*tokens.shape[:2], 1), 1 / tokens.shape[1])
         else:
