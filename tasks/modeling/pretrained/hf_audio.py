@@ -111,7 +111,11 @@ class Spectrogram(Transformer):
 
 
 class Whisper(Transformer):
-    """Whisper's encoder: always a clip of fixed length, the mean over the frames in which there is sound."""
+    """Whisper's encoder on as many positions as there is sound, and the mean over them.
+
+    It was trained on clips filled up to 30 s. The silence is left out, which for a clip of a second saves 29 parts of 30. A clip
+    of full length gives what transformers computes; a shorter one attends to itself only, whatever the batch holds.
+    """
 
     spread = True
 
@@ -136,11 +140,28 @@ class Whisper(Transformer):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, T) in [-1, 1), (B,) samples -> (B, width)."""
-        hidden: Tensor = self.network(self.mel(x, lengths)).last_hidden_state
-        samples_a_frame = 2 * self.mel.hop
-        frames = ((lengths + samples_a_frame - 1) // samples_a_frame).clamp(1, hidden.shape[1])
-        mask = inside(frames, hidden.shape[1])
-        return self.joined(mean_of(hidden, mask), mask)
+        network: Any = self.network
+        samples_a_position = 2 * self.mel.hop
+        places = ((lengths + samples_a_position - 1) // samples_a_position).clamp(1, self.mel.frames // 2)
+        longest = int(places.max())
+        mel = self.mel(x, min(2 * longest + 2, self.mel.frames))  # its last position sees one frame more
+        hidden = functional.gelu(network.conv2(functional.gelu(network.conv1(mel)))).transpose(1, 2)[:, :longest]
+        hidden = hidden + network.embed_positions.weight[:longest]
+        hidden = functional.dropout(hidden, p=network.dropout, training=self.training)
+        mask = inside(places, longest)
+        hidden = _attend(network.layers, hidden, mask)
+        return self.joined(mean_of(network.layer_norm(hidden), mask), mask)
+
+
+def _attend(layers: nn.ModuleList, hidden: Tensor, mask: Tensor) -> Tensor:
+    """(B, L, D) through the layers of a transformer; none of its positions sees those that are not real."""
+    bias = None
+    if not mask.all():
+        bias = torch.zeros(mask.shape, dtype=hidden.dtype, device=hidden.device)
+        bias = bias.masked_fill(~mask, torch.finfo(hidden.dtype).min)[:, None, None, :]
+    for layer in layers:
+        hidden = layer(hidden, bias)
+    return hidden
 
 
 def _standardise(x: Tensor, mask: Tensor) -> Tensor:

@@ -82,12 +82,16 @@ class WhisperMel(nn.Module):
         self.register_buffer("filters", _tensor(filters), persistent=False)
         self.register_buffer("window", _tensor(np.hanning(self.n_fft + 1)[:-1]), persistent=False)
 
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """(B, T) in [-1, 1), (B,) unused, as beyond them all is silence -> (B, bins, frames)."""
+    def forward(self, x: Tensor, frames: int) -> Tensor:
+        """(B, T) in [-1, 1), silent beyond each clip's end -> (B, bins, frames), the first ones of the clip filled up."""
         samples = self.frames * self.hop
+        if frames < self.frames:  # what the last window sees is silence, as if the clip had been filled up
+            samples = frames * self.hop + self.n_fft
         x = functional.pad(x[:, :samples], (0, max(0, samples - x.shape[1])))
         with torch.autocast(x.device.type, enabled=False):
-            spectrum = torch.stft(x.float(), self.n_fft, self.hop, window=self.window, return_complex=True)[..., :-1]
+            spectrum = torch.stft(x.float(), self.n_fft, self.hop, window=self.window, return_complex=True)[
+                ..., :frames
+            ]
             mel = self.filters.T @ (spectrum.real.square() + spectrum.imag.square())
             mel = mel.clamp(min=1e-10).log10()
         mel = torch.maximum(mel, mel.amax(dim=(1, 2), keepdim=True) - _DECADES)

@@ -177,21 +177,36 @@ def test_spectrograms_are_those_of_the_processor(make_folder: MakeFolder) -> Non
         torch.testing.assert_close(encoder(x, lengths), reference(inputs).pooler_output, atol=1e-4, rtol=1e-3)
 
 
-def test_whisper_listens_to_what_there_is(make_folder: MakeFolder) -> None:
-    small = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 1, "encoder_attention_heads": 2}
-    rest = {"decoder_attention_heads": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "vocab_size": 50}
-    tokens = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
-    config = hf.WhisperConfig(max_source_positions=50, num_mel_bins=16, **small, **rest, **tokens)
-    extractor = hf.WhisperFeatureExtractor(feature_size=16, chunk_length=1)
-    folder = make_folder(hf.WhisperForConditionalGeneration, config, extractor)
-    x, lengths, rows = waves(4000, 16_000, 100)
-    reference = hf.WhisperModel.from_pretrained(folder).eval().encoder
+def test_whisper_on_a_clip_of_full_length_is_transformers(whisper: Path) -> None:
+    extractor = hf.AutoFeatureExtractor.from_pretrained(whisper)
+    x, lengths, rows = waves(16_000, 15_800)
+    reference = hf.WhisperModel.from_pretrained(whisper).eval().encoder
     inputs = extractor(rows, sampling_rate=RATE_HZ, return_tensors="pt").input_features
     with torch.inference_mode():
-        found = load("audio", folder)(x, lengths)
-        hidden = reference(inputs).last_hidden_state
-    for row, frames in enumerate((13, 50, 1)):
-        torch.testing.assert_close(found[row], hidden[row, :frames].mean(0), atol=1e-4, rtol=1e-3)
+        found, hidden = load("audio", whisper)(x, lengths), reference(inputs).last_hidden_state
+    for row in range(2):
+        torch.testing.assert_close(found[row], hidden[row].mean(0), atol=1e-4, rtol=1e-3)
+
+
+def test_whisper_reads_only_where_there_is_sound_and_each_clip_as_if_alone(whisper: Path) -> None:
+    """Positions and spectrogram are those of transformers, what is filled up to the full length left out."""
+    encoder = load("audio", whisper)
+    x, lengths, rows = waves(4000, 16_000, 100)
+    network = hf.WhisperModel.from_pretrained(whisper).eval().encoder
+    inputs = hf.AutoFeatureExtractor.from_pretrained(whisper)(rows, sampling_rate=RATE_HZ, return_tensors="pt")
+    with torch.inference_mode():
+        found = encoder(x, lengths)
+        for row, places in enumerate((13, 50, 1)):
+            alone = encoder(x[row : row + 1, : int(lengths[row])], lengths[row : row + 1])[0]
+            torch.testing.assert_close(found[row], alone, atol=1e-5, rtol=1e-4)
+            gelu = torch.nn.functional.gelu
+            hidden = gelu(network.conv2(gelu(network.conv1(inputs.input_features[row : row + 1])))).transpose(1, 2)[
+                :, :places
+            ]
+            hidden = hidden + network.embed_positions.weight[:places]
+            for layer in network.layers:
+                hidden = layer(hidden, None)
+            torch.testing.assert_close(alone, network.layer_norm(hidden)[0].mean(0), atol=1e-4, rtol=1e-3)
 
 
 TEXT: dict[str, tuple[type, Callable[[], Any]]] = {
