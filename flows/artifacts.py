@@ -89,6 +89,17 @@ def leave_audit(request: Request, summary: RunSummary) -> None:
         _LOG.warning("artifacts not shown: %s", error)
 
 
+def leave_explanation(request: Request, summary: RunSummary) -> None:
+    """What a model's answers rest on, in a line with a link to the report, with the key `explain`."""
+    model = summary.model.name if summary.model else request.name
+    text = f"{markdown_text(str(model))}: {markdown_text(str(summary.reason))}. {report_link(request, summary)}"
+    counts = DisplayTable.of({"what": kind, "count": count} for kind, count in (summary.found or {}).items())
+    try:
+        leave_table("explain", counts, text)
+    except httpx.HTTPError as error:
+        _LOG.warning("artifacts not shown: %s", error)
+
+
 def leave_table(key: str, table: DisplayTable, description: str) -> None:
     """The table is an artifact of the flow run. `description` is Markdown."""
     create_table_artifact(table.as_records(), key=key, description=description)

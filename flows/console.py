@@ -162,7 +162,21 @@ def print_audit(summary: RunSummary, store: Path, as_json: bool) -> None:
         print_json(summary.as_json())
 
 
-def print_predictions(summary: RunSummary, as_json: bool) -> None:
+def print_explanation(summary: RunSummary, store: Path, as_json: bool) -> None:
+    """What a model's answers rest on, and where its report is."""
+    out = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    model = summary.model or ModelSummary()
+    _print_line(out, f"model    {model.name} version {model.version}")
+    _print_line(out, f"found    {summary.reason}")
+    for note in summary.notes or ():
+        _print_line(out, f"note     {note}")
+    _print_line(out, f"time     {_seconds(summary.seconds)}")
+    _print_line(out, f"report   {_shown(store / str(summary.report))}")
+    if as_json:
+        print_json(summary.as_json())
+
+
+def print_predictions(summary: RunSummary, store: Path, as_json: bool) -> None:
     """How many rows were predicted, with which model, and where the predictions are."""
     out = Console(stderr=as_json, highlight=False, soft_wrap=True)
     rows, model = summary.rows, summary.model or ModelSummary()
@@ -171,6 +185,8 @@ def print_predictions(summary: RunSummary, as_json: bool) -> None:
         _print_line(out, f"refused  {rows.quarantined} rows: {summary.quarantine or 'each has its reason in its line'}")
     for name, value in summary.metrics.get("labelled", {}).items():
         _print_line(out, f"{name:<8} {_figure(value, name)} on the {summary.labelled} rows that have a label")
+    if summary.report is not None:
+        _print_line(out, f"report   {_shown(store / summary.report)}")
     _print_written(out, summary, as_json)
 
 

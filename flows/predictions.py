@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,7 +20,9 @@ from flows.run_state import RunState
 from flows.stages import Stages
 from flows.summary import summarise, write_summary
 from tasks.config import RunConfig
+from tasks.config_explain import ExplainConfig
 from tasks.errors import UsageError
+from tasks.explain.checks import require_few, require_inputs, require_label
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.carried_columns import CarriedColumns
 from tasks.ingest.manifest.scan import scan
@@ -30,25 +33,38 @@ from tasks.labels import label_columns
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.prediction_files import WRITERS, write_tables
 from tasks.modeling.predictions import predictions_table
+from tasks.packages import missing_package
 from tasks.publish.registry import fetch_champion, list_models
 from tasks.samples import Samples
 
 
-def predict_manifest(request: Request, model: str | None, out: str, columns: Sequence[str] = ()) -> RunSummary:
+def predict_manifest(
+    request: Request, model: str | None, out: str, columns: Sequence[str] = (), explain: bool = False
+) -> RunSummary:
     """Writes one line per row of the input to `out`, in its order, and returns the run's summary.
 
-    A row that cannot be read has the reason in place of an answer. `columns` of the input are carried along.
+    A row that cannot be read has the reason in place of an answer. `columns` of the input are carried along. `explain`: what
+    each input adds to each answer, too, and of few rows a page.
     """
     target = check_target(out, request.config.data.path)
     champion = find_model(request, model)
     run_state = RunState(champion=champion)
     found: list[tuple[int, Metrics]] = []
+    pages: list[str | None] = []
+    card = read_card(request.store.path(champion.uri), champion.card_sha256)
+    if explain:
+        require_explainable(card, request.config.explain)
 
     def predict() -> None:
         """The predictions are written; `found` holds how many rows they were scored on, and the figures."""
-        card = read_card(request.store.path(champion.uri), champion.card_sha256)
         with CarriedColumns(columns, request.store.root) as carried:
             rows = predict_rows(request, champion, card, run_state, carried)
+            if explain and run_state.clean is not None:
+                from flows.explained_predictions import explain_predictions
+
+                config = champion_config(champion, card, request)
+                rows, page = explain_predictions(rows, run_state.clean, champion, card, config, run_state, request)
+                pages.append(page)
             run_state.warnings += [*carried.notes, *write_tables(target, rows.tables())]
         seen = rows.describe_seen(run_state.clean, champion, card, request.store)
         run_state.warnings += filter(None, [rows.labels.describe(), seen])
@@ -68,10 +84,23 @@ def predict_manifest(request: Request, model: str | None, out: str, columns: Seq
         metrics={"labelled": figures} if labelled else {},
         notes=(*(run_state.clean.notes if run_state.clean else ()), *run_state.warnings),
         out=str(target),
+        report=next(filter(None, pages), None),
         quarantine=None if request.store.view_of else str(request.folder / "quarantine.csv"),
     )
     write_summary(request, run_state, summary)
     return summary
+
+
+def require_explainable(card: ModelCard, asked: ExplainConfig) -> None:
+    """Raises UsageError where the model does not read an input or know a label that is asked for, or reads too many inputs;
+    EnvironmentFailed where captum is not installed: before any work."""
+    require_few(card)
+    require_label(card, asked.label)
+    require_inputs(card, asked.inputs)
+    if find_spec("captum") is None:
+        error = missing_package(ModuleNotFoundError("captum", name="captum"))
+        assert error is not None  # it is no module of ours
+        raise error
 
 
 def predict_rows(

@@ -14,7 +14,7 @@ from prefect.utilities.callables import get_call_parameters
 
 from data_contracts.refs import ChampionRef, CheckpointRef, ValidatedRef
 from flows.hosting.registering import GPU_SLOT, ensure_gpu_slot
-from flows.stages import AuditStages, Features, Stages, Train
+from flows.stages import AuditStages, ExplainStages, Features, Stages, Train
 from tasks import progress
 from tasks.audit.audit import audit_key
 from tasks.audit.out_of_fold import fold_key
@@ -23,6 +23,9 @@ from tasks.audit.views import view_key
 from tasks.config import RunConfig
 from tasks.evaluate.evaluate import evaluate_key
 from tasks.evaluate.task import evaluate_task
+from tasks.explain.explain import explain_key
+from tasks.explain.parts import part_key
+from tasks.explain.task import explain_task, part_task
 from tasks.extract.extract import ShardRef
 from tasks.extract.task import extract_task
 from tasks.gate.gate import gate_key
@@ -70,6 +73,14 @@ def audit_stages() -> AuditStages:
         view=_verified(view_task, "views", keyed(view_key)),
         fold=_verified(fold_task, "out_of_fold", keyed(fold_key)),
         audit=_verified(audit_task, "audits", keyed(audit_key)),
+    )
+
+
+def explain_stages() -> ExplainStages:
+    """Every part of an explanation as a task."""
+    return ExplainStages(
+        part=_verified(part_task, "explanation_parts", keyed(part_key)),
+        explain=_verified(explain_task, "explanations", keyed(explain_key)),
     )
 
 

@@ -49,6 +49,7 @@ AUDIT_SHARES = {
     "fold": 15,
     "audit": 10,
 }
+EXPLAIN_SHARES = {"scan": 4, "decode": 16, "compare": 4, "validate": 8, "extract": 18, "part": 45, "explain": 5}
 SCORE_SHARES = {"scan": 5, "score": 95}
 """The same of scoring, whose other steps come again with every part."""
 TUNE_SHARES = {"scan": 3, "decode": 8, "compare": 2, "validate": 3, "extract": 14, "tune": 65, "evaluate": 5}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from data_contracts.audit import FoldRef, ViewRef
+from data_contracts.explanations import ExplanationPartRef, ExplanationRef, PartName
 from data_contracts.refs import (
     AuditRef,
     ChampionRef,
@@ -28,6 +29,8 @@ from tasks.audit.out_of_fold import fit_fold
 from tasks.audit.views import make_view
 from tasks.config import RunConfig
 from tasks.evaluate.evaluate import evaluate
+from tasks.explain.explain import explain
+from tasks.explain.parts import make_part
 from tasks.extract.extract import ShardRef, extract_shard
 from tasks.gate.gate import gate
 from tasks.ingest.ingest import ingest
@@ -211,3 +214,33 @@ class AuditStages:
     view: MakeView = make_view
     fold: FitFold = fit_fold
     audit: Audit = audit
+
+
+class MakePart(Protocol):
+    """One chunk of what an explanation is made of."""
+
+    def __call__(
+        self,
+        part: PartName,
+        number: int,
+        prepared: PreparedChampion,
+        answers: ExplanationPartRef | None,
+        config: RunConfig,
+        store: Store,
+    ) -> ExplanationPartRef: ...
+
+
+class Explain(Protocol):
+    """What a model's answers rest on."""
+
+    def __call__(
+        self, prepared: PreparedChampion, parts: tuple[ExplanationPartRef, ...], config: RunConfig, store: Store
+    ) -> ExplanationRef: ...
+
+
+@dataclass(frozen=True)
+class ExplainStages:
+    """How each part of an explanation is called, as AuditStages."""
+
+    part: MakePart = make_part
+    explain: Explain = explain

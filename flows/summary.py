@@ -30,7 +30,7 @@ from tasks.redaction import redact, redact_json
 from tasks.reporting.artifacts import read_history, read_slices
 from tasks.store import Store, replace_file, replacing
 
-ON_CHAMPION = frozenset({"predict", "monitor", "score"})
+ON_CHAMPION = frozenset({"predict", "monitor", "score", "explain"})
 """Flows that are about a published model."""
 
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema, field_validator, model_validator
 
+from tasks.config_explain import ExplainConfig
 from tasks.config_paths import absolute_paths
 from tasks.config_sections import (
     REMOTE_SCHEMES,
@@ -189,6 +190,7 @@ class RunConfig(Section):
     monitor: MonitorConfig = MonitorConfig()
     tune: TuneConfig = TuneConfig()
     audit: AuditConfig = AuditConfig()
+    explain: ExplainConfig = ExplainConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from tasks.errors import EnvironmentFailed
 
 _OURS = frozenset({"crossmodal", "data_contracts", "deployments", "flows", "tasks"})
 _EXTRAS = {
+    "captum": "explain",
     "fsspec": "remote",
     "optuna": "tune",
     "s3fs": "remote",

@@ -272,6 +272,22 @@ STAGES: dict[str, StageCode] = {
         libraries=("numpy", "scikit-learn", "scipy"),
         unused=("data_contracts.expectations.*", "tasks.gate_rules"),
     ),
+    "explain": StageCode(
+        version=1,
+        root="tasks.explain.explain",
+        modules=(
+            *_MODEL,
+            *_PRETRAINED,
+            "tasks.explain.*",
+            "tasks.modality_specs.tabular.cells",
+            "tasks.modality_specs.tabular.fitting",
+            "tasks.modality_specs.tabular.network",
+            "tasks.modeling.encoder_reading",
+            "tasks.modeling.profile",
+        ),
+        libraries=("numpy", "torch"),
+        unused=("data_contracts.expectations.*", "tasks.gate_rules", "tasks.modeling.embedding"),
+    ),
 }
 
 COMPUTES_NOTHING = (
@@ -282,6 +298,7 @@ COMPUTES_NOTHING = (
     "data_contracts.data_profile",
     "data_contracts.eval_detail",
     "data_contracts.expectations",
+    "data_contracts.explanations",
     "data_contracts.modalities",
     "data_contracts.recognition",
     "data_contracts.refs",
@@ -292,6 +309,7 @@ COMPUTES_NOTHING = (
     "data_contracts.tuning",
     "data_contracts.uncertainty",
     "tasks.config",
+    "tasks.config_explain",
     "tasks.config_paths",
     "tasks.config_sections",
     "tasks.config_training",

@@ -71,11 +71,18 @@ def predict(
         list[str] | None,
         typer.Option(metavar="NAME,NAME", help="Columns of the input to carry along, or all; may be repeated."),
     ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Also what each input adds to each answer, as columns; of at most explain.samples rows a page.",
+        ),
+    ] = False,
     overrides: Set = None,
     common: SummaryOptions,
 ) -> None:
     """Predict every row of a manifest, every file of a folder, or one file, with a published model. Labels are not needed."""
     request = RunInput(data=manifest, overrides=overrides).request(common.store, reading=True)
     with console.progress_bars():
-        summary = predict_manifest(request, model, out, columns or ())
-    console.print_predictions(summary, common.as_json)
+        summary = predict_manifest(request, model, out, columns or (), explain)
+    console.print_predictions(summary, request.store.root, common.as_json)

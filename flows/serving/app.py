@@ -108,7 +108,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         "/v1/predict",
         response_model=PredictResponse,
         responses=_problems(*_STATUSES),
-        openapi_extra={"requestBody": {"required": True, "content": content}},
+        openapi_extra={"requestBody": {"required": True, "content": content}, "parameters": [_EXPLAIN]},
     )
     async def predict(request: Request) -> Response:
         """Predict rows: several as JSON with media in base64, or one as a form with a file for each input."""
@@ -158,6 +158,13 @@ def _add_probes(app: FastAPI, service: Service) -> None:
         return Response(service.metrics.text(predictor.name, predictor.version), media_type=CONTENT_TYPE)
 
 
+_EXPLAIN = {
+    "name": "explain",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "boolean", "default": False},
+    "description": "Of a form, what `explain` is in JSON: also what the answer rests on.",
+}
 _FORM = {
     "type": "object",
     "description": "One row: a field for each input. Pictures, sounds and clips are files; a text is a field or a file.",

@@ -7,7 +7,7 @@ import binascii
 import json
 from collections import Counter
 from collections.abc import AsyncGenerator
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import Request
 from pydantic import Field, ValidationError
@@ -35,9 +35,18 @@ class PredictRequest(Frozen):
     rows: Annotated[list[dict[str, Cell | dict[str, Cell]]], Field(min_length=1)]
     """Input to its value: pictures, sounds and clips in base64, a text as it is, cells of a table under their columns'
     names. Any input may be left out."""
+    explain: bool = False
+    """Also what each answer rests on: the inputs' Shapley values, and what their parts add. For few rows at a time."""
 
 
 Row = dict[str, Any]
+
+
+class AskedRows(NamedTuple):
+    """What a request asks for."""
+
+    rows: list[Row]
+    explain: bool
 
 
 def declared_bytes(request: Request, limits: Limits) -> int:
@@ -52,19 +61,35 @@ def declared_bytes(request: Request, limits: Limits) -> int:
     return int(text)
 
 
-async def read_rows(request: Request, limits: Limits) -> list[Row]:
+async def read_rows(request: Request, limits: Limits) -> AskedRows:
     """The rows of a request. Raises HttpProblem: 400 for a body that is broken, 413 for one that is too large, 415 for one of
     another kind, 422 for rows that cannot be used."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise HttpProblem(415, "unsupported-encoding", "the body is compressed; send it as it is")
     if kind == "application/json":
-        return _from_json(b"".join([chunk async for chunk in _bounded(request, limits)]), limits)
+        return _require_few(*_from_json(b"".join([chunk async for chunk in _bounded(request, limits)]), limits), limits)
     if kind == "multipart/form-data":
-        return [await _from_form(request, limits)]
+        return AskedRows([await _from_form(request, limits)], _flag(request))
     raise HttpProblem(
         415, "unsupported-type", f"Content-Type {kind or 'none'}; send application/json or multipart/form-data"
     )
+
+
+def _flag(request: Request) -> bool:
+    """Whether a form, whose fields are inputs and columns, asks for explanations: in its address."""
+    text = request.query_params.get("explain", "false")
+    if text not in ("true", "false"):
+        raise HttpProblem(422, "bad-request", f"explain={text[:20]!r}; say explain=true, or leave it out")
+    return text == "true"
+
+
+def _require_few(rows: list[Row], explain: bool, limits: Limits) -> AskedRows:
+    if explain and len(rows) > limits.max_explained:
+        raise HttpProblem(
+            422, "too-many-rows", f"{len(rows)} rows to explain, at most {limits.max_explained} in one request"
+        )
+    return AskedRows(rows, explain)
 
 
 async def _bounded(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
@@ -82,9 +107,9 @@ def _too_large(limits: Limits) -> HttpProblem:
     return HttpProblem(413, "body-too-large", f"the body is larger than {limits.max_body_mb:g} MB", headers=close)
 
 
-def _from_json(body: bytes, limits: Limits) -> list[Row]:
+def _from_json(body: bytes, limits: Limits) -> AskedRows:
     try:
-        rows = PredictRequest.model_validate_json(body).rows
+        asked = PredictRequest.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         if first["type"] == "json_invalid":
@@ -92,6 +117,7 @@ def _from_json(body: bytes, limits: Limits) -> list[Row]:
         place = ".".join(map(str, first["loc"][:3])) or "body"
         raise HttpProblem(422, "bad-request", f'{place}: {first["msg"]}; send {{"rows": [{{"text": …}}, …]}}') from None
     _require_unique_keys(body)
+    rows = asked.rows
     if len(rows) > limits.max_rows:
         raise HttpProblem(422, "too-many-rows", f"{len(rows)} rows, at most {limits.max_rows} in one request")
     refused: list[Refusal] = []
@@ -100,7 +126,7 @@ def _from_json(body: bytes, limits: Limits) -> list[Row]:
     ]
     if refused:
         raise rows_refused(refused, len(rows))
-    return found
+    return AskedRows(found, asked.explain)
 
 
 def _require_unique_keys(body: bytes) -> None:

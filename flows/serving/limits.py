@@ -13,6 +13,8 @@ class Limits:
     """Of one request; a longer one is refused before it is read."""
     max_rows: int = 64
     """Of one request."""
+    max_explained: int = 4
+    """Of one request that asks for explanations: each takes hundreds of forward passes."""
     max_pending: int = 64
     """Requests under way at a time; the next one is answered 429."""
     max_pending_mb: float = 256.0

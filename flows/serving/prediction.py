@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from data_contracts.explanations import Explanation
 from data_contracts.refs import Frozen, InputName
 from tasks.errors import DataError
 
@@ -32,6 +33,8 @@ class Prediction(Frozen):
     """Whether the answer is too unsure for train.max_risk."""
     out_of_distribution: bool | None = None
     """Whether the row is unlike the validation rows, by its energy score."""
+    explanation: Explanation | None = Field(default=None, exclude_if=lambda explanation: explanation is None)
+    """What the answer rests on, where the request asks for it."""
     modalities: tuple[InputName, ...]
     """What the row has of what the model reads."""
     model: str

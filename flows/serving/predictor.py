@@ -5,18 +5,21 @@ The same code as the pipeline's decodes, prepares, embeds and decides; only the 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from data_contracts.explanations import Explanation
 from data_contracts.modalities import modality_of
 from data_contracts.refs import ChampionRef, InputName, Modality
 from flows.champion import champion_config
@@ -26,9 +29,12 @@ from flows.serving.row_media import RowMedia
 from tasks.extract.extract import encoder_reading
 from tasks.media.canonical import Undecodable
 from tasks.media.pool import Decoded, Decoders, Job
-from tasks.modalities import Dtype, Prepare, joined, spec_of
+from tasks.modalities import Dtype, Medium, Prepare, joined, spec_of
 from tasks.modeling.card import ModelCard
 from tasks.modeling.encoder_spec import EncoderSpec
+
+if TYPE_CHECKING:
+    from tasks.explain.explainer import Explainer
 
 Row = Mapping[str, Any]
 """Input to its value; see RowMedia."""
@@ -45,6 +51,8 @@ class PreparedRow:
     """What the encoders read of one row."""
 
     features: Mapping[InputName, np.ndarray]
+    texts: Mapping[InputName, str] = field(default_factory=dict)
+    """As they were read: an explanation names their words."""
 
 
 class Predictor:
@@ -107,10 +115,14 @@ class Predictor:
                     places.append((number, name, lent))
                     jobs.append(Job(modality_of(name), hashlib.sha256(data).hexdigest(), inline=data))
         features: list[dict[InputName, np.ndarray]] = [{} for _ in rows]
+        texts: list[dict[InputName, str]] = [{} for _ in rows]
         for (number, name, lent), outcome in zip(places, self._decoders.decode(jobs), strict=True):
             reason = outcome.header.get("reason")
             if reason is None:
-                features[number][name] = self._feature(name, outcome)
+                medium = spec_of(name).restore(outcome.data, outcome.header["shape"])
+                features[number][name] = self._feature(name, medium, outcome)
+                if isinstance(medium, str):
+                    texts[number][name] = medium
             elif not (lent and reason == "no-sound"):  # a silent clip: no audio is missing, not broken
                 detail = str(outcome.header.get("detail", ""))
                 refused.setdefault(number, Refusal(row=first + number, input=name, reason=str(reason), detail=detail))
@@ -118,7 +130,9 @@ class Predictor:
             if not found and number not in refused:
                 empty = f"all of {', '.join(self.columns)} are empty"
                 refused[number] = Refusal(row=first + number, input=None, reason="no-modality", detail=empty)
-        return [refused.get(number) or PreparedRow(found) for number, found in enumerate(features)]
+        return [
+            refused.get(number) or PreparedRow(*found) for number, found in enumerate(zip(features, texts, strict=True))
+        ]
 
     def answer(self, rows: Sequence[PreparedRow]) -> list[Prediction]:
         """The answers to prepared rows, in one batch."""
@@ -157,6 +171,23 @@ class Predictor:
             for number, (row, others) in enumerate(zip(rows, answer_others(self.card, outputs), strict=True))
         ]
 
+    def explain(self, rows: Sequence[PreparedRow]) -> list[Explanation]:
+        """What the answers to prepared rows rest on; one row after another."""
+        from tasks.explain.explainer import MediaRow
+
+        return [self._explainer.tell(MediaRow(row.texts, row.features)) for row in rows]
+
+    @cached_property
+    def _explainer(self) -> Explainer:
+        """With a model of its own: captum hooks into layers, and others are answered meanwhile."""
+        from tasks.explain.explainer import Explainer
+
+        specs = {modality: spec for modality, (spec, _, _) in self._readings.items()}
+        own = {modality_of(name): spec for name, spec in self.card.encoders.items() if spec.encoder == "tiny"}
+        with self._answering:
+            model = copy.deepcopy(self._model)
+        return Explainer(model, self.card, specs | own)
+
     def features(self, rows: Sequence[Row]) -> list[dict[InputName, np.ndarray] | Refusal]:
         """What the network reads of each row, embeddings of frozen encoders included, or why it cannot be answered."""
         prepared = self.prepare(rows)
@@ -172,9 +203,8 @@ class Predictor:
         yield from ((name, error, False) for name, error in self._media.unknown(row))
         yield from self._media.read(row)
 
-    def _feature(self, name: InputName, outcome: Decoded) -> np.ndarray:
+    def _feature(self, name: InputName, medium: Medium, outcome: Decoded) -> np.ndarray:
         spec, prepare, dtype = self._readings[modality_of(name)]
-        medium = spec_of(name).restore(outcome.data, outcome.header["shape"])
         prepared = prepare(medium, outcome.header.get("rate_hz") or 0)
         return prepared if spec.reads == "embedding" else np.ascontiguousarray(prepared, dtype)
 

@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+from data_contracts.explanations import Explanation
 from data_contracts.refs import Frozen
 from flows.serving.admission import Admission
 from flows.serving.batching import Batcher
-from flows.serving.bodies import Row, declared_bytes, read_rows, rows_refused
+from flows.serving.bodies import AskedRows, Row, declared_bytes, read_rows, rows_refused
 from flows.serving.limits import Limits
 from flows.serving.metrics import Metrics
 from flows.serving.prediction import Prediction, Refusal
@@ -21,6 +22,7 @@ from flows.serving.predictor import Predictor, PreparedRow
 from flows.serving.problems import HttpProblem
 from flows.serving.rotation import Rotation
 from tasks.errors import EnvironmentFailed
+from tasks.packages import missing_packages_named
 
 _PREPARING = 8
 """Threads that wait for decoders and make features."""
@@ -42,6 +44,8 @@ class Service:
         self.admission = Admission(limits)
         self.metrics = Metrics(lambda: self.admission.requests)
         self._preparing = ThreadPoolExecutor(_PREPARING, thread_name_prefix="prepare")
+        # One at a time, beside the thread that answers: ordinary requests do not wait for it.
+        self._explaining = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self._batcher = Batcher(limits, lambda: self.admission.requests, self.metrics.batch_rows.observe)
         self.ready = True
 
@@ -49,6 +53,7 @@ class Service:
         """Its threads have ended, and the model's processes."""
         self.ready = False
         self._preparing.shutdown()
+        self._explaining.shutdown()
         self._batcher.close()
         self.rotation.predictor.close()
 
@@ -59,7 +64,7 @@ class Service:
         self.admission.enter(size)
         try:
             async with asyncio.timeout(self.limits.timeout_s):
-                rows = await read_rows(request, self.limits)
+                asked = await read_rows(request, self.limits)
         except TimeoutError:
             self.admission.leave(size)
             raise HttpProblem(
@@ -71,7 +76,7 @@ class Service:
         except BaseException:
             self.admission.leave(size)
             raise
-        work = asyncio.ensure_future(self._answer(rows, until))
+        work = asyncio.ensure_future(self._answer(asked, until))
         work.add_done_callback(lambda done: self._end(done, size))  # not when its time is up: it still takes memory
         try:
             async with asyncio.timeout(until - time.monotonic()):
@@ -84,12 +89,17 @@ class Service:
         if not work.cancelled():
             work.exception()  # looked at, also where nobody waits for it any more
 
-    async def _answer(self, rows: Sequence[Row], until: float) -> PredictResponse:
+    async def _answer(self, asked: AskedRows, until: float) -> PredictResponse:
+        rows = asked.rows
         with self.rotation.use() as predictor:
             loop = asyncio.get_running_loop()
             try:
                 prepared = await loop.run_in_executor(self._preparing, self._prepare, predictor, rows, until)
                 predictions = await asyncio.wrap_future(self._batcher.submit(predictor, prepared))
+                if asked.explain:
+                    explained = await loop.run_in_executor(self._explaining, self._explain, predictor, prepared, until)
+                    pairs = zip(predictions, explained, strict=True)
+                    predictions = [one.model_copy(update={"explanation": why}) for one, why in pairs]
             except EnvironmentFailed as error:
                 raise HttpProblem(503, "unavailable", str(error), headers={"Retry-After": "5"}) from None
         self.metrics.rows.labels("answered").inc(len(rows))
@@ -104,6 +114,12 @@ class Service:
             self.metrics.rows.labels("refused").inc(len(refused))
             raise rows_refused(refused, len(rows))
         return [row for row in prepared if isinstance(row, PreparedRow)]
+
+    def _explain(self, predictor: Predictor, rows: Sequence[PreparedRow], until: float) -> list[Explanation]:
+        if time.monotonic() > until:  # it waited for explanations before it
+            raise self._out_of_time()
+        with missing_packages_named():
+            return predictor.explain(rows)
 
     def _out_of_time(self) -> HttpProblem:
         return HttpProblem(504, "out-of-time", f"no answer within {self.limits.timeout_s:g} s; send fewer rows")

@@ -47,7 +47,7 @@ def draw_image(pixels: NDArray[np.uint8]) -> str:
         image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
     else:
         image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    return _png(image)
+    return png_uri(image)
 
 
 def draw_clip(frames: NDArray[np.uint8]) -> str:
@@ -65,7 +65,7 @@ def draw_clip(frames: NDArray[np.uint8]) -> str:
     strip = Image.new("RGB", (width * columns - 2, height * -(-len(small) // columns) - 2), "white")
     for place, image in enumerate(small):
         strip.paste(image, (place % columns * width, place // columns * height))
-    return _png(strip)
+    return png_uri(strip)
 
 
 def draw_sound(samples: NDArray[np.int16], rate_hz: int) -> str:
@@ -77,7 +77,7 @@ def draw_sound(samples: NDArray[np.int16], rate_hz: int) -> str:
     if len(sound):
         picture[:WAVE_PX] = _waveform(sound)
         picture[WAVE_PX:] = _spectrogram(sound, rate_hz)
-    return _png(Image.fromarray(picture))
+    return png_uri(Image.fromarray(picture))
 
 
 def play_sound(samples: NDArray[np.int16], rate_hz: int) -> str | None:
@@ -129,7 +129,8 @@ def _colour(level: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     return np.stack([np.interp(level, places, anchors[:, c]) for c in range(3)], axis=-1).astype(np.uint8)
 
 
-def _png(image: Any) -> str:
+def png_uri(image: Any) -> str:
+    """A picture of Pillow's as a PNG data URI."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

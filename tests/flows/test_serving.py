@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,35 @@ def rows(*found: dict[str, Any]) -> dict[str, Any]:
 
 def base64_of(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def test_an_answer_is_explained_where_the_request_asks_for_it(client: TestClient) -> None:
+    picture, sound = png(PIXELS), wav(SOUND, 8000)
+    whole = {"image": base64_of(picture), "audio": base64_of(sound), "text": "it is low"}
+    plain = client.post("/v1/predict", json=rows(whole)).json()["predictions"][0]
+    assert "explanation" not in plain
+    told = client.post("/v1/predict", json={**rows(whole), "explain": True}).json()["predictions"][0]
+    why = told.pop("explanation")
+    assert told == plain
+    assert sum(why["shapley"].values()) == pytest.approx(why["value"] - why["base"], abs=1e-6)
+    assert why["output"] == told["label"]
+    assert sum(why["shares"].values()) == pytest.approx(1)
+    assert [each["form"] for each in why["attributions"]] == ["picture", "words", "spectrogram"]
+    assert [each["name"] for each in why["attributions"][1]["values"]] == ["it", "is", "low"]
+    form = client.post("/v1/predict?explain=true", files={"text": (None, "it is low")}).json()["predictions"][0]
+    assert list(form["explanation"]["shapley"]) == ["text"]
+    odd = client.post("/v1/predict?explain=yes", files={"text": (None, "it is low")})
+    assert (odd.status_code, odd.json()["code"]) == (422, "bad-request")
+    document = client.get("/openapi.json").json()
+    assert "explain" in document["components"]["schemas"]["PredictRequest"]["properties"]
+    assert [each["name"] for each in document["paths"]["/v1/predict"]["post"]["parameters"]] == ["explain"]
+
+
+def test_only_few_rows_are_explained_in_one_request(predictor: Predictor) -> None:
+    few = client_of(Service(Rotation(predictor), replace(LIMITS, max_explained=1)))
+    answer = few.post("/v1/predict", json={**rows({"text": "a"}, {"text": "b"}), "explain": True})
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "2 rows to explain, at most 1 in one request"
 
 
 def test_json_and_a_form_are_answered_alike_with_any_subset(client: TestClient, predictor: Predictor) -> None:

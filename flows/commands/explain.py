@@ -1,0 +1,59 @@
+"""`crossmodal explain`: what a published model's answers rest on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import typer
+
+from flows import console
+from flows.commands.options import RunInput, SummaryOptions, grouped
+from flows.environment import store_from_environment
+from flows.explaining import explain_model, profile_of, require_rows
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="NAME or NAME@ALIAS in the registry, a folder with model.json, or hf:ID; left out, the profile's.",
+        show_default=False,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is looked at; each is a setting of its own."""
+
+    rows: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Rows in the figures (default: explain.rows).")
+    ] = None
+    samples: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Rows shown in detail (default: explain.samples).")
+    ] = None
+    ids: Annotated[list[str] | None, typer.Option("--id", metavar="ID", help="A row to show; may be repeated.")] = None
+    label: Annotated[str | None, typer.Option(help="The class to explain, in place of each row's answer.")] = None
+    inputs: Annotated[
+        list[str] | None, typer.Option("--input", metavar="NAME", help="An input to look into; may be repeated.")
+    ] = None
+
+    def overrides(self) -> list[str]:
+        """The same as KEY=VALUE."""
+        named = {name: getattr(self, name) for name in ("rows", "samples", "ids", "label", "inputs")}
+        return [f"explain.{name}={json.dumps(value)}" for name, value in named.items() if value not in (None, [])]
+
+
+@grouped
+def explain(model: Model = "", *, of: RunInput, asked: Asked, common: SummaryOptions) -> None:
+    """Show what a model's answers rest on: each input's Shapley value, words, places and times, neighbours, swaps, mistakes.
+
+    Rows are the profile's or the data's test rows, as the model reads them. Leaves report.html and explanations.json.
+    """
+    if of.profile is None and of.data is None and model:
+        of = replace(of, profile=profile_of(model, store_from_environment(common.store)))
+        require_rows(model, of.profile, of.data)
+    request = replace(of, overrides=[*(of.overrides or []), *asked.overrides()]).request(common.store)
+    with console.progress_bars():
+        summary = explain_model(request, model)
+    console.print_explanation(summary, request.store.root, common.as_json)
