@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -60,6 +61,28 @@ def resolve_layers(modality: Modality, layers: Layers, network: nn.Module) -> li
     return chosen
 
 
+class _Kept(threading.local):
+    """Layer to its output in the forward pass of a thread; a copy of a network begins with none."""
+
+    def __init__(self) -> None:
+        self.outputs: dict[Layer, Tensor] = {}
+
+    def __deepcopy__(self, memo: object) -> _Kept:
+        return _Kept()
+
+
+@dataclass(frozen=True)
+class _Keep:
+    """The hook of one layer; an object and no closure, so that a copy of the network keeps for the copy."""
+
+    layer: Layer
+    kept: _Kept
+
+    def __call__(self, module: nn.Module, _: Any, output: Any) -> None:
+        tensor = output[0] if isinstance(output, tuple) else output
+        self.kept.outputs[self.layer] = tensor.movedim(-1, 1) if type(module).__name__ in _CHANNELS_LAST else tensor
+
+
 class Depths(nn.Module):
     """Keeps what chosen layers put out during a forward pass, each thread its own, and joins it with the embedding.
 
@@ -69,20 +92,10 @@ class Depths(nn.Module):
     def __init__(self, network: nn.Module, layers: Sequence[Layer], spread: bool) -> None:
         """`spread`: the deviation over moments stands beside the mean, as for sounds and clips."""
         super().__init__()
-        self.layers, self.spread = tuple(layers), spread
-        self._kept = threading.local()
+        self.layers, self.spread, self.kept = tuple(layers), spread, _Kept()
         known = layers_of(network)
         for layer in {layer for layer in layers if layer != LAST}:
-            known[int(layer) - 1].register_forward_hook(self._keep(layer))
-
-    def _keep(self, layer: Layer) -> Any:
-        def hook(module: nn.Module, _: Any, output: Any) -> None:
-            tensor = output[0] if isinstance(output, tuple) else output
-            if type(module).__name__ in _CHANNELS_LAST:
-                tensor = tensor.movedim(-1, 1)
-            vars(self._kept)[str(layer)] = tensor
-
-        return hook
+            known[int(layer) - 1].register_forward_hook(_Keep(layer, self.kept))
 
     def forward(self, embedding: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, D) what the network gives by itself, (B, L) True where a layer's tokens are real -> (B, width).
@@ -91,7 +104,7 @@ class Depths(nn.Module):
         """
         parts = []
         for layer in self.layers:
-            found = [embedding] if layer == LAST else self._pooled(vars(self._kept).pop(str(layer)), mask)
+            found = [embedding] if layer == LAST else self._pooled(self.kept.outputs.pop(layer), mask)
             parts += [functional.layer_norm(part, part.shape[1:], eps=_EPS) for part in found]
         return torch.cat(parts, dim=1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -144,7 +145,7 @@ def test_the_kinds_of_clips_have_depths(make_folder: MakeFolder) -> None:
     )
 
 
-def test_threads_keep_their_layers_apart() -> None:
+def test_threads_and_copies_keep_their_layers_apart() -> None:
     network = nn.Sequential(*[nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh()) for _ in range(3)])
     torch.manual_seed(0)
     inputs = [torch.randn(5, 7, 4) for _ in range(64)]
@@ -160,6 +161,12 @@ def test_threads_keep_their_layers_apart() -> None:
     for one, other in zip(alone, together, strict=True):
         torch.testing.assert_close(one, other)
     assert not torch.equal(alone[0], alone[1])
+    both = nn.ModuleList([network, depths])
+    copied = copy.deepcopy(both)
+    with torch.inference_mode():
+        torch.testing.assert_close(copied[1](copied[0](inputs[0]).mean(1)), alone[0])
+        copied[0][1][0].weight.zero_()
+        torch.testing.assert_close(look(inputs[0]), alone[0])
 
 
 def test_a_layer_without_places_is_taken_as_it_is() -> None:
