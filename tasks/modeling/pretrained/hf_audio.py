@@ -113,8 +113,8 @@ class Spectrogram(Transformer):
 class Whisper(Transformer):
     """Whisper's encoder on as many positions as there is sound, and the mean over them.
 
-    It was trained on clips filled up to 30 s. The silence is left out, which for a clip of a second saves 29 parts of 30. A clip
-    of full length gives what transformers computes; a shorter one attends to itself only, whatever the batch holds.
+    It was trained on clips filled up to 30 s. The silence is left out, which for a clip of a second saves 29 parts of 30. A
+    clip of full length gives what transformers computes; a shorter one attends to itself only, whatever the batch holds.
     """
 
     spread = True
