@@ -261,6 +261,21 @@ STAGES: dict[str, StageCode] = {
         libraries=("numpy", "scipy", "torch"),
         unused=("data_contracts.expectations.*", "tasks.gate_rules"),
     ),
+    "compare": StageCode(
+        version=1,
+        root="tasks.compare.fits",
+        modules=(
+            "tasks.compare.classical",
+            "tasks.compare.fits",
+            "tasks.compare.network",
+            "tasks.compare.raw_inputs",
+            "tasks.compare.recurrent",
+            "tasks.media.encoder_inputs",
+            *_MODEL,
+        ),
+        libraries=("numpy", "pillow", "scikit-learn", "scipy", "torch"),
+        unused=("data_contracts.expectations.*", "tasks.gate_rules"),
+    ),
     "audit": StageCode(
         version=1,
         root="tasks.audit.audit",
@@ -278,6 +293,7 @@ COMPUTES_NOTHING = (
     # enters keys by value, or is the version of a table's form
     "data_contracts",
     "data_contracts.audit",
+    "data_contracts.comparison",
     "data_contracts.corrections",
     "data_contracts.data_profile",
     "data_contracts.eval_detail",
@@ -292,6 +308,7 @@ COMPUTES_NOTHING = (
     "data_contracts.tuning",
     "data_contracts.uncertainty",
     "tasks.config",
+    "tasks.config_compare",
     "tasks.config_paths",
     "tasks.config_sections",
     "tasks.config_training",

@@ -1,0 +1,312 @@
+"""A comparison's fits, one after the other: each variant from each seed, as an artifact; and what each of them cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+
+from data_contracts.comparison import FitCost, FitRef
+from data_contracts.modalities import modality_of
+from data_contracts.refs import CheckpointRef, InputName, Modality, Target, ValidatedRef
+from data_contracts.training_history import HISTORY, TrainingHistory
+from flows.data_stages import prepare
+from flows.request import Request
+from flows.shared_features import SharedFeatures
+from flows.stages import Stages
+from tasks import locks, progress
+from tasks.compare.classical import Fitted, Rows, fit_naive_bayes, fit_svm, standardised
+from tasks.compare.fits import Answers, find_fit, keep_fit
+from tasks.compare.variants import Variant
+from tasks.config import RunConfig, with_settings
+from tasks.fingerprint import code_fingerprint
+from tasks.problems.metric import Indices
+from tasks.samples import Samples
+from tasks.store import Store, digest_json
+from tasks.train.train import KIND as CHECKPOINTS
+from tasks.train.train import train_key
+
+
+class Perform(Protocol):
+    """How the work of a fit is done."""
+
+    def __call__(self, label: str, config: RunConfig, work: Callable[[], None]) -> None:
+        """Does the work of the fit with this label: at once, or as a task of Prefect's."""
+
+
+def perform_here(label: str, config: RunConfig, work: Callable[[], None]) -> None:
+    """Does the work in this process."""
+    work()
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One fit that is to be done."""
+
+    variant: Variant
+    config: RunConfig
+    """With the variant's settings, and the seed."""
+    shared: SharedFeatures
+    """The rows and features that it is fitted to."""
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return f"{self.variant.name}, seed {self.config.seed}" if self.variant.is_random else self.variant.name
+
+    @property
+    def lock(self) -> str:
+        """Two processes that want the same fit meet at this name."""
+        return f"fit-{self.key}.lock"
+
+    @property
+    def key(self) -> str:
+        """The digest of all that the fit depends on; its name is no part of it."""
+        shared, config, variant = self.shared, self.config, self.variant
+        valid, store = shared.valid, shared.store
+        content: list[object] = [variant.method, valid.sha256, code_fingerprint("compare")]
+        if variant.method == "network":
+            features = shared.features_of(config)
+            content += [train_key(valid, features, config, store), {n: ref.sha256 for n, ref in features.items()}]
+        elif variant.modality is not None:
+            content += [valid.clean.media.get(variant.modality), config.subset("extract")]
+            content += [config.subset("seed", "train")] if variant.is_random else []
+        else:
+            content += [{name: ref.sha256 for name, ref in shared.features_of(config).items()}]
+        return digest_json(content)
+
+
+@dataclass
+class Stopwatch:
+    """Wall and CPU time, and energy, from its making on."""
+
+    clock: Callable[[], float]
+    began: float = field(init=False)
+    cpu: float = field(init=False)
+    joules: float | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        from tasks.evaluate.inference_cost import find_meter
+
+        self.meter = find_meter()
+        self.began, self.cpu, self.joules = self.clock(), time.process_time(), self.meter.read_j()
+
+    def cost(self) -> FitCost:
+        """Until now."""
+        after = self.meter.read_j()
+        energy = None if after is None or self.joules is None else after - self.joules
+        return FitCost(
+            train_s=round(self.clock() - self.began, 3),
+            cpu_s=round(time.process_time() - self.cpu, 3),
+            energy_j=None
+            if energy is None or energy < 0
+            else round(energy, 3),  # a counter that began anew says nothing
+            energy_source=self.meter.source,
+        )
+
+
+def plan_fits(
+    variants: Sequence[Variant], config: RunConfig, shared: SharedFeatures, request: Request, stages: Stages
+) -> dict[str, list[Fit]]:
+    """Every variant's fits, one a seed; of one that draws nothing at random a single one."""
+    found: dict[str, list[Fit]] = {}
+    for variant in variants:
+        own, rows = with_settings(config, variant.settings), shared
+        if variant.labels is not None:
+            columns = own.data.columns.model_copy(update={"labels": variant.labels})
+            own = own.model_copy(update={"data": own.data.model_copy(update={"columns": columns})})
+            rows = replace(shared, config=own, valid=prepare(request, own, stages, shared.run_state))
+        seeds = range(config.seed, config.seed + (config.compare.seeds if variant.is_random else 1))
+        found[variant.name] = [Fit(variant, own.model_copy(update={"seed": seed % 2**32}), rows) for seed in seeds]
+    return found
+
+
+def run_fits(fits: Sequence[Fit], perform: Perform) -> dict[str, FitRef]:
+    """Label to each fit, from the store or new. What another worker is at is left to it, and waited for at the end."""
+    found: dict[str, FitRef] = {}
+    waiting = list(fits)
+    while waiting:
+        left = []
+        for fit in waiting:
+            progress.report("fit", len(found), len(fits), fit.label)
+            folder, key = fit.shared.store.root / "work", fit.key
+            folder.mkdir(parents=True, exist_ok=True)
+            ref = find_fit(key, fit.shared.store)
+            if ref is None:
+                with locks.held_if_free(folder / fit.lock) as free:
+                    if free and (ref := find_fit(key, fit.shared.store)) is None:
+                        ref = _perform(fit, key, perform)
+            if ref is None:
+                left.append(fit)
+            else:
+                found[fit.label] = ref
+        if len(left) == len(waiting):  # all are being done by others
+            store = left[0].shared.store
+            with locks.held(store.root / "work" / left[0].lock, store.lock_timeout_s, store.run):
+                pass
+        waiting = left
+    progress.report("fit", len(fits), len(fits))
+    return found
+
+
+def _perform(fit: Fit, key: str, perform: Perform) -> FitRef:
+    done: list[FitRef] = []
+
+    def work() -> None:
+        """The fit is in the store."""
+        done.append(fit_variant(fit, key))
+
+    perform(fit.label, fit.config, work)
+    cost = done[0].cost.train_s
+    progress.log(f"compare: {fit.label}{'' if cost is None else f' trained in {cost:.3g} s'}")
+    return done[0]
+
+
+def fit_variant(fit: Fit, key: str) -> FitRef:
+    """Fitted to the train rows, its settings chosen on the validation rows, and asked about the test rows."""
+    shared = fit.shared
+    if fit.variant.method == "network":
+        answers = _fit_network(fit)
+    else:
+        with shared.run_state.timed("train"):
+            answers = _fit_other(fit)
+    return keep_fit(key, fit.variant.method, fit.config.seed, answers, shared.valid, shared.store)
+
+
+def _fit_network(fit: Fit) -> Answers:
+    from tasks.compare.network import answer_test_rows
+    from tasks.train.size import count_parameters
+
+    shared, config = fit.shared, fit.config
+    features = shared.features_of(config)
+    key = train_key(shared.valid, features, config, shared.store)
+    state = shared.store.root / "work" / f"train-{key}"
+    begun = shared.store.find(CHECKPOINTS, key) is not None or (state.is_dir() and any(state.iterdir()))
+    watch = Stopwatch(shared.run_state.clock)
+    checkpoint = shared.train(config)
+    cost = watch.cost()
+    with shared.run_state.timed("evaluate"):
+        outputs, card = answer_test_rows(shared.valid, features, checkpoint, shared.store)
+        whole, trainable = count_parameters(shared.store.path(checkpoint.uri), config.train)
+    if begun or config.train.devices > 1:  # another process had its part
+        cost = FitCost(
+            train_s=_trained_s(checkpoint, shared.store), energy_source="not measured: trained by several processes"
+        )
+    cost = cost.model_copy(update={"parameters": whole, "trainable": trainable})
+    return Answers(outputs, card.label_targets[0], card.tuned, {"best_epoch": checkpoint.best_epoch}, cost, checkpoint)
+
+
+def _trained_s(checkpoint: CheckpointRef, store: Store) -> float:
+    text = (store.path(checkpoint.uri) / HISTORY).read_text(encoding="utf-8")
+    return round(sum(epoch.seconds for epoch in TrainingHistory.model_validate_json(text).epochs), 3)
+
+
+def _fit_other(fit: Fit) -> Answers:
+    shared, variant = fit.shared, fit.variant
+    if variant.modality is None:
+        return _fit_embeddings(fit)
+    rows = SplitRows.read(shared.valid, _target(fit).labels, shared.store)
+    names = [name for name in shared.valid.clean.modalities if modality_of(name) == variant.modality]
+    if variant.method == "recurrent":
+        return _fit_recurrent(fit, rows, names[0], variant.modality)
+    return (_fit_words if variant.method == "naive-bayes" else _fit_vectors)(fit, rows, names)
+
+
+def _target(fit: Fit) -> Target:
+    return fit.shared.valid.clean.label_targets[0]
+
+
+def _answers(fit: Fit, fitted: Fitted, watch: Stopwatch) -> Answers:
+    cost = watch.cost().model_copy(update={"parameters": fitted.parameters, "trainable": fitted.parameters})
+    return Answers(fitted.outputs, _target(fit), None, dict(fitted.chosen), cost, notes=fitted.notes)
+
+
+def _fit_words(fit: Fit, rows: SplitRows, names: Sequence[InputName]) -> Answers:
+    from tasks.compare.raw_inputs import read_words
+
+    texts = [read_words(rows.samples, name, fit.shared.valid, fit.shared.store) for name in names]
+    joined = [" ".join(parts) for parts in zip(*texts, strict=True)]
+    watch = Stopwatch(fit.shared.run_state.clock)
+    fitted = fit_naive_bayes(
+        {split: [joined[row] for row in places] for split, places in rows.places.items()},
+        {split: rows.truth[places] for split, places in rows.places.items()},
+        rows.weights[rows.places["train"]],
+        len(_target(fit).labels),
+    )
+    return _answers(fit, fitted, watch)
+
+
+def _fit_vectors(fit: Fit, rows: SplitRows, names: Sequence[InputName]) -> Answers:
+    from tasks.compare.raw_inputs import cepstra_of, gradients_of, read_media
+
+    media = {name: read_media(rows.samples, name, fit.shared.valid, fit.shared.store) for name in names}
+    watch = Stopwatch(fit.shared.run_state.clock)
+    is_hog = fit.variant.method == "hog-svm"
+    parts = [gradients_of(media[name]) if is_hog else cepstra_of(media[name], name, fit.config) for name in names]
+    is_train = np.isin(np.arange(len(rows.samples)), rows.places["train"])
+    features = standardised(np.concatenate(parts, axis=1), is_train)
+    tables = {
+        split: Rows(features[places], rows.truth[places], rows.weights[places]) for split, places in rows.places.items()
+    }
+    return _answers(fit, fit_svm(tables, len(_target(fit).labels)), watch)
+
+
+def _fit_recurrent(fit: Fit, rows: SplitRows, name: InputName, modality: Modality) -> Answers:
+    from tasks.compare import raw_inputs, recurrent
+
+    shared = fit.shared
+    target = _target(fit)
+    sequences = raw_inputs.read_sequences(rows.samples, name, shared.valid, fit.config, shared.store)
+    raw = {
+        split: recurrent.RawRows([sequences[row] for row in places], rows.truth[places], rows.weights[places])
+        for split, places in rows.places.items()
+    }
+    watch = Stopwatch(shared.run_state.clock)
+    fitted = recurrent.fit_gru(
+        raw["train"], raw["val"], raw["test"].sequences, modality, len(target.labels), fit.config
+    )
+    cost = watch.cost().model_copy(update={"parameters": fitted.parameters, "trainable": fitted.parameters})
+    return Answers(fitted.outputs, target, None, {"best_epoch": fitted.best_epoch}, cost, notes=fitted.notes)
+
+
+def _fit_embeddings(fit: Fit) -> Answers:
+    from tasks.evaluate.linear_baseline import fit_linear_baseline, read_tables
+
+    shared, labels = fit.shared, _target(fit).labels
+    valid, features, store = shared.valid, shared.features_of(fit.config), shared.store
+    watch = Stopwatch(shared.run_state.clock)
+    if fit.variant.method == "embedding-svm":
+        return _answers(fit, fit_svm(read_tables(valid, features, labels, store), len(labels)), watch)
+    baseline = fit_linear_baseline(valid, features, labels, fit.config.seed, store)
+    assert baseline is not None  # require_trainable
+    size = (baseline.width + 1) * len(labels)
+    return _answers(fit, Fitted(baseline.probabilities, {"C": baseline.c}, size, baseline.notes), watch)
+
+
+@dataclass(frozen=True)
+class SplitRows:
+    """The rows of a validated table as models outside the pipeline take them; rows with another label than the target's are
+    left out of train and val."""
+
+    samples: Samples
+    truth: Indices
+    """(N,) positions in the labels, -1 for another label."""
+    weights: np.ndarray
+    places: Mapping[str, Indices]
+    """Split to the positions of its rows."""
+
+    @classmethod
+    def read(cls, valid: ValidatedRef, labels: tuple[str, ...], store: Store) -> SplitRows:
+        """Those of a validated table."""
+        samples = Samples.read(store.path(valid.uri))
+        position = {label: index for index, label in enumerate(labels)}
+        truth = np.array([position.get(label, -1) for label in samples.labels], np.int64)
+        split = np.array(samples.splits)
+        places = {
+            name: np.flatnonzero((split == name) & ((truth >= 0) | (name == "test")))
+            for name in ("train", "val", "test")
+        }
+        return cls(samples, truth, samples.weights, places)
