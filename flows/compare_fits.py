@@ -247,7 +247,8 @@ def _fit_vectors(fit: Fit, rows: SplitRows, names: Sequence[InputName]) -> Answe
     is_hog = fit.variant.method == "hog-svm"
     parts = [gradients_of(media[name]) if is_hog else cepstra_of(media[name], name, fit.config) for name in names]
     is_train = np.isin(np.arange(len(rows.samples)), rows.places["train"])
-    features = standardised(np.concatenate(parts, axis=1), is_train)
+    features = np.concatenate(parts, axis=1)
+    features = features if is_hog else standardised(features, is_train)  # those of HOG have one scale
     tables = {
         split: Rows(features[places], rows.truth[places], rows.weights[places]) for split, places in rows.places.items()
     }

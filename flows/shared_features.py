@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from data_contracts.modalities import modality_of
+from data_contracts.modalities import ALL_MODALITIES
 from data_contracts.refs import CheckpointRef, ValidatedRef
 from flows.data_stages import extract_features
 from flows.run_state import RunState
 from flows.stages import Features, Stages
 from tasks.config import RunConfig
+from tasks.errors import DataError
 from tasks.store import Store, digest_json
 from tasks.train.train import train
 
@@ -26,13 +27,17 @@ class SharedFeatures:
     _features: dict[str, Features] = field(default_factory=dict, init=False)
 
     def features_of(self, config: RunConfig) -> Features:
-        """The features as these settings make them; those of a model with more modalities are taken where there are such."""
-        key = self._key(config)
+        """The features as these settings make them: of the inputs whose encoder is not off. DataError where none is left."""
+        encoded = self._with_all(config)
+        key = digest_json([encoded.subset("encoders", "extract"), encoded.train.regime])
         if key not in self._features:
-            whole = self._features.get(self._key(self._with_all(config)), {})
-            kept = {name: ref for name, ref in whole.items() if config.encoders.of(name) != "off"}
-            self._features[key] = kept or extract_features(self.valid, config, self.store, self.stages, self.run_state)
-        return self._features[key]
+            self._features[key] = extract_features(self.valid, encoded, self.store, self.stages, self.run_state)
+        kept = {name: ref for name, ref in self._features[key].items() if config.encoders.of(name) != "off"}
+        if not kept:
+            raise DataError(
+                f"encoders: that of every input ({', '.join(self._features[key])}) is off; nothing is left to learn from"
+            )
+        return kept
 
     def train(self, config: RunConfig) -> CheckpointRef:
         """The trained model; in this process, which has loaded all that it needs, unless several train together."""
@@ -41,11 +46,8 @@ class SharedFeatures:
             return train(self.valid, self.features_of(config), config, self.store, None, isolate)
 
     def _with_all(self, config: RunConfig) -> RunConfig:
-        """The same settings with the encoders of the study's own where these leave a modality out."""
-        own = {modality_of(name): self.config.encoders.of(name) for name in self.valid.clean.modalities}
-        left_out = {kind: encoder for kind, encoder in own.items() if config.encoders.of(kind) == "off"}
-        return config.model_copy(update={"encoders": config.encoders.model_copy(update=left_out)})
-
-    @staticmethod
-    def _key(config: RunConfig) -> str:
-        return digest_json([config.subset("encoders", "extract"), config.train.regime])
+        """The same settings with the study's own encoders where these leave a modality out."""
+        own: dict[str, str] = {
+            kind: self.config.encoders.of(kind) for kind in ALL_MODALITIES if config.encoders.of(kind) == "off"
+        }
+        return config.model_copy(update={"encoders": config.encoders.model_copy(update=own)})

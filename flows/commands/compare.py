@@ -29,8 +29,8 @@ def compare(
 ) -> None:
     """Compare variants of a model, paired over seeds and test rows, with intervals and costs; nothing is published.
 
-    Variants: modalities, fusion, finetuning, initialization, backbones, augmentation, modality_dropout, tasks, classical, raw, and
-    those of compare.custom. A comparison that was killed goes on where it was; several at once share their fits.
+    Groups: modalities, fusion, finetuning, initialization, backbones, augmentation, modality_dropout, tasks, classical, raw,
+    custom. A comparison that was killed goes on where it was; several at once share their fits.
     """
     request = replace(of, overrides=[*(of.overrides or []), *asked(variants, seeds, reference)]).request(common.store)
     with console.progress_bars():

@@ -15,11 +15,12 @@ from tasks.errors import DataError
 from tasks.problems.metric import Indices
 
 Floats = NDArray[np.floating[Any]]
-SVM_GRID = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
-"""C, the strongest regularisation first; of equals it is taken."""
+SVM_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+"""C, the strongest regularisation first; of equals it is taken. Those after one that is worse than the one before it are not
+tried: on 900 standardised numbers C = 1 took 12 times the CPU of 0.001, and was worse."""
 SMOOTHING_GRID = (1.0, 0.3, 0.1, 0.03, 0.01)
 """alpha of naive Bayes: what is added to the weight of every word in every class."""
-MAX_ITERATIONS = 2000
+MAX_ITERATIONS = 300
 WORD = r"(?u)\b\w+\b"
 """Words of one letter, or digit, count: scikit-learn's own pattern leaves them out."""
 
@@ -73,8 +74,8 @@ def fit_svm(rows: Mapping[str, SplitTable], classes: int) -> Fitted:
     from sklearn.svm import LinearSVC
 
     def make(c: float) -> LinearSVC:
-        """With this C; the order in which rows are visited is fixed."""
-        return LinearSVC(C=c, dual="auto", max_iter=MAX_ITERATIONS, random_state=0)
+        """With this C; solved in the primal, where nothing is drawn at random."""
+        return LinearSVC(C=c, dual=False, max_iter=MAX_ITERATIONS)
 
     best, c, notes = _choose(make, SVM_GRID, rows)
     scores = np.asarray(best.decision_function(rows["test"].features), np.float64)
@@ -120,7 +121,7 @@ def _choose(
     from threadpoolctl import threadpool_limits
 
     best: tuple[int, Any, float, bool] | None = None
-    train, val = rows["train"], rows["val"]
+    train, val, before = rows["train"], rows["val"], 0
     for strength in grid:
         model: _Model = make(strength)
         with threadpool_limits(1), warnings.catch_warnings(record=True) as caught:  # one: as the order of a sum
@@ -128,8 +129,11 @@ def _choose(
             model.fit(train.features, train.truth, sample_weight=train.weights)
         late = any(issubclass(each.category, ConvergenceWarning) for each in caught)
         right = int((model.predict(val.features) == val.truth).sum())
+        if best is not None and right < before:
+            break
         if best is None or right > best[0]:
             best = (right, model, strength, late)
+        before = right
     assert best is not None
     return best[1], best[2], (f"not converged after {MAX_ITERATIONS} iterations",) if best[3] else ()
 

@@ -86,7 +86,7 @@ def fit_gru(
             for start in range(0, len(order), size):
                 loss = _loss(model, train, order[start : start + size])
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(model.parameters(), config.train.max_grad_norm)
                 optimizer.step()
             model.eval()

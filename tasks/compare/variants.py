@@ -311,7 +311,7 @@ def choose_variants(known: Known) -> Chosen:
         if by_name and each.missing is not None:
             raise UsageError(f"compare: variant {variant.name} does not apply: {each.missing}")
         if by_name or variant.group in (*asked, PROFILE):
-            missing = each.missing or _repeats(variant, chosen, known.config)
+            missing = each.missing or _repeats(variant, chosen, known)
             if missing is None:
                 chosen[variant.name] = variant
                 continue
@@ -328,19 +328,21 @@ def choose_variants(known: Known) -> Chosen:
     return Chosen((first, *chosen.values()), tuple(left))
 
 
-def _repeats(variant: Variant, chosen: Mapping[str, Variant], config: RunConfig) -> str | None:
+def _repeats(variant: Variant, chosen: Mapping[str, Variant], known: Known) -> str | None:
     """Why a variant is none of its own, where it is not."""
     if variant.method != "network" or variant.labels is not None:
         return None
-    own = _without_others(variant, config)
+    own = _settled(variant, known)
     for other in chosen.values():
-        if other.method == "network" and other.labels is None and _without_others(other, config) == own:
+        if other.method == "network" and other.labels is None and _settled(other, known) == own:
             return f"it has the same settings as {other.name}"
     return None
 
 
-def _without_others(variant: Variant, config: RunConfig) -> RunConfig:
-    return with_settings(config, variant.settings)
+def _settled(variant: Variant, known: Known) -> RunConfig:
+    """The variant's config; encoders of modalities that the model lacks do not tell it from another."""
+    lacking = {f"encoders.{kind}" for kind in ALL_MODALITIES if kind not in known.modalities}
+    return with_settings(known.config, {key: value for key, value in variant.settings.items() if key not in lacking})
 
 
 def compare_config(config: RunConfig) -> RunConfig:

@@ -106,7 +106,11 @@ def difference_picture(report: CompareReport, text: Callable[[VariantRecord], st
         for place, (variant, found) in enumerate(shown)
     ]
     return _rows(
-        rows, x(0.0), [(x(tick), short_number(tick, sign=True)) for tick in _thinned(ticks)], WIDTH - GUTTER, []
+        rows,
+        x(0.0),
+        [(x(tick), short_number(tick, sign=tick != 0).replace("-", "−")) for tick in _thinned(ticks)],
+        WIDTH - GUTTER,
+        [],
     )
 
 
@@ -131,7 +135,7 @@ def rank_picture(report: CompareReport) -> RowPicture:
         for place, variant in enumerate(order)
     ]
     y = {row["name"]: row["y"] for row in rows}
-    bars = [
+    bars: list[tuple[float, float, float, str]] = [
         (right + STEP * (place + 1), y[names[0]] - 6, y[names[-1]] + 6, f"alike: {', '.join(names)}")
         for place, names in enumerate(alike)
     ]

@@ -37,6 +37,7 @@ def write_compare_page(path: Path, report: CompareReport) -> None:
         differences=difference_picture(report, lambda variant: difference_of(variant, report.metric)),
         ranks=rank_picture(report),
         costs=cost_pictures(report),
+        has_energy=any(variant.cost.energy_j is not None for variant in report.variants),
         energy=next((v.cost.energy_source for v in report.variants if v.cost.energy_source), None),
         box={
             "width": WIDTH,
