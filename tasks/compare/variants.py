@@ -191,7 +191,7 @@ def _augmentation(known: Known) -> Iterable[Candidate]:
     off |= {"train.mixup": 0.0, "train.cutmix": 0.0, "train.min_crop_scale": 1.0, "train.horizontal_flip": False}
     without = Variant("no-augmentation", "augmentation", "training rows as they are", off)
     yield Candidate(without, None if has else "the settings do not augment")
-    other = Variant("augmentation", "augmentation", "training rows changed at random", {"train.augment": True})
+    other = Variant("with-augmentation", "augmentation", "training rows changed at random", {"train.augment": True})
     yield Candidate(other, "the settings augment" if has else None)
 
 
@@ -200,7 +200,7 @@ def _modality_dropout(known: Known) -> Iterable[Candidate]:
     alone = "there is one input, which always stays" if one else None
     for name, says, value, reason in (
         ("no-modality-dropout", "no modality is hidden in training", 0.0, None if has else "the settings hide none"),
-        ("modality-dropout", f"modalities hidden with a chance of {DROPOUT}", DROPOUT, "they have it" if has else None),
+        ("with-modality-dropout", f"modalities hidden with a chance of {DROPOUT}", DROPOUT, "they have it" if has else None),
     ):
         settings: dict[str, Value] = {"fusion.modality_dropout": value}
         yield Candidate(Variant(name, "modality_dropout", says, settings), alone or reason)

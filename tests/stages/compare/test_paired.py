@@ -66,6 +66,7 @@ def test_the_interval_excludes_0_where_p_is_at_most_alpha_and_only_there() -> No
     assert seen == {True, False}
 
 
+@pytest.mark.slow
 def test_equal_models_are_told_apart_seldom_also_where_seeds_vary() -> None:
     """Rows and seeds both vary: over 300 pairs the interval misses the truth, 0, in about 5 %, never in 10 %."""
     rng = np.random.default_rng(2)

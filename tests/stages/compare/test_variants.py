@@ -50,7 +50,7 @@ def test_every_group_has_variants_and_no_name_comes_twice() -> None:
     )
     found = [each.variant for each in list_candidates(known(config, "image", "text"))]
     assert {variant.group for variant in found} - {"profile"} == {*GROUPS}
-    assert len({variant.name for variant in found}) == len(found)
+    assert len({variant.name for variant in found} | {*GROUPS}) == len(found) + len(GROUPS)
 
 
 def test_pretrained_encoders_bring_regimes_initializations_and_models_on_embeddings() -> None:
