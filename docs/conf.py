@@ -35,6 +35,7 @@ _NAVIGATION = {
         "digits",
         "ablation",
         "tune",
+        "compare",
     ],
     "Running it": ["schedule", "deploy", "store", "debugging", "hosting", "security"],
     "Watching it": ["gate", "monitoring", "approval", "journal", "mlflow"],

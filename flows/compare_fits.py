@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-import numpy as np
-
 from data_contracts.comparison import FitCost, FitRef
-from data_contracts.modalities import modality_of
-from data_contracts.refs import CheckpointRef, InputName, Modality, Target, ValidatedRef
+from data_contracts.refs import CheckpointRef
 from data_contracts.training_history import HISTORY, TrainingHistory
 from flows.data_stages import prepare
 from flows.request import Request
 from flows.shared_features import SharedFeatures
 from flows.stages import Stages
 from tasks import locks, progress
-from tasks.compare.classical import Fitted, Rows, fit_naive_bayes, fit_svm, standardised
+from tasks.compare.classical import Fitted, fit_svm
 from tasks.compare.fits import Answers, find_fit, keep_fit
 from tasks.compare.variants import Variant
 from tasks.config import RunConfig, with_settings
 from tasks.fingerprint import code_fingerprint
-from tasks.problems.metric import Indices
-from tasks.samples import Samples
 from tasks.store import Store, digest_json
 from tasks.train.train import KIND as CHECKPOINTS
 from tasks.train.train import train_key
@@ -177,7 +172,7 @@ def fit_variant(fit: Fit, key: str) -> FitRef:
 
 
 def _fit_network(fit: Fit) -> Answers:
-    from tasks.compare.network import answer_test_rows
+    from tasks.compare.fitting import answer_test_rows
     from tasks.train.size import count_parameters
 
     shared, config = fit.shared, fit.config
@@ -205,109 +200,27 @@ def _trained_s(checkpoint: CheckpointRef, store: Store) -> float:
 
 
 def _fit_other(fit: Fit) -> Answers:
-    shared, variant = fit.shared, fit.variant
-    if variant.modality is None:
+    from tasks.compare.fitting import fit_raw
+
+    if fit.variant.modality is None:
         return _fit_embeddings(fit)
-    rows = SplitRows.read(shared.valid, _target(fit).labels, shared.store)
-    names = [name for name in shared.valid.clean.modalities if modality_of(name) == variant.modality]
-    if variant.method == "recurrent":
-        return _fit_recurrent(fit, rows, names[0], variant.modality)
-    return (_fit_words if variant.method == "naive-bayes" else _fit_vectors)(fit, rows, names)
-
-
-def _target(fit: Fit) -> Target:
-    return fit.shared.valid.clean.label_targets[0]
-
-
-def _answers(fit: Fit, fitted: Fitted, watch: Stopwatch) -> Answers:
-    cost = watch.cost().model_copy(update={"parameters": fitted.parameters, "trainable": fitted.parameters})
-    return Answers(fitted.outputs, _target(fit), None, dict(fitted.chosen), cost, notes=fitted.notes)
-
-
-def _fit_words(fit: Fit, rows: SplitRows, names: Sequence[InputName]) -> Answers:
-    from tasks.compare.raw_inputs import read_words
-
-    texts = [read_words(rows.samples, name, fit.shared.valid, fit.shared.store) for name in names]
-    joined = [" ".join(parts) for parts in zip(*texts, strict=True)]
-    watch = Stopwatch(fit.shared.run_state.clock)
-    fitted = fit_naive_bayes(
-        {split: [joined[row] for row in places] for split, places in rows.places.items()},
-        {split: rows.truth[places] for split, places in rows.places.items()},
-        rows.weights[rows.places["train"]],
-        len(_target(fit).labels),
-    )
-    return _answers(fit, fitted, watch)
-
-
-def _fit_vectors(fit: Fit, rows: SplitRows, names: Sequence[InputName]) -> Answers:
-    from tasks.compare.raw_inputs import cepstra_of, gradients_of, read_media
-
-    media = {name: read_media(rows.samples, name, fit.shared.valid, fit.shared.store) for name in names}
-    watch = Stopwatch(fit.shared.run_state.clock)
-    is_hog = fit.variant.method == "hog-svm"
-    parts = [gradients_of(media[name]) if is_hog else cepstra_of(media[name], name, fit.config) for name in names]
-    is_train = np.isin(np.arange(len(rows.samples)), rows.places["train"])
-    features = np.concatenate(parts, axis=1)
-    features = features if is_hog else standardised(features, is_train)  # those of HOG have one scale
-    tables = {
-        split: Rows(features[places], rows.truth[places], rows.weights[places]) for split, places in rows.places.items()
-    }
-    return _answers(fit, fit_svm(tables, len(_target(fit).labels)), watch)
-
-
-def _fit_recurrent(fit: Fit, rows: SplitRows, name: InputName, modality: Modality) -> Answers:
-    from tasks.compare import raw_inputs, recurrent
-
     shared = fit.shared
-    target = _target(fit)
-    sequences = raw_inputs.read_sequences(rows.samples, name, shared.valid, fit.config, shared.store)
-    raw = {
-        split: recurrent.RawRows([sequences[row] for row in places], rows.truth[places], rows.weights[places])
-        for split, places in rows.places.items()
-    }
-    watch = Stopwatch(shared.run_state.clock)
-    fitted = recurrent.fit_gru(
-        raw["train"], raw["val"], raw["test"].sequences, modality, len(target.labels), fit.config
-    )
-    cost = watch.cost().model_copy(update={"parameters": fitted.parameters, "trainable": fitted.parameters})
-    return Answers(fitted.outputs, target, None, {"best_epoch": fitted.best_epoch}, cost, notes=fitted.notes)
+    start = lambda: Stopwatch(shared.run_state.clock).cost  # noqa: E731
+    return fit_raw(fit.variant.method, fit.variant.modality, shared.valid, fit.config, shared.store, start)
 
 
 def _fit_embeddings(fit: Fit) -> Answers:
     from tasks.evaluate.linear_baseline import fit_linear_baseline, read_tables
 
-    shared, labels = fit.shared, _target(fit).labels
+    shared, target = fit.shared, fit.shared.valid.clean.label_targets[0]
+    labels = target.labels
     valid, features, store = shared.valid, shared.features_of(fit.config), shared.store
     watch = Stopwatch(shared.run_state.clock)
     if fit.variant.method == "embedding-svm":
-        return _answers(fit, fit_svm(read_tables(valid, features, labels, store), len(labels)), watch)
+        fitted = fit_svm(read_tables(valid, features, labels, store), len(labels))
+        return Answers.of(fitted, target, watch.cost())
     baseline = fit_linear_baseline(valid, features, labels, fit.config.seed, store)
     assert baseline is not None  # require_trainable
     size = (baseline.width + 1) * len(labels)
-    return _answers(fit, Fitted(baseline.probabilities, {"C": baseline.c}, size, baseline.notes), watch)
-
-
-@dataclass(frozen=True)
-class SplitRows:
-    """The rows of a validated table as models outside the pipeline take them; rows with another label than the target's are
-    left out of train and val."""
-
-    samples: Samples
-    truth: Indices
-    """(N,) positions in the labels, -1 for another label."""
-    weights: np.ndarray
-    places: Mapping[str, Indices]
-    """Split to the positions of its rows."""
-
-    @classmethod
-    def read(cls, valid: ValidatedRef, labels: tuple[str, ...], store: Store) -> SplitRows:
-        """Those of a validated table."""
-        samples = Samples.read(store.path(valid.uri))
-        position = {label: index for index, label in enumerate(labels)}
-        truth = np.array([position.get(label, -1) for label in samples.labels], np.int64)
-        split = np.array(samples.splits)
-        places = {
-            name: np.flatnonzero((split == name) & ((truth >= 0) | (name == "test")))
-            for name in ("train", "val", "test")
-        }
-        return cls(samples, truth, samples.weights, places)
+    fitted = Fitted(baseline.probabilities, {"C": baseline.c}, size, baseline.notes)
+    return Answers.of(fitted, target, watch.cost())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from data_contracts.comparison import ANSWERS, FitCost, FitRef, Method, Value
 from data_contracts.refs import CheckpointRef, Target, ValidatedRef
+from tasks.compare.classical import Fitted
 from tasks.errors import DataError
 from tasks.fingerprint import code_fingerprint
 from tasks.problems.registry import problem_of
@@ -26,7 +28,7 @@ KIND = "fits"
 class Answers:
     """What a fitted variant says of the test rows, in the samples' order."""
 
-    outputs: NDArray[np.floating]
+    outputs: NDArray[np.floating[Any]]
     """(T, width of the target)"""
     target: Target
     """The first label column, as the variant knows it."""
@@ -35,6 +37,12 @@ class Answers:
     cost: FitCost
     checkpoint: CheckpointRef | None = None
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, fitted: Fitted, target: Target, cost: FitCost) -> Answers:
+        """Those of a model that is no network of the pipeline, all of whose parameters are trained."""
+        whole = cost.model_copy(update={"parameters": fitted.parameters, "trainable": fitted.parameters})
+        return cls(fitted.outputs, target, None, dict(fitted.chosen), whole, notes=fitted.notes)
 
 
 def keep_fit(key: str, method: Method, seed: int, answers: Answers, valid: ValidatedRef, store: Store) -> FitRef:

@@ -200,7 +200,12 @@ def _modality_dropout(known: Known) -> Iterable[Candidate]:
     alone = "there is one input, which always stays" if one else None
     for name, says, value, reason in (
         ("no-modality-dropout", "no modality is hidden in training", 0.0, None if has else "the settings hide none"),
-        ("with-modality-dropout", f"modalities hidden with a chance of {DROPOUT}", DROPOUT, "they have it" if has else None),
+        (
+            "with-modality-dropout",
+            f"modalities hidden with a chance of {DROPOUT}",
+            DROPOUT,
+            "they have it" if has else None,
+        ),
     ):
         settings: dict[str, Value] = {"fusion.modality_dropout": value}
         yield Candidate(Variant(name, "modality_dropout", says, settings), alone or reason)
