@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 from data_contracts.comparison import FitCost, FitRef
@@ -19,6 +20,7 @@ from tasks.compare.classical import Fitted, fit_svm
 from tasks.compare.fits import Answers, find_fit, keep_fit
 from tasks.compare.variants import Variant
 from tasks.config import RunConfig, with_settings
+from tasks.errors import DataError
 from tasks.fingerprint import code_fingerprint
 from tasks.store import Store, digest_json
 from tasks.train.train import KIND as CHECKPOINTS
@@ -53,9 +55,11 @@ class Fit:
         return f"{self.variant.name}, seed {self.config.seed}" if self.variant.is_random else self.variant.name
 
     @property
-    def lock(self) -> str:
-        """Two processes that want the same fit meet at this name."""
-        return f"fit-{self.key}.lock"
+    def lock(self) -> Path:
+        """Two processes that want the same fit meet at this file."""
+        folder = self.shared.store.root / "work"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"fit-{self.key}.lock"
 
     @property
     def key(self) -> str:
@@ -119,32 +123,49 @@ def plan_fits(
     return found
 
 
-def run_fits(fits: Sequence[Fit], perform: Perform) -> dict[str, FitRef]:
-    """Label to each fit, from the store or new. What another worker is at is left to it, and waited for at the end."""
-    found: dict[str, FitRef] = {}
-    waiting = list(fits)
+@dataclass
+class Ended:
+    """What became of every fit, by its label."""
+
+    done: dict[str, FitRef] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why it cannot be fitted."""
+
+    def __len__(self) -> int:
+        return len(self.done) + len(self.failed)
+
+
+def run_fits(fits: Sequence[Fit], perform: Perform) -> Ended:
+    """Every fit, from the store or new. What another worker is at is left to it, and waited for at the end."""
+    ended, waiting = Ended(), list(fits)
     while waiting:
-        left = []
-        for fit in waiting:
-            progress.report("fit", len(found), len(fits), fit.label)
-            folder, key = fit.shared.store.root / "work", fit.key
-            folder.mkdir(parents=True, exist_ok=True)
-            ref = find_fit(key, fit.shared.store)
-            if ref is None:
-                with locks.held_if_free(folder / fit.lock) as free:
-                    if free and (ref := find_fit(key, fit.shared.store)) is None:
-                        ref = _perform(fit, key, perform)
-            if ref is None:
-                left.append(fit)
-            else:
-                found[fit.label] = ref
+        left = [fit for fit in waiting if not _try(fit, ended, len(fits), perform)]
         if len(left) == len(waiting):  # all are being done by others
-            store = left[0].shared.store
-            with locks.held(store.root / "work" / left[0].lock, store.lock_timeout_s, store.run):
+            with locks.held(left[0].lock, left[0].shared.store.lock_timeout_s, left[0].shared.store.run):
                 pass
         waiting = left
     progress.report("fit", len(fits), len(fits))
-    return found
+    return ended
+
+
+def _try(fit: Fit, ended: Ended, total: int, perform: Perform) -> bool:
+    """Whether the fit is done, or cannot be; False: another worker is at it."""
+    progress.report("fit", len(ended), total, fit.label)
+    key, store = fit.key, fit.shared.store
+    ref = find_fit(key, store)
+    if ref is None:
+        with locks.held_if_free(fit.lock) as free:
+            if not free:
+                return False
+            ref = find_fit(key, store)  # finished by another between the two looks
+            try:
+                ref = ref or _perform(fit, key, perform)
+            except DataError as error:  # of this variant: a loss that is not finite, say
+                progress.log(f"compare: {fit.label} cannot be fitted: {error}", "warning")
+                ended.failed[fit.label] = str(error)
+                return True
+    ended.done[fit.label] = ref
+    return True
 
 
 def _perform(fit: Fit, key: str, perform: Perform) -> FitRef:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from data_contracts.comparison import COMPARE, CompareReport
+from data_contracts.comparison import COMPARE, CompareReport, NotRun
 from data_contracts.modalities import ALL_MODALITIES, in_order
 from data_contracts.refs import InputName, RawRef, Target
 from data_contracts.run_summary import ComparedSummary, CompareSummary, Finding, RunSummary
-from flows.compare_fits import Perform, perform_here, plan_fits, run_fits
+from flows.compare_fits import Ended, Fit, Perform, perform_here, plan_fits, run_fits
 from flows.data_stages import prepare, require_trainable
 from flows.execute import RunFailed, attempt
 from flows.machine import describe_machine
@@ -21,16 +22,11 @@ from flows.shared_features import SharedFeatures
 from flows.stages import Scan, Stages
 from flows.summary import notes_of, summarise, write_summary
 from tasks import locks
+from tasks.compare.choosing import Chosen, choose_variants, compare_config, require_known
 from tasks.compare.outcome import Rules, compare_fits, keep_comparison
-from tasks.compare.variants import (
-    Known,
-    choose_variants,
-    compare_config,
-    list_candidates,
-    require_known,
-)
+from tasks.compare.variants import Known, Variant, list_candidates
 from tasks.config import RunConfig, with_settings
-from tasks.errors import UsageError
+from tasks.errors import DataError, UsageError
 from tasks.evaluate.comparison import ComparisonRows
 from tasks.problems.registry import get_metric, metric_names, problem_of
 from tasks.reporting.compare_report import write_compare_page
@@ -119,8 +115,9 @@ def compare(request: Request, own: RunConfig, stages: Stages, run_state: RunStat
         for fit in fits:  # encoded here, once for both
             if fit.variant.method == "network" or fit.variant.modality is None:
                 fit.shared.features_of(fit.config)
-    done = run_fits(fits, perform)
-    refs = {name: [done[fit.label] for fit in each] for name, each in planned.items()}
+    ended = run_fits(fits, perform)
+    chosen = without_failed(chosen, planned, ended)
+    refs = {each.name: [ended.done[fit.label] for fit in planned[each.name]] for each in chosen.variants}
     clusters = ComparisonRows.read(valid, store).clusters
     rules = Rules(known.metric, config.compare.alpha, config.seed)
     with run_state.timed("evaluate"):
@@ -146,6 +143,23 @@ def compare(request: Request, own: RunConfig, stages: Stages, run_state: RunStat
     )
     run_state.comparison = keep_comparison(report, [ref for each in refs.values() for ref in each], store)
     return report
+
+
+def without_failed(chosen: Chosen, planned: Mapping[str, Sequence[Fit]], ended: Ended) -> Chosen:
+    """The variants of which every fit is done; the others stand among those that were not run, with the reason.
+
+    DataError where the reference, or all but it, cannot be fitted.
+    """
+    kept, failed = list[Variant](), list[NotRun]()
+    for variant in chosen.variants:
+        reasons = [ended.failed[fit.label] for fit in planned[variant.name] if fit.label in ended.failed]
+        if not reasons:
+            kept.append(variant)
+            continue
+        failed.append(NotRun(name=variant.name, group=variant.group, reason=f"failed: {reasons[0]}", applies=False))
+    if len(kept) < 2 or kept[0] is not chosen.variants[0]:
+        raise DataError(f"compare: {failed[0].name} cannot be fitted, and so nothing be compared: {failed[0].reason}")
+    return Chosen(tuple(kept), (*failed, *chosen.not_run))
 
 
 def _with_encoder(config: RunConfig, inputs: tuple[InputName, ...]) -> tuple[InputName, ...]:

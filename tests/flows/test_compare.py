@@ -203,6 +203,18 @@ def test_two_classes_with_five_rows_are_refused_before_anything_is_fitted(data: 
     assert json.loads((request.folder / "summary.json").read_text())["error"]
 
 
+def test_a_variant_that_cannot_be_trained_is_left_out_with_its_reason(data: Path, tmp_path: Path) -> None:
+    bad = 'compare.custom={"bad": {"train.learning_rate": 1e30, "train.max_grad_norm": 1e30}}'
+    request = ask(data, tmp_path / "s", bad, 'compare.variants=["bad", "hog-svm"]', "encoders.audio=off")
+    compare_models(request)
+    report = report_of(request)
+    assert [variant.name for variant in report.variants] == ["profile", "hog-svm"]
+    assert "loss is" in next(each.reason for each in report.not_run if each.name == "bad")
+    alone = ask(data, tmp_path / "s", bad, 'compare.variants=["bad"]', "encoders.audio=off")
+    with pytest.raises(RunFailed, match="bad cannot be fitted"):
+        compare_models(alone)
+
+
 def command(data: Path, store: Path, *settings: str) -> list[str]:
     given = [argument for text in [*SETTINGS, "name=tones", *settings] for argument in ("--set", text)]
     return [sys.executable, "-m", "flows", "compare", "--data", str(data), "--store", str(store), "--json", *given]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from data_contracts.refs import Target
-from tasks.compare.variants import Known, choose_variants, compare_config, list_candidates, require_known
+from tasks.compare.choosing import choose_variants, compare_config, require_known
+from tasks.compare.variants import Known, list_candidates
 from tasks.config import RunConfig, load_config
 from tasks.config_compare import GROUPS
 from tasks.errors import UsageError
