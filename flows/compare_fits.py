@@ -195,6 +195,7 @@ def fit_variant(fit: Fit, key: str) -> FitRef:
 def _fit_network(fit: Fit) -> Answers:
     from tasks.compare.fitting import answer_test_rows
     from tasks.train.size import count_parameters
+    from tasks.train.stage import run_training  # noqa: F401 (here, so that the time of no fit holds it)
 
     shared, config = fit.shared, fit.config
     features = shared.features_of(config)
@@ -209,7 +210,8 @@ def _fit_network(fit: Fit) -> Answers:
         whole, trainable = count_parameters(shared.store.path(checkpoint.uri), config.train)
     if begun or config.train.devices > 1:  # another process had its part
         cost = FitCost(
-            train_s=_trained_s(checkpoint, shared.store), energy_source="not measured: trained by several processes"
+            train_s=_trained_s(checkpoint, shared.store),
+            energy_source="not measured: trained before, or by several processes",
         )
     cost = cost.model_copy(update={"parameters": whole, "trainable": trainable})
     return Answers(outputs, card.label_targets[0], card.tuned, {"best_epoch": checkpoint.best_epoch}, cost, checkpoint)

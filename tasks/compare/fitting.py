@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import sklearn.feature_extraction.text
+import sklearn.naive_bayes
+import sklearn.svm  # noqa: F401 (here, so that the time of no fit holds it)
 from numpy.typing import NDArray
 
 from data_contracts.comparison import FitCost, Method
