@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -15,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from flows.machine import describe_machine
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,4 @@ def median(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
-def machine(*distributions: str) -> str:
-    """Processor, cores, Python and the versions that matter, on one line."""
-    model = next(
-        (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine()
-    )
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in distributions)
-    return f"{model}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}"
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
+machine = describe_machine

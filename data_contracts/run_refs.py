@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from data_contracts.comparison import ComparisonRef
 from data_contracts.explanations import ExplanationRef
 from data_contracts.refs import (
     AuditRef,
@@ -38,6 +39,7 @@ class RunRefs(Frozen):
     report: EvalReport | None = None
     verdict: Verdict | None = None
     release: ReleaseRef | None = None
+    comparison: ComparisonRef | None = Field(default=None, exclude_if=lambda comparison: comparison is None)
     study: StudyRef | None = Field(default=None, exclude_if=lambda study: study is None)
     audit: AuditRef | None = Field(default=None, exclude_if=lambda audit: audit is None)
     explanation: ExplanationRef | None = Field(default=None, exclude_if=lambda explanation: explanation is None)

@@ -10,8 +10,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from data_contracts.recognition import Recognition
 from data_contracts.refs import Compared, Decision, DriftTest, Frozen, Metrics, RuleResult, Split
 
-Finding = Literal["passed", "not trainable", "drift", "no drift", "findings", "no findings", "better", "defaults stay"]
-"""What a run found that decides on no model: `check`, `monitor`, `audit`, and `tune`."""
+Finding = Literal[
+    "passed",
+    "not trainable",
+    "drift",
+    "no drift",
+    "findings",
+    "no findings",
+    "better",
+    "defaults stay",
+    "differences",
+    "no differences",
+]
+"""What a run found that decides on no model: `check`, `monitor`, `audit`, `tune` and `compare`."""
 NO_SPLITS: dict[Split, int] = {"train": 0, "val": 0, "test": 0}
 STAGES = ("ingest", "validate", "extract", "train", "evaluate", "publish", "total")
 
@@ -158,6 +169,33 @@ class TuneSummary(SummaryPart):
     """Where the best settings were saved."""
 
 
+class ComparedSummary(SummaryPart):
+    """A variant in short."""
+
+    name: str
+    mean: float
+    """Of the metric, over seeds."""
+    difference: tuple[float, float, float] | None = None
+    """Variant minus reference: value, low, high; None: the reference."""
+    p_holm: float | None = None
+    conclusion: str | None = None
+    train_s: float | None = None
+    parameters: int | None = None
+
+
+class CompareSummary(SummaryPart):
+    """What a comparison of variants came to, in short; all of it is in compare.json beside the report."""
+
+    metric: str = ""
+    reference: str = ""
+    seeds: int = 0
+    test_rows: int = 0
+    variants: tuple[ComparedSummary, ...] = ()
+    """The reference first, then the best."""
+    not_run: tuple[str, ...] = ()
+    """Variants that apply, and were not asked for."""
+
+
 _IF_KNOWN: Any = Field(default=None, exclude_if=lambda value: value is None)
 
 
@@ -216,6 +254,7 @@ class RunSummary(SummaryPart):
     scored: tuple[ScoredVersion, ...] | None = _IF_KNOWN
     """Of `score`."""
     tune: TuneSummary | None = _IF_KNOWN
+    compare: CompareSummary | None = _IF_KNOWN
     preflight: tuple[PreflightCheck, ...] | None = _IF_KNOWN
     """Of a command that failed in it."""
 

@@ -36,6 +36,7 @@ _NAVIGATION = {
         "ablation",
         "tune",
         "explain",
+        "compare",
     ],
     "Running it": ["schedule", "deploy", "store", "debugging", "hosting", "security"],
     "Watching it": ["gate", "monitoring", "approval", "journal", "mlflow"],

@@ -54,6 +54,8 @@ SCORE_SHARES = {"scan": 5, "score": 95}
 """The same of scoring, whose other steps come again with every part."""
 TUNE_SHARES = {"scan": 3, "decode": 8, "compare": 2, "validate": 3, "extract": 14, "tune": 65, "evaluate": 5}
 """The same of a search over settings, whose trainings come again with every trial."""
+COMPARE_SHARES = {"scan": 3, "decode": 8, "compare": 2, "validate": 3, "extract": 14, "fit": 68, "evaluate": 2}
+"""The same of a comparison of variants, whose trainings come again with every fit."""
 
 
 def overall_share(step: str, done: int, total: int, shares: Mapping[str, int] = SHARES) -> float:

@@ -12,6 +12,7 @@ from data_contracts.run_summary import (
     NO_SPLITS,
     STAGES,
     BaselineSummary,
+    CompareSummary,
     CorruptedSummary,
     Finding,
     ModelSummary,
@@ -52,6 +53,7 @@ class Found(TypedDict, total=False):
     known: int
     tests: tuple[DriftTest, ...]
     tune: TuneSummary
+    compare: CompareSummary
 
 
 def summarise(

@@ -9,11 +9,10 @@ from data_contracts.refs import CheckpointRef, EvalReport
 from data_contracts.tuning import Difference, JudgedSettings, TrialRecord, TrialRef, TuneReport
 from flows.request import Request
 from flows.tune_trials import TrialStages
-from tasks.config import RunConfig
+from tasks.config import RunConfig, with_settings
 from tasks.evaluate.comparison import ComparisonRows
 from tasks.evaluate.paired import compare_evaluations
 from tasks.tune.outcome import describe_space, find_best, measure_importance
-from tasks.tune.space import with_settings
 from tasks.tune.study import SAMPLER, Study
 
 

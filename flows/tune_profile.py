@@ -7,13 +7,12 @@ from pathlib import Path
 from data_contracts.tuning import TuneReport
 from flows.profiles import check_target, describe_settings, profile_text
 from flows.request import Request, own_profiles
-from tasks.config import RunConfig
+from tasks.config import RunConfig, with_settings
 from tasks.errors import UsageError
 from tasks.problems.registry import figure_text
 from tasks.redaction import holds_credential
 from tasks.store import replace_file
 from tasks.tune.outcome import changed_settings
-from tasks.tune.space import with_settings
 
 MARK = "# Written by crossmodal tune"
 """How a profile begins that the next search may replace."""

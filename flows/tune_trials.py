@@ -7,19 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from data_contracts.refs import CheckpointRef, ValidatedRef
+from data_contracts.refs import CheckpointRef
 from data_contracts.training_history import Epoch
 from data_contracts.tuning import TrialRef
-from flows.data_stages import extract_features
-from flows.run_state import RunState
-from flows.stages import Features, Stages
+from flows.shared_features import SharedFeatures
 from tasks import progress
-from tasks.config import RunConfig
+from tasks.config import RunConfig, with_settings
 from tasks.errors import DataError, UsageError
 from tasks.evaluate.trial_score import score_on_validation
-from tasks.store import Store, digest_json
-from tasks.train.train import forget_training, train
-from tasks.tune.space import with_settings
+from tasks.train.train import forget_training
 from tasks.tune.study import MAX_ATTEMPTS, Study, Trial
 
 
@@ -69,30 +65,11 @@ class Budget:
 
 
 @dataclass
-class TrialStages:
-    """What trials share: rows, and features wherever their encoders are the same."""
+class TrialStages(SharedFeatures):
+    """What trials do with the features they share."""
 
-    config: RunConfig
-    valid: ValidatedRef
-    store: Store
-    stages: Stages
-    run_state: RunState
     costs: bool
     """Whether what an answer costs is measured."""
-    _features: dict[str, Features] = field(default_factory=dict)
-
-    def features_of(self, config: RunConfig) -> Features:
-        """The features as these settings make them."""
-        key = digest_json([config.subset("encoders", "extract"), config.train.regime])
-        if key not in self._features:
-            self._features[key] = extract_features(self.valid, config, self.store, self.stages, self.run_state)
-        return self._features[key]
-
-    def train(self, config: RunConfig) -> CheckpointRef:
-        """The trained model; in this process, which has loaded all that it needs, unless several train together."""
-        isolate = config.train.devices > 1
-        with self.run_state.timed("train"):
-            return train(self.valid, self.features_of(config), config, self.store, None, isolate)
 
     def score(self, config: RunConfig, checkpoint: CheckpointRef) -> TrialRef:
         """The model's figures on the validation rows."""

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema, field_validator, model_validator
 
+from tasks.config_compare import CompareConfig
 from tasks.config_explain import ExplainConfig
 from tasks.config_paths import absolute_paths
 from tasks.config_sections import (
@@ -42,9 +43,14 @@ from tasks.gate_rules import MetricName, Rule, is_built_in
 from tasks.problems.registry import PROBLEMS, unknown_name
 
 __all__ = [
-    "DataConfig", "EncodersConfig", "ExtractConfig", "FusionConfig", "GateConfig", "Rule", "RunConfig", "TrainConfig",
-    "known_keys", "load_config", "parse_assignment", "read_profile",
+    "MODEL_SECTIONS", "DataConfig", "EncodersConfig", "ExtractConfig", "FusionConfig", "GateConfig", "Rule", "RunConfig",
+    "TrainConfig", "known_keys", "load_config", "parse_assignment", "read_profile", "with_settings",
 ]  # fmt: skip
+
+
+MODEL_SECTIONS = ("encoders", "extract", "fusion", "train")
+"""They shape the model. The others decide which rows are trained, validated and tested on, or what becomes of the model: models
+that differ in them cannot be compared."""
 
 
 def _known_problem(name: str) -> str:
@@ -189,6 +195,7 @@ class RunConfig(Section):
     publish: PublishConfig = PublishConfig()
     monitor: MonitorConfig = MonitorConfig()
     tune: TuneConfig = TuneConfig()
+    compare: CompareConfig = CompareConfig()
     audit: AuditConfig = AuditConfig()
     explain: ExplainConfig = ExplainConfig()
     runtime: RuntimeConfig = RuntimeConfig()
@@ -252,6 +259,12 @@ def load_config(
         source = "--set" if where is None else f"{where}, or --set"
         text = f"config (from {source}): a value is nested too deeply; no setting has more than three levels"
         raise UsageError(text) from None
+
+
+def with_settings(config: RunConfig, settings: Mapping[str, bool | int | float | str]) -> RunConfig:
+    """The config with these settings, checked as those of a profile are. Raises UsageError."""
+    texts = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+    return load_config(config.model_dump(mode="json"), texts, "the profile")
 
 
 def _load_config(profile: Mapping[str, Any], overrides: Sequence[str], where: str | None) -> RunConfig:

@@ -31,8 +31,18 @@ def absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         """What makes the path inside the encoder id of a kind absolute."""
         return lambda value: _absolute_encoder(value, modality, folder) if isinstance(value, str) else value
 
+    def backbones(value: Any) -> Any:
+        """The paths inside the encoder ids of each kind."""
+        if not isinstance(value, Mapping):
+            return value
+        return {
+            kind: [encoder(kind)(each) for each in ids] if isinstance(ids, list | tuple) else ids
+            for kind, ids in value.items()
+        }
+
     rules: dict[str, dict[str, Callable[[Any], Any]]] = {
         "data": {"path": one, "allowed_roots": several, "expectations": one, "corrections": one},
+        "compare": {"backbones": backbones},
         "encoders": {modality: encoder(modality) for modality in ALL_MODALITIES},
         "publish": {"sign_key": one, "verify_key": one},
     }

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_contracts.refs import InputName
 from data_contracts.tuning import Value
-from tasks.config import RunConfig, known_keys, load_config
+from tasks.config import MODEL_SECTIONS, RunConfig, known_keys, with_settings
 from tasks.config_tune import Choices, FloatRange, IntRange, Range
 from tasks.errors import UsageError
 
 Space = Mapping[str, Range]
-SECTIONS = ("encoders", "extract", "fusion", "train")
-"""They shape the model. The others decide which rows are trained, validated and tested on, or what becomes of the model: trials
-that differ in them could not be compared."""
 _NO_RESULT = {
     "train.continue_from": "trials start from nothing",
     "train.devices": "it is the machine's",
@@ -66,7 +62,7 @@ def _widened(values: Range, own: Value | None) -> Range:
 def require_valid_space(space: Space, config: RunConfig) -> None:
     """Raises UsageError for a key that there is not or that cannot be searched, and for an end or a choice that the config
     refuses."""
-    known = [key for key in known_keys(RunConfig) if key.partition(".")[0] in SECTIONS]
+    known = [key for key in known_keys(RunConfig) if key.partition(".")[0] in MODEL_SECTIONS]
     for key, values in space.items():
         if key not in known:
             raise UsageError(_unknown(key, known))
@@ -82,23 +78,17 @@ def require_valid_space(space: Space, config: RunConfig) -> None:
 def _unknown(key: str, known: Sequence[str]) -> str:
     if key in known_keys(RunConfig):
         return (
-            f"tune.search_space: {key} cannot be searched: only settings of {', '.join(SECTIONS)} can, as others change which "
-            "rows are compared, or no model"
+            f"tune.search_space: {key} cannot be searched: only settings of {', '.join(MODEL_SECTIONS)} can, as others change "
+            "which rows are compared, or no model"
         )
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; sections are {', '.join(SECTIONS)}"
+    hint = f"; did you mean {near[0]!r}?" if near else f"; sections are {', '.join(MODEL_SECTIONS)}"
     return f"tune.search_space: setting {key!r} does not exist{hint}"
 
 
 def ends_of(values: Range) -> tuple[Value, ...]:
     """The values that stand for all: both ends, or every choice."""
     return values.choices if isinstance(values, Choices) else (values.low, values.high)
-
-
-def with_settings(config: RunConfig, settings: Mapping[str, Value]) -> RunConfig:
-    """The config with these settings, checked as those of a profile are. Raises UsageError."""
-    texts = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-    return load_config(config.model_dump(mode="json"), texts, "the profile")
 
 
 def trial_config(config: RunConfig) -> RunConfig:

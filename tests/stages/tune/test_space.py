@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.config import RunConfig, load_config
+from tasks.config import RunConfig, load_config, with_settings
 from tasks.config_tune import Choices, FloatRange, IntRange, Range
 from tasks.errors import UsageError
 from tasks.tune.space import (
@@ -14,7 +14,6 @@ from tasks.tune.space import (
     require_valid_space,
     trial_config,
     value_of,
-    with_settings,
 )
 
 RATE = FloatRange(type="float", low=1e-4, high=1e-2, log=True)
