@@ -19,13 +19,14 @@ from flows.records import shown_path
 from flows.request import Request
 from tasks.config_sections import REMOTE_SCHEMES
 from tasks.devices import describe_device
-from tasks.encoder_ids import parse_encoder
+from tasks.encoder_ids import encoder_reads, parse_encoder
 from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
 from tasks.ingest.manifest.corrections import read_corrections
 from tasks.ingest.sources.remote import how_to_allow, is_remote
 from tasks.ingest.sources.resolve import BUILTIN
 from tasks.modalities import MODALITIES
 from tasks.modeling.card import read_card
+from tasks.modeling.pretrained.describe import asked_layers
 from tasks.modeling.pretrained.file_checks import require_intact, require_network
 from tasks.modeling.pretrained.locate import Place, locate_encoder
 from tasks.publish.connection import is_absent, probe_registry
@@ -53,7 +54,8 @@ def preflight(request: Request, training: bool = True) -> list[PreflightCheck]:
         checks += [
             _run(f"encoders.{modality}", lambda modality=modality: _encoder(modality, request))  # type: ignore[misc]
             for modality in ALL_MODALITIES
-            if config.encoders.of(modality) not in ("tiny", "off")
+            if (encoder := config.encoders.of(modality)) != "off"
+            and (encoder != "tiny" or config.encoders.layers.of(modality) not in ("last", "auto"))
         ]
         checks.append(_run("device", lambda: describe_device(config.train)))
     checks.append(_run("disk", lambda: _disk(request, training)))
@@ -143,7 +145,9 @@ def _decoders(request: Request) -> tuple[bool, str]:
 
 
 def _encoder(modality: Modality, request: Request) -> tuple[bool, str]:
-    encoder = request.config.encoders.of(modality)
+    config = request.config
+    encoder = config.encoders.of(modality)
+    asked_layers(modality, encoder, encoder_reads(encoder, modality, config.train.regime), config.encoders)
     parsed = parse_encoder(encoder, modality)
     if parsed.family == "torchvision":
         require_network(encoder, parsed)

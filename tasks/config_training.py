@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, create_model, field_validator
 from data_contracts.modalities import ALL_MODALITIES, modality_of
 from data_contracts.refs import InputName, Modality
 from tasks.config_sections import Section, Share
-from tasks.encoder_ids import Layers, parse_encoder
+from tasks.encoder_ids import MOST_LAYERS, Layers, parse_encoder
 from tasks.modalities import MODALITIES
 
 _PRETRAINED = tuple(name for name, spec in MODALITIES.items() if "hf" in spec.families)
@@ -33,13 +33,17 @@ class LayersConfig(_LayersPerModality):
     [6, 13, 17, "last"].
     """
 
-    @field_validator(*_PRETRAINED)
+    @field_validator(*_PRETRAINED, mode="before")
     @classmethod
-    def _are_layers(cls, layers: Layers) -> Layers:
-        if isinstance(layers, str):
+    def _are_layers(cls, layers: object) -> object:
+        if layers in ("last", "auto"):
             return layers
-        if not layers or len(set(layers)) != len(layers) or any(layer != "last" and layer < 1 for layer in layers):
-            raise ValueError("layers are last, auto, or a list of different numbers from 1")
+        listed = list(layers) if isinstance(layers, list | tuple) else []
+        known = [layer == "last" or (type(layer) is int and 1 <= layer <= MOST_LAYERS) for layer in listed]
+        if not listed or not all(known) or len(set(listed)) != len(listed):
+            raise ValueError(
+                'layers are "last", "auto", or a list of different numbers from 1, such as [6, 13, "last"]'
+            )
         return layers
 
     def of(self, name: InputName) -> Layers:

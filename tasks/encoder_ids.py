@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from data_contracts.refs import Modality
 from tasks.modalities import MODALITIES
 
 Family = Literal["tiny", "off", "torchvision", "hf", "model"]
 Reads = Literal["embedding", "inputs"]
-Layer = int | Literal["last"]
+MOST_LAYERS = 10_000
+Layer = Annotated[int, Field(ge=1, le=MOST_LAYERS)] | Literal["last"]
 """Of a frozen encoder: a layer's number, from 1, or what the network itself gives."""
 Layers = Literal["last", "auto"] | tuple[Layer, ...]
 """What `encoders.layers` may say of a modality."""

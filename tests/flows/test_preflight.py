@@ -105,6 +105,14 @@ def test_damaged_weights_are_noticed(ask: MakeRequest, squeezenet: Path, content
     assert isinstance(error, UsageError)
 
 
+def test_layers_of_what_is_trained_are_refused(ask: MakeRequest, squeezenet: Path) -> None:
+    assert outcomes(ask("encoders.layers=auto"))["data"] == "ok"
+    (wrong,) = [check for check in preflight(ask("encoders.layers.image=[3]")) if check.outcome == "fail"]
+    assert wrong.detail.startswith("encoders.layers.image = [3]: tiny is trained here")
+    frozen = f"encoders.image=torchvision:squeezenet1_1@{squeezenet}"
+    assert outcomes(ask("encoders.layers.image=[3]", frozen))["encoders.image"] == "ok"
+
+
 def test_the_names_of_networks_are_those_that_torchvision_has() -> None:
     import torchvision
 

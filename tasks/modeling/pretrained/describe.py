@@ -55,11 +55,11 @@ def identify_encoder(modality: Modality, encoder: str, regime: str, encoders: En
         inputs_sha256=None if place is None else place.inputs_sha256,
         model_type=place.model_type if parsed.family == "hf" and place is not None else None,
         px=encoders.image_px if pretrained and MODALITIES[modality].has_pixels else None,
-        layers=_asked_layers(modality, encoder, reads, encoders),
+        layers=asked_layers(modality, encoder, reads, encoders),
     )
 
 
-def _asked_layers(modality: Modality, encoder: str, reads: Reads, encoders: EncodersConfig) -> Layers:
+def asked_layers(modality: Modality, encoder: str, reads: Reads, encoders: EncodersConfig) -> Layers:
     """UsageError for numbers of layers where the encoder is not frozen: what is trained is read at its end."""
     asked = encoders.layers.of(modality)
     if reads == "embedding" or asked in ("last", "auto"):
