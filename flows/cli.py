@@ -20,6 +20,7 @@ from flows import console
 from flows.commands.audit import audit
 from flows.commands.automations import automations_app
 from flows.commands.backup import backup, restore
+from flows.commands.compress import compress
 from flows.commands.deploy import deploy
 from flows.commands.fetch import fetch
 from flows.commands.gate import gate_app
@@ -68,7 +69,7 @@ def options(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(retrain, plan, check, fetch, predict, score, feedback, serve, up, run_stage),
-    *(login, deploy, watch, monitor, audit, tune, backup, restore),
+    *(login, deploy, watch, monitor, audit, tune, compress, backup, restore),
 )
 """In the order in which `--help` lists them, before the groups."""
 for each in COMMANDS:

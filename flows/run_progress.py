@@ -54,6 +54,18 @@ SCORE_SHARES = {"scan": 5, "score": 95}
 TUNE_SHARES = {"scan": 3, "decode": 8, "compare": 2, "validate": 3, "extract": 14, "tune": 65, "evaluate": 5}
 """The same of a search over settings, whose trainings come again with every trial."""
 
+COMPRESS_SHARES = {
+    "scan": 3,
+    "decode": 8,
+    "compare": 2,
+    "validate": 3,
+    "extract": 14,
+    "evaluate": 10,
+    "compress": 55,
+    "publish": 5,
+}
+"""The same of compression, whose features and evaluations come again with every method."""
+
 
 def overall_share(step: str, done: int, total: int, shares: Mapping[str, int] = SHARES) -> float:
     """Percent of the run that is behind it when `done` of `total` of a step are; an unknown step adds nothing."""

@@ -12,6 +12,7 @@ from data_contracts.run_summary import (
     NO_SPLITS,
     STAGES,
     BaselineSummary,
+    CompressSummary,
     CorruptedSummary,
     Finding,
     ModelSummary,
@@ -30,7 +31,7 @@ from tasks.redaction import redact, redact_json
 from tasks.reporting.artifacts import read_history, read_slices
 from tasks.store import Store, replace_file, replacing
 
-ON_CHAMPION = frozenset({"predict", "monitor", "score"})
+ON_CHAMPION = frozenset({"predict", "monitor", "score", "compress"})
 """Flows that are about a published model."""
 
 
@@ -52,6 +53,7 @@ class Found(TypedDict, total=False):
     known: int
     tests: tuple[DriftTest, ...]
     tune: TuneSummary
+    compress: CompressSummary
 
 
 def summarise(

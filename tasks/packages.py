@@ -10,6 +10,7 @@ from tasks.errors import EnvironmentFailed
 _OURS = frozenset({"crossmodal", "data_contracts", "deployments", "flows", "tasks"})
 _EXTRAS = {
     "fsspec": "remote",
+    **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "compress"),
     "optuna": "tune",
     "s3fs": "remote",
     "psycopg2": "postgres",

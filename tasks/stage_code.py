@@ -261,6 +261,19 @@ STAGES: dict[str, StageCode] = {
         libraries=("numpy", "scipy", "torch"),
         unused=("data_contracts.expectations.*", "tasks.gate_rules"),
     ),
+    "compress": StageCode(  # the figures of what it makes are the evaluation's
+        version=1,
+        root="tasks.compress.compress",
+        modules=(
+            *_MODEL,
+            *_PRETRAINED,
+            "tasks.compress.*",
+            "tasks.modeling.encoder_reading",
+            "tasks.modeling.profile",
+        ),
+        libraries=("torch",),
+        unused=("data_contracts.expectations.*", "tasks.gate_rules"),
+    ),
     "audit": StageCode(
         version=1,
         root="tasks.audit.audit",
@@ -278,6 +291,7 @@ COMPUTES_NOTHING = (
     # enters keys by value, or is the version of a table's form
     "data_contracts",
     "data_contracts.audit",
+    "data_contracts.compression",
     "data_contracts.corrections",
     "data_contracts.data_profile",
     "data_contracts.eval_detail",
@@ -311,6 +325,7 @@ COMPUTES_NOTHING = (
     "tasks.modeling.card",
     "tasks.modeling.feature_parts",
     "tasks.modeling.package",
+    "tasks.modeling.packed_weights",
     "tasks.modeling.pretrained.fetch",
     "tasks.modeling.pretrained.file_checks",
     "tasks.modeling.pretrained.locate",
