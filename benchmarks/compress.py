@@ -2,8 +2,8 @@
 
     python -m benchmarks.compress [--data cifar10_12k|captions] [--methods int8,onnx-int8] [--px 96] [--store DIR]
 
-Each model is trained as `crossmodal retrain` trains it (frozen encoders) and compressed as `crossmodal compress` does it, with a
-margin of one point in accuracy. Both pass through the same store, so a run that was broken goes on. Times are medians on one
+Each model is trained as `crossmodal retrain` trains it (frozen encoders) and compressed as `crossmodal compress` does it, with
+a margin of one point in accuracy. Both pass through the same store, so a run that was broken goes on. Times are medians on one
 thread, from decoded media to answer, the compressed model in turns with the original.
 """
 

@@ -1,4 +1,4 @@
-"""compress.json: what smaller and faster versions of a model cost and are worth. It lies in the run's folder, and in the store."""
+"""compress.json: what smaller and faster versions of a model cost and are worth; in the run's folder, and in the store."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def compress(
     overrides: list[Override] = NO_OVERRIDES,
     store: str = "",
 ) -> State[dict[str, Any]]:
-    """Makes smaller and faster versions of a published model and measures what they cost. A model that does not pass is a result.
+    """Makes smaller and faster versions of a published model and measures them. One that does not pass is a result.
 
     Args:
         model: NAME or NAME@ALIAS in the registry, or the full path of a release's folder.

@@ -21,7 +21,7 @@ from tasks import locks, progress
 from tasks.compress.compress import compress, compress_key, keep_pruned
 from tasks.config import RunConfig
 from tasks.errors import DataError
-from tasks.evaluate.input_loss import find_unused_inputs
+from tasks.evaluate.input_loss import Loss, find_unused_inputs
 from tasks.modeling.card import read_card
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import find_again
@@ -132,22 +132,15 @@ class Methods:
         request = self.asked.request
         config, store, gate = request.config, request.store, request.config.gate
         with self.run_state.timed("evaluate"):
-            inputs = find_unused_inputs(
-                self.prepared.valid,
-                self.prepared.features,
-                self.checkpoint,
-                self.metric,
-                gate.margin,
-                gate.confidence,
-                config.seed,
-                store,
-            )
+            loss = Loss(self.metric, gate.margin, gate.confidence, config.seed)
+            inputs = find_unused_inputs(self.prepared.valid, self.prepared.features, self.checkpoint, loss, store)
         without = [each.input for each in inputs if each.left_out]
         if not without:
+            rows = inputs[0].rows if inputs else 0
             costs = [f"{each.input} {each.difference[0]:+.4f}" for each in inputs if each.difference is not None]
             raise DataError(
-                f"every input is of use: without one of them {self.metric} on {inputs[0].rows if inputs else 0} validation rows "
-                f"changes by {', '.join(costs) or 'what is not known'}, and a loss of {gate.margin:g} is not ruled out"
+                f"every input is of use: on {rows} validation rows {self.metric} without one changes by "
+                f"{', '.join(costs) or 'what is not known'}, and a loss of gate.margin = {gate.margin:g} is not ruled out"
             )
         off = config.encoders.model_copy(update=dict.fromkeys(without, "off"))
         smaller = config.model_copy(update={"encoders": off})

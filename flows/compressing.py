@@ -8,7 +8,7 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from data_contracts.compression import COMPRESS, CompressReport, CompressionRef, MethodResult
+from data_contracts.compression import COMPRESS, CompressionRef, CompressReport, MethodResult
 from data_contracts.run_summary import CompressedSummary, CompressSummary, Finding, RunSummary
 from flows.champion import champion_config, checkpoint_of, prepare_champion
 from flows.compress_methods import Methods, Perform, perform_here

@@ -73,7 +73,9 @@ def compress(
     }
     weights = (folder / WEIGHTS).read_bytes()
     if chosen.bits is not None:
-        weights = weights_to_bytes(pack_weights(load_model(folder, card, champion.model_sha256).state_dict(), chosen.bits))
+        weights = weights_to_bytes(
+            pack_weights(load_model(folder, card, champion.model_sha256).state_dict(), chosen.bits)
+        )
     differences = {name: made[str(spec.weights_sha256)].difference for name, spec in places.items()}
     with store.scratch_dir() as scratch:
         (scratch / WEIGHTS).write_bytes(weights)

@@ -36,9 +36,9 @@ class Example:
 def read_examples(
     name: InputName, spec: EncoderSpec, card: ModelCard, valid: ValidatedRef, store: Store
 ) -> list[Example]:
-    """Batches of at most ROWS validation rows' media of an input, drawn by a hash of their ids; `spec` says where its files lie.
+    """Batches of at most ROWS validation rows' media of an input, drawn by a hash of their ids.
 
-    DataError where no validation row has any.
+    `spec` says where the encoder's files lie. DataError where no validation row has any.
     """
     samples = Samples.read(store.path(valid.uri)).of_split("val")
     have = np.array([digest is not None for digest in samples.digests(name)], bool)

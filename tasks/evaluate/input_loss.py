@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from data_contracts.compression import InputLoss
 from data_contracts.modalities import modality_of
@@ -16,14 +17,22 @@ from tasks.samples import Samples
 from tasks.store import Store
 
 
+@dataclass(frozen=True)
+class Loss:
+    """What an input may be worth and be left out all the same, as the gate has it."""
+
+    metric: str
+    margin: float
+    """In the metric's unit; where the gate's is relative, a share of the model's own figure."""
+    confidence: float
+    seed: int
+
+
 def find_unused_inputs(
     valid: ValidatedRef,
     features: dict[InputName, FeatureRef],
     checkpoint: CheckpointRef,
-    metric: str,
-    margin: float,
-    confidence: float,
-    seed: int,
+    loss: Loss,
     store: Store,
 ) -> tuple[InputLoss, ...]:
     """Modalities in the order in which they were tried to be left out, by what that costs; the last ones stay.
@@ -37,7 +46,8 @@ def find_unused_inputs(
     folder = store.path(checkpoint.uri)
     card, model = read_card(folder), load_model(folder)
     samples = Samples.read(store.path(valid.uri)).of_split("val")
-    sign = -1.0 if get_metric(metric).lower_is_better else 1.0
+    metric = get_metric(loss.metric)
+    sign = -1.0 if metric.lower_is_better else 1.0
 
     def judge(present: Sequence[InputName]) -> AnyScorer:
         """The model given only these inputs."""
@@ -45,11 +55,13 @@ def find_unused_inputs(
         return judge_column(card, 0, outputs, samples.targets(0, ""), card.label_targets[0].labels)[0]
 
     kept, whole, found = list(checkpoint.modalities), judge(checkpoint.modalities), list[InputLoss]()
+    own = whole.score().get(loss.metric)
+    margin = loss.margin * abs(own) if metric.margin_is_relative and own is not None else loss.margin
     while len(samples) and len({modality_of(name) for name in kept}) > 1:
         tried: list[InputLoss] = []
         for modality in dict.fromkeys(map(modality_of, kept)):
             rest = [name for name in kept if modality_of(name) != modality]
-            difference = judge(rest).differences(whole, seed, confidence).get(metric)
+            difference = judge(rest).differences(whole, loss.seed, loss.confidence).get(loss.metric)
             tried.append(InputLoss(input=modality, difference=difference, rows=len(samples), left_out=False))
         known = [each for each in tried if each.difference is not None]
         best = max(known, key=lambda each: sign * (each.difference or (0.0,))[0], default=None)

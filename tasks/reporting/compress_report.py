@@ -128,10 +128,11 @@ def pictures(report: CompressReport, measured: Sequence[MethodResult]) -> list[P
     first = next(each.latency for each in known if each.latency)
     # A model was timed in turns with the original: its time is the first original's, divided by how many times faster it was.
     row_ms = {each.method: first.original_row_ms / each.latency.row_ratio for each in known if each.latency}
+    mb = {each.method: (each.size_bytes or 0) / 1e6 for each in known}
     return [
-        _picture("size", "MB of a release", report, known, {e.method: (e.size_bytes or 0) / 1e6 for e in known}, report.size_bytes / 1e6),
+        _picture("size", "MB of a release", report, known, mb, report.size_bytes / 1e6),
         _picture("time of one row", "milliseconds of one row", report, known, row_ms, first.original_row_ms),
-    ]  # fmt: skip
+    ]
 
 
 def _picture(
@@ -174,9 +175,16 @@ def _picture(
             }
         )
     origin: Mark = {
-        "name": "original", "x": x(original), "y": y(0), "low": y(0), "high": y(0), "label": y(0), "tone": "same", "anchor": "end",
+        "name": "original",
+        "x": x(original),
+        "y": y(0),
+        "low": y(0),
+        "high": y(0),
+        "label": y(0),
+        "tone": "same",
+        "anchor": "end",
         "says": f"original: {original:.3g} {x_title}",
-    }  # fmt: skip
+    }
     return {
         "name": f"Difference in {get_metric(report.metric).phrase} against {what}",
         "marks": _spread([*marks, origin]),
