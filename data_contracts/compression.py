@@ -58,6 +58,8 @@ class MethodResult(Frozen):
     """One line of the table."""
 
     method: MethodName
+    says: str
+    """What it does, for people."""
     state: Literal["measured", "not possible"]
     reason: str = ""
     """Why it is not possible, or the gate's reason."""

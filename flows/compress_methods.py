@@ -19,6 +19,7 @@ from flows.run_state import RunState
 from flows.stages import Features, Stages
 from tasks import locks, progress
 from tasks.compress.compress import compress, compress_key, keep_pruned
+from tasks.compress.methods import METHODS
 from tasks.config import RunConfig
 from tasks.errors import DataError
 from tasks.evaluate.input_loss import Loss, find_unused_inputs
@@ -40,6 +41,11 @@ class Perform(Protocol):
 def perform_here(method: MethodName, work: Callable[[], None]) -> None:
     """Does the work in this process."""
     work()
+
+
+def not_possible(method: MethodName, reason: str) -> MethodResult:
+    """The line of a method that is not for this model, or this machine."""
+    return MethodResult(method=method, says=METHODS[method].says, state="not possible", reason=reason)
 
 
 class Judged(NamedTuple):
@@ -105,7 +111,7 @@ class Methods:
         try:
             compressed = self._pruned() if method == "prune" else self._made(method)
         except DataError as error:  # of this model and this method
-            self.results[method] = MethodResult(method=method, state="not possible", reason=str(error))
+            self.results[method] = not_possible(method, str(error))
             return
         judged = self.judged[method] = self._judge(compressed)
         self.results[method] = self._result(method, judged)
@@ -183,6 +189,7 @@ class Methods:
             )
         return MethodResult(
             method=method,
+            says=METHODS[method].says,
             state="measured",
             reason=judged.verdict.reason,
             size_bytes=release_bytes(judged.compressed.checkpoint, self.config, request.store),

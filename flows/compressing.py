@@ -8,10 +8,10 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from data_contracts.compression import COMPRESS, CompressionRef, CompressReport, MethodResult
+from data_contracts.compression import COMPRESS, CompressionRef, CompressReport
 from data_contracts.run_summary import CompressedSummary, CompressSummary, Finding, RunSummary
 from flows.champion import champion_config, checkpoint_of, prepare_champion
-from flows.compress_methods import Methods, Perform, perform_here
+from flows.compress_methods import Methods, Perform, not_possible, perform_here
 from flows.compress_request import Compression, refusing_without_test
 from flows.data_stages import extract_features, prepare
 from flows.execute import RunFailed, attempt
@@ -107,7 +107,7 @@ def make_report(asked: Compression, methods: Methods, config: RunConfig) -> Comp
     from tasks.evaluate.latency import release_bytes
 
     request, gate = asked.request, asked.request.config.gate
-    left = [MethodResult(method=name, state="not possible", reason=why) for name, why in asked.not_possible.items()]
+    left = [not_possible(name, reason) for name, reason in asked.not_possible.items()]
     libraries = {"python": platform.python_version()}
     for name in _LIBRARIES:
         try:

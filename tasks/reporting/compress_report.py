@@ -8,7 +8,6 @@ from typing import TypedDict
 
 from data_contracts.compression import CompressReport, Difference, MethodResult
 from data_contracts.run_summary import CompressSummary
-from tasks.compress.methods import METHODS
 from tasks.display_table import DisplayTable
 from tasks.number_format import short_number
 from tasks.pages import page_template
@@ -70,7 +69,6 @@ def write_compress_page(path: Path, report: CompressReport) -> None:
         pruned=[each for each in measured if each.inputs],
         robust=[each for each in measured if each.robustness],
         pictures=pictures(report, measured),
-        methods=METHODS,
         figure=lambda value: _figure(value, report.metric),
         interval=lambda found: _interval(found, report.metric),
         mb=lambda size: f"{size / 1e6:.3g}",
@@ -127,8 +125,10 @@ def pictures(report: CompressReport, measured: Sequence[MethodResult]) -> list[P
         return []
     first = next(each.latency for each in known if each.latency)
     # A model was timed in turns with the original: its time is the first original's, divided by how many times faster it was.
-    row_ms = {each.method: first.original_row_ms / each.latency.row_ratio for each in known if each.latency}
-    mb = {each.method: (each.size_bytes or 0) / 1e6 for each in known}
+    row_ms: dict[str, float] = {
+        each.method: first.original_row_ms / each.latency.row_ratio for each in known if each.latency
+    }
+    mb: dict[str, float] = {each.method: (each.size_bytes or 0) / 1e6 for each in known}
     return [
         _picture("size", "MB of a release", report, known, mb, report.size_bytes / 1e6),
         _picture("time of one row", "milliseconds of one row", report, known, row_ms, first.original_row_ms),
@@ -213,13 +213,13 @@ def _row(each: MethodResult, report: CompressReport, calibration: Sequence[str])
     found, latency = each.differences.get(report.metric), each.latency
     return {
         "name": each.method,
-        "says": METHODS[each.method].says,
+        "says": each.says,
         "mb": f"{(each.size_bytes or 0) / 1e6:.3g}",
         "smaller": _times(report.smaller(each)),
         "row_ms": f"{latency.row_ms:.3g}" if latency else "–",
-        "row": _times(latency and latency.row_ratio),
+        "row": _times(latency.row_ratio if latency else None),
         "batch_ms": f"{latency.batch_ms:.3g}" if latency else "–",
-        "batch": _times(latency and latency.batch_ratio),
+        "batch": _times(latency.batch_ratio if latency else None),
         "value": _figure(each.metrics.get(report.metric), report.metric),
         "difference": "–" if found is None else _interval(found, report.metric),
         "calibration": [_figure(each.metrics.get(name), name) for name in calibration],

@@ -115,6 +115,7 @@ def test_a_small_model_is_made_judged_and_reported(tiny: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_again_it_computes_nothing(tiny: Path) -> None:
     compress(tiny, "float16,int8")
     kinds = (KIND, "evaluations", "verdicts", "checkpoints")
@@ -123,6 +124,7 @@ def test_again_it_computes_nothing(tiny: Path) -> None:
     assert {path: path.stat().st_mtime_ns for kind in kinds for path in (tiny / kind).glob("*/artifact.json")} == before
 
 
+@pytest.mark.slow
 def test_a_published_one_is_a_version_as_any_other(
     tiny: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,6 +167,7 @@ def test_a_published_one_is_a_version_as_any_other(
         make_compression(Asked(str(tmp_path / "release"), ["int4"], data=str(data)), place_of(tiny))
 
 
+@pytest.mark.slow
 def test_weights_that_were_tampered_with_are_refused(tiny: Path, tmp_path: Path) -> None:
     compress(tiny, publish="int4")
     with pytest.raises(SystemExit):
@@ -177,6 +180,7 @@ def test_weights_that_were_tampered_with_are_refused(tiny: Path, tmp_path: Path)
         crossmodal.load(tmp_path / "release")
 
 
+@pytest.mark.slow
 def test_frozen_encoders_are_compressed_exported_and_used(frozen: Path, tmp_path: Path) -> None:
     _, report = compress(frozen, "int8,onnx,onnx-int8", publish="onnx-int8")
     found = {each.method: each for each in report.results}
@@ -201,6 +205,7 @@ def test_frozen_encoders_are_compressed_exported_and_used(frozen: Path, tmp_path
         crossmodal.load(tmp_path / "release", tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_an_input_of_no_use_is_left_out_by_validation_rows_alone(data: Path, tmp_path: Path) -> None:
     """With every test label turned round the same inputs are left out, and the same weights are trained."""
     read = data.read_text().splitlines()

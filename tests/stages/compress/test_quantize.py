@@ -27,7 +27,7 @@ def weights() -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("bits", "smaller", "error"), [("float16", 1.9, 0.001), ("int8", 3.4, 0.02), ("int4", 5.5, 0.3)]
+    ("bits", "smaller", "error"), [("float16", 1.9, 0.0005), ("int8", 3.4, 0.01), ("int4", 5.0, 0.12)]
 )
 def test_weights_come_back_close_and_all_else_as_it_was(bits: Bits, smaller: float, error: float) -> None:
     original = weights()
@@ -41,7 +41,7 @@ def test_weights_come_back_close_and_all_else_as_it_was(bits: Bits, smaller: flo
     for name in ("norm.weight", "small.weight", "steps"):
         assert torch.equal(found[name], original[name])
     for name in ("linear.weight", "conv.weight"):
-        assert 0 < float((found[name] - original[name]).abs().max()) < error
+        assert 0 < float((found[name] - original[name]).square().mean().sqrt() / original[name].std()) < error
 
 
 def test_a_weight_in_int8_is_off_by_half_a_step_of_its_channel_at_most() -> None:
