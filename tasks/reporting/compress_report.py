@@ -17,6 +17,8 @@ from tasks.store import replace_file
 
 CALIBRATION = ("ece", "log_loss")
 _MARGIN_LEFT = LEFT + 12
+_CHARACTER = 7.0
+"""Pixels of a name's letter, about."""
 
 
 class Mark(TypedDict):
@@ -60,6 +62,7 @@ def write_compress_page(path: Path, report: CompressReport) -> None:
         tone=tone,
         score=get_metric(report.metric),
         before=_figure(report.metrics.get(report.metric), report.metric),
+        measured=measured,
         rows=[_row(each, report, calibration) for each in measured],
         original=[_figure(report.metrics.get(name), name) for name in calibration],
         original_latency=next((each.latency for each in measured if each.latency), None),
@@ -146,7 +149,10 @@ def _picture(
     differences = [each.differences[report.metric] for each in known]
     lower = get_metric(report.metric).lower_is_better
     margin = report.margin if lower else -report.margin
-    ticks = nice_ticks(min(0.0, margin, *(d[1] for d in differences)), max(0.0, margin, *(d[2] for d in differences)))
+    # Above the original, room for names: where nothing is lost all points lie on one line.
+    low = min(0.0, margin, *(d[1] for d in differences))
+    high = max(0.0, margin, *(d[2] for d in differences))
+    ticks = nice_ticks(low, high + 0.4 * (high - low))
     across = nice_ticks(0.0, max(original, *costs.values()))
 
     def x(value: float) -> float:
@@ -198,12 +204,14 @@ def _picture(
 
 def _spread(marks: list[Mark]) -> list[Mark]:
     """The same marks, each with its name where no other name stands."""
-    taken: list[tuple[float, float]] = []
-    for mark in sorted(marks, key=lambda mark: mark["y"]):
-        label = mark["y"] - 7
-        while any(abs(label - other) < 13 and abs(mark["x"] - place) < 90 for place, other in taken):
-            label += 13
-        taken.append((mark["x"], label))
+    taken: list[tuple[float, float, float]] = []
+    for mark in sorted(marks, key=lambda mark: -mark["y"]):
+        length = _CHARACTER * len(mark["name"])
+        left = mark["x"] + 8 if mark["anchor"] == "start" else mark["x"] - 8 - length
+        label = mark["y"] - 8
+        while any(abs(label - y) < 13 and left < end and start < left + length for start, end, y in taken):
+            label -= 13
+        taken.append((left, left + length, label))
         mark["label"] = label
     return marks
 
@@ -213,7 +221,6 @@ def _row(each: MethodResult, report: CompressReport, calibration: Sequence[str])
     found, latency = each.differences.get(report.metric), each.latency
     return {
         "name": each.method,
-        "says": each.says,
         "mb": f"{(each.size_bytes or 0) / 1e6:.3g}",
         "smaller": _times(report.smaller(each)),
         "row_ms": f"{latency.row_ms:.3g}" if latency else "–",
