@@ -30,7 +30,7 @@ NO_METHODS: list[MethodName] = []
 
 @flow(name="compress", flow_run_name=name_run, persist_result=True, result_serializer="json")
 def compress(
-    model: str,
+    model: str = "",
     methods: list[MethodName] = NO_METHODS,
     publish: str = "",
     profile: str = "",
@@ -41,7 +41,7 @@ def compress(
     """Makes smaller and faster versions of a published model and measures them. One that does not pass is a result.
 
     Args:
-        model: NAME or NAME@ALIAS in the registry, or the full path of a release's folder.
+        model: NAME or NAME@ALIAS in the registry, or the full path of a release's folder. Empty: the only model there is.
         methods: The ways that are tried. Empty: all that can be.
         publish: The method whose model is published as a new version, if the gate passes it. Empty: none.
         profile: Whose data and settings, where they are not those of the run that published the model.

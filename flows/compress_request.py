@@ -9,6 +9,7 @@ from pathlib import Path
 from data_contracts.compression import MethodName
 from data_contracts.refs import ChampionRef, RawRef
 from flows.history import run_config
+from flows.predictions import find_model
 from flows.preflight import failure, preflight
 from flows.request import Request, resolve_config
 from flows.serving.loading import find_published, names_folder
@@ -41,6 +42,7 @@ class Asked:
     """How a person asks for it."""
 
     model: str
+    """Empty: the only one there is."""
     methods: Sequence[str] = ()
     """Empty: all that can be."""
     publish: str | None = None
@@ -61,7 +63,7 @@ def make_compression(asked: Asked, place: Request) -> Compression:
         if asked.publish not in names:
             raise UsageError(f"--publish {asked.publish!r}: is not among --methods {','.join(names)}")
     named = check_methods(names)
-    champion = find_published(asked.model, place)
+    champion = find_published(asked.model, place) if asked.model else find_model(place, None)
     card = read_card(place.store.path(champion.uri), champion.card_sha256)
     config = config_of(asked, champion, place)
     request = replace(place, config=config)

@@ -272,7 +272,7 @@ STAGES: dict[str, StageCode] = {
             "tasks.modeling.profile",
         ),
         libraries=("torch",),
-        unused=("data_contracts.expectations.*", "tasks.gate_rules"),
+        unused=("data_contracts.expectations.*", "tasks.gate_rules", "tasks.modeling.embedding"),
     ),
     "audit": StageCode(
         version=1,
@@ -342,6 +342,7 @@ COMPUTES_NOTHING = (
     "tasks.escaping",
     "tasks.ingest.rejected_row",
     "tasks.number_format",
+    "tasks.packages",
     "tasks.pages",
     "tasks.progress",
     "tasks.redaction",
