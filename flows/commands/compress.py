@@ -27,7 +27,7 @@ def compress(
     methods: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAMES", help="float16, int8, int4, onnx, onnx-int8, prune, with commas [all that can be]."
+            metavar="NAMES", help="float16, int8, int4, onnx, onnx-int8, prune, with commas (default: all that can be)."
         ),
     ] = None,
     publish: Annotated[
