@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from data_contracts.comparison import ComparisonRef
+from data_contracts.compression import CompressionRef
 from data_contracts.explanations import ExplanationRef
 from data_contracts.refs import (
     AuditRef,
@@ -43,5 +44,6 @@ class RunRefs(Frozen):
     study: StudyRef | None = Field(default=None, exclude_if=lambda study: study is None)
     audit: AuditRef | None = Field(default=None, exclude_if=lambda audit: audit is None)
     explanation: ExplanationRef | None = Field(default=None, exclude_if=lambda explanation: explanation is None)
+    compression: CompressionRef | None = Field(default=None, exclude_if=lambda found: found is None)
     docs: dict[str, str] = Field(default_factory=dict)
     """Table (manifest, samples, features, predictions) to the store path of its Data Docs."""

@@ -21,8 +21,10 @@ Finding = Literal[
     "defaults stay",
     "differences",
     "no differences",
+    "compressed",
+    "nothing passed",
 ]
-"""What a run found that decides on no model: `check`, `monitor`, `audit`, `tune` and `compare`."""
+"""What a run found that decides on no model: `check`, `monitor` and the studies."""
 NO_SPLITS: dict[Split, int] = {"train": 0, "val": 0, "test": 0}
 STAGES = ("ingest", "validate", "extract", "train", "evaluate", "publish", "total")
 
@@ -196,6 +198,33 @@ class CompareSummary(SummaryPart):
     """Variants that apply, and were not asked for."""
 
 
+class CompressedSummary(SummaryPart):
+    """What one way to compress a model came to; None: it is not possible."""
+
+    decision: Decision | None = None
+    reason: str = ""
+    size_bytes: int | None = None
+    smaller: float | None = None
+    """Times smaller than the original."""
+    row_ms: float | None = None
+    row_faster: float | None = None
+    """Times faster than the original, measured in turns."""
+    batch_faster: float | None = None
+    difference: tuple[float, float, float] | None = None
+    """Of the gate's metric on the same test rows, compressed minus original: value, low, high."""
+
+
+class CompressSummary(SummaryPart):
+    """What the ways to compress a model came to, in short; all of it is in compress.json beside the report."""
+
+    metric: str = ""
+    size_bytes: int = 0
+    """Of the original."""
+    methods: dict[str, CompressedSummary] = Field(default_factory=dict)
+    published: str | None = None
+    """The version that was published, or waits for approval."""
+
+
 _IF_KNOWN: Any = Field(default=None, exclude_if=lambda value: value is None)
 
 
@@ -255,6 +284,7 @@ class RunSummary(SummaryPart):
     """Of `score`."""
     tune: TuneSummary | None = _IF_KNOWN
     compare: CompareSummary | None = _IF_KNOWN
+    compress: CompressSummary | None = _IF_KNOWN
     preflight: tuple[PreflightCheck, ...] | None = _IF_KNOWN
     """Of a command that failed in it."""
 

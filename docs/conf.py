@@ -26,6 +26,7 @@ _NAVIGATION = {
         "serve",
         "uncertainty",
         "release",
+        "compress",
         "tabular",
         "encoders",
         "finetuning",

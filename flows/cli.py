@@ -21,6 +21,7 @@ from flows.commands.audit import audit
 from flows.commands.automations import automations_app
 from flows.commands.backup import backup, restore
 from flows.commands.compare import compare
+from flows.commands.compress import compress
 from flows.commands.deploy import deploy
 from flows.commands.explain import explain
 from flows.commands.fetch import fetch
@@ -71,7 +72,7 @@ def options(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(retrain, plan, check, fetch, predict, score, feedback, serve, up, run_stage),
-    *(login, deploy, watch, monitor, audit, tune, compare, explain, backup, restore),
+    *(login, deploy, watch, monitor, audit, tune, compress, compare, explain, backup, restore),
 )
 """In the order in which `--help` lists them, before the groups."""
 for each in COMMANDS:

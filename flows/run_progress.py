@@ -57,6 +57,18 @@ TUNE_SHARES = {"scan": 3, "decode": 8, "compare": 2, "validate": 3, "extract": 1
 COMPARE_SHARES = {"scan": 3, "decode": 8, "compare": 2, "validate": 3, "extract": 14, "fit": 68, "evaluate": 2}
 """The same of a comparison of variants, whose trainings come again with every fit."""
 
+COMPRESS_SHARES = {
+    "scan": 3,
+    "decode": 8,
+    "compare": 2,
+    "validate": 3,
+    "extract": 14,
+    "evaluate": 10,
+    "compress": 55,
+    "publish": 5,
+}
+"""The same of compression, whose features and evaluations come again with every method."""
+
 
 def overall_share(step: str, done: int, total: int, shares: Mapping[str, int] = SHARES) -> float:
     """Percent of the run that is behind it when `done` of `total` of a step are; an unknown step adds nothing."""

@@ -13,6 +13,7 @@ from data_contracts.run_summary import (
     STAGES,
     BaselineSummary,
     CompareSummary,
+    CompressSummary,
     CorruptedSummary,
     Finding,
     ModelSummary,
@@ -31,7 +32,7 @@ from tasks.redaction import redact, redact_json
 from tasks.reporting.artifacts import read_history, read_slices
 from tasks.store import Store, replace_file, replacing
 
-ON_CHAMPION = frozenset({"predict", "monitor", "score", "explain"})
+ON_CHAMPION = frozenset({"predict", "monitor", "score", "compress", "explain"})
 """Flows that are about a published model."""
 
 
@@ -54,6 +55,7 @@ class Found(TypedDict, total=False):
     tests: tuple[DriftTest, ...]
     tune: TuneSummary
     compare: CompareSummary
+    compress: CompressSummary
 
 
 def summarise(

@@ -11,6 +11,7 @@ _OURS = frozenset({"crossmodal", "data_contracts", "deployments", "flows", "task
 _EXTRAS = {
     "captum": "explain",
     "fsspec": "remote",
+    **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "compress"),
     "optuna": "tune",
     "s3fs": "remote",
     "psycopg2": "postgres",

@@ -115,13 +115,16 @@ def render_deployment(entry: Deployment, target: Target) -> Deployment:
 
 
 def with_choices(schema: dict[str, Any], parameters: dict[str, Any], profiles: Sequence[str]) -> dict[str, Any]:
-    """The schema with the profiles as the choices of `profile`, and the deployment's own parameters as defaults."""
+    """The schema with the profiles as the choices of `profile`, and the deployment's own parameters as defaults.
+
+    A flow whose deployment names none may be run without.
+    """
     narrowed = copy.deepcopy(schema)
     for name, value in parameters.items():
         if name in narrowed["properties"]:
             narrowed["properties"][name]["default"] = value
     if "profile" in narrowed["properties"]:
-        narrowed["properties"]["profile"]["enum"] = list(profiles)
+        narrowed["properties"]["profile"]["enum"] = [*profiles] if "profile" in parameters else ["", *profiles]
     return narrowed
 
 

@@ -45,6 +45,17 @@ class CardConfig(Frozen):
     fusion: FusionConfig
 
 
+class Compression(Frozen):
+    """Which published model a smaller or faster one was made of, and how."""
+
+    method: str
+    name: str
+    version: str
+    """In the registry, or of a release."""
+    model_sha256: Sha256
+    card_sha256: Sha256
+
+
 class DecisionRule(Frozen):
     """How the first label column is answered, where train.tune_thresholds chose something better than the default."""
 
@@ -77,6 +88,8 @@ class ModelCard(Frozen):
     config: CardConfig
     decision: DecisionRule | None = None
     uncertainty: Uncertainty | None = None
+    compression: Compression | None = None
+    """Of a compressed model; None: it is as it was trained."""
 
     @model_validator(mode="after")
     def _check_encoders(self) -> Self:
@@ -198,7 +211,7 @@ def _parse(path: Path, content: bytes) -> ModelCard:
 
 def save_card(card: ModelCard, folder: Path) -> None:
     """model.json lies in the folder; equal cards give equal bytes. It holds no time and no path of the machine."""
-    absent = {name for name in ("targets", "decision", "uncertainty") if getattr(card, name) is None}
+    absent = {name for name in ("targets", "decision", "uncertainty", "compression") if getattr(card, name) is None}
     record = card.model_dump(mode="json", exclude=absent)
     for name, part in (("decision", card.decision), ("uncertainty", card.uncertainty)):
         if part is not None:

@@ -30,6 +30,7 @@ from tasks.modeling.card import (
     tokenizer_file,
 )
 from tasks.modeling.fusion.classifier import FusedClassifier
+from tasks.modeling.packed_weights import unpack_weights
 from tasks.modeling.pretrained.describe import describe_encoder, require_place
 from tasks.modeling.targets import targets_of_card
 
@@ -115,8 +116,7 @@ def load_model(folder: Path, card: ModelCard | None = None, sha256: Sha256 | Non
         content = (folder / WEIGHTS).read_bytes()
         if sha256 is not None:
             require_content(content, sha256, folder / WEIGHTS)
-        weights = load(content)
-        model.load_state_dict(weights)
+        model.load_state_dict(unpack_weights(load(content)))
     except OSError as error:
         raise EnvironmentFailed(f"model {folder / WEIGHTS}: cannot be read ({error.strerror}); train again") from None
     except SafetensorError as error:

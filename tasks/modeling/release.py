@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from data_contracts.refs import MODEL_NAME, Frozen, InputName, Sha256
 from tasks.errors import DataError, EnvironmentFailed, UsageError
 from tasks.escaping import one_line
-from tasks.modeling.card import CARD
+from tasks.modeling.card import CARD, Compression
 from tasks.modeling.signing import SIGNATURE
 from tasks.store import verified_digest, write_text
 
@@ -24,8 +24,8 @@ README = "README.md"
 WEIGHTS = "model.safetensors"
 GOLDEN_FILE, GOLDEN_FOLDER = "golden_rows.json", "golden"
 """Synthetic rows and their media."""
-SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja", ".md", ".png", ".wav", ".mp4")
-"""Of all that a release holds: weights, settings, vocabularies, texts, media. Never code, never a pickle."""
+SUFFIXES = (".safetensors", ".onnx", ".json", ".txt", ".model", ".jinja", ".md", ".png", ".wav", ".mp4")
+"""Of all that a release holds: weights, graphs, settings, vocabularies, texts, media. Never code, never a pickle."""
 _SHOWN = 5
 _SHOWN_CHARACTERS = 80
 
@@ -55,6 +55,8 @@ class Lineage(Frozen):
     environment: dict[str, str] = Field(default_factory=dict)
     """Python and the libraries, by version."""
     environment_sha256: Sha256 | None = None
+    compression: Compression | None = Field(default=None, exclude_if=lambda compression: compression is None)
+    """The version that it was made of, and how; of a compressed model."""
 
 
 class Release(Frozen):

@@ -14,6 +14,7 @@ from tasks.config import RunConfig
 from tasks.display_table import DisplayTable
 from tasks.escaping import markdown_text
 from tasks.modalities import spec_of
+from tasks.modeling.card import Compression
 from tasks.problems.metric import TOO_FEW_ROWS
 from tasks.problems.registry import figure_text, get_problem
 from tasks.publish.card_metadata import write_metadata
@@ -31,10 +32,11 @@ def write_card(
     valid: ValidatedRef,
     config: RunConfig,
     chain: Sequence[Link] = (),
+    compression: Compression | None = None,
 ) -> str:
     """The card as Markdown. It holds no time and no path: the same model, evaluated the same way, has the same card.
 
-    `chain`: what the verdict rests on, which is quoted.
+    `chain`: what the verdict rests on, which is quoted. `compression`: of what version it was made, and how.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -57,6 +59,7 @@ def write_card(
         labels=[markdown_text(label, _LABEL_CHARS) for label in checkpoint.labels],
         model_sha256=checkpoint.model_sha256,
         train_key=checkpoint.train_key,
+        compression=compression,
         best_epoch=checkpoint.best_epoch,
         epochs=checkpoint.epochs,
         counts=valid.clean.counts,

@@ -61,6 +61,7 @@ def fetch_origin(champion: ChampionRef, card: ModelCard, store: Store, tracking_
             code=CodeOrigin(sha256=origin.get("code"), git_commit=commit),
             environment=origin.get("environment", {}),
             environment_sha256=digest_json(origin["environment"]) if "environment" in origin else None,
+            compression=card.compression,
         )
         signature = found.tags.get(versions.SIGNATURE)
         return Origin(readme.read_bytes(), lineage, None if signature is None else signature.encode())

@@ -225,7 +225,8 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
     run = tracking.open_run(client, job.name, job.run_id, job.store, job.tracking_uri)
     tracking.log_figures(client, run, job.config, job.report, tags)
     chain = chain_of(job.verdict, job.store)
-    card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config, chain)
+    compression = read_card(job.folder).compression
+    card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config, chain, compression)
     staged = work / versions.MODEL_FOLDER
     shutil.rmtree(staged, ignore_errors=True)  # what a killed process left
     stage_model(job.folder, card, (rows, profile), job.features, job.store, staged, job.config.publish.include_encoders)

@@ -14,6 +14,19 @@ ARTIFACT_KINDS = (
     *("monitors", "live", "manifests", "datasets/digits", "views", "out_of_fold", "audits", "trials", "studies"),
     *("explanation_parts", "explanations"),
     *("fits", "comparisons"),
+    *(
+        "monitors",
+        "live",
+        "manifests",
+        "datasets/digits",
+        "views",
+        "out_of_fold",
+        "audits",
+        "trials",
+        "studies",
+        "compressed",
+        "compressions",
+    ),
 )
 """Folders of artifacts, one folder each."""
 PART_KINDS = ("media", "features", "signatures")

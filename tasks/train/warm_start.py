@@ -18,6 +18,7 @@ from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.fusion.classifier import FusedClassifier
+from tasks.modeling.packed_weights import unpack_weights
 from tasks.modeling.training_rows import are_known, read_rows
 from tasks.problems.registry import problem_of
 from tasks.progress import note
@@ -157,7 +158,7 @@ def _rows_of_outputs(model: FusedClassifier, card: ModelCard) -> set[str]:
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:
     try:
-        return load_file(folder / "model.safetensors")
+        return unpack_weights(load_file(folder / "model.safetensors"))
     except (OSError, SafetensorError) as error:
         message = " ".join(str(error).split())[:300]
         raise EnvironmentFailed(

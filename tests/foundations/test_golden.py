@@ -17,6 +17,7 @@ import torch
 from flows.auditing import audit_manifest
 from flows.cli import main
 from flows.request import make_request, resolve_config
+from tasks.compress.quantize import pack_weights
 from tasks.config import load_config
 from tasks.config_sections import MediaConfig, MonitorConfig
 from tasks.config_training import EncodersConfig
@@ -25,6 +26,7 @@ from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.ingest.sources.digits import build_digits
 from tasks.media.video import decode_video
+from tasks.modeling.packed_weights import unpack_weights
 from tasks.modeling.pretrained.describe import describe_encoder
 from tasks.modeling.pretrained.weights import frozen_encoder
 from tasks.monitor.compare import compare_profiles
@@ -195,6 +197,13 @@ def test_the_audit(tmp_path: Path) -> None:
         "shortcuts": {each["name"]: each["effect"] for each in found["shortcuts"]},
     }
     assert_figures("audit", figures)
+
+
+def test_compression() -> None:
+    weights = torch.linspace(-1, 1, 64 * 40).reshape(64, 40).sin()
+    kinds = ("float16", "int8", "int4")
+    packed = {bits: unpack_weights(pack_weights({"w": weights}, bits))["w"].numpy() for bits in kinds}
+    assert_figures("compress", {bits: _summary([values]) for bits, values in packed.items()})
 
 
 def test_every_stage_has_figures_and_the_newest_are_its_versions() -> None:

@@ -143,7 +143,7 @@ class Whisper(Transformer):
         network: Any = self.network
         samples_a_position = 2 * self.mel.hop
         places = ((lengths + samples_a_position - 1) // samples_a_position).clamp(1, self.mel.frames // 2)
-        longest = int(places.max())
+        longest = max(1, min(-(-x.shape[1] // samples_a_position), self.mel.frames // 2))
         mel = self.mel(x, min(2 * longest + 2, self.mel.frames))  # its last position sees one frame more
         hidden = functional.gelu(network.conv2(functional.gelu(network.conv1(mel)))).transpose(1, 2)[:, :longest]
         hidden = hidden + network.embed_positions.weight[:longest]
@@ -155,10 +155,8 @@ class Whisper(Transformer):
 
 def _attend(layers: nn.ModuleList, hidden: Tensor, mask: Tensor) -> Tensor:
     """(B, L, D) through the layers of a transformer; none of its positions sees those that are not real."""
-    bias = None
-    if not mask.all():
-        bias = torch.zeros(mask.shape, dtype=hidden.dtype, device=hidden.device)
-        bias = bias.masked_fill(~mask, torch.finfo(hidden.dtype).min)[:, None, None, :]
+    bias = torch.zeros(mask.shape, dtype=hidden.dtype, device=hidden.device)
+    bias = bias.masked_fill(~mask, torch.finfo(hidden.dtype).min)[:, None, None, :]
     for layer in layers:
         hidden = layer(hidden, bias)
     return hidden

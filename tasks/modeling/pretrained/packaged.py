@@ -24,6 +24,8 @@ ENCODERS = "encoders"
 """The folder of frozen encoders, of a release and of a store."""
 _FILE = f"weights{WEIGHTS}"
 """What an encoder of one file is called there."""
+PACKED, ONNX = "encoder.safetensors", "encoder.onnx"
+"""The weights of a compressed encoder: its whole state in fewer bits, or a graph. Beside them lies what else it came with."""
 
 
 def packaged_encoder(folder: Path) -> str:
@@ -107,6 +109,8 @@ def encoder_place(folder: Path) -> Place | None:
     if alone.is_file() and not (folder / "config.json").is_file():
         return Place(alone, (alone,))
     place = folder_place(folder)
+    if (folder / ONNX).is_file():
+        return Place(folder, (folder / ONNX,), place.beside)
     return place if place.weights else None
 
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from pathlib import Path
 
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import Modality
+from tasks.errors import DataError, EnvironmentFailed
 from tasks.modeling.card import ModelCard
 from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.modeling.packed_weights import unpack_weights
 from tasks.modeling.pretrained.adapter import Pretrained
 from tasks.modeling.pretrained.describe import require_place
 from tasks.modeling.pretrained.families import build_pretrained
+from tasks.modeling.pretrained.locate import Place
+from tasks.modeling.pretrained.onnx_encoder import OnnxEncoder
+from tasks.modeling.pretrained.packaged import ONNX, PACKED
 from tasks.store import canonical_json
 
 KEPT = 4
@@ -43,8 +51,7 @@ def frozen_encoder(modality: Modality, spec: EncoderSpec) -> Pretrained:
     with _lock:
         if key not in _frozen:
             place = require_place(modality, spec)
-            encoder = build_pretrained(modality, spec.model_copy(update={"reads": "inputs"}))
-            encoder.load(place)
+            encoder = _build(modality, spec, place)
             require_place(modality, spec)  # nothing was changed between the look at its digest and its end
             encoder.freeze_for_inference()
             encoder.read_layers(modality, spec.layers)
@@ -53,3 +60,27 @@ def frozen_encoder(modality: Modality, spec: EncoderSpec) -> Pretrained:
         while len(_frozen) > KEPT:
             _frozen.popitem(last=False)
         return _frozen[key]
+
+
+def _build(modality: Modality, spec: EncoderSpec, place: Place) -> Pretrained:
+    """The encoder with its weights: as they came, packed in fewer bits, or as a graph that onnxruntime runs."""
+    if place.weights[0].name == ONNX:
+        assert spec.width is not None  # an embedding has one
+        exported = OnnxEncoder(spec.width)
+        exported.load(place)
+        return exported
+    encoder = build_pretrained(modality, spec.model_copy(update={"reads": "inputs"}))
+    if place.weights[0].name == PACKED:
+        load_packed(encoder, place.weights[0])
+    else:
+        encoder.load(place)
+    return encoder
+
+
+def load_packed(encoder: Pretrained, path: Path) -> None:
+    """The encoder holds the weights of a file of its whole state, packed. EnvironmentFailed where they are damaged."""
+    try:
+        encoder.load_state_dict(unpack_weights(load_file(path)))
+    except (OSError, SafetensorError, RuntimeError, DataError) as error:
+        message = " ".join(str(error).split())[:200]
+        raise EnvironmentFailed(f"weights {path}: cannot be read ({message}); restore them") from None
