@@ -20,6 +20,7 @@ from data_contracts.refs import (
     ValidatedRef,
     Verdict,
 )
+from data_contracts.translation import TranslationRef
 
 
 class RunRefs(Frozen):
@@ -39,5 +40,6 @@ class RunRefs(Frozen):
     release: ReleaseRef | None = None
     study: StudyRef | None = Field(default=None, exclude_if=lambda study: study is None)
     audit: AuditRef | None = Field(default=None, exclude_if=lambda audit: audit is None)
+    translation: TranslationRef | None = Field(default=None, exclude_if=lambda translation: translation is None)
     docs: dict[str, str] = Field(default_factory=dict)
     """Table (manifest, samples, features, predictions) to the store path of its Data Docs."""

@@ -10,8 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from data_contracts.recognition import Recognition
 from data_contracts.refs import Compared, Decision, DriftTest, Frozen, Metrics, RuleResult, Split
 
-Finding = Literal["passed", "not trainable", "drift", "no drift", "findings", "no findings", "better", "defaults stay"]
-"""What a run found that decides on no model: `check`, `monitor`, `audit`, and `tune`."""
+Finding = Literal[
+    *("passed", "not trainable", "drift", "no drift", "findings", "no findings", "better", "defaults stay"),
+    *("helps", "hurts", "no difference shown"),
+]
+"""What a run found that decides on no model: `check`, `monitor`, `audit`, `tune`, and `translate`."""
 NO_SPLITS: dict[Split, int] = {"train": 0, "val": 0, "test": 0}
 STAGES = ("ingest", "validate", "extract", "train", "evaluate", "publish", "total")
 
@@ -212,7 +215,8 @@ class RunSummary(SummaryPart):
     known: int | None = _IF_KNOWN
     tests: tuple[DriftTest, ...] | None = _IF_KNOWN
     found: dict[str, int] | None = _IF_KNOWN
-    """Of `audit`: kind of finding to how many there are; audit.json beside the report has them."""
+    """Of `audit`: kind of finding to how many there are; audit.json beside the report has them. Of `translate`: media that were
+    generated, found in the store, and of which nothing came."""
     scored: tuple[ScoredVersion, ...] | None = _IF_KNOWN
     """Of `score`."""
     tune: TuneSummary | None = _IF_KNOWN
