@@ -11,8 +11,17 @@ from data_contracts.recognition import Recognition
 from data_contracts.refs import Compared, Decision, DriftTest, Frozen, Metrics, RuleResult, Split
 
 Finding = Literal[
-    *("passed", "not trainable", "drift", "no drift", "findings", "no findings", "better", "defaults stay"),
-    *("helps", "hurts", "no difference shown"),
+    "passed",
+    "not trainable",
+    "drift",
+    "no drift",
+    "findings",
+    "no findings",
+    "better",
+    "defaults stay",
+    "helps",
+    "hurts",
+    "no difference shown",
 ]
 """What a run found that decides on no model: `check`, `monitor`, `audit`, `tune`, and `translate`."""
 NO_SPLITS: dict[Split, int] = {"train": 0, "val": 0, "test": 0}

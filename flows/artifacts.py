@@ -89,6 +89,19 @@ def leave_audit(request: Request, summary: RunSummary) -> None:
         _LOG.warning("artifacts not shown: %s", error)
 
 
+def leave_translation(request: Request, summary: RunSummary) -> None:
+    """What was generated, as a table with the key `translation`, and whether it helps."""
+    text = f"{markdown_text(request.name)}: {markdown_text(str(summary.reason))}. {report_link(request, summary)}"
+    try:
+        leave_table(
+            "translation",
+            DisplayTable.of({"media": what, "number": count} for what, count in (summary.found or {}).items()),
+            text,
+        )
+    except httpx.HTTPError as error:
+        _LOG.warning("artifacts not shown: %s", error)
+
+
 def leave_table(key: str, table: DisplayTable, description: str) -> None:
     """The table is an artifact of the flow run. `description` is Markdown."""
     create_table_artifact(table.as_records(), key=key, description=description)

@@ -51,6 +51,8 @@ AUDIT_SHARES = {
 }
 SCORE_SHARES = {"scan": 5, "score": 95}
 """The same of scoring, whose other steps come again with every part."""
+TRANSLATE_SHARES = {"scan": 3, "decode": 10, "compare": 3, "pair": 4, "generate": 30, "arms": 50}
+"""The same of a translation, whose other steps come again with every model."""
 TUNE_SHARES = {"scan": 3, "decode": 8, "compare": 2, "validate": 3, "extract": 14, "tune": 65, "evaluate": 5}
 """The same of a search over settings, whose trainings come again with every trial."""
 

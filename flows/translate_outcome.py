@@ -20,7 +20,7 @@ from tasks.errors import UsageError
 from tasks.escaping import spreadsheet_cell
 from tasks.problems.registry import figure_text, get_metric
 from tasks.redaction import environment_secrets, redact, redact_cell, redact_json
-from tasks.reporting.translate_report import write_translate_page
+from tasks.reporting.translate_report import Heading, write_translate_page
 from tasks.store import replace_file
 
 ROWS = "rows.csv"
@@ -97,9 +97,8 @@ def leave_results(
     assert run_state.valid is not None
     notes = (*notes_of(run_state), *report.notes)
     path = request.folder / "report.html"
-    write_translate_page(
-        path, report, finding, reason, run_state.valid, notes, request.name, request.run_id, request.store
-    )
+    heading = Heading(request.name, request.run_id, finding, reason, notes)
+    write_translate_page(path, report, heading, run_state.valid, request.store)
     counts = {"generated": report.computed, "reused": report.reused, "nothing": report.nothing}
     summary = summarise(
         request,
@@ -109,8 +108,9 @@ def leave_results(
         finding=finding,
         reason=reason,
         found=counts,
-        **({} if out is None else {"out": str(out)}),
     )
+    if out is not None:
+        summary = summary.model_copy(update={"out": redact(str(out))})
     write_summary(request, run_state, summary)
     return summary
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
-from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, RawRef, ValidatedRef
+from data_contracts.refs import CheckpointRef, EvalReport, RawRef, ValidatedRef
 from data_contracts.run_summary import RunSummary
 from data_contracts.tables import PREDICTIONS
-from data_contracts.translation import GENERATED, ArmFigures, ArmPairing, ArmPlan, PairRef, TranslationReport
+from data_contracts.translation import GENERATED, ArmFigures, ArmPairing, ArmPlan, TranslationReport
 from flows.data_stages import extract_features, prepare, require_trainable
 from flows.execute import RunFailed, attempt
 from flows.preflight import failure, preflight
 from flows.records import recorded
 from flows.request import Request
 from flows.run_state import RunState
-from flows.stages import Scan, Stages
+from flows.stages import Scan, Stages, TranslateStages
 from flows.summary import summarise, write_summary
 from flows.translate_outcome import describe, leave_results, require_out, table_with_answers
 from tasks import progress
@@ -31,11 +30,9 @@ from tasks.samples import Samples
 from tasks.store import Store
 from tasks.translate.generators.choose import require_generator
 from tasks.translate.outcome import Generation, keep_translation, make_report, rows_table
-from tasks.translate.pair import fit_pair, read_nearest
+from tasks.translate.pair import read_nearest
 from tasks.translate.shards import (
-    GenerationShard,
     count_missing,
-    generate_shard,
     generator_fingerprint,
     plan_generation,
     read_outputs,
@@ -46,28 +43,6 @@ from tasks.translate.tables import make_table, plan_arms
 NOT_NEEDED = ("registry", "champion")
 """Of the preflight of a training: nothing is published, and nothing compared with a champion."""
 RETRIEVAL = "retrieval"
-
-
-class Generate(Protocol):
-    """The outputs of a shard are in the store; how many were made now."""
-
-    def __call__(self, shard: GenerationShard, store: Store) -> int: ...
-
-
-class FitPair(Protocol):
-    """A space that two inputs share."""
-
-    def __call__(
-        self, valid: ValidatedRef, source: FeatureRef, target: FeatureRef, config: RunConfig, store: Store
-    ) -> PairRef: ...
-
-
-@dataclass(frozen=True)
-class TranslateStages:
-    """How each part is called; flows/prefect_stages.py puts Prefect's tasks in the place of these functions."""
-
-    generate: Generate = generate_shard
-    pair: FitPair = fit_pair
 
 
 @dataclass(frozen=True)
@@ -257,7 +232,8 @@ def _pair(ours: Arm, theirs: Arm, store: Store, clusters: Mapping[str, int] | No
 
 def _count_generated(arm: Arm, store: Store) -> int:
     table = read_table(store.path(arm.report.uri) / PREDICTIONS, [GENERATED])
-    return table.num_rows - int(table[GENERATED].null_count)
+    generated: int = len(table[GENERATED].drop_null())
+    return generated
 
 
 def read_answers(arm: Arm, store: Store) -> dict[str, str]:

@@ -25,7 +25,7 @@ class TranslateConfig(Section):
     """The input that is generated."""
     generator: Annotated[str, AfterValidator(_known_generator)] = "retrieval"
     """whisper:ID_OR_FOLDER (speech to text), caption:ID_OR_FOLDER (picture to text), imagenet-labels:NAME@WEIGHTS (picture to
-    the names of its ImageNet classes), espeak-ng (text to speech), or retrieval of the nearest real medium of a training row."""
+    the names of its ImageNet classes), espeak-ng (text to speech), or retrieval: the nearest real medium in training."""
     mode: Literal["add", "fill"] = "add"
     """add: the generated input is tried as one of its own. fill: it stands only where a row lacks the real one."""
     max_new_tokens: Annotated[int, Field(ge=1, le=1024)] = 32

@@ -23,6 +23,18 @@ TITLES: dict[str, str] = {
 }
 
 
+class Heading(NamedTuple):
+    """What the page says of the run."""
+
+    name: str
+    """The model's."""
+    run: str
+    finding: Finding
+    reason: str
+    notes: Sequence[str]
+    """For people."""
+
+
 class Bar(NamedTuple):
     """A figure with its interval, as a bar: the numbers are percent of its track."""
 
@@ -50,17 +62,9 @@ class Line(NamedTuple):
 
 
 def write_translate_page(
-    path: Path,
-    report: TranslationReport,
-    finding: Finding,
-    reason: str,
-    valid: ValidatedRef,
-    notes: Sequence[str],
-    name: str,
-    run: str,
-    store: Store,
+    path: Path, report: TranslationReport, heading: Heading, valid: ValidatedRef, store: Store
 ) -> None:
-    """`path` holds the report, in one step. `name` is the model's, `notes` are for people."""
+    """`path` holds the report, in one step."""
     shown = TranslationReport.model_validate(redact_json(report.model_dump(mode="json")))
     seen, heard, made, played = _media(report.shown, report, valid, store)
     template = page_template(
@@ -68,16 +72,16 @@ def write_translate_page(
     )
     page = template.render(
         report=shown,
-        title=TITLES[finding].format(report.target),
-        tone=TONES[finding],
-        reason=redact(reason),
-        notes=[redact(note) for note in notes],
+        title=TITLES[heading.finding].format(report.target),
+        tone=TONES[heading.finding],
+        reason=redact(heading.reason),
+        notes=[redact(note) for note in heading.notes],
         bars=[_bar(arm, report) for arm in report.arms],
         lines=_lines(report),
         metric=report.metric,
         cards=list(zip(shown.shown, seen, heard, made, played, strict=True)),
-        name=name,
-        run=run,
+        name=heading.name,
+        run=heading.run,
     )
     replace_file(path, page.encode())
 
@@ -120,13 +124,12 @@ def _media(
     rows: Sequence[ShownRow], report: TranslationReport, valid: ValidatedRef, store: Store
 ) -> tuple[list[Thumbnails], list[dict[InputName, str]], list[Thumbnails], list[dict[InputName, str]]]:
     """What the real sources look and sound like, and the same of what was generated from them."""
-    media = valid.clean.media
     sources = [{report.source: row.source} for row in rows]
     outputs = [{report.target: row.generated} for row in rows]
-    places = {report.source: media[report.source]}, {report.target: report.media}
+    real, made = {report.source: valid.clean.media[report.source]}, {report.target: report.media}
     return (
-        picture_media(sources, places[0], store),
-        media_players(sources, places[0], store),
-        picture_media(outputs, places[1], store),
-        media_players(outputs, places[1], store),
+        picture_media(sources, real, store),
+        media_players(sources, real, store),
+        picture_media(outputs, made, store),
+        media_players(outputs, made, store),
     )
