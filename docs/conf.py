@@ -34,6 +34,7 @@ _NAVIGATION = {
         "training",
         "digits",
         "ablation",
+        "translate",
         "tune",
     ],
     "Running it": ["schedule", "deploy", "store", "debugging", "hosting", "security"],
