@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow.compute as pc
+
 from data_contracts.refs import CheckpointRef, EvalReport, RawRef, ValidatedRef
 from data_contracts.run_summary import RunSummary
 from data_contracts.tables import PREDICTIONS
@@ -30,7 +32,7 @@ from tasks.samples import Samples
 from tasks.store import Store
 from tasks.translate.generators.choose import require_generator
 from tasks.translate.outcome import Generation, keep_translation, make_report, rows_table
-from tasks.translate.pair import read_nearest
+from tasks.translate.pair import pair_key, read_nearest
 from tasks.translate.shards import (
     count_missing,
     generator_fingerprint,
@@ -145,11 +147,13 @@ def generate(
         both = (asked.source, asked.target)
         clean = valid.clean.model_copy(update={"modalities": both})
         features = extract_features(clean, config, store, stages, run_state)
+        source, target = features[asked.source], features[asked.target]
+        held = store.find("pairs", pair_key(valid, source, target, config)) is not None
         with run_state.timed("train"):
-            pair = parts.pair(valid, features[asked.source], features[asked.target], config, store)
+            pair = parts.pair(valid, source, target, config, store)
         nearest = read_nearest(pair, store)
         outputs = {digest: nearest[digest] for digest in digests}
-        return Generation(outputs, pair.sha256, 0 if run_state.reused(pair) else len(outputs), pair)
+        return Generation(outputs, pair.sha256, 0 if held else len(outputs), pair)
     with run_state.timed("extract"):
         shards = plan_generation(valid.clean, digests, config)
         missing, computed = count_missing(shards, store), 0
@@ -259,16 +263,17 @@ def require_translatable(raw: RawRef, config: RunConfig, store: Store) -> None:
     asked = config.translate
     names = [name for name in (asked.source, asked.target) if name in raw.modalities]
     table = read_table(store.path(raw.uri) / "rows.parquet", ["reason", *(f"{name}_sha256" for name in names)])
-    usable = [row for row in table.to_pylist() if row["reason"] is None]
-    sourced = [row for row in usable if row.get(f"{asked.source}_sha256") is not None]
+    table = table.filter(pc.is_null(table["reason"]))
+    sourced = len(table) - table[f"{asked.source}_sha256"].null_count if asked.source in names else 0
     if not sourced:
         raise UsageError(
             f"translate.source = {asked.source}: no row of the data has {asked.source}; they have {', '.join(raw.modalities)}"
         )
-    real = sum(row.get(f"{asked.target}_sha256") is not None for row in sourced)
-    if asked.mode == "fill" and real == len(sourced):
+    both = table.filter(pc.is_valid(table[f"{asked.source}_sha256"]))
+    real = len(both) - both[f"{asked.target}_sha256"].null_count if asked.target in names else 0
+    if asked.mode == "fill" and real == sourced:
         raise UsageError(
-            f"translate.mode = fill: all {len(sourced):,} rows with {asked.source} have {asked.target}, too: nothing is to be "
+            f"translate.mode = fill: all {sourced:,} rows with {asked.source} have {asked.target}, too: nothing is to be "
             "filled; translate.mode=add tries what is generated beside it"
         )
     if real == 0 and (asked.mode == "fill" or asked.generator == RETRIEVAL):

@@ -51,9 +51,9 @@ def rows_table(valid: ValidatedRef, made: Generation, config: RunConfig, store: 
     samples = every.where(every.has(asked.source))
     sources = samples.digests(asked.source)
     real = samples.digests(asked.target) if asked.target in samples.names else [None] * len(samples)
-    fills = asked.mode == "add"
+    adds = asked.mode == "add"
     cells = [
-        made.outputs.get(str(source)) if fills or own is None else None
+        made.outputs.get(str(source)) if adds or own is None else None
         for source, own in zip(sources, real, strict=True)
     ]
     columns = {name: samples.column(name) for name in ("id", "label", "split", "group")}

@@ -17,7 +17,8 @@ from tests.support.readers import Reader
 
 ELSEWHERE = ("crossmodal fetch", "crossmodal serve", "crossmodal tune", "crossmodal translate")
 """The first goes to the network, the second runs until it is ended, the third trains twenty models, the fourth five:
-tests/stages/modeling/pretrained/test_fetch.py, tests/e2e/test_serve.py, tests/flows/test_tune.py and test_translate.py try them."""
+tests/stages/modeling/pretrained/test_fetch.py, tests/e2e/test_serve.py, tests/flows/test_tune.py and
+tests/flows/test_translate.py try them."""
 
 
 @pytest.mark.slow
