@@ -46,7 +46,7 @@ def translate(
         with shown_in_prefect(TRANSLATE_SHARES):
             summary = translate_manifest(request, None, prefect_stages(), translate_stages())
         leave_translation(request, summary)
-        return Completed(message=redact(f"{summary.finding}: {summary.reason}"), data=summary.as_json())
+        return Completed(message=redact(str(summary.reason)), data=summary.as_json())
     except REFUSALS as error:
         return refused(error)
     except Exception as error:  # noqa: BLE001 (raised again)

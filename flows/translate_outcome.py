@@ -95,7 +95,7 @@ def leave_results(
     if out is not None:
         replace_file(out.absolute(), table.encode() if out.suffix == ".csv" else _parquet(rows))
     assert run_state.valid is not None
-    notes = (*notes_of(run_state), *report.notes)
+    notes = tuple(dict.fromkeys((*notes_of(run_state), *report.notes)))  # several models say the same of what they read
     path = request.folder / "report.html"
     heading = Heading(request.name, request.run_id, finding, reason, notes)
     write_translate_page(path, report, heading, run_state.valid, request.store)

@@ -23,7 +23,7 @@ Generator = Annotated[
 ]
 Fill = Annotated[bool, typer.Option("--fill", help="Only where a row lacks the target (translate.mode = fill).")]
 Out = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The rows with what was generated, as .csv or .parquet.")
+    Path | None, typer.Option(metavar="FILE", help="The rows with what was generated: NAME.csv or NAME.parquet.")
 ]
 
 
