@@ -273,19 +273,23 @@ STAGES: dict[str, StageCode] = {
         libraries=("numpy", "scikit-learn", "scipy"),
         unused=("data_contracts.expectations.*", "tasks.gate_rules"),
     ),
-    "translate": StageCode(
+    "pair": StageCode(
         version=1,
-        root="tasks.translate.outcome",
+        root="tasks.translate.pair",
         modules=(
             "tasks.modeling.contrastive",
             "tasks.modeling.descriptors",
             "tasks.modeling.features",
-            "tasks.translate.outcome",
             "tasks.translate.pair",
-            "tasks.translate.tables",
         ),
         libraries=("numpy", "scikit-learn", "scipy", "torch"),
-        unused=("data_contracts.expectations.*", "tasks.problems.*"),
+        unused=("data_contracts.expectations.*", "tasks.gate_rules", "tasks.problems.*"),
+    ),
+    "translate": StageCode(
+        version=1,
+        root="tasks.translate.outcome",
+        modules=("tasks.translate.outcome", "tasks.translate.tables"),
+        unused=("data_contracts.expectations.*", "tasks.gate_rules", "tasks.problems.*"),
     ),
     "generate": StageCode(
         version=1,

@@ -52,7 +52,7 @@ def pair_key(valid: ValidatedRef, source: FeatureRef, target: FeatureRef, config
             "valid": valid.sha256,
             "features": [[ref.modality, ref.sha256] for ref in (source, target)],
             "config": [config.seed, config.translate.embed_dim],
-            "code": code_fingerprint("translate"),
+            "code": code_fingerprint("pair"),
         }
     )
 
@@ -130,7 +130,7 @@ def _keep(
         recalls=recalls,
         same_label=_same_label(samples, names, nearest),
     )
-    with store.create(KIND, key, [valid.uri], code_fingerprint("translate")) as draft:
+    with store.create(KIND, key, [valid.uri], code_fingerprint("pair")) as draft:
         (draft.path / HEADS).write_bytes(content)
         write_text(draft.path / NEAREST, canonical_json(nearest))
         draft.ref = ref.model_dump(mode="json")

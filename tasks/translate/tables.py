@@ -24,7 +24,7 @@ from tasks.errors import DataError
 from tasks.fingerprint import code_fingerprint
 from tasks.media.media_store import media_fingerprint
 from tasks.samples import METADATA, NEAR_DUPLICATES, SAMPLES, Samples
-from tasks.store import Store, digest_json
+from tasks.store import Store, digest_file, digest_json
 
 KIND = "translated"
 Outputs = Mapping[str, str | None]
@@ -96,24 +96,23 @@ def make_table(valid: ValidatedRef, plan: ArmPlan, outputs: Outputs, config: Run
     made = sum(mark is not None for mark in table[GENERATED].to_pylist())
     samples = Samples(table)
     notes = (f"{asked.target}: {made:,} of {len(samples):,} cells are generated from {asked.source} by {by}",)
-    ref = clean.model_copy(
-        update={
-            "uri": f"{KIND}/{key}",
-            "sha256": digest_json([key, len(samples)]),
-            "rows": len(samples),
-            "parents": (valid.sha256,),
-            "splits": samples.count_splits(),
-            "modalities": plan.inputs,
-            "media": {
-                name: clean.media.get(name) or media_fingerprint(modality_of(name), config.media)
-                for name in plan.inputs
-            },
-            "notes": notes if made else (),
-        }
-    )
+    media = {name: clean.media.get(name) or media_fingerprint(modality_of(name), config.media) for name in plan.inputs}
     with store.create(KIND, key, [valid.uri, clean.uri], code_fingerprint("translate")) as draft:
         pq.write_table(table, draft.path / SAMPLES, compression="zstd")
         _beside(clean, set(samples.ids), draft.path, store)
+        ref = clean.model_copy(
+            update={
+                "uri": f"{KIND}/{key}",
+                # of the content: what is learned from equal tables is the same, whatever code wrote them
+                "sha256": digest_json([digest_file(draft.path / SAMPLES), clean.labels, media]),
+                "rows": len(samples),
+                "parents": (valid.sha256,),
+                "splits": samples.count_splits(),
+                "modalities": plan.inputs,
+                "media": media,
+                "notes": notes if made else (),
+            }
+        )
         draft.ref = ref.model_dump(mode="json")
     return ref
 
