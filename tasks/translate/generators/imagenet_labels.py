@@ -51,14 +51,13 @@ class ImageNetLabels:
 
     def prepare(self, medium: Any, rate_hz: int) -> NDArray[np.uint8]:
         """uint8 (H, W, 3)."""
-        return np.asarray(medium, np.uint8)
+        return np.array(medium, np.uint8)  # a copy: torch takes only what may be written to
 
     def generate(self, prepared: Sequence[Any]) -> list[bytes]:
         """The names of the `top_k` likeliest classes of each picture, with commas between."""
         with torch.inference_mode():
             pictures = [
-                torch.from_numpy(np.ascontiguousarray(each)).to(self.device).permute(2, 0, 1)[None].float() / 255
-                for each in prepared
+                torch.from_numpy(each).to(self.device).permute(2, 0, 1)[None].float() / 255 for each in prepared
             ]
             scores = self.network(torch.cat([self.pixels(each) for each in pictures]))
             likeliest = scores.topk(min(self.top_k, scores.shape[1]), dim=1).indices.cpu().tolist()
