@@ -96,8 +96,8 @@ def _bar(arm: ArmFigures, report: TranslationReport) -> Bar:
     if value is None or low is None or high is None:
         return Bar(arm.plan.name, "–", "", 0, 0, 0, arm.generated > 0, arm.rows)
     texts = [figure_text(each, metric) for each in (value, low, high)]
-    places = [min(100.0, max(0.0, each * scale)) for each in (value, low, high)]
-    return Bar(arm.plan.name, texts[0], f"{texts[1]} to {texts[2]}", *places, arm.generated > 0, arm.rows)
+    width, start, end = (min(100.0, max(0.0, each * scale)) for each in (value, low, high))
+    return Bar(arm.plan.name, texts[0], f"{texts[1]} to {texts[2]}", width, start, end, arm.generated > 0, arm.rows)
 
 
 def _lines(report: TranslationReport) -> list[Line]:
@@ -113,11 +113,11 @@ def _lines(report: TranslationReport) -> list[Line]:
 def _line(pairing: ArmPairing, difference: tuple[float, float, float], most: float, metric: str) -> Line:
     sign = -1 if get_metric(metric).lower_is_better else 1
     texts = [figure_text(each, metric, sign=True) for each in difference]
-    places = [50 + 48 * each / most for each in difference]
+    value, low, high = (50 + 48 * each / most for each in difference)
     ends = sorted(sign * each for each in difference[1:])
     tone = "good" if ends[0] > 0 else "bad" if ends[1] < 0 else "same"
     name = f"{pairing.ours}, against {pairing.theirs}"
-    return Line(name, pairing.rows, texts[0], f"{texts[1]} to {texts[2]}", *places, tone)
+    return Line(name, pairing.rows, texts[0], f"{texts[1]} to {texts[2]}", value, low, high, tone)
 
 
 def _media(

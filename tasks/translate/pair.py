@@ -175,12 +175,12 @@ def _fit(sides: tuple[_Side, ...], train: Indices, val: Indices, config: RunConf
     torch.set_num_threads(1)  # the order of a sum depends on their number
     try:
         for epoch in range(1, EPOCHS + 1):
-            for batch in pairs[torch.randperm(len(pairs), generator=generator)].split(BATCH_ROWS):
+            for batch in torch.split(pairs[torch.randperm(len(pairs), generator=generator)], BATCH_ROWS):
                 optimizer.zero_grad()
                 loss_of(batch).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             with torch.no_grad():
-                loss = float(torch.stack([loss_of(part) for part in held.split(BATCH_ROWS)]).mean())
+                loss = float(torch.stack([loss_of(part) for part in torch.split(held, BATCH_ROWS)]).mean())
             progress.report("pair", epoch, EPOCHS, f"loss {loss:.3f}")
             if loss < lowest:
                 best, lowest, best_epoch = [copy.deepcopy(head.detach()) for head in heads], loss, epoch
@@ -230,7 +230,7 @@ def _recalls(names: tuple[InputName, InputName], embedded: list[Floats], pairs: 
     order = np.argsort(-similar, axis=1, kind="stable")
     found = []
     for k in KS:
-        hits = np.take_along_axis(belongs, order[:, :k], axis=1).any(axis=1)
+        hits = np.asarray(np.take_along_axis(belongs, order[:, :k], axis=1).any(axis=1))
         bounds = binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
         chance = 1 - hypergeom.pmf(0, len(gallery), belongs.sum(axis=1), min(k, len(gallery)))
         found.append(

@@ -57,7 +57,8 @@ def cells_of(
     samples: Samples, plan: ArmPlan, target: InputName, source: InputName, outputs: Outputs
 ) -> list[str | None]:
     """(N,) what stands in the target's column, whatever it is."""
-    real = samples.digests(target) if target in samples.names else [None] * len(samples)
+    nothing: list[str | None] = [None] * len(samples)
+    real = samples.digests(target) if target in samples.names else nothing
     if plan.uses == "real":
         return real
     made = [None if cell is None else outputs.get(cell) for cell in samples.digests(source)]
