@@ -23,6 +23,7 @@ from data_contracts.refs import (
     ValidatedRef,
     Verdict,
 )
+from data_contracts.translation import TranslationRef
 
 
 class RunRefs(Frozen):
@@ -45,5 +46,6 @@ class RunRefs(Frozen):
     audit: AuditRef | None = Field(default=None, exclude_if=lambda audit: audit is None)
     explanation: ExplanationRef | None = Field(default=None, exclude_if=lambda explanation: explanation is None)
     compression: CompressionRef | None = Field(default=None, exclude_if=lambda found: found is None)
+    translation: TranslationRef | None = Field(default=None, exclude_if=lambda translation: translation is None)
     docs: dict[str, str] = Field(default_factory=dict)
     """Table (manifest, samples, features, predictions) to the store path of its Data Docs."""

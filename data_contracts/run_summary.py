@@ -23,6 +23,9 @@ Finding = Literal[
     "no differences",
     "compressed",
     "nothing passed",
+    "helps",
+    "hurts",
+    "no difference shown",
 ]
 """What a run found that decides on no model: `check`, `monitor` and the studies."""
 NO_SPLITS: dict[Split, int] = {"train": 0, "val": 0, "test": 0}
@@ -279,7 +282,8 @@ class RunSummary(SummaryPart):
     known: int | None = _IF_KNOWN
     tests: tuple[DriftTest, ...] | None = _IF_KNOWN
     found: dict[str, int] | None = _IF_KNOWN
-    """Of `audit`: kind of finding to how many there are; audit.json beside the report has them."""
+    """Of `audit`: kind of finding to how many there are; audit.json beside the report has them. Of `translate`: media that were
+    generated, found in the store, and of which nothing came."""
     scored: tuple[ScoredVersion, ...] | None = _IF_KNOWN
     """Of `score`."""
     tune: TuneSummary | None = _IF_KNOWN

@@ -35,6 +35,7 @@ _NAVIGATION = {
         "training",
         "digits",
         "ablation",
+        "translate",
         "tune",
         "explain",
         "compare",

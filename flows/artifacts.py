@@ -76,26 +76,15 @@ def leave_drift(request: Request, summary: RunSummary) -> None:
         _LOG.warning("artifacts not shown: %s", error)
 
 
-def leave_audit(request: Request, summary: RunSummary) -> None:
-    """What an audit found, by kind, as a table with the key `audit`."""
-    text = f"{markdown_text(request.name)}: {markdown_text(str(summary.reason))}. {report_link(request, summary)}"
-    try:
-        leave_table(
-            "audit",
-            DisplayTable.of({"what": kind, "found": count} for kind, count in (summary.found or {}).items()),
-            text,
-        )
-    except httpx.HTTPError as error:
-        _LOG.warning("artifacts not shown: %s", error)
+def leave_counts(key: str, name: str, request: Request, summary: RunSummary) -> None:
+    """What a study found, counted, as a table with this key; above it its reason and a link to the report.
 
-
-def leave_explanation(request: Request, summary: RunSummary) -> None:
-    """What a model's answers rest on, in a line with a link to the report, with the key `explain`."""
-    model = summary.model.name if summary.model else request.name
-    text = f"{markdown_text(str(model))}: {markdown_text(str(summary.reason))}. {report_link(request, summary)}"
+    `name`: whose study it is.
+    """
+    text = f"{markdown_text(name)}: {markdown_text(str(summary.reason))}. {report_link(request, summary)}"
     counts = DisplayTable.of({"what": kind, "count": count} for kind, count in (summary.found or {}).items())
     try:
-        leave_table("explain", counts, text)
+        leave_table(key, counts, text)
     except httpx.HTTPError as error:
         _LOG.warning("artifacts not shown: %s", error)
 

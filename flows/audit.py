@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.artifacts import leave_audit
+from flows.artifacts import leave_counts
 from flows.auditing import audit_manifest
 from flows.flow_request import NO_OVERRIDES, Override, request_of_run
 from flows.prefect_stages import audit_stages, prefect_stages
@@ -40,7 +40,7 @@ def audit(
         request = request_of_run(profile, data, [f"audit.max_listed={rows}", *overrides], store)
         with shown_in_prefect(AUDIT_SHARES):
             summary = audit_manifest(request, prefect_stages(), audit_stages())
-        leave_audit(request, summary)
+        leave_counts("audit", request.name, request, summary)
         return Completed(message=redact(f"{summary.finding}: {summary.reason}"), data=summary.as_json())
     except REFUSALS as error:
         return refused(error)

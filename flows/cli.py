@@ -39,6 +39,7 @@ from flows.commands.schedule import schedule_app
 from flows.commands.scores import feedback, score
 from flows.commands.serve import serve
 from flows.commands.store import store_app
+from flows.commands.translate import translate
 from flows.commands.tune import tune
 from flows.commands.up import up
 from flows.commands.watching import monitor, watch
@@ -72,7 +73,7 @@ def options(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(retrain, plan, check, fetch, predict, score, feedback, serve, up, run_stage),
-    *(login, deploy, watch, monitor, audit, tune, compress, compare, explain, backup, restore),
+    *(login, deploy, watch, monitor, audit, tune, translate, compress, compare, explain, backup, restore),
 )
 """In the order in which `--help` lists them, before the groups."""
 for each in COMMANDS:

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.artifacts import leave_explanation
+from flows.artifacts import leave_counts
 from flows.explaining import explain_model
 from flows.flow_request import NO_OVERRIDES, Override, request_of_run
 from flows.prefect_stages import explain_stages, prefect_stages
@@ -42,7 +42,7 @@ def explain(
         request = request_of_run(profile, data, [f"explain.rows={rows}", *overrides], store)
         with shown_in_prefect(EXPLAIN_SHARES):
             summary = explain_model(request, model, prefect_stages(), explain_stages())
-        leave_explanation(request, summary)
+        leave_counts("explain", (summary.model and summary.model.name) or request.name, request, summary)
         return Completed(message=redact(str(summary.reason)), data=summary.as_json())
     except REFUSALS as error:
         return refused(error)

@@ -14,7 +14,7 @@ from prefect.utilities.callables import get_call_parameters
 
 from data_contracts.refs import ChampionRef, CheckpointRef, ValidatedRef
 from flows.hosting.registering import GPU_SLOT, ensure_gpu_slot
-from flows.stages import AuditStages, ExplainStages, Features, Stages, Train
+from flows.stages import AuditStages, ExplainStages, Features, Stages, Train, TranslateStages
 from tasks import progress
 from tasks.audit.audit import audit_key
 from tasks.audit.out_of_fold import fold_key
@@ -37,6 +37,8 @@ from tasks.store import Store
 from tasks.task_options import CacheKey, keyed
 from tasks.train.task import train_task
 from tasks.train.train import train_key
+from tasks.translate.pair import pair_key
+from tasks.translate.task import generate_task, pair_task
 from tasks.validate.manifest_and_predictions import manifest_key, predictions_key
 from tasks.validate.task import (
     validate_features_task,
@@ -82,6 +84,11 @@ def explain_stages() -> ExplainStages:
         part=_verified(part_task, "explanation_parts", keyed(part_key)),
         explain=_verified(explain_task, "explanations", keyed(explain_key)),
     )
+
+
+def translate_stages() -> TranslateStages:
+    """Every part of a translation as a task; the store says which media are missing, so no result of one is kept."""
+    return TranslateStages(generate=generate_task, pair=_verified(pair_task, "pairs", keyed(pair_key)))
 
 
 def _verified(task: Task[P, R], kind: str, key: CacheKey) -> Callable[P, R]:

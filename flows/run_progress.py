@@ -52,6 +52,8 @@ AUDIT_SHARES = {
 EXPLAIN_SHARES = {"scan": 4, "decode": 16, "compare": 4, "validate": 8, "extract": 18, "part": 45, "explain": 5}
 SCORE_SHARES = {"scan": 5, "score": 95}
 """The same of scoring, whose other steps come again with every part."""
+TRANSLATE_SHARES = {"scan": 3, "decode": 10, "compare": 3, "pair": 4, "generate": 30, "arms": 50}
+"""The same of a translation, whose other steps come again with every model."""
 TUNE_SHARES = {"scan": 3, "decode": 8, "compare": 2, "validate": 3, "extract": 14, "tune": 65, "evaluate": 5}
 """The same of a search over settings, whose trainings come again with every trial."""
 COMPARE_SHARES = {"scan": 3, "decode": 8, "compare": 2, "validate": 3, "extract": 14, "fit": 68, "evaluate": 2}

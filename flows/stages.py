@@ -23,6 +23,7 @@ from data_contracts.refs import (
     ValidatedRef,
     Verdict,
 )
+from data_contracts.translation import PairRef
 from tasks import progress
 from tasks.audit.audit import audit
 from tasks.audit.out_of_fold import fit_fold
@@ -38,6 +39,8 @@ from tasks.ingest.manifest.scan import scan
 from tasks.publish.publish import PublishInputs, publish
 from tasks.store import Store
 from tasks.train.train import train
+from tasks.translate.pair import fit_pair
+from tasks.translate.shards import GenerationShard, generate_shard
 from tasks.validate.manifest_and_predictions import validate_manifest, validate_predictions
 from tasks.validate.outcome import TableCheck
 from tasks.validate.validate import FeaturesCheck, validate_features, validate_samples
@@ -244,3 +247,25 @@ class ExplainStages:
 
     part: MakePart = make_part
     explain: Explain = explain
+
+
+class GenerateShard(Protocol):
+    """The outputs of a shard are in the store; how many were made now."""
+
+    def __call__(self, shard: GenerationShard, store: Store) -> int: ...
+
+
+class FitTranslationPair(Protocol):
+    """A space that two inputs share."""
+
+    def __call__(
+        self, valid: ValidatedRef, source: FeatureRef, target: FeatureRef, config: RunConfig, store: Store
+    ) -> PairRef: ...
+
+
+@dataclass(frozen=True)
+class TranslateStages:
+    """How each part is called; flows/prefect_stages.py puts Prefect's tasks in the place of these functions."""
+
+    generate: GenerateShard = generate_shard
+    pair: FitTranslationPair = fit_pair

@@ -37,6 +37,7 @@ from tasks.config_sections import (
     SplitConfig,
 )
 from tasks.config_training import EncodersConfig, ExtractConfig, FusionConfig, TrainConfig
+from tasks.config_translate import TranslateConfig
 from tasks.config_tune import TuneConfig
 from tasks.errors import UsageError
 from tasks.gate_rules import MetricName, Rule, is_built_in
@@ -198,6 +199,7 @@ class RunConfig(Section):
     compare: CompareConfig = CompareConfig()
     audit: AuditConfig = AuditConfig()
     explain: ExplainConfig = ExplainConfig()
+    translate: TranslateConfig = TranslateConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from typing import Any
 from data_contracts.modalities import ALL_MODALITIES
 from data_contracts.refs import Modality
 from tasks.encoder_ids import parse_encoder
+from tasks.generator_ids import parse_generator
 
 _ADDRESSES = ("builtin:", "model:", "prefect-block:")
 
@@ -45,6 +46,7 @@ def absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "compare": {"backbones": backbones},
         "encoders": {modality: encoder(modality) for modality in ALL_MODALITIES},
         "publish": {"sign_key": one, "verify_key": one},
+        "translate": {"generator": lambda value: _absolute_generator(value, folder)},
     }
     found = dict(values)
     for section, keys in rules.items():
@@ -72,3 +74,15 @@ def _absolute_encoder(encoder: str, modality: Modality, folder: Path) -> str:
     if parsed.family == "hf" and (parsed.names_folder or (folder / parsed.name).is_dir()):
         return f"hf:{absolute_path(parsed.name, folder)}{f'@{parsed.version}' if parsed.version else ''}"
     return encoder
+
+
+def _absolute_generator(generator: Any, folder: Path) -> Any:
+    """The same of a generator id, which names its files as an encoder id does."""
+    try:
+        parsed = parse_generator(generator) if isinstance(generator, str) else None
+    except ValueError:
+        return generator  # the config says what is wrong with it
+    if parsed is None or not parsed.encoder:
+        return generator
+    found = _absolute_encoder(parsed.encoder, parsed.kind.source or "image", folder)
+    return f"{parsed.family}:{found.partition(':')[2]}"

@@ -296,6 +296,7 @@ STAGES: dict[str, StageCode] = {
         root="tasks.audit.audit",
         modules=(
             "tasks.audit.*",
+            "tasks.modeling.descriptors",
             "tasks.modeling.features",
             "tasks.problems.*",
         ),
@@ -318,6 +319,31 @@ STAGES: dict[str, StageCode] = {
         libraries=("numpy", "torch"),
         unused=("data_contracts.expectations.*", "tasks.gate_rules", "tasks.modeling.embedding"),
     ),
+    "pair": StageCode(
+        version=1,
+        root="tasks.translate.pair",
+        modules=(
+            "tasks.modeling.contrastive",
+            "tasks.modeling.descriptors",
+            "tasks.modeling.features",
+            "tasks.translate.pair",
+        ),
+        libraries=("numpy", "scikit-learn", "scipy", "torch"),
+        unused=("data_contracts.expectations.*", "tasks.gate_rules", "tasks.problems.*"),
+    ),
+    "translate": StageCode(
+        version=1,
+        root="tasks.translate.outcome",
+        modules=("tasks.translate.outcome", "tasks.translate.tables"),
+        unused=("data_contracts.expectations.*", "tasks.gate_rules", "tasks.problems.*"),
+    ),
+    "generate": StageCode(
+        version=1,
+        root="tasks.translate.generators.choose",
+        modules=("tasks.media.encoder_inputs", *_PRETRAINED, "tasks.translate.generators.*"),
+        libraries=("numpy", "pillow", "soxr"),
+        unused=("data_contracts.expectations.*", "tasks.modeling.encoder_base", "tasks.problems.*"),
+    ),
 }
 
 COMPUTES_NOTHING = (
@@ -338,6 +364,7 @@ COMPUTES_NOTHING = (
     "data_contracts.slices",
     "data_contracts.tables",
     "data_contracts.training_history",
+    "data_contracts.translation",
     "data_contracts.tuning",
     "data_contracts.uncertainty",
     "tasks.config",
@@ -346,8 +373,10 @@ COMPUTES_NOTHING = (
     "tasks.config_paths",
     "tasks.config_sections",
     "tasks.config_training",
+    "tasks.config_translate",
     "tasks.config_tune",
     "tasks.encoder_ids",
+    "tasks.generator_ids",
     "tasks.modalities",
     "tasks.modeling.encoder_spec",
     # reads, writes and names what others computed

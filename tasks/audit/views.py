@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from data_contracts.audit import ViewRef
 from data_contracts.refs import CleanRef, FeatureRef, InputName, ValidatedRef
-from tasks.audit.descriptors import describe
 from tasks.audit.rows import AuditRows, read_audit_rows
 from tasks.config import RunConfig
 from tasks.fingerprint import code_fingerprint
+from tasks.modeling.descriptors import describe
 from tasks.modeling.features import FeatureTable
 from tasks.store import Store, digest_json
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from data_contracts.refs import InputName
 from data_contracts.tables import predictions_schema
+from data_contracts.translation import GENERATED
 from tasks.modalities import joined
 from tasks.modeling.card import ModelCard
 from tasks.modeling.decision import answer_column, answer_others, output_names
@@ -29,7 +30,7 @@ def predictions_table(
 ) -> pa.Table:
     """One row per sample, in their order; what each of the outputs (N, outputs) is called stands in the metadata.
 
-    `modalities` are those that the model reads.
+    `modalities` are those that the model reads. Samples of which inputs are generated have one more column, which names them.
     """
     predicted, probability = answer_column(card, 0, outputs)
     columns = {
@@ -43,7 +44,8 @@ def predictions_table(
     }
     schema = predictions_schema()
     names = {"crossmodal.labels": json.dumps(output_names(card))}
-    return pa.table(columns, schema=schema.with_metadata({**(schema.metadata or {}), **names}))
+    table = pa.table(columns, schema=schema.with_metadata({**(schema.metadata or {}), **names}))
+    return table.append_column(GENERATED, samples.column(GENERATED)) if GENERATED in samples.names else table
 
 
 def write_predictions(path: Path, table: pa.Table) -> None:

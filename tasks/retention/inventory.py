@@ -27,6 +27,7 @@ ARTIFACT_KINDS = (
         "compressed",
         "compressions",
     ),
+    *("pairs", "translated", "translations"),
 )
 """Folders of artifacts, one folder each."""
 PART_KINDS = ("media", "features", "signatures")

@@ -15,10 +15,9 @@ from tests.docs.conftest import ROOT, blocks_of
 from tests.support.data import write_learnable
 from tests.support.readers import Reader
 
-ELSEWHERE = tuple(f"crossmodal {name}" for name in ("fetch", "serve", "tune", "compare", "compress"))
+ELSEWHERE = tuple(f"crossmodal {name}" for name in ("fetch", "serve", "tune", "compare", "compress", "translate"))
 """The first goes to the network, the second runs until it is ended, the others train or evaluate many models:
-tests/stages/modeling/pretrained/test_fetch.py, tests/e2e/test_serve.py and tests/flows/test_tune.py, test_compare.py and
-test_compress.py try them."""
+tests/stages/modeling/pretrained/test_fetch.py, tests/e2e/test_serve.py and tests/flows/test_NAME.py try them."""
 
 
 @pytest.mark.slow

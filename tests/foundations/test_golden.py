@@ -13,10 +13,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+import torchvision
+from safetensors.torch import save_file
 
 from flows.auditing import audit_manifest
 from flows.cli import main
+from flows.data_stages import prepare
 from flows.request import make_request, resolve_config
+from flows.run_state import RunState
+from flows.stages import Stages, TranslateStages
+from flows.translating import generate
 from tasks.compress.quantize import pack_weights
 from tasks.config import load_config
 from tasks.config_sections import MediaConfig, MonitorConfig
@@ -30,8 +36,11 @@ from tasks.modeling.packed_weights import unpack_weights
 from tasks.modeling.pretrained.describe import describe_encoder
 from tasks.modeling.pretrained.weights import frozen_encoder
 from tasks.monitor.compare import compare_profiles
+from tasks.samples import Samples
 from tasks.stage_code import STAGES
 from tasks.store import Store
+from tasks.translate.outcome import rows_table
+from tasks.translate.tables import make_table, plan_arms
 from tests.stages.ingest.test_near_duplicates import clusters_of, write_pairs
 from tests.stages.monitor.test_compare import make_profile
 from tests.support.data import write_learnable
@@ -204,6 +213,38 @@ def test_compression() -> None:
     kinds = ("float16", "int8", "int4")
     packed = {bits: unpack_weights(pack_weights({"w": weights}, bits))["w"].numpy() for bits in kinds}
     assert_figures("compress", {bits: _summary([values]) for bits, values in packed.items()})
+
+
+def test_a_translation(tmp_path: Path) -> None:
+    manifest = write_learnable(tmp_path / "data", 60)
+    torch.manual_seed(0)
+    weights = torchvision.models.get_model("squeezenet1_1", weights=None).state_dict()
+    save_file(weights, tmp_path / "weights.safetensors")
+    labels = f"imagenet-labels:squeezenet1_1@{tmp_path / 'weights.safetensors'}"
+    ways = {labels: ("image", "text"), "retrieval": ("text", "image")}
+    found = []
+    for generator, (source, target) in ways.items():
+        asked = [f"translate.source={source}", f"translate.target={target}", f"translate.generator={generator}"]
+        config = resolve_config(None, str(manifest), [*SETTINGS, "split.near_duplicates=false", *asked])
+        request = make_request(config, str(tmp_path / "store"), None, "translate")
+        valid, state = prepare(request, config, Stages(), RunState()), RunState()
+        samples = Samples.read(request.store.path(valid.uri))
+        made = generate(valid, samples, config, request.store, Stages(), TranslateStages(), state)
+        tables = [
+            make_table(valid, plan, made.outputs, config, request.store)
+            for plan in plan_arms(source, target, "add", True)
+        ]
+        found.append(
+            (made, rows_table(valid, made, config, request.store), [[each.rows, each.modalities] for each in tables])
+        )
+    (_, named, _), (retrieved, _, arms) = found
+    pair = retrieved.pair
+    assert pair is not None
+    assert_figures("generate", dict(Counter(named["text"].to_pylist())))
+    assert_figures(
+        "pair", {"rows": pair.rows, "same_label": pair.same_label, "recalls": [each.value for each in pair.recalls]}
+    )
+    assert_figures("translate", {"rows": named.num_rows, "arms": json.loads(json.dumps(arms))})
 
 
 def test_every_stage_has_figures_and_the_newest_are_its_versions() -> None:

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 
 from tasks.audit.circumstances import Circumstance, category, number
-from tasks.audit.descriptors import CELLS, PATCHES, describe
 from tasks.audit.fusing import fuse
 from tasks.audit.oddities import ambiguity, conflicts, disagreeing, outlyingness, underperforming
 from tasks.audit.out_of_fold import OutOfFold
 from tasks.audit.shortcuts import find_shortcuts, tell_label
+from tasks.modeling.descriptors import CELLS, PATCHES, describe
 from tasks.modeling.features import FeatureTable
 
 NO_POOL = np.zeros((2, 0, 2))
