@@ -18,8 +18,9 @@ import importlib.metadata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from tasks.stage_code import COMPUTES_NOTHING, STAGES
+from tasks.stage_code import STAGES
 from tasks.store import digest_json
+from tasks.unkeyed_code import COMPUTES_NOTHING
 
 _ROOT = Path(__file__).resolve().parents[1]
 _SPEAKING = ("tasks.errors", "tasks.progress", "tasks.run_log")

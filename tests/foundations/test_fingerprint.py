@@ -132,7 +132,12 @@ def test_the_version_counts(package: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ("tasks/train/dataset.py", "there are no rows in the {split} split", "{split} is empty", []),
         ("tasks/train/stage.py", 'progress.report("train",', 'progress.report("training",', []),
         ("tasks/train/worker.py", "the GPU's memory does not suffice", "out of the GPU's memory", []),
-        ("tasks/modeling/encoders.py", "DROPOUT = 0.1", "DROPOUT = 0.2", ["compress", "evaluate", "monitor", "train"]),
+        (
+            "tasks/modeling/encoders.py",
+            "DROPOUT = 0.1",
+            "DROPOUT = 0.2",
+            ["compare", "compress", "evaluate", "explain", "monitor", "train"],
+        ),
         ("tasks/gate/comparison.py", "    if low > 0:", "    if low >= 0:", ["gate"]),
         ("tasks/ingest/splits.py", "def assign_splits(", "def assign_splits(_, ", ["ingest"]),
     ],

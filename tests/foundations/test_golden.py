@@ -23,10 +23,14 @@ from flows.request import make_request, resolve_config
 from flows.run_state import RunState
 from flows.stages import Stages, TranslateStages
 from flows.translating import generate
+from tasks.compare.classical import Rows, fit_svm
+from tasks.compare.raw_inputs import SIDE_PX, hog, summarise_cepstra
 from tasks.compress.quantize import pack_weights
 from tasks.config import load_config
 from tasks.config_sections import MediaConfig, MonitorConfig
 from tasks.config_training import EncodersConfig
+from tasks.explain.fidelity import try_orders
+from tasks.explain.shapley import shapley_values
 from tasks.extract.extract import extract_shard, plan_shards
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
@@ -213,6 +217,38 @@ def test_compression() -> None:
     kinds = ("float16", "int8", "int4")
     packed = {bits: unpack_weights(pack_weights({"w": weights}, bits))["w"].numpy() for bits in kinds}
     assert_figures("compress", {bits: _summary([values]) for bits, values in packed.items()})
+
+
+def test_comparing() -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 255, (SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
+    classes = np.arange(60) % 3
+    features = (rng.normal(size=(60, 5)) + np.eye(3, 5)[classes] * 2).astype(np.float32)
+    rows = {
+        split: Rows(features[start:end], classes[start:end], np.ones(end - start))
+        for split, start, end in (("train", 0, 30), ("val", 30, 45), ("test", 45, 60))
+    }
+    fitted = fit_svm(rows, 3)
+    spectrum = np.sin(np.arange(50 * 64, dtype=np.float32)).reshape(50, 64)
+    figures = {
+        "hog": _summary([hog(picture)]),
+        "cepstra": _summary([summarise_cepstra(spectrum)]),
+        "svm": [dict(fitted.chosen), _summary([fitted.outputs])],
+    }
+    assert_figures("compare", figures)
+
+
+def test_explaining() -> None:
+    values = np.array([[0.1], [0.3], [0.2], [0.6], [0.15], [0.5], [0.4], [0.9]])
+    parts = np.array([0.5, -0.2, 0.3, 0.1])
+
+    def without(taken: np.ndarray) -> np.ndarray:
+        """What the parts that are left add up to."""
+        return np.asarray(1.0 + (~taken) @ parts)
+
+    curves = try_orders("image", parts, without, np.random.default_rng(0))
+    assert curves is not None
+    assert_figures("explain", {"shapley": shapley_values(values).tolist(), "curves": curves.model_dump(mode="json")})
 
 
 def test_a_translation(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from tasks.fingerprint import code_fingerprint, find_modules
 from tasks.modalities import MODALITIES
-from tasks.stage_code import COMPUTES_NOTHING, STAGES
+from tasks.stage_code import STAGES
+from tasks.unkeyed_code import COMPUTES_NOTHING
 from tests.support.imports import ROOT, all_imports
 
 
