@@ -39,7 +39,7 @@ _MODEL = (
     "tasks.problems.*",
 )
 """From features to probabilities."""
-_PRETRAINED = ("tasks.modeling.packed_weights", "tasks.modeling.pretrained.*")
+_PRETRAINED = ("tasks.modeling.pretrained.*",)
 _PROBLEMS = ("data_contracts.expectations.*", "tasks.gate_rules", "tasks.problems.*")
 """The config's keys are checked by what problems and rules say of themselves, so every stage imports them."""
 _METRICS = (
@@ -162,6 +162,7 @@ STAGES: dict[str, StageCode] = {
             "tasks.modeling.embed",
             "tasks.modeling.encoder_base",
             "tasks.modeling.features",
+            "tasks.modeling.packed_weights",
             *_PRETRAINED,
         ),
         unused=(
