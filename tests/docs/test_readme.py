@@ -1,4 +1,4 @@
-"""The README's "Your own data", typed as it stands, in a clean folder with data of that name."""
+"""The README's "Your own data" and "Studies", typed as it stands, in a clean folder with data of that name."""
 
 from __future__ import annotations
 
@@ -28,15 +28,21 @@ def test_the_commands_for_own_data_work_in_their_order(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").rename(tmp_path / "new.csv")
     ours = ("PREFECT_", "MLFLOW_", "CROSSMODAL_")
     reader = Reader(tmp_path, {name: value for name, value in os.environ.items() if not name.startswith(ours)})
-    block = next(block for block in blocks_of(ROOT / "README.md") if "photos/manifest.csv" in block.text)
+    blocks = [
+        block
+        for block in blocks_of(ROOT / "README.md")
+        if re.search(r"photos/manifest\.csv|explain +photos", block.text)
+    ]
     tried = []
-    for command in block.commands:
+    for command in (command for block in blocks for command in block.commands):
         if re.sub(r"\s+", " ", command).startswith(ELSEWHERE):
             continue
         typed = command.partition(" | ")[0]  # `models list | show | …` are several
         reader.type(typed)
         tried.append(typed.split()[1])
-    assert " ".join(tried) == "check check audit profile plan retrain predict monitor score gate runs models"
+    assert (
+        " ".join(tried) == "check check audit profile plan retrain predict monitor score gate runs models audit explain"
+    )
     assert (tmp_path / "predictions.csv").is_file()
     (spoken,) = re.findall(r"`(crossmodal\.load\([^`]+)`", (ROOT / "README.md").read_text())
     code = f"import crossmodal; assert len({spoken}) == 80"
