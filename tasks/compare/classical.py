@@ -65,8 +65,11 @@ class Fitted:
 class _Model(Protocol):
     classes_: Indices
 
-    def fit(self, features: Any, truth: Indices, sample_weight: Floats) -> Any: ...
-    def predict(self, features: Any) -> Indices: ...
+    def fit(self, features: Any, truth: Indices, sample_weight: Floats) -> Any:
+        """Fits to (N, D) features, (N,) classes and (N,) weights."""
+
+    def predict(self, features: Any) -> Indices:
+        """(N, D) -> (N,)"""
 
 
 def fit_svm(rows: Mapping[str, SplitTable], classes: int) -> Fitted:

@@ -99,6 +99,7 @@ def draw_differences(figures: list[Figure]) -> DifferenceChart | None:
     ticks = nice_ticks(min(edges), max(edges))
 
     def x_of(value: float) -> float:
+        """Pixels from the left edge."""
         return LEFT + (WIDTH - LEFT - RIGHT) * (value - ticks[0]) / (ticks[-1] - ticks[0])
 
     marks = [
