@@ -20,7 +20,8 @@ IN_CELLS: frozenset[Modality] = frozenset({"text", "tabular"})
 """Those that a manifest may hold in its cells as they are, not in files."""
 ALWAYS: tuple[Modality, ...] = ("image", "text", "audio", "video")
 """Modalities that every table has columns for; one that was added later has them where it is read."""
-InputName = Annotated[str, Field(pattern=rf"^({'|'.join(get_args(Modality))})(_[2-8])?$")]
+INPUT_NAME = rf"^({'|'.join(get_args(Modality))})(_[2-8])?$"
+InputName = Annotated[str, Field(pattern=INPUT_NAME)]
 """The name of one input of a sample: its kind, and `image_2`, `image_3` ... for further columns of one kind."""
 Split = Literal["train", "val", "test"]
 Decision = Literal["promote", "reject", "inconclusive", "needs-approval", "unchanged"]

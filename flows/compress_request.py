@@ -8,18 +8,18 @@ from pathlib import Path
 
 from data_contracts.compression import MethodName
 from data_contracts.refs import ChampionRef, RawRef
-from flows.history import run_config
 from flows.predictions import find_model
 from flows.preflight import failure, preflight
-from flows.request import Request, resolve_config
-from flows.serving.loading import find_published, names_folder
+from flows.published_config import NamedData, config_of_published
+from flows.request import Request
+from flows.serving.loading import find_published
 from flows.stages import Scan
 from tasks.compress.methods import METHODS, check_methods, require_packages, why_not
-from tasks.config import RunConfig, load_config
+from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import DataError, EnvironmentFailed, UsageError
 from tasks.modeling.card import ModelCard, read_card
-from tasks.publish.registry import fetch_champion, run_of
+from tasks.publish.registry import fetch_champion
 from tasks.store import Store
 
 
@@ -65,7 +65,8 @@ def make_compression(asked: Asked, place: Request) -> Compression:
     named = check_methods(names)
     champion = find_published(asked.model, place) if asked.model else find_model(place, None)
     card = read_card(place.store.path(champion.uri), champion.card_sha256)
-    config = config_of(asked, champion, place)
+    named_data = NamedData(asked.profile, asked.data, asked.overrides)
+    config = config_of_published("compress", asked.model, champion, named_data, place)
     request = replace(place, config=config)
     not_possible = {name: reason for name in named or METHODS if (reason := _why_not(name, card, bool(named)))}
     methods = tuple(name for name in named or METHODS if name not in not_possible)
@@ -93,24 +94,6 @@ def _why_not(method: MethodName, card: ModelCard, named: bool) -> str | None:
                 raise
             return str(error)
     return reason
-
-
-def config_of(asked: Asked, champion: ChampionRef, place: Request) -> RunConfig:
-    """The settings and data of the run that published the model, unless others are named. UsageError where neither is known."""
-    store = place.store
-    if asked.profile is not None or asked.data is not None:
-        config = resolve_config(asked.profile, asked.data, asked.overrides, str(store.root))
-        return config.model_copy(update={"name": champion.name})
-    where = "name the data of its rows with --profile or --data"
-    if names_folder(asked.model) or ":" in asked.model:
-        raise UsageError(f"compress {asked.model}: a model in a folder tells nothing of its data; {where}")
-    try:
-        run = run_of(champion.name, champion.version, store, place.tracking_uri)
-        held = run_config(store, run)
-    except EnvironmentFailed as error:
-        raise UsageError(f"compress {asked.model}: {error}; {where}") from None
-    values = held.model_dump(mode="json", exclude_defaults=True) | {"name": champion.name}
-    return load_config(values, asked.overrides, f"run {run}")
 
 
 def _require_champion(champion: ChampionRef, request: Request) -> None:

@@ -10,7 +10,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.artifacts import leave_counts
-from flows.explaining import explain_model
+from flows.explaining import explain_model, request_of_model
 from flows.flow_request import NO_OVERRIDES, Override, request_of_run
 from flows.prefect_stages import explain_stages, prefect_stages
 from flows.refusals import REFUSALS, refused
@@ -31,7 +31,7 @@ def explain(
     """Shows what a model's answers rest on: inputs, their parts, the nearest training rows, swaps. Nothing is published.
 
     Args:
-        profile: Whose rows are explained, and whose model.
+        profile: Whose rows are explained, and whose model. Empty, with a model named: the rows of the run that published it.
         data: Other rows than the profile's: the full path of a manifest or a folder, or its address. Empty: the profile's.
         model: NAME or NAME@ALIAS in the registry, or a folder. Empty: the profile's champion.
         rows: Rows whose Shapley values are in the figures.
@@ -39,7 +39,11 @@ def explain(
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """
     try:
-        request = request_of_run(profile, data, [f"explain.rows={rows}", *overrides], store)
+        overrides = [f"explain.rows={rows}", *overrides]
+        if model and not profile and not data:
+            request = request_of_model(model, overrides, request_of_run("", "", [], store))
+        else:
+            request = request_of_run(profile, data, overrides, store)
         with shown_in_prefect(EXPLAIN_SHARES):
             summary = explain_model(request, model, prefect_stages(), explain_stages())
         leave_counts("explain", (summary.model and summary.model.name) or request.name, request, summary)

@@ -15,16 +15,16 @@ from flows.data_stages import extract_features, prepare
 from flows.execute import RunFailed, attempt
 from flows.predictions import asking, require_explainable
 from flows.preflight import failure, preflight
+from flows.published_config import NamedData, config_of_published
 from flows.records import recorded
-from flows.request import Request, profile_files
+from flows.request import Request
 from flows.run_state import RunState
-from flows.serving.loading import find_published, names_folder
+from flows.serving.loading import find_published
 from flows.stages import ExplainStages, Scan, Stages
 from flows.summary import notes_of, summarise, write_summary
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.contract import read_table
-from tasks.errors import UsageError
 from tasks.explain.parts import count_chunks, find_plan, train_rows
 from tasks.explain.rows import require_ids
 from tasks.modeling.card import ModelCard, read_card
@@ -66,18 +66,13 @@ def explain_model(
     return summary
 
 
-def profile_of(model: str, store: str | None) -> str | None:
-    """The profile of a model's name, where there is one: its rows are explained where no others are named."""
-    name = "" if names_folder(model) else model.partition("@")[0]
-    return name if name in profile_files(store) else None
+def request_of_model(model: str, overrides: Sequence[str], place: Request) -> Request:
+    """The request to explain a model on the data of the run that published it. `place` says where its store and registry are.
 
-
-def require_rows(model: str, profile: str | None, data: str | None) -> None:
-    """UsageError where nothing says which rows are to be explained."""
-    if model and profile is None and data is None:
-        raise UsageError(
-            f"explain {model}: which rows? Name the profile or the data that it learned from: --profile NAME or --data MANIFEST"
-        )
+    UsageError where there is no such model, or nothing says what its data are.
+    """
+    config = config_of_published("explain", model, find_published(model, place), NamedData(overrides=overrides), place)
+    return replace(place, config=config)
 
 
 def run_explanation(

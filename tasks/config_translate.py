@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from data_contracts.refs import InputName
+from data_contracts.modalities import ALL_MODALITIES
+from data_contracts.refs import INPUT_NAME
 from tasks.config_sections import Section
 from tasks.generator_ids import parse_generator
 
@@ -19,9 +21,9 @@ def _known_generator(text: str) -> str:
 class TranslateConfig(Section):
     """What `crossmodal translate` generates, and how it is tried. It changes nothing of a retrain."""
 
-    source: InputName = "text"
+    source: str = "text"
     """The input that is read, as the real one of each row."""
-    target: InputName = "image"
+    target: str = "image"
     """The input that is generated."""
     generator: Annotated[str, AfterValidator(_known_generator)] = "retrieval"
     """whisper:ID_OR_FOLDER (speech to text), caption:ID_OR_FOLDER (picture to text), imagenet-labels:NAME@WEIGHTS (picture to
@@ -44,6 +46,15 @@ class TranslateConfig(Section):
     """Media that are generated between two points from which a run that was killed goes on."""
     max_listed: Annotated[int, Field(ge=1, le=1000)] = 24
     """Rows that the report shows."""
+
+    @field_validator("source", "target")
+    @classmethod
+    def _is_input(cls, name: str) -> str:
+        if not re.fullmatch(INPUT_NAME, name):
+            raise ValueError(
+                f"{name!r} is no input; they are {', '.join(ALL_MODALITIES)}, and image_2 … of further columns"
+            )
+        return name
 
     @model_validator(mode="after")
     def _fits(self) -> TranslateConfig:

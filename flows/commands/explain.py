@@ -10,8 +10,7 @@ import typer
 
 from flows import console
 from flows.commands.options import RunInput, SummaryOptions, grouped
-from flows.environment import store_from_environment
-from flows.explaining import explain_model, profile_of, require_rows
+from flows.explaining import explain_model, request_of_model
 
 Model = Annotated[
     str,
@@ -48,12 +47,14 @@ class Asked:
 def explain(model: Model = "", *, of: RunInput, asked: Asked, common: SummaryOptions) -> None:
     """Show what a model's answers rest on: each input's Shapley value, words, places and times, neighbours, swaps, mistakes.
 
-    Rows are the profile's or the data's test rows, as the model reads them. Leaves report.html and explanations.json.
+    Rows are the test rows of the run that published it, unless --profile or --data names others. Leaves report.html and
+    explanations.json.
     """
-    if of.profile is None and of.data is None and model:
-        of = replace(of, profile=profile_of(model, store_from_environment(common.store)))
-        require_rows(model, of.profile, of.data)
-    request = replace(of, overrides=[*(of.overrides or []), *asked.overrides()]).request(common.store)
+    overrides = [*(of.overrides or []), *asked.overrides()]
+    if model and of.profile is None and of.data is None:
+        request = request_of_model(model, overrides, RunInput().request(common.store))
+    else:
+        request = replace(of, overrides=overrides).request(common.store)
     with console.progress_bars():
         summary = explain_model(request, model)
     console.print_explanation(summary, request.store.root, common.as_json)

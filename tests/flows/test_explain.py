@@ -151,7 +151,12 @@ def test_a_folder_that_is_no_model_and_rows_that_nobody_names(
 ) -> None:
     for model, data, message in (
         (f"{tmp_path}/", ["--data", str(place / "data/manifest.csv")], "no folder with model.json"),
-        (str(place / "model"), [], "which rows?"),
+        (
+            str(place / "model"),
+            [],
+            "a model in a folder tells nothing of its data; name the data of its rows with --profile or --data",
+        ),
+        ("photos", [], "not in the registry"),
         ("photos", ["--data", str(place / "data/manifest.csv")], "not in the registry"),
     ):
         with pytest.raises(SystemExit) as stop:
