@@ -79,7 +79,9 @@ def test_the_printed_link_opens_all_three(up: Up, session: Any, browser: Any) ->
     assert start.get_by_text("retrain/weekly").count() == 1
     start.get_by_role("link", name="Prefect").click()
     start.wait_for_url(f"{up.running.prefect_url}/**", timeout=WAIT_MS)
-    prefect = shown(session, f"{up.running.prefect_url}/v2/deployments", "weekly")
+    prefect = shown(session, f"{up.running.prefect_url}/v2/deployments", "answers")
+    prefect.get_by_placeholder("Search deployments").fill("weekly")  # Prefect lists ten to a page
+    prefect.get_by_text("weekly").first.wait_for(timeout=WAIT_MS)
     sockets = up.running.prefect_url.replace("http", "ws")
     assert prefect.evaluate(OWN_SOCKET, f"{sockets}/api/events/out") == "auth_success"
     assert prefect.evaluate(OWN_SOCKET, f"{sockets}/api/logs/out") == "auth_success"
