@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -192,8 +193,8 @@ def test_whisper_hears_what_espeak_says(shared_data: Path) -> None:
     """Real weights, a synthetic voice: what goes in comes out."""
     if shutil.which("espeak-ng") is None:
         pytest.skip("espeak-ng is not installed")
-    spoken = load_generator("espeak-ng", Asked(voice="en")).generate([b"The weather is very nice today."])
+    spoken = load_generator("espeak-ng", Asked(voice="en")).generate([b"one two three four five"])
     samples, rate_hz = soundfile.read(io.BytesIO(spoken[0]), dtype="int16")
     whisper = load_generator(f"whisper:{shared_data.parent / 'weights/whisper-tiny-en'}", Asked(max_new_tokens=24))
     (heard,) = whisper.generate([whisper.prepare(samples, rate_hz)])
-    assert "weather is very nice today" in heard.decode().lower()
+    assert re.sub(r"\D", "", heard.decode()) == "12345"
