@@ -23,7 +23,7 @@ from flows.run_name import name_run, rename_run
 from flows.run_progress import COMPARE_SHARES, shown_in_prefect
 from tasks.config import RunConfig
 from tasks.escaping import markdown_text
-from tasks.redaction import redact_error
+from tasks.redaction import redact, redact_error
 from tasks.reporting.compare_report import variants_table
 from tasks.task_options import TAGGED, shielded
 
@@ -57,7 +57,7 @@ def compare(
         text = f"{markdown_text(f'{request.name}: {summary.reason}')} {report_link(request, summary)}"
         leave_table("variants", variants_table(summary.compare or CompareSummary()), text)
         rename_run(str(summary.finding))
-        return Completed(message=f"{summary.finding}: {summary.reason}", data=summary.as_json())
+        return Completed(message=redact(f"{summary.finding}: {summary.reason}"), data=summary.as_json())
     except REFUSALS as error:
         return refused(error)
     except Exception as error:  # noqa: BLE001 (raised again)

@@ -22,7 +22,7 @@ from flows.run_progress import TUNE_SHARES, shown_in_prefect
 from flows.tuning import tune_model
 from tasks.config import RunConfig
 from tasks.escaping import markdown_text
-from tasks.redaction import redact_error
+from tasks.redaction import redact, redact_error
 from tasks.reporting.tune_report import settings_table
 from tasks.task_options import TAGGED, shielded
 
@@ -58,7 +58,7 @@ def tune(
         text = f"{markdown_text(f'{request.name}: {summary.reason}')}. {report_link(request, summary)}"
         leave_table("settings", settings_table(found), text)
         rename_run(str(summary.finding))
-        return Completed(message=f"{summary.finding}: {summary.reason}", data=summary.as_json())
+        return Completed(message=redact(f"{summary.finding}: {summary.reason}"), data=summary.as_json())
     except REFUSALS as error:
         return refused(error)
     except Exception as error:  # noqa: BLE001 (raised again)
