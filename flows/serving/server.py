@@ -6,12 +6,10 @@ import errno
 import ipaddress
 import logging
 import os
-import signal
 import socket
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flows.hosting.guard import Policy, own_origins
 from flows.request import Request
@@ -19,9 +17,6 @@ from flows.serving.limits import Limits
 from tasks.errors import UsageError
 from tasks.modeling.signing import describe_signature
 from tasks.redaction import redact_output
-
-if TYPE_CHECKING:
-    import uvicorn
 
 TOKEN = "CROSSMODAL_SERVE_TOKEN"
 _LEAST_TOKEN = 16
@@ -118,6 +113,7 @@ def _run(
     from flows.serving.app import make_app
     from flows.serving.connection import Connection
     from flows.serving.entrance import Access
+    from flows.serving.listening import Server
     from flows.serving.loading import find_published, load_predictor, names_folder
     from flows.serving.predictor import THREADS
     from flows.serving.rotation import AliasWatch, Rotation
@@ -140,9 +136,12 @@ def _run(
     access = Access(token, Policy(auth_string="", cookie="", origins=own_origins(url)))
 
     def start() -> None:
-        """Requests are taken."""
+        """The alias is watched."""
         if not names_folder(model):
             watch.start()
+
+    def tell() -> None:
+        """What answers, and where."""
         announce("model", f"{predictor.name} version {predictor.version}: reads {', '.join(predictor.columns)}")
         announce("signature", describe_signature(champion.signed_by, request.verify_key is not None))
         if model.endswith(f"@{CHALLENGER}"):
@@ -173,27 +172,7 @@ def _run(
         server_header=False,
         proxy_headers=False,
     )
-    server = uvicorn.Server(config)
-    ending = Ending(announce)
-    # uvicorn's own handler raises every signal again once all is answered: two Ctrl-C as a traceback of asyncio's
-    server.handle_exit = lambda sig, frame: ending.ask(sig, server)  # type: ignore[method-assign]
+    server = Server(config, tell, announce)
     server.run([bound])
-    if ending.interrupted:
+    if server.interrupted:
         raise KeyboardInterrupt
-
-
-class Ending:
-    """What a server does when it is asked to end: it answers what is under way; asked again by Ctrl-C, it ends at once."""
-
-    def __init__(self, announce: Announce) -> None:
-        self._announce = announce
-        self.interrupted = False
-        """Whether Ctrl-C asked, and not SIGTERM, after which the end is a good one."""
-
-    def ask(self, number: int, server: uvicorn.Server) -> None:
-        """No new requests are taken; at the second Ctrl-C this process is over, its exit status 130."""
-        again = server.should_exit and number == signal.SIGINT
-        server.should_exit, self.interrupted = True, self.interrupted or number == signal.SIGINT
-        if again:
-            self._announce("ended", "at once, by a second Ctrl-C: what was under way is not answered")
-            os._exit(130)  # threads that wait for decoders would be waited for

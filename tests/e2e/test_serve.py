@@ -169,7 +169,8 @@ def test_a_second_ctrl_c_ends_it_at_once_and_without_a_traceback(world: World) -
         port = int(served.url.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port)) as half:
             head = f"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-            half.sendall(f"{head}Content-Length: 1000\r\n\r\n{{".encode())
+            half.sendall(f"{head}Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n".encode())
+            assert half.recv(1000).startswith(b"HTTP/1.1 100"), "it reads the body"
             served.process.send_signal(signal.SIGINT)
             wait_until(lambda: not _takes_connections(port), "it takes no more")
             assert served.process.poll() is None

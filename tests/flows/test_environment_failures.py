@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 
@@ -18,7 +15,6 @@ from flows.execute import attempt
 from flows.preflight import failure, preflight
 from flows.request import make_request
 from flows.run_state import RunState
-from flows.serving.server import Ending
 from tasks.config import load_config
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.ingest.sources.resolve import locate_data
@@ -125,20 +121,3 @@ def test_a_scheme_that_is_not_read_is_told_with_those_that_are(tmp_path: Path) -
     assert "--set" not in str(error)
     with pytest.raises(UsageError, match=r"ftp://host/manifest\.csv.*ftp:// is not read"):
         locate_data(config, Store(tmp_path))
-
-
-def test_the_first_ctrl_c_ends_a_server_and_the_second_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended: list[int] = []
-    said: list[tuple[str, str]] = []
-    monkeypatch.setattr(os, "_exit", ended.append)
-    server: Any = SimpleNamespace(should_exit=False)
-    ending = Ending(lambda *line: said.append(cast(tuple[str, str], line)))
-    ending.ask(signal.SIGINT, server)
-    assert (server.should_exit, ending.interrupted, ended) == (True, True, [])
-    ending.ask(signal.SIGINT, server)
-    assert (ended, [what for what, _ in said]) == ([130], ["ended"])
-    stopped: Any = SimpleNamespace(should_exit=False)
-    by_manager = Ending(lambda *line: None)
-    by_manager.ask(signal.SIGTERM, stopped)
-    by_manager.ask(signal.SIGTERM, stopped)
-    assert (stopped.should_exit, by_manager.interrupted, ended) == (True, False, [130])
