@@ -23,6 +23,7 @@ from tests.support.data import (
     write_picture,
     write_sound,
 )
+from tests.support.pretrained import write_bert
 
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-machine")
@@ -138,25 +139,7 @@ def repaint() -> Callable[[Path], None]:
 @pytest.fixture
 def bert(tmp_path: Path) -> Path:
     """A folder with a BERT of two layers, random, in half precision, and a tokenizer of thirteen words."""
-    import torch
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import Whitespace
-    from tokenizers.processors import TemplateProcessing
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "words", "of", "a", "b", "it", "is", "low", "high"]
-    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    torch.manual_seed(0)
-    folder = tmp_path / "bert"
-    BertModel(BertConfig(vocab_size=len(words), max_position_embeddings=64, **small)).half().save_pretrained(folder)
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", model_max_length=64
-    ).save_pretrained(folder)
-    return folder
+    return write_bert(tmp_path / "bert")
 
 
 @pytest.fixture
