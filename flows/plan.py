@@ -3,98 +3,207 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 from data_contracts.modalities import modality_of
-from data_contracts.refs import CleanRef, FeatureRef, InputName, Modality, RawRef, ValidatedRef
+from data_contracts.refs import CleanRef, FeatureRef, InputName, Modality, RawRef, Split, ValidatedRef
 from flows.champion import champion_to_continue
+from flows.plan_since import Earlier, last_run, rates
 from flows.request import Request
 from tasks.contract import read_table
-from tasks.extract.extract import plan_shards, preview_features
+from tasks.extract.extract import features_fingerprint, plan_shards, preview_features, stored_digests
 from tasks.ingest.ingest import ingest_key
+from tasks.ingest.manifest.row_changes import RowChanges
 from tasks.ingest.manifest.scan import scan
 from tasks.ingest.sources.resolve import locate_data
 from tasks.media.media_store import media_fingerprint, media_index
-from tasks.store import Store
 from tasks.train.train import train_key
 from tasks.validate.validate import samples_key
+
+Action = Literal["reuse", "compute", "ok", "warn", "fail"]
+EPOCHS = "at most so many epochs"
 
 
 class PlanLine(TypedDict):
     """What a retrain would do in one stage."""
 
     stage: str
-    action: Literal["reuse", "compute", "ok", "warn", "fail"]
+    action: Action
     """Of a check before the stages, its outcome."""
     count: int | None
-    """Samples, files, epochs or models; None where it is not known yet."""
+    """Rows, samples, media, epochs or models; None where it is not known yet."""
+    seconds: float | None
+    """At most about so long, by the slowest of the last runs of this model; None where none tells."""
     why: str
 
 
-UNKNOWN = "known once the stages before it have run"
-
-
 def plan_retrain(request: Request) -> list[PlanLine]:
-    """One line per stage: `reuse` or `compute`, how many samples, files, epochs or models of it, and why."""
-    config, store = request.config, request.store
-    raw = scan(config, store, locate_data(config, store))
-    found = store.find("clean", ingest_key(raw, config))
-    if found is None:
-        return [
-            *_media_to_decode(raw, request),
-            *(_line(stage, "compute", None, UNKNOWN) for stage in ("validate", "extract", "train")),
-        ]
-    clean = CleanRef.model_validate(found.ref)
-    lines = [_line("ingest", "reuse", clean.rows, f"{clean.rows} samples, unchanged")]
-    found = store.find("validations", samples_key(clean, config))
-    if found is None:
-        return [*lines, *(_line(stage, "compute", None, UNKNOWN) for stage in ("validate", "extract", "train"))]
-    valid = ValidatedRef.model_validate(found.ref)
-    lines.append(_line("validate", "reuse", valid.rows, "the contract was met by these samples"))
-    features = preview_features(valid, config, store, plan_shards(valid, config, store))
-    lines += [_features(name, ref) for name, ref in features.items()]
-    return [*lines, _training(valid, features, request)]
+    """One line per stage: `reuse` or `compute`, how many rows, media, epochs or models of it, how long, and why."""
+    raw = scan(request.config, request.store, locate_data(request.config, request.store))
+    return _Plan(request, raw, last_run(request), rates(request)).lines()
 
 
 def describe_plan(lines: list[PlanLine]) -> str:
-    """The plan as one sentence: what would be computed."""
-    work = [f"{line['stage']} ({line['why']})" for line in lines if line["action"] == "compute"]
-    return f"plan: would compute {', '.join(work)}" if work else "plan: nothing to compute, all of it is in the store"
+    """The plan as one sentence: what would be computed, and about how long that takes."""
+    computed = [line for line in lines if line["action"] == "compute"]
+    if not computed:
+        return "plan: nothing to compute, all of it is in the store"
+    known = [line["seconds"] for line in computed if line["seconds"] is not None]
+    about = f"; at most about {sum(known):.0f} s by the last runs" if known else ""
+    work = ", ".join(f"{line['stage']} ({line['why']})" for line in computed)
+    return f"plan: would compute {work}{about}"
 
 
-def _media_to_decode(raw: RawRef, request: Request) -> list[PlanLine]:
-    table = read_table(request.store.path(raw.uri) / "rows.parquet")
-    sources: dict[Modality, set[str]] = defaultdict(set)
-    for input_name in raw.modalities:
-        sources[modality_of(input_name)].update(table[f"{input_name}_sha256"].drop_null().to_pylist())
-    return [_decoding(modality, digests, request) for modality, digests in sources.items()]
+@dataclass(frozen=True)
+class _Plan:
+    request: Request
+    raw: RawRef
+    earlier: Earlier | None
+    rates: dict[str, float]
+
+    def lines(self) -> list[PlanLine]:
+        """Of every stage, in their order."""
+        config, store = self.request.config, self.request.store
+        changes = None if self.earlier is None else self.earlier.rows_since(self.raw, store)
+        rows = self._rows(changes)
+        found = store.find("clean", ingest_key(self.raw, config))
+        clean = self._same_elsewhere() if found is None else CleanRef.model_validate(found.ref)
+        if clean is None:
+            return [rows, *self._before_ingest(), *self._untold_training(changes)]
+        moved = "the same samples, whose media lie elsewhere: their table is written anew"
+        ingest = (
+            self._line("ingest", clean.rows, 0, moved)
+            if found is None
+            else _line("ingest", "reuse", clean.rows, f"{clean.rows} samples, unchanged")
+        )
+        found = store.find("validations", samples_key(clean, config))
+        if found is None:
+            validate = self._line("validate", clean.rows, clean.rows, "samples that were not validated yet")
+            return [rows, ingest, validate, *self._extract(clean)[1], *self._untold_training(changes)]
+        valid = ValidatedRef.model_validate(found.ref)
+        validate = _line("validate", "reuse", valid.rows, "the contract was met by these samples")
+        features, extract = self._extract(valid)
+        return [rows, ingest, validate, *extract, *self._known_training(valid, features, changes)]
+
+    def _same_elsewhere(self) -> CleanRef | None:
+        """The samples of the last run, where these rows differ from its own by their places only."""
+        if self.earlier is None or self.earlier.refs.raw is None:
+            return None
+        before, config = self.earlier.refs.raw, self.earlier.config
+        if ingest_key(before.model_copy(update={"uri": self.raw.uri}), config) != ingest_key(
+            self.raw, self.request.config
+        ):
+            return None
+        found = self.request.store.find("clean", ingest_key(before, config))
+        return None if found is None else CleanRef.model_validate(found.ref)
+
+    def _rows(self, changes: RowChanges | None) -> PlanLine:
+        if self.earlier is None:
+            return _line("rows", "ok", self.raw.rows, "no run of this model before")
+        if changes is None:
+            return _line("rows", "ok", self.raw.rows, f"run {self.earlier.run} left no table to compare with")
+        return _line("rows", "ok", self.raw.rows, f"{changes} since run {self.earlier.run}")
+
+    def _before_ingest(self) -> list[PlanLine]:
+        """While it is not known yet which samples the rows make: what their media tell."""
+        decode, extract = [], []
+        for modality, sources in self._sources().items():
+            stored = self._stored_media(modality)
+            new = len(sources - stored.keys())
+            decode.append(
+                self._line(f"decode {modality}", new, len(sources), f"{new} of {len(sources)} files are new", "ingest")
+            )
+            extract.append(self._media_features(modality, {stored[one] for one in sources & stored.keys()}, new))
+        return [*decode, self._line("validate", self.raw.rows, 0, "the samples that these rows become"), *extract]
+
+    def _sources(self) -> dict[Modality, set[str]]:
+        """Modality to the digests of the files and cells that the rows name."""
+        table = read_table(self.request.store.path(self.raw.uri) / "rows.parquet")
+        sources: dict[Modality, set[str]] = defaultdict(set)
+        for name in self.raw.modalities:
+            sources[modality_of(name)].update(table[f"{name}_sha256"].drop_null().to_pylist())
+        return sources
+
+    def _stored_media(self, modality: Modality) -> dict[str, str | None]:
+        """The digest of a file or cell to that of the medium it holds; None where it could not be decoded."""
+        fingerprint = media_fingerprint(modality, self.request.config.media)
+        index = media_index(self.request.store, modality, fingerprint, ("source", "digest"))
+        return dict(zip(index["source"].to_pylist(), index["digest"].to_pylist(), strict=True))
+
+    def _media_features(self, modality: Modality, digests: set[str | None], new: int) -> PlanLine:
+        config, store = self.request.config, self.request.store
+        fingerprint = features_fingerprint(modality, media_fingerprint(modality, config.media), config)
+        lacking = len(digests - {None} - stored_digests(modality, fingerprint, store)) + new
+        why = f"at most {lacking} media to compute, {len(digests) + new - lacking} in the store"
+        return self._extraction(modality, lacking, len(digests) + new, why, fingerprint)
+
+    def _extract(self, samples: CleanRef | ValidatedRef) -> tuple[dict[InputName, FeatureRef], list[PlanLine]]:
+        config, store = self.request.config, self.request.store
+        features = preview_features(samples, config, store, plan_shards(samples, config, store))
+        return features, [
+            self._extraction(
+                name,
+                ref.computed,
+                ref.reused,
+                f"{ref.computed} samples to compute, {ref.reused} in the store",
+                ref.fingerprint,
+            )
+            for name, ref in features.items()
+        ]
+
+    def _extraction(self, name: InputName, computed: int, otherwise: int, why: str, fingerprint: str) -> PlanLine:
+        reason = self.earlier.why_anew(name, fingerprint, self.request.config) if self.earlier and computed else ""
+        return self._line(f"extract {name}", computed, otherwise, f"{why} ({reason})" if reason else why, "extract")
+
+    def _untold_training(self, changes: RowChanges | None) -> list[PlanLine]:
+        """Where the samples are not there yet: whether it is needed shows in their train and validation rows."""
+        why = self._why_trained(changes) or EPOCHS
+        splits = {} if self.earlier is None or self.earlier.refs.clean is None else self.earlier.refs.clean.splits
+        return self._train_and_after(splits, f"{why} (not where only test rows have changed)" if changes else why)
+
+    def _known_training(
+        self, valid: ValidatedRef, features: dict[InputName, FeatureRef], changes: RowChanges | None
+    ) -> list[PlanLine]:
+        store, splits = self.request.store, valid.clean.splits
+        key = train_key(valid, features, self.request.config, store, champion_to_continue(self.request))
+        if store.find("checkpoints", key) is not None:
+            train = _line("train", "reuse", 1, "this model is in the store")
+            known = self.earlier is not None and self.earlier.refs.valid == valid
+            return (
+                [train] if known else [train, self._evaluation(splits, "test rows that no run of it was evaluated on")]
+            )
+        resumed = (store.root / "work" / f"train-{key}").is_dir()
+        reasons = [self._why_trained(changes), "other features" if any(it.computed for it in features.values()) else ""]
+        why = "; ".join(filter(None, reasons)) or EPOCHS
+        return self._train_and_after(splits, "resumes from its last epoch" if resumed else why)
+
+    def _train_and_after(self, splits: Mapping[Split, int], why: str) -> list[PlanLine]:
+        train = self._line("train", self.request.config.train.epochs, 0, why, units=splits.get("train", 0))
+        evaluate = self._evaluation(splits, "test rows, by the new model and the champion")
+        return [train, evaluate, self._line("publish", 1, 0, "where the gate passes it")]
+
+    def _evaluation(self, splits: Mapping[Split, int], why: str) -> PlanLine:
+        test = splits.get("test", 0)
+        return self._line("evaluate", 1, 0, why, units=test) | {"count": test or None}
+
+    def _why_trained(self, changes: RowChanges | None) -> str:
+        """What is not as it was at the last run; empty where there was none, or nothing tells."""
+        if self.earlier is None:
+            return ""
+        settings = self.earlier.settings_since(self.request.config, "seed", "fusion", "train", "encoders", "split")
+        return "; ".join(filter(None, (f"rows: {changes}" if changes else "", settings)))
+
+    def _line(
+        self, stage: str, computed: int, otherwise: int, why: str, timed_as: str | None = None, units: int | None = None
+    ) -> PlanLine:
+        """`otherwise`: the count where nothing is to compute; `units`: what the stage's seconds count, where not the same."""
+        rate = self.rates.get(timed_as or stage)
+        seconds = round(rate * (computed if units is None else units), 1) if rate and computed else None
+        action: Action = "compute" if computed else "reuse"
+        return {"stage": stage, "action": action, "count": computed or otherwise, "seconds": seconds, "why": why}
 
 
-def _decoding(input_name: Modality, digests: set[str], request: Request) -> PlanLine:
-    index = media_index(request.store, input_name, media_fingerprint(input_name, request.config.media), ("source",))
-    count = len(digests - set(index["source"].to_pylist()))
-    why = f"{count} of {len(digests)} files are new"
-    return _line(f"decode {input_name}", "compute" if count else "reuse", count or len(digests), why)
-
-
-def _features(input_name: InputName, ref: FeatureRef) -> PlanLine:
-    why = f"{ref.computed} samples to compute, {ref.reused} in the store"
-    return _line(f"extract {input_name}", "compute" if ref.computed else "reuse", ref.computed or ref.reused, why)
-
-
-def _training(valid: ValidatedRef, features: dict[InputName, FeatureRef], request: Request) -> PlanLine:
-    store: Store = request.store
-    key = train_key(valid, features, request.config, store, champion_to_continue(request))
-    if store.find("checkpoints", key) is not None:
-        return _line("train", "reuse", 1, "this model is in the store")
-    resumed = (store.root / "work" / f"train-{key}").is_dir()
-    return _line(
-        "train",
-        "compute",
-        request.config.train.epochs,
-        "resumes from its last epoch" if resumed else "at most so many epochs",
-    )
-
-
-def _line(stage: str, action: Literal["reuse", "compute"], count: int | None, why: str) -> PlanLine:
-    return {"stage": stage, "action": action, "count": count, "why": why}
+def _line(stage: str, action: Action, count: int | None, why: str) -> PlanLine:
+    return {"stage": stage, "action": action, "count": count, "seconds": None, "why": why}

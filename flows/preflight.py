@@ -253,7 +253,13 @@ def warnings(checks: list[PreflightCheck]) -> Iterator[str]:
 def preflight_lines(checks: list[PreflightCheck]) -> list[PlanLine]:
     """The checks as lines of a plan, before those of its stages."""
     return [
-        {"stage": f"preflight: {check.name}", "action": check.outcome, "count": None, "why": check.detail}
+        {
+            "stage": f"preflight: {check.name}",
+            "action": check.outcome,
+            "count": None,
+            "seconds": None,
+            "why": check.detail,
+        }
         for check in checks
     ]
 

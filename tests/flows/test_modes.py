@@ -50,6 +50,6 @@ def test_plan_only_is_the_plan_and_no_run(learnable: Path, tmp_path: Path, capsy
 
 
 def test_a_plan_is_one_sentence() -> None:
-    train = {"stage": "train", "action": "compute", "count": 3, "why": "at most so many epochs"}
+    train = {"stage": "train", "action": "compute", "count": 3, "seconds": None, "why": "at most so many epochs"}
     assert describe_plan([train | {"action": "reuse"}]) == "plan: nothing to compute, all of it is in the store"
     assert describe_plan([train]) == "plan: would compute train (at most so many epochs)"

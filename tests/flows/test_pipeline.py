@@ -380,13 +380,17 @@ def test_a_plan_looks_for_the_model_that_continues_this_champion(make_world: Mak
     world = make_world("train.continue_from=champion")
     world.champions = [world.champion("1")]
     run_state = world.run()
-    assert run_state.valid is not None
+    raw, valid = run_state.raw, run_state.valid
+    assert raw is not None
+    assert valid is not None
     planned: list[str] = []
     for champion in (None, world.champion("2"), world.champions[0]):
-        key = train_key(run_state.valid, run_state.features, world.request.config, world.store, champion)
+        key = train_key(valid, run_state.features, world.request.config, world.store, champion)
         with world.store.create("checkpoints", key):
             pass
-        planned.append(plan._training(run_state.valid, run_state.features, world.request)["action"])
+        planned.append(
+            plan._Plan(world.request, raw, None, {})._known_training(valid, run_state.features, None)[0]["action"]
+        )
     assert planned == ["compute", "compute", "reuse"]
 
 
