@@ -73,6 +73,8 @@ def make_compression(asked: Asked, place: Request) -> Compression:
     methods = tuple(name for name in wanted if name not in not_possible)
     if not methods:
         raise UsageError(f"compress {asked.model}: {next(iter(not_possible.values()))}")
+    if "distill" in methods:
+        require_fused_features(config, card)
     publish = check_methods([asked.publish])[0] if asked.publish else None
     if publish is not None:
         _require_champion(champion, request)
@@ -95,6 +97,16 @@ def _why_not(method: MethodName, card: ModelCard, named: bool) -> str | None:
                 raise
             return str(error)
     return reason
+
+
+def require_fused_features(config: RunConfig, card: ModelCard) -> None:
+    """UsageError where a student is to learn features that it or the model does not have."""
+    weight = config.compress.distill_features_weight
+    if weight and "late" in (config.fusion.kind, card.config.fusion.kind):
+        raise UsageError(
+            f"compress.distill_features_weight={weight:g}: under fusion.kind = late the modalities vote, and there are no "
+            "fused features to learn; set it to 0"
+        )
 
 
 def _require_champion(champion: ChampionRef, request: Request) -> None:

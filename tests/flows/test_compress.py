@@ -235,6 +235,8 @@ def test_an_input_of_no_use_is_left_out_by_validation_rows_alone(data: Path, tmp
     [
         (["tones", "--methods", "int9"], 2, "did you mean 'int8'?"),
         (["tones", "--methods", "onnx"], 2, "no frozen pretrained encoder"),
+        (["tones", "--methods", "distill"], 2, "its encoders are tiny already"),
+        (["tones", "--methods", "int8", "--set", "compress.distill_temperature=0"], 2, "compress.distill_temperature"),
         (["tones", "--publish", "float61"], 2, "did you mean 'float16'?"),
         (["tones", "--methods", "int8", "--publish", "int4"], 2, "is not among --methods"),
         (["nobody"], 2, "not in the registry"),

@@ -147,20 +147,16 @@ def test_killed_in_training_it_goes_on_and_the_teacher_is_not_asked_again(large:
     assert models_in(large) == models_in(tmp_path / "whole")
 
 
-@pytest.mark.slow
-def test_rows_with_other_labels_are_refused_before_training(
-    large: Path, data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    other = data.with_name("other.csv")
-    other.write_text(data.read_text().replace(",low,", ",deep,"))
-    before = sorted((large / "checkpoints").iterdir())
-    with pytest.raises(SystemExit) as ended:
-        main(["compress", "tones", "--data", str(other), "--methods", "distill", "--store", str(large)])
-    assert ended.value.code in (0, 2, 3), capsys.readouterr().err
-    assert sorted((large / "checkpoints").iterdir()) == before
-
-
 def test_it_is_tried_by_name_only() -> None:
     assert "distill" not in by_default()
     assert "prune" in by_default()
     assert KIND in ARTIFACT_KINDS
+
+
+def test_features_that_a_network_does_not_have_are_refused(large: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ["--set", "fusion.kind=late", "--set", "compress.distill_features_weight=1"]
+    with pytest.raises(SystemExit) as ended:
+        main(["compress", "tones", "--methods", "distill", *settings, "--store", str(large)])
+    assert ended.value.code == 2
+    assert "there are no fused features" in capsys.readouterr().err
+    assert not list((large / KIND).glob("*"))
