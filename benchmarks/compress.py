@@ -1,6 +1,7 @@
 """What compressed models cost and are worth: mobilenet_v2 on CIFAR-10 pictures, and pictures with captions read by MiniLM.
 
     python -m benchmarks.compress [--data cifar10_12k|captions] [--methods int8,onnx-int8] [--px 96] [--store DIR]
+    python -m benchmarks.compress --methods distill --set train.epochs=10
 
 Each model is trained as `crossmodal retrain` trains it (frozen encoders, 10 epochs) and compressed as `crossmodal compress`
 does it, with a margin of one point in accuracy. Both pass through the same store, so a run that was broken goes on. Times are
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--pictures", default="../shared/data/cifar10_12k")
     parser.add_argument("--weights", default="../shared/weights")
     parser.add_argument("--methods", default="", help="default: all that can be")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of what compress trains")
     parser.add_argument("--px", type=int, default=96, help="side of the pictures as the network sees them")
     parser.add_argument("--sample", type=int, help="only so many rows")
     parser.add_argument("--store", help="keep what is computed here; a broken run goes on from it")
@@ -73,7 +75,7 @@ def measure(name: str, options: argparse.Namespace, store: Path, folder: Path) -
     execute(make_request(config, str(store), None, new_run_id()), Stages())
     place = make_request(config, str(store), None, new_run_id())
     methods = [options.methods] if options.methods else []
-    compression = make_compression(Asked(name, methods), place)
+    compression = make_compression(Asked(name, methods, overrides=options.set), place)
     compress_model(compression)
     return CompressReport.model_validate_json((compression.request.folder / COMPRESS).read_bytes())
 

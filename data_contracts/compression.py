@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from data_contracts.refs import CheckpointRef, Decision, Frozen, InputName, Metrics, Ref
+from data_contracts.refs import CheckpointRef, Decision, Frozen, InputName, Metrics, Ref, Sha256
 
 COMPRESS = "compress.json"
-MethodName = Literal["float16", "int8", "int4", "onnx", "onnx-int8", "prune"]
+MethodName = Literal["float16", "int8", "int4", "onnx", "onnx-int8", "prune", "distill"]
 Difference = tuple[float, float, float]
 """Value, low, high."""
 
@@ -22,6 +22,22 @@ class InputLoss(Frozen):
     """Of the gate's metric, without it minus with it; None: not defined on these rows."""
     rows: int
     left_out: bool
+
+
+class TeacherRef(Ref):
+    """What a model says of the train and validation rows, for another one to learn from: teacher.parquet lies at `uri`."""
+
+    model_sha256: Sha256
+
+
+class Distillation(Frozen):
+    """What a training learns besides the labels, and how much of it; see the config's section compress."""
+
+    teacher: TeacherRef
+    temperature: float
+    alpha: float
+    """Share of the teacher's part of the loss; the labels have the rest."""
+    features_weight: float
 
 
 class CompressedRef(Ref):

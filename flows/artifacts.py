@@ -6,7 +6,9 @@ artifacts, and its history there is that of all runs; each entry names its model
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from urllib.parse import quote
 
 import httpx
@@ -35,16 +37,10 @@ TITLES = {
 
 def leave_artifacts(request: Request, run_state: RunState, summary: RunSummary) -> None:
     """The run's artifacts are in the Prefect UI, those of a failed run too, as far as it came."""
-    try:
-        _leave(request, run_state, summary)
-    except httpx.HTTPError as error:  # the run is done and its report is on disk
-        _LOG.warning("artifacts not shown: %s", error)
-
-
-def _leave(request: Request, run_state: RunState, summary: RunSummary) -> None:
     name = markdown_text(request.name)
     title = TITLES.get(summary.verdict, str(summary.verdict))
-    create_markdown_artifact(verdict_text(request, summary), key="verdict", description=f"{name}: {title}")
+    with _warning_if_unreachable():
+        create_markdown_artifact(verdict_text(request, summary), key="verdict", description=f"{name}: {title}")
     if run_state.clean is not None:
         reasons = reasons_of(request.store, run_state.clean, run_state.valid)
         leave_table("data", rows_table(summary, reasons), f"{name}: what became of the rows")
@@ -70,10 +66,7 @@ def leave_drift(request: Request, summary: RunSummary) -> None:
         markdown_text(str(summary.reason)),
     )
     text = f"{name}: {reason}. {report_link(request, summary)}"
-    try:
-        leave_table("drift", drift_table(summary.tests or ()), text)
-    except httpx.HTTPError as error:
-        _LOG.warning("artifacts not shown: %s", error)
+    leave_table("drift", drift_table(summary.tests or ()), text)
 
 
 def leave_counts(key: str, name: str, request: Request, summary: RunSummary) -> None:
@@ -83,15 +76,22 @@ def leave_counts(key: str, name: str, request: Request, summary: RunSummary) -> 
     """
     text = f"{markdown_text(name)}: {markdown_text(str(summary.reason))}. {report_link(request, summary)}"
     counts = DisplayTable.of({"what": kind, "count": count} for kind, count in (summary.found or {}).items())
-    try:
-        leave_table(key, counts, text)
-    except httpx.HTTPError as error:
-        _LOG.warning("artifacts not shown: %s", error)
+    leave_table(key, counts, text)
 
 
 def leave_table(key: str, table: DisplayTable, description: str) -> None:
-    """The table is an artifact of the flow run. `description` is Markdown."""
-    create_table_artifact(table.as_records(), key=key, description=description)
+    """The table is an artifact of the flow run, where the server takes it. `description` is Markdown."""
+    with _warning_if_unreachable():
+        create_table_artifact(table.as_records(), key=key, description=description)
+
+
+@contextlib.contextmanager
+def _warning_if_unreachable() -> Iterator[None]:
+    """A server that is gone does not fail the run, which is done and whose report is on disk."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        _LOG.warning("artifacts not shown: %s", error)
 
 
 def verdict_text(request: Request, summary: RunSummary) -> str:

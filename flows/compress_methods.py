@@ -13,12 +13,13 @@ from data_contracts.refs import CheckpointRef, EvalReport, InputName, PreparedCh
 from flows.champion import champion_config, checkpoint_of
 from flows.compress_request import Compression
 from flows.data_stages import extract_features, prepare
+from flows.distilling import distill
 from flows.journaling import record_verdict
 from flows.pipeline import evaluate_model
 from flows.run_state import RunState
 from flows.stages import Features, Stages
 from tasks import locks, progress
-from tasks.compress.compress import compress, compress_key, keep_pruned
+from tasks.compress.compress import compress, compress_key, keep_trained
 from tasks.compress.methods import METHODS
 from tasks.config import RunConfig
 from tasks.errors import DataError
@@ -109,14 +110,18 @@ class Methods:
 
     def _attempt(self, method: MethodName) -> None:
         try:
-            compressed = self._pruned() if method == "prune" else self._made(method)
+            compressed = self._make(method)
         except DataError as error:  # of this model and this method
             self.results[method] = not_possible(method, str(error))
             return
         judged = self.judged[method] = self._judge(compressed)
         self.results[method] = self._result(method, judged)
 
-    def _made(self, method: MethodName) -> CompressedRef:
+    def _make(self, method: MethodName) -> CompressedRef:
+        if method == "prune":
+            return self._pruned()
+        if method == "distill":
+            return distill(self.asked, self.config, self.prepared, self.stages, self._aside())
         with self.run_state.timed("train"):
             return compress(method, self.asked.champion, self._places(), self.prepared.valid, self.asked.request.store)
 
@@ -155,7 +160,7 @@ class Methods:
         features = extract_features(valid, smaller, store, self.stages, aside)
         with self.run_state.timed("train"):
             trained = self.stages.train(valid, features, smaller, store, None)
-        return keep_pruned(self.asked.champion, trained, inputs, valid, store)
+        return keep_trained("prune", self.asked.champion, trained, valid, store, inputs)
 
     def _aside(self) -> RunState:
         aside = RunState(before=self.run_state.before)

@@ -14,7 +14,7 @@ from flows.published_config import NamedData, config_of_published
 from flows.request import Request
 from flows.serving.loading import find_published
 from flows.stages import Scan
-from tasks.compress.methods import METHODS, check_methods, require_packages, why_not
+from tasks.compress.methods import by_default, check_methods, require_packages, why_not
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import DataError, EnvironmentFailed, UsageError
@@ -44,7 +44,7 @@ class Asked:
     model: str
     """Empty: the only one there is."""
     methods: Sequence[str] = ()
-    """Empty: all that can be."""
+    """Empty: all that can be, but those that are tried by name only."""
     publish: str | None = None
     profile: str | None = None
     data: str | None = None
@@ -68,10 +68,13 @@ def make_compression(asked: Asked, place: Request) -> Compression:
     named_data = NamedData(asked.profile, asked.data, asked.overrides)
     config = config_of_published("compress", asked.model, champion, named_data, place)
     request = replace(place, config=config)
-    not_possible = {name: reason for name in named or METHODS if (reason := _why_not(name, card, bool(named)))}
-    methods = tuple(name for name in named or METHODS if name not in not_possible)
+    wanted = named or by_default()
+    not_possible = {name: reason for name in wanted if (reason := _why_not(name, card, bool(named)))}
+    methods = tuple(name for name in wanted if name not in not_possible)
     if not methods:
         raise UsageError(f"compress {asked.model}: {next(iter(not_possible.values()))}")
+    if "distill" in methods:
+        require_fused_features(config, card)
     publish = check_methods([asked.publish])[0] if asked.publish else None
     if publish is not None:
         _require_champion(champion, request)
@@ -94,6 +97,16 @@ def _why_not(method: MethodName, card: ModelCard, named: bool) -> str | None:
                 raise
             return str(error)
     return reason
+
+
+def require_fused_features(config: RunConfig, card: ModelCard) -> None:
+    """UsageError where a student is to learn features that it or the model does not have."""
+    weight = config.compress.distill_features_weight
+    if weight and "late" in (config.fusion.kind, card.config.fusion.kind):
+        raise UsageError(
+            f"compress.distill_features_weight={weight:g}: under fusion.kind = late the modalities vote, and there are no "
+            "fused features to learn; set it to 0"
+        )
 
 
 def _require_champion(champion: ChampionRef, request: Request) -> None:

@@ -12,6 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 from prefect.utilities.callables import get_call_parameters
 
+from data_contracts.compression import Distillation
 from data_contracts.refs import ChampionRef, CheckpointRef, ValidatedRef
 from flows.hosting.registering import GPU_SLOT, ensure_gpu_slot
 from flows.stages import AuditStages, ExplainStages, Features, Stages, Train, TranslateStages
@@ -111,14 +112,19 @@ def _in_gpu_slot(train: Train) -> Train:
     """Training that waits for the global limit `gpu` where it will use one; a model that is in the store needs none."""
 
     def call(
-        valid: ValidatedRef, features: Features, config: RunConfig, store: Store, champion: ChampionRef | None
+        valid: ValidatedRef,
+        features: Features,
+        config: RunConfig,
+        store: Store,
+        champion: ChampionRef | None,
+        *,
+        distillation: Distillation | None = None,
     ) -> CheckpointRef:
         """The stage's result; while it is computed on a GPU, one slot of the limit is taken."""
-        key = train_key(valid, features, config, store, champion) if uses_gpu(config) else None
-        if key is None or store.find("checkpoints", key) is not None:
-            return train(valid, features, config, store, champion)
-        with gpu_slot():
-            return train(valid, features, config, store, champion)
+        key = train_key(valid, features, config, store, champion, distillation) if uses_gpu(config) else None
+        needs_none = key is None or store.find("checkpoints", key) is not None
+        with contextlib.nullcontext() if needs_none else gpu_slot():
+            return train(valid, features, config, store, champion, distillation=distillation)
 
     return call
 

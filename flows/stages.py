@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from data_contracts.audit import FoldRef, ViewRef
+from data_contracts.compression import Distillation
 from data_contracts.explanations import ExplanationPartRef, ExplanationRef, PartName
 from data_contracts.refs import (
     AuditRef,
@@ -85,10 +86,18 @@ class ValidateFeatures(Protocol):
 
 
 class Train(Protocol):
-    """A checkpoint of these rows, features and settings; `champion` is the model that training starts from."""
+    """A checkpoint of these rows, features and settings; `champion` is the model that training starts from,
+    `distillation` names one that it learns from."""
 
     def __call__(
-        self, valid: ValidatedRef, features: Features, config: RunConfig, store: Store, champion: ChampionRef | None
+        self,
+        valid: ValidatedRef,
+        features: Features,
+        config: RunConfig,
+        store: Store,
+        champion: ChampionRef | None,
+        *,
+        distillation: Distillation | None = None,
     ) -> CheckpointRef: ...
 
 
@@ -144,10 +153,16 @@ def extract_in_turn(shards: list[ShardRef], store: Store) -> list[str]:
 
 
 def train_here(
-    valid: ValidatedRef, features: Features, config: RunConfig, store: Store, champion: ChampionRef | None
+    valid: ValidatedRef,
+    features: Features,
+    config: RunConfig,
+    store: Store,
+    champion: ChampionRef | None,
+    *,
+    distillation: Distillation | None = None,
 ) -> CheckpointRef:
     """Trains in this process, where a debugger can follow."""
-    return train(valid, features, config, store, champion, isolate=False)
+    return train(valid, features, config, store, champion, isolate=False, distillation=distillation)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema, field_validator, model_validator
 
 from tasks.config_compare import CompareConfig
+from tasks.config_compress import CompressConfig
 from tasks.config_explain import ExplainConfig
 from tasks.config_paths import absolute_paths
 from tasks.config_sections import (
@@ -197,6 +198,7 @@ class RunConfig(Section):
     monitor: MonitorConfig = MonitorConfig()
     tune: TuneConfig = TuneConfig()
     compare: CompareConfig = CompareConfig()
+    compress: CompressConfig = CompressConfig()
     audit: AuditConfig = AuditConfig()
     explain: ExplainConfig = ExplainConfig()
     translate: TranslateConfig = TranslateConfig()

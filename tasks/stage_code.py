@@ -192,6 +192,7 @@ STAGES: dict[str, StageCode] = {
             "tasks.train.batch_plan",
             "tasks.train.dataloader",
             "tasks.train.dataset",
+            "tasks.train.distillation",
             "tasks.train.ema",
             "tasks.train.finetuning",
             "tasks.train.fitting",

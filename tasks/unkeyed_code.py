@@ -25,6 +25,7 @@ COMPUTES_NOTHING = (
     "data_contracts.uncertainty",
     "tasks.config",
     "tasks.config_compare",
+    "tasks.config_compress",
     "tasks.config_explain",
     "tasks.config_paths",
     "tasks.config_sections",

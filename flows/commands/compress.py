@@ -27,7 +27,8 @@ def compress(
     methods: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAMES", help="float16, int8, int4, onnx, onnx-int8, prune, with commas (default: all that can be)."
+            metavar="NAMES",
+            help="float16, int8, int4, onnx, onnx-int8, prune, distill, with commas (default: all that can be but distill).",
         ),
     ] = None,
     publish: Annotated[

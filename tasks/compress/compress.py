@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_contracts.compression import CompressedRef, InputLoss, MethodName
@@ -61,12 +62,12 @@ def compress(
 
     folder, chosen = store.path(champion.uri), METHODS[method]
     card = read_card(folder, champion.card_sha256)
-    made: dict[str, CompressedEncoder] = {}
+    smaller: dict[str, CompressedEncoder] = {}
     for name, spec in places.items():  # one that several inputs read is made once
         digest = str(spec.weights_sha256)
-        made[digest] = made.get(digest) or compress_encoder(name, spec, chosen, card, valid, store)
+        smaller[digest] = smaller.get(digest) or compress_encoder(name, spec, chosen, card, valid, store)
     encoders = {
-        name: spec.model_copy(update={"weights_sha256": made[str(spec.weights_sha256)].weights_sha256})
+        name: spec.model_copy(update={"weights_sha256": smaller[str(spec.weights_sha256)].weights_sha256})
         if name in places
         else spec
         for name, spec in card.encoders.items()
@@ -76,41 +77,49 @@ def compress(
         weights = weights_to_bytes(
             pack_weights(load_model(folder, card, champion.model_sha256).state_dict(), chosen.bits)
         )
-    differences = {name: made[str(spec.weights_sha256)].difference for name, spec in places.items()}
+    differences = {name: smaller[str(spec.weights_sha256)].difference for name, spec in places.items()}
     with store.scratch_dir() as scratch:
         (scratch / WEIGHTS).write_bytes(weights)
         for file in card.files_beside():
             shutil.copyfile(folder / file, scratch / file)
-        compressed = card.model_copy(update={"encoders": encoders})
-        return _keep(key, method, champion, compressed, scratch, valid, store, encoder_difference=differences)
+        made = Made(scratch, card.model_copy(update={"encoders": encoders}), encoder_difference=differences)
+        return _keep(key, method, champion, made, valid, store)
 
 
-def keep_pruned(
-    champion: ChampionRef, trained: CheckpointRef, inputs: tuple[InputLoss, ...], valid: ValidatedRef, store: Store
+def keep_trained(
+    method: MethodName,
+    champion: ChampionRef,
+    trained: CheckpointRef,
+    valid: ValidatedRef,
+    store: Store,
+    inputs: tuple[InputLoss, ...] = (),
 ) -> CompressedRef:
-    """A model that was trained again without some inputs, as the champion's smaller version."""
-    key = compress_key("prune", champion, valid, store, trained)
+    """A model that was trained for this, as the champion's smaller version; `inputs` are those tried to be left out."""
+    key = compress_key(method, champion, valid, store, trained)
     if (found := store.find(KIND, key)) is not None:
         return CompressedRef.model_validate(found.ref)
     folder = store.path(trained.uri)
-    return _keep(key, "prune", champion, read_card(folder), folder, valid, store, trained=trained, inputs=inputs)
+    return _keep(key, method, champion, Made(folder, read_card(folder), trained, inputs=inputs), valid, store)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a method leaves."""
+
+    files: Path
+    """The folder of the weights and of what goes with them."""
+    card: ModelCard
+    trained: CheckpointRef | None = None
+    """Where it is a model that was trained for this."""
+    encoder_difference: dict[InputName, float] = field(default_factory=dict)
+    inputs: tuple[InputLoss, ...] = ()
 
 
 def _keep(
-    key: str,
-    method: MethodName,
-    champion: ChampionRef,
-    card: ModelCard,
-    files: Path,
-    valid: ValidatedRef,
-    store: Store,
-    *,
-    trained: CheckpointRef | None = None,
-    encoder_difference: dict[InputName, float] | None = None,
-    inputs: tuple[InputLoss, ...] = (),
+    key: str, method: MethodName, champion: ChampionRef, made: Made, valid: ValidatedRef, store: Store
 ) -> CompressedRef:
-    """The files of a model with this card, which says from now on what it was made of, are an artifact."""
-    original = store.path(champion.uri)
+    """The files of a model, whose card says from now on what it was made of, are an artifact."""
+    original, card, trained = store.path(champion.uri), made.card, made.trained
     parent = Compression(
         method=method,
         name=champion.name,
@@ -122,7 +131,7 @@ def _keep(
     made_from = [champion.uri, *encoders, *([trained.uri] if trained else [])]
     with store.create(KIND, key, made_from, code_fingerprint("compress")) as draft:
         for name in (WEIGHTS, *card.files_beside()):
-            shutil.copyfile(files / name, draft.path / name)
+            shutil.copyfile(made.files / name, draft.path / name)
         if (original / ROWS).is_file():  # rows that the original learned from are known to this one, too
             shutil.copyfile(original / ROWS, draft.path / ROWS)
         save_card(card.model_copy(update={"compression": parent}), draft.path)
@@ -143,12 +152,12 @@ def _keep(
         )
         ref = CompressedRef(
             uri=checkpoint.uri,
-            sha256=digest_json([digest, [each.model_dump(mode="json") for each in inputs]]),
+            sha256=digest_json([digest, [each.model_dump(mode="json") for each in made.inputs]]),
             rows=checkpoint.rows,
             parents=checkpoint.parents,
             checkpoint=checkpoint,
-            encoder_difference=encoder_difference or {},
-            inputs=inputs,
+            encoder_difference=made.encoder_difference,
+            inputs=made.inputs,
         )
         draft.ref = ref.model_dump(mode="json")
     return ref

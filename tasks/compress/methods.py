@@ -29,13 +29,15 @@ class Method:
     """How frozen encoders are exported to ONNX; None: they are not."""
     packages: tuple[str, ...] = ()
     """Of the extra `compress`."""
+    by_name_only: bool = False
+    """Whether it takes so long that it is tried only where it is asked for."""
 
 
 _EXPORT = ("onnx", "onnxscript", "onnxruntime")
 METHODS: Mapping[MethodName, Method] = {
     "float16": Method("weights in 16 bits; computes as before", bits="float16"),
     "int8": Method("weights in 8 bits, a scale for each output channel; computes as before", bits="int8"),
-    "int4": Method("weights in 4 bits, a scale for each 32; computes as before", bits="int4"),
+    "int4": Method("matrices in 4 bits, a scale for each 32, kernels in 8; computes as before", bits="int4"),
     "onnx": Method("frozen encoders as ONNX, run by onnxruntime", exports="float", packages=_EXPORT),
     "onnx-int8": Method(
         "the same in 8 bits, computing with them; all other weights in 8 bits",
@@ -44,6 +46,10 @@ METHODS: Mapping[MethodName, Method] = {
         packages=_EXPORT,
     ),
     "prune": Method("trained again without the inputs that the validation rows show to be of no use"),
+    "distill": Method(
+        "a student with tiny encoders, trained on what the model says of the train rows, besides their labels",
+        by_name_only=True,
+    ),
 }
 
 
@@ -58,6 +64,11 @@ def check_methods(names: Sequence[str]) -> tuple[MethodName, ...]:
     return tuple(name for name in METHODS if name in names)
 
 
+def by_default() -> tuple[MethodName, ...]:
+    """The methods that are tried where none is named."""
+    return tuple(name for name, method in METHODS.items() if not method.by_name_only)
+
+
 def why_not(method: MethodName, card: ModelCard) -> str | None:
     """Why a model cannot be compressed that way, as a clause; None where it can."""
     if card.compression is not None:
@@ -67,6 +78,8 @@ def why_not(method: MethodName, card: ModelCard) -> str | None:
         return "it has no frozen pretrained encoder to export: a network that is trained as a whole stays with torch"
     if method == "prune" and len({modality_of(name) for name in card.modalities}) < 2:
         return "it reads one modality only"
+    if method == "distill" and all(spec.encoder == "tiny" for spec in card.encoders.values()):
+        return "its encoders are tiny already, as a student's are; int8 makes those smaller"
     return None
 
 

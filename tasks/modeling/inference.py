@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,7 +14,7 @@ from tasks.errors import DataError
 from tasks.modeling.batches import to_tensors
 from tasks.modeling.conformal import energy
 from tasks.modeling.features import Inputs
-from tasks.modeling.fusion.classifier import FusedClassifier
+from tasks.modeling.fusion.classifier import FusedClassifier, Output
 from tasks.problems.registry import problem_of
 from tasks.samples import Samples
 from tasks.store import Store
@@ -50,16 +50,31 @@ def predict_logits(
     model: FusedClassifier, inputs: Inputs, batch_size: int = 256, threads: int = THREADS
 ) -> npt.NDArray[np.float32]:
     """(N, outputs) what the network gives out before it becomes shares and numbers, see `to_outputs`."""
-    device = next(model.parameters()).device
     found = np.zeros((inputs.rows, model.outputs), np.float32)
+
+    def keep(rows: npt.NDArray[np.int64], output: Output) -> None:
+        """The logits of a batch stand at their places."""
+        found[rows] = output.logits.float().cpu().numpy()
+
+    for_each_batch(model, inputs, keep, batch_size, threads)
+    return found
+
+
+def for_each_batch(
+    model: FusedClassifier,
+    inputs: Inputs,
+    keep: Callable[[npt.NDArray[np.int64], Output], None],
+    batch_size: int = 256,
+    threads: int = THREADS,
+) -> None:
+    """`keep` has had the places and the output of every batch, in their order."""
+    device = next(model.parameters()).device
     if model.training:  # to set every layer anew took a tenth of the time of one row
         model.eval()
     with torch.inference_mode(), _threads(threads):
         for start in range(0, inputs.rows, batch_size):
             rows = np.arange(start, min(start + batch_size, inputs.rows))
-            output = model(to_tensors(inputs.batch(rows), device), len(rows))
-            found[rows] = output.logits.float().cpu().numpy()
-    return found
+            keep(rows, model(to_tensors(inputs.batch(rows), device), len(rows)))
 
 
 def to_outputs(model: FusedClassifier, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -163,37 +163,29 @@ def _picture(
         """Pixels from the top edge."""
         return HEIGHT - BOTTOM - (value - ticks[0]) / (ticks[-1] - ticks[0]) * (HEIGHT - BOTTOM - TOP)
 
-    marks: list[Mark] = []
-    for each in known:
-        value, low, high = each.differences[report.metric]
-        place = x(costs[each.method])
-        marks.append(
-            {
-                "name": each.method,
-                "x": place,
-                "y": y(value),
-                "low": y(low),
-                "high": y(high),
-                "label": y(value),
-                "tone": "good" if each.decision == "promote" else "open",
-                "anchor": "end" if place > WIDTH * 0.7 else "start",
-                "says": f"{each.method}: {costs[each.method]:.3g} {x_title}, {_interval((value, low, high), report.metric)}",
-            }
-        )
-    origin: Mark = {
-        "name": "original",
-        "x": x(original),
-        "y": y(0),
-        "low": y(0),
-        "high": y(0),
-        "label": y(0),
-        "tone": "same",
-        "anchor": "end",
-        "says": f"original: {original:.3g} {x_title}",
-    }
+    def mark(name: str, cost: float, found: Difference, tone: str) -> Mark:
+        """A model at its place, its name beside it, towards the middle."""
+        value, low, high = map(y, found)
+        return {
+            "name": name,
+            "x": x(cost),
+            "y": value,
+            "low": low,
+            "high": high,
+            "label": value,
+            "tone": tone,
+            "anchor": "end" if x(cost) > WIDTH * 0.7 else "start",
+            "says": f"{name}: {cost:.3g} {x_title}"
+            + (f", {_interval(found, report.metric)}" if tone != "same" else ""),
+        }
+
+    marks = [
+        mark(each.method, costs[each.method], difference, "good" if each.decision == "promote" else "open")
+        for each, difference in zip(known, differences, strict=True)
+    ]
     return {
         "name": f"Difference in {get_metric(report.metric).phrase} against {what}",
-        "marks": _spread([*marks, origin]),
+        "marks": _spread([*marks, mark("original", original, (0.0, 0.0, 0.0), "same")]),
         "level": y(0),
         "margin": y(margin),
         "x_ticks": [(x(tick), short_number(tick)) for tick in across],

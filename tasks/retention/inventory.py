@@ -14,19 +14,7 @@ ARTIFACT_KINDS = (
     *("monitors", "live", "manifests", "datasets/digits", "views", "out_of_fold", "audits", "trials", "studies"),
     *("explanation_parts", "explanations"),
     *("fits", "comparisons"),
-    *(
-        "monitors",
-        "live",
-        "manifests",
-        "datasets/digits",
-        "views",
-        "out_of_fold",
-        "audits",
-        "trials",
-        "studies",
-        "compressed",
-        "compressions",
-    ),
+    *("teachers", "compressed", "compressions"),
     *("pairs", "translated", "translations"),
 )
 """Folders of artifacts, one folder each."""

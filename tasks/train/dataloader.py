@@ -19,6 +19,7 @@ from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.fusion.classifier import Present
 from tasks.train.batch_plan import Microbatch
 from tasks.train.dataset import Dataset, source_of
+from tasks.train.distillation import Teacher
 from tasks.train.fsdp import PlaceholderRows
 from tasks.train.mixup import mix
 from tasks.train.prefetch import ahead
@@ -37,6 +38,8 @@ class TrainBatch(NamedTuple):
     hidden: Tensor | None
     """(B, K) on the device."""
     microbatch: Microbatch
+    teacher: Teacher | None = None
+    """What it says of these rows."""
 
 
 class DeviceLoader:
@@ -54,6 +57,7 @@ class DeviceLoader:
         self.source = source_of(data.inputs, specs, device)
         self.targets = data.targets.to(device)
         self.weights = torch.from_numpy(data.weights).to(device)
+        self.teacher = None if data.teacher is None else data.teacher.to(device)
         self.only_embeddings = all(spec.reads == "embedding" for spec in specs.values()) and not (
             config.mixup or config.cutmix
         )
@@ -96,7 +100,10 @@ class DeviceLoader:
         if self.placeholder_rows is not None:
             batch, hidden = self.placeholder_rows.add(batch, hidden, microbatch)
         hidden = None if hidden is None else hidden.to(self.device)
-        return TrainBatch(batch, soft, weights, hidden, microbatch)
+        teacher = None
+        if self.teacher is not None:
+            teacher = self.teacher.take(torch.from_numpy(microbatch.rows).to(self.device))
+        return TrainBatch(batch, soft, weights, hidden, microbatch, teacher)
 
 
 def _on_side_stream(batches: Iterator[TrainBatch], device: torch.device) -> Generator[TrainBatch, None, None]:

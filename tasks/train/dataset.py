@@ -22,6 +22,7 @@ from tasks.modeling.fusion.classifier import Present
 from tasks.modeling.targets import EncodedTargets, Targets
 from tasks.samples import Samples
 from tasks.store import Store
+from tasks.train.distillation import Teacher, load_teacher
 from tasks.train.request import TrainJob
 
 
@@ -33,6 +34,8 @@ class Dataset:
     targets: EncodedTargets
     weights: npt.NDArray[np.float32]
     """(N,), 1 on average."""
+    teacher: Teacher | None = None
+    """What another model says of the rows, to learn from besides the labels."""
 
     @property
     def rows(self) -> int:
@@ -73,7 +76,8 @@ def load_dataset(samples: Samples, split: Split, job: TrainJob, targets: Targets
     weights = rows.weights.astype(np.float32)
     if not weights.mean() > 0:
         raise DataError(f"training: the weights of the {split} rows sum to {weights.sum():g}; at least one must be > 0")
-    return Dataset(Inputs.load(rows, job.features, store), targets.encode(rows), weights / weights.mean())
+    teacher = load_teacher(job.distillation, rows.ids, store)
+    return Dataset(Inputs.load(rows, job.features, store), targets.encode(rows), weights / weights.mean(), teacher)
 
 
 class Source(Protocol):

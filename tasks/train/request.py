@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from data_contracts.compression import Distillation
 from data_contracts.modalities import in_order
 from data_contracts.refs import ChampionRef, FeatureRef, Frozen, InputName, ValidatedRef
 from tasks.config import RunConfig
@@ -26,6 +27,8 @@ class TrainJob(Frozen):
     """The store's folder."""
     champion: ChampionRef | None = None
     """The model that training starts from, under train.continue_from."""
+    distillation: Distillation | None = None
+    """The model that training learns from besides the labels; None: from the labels only."""
 
 
 def read_samples(valid: ValidatedRef, store: Store) -> Samples:

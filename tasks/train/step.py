@@ -132,13 +132,18 @@ class TrainingStep:
         return norm
 
     def _loss(self, batch: TrainBatch) -> Tensor:
-        """The weighted loss of a microbatch: the fused head's, those of each modality's own head, and the contrastive one."""
+        """The weighted loss of a microbatch: the fused head's, with a teacher's, those of each modality's own head, and the
+        contrastive one."""
         device = self.processes.device
         _seed_dropout(batch.microbatch.seed, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.processes.bf16):
             output = self.model(batch.inputs, len(batch.weights), batch.hidden)
         balance, spread = self.balance, output.log_variances
         loss = joint_loss(output.logits, batch.soft, batch.weights, self.plain.targets, self.config, balance, spread)
+        if batch.teacher is not None:
+            loss = batch.teacher.blend(loss, output.logits, batch.weights, self.plain.targets)
+            alike = batch.teacher.compare_features(output.fused)
+            loss = loss if alike is None else loss + alike
         loss = loss * batch.microbatch.share
         shares = dict(zip(self.plain.modalities, batch.microbatch.shares.tolist(), strict=True))
         if self.config.unimodal_loss_weight:

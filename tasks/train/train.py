@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from data_contracts.compression import Distillation
 from data_contracts.modalities import in_order, modality_of
 from data_contracts.refs import ChampionRef, CheckpointRef, FeatureRef, InputName, ValidatedRef
 from data_contracts.training_history import HISTORY, TrainingHistory
@@ -29,12 +30,13 @@ def train_key(
     config: RunConfig,
     store: Store,
     champion: ChampionRef | None = None,
+    distillation: Distillation | None = None,
 ) -> str:
     """The key of the checkpoint: all that training sees, and under train.continue_from the champion it starts from.
 
     A champion that was itself made from these very rows, settings and code is the answer already: the key is then its own.
     """
-    base = base_key(valid, features, config, store)
+    base = base_key(valid, features, config, store, distillation)
     if config.train.continue_from == "none" or champion is None:
         return base
     if champion.base_key == base and champion.train_key and store.find(KIND, champion.train_key) is not None:
@@ -42,7 +44,13 @@ def train_key(
     return digest_json({"base": base, "champion": champion.sha256})
 
 
-def base_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], config: RunConfig, store: Store) -> str:
+def base_key(
+    valid: ValidatedRef,
+    features: dict[InputName, FeatureRef],
+    config: RunConfig,
+    store: Store,
+    distillation: Distillation | None = None,
+) -> str:
     """The digest of all that training sees but its start: rows, features, labels, config, code; nothing of the test rows."""
     encoders = {name: _identity(name, config) for name in features}
     modules = sorted({module for name in features for module in spec_of(name).network_modules})
@@ -56,9 +64,15 @@ def base_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], config:
             "config": config.subset("seed", "fusion", "train"),
             **({"column_types": valid.clean.column_types} if valid.clean.column_types else {}),
             **({"shared": list(config.encoders.shared)} if config.encoders.shared else {}),
+            **({} if distillation is None else {"distillation": _what_is_taught(distillation)}),
             "code": code_fingerprint("train", *(["pretrained"] if pretrained else []), modules=tuple(modules)),
         }
     )
+
+
+def _what_is_taught(distillation: Distillation) -> dict[str, Any]:
+    """A distillation without the place of the teacher's answers."""
+    return distillation.model_dump(mode="json", exclude={"teacher"}) | {"teacher": distillation.teacher.sha256}
 
 
 def _identity(modality: InputName, config: RunConfig) -> dict[str, Any]:
@@ -76,17 +90,26 @@ def train(
     store: Store,
     champion: ChampionRef | None = None,
     isolate: bool = True,
+    distillation: Distillation | None = None,
 ) -> CheckpointRef:
     """The checkpoint for these rows, features and settings; a run that was killed resumes from its last epoch.
 
     With `isolate` the loop runs in its own process, killed after `runtime.train_timeout_s`; without, in this one, for a
-    debugger. Both give the same weights. `champion` is the model to start from, under train.continue_from. Raises DataError
-    where training cannot succeed, EnvironmentFailed where the process died or ran out of time.
+    debugger. Both give the same weights. `champion` is the model to start from, under train.continue_from, `distillation` says
+    which one to learn from. Raises DataError where training cannot succeed, EnvironmentFailed where the process died or ran out
+    of time.
     """
-    key = train_key(valid, features, config, store, champion)
+    key = train_key(valid, features, config, store, champion, distillation)
     if (found := store.find(KIND, key)) is not None:
         return CheckpointRef.model_validate(found.ref)
-    job = TrainJob(valid=valid, features=features, config=config, store=str(store.root), champion=champion)
+    job = TrainJob(
+        valid=valid,
+        features=features,
+        config=config,
+        store=str(store.root),
+        champion=champion,
+        distillation=distillation,
+    )
     with store.work_dir("train", key) as work:
         if (found := store.find(KIND, key)) is not None:  # finished by another run while this one waited
             return CheckpointRef.model_validate(found.ref)
@@ -115,22 +138,27 @@ def forget_training(
 def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
     weights_sha256, card_sha256 = (digest_file(work / name) for name in FILES[:2])
     history = TrainingHistory.model_validate_json((work / HISTORY).read_text(encoding="utf-8"))
-    start = [job.champion.sha256] if job.champion is not None and job.config.train.continue_from == "champion" else []
+    start = [job.champion] if job.champion is not None and job.config.train.continue_from == "champion" else []
+    learned_from = [*start, *([job.distillation.teacher] if job.distillation else [])]
     ref = CheckpointRef(
         uri=f"{KIND}/{key}",
         sha256=digest_json({"model": weights_sha256, "card": card_sha256}),
         rows=job.valid.clean.splits.get("train", 0),
-        parents=(job.valid.sha256, *(job.features[name].sha256 for name in in_order(job.features)), *start),
+        parents=(
+            job.valid.sha256,
+            *(job.features[name].sha256 for name in in_order(job.features)),
+            *(ref.sha256 for ref in learned_from),
+        ),
         model_sha256=weights_sha256,
         train_key=key,
-        base_key=base_key(job.valid, job.features, job.config, store),
+        base_key=base_key(job.valid, job.features, job.config, store, job.distillation),
         modalities=in_order(job.features),
         labels=job.valid.clean.label_targets[0].labels,
         outputs=width(job.valid.clean.label_targets),
         best_epoch=history.best_epoch,
         epochs=len(history.epochs),
     )
-    made_from = [job.valid.uri, *([job.champion.uri] if start and job.champion else [])]
+    made_from = [job.valid.uri, *(ref.uri for ref in learned_from)]
     with store.create(KIND, key, made_from, code_fingerprint("train")) as draft:
         for name in (*FILES, *read_card(work).files_beside()):
             (work / name).rename(draft.path / name)

@@ -28,7 +28,7 @@ def validate(
 
     The loss is the training's, on what every process predicts of its share: the targets are smoothed as in training, for
     against hard ones a model that reaches its smoothed targets looks worse with every epoch, and an early, less accurate one
-    would be kept. The same goes for the weights of classes, `balance` (outputs,), and of columns.
+    would be kept. The same goes for the weights of classes, `balance` (outputs,), of columns, and for what a teacher says.
     """
     first, last = (data.rows * rank // processes.count for rank in (processes.rank, processes.rank + 1))
     found = np.zeros((data.rows, model.outputs), np.float32)
@@ -39,19 +39,22 @@ def validate(
             found[first:last] = predict_inputs(model, data.inputs.cut(first, last), batch)
     outputs = processes.sum_arrays(torch.from_numpy(found))
     figures = _figures(outputs.numpy(), data)
-    if model.targets.is_plain and config.loss == "cross-entropy" and balance is None:
+    if model.targets.is_plain and config.loss == "cross-entropy" and balance is None and data.teacher is None:
         return _cross_entropy(outputs.numpy(), data, config.label_smoothing), figures
     every = torch.arange(data.rows)
     spread = None if model.log_variances is None else model.log_variances.detach().cpu()
+    logits, weights = model.targets.logits_of(outputs), torch.from_numpy(data.weights)
     loss = joint_loss(
-        model.targets.logits_of(outputs),
+        logits,
         data.targets.soft(every),
-        torch.from_numpy(data.weights),
+        weights,
         model.targets,
         config,
         None if balance is None else balance.cpu(),
         spread,
     )
+    if data.teacher is not None:
+        loss = data.teacher.blend(loss, logits, weights, model.targets)
     return float(loss), figures
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from data_contracts.refs import RuleResult, Verdict
 from data_contracts.run_summary import ModelSummary, RunSummary
-from flows.artifacts import report_link, verdict_text
+from flows.artifacts import leave_table, report_link, verdict_text
 from flows.request import Request
 from flows.run_progress import SHARES, overall_share, time_left
 from tasks.config import RunConfig
+from tasks.display_table import DisplayTable
 from tasks.escaping import one_line
 from tasks.reporting.run_tables import gate_table, metrics_table, rows_table
 from tasks.store import Store, digest_json
@@ -114,3 +117,17 @@ def test_the_share_of_a_run_grows_over_its_steps_to_the_whole() -> None:
 )
 def test_the_time_left_is_told_once_it_can_be(done: int, total: int, elapsed_s: float, expected: str) -> None:
     assert time_left(done, total, elapsed_s) == expected
+
+
+@pytest.mark.filterwarnings("ignore:Artifact creation outside")
+def test_a_table_that_the_server_does_not_take_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """The work is done by then: a server that is gone must not fail it."""
+    nowhere = {PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}
+    log = logging.getLogger("prefect.crossmodal")
+    log.addHandler(caplog.handler)
+    try:
+        with temporary_settings(nowhere):
+            leave_table("methods", DisplayTable.of([{"method": "int8"}]), "text")
+    finally:
+        log.removeHandler(caplog.handler)
+    assert "artifacts not shown" in caplog.text

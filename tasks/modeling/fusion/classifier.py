@@ -45,6 +45,8 @@ class Output(NamedTuple):
     """Modality to (P, width) projected vectors, for the contrastive loss; empty outside training."""
     log_variances: Tensor | None = None
     """(columns,) learned log-variances of several label columns. They pass through here so that processes exchange them."""
+    fused: Tensor | None = None
+    """(B, hidden) what the head reads; None under fusion.kind = late, which has no such layer."""
 
 
 class FusedClassifier(nn.Module):
@@ -124,12 +126,14 @@ class FusedClassifier(nn.Module):
             joined.append(vectors)
             present.append(seen)
         inputs = torch.stack(joined, dim=1), torch.cat(present, dim=1)
+        fused = None
         if self.late:
             logits = self.shared(*inputs, self._votes(auxiliary, batch, inputs[0]))
         else:
-            logits = self.head(self.shared(*inputs))
+            fused = self.shared(*inputs)
+            logits = self.head(fused)
         spread = None if self.log_variances is None else self.log_variances.clone()
-        return Output(logits, auxiliary if self.training else {}, projected, spread)
+        return Output(logits, auxiliary if self.training else {}, projected, spread, fused)
 
     def _encode(self, name: InputName, batch: Mapping[InputName, Present]) -> dict[InputName, Tensor]:
         """(P, its width) for this input, and for all others of the batch that share its encoder.

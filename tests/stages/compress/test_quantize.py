@@ -27,7 +27,7 @@ def weights() -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("bits", "smaller", "error"), [("float16", 1.9, 0.0005), ("int8", 3.4, 0.01), ("int4", 5.0, 0.12)]
+    ("bits", "smaller", "error"), [("float16", 1.9, 0.0005), ("int8", 3.4, 0.01), ("int4", 4.3, 0.12)]
 )
 def test_weights_come_back_close_and_all_else_as_it_was(bits: Bits, smaller: float, error: float) -> None:
     original = weights()
@@ -42,6 +42,13 @@ def test_weights_come_back_close_and_all_else_as_it_was(bits: Bits, smaller: flo
         assert torch.equal(found[name], original[name])
     for name in ("linear.weight", "conv.weight"):
         assert 0 < float((found[name] - original[name]).square().mean().sqrt() / original[name].std()) < error
+
+
+def test_kernels_of_convolutions_keep_8_bits_where_matrices_get_4() -> None:
+    original = weights()
+    four, eight = (pack_weights(original, bits) for bits in ("int4", "int8"))
+    assert torch.equal(four["conv.weight"], eight["conv.weight"])
+    assert four["linear.weight"].numel() < eight["linear.weight"].numel() * 0.7
 
 
 def test_a_weight_in_int8_is_off_by_half_a_step_of_its_channel_at_most() -> None:
@@ -92,7 +99,7 @@ def test_methods_are_named_once_and_in_one_order() -> None:
     assert check_methods([]) == ()
     with pytest.raises(UsageError, match="did you mean 'onnx'"):
         check_methods(["onxx"])
-    assert list(METHODS) == ["float16", "int8", "int4", "onnx", "onnx-int8", "prune"]
+    assert list(METHODS) == ["float16", "int8", "int4", "onnx", "onnx-int8", "prune", "distill"]
 
 
 def test_no_file_is_needed_but_the_weights(tmp_path: Path) -> None:
