@@ -11,7 +11,9 @@ from flows.commands.options import Debug, SummaryJson
 
 
 def fetch(
-    encoder: Annotated[str, typer.Argument(help=r"torchvision:NAME\[@WEIGHTS], hf:ID\[@REVISION] or diffusers:ID\[@REVISION].")],
+    encoder: Annotated[
+        str, typer.Argument(help=r"torchvision:NAME\[@WEIGHTS], hf:ID\[@REVISION] or diffusers:ID\[@REVISION].")
+    ],
     as_json: SummaryJson = False,
     debug: Debug = False,
 ) -> None:
