@@ -79,8 +79,8 @@ class CompareConfig(Section):
     def _are_several(cls, seeds: int) -> int:
         if seeds < MIN_SEEDS:
             raise ValueError(
-                "with fewer than two seeds nothing tells a better variant from a luckier start, and there is no interval over seeds; "
-                f"take {MIN_SEEDS} or more"
+                "with fewer than two seeds nothing tells a better variant from a luckier start, and there is no interval over "
+                f"seeds; take {MIN_SEEDS} or more"
             )
         return seeds
 

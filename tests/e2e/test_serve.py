@@ -193,7 +193,7 @@ def test_wrong_starts_end_with_one_line(world: World) -> None:
     with serving(world) as served:
         port = served.url.rpartition(":")[2]
         for arguments, said in {
-            ("nobody",): "--model nobody@champion: not in the registry; it holds learnable",
+            ("nobody",): "model nobody@champion: not in the registry; it holds learnable",
             ("learnable", "--port", port): f"--port {port}: is in use",
             ("learnable", "--host", "0.0.0.0"): "other machines would reach the model without a token",
         }.items():
