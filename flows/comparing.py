@@ -188,8 +188,8 @@ def notes_on(own: RunConfig, run_state: RunState) -> tuple[str, ...]:
     found = [*notes_of(run_state)]
     if own.compare.epochs is not None and own.compare.epochs != own.train.epochs:
         found.append(
-            f"Every variant was trained for {own.compare.epochs} epochs (compare.epochs); a retrain trains for "
-            f"{own.train.epochs} (train.epochs). With more epochs the order may be another one."
+            f"Every variant was trained with compare.epochs = {own.compare.epochs}; a retrain trains with train.epochs = "
+            f"{own.train.epochs}. With more epochs the order may be another one."
         )
     if own.train.continue_from != "none":
         found.append("Variants start from nothing, whatever train.continue_from says.")

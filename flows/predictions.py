@@ -148,7 +148,7 @@ def find_model(request: Request, model: str | None) -> ChampionRef:
     """The model that `NAME@ALIAS` names; without a name the only one there is. UsageError otherwise."""
     name, at, alias = (model or "").partition("@")
     if at and not alias:
-        raise UsageError(f"--model {model!r}: names no alias after the @; leave it out for the champion")
+        raise UsageError(f"model {model!r}: names no alias after the @; leave it out for the champion")
     if not name:
         known = _known_models(request)
         if len(known) != 1:
@@ -167,11 +167,11 @@ def _missing(name: str, alias: str, request: Request) -> UsageError:
     if name in models:
         aliases = ", ".join(f"{known} (version {number})" for known, number in sorted(models[name]["aliases"].items()))
         return UsageError(
-            f"--model {name}@{alias}: {name} has no alias {alias}; it has {aliases or 'none'}. Name another, or give a version "
+            f"model {name}@{alias}: {name} has no alias {alias}; it has {aliases or 'none'}. Name another, or give a version "
             "this one with crossmodal models promote"
         )
     return UsageError(
-        f"--model {name}@{alias}: not in the registry; it holds {', '.join(models) or 'no model'}. "
+        f"model {name}@{alias}: not in the registry; it holds {', '.join(models) or 'no model'}. "
         "Publish one with crossmodal retrain, or choose another --store"
     )
 

@@ -35,7 +35,8 @@ def translate(
         data: Other data than the profile's: the full path of a manifest or a folder, or its address. Empty: the profile's.
         source: The input that is read, such as audio. Empty: as the profile says.
         target: The input that is generated, such as text. Empty: as the profile says.
-        generator: whisper:FOLDER, caption:FOLDER, imagenet-labels:NAME@WEIGHTS, espeak-ng or retrieval. Empty: the profile's.
+        generator: whisper:FOLDER, caption:FOLDER, imagenet-labels:NAME@WEIGHTS, tesseract, diffusers:FOLDER, espeak-ng or
+            retrieval. Empty: the profile's.
         overrides: Other settings on top of the profile, each KEY=VALUE, for example translate.mode=fill.
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """

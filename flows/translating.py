@@ -278,5 +278,9 @@ def require_translatable(raw: RawRef, config: RunConfig, store: Store) -> None:
         )
     if real == 0 and (asked.mode == "fill" or asked.generator == RETRIEVAL):
         what = "translate.mode = fill" if asked.mode == "fill" else "translate.generator = retrieval"
-        way = "use translate.mode=add" if asked.mode == "fill" else f"real {asked.target} is what it retrieves"
+        way = (
+            "use translate.mode=add"
+            if asked.mode == "fill"
+            else f"real {asked.target} is what it retrieves; name another generator"
+        )
         raise UsageError(f"{what}: no row with {asked.source} has {asked.target}; {way}")

@@ -105,8 +105,8 @@ def make_report(
     notes = [*([outcome.note] if outcome.note else [])]
     if tune.epochs is not None and tune.epochs != request.config.train.epochs:
         notes.append(
-            f"Every model here was trained for {tune.epochs} epochs (tune.epochs), the settings as they were, too; a retrain "
-            f"trains for {request.config.train.epochs} (train.epochs)."
+            f"Every model here was trained with tune.epochs = {tune.epochs}, the settings as they were, too; a retrain trains "
+            f"with train.epochs = {request.config.train.epochs}."
         )
     if request.config.train.continue_from != "none":
         notes.append("Trials start from nothing, whatever train.continue_from says.")

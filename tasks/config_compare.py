@@ -52,7 +52,7 @@ class CompareConfig(Section):
     custom) or single variants by name; of a group those that apply to the model."""
     reference: str = PROFILE
     """The variant that all others are compared with; profile: the settings as they are."""
-    seeds: Annotated[int, Field(ge=1, le=1000)] = 3
+    seeds: Annotated[int, Field(le=1000)] = 3
     """Trainings of each variant, from seeds that all variants share; two at least. One that draws nothing at random is fitted
     once."""
     metric: MetricName = "auto"
@@ -79,8 +79,8 @@ class CompareConfig(Section):
     def _are_several(cls, seeds: int) -> int:
         if seeds < MIN_SEEDS:
             raise ValueError(
-                "with one seed nothing tells a better variant from a luckier start, and there is no interval over seeds; "
-                f"take {MIN_SEEDS} or more"
+                "with fewer than two seeds nothing tells a better variant from a luckier start, and there is no interval over "
+                f"seeds; take {MIN_SEEDS} or more"
             )
         return seeds
 

@@ -27,7 +27,8 @@ class TranslateConfig(Section):
     """The input that is generated."""
     generator: Annotated[str, AfterValidator(_known_generator)] = "retrieval"
     """whisper:ID_OR_FOLDER (speech to text), caption:ID_OR_FOLDER (picture to text), imagenet-labels:NAME@WEIGHTS (picture to
-    the names of its ImageNet classes), espeak-ng (text to speech), or retrieval: the nearest real medium in training."""
+    the names of its ImageNet classes), tesseract (picture to the words in it), diffusers:ID_OR_FOLDER (text to picture),
+    espeak-ng (text to speech), or retrieval: the nearest real medium in training."""
     mode: Literal["add", "fill"] = "add"
     """add: the generated input is tried as one of its own. fill: it stands only where a row lacks the real one."""
     max_new_tokens: Annotated[int, Field(ge=1, le=1024)] = 32
@@ -38,6 +39,16 @@ class TranslateConfig(Section):
     """Of espeak-ng (espeak-ng --voices)."""
     prompt: str = "<CAPTION>"
     """What a captioner of Florence-2 is asked."""
+    lang: Annotated[str, Field(pattern=r"^[A-Za-z_]{3,20}(\+[A-Za-z_]{3,20}){0,7}$")] = "eng"
+    """What tesseract reads (tesseract --list-langs), several with + between."""
+    psm: Annotated[int, Field(ge=3, le=13)] = 3
+    """Of tesseract, its page segmentation mode: 3 a page, 6 one block, 7 one line, 8 one word, 11 words anywhere."""
+    num_inference_steps: Annotated[int, Field(ge=1, le=200)] = 25
+    """Of diffusers, denoising steps for a picture."""
+    guidance_scale: Annotated[float, Field(ge=0, le=30)] = 7.5
+    """Of diffusers, how closely a picture follows its text (Ho and Salimans 2022); 1: not at all, for turbo models."""
+    image_px: Annotated[int, Field(ge=16, le=1024, multiple_of=8)] | None = None
+    """Of diffusers, a picture's width and height; None: what the pipeline was trained for."""
     embed_dim: Annotated[int, Field(ge=1, le=4096)] = 128
     """Width of the space that two inputs share, for retrieval."""
     epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None

@@ -11,7 +11,7 @@ from typing import Literal
 from data_contracts.refs import Modality
 from tasks.encoder_ids import EncoderId, parse_encoder
 
-GeneratorFamily = Literal["whisper", "caption", "imagenet-labels", "espeak-ng", "retrieval"]
+GeneratorFamily = Literal["whisper", "caption", "imagenet-labels", "tesseract", "diffusers", "espeak-ng", "retrieval"]
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,14 @@ KINDS: Mapping[str, GeneratorKind] = MappingProxyType(
         "whisper": GeneratorKind("audio", "text", "whisper:ID_OR_FOLDER[@REVISION]", "hf"),
         "caption": GeneratorKind("image", "text", "caption:ID_OR_FOLDER[@REVISION]", "hf"),
         "imagenet-labels": GeneratorKind("image", "text", "imagenet-labels:NAME[@WEIGHTS]", "torchvision"),
+        "tesseract": GeneratorKind("image", "text", "tesseract"),
+        "diffusers": GeneratorKind("text", "image", "diffusers:ID_OR_FOLDER[@REVISION]", "hf"),
         "espeak-ng": GeneratorKind("text", "audio", "espeak-ng"),
         "retrieval": GeneratorKind(None, None, "retrieval"),
     }
 )
+PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+"""What model_index.json may call a pipeline of diffusers."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from tasks.errors import EnvironmentFailed
 _OURS = frozenset({"crossmodal", "data_contracts", "deployments", "flows", "tasks"})
 _EXTRAS = {
     "captum": "explain",
+    "diffusers": "diffusion",
     "fsspec": "remote",
     **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "compress"),
     "optuna": "tune",

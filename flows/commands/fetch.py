@@ -11,11 +11,13 @@ from flows.commands.options import Debug, SummaryJson
 
 
 def fetch(
-    encoder: Annotated[str, typer.Argument(help=r"torchvision:NAME\[@WEIGHTS] or hf:ID\[@REVISION].")],
+    encoder: Annotated[
+        str, typer.Argument(help=r"torchvision:NAME\[@WEIGHTS], hf:ID\[@REVISION] or diffusers:ID\[@REVISION].")
+    ],
     as_json: SummaryJson = False,
     debug: Debug = False,
 ) -> None:
-    """Fetch a pretrained encoder from the network to this machine's cache; nothing else in crossmodal does.
+    """Fetch a pretrained encoder, or a generator, from the network to this machine's cache; nothing else in crossmodal does.
 
     Only safetensors and text are kept. Exit status: 2 nothing of that name; 4 the network failed.
     """

@@ -18,7 +18,8 @@ Target = Annotated[str | None, typer.Option(help="The input that is generated, s
 Generator = Annotated[
     str | None,
     typer.Option(
-        help="whisper:FOLDER, caption:FOLDER, imagenet-labels:NAME@WEIGHTS, espeak-ng, or retrieval (translate.generator)."
+        help="whisper:FOLDER, caption:FOLDER, imagenet-labels:NAME@WEIGHTS, tesseract, diffusers:FOLDER, espeak-ng, or "
+        "retrieval (translate.generator)."
     ),
 ]
 Fill = Annotated[bool, typer.Option("--fill", help="Only where a row lacks the target (translate.mode = fill).")]

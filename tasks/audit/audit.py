@@ -16,13 +16,14 @@ from data_contracts.audit import (
     ClassFigures,
     Confusion,
     FoldRef,
+    Shortcut,
     ToLabel,
     ViewFigures,
     ViewRef,
 )
 from data_contracts.refs import AuditRef, CleanRef, InputName, RawRef, ValidatedRef
 from tasks import progress
-from tasks.audit.circumstances import circumstances
+from tasks.audit.circumstances import Circumstance, circumstances
 from tasks.audit.confident_learning import ConfidentLearning, learn, self_confidence
 from tasks.audit.findings import Evidence, choose_listed, find_rows
 from tasks.audit.folds import assign_folds
@@ -31,7 +32,7 @@ from tasks.audit.oddities import ambiguity, conflicts, underperforming
 from tasks.audit.out_of_fold import OutOfFold, join_folds
 from tasks.audit.rows import AuditRows, read_audit_rows
 from tasks.audit.shortcuts import find_shortcuts
-from tasks.audit.views import read_view
+from tasks.audit.views import View, read_view
 from tasks.config import RunConfig
 from tasks.fingerprint import code_fingerprint
 from tasks.modalities import spec_of
@@ -125,24 +126,11 @@ def _examine(
     fused = _judge(fuse(list(by_input.values()), rows.given), rows)
     progress.report("audit", 1, steps, "outliers and contradictions")
     loaded = {name: read_view(ref, store) for name, ref in views.items()}
-    clashes = conflicts(rows.near, dict(zip(rows.samples.ids, rows.samples.labels, strict=True)))
-    evidence = Evidence(
-        rows=rows,
-        fused=fused.learned,
-        fused_probabilities=fused.out_of_fold.probabilities,
-        probabilities={name: each.probabilities for name, each in by_input.items()},
-        thresholds={name: each.learned.thresholds for name, each in judged.items()},
-        views=loaded,
-        conflicts=clashes,
-        seed=config.seed,
-    )
+    evidence = _gather(rows, judged, fused, loaded, config.seed)
     findings = find_rows(evidence)
     progress.report("audit", 2, steps, "spurious correlations")
     around = circumstances(rows, valid, raw, store)
-    division = assign_folds(rows.given, rows.clusters, asked.folds, config.seed)
-    shortcuts = find_shortcuts(
-        around, rows.labels, rows.given, division, rows.clusters, asked.alpha, asked.min_effect, config.seed
-    )
+    shortcuts = _shortcuts(around, rows, config)
     progress.report("audit", 3, steps, "groups")
     wrong = fused.learned.suggested != rows.given
     report = AuditReport(
@@ -154,8 +142,8 @@ def _examine(
         views=tuple(_figures(name, each, rows) for name, each in [*judged.items(), (FUSED, fused)]),
         by_class=_by_class(fused.learned, rows),
         confusions=_confusions(fused.learned, rows),
-        conflicts=tuple(clashes),
-        shortcuts=tuple(shortcuts),
+        conflicts=tuple(evidence.conflicts),
+        shortcuts=shortcuts,
         groups=tuple(underperforming(around, rows.labels, rows.given, wrong, asked.alpha)),
         unlabelled=len(rows.pool),
         to_label=_to_label(fused.out_of_fold, rows, asked.max_listed),
@@ -165,6 +153,31 @@ def _examine(
     )
     progress.report("audit", steps, steps)
     return report
+
+
+def _gather(
+    rows: AuditRows, judged: Mapping[str, _Judged], fused: _Judged, views: Mapping[InputName, View], seed: int
+) -> Evidence:
+    return Evidence(
+        rows=rows,
+        fused=fused.learned,
+        fused_probabilities=fused.out_of_fold.probabilities,
+        probabilities={name: each.out_of_fold.probabilities for name, each in judged.items()},
+        thresholds={name: each.learned.thresholds for name, each in judged.items()},
+        views=views,
+        conflicts=conflicts(rows.near, dict(zip(rows.samples.ids, rows.samples.labels, strict=True))),
+        seed=seed,
+    )
+
+
+def _shortcuts(around: Sequence[Circumstance], rows: AuditRows, config: RunConfig) -> tuple[Shortcut, ...]:
+    asked = config.audit
+    division = assign_folds(rows.given, rows.clusters, asked.folds, config.seed)
+    return tuple(
+        find_shortcuts(
+            around, rows.labels, rows.given, division, rows.clusters, asked.alpha, asked.min_effect, config.seed
+        )
+    )
 
 
 def _judge(whole: OutOfFold, rows: AuditRows) -> _Judged:

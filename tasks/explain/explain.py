@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from data_contracts.explanations import (
     REPORT,
@@ -13,11 +12,8 @@ from data_contracts.explanations import (
     ExplanationReport,
     FidelityCurve,
     Neighbour,
-    PartName,
-    RowAnswer,
     RowAttributions,
     RowExplanation,
-    RowShapley,
     RowSwap,
 )
 from data_contracts.refs import InputName, PreparedChampion
@@ -26,18 +22,16 @@ from tasks.config import RunConfig
 from tasks.explain.fidelity import join_curves
 from tasks.explain.figures import input_figures, swap_figures
 from tasks.explain.neighbours import find_nearest
-from tasks.explain.parts import find_plan, read_part, read_vectors, train_rows
-from tasks.explain.rows import read_rows
+from tasks.explain.parts import read_vectors, train_rows
 from tasks.explain.sentences import conclude, notes_of
+from tasks.explain.study import Study, read_study
 from tasks.fingerprint import code_fingerprint
 from tasks.samples import Samples
 from tasks.store import Store, canonical_json, digest_json, write_text
 
-if TYPE_CHECKING:
-    from tasks.explain.explainer import Explainer
-
 KIND = "explanations"
-Parts = Mapping[PartName, Sequence[ExplanationPartRef]]
+MISTAKES = 50
+"""Ids of the worst mistakes that are listed."""
 
 
 def explain_key(
@@ -62,7 +56,7 @@ def explain(
     key = explain_key(prepared, parts, config, store)
     if (found := store.find(KIND, key)) is not None:
         return ExplanationRef.model_validate(found.ref)
-    report = _put_together(prepared, parts, config, store)
+    report = _put_together(read_study(prepared, parts, config, store))
     content = report.model_dump(mode="json")
     ref = ExplanationRef(
         uri=f"{KIND}/{key}",
@@ -79,54 +73,26 @@ def explain(
     return ref
 
 
-def _put_together(
-    prepared: PreparedChampion, parts: tuple[ExplanationPartRef, ...], config: RunConfig, store: Store
-) -> ExplanationReport:
-    from tasks.explain.media_rows import load_explainer
-
+def _put_together(study: Study) -> ExplanationReport:
     progress.report("explain", 0, 2, "figures")
-    by_name: Parts = {part: [each for each in parts if each.part == part] for part in ("answers", *_CHUNKED)}
-    samples = read_rows(prepared.valid, config.explain, store)
-    plan = find_plan(prepared, by_name["answers"][0], config, store)
-    answers = read_part(by_name["answers"][0], RowAnswer, store)
-    explainer = load_explainer(prepared, config, store)
-    question, seed = explainer.question, config.seed
-    values = [row for ref in by_name["shapley"] for row in read_part(ref, RowShapley, store)]
-    looked = [row for ref in by_name["attributions"] for row in read_part(ref, RowAttributions, store)]
-    swaps = [row for ref in by_name["swaps"] for row in read_part(ref, DrawnSwap, store)]
-    groups = _groups(samples)
-    own_groups = None if groups is None else [groups[row.id] for row in values]
-    classes = () if question.is_numeric else samples.take(plan.figures).labels
-    names = explainer.model.modalities
-    figures, dominant = input_figures(names, values, classes or [""] * len(values), own_groups, seed)
+    question, names, seed = study.explainer.question, study.explainer.model.modalities, study.config.seed
+    own_groups = None if study.groups is None else [study.groups[row.id] for row in study.values]
+    classes = () if question.is_numeric else study.samples.take(study.plan.figures).labels
+    figures, dominant = input_figures(names, study.values, classes or [""] * len(study.values), own_groups, seed)
     swapped = [
-        swap_figures(name, [each for each in swaps if each.input == name], groups, question.is_numeric, seed)
+        swap_figures(
+            name, [each for each in study.swaps if each.input == name], study.groups, question.is_numeric, seed
+        )
         for name in names
     ]
-    fidelity = [_join(name, looked, groups, seed) for name in names]
+    fidelity = [_join(name, study.looked, study.groups, seed) for name in names]
     progress.report("explain", 1, 2, "rows")
-    explained = _rows(explainer, samples.take(plan.shown), prepared, store)
-    nearest = _nearest(explainer, samples.take(plan.shown), by_name["embeddings"], prepared, config, store)
-    by_id = {row.id: row for row in looked}
-    explained = [
-        row.model_copy(
-            update={
-                "answer": answers[place].answer,
-                "wrong": answers[place].wrong,
-                "loss": answers[place].loss,
-                "attributions": by_id[row.id].attributions,
-                "neighbours": near,
-                "swaps": _swaps_of(row.id, swaps),
-            }
-        )
-        for row, place, near in zip(explained, plan.shown.tolist(), nearest, strict=True)
-    ]
-    gaps = [each.gap for row in looked for each in row.attributions if each.gap is not None]
+    gaps = [each.gap for row in study.looked for each in row.attributions if each.gap is not None]
     report = ExplanationReport(
-        model=prepared.champion.name,
-        version=prepared.champion.version,
-        split=config.explain.split,
-        rows=len(values),
+        model=study.prepared.champion.name,
+        version=study.prepared.champion.version,
+        split=study.config.explain.split,
+        rows=len(study.values),
         output=question.says(),
         is_numeric=question.is_numeric,
         groups=None if own_groups is None else len(set(own_groups)),
@@ -135,15 +101,35 @@ def _put_together(
         swaps=tuple(filter(None, swapped)),
         fidelity=tuple(filter(None, fidelity)),
         largest_gap=max(gaps, default=None),
-        mistakes=tuple(samples.ids[place] for place in plan.mistakes[:50].tolist()),
-        wrong=sum(each.wrong for each in answers),
-        answered=len(answers),
-        explained=tuple(explained),
-        values=tuple(values),
-        notes=notes_of(samples, prepared, figures, config, store),
+        mistakes=tuple(study.samples.ids[place] for place in study.plan.mistakes[:MISTAKES].tolist()),
+        wrong=sum(each.wrong for each in study.answers),
+        answered=len(study.answers),
+        explained=_explained(study),
+        values=tuple(study.values),
+        notes=notes_of(study.samples, study.prepared, figures, study.config, study.store),
     )
     progress.report("explain", 2, 2)
     return report
+
+
+def _explained(study: Study) -> tuple[RowExplanation, ...]:
+    """The rows that are shown, with all that is known of each."""
+    shown = study.samples.take(study.plan.shown)
+    rows, nearest = _rows(study, shown), _nearest(study, shown)
+    by_id = {row.id: row for row in study.looked}
+    return tuple(
+        row.model_copy(
+            update={
+                "answer": study.answers[place].answer,
+                "wrong": study.answers[place].wrong,
+                "loss": study.answers[place].loss,
+                "attributions": by_id[row.id].attributions,
+                "neighbours": near,
+                "swaps": _swaps_of(row.id, study.swaps),
+            }
+        )
+        for row, place, near in zip(rows, study.plan.shown.tolist(), nearest, strict=True)
+    )
 
 
 def _join(
@@ -155,23 +141,9 @@ def _join(
     return join_curves(name, list(curves.values()), own, seed)
 
 
-_CHUNKED: tuple[PartName, ...] = ("shapley", "embeddings", "attributions", "swaps")
-
-
-def _groups(samples: Samples) -> dict[str, str] | None:
-    """Id to group; a row without one is its own. None where rows have none."""
-    known = samples.groups
-    if not any(known):
-        return None
-    return {each: f"group {group}" if group else f"row {each}" for each, group in zip(samples.ids, known, strict=True)}
-
-
-def _rows(explainer: Explainer, rows: Samples, prepared: PreparedChampion, store: Store) -> list[RowExplanation]:
+def _rows(study: Study, rows: Samples) -> list[RowExplanation]:
     """The rows that are shown, with their inputs' values."""
-    from tasks.explain.encoded import encode_rows
-    from tasks.explain.media_rows import load_inputs
-
-    encoded = encode_rows(explainer.model, load_inputs(explainer, rows, prepared, store))
+    explainer, encoded = study.explainer, study.encode(rows)
     found = explainer.shapley(encoded, explainer.question.truth(rows))
     places, tables, groups, labels = rows.manifest_rows, rows.tables, rows.groups, rows.labels
     return [
@@ -189,24 +161,14 @@ def _rows(explainer: Explainer, rows: Samples, prepared: PreparedChampion, store
     ]
 
 
-def _nearest(
-    explainer: Explainer,
-    rows: Samples,
-    embeddings: Sequence[ExplanationPartRef],
-    prepared: PreparedChampion,
-    config: RunConfig,
-    store: Store,
-) -> list[tuple[Neighbour, ...]]:
+def _nearest(study: Study, rows: Samples) -> list[tuple[Neighbour, ...]]:
     """(N,) the nearest training rows of each."""
-    from tasks.explain.encoded import encode_rows
-    from tasks.explain.media_rows import load_inputs
-
-    if not embeddings:
+    if not study.embeddings:
         return [()] * len(rows)
-    encoded = encode_rows(explainer.model, load_inputs(explainer, rows, prepared, store))
-    chunks = (read_vectors(ref, store) for ref in embeddings)
-    places, cosines = find_nearest(explainer.fusion.fused(encoded), chunks, config.explain.neighbors)
-    train = train_rows(prepared, store)
+    chunks = (read_vectors(ref, study.store) for ref in study.embeddings)
+    vectors = study.explainer.fusion.fused(study.encode(rows))
+    places, cosines = find_nearest(vectors, chunks, study.config.explain.neighbors)
+    train = train_rows(study.prepared, study.store)
     ids, labels = train.ids, train.labels
     return [
         tuple(

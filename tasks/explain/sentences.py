@@ -14,8 +14,8 @@ from tasks.store import Store
 def conclude(report: ExplanationReport) -> str:
     """What the answers rest on, as one readable line."""
     ranked = sorted(report.inputs, key=lambda each: -each.share)
-    parts = [f"{each.input} {_percent(each.share, each.share_interval)}" for each in ranked]
-    text = f"of what answers rest on: {', '.join(parts)}"
+    *more, last = (f"{_percent(each.share, each.share_interval)} on {each.input}" for each in ranked)
+    text = "answers rest " + (f"{', '.join(more)} and {last}" if more else last)
     helping = [each.input for each in ranked if each.toward_truth_interval and each.toward_truth_interval[0] > 0]
     known = any(each.toward_truth is not None for each in ranked)
     if known and not helping:

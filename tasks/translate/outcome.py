@@ -106,8 +106,8 @@ def make_report(
         )
     if asked.epochs is not None and asked.epochs != config.train.epochs:
         notes.append(
-            f"Every model here was trained for {asked.epochs} epochs (translate.epochs); a retrain trains for "
-            f"{config.train.epochs} (train.epochs)."
+            f"Every model here was trained with translate.epochs = {asked.epochs}; a retrain trains with train.epochs = "
+            f"{config.train.epochs}."
         )
     return TranslationReport(
         source=asked.source,

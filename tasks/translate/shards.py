@@ -72,6 +72,7 @@ def plan_generation(clean: CleanRef, digests: list[str], config: RunConfig) -> l
     """Shards over these media of the source, those included whose outputs are in the store."""
     asked, target = config.translate, modality_of(config.translate.target)
     ordered, size = sorted(set(digests)), asked.shard_rows
+    reads, fingerprint = asked_of(asked, require_generator(asked)), generator_fingerprint(config)
     return [
         GenerationShard(
             source=asked.source,
@@ -79,8 +80,8 @@ def plan_generation(clean: CleanRef, digests: list[str], config: RunConfig) -> l
             target=target,
             target_media=media_fingerprint(target, config.media),
             generator=asked.generator,
-            asked=asked_of(asked, require_generator(asked)),
-            fingerprint=generator_fingerprint(config),
+            asked=reads,
+            fingerprint=fingerprint,
             limits=config.media.model_dump(mode="json"),
             digests=tuple(ordered[start : start + size]),
         )

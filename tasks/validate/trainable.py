@@ -24,8 +24,8 @@ def trainable_problems(
     splits: list[str] = list(samples.splits)
     present = Counter(splits)
     problems = [
-        f"{split}: no rows; add rows with split={split}, or leave the split column out (data.columns.split)"
-        " to let crossmodal divide them"
+        f"{split}: no rows; add rows, with split={split} where the data have a split column, or leave that column out "
+        "(data.columns.split) to let crossmodal divide them"
         for split in SPLITS
         if not present[split]
     ]

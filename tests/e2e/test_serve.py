@@ -193,7 +193,7 @@ def test_wrong_starts_end_with_one_line(world: World) -> None:
     with serving(world) as served:
         port = served.url.rpartition(":")[2]
         for arguments, said in {
-            ("nobody",): "--model nobody@champion: not in the registry; it holds learnable",
+            ("nobody",): "model nobody@champion: not in the registry; it holds learnable",
             ("learnable", "--port", port): f"--port {port}: is in use",
             ("learnable", "--host", "0.0.0.0"): "other machines would reach the model without a token",
         }.items():
@@ -204,6 +204,19 @@ def test_wrong_starts_end_with_one_line(world: World) -> None:
                 check=False,
             )
             assert (done.returncode, said in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
+
+
+def drop(page: Any, picture: Path) -> None:
+    """The file falls on the page's field for pictures."""
+    page.evaluate(
+        """content => {
+          const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0)), moved = new DataTransfer();
+          moved.items.add(new File([bytes], "1.png", {type: "image/png"}));
+          const box = document.querySelector("#input-image").closest("fieldset");
+          box.dispatchEvent(new DragEvent("drop", {dataTransfer: moved, bubbles: true, cancelable: true}));
+        }""",
+        base64.b64encode(picture.read_bytes()).decode(),
+    )
 
 
 def test_the_page_answers_by_keyboard_and_by_drop_and_asks_for_the_token(world: World) -> None:
@@ -229,16 +242,7 @@ def test_the_page_answers_by_keyboard_and_by_drop_and_asks_for_the_token(world: 
         assert page.locator("#label").inner_text() in ("high", "low")
         assert page.locator("#used").inner_text().startswith("used text · learnable version 2")
         assert page.locator("#answer tr").count() == 2
-        content = base64.b64encode(picture.read_bytes()).decode()
-        page.evaluate(
-            """content => {
-              const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0)), moved = new DataTransfer();
-              moved.items.add(new File([bytes], "1.png", {type: "image/png"}));
-              const box = document.querySelector("#input-image").closest("fieldset");
-              box.dispatchEvent(new DragEvent("drop", {dataTransfer: moved, bubbles: true, cancelable: true}));
-            }""",
-            content,
-        )
+        drop(page, picture)
         page.locator("#ask").click()
         page.get_by_text("used image + text").wait_for()
         page.set_input_files("#input-audio", {"name": "x.wav", "mimeType": "audio/wav", "buffer": b"no sound"})
@@ -246,3 +250,40 @@ def test_the_page_answers_by_keyboard_and_by_drop_and_asks_for_the_token(world: 
         page.get_by_text("row 0, audio: unreadable-audio").wait_for()
         assert said == []
         assert {url.startswith((served.url, "blob:")) for url in asked} == {True}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_explains_by_keyboard_what_an_answer_rests_on(world: World, scheme: str) -> None:
+    with serving(world) as served, chromium() as browser:
+        page = browser.new_context(color_scheme=scheme, viewport={"width": 390, "height": 844}).new_page()
+        page.set_default_timeout(WAIT_MS)
+        said: list[str] = []
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(f"{served.url}/")
+        page.locator("#input-text").focus()
+        page.keyboard.type("it is high")
+        drop(page, world.data / "img/1.png")
+        page.locator("#input-image ~ div img").wait_for()
+        for _ in range(9):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.id") == "why":
+                break
+        page.keyboard.press("Enter")
+        page.locator("#shapley").wait_for()
+        assert page.locator("#shapley th").all_inner_texts() == ["image", "text"]
+        widths = page.locator("#shapley i").evaluate_all("bars => bars.map(bar => parseFloat(bar.style.width))")
+        assert sum(widths) == pytest.approx(100, abs=0.1)
+        label = page.locator("#label").inner_text()
+        page.get_by_text(f"What {label} rests on: Shapley values, from").wait_for()
+        assert page.locator(".words span").all_inner_texts() == ["it", "is", "high"]
+        painted = page.get_by_role("img", name="which places of the picture").evaluate(
+            """canvas => {
+              const bytes = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data, colours = new Set();
+              for (let at = 0; at < bytes.length; at += 4) colours.add(bytes.slice(at, at + 3).join());
+              return colours.size;
+            }"""
+        )
+        assert painted > 100, "the picture with its heat map, not one colour"
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert page.evaluate("document.activeElement.id") == "why", "who asks by keyboard goes on from there"
+        assert said == []

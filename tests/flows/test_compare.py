@@ -161,7 +161,7 @@ def test_several_label_columns_are_compared_with_the_first_alone(data: Path, tmp
     [
         (["--variants", ""], "empty string"),
         (["--variants", ","], "there is nothing to compare"),
-        (["--seeds", "1"], "with one seed nothing tells a better variant from a luckier start"),
+        (["--seeds", "1"], "with fewer than two seeds nothing tells a better variant from a luckier start"),
         (["--variants", "modalites"], "did you mean 'modalities'?"),
         (["--variants", "video-only"], "variant video-only does not apply: the model has no video"),
         (["--reference", "hog"], "did you mean 'hog-svm'?"),

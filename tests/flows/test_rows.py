@@ -233,5 +233,5 @@ def test_a_sound_of_another_shape_or_rate_is_refused_with_advice(model: Model, s
 def test_what_is_no_model_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no folder with model\.json and model\.safetensors in it"):
         crossmodal.load(tmp_path, store=tmp_path / "store")
-    with pytest.raises(UsageError, match="--model nobody@champion: not in the registry"):
+    with pytest.raises(UsageError, match="model nobody@champion: not in the registry"):
         crossmodal.load("nobody", store=tmp_path / "store")

@@ -267,7 +267,9 @@ def refusal(data: Path, store: Path, *settings: str) -> str:
     return str(error)
 
 
-def test_what_gives_nothing_to_do_is_refused_before_anything_is_decoded(learnable: Path, tmp_path: Path) -> None:
+def test_what_gives_nothing_to_do_is_refused_before_anything_is_decoded(
+    learnable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = tmp_path / "store"
     assert "nothing is to be filled" in refusal(learnable, store, "translate.mode=fill")
     assert "no row of the data has video; they have" in refusal(learnable, store, "translate.source=video")
@@ -275,6 +277,15 @@ def test_what_gives_nothing_to_do_is_refused_before_anything_is_decoded(learnabl
     assert "encoders.image = off" in refusal(learnable, store, "encoders.image=off")
     away = ["translate.source=audio", "translate.target=text", f"translate.generator=whisper:{tmp_path}/none"]
     assert "there is no folder" in refusal(learnable, store, *away)
+    reading = ["translate.source=image", "translate.target=text", "translate.generator=tesseract"]
+    assert "no row of the data has image_2" in refusal(learnable, store, *reading, "translate.source=image_2")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "apt-get install tesseract-ocr" in refusal(learnable, store, *reading)
+    drawing = f"translate.generator=diffusers:{tmp_path}/none"
+    monkeypatch.setattr("tasks.translate.generators.choose.find_spec", lambda name: True)
+    assert "there is no folder" in refusal(learnable, store, drawing)
+    monkeypatch.setattr("tasks.translate.generators.choose.find_spec", lambda name: None)
+    assert "pip install 'crossmodal[diffusion]'" in refusal(learnable, store, drawing)
 
 
 def test_the_command_says_what_is_wrong_and_ends_with_two(learnable: Path, capsys: pytest.CaptureFixture[str]) -> None:

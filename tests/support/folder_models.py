@@ -25,10 +25,13 @@ def write_model(
     encoders: Mapping[str, Any] | None = None,
     media: Mapping[str, Any] | None = None,
     uncertainty: Mapping[str, Any] | None = None,
+    *,
+    labels: Sequence[str] = ("high", "low"),
+    targets: Sequence[Mapping[str, Any]] | None = None,
 ) -> Path:
     """A model of `tiny` encoders, of `frozen` ones by their ids, or of described ones; the seed decides its weights."""
     folder.mkdir(parents=True, exist_ok=True)
-    record = card_of(("high", "low"), inputs)
+    record = card_of(labels, inputs, targets=targets)
     for name, encoder in (frozen or {}).items():
         record["encoders"][name] = describe_encoder(name, encoder, "head", EncodersConfig()).model_dump(mode="json")
     record["encoders"].update(encoders or {})

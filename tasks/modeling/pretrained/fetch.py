@@ -13,11 +13,15 @@ from typing import NamedTuple
 from tasks.drafts import draft
 from tasks.encoder_ids import EncoderId, parse_encoder
 from tasks.errors import EnvironmentFailed, UsageError
-from tasks.modeling.pretrained.locate import cached_weights, locate_encoder
+from tasks.generator_ids import PIPELINES, parse_generator
+from tasks.modeling.pretrained.locate import Place, cached_weights, locate_encoder, locate_pipeline
 
 ALLOW_PATTERNS = ("*.json", "*.txt", "*.jinja", "*.safetensors")
 """Of a model on the hub: never code, never pickle."""
 IGNORE_PATTERNS = ("onnx/*", "openvino/*", "*/*.safetensors", "*.fp16.safetensors")
+PIPELINE_PATTERNS = ("model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors")
+"""Of a pipeline of diffusers, whose parts have a folder each."""
+PIPELINE_IGNORED = ("onnx/*", "openvino/*", "*.fp16.safetensors", "*.non_ema.safetensors")
 
 
 class Fetched(NamedTuple):
@@ -32,17 +36,22 @@ def fetch_encoder(encoder: str) -> Fetched:
 
     Raises UsageError for an id that names nothing to fetch, EnvironmentFailed where the network does not give it.
     """
+    is_pipeline = encoder.startswith("diffusers:")
     try:
-        parsed = parse_encoder(encoder, "image")
+        parsed = parse_generator(encoder).parsed if is_pipeline else parse_encoder(encoder, "image")
     except ValueError as error:
         raise UsageError(f"encoder {encoder!r}: {error}") from None
     if not parsed.is_pretrained or parsed.names_file or Path(parsed.name).expanduser().is_dir():
         raise UsageError(f"encoder {encoder!r}: there is nothing to fetch for it")
-    if parsed.family == "hf":
-        _fetch_snapshot(encoder, parsed)
+    if is_pipeline:
+        _fetch_snapshot(encoder, parsed, PIPELINE_PATTERNS, PIPELINE_IGNORED)
+        place: Place | None = locate_pipeline(encoder, parsed, PIPELINES)
     else:
-        _fetch_weights(encoder, parsed)
-    place = locate_encoder("image", encoder)
+        if parsed.family == "hf":
+            _fetch_snapshot(encoder, parsed, ALLOW_PATTERNS, IGNORE_PATTERNS)
+        else:
+            _fetch_weights(encoder, parsed)
+        place = locate_encoder("image", encoder)
     assert place is not None  # it is pretrained
     files = (*place.weights, *place.beside)
     return Fetched(place.root, sum(path.stat().st_size for path in files))
@@ -69,7 +78,7 @@ def _fetch_weights(encoder: str, parsed: EncoderId) -> None:
         converted.rename(target)
 
 
-def _fetch_snapshot(encoder: str, parsed: EncoderId) -> None:
+def _fetch_snapshot(encoder: str, parsed: EncoderId, allowed: tuple[str, ...], ignored: tuple[str, ...]) -> None:
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
@@ -78,8 +87,8 @@ def _fetch_snapshot(encoder: str, parsed: EncoderId) -> None:
         snapshot_download(
             parsed.name,
             revision=parsed.version,
-            allow_patterns=list(ALLOW_PATTERNS),
-            ignore_patterns=list(IGNORE_PATTERNS),
+            allow_patterns=list(allowed),
+            ignore_patterns=list(ignored),
         )
     except HFValidationError:
         raise UsageError(f"encoder {encoder}: {parsed.name!r} is neither a folder nor the id of a model") from None

@@ -15,6 +15,10 @@ CACHE = "~/.cache/crossmodal/torchvision"
 """Where `crossmodal fetch` puts torchvision's weights."""
 _BESIDE = (".json", ".txt", ".model", ".jinja")  # configs, tokenizers, poolings; never code, never pickle
 _POOLING = "1_Pooling/config.json"
+PIPELINE = "model_index.json"
+"""What names the parts of a pipeline of diffusers, each in a folder of its own."""
+_LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
+"""What a part may be of; another name could be that of code in the folder."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +84,35 @@ def _weights_file(encoder: str, parsed: EncoderId) -> Place:
     )
 
 
+def locate_pipeline(generator: str, parsed: EncoderId, known: tuple[str, ...]) -> Place:
+    """The files of a pipeline of diffusers. `known`: names of its class that are taken.
+
+    Raises UsageError where they are not on this machine, are of another class, or would run code that came with them.
+    """
+    folder = _find_folder(f"pipeline {generator}", generator, parsed)
+    what = f"pipeline {generator}: {str(folder)!r}"
+    if not (folder / PIPELINE).is_file():
+        raise UsageError(f"{what} has no {PIPELINE}, so is no pipeline of diffusers")
+    try:
+        index = json.loads((folder / PIPELINE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{what}: {PIPELINE} cannot be read ({error})") from None
+    kind = index.get("_class_name") if isinstance(index, dict) else None
+    if kind not in known:
+        raise UsageError(f"{what} is a {kind}; diffusers takes {', '.join(known)}")
+    for name, part in index.items():
+        if isinstance(part, list) and part[:1] not in ([None], *([each] for each in _LIBRARIES)):
+            raise UsageError(f"{what}: its part {name} is of {part[0]!r}; no code from a folder is run")
+    parts = [each for each in sorted(folder.iterdir()) if each.is_dir() and each.name in index]
+    files = [path for part in parts for path in sorted(part.iterdir()) if path.is_file()]
+    weights = tuple(path for path in files if path.suffix == WEIGHTS)
+    if not weights:
+        raise UsageError(f"{what} has no {WEIGHTS} file; no pickle is ever loaded")
+    return Place(folder, weights, (folder / PIPELINE, *(path for path in files if path.suffix in _BESIDE)))
+
+
 def _folder(encoder: str, parsed: EncoderId) -> Place:
-    folder = Path(parsed.name).expanduser()
-    if not (
-        parsed.names_folder and folder.is_dir()
-    ):  # whether a hub id depends on the current folder is never asked here
-        folder = _snapshot(encoder, parsed)
-    elif parsed.version is not None:
-        raise UsageError(f"encoder {encoder}: a folder has no revision; leave @{parsed.version} out")
+    folder = _find_folder(f"encoder {encoder}", encoder, parsed)
     place = folder_place(folder)
     if not (folder / "config.json").is_file():
         raise UsageError(f"encoder {encoder}: {str(folder)!r} has no config.json, so is no model of transformers")
@@ -105,21 +130,33 @@ def folder_place(folder: Path) -> Place:
     return Place(folder, weights, (*beside, *([pooling] if pooling.is_file() else [])))
 
 
-def _snapshot(encoder: str, parsed: EncoderId) -> Path:
+def _find_folder(what: str, name: str, parsed: EncoderId) -> Path:
+    """The folder that an id names, or that of its snapshot; `what` begins an error, `name` is what can be fetched."""
+    folder = Path(parsed.name).expanduser()
+    if not (
+        parsed.names_folder and folder.is_dir()
+    ):  # whether a hub id depends on the current folder is never asked here
+        return _snapshot(what, name, parsed)
+    if parsed.version is not None:
+        raise UsageError(f"{what}: a folder has no revision; leave @{parsed.version} out")
+    return folder
+
+
+def _snapshot(what: str, name: str, parsed: EncoderId) -> Path:
     """The folder of a hub id in the cache of huggingface_hub."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     if parsed.names_folder:
-        raise UsageError(f"encoder {encoder}: there is no folder {parsed.name!r} (seen from {str(Path.cwd())!r})")
+        raise UsageError(f"{what}: there is no folder {parsed.name!r} (seen from {str(Path.cwd())!r})")
     try:
         return Path(snapshot_download(parsed.name, revision=parsed.version, local_files_only=True))
     except LocalEntryNotFoundError:
         raise UsageError(
-            f"encoder {encoder}: neither a folder nor in the local cache; get it with crossmodal fetch {encoder}"
+            f"{what}: neither a folder nor in the local cache; get it with crossmodal fetch {name}"
         ) from None
     except HFValidationError:
-        raise UsageError(f"encoder {encoder}: {parsed.name!r} is neither a folder nor the id of a model") from None
+        raise UsageError(f"{what}: {parsed.name!r} is neither a folder nor the id of a model") from None
 
 
 def _digest(files: tuple[Path, ...], root: Path) -> str:

@@ -15,6 +15,11 @@ class Asked(Frozen):
     top_k: int = 0
     voice: str = ""
     prompt: str = ""
+    lang: str = ""
+    psm: int = 0
+    num_inference_steps: int = 0
+    guidance_scale: float = 0.0
+    image_px: int | None = None
 
 
 class Generator(Protocol):
@@ -27,4 +32,4 @@ class Generator(Protocol):
         """A canonical medium as the generator reads it."""
 
     def generate(self, prepared: Sequence[Any]) -> list[bytes]:
-        """The bytes of a file for each: UTF-8 of a text, or a WAV. Empty where there is nothing to say."""
+        """The bytes of a file for each: UTF-8 of a text, a WAV or a PNG. Empty where there is nothing to say."""

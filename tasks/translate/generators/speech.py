@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import EnvironmentFailed
-from tasks.isolation.process import bare_environment
 from tasks.translate.generators.base import Asked
+from tasks.translate.generators.programs import run_program
 
 PROGRAM = "espeak-ng"
-TIMEOUT_S = 60.0
-_VERSION = re.compile(r"\d+(?:\.\d+)+\S*")
-
-
-def program_version() -> str | None:
-    """Of the espeak-ng on this machine; None where there is none."""
-    found = shutil.which(PROGRAM)
-    if found is None:
-        return None
-    try:
-        said = subprocess.run([found, "--version"], capture_output=True, timeout=TIMEOUT_S, check=True)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise EnvironmentFailed(f"{PROGRAM}: {found} does not answer ({error})") from None
-    version = _VERSION.search(said.stdout.decode("utf-8", "replace"))
-    return version.group() if version else "unknown"
 
 
 class Speech:
@@ -38,10 +19,7 @@ class Speech:
     batch_rows = 32
 
     def __init__(self, asked: Asked) -> None:
-        found = shutil.which(PROGRAM)
-        if found is None:
-            raise EnvironmentFailed(f"{PROGRAM} is not installed on this machine")
-        self.command = (found, "-v", asked.voice, "--stdin", "-w")
+        self.voice = asked.voice
 
     def prepare(self, medium: Any, rate_hz: int) -> bytes:
         """The text, as UTF-8."""
@@ -54,20 +32,6 @@ class Speech:
 
     def _speak(self, text: bytes, path: Path) -> bytes:
         path.unlink(missing_ok=True)
-        try:
-            subprocess.run(
-                [*self.command, str(path)],
-                input=text,
-                capture_output=True,
-                timeout=TIMEOUT_S,
-                check=True,
-                env=bare_environment(),
-            )
-        except subprocess.CalledProcessError as error:
-            said = " ".join(error.stderr.decode("utf-8", "replace").split())[:200]
-            raise EnvironmentFailed(
-                f"{PROGRAM}: exit {error.returncode} ({said}); is translate.voice one of its?"
-            ) from None
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise EnvironmentFailed(f"{PROGRAM}: {error}") from None
+        arguments = ["-v", self.voice, "--stdin", "-w", str(path)]
+        run_program(PROGRAM, arguments, text, hint="; is translate.voice one of its?")
         return path.read_bytes() if path.is_file() else b""

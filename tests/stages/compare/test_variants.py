@@ -117,7 +117,8 @@ def test_what_does_not_exist_is_refused_with_what_does(settings: list[str], said
     ("setting", "said"),
     [
         ("compare.variants=[]", "nothing to compare"),
-        ("compare.seeds=1", "with one seed nothing tells a better variant from a luckier start"),
+        ("compare.seeds=0", "with fewer than two seeds nothing tells"),
+        ("compare.seeds=1", "with fewer than two seeds nothing tells a better variant from a luckier start"),
         ('compare.custom={"fusion": {"fusion.hidden": 64}}', "no group's"),
         ('compare.custom={"wide": {}}', "has no settings"),
     ],

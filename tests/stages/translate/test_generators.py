@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_text_to_speech_needs_the_program(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_only_what_a_family_reads_enters_its_fingerprint(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(choose.ARCHITECTURES, "whisper", ("bert",))
+    monkeypatch.setitem(choose.FAMILIES, "whisper", replace(choose.FAMILIES["whisper"], architectures=("bert",)))
     config = asked_for("audio", "text", f"whisper:{bert}")
     assert identity_of(config) == identity_of(config.model_copy(update={"voice": "de", "top_k": 9}))
     assert identity_of(config) != identity_of(config.model_copy(update={"max_new_tokens": 9}))

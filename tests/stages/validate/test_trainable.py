@@ -24,8 +24,8 @@ def test_good_rows_can_be_trained_on() -> None:
 def test_a_missing_split_is_named_first(missing: str) -> None:
     splits = {split: "aabb" for split in ("train", "val", "test") if split != missing}
     assert trainable_problems(labelled(**splits)) == [
-        f"{missing}: no rows; add rows with split={missing}, or leave the split column out (data.columns.split)"
-        " to let crossmodal divide them"
+        f"{missing}: no rows; add rows, with split={missing} where the data have a split column, or leave that column out "
+        "(data.columns.split) to let crossmodal divide them"
     ]
 
 

@@ -103,6 +103,37 @@ def test_no_code_and_no_pickle_is_asked_of_the_hub(monkeypatch: pytest.MonkeyPat
     assert not [pattern for pattern in ALLOW_PATTERNS if pattern.endswith((".py", ".bin", ".pt", ".pkl"))]
 
 
+def test_of_a_pipeline_every_part_is_fetched_and_no_second_copy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[dict[str, Any]] = []
+    (tmp_path / "hub/unet").mkdir(parents=True)
+    (tmp_path / "hub/model_index.json").write_text(
+        '{"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}'
+    )
+    (tmp_path / "hub/unet/diffusion_pytorch_model.safetensors").write_bytes(b"1234")
+
+    def download(name: str, **options: Any) -> str:
+        asked.append({"name": name, **options})
+        return str(tmp_path / "hub")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    fetched = fetch_encoder("diffusers:someone/painter@v1")
+    assert fetched.path == tmp_path / "hub"
+    assert fetched.size_bytes > 4
+    assert [(each["name"], each["revision"]) for each in asked] == [("someone/painter", "v1")] * 2
+
+    patterns = {name: asked[0][name] for name in ("allow_patterns", "ignore_patterns")}
+
+    def is_fetched(path: str) -> bool:
+        return bool(list(huggingface_hub.utils.filter_repo_objects([path], **patterns)))
+
+    assert all(map(is_fetched, ("model_index.json", "vae/config.json", "unet/diffusion_pytorch_model.safetensors")))
+    assert not any(
+        map(is_fetched, ("whole.safetensors", "unet/model.fp16.safetensors", "unet/model.bin", "unet/code.py"))
+    )
+
+
 def test_the_command_says_where_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
 ) -> None:
