@@ -25,7 +25,7 @@ def trainable_problems(
     present = Counter(splits)
     problems = [
         f"{split}: no rows; add rows with split={split}, or leave the split column out (data.columns.split)"
-        " to let crossmodal divide them"
+        " to let crossmodal divide them; where it did, there are too few rows or groups: split.by=stratified-group"
         for split in SPLITS
         if not present[split]
     ]
