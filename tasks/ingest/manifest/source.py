@@ -18,12 +18,11 @@ from tasks.ingest.manifest.media_index import MediaIndex
 from tasks.ingest.manifest.rows import Folds, Manifest, Purpose
 from tasks.ingest.manifest.slice_columns import find_slice_columns
 from tasks.ingest.manifest.suggestions import Suggested, suggest_columns
-from tasks.ingest.sources.delimited.reader import USUAL
 from tasks.ingest.sources.detect import open_manifest, tables_of
 from tasks.ingest.sources.limits import read_limits
 from tasks.ingest.sources.remote import make_remote
 from tasks.ingest.sources.streams import format_of
-from tasks.ingest.sources.tables import OBJECTS, TABLES
+from tasks.ingest.sources.tables import DELIMITED, OBJECTS, TABLES
 from tasks.labels import label_columns
 from tasks.modalities import MODALITIES
 
@@ -137,7 +136,7 @@ def _borrowed(columns: Columns, config: RunConfig) -> dict[InputName, InputName]
 def _one_cell(manifest: Manifest) -> str:
     """What to do about a CSV file whose header is one cell, and a JSON file that is one object."""
     ending = format_of(manifest.path.name)
-    if ending in USUAL and len(manifest.columns) == 1:
+    if ending in DELIMITED and len(manifest.columns) == 1:
         return "; its first filled line, where the columns are named, holds one name: data.csv.delimiter says what divides it"
     if ending in OBJECTS and manifest.count == 1:
         return "; it holds one JSON object, which is one row: rows are the objects of an array, or one a line"

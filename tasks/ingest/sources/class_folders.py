@@ -87,8 +87,8 @@ def _describe(listing: Listing, read: set[str]) -> list[str]:
     parts = [name for name in listing.folders if name.lower() in _PARTS]
     if parts:
         notes.append(
-            f"{', '.join(parts)}: read as a class like any folder; where that is none, a table beside the folders names the "
-            "files and their labels"
+            f"{', '.join(parts)}: read as a class like any folder; one that holds the classes is given as the data itself, and "
+            "parts of samples take a table that names the files and their labels"
         )
     beside = [file for file in listing.files if file not in read]
     if beside:

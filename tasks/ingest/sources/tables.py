@@ -22,6 +22,8 @@ Reader = Callable[[TableFile, ReadLimits], Manifest]
 
 CVAT = "annotations.xml"
 """What CVAT calls its export: other XML in a folder is no table."""
+DELIMITED = (".csv", ".tsv")
+"""Endings of files whose first line names the columns."""
 OBJECTS = (".jsonl", ".ndjson", ".json")
 """Endings of files that hold a JSON object a row."""
 
@@ -32,8 +34,7 @@ def _open_isolated(file: TableFile, limits: ReadLimits) -> Manifest:
 
 TABLES: Mapping[str, Reader] = MappingProxyType(
     {
-        ".csv": open_delimited,
-        ".tsv": open_delimited,
+        **dict.fromkeys(DELIMITED, open_delimited),
         **dict.fromkeys(OBJECTS, open_json),
         ".json": open_document,
         **dict.fromkeys(FORMATS, _open_isolated),
