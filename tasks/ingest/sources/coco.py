@@ -21,7 +21,7 @@ _BESIDE = {"info", "licenses", "type", "videos"}
 CAPTIONS = re.compile(r"captions_(?=[^/]*$)")
 """Begins the name of a file of captions; one that begins with instances_ instead has their labels."""
 
-_SPLIT = re.compile(r"(?:captions|instances)_([^/.]+)\.")
+_SPLIT = re.compile(r"(?:captions|instances)_([^/.]+)\.json")
 """The split in the name of a file, and of the folder of its pictures."""
 
 

@@ -97,7 +97,7 @@ def _open_listing(listing: Listing, limits: ReadLimits) -> Manifests:
         note = f"{', '.join(parts)} are read as splits, by the ends of their names"
         return found if all(name.lower() in SPLITS for name in parts) else _noted(found, note)
     inner = unwrapped(listing)
-    if inner is not listing and limits.labelled and limits.layout == "auto":
+    if inner is not listing and limits.labelled:
         note = f"{inner.path.relative_to(listing.path)} is all that the folder holds, and is read in its place"
         return _noted(_open_listing(inner, limits), note)
     if listing.media and (not listing.folders or _is_unlabelled(listing, limits)):
