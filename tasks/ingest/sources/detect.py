@@ -99,6 +99,7 @@ def _open_listing(listing: Listing, limits: ReadLimits) -> Manifests:
     inner = unwrapped(listing)
     if inner is not listing and limits.labelled:
         note = f"{inner.path.relative_to(listing.path)} is all that the folder holds, and is read in its place"
+        note += f"; beside it are not read: {', '.join(listing.files[:3])}" if listing.files else ""
         return _noted(_open_listing(inner, limits), note)
     if listing.media and (not listing.folders or _is_unlabelled(listing, limits)):
         return [(open_files(listing), None)]

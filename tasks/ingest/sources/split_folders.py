@@ -32,7 +32,7 @@ def unwrapped(listing: Listing) -> Listing:
     """What lies in the only folder of a folder, and so on, as long as nothing but class folders can: archives are packed so."""
     while len(listing.folders) == 1 and not any(map(modality_of_file, listing.files)):
         inner = listing.below(next(iter(listing.folders)))
-        if not inner.folders or inner.linked or any(map(modality_of_file, inner.files)):
+        if not inner.folders or inner.linked or inner.files:
             break
         listing = inner
     return listing

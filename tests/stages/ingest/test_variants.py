@@ -68,7 +68,10 @@ def test_files_of_pictures_and_tables_beside_splits_are_no_splits(tmp_path: Path
 def test_a_folder_that_only_holds_another_one(tmp_path: Path) -> None:
     ((manifest, _),) = open_manifest(fill(tmp_path, "set/images/cat/1.png", "set/images/dog/1.png", "README.md"))
     assert [row.values["label"] for row in manifest.rows] == ["cat", "dog"]
-    assert "set/images is all that the folder holds, and is read in its place" in manifest.notes
+    assert (
+        "set/images is all that the folder holds, and is read in its place; beside it are not read: README.md"
+        in manifest.notes
+    )
     ((same, _),) = open_manifest(tmp_path, ReadLimits(layout="folders"))  # as a profile has it
     assert [row.values["label"] for row in same.rows] == ["cat", "dog"]
 
