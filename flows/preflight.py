@@ -129,7 +129,8 @@ def _expectations(path: str) -> tuple[bool, str]:
 
 
 def _corrections(path: str) -> tuple[bool, str]:
-    return True, f"{len(read_corrections(path).lines):,} lines in {path}"
+    count = len(read_corrections(path).lines)
+    return True, f"{count:,} line{'' if count == 1 else 's'} in {path}"
 
 
 def _decoders(request: Request) -> tuple[bool, str]:

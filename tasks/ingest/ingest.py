@@ -46,6 +46,7 @@ from tasks.ingest.clean import (
 from tasks.ingest.decode import decode_media
 from tasks.ingest.manifest.addresses import find_addresses
 from tasks.ingest.manifest.corrections import DROPPED
+from tasks.ingest.manifest.label_columns import UNLABELLED
 from tasks.ingest.manifest.rows import Purpose
 from tasks.ingest.near_duplicates.clusters import describe_near_duplicates, find_near_duplicates
 from tasks.ingest.quarantine_examples import choose_rows, describe_examples
@@ -146,6 +147,10 @@ def _clean_rows(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) 
         clusters = find_near_duplicates(usable, columns, raw.modalities, config.media, store)
         notes += [*count_repeats(usable, columns, raw.modalities), *describe_near_duplicates(clusters)]
     given, groups, ids, times = ([row[name] for row in usable] for name in ("split", "group", "id", "time"))
+    only_train = purpose == "train" and set(given) == {"train"} and any(row["reason"] == UNLABELLED for row in rows)
+    if only_train:  # val or test was given, and set aside
+        given = [None] * len(given)
+        notes.append("train is the only split with labels and is divided")
     before = None if raw.earlier is None else find_splits(ids, groups, store.path(raw.earlier.uri))
     stratified = config.split.by == "stratified-group" and purpose == "train"
     labels = [problem_of(targets[0]).labels_of(row["label"]) for row in usable] if stratified else None

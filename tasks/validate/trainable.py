@@ -25,7 +25,8 @@ def trainable_problems(
     present = Counter(splits)
     problems = [
         f"{split}: no rows; add rows, with split={split} where the data have a split column, or leave that column out "
-        "(data.columns.split) to let crossmodal divide them"
+        "(data.columns.split) to let crossmodal divide them; where it did, there are too few rows or groups: "
+        "split.by=stratified-group"
         for split in SPLITS
         if not present[split]
     ]

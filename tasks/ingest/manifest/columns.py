@@ -23,6 +23,8 @@ _ROLES = {
     "time": ("time",),
 }
 
+_NAMES_SHOWN = 20
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -85,12 +87,16 @@ def find_columns(
         accepted = ", ".join(name for spec in read.values() for name in spec.columns)
         model = f"; the model reads {', '.join(read)}" if purpose == "predict" else ""
         raise DataError(
-            f"manifest {where}: none of its columns ({', '.join(names)}) holds a medium{model}; name one {accepted}, "
+            f"manifest {where}: none of its columns ({_shown(names)}) holds a medium{model}; name one {accepted}, "
             f"or map it with --set data.columns.{next(iter(read), 'image')}=COLUMN"
         )
     used = {*roles.values(), *labels, *media.values(), *(column for columns in joined.values() for column in columns)}
     unused = tuple(name for name in names if name not in used)
     return Columns(**roles, labels=labels, media=media, joined=joined, unused=unused)
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:_NAMES_SHOWN]) + (f", … {len(names)} in all" if len(names) > _NAMES_SHOWN else "")
 
 
 def columns_by_name(names: tuple[str, ...], data: DataConfig, encoders: EncodersConfig) -> dict[str, str]:

@@ -24,6 +24,9 @@ CELLS = "label_cells"
 """Key of a located row under which its label cells stand, the first column's first."""
 UNLABELLED = "unlabelled"
 LABELS_SHOWN = 3
+_OF_LABELS = (None, "missing-label", "bad-label")
+_MARKED_ROWS = 10
+"""So many rows of one label, and of no other, make a mark of it."""
 
 
 class Formed(NamedTuple):
@@ -174,21 +177,25 @@ class LabelCells:
 def _set_aside(
     splits: list[str | None], cells: list[Any], reasons: list[str | None], details: list[str | None]
 ) -> list[str]:
-    """Marks the rows of val or test as unlabelled, with a note, where the manifest gives that split and no label in it."""
-    labelled = {split for split, cell in zip(splits, cells, strict=True) if not is_empty(cell)}
+    """Marks the rows of val or test as unlabelled, with a note, where the manifest gives that split and no label in it, or one
+    in all of its rows that no other split has: a mark in place of labels, as -1 and ? are.
+    """
+    of_split: dict[str | None, set[str | None]] = {}
+    for split, cell in zip(splits, cells, strict=True):
+        of_split.setdefault(split, set()).add(None if is_empty(cell) else str(cell))
     notes = []
-    for split in sorted({"val", "test"} - labelled):
-        rows = [
-            row
-            for row, row_split in enumerate(splits)
-            if row_split == split and reasons[row] in (None, "missing-label")
-        ]
+    for split in sorted({"val", "test"} & of_split.keys()):
+        labels = of_split[split]
+        others = set().union(*(found for other, found in of_split.items() if other != split))
+        rows = [row for row, found in enumerate(splits) if found == split and reasons[row] in _OF_LABELS]
+        is_mark = len(labels) == 1 and len(rows) >= _MARKED_ROWS and not labels & others
+        if not rows or (labels != {None} and not is_mark):
+            continue
+        mark = next(iter(labels))
+        has = "no labels" if mark is None else f"the label {mark!r} in every row, which no other row has,"
         for row in rows:
-            reasons[row], details[row] = UNLABELLED, f"its split, {split}, has no labels"
-        if rows:
-            notes.append(
-                f"{split}: its {len(rows)} rows have no labels and are set aside; crossmodal predict answers them"
-            )
+            reasons[row], details[row] = UNLABELLED, f"its split, {split}, has {has.rstrip(',')}"
+        notes.append(f"{split}: its {len(rows)} rows have {has} and are set aside; crossmodal predict answers them")
     return notes
 
 

@@ -29,6 +29,8 @@ def find_separator(cells: Sequence[str]) -> str | None:
             counts.update(dict.fromkeys(labels, rows))
         if len(counts) >= len(plain) or not any(len(labels) > 1 for labels, _ in sets):
             continue
+        if separator == " " and not all(any(map(str.isalnum, label)) for label in counts):  # red / round: another mark
+            continue
         recurring = sum(count for count in counts.values() if count > 1)
         needed = 1.0 if separator == " " else 0.5
         if recurring >= needed * sum(counts.values()):

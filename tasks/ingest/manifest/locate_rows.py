@@ -99,7 +99,8 @@ def _locate_cell(name: InputName, cell: Any, column: str, source: Source, row: R
     if modality_of(name) in IN_CELLS and not (column.lower().endswith("_path") or column in source.paths.text_files):
         return locate_text(cell)
     if not isinstance(cell, str):
-        raise Refused("wrong-type", f"column {column!r} holds {type(cell).__name__}; expected a path or bytes")
+        several = "; data.cell_separator makes each item of a list a row" if isinstance(cell, list) else ""
+        raise Refused("wrong-type", f"column {column!r} holds {type(cell).__name__}; expected a path or bytes{several}")
     path = source.paths.complete(cell, modality_of(name))
     return locate_near(path, name, source.roots, source.index, search=source.paths.search)
 

@@ -21,8 +21,8 @@ _DRIVE = re.compile(r"^[A-Za-z]:")
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 _NOT_IN_NAMES = re.compile(r'[:|<>*?"$%]|^~')
 """An address, a pattern or a variable is no name of a file."""
-_INSIDE = re.compile(rf"(?:{'|'.join(map(re.escape, MODALITY_OF))})\s*[;,|\s]\s*\S", re.IGNORECASE)
-"""An ending, and then another name."""
+_INSIDE = re.compile(rf"(?:{'|'.join(map(re.escape, MODALITY_OF))})['\"]?\s*[;,|\s]\s*\S", re.IGNORECASE)
+"""An ending, and then another name, as in a list that is written out."""
 
 
 class MediaIndex:
@@ -44,7 +44,9 @@ class MediaIndex:
             return None
         self._list()
         names = [path for path in self._by_name.get(parts[-1], []) if _fits(path, modality)]
-        stems = [*self._by_stem.get(parts[-1], []), *self._by_stem.get(PurePosixPath(parts[-1]).stem, [])]
+        name = PurePosixPath(parts[-1])
+        is_number = name.suffix[1:].isdigit()  # 12.50 names no 12.png
+        stems = [*self._by_stem.get(name.name, []), *([] if is_number else self._by_stem.get(name.stem, []))]
         if not names and not stems and parts[0] == "upload":  # Label Studio puts a number before the name of an upload
             names = [path for path in self._by_name.get(_UPLOADED.sub("", parts[-1]), []) if _fits(path, modality)]
         for paths in (names, [path for path in dict.fromkeys(stems) if _fits(path, modality)]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -33,7 +34,8 @@ def locate_near(
     try:
         return locate_file(cell, roots)
     except Refused as refused:
-        if refused.reason != "missing-file":
+        is_elsewhere = refused.reason == "path-outside" and os.path.isabs(cell) and not os.path.lexists(cell)  # noqa: PTH117
+        if refused.reason != "missing-file" and not is_elsewhere:  # a path of the machine that wrote the manifest
             raise
         found = index.find(cell, modality_of(name)) if search else None
         if found is not None:
@@ -49,11 +51,12 @@ def locate_near(
             hint = f"; {outside} lies beyond the manifest's folder: name its folder in data.allowed_roots"
         elif near := index.nearest(cell):
             hint = f"; nearest is {near}"
-        raise Refused("missing-file", f"{refused.detail}: {_tried(cell, roots)}{hint}; {_SETTINGS}") from None
+        what = "no such file" if is_elsewhere else refused.detail
+        raise Refused("missing-file", f"{what}: {_tried(cell, roots)}{hint}; {_SETTINGS}") from None
 
 
 def _tried(cell: str, roots: Roots) -> str:
-    return f"{roots.base.rstrip('/')}/{cell}"[:300]
+    return (cell if cell.startswith("/") else f"{roots.base.rstrip('/')}/{cell}")[:300]
 
 
 class PathForm(NamedTuple):

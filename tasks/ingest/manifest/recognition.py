@@ -14,6 +14,7 @@ from tasks.ingest.manifest.label_columns import LabelCells
 from tasks.ingest.manifest.missing_media import PathForm, Search
 from tasks.ingest.manifest.raw_rows import RawRows
 from tasks.ingest.manifest.source import Source
+from tasks.ingest.sources.listing import split_of_name
 from tasks.ingest.times import find_form
 
 _ROLES = ("id", "label", "split", "group", "weight", "time")
@@ -68,7 +69,7 @@ def _layout(sources: Sequence[Source], data: Path, config: RunConfig) -> Recogni
         folders = {path.parent for path in paths}
         what, how = "tables of splits", "their names, or those of their folders"
         settings = {"data.layout": "tables"} if len(folders) == 1 else {}
-        if len(folders) == 1 and folders != {data}:
+        if len(folders) == 1 and folders != {data} and all(split_of_name(path.name) for path in paths):
             settings["data.config"] = folders.pop().name
     asked = {"data.layout": config.data.layout, "data.table": config.data.table, "data.config": config.data.config}
     named = [key for key in settings if asked[key] not in (None, "auto")]

@@ -21,6 +21,8 @@ from tasks.ingest.manifest.suggestions import Suggested, suggest_columns
 from tasks.ingest.sources.detect import open_manifest, tables_of
 from tasks.ingest.sources.limits import read_limits
 from tasks.ingest.sources.remote import make_remote
+from tasks.ingest.sources.streams import format_of
+from tasks.ingest.sources.tables import DELIMITED, OBJECTS, TABLES
 from tasks.labels import label_columns
 from tasks.modalities import MODALITIES
 
@@ -82,7 +84,8 @@ def resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: P
         if needs_label:
             require_label(manifest, columns, purpose)
     except DataError as error:
-        message = f"{error}{suggested.hints}{_unreadable(manifest)}"
+        read_as = "".join(f"; {note}" for note in suggested.manifest.notes)
+        message = f"{error}{suggested.hints}{_one_cell(manifest)}{read_as}{_unreadable(manifest)}"
         raise UnknownColumns(message, _recognised_by_then(suggested, config.data, config.encoders)) from None
     roots = make_roots(manifest.root, config.data.allowed_roots, config.media.max_file_mb * 1e6, make_remote(config))
     problems = tuple(column.problem for column in label_columns(config.data))
@@ -130,6 +133,16 @@ def _borrowed(columns: Columns, config: RunConfig) -> dict[InputName, InputName]
     }
 
 
+def _one_cell(manifest: Manifest) -> str:
+    """What to do about a CSV file whose header is one cell, and a JSON file that is one object."""
+    ending = format_of(manifest.path.name)
+    if ending in DELIMITED and len(manifest.columns) == 1:
+        return "; its first filled line, where the columns are named, holds one name: data.csv.delimiter says what divides it"
+    if ending in OBJECTS and manifest.count == 1:
+        return "; it holds one JSON object, which is one row: rows are the objects of an array, or one a line"
+    return ""
+
+
 def _unreadable(manifest: Manifest) -> str:
     """What else is wrong with a manifest that is refused for its columns: rows that could not be read, with the first."""
     rows = list(manifest.rows)
@@ -144,6 +157,12 @@ def _unreadable(manifest: Manifest) -> str:
 def require_label(manifest: Manifest, columns: Columns, purpose: Purpose) -> None:
     """Raises DataError where a manifest to train on has no label column."""
     if purpose == "train" and columns.label is None:
+        if manifest.path.is_dir() and "label" not in manifest.columns:
+            raise DataError(
+                f"data {manifest.path}: {manifest.count} file{'s' if manifest.count > 1 else ''} without labels; to train, put "
+                "those of each class in a folder of its own, or give a table that names files and labels, which ends in "
+                f"{', '.join(TABLES)}; crossmodal predict answers files without labels"
+            )
         names = ", ".join(manifest.columns)
         raise DataError(
             f"manifest {manifest.path}: no column 'label' among {names}; map one with --set data.columns.label=COLUMN"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -38,6 +39,12 @@ LABELS = ("class", "category", "target", "y")
 _OF_FILES = tuple(modality for modality in ALL_MODALITIES if MODALITIES[modality].suffixes)
 _SAMPLE_ROWS = 100
 _EXAMPLE_CHARS = 60
+_NO_NAMES = (
+    "; {!r} stands in a row, too: where the first line is a row already, write the names of the columns above it"
+)
+_WORDS = 3
+_CLASSES_SHARE = 0.25
+_HINTS = 5
 _SHARE = 0.5
 """Of the filled cells in a sample so many must be files that are there."""
 
@@ -79,7 +86,7 @@ def suggest_columns(
         and not any(name in lowered for name in column_names(modality, 1))
     ]
     taken: dict[str, str] = {}
-    hints: list[str] = []
+    hints: dict[str, list[str]] = {}
     looked_at = [name for name in cells if missing and (len(missing) == len(_OF_FILES) or _may_be_files(name, cells))]
     of_files = {name: found for name in looked_at if (found := _modality_of_cells(cells[name], index)) is not None}
     known = [lowered[name] for name in PATHS if name in lowered]
@@ -89,21 +96,29 @@ def suggest_columns(
             taken[modality] = named[0]
         else:
             of_endings = [name for name in looked_at if _modality_of_endings(cells[name]) == modality]
-            meant = [name for name in of_files if of_files[name] == modality] or of_endings
-            hints += [f"data.columns.{modality}={name}" for name in meant]
+            meant = [name for name in of_files if of_files[name] == modality]
+            hints[modality] = [name for name in meant if name in of_endings] or meant or of_endings
     if "text" in missing:
         _take([lowered[name] for name in TEXTS if name in lowered], "text", taken, hints)
+    is_whole = len(manifest.columns) > 1 or purpose == "predict"  # one column to train on: its cells were not divided
+    if len(missing) == len(_OF_FILES) and is_whole and not taken and not any(hints.values()):
+        hints["text"] = [name for name in cells if _are_sentences(cells[name])]
     if purpose == "train" and not data.columns.label and not data.columns.labels and "label" not in lowered:
         labels = [lowered[name] for name in LABELS if name in lowered]
         _take(_without_codes(labels, cells), "label", taken, hints)
+        others = [name for name in cells if all(name not in names for names in hints.values())]
+        if "label" not in taken:
+            hints.setdefault("label", [name for name in others if name not in taken.values() and _recur(cells[name])])
+    unnamed = next((name for name in cells if name in cells[name]), None)
+    hint = _hint(hints) if unnamed is None else _NO_NAMES.format(unnamed)
     if not taken:
-        return Suggested(manifest, data, (), _hint(hints), {}, examples)
+        return Suggested(manifest, data, (), hint, {}, examples)
     roles = ", ".join(f"{role} from {name!r}" for role, name in taken.items())
     note = f"{manifest.path.name}: columns taken by what they hold: {roles} (data.columns names others)"
     columns = data.columns.model_copy(update=taken)
     if taken.get("text") in of_files:
         data = data.model_copy(update={"media": data.media.model_copy(update={"text_files": (taken["text"],)})})
-    return Suggested(manifest, data.model_copy(update={"columns": columns}), (note,), _hint(hints), taken, examples)
+    return Suggested(manifest, data.model_copy(update={"columns": columns}), (note,), hint, taken, examples)
 
 
 def _example(cells: Iterable[Any]) -> str | None:
@@ -121,10 +136,23 @@ def _mapped(data: DataConfig) -> set[str]:
     return {*entries, *(entry.rpartition(":")[0] for entry in entries), *(role for role in roles if role is not None)}
 
 
-def _take(candidates: list[str], role: str, taken: dict[str, str], hints: list[str]) -> None:
+def _take(candidates: list[str], role: str, taken: dict[str, str], hints: dict[str, list[str]]) -> None:
     if len(candidates) == 1:
         taken[role] = candidates[0]
-    hints += [f"data.columns.{role}={name}" for name in candidates[: None if len(candidates) > 1 else 0]]
+    elif candidates:
+        hints[role] = candidates
+
+
+def _are_sentences(cells: list[Any]) -> bool:
+    """Whether most filled cells hold several words."""
+    filled = [cell for cell in cells if not is_empty(cell)]
+    return 2 * sum(isinstance(cell, str) and len(cell.split()) >= _WORDS for cell in filled) > len(filled)
+
+
+def _recur(cells: list[Any]) -> bool:
+    """Whether the cells are few values that stand in several rows each, as classes do."""
+    filled = [str(cell) for cell in cells if not is_empty(cell) and not isinstance(cell, Inline | bytes)]
+    return 1 < len(set(filled)) <= _CLASSES_SHARE * len(filled)
 
 
 def _without_codes(candidates: list[str], cells: Mapping[str, list[Any]]) -> list[str]:
@@ -139,8 +167,14 @@ def _without_codes(candidates: list[str], cells: Mapping[str, list[Any]]) -> lis
     return [name for name in candidates if name not in same]
 
 
-def _hint(hints: list[str]) -> str:
-    return f"; here it could be --set {' or --set '.join(dict.fromkeys(hints))}" if hints else ""
+def _hint(hints: Mapping[str, list[str]]) -> str:
+    """Role by role the columns that could be meant, the first few."""
+    found = [
+        " or ".join(f"--set {shlex.quote(f'data.columns.{role}={name}')}" for name in names[:_HINTS])
+        for role, names in hints.items()
+        if names
+    ]
+    return f"; here it could be {', and '.join(found)}" if found else ""
 
 
 def _may_be_files(name: str, cells: Mapping[str, list[Any]]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from tasks.ingest.manifest.label_sets import read_list
 from tasks.ingest.manifest.rows import Manifest, Row
 from tasks.ingest.sources.limits import ReadLimits
 from tasks.ingest.sources.listing import MODALITY_OF, modality_of_file
@@ -77,7 +78,15 @@ def _lists(values: dict[str, Any], limits: ReadLimits) -> Iterator[tuple[str, li
         name for modality in set(MODALITY_OF.values()) if modality != "text" for name in limits.columns.of(modality)
     }
     for name, cell in values.items():
-        if isinstance(cell, str) and limits.cell_separator is not None and limits.cell_separator in cell:
-            parts = [part.strip() for part in cell.split(limits.cell_separator) if part.strip()]
-            if len(parts) > 1 and (name in named or all(map(modality_of_file, parts))):
-                yield name, parts
+        parts = _parts(cell, str(limits.cell_separator))
+        if len(parts) > (not isinstance(cell, list)) and (name in named or all(map(modality_of_file, parts))):
+            yield name, parts
+
+
+def _parts(cell: Any, separator: str) -> list[str]:
+    """What a cell names: the items of a list, also of one that is written out, else what stands between separators."""
+    found = read_list(cell) if isinstance(cell, str) and cell.lstrip().startswith("[") else cell
+    if isinstance(found, list):
+        return [item.strip() for item in found] if all(isinstance(item, str) for item in found) else []
+    is_divided = isinstance(cell, str) and separator in cell
+    return [part.strip() for part in cell.split(separator) if part.strip()] if is_divided else []

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 
 from data_contracts.refs import Modality
 from tasks.errors import DataError
-from tasks.ingest.manifest.rows import Manifest, Row
+from tasks.ingest.manifest.rows import SPLITS, Manifest, Row
 from tasks.ingest.sources.list_files import LISTS, NOISE, listed_splits, speaker_of
 from tasks.ingest.sources.listing import MODALITY_OF, Listing, modality_of_file
 from tasks.modalities import MODALITIES
+
+_PARTS = frozenset({"images", "image", "masks", "mask", "labels", "annotations"})
+"""Folders that hold what belongs to a sample rather than a class of samples, in lower case."""
 
 
 def open_folders(listings: list[Listing], root: Listing) -> list[Manifest]:
@@ -75,8 +78,17 @@ def _describe(listing: Listing, read: set[str]) -> list[str]:
     deeper = [file for files in listing.folders.values() for file in files if file.count("/") > 1]
     notes = []
     if deeper:
+        inner = sorted({file.split("/")[1] for file in deeper})
+        below = f"; {', '.join(inner)} are no splits there: splits stand above the classes"
         notes.append(
             f"{len(deeper)} files lie deeper than their class folder, for example {deeper[0]}: their class is the first folder"
+            + (below if all(name.lower() in SPLITS for name in inner) else "")
+        )
+    parts = [name for name in listing.folders if name.lower() in _PARTS]
+    if parts:
+        notes.append(
+            f"{', '.join(parts)}: read as a class like any folder; one that holds the classes is given as the data itself, and "
+            "parts of samples take a table that names the files and their labels"
         )
     beside = [file for file in listing.files if file not in read]
     if beside:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tasks.errors import DataError
@@ -20,6 +20,9 @@ _KEY_OF = {"images": "file_name", "annotations": "image_id", "categories": "name
 _BESIDE = {"info", "licenses", "type", "videos"}
 CAPTIONS = re.compile(r"captions_(?=[^/]*$)")
 """Begins the name of a file of captions; one that begins with instances_ instead has their labels."""
+
+_SPLIT = re.compile(r"(?:captions|instances)_([^/.]+)\.json")
+"""The split in the name of a file, and of the folder of its pictures."""
 
 
 @dataclass
@@ -81,6 +84,26 @@ def open_coco(file: TableFile) -> Manifest:
     bare = len(content.images) - len(content.captioned)
     count = content.captions + bare
     return Manifest(file.path, file.path.parent, columns, rows, (f"{file.path.name}: {note}",), count=count)
+
+
+def with_pictures_of(manifest: Manifest, media: Collection[str]) -> Manifest:
+    """The manifest, whose pictures lie in the folder that its file is named after (train2017 of instances_train2017.json), as
+    `media` has it; as it is where there is no such folder, or several.
+    """
+    named = _SPLIT.search(manifest.path.name)
+    places = {PurePosixPath(file).parent for file in media}
+    folders = [folder for folder in places if named is not None and folder.name == named[1]]
+    if len(folders) != 1:
+        return manifest
+    folder = folders[0]
+
+    def moved(row: Row) -> Row:
+        place = row.values.get("image")
+        is_there = not isinstance(place, str) or place in media
+        return row if is_there else replace(row, values=row.values | {"image": str(folder / str(place))})
+
+    note = f"{manifest.path.name}: its pictures are those of {folder}"
+    return replace(manifest, rows=map(moved, manifest.rows), notes=(*manifest.notes, note))
 
 
 def _labels_beside(file: TableFile) -> TableFile | None:

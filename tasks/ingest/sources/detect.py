@@ -11,13 +11,15 @@ from tasks.errors import DataError, UsageError
 from tasks.ingest.manifest.rows import SPLITS, Manifest
 from tasks.ingest.sources.cell_lists import count_divided, divide_cells
 from tasks.ingest.sources.class_folders import open_files, open_folders
-from tasks.ingest.sources.coco import CAPTIONS
+from tasks.ingest.sources.coco import CAPTIONS, with_pictures_of
 from tasks.ingest.sources.describing import describing_tables
 from tasks.ingest.sources.limits import ReadLimits
 from tasks.ingest.sources.list_files import numbered_lists, open_listed
-from tasks.ingest.sources.listing import Listing, list_folder, modality_of_file, split_of_name
+from tasks.ingest.sources.listing import Listing, list_folder, modality_of_file
 from tasks.ingest.sources.saved_datasets import is_saved, open_saved
 from tasks.ingest.sources.shards import expand_range, names_range, shards_of
+from tasks.ingest.sources.split_folders import below_twice, split_folders, unwrapped
+from tasks.ingest.sources.split_tables import SplitTables, find_split_tables
 from tasks.ingest.sources.streams import format_of
 from tasks.ingest.sources.tables import TABLES, is_table, open_table
 from tasks.problems.cells import storable
@@ -78,9 +80,7 @@ def _open_folder(path: Path, limits: ReadLimits) -> Manifests:
     if listing.hidden:
         counted = ", ".join(f"{count} {name}" for name, count in listing.hidden.most_common(5))
         more = ", …" if len(listing.hidden) > 5 else ""
-        note = f"hidden and system files and folders are left out, with what they hold: {counted}{more}"
-        first, split = found[0]
-        found[0] = replace(first, notes=(*first.notes, note)), split
+        found = _noted(found, f"hidden and system files and folders are left out, with what they hold: {counted}{more}")
     return found
 
 
@@ -91,13 +91,26 @@ def _open_listing(listing: Listing, limits: ReadLimits) -> Manifests:
     table = _open_only_table(listing, limits)
     if table is not None:
         return [(table, None)]
-    parts = _split_folders(listing)
+    parts = split_folders(listing)
     if parts:
-        return _open_parts(listing, parts, limits)
+        found = _open_parts(listing, parts, limits)
+        note = f"{', '.join(parts)} are read as splits, by the ends of their names"
+        return found if all(name.lower() in SPLITS for name in parts) else _noted(found, note)
+    inner = unwrapped(listing)
+    if inner is not listing and limits.labelled:
+        note = f"{inner.path.relative_to(listing.path)} is all that the folder holds, and is read in its place"
+        note += f"; beside it are not read: {', '.join(listing.files[:3])}" if listing.files else ""
+        return _noted(_open_listing(inner, limits), note)
     if listing.media and (not listing.folders or _is_unlabelled(listing, limits)):
         return [(open_files(listing), None)]
     _require_folders(listing)
     return [(open_folders([listing], listing)[0], None)]
+
+
+def _noted(found: Manifests, *notes: str) -> Manifests:
+    """The manifests, of which the first has these notes, too."""
+    (first, split), *others = found
+    return [(replace(first, notes=(*first.notes, *notes)), split), *others]
 
 
 def _is_unlabelled(listing: Listing, limits: ReadLimits) -> bool:
@@ -114,8 +127,9 @@ def _open_by_names(listing: Listing, limits: ReadLimits) -> Manifests:
     if named:
         chosen = min(named, key=lambda name: _PREFERRED.index(format_of(name)))
         return [(_open_entry(listing, chosen, limits), None)]
-    if listing.split_tables or limits.layout == "tables":
-        return _open_split_tables(listing, limits)
+    of_splits = find_split_tables(listing)
+    if of_splits or limits.layout == "tables":
+        return _open_split_tables(listing, of_splits, limits)
     if numbered_lists(listing):
         return [(open_listed(listing, limits.list_fold, limits.allowed_roots), None)]
     shards = [] if listing.media else shards_of(listing)
@@ -126,12 +140,11 @@ def _stem(name: str) -> str:
     return Path(name).name.split(".")[0].lower()
 
 
-def _open_split_tables(listing: Listing, limits: ReadLimits) -> Manifests:
+def _open_split_tables(listing: Listing, folders: SplitTables, limits: ReadLimits) -> Manifests:
     """The tables that are named after splits, all in one folder; with a note on tables beside them.
 
     UsageError where several folders hold some, as the configurations of a data set of the hub, and none is chosen.
     """
-    folders = listing.split_tables
     if not folders:
         raise UsageError(
             f"data.layout=tables: {str(listing.path)!r} holds no table that is named train, val or test; it holds "
@@ -143,41 +156,29 @@ def _open_split_tables(listing: Listing, limits: ReadLimits) -> Manifests:
     if chosen is None:
         asked = "" if limits.config is None else f", and none of them is {limits.config!r}"
         raise UsageError(
-            f"data {str(listing.path)!r}: several folders hold tables of splits ({', '.join(folders)}){asked}; choose one with "
-            f"--set data.config={next(iter(folders)).split('/')[-1]}"
+            f"data {str(listing.path)!r}: several sets of tables are named after splits "
+            f"({', '.join(folders)}){asked}; choose one with --set data.config={next(iter(folders)).split('/')[-1]}"
         )
     captioned = {CAPTIONS.sub("instances_", name) for name in folders[chosen] if CAPTIONS.search(name)}
     names = [name for name in folders[chosen] if name not in captioned]  # COCO's labels are read with the captions
-    splits = {name: split_of_name(name) for name in names}
+    splits = {name: folders[chosen][name] for name in names}
     lonely = set(splits.values()) == {"train"}  # nothing else is given: its rows are divided
+    opened = [replace(_open_entry(listing, name, limits), root=listing.path) for name in names]
+    media = frozenset(listing.media)
     found: Manifests = [
-        (replace(_open_entry(listing, name, limits), root=listing.path), None if lonely else splits[name])
-        for name in names
+        (with_pictures_of(manifest, media), None if lonely else splits[name])
+        for manifest, name in zip(opened, names, strict=True)
     ]
     others = [name for name in listing.files if is_table(name) and name not in folders[chosen]]
     notes = [f"tables whose names are no split are not read: {', '.join(others)}"] if others else []
     notes += ["train is the only split and is divided"] if lonely else []
-    first, split = found[0]
-    found[0] = replace(first, notes=(*first.notes, *notes)), split
-    return found
+    return _noted(found, *notes)
 
 
-def _split_folders(listing: Listing) -> list[str]:
-    """The folders that are named after splits. DataError where there are several, and others beside them."""
-    named = [name for name in listing.folders if name.lower() in SPLITS]
-    others = [name for name in listing.folders if name not in named]
-    if len(named) > 1 and others:
-        raise DataError(
-            f"data {listing.path}: holds split folders ({', '.join(named)}) and also {others[0]!r}; "
-            "move what is no split elsewhere, or write a manifest"
-        )
-    return named if named and not others else []
-
-
-def _open_parts(listing: Listing, parts: list[str], limits: ReadLimits) -> Manifests:
+def _open_parts(listing: Listing, parts: dict[str, str], limits: ReadLimits) -> Manifests:
     """The split folders: each with a table that describes its files, or all with class folders."""
-    below = [listing.below(part) for part in parts]
-    splits = [SPLITS[part.lower()] for part in parts]
+    below = [below_twice(listing, part) for part in parts]
+    splits = list(parts.values())
     tables = [_open_only_table(part, limits) for part in below]
     if all(tables):
         return [(table, split) for table, split in zip(tables, splits, strict=True) if table is not None]

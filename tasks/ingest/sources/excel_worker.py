@@ -50,7 +50,8 @@ def _send(sheet: CalamineSheet, others: list[str], send: Send) -> None:
     notes = [f"sheet {sheet.name!r} is read, its headings stand in row {top}{beside}"]
     if stray:
         notes.append(
-            f"sheet {sheet.name!r}: columns without a heading are left out ({stray} of their cells are filled)"
+            f"sheet {sheet.name!r}: columns without a heading are left out ({stray} of their cells are filled); is that a "
+            "title above them?"
         )
     merged = sheet.merged_cell_ranges or []
     if merged:

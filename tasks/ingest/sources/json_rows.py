@@ -38,6 +38,11 @@ def open_json(file: TableFile, limits: ReadLimits) -> Manifest:
         columns |= dict.fromkeys(row.values)
     if first is None:
         raise DataError(f"manifest {file.path}: the file holds no rows")
+    if count == 1 and len(columns) > 1 and all(isinstance(value, dict) for value in first.values.values()):
+        raise DataError(
+            f"manifest {file.path}: one JSON object of objects, which is no row; write an array of objects, or one a line "
+            "(pandas: to_json(orient='records'))"
+        )
     if not columns:
         raise DataError(
             f"manifest {file.path}: no line is a JSON object with values; line {first.number}: {first.detail}"

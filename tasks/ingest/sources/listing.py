@@ -26,8 +26,8 @@ _SYSTEM = frozenset(
 )
 """What Windows, macOS, NAS boxes and Python leave in folders, in lower case; names that begin with a dot come on top."""
 _NAMES_SHOWN = 5
-SHARD = re.compile(r"[-_]\d+(?:-of-\d+)?$")
-"""Ends the name of a file that is one of several."""
+SHARD = re.compile(r"[-_]\d+(?:-of-\d+(?:-[0-9a-f]+)?)?$")
+"""Ends the name of a file that is one of several; older exports of the hub add a digest."""
 _COCO = re.compile(r"(?:instances|captions)_([a-z]+)\d*$")
 """COCO's names, instances_train2017."""
 
@@ -75,15 +75,6 @@ class Listing:
             if file.count("/") == 1 and is_table(file)
         ]
         return beside + below
-
-    @cached_property
-    def split_tables(self) -> dict[str, list[str]]:
-        """Folder ("." for this one) to the tables in it that are named after splits, as train-00000-of-00002.parquet."""
-        found: dict[str, list[str]] = {}
-        for file in (file for files in (self.files, *self.folders.values()) for file in files):
-            if is_table(file) and split_of_name(file) is not None:
-                found.setdefault(str(PurePosixPath(file).parent), []).append(file)
-        return found
 
     @cached_property
     def media(self) -> list[str]:

@@ -22,6 +22,10 @@ Reader = Callable[[TableFile, ReadLimits], Manifest]
 
 CVAT = "annotations.xml"
 """What CVAT calls its export: other XML in a folder is no table."""
+DELIMITED = (".csv", ".tsv")
+"""Endings of files whose first line names the columns."""
+OBJECTS = (".jsonl", ".ndjson", ".json")
+"""Endings of files that hold a JSON object a row."""
 
 
 def _open_isolated(file: TableFile, limits: ReadLimits) -> Manifest:
@@ -30,10 +34,8 @@ def _open_isolated(file: TableFile, limits: ReadLimits) -> Manifest:
 
 TABLES: Mapping[str, Reader] = MappingProxyType(
     {
-        ".csv": open_delimited,
-        ".tsv": open_delimited,
-        ".jsonl": open_json,
-        ".ndjson": open_json,
+        **dict.fromkeys(DELIMITED, open_delimited),
+        **dict.fromkeys(OBJECTS, open_json),
         ".json": open_document,
         **dict.fromkeys(FORMATS, _open_isolated),
     }
@@ -56,7 +58,8 @@ def open_table(path: Path, limits: ReadLimits) -> Manifest:
     if not _has_reader(path.name):
         accepted = ", ".join(TABLES)
         raise UsageError(
-            f"data {str(path)!r}: {path.suffix.lower() or 'no'} ending; accepted are {accepted}, or a folder per class"
+            f"data {str(path)!r}: {path.suffix.lower() or 'no'} ending; accepted are {accepted} (those of text also packed as "
+            f"{' or '.join(PACKED)}), or a folder per class; unpack or convert anything else"
         )
     size = path.stat().st_size
     if size == 0:

@@ -67,7 +67,8 @@ def test_configurations_are_chosen(tmp_path: Path) -> None:
         shard(tmp_path / name / "train-00000-of-00001.parquet", 0, 3)
         shard(tmp_path / name / "test-00000-of-00001.parquet", 3, 6)
     with pytest.raises(
-        UsageError, match=r"several folders hold tables of splits \(en, fr\); choose one with --set data.config=en"
+        UsageError,
+        match=r"several sets of tables are named after splits \(en, fr\); choose one with --set data.config=en",
     ):
         open_manifest(tmp_path)
     found = open_manifest(tmp_path, ReadLimits(config="fr"))

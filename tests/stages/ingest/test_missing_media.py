@@ -168,7 +168,7 @@ def test_columns_that_are_not_plainly_meant_are_hints(tmp_path: Path, store: Sto
     write_picture(tmp_path / "img/one.png", 1)
     rows = [{"id": "one", "category": "x", "target": 1}]
     with pytest.raises(
-        DataError, match=r"here it could be --set data.columns.image=id or --set data.columns.label=category"
+        DataError, match=r"here it could be --set data.columns.image=id, and --set data.columns.label=category or"
     ):
         scanned(write_manifest(tmp_path / "m.csv", rows), store)
     rows = [{"file": "1.wav", "label": "x"}]

@@ -64,6 +64,29 @@ def shards(folder: Path) -> Path:
     return folder
 
 
+def ending(folder: Path) -> Path:
+    """Splits by the ends of their names, in a folder below."""
+    for split, rows in (("train", ("1,a b,x", "2,c d,y")), ("test", ("3,e f,x",))):
+        table(f"data/imdb-{split}.csv", "id,text,label", *rows)(folder)
+    return folder
+
+
+def by_folder(folder: Path) -> Path:
+    """Splits by the folders of the tables."""
+    for split, rows in (("train", ("1,a b,x", "2,c d,y")), ("test", ("3,e f,x",))):
+        table(f"{split}/0.csv", "id,text,label", *rows)(folder)
+    return folder
+
+
+def wrapped(folder: Path) -> Path:
+    """Class folders in a folder that is all there is."""
+    for number in range(4):
+        place = folder / f"set/{'ab'[number % 2]}/{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(place, number)
+    return folder
+
+
 def competition(folder: Path) -> Path:
     table("train.csv", "id,text,label", "1,a b,x", "2,c d,y")(folder)
     table("test.csv", "id,text", "3,e f")(folder)
@@ -128,6 +151,9 @@ CASES: list[tuple[Write, tuple[str, ...], dict[str, Any]]] = [
     ),
     (classes, (), {"data.layout": "folders", "data.columns.image": "image_path", "data.columns.id": "id"}),
     (shards, (), {"data.layout": "tables", "data.config": "fr", **COLUMNS}),
+    (ending, (), {"data.layout": "tables", **DIALECT, **COLUMNS}),
+    (by_folder, (), {**DIALECT, **COLUMNS}),
+    (wrapped, (), {"data.layout": "folders", "data.columns.image": "image_path", "data.columns.id": "id"}),
     (competition, (), {"data.layout": "tables", **DIALECT, **COLUMNS}),
     (text_files, (), {"data.columns.text": "file", "data.media.text_files": ("file",)}),
 ]

@@ -25,7 +25,8 @@ def test_a_missing_split_is_named_first(missing: str) -> None:
     splits = {split: "aabb" for split in ("train", "val", "test") if split != missing}
     assert trainable_problems(labelled(**splits)) == [
         f"{missing}: no rows; add rows, with split={missing} where the data have a split column, or leave that column out "
-        "(data.columns.split) to let crossmodal divide them"
+        "(data.columns.split) to let crossmodal divide them; where it did, there are too few rows or groups: "
+        "split.by=stratified-group"
     ]
 
 

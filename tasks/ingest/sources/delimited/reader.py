@@ -73,7 +73,7 @@ def open_delimited(file: TableFile, limits: ReadLimits) -> Manifest:
         file.path,
         file.path.parent,
         columns,
-        _rows(table, named, separator_line),
+        _rows(table, named),
         tuple(notes),
         findings.rows,
         _recognise(table, findings, limits.csv, separator_line),
@@ -231,11 +231,11 @@ def _recognise(table: _Table, findings: _Findings, options: CsvConfig, separator
     return Recognition(found=tuple(found), settings=settings)
 
 
-def _rows(table: _Table, named: list[tuple[int, str]], before: int) -> Iterator[Row]:
-    """Every row; its number counts the header, empty lines and rows over several lines as one each."""
+def _rows(table: _Table, named: list[tuple[int, str]]) -> Iterator[Row]:
+    """Every row; its number is that of its first line in the file."""
     needed = max(place for place, _ in named) + 1
-    for number, record in enumerate(table.records(), start=before + 2):
-        cells = record.cells
+    for record in table.records():
+        number, cells = record.line, record.cells
         if not cells:
             continue
         values = {name: cells[place] for place, name in named if place < len(cells)}

@@ -1,0 +1,67 @@
+"""Tables that are the splits of one data set: by their own names, by the folder of each, or by the end of their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
+from tasks.ingest.manifest.rows import SPLITS
+from tasks.ingest.sources.listing import SHARD, Listing, split_of_name
+from tasks.ingest.sources.streams import format_of
+from tasks.ingest.sources.tables import is_table
+
+_OF_MEDIA = (".json", ".xml")
+"""Formats of which a folder may hold one file a picture: those in folders named after splits are no tables of theirs."""
+SplitTables = dict[str, dict[str, str]]
+"""Folder, or folder and name of a data set, to its tables with the split of each; "." for what lies in the listed folder."""
+_Named = tuple[str, str] | None
+"""The name of the data set, and the split."""
+
+
+def find_split_tables(listing: Listing) -> SplitTables:
+    """Tables that are named after splits (train-00000-of-00002.parquet); where there are none, those in folders that are
+    (de/train/0000.parquet), or whose names end in splits (de-train-00000-of-00001.parquet), of at least two splits.
+    """
+    tables = [file for files in (listing.files, *listing.folders.values()) for file in files if is_table(file)]
+    with_media = {str(folder) for file in listing.media for folder in PurePosixPath(file).parents}
+
+    def by_folder(file: str) -> _Named:
+        folder = PurePosixPath(file).parent
+        split = SPLITS.get(folder.name.lower())
+        is_theirs = format_of(file) not in _OF_MEDIA and str(folder) not in with_media
+        return (str(folder.parent), split) if split is not None and is_theirs else None
+
+    found = _grouped(tables, _by_name)
+    for naming in (by_folder, _by_ending):
+        if not found:
+            found = {key: group for key, group in _grouped(tables, naming).items() if len(set(group.values())) > 1}
+    return found
+
+
+def split_of_ending(stem: str) -> tuple[str, str] | None:
+    """What stands before a split at the end of a name, and the split: (imdb, test) of imdb-test."""
+    for mark in "-_.":
+        before, found, word = stem.rpartition(mark)
+        if found and before and word.lower() in SPLITS:
+            return before, SPLITS[word.lower()]
+    return None
+
+
+def _grouped(tables: list[str], naming: Callable[[str], _Named]) -> SplitTables:
+    found: SplitTables = {}
+    for file in tables:
+        named = naming(file)
+        if named is not None:
+            found.setdefault(named[0], {})[file] = named[1]
+    return found
+
+
+def _by_name(file: str) -> _Named:
+    split = split_of_name(file)
+    return None if split is None else (str(PurePosixPath(file).parent), split)
+
+
+def _by_ending(file: str) -> _Named:
+    path = PurePosixPath(file)
+    named = split_of_ending(SHARD.sub("", path.name.split(".")[0]))
+    return None if named is None else (str(path.parent / named[0]), named[1])
