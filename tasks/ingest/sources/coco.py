@@ -98,6 +98,7 @@ def with_pictures_of(manifest: Manifest, media: Collection[str]) -> Manifest:
     folder = folders[0]
 
     def moved(row: Row) -> Row:
+        """The row, its picture where it lies."""
         place = row.values.get("image")
         is_there = not isinstance(place, str) or place in media
         return row if is_there else replace(row, values=row.values | {"image": str(folder / str(place))})

@@ -26,6 +26,7 @@ def find_split_tables(listing: Listing) -> SplitTables:
     with_media = {str(folder) for file in listing.media for folder in PurePosixPath(file).parents}
 
     def by_folder(file: str) -> _Named:
+        """The folder above that of the split, and the split."""
         folder = PurePosixPath(file).parent
         split = SPLITS.get(folder.name.lower())
         is_theirs = format_of(file) not in _OF_MEDIA and str(folder) not in with_media
