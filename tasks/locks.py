@@ -108,7 +108,7 @@ def held_if_free(path: Path, timeout_s: float = 0.0) -> Iterator[bool]:
 
 def is_held(path: Path) -> bool:
     """Whether a process holds the lock. Only reads: right on a read-only file system too."""
-    if _uses_lease(path):
+    if uses_lease(path):
         return _is_alive(path)
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -138,7 +138,7 @@ def _acquire(path: Path, timeout_s: float, on_wait: Callable[[], bool]) -> BaseF
     from filelock import FileLock, Timeout
 
     try:
-        if _uses_lease(path):
+        if uses_lease(path):
             return _acquire_lease(path, timeout_s, on_wait)
         lock = FileLock(path, fallback_to_soft=False)
         lock.acquire(timeout_s, cancel_check=on_wait)
@@ -209,7 +209,8 @@ def own_record(run: str | None) -> Holder:
     return Holder(user=user, host=os.uname().nodename, pid=os.getpid(), started=began, since=now, run=run)
 
 
-def _uses_lease(path: Path) -> bool:
+def uses_lease(path: Path) -> bool:
+    """Whether a lock at this place is a lease, as the mount keeps those of the kernel to one machine."""
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     return needs_lease(*_mounted(folder.stat().st_dev))
 

@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -48,6 +48,8 @@ _SECRET_WORD = (
 _PARAMETER = re.compile(
     rf"""([?&;])([A-Za-z][\w.~-]{{0,60}})=((?:(?!;[A-Za-z][\w.~-]{{0,60}}=)[^&\s"'<>#)\]}}]){{0,{_LONGEST}}}[^&\s"'<>#)\]}},;.:!?])"""
 )
+_INNER = re.compile(r"\?([A-Za-z][\w.~-]{0,60})=")
+"""The first parameter of an address that is a parameter's value."""
 _OPENS = re.compile(
     rf"(?:.*(?:{_SECRET_WORD})|awsaccesskeyid|googleaccessid|key-pair-id|x-(?:amz|goog|oss|cos|obs)-.*|sig|pwd|pass|auth|jwt"
     r"|subscription-key|authorization|expires|hmac|sas)",
@@ -57,11 +59,26 @@ _OPENS = re.compile(
 _SHARED_ACCESS = re.compile("s[eirpstv]|srt|sip|spr|sk(?:oid|tid|[etsv])|saoid|suoid|scid")
 """Of Azure's shared access signatures, beside `sig`."""
 _ASSIGNED = re.compile(
-    rf"""(?<![\w.~?&;-])([\w.-]{{0,60}}?(?:{_SECRET_WORD}|pwd))  # MLFLOW_TRACKING_PASSWORD, password
-         (["']\s?:\s?["'] | (?:=|\s=\s)["']?)                     # "password": "…", password=…, password = …
-         ((?<=["'])[^"']{{4,{_LONGEST}}} | [^\s&,;"'()<>\]}}]{{4,{_LONGEST}}})""",
+    rf"""(?<![\w.~-])([\w.-]{{0,60}}?(?:{_SECRET_WORD}|pwd))     # MLFLOW_TRACKING_PASSWORD, password
+         (["']?\s?:\s?["'] | (?:=|\s=\s)["']?)                 # "password": "…", password: '…', password=…, password = …
+                                                                # to a comma before `host=`, not before more of it
+         ((?<=["'])[^"']{{4,{_LONGEST}}}
+          | (?:[^\s&,;"'()<>\]}}] | ,(?=[^\s&,;"'()<>\]}}=]{{1,60}}(?:[\s&,;"'()<>\]}}]|$))){{4,{_LONGEST}}})
+      """,
     re.IGNORECASE | re.VERBOSE,
 )
+_LINE = re.compile(
+    rf"""((?:^|[{{,])[ \t]{{0,80}}(?:-[ \t]+)?)([\w.-]{{0,60}}?(?:{_SECRET_WORD}|pwd))  # at the beginning, as YAML has it
+         (:[ \t]+(?:[|>][-+]?\n[ \t]+)?)
+         ([^\s"',{{}}#|>]{{4,{_LONGEST}}})(?=[ \t]*(?:[,}}\n\r#]|$))                 # one word, to the end of the line""",
+    re.IGNORECASE | re.VERBOSE | re.MULTILINE,
+)
+_OPTION = re.compile(
+    rf"(?<!\S)(--[\w-]{{0,60}}?(?:{_SECRET_WORD}))(\s)([^\s\"'-][^\s\"']{{3,{_LONGEST}}})", re.IGNORECASE
+)
+_QUOTED = re.compile(r"%(?:25)*(3[abdf]|2[6f]|40)", re.IGNORECASE)
+"""A mark that takes an address or a query apart, percent-encoded: once, or more often."""
+_RUN = re.compile(r"[^\s\"'<>]+")
 _PLAIN_VALUE = re.compile(r"[-+]?[\d.,_]+|true|false|none|null|\*+", re.IGNORECASE)
 _DOUBTFUL = re.compile(r".*(?:token|credentials?|signature)", re.IGNORECASE)
 """Names under which ordinary words stand, too: the column of a table of words, say."""
@@ -110,12 +127,7 @@ def redact(text: str, secrets: Collection[str] | None = None) -> str:
 
     Who redacts many cells takes `environment_secrets()` once and hands it over.
     """
-    found, low = _without_addresses(text), text.lower()
-    if ("=" in found or ":" in found) and any(word in low for word in _WORDS):
-        found = _ASSIGNED.sub(_without_assigned, found)
-    if any(word in low for word in _HEADER_WORDS):
-        found = _BEARER.sub(rf"\1\2{MASK}", _HEADER.sub(_without_header, found))
-    found = _without_known(found, secrets)
+    found = _without_quoted(_without_any(text, secrets), lambda run: _without_any(run, secrets))
     return text if found == text else found
 
 
@@ -124,7 +136,7 @@ def redact_cell(text: str, secrets: Collection[str] | None = None) -> str:
 
     `password=hunter2` may be a line of a film, or a row's id, and rows that were different must not become alike.
     """
-    found = _without_known(_without_addresses(text), secrets)
+    found = _without_quoted(_without_known(_without_addresses(text), secrets), _without_addresses)
     return text if found == text else found
 
 
@@ -254,6 +266,31 @@ def _make_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
 # -- what stands where ---
 
 
+def _without_any(text: str, secrets: Collection[str] | None) -> str:
+    """Without what is plain to see: percent-encoded text is looked at as it is."""
+    found, low = _without_addresses(text), text.lower()
+    if ("=" in found or ":" in found or "--" in found) and any(word in low for word in _WORDS):
+        found = _LINE.sub(_without_line, _ASSIGNED.sub(_without_assigned, found))
+        found = _OPTION.sub(_without_assigned, found)
+    if any(word in low for word in _HEADER_WORDS):
+        found = _BEARER.sub(rf"\1\2{MASK}", _HEADER.sub(_without_header, found))
+    return _without_known(found, secrets)
+
+
+def _without_quoted(text: str, without: Callable[[str], str]) -> str:
+    """Words that hold a credential once the marks of addresses in them are decoded stand decoded, and without it."""
+    if "%" not in text or not _QUOTED.search(text):
+        return text
+
+    def look(match: re.Match[str]) -> str:
+        """The word, or what is left of it."""
+        decoded = _QUOTED.sub(lambda mark: chr(int(mark[1], 16)), match[0])
+        found = without(decoded)
+        return match[0] if found == decoded else found
+
+    return _RUN.sub(look, text)
+
+
 def _without_known(text: str, secrets: Collection[str] | None) -> str:
     """Without tokens of known form, and these secrets."""
     found = _KNOWN_FORM.sub(MASK, text) if any(form in text for form in _FORMS) else text
@@ -295,15 +332,28 @@ def _without_value(match: re.Match[str], shared: bool) -> str:
     opens = _OPENS.fullmatch(name) or (shared and _SHARED_ACCESS.fullmatch(name))
     if not opens and name.lower() in ("key", "policy", "session"):  # of a bucket, too, `key` is the name of a file
         opens = re.fullmatch(r"[A-Za-z0-9_~-]{12,}", value)
-    return f"{mark}{name}={MASK}" if opens else match[0]
+    if opens:
+        return f"{mark}{name}={MASK}"
+    inner = next((inner for inner in _INNER.finditer(value) if _OPENS.fullmatch(inner[1])), None)
+    return match[0] if inner is None else f"{mark}{name}={value[: inner.end()]}{MASK}"
 
 
 def _without_assigned(match: re.Match[str]) -> str:
     name, between, value = match.groups()
+    if match.string[max(0, match.start() - 1) : match.start()].endswith(("?", "&", ";")) and not between.endswith(
+        ("'", '"')
+    ):
+        return match[0]  # a parameter, which was looked at as one
     said = _PLAIN_VALUE.fullmatch(value) or (
         re.search(r"[:\s]", between) and _DOUBTFUL.fullmatch(name) and not _is_random(value)
     )
     return match[0] if said else f"{name}{between}{MASK}"
+
+
+def _without_line(match: re.Match[str]) -> str:
+    before, name, between, value = match.groups()
+    said = _PLAIN_VALUE.fullmatch(value) or (_DOUBTFUL.fullmatch(name) and not _is_random(value))
+    return match[0] if said else f"{before}{name}{between}{MASK}"
 
 
 def _without_header(match: re.Match[str]) -> str:

@@ -3,7 +3,8 @@
 A reader of an artifact marks its folder with the time, and a collector looks at that time before it moves the folder away:
 both under one lock, the readers sharing it. So an artifact that was found stays, and one that was moved away is not found.
 Every process that runs holds a lock of its own for as long as it lives: what was marked since the oldest of them began stays.
-flock is what both rest on; on NFS it needs version 4, or 3 with a lock daemon.
+flock is what both rest on; on NFS it needs version 4, or 3 with a lock daemon. Where the mount keeps locks to one machine, a
+process counts as live for as long as a run may take, whatever its lock says.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+from tasks import locks
 
 MARKED_ANEW_S = 600.0
 """A mark that is younger is left as it is. Collectors keep whatever was marked within six times this time."""
@@ -75,7 +78,11 @@ def used_since(root: Path) -> float | None:
             except BlockingIOError:
                 began.append(path.stat().st_mtime)
             else:
-                path.unlink(missing_ok=True)
+                began_at = path.stat().st_mtime
+                if locks.uses_lease(root) and time.time() - began_at < locks.LOCK_TIMEOUT_S:
+                    began.append(began_at)  # another machine's locks are not seen here: it may live
+                else:
+                    path.unlink(missing_ok=True)
     return min(began, default=None)
 
 

@@ -185,8 +185,11 @@ def require_signed(
     """Whose signature these files of `which` model have; None where there is none and none is asked for.
 
     `verify_key` is the file of a public key, with which it must have been made. Raises EnvironmentFailed where it was not,
-    where there is none, and, key or not, where it is of another model or other files; DataError where it is damaged.
+    where there is none, and, key or not, where it is of another model or other files; UsageError where `verify_key` is no
+    public key; DataError where the signature is damaged.
     """
+    if verify_key is not None:
+        read_public_key(verify_key)  # else a key that is none would be told as a signature that is none
     if signature is None:
         if verify_key is not None:
             raise EnvironmentFailed(

@@ -87,7 +87,10 @@ def _delete(path: Path) -> None:
 def stale_work(root: Path, before: float) -> Iterator[Path]:
     """Folders of unfinished work that no process holds, and none has written to since the time."""
     for path in sorted((root / "work").glob("*-*")):
-        if path.is_dir() and _newest(path) < before and not is_held(path.with_name(f"{path.name}.lock")):
+        named = path.name.startswith(
+            "publish-"
+        )  # by what lies there a store is known to those that it shares a registry with
+        if path.is_dir() and not named and _newest(path) < before and not is_held(path.with_name(f"{path.name}.lock")):
             yield path
 
 

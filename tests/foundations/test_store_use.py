@@ -8,6 +8,9 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
+from tasks import locks
 from tasks.store import Store
 from tasks.store_use import MARKED_ANEW_S, collecting, hold, mark_used, used_since
 
@@ -62,6 +65,19 @@ def test_a_live_process_is_known_by_its_lock_and_a_dead_one_is_forgotten(store: 
     process.kill()
     process.wait()
     process.communicate()
+    assert used_since(store.root) is None
+    assert not mark.exists()
+
+
+def test_where_locks_end_at_one_machine_a_run_is_live_for_as_long_as_it_may_take(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = store.root / "work/users" / "of-another-machine"  # whose lock is not seen here
+    mark.parent.mkdir(parents=True)
+    mark.touch()
+    monkeypatch.setattr(locks, "uses_lease", lambda path: True)
+    assert used_since(store.root) == mark.stat().st_mtime
+    os.utime(mark, (LONG_AGO, LONG_AGO))
     assert used_since(store.root) is None
     assert not mark.exists()
 

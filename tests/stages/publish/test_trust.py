@@ -30,7 +30,7 @@ from flows.signing import load_sign_key
 from tasks import progress
 from tasks.errors import CrossmodalError, DataError, EnvironmentFailed, UsageError
 from tasks.modeling.signing import make_statement, require_signed, sign
-from tasks.modeling.signing_keys import parse_private_key, read_public_key
+from tasks.modeling.signing_keys import parse_private_key
 from tasks.publish import registry
 from tasks.publish.publish import PublishInputs, publish
 from tests.support.registries import client_of, logged
@@ -354,8 +354,9 @@ def test_keys_are_read_or_refused_without_a_word_of_them(
             load_sign_key(asking(str(tmp_path / name)))
         assert "secret" not in str(error.value)
     for name, why in (("sign.pem", "is no public key in PEM"), ("absent.pem", "cannot be read")):
-        with pytest.raises(UsageError, match=why):
-            read_public_key(str(tmp_path / name))
+        for signature in (None, b"{}"):  # nor is it said of a model that it is not signed
+            with pytest.raises(UsageError, match=why):
+                require_signed({}, None, signature, str(tmp_path / name), "model m")
     assert public_pem_of(parse_private_key(private.read_bytes(), "")) == public.read_bytes()
 
 

@@ -21,7 +21,7 @@ from tasks.retention.collect import (
     thin_run,
     unneeded,
 )
-from tasks.retention.inventory import DiskUsage, Item, freed_bytes, list_items
+from tasks.retention.inventory import ARTIFACT_KINDS, DiskUsage, Item, freed_bytes, list_items
 from tasks.retention.marks import paths_of, with_parents
 from tasks.store import Store
 from tasks.store_use import MARKED_ANEW_S, hold
@@ -138,6 +138,18 @@ def test_unfinished_work_goes_unless_it_is_held(store: Store) -> None:
         assert [path.name for path in found] == ["train-old"]
         assert [one.uri for one in remove_work(store.root, [*found, folder], OLD + 1)] == ["work/train-old"]
     assert sorted(path.name for path in (store.root / "work").iterdir() if path.is_dir()) == ["train-held", "train-new"]
+
+
+def test_the_name_of_a_store_among_those_that_publish_stays(store: Store) -> None:
+    with store.work_dir("publish", "tiny") as folder:
+        (folder / "store-id").write_text("x")
+    for path in (folder / "store-id", folder):
+        os.utime(path, (OLD, OLD))
+    assert list(stale_work(store.root, before=NOW)) == []
+
+
+def test_every_kind_is_listed_once() -> None:
+    assert len(set(ARTIFACT_KINDS)) == len(ARTIFACT_KINDS)
 
 
 def test_work_from_which_a_file_goes_while_it_is_looked_at_is_under_way(
