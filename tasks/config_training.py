@@ -81,7 +81,9 @@ class EncodersConfig(_OnePerModality):
     @classmethod
     def _is_known(cls, encoder: str, info: ValidationInfo) -> str:
         if parse_encoder(encoder, modality_of(info.field_name or "")).family == "model":
-            raise ValueError("an encoder is tiny, off, torchvision:NAME[@WEIGHTS] or hf:ID_OR_FOLDER[@REVISION]")
+            raise ValueError(
+                "an encoder is tiny, classical, off, torchvision:NAME[@WEIGHTS] or hf:ID_OR_FOLDER[@REVISION]"
+            )
         return encoder
 
     def of(self, name: InputName) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CleanRef, InputName, Modality, PreparedChampion
 from tasks.config import RunConfig
+from tasks.encoder_ids import BUILT_IN
 from tasks.errors import DataError
 from tasks.explain.explainer import Explainer, MediaRow
 from tasks.media.media_store import MediaReader
@@ -69,7 +70,7 @@ def media_rows(rows: Samples, clean: CleanRef, card: ModelCard, config: RunConfi
         modality = modality_of(name)
         spec = specs[modality]
         prepare = preparer(
-            modality, spec, params_of(modality, config.extract, pretrained=card.encoders[name].encoder != "tiny")
+            modality, spec, params_of(modality, config.extract, pretrained=card.encoders[name].encoder not in BUILT_IN)
         )
         cells = rows.digests(name)
         reader = MediaReader(store, modality, clean.media[name])
