@@ -234,6 +234,7 @@ STAGES: dict[str, StageCode] = {
             "tasks.evaluate.*",
             "tasks.media.corruptions",
             "tasks.modeling.assessment",
+            "tasks.modeling.classical",
             "tasks.modeling.embed",
             "tasks.modeling.encoder_reading",
             "tasks.modeling.profile",
