@@ -234,7 +234,6 @@ STAGES: dict[str, StageCode] = {
             "tasks.evaluate.*",
             "tasks.media.corruptions",
             "tasks.modeling.assessment",
-            "tasks.modeling.classical",
             "tasks.modeling.embed",
             "tasks.modeling.encoder_reading",
             "tasks.modeling.profile",

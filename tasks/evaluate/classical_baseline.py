@@ -130,7 +130,7 @@ def fit_classical(
     """All fits with their probabilities (T, C) of the test rows, from the store or new; C from the validation rows."""
     from safetensors.numpy import load, save
 
-    modules = sorted({module for name in names for module in spec_of(name).tiny_modules})
+    modules = sorted({"tasks.modeling.classical", *(module for name in names for module in spec_of(name).tiny_modules)})
     code = code_fingerprint("evaluate", "tiny_inputs", modules=tuple(modules))
     key = digest_json(
         {

@@ -65,7 +65,7 @@ def media_rows(rows: Samples, clean: CleanRef, card: ModelCard, config: RunConfi
     media: list[dict[InputName, Any]] = [{} for _ in range(len(rows))]
     features: list[dict[InputName, np.ndarray]] = [{} for _ in range(len(rows))]
     for name in card.modalities:
-        if name not in rows.names:
+        if name not in rows.names or name not in clean.media:  # of a manifest without such a column
             continue
         modality = modality_of(name)
         spec = specs[modality]
