@@ -243,7 +243,7 @@ class EvaluateConfig(Section):
     """Test rows that are corrupted for it, at most, of each modality."""
     classical_rows: Annotated[int, Field(ge=0, le=10**7)] = 20_000
     """The report shows what logistic regression on classical features reaches, and how that grows with the training rows,
-    where there are at most so many rows: 9,000 pictures take about a minute of CPU, once. 0: never."""
+    where there are at most so many rows; computed once for the same rows. 0: never."""
 
     @field_validator("slices")
     @classmethod

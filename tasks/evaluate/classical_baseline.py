@@ -16,6 +16,7 @@ from data_contracts.modalities import in_order, modality_of
 from data_contracts.refs import ClassicalBaselines, CurvePoint, Frozen, InputName, LinearBaseline, ValidatedRef
 from tasks import progress
 from tasks.config import RunConfig
+from tasks.errors import EnvironmentFailed
 from tasks.evaluate.linear_baseline import Table, best_of_grid, make_tables, scaling_of, within_budget
 from tasks.fingerprint import code_fingerprint
 from tasks.media.media_store import MediaReader
@@ -88,7 +89,12 @@ def measure_classical(
         return None
     if total > most:
         return ClassicalBaselines(skipped=f"{total:,} rows are more than evaluate.classical_rows = {most:,}")
-    found, probabilities = fit_classical(valid, names, config, store)
+    try:
+        found, probabilities = fit_classical(valid, names, config, store)
+    except EnvironmentFailed as error:  # the model's own features are there, and its figures need no media
+        return ClassicalBaselines(skipped=str(error))
+    if not found.fits:
+        return ClassicalBaselines(skipped="there are no validation rows, or training rows of fewer than two classes")
     labels, target = columns.labels[0], columns.card.label_targets[0]
     wide, cells = target.model_copy(update={"labels": labels}), columns.samples.targets(0, "")
 
@@ -156,6 +162,8 @@ def _fit(
     labels = valid.clean.label_targets[0].labels
     samples = Samples.read(store.path(valid.uri))
     samples = samples.where(np.isin(samples.labels, labels) | (np.array(samples.splits) == "test"))
+    if not {"train", "val"} <= set(samples.splits):
+        return Fits(labels=labels), {}
     features = {name: read_features(samples, name, valid, config, store) for name in names}
     fits: list[Fit] = []
     probabilities: dict[str, Floats] = {}
@@ -197,7 +205,7 @@ def _part(train: Table, share: float, classes: int, seed: int) -> tuple[Table, l
 def read_features(
     samples: Samples, name: InputName, valid: ValidatedRef, config: RunConfig, store: Store
 ) -> NDArray[np.float32]:
-    """(N, D) the classical features of one input, zeros where a row lacks it."""
+    """(N, D) the classical features of one input, zeros where a row lacks it. EnvironmentFailed where a medium is gone."""
     from tasks.modeling.embed import embed
     from tasks.modeling.encoder_reading import params_of, preparer
     from tasks.modeling.encoder_spec import EncoderSpec
@@ -212,7 +220,9 @@ def read_features(
         if cell is not None:
             known.setdefault(cell, []).append(row)
     found = np.zeros((len(cells), spec.width or 0), np.float32)
-    inputs = ((digest, prepare(medium, reader.rate_hz)) for digest, medium in reader.read(known))
+    inputs = ((digest, prepare(medium, reader.rate_hz)) for digest, medium in reader.read(list(known)))
     for digest, vector in embed(modality, spec, inputs):
-        found[known[digest]] = vector
+        found[known.pop(digest)] = vector
+    if known:
+        raise EnvironmentFailed(f"{name}: {len(known):,} media are not in the store any more; run ingest again")
     return found

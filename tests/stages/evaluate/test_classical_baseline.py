@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from data_contracts.refs import ValidatedRef
 from tasks.config import RunConfig, load_config
+from tasks.errors import EnvironmentFailed
 from tasks.evaluate import classical_baseline
 from tasks.evaluate.classical_baseline import Fits, fit_classical, read_features, readable
 from tasks.ingest.ingest import ingest
@@ -27,7 +29,7 @@ TRUTH = CHANCE.integers(0, 3, len(SPLITS))
 SHOWN = np.where(CHANCE.random(len(SPLITS)) < 0.8, TRUTH, CHANCE.integers(0, 3, len(SPLITS)))
 
 
-def validated(root: Path, store: Store, turned: str = "") -> ValidatedRef:
+def validated(root: Path, store: Store, turned: str = "", left_out: str = "") -> ValidatedRef:
     """Texts with a word that mostly names the class; the labels of one split turned by one class."""
     root.mkdir(exist_ok=True)
     path = root / f"texts{turned}.csv"
@@ -35,6 +37,8 @@ def validated(root: Path, store: Store, turned: str = "") -> ValidatedRef:
         writer = csv.writer(file)
         writer.writerow(["id", "text", "label", "split"])
         for row, split in enumerate(SPLITS):
+            if split == left_out:
+                continue
             label = WORDS[(TRUTH[row] + (split == turned)) % 3]
             writer.writerow([f"s{row:03d}", f"number {row} is about the {WORDS[SHOWN[row]]} of somebody", label, split])
     clean = ingest(scan(CONFIG, store, path), CONFIG, store)
@@ -101,6 +105,20 @@ def test_features_are_those_of_each_rows_own_text(tmp_path: Path) -> None:
     texts = {digest: row for row, digest in enumerate(samples.digests("text"))}
     assert features.shape == (len(samples), ClassicalText.width)
     assert len({features[row].tobytes() for row in texts.values()}) == len(texts)
+
+
+def test_media_that_are_gone_are_told_and_not_taken_for_missing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    valid = validated(tmp_path / "data", store)
+    shutil.rmtree(store.path("media"))
+    with pytest.raises(EnvironmentFailed, match="240 media are not in the store any more"):
+        fit(valid, store)
+
+
+def test_without_training_rows_there_is_none(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    found, probabilities = fit(validated(tmp_path / "data", store, left_out="train"), store)
+    assert (found.fits, probabilities) == ((), {})
 
 
 def test_too_small_a_budget_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
