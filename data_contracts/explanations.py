@@ -11,7 +11,7 @@ from data_contracts.refs import Frozen, InputName, Ref
 REPORT = "explanations.json"
 PartName = Literal["answers", "shapley", "embeddings", "attributions", "swaps"]
 """What is computed by itself, chunk by chunk."""
-Method = Literal["integrated gradients", "Grad-CAM"]
+Method = Literal["integrated gradients", "Grad-CAM", "occlusion"]
 Form = Literal["picture", "spectrogram", "words", "frames", "columns"]
 """How an attribution is shown."""
 Interval = tuple[float, float]

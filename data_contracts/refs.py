@@ -218,6 +218,30 @@ class LinearBaseline(Frozen):
     """Rows left out to keep it short; that it did not converge."""
 
 
+class CurvePoint(Frozen):
+    """A model fitted to a part of the training rows."""
+
+    share: float
+    """Of the training rows."""
+    rows: int
+    accuracy: float
+    interval: tuple[float, float] | None
+    """95 %; None: too few test rows for it."""
+
+
+class ClassicalBaselines(Frozen):
+    """Logistic regression on classical features (HOG and colours, MFCC, hashed words), which no network should stay below."""
+
+    by_inputs: dict[str, LinearBaseline] = {}
+    """ "image" and the like, and all of them where there are several; differences are those of the model given these only."""
+    curve: tuple[CurvePoint, ...] = ()
+    """Of the last of them, on more and more of the training rows; none where they are few."""
+    gain: tuple[float, float, float] | None = None
+    """Accuracy with all training rows minus that with half of them: value, low, high (paired bootstrap, 95 %)."""
+    skipped: str | None = None
+    """Why there are none."""
+
+
 class Compared(Frozen):
     """Candidate and champion on some of the test rows."""
 
@@ -293,6 +317,8 @@ class EvalReport(Ref):
     """Test rows that were there when the champion was published, and rows that came since; empty unless both are there."""
     linear_baseline: LinearBaseline | None = None
     """Where every modality is read as a frozen encoder's embedding."""
+    classical: ClassicalBaselines | None = None
+    """Of problems with classes."""
     uncertainty: UncertaintyFigures | None = None
 
 

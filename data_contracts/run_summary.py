@@ -87,7 +87,7 @@ class WorkSummary(SummaryPart):
 
 
 class BaselineSummary(SummaryPart):
-    """The linear baseline's figures on the test rows."""
+    """A linear baseline's figures on the test rows."""
 
     accuracy: float | None = None
     macro_f1: float | None = None
@@ -268,6 +268,8 @@ class RunSummary(SummaryPart):
     """`image/noise` to its figures by severity, where evaluate.robustness measured any."""
     forgetting: dict[Literal["old", "new"], Compared] | None = _IF_KNOWN
     linear_baseline: BaselineSummary | None = _IF_KNOWN
+    classical: dict[str, BaselineSummary] | None = _IF_KNOWN
+    """`image` to what logistic regression on its classical features reaches; of several inputs, too, on all of them."""
     error: str | None = _IF_KNOWN
     finding: Finding | None = _IF_KNOWN
     labelled: int | None = _IF_KNOWN

@@ -136,7 +136,7 @@ def champion_config(champion: ChampionRef, card: ModelCard, request: Request) ->
             if is_packaged(modality, spec, folder)
             else find_again(modality, spec, request.config.encoders.of(modality))
         )
-    frozen = any(spec.reads == "embedding" for spec in specs.values())
+    frozen = any(spec.reads == "embedding" and spec.weights_sha256 is not None for spec in specs.values())
     limits = request.config.media.model_dump(include={"timeout_s", "memory_mb"})  # of this machine, not of the model
     sections = {
         "media": card.config.media.model_copy(update=limits),

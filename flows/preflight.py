@@ -154,7 +154,8 @@ def _encoder(modality: Modality, request: Request) -> tuple[bool, str]:
         require_network(encoder, parsed)
     place = locate_encoder(modality, encoder)
     if place is None:
-        return True, f"{encoder}: trained from scratch"
+        computed = parsed.family == "classical"
+        return True, f"{encoder}: {'computed, without weights' if computed else 'trained from scratch'}"
     require_intact(encoder, place)
     return True, f"{encoder}: {_size(_weight_bytes(place))} at {place.root}"
 

@@ -30,6 +30,7 @@ from tasks.ingest.ingest import quarantine_csv
 from tasks.problems.intervals import CONFIDENCE
 from tasks.redaction import redact, redact_json
 from tasks.reporting.artifacts import read_history, read_slices
+from tasks.reporting.classical_section import classical_warnings
 from tasks.store import Store, replace_file, replacing
 
 ON_CHAMPION = frozenset({"predict", "monitor", "score", "compress", "explain"})
@@ -84,8 +85,16 @@ def summarise(
         robustness=robustness_of(report, request.store),
         forgetting=report.forgetting or None if report else None,
         linear_baseline=baseline_of(report.linear_baseline) if report and report.linear_baseline else None,
+        classical={inputs: baseline_of(each) for inputs, each in report.classical.by_inputs.items()}
+        if report and report.classical
+        else None,
         read=run_state.raw.recognition if run_state.raw else None,
-        notes=(*notes_of(run_state), *_training_notes(run_state, request.store), *notes_of_store(request.store))
+        notes=(
+            *notes_of(run_state),
+            *_training_notes(run_state, request.store),
+            *_classical_notes(report, request),
+            *notes_of_store(request.store),
+        )
         or None,
         test_uses=run_state.test_uses,
         rules=run_state.verdict.rules if run_state.verdict else None,
@@ -108,6 +117,10 @@ def notes_of(run_state: RunState) -> tuple[str, ...]:
 def _training_notes(run_state: RunState, store: Store) -> tuple[str, ...]:
     history = read_history(run_state.checkpoint, store)
     return () if history is None else history.notes
+
+
+def _classical_notes(report: EvalReport | None, request: Request) -> tuple[str, ...]:
+    return () if report is None else classical_warnings(report, request.config)
 
 
 def notes_of_store(store: Store) -> tuple[str, ...]:

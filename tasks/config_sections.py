@@ -241,6 +241,9 @@ class EvaluateConfig(Section):
     auto: of the corruptions that rules of the gate name. on: of all. Frozen encoders read each corrupted medium again."""
     robustness_rows: Annotated[int, Field(ge=20, le=1_000_000)] = 500
     """Test rows that are corrupted for it, at most, of each modality."""
+    classical_rows: Annotated[int, Field(ge=0, le=10**7)] = 20_000
+    """The report shows what logistic regression on classical features reaches, and how that grows with the training rows,
+    where there are at most so many rows; computed once for the same rows. 0: never."""
 
     @field_validator("slices")
     @classmethod

@@ -53,7 +53,8 @@ class LayersConfig(_LayersPerModality):
 
 
 class EncodersConfig(_OnePerModality):
-    """One encoder id per modality: `tiny`, `torchvision:NAME[@WEIGHTS]`, `hf:ID_OR_FOLDER[@REVISION]`; `off` leaves it out.
+    """One encoder id per modality: `tiny`, `classical`, `torchvision:NAME[@WEIGHTS]`, `hf:ID_OR_FOLDER[@REVISION]`; `off`
+    leaves it out.
 
     WEIGHTS is a .safetensors file, the name of torchvision's own weights, or `random` to train from scratch.
     """
@@ -81,7 +82,9 @@ class EncodersConfig(_OnePerModality):
     @classmethod
     def _is_known(cls, encoder: str, info: ValidationInfo) -> str:
         if parse_encoder(encoder, modality_of(info.field_name or "")).family == "model":
-            raise ValueError("an encoder is tiny, off, torchvision:NAME[@WEIGHTS] or hf:ID_OR_FOLDER[@REVISION]")
+            raise ValueError(
+                "an encoder is tiny, classical, off, torchvision:NAME[@WEIGHTS] or hf:ID_OR_FOLDER[@REVISION]"
+            )
         return encoder
 
     def of(self, name: InputName) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field
 from data_contracts.refs import Modality
 from tasks.modalities import MODALITIES
 
-Family = Literal["tiny", "off", "torchvision", "hf", "model"]
+Family = Literal["tiny", "classical", "off", "torchvision", "hf", "model"]
 Reads = Literal["embedding", "inputs"]
 MOST_LAYERS = 10_000
 Layer = Annotated[int, Field(ge=1, le=MOST_LAYERS)] | Literal["last"]
@@ -22,6 +22,9 @@ WEIGHTS = ".safetensors"
 """The only files that weights are read from."""
 RANDOM = "random"
 """As weights: none; the network is trained from scratch."""
+
+BUILT_IN = ("tiny", "classical")
+"""Encoders of ours, which read the same inputs: a network that is trained, and features that are computed."""
 
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 
@@ -54,8 +57,11 @@ class EncoderId:
 
 def parse_encoder(encoder: str, modality: Modality) -> EncoderId:
     """The parts of an id; ValueError with what may be written where it is none, or cannot read this modality."""
-    if encoder in ("tiny", "off"):
-        return EncoderId("tiny" if encoder == "tiny" else "off")
+    if encoder == "classical" and MODALITIES[modality].classical_scaling is None:
+        raise ValueError(f"{modality} has no classical features; use tiny, or off")
+    for alone in ("tiny", "classical", "off"):
+        if encoder == alone:
+            return EncoderId(alone)
     family, colon, rest = encoder.partition(":")
     if family == "model" and rest:
         return EncoderId("model", rest)
@@ -73,7 +79,7 @@ def parse_encoder(encoder: str, modality: Modality) -> EncoderId:
         if not name or (at and not version):
             raise ValueError("write hf:ID, hf:FOLDER or hf:ID@REVISION, for example hf:google-bert/bert-base-uncased")
         return EncoderId("hf", name, version or None)
-    raise ValueError("an encoder is tiny, off, torchvision:NAME[@WEIGHTS] or hf:ID_OR_FOLDER[@REVISION]")
+    raise ValueError("an encoder is tiny, classical, off, torchvision:NAME[@WEIGHTS] or hf:ID_OR_FOLDER[@REVISION]")
 
 
 def _require_family(family: str, modality: Modality) -> None:
@@ -85,5 +91,6 @@ def _require_family(family: str, modality: Modality) -> None:
 
 def encoder_reads(encoder: str, modality: Modality, regime: str) -> Reads:
     """What training reads of a modality: the frozen encoder's embedding, or what a trained encoder takes in."""
-    frozen = parse_encoder(encoder, modality).is_pretrained and regime in ("auto", "head")
+    parsed = parse_encoder(encoder, modality)
+    frozen = parsed.family == "classical" or (parsed.is_pretrained and regime in ("auto", "head"))
     return "embedding" if frozen else "inputs"

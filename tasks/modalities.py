@@ -177,6 +177,9 @@ class ModalitySpec(ABC):
     """Media in a batch of a frozen encoder on a CPU: 16 pictures stay in its cache (mobilenet_v2 at 160 px: 3.0 ms a picture;
     by 64, 4.5)."""
 
+    classical_scaling: ClassVar[float | None] = None
+    """The power of their deviation by which classical features are divided: 1 standardises them, 1/2 is Pareto scaling; None:
+    this has no classical features."""
     network_modules: ClassVar[tuple[str, ...]] = ()
     """The modules whose code shapes the network or what is changed at random, besides those of every training run."""
 
@@ -267,6 +270,10 @@ class ModalitySpec(ABC):
     @abstractmethod
     def tiny_network(self, spec: EncoderSpec) -> Encoder:
         """The tiny encoder, untrained. ValueError where the spec does not describe one."""
+
+    def classical_network(self) -> Encoder:
+        """What computes the classical features of what `prepare_tiny` makes; it has no weights."""
+        raise NotImplementedError(f"{self.name} has no classical features")
 
     def pretrained_settings(self, encoder: str, place: Place) -> Settings:
         """What rebuilds a transformers encoder, from the files at a place. UsageError for what is no encoder of this."""

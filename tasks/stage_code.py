@@ -274,6 +274,7 @@ STAGES: dict[str, StageCode] = {
             "tasks.compare.raw_inputs",
             "tasks.compare.recurrent",
             "tasks.media.encoder_inputs",
+            "tasks.modeling.classical",
             "tasks.modeling.encoder_reading",
             *_MODEL,
             *_PRETRAINED,

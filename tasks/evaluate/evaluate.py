@@ -25,6 +25,7 @@ from data_contracts.tables import PREDICTIONS
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import DataError
+from tasks.evaluate.classical_baseline import measure_classical
 from tasks.evaluate.comparison import (
     ComparisonRows,
     against,
@@ -89,6 +90,7 @@ def evaluate_key(
                 "seed": config.seed,
                 "confidence": config.gate.confidence,
                 "min_slice_rows": config.gate.min_slice_rows,
+                "classical_rows": config.evaluate.classical_rows,
                 "slices": [config.slices, config.evaluate.max_slice_values, asked_of_parts(config)],
             },
             **({"metadata": digest_file(metadata)} if config.slices else {}),
@@ -161,6 +163,9 @@ def evaluate(
         if problem.has_classes and reads_embeddings(card):
             linear_baseline = _linear_baseline(valid, features, columns, candidate, config.seed, store, rows, unseen)
             payload["linear_baseline"] = None if linear_baseline is None else linear_baseline.model_dump(mode="json")
+        if problem.has_classes:
+            classical = measure_classical(valid, by_inputs, columns, rows, unseen, config, store)
+            payload["classical"] = None if classical is None else classical.model_dump(mode="json")
         if any(spec_of(name).joined_columns() is not None for name in checkpoint.modalities):
             from tasks.evaluate.column_importance import measure_importance  # which needs torch
 

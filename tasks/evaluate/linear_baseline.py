@@ -6,7 +6,7 @@ A head that a linear model beats is badly trained. So every run whose modalities
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from data_contracts.refs import FeatureRef, InputName, ValidatedRef
 from tasks import progress
+from tasks.modalities import spec_of
 from tasks.modeling.card import ModelCard
 from tasks.modeling.features import FeatureTable, Inputs
 from tasks.problems.metric import Indices
@@ -88,7 +89,7 @@ def fit_linear_baseline(
     chosen = within_budget(len(train.truth), train.features.shape[1] * len(labels), seed)
     if len(chosen) < len(train.truth):
         notes.append(f"fitted on {len(chosen):,} of {len(train.truth):,} training rows, so that it takes no longer")
-    fitted = _best_of_grid(train.take(chosen), tables["val"], tables["test"].features, len(labels), notes)
+    fitted = best_of_grid(train.take(chosen), tables["val"], tables["test"].features, len(labels), notes)
     progress.report("evaluate", len(GRID), len(GRID), "logistic regression")
     probabilities, c = fitted
     width = train.features.shape[1]
@@ -104,24 +105,37 @@ def read_tables(
     known = np.isin(samples.labels, labels)
     samples = samples.where(known | (np.array(samples.splits) == "test"))
     inputs = Inputs.load(samples, features, store)
-    matrix = np.concatenate([*(_dense(inputs, name) for name in inputs.tables), _presence(inputs)], axis=1)
+    parts = [(_dense(inputs, name), scaling_of(name, features[name].encoder)) for name in inputs.tables]
+    return make_tables(samples, labels, [*parts, (_presence(list(inputs.places.values())), 1.0)])
+
+
+def scaling_of(name: InputName, encoder: str) -> float:
+    """The power of their deviation by which features are divided: 1 but for some classical ones."""
+    power = spec_of(name).classical_scaling if encoder == "classical" else None
+    return 1.0 if power is None else power
+
+
+def make_tables(samples: Samples, labels: tuple[str, ...], parts: Sequence[tuple[Floats, float]]) -> dict[str, Table]:
+    """The same of (N, D) features, each with the power of its scaling; what is handed in is scaled in place."""
     split = np.array(samples.splits)
-    _standardise(matrix, split == "train")
+    for part, power in parts:
+        _standardise(part, split == "train", power)
+    matrix = np.concatenate([part for part, _ in parts], axis=1)
     position = {label: index for index, label in enumerate(labels)}
     truth = np.array([position.get(label, -1) for label in samples.labels], np.int64)
     whole = Table(matrix, truth, samples.weights)
     return {name: whole.take(np.flatnonzero(split == name)) for name in ("train", "val", "test")}
 
 
-def within_budget(rows: int, cost_per_row: int, seed: int) -> Indices:
-    """Positions of the rows that are fitted: all, or as many as BUDGET allows, drawn by the seed, in order."""
-    most = max(BUDGET // max(cost_per_row, 1), 2)
+def within_budget(rows: int, cost_per_row: int, seed: int, budget: int | None = None) -> Indices:
+    """Positions of the rows that are fitted: all, or as many as the budget allows, drawn by the seed, in order."""
+    most = max((BUDGET if budget is None else budget) // max(cost_per_row, 1), 2)
     if rows <= most:
         return np.arange(rows)
     return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
-def _best_of_grid(
+def best_of_grid(
     train: Table, val: Table, test: Floats, classes: int, notes: list[str]
 ) -> tuple[NDArray[np.float64], float]:
     """The test probabilities (N, C) and the C of the model with the best validation accuracy; of equals, the most likely.
@@ -184,18 +198,19 @@ def _dense(inputs: Inputs, name: InputName) -> Floats:
     return dense
 
 
-def _presence(inputs: Inputs) -> Floats:
+def _presence(places: Sequence[Indices]) -> Floats:
     """(N, K) 1 where the modality is there; a column that says nothing is left out."""
-    columns = [inputs.places[name] >= 0 for name in inputs.tables]
+    columns = [each >= 0 for each in places]
     telling = [column for column in columns if not column.all()]
-    return np.stack(telling, axis=1).astype(np.float32) if telling else np.zeros((inputs.rows, 0), np.float32)
+    return np.stack(telling, axis=1).astype(np.float32) if telling else np.zeros((len(places[0]), 0), np.float32)
 
 
-def _standardise(matrix: Floats, train: NDArray[np.bool_]) -> None:
-    """Mean 0 and deviation 1 on the train rows, in place, a block of columns at a time; constant columns become 0."""
+def _standardise(matrix: Floats, train: NDArray[np.bool_], power: float) -> None:
+    """Mean 0 and, of power 1, deviation 1 on the train rows, in place, a block of columns at a time; constant columns
+    become 0."""
     for start in range(0, matrix.shape[1], 256):
         block = matrix[:, start : start + 256]
         seen = block[train]
         mean, deviation = seen.mean(axis=0, dtype=np.float64), seen.std(axis=0, dtype=np.float64)
         block -= mean.astype(np.float32)
-        block /= np.where(deviation > 0, deviation, 1).astype(np.float32)
+        block /= np.where(deviation > 0, deviation**power, 1).astype(np.float32)

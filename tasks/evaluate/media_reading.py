@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName
 from tasks.config import RunConfig
+from tasks.encoder_ids import BUILT_IN
 from tasks.media.media_store import MediaReader
 from tasks.modalities import Medium
 from tasks.modeling.card import ModelCard
@@ -58,8 +59,10 @@ class FeatureMaker:
     def make(self, media: Media) -> list[np.ndarray | None]:
         """(N,) the features."""
         modality = modality_of(self.name)
-        is_tiny = self.card.encoders[self.name].encoder == "tiny"
-        prepare = preparer(modality, self.spec, params_of(modality, self.card.config.extract, pretrained=not is_tiny))
+        is_built_in = self.card.encoders[self.name].encoder in BUILT_IN
+        prepare = preparer(
+            modality, self.spec, params_of(modality, self.card.config.extract, pretrained=not is_built_in)
+        )
         prepared = ((str(row), prepare(*medium)) for row, medium in enumerate(media) if medium is not None)
         known = dict(prepared if self.spec.reads == "inputs" else embed(modality, self.spec, prepared))
         return [known.get(str(row)) for row in range(len(media))]

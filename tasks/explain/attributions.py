@@ -42,12 +42,16 @@ def attribute(reading: Reading, encoder: nn.Module, score: Score, is_numeric: bo
     """The attribution of one input of one row. Raises ModuleNotFoundError where captum is not installed."""
     layer = _last_map(encoder, reading) if reading.form == "picture" else None
     method: Method
-    if layer is not None:
+    if not getattr(encoder, "has_gradient", True):
+        method, parts, difference, gap = "occlusion", _occlude(reading, score), None, None
+        spread = parts
+    elif layer is not None:
         method, spread, difference, gap = "Grad-CAM", _grad_cam(reading, layer, score), None, None
     else:
         method = "integrated gradients"
         spread, difference, gap = _integrate(reading, encoder, score, n_steps)
-    parts = _sum_parts(spread, reading)
+    if method != "occlusion":
+        parts = _sum_parts(spread, reading)
     named = reading.form in ("words", "frames", "columns")
     values = tuple(
         PartValue(name=name, value=_short(value)) for name, value in zip(reading.labels, parts.tolist(), strict=True)
@@ -63,6 +67,17 @@ def attribute(reading: Reading, encoder: nn.Module, score: Score, is_numeric: bo
         gap=gap,
     )
     return Found(found, parts.numpy())
+
+
+# -- occlusion ---
+
+
+def _occlude(reading: Reading, score: Score) -> Tensor:
+    """(parts,) by how much the answer falls without each of them (Zeiler and Fergus, 2014)."""
+    each = torch.eye(reading.count, dtype=torch.bool)
+    with torch.no_grad():
+        without = torch.cat([score(reading.without(some)) for some in torch.split(each, BATCH)])
+        return (score(reading.values) - without).double()
 
 
 # -- integrated gradients ---

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from data_contracts.refs import InputName
 from tasks.modeling.batches import to_tensors
-from tasks.modeling.encoder_base import Embedded
+from tasks.modeling.encoder_base import Embedded, Encoder, Standardised
 from tasks.modeling.features import Inputs
 from tasks.modeling.fusion.classifier import FusedClassifier, Present
 
@@ -76,6 +76,20 @@ def encode_rows(model: FusedClassifier, inputs: Inputs, batch_size: int = BATCH)
                 whole[start + part.rows] = found.float()
                 present[name][start + part.rows.numpy()] = True
     return Encoded({name: vectors.get(name, torch.zeros(inputs.rows, 1)) for name in model.modalities}, present)
+
+
+class ScaledFeatures(nn.Module):
+    """Classical features, and what scales them in a model: from what `prepare_tiny` makes to what is projected."""
+
+    def __init__(self, features: Encoder, scaling: Standardised) -> None:
+        super().__init__()
+        self.features, self.scaling = features, scaling
+        self.has_gradient, self.unknown = features.has_gradient, getattr(features, "unknown", None)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """(B, L, ...), (B,) -> (B, width)."""
+        scaled: Tensor = self.scaling(self.features(x, lengths), lengths)
+        return scaled
 
 
 class FusionOnly:

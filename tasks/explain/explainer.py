@@ -15,14 +15,16 @@ from torch import Tensor, nn
 from data_contracts.explanations import Attribution, Explanation, RowShapley
 from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName, Modality
+from tasks.encoder_ids import BUILT_IN
 from tasks.explain.attributions import Found, attribute
 from tasks.explain.checks import require_few
-from tasks.explain.encoded import Encoded, FusionOnly, one_thread
+from tasks.explain.encoded import Encoded, FusionOnly, ScaledFeatures, one_thread
 from tasks.explain.questions import Question
 from tasks.explain.readings import Reading, read_input
 from tasks.explain.shapley import coalitions, shapley_values
 from tasks.modalities import spec_of
 from tasks.modeling.card import ModelCard
+from tasks.modeling.encoder_base import Standardised
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.fusion.classifier import FusedClassifier, Present
 
@@ -118,6 +120,9 @@ class Explainer:
         from tasks.modeling.pretrained.weights import frozen_encoder
 
         modality = modality_of(name)
+        own = self.model.encoders[name]
+        if isinstance(own, Standardised):
+            return ScaledFeatures(frozen_encoder(modality, spec), own)
         if (
             modality not in self._frozen
         ):  # a copy: captum hooks into layers, and others look through the original meanwhile
@@ -157,7 +162,7 @@ class Explainer:
     def _seconds(self, reading: Reading) -> float:
         """How much of a sound an encoder reads: frames of a spectrogram, or samples."""
         spec = self.specs[modality_of(reading.name)]
-        if spec.encoder == "tiny":
+        if spec.encoder in BUILT_IN:
             return float(reading.values.shape[1] * self.card.config.extract.hop_ms / 1000)
         return float(reading.values.shape[1] / spec.settings["rate_hz"])
 

@@ -9,6 +9,7 @@ import numpy as np
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CleanRef, InputName, Modality, PreparedChampion
 from tasks.config import RunConfig
+from tasks.encoder_ids import BUILT_IN
 from tasks.errors import DataError
 from tasks.explain.explainer import Explainer, MediaRow
 from tasks.media.media_store import MediaReader
@@ -64,12 +65,12 @@ def media_rows(rows: Samples, clean: CleanRef, card: ModelCard, config: RunConfi
     media: list[dict[InputName, Any]] = [{} for _ in range(len(rows))]
     features: list[dict[InputName, np.ndarray]] = [{} for _ in range(len(rows))]
     for name in card.modalities:
-        if name not in rows.names:
+        if name not in rows.names or name not in clean.media:  # of a manifest without such a column
             continue
         modality = modality_of(name)
         spec = specs[modality]
         prepare = preparer(
-            modality, spec, params_of(modality, config.extract, pretrained=card.encoders[name].encoder != "tiny")
+            modality, spec, params_of(modality, config.extract, pretrained=card.encoders[name].encoder not in BUILT_IN)
         )
         cells = rows.digests(name)
         reader = MediaReader(store, modality, clean.media[name])

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from data_contracts.explanations import Form
 from data_contracts.refs import InputName
+from tasks.encoder_ids import BUILT_IN
 from tasks.errors import UsageError
 from tasks.explain.words import byte_words, token_words
 from tasks.modalities import spec_of
@@ -123,7 +124,7 @@ def _sound(name: InputName, values: Tensor, medium: Any, spec: EncoderSpec, enco
 
 def _text(name: InputName, values: Tensor, medium: Any, spec: EncoderSpec, encoder: nn.Module) -> Reading:
     """Baseline: unknown bytes, or padding tokens, as many as there are; the tokens that begin and end a text stay."""
-    if spec.encoder == "tiny":
+    if spec.encoder in BUILT_IN:
         unknown = int(encoder.unknown)  # type: ignore[arg-type]
         words, of_value = byte_words(str(medium), values.shape[1])
     else:

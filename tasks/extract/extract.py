@@ -15,6 +15,7 @@ from data_contracts.refs import CleanRef, FeatureRef, Frozen, InputName, Modalit
 from data_contracts.tables import CONTRACT_VERSION, features_schema
 from tasks.config import RunConfig
 from tasks.contract import read_table
+from tasks.encoder_ids import BUILT_IN
 from tasks.errors import EnvironmentFailed
 from tasks.extract.ahead import prepare_ahead
 from tasks.fingerprint import code_fingerprint
@@ -29,7 +30,12 @@ from tasks.store import Store, digest_json
 MAX_SHARDS = 32
 PART_BYTES = 512 << 20
 """Features that are written as one part: offsets into it are 32-bit, and it is held in memory."""
-_LIBRARIES = {"tiny": (), "torchvision": ("torch", "torchvision"), "hf": ("tokenizers", "torch", "transformers")}
+_LIBRARIES = {
+    "tiny": (),
+    "classical": ("torch",),
+    "torchvision": ("torch", "torchvision"),
+    "hf": ("tokenizers", "torch", "transformers"),
+}
 _DTYPES = {"uint8": np.uint8, "int16": np.int16, "int32": np.int32, "float32": np.float32}
 
 
@@ -59,10 +65,13 @@ def features_fingerprint(name: InputName, media: str, config: RunConfig) -> str:
     """Digest of everything that shapes a modality's features besides the media themselves."""
     identity = _identify(name, config)
     embedded = ("embeddings",) if identity.reads == "embedding" else ()
-    stages = ("tiny_inputs",) if identity.family == "tiny" else ("pretrained_inputs", *embedded)
+    is_built_in = identity.family in BUILT_IN
+    stages = ("tiny_inputs",) if is_built_in else ("pretrained_inputs",)
     spec = spec_of(name)
-    modules = spec.tiny_modules if identity.family == "tiny" else spec.pretrained_modules
-    code = code_fingerprint(*stages, modules=modules, libraries=_LIBRARIES[identity.family])
+    modules = spec.tiny_modules if is_built_in else spec.pretrained_modules
+    if identity.family == "classical":
+        modules = (*modules, "tasks.modeling.classical")
+    code = code_fingerprint(*stages, *embedded, modules=modules, libraries=_LIBRARIES[identity.family])
     shaping = identity.model_dump(mode="json")
     if identity.reads == "inputs":  # the inputs do not depend on the weights, nor pixels of a given side on the network
         del shaping["weights_sha256"]
@@ -83,7 +92,7 @@ def _identify(name: InputName, config: RunConfig) -> Identity:
 
 
 def _params(name: InputName, config: RunConfig, identity: Identity) -> dict[str, Any]:
-    return params_of(modality_of(name), config.extract, pretrained=identity.family != "tiny")
+    return params_of(modality_of(name), config.extract, pretrained=identity.family not in BUILT_IN)
 
 
 def encoder_reading(modality: Modality, config: RunConfig) -> tuple[EncoderSpec, Prepare, Dtype]:
@@ -197,7 +206,9 @@ def _compute(shard: ShardRef, store: Store) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _feature_dtype(name: InputName, identity: Identity) -> Dtype:
-    return "float32" if identity.reads == "embedding" else input_dtype(modality_of(name), identity.family != "tiny")
+    return (
+        "float32" if identity.reads == "embedding" else input_dtype(modality_of(name), identity.family not in BUILT_IN)
+    )
 
 
 def collect_features(

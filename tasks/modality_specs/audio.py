@@ -43,6 +43,7 @@ class Audio(ModalitySpec):
     tiny_keys = ("n_mels", "hop_ms", "window_ms", "max_frames")
     tiny_dtype = "float32"
     pretrained_dtype = "int16"
+    classical_scaling = 1.0
     varies_in_length = True
     batch_rows = 4
     network_modules = ("tasks.modeling.augment_audio", "tasks.modeling.rng")
@@ -148,6 +149,12 @@ class Audio(ModalitySpec):
         from tasks.modeling.encoders import TinyAudio
 
         return TinyAudio()
+
+    def classical_network(self) -> Encoder:
+        """MFCC and their change."""
+        from tasks.modeling.classical import ClassicalAudio
+
+        return ClassicalAudio()
 
     def pretrained_settings(self, encoder: str, place: Place) -> Settings:
         """Of transformers' models of sound."""

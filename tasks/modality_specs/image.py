@@ -118,6 +118,12 @@ class Image(PixelSpec):
 
         return TinyImage()
 
+    def classical_network(self) -> Encoder:
+        """HOG and histograms of colours."""
+        from tasks.modeling.classical import ClassicalImage
+
+        return ClassicalImage()
+
     def augment(self, part: Present, spec: EncoderSpec, config: TrainConfig, generator: torch.Generator) -> Present:
         """Moved and recoloured."""
         from tasks.modeling.augment_images import change_pictures

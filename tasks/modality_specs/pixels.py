@@ -28,6 +28,7 @@ class PixelSpec(ModalitySpec):
     corruptions = ("noise", "blur", "jpeg")
     families = ("torchvision", "hf")
     has_pixels = True
+    classical_scaling = 1.0
     network_modules = ("tasks.modeling.augment_images", "tasks.modeling.color_ops", "tasks.modeling.rng")
 
     def tiny_features(self, name: InputName, config: RunConfig) -> FeatureSpec:

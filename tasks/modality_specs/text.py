@@ -44,6 +44,7 @@ class Text(ModalitySpec):
     pretrained_modules = ()
     pretrained_dtype = "int32"
     has_tokens = True
+    classical_scaling = 0.5
     varies_in_length = True
     batch_rows = 32
 
@@ -132,6 +133,12 @@ class Text(ModalitySpec):
         from tasks.modeling.encoders import TinyText
 
         return TinyText()
+
+    def classical_network(self) -> Encoder:
+        """Words and n-grams of characters."""
+        from tasks.modeling.classical import ClassicalText
+
+        return ClassicalText()
 
     def pretrained_settings(self, encoder: str, place: Place) -> Settings:
         """Of transformers' text models."""

@@ -103,6 +103,12 @@ class Video(PixelSpec):
 
         return TinyVideo()
 
+    def classical_network(self) -> Encoder:
+        """Of every frame what is read of pictures."""
+        from tasks.modeling.classical import ClassicalVideo
+
+        return ClassicalVideo()
+
     def augment(self, part: Present, spec: EncoderSpec, config: TrainConfig, generator: torch.Generator) -> Present:
         """Moved and recoloured, all frames alike."""
         from tasks.modeling.augment_images import change_pictures

@@ -5,12 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+FLAT = 1e-5
+"""Deviation below which a column says nothing: rounding errors of float32."""
+
 
 class Encoder(nn.Module):
     """What every encoder offers."""
 
     width: int
     """Length of its output vectors."""
+    has_gradient: bool = True
+    """Whether its output changes smoothly with what it reads."""
 
 
 class Embedded(Encoder):
@@ -23,6 +28,32 @@ class Embedded(Encoder):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, width), (B,) unused -> (B, width)."""
         return x
+
+
+class Standardised(Encoder):
+    """Classical features, less the train rows' mean and divided by a power of their deviation, which are fitted once."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, width: int, power: float) -> None:
+        super().__init__()
+        self.width, self.power = width, power
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+
+    def fit(self, features: Tensor) -> None:
+        """To the train rows' (N, width). Constant columns become 0."""
+        deviation, mean = torch.std_mean(features.double(), dim=0, correction=0)
+        constant = deviation <= FLAT
+        scale = torch.where(constant, torch.zeros_like(mean), deviation.clamp_min(FLAT) ** -self.power)
+        self.mean.copy_(mean)
+        self.scale.copy_(scale)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """(B, width), (B,) unused -> (B, width)."""
+        scaled: Tensor = (x - self.mean) * self.scale
+        return scaled
 
 
 def length_mask(lengths: Tensor, longest: int) -> Tensor:

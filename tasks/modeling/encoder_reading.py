@@ -1,4 +1,4 @@
-"""What encoders read of a canonical medium: the tiny encoder, or a pretrained one as it wants it."""
+"""What encoders read of a canonical medium: the tiny encoder and the classical one, or a pretrained one as it wants it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from data_contracts.refs import Modality
 from tasks.config import ExtractConfig
+from tasks.encoder_ids import BUILT_IN
 from tasks.modalities import MODALITIES, Dtype, Prepare
 from tasks.modeling.encoder_spec import EncoderSpec
 
@@ -31,6 +32,6 @@ def input_dtype(modality: Modality, pretrained: bool) -> Dtype:
 
 def preparer(modality: Modality, spec: EncoderSpec, params: dict[str, Any]) -> Prepare:
     """Makes an encoder's inputs; safe among threads. UsageError where its tokenizer is not on this machine."""
-    if spec.encoder == "tiny":
+    if spec.encoder in BUILT_IN:
         return MODALITIES[modality].prepare_tiny(params)
     return MODALITIES[modality].prepare_pretrained(spec, params)

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from data_contracts.refs import Modality
 from tasks.modalities import MODALITIES
-from tasks.modeling.encoder_base import Embedded, Encoder, length_mask
+from tasks.modeling.encoder_base import Embedded, Encoder, Standardised, length_mask
 from tasks.modeling.encoder_spec import EncoderSpec
 
 DROPOUT = 0.1
@@ -167,7 +167,8 @@ def build_encoder(modality: Modality, spec: EncoderSpec) -> Encoder:
     if spec.reads == "embedding":
         if spec.width is None:
             raise ValueError(f"{modality} encoder {spec.encoder!r}: the width of its embedding is not given")
-        return Embedded(spec.width)
+        power = MODALITIES[modality].classical_scaling if spec.encoder == "classical" else None
+        return Embedded(spec.width) if power is None else Standardised(spec.width, power)
     if spec.encoder != "tiny":
         from tasks.modeling.pretrained.families import build_pretrained
 

@@ -21,6 +21,7 @@ from tasks.problems.registry import all_metric_names, get_metric, get_problem, p
 from tasks.problems.scoring import say_too_few
 from tasks.reporting.artifacts import read_detail, read_history, read_model_card, read_slices
 from tasks.reporting.charts import calibration_chart
+from tasks.reporting.classical_section import classical_section
 from tasks.reporting.confusion_matrix import confusion_chart
 from tasks.reporting.formatting import change, figure, percent, points, ruled, seconds, shorten
 from tasks.reporting.robustness import robustness_section
@@ -105,6 +106,7 @@ def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Stor
         per_class=class_table(detail),
         slices=modality_slices(detail),
         sliced=slice_section(found, parts.report, config),
+        classical=classical_section(parts.report, config),
         corrupted=robustness_section(found, parts.report, config),
         mistakes=seen_mistakes(detail, parts.clean, store),
         profile=profile_section(parts.valid, store),

@@ -11,6 +11,7 @@ from data_contracts.modalities import in_order, modality_of
 from data_contracts.refs import ChampionRef, CheckpointRef, FeatureRef, InputName, ValidatedRef
 from data_contracts.training_history import HISTORY, TrainingHistory
 from tasks.config import RunConfig
+from tasks.encoder_ids import BUILT_IN
 from tasks.fingerprint import code_fingerprint
 from tasks.modalities import spec_of
 from tasks.modeling.card import CARD, read_card
@@ -54,7 +55,7 @@ def base_key(
     """The digest of all that training sees but its start: rows, features, labels, config, code; nothing of the test rows."""
     encoders = {name: _identity(name, config) for name in features}
     modules = sorted({module for name in features for module in spec_of(name).network_modules})
-    pretrained = any(encoder["family"] != "tiny" for encoder in encoders.values())
+    pretrained = any(encoder["family"] not in BUILT_IN for encoder in encoders.values())
     return digest_json(
         {
             "rows": digest_samples(valid, features, store),

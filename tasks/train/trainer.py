@@ -24,6 +24,7 @@ from tasks.train.checkpointing import CheckpointSchedule
 from tasks.train.dataloader import DeviceLoader, TrainBatch
 from tasks.train.dataset import Dataset
 from tasks.train.finetuning import Stage, stages_of
+from tasks.train.fitting import fit_standardised
 from tasks.train.lora import add_lora
 from tasks.train.losses import class_weights
 from tasks.train.processes import Processes, whole
@@ -69,7 +70,7 @@ class Trainer:
         )
         plain = build_model(card).to(processes.home)
         self.stages = stages_of(config.train, plain.specs)
-        kept = self._restore(plain, card, work, start)
+        kept = self._restore(plain, card, train, work, start)
         self.ema_model = copy.deepcopy(plain)
         self.best: Weights = kept.best if kept else self._copy_trainable()
         self.progress = kept.progress if kept else Progress()
@@ -81,12 +82,13 @@ class Trainer:
                 self.training_step.restore(kept.optimizer, kept.ema_weights)
 
     def _restore(
-        self, plain: FusedClassifier, card: ModelCard, work: Path, start: WarmStart | None
+        self, plain: FusedClassifier, card: ModelCard, train: Dataset, work: Path, start: WarmStart | None
     ) -> TrainState | None:
         """The weights as an earlier run left them, else as training begins; what never moves is written once."""
         kept, fixed = read_state(work), read_fixed(work)
         if kept is None or fixed is None:
             load_pretrained(plain, card)  # before layers are renamed by the updates
+            fit_standardised(plain, train.inputs)
         if start is not None:  # also where a kept state replaces it: its message belongs to the history
             transfer_weights(plain, card, start)
         if self.config.regime == "lora":

@@ -219,7 +219,15 @@ def feature_spec(name: InputName, config: RunConfig) -> FeatureSpec:
     spec = describe_encoder(modality, encoder, config.train.regime, config.encoders)
     if spec.reads == "embedding":
         return FeatureSpec(
-            name, "float32", f"^{spec.width}$", None, -EXTREME, EXTREME, exact=False, norms=NORMS, columns_vary=True
+            name,
+            "float32",
+            f"^{spec.width}$",
+            None,
+            -EXTREME,
+            EXTREME,
+            exact=False,
+            norms=NORMS,
+            columns_vary=encoder != "classical",
         )
     return MODALITIES[modality].pretrained_features(name, spec, config)
 

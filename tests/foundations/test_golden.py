@@ -24,7 +24,6 @@ from flows.run_state import RunState
 from flows.stages import Stages, TranslateStages
 from flows.translating import generate
 from tasks.compare.classical import Rows, fit_svm
-from tasks.compare.raw_inputs import SIDE_PX, hog, summarise_cepstra
 from tasks.compress.quantize import pack_weights
 from tasks.config import load_config
 from tasks.config_sections import MediaConfig, MonitorConfig
@@ -36,6 +35,7 @@ from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.ingest.sources.digits import build_digits
 from tasks.media.video import decode_video
+from tasks.modeling.classical import SIDE_PX, hog, summarise_cepstra
 from tasks.modeling.packed_weights import unpack_weights
 from tasks.modeling.pretrained.describe import describe_encoder
 from tasks.modeling.pretrained.weights import frozen_encoder
@@ -231,8 +231,8 @@ def test_comparing() -> None:
     fitted = fit_svm(rows, 3)
     spectrum = np.sin(np.arange(50 * 64, dtype=np.float32)).reshape(50, 64)
     figures = {
-        "hog": _summary([hog(picture)]),
-        "cepstra": _summary([summarise_cepstra(spectrum)]),
+        "hog": _summary([hog(torch.from_numpy(picture).permute(2, 0, 1)[None] / 255)[0].numpy()]),
+        "cepstra": _summary([summarise_cepstra(torch.from_numpy(spectrum)[None], torch.tensor([50]))[0].numpy()]),
         "svm": [dict(fitted.chosen), _summary([fitted.outputs])],
     }
     assert_figures("compare", figures)

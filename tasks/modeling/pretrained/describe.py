@@ -10,12 +10,13 @@ from pydantic import Field
 
 from data_contracts.refs import Frozen, Modality, Sha256
 from tasks.config import EncodersConfig
-from tasks.encoder_ids import EncoderId, Layers, Reads, encoder_reads, parse_encoder
+from tasks.encoder_ids import BUILT_IN, EncoderId, Layers, Reads, encoder_reads, parse_encoder
 from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
 from tasks.modalities import MODALITIES
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.locate import Place, locate_encoder
 from tasks.modeling.pretrained.packaged import included_place, package_folder, packaged_spec
+from tasks.progress import note
 
 _lock = threading.Lock()
 
@@ -62,10 +63,12 @@ def identify_encoder(modality: Modality, encoder: str, regime: str, encoders: En
 def asked_layers(modality: Modality, encoder: str, reads: Reads, encoders: EncodersConfig) -> Layers:
     """UsageError for numbers of layers where the encoder is not frozen: what is trained is read at its end."""
     asked = encoders.layers.of(modality)
-    if reads == "embedding" or asked in ("last", "auto"):
-        return asked if reads == "embedding" else "last"
+    has_layers = reads == "embedding" and encoder not in BUILT_IN
+    if has_layers or asked in ("last", "auto"):
+        return asked if has_layers else "last"
+    why = note("has no layers") if encoder in BUILT_IN else note("is trained here, and read at its last layer")
     raise UsageError(
-        f"encoders.layers.{modality} = {list(asked)}: {encoder} is trained here, and read at its last layer; give layers "
+        f"encoders.layers.{modality} = {list(asked)}: {encoder} {why}; give layers "
         "to frozen pretrained encoders only (train.regime=head)"
     )
 
@@ -102,6 +105,9 @@ def complete_encoder(modality: Modality, encoder: str, identity: Identity) -> En
     """The same for an encoder whose identity is known already."""
     if identity.family == "tiny":
         return EncoderSpec(encoder=encoder, reads=identity.reads)
+    if identity.family == "classical":
+        width = MODALITIES[modality].classical_network().width
+        return EncoderSpec(encoder=encoder, reads=identity.reads, width=width)
     folder = package_folder(modality, encoder)
     if folder is not None:
         return packaged_spec(modality, folder).model_copy(update={"encoder": encoder})
@@ -167,7 +173,7 @@ def find_again(modality: Modality, spec: EncoderSpec, otherwise: str) -> str:
         return spec.encoder
     doubts = []
     for encoder in dict.fromkeys([spec.encoder, otherwise]):
-        if encoder in ("tiny", "off"):
+        if encoder in (*BUILT_IN, "off"):
             continue
         try:
             require_place(modality, spec.model_copy(update={"encoder": encoder}))

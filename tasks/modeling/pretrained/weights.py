@@ -13,7 +13,9 @@ from torch import nn
 from data_contracts.modalities import modality_of
 from data_contracts.refs import Modality
 from tasks.errors import DataError, EnvironmentFailed
+from tasks.modalities import MODALITIES
 from tasks.modeling.card import ModelCard
+from tasks.modeling.encoder_base import Encoder
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.packed_weights import unpack_weights
 from tasks.modeling.pretrained.adapter import Pretrained
@@ -43,8 +45,11 @@ def load_pretrained(model: nn.Module, card: ModelCard) -> None:
             encoder.load(require_place(modality_of(modality), spec))
 
 
-def frozen_encoder(modality: Modality, spec: EncoderSpec) -> Pretrained:
-    """The encoder with its pretrained weights, ready to look at inputs; read once per process, safe among threads."""
+def frozen_encoder(modality: Modality, spec: EncoderSpec) -> Encoder:
+    """The encoder with its pretrained weights, ready to look at inputs; read once per process, safe among threads. The
+    classical one has none."""
+    if spec.encoder == "classical":
+        return MODALITIES[modality].classical_network().eval()
     key = canonical_json(
         [modality, spec.model_dump(mode="json", exclude={"encoder"})]
     )  # whichever model brings it along

@@ -1,61 +1,14 @@
-"""HOG and MFCC against cases by hand and scipy, classical models and the GRU on rows that can be learnt."""
+"""Classical models and the GRU on rows that can be learnt."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.fft import idct
 
 from tasks.compare.classical import SMOOTHING_GRID, SVM_GRID, Rows, fit_naive_bayes, fit_svm
-from tasks.compare.raw_inputs import BINS, CELL_PX, CEPSTRA, SIDE_PX, hog, summarise_cepstra
 from tasks.compare.recurrent import RawRows, fit_gru
 from tasks.config import load_config
 from tasks.errors import DataError
-
-CELLS = SIDE_PX // CELL_PX
-
-
-def blocks_of(picture: np.ndarray) -> np.ndarray:
-    """(rows of blocks, columns, cells of a block, orientations)"""
-    return hog(picture).reshape(CELLS - 1, CELLS - 1, 4, BINS)
-
-
-def test_hog_of_a_vertical_edge_by_hand() -> None:
-    """A step from 0 to 200 after column 23: columns 23 and 24 have a gradient of 200 to the right, orientation 0. Both are in
-    other cells (2 and 3), so each block with both has four equal cells with all of their weight in bin 0; scaled to length 1
-    each is 1/2, cut off at 0.2, scaled again 1/2."""
-    picture = np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8)
-    picture[:, 24:] = 200
-    found = blocks_of(picture)
-    assert found[:, 2, :, 0] == pytest.approx(0.5, abs=1e-4)
-    assert found[:, 2, :, 1:].max() == 0
-    assert found[:, 1, [1, 3], 0] == pytest.approx(0.5**0.5, abs=1e-4)  # only its right half has the edge
-    assert found[:, 1, [0, 2]].max() == 0
-    assert found[:, [0, 4]].max() == 0
-
-
-def test_a_gradient_between_two_orientations_votes_for_both() -> None:
-    """Downwards is 90 degrees, half way between the bins at 80 and 100."""
-    picture = np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8)
-    picture[24:] = 200
-    block = blocks_of(picture)[2, 0, 0]
-    assert block[4] == pytest.approx(block[5])
-    assert block[[0, 1, 2, 3, 6, 7, 8]].max() == 0
-
-
-def test_hog_does_not_see_how_bright_a_picture_is() -> None:
-    picture = np.random.default_rng(0).integers(0, 100, (SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
-    assert hog(picture + 50) == pytest.approx(hog(picture), abs=1e-5)
-    assert hog(np.full((SIDE_PX, SIDE_PX, 3), 9, np.uint8)).tolist() == [0.0] * 900
-
-
-def test_mfcc_are_the_cosines_that_a_spectrum_is_made_of() -> None:
-    cepstra = np.zeros((6, 64))
-    cepstra[:, 3] = [1, 3, 1, 3, 1, 3]
-    found = summarise_cepstra(idct(cepstra, type=2, norm="ortho", axis=1)).reshape(4, CEPSTRA)
-    assert found[:, 3] == pytest.approx([2.0, 1.0, 0.4, np.std([2, -2, 2, -2, 2])], abs=1e-5)
-    assert np.delete(found, 3, axis=1) == pytest.approx(0, abs=1e-5)
-    assert np.isfinite(summarise_cepstra(np.zeros((1, 64)))).all()
 
 
 def tables(seed: int = 0, classes: int = 3) -> dict[str, Rows]:

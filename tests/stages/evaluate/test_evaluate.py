@@ -41,7 +41,7 @@ from tasks.store import Store, digest_json
 from tests.support.cards import TINY, write_card
 
 LABELS = ("a", "b", "c")
-CONFIG = load_config({})
+CONFIG = load_config({}, ["evaluate.classical_rows=0"])  # these rows have features only, no media
 TRUTH = ["a", "b", "c"] * 20
 
 
@@ -127,7 +127,7 @@ def test_slices_lie_beside_the_report(store: Store) -> None:
     cells = {"id": ids, "metadata": [json.dumps({"speaker": "ann" if n % 2 else "bob"}) for n in range(len(ids))]}
     pq.write_table(pa.table(cells, schema=metadata_schema()), store.path("v") / METADATA)
     rules = '[{metric="accuracy", max_drop=0.1, modalities="audio"}, {metric="accuracy", min=0, slice="speaker=*"}]'
-    config = load_config({}, [f"gate.rules={rules}"])
+    config = load_config({}, [f"gate.rules={rules}", "evaluate.classical_rows=0"])
     report = evaluate(valid, {}, model, prepared_champion(store, LABELS, 0.5, valid), config, store)
     parts = SliceReport.model_validate_json((store.path(report.uri) / SLICES).read_text())
     assert [by.name for by in parts.by] == ["speaker", "modalities"]
@@ -288,8 +288,23 @@ def test_what_changes_the_key(store: Store) -> None:
         parts=(), dtype="uint8", computed=1, reused=0,
     )  # fmt: skip
     plain = evaluate(valid, {"image": feature}, model, None, CONFIG, store).uri
-    assert evaluate(valid, {"image": feature}, model, None, load_config({}, ["train.epochs=3"]), store).uri == plain
-    assert evaluate(valid, {"image": feature}, model, None, load_config({}, ["seed=1"]), store).uri != plain
+    assert (
+        evaluate(
+            valid,
+            {"image": feature},
+            model,
+            None,
+            load_config({}, ["train.epochs=3", "evaluate.classical_rows=0"]),
+            store,
+        ).uri
+        == plain
+    )
+    assert (
+        evaluate(
+            valid, {"image": feature}, model, None, load_config({}, ["seed=1", "evaluate.classical_rows=0"]), store
+        ).uri
+        != plain
+    )
     assert evaluate(valid, {}, model, None, CONFIG, store).uri != plain
 
 

@@ -151,7 +151,7 @@ def test_of_equally_accurate_models_the_weighted_loss_decides(tmp_path: Path, we
     wrong = np.arange(60) % 2 == 0
     truth = np.where(wrong, (tables["val"].truth + 1) % 3, tables["val"].truth)
     val = linear_baseline.Table(tables["val"].features, truth, np.where(wrong, weight_of_wrong, 1.0))
-    assert linear_baseline._best_of_grid(tables["train"], val, tables["test"].features, 3, [])[1] == c
+    assert linear_baseline.best_of_grid(tables["train"], val, tables["test"].features, 3, [])[1] == c
 
 
 def test_the_same_rows_give_the_same_linear_baseline(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from data_contracts.refs import Compared, LinearBaseline
+from data_contracts.refs import ClassicalBaselines, Compared, CurvePoint, LinearBaseline
 from data_contracts.run_summary import RunSummary
 from tasks.pages import visible
 from tasks.reporting.formatting import percent, seconds, shorten
@@ -182,6 +182,35 @@ def test_the_linear_baseline_is_shown_beside_the_model(make_run: Callable[..., A
     close = linear_baseline.model_copy(update={"differences": {"accuracy": (-0.005, -0.03, 0.01)}, "notes": ()})
     run.parts.report = run.parts.report.model_copy(update={"linear_baseline": close})
     assert "more than half a point" not in render(run, tmp_path)
+
+
+def test_classical_features_are_shown_beside_the_model_with_what_more_rows_bring(
+    make_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = make_run(TEN)
+    figures = LinearBaseline(
+        metrics={"accuracy": 0.62}, c=0.003, rows=900, width=1156, differences={"accuracy": (-0.02, -0.03, -0.01)}
+    )
+    curve = tuple(
+        CurvePoint(share=share, rows=round(900 * share), accuracy=reached, interval=(reached - 0.05, reached + 0.05))
+        for share, reached in ((0.25, 0.5), (0.5, 0.58), (1.0, 0.62))
+    )
+    found = ClassicalBaselines(by_inputs={"image": figures}, curve=curve, gain=(0.04, 0.01, 0.07))
+    run.parts.report = run.parts.report.model_copy(update={"classical": found})
+    page = render(run, tmp_path)
+    assert "Against classical features" in page
+    assert "on the test rows the model is 2.0 points [1.0, 3.0] less accurate" in page
+    assert "--set encoders.image=classical is likely better" in page
+    assert "From 450 to 900 training rows its accuracy changed by +4.0 points [+1.0, +7.0]: more rows help" in page
+    close = figures.model_copy(update={"differences": {"accuracy": (-0.005, -0.03, 0.01)}})
+    unsure = found.model_copy(update={"by_inputs": {"image": close}, "gain": (0.01, -0.02, 0.03)})
+    run.parts.report = run.parts.report.model_copy(update={"classical": unsure})
+    page = render(run, tmp_path)
+    assert "likely better" not in page
+    assert "do not show whether more rows help; doubling them brought +3.0 points at most" in page
+    skipped = ClassicalBaselines(skipped="60,000 rows are more than evaluate.classical_rows = 20,000")
+    run.parts.report = run.parts.report.model_copy(update={"classical": skipped})
+    assert "Not measured: 60,000 rows are more than evaluate.classical_rows = 20,000." in render(run, tmp_path)
 
 
 def test_training_tells_stages_speed_and_notes_that_were_recorded(make_run: Callable[..., Any], tmp_path: Path) -> None:

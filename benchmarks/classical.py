@@ -1,0 +1,79 @@
+"""Small data: the `tiny` encoders against classical features, and the logistic regression that every report shows.
+
+    python -m benchmarks.classical [--rows 500 1200] [--seeds 3] [--only image audio text] [--set KEY=VALUE] [--store DIR]
+
+Pictures of cifar10_12k, sounds of avdigits (test speakers unseen in training), and captions of which half name the class
+(benchmarks/captions.py), each subset drawn by data.max_rows. Test rows choose nothing. CPU seconds are of extraction and
+training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.captions import write_manifest
+from benchmarks.measure import machine
+from benchmarks.training_run import TrainingRun, train_and_evaluate
+from data_contracts.modalities import ALL_MODALITIES
+
+ENCODERS = ("tiny", "classical")
+
+
+def main() -> None:
+    """Prints a table: a line for each set, its size and each encoder."""
+    parser = argparse.ArgumentParser(description="Small networks against classical features on few rows")
+    parser.add_argument("--shared", default="../shared/data")
+    parser.add_argument("--rows", type=int, nargs="+", default=[500, 1200])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=["image", "audio", "text"], default=["image", "audio", "text"])
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of every training")
+    parser.add_argument("--store", help="keep what is computed here; a broken run goes on from it")
+    options = parser.parse_args()
+    print(machine("torch", "scikit-learn"), flush=True)
+    print("| set | rows: train, test | encoder | accuracy, mean (each) | classical floor | CPU s |", flush=True)
+    print("|---|---|---|---|---|---|", flush=True)
+    with ExitStack() as stack:
+        store = Path(options.store or stack.enter_context(tempfile.TemporaryDirectory()))
+        store.mkdir(parents=True, exist_ok=True)
+        for kind in options.only:
+            data = find_data(kind, Path(options.shared).resolve(), store)
+            others = [f"encoders.{name}=off" for name in ALL_MODALITIES if name != kind]
+            common = [*others, f'data.allowed_roots=["{Path(options.shared).resolve()}"]', *options.set]
+            for rows in options.rows:
+                for encoder in ENCODERS:
+                    settings = [*common, "split.near_duplicates=false", f"data.max_rows={rows}"]
+                    settings.append(f"encoders.{kind}={encoder}")
+                    runs = [
+                        train_and_evaluate(str(data), [*settings, f"seed={seed}"], store)
+                        for seed in range(options.seeds)
+                    ]
+                    print(_line(data.parent.name if kind != "text" else "captions", kind, encoder, runs), flush=True)
+
+
+def find_data(kind: str, shared: Path, store: Path) -> Path:
+    """The manifest of a modality."""
+    if kind == "audio":
+        return shared / "avdigits/manifest.csv"
+    pictures = shared / "cifar10_12k/manifest.csv"
+    return pictures if kind == "image" else write_manifest(pictures.parent, store / "captions.csv")
+
+
+def _line(name: str, kind: str, encoder: str, runs: list[TrainingRun]) -> str:
+    reached = [100 * run.accuracy for run in runs]
+    floors = [
+        100 * (run.report.classical.by_inputs[kind].metrics["accuracy"] or 0) for run in runs if run.report.classical
+    ]
+    fitted = runs[0].report.classical.by_inputs[kind].rows if runs[0].report.classical else 0
+    each = ", ".join(f"{value:.1f}" for value in reached)
+    return (
+        f"| {name}, {kind} | {fitted:,}, {runs[0].report.rows:,} | {encoder} | {statistics.mean(reached):.1f} ({each}) | "
+        f"{statistics.mean(floors):.1f} | {statistics.mean(run.cpu_s for run in runs):.0f} |"
+    )
+
+
+if __name__ == "__main__":
+    main()
