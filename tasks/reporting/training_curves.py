@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Sequence
 from typing import TypedDict
 
-from data_contracts.training_history import Epoch, ThresholdTuning, Throughput, TrainingHistory
+from data_contracts.training_history import Epoch, ThresholdTuning, Throughput, TrainedHead, TrainingHistory
 from tasks.modeling.card import ModelCard
 from tasks.problems.registry import get_metric, problem_of, validation_keys
 from tasks.reporting.charts import CurveChart, curve_chart
@@ -63,6 +63,15 @@ class TrainingCurves(TypedDict):
     begins: list[int]
 
 
+class TrainedHeads(TypedDict):
+    """The heads that one was chosen from."""
+
+    rows: list[TrainedHead]
+    """The lowest validation loss first."""
+    reached: list[tuple[str, str, str]]
+    """(key, name, unit) of the validation figure; empty where none was recorded."""
+
+
 class TunedThresholds(TypedDict):
     """What tuning the decision did, and the offsets or thresholds, the largest first."""
 
@@ -107,6 +116,14 @@ def _stage(name: str, epochs: list[Epoch]) -> TrainingStage:
         "val_loss": best.val_loss,
         "reached": next(reached, None),
     }
+
+
+def trained_heads(history: TrainingHistory | None) -> TrainedHeads | None:
+    """None where only one was trained."""
+    if history is None or not history.heads:
+        return None
+    known = [(key, *texts) for key, texts in REACHED.items() if all(key in head.figures for head in history.heads)]
+    return {"rows": sorted(history.heads, key=lambda head: head.val_loss), "reached": known[:1]}
 
 
 def training_figures(history: TrainingHistory | None) -> list[tuple[str, str]]:
