@@ -13,6 +13,7 @@ import argparse
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from benchmarks.captions import NETWORK, write_manifest
 from benchmarks.measure import machine, median
@@ -74,7 +75,7 @@ def line(seed: int, kind: str, run: TrainingRun) -> str:
     low, high = run.report.intervals["accuracy"]
     history = run.history
     heads = history.get("heads", [])
-    settings = next((head["settings"] for head in heads if head["chosen"]), {})
+    settings: dict[str, Any] = next((head["settings"] for head in heads if head["chosen"]), {})
     epochs = sum(head["epochs"] for head in heads) or len(history["epochs"])
     return (
         f"| {seed} | {kind} | {100 * run.accuracy:.2f} % ({100 * low:.1f} to {100 * high:.1f}) "

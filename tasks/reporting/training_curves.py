@@ -6,6 +6,7 @@ What a run did not record is not shown.
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -66,8 +67,10 @@ class TrainingCurves(TypedDict):
 class TrainedHeads(TypedDict):
     """The heads that one was chosen from."""
 
-    rows: list[TrainedHead]
-    """The lowest validation loss first."""
+    rows: list[tuple[TrainedHead, list[str]]]
+    """With what it has otherwise than others, `fusion.dropout = 0.5`; the lowest validation loss first."""
+    common: list[str]
+    """What all have otherwise than the config."""
     reached: list[tuple[str, str, str]]
     """(key, name, unit) of the validation figure; empty where none was recorded."""
 
@@ -123,7 +126,15 @@ def trained_heads(history: TrainingHistory | None) -> TrainedHeads | None:
     if history is None or not history.heads:
         return None
     known = [(key, *texts) for key, texts in REACHED.items() if all(key in head.figures for head in history.heads)]
-    return {"rows": sorted(history.heads, key=lambda head: head.val_loss), "reached": known[:1]}
+    settings = [
+        [f"{key} = {value if isinstance(value, str) else json.dumps(value)}" for key, value in head.settings.items()]
+        for head in history.heads
+    ]
+    common = [text for text in settings[0] if all(text in own for own in settings)]
+    rows = [
+        (head, [text for text in own if text not in common]) for head, own in zip(history.heads, settings, strict=True)
+    ]
+    return {"rows": sorted(rows, key=lambda row: row[0].val_loss), "common": common, "reached": known[:1]}
 
 
 def training_figures(history: TrainingHistory | None) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,8 @@ class HeadCandidate:
     @property
     def name(self) -> str:
         """`fusion.dropout=0.5, train.weight_decay=1`."""
-        return ", ".join(f"{key}={value}" for key, value in self.settings.items()) or AS_CONFIGURED
+        shown = (value if isinstance(value, str) else json.dumps(value) for value in self.settings.values())
+        return ", ".join(f"{key}={text}" for key, text in zip(self.settings, shown, strict=True)) or AS_CONFIGURED
 
 
 def list_heads(config: RunConfig) -> list[HeadCandidate]:

@@ -130,7 +130,7 @@ def _search(search: HeadSearch, processes: Processes) -> _Kept:
         progress.report("train", number, search.epochs, describe_validation(heard))
         run_log.log_epoch(heard, search.epochs)
         progress.report_epochs([heard])
-    progress.log(f"train: {search.note()}")
+    progress.log(f"train: {search.note()}", "notice")
     return _Kept(search.best.trainer, search.best.card, search.record(), tuple(search.notes))
 
 

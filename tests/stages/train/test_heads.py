@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from tasks import progress
 from tasks.config import load_config, with_settings
-from tasks.errors import DataError
+from tasks.errors import DataError, UsageError
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.package import load_model
 from tasks.train import heads, trainer
@@ -101,6 +101,11 @@ def test_one_head_has_a_reason(reads, settings, continued, reason):
     spec = EncoderSpec(encoder="tiny", reads=reads, width=8 if reads == "embedding" else None)
     found = why_one_head(load_config({}, settings), {"image": spec}, continued)
     assert found is None if reason is None else reason in found
+
+
+def test_a_typo_is_an_error_that_names_the_choices():
+    with pytest.raises(UsageError, match=r"train\.heads.*auto.*single"):
+        load_config({}, ["train.heads=several"])
 
 
 # -- how they are trained ---
