@@ -96,6 +96,21 @@ class OutOfMemory(Frozen):
     step: int
 
 
+class TrainedHead(Frozen):
+    """One of the heads that were trained on the same frozen features, under train.heads = auto."""
+
+    settings: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """What it had otherwise than the config; {}: as it is configured."""
+    epochs: int
+    best_epoch: int
+    val_loss: float
+    """The lowest, by which heads are chosen."""
+    figures: dict[str, float] = Field(default_factory=dict)
+    """Of the same epoch: `val_accuracy`."""
+    seconds: float
+    chosen: bool
+
+
 class TrainingHistory(Frozen):
     """All that training recorded."""
 
@@ -105,6 +120,8 @@ class TrainingHistory(Frozen):
     parameters: int | None = None
     figures: Throughput = Throughput()
     oom_split: OutOfMemory | None = None
+    heads: tuple[TrainedHead, ...] = ()
+    """The heads that were chosen from, the configured one first; (): one was trained. `epochs` are those of the chosen one."""
     start: WarmStartRecord | None = None
     """None where the config does not ask to continue."""
     thresholds: ThresholdTuning | None = None

@@ -219,7 +219,9 @@ def _fit_network(fit: Fit) -> Answers:
 
 def _trained_s(checkpoint: CheckpointRef, store: Store) -> float:
     text = (store.path(checkpoint.uri) / HISTORY).read_text(encoding="utf-8")
-    return round(sum(epoch.seconds for epoch in TrainingHistory.model_validate_json(text).epochs), 3)
+    history = TrainingHistory.model_validate_json(text)
+    own = sum(epoch.seconds for epoch in history.epochs)
+    return round(sum(head.seconds for head in history.heads) or own, 3)  # of all heads that one was chosen from
 
 
 def _fit_other(fit: Fit) -> Answers:

@@ -117,9 +117,10 @@ class ExtractConfig(Section):
 class FusionConfig(Section):
     """How the modalities are joined."""
 
-    kind: Literal["concat", "gated", "attention", "late"] = "concat"
+    kind: Literal["concat", "gated", "attention", "late", "linear"] = "concat"
     """concat: one vector beside the other. gated: a weighted sum, the weights learned from what is there. attention: a
-    transformer over one token per modality. late: every modality votes with its own logits."""
+    transformer over one token per modality. late: every modality votes with its own logits. linear: one linear map per
+    modality, added up, without a hidden layer (logistic regression); it has no width, no dropout and no shared projection."""
     embed_dim: Annotated[int, Field(ge=8, le=8192)] = 128
     """Every encoder is projected to this width."""
     hidden: Annotated[int, Field(ge=8, le=65_536)] = 256
@@ -141,6 +142,13 @@ class TrainConfig(Section):
     regime: Literal["auto", "head", "lora", "last-n", "full"] = "auto"
     """What is trained of a pretrained encoder. head: nothing, its embeddings are read from the store. lora: low-rank updates
     of its layers. last-n: its last blocks. full: all of it. auto: head. Encoders from scratch are always trained in full."""
+    heads: Literal["auto", "single"] = "auto"
+    """What is trained where all encoders are frozen. auto: several heads beside the configured one, otherwise regularised,
+    linear ones among them, and the one with the lowest validation loss is kept; a setting that is not its default holds for
+    all. single: only the head as it is configured."""
+    standardize: bool = False
+    """Where all encoders are frozen: train on embeddings of zero mean and unit variance over the train rows; the saved model
+    reads them as they are."""
     epochs: Annotated[int, Field(ge=1, le=10**6)] = 25
     head_epochs: Annotated[int, Field(ge=0, le=10**6)] = 5
     """lora, last-n, full: epochs in which only what is new is trained, before the encoders are."""

@@ -75,6 +75,13 @@ def log_training_begins(device: str, processes: int, stages: Sequence[str], epoc
     log(f"{text}, resumed after epoch {done}" if done else text)
 
 
+def log_heads_begin(device: str, heads: int, epochs: int) -> None:
+    """Where several heads are trained side by side."""
+    log(
+        f"train: on {device}, {heads} heads on the same features, at most {epochs} epochs; lines are of the best so far"
+    )
+
+
 def log_epoch(entry: Epoch, epochs: int) -> None:
     """The losses and the validation figure of one epoch."""
     log(f"train: epoch {entry.epoch} of {epochs}: {_describe_losses(entry.model_dump())}")

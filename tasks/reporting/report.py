@@ -36,7 +36,7 @@ from tasks.reporting.sections import (
     seen_mistakes,
 )
 from tasks.reporting.slice_tables import slice_section
-from tasks.reporting.training_curves import training_curves, training_figures, tuned_thresholds
+from tasks.reporting.training_curves import trained_heads, training_curves, training_figures, tuned_thresholds
 from tasks.reporting.uncertainty import uncertainty_section
 from tasks.reporting.unused_rows import unused_rows
 from tasks.store import Store, replace_file
@@ -99,6 +99,7 @@ def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Stor
         calibration=calibration_chart(detail.calibration) if detail and detail.calibration else None,
         **problem_sections(parts.report, detail),
         curves=training_curves(history),
+        heads=trained_heads(history),
         speed=training_figures(history),
         training_notes=history.notes if history else (),
         thresholds=tuned_thresholds(history, read_model_card(parts.checkpoint, store)),

@@ -6,10 +6,11 @@ What a run did not record is not shown.
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Sequence
 from typing import TypedDict
 
-from data_contracts.training_history import Epoch, ThresholdTuning, Throughput, TrainingHistory
+from data_contracts.training_history import Epoch, ThresholdTuning, Throughput, TrainedHead, TrainingHistory
 from tasks.modeling.card import ModelCard
 from tasks.problems.registry import get_metric, problem_of, validation_keys
 from tasks.reporting.charts import CurveChart, curve_chart
@@ -63,6 +64,17 @@ class TrainingCurves(TypedDict):
     begins: list[int]
 
 
+class TrainedHeads(TypedDict):
+    """The heads that one was chosen from."""
+
+    rows: list[tuple[TrainedHead, list[str]]]
+    """With what it has otherwise than others, `fusion.dropout = 0.5`; the lowest validation loss first."""
+    common: list[str]
+    """What all have otherwise than the config."""
+    reached: list[tuple[str, str, str]]
+    """(key, name, unit) of the validation figure; empty where none was recorded."""
+
+
 class TunedThresholds(TypedDict):
     """What tuning the decision did, and the offsets or thresholds, the largest first."""
 
@@ -107,6 +119,22 @@ def _stage(name: str, epochs: list[Epoch]) -> TrainingStage:
         "val_loss": best.val_loss,
         "reached": next(reached, None),
     }
+
+
+def trained_heads(history: TrainingHistory | None) -> TrainedHeads | None:
+    """None where only one was trained."""
+    if history is None or not history.heads:
+        return None
+    known = [(key, *texts) for key, texts in REACHED.items() if all(key in head.figures for head in history.heads)]
+    settings = [
+        [f"{key} = {value if isinstance(value, str) else json.dumps(value)}" for key, value in head.settings.items()]
+        for head in history.heads
+    ]
+    common = [text for text in settings[0] if all(text in own for own in settings)]
+    rows = [
+        (head, [text for text in own if text not in common]) for head, own in zip(history.heads, settings, strict=True)
+    ]
+    return {"rows": sorted(rows, key=lambda row: row[0].val_loss), "common": common, "reached": known[:1]}
 
 
 def training_figures(history: TrainingHistory | None) -> list[tuple[str, str]]:

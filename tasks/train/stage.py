@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,17 @@ import numpy as np
 import torch
 from torch.utils import deterministic
 
-from data_contracts.training_history import HISTORY, TrainingHistory
+from data_contracts.training_history import HISTORY, TrainedHead, TrainingHistory
 from tasks import progress, run_log
-from tasks.config import TrainConfig
+from tasks.config import RunConfig, TrainConfig
+from tasks.modeling.card import ModelCard
 from tasks.modeling.package import describe_model, gather_files, save_model
 from tasks.modeling.targets import targets_of_card
 from tasks.store import Store, canonical_json, write_text
-from tasks.train.dataset import load_dataset
+from tasks.train.dataset import Dataset, load_dataset
 from tasks.train.fitting import fit_encoders
+from tasks.train.head_search import HeadSearch, with_fusion
+from tasks.train.heads import continue_fusion, list_heads, why_one_head
 from tasks.train.lora import merge_lora
 from tasks.train.processes import Processes
 from tasks.train.request import TrainJob, read_samples
@@ -26,7 +30,7 @@ from tasks.train.throughput import device_name
 from tasks.train.trainer import Trainer
 from tasks.train.uncertainty import calibrate, number_groups
 from tasks.train.validation import describe_validation
-from tasks.train.warm_start import begin
+from tasks.train.warm_start import WarmStart, begin
 
 
 def run_training(job: TrainJob, work: Path) -> None:
@@ -47,19 +51,8 @@ def run_training(job: TrainJob, work: Path) -> None:
     val = load_dataset(start.samples, "val", job, targets, store)
     with reproducible(config.seed, config.train):
         processes = Processes(config.train)
-        trainer = Trainer(card, train, val, config, processes, work, start)
-        if processes.rank == 0:
-            names, done = [stage.name for stage in trainer.stages], trainer.progress.epoch
-            run_log.log_training_begins(device_name(processes.device), processes.count, names, trainer.epochs, done)
-            progress.report_epochs(trainer.progress.history)
-        while not trainer.finished:
-            entry = trainer.run_epoch()
-            if processes.rank == 0:
-                progress.report("train", entry.epoch, trainer.epochs, describe_validation(entry))
-                run_log.log_epoch(entry, trainer.epochs)
-                progress.report_epochs([entry])
-        if processes.rank == 0:
-            run_log.log_training_ends(trainer.progress.epoch, trainer.epochs, config.train.early_stopping_patience)
+        kept = _fit(card, train, val, config, processes, work, start)
+        trainer, card = kept.trainer, kept.card
         processes.leave()
         if processes.rank:
             return
@@ -72,13 +65,73 @@ def run_training(job: TrainJob, work: Path) -> None:
         epochs=tuple(trainer.progress.history),
         best_epoch=trainer.progress.best_epoch,
         parameters=sum(parameter.numel() for parameter in best.parameters()),
-        figures=trainer.meter.figures().model_copy(update={"notes": (*trainer.notes(), *answers.notes)}),
+        figures=trainer.meter.figures().model_copy(update={"notes": (*kept.notes, *trainer.notes(), *answers.notes)}),
         oom_split=trainer.progress.oom_split,
+        **({"heads": kept.heads} if kept.heads else {}),
         **({} if start.record is None else {"start": start.record}),
         **({} if answers.thresholds is None else {"thresholds": answers.thresholds}),
         **({} if answers.scaling is None else {"temperature": answers.scaling}),
     )
     write_text(work / HISTORY, canonical_json(history.model_dump(mode="json", exclude_unset=True)))
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The training whose weights are the model."""
+
+    trainer: Trainer
+    card: ModelCard
+    heads: tuple[TrainedHead, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _fit(
+    card: ModelCard,
+    train: Dataset,
+    val: Dataset,
+    config: RunConfig,
+    processes: Processes,
+    work: Path,
+    start: WarmStart,
+) -> _Kept:
+    """The configured model trained; where all encoders are frozen, the best on the validation rows of several heads."""
+    why, notes = None, []
+    if config.train.heads == "auto":
+        why = why_one_head(config, card.encoders, start.champion is not None)
+        if why is None:
+            return _search(HeadSearch(list_heads(config), card, train, val, processes, work), processes)
+        if all(spec.reads == "embedding" for spec in card.encoders.values()):
+            notes.append(why)  # else several heads are never trained, and nothing is missed
+            config = continue_fusion(config, start.champion)
+            card = with_fusion(card, config.fusion)
+        elif processes.rank == 0:
+            progress.log(f"train: {why}")
+    trainer = Trainer(card, train, val, config, processes, work, start)
+    if processes.rank == 0:
+        names, done = [stage.name for stage in trainer.stages], trainer.progress.epoch
+        run_log.log_training_begins(device_name(processes.device), processes.count, names, trainer.epochs, done)
+        progress.report_epochs(trainer.progress.history)
+    while not trainer.finished:
+        entry = trainer.run_epoch()
+        if processes.rank == 0:
+            progress.report("train", entry.epoch, trainer.epochs, describe_validation(entry))
+            run_log.log_epoch(entry, trainer.epochs)
+            progress.report_epochs([entry])
+    if processes.rank == 0:
+        run_log.log_training_ends(trainer.progress.epoch, trainer.epochs, config.train.early_stopping_patience)
+    return _Kept(trainer, card, notes=tuple(notes))
+
+
+def _search(search: HeadSearch, processes: Processes) -> _Kept:
+    """All heads trained, and the best of them; listeners hear of the best so far once a round."""
+    run_log.log_heads_begin(device_name(processes.device), len(search.found), search.epochs)
+    for number, entry in search.rounds():
+        heard = entry.model_copy(update={"epoch": number})
+        progress.report("train", number, search.epochs, describe_validation(heard))
+        run_log.log_epoch(heard, search.epochs)
+        progress.report_epochs([heard])
+    progress.log(f"train: {search.note()}", "notice")
+    return _Kept(search.best.trainer, search.best.card, search.record(), tuple(search.notes))
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from tasks.train.lora import add_lora
 from tasks.train.losses import class_weights
 from tasks.train.processes import Processes, whole
 from tasks.train.sampling import row_chances
+from tasks.train.standardization import fold, moments_of, standardize
 from tasks.train.state import Progress, TrainState, Weights, read_fixed, read_state, save_fixed
 from tasks.train.step import StagePlan, TrainingStep, trainable_names
 from tasks.train.throughput import ThroughputMeter, count_flops
@@ -70,6 +71,9 @@ class Trainer:
         )
         plain = build_model(card).to(processes.home)
         self.stages = stages_of(config.train, plain.specs)
+        embedded = all(spec.reads == "embedding" for spec in plain.specs.values())
+        self.moments = moments_of(train.inputs) if config.train.standardize and embedded else {}
+        standardize(plain, self.moments)
         kept = self._restore(plain, card, train, work, start)
         self.ema_model = copy.deepcopy(plain)
         self.best: Weights = kept.best if kept else self._copy_trainable()
@@ -195,8 +199,9 @@ class Trainer:
         self.training_step = self._set_up(plain)
 
     def finish(self) -> FusedClassifier:
-        """The model with the best weights, whole."""
+        """The model with the best weights, whole, and what they were trained on folded into them; call it once."""
         self.ema_model.load_state_dict(self.best, strict=False)
+        fold(self.ema_model, self.moments)
         return self.ema_model.to(self.processes.device)
 
     def _copy_trainable(self) -> Weights:

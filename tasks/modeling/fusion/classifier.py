@@ -19,6 +19,7 @@ from tasks.modeling.fusion.concat import Concat
 from tasks.modeling.fusion.gated import Gated
 from tasks.modeling.fusion.late import Late, Voter
 from tasks.modeling.fusion.layers import shrink_head
+from tasks.modeling.fusion.linear import Linear
 from tasks.modeling.fusion.shared_projection import SharedProjection
 from tasks.modeling.targets import Targets
 
@@ -64,7 +65,8 @@ class FusedClassifier(nn.Module):
         super().__init__()
         self.modalities: tuple[InputName, ...] = tuple(encoders)
         self.specs = dict(encoders)
-        self.width, self.outputs, self.late = config.embed_dim, outputs, config.kind == "late"
+        self.outputs, self.late, linear = outputs, config.kind == "late", config.kind == "linear"
+        self.width = outputs if linear else config.embed_dim
         self.targets = Targets((Target(name="label", labels=tuple(str(n) for n in range(outputs))),))
         """What the outputs mean; one multiclass column unless a card says otherwise."""
         self.log_variances: nn.Parameter | None
@@ -76,23 +78,15 @@ class FusedClassifier(nn.Module):
         }
         self.encoders = nn.ModuleDict(dict(built.items()))
         self.projections = nn.ModuleDict(
-            {
-                name: nn.Sequential(nn.Linear(built[owner].width, config.embed_dim), nn.LayerNorm(config.embed_dim))
-                for name, owner in self.owners.items()
-            }
+            {name: _projection(built[owner].width, self.width, norm=not linear) for name, owner in self.owners.items()}
         )
-        self.trunk = SharedProjection(config) if config.shared_projection else nn.Identity()
+        self.trunk = SharedProjection(config) if config.shared_projection and not linear else nn.Identity()
         self.missing = nn.ParameterDict(
-            {name: nn.Parameter(torch.randn(config.embed_dim) * 0.02) for name in self.modalities}
+            {name: nn.Parameter(torch.randn(self.width) * 0.02) for name in self.modalities}
         )
-        self.auxiliary = nn.ModuleDict(
-            {
-                name: Voter(outputs, config) if self.late else nn.Linear(config.embed_dim, outputs)
-                for name in self.modalities
-            }
-        )
+        self.auxiliary = nn.ModuleDict({name: _own_head(outputs, config) for name in self.modalities})
         self.shared = _join(len(self.modalities), outputs, config)
-        self.head = nn.Identity() if self.late else nn.Linear(config.hidden, outputs)
+        self.head = nn.Identity() if self.late or linear else nn.Linear(config.hidden, outputs)
         if config.head_init == "truncated-normal":
             for head in (self.head, *self.auxiliary.values()):
                 last = head[-1] if isinstance(head, Voter) else head
@@ -189,6 +183,17 @@ def _one_after_the_other(parts: Sequence[Present]) -> tuple[Tensor, Tensor]:
     return torch.cat(padded), torch.cat([part.lengths for part in parts])
 
 
+def _projection(inside: int, outside: int, norm: bool) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inside, outside), *([nn.LayerNorm(outside)] if norm else []))
+
+
+def _own_head(outputs: int, config: FusionConfig) -> nn.Module:
+    """(P, W) -> (P, outputs) the answer of one modality alone; under `linear` its vector is that already."""
+    if config.kind == "late":
+        return Voter(outputs, config)
+    return nn.Identity() if config.kind == "linear" else nn.Linear(config.embed_dim, outputs)
+
+
 def _join(modalities: int, outputs: int, config: FusionConfig) -> nn.Module:
     if config.kind == "late":
         return Late(modalities, outputs, config)
@@ -196,6 +201,7 @@ def _join(modalities: int, outputs: int, config: FusionConfig) -> nn.Module:
         "concat": Concat,
         "gated": Gated,
         "attention": Attention,
+        "linear": Linear,
     }
     return kinds[config.kind](modalities, config)
 

@@ -11,7 +11,7 @@ from tasks.modeling.fusion.classifier import FusedClassifier, Present
 from tasks.modeling.fusion.layers import HEAD_DEVIATION, over_present
 
 MODALITIES = ("image", "text", "audio", "video")
-KINDS = ("concat", "gated", "attention", "late")
+KINDS = ("concat", "gated", "attention", "late", "linear")
 WIDTHS = {"image": 6, "text": 5, "audio": 4, "video": 3}
 ROWS, OUTPUTS = 5, 3
 
@@ -147,9 +147,9 @@ def test_every_weight_learns(config):
         optimizer.step()
     assert learned == {name for name, _ in model.named_parameters()}
     model.eval()
-    assert functional.cross_entropy(model(batch, ROWS).logits, targets) < 0.2
+    assert functional.cross_entropy(model(batch, ROWS).logits, targets) < (0.5 if config["kind"] == "linear" else 0.2)
     assert set(output.vectors) == set(output.auxiliary) == set(MODALITIES)
-    assert output.vectors["image"].shape == (ROWS - 1, 16)
+    assert output.vectors["image"].shape == (ROWS - 1, model.width)
 
 
 @everywhere
@@ -246,7 +246,7 @@ def test_bfloat16_autocast_is_finite_with_modalities_missing(config):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_all_but_late_learn_what_only_two_say_together(kind):
+def test_all_but_late_and_linear_learn_what_only_two_say_together(kind):
     """The label is whether two signs agree: neither alone says anything of it."""
     signs = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
     targets = (signs[:, 0] == signs[:, 1]).long()
@@ -262,4 +262,14 @@ def test_all_but_late_learn_what_only_two_say_together(kind):
         functional.cross_entropy(model(batch, 4).logits, targets).backward()
         optimizer.step()
     correct = int((model.eval()(batch, 4).logits.argmax(dim=1) == targets).sum())
-    assert (correct == 4) == (kind != "late")
+    assert (correct == 4) == (kind not in ("late", "linear"))
+
+
+def test_a_linear_model_is_the_sum_of_a_linear_map_per_modality():
+    model, batch = _stirred(_model(modalities=("image", "audio"), kind="linear")).eval(), _batch(rows=(0, 2))
+    expected = model.missing["image"] + model.missing["audio"] + torch.zeros(ROWS, OUTPUTS)
+    for name in ("image", "audio"):
+        layer = model.projections[name][0]
+        expected[[0, 2]] += batch[name].values @ layer.weight.T + layer.bias - model.missing[name]
+    torch.testing.assert_close(model({name: batch[name] for name in ("image", "audio")}, ROWS).logits, expected)
+    assert sum(parameter.numel() for parameter in model.parameters()) == OUTPUTS * (6 + 4 + 2 + 2)

@@ -248,6 +248,25 @@ def test_tuned_thresholds_are_shown(make_run: Callable[..., Any], tmp_path: Path
     assert "They do not help" in render(with_history(run, thresholds={**record, "used": False}), tmp_path)
 
 
+def test_the_heads_that_one_was_chosen_from_are_a_table(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    run = make_run(TEN)
+    assert "<h3>Heads</h3>" not in render(run, tmp_path)
+    linear = {"fusion.kind": "linear", "train.standardize": True}
+    common = {"best_epoch": 3, "seconds": 2.5}
+    heads = [
+        {**common, "settings": {}, "epochs": 8, "val_loss": 0.5, "figures": {"val_accuracy": 0.81}, "chosen": False},
+        {**common, "settings": linear, "epochs": 5, "val_loss": 0.4, "figures": {"val_accuracy": 0.83}, "chosen": True},
+    ]
+    page = render(with_history(run, heads=heads), tmp_path)
+    assert "2 heads were trained on the same frozen features" in page
+    table = page[page.index("<h3>Heads</h3>") :].split("</table>")[0]
+    lines = table.split("<tr>")[2:]
+    assert [("chosen" in line, "as configured" in line) for line in lines] == [(True, False), (False, True)]
+    assert "<code>fusion.kind = linear</code>" in lines[0]
+    for shown in ("0.4000", "83.0", "5 (3)"):
+        assert shown in lines[0]
+
+
 def test_what_was_forgotten_is_shown(make_run: Callable[..., Any], tmp_path: Path) -> None:
     run = make_run(TEN)
     part = Compared(

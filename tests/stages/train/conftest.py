@@ -18,7 +18,14 @@ from data_contracts.tables import features_schema, samples_schema
 from tasks.config import RunConfig, load_config
 from tasks.store import Store, digest_json
 
-SMALL = ("train.epochs=3", "train.batch_size=8", "fusion.embed_dim=8", "fusion.hidden=8", "train.threads=1")
+SMALL = (
+    "train.epochs=3",
+    "train.batch_size=8",
+    "train.heads=single",
+    "fusion.embed_dim=8",
+    "fusion.hidden=8",
+    "train.threads=1",
+)
 
 
 # What follows the axis that grows from row to row.
