@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.measure import machine
 from benchmarks.training_run import train_and_evaluate
-from data_contracts.refs import LinearBaseline
+from data_contracts.baselines import LinearBaseline
 from flows.data_stages import extract_features, prepare
 from flows.request import make_request, resolve_config
 from flows.run_state import RunState

@@ -7,7 +7,8 @@ from typing import TypedDict, Unpack
 
 import pyarrow.parquet as pq
 
-from data_contracts.refs import DriftTest, EvalReport, LinearBaseline, Metrics
+from data_contracts.baselines import LinearBaseline
+from data_contracts.refs import DriftTest, EvalReport, Metrics
 from data_contracts.run_summary import (
     NO_SPLITS,
     STAGES,

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from data_contracts.baselines import ClassicalBaselines, CurvePoint, LinearBaseline
 from data_contracts.modalities import in_order, modality_of
-from data_contracts.refs import ClassicalBaselines, CurvePoint, Frozen, InputName, LinearBaseline, ValidatedRef
+from data_contracts.refs import Frozen, InputName, ValidatedRef
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed

@@ -9,17 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_contracts.baselines import LinearBaseline
 from data_contracts.eval_detail import DETAIL
 from data_contracts.modalities import in_order
-from data_contracts.refs import (
-    CheckpointRef,
-    EvalReport,
-    FeatureRef,
-    InputName,
-    LinearBaseline,
-    PreparedChampion,
-    ValidatedRef,
-)
+from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, InputName, PreparedChampion, ValidatedRef
 from data_contracts.slices import SLICES, RobustnessCurve
 from data_contracts.tables import PREDICTIONS
 from tasks import progress

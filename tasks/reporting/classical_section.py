@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from data_contracts.baselines import ClassicalBaselines, CurvePoint
 from data_contracts.modalities import modality_of
-from data_contracts.refs import ClassicalBaselines, CurvePoint, EvalReport
+from data_contracts.refs import EvalReport
 from tasks.config import RunConfig
 from tasks.reporting.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Point, Ticks, nice_ticks, path_of
 from tasks.reporting.formatting import percent, points

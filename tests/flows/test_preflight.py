@@ -108,7 +108,7 @@ def test_damaged_weights_are_noticed(ask: MakeRequest, squeezenet: Path, content
 def test_layers_of_what_is_trained_are_refused(ask: MakeRequest, squeezenet: Path) -> None:
     assert outcomes(ask("encoders.layers=auto"))["data"] == "ok"
     (wrong,) = [check for check in preflight(ask("encoders.layers.image=[3]")) if check.outcome == "fail"]
-    assert wrong.detail.startswith("encoders.layers.image = [3]: tiny is trained here")
+    assert wrong.detail.startswith("encoders.layers.image = [3]: tiny has no layers")
     frozen = f"encoders.image=torchvision:squeezenet1_1@{squeezenet}"
     assert outcomes(ask("encoders.layers.image=[3]", frozen))["encoders.image"] == "ok"
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from data_contracts.refs import ClassicalBaselines, Compared, CurvePoint, LinearBaseline
+from data_contracts.baselines import ClassicalBaselines, CurvePoint, LinearBaseline
+from data_contracts.refs import Compared
 from data_contracts.run_summary import RunSummary
 from tasks.pages import visible
 from tasks.reporting.formatting import percent, seconds, shorten

@@ -191,7 +191,7 @@ def test_what_is_no_layer_is_refused(resnet: tuple[str, nn.Module]) -> None:
         describe_encoder("image", encoder, "head", EncodersConfig.model_validate({"layers": [9]}))
     with pytest.raises(UsageError, match=r"encoders\.layers\.image = \[2\]: .* is trained here"):
         describe_encoder("image", encoder, "full", EncodersConfig.model_validate({"layers": [2]}))
-    with pytest.raises(UsageError, match=r"encoders\.layers\.image = \[2\]: tiny is trained here"):
+    with pytest.raises(UsageError, match=r"encoders\.layers\.image = \[2\]: tiny has no layers"):
         identify_encoder("image", "tiny", "head", EncodersConfig.model_validate({"layers": {"image": [2]}}))
     for wrong in ([], [0], [2, 2], ["first"], "deep", {"smell": "auto"}):
         with pytest.raises(ValidationError):
