@@ -6,6 +6,7 @@ COMPUTES_NOTHING = (
     # enters keys by value, or is the version of a table's form
     "data_contracts",
     "data_contracts.audit",
+    "data_contracts.baselines",
     "data_contracts.comparison",
     "data_contracts.compression",
     "data_contracts.corrections",
