@@ -41,7 +41,7 @@ def computed(ran: Any) -> dict[str, int]:
 def test_first_run_publishes_second_does_nothing_later_ones_do_what_is_needed(
     crossmodal: Crossmodal, learnable: Path, repaint: Callable[[Path], None], tmp_path: Path
 ) -> None:
-    arguments = ("--plain", "--data", str(learnable))
+    arguments = ("--plain", "--data", str(learnable), "--set", "evaluate.classical_rows=20000")
     first = crossmodal("retrain", *arguments)
     assert first.status == 0, first.err
     assert set(first.json) - {"notes"} == SUMMARY_KEYS  # notes: where there is something to know

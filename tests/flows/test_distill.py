@@ -151,6 +151,7 @@ def test_it_is_tried_by_name_only() -> None:
     assert KIND in ARTIFACT_KINDS
 
 
+@pytest.mark.slow
 def test_features_that_a_network_does_not_have_are_refused(large: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["--set", "fusion.kind=late", "--set", "compress.distill_features_weight=1"]
     with pytest.raises(SystemExit) as ended:

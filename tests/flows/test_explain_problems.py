@@ -81,6 +81,7 @@ def explained(tmp_path: Path, inputs: tuple[str, ...], target: dict[str, Any], *
     return found
 
 
+@pytest.mark.slow
 def test_of_a_number_the_values_are_in_its_unit_and_the_frames_of_a_clip_add_up(tmp_path: Path) -> None:
     found = explained(tmp_path, ("video", "tabular"), PRICE, COLUMNS)
     assert (found.is_numeric, found.output, found.rows) == (True, "the predicted price", 6)
@@ -101,6 +102,7 @@ def test_of_a_number_the_values_are_in_its_unit_and_the_frames_of_a_clip_add_up(
             assert sum(part.value for part in each.values) == pytest.approx(each.difference, abs=0.1)
 
 
+@pytest.mark.slow
 def test_of_several_labels_the_likeliest_is_explained_or_the_one_that_is_asked_for(tmp_path: Path) -> None:
     found = explained(tmp_path, ("text", "tabular"), TAGS, COLUMNS)
     assert found.output == "the probability of the most probable label"

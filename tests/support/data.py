@@ -22,6 +22,7 @@ SMALL = [
     "train.learning_rate=0.003",
     "runtime.workers=1",
     "media.timeout_s=600",
+    "evaluate.classical_rows=0",  # tests of the classical baseline ask for it
 ]
 
 

@@ -79,6 +79,7 @@ def test_rows_are_alike_whatever_the_width_and_direction_of_the_features() -> No
     assert similarity_loss(torch.randn(8, 9), theirs).item() > 0.05
 
 
+@pytest.mark.slow
 def test_the_student_says_what_the_teacher_says_and_not_what_the_labels_do(make_world: Callable[..., Any]) -> None:
     """The teacher calls every class by the name of the next one."""
     world = make_world(*ONE_BATCH)
