@@ -252,7 +252,7 @@ from tasks.config import RunConfig
 from tasks.store import Store
 import sys
 
-def train(*arguments):
+def train(*arguments, distillation=None):
     with get_client(sync_client=True) as client:
         return client.read_global_concurrency_limit_by_name("gpu").active_slots
 
