@@ -104,7 +104,7 @@ class _Plan:
             return _line("rows", "ok", self.raw.rows, "no run of this model before")
         if changes is None:
             return _line("rows", "ok", self.raw.rows, f"run {self.earlier.run} left no table to compare with")
-        return _line("rows", "ok", self.raw.rows, f"{changes} since run {self.earlier.run}")
+        return _line("rows", "ok" if changes else "reuse", self.raw.rows, f"{changes} since run {self.earlier.run}")
 
     def _before_ingest(self) -> list[PlanLine]:
         """While it is not known yet which samples the rows make: what their media tell."""
