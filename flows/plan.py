@@ -31,7 +31,7 @@ class PlanLine(TypedDict):
 
     stage: str
     action: Action
-    """Of a check before the stages, its outcome."""
+    """Of a check before the stages, its outcome; of rows that have changed, or of which no earlier run tells, `ok`."""
     count: int | None
     """Rows, samples, media, epochs or models; None where it is not known yet."""
     seconds: float | None
