@@ -180,7 +180,9 @@ class _Plan:
         return self._train_and_after(splits, "resumes from its last epoch" if resumed else why)
 
     def _train_and_after(self, splits: Mapping[Split, int], why: str) -> list[PlanLine]:
-        train = self._line("train", self.request.config.train.epochs, 0, why, units=splits.get("train", 0))
+        epochs = self.request.config.train.epochs
+        before = epochs if self.earlier is None else self.earlier.config.train.epochs  # what the rates were made with
+        train = self._line("train", epochs, 0, why, units=round(splits.get("train", 0) * epochs / before))
         evaluate = self._evaluation(splits, "test rows, by the new model and the champion")
         return [train, evaluate, self._line("publish", 1, 0, "where the gate passes it")]
 

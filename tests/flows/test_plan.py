@@ -102,6 +102,8 @@ def test_a_setting_is_named_as_the_reason(retrained: Path) -> None:
     lines = plan(retrained, "train.learning_rate=0.001")
     assert computed(lines) == ["train", "evaluate", "publish"]
     assert lines["train"]["why"] == "train.learning_rate 0.003 -> 0.001"
+    long = plan(retrained, "train.learning_rate=0.001", "train.epochs=4")["train"]["seconds"]
+    assert long == pytest.approx(4 * (lines["train"]["seconds"] or 0), abs=0.5), "more epochs take longer"
     lines = plan(retrained, "extract.image_px=16")
     assert computed(lines) == ["extract image", "train", "evaluate", "publish"]
     assert lines["extract image"]["why"].endswith("60 samples to compute, 0 in the store (extract.image_px null -> 16)")
