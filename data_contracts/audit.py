@@ -66,7 +66,7 @@ class RowFinding(Frozen):
 
 
 class ViewFigures(Frozen):
-    """How well the label is told from one view by models of the other folds."""
+    """How well models of the other folds predict the label from one view."""
 
     view: str
     rows: int
@@ -146,7 +146,7 @@ class AuditReport(Frozen):
     rows: int
     classes: int
     left_out: dict[str, int] = Field(default_factory=dict)
-    """Classes with too few rows to be judged, to their rows."""
+    """Classes with too few rows to be evaluated, to their rows."""
     folds: int
     noise: float
     """Estimated share of wrong labels (confident learning)."""

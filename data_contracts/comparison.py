@@ -129,7 +129,7 @@ class Ranking(Frozen):
     """What a block is: a test row, or a cluster of test rows that belong together."""
     blocks: int
     friedman_p: float | None
-    """Of all variants being alike; None where it cannot be told."""
+    """Of all variants being alike; None where it cannot be determined."""
     pairs: tuple[PairTest, ...] = ()
     alike: tuple[tuple[str, ...], ...] = ()
     """Largest sets of variants, neighbours by rank, of which no two differ significantly (Holm over all pairs)."""

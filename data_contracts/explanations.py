@@ -112,7 +112,7 @@ class Explanation(Frozen):
 
 
 class RowExplanation(Frozen):
-    """All that is told of one row."""
+    """All that is reported of one row."""
 
     id: str
     row: int

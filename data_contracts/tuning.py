@@ -17,7 +17,7 @@ Difference = tuple[float, float, float]
 
 
 class TrialRef(Ref):
-    """A trained model of a study, judged on the validation rows; `rows` is their number. trial.json lies at `uri`."""
+    """A trained model of a study, evaluated on the validation rows; `rows` is their number. trial.json lies at `uri`."""
 
     checkpoint: CheckpointRef
     metrics: Metrics

@@ -67,7 +67,7 @@ def audit_manifest(
 
 
 def audit_config(config: RunConfig) -> RunConfig:
-    """The config whose pretrained encoders stay as they are: their embeddings are what rows are judged by."""
+    """The config whose pretrained encoders stay as they are: their embeddings are what rows are scored by."""
     return config.model_copy(update={"train": config.train.model_copy(update={"regime": "head"})})
 
 
@@ -83,7 +83,7 @@ def require_classes(config: RunConfig) -> None:
 
 
 def run_audit(request: Request, stages: Stages, parts: AuditStages, run_state: RunState) -> None:
-    """Reads, validates and encodes the rows, judges each by the rows of other folds, and puts together what is odd."""
+    """Reads, validates and encodes the rows, scores each by the rows of other folds, and puts together what is odd."""
     config, store = request.config, request.store
     valid = run_state.valid = prepare(request, config, replace(stages, scan=_refusing(stages.scan)), run_state)
     run_state.splits = {**valid.clean.splits}
@@ -103,7 +103,7 @@ def run_audit(request: Request, stages: Stages, parts: AuditStages, run_state: R
 
 
 def _refusing(scan: Scan) -> Scan:
-    """The stage `scan`, after which rows that are too few to be judged are refused, before anything is decoded."""
+    """The stage `scan`, after which rows that are too few to be evaluated are refused, before anything is decoded."""
 
     def scan_and_count(config: RunConfig, store: Store, data: Path) -> RawRef:
         """The raw table. DataError where fewer than two classes have enough rows."""

@@ -1,4 +1,4 @@
-"""One method after the other: the model made so, evaluated beside the original, judged by the gate, timed in turns with it."""
+"""One method after the other: its model, made, evaluated beside the original, put through the gate, timed in turns with it."""
 
 from __future__ import annotations
 

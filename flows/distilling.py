@@ -32,7 +32,7 @@ def student_config(config: RunConfig, card: ModelCard) -> RunConfig:
 def distill(
     asked: Compression, config: RunConfig, prepared: PreparedChampion, stages: Stages, run_state: RunState
 ) -> CompressedRef:
-    """The trained student; `config` is that under which the model reads its rows. Stopped, its training goes on where it was.
+    """The trained student; `config` is that under which the model reads its rows. Stopped, its training resumes where it was.
 
     DataError where the rows have other labels than the model.
     """

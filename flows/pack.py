@@ -206,7 +206,7 @@ class _Packer:
 
 
 def _cell(value: Any) -> Any:
-    """Words stay as they are, which rows are told apart by and models learn from."""
+    """Words stay as they are, which distinguish rows and from which models learn."""
     return redact_cell(value) if isinstance(value, str) else redact_json(value)
 
 

@@ -54,6 +54,6 @@ def quarantine_of(store: Store, clean: CleanRef, valid: ValidatedRef | None) -> 
 
 
 def reasons_of(store: Store, clean: CleanRef, valid: ValidatedRef | None) -> dict[str, int]:
-    """Reason code to the number of rows that were quarantined for it, `leaked` ones included; the others are told apart."""
+    """Reason code to the number of rows that were quarantined for it, `leaked` ones included; the others are listed apart."""
     reasons = Counter(quarantine_of(store, clean, valid)["reason"].to_pylist())
     return {reason: rows for reason, rows in reasons.items() if reason not in COUNTED_APART}

@@ -42,7 +42,7 @@ def tune(
         profile: Whose settings are searched, over the ranges of its section tune.
         data: Other data than the profile's, by their full path or address.
         trials: Trials of the study, over all runs. 0: as the profile says.
-        timeout_s: The run stops after this time, and the next one goes on. 0: as the profile says.
+        timeout_s: The run stops after this time, and the next one resumes. 0: as the profile says.
         overrides: Other settings on top of the profile, each KEY=VALUE.
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """

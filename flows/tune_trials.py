@@ -191,7 +191,7 @@ def require_results(study: Study, stopped: str | None) -> None:
     if any(trial.state == "complete" for trial in trials):
         return
     if stopped is not None:
-        raise UsageError(f"tune: no trial was complete within {stopped}; allow more: it goes on where it stopped")
+        raise UsageError(f"tune: no trial was complete within {stopped}; allow more: it resumes where it stopped")
     reasons = [trial.reason for trial in trials if trial.reason]
     raise DataError(
         f"tune: none of {len(trials)} trials could be trained; the first failed as: {reasons[0] if reasons else '?'}"

@@ -45,7 +45,7 @@ def _flat(settings: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
 
 
 class CompareConfig(Section):
-    """What `crossmodal compare` trains beside the settings as they are, and how they are told apart."""
+    """What `crossmodal compare` trains beside the settings as they are, and how they are distinguished."""
 
     variants: tuple[str, ...] = ("modalities", "classical")
     """Groups (modalities, fusion, finetuning, initialization, backbones, augmentation, modality_dropout, tasks, classical, raw,

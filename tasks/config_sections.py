@@ -322,7 +322,7 @@ class AuditConfig(Section):
     """What `crossmodal audit` looks for."""
 
     folds: Annotated[int, Field(ge=2, le=50)] = 5
-    """Each row is judged by a model of the rows of the other folds; a group, and near duplicates, are never in two."""
+    """Each row is scored by a model of the rows of the other folds; a group, and near duplicates, are never in two."""
     max_listed: Annotated[int, Field(ge=1, le=10_000)] = 50
     """Rows of the table that a person looks at."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05

@@ -54,7 +54,7 @@ class TranslateConfig(Section):
     epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """Of each model that is trained for the comparison; None: train.epochs."""
     shard_rows: Annotated[int, Field(ge=1, le=100_000)] = 128
-    """Media that are generated between two points from which a run that was killed goes on."""
+    """Media that are generated between two points from which a run that was killed resumes."""
     max_listed: Annotated[int, Field(ge=1, le=1000)] = 24
     """Rows that the report shows."""
 

@@ -100,7 +100,7 @@ class TuneConfig(Section):
     trials: Annotated[int, Field(ge=1, le=100_000)] = 20
     """Trials of the study, over all runs and workers; the first are the settings as they are."""
     timeout_s: Annotated[float, Field(gt=0, le=YEAR_S)] | None = None
-    """A run stops after this time, within an epoch's length; the next one goes on. None: no limit."""
+    """A run stops after this time, within an epoch's length; the next one resumes. None: no limit."""
     max_train_s: Annotated[float, Field(gt=0, le=100 * YEAR_S)] | None = None
     """Seconds of training that all trials together may cost, over all runs and workers. None: no limit."""
     epochs: Annotated[int, Field(ge=1, le=10**6)] | None = None

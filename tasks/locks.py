@@ -1,8 +1,8 @@
-"""Locks on files: one process holds one at a time, whoever waits is told who that is, and the next one has it when that ends.
+"""Locks on files: one process holds one at a time, whoever waits sees who that is, and the next one has it when that ends.
 
 Where the file system has locks that all its machines see, the kernel, or the server, frees a lock however its holder ends
 (flock; on NFSv4 the server's POSIX locks). Elsewhere a lock is a lease: a file beside it that its holder touches now and
-then, and that another takes over when nobody has touched it for a while. Which of the two is told by the mount, or by the
+then, and that another takes over when nobody has touched it for a while. Which of the two is read from the mount, or by the
 file system's refusal. No lock rests on a host's name and a process id: containers share both.
 """
 
@@ -180,7 +180,7 @@ class _Waiting:
         self._next = time.monotonic() + SAY_AFTER_S
 
     def say(self) -> bool:
-        """False: goes on waiting."""
+        """False: keeps waiting."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + SAY_EVERY_S
             progress.log(

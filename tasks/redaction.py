@@ -132,7 +132,7 @@ def redact(text: str, secrets: Collection[str] | None = None) -> str:
 
 
 def redact_cell(text: str, secrets: Collection[str] | None = None) -> str:
-    """A cell of the user's own by which rows are told apart, or from which a model learns: as `redact`, but words stay.
+    """A cell of the user's own that distinguishes rows, or from which a model learns: as `redact`, but words stay.
 
     `password=hunter2` may be a line of a film, or a row's id, and rows that were different must not become alike.
     """

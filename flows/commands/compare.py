@@ -1,4 +1,4 @@
-"""`crossmodal compare`: variants of a model, told apart by paired statistics."""
+"""`crossmodal compare`: variants of a model, compared by paired statistics."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def compare(
     """Compare variants of a model, paired over seeds and test rows, with intervals and costs; nothing is published.
 
     Groups: modalities, fusion, finetuning, initialization, backbones, augmentation, modality_dropout, tasks, classical, raw,
-    custom. A comparison that was killed goes on where it was; several at once share their fits.
+    custom. A comparison that was killed resumes where it was; several at once share their fits.
     """
     request = replace(of, overrides=[*(of.overrides or []), *asked(variants, seeds, reference)]).request(common.store)
     with console.progress_bars():

@@ -1,4 +1,4 @@
-"""`crossmodal compress`: smaller and faster versions of a published model, judged by the gate."""
+"""`crossmodal compress`: smaller and faster versions of a published model, put through the gate."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def compress(
 ) -> None:
     """Make smaller and faster versions of a published model, and measure what they cost; nothing is published unless asked.
 
-    The data are those of the run that published it, unless --profile or --data names others. Stopped, it goes on where it was.
+    The data are those of the run that published it, unless --profile or --data names others. Stopped, it resumes where it was.
     """
     place = make_request(
         RunConfig(), store_from_environment(common.store), tracking_uri_from_environment(), new_run_id()

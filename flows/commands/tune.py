@@ -26,7 +26,7 @@ def tune(
 ) -> None:
     """Search for settings with a better validation score; the best are saved as a profile, and nothing is published.
 
-    A search that was stopped or killed goes on where it was; several at once share their trials.
+    A search that was stopped or killed resumes where it was; several at once share their trials.
     """
     own = [f"tune.{key}={value}" for key, value in (("trials", trials), ("timeout_s", timeout)) if value is not None]
     with_budget = replace(of, overrides=[*(of.overrides or []), *own])

@@ -25,7 +25,7 @@ class Batcher:
     """A queue and its thread; `close` ends them."""
 
     def __init__(self, limits: Limits, pending: Callable[[], int], batched: Callable[[int], None]) -> None:
-        """`pending` tells how many requests are under way; `batched` is told the rows of every batch."""
+        """`pending` tells how many requests are under way; `batched` receives the rows of every batch."""
         self._limits, self._pending, self._batched = limits, pending, batched
         self._queue: queue.SimpleQueue[_PendingRequest | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
@@ -70,7 +70,7 @@ class Batcher:
         batch = [asked for asked in batch if asked.answers.set_running_or_notify_cancel()]
         try:
             answers = iter(predictor.answer([row for asked in batch for row in asked.rows]))
-        except Exception as error:  # noqa: BLE001 (whatever it is, who asked is told)
+        except Exception as error:  # noqa: BLE001 (whatever it is, who asked gets an answer)
             if len(batch) == 1:
                 batch[0].answers.set_exception(error)
             for asked in batch if len(batch) > 1 else ():  # one request's rows must not cost the others their answers

@@ -63,7 +63,7 @@ def _refuse_other_users(scope: Scope) -> HttpProblem | None:
 
 
 class Entrance:
-    """The app behind it, which answers also what goes wrong in it. `done` is told path, status and seconds of every request."""
+    """The app behind it, which answers also what goes wrong in it. `done` receives path, status and seconds of each."""
 
     def __init__(self, app: App, access: Access, done: Callable[[str, int, float], None]) -> None:
         self._app, self._access, self._done = app, access, done
@@ -71,7 +71,7 @@ class Entrance:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuses, or hands on to the app."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)  # the lifespan; uvicorn is told of no websockets
+            await self._app(scope, receive, send)  # the lifespan; uvicorn runs without websockets
             return
         began, headers = time.perf_counter(), Headers(scope)
         request_id = _request_id(headers)

@@ -159,7 +159,7 @@ def _run(
     threadpool_limits(THREADS, user_api="blas")
     redact_output()
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.WARNING)
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a broken form is told to who sent it
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # who sent a broken form gets the error
     config = uvicorn.Config(
         make_app(service, access, importlib.metadata.version("crossmodal"), start, stop),
         http=Connection,

@@ -255,12 +255,12 @@ def _notes(rows: AuditRows, folds: int) -> tuple[str, ...]:
         listed = ", ".join(f"{label!r} ({count})" for label, count in list(rows.left_out.items())[:5])
         notes.append(
             f"{sum(rows.left_out.values()):,} rows of {len(rows.left_out)} classes with fewer than {2 * folds} rows were not "
-            f"judged: {listed}"
+            f"scored: {listed}"
         )
     clusters = len(np.unique(rows.clusters))
     if clusters < 4 * folds:
         notes.append(
-            f"the rows come in {clusters} groups: each fold holds few of them, and a row is judged by other groups only"
+            f"the rows come in {clusters} groups: each fold holds few of them, and a row is scored by other groups only"
         )
     return tuple(notes)
 
@@ -279,5 +279,5 @@ def explain(report: AuditReport) -> str:
     }
     parts += [f"{counts[kind]:,} {what}" for kind, what in named.items() if counts.get(kind)]
     found = [each.name for each in report.shortcuts if each.found]
-    parts += [f"the label can be told from {', '.join(found[:3])}"] if found else []
+    parts += [f"the label can be predicted from {', '.join(found[:3])}"] if found else []
     return "; ".join(parts)

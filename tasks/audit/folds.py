@@ -1,4 +1,4 @@
-"""Which rows are judged together: folds that hold the classes in equal shares and keep rows that belong together."""
+"""Which rows are evaluated together: folds that hold the classes in equal shares and keep rows that belong together."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class AuditRows:
     near: dict[str, int]
     """Id to the cluster of near duplicates."""
     left_out: dict[str, int]
-    """Classes with too few rows to be judged."""
+    """Classes with too few rows to be evaluated."""
 
     def digests(self, name: InputName) -> pa.Array:
         """(N + M,) of an input's media, null where a row lacks it."""
@@ -78,7 +78,7 @@ def judged_classes(rows: Counter[str], folds: int) -> list[str]:
         return found
     listed = ", ".join(f"{label!r} {count}" for label, count in rows.most_common(5))
     raise DataError(
-        f"audit: {len(found)} of {len(rows)} classes have the {least} train and val rows that judging them by "
+        f"audit: {len(found)} of {len(rows)} classes have the {least} train and val rows that evaluating them by "
         f"{folds} folds takes, two are needed ({listed or 'no rows'}); add rows, or lower audit.folds (2 folds: "
         f"{least_rows(2)} rows a class)"
     )

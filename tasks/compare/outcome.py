@@ -43,7 +43,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Rules:
-    """By what variants are told apart."""
+    """What distinguishes variants."""
 
     metric: str
     alpha: float

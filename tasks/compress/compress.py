@@ -1,4 +1,4 @@
-"""A published model to a smaller or faster one, as a checkpoint that is evaluated, judged and published as any other."""
+"""A published model to a smaller or faster one, as a checkpoint that is evaluated, gated and published as any other."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ def _text(cell: Cell) -> str:
 
 
 def _join(values: Sequence[str]) -> str:
-    """The values of several columns as one, from which each can be told: `ann+low`, a plus in a value as `\\+`."""
+    """The values of several columns as one, from which each can be read back: `ann+low`, a plus in a value as `\\+`."""
     return "+".join(value.replace("\\", "\\\\").replace("+", "\\+") for value in values)
 
 

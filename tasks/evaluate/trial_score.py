@@ -1,4 +1,4 @@
-"""A trained model judged on the validation rows, for a search over settings: test rows take no part in it."""
+"""A trained model evaluated on the validation rows, for a search over settings: test rows take no part in it."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def _sets(
         )
     intervals = [(row.prediction_interval, cell) for row, cell in pairs]
     widths = [ends[1] - ends[0] for ends, _ in intervals if ends is not None]
-    if not widths:  # classes, say, of which too few validation rows told anything
+    if not widths:  # classes, say, for which too few validation rows were found
         return None
     held = [None if ends is None else ends[0] <= float(cell or "nan") <= ends[1] for ends, cell in intervals]
     return SetFigures(alpha=alpha, covered=_share(held, clusters), mean_size=float(np.mean(widths)))

@@ -186,7 +186,7 @@ class Comparison:
         return stretch(found, self.config.confidence, self.confidence, self.other.differing) if self.strict else found
 
     def shown(self, found: Found) -> Found:
-        """`found` as it is told: where it is the number of rows that leaves it open, the interval reaches as far as they do,
+        """`found` as reported: where it is the number of rows that leaves it open, the interval reaches as far as they do,
         and never further than the metric's range is wide."""
         difference, low, high = self.at_confidence(found)
         if self.mode != "better" and self.decide(found) == "inconclusive":

@@ -58,7 +58,7 @@ def judge_rules(report: EvalReport, config: GateConfig, store: Store) -> list[Ru
 
 
 def decide(rules: Sequence[RuleResult]) -> Decision:
-    """Any failure rejects; otherwise what cannot be told leaves it open, then what a person is to accept waits for one; only a
+    """Any failure rejects; otherwise what is inconclusive leaves it open, then what a person is to accept waits for one; only a
     clean table promotes."""
     outcomes = {rule.outcome for rule in rules}
     if "fail" in outcomes or not rules:

@@ -1,7 +1,7 @@
 """What a worker gives up before it reads a user's bytes: memory, time, open files, network, programs, and writing.
 
 Calls are refused by Linux's seccomp with a filter, which needs no privilege after PR_SET_NO_NEW_PRIVS. It is a best effort:
-what is not in system_calls.py stays allowed, and where there is no seccomp (another system or machine) work goes on without.
+what is not in system_calls.py stays allowed, and where there is no seccomp (another system or machine) there is no filter.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fixed descriptions of what small encoders read, made without a label: rows can then be judged by a linear model.
+"""Fixed descriptions of what small encoders read, made without a label: a linear model can then classify the rows.
 
 A frozen encoder's embedding describes a row by itself. What an encoder from scratch reads (pixels, spectra, bytes) does not;
 training one for every fold would take as long as several retrains. Pictures and spectra are described by how strongly their

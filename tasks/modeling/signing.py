@@ -189,7 +189,7 @@ def require_signed(
     public key; DataError where the signature is damaged.
     """
     if verify_key is not None:
-        read_public_key(verify_key)  # else a key that is none would be told as a signature that is none
+        read_public_key(verify_key)  # else a key that is none would be reported as a signature that is none
     if signature is None:
         if verify_key is not None:
             raise EnvironmentFailed(

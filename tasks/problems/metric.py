@@ -130,8 +130,8 @@ class Metric(Generic[Rows, Counts]):
         return text
 
     def texts(self, values: Sequence[float], other: float) -> tuple[list[str], str]:
-        """Figures, and a number that all of them are compared with, as short as they can be told from it: each text lies on
-        the same side of the number's text as its figure of the number, and equal ones have one text.
+        """Figures, and a number that all of them are compared with, as short as they stay distinct: each text lies on the
+        same side of the number's text as its figure of the number, and equal ones have one text.
         """
         base = ""
         for places in range(3, _MAX_DIGITS + 1):

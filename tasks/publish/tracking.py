@@ -275,7 +275,7 @@ def metric_values(report: EvalReport) -> Iterator[tuple[str, float]]:
 
 
 def _metric_prefix(name: str) -> str:
-    """`test`, or a further label column's name as MLflow takes it: what is left out is told apart by a digest."""
+    """`test`, or a further label column's name as MLflow takes it: a digest distinguishes what is left out."""
     if name == "test":
         return name
     clean = re.sub(r"[^A-Za-z0-9_. -]+", "_", name)[:_PREFIX_CHARS].strip(". ") or "column"

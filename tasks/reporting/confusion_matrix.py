@@ -15,7 +15,7 @@ from tasks.store import Store, replace_file
 
 CONFUSION_CLASSES = 20
 CONFUSED_PAIRS = 12
-# Okabe & Ito 2008, "Color Universal Design": told apart under every common colour blindness.
+# Okabe & Ito 2008, "Color Universal Design": distinguishable under every common colour blindness.
 BLUE, ORANGE = (0, 114, 178), (213, 94, 0)
 CELL_PX, TEXT_PX, LABEL_CHARS = 34, 13, 18
 _FONT = "system-ui, 'DejaVu Sans', sans-serif"

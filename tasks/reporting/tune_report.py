@@ -59,7 +59,7 @@ def conclude(report: TuneReport) -> tuple[str, str, str]:
         return "The settings stay as they are", "same", ""
     found = report.test_difference.get(report.metric)
     if found is None:
-        return "Better on the validation rows", "open", "What that is worth on the test rows could not be told."
+        return "Better on the validation rows", "open", "What that is worth on the test rows is unknown."
     _, low, high = found
     text = f"On the {report.test_rows:,} test rows the difference is {_interval(report.metric, found)}: "
     if get_metric(report.metric).lower_is_better:

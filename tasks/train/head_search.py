@@ -1,7 +1,7 @@
 """Several heads trained side by side on features that are read once, each stopped early by itself; the best one is kept.
 
 Each is trained as it would be alone, to the byte, on the same batches; which one is kept is decided by the validation rows.
-Each keeps its own state, so a run that is killed goes on with all of them.
+Each keeps its own state, so a run that is killed resumes with all of them.
 """
 
 from __future__ import annotations

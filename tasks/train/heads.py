@@ -76,7 +76,7 @@ def changed_settings(config: RunConfig) -> set[str]:
 
 
 def continue_fusion(config: RunConfig, champion: Path | None) -> RunConfig:
-    """The config with the champion's own fusion, so that its head can go on being trained; as it is where there is no champion,
+    """The config with the champion's own fusion, so that its head can be trained further; as it is where there is no champion,
     or a setting of the fusion was changed."""
     if champion is None or any(key.startswith("fusion.") for key in changed_settings(config)):
         return config
@@ -91,5 +91,5 @@ def why_one_head(config: RunConfig, specs: Mapping[InputName, EncoderSpec], cont
     if config.train.devices > 1:
         return note("one head, not the best of several: more than one process trains it (train.devices)")
     if continued:
-        return note("one head, not the best of several: it goes on from the champion's (train.continue_from)")
+        return note("one head, not the best of several: it starts from the champion's (train.continue_from)")
     return None

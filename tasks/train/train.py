@@ -131,7 +131,7 @@ def train(
 def forget_training(
     valid: ValidatedRef, features: dict[InputName, FeatureRef], config: RunConfig, store: Store
 ) -> None:
-    """The state of a training from nothing that was ended early, and that nobody will go on with, takes no room any more."""
+    """The state of a training from nothing that was ended early, and that nobody will resume, takes no room any more."""
     with store.work_dir("train", train_key(valid, features, config, store)) as work:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -2,7 +2,7 @@
 
 A shard is a part of all media of the rows, the same for every run with the same rows, whatever is there already. One process
 at a time works on it, and computes only what is missing then: two runs at once do nothing twice, and one that was killed
-goes on after the last shard. The outputs are canonical media as ingest stores them, so all later stages read them as any.
+resumes after the last shard. The outputs are canonical media as ingest stores them, so all later stages read them as any.
 """
 
 from __future__ import annotations

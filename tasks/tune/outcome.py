@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 KIND = "studies"
 LEAST_TRIALS = 10
-"""Complete trials without which no importance is told. PED-ANOVA's authors advise at least five among the best
+"""Complete trials without which no importance is reported. PED-ANOVA's authors advise at least five among the best
 (https://arxiv.org/abs/2304.10255)."""
 
 

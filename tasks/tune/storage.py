@@ -36,7 +36,7 @@ def check_storage(storage: str) -> None:
 
 @contextlib.contextmanager
 def storage_answers(storage: str) -> Iterator[None]:
-    """What a database does not do in the block is EnvironmentFailed: the search goes on where it was once it answers."""
+    """What a database does not do in the block is EnvironmentFailed: the search resumes once it answers."""
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 

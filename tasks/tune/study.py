@@ -2,7 +2,7 @@
 
 Each trial has samplers of its own, seeded by the study's seed, its number and the setting: what it tries depends on the trials
 before it alone, not on how often a process died. A trial is its worker's for as long as that holds a lock in the store; one
-whose lock is free is taken up by the next, with the same settings, and its training goes on where its state was kept.
+whose lock is free is taken up by the next, with the same settings, and its training resumes from its kept state.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _STORE, _ATTEMPTS, _EPOCHS, _SECONDS, _REASON = "store", "attempts", "epochs", "
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a study's trials have in common. Budgets are no part of it: with a larger one a study goes on."""
+    """All that a study's trials have in common. Budgets are no part of it: with a larger one a study resumes."""
 
     name: str
     """Of the study in its storage: the model's and a digest of rows, code, settings, space and objectives."""
@@ -119,7 +119,7 @@ class Trial:
         self._tell("FAIL")
 
     def note_cost(self) -> None:
-        """What the trial has cost by now is known to the study, should it go on in another run."""
+        """What the trial has cost by now is known to the study, should it resume in another run."""
         self._trial.set_user_attr(_SECONDS, round(self.train_s, 3))
 
     def _tell(self, state: str, values: list[float] | None = None) -> None:
@@ -166,7 +166,7 @@ class Study:
         return False
 
     def _unfinished(self) -> list[optuna.trial.FrozenTrial]:
-        """Trials of this store that are not done; those of other stores go on there, where their training's state lies."""
+        """Trials of this store that are not done; those of other stores resume there, where their training's state lies."""
         return [trial for trial in self._trials("RUNNING") if trial.user_attrs.get(_STORE) in (None, self._place)]
 
     def _take_up(self, stack: contextlib.ExitStack) -> Trial | None:

@@ -166,7 +166,7 @@ def test_check_tells_what_is_wrong_with_columns(crossmodal: Crossmodal, pets: Pa
     for text in (
         "tabular column 'zip': is categorical, as '00000' begins with a zero",
         "tabular column 'born': holds dates",
-        "tabular column 'outcome': tells the label of every row: leakage",
+        "tabular column 'outcome': determines the label of every row: leakage",
         "tabular column 'shop': holds one value in every row",
         "tabular column 'chip': 311 of 320 rows lack it",
     ):

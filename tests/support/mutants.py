@@ -41,6 +41,9 @@ MODULES = {
         f"{_INGEST}/test_near_duplicates.py",
     ],
     "tasks/train/losses.py": [f"{_TRAIN}/test_losses.py", f"{_TRAIN}/test_loss_values.py"],
+    "tasks/train/heads.py": [f"{_TRAIN}/test_heads.py"],
+    "tasks/train/head_search.py": [f"{_TRAIN}/test_heads.py"],
+    "tasks/train/standardization.py": [f"{_TRAIN}/test_standardization.py"],
     "tasks/train/trainer.py": [
         f"{_TRAIN}/test_trainer.py",
         f"{_TRAIN}/test_stages.py",
@@ -61,6 +64,7 @@ MODULES = {
     "tasks/evaluate/slice_regressions.py": [f"{_EVALUATE}/test_slice_regressions.py"],
     "tasks/evaluate/paired.py": [f"{_EVALUATE}/test_paired.py"],
     "tasks/evaluate/comparison.py": [f"{_EVALUATE}/test_comparison.py", f"{_EVALUATE}/test_evaluate.py"],
+    "tasks/evaluate/classical_baseline.py": [f"{_EVALUATE}/test_classical_baseline.py"],
     "tasks/evaluate/linear_baseline.py": [f"{_EVALUATE}/test_linear_baseline.py"],
 }
 """Module to the tests that judge its mutants."""

@@ -51,7 +51,7 @@ def open_json(file: TableFile, limits: ReadLimits) -> Manifest:
 
 
 def _spans_lines(file: TableFile, start: bytes) -> bool:
-    """Whether the file is an array of objects, or an object that goes on over several lines."""
+    """Whether the file is an array of objects, or an object that spans several lines."""
     text = start.removeprefix(codecs.BOM_UTF8).lstrip(b" \t\r\n")
     if text.startswith(b"["):
         return text[1:].lstrip(b" \t\r\n").startswith(b"{")

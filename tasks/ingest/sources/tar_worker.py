@@ -20,7 +20,7 @@ from tasks.modalities import MODALITIES
 
 _KEY, _LABEL = "key", "label"
 _SIGN_OF_LIFE = 1_000
-"""After so many samples the parent hears of it, so that it goes on waiting."""
+"""After so many samples the parent hears of it, so that it keeps waiting."""
 _TEXTS = {"txt", "text", "caption", "transcript"}
 _MEDIA = {suffix.lstrip("."): spec.name for spec in MODALITIES.values() for suffix in spec.suffixes if suffix != ".txt"}
 

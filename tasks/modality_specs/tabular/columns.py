@@ -128,11 +128,11 @@ def _suspicions(summary: ColumnSummary, cells: Sequence[str | None], labels: Seq
         found.append(f"{summary['missing']} of {summary['rows']} rows lack it")
     if summary["type"] == "categorical" and summary["distinct"] > CATEGORIES:
         found.append(
-            f"has {summary['distinct']} categories; the {CATEGORIES} most frequent of the train rows are told apart, all "
+            f"has {summary['distinct']} categories; the {CATEGORIES} most frequent of the train rows are distinguished, all "
             "others are read as one"
         )
     if _predicts_label(cells, labels):
-        found.append("tells the label of every row: leakage, unless it is known when a prediction is asked for")
+        found.append("determines the label of every row: leakage, unless it is known when a prediction is asked for")
     return found
 
 

@@ -67,7 +67,7 @@ def _score(lines: Sequence[str], dialect: Dialect, *, whole: bool) -> tuple[floa
     names, taken = header
     records = list(read_records(lines[taken:], dialect, len(names)))
     if not whole:
-        records = records[:-1]  # the last may go on beyond the sample
+        records = records[:-1]  # the last may continue beyond the sample
     filled = [record for record in records if record.cells]
     fitting = sum(record.reading != "ragged" for record in filled)
     return (fitting / len(filled) if filled else 1.0), len(names)

@@ -185,7 +185,7 @@ def _describe(table: _Table, findings: _Findings, decided: Record | None) -> lis
         )
     if decided is not None and counts["ambiguous"]:
         notes.append(
-            f"the quoted cell that begins on line {decided.line} goes on to line {decided.last_line}, as other rows quote "
+            f"the quoted cell that begins on line {decided.line} continues to line {decided.last_line}, as other rows quote "
             "such cells (data.csv.quoting)"
         )
     unnamed = [place for place, name in enumerate(table.header) if not name]
