@@ -27,7 +27,7 @@ def write_metadata(checkpoint: CheckpointRef, report: EvalReport, valid: Validat
     import yaml
 
     kinds = sorted({modality_of(name) for name in checkpoint.modalities})
-    numbers = report.problem == "regression"
+    numbers = get_problem(report.problem).is_numeric
     record: dict[str, Any] = {
         "license": config.publish.license,
         "library_name": "crossmodal",

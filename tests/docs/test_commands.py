@@ -14,7 +14,8 @@ from typer.main import get_command
 
 from flows.cli import app
 from tasks.config import RunConfig, known_keys, load_config
-from tests.docs.conftest import PAGES, ROOT, Block, all_blocks, blocks_of
+from tests.support.docs_pages import PAGES, Block, all_blocks, blocks_of
+from tests.support.paths import ROOT
 
 SHELL = all_blocks("shell", "shell-fence")
 ELSEWHERE = {

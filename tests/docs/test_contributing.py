@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from data_contracts.modalities import ALL_MODALITIES
-from tests.docs.conftest import ROOT
+from tests.support.paths import ROOT
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 NAMED = sorted(set(re.findall(r"`([\w./-]+/[\w.-]+|\w+\.(?:md|txt|toml))(?::(\w+))?`", PAGE)))

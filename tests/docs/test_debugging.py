@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.conftest import ROOT, blocks_of
 from tests.support.data import SMALL, write_learnable, write_picture
+from tests.support.docs_pages import blocks_of
+from tests.support.paths import ROOT
 from tests.support.readers import Reader
 
 PAGE = ROOT / "docs" / "debugging.md"

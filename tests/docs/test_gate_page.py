@@ -10,7 +10,7 @@ from data_contracts.slices import SLICES, PartFigures, ReferenceFigures, SliceFi
 from tasks.config import load_config
 from tasks.gate.gate import gate
 from tasks.store import Store
-from tests.stages.gate.test_gate import make_report
+from tests.support.gate_reports import make_report
 
 PAGE = (Path(__file__).parents[2] / "docs/gate.md").read_text(encoding="utf-8")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.conftest import ROOT
 from tests.support.markdown import tables_of
+from tests.support.paths import ROOT
 
 FILES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.conftest import ROOT, blocks_of
 from tests.support.data import write_learnable
+from tests.support.docs_pages import blocks_of
+from tests.support.paths import ROOT
 from tests.support.readers import Reader
 
 ELSEWHERE = tuple(f"crossmodal {name}" for name in ("fetch", "serve", "tune", "compare", "compress", "translate"))

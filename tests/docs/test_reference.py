@@ -12,8 +12,8 @@ from typer.main import get_command
 
 from flows.cli import app
 from tasks.config import RunConfig, known_keys
-from tests.docs.conftest import ROOT
 from tests.support.markdown import tables_of
+from tests.support.paths import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.conftest import PAGES, ROOT
 from tests.support.browser import chromium
+from tests.support.docs_pages import PAGES
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
 ELSEWHERE = re.compile(r"""(?:https?:)?//[\w.-]+""")

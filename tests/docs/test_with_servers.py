@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.chaos.up import free_ports
-from tests.docs.conftest import ROOT, Block, blocks_of
 from tests.support.data import SMALL, write_learnable
+from tests.support.docs_pages import Block, blocks_of
+from tests.support.paths import ROOT
 from tests.support.readers import Reader
 from tests.support.serving import running_up
 from tests.waiting import wait_until

@@ -19,7 +19,7 @@ from tasks.display_table import DisplayTable
 from tasks.escaping import one_line
 from tasks.reporting.run_tables import gate_table, metrics_table, rows_table
 from tasks.store import Store, digest_json
-from tests.security.conftest import HOSTILE_NAMES
+from tests.support.hostile import HOSTILE_NAMES
 from tests.support.markdown import markup_of, text_of
 
 SUMMARY = RunSummary.model_validate({

@@ -17,47 +17,18 @@ import pytest
 
 import crossmodal
 from data_contracts.compression import CompressReport
-from data_contracts.run_summary import RunSummary
 from flows.cli import main
 from flows.compress_request import Asked, make_compression
 from flows.compressing import compress_model
-from flows.environment import new_run_id
-from flows.execute import execute
-from flows.request import Request, make_request, resolve_config
-from flows.stages import Stages
 from tasks.compress.compress import KIND
-from tasks.config import RunConfig
 from tasks.errors import CrossmodalError, PromotionRefused
 from tasks.modeling.card import read_card
 from tasks.modeling.release import read_release
 from tasks.publish import registry
 from tasks.retention.verify import Checked, verify_items
+from tests.support.compressing import FROZEN, LENIENT, command, compress, models_in, place_of, train
 from tests.support.data import SMALL
 from tests.waiting import wait_until
-
-LENIENT = ["gate.margin=0.6", "gate.anchor=off", "gate.slice_alpha=0", "gate.min_rows=10"]
-"""Twenty test rows rule out no loss that a user would ask about."""
-FROZEN = ["encoders.audio=off", "encoders.image_px=64", "encoders.layers=auto"]
-
-
-def train(data: Path, store: Path, *settings: str) -> None:
-    """A champion called tones is in the store."""
-    config = resolve_config(None, str(data), [*SMALL, *LENIENT, "name=tones", *settings])
-    summary = execute(make_request(config, str(store), None, new_run_id()), Stages())
-    assert summary.verdict == "promote"
-
-
-def place_of(store: Path) -> Request:
-    return make_request(RunConfig(), str(store), None, new_run_id())
-
-
-def compress(
-    store: Path, *methods: str, publish: str | None = None, model: str = "tones"
-) -> tuple[RunSummary, CompressReport]:
-    asked = make_compression(Asked(model, methods, publish), place_of(store))
-    summary = compress_model(asked)
-    report = CompressReport.model_validate_json((asked.request.folder / "compress.json").read_bytes())
-    return summary, report
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +117,7 @@ def test_a_published_one_is_a_version_as_any_other(
     model = crossmodal.load("tones@champion", tiny)
     assert (model.version, model.predict([{"text": "it is low number 3"}])[0].label) == ("2", "low")
     store = ["--store", str(tiny)]
-    for command in (
+    for arguments in (
         ["predict", str(data), "--model", "tones", "--out", str(tmp_path / "p.csv"), *store],
         ["score", str(data), "--model", "tones", *store],
         ["models", "export", "tones", str(tmp_path / "release"), *store],
@@ -157,8 +128,8 @@ def test_a_published_one_is_a_version_as_any_other(
         ["models", "rollback", "tones", *store],
     ):
         with pytest.raises(SystemExit) as ended:
-            main(command)
-        assert ended.value.code == 0, (command, capsys.readouterr().err)
+            main(arguments)
+        assert ended.value.code == 0, (arguments, capsys.readouterr().err)
     release = read_release(tmp_path / "release")
     assert release is not None
     assert release.lineage.compression == card.compression
@@ -292,19 +263,9 @@ def test_one_that_the_gate_does_not_pass_is_not_published(tiny: Path, capsys: py
     assert len(registry.show_model("tones", place_of(tiny).store, place_of(tiny).tracking_uri)) == 1
 
 
-def command(store: Path, methods: str) -> list[str]:
-    return [sys.executable, "-m", "flows", "compress", "tones", "--methods", methods, "--store", str(store), "--json"]
-
-
 def last_json(text: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(text.strip().splitlines()[-1])
     return found
-
-
-def models_in(store: Path) -> dict[str, str]:
-    """Method to the digest of its weights, of the only study in the store."""
-    (study,) = {path.read_text() for path in (store / "compressions").glob("*/compress.json")}
-    return {each["method"]: each["model_sha256"] for each in json.loads(study)["results"]}
 
 
 @pytest.mark.slow

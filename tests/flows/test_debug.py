@@ -9,7 +9,7 @@ import pytest
 
 from flows.cli import run
 from tasks.errors import DataError
-from tests.security.conftest import bare
+from tests.support.hostile import bare
 
 HOSTILE = "label \x1b[31mred\x1b]0;title\x07 \u202egnp\x9b2J"
 

@@ -23,7 +23,7 @@ from tasks.publish import registry
 from tasks.retention.inventory import ARTIFACT_KINDS
 from tasks.retention.verify import Checked, verify_items
 from tasks.samples import Samples
-from tests.flows.test_compress import FROZEN, LENIENT, command, compress, models_in, place_of, train
+from tests.support.compressing import FROZEN, LENIENT, command, compress, models_in, place_of, train
 from tests.support.data import SMALL
 from tests.waiting import wait_until
 

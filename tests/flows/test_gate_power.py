@@ -12,7 +12,7 @@ from data_contracts.run_refs import RunRefs
 from flows.cli import main
 from tasks.config import GateConfig
 from tasks.gate.power import assume_pairing, measure_power
-from tests.stages.gate.test_gate import against
+from tests.support.gate_reports import against
 
 
 @pytest.mark.parametrize(("mode", "place"), [("better", 0), ("not-worse", 1)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,12 @@ def test_loading_imports_these_libraries_beside_prefects_and_no_other(module: st
 
 def test_no_file_is_longer_than_400_lines() -> None:
     assert [path.name for path in PRODUCT if len(path.read_text().splitlines()) > 400] == []
+
+
+def test_no_test_imports_from_another_or_from_a_conftest() -> None:
+    """What several tests need is in tests/support; a conftest has fixtures, and may take them from another file."""
+    inside = re.compile(r"^from tests\.[\w.]*(?:conftest|\.test_\w+) import", re.MULTILINE)
+    assert [path.name for path in (ROOT / "tests").rglob("*.py") if inside.search(path.read_text())] == []
 
 
 def test_every_function_and_class_without_an_underscore_has_a_docstring() -> None:

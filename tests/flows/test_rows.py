@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
 from PIL import Image
 
 import crossmodal
@@ -18,11 +16,8 @@ from crossmodal import Model, Prediction, RowsRefused
 from tasks.errors import UsageError
 from tasks.modality_specs.tabular.columns import TabularColumns
 from tasks.modeling.encoder_spec import EncoderSpec
-from tests.support.data import MakeData, write_manifest
+from tests.support.data import PIXELS, SOUND, MakeData, png, wav, write_manifest
 from tests.support.folder_models import write_model
-
-PIXELS = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8)
-SOUND = (0.3 * np.sin(np.arange(4000) / 5)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +26,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
     loaded = crossmodal.load(write_model(folder / "small"), store=folder / "store")
     yield loaded
     loaded._predictor.close()
-
-
-def png(pixels: np.ndarray) -> bytes:
-    sink = io.BytesIO()
-    Image.fromarray(pixels).save(sink, "PNG")
-    return sink.getvalue()
-
-
-def wav(samples: np.ndarray, rate_hz: int) -> bytes:
-    sink = io.BytesIO()
-    soundfile.write(sink, samples, rate_hz, "FLOAT", format="WAV")
-    return sink.getvalue()
 
 
 def outputs(found: list[Prediction]) -> np.ndarray:

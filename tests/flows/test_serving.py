@@ -29,7 +29,7 @@ from flows.serving.rotation import AliasWatch, Rotation
 from flows.serving.server import is_loopback, open_socket, read_token, require_token
 from flows.serving.service import Service
 from tasks.errors import EnvironmentFailed, UsageError
-from tests.flows.test_rows import PIXELS, SOUND, png, wav
+from tests.support.data import PIXELS, SOUND, png, wav
 from tests.support.folder_models import write_model
 from tests.waiting import wait_until
 

@@ -6,7 +6,7 @@ import pytest
 
 from tasks.display_table import DisplayTable
 from tasks.escaping import one_line
-from tests.security.conftest import HOSTILE_NAMES
+from tests.support.hostile import HOSTILE_NAMES
 from tests.support.markdown import markup_of, tables_of
 
 

@@ -45,10 +45,10 @@ from tasks.stage_code import STAGES
 from tasks.store import Store
 from tasks.translate.outcome import rows_table
 from tasks.translate.tables import make_table, plan_arms
-from tests.stages.ingest.test_near_duplicates import clusters_of, write_pairs
-from tests.stages.monitor.test_compare import make_profile
 from tests.support.data import write_learnable
 from tests.support.golden import assert_figures, golden, is_close
+from tests.support.near_copies import clusters_of, write_pairs
+from tests.support.profiles import make_profile
 
 SETTINGS = (
     "train.epochs=2", "train.batch_size=16", "train.threads=1", "train.learning_rate=1e-4", "runtime.workers=1",

@@ -15,15 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.security.conftest import ROOT
-from tests.support.canaries import SECRETS, canary, leaked, plant_pictures, signed_store, tokens_in
+from tests.support.canaries import SECRETS, SETTINGS, canary, leaked, plant_pictures, signed_store, tokens_in
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
 HTTP = ('data.allowed_schemes=["http"]', "name=planted")
-SETTINGS = (
-    "train.epochs=6", "train.batch_size=16", "train.learning_rate=0.003", "train.threads=1", "runtime.workers=1",
-    "encoders.text=off", "encoders.audio=off", "media.timeout_s=600",
-)  # fmt: skip
 _NOTES_ARGUMENTS = """
 import os, sys
 def note(event, args):

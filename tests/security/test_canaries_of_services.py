@@ -17,8 +17,7 @@ import psutil
 import pytest
 
 from flows.hosting.services import executable
-from tests.security.test_canaries_of_runs import SETTINGS
-from tests.support.canaries import SECRETS, canary, leaked, plant_pictures, signed_store, tokens_in
+from tests.support.canaries import SECRETS, SETTINGS, canary, leaked, plant_pictures, signed_store, tokens_in
 from tests.support.serving import running_up
 
 pytestmark = pytest.mark.slow

@@ -22,8 +22,9 @@ from data_contracts.run_summary import RunSummary
 from tasks import escaping
 from tasks.errors import UsageError
 from tasks.publish.model_names import check_alias, check_model_name
-from tests.security.conftest import HOSTILE_NAMES, LABELS, ROOT, bare
 from tests.support.data import write_manifest
+from tests.support.hostile import HOSTILE_NAMES, LABELS, bare
+from tests.support.paths import ROOT
 
 
 def test_a_refused_manifest_is_told_in_one_inert_line(tmp_path: Path) -> None:

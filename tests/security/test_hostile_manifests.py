@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.security.conftest import ROOT, bare
+from tests.support.hostile import bare
+from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.shared, pytest.mark.slow]
 READ_WITH_A_NOTE = {"manifest_csv/duckdb__bad_escape.csv"}

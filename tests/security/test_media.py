@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.security.conftest import Listener
 from tests.support.data import write_manifest, write_sound
+from tests.support.watching import Listener
 
 # {canary} is a file elsewhere, {port} the listener's port
 SCRIPTS = {

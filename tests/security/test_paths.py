@@ -18,8 +18,8 @@ from tasks.ingest.manifest.media_files import locate_file, make_roots
 from tasks.ingest.rejected_row import Refused
 from tasks.ingest.sources.detect import open_manifest
 from tasks.media.files import open_regular_file
-from tests.security.conftest import Listener
 from tests.support.data import write_manifest, write_picture
+from tests.support.watching import Listener
 
 
 def _attack(run_ingest: Any, data: Path, cell: str, *overrides: str) -> str:

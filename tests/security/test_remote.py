@@ -22,8 +22,8 @@ from tasks.ingest.sources import remote
 from tasks.ingest.sources.remote import Remote, _fetch_web
 from tasks.ingest.sources.resolve import locate_data, name_of_data
 from tasks.store import Store
-from tests.security.conftest import Listener
 from tests.support.data import write_manifest, write_picture
+from tests.support.watching import Listener
 from tests.support.web import serving
 
 MEMORY = 'data.allowed_schemes=["memory"]'

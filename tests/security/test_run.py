@@ -21,8 +21,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.security.conftest import HOSTILE_NAMES, LABELS, ROOT, bare
 from tests.support.data import write_manifest
+from tests.support.hostile import HOSTILE_NAMES, LABELS, bare
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
 SETTINGS = (

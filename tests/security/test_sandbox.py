@@ -13,7 +13,8 @@ import pytest
 
 from tasks.isolation.sandbox import _MACHINES
 from tasks.isolation.system_calls import ABSENT, REFUSED, conditional_calls
-from tests.security.conftest import ROOT, Listener
+from tests.support.paths import ROOT
+from tests.support.watching import Listener
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"), reason="needs Linux's seccomp"

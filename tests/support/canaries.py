@@ -139,3 +139,8 @@ SECRETS: Mapping[str, str] = {
     }.items()
 }  # fmt: skip
 """Environment variables that are named like secrets."""
+
+SETTINGS = (
+    "train.epochs=6", "train.batch_size=16", "train.learning_rate=0.003", "train.threads=1", "runtime.workers=1",
+    "encoders.text=off", "encoders.audio=off", "media.timeout_s=600",
+)  # fmt: skip

@@ -104,3 +104,19 @@ def paint(path: Path, kind: int, rng: np.random.Generator) -> None:
     pixels = rng.integers(0, 120, (24, 24, 3), dtype=np.uint8)
     pixels[..., 2 * kind] += 120
     Image.fromarray(pixels).save(path)
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8)
+SOUND = (0.3 * np.sin(np.arange(4000) / 5)).astype(np.float32)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    sink = io.BytesIO()
+    Image.fromarray(pixels).save(sink, "PNG")
+    return sink.getvalue()
+
+
+def wav(samples: np.ndarray, rate_hz: int) -> bytes:
+    sink = io.BytesIO()
+    soundfile.write(sink, samples, rate_hz, "FLOAT", format="WAV")
+    return sink.getvalue()

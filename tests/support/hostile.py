@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -55,3 +56,31 @@ def write_hostile(folder: Path, rows: int = 150, seed: int = 0) -> Path:
             }
         )
     return write_manifest(folder / "manifest.csv", table)
+
+
+HOSTILE_NAMES = (
+    "../../escaped",
+    "=cmd|'/c calc'!A1",
+    "<script>alert(1)</script>",
+    "{{7*7}} {% for x in y %} ${7*7} $value",
+    "\x1b[31mred\x1b[0m \x1b]0;title\x07 \x9b2J",
+    "\u202egnp.exe\u202c\u200b\u2066",
+    "[link](http://127.0.0.1:9/x) ![p](http://127.0.0.1:9/y.png)",
+    "[bold]rich[/bold] :smile: [/]",
+    "a | b\n| c |\r\nd",
+    "latest",
+    "L" * 5000,
+)
+
+
+def bare(text: str) -> set[str]:
+    """The characters of a text that a terminal acts on or that cannot be seen."""
+    return {c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs") and c not in "\n\t"}
+
+
+LABELS = (
+    "<script>alert(1)</script>",
+    "=cmd|'/c calc'!A1",
+    "\x1b[31mred\x1b]0;t\x07 \u202e[x](http://127.0.0.1:9/)`{{7*7}}`",
+)
+"""Short enough to be classes."""

@@ -11,7 +11,7 @@ from data_contracts.refs import EvalReport, Pairing, RuleResult
 from data_contracts.slices import SliceRegression, SliceRegressions
 from tasks.config import GateConfig
 from tasks.gate.comparison import compare_models, least_gap, next_anchor, stretch
-from tests.stages.gate.test_gate import against, errors, make_report
+from tests.support.gate_reports import against, errors, make_report
 
 
 def anchor(difference: float, low: float, high: float, **changes: Any) -> Pairing:

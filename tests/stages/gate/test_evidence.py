@@ -22,7 +22,7 @@ from tasks.modeling.training_rows import ROWS, read_seen, write_rows
 from tasks.problems.multiclass_metrics import ClassScorer
 from tasks.samples import Samples
 from tasks.store import Store
-from tests.stages.gate.test_gate import make_report
+from tests.support.gate_reports import make_report
 
 CHAMPION = ChampionRef(uri="champions/k", sha256="0" * 64, rows=0, name="m", version="3", model_sha256="1" * 64)
 

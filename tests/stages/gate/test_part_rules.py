@@ -14,7 +14,7 @@ from tasks.config import GateConfig, Rule, RunConfig
 from tasks.gate.gate import gate
 from tasks.gate.rules import judge_parts
 from tasks.store import Store
-from tests.stages.gate.test_gate import errors, make_report
+from tests.support.gate_reports import errors, make_report
 
 
 def figures(value: float, rows: int = 100, **changes: Any) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from tasks.reporting.report import write_report
 from tasks.reporting.unused_rows import unused_rows
 from tasks.store import Store
 from tasks.validate.validate import validate_samples
-from tests.stages.ingest.test_near_duplicates import STORY, photograph, recompressed
 from tests.support.data import write_manifest, write_picture
+from tests.support.near_copies import STORY, photograph, recompressed
 
 
 def _rows(folder: Path, count: int = 8) -> list[dict[str, Any]]:

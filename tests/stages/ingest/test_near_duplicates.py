@@ -29,20 +29,7 @@ from tasks.media.near_duplicates.texts import match_all_but_one_word, match_text
 from tasks.media.video import decode_video
 from tasks.store import Store
 from tests.support.data import write_manifest
-
-STORY = "the quick brown fox jumps over the lazy dog while the old cat sleeps on the warm red roof of the mill"
-
-
-def photograph(number: int, side: int = 128) -> Image.Image:
-    """A picture of smooth shapes that no other number gives."""
-    coarse = np.random.default_rng(number).integers(0, 256, (6, 6, 3), dtype=np.uint8)
-    return Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
-
-
-def recompressed(picture: Image.Image, quality: int = 40) -> Image.Image:
-    out = io.BytesIO()
-    picture.save(out, "JPEG", quality=quality)
-    return Image.open(out).convert("RGB")
+from tests.support.near_copies import STORY, clusters_of, photograph, recompressed, write_pairs
 
 
 def speech(number: int, seconds: float = 0.6, rate_hz: int = 16_000) -> np.ndarray:
@@ -302,25 +289,6 @@ def test_near_clips_are_kept_on_one_side(
 def test_no_clip_of_grid_mini_repeats_another(shared_data: Path) -> None:
     clips = sorted((shared_data / "grid_mini" / "video").iterdir())
     assert matched([clip_print(clip.read_bytes()) for clip in clips], match_clips) == set()
-
-
-def write_pairs(folder: Path, rows: int, change: Callable[[dict[str, Any], int], dict[str, Any]]) -> Path:
-    """Row n is a photograph with its own story; the picture of an odd row is a recompressed copy of the row before."""
-    folder.mkdir(parents=True, exist_ok=True)
-    table = []
-    for number in range(rows):
-        picture = photograph(number) if number % 2 == 0 else recompressed(photograph(number - 1))
-        picture.save(folder / f"{number}.png")
-        text = f"{STORY} {'again ' * (number % 2)}and {np.random.default_rng(number // 2).integers(10**9, 10**17, 9)}"
-        table.append(
-            change({"id": f"p{number}", "image": f"{number}.png", "text": text, "label": "ab"[number % 2]}, number)
-        )
-    return write_manifest(folder / "manifest.csv", table)
-
-
-def clusters_of(store: Store, done: Any) -> dict[str, int]:
-    table = pq.read_table(store.path(done.clean.uri) / "near_duplicates.parquet")
-    return dict(zip(table["id"].to_pylist(), table["cluster"].to_pylist(), strict=True))
 
 
 def test_near_duplicates_are_kept_on_one_side_and_told_of(tmp_path: Path, store: Store, run_ingest: Any) -> None:

@@ -13,24 +13,13 @@ from data_contracts.refs import MonitorReport, RowCounts
 from tasks.config_sections import MonitorConfig
 from tasks.errors import DataError
 from tasks.modalities import MODALITIES
-from tasks.modeling.profile import OTHER, PROFILE, Profile, choose, read_profile_file, shorten, write_profile
+from tasks.modeling.profile import OTHER, PROFILE, choose, read_profile_file, shorten, write_profile
 from tasks.monitor.compare import compare_profiles
 from tasks.monitor.monitor import explain
 from tasks.reporting.drift_report import write_page
 from tasks.samples import Samples
 from tests.support.browser import chromium
-
-
-def make_profile(rows: int = 400, seed: int = 0, brightness: float = 0.5, missing: int = 0) -> Profile:
-    rng = np.random.default_rng(seed)
-    return Profile(
-        categories={
-            "image missing": {"missing": missing, "present": rows - missing},
-            "label": {"cat": rows // 2, "dog": rows // 2},
-        },
-        numbers={"image brightness": rng.normal(brightness, 0.1, rows).astype(np.float32)},
-        embeddings={"image embedding": rng.normal(size=(rows, 8)).astype(np.float16)},
-    )
+from tests.support.profiles import make_profile
 
 
 def test_every_common_thing_is_tested_once_and_only_what_moved_has_drifted() -> None:

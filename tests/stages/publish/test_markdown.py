@@ -31,7 +31,7 @@ from tasks.publish.card import write_card
 from tasks.publish.chain import Link
 from tasks.publish.tracking import RunRecord, describe_run
 from tasks.publish.version_page import describe_version
-from tests.security.conftest import HOSTILE_NAMES
+from tests.support.hostile import HOSTILE_NAMES
 from tests.support.markdown import markup_of, tables_of, text_of
 
 KEY = "0" * 64

@@ -12,19 +12,10 @@ import pytest
 
 from data_contracts.baselines import ClassicalBaselines, CurvePoint, LinearBaseline
 from data_contracts.refs import Compared
-from data_contracts.run_summary import RunSummary
 from tasks.pages import visible
 from tasks.reporting.formatting import percent, seconds, shorten
-from tasks.reporting.report import write_report
 from tests.support.cards import write_card
-
-TEN = tuple(str(i) for i in range(10))
-
-
-def render(run: Any, folder: Path) -> str:
-    path = folder / "report.html"
-    write_report(path, RunSummary.model_validate(run.summary), run.config, run.store, run.parts)
-    return path.read_text(encoding="utf-8")
+from tests.support.rendered import TEN, render
 
 
 @pytest.fixture(name="page")

@@ -17,7 +17,7 @@ from data_contracts.uncertainty import (
 )
 from tasks.reporting.charts import HEIGHT, LEFT
 from tasks.reporting.uncertainty import promises, risk_chart
-from tests.stages.reporting.test_report import TEN, render
+from tests.support.rendered import TEN, render
 
 HALF = MeasuredShare(count=50, rows=100, interval=(0.4, 0.6))
 FIGURES = UncertaintyFigures(

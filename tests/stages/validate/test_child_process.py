@@ -13,7 +13,7 @@ from tasks.validate import child_process
 from tasks.validate.child_process import run_check
 from tasks.validate.results import SuiteResult
 from tasks.validate.validate import check_samples
-from tests.stages.validate.conftest import Bench, good_rows
+from tests.support.spoiled_samples import Bench, good_rows
 
 
 def end_process(path: Path) -> SuiteResult:

@@ -18,7 +18,7 @@ from tasks.ingest.manifest.scan import scan
 from tasks.store import Store
 from tasks.validate import validate as validate_module
 from tasks.validate.validate import samples_key, validate_features, validate_samples
-from tests.stages.validate.conftest import CONFIG, Bench, good_features, good_rows
+from tests.support.spoiled_samples import CONFIG, Bench, good_features, good_rows
 
 
 def restamp(path: Any, version: str | None) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.errors import DataError
 from tasks.validate.validate import validate_features, validate_samples
-from tests.stages.validate.conftest import CONFIG, Bench, good_features, good_rows
+from tests.support.spoiled_samples import CONFIG, Bench, good_features, good_rows
 
 LOADING = {"script", "link", "img", "iframe", "object", "embed", "base", "video", "audio", "source"}
 

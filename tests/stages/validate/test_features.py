@@ -18,7 +18,7 @@ from tasks.config import load_config
 from tasks.errors import DataError
 from tasks.validate import validate as validate_module
 from tasks.validate.validate import feature_spec, validate_features, validate_samples
-from tests.stages.validate.conftest import CONFIG, MODALITIES, Bench, good_features, good_rows
+from tests.support.spoiled_samples import CONFIG, MODALITIES, Bench, good_features, good_rows
 
 Rows = list[dict[str, Any]]
 

@@ -13,7 +13,7 @@ from tasks.config import RunConfig
 from tasks.errors import DataError
 from tasks.validate.leakage import PAIRS, find_leakage
 from tasks.validate.validate import validate_samples
-from tests.stages.validate.conftest import MODALITIES, Bench, good_rows, table_of
+from tests.support.spoiled_samples import MODALITIES, Bench, good_rows, table_of
 
 
 def leaky_rows() -> list[dict[str, Any]]:

@@ -24,8 +24,8 @@ from tasks.ingest.manifest.scan import scan
 from tasks.problems.registry import problem_of
 from tasks.store import Store
 from tasks.validate.manifest_and_predictions import validate_manifest, validate_predictions
-from tests.stages.validate.conftest import digest
 from tests.support.cards import write_card
+from tests.support.spoiled_samples import digest
 
 LABELS = ("cat", "dog", "owl")
 ANIMAL = Target(name="animal", problem="multiclass", labels=LABELS)

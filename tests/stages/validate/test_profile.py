@@ -13,7 +13,7 @@ from tasks.samples import Samples
 from tasks.store import Store
 from tasks.validate.profile import CLASSES, histogram, profile_samples
 from tasks.validate.validate import validate_samples
-from tests.stages.validate.conftest import CONFIG, Bench, good_rows, table_of
+from tests.support.spoiled_samples import CONFIG, Bench, good_rows, table_of
 
 
 def test_counts_per_class_split_and_modality(bench: Bench) -> None:

@@ -17,7 +17,7 @@ from data_contracts.tables import samples_schema
 from tasks.config import RunConfig
 from tasks.errors import DataError
 from tasks.validate.validate import validate_samples
-from tests.stages.validate.conftest import CONFIG, LABELS, MODALITIES, Bench, good_rows
+from tests.support.spoiled_samples import CONFIG, LABELS, MODALITIES, Bench, good_rows
 
 Rows = list[dict[str, Any]]
 

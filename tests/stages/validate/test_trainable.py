@@ -7,7 +7,7 @@ import pytest
 
 from tasks.samples import Samples
 from tasks.validate.trainable import trainable_problems, untested_classes
-from tests.stages.validate.conftest import good_rows, table_of
+from tests.support.spoiled_samples import good_rows, table_of
 
 
 def labelled(**splits: str) -> Samples:

@@ -24,7 +24,7 @@ from tasks.errors import UsageError
 from tasks.modeling.pretrained.depths import Depths, layers_of, resolve_layers
 from tasks.modeling.pretrained.describe import describe_encoder, identify_encoder
 from tasks.modeling.pretrained.weights import frozen_encoder
-from tests.stages.modeling.pretrained.test_families import MEAN, SMALL, STD, TEXT, VISION, pictures, processor, waves
+from tests.support.families import MEAN, SMALL, STD, TEXT, VISION, pictures, processor, waves
 
 MakeFolder = Callable[..., Path]
 RESNET_PX = 64
