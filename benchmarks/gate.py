@@ -102,7 +102,13 @@ def report_of(
     found = compare_answers(ours, theirs, truth, resamples, rng)
     best = None if anchor is None else compare_answers(ours, anchor, truth, resamples, rng)
     return EvalReport.model_construct(
+        uri="evaluations/benchmark",
+        sha256=SHA,
+        model_sha256=SHA,
         problem="multiclass",
+        intervals={},
+        by_modalities={},
+        majority_share=None,
         rows=len(truth),
         metrics={"test": {METRIC: found.metrics[METRIC] + found.differences[METRIC][0]}},  # type: ignore[operator]
         slice_regressions=find_regressions(pair, ("0", "1"), present, None, GateConfig().min_slice_rows),

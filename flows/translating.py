@@ -30,6 +30,7 @@ from tasks.evaluate.paired import compare_evaluations
 from tasks.problems.registry import problem_of
 from tasks.samples import Samples
 from tasks.store import Store
+from tasks.train.request import TrainRequest
 from tasks.translate.generators.choose import require_generator
 from tasks.translate.outcome import Generation, keep_translation, make_report, rows_table
 from tasks.translate.pair import pair_key, read_nearest
@@ -179,7 +180,7 @@ def _try(
     features = extract_features(arm_valid, config, store, stages, run_state)
     run_state.features |= features
     with run_state.timed("train"):
-        checkpoint = stages.train(arm_valid, features, config, store, None)
+        checkpoint = stages.train(TrainRequest(valid=arm_valid, features=features, config=config), store)
     with run_state.timed("evaluate"):
         report = stages.evaluate(arm_valid, features, checkpoint, None, config, store)
     return Arm(plan, arm_valid, checkpoint, report)

@@ -96,7 +96,7 @@ def search(request: Request, target: Path, stages: Stages, run_state: RunState, 
     space = config.tune.search_space or default_space(config, in_order(features))
     require_valid_space(space, config)
     problem = problem_of(valid.clean.label_targets[0])
-    name = study_name(request.name, base_key(valid, features, config, store), space, metric, config)
+    name = study_name(request.name, base_key(trial_stages.training(config), store), space, metric, config)
     with storage_answers(config.tune.storage):
         study = Study(make_plan(name, space, metric, problem.validation_metric, config), store)
         if study.plan.first is None:

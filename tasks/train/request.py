@@ -17,18 +17,23 @@ RENDEZVOUS = "CROSSMODAL_RENDEZVOUS"
 """In the environment of processes that train together: the file through which they find each other, as a URI."""
 
 
-class TrainJob(Frozen):
-    """One training run as JSON."""
+class TrainRequest(Frozen):
+    """What is trained."""
 
     valid: ValidatedRef
     features: dict[InputName, FeatureRef]
     config: RunConfig
-    store: str
-    """The store's folder."""
     champion: ChampionRef | None = None
     """The model that training starts from, under train.continue_from."""
     distillation: Distillation | None = None
     """The model that training learns from besides the labels; None: from the labels only."""
+
+
+class TrainJob(TrainRequest):
+    """One training run as JSON."""
+
+    store: str
+    """The store's folder."""
 
 
 def read_samples(valid: ValidatedRef, store: Store) -> Samples:
