@@ -171,7 +171,7 @@ def compare(
     )
 
 
-class ChampionFigures(TypedDict, total=False):
+class ChampionFields(TypedDict, total=False):
     """The fields of EvalReport that tell how the candidate stands against the champion; none without one."""
 
     champion_sha256: str
@@ -183,17 +183,12 @@ class ChampionFigures(TypedDict, total=False):
     champion_differing: int | None
     champion_effective_rows: dict[str, float]
     differences: dict[str, tuple[float, float, float]]
-
-
-class ChampionFields(ChampionFigures, total=False):
-    """The same with what only an evaluation on test rows finds."""
-
     slice_regressions: SliceRegressions
     forgetting: dict[Literal["old", "new"], Compared]
     anchor: Pairing
 
 
-def against(found: Pairing) -> ChampionFigures:
+def against(found: Pairing) -> ChampionFields:
     """The pairing as fields of EvalReport."""
     return {
         "champion_sha256": found.model_sha256,

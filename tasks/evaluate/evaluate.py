@@ -270,11 +270,9 @@ def _beside_champion(
         slices, least = named_values(partitions, chosen), config.gate.min_slice_rows
         regressions = find_regressions(pair, columns.labels[0], present, clusters, least, slices)
         folder = store.path(other.champion.uri)
-        found = {
-            **against(pairing),
-            "slice_regressions": regressions,
-            "forgetting": forgetting(samples.ids, pair, folder, config, clusters),
-        }
+        found = against(pairing)
+        found["slice_regressions"] = regressions
+        found["forgetting"] = forgetting(samples.ids, pair, folder, config, clusters)
     return found, beside
 
 

@@ -73,6 +73,8 @@ def evaluate_live(
     regressions = find_regressions(
         (ours, pair[1]), rows.universe, np.array(rows.modalities), clusters, config.gate.min_slice_rows
     )
+    fields = against(pairing)
+    fields["slice_regressions"] = regressions
     report = EvalReport(
         uri=KIND,  # known by its content
         sha256=digest_json(None),
@@ -86,8 +88,7 @@ def evaluate_live(
         by_modalities={},
         baselines=ours.baselines(),
         majority_share=ours.baselines().get("accuracy"),
-        slice_regressions=regressions,
-        **against(pairing),
+        **fields,
     )
     with store.scratch_dir() as scratch:
         pq.write_table(_table(rows), scratch / "rows.parquet", compression="zstd")
