@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from flows.artifacts import leave_counts
 from flows.auditing import audit_manifest
@@ -26,7 +26,7 @@ def audit(
     rows: Annotated[int, Field(ge=1)] = 50,
     overrides: list[Override] = NO_OVERRIDES,
     store: str = "",
-) -> State[dict[str, Any]]:
+) -> State[dict[str, JsonValue]]:
     """Looks for wrong labels, contradictions, outliers and spurious correlations. Findings are a result, not an error.
 
     Args:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import pyarrow.parquet as pq
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
+from pydantic import JsonValue
 
 from data_contracts.refs import COUNTED_APART
 from data_contracts.run_summary import RunSummary
@@ -31,7 +31,7 @@ def check(
     data: str = "",
     overrides: list[Override] = NO_OVERRIDES,
     store: str = "",
-) -> State[dict[str, Any]]:
+) -> State[dict[str, JsonValue]]:
     """Reads, cleans and validates data, without training: what would be used, what is refused and why.
 
     Args:

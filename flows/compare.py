@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from data_contracts.run_summary import CompareSummary
 from flows.artifacts import leave_table, report_link
@@ -37,7 +37,7 @@ def compare(
     reference: str = "",
     overrides: list[Override] = NO_OVERRIDES,
     store: str = "",
-) -> State[dict[str, Any]]:
+) -> State[dict[str, JsonValue]]:
     """Compares variants of a model, paired over seeds and test rows, with intervals and costs. Nothing is published.
 
     Args:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
+from pydantic import JsonValue
 
 from data_contracts.compression import MethodName
 from data_contracts.run_summary import CompressSummary
@@ -37,7 +37,7 @@ def compress(
     data: str = "",
     overrides: list[Override] = NO_OVERRIDES,
     store: str = "",
-) -> State[dict[str, Any]]:
+) -> State[dict[str, JsonValue]]:
     """Makes smaller and faster versions of a published model and measures them. One that does not pass is a result.
 
     Args:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from flows.artifacts import leave_counts
 from flows.explaining import explain_model, request_of_model
@@ -27,7 +27,7 @@ def explain(
     rows: Annotated[int, Field(ge=1)] = 200,
     overrides: list[Override] = NO_OVERRIDES,
     store: str = "",
-) -> State[dict[str, Any]]:
+) -> State[dict[str, JsonValue]]:
     """Shows what a model's answers rest on: inputs, their parts, the nearest training rows, swaps. Nothing is published.
 
     Args:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
+from pydantic import JsonValue
 
 from flows.artifacts import leave_drift
 from flows.drift import monitor_manifest
@@ -26,7 +25,7 @@ def monitor(
     model: str = "",
     overrides: list[Override] = NO_OVERRIDES,
     store: str = "",
-) -> State[dict[str, Any]]:
+) -> State[dict[str, JsonValue]]:
     """Compares new data with those that a model was published with. Drift is a result, not an error.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from data_contracts.refs import Ref
 from data_contracts.run_refs import RunRefs
@@ -165,6 +165,6 @@ STAGES: Mapping[str, Callable[[Request, RunRefs, Stages], Results]] = {
 }
 
 
-def as_json(results: list[Rerun]) -> dict[str, Any]:
+def as_json(results: list[Rerun]) -> Mapping[str, object]:
     """For scripts."""
     return {name: {"ref": json.loads(ref.model_dump_json()), "equals": equals} for name, ref, equals in results}

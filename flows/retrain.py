@@ -12,7 +12,7 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from flows.artifacts import leave_table
 from flows.environment import refresh_from_environment
@@ -47,7 +47,7 @@ def retrain(
     epochs: Annotated[int, Field(ge=0)] = 0,
     overrides: list[Override] = NO_OVERRIDES,
     store: str = "",
-) -> State[dict[str, Any]]:
+) -> State[dict[str, JsonValue]]:
     """Retrains a model: ingest, validate, extract, train, evaluate, gate, publish. A refused model is a result.
 
     Args:
@@ -78,7 +78,7 @@ def retrain(
         raise redact_error(error)  # noqa: B904
 
 
-def _plan(request: Request) -> State[dict[str, Any]]:
+def _plan(request: Request) -> State[dict[str, JsonValue]]:
     """The preflight and the plan as the run's first artifact, and the plan as its message; no work is done."""
     checks = preflight(request)
     refusal = failure(checks)

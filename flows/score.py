@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from flows.artifacts import leave_table
 from flows.flow_request import NO_OVERRIDES, Override, full_path, request_of_run
@@ -31,7 +31,7 @@ def score(
     part_rows: Annotated[int, Field(ge=1)] = PART_ROWS,
     overrides: list[Override] = NO_OVERRIDES,
     store: str = "",
-) -> State[dict[str, Any]]:
+) -> State[dict[str, JsonValue]]:
     """Scores the rows that the model has not scored yet, and keeps the answers beside those of before.
 
     Args:

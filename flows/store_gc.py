@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from flows.collecting import collect
 from flows.environment import tracking_uri_from_environment
@@ -24,7 +24,7 @@ def store_gc(
     keep_runs: Annotated[int, Field(ge=1)] = KEEP_RUNS,
     keep_days: Annotated[int, Field(ge=0)] = KEEP_DAYS,
     store: str = "",
-) -> State[dict[str, Any]]:
+) -> State[dict[str, JsonValue]]:
     """Deletes results that nothing needs and no run has used for a while; published models, scores and the journal stay.
 
     Args:

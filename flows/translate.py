@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
+from pydantic import JsonValue
 
 from flows.artifacts import leave_counts
 from flows.flow_request import NO_OVERRIDES, Override, request_of_run
@@ -27,7 +26,7 @@ def translate(
     generator: str = "",
     overrides: list[Override] = NO_OVERRIDES,
     store: str = "",
-) -> State[dict[str, Any]]:
+) -> State[dict[str, JsonValue]]:
     """Generates one input from another, and tries whether it helps, paired on the same test rows. Nothing is published.
 
     Args:

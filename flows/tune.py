@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from data_contracts.run_summary import TuneSummary
 from flows.artifacts import leave_table, report_link
@@ -35,7 +35,7 @@ def tune(
     timeout_s: Annotated[int, Field(ge=0)] = 0,
     overrides: list[Override] = NO_OVERRIDES,
     store: str = "",
-) -> State[dict[str, Any]]:
+) -> State[dict[str, JsonValue]]:
     """Searches for settings with a better validation score; the best are saved as the profile NAME-tuned. Nothing is published.
 
     Args:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_contracts.eval_detail import DETAIL, EvalDetail, Importance
+from data_contracts.baselines import ClassicalBaselines, LinearBaseline
+from data_contracts.eval_detail import DETAIL, EvalDetail
 from data_contracts.modalities import in_order
 from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, InputName, PreparedChampion, ValidatedRef
 from data_contracts.slices import SLICES, RobustnessCurve
@@ -134,19 +136,14 @@ def evaluate(
         candidate, clusters = by_inputs[joined(checkpoint.modalities)], rows.clusters
         partitions = find_partitions(valid, rows.every, rows.places, checkpoint.modalities, config, store)
         fields, beside = _beside_champion(columns, candidate, others, rows, partitions, config, store)
-        detail, uncertainty = _describe(columns, candidate, checkpoint, full, energies, clusters)
-        importance = _importance(valid, features, checkpoint, config, store)
-        detail = detail.model_copy(update={"importance": importance, "champion_rows": fields.get("champion_rows")})
-        measured, champion = Measured(candidate, clusters, beside, config), others[0][0] if others else None
-        curves = _robustness(valid, features, checkpoint, champion, columns, measured, store)
+        model = _Model(valid, features, checkpoint, config, store)
+        detail, uncertainty = _describe(model, columns, candidate, full, energies, clusters)
+        detail = detail.model_copy(update={"champion_rows": fields.get("champion_rows")})
+        measured = Measured(candidate, clusters, beside, config)
+        curves = _robustness(model, others[0][0] if others else None, columns, measured)
         write_slices(draft.path / SLICES, partitions, by_inputs, measured, curves)
         write_text(draft.path / DETAIL, canonical_json(detail.model_dump(mode="json")))
-        problem = problem_of(card.label_targets[0])
-        linear = classical = None
-        if problem.has_classes and reads_embeddings(card):
-            linear = measure_linear(valid, features, columns, candidate, rows, unseen, config.seed, store)
-        if problem.has_classes:
-            classical = measure_classical(valid, by_inputs, columns, rows, unseen, config, store)
+        linear, classical = _baselines(model, columns, by_inputs, rows, unseen)
         report = EvalReport(
             uri=f"{KIND}/{key}",
             sha256=digest_json({path.name: digest_file(path) for path in sorted(draft.path.iterdir())}),
@@ -155,7 +152,7 @@ def evaluate(
             clusters=None if clusters is None else int(clusters.max()) + 1,
             parents=(valid.sha256, checkpoint.sha256, *(other.champion.sha256 for other, _ in others)),
             model_sha256=checkpoint.model_sha256,
-            problem=problem.name,
+            problem=problem_of(card.label_targets[0]).name,
             by_modalities={name: by_inputs[name].score() for name in map(joined, subsets(checkpoint.modalities))},
             majority_share=candidate.baselines().get("accuracy"),
             uncertainty=uncertainty,
@@ -172,48 +169,61 @@ def evaluate(
     return report
 
 
+@dataclass(frozen=True)
+class _Model:
+    """What is evaluated, and what it reads."""
+
+    valid: ValidatedRef
+    features: Features
+    checkpoint: CheckpointRef
+    config: RunConfig
+    store: Store
+
+
 def _describe(
+    model: _Model,
     columns: Columns,
     candidate: AnyScorer,
-    checkpoint: CheckpointRef,
     outputs: Probabilities,
     energies: Floats | None,
     clusters: Clusters,
 ) -> tuple[EvalDetail, UncertaintyFigures | None]:
     """What is drawn of the candidate's answers, and the figures of how sure it is of them."""
-    samples, card = columns.samples, columns.card
+    samples, card, checkpoint = columns.samples, columns.card, model.checkpoint
     problem = problem_of(card.label_targets[0])
     detail = describe(samples, problem, candidate, columns.labels[0], checkpoint.modalities)
+    if any(spec_of(name).joined_columns() is not None for name in checkpoint.modalities):
+        from tasks.evaluate.column_importance import measure_importance  # which needs torch
+
+        importance = measure_importance(model.valid, model.features, checkpoint, model.config.seed, model.store)
+        detail = detail.model_copy(update={"importance": importance})
     return add_uncertainty(detail, samples, checkpoint, card, outputs, energies, columns.judge, clusters)
 
 
-def _importance(
-    valid: ValidatedRef, features: Features, checkpoint: CheckpointRef, config: RunConfig, store: Store
-) -> Importance | None:
-    """How much the candidate relies on each column; None where no input is made of several."""
-    if all(spec_of(name).joined_columns() is None for name in checkpoint.modalities):
-        return None
-    from tasks.evaluate.column_importance import measure_importance  # which needs torch
-
-    return measure_importance(valid, features, checkpoint, config.seed, store)
-
-
 def _robustness(
-    valid: ValidatedRef,
-    features: Features,
-    checkpoint: CheckpointRef,
-    champion: PreparedChampion | None,
-    columns: Columns,
-    measured: Measured,
-    store: Store,
+    model: _Model, champion: PreparedChampion | None, columns: Columns, measured: Measured
 ) -> list[RobustnessCurve]:
     """The figures on corrupted media; none where none were asked for."""
-    if not asked_corruptions(measured.config, checkpoint.modalities):
+    if not asked_corruptions(model.config, model.checkpoint.modalities):
         return []
     from tasks.evaluate.robustness import MediaModel, measure_robustness  # which needs torch
 
-    reading = MediaModel.of(checkpoint, valid, features, columns.card)
-    return measure_robustness(reading, champion, columns, measured, store)
+    reading = MediaModel.of(model.checkpoint, model.valid, model.features, columns.card)
+    return measure_robustness(reading, champion, columns, measured, model.store)
+
+
+def _baselines(
+    model: _Model, columns: Columns, by_inputs: Mapping[str, AnyScorer], rows: ComparisonRows, unseen: Indices
+) -> tuple[LinearBaseline | None, ClassicalBaselines | None]:
+    """What a linear model reaches on the same frozen features, and on classical ones; of problems with classes."""
+    if not problem_of(columns.card.label_targets[0]).has_classes:
+        return None, None
+    valid, config, store = model.valid, model.config, model.store
+    candidate = by_inputs[joined(model.checkpoint.modalities)]
+    linear = None
+    if reads_embeddings(columns.card):
+        linear = measure_linear(valid, model.features, columns, candidate, rows, unseen, config.seed, store)
+    return linear, measure_classical(valid, by_inputs, columns, rows, unseen, config, store)
 
 
 def _own_figures(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import TypedDict
+
+from pydantic import JsonValue
 
 from data_contracts.compression import Distillation
 from data_contracts.modalities import in_order
@@ -34,6 +37,15 @@ class TrainJob(TrainRequest):
 
     store: str
     """The store's folder."""
+
+
+class TrainOrder(TypedDict):
+    """What a training process receives."""
+
+    job: dict[str, JsonValue]
+    """A TrainJob."""
+    work: str
+    """The folder of its state."""
 
 
 def read_samples(valid: ValidatedRef, store: Store) -> Samples:
