@@ -8,6 +8,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from prefect import Task, unmapped
+from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 from prefect.utilities.callables import get_call_parameters
@@ -34,7 +35,7 @@ from tasks.ingest.ingest import ingest_key
 from tasks.ingest.task import ingest_task, scan_task
 from tasks.publish.task import publish_task
 from tasks.store import Store
-from tasks.task_options import CacheKey, keyed
+from tasks.task_options import TAGGED, CacheKey, keyed, shielded
 from tasks.train.request import TrainRequest
 from tasks.train.task import train_task
 from tasks.train.train import train_key
@@ -119,6 +120,13 @@ def _in_gpu_slot(train: Train) -> Train:
             return train(request, store)
 
     return call
+
+
+def run_in_task(name: str, label: str, work: Callable[[], None], config: RunConfig | None = None) -> None:
+    """The work is a task of the flow's run, one slot of the GPU taken where it trains there under this config."""
+    slot = gpu_slot() if config is not None and uses_gpu(config) else contextlib.nullcontext()
+    with slot:
+        Task(shielded(work), name=name, task_run_name=label, cache_policy=NO_CACHE, **TAGGED)()
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,15 @@ from numpy.typing import NDArray
 from data_contracts.baselines import ClassicalBaselines, LinearBaseline
 from data_contracts.eval_detail import DETAIL, EvalDetail
 from data_contracts.modalities import in_order
-from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, InputName, PreparedChampion, ValidatedRef
+from data_contracts.refs import (
+    CheckpointRef,
+    EvalReport,
+    FeatureRef,
+    InputName,
+    Metrics,
+    PreparedChampion,
+    ValidatedRef,
+)
 from data_contracts.slices import SLICES, RobustnessCurve
 from data_contracts.tables import PREDICTIONS
 from data_contracts.uncertainty import UncertaintyFigures
@@ -138,11 +147,10 @@ def evaluate(
         fields, beside = _beside_champion(columns, candidate, others, rows, partitions, config, store)
         model = _Model(valid, features, checkpoint, config, store)
         detail, uncertainty = _describe(model, columns, candidate, full, energies, clusters)
-        detail = detail.model_copy(update={"champion_rows": fields.get("champion_rows")})
         measured = Measured(candidate, clusters, beside, config)
         curves = _robustness(model, others[0][0] if others else None, columns, measured)
         write_slices(draft.path / SLICES, partitions, by_inputs, measured, curves)
-        write_text(draft.path / DETAIL, canonical_json(detail.model_dump(mode="json")))
+        _write_detail(draft.path, detail, fields.get("champion_rows"))
         linear, classical = _baselines(model, columns, by_inputs, rows, unseen)
         report = EvalReport(
             uri=f"{KIND}/{key}",
@@ -153,17 +161,13 @@ def evaluate(
             parents=(valid.sha256, checkpoint.sha256, *(other.champion.sha256 for other, _ in others)),
             model_sha256=checkpoint.model_sha256,
             problem=problem_of(card.label_targets[0]).name,
-            by_modalities={name: by_inputs[name].score() for name in map(joined, subsets(checkpoint.modalities))},
-            majority_share=candidate.baselines().get("accuracy"),
             uncertainty=uncertainty,
             linear_baseline=linear,
             classical=classical,
-            **_own_figures(columns, candidate, full, config.seed, clusters),
+            **_own_figures(columns, by_inputs, checkpoint.modalities, full, config.seed, clusters),
             **fields,
         )
-        sha256 = digest_json(
-            report.model_dump(mode="json", exclude={"uri"})
-        )  # of the figures, and of the files by theirs
+        sha256 = digest_json(report.model_dump(mode="json", exclude={"uri"}))  # with the digest of the files
         report = report.model_copy(update={"sha256": sha256})
         draft.ref = report.model_dump(mode="json")
     return report
@@ -226,16 +230,33 @@ def _baselines(
     return linear, measure_classical(valid, by_inputs, columns, rows, unseen, config, store)
 
 
+def _write_detail(folder: Path, detail: EvalDetail, champion_rows: int | None) -> None:
+    detail = detail.model_copy(update={"champion_rows": champion_rows})
+    write_text(folder / DETAIL, canonical_json(detail.model_dump(mode="json")))
+
+
+class _OwnFigures(ColumnFigures):
+    majority_share: float | None
+    by_modalities: dict[str, Metrics]
+
+
 def _own_figures(
-    columns: Columns, candidate: AnyScorer, outputs: Probabilities, seed: int, clusters: Clusters
-) -> ColumnFigures:
-    """The candidate's figures in every label column."""
-    further = columns.judge_others(outputs, seed, clusters)
+    columns: Columns,
+    by_inputs: Mapping[str, AnyScorer],
+    modalities: tuple[InputName, ...],
+    outputs: Probabilities,
+    seed: int,
+    clusters: Clusters,
+) -> _OwnFigures:
+    """The candidate's figures in every label column, in the first one also with some of the inputs only."""
+    further, candidate = columns.judge_others(outputs, seed, clusters), by_inputs[joined(modalities)]
     return {
         **further,
         "metrics": {"test": candidate.score(), **further["metrics"]},
         "intervals": candidate.intervals(seed, clusters=clusters) | further["intervals"],
         "baselines": candidate.baselines() | further["baselines"],
+        "majority_share": candidate.baselines().get("accuracy"),
+        "by_modalities": {name: by_inputs[name].score() for name in map(joined, subsets(modalities))},
     }
 
 
