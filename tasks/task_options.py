@@ -97,9 +97,9 @@ def keyed(key: Callable[..., str], checked: Callable[[RunConfig], object] | None
 
 
 def _refs(parameters: Mapping[str, object]) -> Iterator[tuple[str, Ref]]:
-    """The refs among a task's arguments, those of a request by their own names."""
+    """The refs among a task's arguments, and those in a request among them, by their dotted names."""
     for name, value in parameters.items():
         if isinstance(value, Ref):
             yield name, value
         elif isinstance(value, Frozen):
-            yield from ((field, held) for field, held in value if isinstance(held, Ref))
+            yield from ((f"{name}.{field}", held) for field, held in value if isinstance(held, Ref))
