@@ -61,7 +61,7 @@ MODULES = {
     "tasks/evaluate/slice_regressions.py": [f"{_EVALUATE}/test_slice_regressions.py"],
     "tasks/evaluate/paired.py": [f"{_EVALUATE}/test_paired.py"],
     "tasks/evaluate/comparison.py": [f"{_EVALUATE}/test_comparison.py", f"{_EVALUATE}/test_evaluate.py"],
-    "tasks/evaluate/linear_baseline.py": [f"{_EVALUATE}/test_linear_baseline.py"],
+    "tasks/evaluate/linear_baseline.py": [f"{_EVALUATE}/test_linear_baseline.py", f"{_EVALUATE}/test_evaluate.py"],
 }
 """Module to the tests that judge its mutants."""
 
