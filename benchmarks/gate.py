@@ -101,13 +101,21 @@ def report_of(
     present = np.full(len(truth), "image")
     found = compare_answers(ours, theirs, truth, resamples, rng)
     best = None if anchor is None else compare_answers(ours, anchor, truth, resamples, rng)
+    fields = against(found)
+    fields["slice_regressions"] = find_regressions(pair, ("0", "1"), present, None, GateConfig().min_slice_rows)
+    if best is not None:
+        fields["anchor"] = best.model_copy(update={"version": "0"})
     return EvalReport.model_construct(
+        uri="evaluations/benchmark",
+        sha256=SHA,
+        model_sha256=SHA,
         problem="multiclass",
+        intervals={},
+        by_modalities={},
+        majority_share=None,
         rows=len(truth),
         metrics={"test": {METRIC: found.metrics[METRIC] + found.differences[METRIC][0]}},  # type: ignore[operator]
-        slice_regressions=find_regressions(pair, ("0", "1"), present, None, GateConfig().min_slice_rows),
-        anchor=None if best is None else best.model_copy(update={"version": "0"}),
-        **against(found),
+        **fields,
     )
 
 

@@ -16,7 +16,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ def decode_here(jobs: Iterator[Any], limits: dict[str, Any], workers: int) -> It
 def _decode_batch(batch: Sequence[Any], limits: dict[str, Any]) -> list[Any]:
     import hashlib
 
-    from tasks.media.pool import Decoded
+    from tasks.media.pool import Decoded, Outcome
     from tasks.media.worker import DECODERS, read_file
 
     outcomes = []
@@ -113,7 +113,7 @@ def _decode_batch(batch: Sequence[Any], limits: dict[str, Any]) -> list[Any]:
         data = read_file(job.path, limits) if job.path else job.inline
         assert hashlib.sha256(data).hexdigest() == job.sha256
         canonical = DECODERS[job.modality](data, limits)
-        header = {
+        header: Outcome = {
             "digest": canonical.digest,
             "shape": list(canonical.shape),
             "rate_hz": canonical.rate_hz,
@@ -129,9 +129,9 @@ def read_here(path: Path, request: dict[str, Any], limits: Any) -> Iterator[tupl
 
     answers: list[tuple[dict[str, Any], bytes]] = []
 
-    def keep(header: dict[str, Any], payload: bytes = b"") -> None:
+    def keep(header: Mapping[str, Any], payload: bytes = b"") -> None:
         """A part of the answer is kept, as the worker would send it."""
-        answers.append((header, payload))
+        answers.append((dict(header), payload))
 
     file = open_parquet(str(path), limits.manifest_mb)
     if request["want"] == "rows":

@@ -16,6 +16,7 @@ from flows.request import make_request, resolve_config
 from flows.run_state import RunState
 from flows.stages import Stages
 from tasks.evaluate.evaluate import evaluate
+from tasks.train.request import TrainRequest
 from tasks.train.train import train
 
 
@@ -53,7 +54,7 @@ def train_and_evaluate(data: str, overrides: Sequence[str], store: Path) -> Trai
     before, start = _cpu_s(), time.perf_counter()
     features = extract_features(valid, config, request.store, Stages(), RunState())
     extracted = time.perf_counter()
-    checkpoint = train(valid, features, config, request.store)
+    checkpoint = train(TrainRequest(valid=valid, features=features, config=config), request.store)
     taken = {"extract_s": extracted - start, "train_s": time.perf_counter() - extracted, "cpu_s": _cpu_s() - before}
     times = store / f"times-{checkpoint.train_key}.json"
     if times.exists():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pydantic import JsonValue
 
 from data_contracts.refs import Decision, Frozen, Metrics, RuleResult
 
@@ -30,6 +30,6 @@ class LiveVerdict(Frozen):
     """How many verdicts on this model these rows had decided before."""
     promoted: bool = False
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, JsonValue]:
         """The JSON value."""
         return self.model_dump(mode="json")

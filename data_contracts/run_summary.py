@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from data_contracts.recognition import Recognition
 from data_contracts.refs import Compared, Decision, DriftTest, Frozen, Metrics, RuleResult, Split
@@ -294,9 +294,9 @@ class RunSummary(SummaryPart):
     preflight: tuple[PreflightCheck, ...] | None = _IF_KNOWN
     """Of a command that failed in it."""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, JsonValue]:
         """The JSON value: keys as in DESIGN.md, NaN as None."""
-        found: dict[str, Any] = _without_nan(self.model_dump(mode="json", by_alias=True))
+        found: dict[str, JsonValue] = _without_nan(self.model_dump(mode="json", by_alias=True))
         return found
 
 

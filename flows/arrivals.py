@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
 from tasks.config import RunConfig
@@ -63,7 +63,7 @@ def _described(found: Poll) -> str:
     return f"{len(found.changed)} files new, changed or gone ({shown}{', …' if len(found.changed) > 3 else ''})"
 
 
-def starter(deployment: str, parameters: dict[str, Any]) -> Start:
+def starter(deployment: str, parameters: dict[str, object]) -> Start:
     """start(key) makes a run of the deployment, or gives the one that was made under this key before."""
     from prefect.client.schemas.objects import FlowRun
     from prefect.deployments import run_deployment

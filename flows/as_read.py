@@ -13,6 +13,7 @@ from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import UsageError
 from tasks.ingest.manifest.media_files import INLINE, split_inline
+from tasks.ingest.manifest.raw_rows import RawRow
 from tasks.ingest.manifest.rows import Inline, Manifest, Row
 from tasks.ingest.sources.detect import open_manifest, tables_of
 from tasks.ingest.sources.isolated import read_inline
@@ -28,7 +29,7 @@ class ReadRow(NamedTuple):
     manifest: Manifest
     row: Row
     """The cells, by column of the manifest."""
-    raw: dict[str, Any]
+    raw: RawRow
     """The row of the raw table: where each medium lies, its digest, why it was refused."""
 
     @property

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import pyarrow.parquet as pq
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
+from pydantic import JsonValue
 
 from data_contracts.refs import COUNTED_APART
 from data_contracts.run_summary import RunSummary
@@ -16,22 +16,23 @@ from flows.artifacts import leave_table
 from flows.execute import RunFailed
 from flows.flow_request import NO_OVERRIDES, Override, request_of_run
 from flows.prepare import check_manifest
-from flows.refusals import REFUSALS, refused
+from flows.refusals import ends_refused
 from flows.request import Request
 from flows.run_name import name_run
 from flows.run_progress import shown_in_prefect
 from tasks.escaping import markdown_text
-from tasks.redaction import redact, redact_error, redact_json
+from tasks.redaction import redact, redact_json
 from tasks.reporting.run_tables import rows_table
 
 
 @flow(name="check", flow_run_name=name_run, persist_result=True, result_serializer="json")
+@ends_refused
 def check(
     profile: str = "",
     data: str = "",
     overrides: list[Override] = NO_OVERRIDES,
     store: str = "",
-) -> State[dict[str, Any]]:
+) -> State[dict[str, JsonValue]]:
     """Reads, cleans and validates data, without training: what would be used, what is refused and why.
 
     Args:
@@ -40,24 +41,19 @@ def check(
         overrides: Other settings on top of the profile, each KEY=VALUE, for example data.columns.label=kind.
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """
+    request = request_of_run(profile, data, overrides, store)
     try:
-        request = request_of_run(profile, data, overrides, store)
-        try:
-            with shown_in_prefect():
-                summary, notes = check_manifest(request)
-        except RunFailed as failure:
-            _leave_tables(request, failure.summary)
-            raise
-        _leave_tables(request, summary)
-        lines = [
-            f"{summary.finding}: {summary.reason}",
-            *(note for note in notes if note not in str(summary.reason)),
-        ]
-        return Completed(message=redact("; ".join(lines)), data=summary.as_json() | {"notes": redact_json(notes)})
-    except REFUSALS as error:
-        return refused(error)
-    except Exception as error:  # noqa: BLE001 (raised again)
-        raise redact_error(error)  # noqa: B904
+        with shown_in_prefect():
+            summary, notes = check_manifest(request)
+    except RunFailed as failure:
+        _leave_tables(request, failure.summary)
+        raise
+    _leave_tables(request, summary)
+    lines = [
+        f"{summary.finding}: {summary.reason}",
+        *(note for note in notes if note not in str(summary.reason)),
+    ]
+    return Completed(message=redact("; ".join(lines)), data=summary.as_json() | {"notes": redact_json(notes)})
 
 
 def _leave_tables(request: Request, summary: RunSummary) -> None:

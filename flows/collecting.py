@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from flows.history import HISTORY, RUNS
 from flows.request import Request
@@ -68,7 +68,7 @@ class Collection:
             for one in (*self.artifacts, *self.work, *self.runs)
         )
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Mapping[str, object]:
         """For scripts."""
         return {
             "artifacts": [vars(one) for one in self.artifacts],

@@ -69,7 +69,7 @@ class Fit:
         content: list[object] = [variant.method, valid.sha256, code_fingerprint("compare")]
         if variant.method == "network":
             features = shared.features_of(config)
-            content += [train_key(valid, features, config, store), {n: ref.sha256 for n, ref in features.items()}]
+            content += [train_key(shared.training(config), store), {n: ref.sha256 for n, ref in features.items()}]
         elif variant.modality is not None:
             content += [valid.clean.media.get(variant.modality), config.subset("extract")]
             content += [config.subset("seed", "train")] if variant.is_random else []
@@ -199,7 +199,7 @@ def _fit_network(fit: Fit) -> Answers:
 
     shared, config = fit.shared, fit.config
     features = shared.features_of(config)
-    key = train_key(shared.valid, features, config, shared.store)
+    key = train_key(shared.training(config), shared.store)
     state = shared.store.root / "work" / f"train-{key}"
     begun = shared.store.find(CHECKPOINTS, key) is not None or (state.is_dir() and any(state.iterdir()))
     watch = Stopwatch(shared.run_state.clock)

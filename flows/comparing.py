@@ -12,10 +12,9 @@ from data_contracts.refs import InputName, RawRef, Target
 from data_contracts.run_summary import ComparedSummary, CompareSummary, Finding, RunSummary
 from flows.compare_fits import Ended, Fit, Perform, perform_here, plan_fits, run_fits
 from flows.data_stages import prepare, require_trainable
-from flows.execute import RunFailed, attempt
+from flows.execute import execute_study
 from flows.machine import describe_machine
 from flows.preflight import failure, preflight
-from flows.records import recorded
 from flows.request import Request
 from flows.run_state import RunState
 from flows.shared_features import SharedFeatures
@@ -44,20 +43,14 @@ def compare_models(request: Request, stages: Stages | None = None, perform: Perf
     """
     own, request = request.config, replace(request, config=compare_config(request.config))
     require_ready(request)
-    run_state, found = RunState(), list[CompareReport]()
-
-    def work() -> None:
-        """The comparison has run, filling `run_state`; `found` holds its report."""
-        found.append(compare(request, own, stages or Stages(), run_state, perform))
-
-    with recorded(request, "compare", run_state):
-        error = attempt(work, run_state)
-        request.folder.mkdir(parents=True, exist_ok=True)
-        if error is not None:
-            summary = summarise(request, run_state, "compare", str(error))
-            write_summary(request, run_state, summary)
-            raise RunFailed(error, summary) from error
-        return leave_results(request, run_state, found[0])
+    run_state = RunState()
+    return execute_study(
+        request,
+        "compare",
+        run_state,
+        lambda: compare(request, own, stages or Stages(), run_state, perform),
+        lambda report: leave_results(request, run_state, report),
+    )
 
 
 def require_ready(request: Request) -> None:

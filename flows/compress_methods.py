@@ -30,6 +30,7 @@ from tasks.modeling.pretrained.describe import find_again
 from tasks.modeling.pretrained.packaged import is_packaged, packaged_encoder
 from tasks.problems.registry import problem_of
 from tasks.reporting.artifacts import read_slices
+from tasks.train.request import TrainRequest
 
 
 class Perform(Protocol):
@@ -159,7 +160,7 @@ class Methods:
         valid = prepare(replace(request, config=smaller), smaller, self.stages, aside)
         features = extract_features(valid, smaller, store, self.stages, aside)
         with self.run_state.timed("train"):
-            trained = self.stages.train(valid, features, smaller, store, None)
+            trained = self.stages.train(TrainRequest(valid=valid, features=features, config=smaller), store)
         return keep_trained("prune", self.asked.champion, trained, valid, store, inputs)
 
     def _aside(self) -> RunState:

@@ -14,9 +14,8 @@ from flows.champion import champion_config, checkpoint_of, prepare_champion
 from flows.compress_methods import Methods, Perform, not_possible, perform_here
 from flows.compress_request import Compression, refusing_without_test
 from flows.data_stages import extract_features, prepare
-from flows.execute import RunFailed, attempt
+from flows.execute import execute_study
 from flows.pipeline import evaluate_model, publish_candidate
-from flows.records import recorded
 from flows.request import Request
 from flows.results import results_in
 from flows.run_state import RunState
@@ -41,20 +40,14 @@ def compress_model(asked: Compression, stages: Stages | None = None, perform: Pe
 
     Raises RunFailed where a stage refused.
     """
-    request, run_state, found = asked.request, RunState(champion=asked.champion), list[CompressReport]()
-
-    def work() -> None:
-        """The study has run, filling `run_state`; `found` holds its report."""
-        found.append(study(asked, stages or Stages(), run_state, perform))
-
-    with recorded(request, "compress", run_state):
-        error = attempt(work, run_state)
-        request.folder.mkdir(parents=True, exist_ok=True)
-        if error is not None:
-            summary = summarise(request, run_state, "compress", str(error))
-            write_summary(request, run_state, summary)
-            raise RunFailed(error, summary) from error
-        return leave_results(request, run_state, found[0])
+    request, run_state = asked.request, RunState(champion=asked.champion)
+    return execute_study(
+        request,
+        "compress",
+        run_state,
+        lambda: study(asked, stages or Stages(), run_state, perform),
+        lambda report: leave_results(request, run_state, report),
+    )
 
 
 def study(asked: Compression, stages: Stages, run_state: RunState, perform: Perform) -> CompressReport:

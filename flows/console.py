@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -67,7 +67,7 @@ def _bars() -> Iterator[None]:
     bars = Progress(
         *columns, TextColumn("{task.fields[message]}"), console=_ERR, redirect_stdout=sys.stdout.isatty()
     )  # into a file goes what is printed there
-    known: dict[str, Any] = {}
+    known: dict[str, TaskID] = {}
 
     def listen(step: str, done: int, total: int, message: str) -> None:
         """The step's bar stands at `done` of `total`; a step that is heard of for the first time gets one."""

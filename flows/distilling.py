@@ -13,6 +13,7 @@ from tasks.compress.compress import keep_trained
 from tasks.compress.teacher import ask_teacher
 from tasks.config import EncodersConfig, RunConfig
 from tasks.modeling.card import ModelCard
+from tasks.train.request import TrainRequest
 
 
 def student_config(config: RunConfig, card: ModelCard) -> RunConfig:
@@ -47,5 +48,6 @@ def distill(
         )
     features = extract_features(prepared.valid, config, store, stages, run_state)
     with run_state.timed("train"):
-        trained = stages.train(prepared.valid, features, config, store, None, distillation=distillation)
+        training = TrainRequest(valid=prepared.valid, features=features, config=config, distillation=distillation)
+        trained = stages.train(training, store)
     return keep_trained("distill", asked.champion, trained, prepared.valid, store)

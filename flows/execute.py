@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from data_contracts.run_record import RunRecord
 from data_contracts.run_summary import Finding, RunSummary
@@ -23,6 +24,8 @@ from tasks.errors import CrossmodalError, EnvironmentFailed, TooManyQuarantined,
 from tasks.packages import missing_package
 from tasks.reporting.artifacts import read_history
 from tasks.shared_files import link_equal_files, link_folder
+
+R = TypeVar("R")
 
 
 class RunFailed(Exception):
@@ -124,6 +127,24 @@ def attempt(work: Callable[[], object], run_state: RunState) -> CrossmodalError 
             error.__cause__ = failure
             return error
     return None
+
+
+def execute_study(
+    request: Request, flow: str, run_state: RunState, study: Callable[[], R], leave: Callable[[R], RunSummary]
+) -> RunSummary:
+    """The summary that `leave` makes of what a study found; while it runs, and at its end, it is recorded as a run of `flow`.
+
+    Raises RunFailed where a stage refused, with the summary of what was done until then.
+    """
+    found: list[R] = []
+    with recorded(request, flow, run_state):
+        error = attempt(lambda: found.append(study()), run_state)
+        request.folder.mkdir(parents=True, exist_ok=True)
+        if error is not None:
+            summary = summarise(request, run_state, flow, str(error))
+            write_summary(request, run_state, summary)
+            raise RunFailed(error, summary) from error
+        return leave(found[0])
 
 
 def _environment_failed(failure: OSError | MemoryError | ModuleNotFoundError) -> EnvironmentFailed | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from data_contracts.refs import EvalReport, Pairing
 from flows.history import list_runs, run_refs
@@ -54,7 +54,7 @@ class Power:
             for found in self.modes
         )
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Mapping[str, object]:
         """For scripts."""
         return asdict(self)
 

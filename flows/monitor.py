@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
+from pydantic import JsonValue
 
 from flows.artifacts import leave_drift
 from flows.drift import monitor_manifest
 from flows.events import emit_drift
 from flows.flow_request import NO_OVERRIDES, Override, request_of_run
-from flows.refusals import REFUSALS, refused
+from flows.refusals import ends_refused
 from flows.request import resolve_config
 from flows.run_name import name_run
 from tasks.monitor.task import monitor_task
-from tasks.redaction import redact_error
 
 
 @flow(name="monitor", flow_run_name=name_run, persist_result=True, result_serializer="json")
+@ends_refused
 def monitor(
     profile: str = "",
     data: str = "",
     model: str = "",
     overrides: list[Override] = NO_OVERRIDES,
     store: str = "",
-) -> State[dict[str, Any]]:
+) -> State[dict[str, JsonValue]]:
     """Compares new data with those that a model was published with. Drift is a result, not an error.
 
     Args:
@@ -36,15 +35,10 @@ def monitor(
         overrides: Other settings on top of the profile, each KEY=VALUE.
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """
-    try:
-        request = request_of_run(profile, data, overrides, store)
-        own = resolve_config(profile, None, overrides, str(request.store.root)).name if profile else None
-        summary = monitor_manifest(request, model or own, monitor_task)
-        leave_drift(request, summary)
-        # Without a profile the new data are all that is known to retrain on; with one, its own data are.
-        emit_drift(summary, profile, "" if profile else data, overrides)
-        return Completed(message=f"drift {'yes' if summary.drift else 'no'}: {summary.reason}", data=summary.as_json())
-    except REFUSALS as error:
-        return refused(error)
-    except Exception as error:  # noqa: BLE001 (raised again)
-        raise redact_error(error)  # noqa: B904
+    request = request_of_run(profile, data, overrides, store)
+    own = resolve_config(profile, None, overrides, str(request.store.root)).name if profile else None
+    summary = monitor_manifest(request, model or own, monitor_task)
+    leave_drift(request, summary)
+    # Without a profile the new data are all that is known to retrain on; with one, its own data are.
+    emit_drift(summary, profile, "" if profile else data, overrides)
+    return Completed(message=f"drift {'yes' if summary.drift else 'no'}: {summary.reason}", data=summary.as_json())

@@ -7,9 +7,11 @@ import json
 import platform
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+
+from pydantic import JsonValue
 
 from data_contracts.modalities import ALL_MODALITIES
 from data_contracts.refs import RawRef
@@ -176,7 +178,7 @@ class _Packer:
             self._archive.writestr(name, path.read_bytes())
             self._left -= path.stat().st_size
 
-    def _portable(self, path: str) -> dict[str, Any]:
+    def _portable(self, path: str) -> dict[str, JsonValue]:
         """The settings that differ from the defaults, with the data where they lie in the archive."""
         config = self._config.model_dump(mode="json", exclude_defaults=True)
         data = {key: value for key, value in config.get("data", {}).items() if key not in ("sample", "allowed_roots")}
@@ -222,7 +224,7 @@ def constraints() -> Iterator[str]:
             continue
 
 
-def profile_text(values: dict[str, Any]) -> str:
+def profile_text(values: Mapping[str, object]) -> str:
     """The values of a config as TOML: plain keys first, then a table for each section."""
     lines = [
         f"{key} = {_toml(value)}" for key, value in values.items() if not isinstance(value, dict) and value is not None
@@ -233,7 +235,7 @@ def profile_text(values: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(name: str, values: dict[str, Any]) -> Iterator[str]:
+def _table(name: str, values: Mapping[str, object]) -> Iterator[str]:
     yield f"[{name}]"
     yield from (
         f"{key} = {_toml(value)}" for key, value in values.items() if value is not None and not isinstance(value, dict)

@@ -31,6 +31,7 @@ from tasks.publish.registry import fetch_champion
 from tasks.reporting.artifacts import read_history
 from tasks.samples import Samples
 from tasks.store import Store, digest_file
+from tasks.train.request import TrainRequest
 
 
 def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
@@ -52,7 +53,9 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
         start = run_state.start = None if config.train.continue_from == "none" else champion
         if start is not None:
             require_unseen_test_rows(start, valid, store)
-        checkpoint = run_state.checkpoint = stages.train(valid, features, config, store, start)
+        checkpoint = run_state.checkpoint = stages.train(
+            TrainRequest(valid=valid, features=features, config=config, champion=start), store
+        )
     run_log.log_checkpoint(checkpoint, read_history(checkpoint, store), run_state.reused(checkpoint))
     with run_state.timed("evaluate"):  # asked again: training takes time, and another model may have been promoted
         champion = run_state.champion = fetch_champion(

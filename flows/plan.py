@@ -19,6 +19,7 @@ from tasks.ingest.manifest.row_changes import RowChanges
 from tasks.ingest.manifest.scan import scan
 from tasks.ingest.sources.resolve import locate_data
 from tasks.media.media_store import media_fingerprint, media_index
+from tasks.train.request import TrainRequest
 from tasks.train.train import train_key
 from tasks.validate.validate import samples_key
 
@@ -167,7 +168,9 @@ class _Plan:
         self, valid: ValidatedRef, features: dict[InputName, FeatureRef], changes: RowChanges | None
     ) -> list[PlanLine]:
         store, splits = self.request.store, valid.clean.splits
-        key = train_key(valid, features, self.request.config, store, champion_to_continue(self.request))
+        start = champion_to_continue(self.request)
+        asked = TrainRequest(valid=valid, features=features, config=self.request.config, champion=start)
+        key = train_key(asked, store)
         if store.find("checkpoints", key) is not None:
             train = _line("train", "reuse", 1, "this model is in the store")
             known = self.earlier is not None and self.earlier.refs.valid == valid

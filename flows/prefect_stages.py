@@ -8,14 +8,14 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from prefect import Task, unmapped
+from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 from prefect.utilities.callables import get_call_parameters
 
-from data_contracts.compression import Distillation
-from data_contracts.refs import ChampionRef, CheckpointRef, ValidatedRef
+from data_contracts.refs import CheckpointRef
 from flows.hosting.registering import GPU_SLOT, ensure_gpu_slot
-from flows.stages import AuditStages, ExplainStages, Features, Stages, Train, TranslateStages
+from flows.stages import AuditStages, ExplainStages, Stages, Train, TranslateStages
 from tasks import progress
 from tasks.audit.audit import audit_key
 from tasks.audit.out_of_fold import fold_key
@@ -35,7 +35,8 @@ from tasks.ingest.ingest import ingest_key
 from tasks.ingest.task import ingest_task, scan_task
 from tasks.publish.task import publish_task
 from tasks.store import Store
-from tasks.task_options import CacheKey, keyed
+from tasks.task_options import TAGGED, CacheKey, keyed, shielded
+from tasks.train.request import TrainRequest
 from tasks.train.task import train_task
 from tasks.train.train import train_key
 from tasks.translate.pair import pair_key
@@ -111,22 +112,21 @@ def _verified(task: Task[P, R], kind: str, key: CacheKey) -> Callable[P, R]:
 def _in_gpu_slot(train: Train) -> Train:
     """Training that waits for the global limit `gpu` where it will use one; a model that is in the store needs none."""
 
-    def call(
-        valid: ValidatedRef,
-        features: Features,
-        config: RunConfig,
-        store: Store,
-        champion: ChampionRef | None,
-        *,
-        distillation: Distillation | None = None,
-    ) -> CheckpointRef:
+    def call(request: TrainRequest, store: Store) -> CheckpointRef:
         """The stage's result; while it is computed on a GPU, one slot of the limit is taken."""
-        key = train_key(valid, features, config, store, champion, distillation) if uses_gpu(config) else None
+        key = train_key(request, store) if uses_gpu(request.config) else None
         needs_none = key is None or store.find("checkpoints", key) is not None
         with contextlib.nullcontext() if needs_none else gpu_slot():
-            return train(valid, features, config, store, champion, distillation=distillation)
+            return train(request, store)
 
     return call
+
+
+def run_in_task(name: str, label: str, work: Callable[[], None], config: RunConfig | None = None) -> None:
+    """The work is a task of the flow's run, one slot of the GPU taken where it trains there under this config."""
+    slot = gpu_slot() if config is not None and uses_gpu(config) else contextlib.nullcontext()
+    with slot:
+        Task(shielded(work), name=name, task_run_name=label, cache_policy=NO_CACHE, **TAGGED)()
 
 
 @contextlib.contextmanager

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+from pydantic import JsonValue
+
 from data_contracts.recognition import Recognised, Recognition
 from data_contracts.run_summary import RunSummary
 from flows.prepare import check_manifest
@@ -53,7 +55,7 @@ def list_profiles(store: str) -> list[Listed]:
     return found
 
 
-def describe_settings(config: RunConfig) -> dict[str, Any]:
+def describe_settings(config: RunConfig) -> dict[str, JsonValue]:
     """Every dotted key of a config with its value, as JSON."""
     return dict(_flat(config.model_dump(mode="json")))
 

@@ -14,16 +14,16 @@ from pydantic import Field
 from flows.environment import now_ms, tracking_uri_from_environment, user_name
 from flows.flow_request import store_of_run
 from flows.journaling import record_decisions
-from flows.refusals import REFUSALS, refused
+from flows.refusals import ends_refused
 from flows.request import default_tracking_uri, verify_key_from_environment
 from flows.run_name import rename_run
 from tasks.publish import registry
 from tasks.publish.approval import Approval
-from tasks.redaction import redact_error
 from tasks.store import Store
 
 
 @flow(name="promote", persist_result=True, result_serializer="json")
+@ends_refused
 def promote(
     model: str = "",
     version: str = "",
@@ -43,24 +43,19 @@ def promote(
         alias: The alias to move.
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """
-    try:
-        place = Store(store_of_run(store))
-        tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
-        approval = Approval(f"{user_name()} (Prefect flow run {flow_run.name})", now_ms(), reason)
-        model, version = registry.find_pending(model, version, place, tracking_uri, approval.at_ms)
-        if decision == "approve":
-            entry: Mapping[str, object] = registry.promote(
-                model, version, alias, place, tracking_uri, approval, verify_key_from_environment()
-            ).model_dump(mode="json")
-            message = f"{model} version {version} is now {alias}: {reason}"
-        else:
-            entry = registry.reject(model, version, approval, place, tracking_uri)
-            message = f"{model} version {version} is rejected: {reason}"
-        record_decisions(model, alias, place, tracking_uri)
-        get_run_logger().info(message)
-        rename_run(f"{decision} {model} v{version}")
-        return Completed(message=message, data=entry)
-    except REFUSALS as error:
-        return refused(error)
-    except Exception as error:  # noqa: BLE001 (raised again)
-        raise redact_error(error)  # noqa: B904
+    place = Store(store_of_run(store))
+    tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
+    approval = Approval(f"{user_name()} (Prefect flow run {flow_run.name})", now_ms(), reason)
+    model, version = registry.find_pending(model, version, place, tracking_uri, approval.at_ms)
+    if decision == "approve":
+        entry: Mapping[str, object] = registry.promote(
+            model, version, alias, place, tracking_uri, approval, verify_key_from_environment()
+        ).model_dump(mode="json")
+        message = f"{model} version {version} is now {alias}: {reason}"
+    else:
+        entry = registry.reject(model, version, approval, place, tracking_uri)
+        message = f"{model} version {version} is rejected: {reason}"
+    record_decisions(model, alias, place, tracking_uri)
+    get_run_logger().info(message)
+    rename_run(f"{decision} {model} v{version}")
+    return Completed(message=message, data=entry)

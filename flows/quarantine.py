@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from data_contracts.modalities import modality_of
 from data_contracts.row_examples import QuarantinedRow, row_name
@@ -13,6 +12,8 @@ from flows.as_read import cell_text, medium_bytes, rows_as_read
 from flows.history import RUNS, run_config, run_refs
 from tasks.contract import read_table
 from tasks.errors import CrossmodalError, UsageError
+from tasks.ingest.manifest.raw_rows import RawRow
+from tasks.ingest.manifest.rows import Cells
 from tasks.media.media_store import media_index
 from tasks.reporting.row_page import RefusedMedium, RefusedRow, write_refused
 from tasks.store import Store, digest_json
@@ -55,7 +56,7 @@ def refused_row(store: Store, record: RunRecord, number: int, table: str | None 
     if refs.raw is None:
         return RefusedRow(run=record.run, row=number, facts=found[0])
     read = read_table(store.path(refs.raw.uri) / "rows.parquet", filters=[("row", "==", number)]).to_pylist()
-    raw: dict[str, Any] = next((row for row in read if row["table"] == of_table), {})
+    raw: RawRow = next((row for row in read if row["table"] == of_table), {})
     return RefusedRow(
         run=record.run,
         row=number,
@@ -76,7 +77,7 @@ def leave_page(store: Store, row: RefusedRow) -> Path:
     return path
 
 
-def _cells(store: Store, record: RunRecord, refs: RunRefs, number: int, table: str | None) -> dict[str, Any]:
+def _cells(store: Store, record: RunRecord, refs: RunRefs, number: int, table: str | None) -> Cells:
     """The row's cells as the manifest holds them now; why not, where they cannot be read again."""
     assert refs.raw is not None
     try:
@@ -88,7 +89,7 @@ def _cells(store: Store, record: RunRecord, refs: RunRefs, number: int, table: s
     return {}
 
 
-def _media(store: Store, record: RunRecord, refs: RunRefs, raw: dict[str, Any]) -> list[RefusedMedium]:
+def _media(store: Store, record: RunRecord, refs: RunRefs, raw: RawRow) -> list[RefusedMedium]:
     """What the row's media look like: decoded where the store has them so, else the source itself where it is a picture."""
     from tasks.reporting.thumbnails import picture_media, source_picture
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
@@ -11,9 +13,29 @@ from prefect.states import Failed
 
 from flows.execute import RunFailed
 from tasks.errors import CrossmodalError
+from tasks.redaction import redact_error
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 REFUSALS = (CrossmodalError, RunFailed)
 """What is no bug: its message says what is wrong and what to do. Every other exception keeps its traceback."""
+
+
+def ends_refused(run: Callable[P, State[R]]) -> Callable[P, State[R]]:
+    """The function of a flow, whose refusals end in a failed state, and whose other errors hold no credential."""
+
+    @functools.wraps(run)
+    def call(*args: P.args, **kwargs: P.kwargs) -> State[R]:
+        """What `run` returns, or the state of its refusal."""
+        try:
+            return run(*args, **kwargs)
+        except REFUSALS as error:
+            return refused(error)
+        except Exception as error:  # noqa: BLE001 (raised again)
+            raise redact_error(error)  # noqa: B904
+
+    return call
 
 
 def refused(error: CrossmodalError | RunFailed) -> State[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from data_contracts.refs import Ref
 from data_contracts.run_refs import RunRefs
@@ -21,6 +21,7 @@ from tasks.extract.extract import collect_features, plan_shards
 from tasks.ingest.sources.resolve import locate_data
 from tasks.publish.publish import PublishInputs
 from tasks.store import canonical_json, replace_file
+from tasks.train.request import TrainRequest
 
 Results = Mapping[str, Ref | Features]
 """Name, as in RunRefs, to what a stage handed back."""
@@ -128,7 +129,8 @@ def _extract(request: Request, refs: RunRefs, stages: Stages) -> Results:
 
 
 def _train(request: Request, refs: RunRefs, stages: Stages) -> Results:
-    return {"checkpoint": stages.train(_had(refs.valid), refs.features, request.config, request.store, refs.start)}
+    asked = TrainRequest(valid=_had(refs.valid), features=refs.features, config=request.config, champion=refs.start)
+    return {"checkpoint": stages.train(asked, request.store)}
 
 
 def _evaluate(request: Request, refs: RunRefs, stages: Stages) -> Results:
@@ -163,6 +165,6 @@ STAGES: Mapping[str, Callable[[Request, RunRefs, Stages], Results]] = {
 }
 
 
-def as_json(results: list[Rerun]) -> dict[str, Any]:
+def as_json(results: list[Rerun]) -> Mapping[str, object]:
     """For scripts."""
     return {name: {"ref": json.loads(ref.model_dump_json()), "equals": equals} for name, ref, equals in results}

@@ -12,7 +12,7 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from flows.artifacts import leave_table
 from flows.environment import refresh_from_environment
@@ -21,13 +21,13 @@ from flows.flow_request import NO_OVERRIDES, Override, request_of_run
 from flows.plan import describe_plan, plan_retrain
 from flows.prefect_stages import prefect_stages
 from flows.preflight import failure, preflight, preflight_lines
-from flows.refusals import REFUSALS, refused
+from flows.refusals import ends_refused
 from flows.request import Mode, Request, named_profile
 from flows.run_name import describe_outcome, name_run, rename_run
 from flows.run_progress import execute_shown
 from tasks.display_table import DisplayTable
 from tasks.escaping import markdown_text
-from tasks.redaction import redact, redact_error, redact_json
+from tasks.redaction import redact, redact_json
 
 # Prefect types a runner by its own future; the decorator asks for one of any future.
 _RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=min(8, os.cpu_count() or 1)))
@@ -40,6 +40,7 @@ _RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=
     persist_result=True,
     result_serializer="json",
 )
+@ends_refused
 def retrain(
     profile: str = "",
     data: str = "",
@@ -47,7 +48,7 @@ def retrain(
     epochs: Annotated[int, Field(ge=0)] = 0,
     overrides: list[Override] = NO_OVERRIDES,
     store: str = "",
-) -> State[dict[str, Any]]:
+) -> State[dict[str, JsonValue]]:
     """Retrains a model: ingest, validate, extract, train, evaluate, gate, publish. A refused model is a result.
 
     Args:
@@ -58,27 +59,22 @@ def retrain(
         overrides: Other settings on top of the profile, each KEY=VALUE, for example train.batch_size=32.
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """
-    try:
-        settings = [*overrides, *([f"train.epochs={epochs}"] if epochs else [])]
-        request = replace(
-            request_of_run(profile, data, settings, store),
-            prefect_run_id=str(flow_run.id),
-            refresh=refresh_from_environment(),
-            profile=named_profile(profile, data),
-        )
-        if mode == "plan only":
-            return _plan(request)
-        summary = execute_shown(request, prefect_stages(), mode)
-        rename_run(describe_outcome(summary))
-        emit_verdict(summary)
-        return Completed(message=f"{summary.verdict}: {summary.reason}", data=summary.as_json())
-    except REFUSALS as error:
-        return refused(error)
-    except Exception as error:  # noqa: BLE001 (raised again)
-        raise redact_error(error)  # noqa: B904
+    settings = [*overrides, *([f"train.epochs={epochs}"] if epochs else [])]
+    request = replace(
+        request_of_run(profile, data, settings, store),
+        prefect_run_id=str(flow_run.id),
+        refresh=refresh_from_environment(),
+        profile=named_profile(profile, data),
+    )
+    if mode == "plan only":
+        return _plan(request)
+    summary = execute_shown(request, prefect_stages(), mode)
+    rename_run(describe_outcome(summary))
+    emit_verdict(summary)
+    return Completed(message=f"{summary.verdict}: {summary.reason}", data=summary.as_json())
 
 
-def _plan(request: Request) -> State[dict[str, Any]]:
+def _plan(request: Request) -> State[dict[str, JsonValue]]:
     """The preflight and the plan as the run's first artifact, and the plan as its message; no work is done."""
     checks = preflight(request)
     refusal = failure(checks)

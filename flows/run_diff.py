@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from data_contracts.run_record import RunRecord
 from flows.history import RUNS, run_config, run_refs
@@ -85,7 +85,7 @@ def write_page(store: Store, diff: RunDiff, a: RunRecord, b: RunRecord, out: Pat
     return path
 
 
-def as_json(diff: RunDiff) -> dict[str, Any]:
+def as_json(diff: RunDiff) -> Mapping[str, object]:
     """For scripts."""
     figures = {
         figure.metric: {"a": figure.a, "b": figure.b, "difference": figure.difference} for figure in diff.figures

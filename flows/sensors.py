@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from flows.automations import deployment_id
 from flows.hosting.registering import prefect_client
@@ -30,7 +29,7 @@ def schedule_watch(root: Path, profile: str, source: str | None, deployment: str
         raise UsageError(
             f"source {source!r}: Prefect would show what opens it; give credentials to the store's own settings"
         )
-    parameters: dict[str, Any] = {"profile": profile, "deployment": deployment, "settle_s": settle_s}
+    parameters: dict[str, object] = {"profile": profile, "deployment": deployment, "settle_s": settle_s}
     if source is not None:
         parameters["source"] = source if "://" in source else str(Path(source).absolute())
     slug = check_model_name(f"{profile}-{deployment.replace('/', '-')}").lower()

@@ -12,6 +12,7 @@ from flows.stages import Features, Stages
 from tasks.config import RunConfig
 from tasks.errors import DataError
 from tasks.store import Store, digest_json
+from tasks.train.request import TrainRequest
 from tasks.train.train import train
 
 
@@ -39,11 +40,15 @@ class SharedFeatures:
             )
         return kept
 
+    def training(self, config: RunConfig) -> TrainRequest:
+        """What is trained under these settings."""
+        return TrainRequest(valid=self.valid, features=self.features_of(config), config=config)
+
     def train(self, config: RunConfig) -> CheckpointRef:
         """The trained model; in this process, which has loaded all that it needs, unless several train together."""
         isolate = config.train.devices > 1
         with self.run_state.timed("train"):
-            return train(self.valid, self.features_of(config), config, self.store, None, isolate)
+            return train(self.training(config), self.store, isolate)
 
     def _with_all(self, config: RunConfig) -> RunConfig:
         """The same settings with the study's own encoders where these leave a modality out."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Protocol
 
 from data_contracts.audit import FoldRef, ViewRef
-from data_contracts.compression import Distillation
 from data_contracts.explanations import ExplanationPartRef, ExplanationRef, PartName
 from data_contracts.refs import (
     AuditRef,
@@ -39,6 +38,7 @@ from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.publish.publish import PublishInputs, publish
 from tasks.store import Store
+from tasks.train.request import TrainRequest
 from tasks.train.train import train
 from tasks.translate.pair import fit_pair
 from tasks.translate.shards import GenerationShard, generate_shard
@@ -86,19 +86,9 @@ class ValidateFeatures(Protocol):
 
 
 class Train(Protocol):
-    """A checkpoint of these rows, features and settings; `champion` is the model that training starts from,
-    `distillation` names one that it learns from."""
+    """A checkpoint of these rows, features and settings."""
 
-    def __call__(
-        self,
-        valid: ValidatedRef,
-        features: Features,
-        config: RunConfig,
-        store: Store,
-        champion: ChampionRef | None,
-        *,
-        distillation: Distillation | None = None,
-    ) -> CheckpointRef: ...
+    def __call__(self, request: TrainRequest, store: Store) -> CheckpointRef: ...
 
 
 class Evaluate(Protocol):
@@ -152,17 +142,9 @@ def extract_in_turn(shards: list[ShardRef], store: Store) -> list[str]:
     return parts
 
 
-def train_here(
-    valid: ValidatedRef,
-    features: Features,
-    config: RunConfig,
-    store: Store,
-    champion: ChampionRef | None,
-    *,
-    distillation: Distillation | None = None,
-) -> CheckpointRef:
+def train_here(request: TrainRequest, store: Store) -> CheckpointRef:
     """Trains in this process, where a debugger can follow."""
-    return train(valid, features, config, store, champion, isolate=False, distillation=distillation)
+    return train(request, store, isolate=False)
 
 
 @dataclass(frozen=True)

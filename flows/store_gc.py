@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from flows.collecting import collect
 from flows.environment import tracking_uri_from_environment
 from flows.flow_request import store_of_run
-from flows.refusals import REFUSALS, refused
+from flows.refusals import ends_refused
 from flows.request import default_tracking_uri
 from flows.store_roots import KEEP_DAYS, KEEP_RUNS
 from tasks.store import Store
 
 
 @flow(name="store-gc", persist_result=True, result_serializer="json")
+@ends_refused
 def store_gc(
     keep_runs: Annotated[int, Field(ge=1)] = KEEP_RUNS,
     keep_days: Annotated[int, Field(ge=0)] = KEEP_DAYS,
     store: str = "",
-) -> State[dict[str, Any]]:
+) -> State[dict[str, JsonValue]]:
     """Deletes results that nothing needs and no run has used for a while; published models, scores and the journal stay.
 
     Args:
@@ -32,12 +33,9 @@ def store_gc(
         keep_days: What was used within so many days is kept, whatever it is.
         store: The store. Empty: as the worker is set up.
     """
-    try:
-        place = Store(store_of_run(store))
-        tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
-        found = collect(place, tracking_uri, keep_runs, keep_days, time.time())
-        message = found.describe()
-        get_run_logger().info(message)
-        return Completed(message=message, data=found.as_json())
-    except REFUSALS as error:
-        return refused(error)
+    place = Store(store_of_run(store))
+    tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
+    found = collect(place, tracking_uri, keep_runs, keep_days, time.time())
+    message = found.describe()
+    get_run_logger().info(message)
+    return Completed(message=message, data=found.as_json())

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from flows.history import RUNS, list_runs
 from flows.store_roots import Needed, find_needed
@@ -61,7 +60,7 @@ class StoreStatus:
     mlflow_deleted: int
     """Runs that were deleted in MLflow, whose files `mlflow gc` removes."""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Mapping[str, object]:
         """For scripts."""
         return asdict(self)
 

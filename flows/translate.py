@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
+from pydantic import JsonValue
 
 from flows.artifacts import leave_counts
 from flows.flow_request import NO_OVERRIDES, Override, request_of_run
 from flows.prefect_stages import prefect_stages, translate_stages
-from flows.refusals import REFUSALS, refused
+from flows.refusals import ends_refused
 from flows.run_name import name_run
 from flows.run_progress import TRANSLATE_SHARES, shown_in_prefect
 from flows.translating import translate_manifest
-from tasks.redaction import redact, redact_error
+from tasks.redaction import redact
 
 
 @flow(name="translate", flow_run_name=name_run, persist_result=True, result_serializer="json")
+@ends_refused
 def translate(
     profile: str = "",
     data: str = "",
@@ -27,7 +27,7 @@ def translate(
     generator: str = "",
     overrides: list[Override] = NO_OVERRIDES,
     store: str = "",
-) -> State[dict[str, Any]]:
+) -> State[dict[str, JsonValue]]:
     """Generates one input from another, and tries whether it helps, paired on the same test rows. Nothing is published.
 
     Args:
@@ -40,15 +40,10 @@ def translate(
         overrides: Other settings on top of the profile, each KEY=VALUE, for example translate.mode=fill.
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """
-    try:
-        asked = {"source": source, "target": target, "generator": generator}
-        own = [f"translate.{key}={value}" for key, value in asked.items() if value]
-        request = request_of_run(profile, data, [*own, *overrides], store)
-        with shown_in_prefect(TRANSLATE_SHARES):
-            summary = translate_manifest(request, None, prefect_stages(), translate_stages())
-        leave_counts("translation", request.name, request, summary)
-        return Completed(message=redact(str(summary.reason)), data=summary.as_json())
-    except REFUSALS as error:
-        return refused(error)
-    except Exception as error:  # noqa: BLE001 (raised again)
-        raise redact_error(error)  # noqa: B904
+    asked = {"source": source, "target": target, "generator": generator}
+    own = [f"translate.{key}={value}" for key, value in asked.items() if value]
+    request = request_of_run(profile, data, [*own, *overrides], store)
+    with shown_in_prefect(TRANSLATE_SHARES):
+        summary = translate_manifest(request, None, prefect_stages(), translate_stages())
+    leave_counts("translation", request.name, request, summary)
+    return Completed(message=redact(str(summary.reason)), data=summary.as_json())

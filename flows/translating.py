@@ -13,13 +13,11 @@ from data_contracts.run_summary import RunSummary
 from data_contracts.tables import PREDICTIONS
 from data_contracts.translation import GENERATED, ArmFigures, ArmPairing, ArmPlan, TranslationReport
 from flows.data_stages import extract_features, prepare, require_trainable
-from flows.execute import RunFailed, attempt
+from flows.execute import execute_study
 from flows.preflight import failure, preflight
-from flows.records import recorded
 from flows.request import Request
 from flows.run_state import RunState
 from flows.stages import Scan, Stages, TranslateStages
-from flows.summary import summarise, write_summary
 from flows.translate_outcome import describe, leave_results, require_out, table_with_answers
 from tasks import progress
 from tasks.config import RunConfig
@@ -30,6 +28,7 @@ from tasks.evaluate.paired import compare_evaluations
 from tasks.problems.registry import problem_of
 from tasks.samples import Samples
 from tasks.store import Store
+from tasks.train.request import TrainRequest
 from tasks.translate.generators.choose import require_generator
 from tasks.translate.outcome import Generation, keep_translation, make_report, rows_table
 from tasks.translate.pair import pair_key, read_nearest
@@ -70,24 +69,18 @@ def translate_manifest(
     """
     require_ready(request, out)
     stages, parts, run_state = stages or Stages(), parts or TranslateStages(), run_state or RunState()
-    found: list[tuple[TranslationReport, list[Arm], Generation]] = []
 
-    def work() -> None:
-        """The comparison is done, filling `run_state`."""
-        found.append(run_translation(request, stages, parts, run_state))
-
-    with recorded(request, "translate", run_state):
-        error = attempt(work, run_state)
-        request.folder.mkdir(parents=True, exist_ok=True)
-        if error is not None:
-            summary = summarise(request, run_state, "translate", str(error))
-            write_summary(request, run_state, summary)
-            raise RunFailed(error, summary) from error
-        report, arms, made = found[0]
+    def leave(found: tuple[TranslationReport, list[Arm], Generation]) -> RunSummary:
+        """The report, and the table of rows with the arms' answers."""
+        report, arms, made = found
         assert run_state.valid is not None
         rows = rows_table(run_state.valid, made, request.config, request.store)
         answers = {arm.plan.name: read_answers(arm, request.store) for arm in arms}
         return leave_results(request, run_state, report, table_with_answers(rows, answers), out)
+
+    return execute_study(
+        request, "translate", run_state, lambda: run_translation(request, stages, parts, run_state), leave
+    )
 
 
 def require_ready(request: Request, out: Path | None) -> None:
@@ -179,7 +172,7 @@ def _try(
     features = extract_features(arm_valid, config, store, stages, run_state)
     run_state.features |= features
     with run_state.timed("train"):
-        checkpoint = stages.train(arm_valid, features, config, store, None)
+        checkpoint = stages.train(TrainRequest(valid=arm_valid, features=features, config=config), store)
     with run_state.timed("evaluate"):
         report = stages.evaluate(arm_valid, features, checkpoint, None, config, store)
     return Arm(plan, arm_valid, checkpoint, report)

@@ -79,7 +79,7 @@ class TrialStages(SharedFeatures):
 
     def forget(self, config: RunConfig) -> None:
         """What an ended training left is gone."""
-        forget_training(self.valid, self.features_of(config), config, self.store)
+        forget_training(self.training(config), self.store)
 
 
 def objective_values(scored: TrialRef, metric: str, objectives: tuple[str, ...]) -> tuple[float, ...]:

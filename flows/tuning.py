@@ -9,9 +9,8 @@ from data_contracts.refs import ValidatedRef
 from data_contracts.run_summary import Finding, RunSummary, TuneSummary
 from data_contracts.tuning import TUNE, TuneReport
 from flows.data_stages import prepare, require_trainable
-from flows.execute import RunFailed, attempt
+from flows.execute import execute_study
 from flows.preflight import failure, preflight
-from flows.records import recorded
 from flows.request import Request
 from flows.run_state import RunState
 from flows.stages import Stages
@@ -46,20 +45,14 @@ def tune_model(
     before any work for what can be known before, RunFailed where a stage refused.
     """
     target = require_ready(request, save)
-    run_state, found = RunState(), list[TuneReport]()
-
-    def work() -> None:
-        """The search has run, filling `run_state`; `found` holds its report."""
-        found.append(search(request, target, stages or Stages(), run_state, perform))
-
-    with recorded(request, "tune", run_state):
-        error = attempt(work, run_state)
-        request.folder.mkdir(parents=True, exist_ok=True)
-        if error is not None:
-            summary = summarise(request, run_state, "tune", str(error))
-            write_summary(request, run_state, summary)
-            raise RunFailed(error, summary) from error
-        return leave_results(request, run_state, found[0], target)
+    run_state = RunState()
+    return execute_study(
+        request,
+        "tune",
+        run_state,
+        lambda: search(request, target, stages or Stages(), run_state, perform),
+        lambda report: leave_results(request, run_state, report, target),
+    )
 
 
 def require_ready(request: Request, save: str | None) -> Path:
@@ -96,7 +89,7 @@ def search(request: Request, target: Path, stages: Stages, run_state: RunState, 
     space = config.tune.search_space or default_space(config, in_order(features))
     require_valid_space(space, config)
     problem = problem_of(valid.clean.label_targets[0])
-    name = study_name(request.name, base_key(valid, features, config, store), space, metric, config)
+    name = study_name(request.name, base_key(trial_stages.training(config), store), space, metric, config)
     with storage_answers(config.tune.storage):
         study = Study(make_plan(name, space, metric, problem.validation_metric, config), store)
         if study.plan.first is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -39,7 +38,7 @@ def watch(
     config = resolve_config(profile or None, None if profile else source or None, overrides, place)
     request = make_request(config, place, tracking_uri_from_environment(), "watch")
     where = source or config.data.path
-    parameters: dict[str, Any] = {"profile": profile} if profile else {"data": where}
+    parameters: dict[str, object] = {"profile": profile} if profile else {"data": where}
     if source and deployment.startswith("monitor/"):
         parameters["data"] = source  # what arrives is monitored; what is retrained is the profile's own data
     start = starter(deployment, parameters | {"overrides": overrides})

@@ -15,7 +15,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    JsonValue,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from tasks.config_compare import CompareConfig
 from tasks.config_compress import CompressConfig
@@ -219,7 +228,7 @@ class RunConfig(Section):
         named = [*self.evaluate.slices, *(rule.slice_name for rule in self.gate.rules if rule.slice)]
         return tuple(dict.fromkeys(name for name in named if not is_built_in(name)))
 
-    def subset(self, *sections: str) -> dict[str, Any]:
+    def subset(self, *sections: str) -> dict[str, JsonValue]:
         """The named sections (or top-level keys) as plain JSON values: the part of the config that a stage reads."""
         return {name: self.model_dump(mode="json")[name] for name in sections}
 

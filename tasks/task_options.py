@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar
 
-from data_contracts.refs import Ref
+from data_contracts.refs import Frozen, Ref
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed
 from tasks.redaction import redact_error
@@ -89,8 +89,17 @@ def keyed(key: Callable[..., str], checked: Callable[[RunConfig], object] | None
 
     def cache_key(context: object, parameters: dict[str, Any]) -> str:
         """The key for these parameters."""
-        refs = {name: value.model_dump(mode="json") for name, value in parameters.items() if isinstance(value, Ref)}
+        refs = {name: ref.model_dump(mode="json") for name, ref in _refs(parameters)}
         limits = None if checked is None else checked(parameters["config"])
         return digest_json({"key": key(*(parameters[name] for name in names)), "refs": refs, "checked": limits})
 
     return cache_key
+
+
+def _refs(parameters: Mapping[str, object]) -> Iterator[tuple[str, Ref]]:
+    """The refs among a task's arguments, and those in a request among them, by their dotted names."""
+    for name, value in parameters.items():
+        if isinstance(value, Ref):
+            yield name, value
+        elif isinstance(value, Frozen):
+            yield from ((f"{name}.{field}", held) for field, held in value if isinstance(held, Ref))

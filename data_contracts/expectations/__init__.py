@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import pyarrow as pa
 
@@ -13,7 +13,23 @@ if TYPE_CHECKING:
 Severity = Literal["critical", "warning"]
 
 
-def about(name: str, states: str, advice: str, severity: Severity = "critical") -> dict[str, Any]:
+class Meta(TypedDict):
+    """What an expectation says of itself."""
+
+    name: str
+    states: str
+    advice: str
+
+
+class About(TypedDict):
+    """Arguments of every expectation of Great Expectations."""
+
+    description: str
+    meta: Meta
+    severity: Severity
+
+
+def about(name: str, states: str, advice: str, severity: Severity = "critical") -> About:
     """The arguments that every expectation of ours carries: its name, what it states, and what to do when it is broken.
 
     A broken `critical` expectation refuses the table; a broken `warning` is reported.

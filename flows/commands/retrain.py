@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, cast
+from typing import Annotated, NotRequired, TypedDict, cast
 
 import typer
+from pydantic import JsonValue
 
 from data_contracts.run_summary import PreflightCheck, RunSummary
 from flows import console
 from flows.commands.options import Debug, RunInput, StoreOption, SummaryJson, SummaryOptions, grouped
 from flows.environment import use_prefect
 from flows.execute import RunFailed, execute
-from flows.plan import plan_retrain
+from flows.plan import PlanLine, plan_retrain
 from flows.preflight import failure, preflight, warnings
 from flows.refresh import require_stages
-from flows.request import MODES, Request, check_mode
+from flows.request import MODES, Mode, Request, check_mode
 from flows.stages import Stages
 from tasks.display_table import DisplayTable
 from tasks.errors import EnvironmentFailed
@@ -39,6 +40,23 @@ Corrections = Annotated[
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the lines of the run's log as well, on stderr.")]
+
+
+class FlowParameters(TypedDict):
+    """What the flow `retrain` is called with."""
+
+    profile: str
+    data: str
+    mode: Mode
+    overrides: list[str]
+
+
+class PlanReport(TypedDict):
+    """What there would be to do, and the checks before it."""
+
+    plan: list[PlanLine]
+    data: str
+    preflight: NotRequired[list[dict[str, JsonValue]]]
 
 
 @dataclass(frozen=True)
@@ -69,21 +87,18 @@ def retrain(
         console.print_warning(text)
     with console.progress_bars(how.verbose):
         if not how.plain:
-            parameters = {
-                "profile": of.profile or "",
-                "data": of.data or "",
-                "mode": mode,
-                "overrides": of.overrides or [],
-            }
+            parameters = FlowParameters(
+                profile=of.profile or "", data=of.data or "", mode=mode, overrides=of.overrides or []
+            )
             found = _retrain_with_prefect(request, parameters, debug)
         elif mode == "plan only":
-            found = {"plan": plan_retrain(request), "data": request.config.data.path}
+            found = PlanReport(plan=plan_retrain(request), data=request.config.data.path)
         else:
             found = execute(request, Stages(), mode=mode)
     if isinstance(found, RunSummary):
         console.print_outcome(found, request.store.root, as_json)
     else:
-        _print_plan(found | {"preflight": _listed(checks)}, as_json)
+        _print_plan({**found, "preflight": _listed(checks)}, as_json)
 
 
 def corrected(of: RunInput, corrections: str | None) -> RunInput:
@@ -102,11 +117,11 @@ def _require_ready(request: Request) -> list[PreflightCheck]:
     return checks
 
 
-def _listed(checks: list[PreflightCheck]) -> list[dict[str, Any]]:
+def _listed(checks: list[PreflightCheck]) -> list[dict[str, JsonValue]]:
     return [check.model_dump(mode="json") for check in checks]
 
 
-def _retrain_with_prefect(request: Request, parameters: dict[str, Any], debug: bool) -> RunSummary | dict[str, Any]:
+def _retrain_with_prefect(request: Request, parameters: FlowParameters, debug: bool) -> RunSummary | PlanReport:
     """What the flow, called in this process, ends with: in the mode plan only a plan.
 
     Prefect's own log goes to its API; the terminal shows ours.
@@ -119,12 +134,10 @@ def _retrain_with_prefect(request: Request, parameters: dict[str, Any], debug: b
     if request.refresh:
         os.environ["CROSSMODAL_REFRESH"] = ",".join(request.refresh)  # the flow is called here, and reads it
     try:
-        parameters |= {
-            "data": recorded_as(parameters["data"]),
-            "overrides": [recorded_as(text) for text in parameters["overrides"]],
-        }
-        found = cast(dict[str, Any], retrain_flow(**parameters, store=str(request.store.root)))
-        return found if "plan" in found else RunSummary.model_validate(found)
+        parameters["data"] = recorded_as(parameters["data"])
+        parameters["overrides"] = [recorded_as(text) for text in parameters["overrides"]]
+        found = cast(dict[str, JsonValue], retrain_flow(**parameters, store=str(request.store.root)))
+        return cast(PlanReport, found) if "plan" in found else RunSummary.model_validate(found)
     except RuntimeError as error:
         if "API" not in str(error) and "server" not in str(error):
             raise
@@ -147,11 +160,11 @@ def plan(of: RunInput, corrections: Corrections = None, *, common: SummaryOption
         console.print_table(DisplayTable.of({"check": it.name, "": it.outcome, "what": it.detail} for it in checks))
         console.say("")
     _require_ready(request)
-    plan = {"plan": plan_retrain(request), "data": request.config.data.path, "preflight": _listed(checks)}
-    _print_plan(plan, common.as_json)
+    found = PlanReport(plan=plan_retrain(request), data=request.config.data.path, preflight=_listed(checks))
+    _print_plan(found, common.as_json)
 
 
-def _print_plan(plan: dict[str, Any], as_json: bool) -> None:
+def _print_plan(plan: PlanReport, as_json: bool) -> None:
     if as_json:
         console.print_json(plan)
     else:

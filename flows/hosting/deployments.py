@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, JsonValue
+from typing_extensions import TypedDict
 
 from flows.request import not_one_of
 from tasks.errors import UsageError
@@ -47,7 +48,17 @@ class WorkPool(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = POOL
-    job_variables: dict[str, Any] = {}
+    job_variables: dict[str, JsonValue] = {}
+
+
+class ParameterSchema(TypedDict, total=False):
+    """A flow's parameters as JSON Schema, as Prefect makes it."""
+
+    title: str
+    type: str
+    properties: dict[str, dict[str, JsonValue]]
+    required: list[str]
+    definitions: dict[str, JsonValue]
 
 
 class Deployment(BaseModel):
@@ -59,15 +70,15 @@ class Deployment(BaseModel):
     entrypoint: str
     description: str = ""
     tags: tuple[str, ...] = ()
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, JsonValue] = {}
     schedules: tuple[Schedule, ...] = ()
     concurrency_limit: ConcurrencyLimit | int | None = None
     enforce_parameter_schema: bool = True
-    triggers: tuple[dict[str, Any], ...] = ()
+    triggers: tuple[dict[str, JsonValue], ...] = ()
     work_pool: WorkPool = WorkPool()
     flow_name: str = ""
     """Of the flow itself; filled in when it is rendered."""
-    parameter_openapi_schema: dict[str, Any] = Field(default_factory=dict)
+    parameter_openapi_schema: ParameterSchema = {}
     """The form in the UI, and what parameters are checked against."""
 
 
@@ -100,7 +111,7 @@ def render_deployment(entry: Deployment, target: Target) -> Deployment:
     from prefect.utilities.callables import parameter_schema
 
     flow: Flow[..., Any] = load_flow_from_entrypoint(entry.entrypoint, use_placeholder_flow=False)
-    schema = parameter_schema(flow).model_dump(exclude_unset=True)
+    schema = cast(ParameterSchema, parameter_schema(flow).model_dump(exclude_unset=True))
     parameters = dict(entry.parameters)
     if target.type == "process" and target.store is not None and "store" in schema["properties"]:
         parameters["store"] = target.store
@@ -114,7 +125,9 @@ def render_deployment(entry: Deployment, target: Target) -> Deployment:
     return entry.model_copy(update=changes)
 
 
-def with_choices(schema: dict[str, Any], parameters: dict[str, Any], profiles: Sequence[str]) -> dict[str, Any]:
+def with_choices(
+    schema: ParameterSchema, parameters: Mapping[str, JsonValue], profiles: Sequence[str]
+) -> ParameterSchema:
     """The schema with the profiles as the choices of `profile`, and the deployment's own parameters as defaults.
 
     A flow whose deployment names none may be run without.

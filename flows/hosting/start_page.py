@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import httpx
 
@@ -24,6 +24,44 @@ from tasks.reporting.start_page import ModelLine, PendingLine, RunLine, Schedule
 
 SHOWN = 30
 _TIMEOUT_S = 10.0
+
+
+class _Tag(TypedDict):
+    key: str
+    value: str
+
+
+class Version(TypedDict):
+    """A model version as MLflow's API tells of it."""
+
+    name: str
+    version: str | int
+    tags: list[_Tag]
+
+
+class _Alias(TypedDict):
+    alias: str
+    version: str | int
+
+
+class _Model(TypedDict):
+    name: str
+    aliases: NotRequired[list[_Alias]]
+    latest_versions: NotRequired[list[Version]]
+
+
+class _When(TypedDict, total=False):
+    cron: str
+    rrule: str
+    interval: float
+    timezone: str | None
+
+
+class _ScheduleEntry(TypedDict, total=False):
+    """A schedule as Prefect's API tells of it."""
+
+    schedule: _When
+    active: bool
 
 
 def read_start_page(root: Path, prefect_url: str, mlflow_url: str, auth_string: str) -> StartPage:
@@ -71,18 +109,19 @@ def _figure(metrics: Mapping[str, float | None]) -> str:
 
 def registered_models(url: str, auth_string: str) -> list[ModelLine]:
     """The models of the registry, with the champion's version. Raises httpx.HTTPError."""
-    answer = _ask_mlflow(url, auth_string, "registered-models/search", {"max_results": "100"})
-    return [_model_line(model) for model in answer.get("registered_models", [])]
+    query = {"max_results": "100"}
+    found: list[_Model] = _ask_mlflow(url, auth_string, "registered-models/search", query, "registered_models")
+    return [_model_line(model) for model in found]
 
 
 def pending_versions(url: str, auth_string: str, now_ms: int) -> list[PendingLine]:
     """The candidates that wait for approval, or waited until their time was over. Raises httpx.HTTPError."""
     query = {"filter": f"tags.`{STATE}` = 'pending'", "max_results": "100"}
-    answer = _ask_mlflow(url, auth_string, "model-versions/search", query)
-    return [pending_line(version, now_ms) for version in answer.get("model_versions", [])]
+    found: list[Version] = _ask_mlflow(url, auth_string, "model-versions/search", query, "model_versions")
+    return [pending_line(version, now_ms) for version in found]
 
 
-def pending_line(version: dict[str, Any], now_ms: int) -> PendingLine:
+def pending_line(version: Version, now_ms: int) -> PendingLine:
     """A version, as MLflow's API tells of it, as it stands at this time."""
     tags = {tag["key"]: tag["value"] for tag in version["tags"]}
     entry = pending_entry(SeenVersion(version["name"], str(version["version"]), tags), now_ms)
@@ -96,14 +135,15 @@ def pending_line(version: dict[str, Any], now_ms: int) -> PendingLine:
     )
 
 
-def _ask_mlflow(url: str, auth_string: str, what: str, parameters: dict[str, str]) -> dict[str, Any]:
+def _ask_mlflow(url: str, auth_string: str, what: str, parameters: dict[str, str], key: str) -> list[Any]:
+    """What MLflow's API answers under this key; a key without anything is left out of its answers."""
     with httpx.Client(headers={"Authorization": basic_header(auth_string)}, timeout=_TIMEOUT_S) as client:
         answer = client.get(f"{url}/api/2.0/mlflow/{what}", params=parameters).raise_for_status()
-    found: dict[str, Any] = answer.json()
+    found: list[Any] = answer.json().get(key, [])
     return found
 
 
-def _model_line(model: dict[str, Any]) -> ModelLine:
+def _model_line(model: _Model) -> ModelLine:
     aliases = {alias["alias"]: str(alias["version"]) for alias in model.get("aliases", [])}
     latest = max((int(version["version"]) for version in model.get("latest_versions", [])), default=None)
     return ModelLine(model["name"], aliases.get("champion", ""), str(latest or ""))
@@ -131,7 +171,7 @@ def schedules(url: str, auth_string: str) -> list[ScheduleLine]:
     ]
 
 
-def _schedule(entries: list[dict[str, Any]]) -> str:
+def _schedule(entries: list[_ScheduleEntry]) -> str:
     """The schedules of a deployment in words: cron and zone, or the interval."""
     words = []
     for entry in entries:

@@ -20,6 +20,7 @@ from data_contracts.refs import IN_CELLS, Frozen
 from flows.serving.limits import Limits
 from flows.serving.prediction import Refusal
 from flows.serving.problems import HttpProblem
+from flows.serving.row_media import Row
 from tasks.modalities import spec_of
 
 Cell = str | int | float | bool | None
@@ -37,9 +38,6 @@ class PredictRequest(Frozen):
     names. Any input may be left out."""
     explain: bool = False
     """Also what each answer rests on: the inputs' Shapley values, and what their parts add. For few rows at a time."""
-
-
-Row = dict[str, Any]
 
 
 class AskedRows(NamedTuple):

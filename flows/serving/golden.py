@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, ValidationError
 
 from data_contracts.refs import Frozen, InputName
 from flows.serving.prediction import Prediction
 from flows.serving.predictor import Predictor
+from flows.serving.row_media import Row
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.escaping import one_line
 from tasks.modalities import spec_of
@@ -37,7 +37,7 @@ class GoldenRow(Frozen):
     """Input or column to what stands there."""
     expected: Prediction
 
-    def row(self, folder: Path) -> dict[str, Any]:
+    def row(self, folder: Path) -> Row:
         """As `Predictor.predict` takes it."""
         return {**self.values, **{name: folder / file for name, file in self.files.items()}}
 

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def frame_rows(frame: pd.DataFrame, columns: list[str]) -> list[dict[str, Any]]:
+Row = dict[str, Any]
+"""Input or column to what a caller gives for it, of whatever type; what is no such thing is refused with its name."""
+
+
+def frame_rows(frame: pd.DataFrame, columns: list[str]) -> list[Row]:
     """The rows of a data frame under these columns, None where pandas says that a cell is missing: NaN, NA, NaT. Other columns
     are passed over. UsageError where none is left."""
     known = [name for name in columns if name in frame]

@@ -10,6 +10,7 @@ import socket
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.hosting.guard import Policy, own_origins
 from flows.request import Request
@@ -17,6 +18,13 @@ from flows.serving.limits import Limits
 from tasks.errors import UsageError
 from tasks.modeling.signing import describe_signature
 from tasks.redaction import redact_output
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.types import ASGIApp
+
+    from data_contracts.refs import ChampionRef
+    from flows.serving.predictor import Predictor
 
 TOKEN = "CROSSMODAL_SERVE_TOKEN"
 _LEAST_TOKEN = 16
@@ -107,18 +115,15 @@ def _run(
 ) -> None:
     import importlib.metadata
 
-    import uvicorn
     from threadpoolctl import threadpool_limits
 
     from flows.serving.app import make_app
-    from flows.serving.connection import Connection
     from flows.serving.entrance import Access
     from flows.serving.listening import Server
     from flows.serving.loading import find_published, load_predictor, names_folder
     from flows.serving.predictor import THREADS
     from flows.serving.rotation import AliasWatch, Rotation
     from flows.serving.service import Service
-    from tasks.publish.approval import CHALLENGER
 
     champion = find_published(model, request)
     predictor = load_predictor(champion, request, limits.decoders)
@@ -140,28 +145,50 @@ def _run(
         if not names_folder(model):
             watch.start()
 
-    def tell() -> None:
-        """What answers, and where."""
-        announce("model", f"{predictor.name} version {predictor.version}: reads {', '.join(predictor.columns)}")
-        announce("signature", describe_signature(champion.signed_by, request.verify_key is not None))
-        if model.endswith(f"@{CHALLENGER}"):
-            which = f"{predictor.name} {predictor.version}"
-            announce("waits", f"not the champion; make it so with crossmodal models promote {which} --reason ...")
-        announce("open", f"{url}/")
-
     def stop() -> None:
         """All that was asked is answered."""
         if not names_folder(model):
             watch.close()
         service.close()
 
+    def tell() -> None:
+        """What answers, and where."""
+        _announce_model(model, champion, predictor, request, announce)
+        announce("open", f"{url}/")
+
     # Requests are prepared side by side already: NumPy's own threads would wait for each other at every product of matrices
     threadpool_limits(THREADS, user_api="blas")
     redact_output()
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # who sent a broken form gets the error
-    config = uvicorn.Config(
-        make_app(service, access, importlib.metadata.version("crossmodal"), start, stop),
+    app = make_app(service, access, importlib.metadata.version("crossmodal"), start, stop)
+    server = Server(_uvicorn_config(app, limits), tell, announce)
+    server.run([bound])
+    if server.interrupted:
+        raise KeyboardInterrupt
+
+
+def _announce_model(
+    model: str, champion: ChampionRef, predictor: Predictor, request: Request, announce: Announce
+) -> None:
+    """What answers, who signed it, and that it is not the champion where it waits to become it."""
+    from tasks.publish.approval import CHALLENGER
+
+    announce("model", f"{predictor.name} version {predictor.version}: reads {', '.join(predictor.columns)}")
+    announce("signature", describe_signature(champion.signed_by, request.verify_key is not None))
+    if model.endswith(f"@{CHALLENGER}"):
+        which = f"{predictor.name} {predictor.version}"
+        announce("waits", f"not the champion; make it so with crossmodal models promote {which} --reason ...")
+
+
+def _uvicorn_config(app: ASGIApp, limits: Limits) -> uvicorn.Config:
+    """How the server listens: no line for a request, and no word about itself."""
+    import uvicorn
+
+    from flows.serving.connection import Connection
+
+    return uvicorn.Config(
+        app,
         http=Connection,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=int(limits.timeout_s) + 5,
@@ -172,7 +199,3 @@ def _run(
         server_header=False,
         proxy_headers=False,
     )
-    server = Server(config, tell, announce)
-    server.run([bound])
-    if server.interrupted:
-        raise KeyboardInterrupt

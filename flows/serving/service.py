@@ -14,13 +14,14 @@ from data_contracts.explanations import Explanation
 from data_contracts.refs import Frozen
 from flows.serving.admission import Admission
 from flows.serving.batching import Batcher
-from flows.serving.bodies import AskedRows, Row, declared_bytes, read_rows, rows_refused
+from flows.serving.bodies import AskedRows, declared_bytes, read_rows, rows_refused
 from flows.serving.limits import Limits
 from flows.serving.metrics import Metrics
 from flows.serving.prediction import Prediction, Refusal
 from flows.serving.predictor import Predictor, PreparedRow
 from flows.serving.problems import HttpProblem
 from flows.serving.rotation import Rotation
+from flows.serving.row_media import Row
 from tasks.errors import EnvironmentFailed
 from tasks.packages import missing_packages_named
 

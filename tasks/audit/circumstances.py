@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName, RawRef, ValidatedRef
@@ -119,7 +120,7 @@ def _columns(rows: AuditRows, valid: ValidatedRef, store: Store) -> list[Circums
     """The group, and the user's own columns that no model reads."""
     held = read_table(store.path(valid.clean.uri) / METADATA)
     of_id = dict(zip(held["id"].to_pylist(), held["metadata"].to_pylist(), strict=True))
-    cells: list[dict[str, Any]] = [json.loads(of_id.get(each) or "{}") for each in rows.samples.ids]
+    cells: list[dict[str, JsonValue]] = [json.loads(of_id.get(each) or "{}") for each in rows.samples.ids]
     names = sorted({name for row in cells for name in row})
     columns = [category(f"column {name}", (_text(row.get(name)) for row in cells)) for name in names]
     return [category("group", rows.samples.groups), *columns]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from data_contracts.comparison import NotRun, Value
 from data_contracts.modalities import ALL_MODALITIES
@@ -115,7 +114,7 @@ def _settled(variant: Variant, known: Known) -> RunConfig:
 
 def compare_config(config: RunConfig) -> RunConfig:
     """The settings as they are, as every variant has them where it has no others: from nothing, and with its epochs."""
-    changed: dict[str, Any] = {"continue_from": "none"}
+    changed: dict[str, object] = {"continue_from": "none"}
     if config.compare.epochs is not None:
         changed["epochs"] = config.compare.epochs
     return config.model_copy(update={"train": config.train.model_copy(update=changed)})

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict
 
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from data_contracts.refs import ChampionRef, InputName, Pairing, PreparedChampion, Target, ValidatedRef
+from data_contracts.refs import (
+    ChampionRef,
+    Compared,
+    InputName,
+    Metrics,
+    Pairing,
+    PreparedChampion,
+    Target,
+    ValidatedRef,
+)
+from data_contracts.slices import SliceRegressions
 from tasks.config import RunConfig
 from tasks.errors import UsageError
 from tasks.evaluate.overlap import clusters_of, find_seen, number_clusters
@@ -119,28 +129,27 @@ def champion_outputs(
 
 def forgetting(
     ids: list[str], pair: tuple[AnyScorer, AnyScorer], folder: Path, config: RunConfig, clusters: Clusters = None
-) -> dict[str, Any]:
+) -> dict[Literal["old", "new"], Compared]:
     """Candidate and champion, `pair`, apart on the rows that the champion was evaluated on when it was published, and on new
     ones. Empty where either set is. The champion lies in `folder`."""
     old = are_known(ids, read_rows(folder)["test"])
     if old.all() or not old.any():
         return {}
     return {
-        name: _compared(pair, np.flatnonzero(rows), config, clusters) for name, rows in (("old", old), ("new", ~old))
+        "old": _compared(pair, np.flatnonzero(old), config, clusters),
+        "new": _compared(pair, np.flatnonzero(~old), config, clusters),
     }
 
 
-def _compared(
-    pair: tuple[AnyScorer, AnyScorer], rows: Indices, config: RunConfig, clusters: Clusters
-) -> dict[str, Any]:
+def _compared(pair: tuple[AnyScorer, AnyScorer], rows: Indices, config: RunConfig, clusters: Clusters) -> Compared:
     ours, theirs = pair[0].take(rows), pair[1].take(rows)
     of_rows = None if clusters is None else clusters_of(rows, clusters)
-    return {
-        "rows": len(rows),
-        "candidate": ours.score(),
-        "champion": theirs.score(),
-        "differences": ours.differences(theirs, config.seed, config.gate.confidence, of_rows),
-    }
+    return Compared(
+        rows=len(rows),
+        candidate=ours.score(),
+        champion=theirs.score(),
+        differences=ours.differences(theirs, config.seed, config.gate.confidence, of_rows),
+    )
 
 
 def compare(
@@ -162,8 +171,25 @@ def compare(
     )
 
 
-def against(found: Pairing) -> dict[str, Any]:
-    """The fields of EvalReport that tell how the candidate stands against the champion."""
+class ChampionFields(TypedDict, total=False):
+    """The fields of EvalReport that tell how the candidate stands against the champion; none without one."""
+
+    champion_sha256: str
+    champion_version: str
+    champion_metrics: Metrics
+    champion_rows: int
+    champion_clusters: int | None
+    champion_seen: int
+    champion_differing: int | None
+    champion_effective_rows: dict[str, float]
+    differences: dict[str, tuple[float, float, float]]
+    slice_regressions: SliceRegressions
+    forgetting: dict[Literal["old", "new"], Compared]
+    anchor: Pairing
+
+
+def against(found: Pairing) -> ChampionFields:
+    """The pairing as fields of EvalReport."""
     return {
         "champion_sha256": found.model_sha256,
         "champion_version": found.version,

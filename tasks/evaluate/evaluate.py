@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_contracts.baselines import LinearBaseline
-from data_contracts.eval_detail import DETAIL
+from data_contracts.baselines import ClassicalBaselines, LinearBaseline
+from data_contracts.eval_detail import DETAIL, EvalDetail
 from data_contracts.modalities import in_order
-from data_contracts.refs import CheckpointRef, EvalReport, FeatureRef, InputName, PreparedChampion, ValidatedRef
+from data_contracts.refs import (
+    CheckpointRef,
+    EvalReport,
+    FeatureRef,
+    InputName,
+    Metrics,
+    PreparedChampion,
+    ValidatedRef,
+)
 from data_contracts.slices import SLICES, RobustnessCurve
 from data_contracts.tables import PREDICTIONS
+from data_contracts.uncertainty import UncertaintyFigures
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import DataError
 from tasks.evaluate.classical_baseline import measure_classical
 from tasks.evaluate.comparison import (
+    ChampionFields,
     ComparisonRows,
     against,
     champion_outputs,
@@ -28,8 +40,8 @@ from tasks.evaluate.comparison import (
     require_same_problem,
 )
 from tasks.evaluate.detail import describe
-from tasks.evaluate.linear_baseline import fit_linear_baseline, reads_embeddings
-from tasks.evaluate.scorers import Columns
+from tasks.evaluate.linear_baseline import measure_linear, reads_embeddings
+from tasks.evaluate.scorers import ColumnFigures, Columns
 from tasks.evaluate.slice_figures import (
     BesideChampion,
     Measured,
@@ -129,72 +141,123 @@ def evaluate(
         table = predictions_table(samples, full, card, checkpoint.modalities)
         write_predictions(draft.path / PREDICTIONS, table)
         columns = Columns(samples, card, _universes(valid, card, [theirs for _, theirs in others]))
-        candidate, problem = columns.judge(full), problem_of(card.label_targets[0])
         by_inputs = {name: columns.judge(given) for name, given in subset.items()}
-        detail = describe(samples, problem, candidate, columns.labels[0], checkpoint.modalities)
-        clusters = rows.clusters
-        detail, uncertainty = add_uncertainty(
-            detail, samples, checkpoint, card, full, energies, columns.judge, clusters
-        )
+        candidate, clusters = by_inputs[joined(checkpoint.modalities)], rows.clusters
         partitions = find_partitions(valid, rows.every, rows.places, checkpoint.modalities, config, store)
-        payload: dict[str, Any] = {
-            "rows": len(samples),
-            "seen": len(every) - len(samples),
-            "clusters": None if clusters is None else int(clusters.max()) + 1,
-            "parents": [valid.sha256, checkpoint.sha256, *(other.champion.sha256 for other, _ in others)],
-            "model_sha256": checkpoint.model_sha256,
-            "problem": problem.name,
-            "by_modalities": {name: by_inputs[name].score() for name in map(joined, subsets(checkpoint.modalities))},
-            "uncertainty": None if uncertainty is None else uncertainty.model_dump(mode="json"),
-            **_own_figures(columns, candidate, full, config.seed, clusters),
-        }
-        beside = None
-        if others:
-            fields, beside = _beside_champion(columns, candidate, others, rows, partitions, config, store)
-            payload |= fields
-            detail = detail.model_copy(update={"champion_rows": payload["champion_rows"]})
-        if problem.has_classes and reads_embeddings(card):
-            linear_baseline = _linear_baseline(valid, features, columns, candidate, config.seed, store, rows, unseen)
-            payload["linear_baseline"] = None if linear_baseline is None else linear_baseline.model_dump(mode="json")
-        if problem.has_classes:
-            classical = measure_classical(valid, by_inputs, columns, rows, unseen, config, store)
-            payload["classical"] = None if classical is None else classical.model_dump(mode="json")
-        if any(spec_of(name).joined_columns() is not None for name in checkpoint.modalities):
-            from tasks.evaluate.column_importance import measure_importance  # which needs torch
-
-            importance = measure_importance(valid, features, checkpoint, config.seed, store)
-            detail = detail.model_copy(update={"importance": importance})
+        fields, beside = _beside_champion(columns, candidate, others, rows, partitions, config, store)
+        model = _Model(valid, features, checkpoint, config, store)
+        detail, uncertainty = _describe(model, columns, candidate, full, energies, clusters)
         measured = Measured(candidate, clusters, beside, config)
-        curves: list[RobustnessCurve] = []
-        if asked_corruptions(config, checkpoint.modalities):
-            from tasks.evaluate.robustness import MediaModel, measure_robustness  # which needs torch
-
-            reading = MediaModel.of(checkpoint, valid, features, card)
-            curves = measure_robustness(reading, others[0][0] if others else None, columns, measured, store)
+        curves = _robustness(model, others[0][0] if others else None, columns, measured)
         write_slices(draft.path / SLICES, partitions, by_inputs, measured, curves)
-        write_text(draft.path / DETAIL, canonical_json(detail.model_dump(mode="json")))
-        contents = {path.name: digest_file(path) for path in sorted(draft.path.iterdir())}
-        report = EvalReport(uri=f"{KIND}/{key}", sha256=digest_json({"ref": payload, "files": contents}), **payload)
+        _write_detail(draft.path, detail, fields.get("champion_rows"))
+        linear, classical = _baselines(model, columns, by_inputs, rows, unseen)
+        report = EvalReport(
+            uri=f"{KIND}/{key}",
+            sha256=digest_json({path.name: digest_file(path) for path in sorted(draft.path.iterdir())}),
+            rows=len(samples),
+            seen=len(every) - len(samples),
+            clusters=None if clusters is None else int(clusters.max()) + 1,
+            parents=(valid.sha256, checkpoint.sha256, *(other.champion.sha256 for other, _ in others)),
+            model_sha256=checkpoint.model_sha256,
+            problem=problem_of(card.label_targets[0]).name,
+            uncertainty=uncertainty,
+            linear_baseline=linear,
+            classical=classical,
+            **_own_figures(columns, by_inputs, checkpoint.modalities, full, config.seed, clusters),
+            **fields,
+        )
+        sha256 = digest_json(report.model_dump(mode="json", exclude={"uri"}))  # with the digest of the files
+        report = report.model_copy(update={"sha256": sha256})
         draft.ref = report.model_dump(mode="json")
     return report
 
 
+@dataclass(frozen=True)
+class _Model:
+    """What is evaluated, and what it reads."""
+
+    valid: ValidatedRef
+    features: Features
+    checkpoint: CheckpointRef
+    config: RunConfig
+    store: Store
+
+
+def _describe(
+    model: _Model,
+    columns: Columns,
+    candidate: AnyScorer,
+    outputs: Probabilities,
+    energies: Floats | None,
+    clusters: Clusters,
+) -> tuple[EvalDetail, UncertaintyFigures | None]:
+    """What is drawn of the candidate's answers, and the figures of how sure it is of them."""
+    samples, card, checkpoint = columns.samples, columns.card, model.checkpoint
+    problem = problem_of(card.label_targets[0])
+    detail = describe(samples, problem, candidate, columns.labels[0], checkpoint.modalities)
+    if any(spec_of(name).joined_columns() is not None for name in checkpoint.modalities):
+        from tasks.evaluate.column_importance import measure_importance  # which needs torch
+
+        importance = measure_importance(model.valid, model.features, checkpoint, model.config.seed, model.store)
+        detail = detail.model_copy(update={"importance": importance})
+    return add_uncertainty(detail, samples, checkpoint, card, outputs, energies, columns.judge, clusters)
+
+
+def _robustness(
+    model: _Model, champion: PreparedChampion | None, columns: Columns, measured: Measured
+) -> list[RobustnessCurve]:
+    """The figures on corrupted media; none where none were asked for."""
+    if not asked_corruptions(model.config, model.checkpoint.modalities):
+        return []
+    from tasks.evaluate.robustness import MediaModel, measure_robustness  # which needs torch
+
+    reading = MediaModel.of(model.checkpoint, model.valid, model.features, columns.card)
+    return measure_robustness(reading, champion, columns, measured, model.store)
+
+
+def _baselines(
+    model: _Model, columns: Columns, by_inputs: Mapping[str, AnyScorer], rows: ComparisonRows, unseen: Indices
+) -> tuple[LinearBaseline | None, ClassicalBaselines | None]:
+    """What a linear model reaches on the same frozen features, and on classical ones; of problems with classes."""
+    if not problem_of(columns.card.label_targets[0]).has_classes:
+        return None, None
+    valid, config, store = model.valid, model.config, model.store
+    candidate = by_inputs[joined(model.checkpoint.modalities)]
+    linear = None
+    if reads_embeddings(columns.card):
+        linear = measure_linear(valid, model.features, columns, candidate, rows, unseen, config.seed, store)
+    return linear, measure_classical(valid, by_inputs, columns, rows, unseen, config, store)
+
+
+def _write_detail(folder: Path, detail: EvalDetail, champion_rows: int | None) -> None:
+    detail = detail.model_copy(update={"champion_rows": champion_rows})
+    write_text(folder / DETAIL, canonical_json(detail.model_dump(mode="json")))
+
+
+class _OwnFigures(ColumnFigures):
+    majority_share: float | None
+    by_modalities: dict[str, Metrics]
+
+
 def _own_figures(
-    columns: Columns, candidate: AnyScorer, outputs: Probabilities, seed: int, clusters: Clusters
-) -> dict[str, Any]:
-    """The fields of EvalReport with the candidate's figures in every label column."""
-    baselines = candidate.baselines()
-    found: dict[str, Any] = {
-        "metrics": {"test": candidate.score()},
-        "intervals": candidate.intervals(seed, clusters=clusters),
-        "baselines": baselines,
-        "majority_share": baselines.get("accuracy"),
-        "known_rows": {},
-        "problems": {},
+    columns: Columns,
+    by_inputs: Mapping[str, AnyScorer],
+    modalities: tuple[InputName, ...],
+    outputs: Probabilities,
+    seed: int,
+    clusters: Clusters,
+) -> _OwnFigures:
+    """The candidate's figures in every label column, in the first one also with some of the inputs only."""
+    further, candidate = columns.judge_others(outputs, seed, clusters), by_inputs[joined(modalities)]
+    return {
+        **further,
+        "metrics": {"test": candidate.score(), **further["metrics"]},
+        "intervals": candidate.intervals(seed, clusters=clusters) | further["intervals"],
+        "baselines": candidate.baselines() | further["baselines"],
+        "majority_share": candidate.baselines().get("accuracy"),
+        "by_modalities": {name: by_inputs[name].score() for name in map(joined, subsets(modalities))},
     }
-    for field, figures in columns.judge_others(outputs, seed, clusters).items():
-        found[field] |= figures
-    return found
 
 
 Other = tuple[PreparedChampion, ModelCard]
@@ -217,10 +280,10 @@ def _beside_champion(
     partitions: list[Partition],
     config: RunConfig,
     store: Store,
-) -> tuple[dict[str, Any], BesideChampion | None]:
+) -> tuple[ChampionFields, BesideChampion | None]:
     """The fields of EvalReport that tell how the candidate stands against the champion, and against the best one so far, on
     the rows that both can answer and neither, or both, have seen; and those answers, beside the champion's."""
-    found: dict[str, Any] = {}
+    found: ChampionFields = {}
     beside: BesideChampion | None = None
     for other, card in others:
         seen = rows.seen_by(other, card, store)
@@ -231,17 +294,16 @@ def _beside_champion(
         pair = (candidate.take(chosen), Columns(samples, card, columns.labels).judge(outputs))
         pairing = compare(pair, other.champion, config, clusters, int(seen.sum()))
         if found:
-            return found | {"anchor": pairing.model_dump(mode="json")}, beside
+            found["anchor"] = pairing
+            return found, beside
         beside = BesideChampion(other.champion.version, pair, chosen, clusters)
         present = np.array(present_modalities(samples, columns.card.modalities))
         slices, least = named_values(partitions, chosen), config.gate.min_slice_rows
         regressions = find_regressions(pair, columns.labels[0], present, clusters, least, slices)
         folder = store.path(other.champion.uri)
-        found = {
-            **against(pairing),
-            "slice_regressions": regressions.model_dump(mode="json"),
-            "forgetting": forgetting(samples.ids, pair, folder, config, clusters),
-        }
+        found = against(pairing)
+        found["slice_regressions"] = regressions
+        found["forgetting"] = forgetting(samples.ids, pair, folder, config, clusters)
     return found, beside
 
 
@@ -312,31 +374,3 @@ def predict_subsets(
             found[joined(present)] = predict_probabilities(model, samples, features, store, present=present)
     progress.report("evaluate", len(chosen), len(chosen))
     return found, energies
-
-
-def _linear_baseline(
-    valid: ValidatedRef,
-    features: Features,
-    columns: Columns,
-    candidate: AnyScorer,
-    seed: int,
-    store: Store,
-    rows: ComparisonRows,
-    unseen: Indices,
-) -> LinearBaseline | None:
-    """The baseline's figures, and the candidate's minus them, on the same rows, `unseen` among all test rows."""
-    labels, target = columns.labels[0], columns.card.label_targets[0]
-    fitted = fit_linear_baseline(valid, features, labels, seed, store)
-    if fitted is None:
-        return None
-    cells = columns.samples.targets(0, "")
-    wide = target.model_copy(update={"labels": labels})
-    linear_baseline = problem_of(target).scorer(fitted.probabilities[unseen], cells, wide, labels, None)
-    return LinearBaseline(
-        metrics=linear_baseline.score(),
-        c=fitted.c,
-        rows=fitted.rows,
-        width=fitted.width,
-        differences=candidate.differences(linear_baseline, seed, clusters=rows.clusters),
-        notes=fitted.notes,
-    )

@@ -13,12 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_contracts.baselines import LinearBaseline
 from data_contracts.refs import FeatureRef, InputName, ValidatedRef
 from tasks import progress
+from tasks.evaluate.comparison import ComparisonRows
+from tasks.evaluate.scorers import Columns
 from tasks.modalities import spec_of
 from tasks.modeling.card import ModelCard
 from tasks.modeling.features import FeatureTable, Inputs
 from tasks.problems.metric import Indices
+from tasks.problems.registry import problem_of
+from tasks.problems.scoring import AnyScorer
 from tasks.samples import Samples
 from tasks.store import Store
 
@@ -214,3 +219,31 @@ def _standardise(matrix: Floats, train: NDArray[np.bool_], power: float) -> None
         mean, deviation = seen.mean(axis=0, dtype=np.float64), seen.std(axis=0, dtype=np.float64)
         block -= mean.astype(np.float32)
         block /= np.where(deviation > 0, deviation**power, 1).astype(np.float32)
+
+
+def measure_linear(
+    valid: ValidatedRef,
+    features: Mapping[InputName, FeatureRef],
+    columns: Columns,
+    candidate: AnyScorer,
+    rows: ComparisonRows,
+    unseen: Indices,
+    seed: int,
+    store: Store,
+) -> LinearBaseline | None:
+    """The baseline's figures, and the candidate's minus them, on the same rows, `unseen` among all test rows."""
+    labels, target = columns.labels[0], columns.card.label_targets[0]
+    fitted = fit_linear_baseline(valid, features, labels, seed, store)
+    if fitted is None:
+        return None
+    cells = columns.samples.targets(0, "")
+    wide = target.model_copy(update={"labels": labels})
+    linear_baseline = problem_of(target).scorer(fitted.probabilities[unseen], cells, wide, labels, None)
+    return LinearBaseline(
+        metrics=linear_baseline.score(),
+        c=fitted.c,
+        rows=fitted.rows,
+        width=fitted.width,
+        differences=candidate.differences(linear_baseline, seed, clusters=rows.clusters),
+        notes=fitted.notes,
+    )

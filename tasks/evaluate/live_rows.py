@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -74,27 +73,31 @@ def evaluate_live(
     regressions = find_regressions(
         (ours, pair[1]), rows.universe, np.array(rows.modalities), clusters, config.gate.min_slice_rows
     )
-    payload: dict[str, Any] = {
-        "rows": len(rows.ids),
-        "clusters": None if clusters is None else int(clusters.max()) + 1,
-        "parents": [candidate[0].sha256, champion[0].sha256],
-        "model_sha256": candidate[0].model_sha256,
-        "problem": problem_of(candidate[1].label_targets[0]).name,
-        "metrics": {"test": ours.score()},
-        "intervals": ours.intervals(config.seed, clusters=clusters),
-        "by_modalities": {},
-        "baselines": ours.baselines(),
-        "majority_share": ours.baselines().get("accuracy"),
-        **against(pairing),
-        "slice_regressions": regressions.model_dump(mode="json"),
-    }
+    fields = against(pairing)
+    fields["slice_regressions"] = regressions
+    report = EvalReport(
+        uri=KIND,  # known by its content
+        sha256=digest_json(None),
+        rows=len(rows.ids),
+        clusters=None if clusters is None else int(clusters.max()) + 1,
+        parents=(candidate[0].sha256, champion[0].sha256),
+        model_sha256=candidate[0].model_sha256,
+        problem=problem_of(candidate[1].label_targets[0]).name,
+        metrics={"test": ours.score()},
+        intervals=ours.intervals(config.seed, clusters=clusters),
+        by_modalities={},
+        baselines=ours.baselines(),
+        majority_share=ours.baselines().get("accuracy"),
+        **fields,
+    )
     with store.scratch_dir() as scratch:
         pq.write_table(_table(rows), scratch / "rows.parquet", compression="zstd")
-        contents = digest_json([digest_file(scratch / "rows.parquet"), payload])
+        figures = report.model_dump(mode="json", exclude={"uri", "sha256"})
+        contents = digest_json([digest_file(scratch / "rows.parquet"), figures])
         if store.find(KIND, contents) is None:
             with store.create(KIND, contents, [candidate[0].uri, champion[0].uri]) as draft:
                 (scratch / "rows.parquet").rename(draft.path / "rows.parquet")
-                report = EvalReport(uri=f"{KIND}/{contents}", sha256=contents, **payload)
+                report = report.model_copy(update={"uri": f"{KIND}/{contents}", "sha256": contents})
                 draft.ref = report.model_dump(mode="json")
     found = store.find(KIND, contents)
     assert found is not None

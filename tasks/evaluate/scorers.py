@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
+from data_contracts.refs import Metrics, ProblemName
 from tasks.evaluate.overlap import clusters_of
 from tasks.modeling.card import ModelCard
 from tasks.modeling.decision import column_slices
@@ -32,6 +33,16 @@ def judge_column(
     return scorer.take(known), known
 
 
+class ColumnFigures(TypedDict):
+    """Fields of EvalReport, with the figures of some label columns."""
+
+    metrics: dict[str, Metrics]
+    intervals: dict[str, tuple[float, float]]
+    baselines: dict[str, float]
+    known_rows: dict[str, int]
+    problems: dict[str, ProblemName]
+
+
 @dataclass(frozen=True)
 class Columns:
     """The truth of some rows in every label column of a model, and the labels to judge over."""
@@ -45,11 +56,9 @@ class Columns:
         """The first column, of which every row's truth is known."""
         return judge_column(self.card, 0, outputs, self.samples.targets(0, ""), self.labels[0])[0]
 
-    def judge_others(self, outputs: Probabilities, seed: int, clusters: Clusters = None) -> dict[str, dict[str, Any]]:
-        """Fields of EvalReport with the figures of every further column on the rows whose truth is known."""
-        found: dict[str, dict[str, Any]] = {
-            name: {} for name in ("metrics", "intervals", "baselines", "known_rows", "problems")
-        }
+    def judge_others(self, outputs: Probabilities, seed: int, clusters: Clusters = None) -> ColumnFigures:
+        """The figures of every further column on the rows whose truth is known."""
+        found: ColumnFigures = {"metrics": {}, "intervals": {}, "baselines": {}, "known_rows": {}, "problems": {}}
         for place, target in enumerate(self.card.label_targets):
             if place == 0:
                 continue

@@ -52,7 +52,7 @@ def add_uncertainty(
     truth = samples.targets(0, "")
     present = present_modalities(samples, checkpoint.modalities)
     figures = measure_uncertainty(card, outputs, truth, present, energies, clusters)
-    drawn: dict[str, Any] = {}
+    drawn: dict[str, object] = {}
     problem = problem_of(card.label_targets[0])
     answers, confidence = answer_column(card, 0, outputs)
     if confidence is not None and problem.has_classes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +19,7 @@ from tasks.errors import EnvironmentFailed
 from tasks.extract.ahead import prepare_ahead
 from tasks.fingerprint import code_fingerprint
 from tasks.media.media_store import MediaReader, media_index
-from tasks.modalities import MODALITIES, Dtype, Prepare, spec_of
+from tasks.modalities import MODALITIES, Dtype, Params, Prepare, spec_of
 from tasks.modeling.encoder_reading import input_dtype, params_of, preparer
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import Identity, complete_encoder, identify_encoder
@@ -48,7 +47,7 @@ class ShardRef(Frozen):
     digests: tuple[str, ...]
     encoder: str
     identity: Identity
-    params: dict[str, Any]
+    params: Params
 
     @property
     def key(self) -> str:
@@ -91,7 +90,7 @@ def _identify(name: InputName, config: RunConfig) -> Identity:
     return identify_encoder(modality_of(name), config.encoders.of(name), config.train.regime, config.encoders)
 
 
-def _params(name: InputName, config: RunConfig, identity: Identity) -> dict[str, Any]:
+def _params(name: InputName, config: RunConfig, identity: Identity) -> Params:
     return params_of(modality_of(name), config.extract, pretrained=identity.family not in BUILT_IN)
 
 

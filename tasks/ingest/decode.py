@@ -72,7 +72,7 @@ def decode_media(
     limits, remote = read_limits(config), make_remote(config)
     jobs = (job for name, places in new for job in _jobs(path, name, places, limits, remote, addresses))
     done = decode_all(jobs, config.media.model_dump(mode="json"), workers)
-    passing: dict[Modality, list[dict[str, Any]]] = {modality: [] for modality in kinds}
+    passing: dict[Modality, list[dict[str, object]]] = {modality: [] for modality in kinds}
     try:
         with contextlib.closing(
             done

@@ -269,7 +269,7 @@ def _samples(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]) ->
     return pa.table([found.get(name, nothing) for name in schema.names], schema=schema)
 
 
-def _refusal(row: SampleRow, secrets: Collection[str]) -> dict[str, Any]:
+def _refusal(row: SampleRow, secrets: Collection[str]) -> dict[str, object]:
     modality = row["bad_modality"]
     refusal = {name: row[name] for name in ("id", "reason", "detail", "row", "table")}
     if refusal["id"] is not None:

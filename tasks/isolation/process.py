@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from tasks.errors import DataError, EnvironmentFailed, UsageError
 from tasks.isolation.wire_protocol import Message, pack, unpack
@@ -97,7 +97,7 @@ class Process:
         assert self._process.stdout is not None
         return self._process.stdout.fileno()
 
-    def send(self, header: dict[str, Any], payload: bytes = b"") -> None:
+    def send(self, header: Mapping[str, object], payload: bytes = b"") -> None:
         """The worker gets a whole message. Raises Lost where it has died."""
         assert self._process.stdin is not None
         try:
@@ -131,7 +131,7 @@ class Process:
         except ValueError:
             raise Lost("gave a broken answer", self) from None
 
-    def begin(self, header: dict[str, Any], name: str, module: str) -> None:
+    def begin(self, header: Mapping[str, object], name: str, module: str) -> None:
         """The worker has its first message and is ready. EnvironmentFailed, which says how to see why, where it is not."""
         try:
             self.send(header)
@@ -206,7 +206,7 @@ def answers(processes: Sequence[Process], each_s: float = math.inf, all_s: float
         raise lost
 
 
-def _error(header: dict[str, Any]) -> Exception:
+def _error(header: Mapping[str, object]) -> Exception:
     """The error that a worker reports. One that was taken over chooses among those that take a message, and no other class."""
     known = {kind.__name__: kind for kind in (UsageError, DataError, EnvironmentFailed)}
     return known.get(str(header["error"]), EnvironmentFailed)(str(header.get("text", "")))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _LENGTHS = struct.Struct(">IQ")
@@ -15,7 +15,7 @@ Message = tuple[dict[str, Any], bytes]
 """Header and payload. Three keys of a header mean the same to all: `ready`, `done`, and `error` with its `text`."""
 
 
-def pack(header: dict[str, Any], payload: bytes = b"") -> bytes:
+def pack(header: Mapping[str, object], payload: bytes = b"") -> bytes:
     """One message as bytes."""
     text = json.dumps(header).encode()
     return _LENGTHS.pack(len(text), len(payload)) + text + payload

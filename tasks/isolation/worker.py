@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any, BinaryIO
+from collections.abc import Callable, Mapping
+from typing import BinaryIO
 
 from tasks.isolation.wire_protocol import Message, pack, unpack
 from tasks.redaction import redact_output
@@ -50,7 +50,7 @@ class Parent:
 
         return unpack(read)
 
-    def send(self, header: dict[str, Any], payload: bytes = b"") -> int:
+    def send(self, header: Mapping[str, object], payload: bytes = b"") -> int:
         """The parent gets a whole message; its size in bytes."""
         message = pack(header, payload)
         self._sink.write(message)

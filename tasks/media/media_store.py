@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -42,7 +42,7 @@ class MediaWriter:
     def __init__(self, store: Store, modality: Modality, fingerprint: str) -> None:
         self._store = store
         self._kind = media_kind(modality, fingerprint)
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[dict[str, object]] = []
         self._bytes = 0
 
     def add(self, outcome: Decoded) -> None:
@@ -86,6 +86,15 @@ def media_sizes(index: pa.Table, modality: Modality) -> NDArray[np.float64]:
     )
 
 
+class _Stored(TypedDict):
+    """What is read of a stored medium."""
+
+    digest: str
+    shape: list[int]
+    data: bytes
+    rate_hz: int | None
+
+
 class MediaReader:
     """Looks canonical media up by digest."""
 
@@ -124,7 +133,7 @@ class MediaReader:
                     for row_values in table.slice(start, 256).to_pylist():
                         yield row_values["digest"], self._restore(row_values)
 
-    def _restore(self, row: dict[str, Any]) -> np.ndarray | str:
+    def _restore(self, row: _Stored) -> np.ndarray | str:
         self.rate_hz = row["rate_hz"] or self.rate_hz
         medium: np.ndarray | str = MODALITIES[self._modality].restore(row["data"], row["shape"])
         return medium

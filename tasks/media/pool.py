@@ -13,12 +13,13 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from data_contracts.refs import Modality
 from tasks.errors import EnvironmentFailed
 from tasks.isolation.process import Lost, OutOfTime, Process, bare_environment, command_of
 from tasks.isolation.wire_protocol import Message
+from tasks.modalities import Params
 
 BATCH = 32
 TRANSIENT = ("decoder-", "changed-")
@@ -40,12 +41,34 @@ class Job:
     inline: bytes = b""
 
 
+class JobMessage(TypedDict):
+    """A job as the worker gets it."""
+
+    modality: Modality
+    sha256: str
+    path: str | None
+    """None: its bytes are in the payload."""
+    size: int
+    """Bytes of it in the payload."""
+
+
+class Outcome(TypedDict, total=False):
+    """What a worker says of a job: the first four with its data, or the last two."""
+
+    digest: str
+    shape: list[int]
+    rate_hz: int | None
+    warning: str | None
+    reason: str
+    detail: str
+
+
 @dataclass(frozen=True)
 class Decoded:
-    """What became of a job: `digest`, `shape`, `data` and so on, or `reason` and `detail`."""
+    """What became of a job."""
 
     job: Job
-    header: dict[str, Any]
+    header: Outcome
     data: bytes
 
     @property
@@ -57,7 +80,7 @@ class Decoded:
 class _Worker:
     """One decoding process, started when first needed, and again after it was lost."""
 
-    def __init__(self, limits: dict[str, Any], command: Sequence[str]) -> None:
+    def __init__(self, limits: Params, command: Sequence[str]) -> None:
         self.limits = limits
         self._command = command
         self._process: Process | None = None
@@ -81,7 +104,7 @@ class _Worker:
 
 
 def decode_all(
-    jobs: Iterable[Job], limits: dict[str, Any], workers: int, command: Sequence[str] = WORKER
+    jobs: Iterable[Job], limits: Params, workers: int, command: Sequence[str] = WORKER
 ) -> Generator[Decoded, None, None]:
     """Yields every job's outcome, in no fixed order. EnvironmentFailed when decoding processes cannot run at all.
 
@@ -115,7 +138,7 @@ class Decoders:
     They are started by threads of their own: Linux ends a worker with the thread that started it, not with the process.
     """
 
-    def __init__(self, limits: dict[str, Any], workers: int, command: Sequence[str] = WORKER) -> None:
+    def __init__(self, limits: Params, workers: int, command: Sequence[str] = WORKER) -> None:
         self._crew = [_Worker(limits, command) for _ in range(workers)]
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
         for worker in self._crew:
@@ -211,27 +234,31 @@ def _work_through(
         process.send(*_message(batch))
         for job in batch:
             header, data = process.receive(timeout_s)
-            done.put(Decoded(job, header, data))
+            done.put(Decoded(job, cast(Outcome, header), data))
             answered += 1
     except OutOfTime:
         worker.stop()
-        header = {"reason": "decoder-timeout", "detail": f"took longer than media.timeout_s = {timeout_s:g}"}
+        lost_at: Outcome = {"reason": "decoder-timeout", "detail": f"took longer than media.timeout_s = {timeout_s:g}"}
     except Lost as lost:
-        header = {"reason": "decoder-crashed", "detail": f"the decoding process {lost} ({worker.stop()})"}
+        lost_at = {"reason": "decoder-crashed", "detail": f"the decoding process {lost} ({worker.stop()})"}
     else:
         return []
     if not stopping.is_set():  # else it was we who ended the process
-        done.put(Decoded(batch[answered], header, b""))
+        done.put(Decoded(batch[answered], lost_at, b""))
     return batch[answered + 1 :]
 
 
 def _message(batch: list[Job]) -> Message:
-    jobs = [
-        {"modality": job.modality, "sha256": job.sha256}
-        | ({"path": job.path} if job.path else {"size": len(job.inline)})
+    jobs: list[JobMessage] = [
+        {
+            "modality": job.modality,
+            "sha256": job.sha256,
+            "path": job.path or None,
+            "size": 0 if job.path else len(job.inline),
+        }
         for job in batch
     ]
-    return {"jobs": jobs}, b"".join(job.inline for job in batch)
+    return {"jobs": jobs}, b"".join(job.inline for job in batch if not job.path)
 
 
 def _drain(

@@ -11,14 +11,16 @@ import hashlib
 import os
 import signal
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tasks.isolation.sandbox import allow_time, restrict
-from tasks.isolation.wire_protocol import Message
 from tasks.isolation.worker import Parent
 from tasks.media.canonical import Canonical, Undecodable
 from tasks.media.files import NotRegular, open_regular_file
-from tasks.modalities import MODALITIES
+from tasks.modalities import MODALITIES, Params
+
+if TYPE_CHECKING:
+    from tasks.media.pool import JobMessage, Outcome
 
 DECODERS = {name: spec.decoder() for name, spec in MODALITIES.items()}
 """Imported before the process gives up its rights."""
@@ -36,11 +38,11 @@ def main() -> None:
             serve(header["jobs"], payload, limits, parent)
 
 
-def serve(jobs: list[dict[str, Any]], payload: bytes, limits: dict[str, Any], parent: Parent) -> None:
+def serve(jobs: list[JobMessage], payload: bytes, limits: Params, parent: Parent) -> None:
     """Decodes a batch; the answer to each job is sent before the next one begins."""
     offset = 0
     for job in jobs:
-        size = job.get("size", 0)
+        size = job["size"]
         inline, offset = payload[offset : offset + size], offset + size
         allow_time(float(limits["timeout_s"]))
         message = answer(job, inline, limits)
@@ -48,10 +50,10 @@ def serve(jobs: list[dict[str, Any]], payload: bytes, limits: dict[str, Any], pa
         parent.send(*message)
 
 
-def answer(job: dict[str, Any], inline: bytes, limits: dict[str, Any]) -> Message:
+def answer(job: JobMessage, inline: bytes, limits: Params) -> tuple[Outcome, bytes]:
     """The message for one job: the canonical form, or the reason why there is none."""
     try:
-        data = read_file(job["path"], limits) if job.get("path") else inline
+        data = inline if job["path"] is None else read_file(job["path"], limits)
         if hashlib.sha256(data).hexdigest() != job["sha256"]:
             raise Undecodable("changed-file", "the content is not what it was when the manifest was read; run again")
         canonical: Canonical = DECODERS[job["modality"]](data, limits)
@@ -59,7 +61,7 @@ def answer(job: dict[str, Any], inline: bytes, limits: dict[str, Any]) -> Messag
         return {"reason": error.reason, "detail": error.detail[:500]}, b""
     except MemoryError:
         return {"reason": "decoder-memory", "detail": f"needs more than {limits['memory_mb']} MB"}, b""
-    header = {
+    header: Outcome = {
         "digest": canonical.digest,
         "shape": list(canonical.shape),
         "rate_hz": canonical.rate_hz,
@@ -68,7 +70,7 @@ def answer(job: dict[str, Any], inline: bytes, limits: dict[str, Any]) -> Messag
     return header, canonical.data
 
 
-def read_file(path: str, limits: dict[str, Any]) -> bytes:
+def read_file(path: str, limits: Params) -> bytes:
     """The bytes of a regular file. It was there when the manifest was read, so every failure is `changed-file`."""
     try:
         handle, size = open_regular_file(path, float(limits["max_file_mb"]) * 1e6)

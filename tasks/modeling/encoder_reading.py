@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from data_contracts.refs import Modality
 from tasks.config import ExtractConfig
 from tasks.encoder_ids import BUILT_IN
-from tasks.modalities import MODALITIES, Dtype, Prepare
+from tasks.modalities import MODALITIES, Dtype, Params, Prepare
 from tasks.modeling.encoder_spec import EncoderSpec
 
 
@@ -17,7 +15,7 @@ def extract_keys(modality: Modality, pretrained: bool) -> tuple[str, ...]:
     return spec.pretrained_keys if pretrained else spec.tiny_keys
 
 
-def params_of(modality: Modality, config: ExtractConfig, *, pretrained: bool) -> dict[str, Any]:
+def params_of(modality: Modality, config: ExtractConfig, *, pretrained: bool) -> Params:
     """Those settings by value; a side that the config leaves open is known for tiny, and is the encoder's own for others."""
     params = {key: getattr(config, key) for key in extract_keys(modality, pretrained)}
     defaults = {} if pretrained else MODALITIES[modality].tiny_defaults
@@ -30,7 +28,7 @@ def input_dtype(modality: Modality, pretrained: bool) -> Dtype:
     return spec.pretrained_dtype if pretrained else spec.tiny_dtype
 
 
-def preparer(modality: Modality, spec: EncoderSpec, params: dict[str, Any]) -> Prepare:
+def preparer(modality: Modality, spec: EncoderSpec, params: Params) -> Prepare:
     """Makes an encoder's inputs; safe among threads. UsageError where its tokenizer is not on this machine."""
     if spec.encoder in BUILT_IN:
         return MODALITIES[modality].prepare_tiny(params)

@@ -78,7 +78,7 @@ WRITERS: Mapping[str, Writer] = MappingProxyType(
 # -- rows as people read them ---
 
 
-def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+def _rows(table: pa.Table) -> Iterator[dict[str, object]]:
     """The rows; outputs by name, answers in further label columns as an object, floats in the fewest digits that tell them."""
     names: list[str] = json.loads(table.schema.metadata[b"crossmodal.labels"])
     for name in ("probability", "probabilities"):

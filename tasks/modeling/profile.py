@@ -161,7 +161,7 @@ def read_profile_file(folder: Path) -> Profile:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"model {path}: damaged ({' '.join(str(error).split())[:200]}); publish it again") from None
-    held: dict[str, dict[str, Any]] = {"number": {}, "embedding": {}}
+    held: dict[str, dict[str, NDArray[Any]]] = {"number": {}, "embedding": {}}
     for name, values in arrays.items():
         group, _, of = name.partition("/")
         held.setdefault(group, {})[of] = values

@@ -195,7 +195,7 @@ METRICS: tuple[Metric[ClassScorer, ClassCounts], ...] = (
 )  # fmt: skip
 
 
-def per_class(scored: ClassScorer, labels: tuple[str, ...]) -> list[dict[str, Any]]:
+def per_class(scored: ClassScorer, labels: tuple[str, ...]) -> list[dict[str, str | float | None]]:
     """One row per class that occurs in the truth or among the predictions, in class order."""
     counts = scored.count(np.arange(scored.rows)[None])
     hits, support, answers = counts.hits[0], counts.support[0], counts.answers[0]
@@ -220,7 +220,7 @@ def confusion(scored: ClassScorer) -> list[tuple[int, int, int]]:
     return [(int(cell) // classes, int(cell) % classes, int(n)) for cell, n in zip(cells, counts, strict=True)]
 
 
-def calibration(scored: ClassScorer) -> list[dict[str, Any]]:
+def calibration(scored: ClassScorer) -> list[dict[str, float | None]]:
     """The diagram's bins: bounds, rows, mean confidence and accuracy (None where a bin is empty)."""
     counts = np.bincount(scored.bins, minlength=DIAGRAM_BINS)
     confidence = np.bincount(scored.bins, weights=scored.confidence, minlength=DIAGRAM_BINS)

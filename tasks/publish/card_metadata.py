@@ -28,7 +28,7 @@ def write_metadata(checkpoint: CheckpointRef, report: EvalReport, valid: Validat
 
     kinds = sorted({modality_of(name) for name in checkpoint.modalities})
     numbers = get_problem(report.problem).is_numeric
-    record: dict[str, Any] = {
+    record: dict[str, object] = {
         "license": config.publish.license,
         "library_name": "crossmodal",
         "pipeline_tag": _pipeline(kinds, numbers),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -32,9 +31,9 @@ class RefusedRow(BaseModel, frozen=True):
     row: int
     """Its 1-based position in the manifest."""
     facts: QuarantinedRow
-    cells: dict[str, Any] = {}
+    cells: dict[str, object] = {}
     """As the manifest holds them."""
-    read: dict[str, Any] = {}
+    read: dict[str, object] = {}
     """What was made of them."""
     media: list[RefusedMedium] = []
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tasks.retention.inventory import Item, is_artifact, list_items
 from tasks.store import Found, digest_file, read_record
@@ -75,7 +74,7 @@ def _files(record: Found, deep: bool, checked: Checked) -> Iterator[tuple[str, b
 
 def _contradictions(record: Found) -> Iterator[str]:
     """What a record says of itself in two ways."""
-    ref: dict[str, Any] = record.ref
+    ref = record.ref
     weights = record.files.get("model.safetensors")
     if weights is not None and ref.get("model_sha256", weights) != weights:
         yield "its ref names another model.safetensors than it holds"

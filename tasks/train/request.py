@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import TypedDict
+
+from pydantic import JsonValue
 
 from data_contracts.compression import Distillation
 from data_contracts.modalities import in_order
@@ -17,18 +20,32 @@ RENDEZVOUS = "CROSSMODAL_RENDEZVOUS"
 """In the environment of processes that train together: the file through which they find each other, as a URI."""
 
 
-class TrainJob(Frozen):
-    """One training run as JSON."""
+class TrainRequest(Frozen):
+    """What is trained."""
 
     valid: ValidatedRef
     features: dict[InputName, FeatureRef]
     config: RunConfig
-    store: str
-    """The store's folder."""
     champion: ChampionRef | None = None
     """The model that training starts from, under train.continue_from."""
     distillation: Distillation | None = None
     """The model that training learns from besides the labels; None: from the labels only."""
+
+
+class TrainJob(TrainRequest):
+    """One training run as JSON."""
+
+    store: str
+    """The store's folder."""
+
+
+class TrainOrder(TypedDict):
+    """What a training process receives."""
+
+    job: dict[str, JsonValue]
+    """A TrainJob."""
+    work: str
+    """The folder of its state."""
 
 
 def read_samples(valid: ValidatedRef, store: Store) -> Samples:

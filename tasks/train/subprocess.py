@@ -12,7 +12,7 @@ from data_contracts.training_history import Epoch
 from tasks import progress
 from tasks.errors import EnvironmentFailed
 from tasks.isolation.process import Lost, OutOfTime, Process, answers, command_of
-from tasks.train.request import RENDEZVOUS, TrainJob
+from tasks.train.request import RENDEZVOUS, TrainJob, TrainOrder
 
 LOG = "worker.log"
 WORKER = command_of("tasks.train.worker")
@@ -30,7 +30,8 @@ def run_in_subprocess(job: TrainJob, work: Path) -> None:
         workers = [stack.enter_context(_start(rank, job, work, meeting)) for rank in range(job.config.train.devices)]
         try:
             for worker in workers:
-                worker.send({"job": job.model_dump(mode="json"), "work": str(work)})
+                order: TrainOrder = {"job": job.model_dump(mode="json"), "work": str(work)}
+                worker.send(order)
             for message, _ in answers(workers, all_s=timeout_s):
                 if "progress" in message:
                     progress.report(*message["progress"])

@@ -4,64 +4,53 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from data_contracts.compression import Distillation
 from data_contracts.modalities import in_order, modality_of
-from data_contracts.refs import ChampionRef, CheckpointRef, FeatureRef, InputName, ValidatedRef
+from data_contracts.refs import CheckpointRef, InputName
 from data_contracts.training_history import HISTORY, TrainingHistory
 from tasks.config import RunConfig
 from tasks.encoder_ids import BUILT_IN
 from tasks.fingerprint import code_fingerprint
 from tasks.modalities import spec_of
 from tasks.modeling.card import CARD, read_card
-from tasks.modeling.pretrained.describe import identify_encoder
+from tasks.modeling.pretrained.describe import Identity, identify_encoder
 from tasks.problems.registry import width
 from tasks.store import Store, digest_file, digest_json
-from tasks.train.request import TrainJob, digest_samples
+from tasks.train.request import TrainJob, TrainRequest, digest_samples
 from tasks.train.subprocess import run_in_subprocess
 
 KIND = "checkpoints"
 FILES = ("model.safetensors", CARD, HISTORY)
 
 
-def train_key(
-    valid: ValidatedRef,
-    features: dict[InputName, FeatureRef],
-    config: RunConfig,
-    store: Store,
-    champion: ChampionRef | None = None,
-    distillation: Distillation | None = None,
-) -> str:
+def train_key(request: TrainRequest, store: Store) -> str:
     """The key of the checkpoint: all that training sees, and under train.continue_from the champion it starts from.
 
     A champion that was itself made from these very rows, settings and code is the answer already: the key is then its own.
     """
-    base = base_key(valid, features, config, store, distillation)
-    if config.train.continue_from == "none" or champion is None:
+    base, champion = base_key(request, store), request.champion
+    if request.config.train.continue_from == "none" or champion is None:
         return base
     if champion.base_key == base and champion.train_key and store.find(KIND, champion.train_key) is not None:
         return champion.train_key
     return digest_json({"base": base, "champion": champion.sha256})
 
 
-def base_key(
-    valid: ValidatedRef,
-    features: dict[InputName, FeatureRef],
-    config: RunConfig,
-    store: Store,
-    distillation: Distillation | None = None,
-) -> str:
+def base_key(request: TrainRequest, store: Store) -> str:
     """The digest of all that training sees but its start: rows, features, labels, config, code; nothing of the test rows."""
+    valid, features, config, distillation = request.valid, request.features, request.config, request.distillation
     encoders = {name: _identity(name, config) for name in features}
     modules = sorted({module for name in features for module in spec_of(name).network_modules})
-    pretrained = any(encoder["family"] not in BUILT_IN for encoder in encoders.values())
+    pretrained = any(encoder.family not in BUILT_IN for encoder in encoders.values())
     return digest_json(
         {
             "rows": digest_samples(valid, features, store),
             "targets": [target.model_dump(mode="json") for target in valid.clean.label_targets],
             "features": {name: ref.fingerprint for name, ref in features.items()},
-            "encoders": encoders,
+            "encoders": {name: encoder.model_dump(mode="json") for name, encoder in encoders.items()},
             "config": config.subset("seed", "fusion", "train"),
             **({"column_types": valid.clean.column_types} if valid.clean.column_types else {}),
             **({"shared": list(config.encoders.shared)} if config.encoders.shared else {}),
@@ -71,46 +60,27 @@ def base_key(
     )
 
 
-def _what_is_taught(distillation: Distillation) -> dict[str, Any]:
+def _what_is_taught(distillation: Distillation) -> dict[str, JsonValue]:
     """A distillation without the place of the teacher's answers."""
     return distillation.model_dump(mode="json", exclude={"teacher"}) | {"teacher": distillation.teacher.sha256}
 
 
-def _identity(modality: InputName, config: RunConfig) -> dict[str, Any]:
+def _identity(modality: InputName, config: RunConfig) -> Identity:
     """What an encoder is, without the place where its files lie."""
-    encoder = config.encoders.of(modality)
-    return identify_encoder(modality_of(modality), encoder, config.train.regime, config.encoders).model_dump(
-        mode="json"
-    )
+    return identify_encoder(modality_of(modality), config.encoders.of(modality), config.train.regime, config.encoders)
 
 
-def train(
-    valid: ValidatedRef,
-    features: dict[InputName, FeatureRef],
-    config: RunConfig,
-    store: Store,
-    champion: ChampionRef | None = None,
-    isolate: bool = True,
-    distillation: Distillation | None = None,
-) -> CheckpointRef:
+def train(request: TrainRequest, store: Store, isolate: bool = True) -> CheckpointRef:
     """The checkpoint for these rows, features and settings; a run that was killed resumes from its last epoch.
 
     With `isolate` the loop runs in its own process, killed after `runtime.train_timeout_s`; without, in this one, for a
-    debugger. Both give the same weights. `champion` is the model to start from, under train.continue_from, `distillation` says
-    which one to learn from. Raises DataError where training cannot succeed, EnvironmentFailed where the process died or ran out
-    of time.
+    debugger. Both give the same weights. Raises DataError where training cannot succeed, EnvironmentFailed where the process
+    died or ran out of time.
     """
-    key = train_key(valid, features, config, store, champion, distillation)
+    key = train_key(request, store)
     if (found := store.find(KIND, key)) is not None:
         return CheckpointRef.model_validate(found.ref)
-    job = TrainJob(
-        valid=valid,
-        features=features,
-        config=config,
-        store=str(store.root),
-        champion=champion,
-        distillation=distillation,
-    )
+    job = TrainJob.model_validate(dict(request) | {"store": str(store.root)})
     with store.work_dir("train", key) as work:
         if (found := store.find(KIND, key)) is not None:  # finished by another run while this one waited
             return CheckpointRef.model_validate(found.ref)
@@ -128,11 +98,9 @@ def train(
     return ref
 
 
-def forget_training(
-    valid: ValidatedRef, features: dict[InputName, FeatureRef], config: RunConfig, store: Store
-) -> None:
+def forget_training(request: TrainRequest, store: Store) -> None:
     """The state of a training from nothing that was ended early, and that nobody will resume, takes no room any more."""
-    with store.work_dir("train", train_key(valid, features, config, store)) as work:
+    with store.work_dir("train", train_key(request, store)) as work:
         shutil.rmtree(work, ignore_errors=True)
 
 
@@ -152,7 +120,7 @@ def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
         ),
         model_sha256=weights_sha256,
         train_key=key,
-        base_key=base_key(job.valid, job.features, job.config, store, job.distillation),
+        base_key=base_key(job, store),
         modalities=in_order(job.features),
         labels=job.valid.clean.label_targets[0].labels,
         outputs=width(job.valid.clean.label_targets),

@@ -5,25 +5,25 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from data_contracts.training_history import Epoch
 from tasks import progress
 from tasks.drafts import full_disk, is_full_disk
 from tasks.errors import EnvironmentFailed
 from tasks.isolation.worker import Parent
-from tasks.train.request import TrainJob
+from tasks.train.request import TrainJob, TrainOrder
 
 
 def main() -> int:
     """Reads the job, trains, and reports; 0, or the code of the error that was reported."""
     parent = Parent.connect()
-    order, _ = parent.receive()
+    order = cast(TrainOrder, parent.receive()[0])
     parent.watch()
     return parent.answer(lambda: train(order, parent))
 
 
-def train(order: dict[str, Any], parent: Parent) -> None:
+def train(order: TrainOrder, parent: Parent) -> None:
     """The job is done. Raises EnvironmentFailed where memory or the disk did not suffice, and what training raises."""
     from tasks.train.stage import run_training
 

@@ -21,7 +21,7 @@ from tasks.errors import EnvironmentFailed
 from tasks.fingerprint import code_fingerprint
 from tasks.media.canonical import Undecodable
 from tasks.media.media_store import MediaReader, media_fingerprint, media_index, media_kind
-from tasks.modalities import MODALITIES
+from tasks.modalities import MODALITIES, Params
 from tasks.samples import Samples
 from tasks.store import Store, digest_json
 from tasks.translate.generators.base import Asked
@@ -43,7 +43,7 @@ class GenerationShard(Frozen):
     generator: str
     asked: Asked
     fingerprint: Sha256
-    limits: dict[str, Any]
+    limits: Params
     """Of MediaConfig, for the canonical form."""
     digests: tuple[str, ...]
 
@@ -120,7 +120,7 @@ def _lacking(shard: GenerationShard, store: Store) -> list[str]:
     return [digest for digest in shard.digests if output_key(shard.fingerprint, digest) not in held]
 
 
-def _generate(shard: GenerationShard, digests: list[str], store: Store) -> Iterator[dict[str, Any]]:
+def _generate(shard: GenerationShard, digests: list[str], store: Store) -> Iterator[dict[str, object]]:
     generator = load_generator(shard.generator, shard.asked)
     reader = MediaReader(store, modality_of(shard.source), shard.media)
     decode = MODALITIES[shard.target].decoder()
@@ -134,7 +134,7 @@ def _generate(shard: GenerationShard, digests: list[str], store: Store) -> Itera
         progress.report("generate", min(start + len(batch), len(media)), len(media), shard.name)
 
 
-def _canonical(made: bytes, decode: Any, limits: dict[str, Any]) -> dict[str, Any]:
+def _canonical(made: bytes, decode: Any, limits: Params) -> dict[str, object]:
     """The columns of a stored medium."""
     if not made.strip():
         return {"reason": NOTHING, "detail": "the generator made nothing of it"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from data_contracts.refs import InputName
 from data_contracts.tuning import Value
@@ -93,7 +92,7 @@ def ends_of(values: Range) -> tuple[Value, ...]:
 
 def trial_config(config: RunConfig) -> RunConfig:
     """The settings as they are, as every trial has them where it searches nothing: from nothing, and with its epochs."""
-    changed: dict[str, Any] = {"continue_from": "none"}
+    changed: dict[str, object] = {"continue_from": "none"}
     if config.tune.epochs is not None:
         changed["epochs"] = config.tune.epochs
     return config.model_copy(update={"train": config.train.model_copy(update=changed)})

@@ -144,7 +144,7 @@ def build_expectations(entries: tuple[OwnExpectation, ...], frame: pd.DataFrame,
     return built
 
 
-def _core_types() -> dict[str, Any]:
+def _core_types() -> dict[str, type[Any]]:
     """The name of each core expectation to its class; those that take a query are left out."""
     classes = {
         name: kind for name, kind in vars(gallery()).items() if name.startswith("Expect") and name != "Expectation"

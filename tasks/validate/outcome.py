@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any, TypedDict
+from typing import TypedDict, cast
 
 from tasks.errors import DataError
 from tasks.redaction import redact_json
@@ -32,15 +32,14 @@ def check_table(key: str, title: str, run: Callable[[], SuiteResult], store: Sto
     Raises DataError where a critical expectation is broken.
     """
     found = store.find(KIND, key)
-    ref: dict[str, Any]
     if found is not None:
-        ref = found.ref
-    else:
-        with store.create(KIND, key) as draft:
-            result = run()
-            conclude(draft, title, [result], (), store, key)
-            ref = draft.ref = {"uri": f"{KIND}/{key}", "docs": f"{KIND}/{key}/docs", "warnings": warnings_of([result])}
-    return TableCheck(uri=ref["uri"], docs=ref["docs"], warnings=ref["warnings"])
+        return cast(TableCheck, found.ref)
+    with store.create(KIND, key) as draft:
+        result = run()
+        conclude(draft, title, [result], (), store, key)
+        check = TableCheck(uri=f"{KIND}/{key}", docs=f"{KIND}/{key}/docs", warnings=warnings_of([result]))
+        draft.ref = dict(check)
+    return check
 
 
 def warnings_of(results: Sequence[SuiteResult]) -> list[str]:
@@ -63,7 +62,7 @@ def conclude(
 
 
 def _write(draft: Draft, title: str, results: Sequence[SuiteResult], notes: Sequence[str]) -> None:
-    outcomes: list[dict[str, Any]] = [asdict(outcome) for result in results for outcome in result.outcomes]
+    outcomes = [asdict(outcome) for result in results for outcome in result.outcomes]
     write_text(
         draft.path / "result.json", canonical_json(redact_json({"expectations": outcomes, "notes": list(notes)}))
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow.parquet as pq
 
@@ -189,7 +189,7 @@ def validate_features(
     key = features_key(valid, features, config)
     found = store.find(KIND, key)
     if found is not None:
-        return _as_check(found.ref)
+        return cast(FeaturesCheck, found.ref)
     samples = Samples.read(store.path(valid.uri))
     with store.create(KIND, key) as draft:
         results: list[SuiteResult] = []
@@ -198,17 +198,14 @@ def validate_features(
             results += _check_features(samples, name, ref, config, store)
         report("validate", len(features), len(features), "features")
         conclude(draft, "Features", results, (), store, key)
-        draft.ref = {
-            "uri": f"{KIND}/{key}",
-            "docs": f"{KIND}/{key}/docs",
-            "rows": {name: len(set(samples.digests(name)) - {None}) for name in features},
-            "warnings": warnings_of(results),
-        }
-    return _as_check(draft.ref)
-
-
-def _as_check(ref: dict[str, Any]) -> FeaturesCheck:
-    return FeaturesCheck(uri=ref["uri"], docs=ref["docs"], rows=ref["rows"], warnings=ref["warnings"])
+        check = FeaturesCheck(
+            uri=f"{KIND}/{key}",
+            docs=f"{KIND}/{key}/docs",
+            rows={name: len(set(samples.digests(name)) - {None}) for name in features},
+            warnings=warnings_of(results),
+        )
+        draft.ref = dict(check)
+    return check
 
 
 def feature_spec(name: InputName, config: RunConfig) -> FeatureSpec:

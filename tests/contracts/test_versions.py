@@ -30,7 +30,7 @@ from tasks.media.media_store import MediaReader, media_index
 from tasks.modeling.features import FeatureTable
 from tasks.publish.verify import VerifyRequest, verify
 from tasks.store import Store
-from tasks.train.request import read_samples
+from tasks.train.request import TrainRequest, read_samples
 from tasks.train.train import train_key
 
 KEYED = (tables, contract, ingest_module, near_module, scan_module, packs_module, extract_module)
@@ -105,10 +105,14 @@ def test_a_reader_refuses_what_another_version_wrote(
     assert "remove it and run again, or choose another --store" in str(caught.value)
 
 
+def _asked(made: Written) -> TrainRequest:
+    return TrainRequest(valid=made.valid, features=made.features, config=made.config)
+
+
 def test_under_another_version_everything_is_made_anew_in_the_same_store(
     written: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = train_key(written.valid, written.features, written.config, written.store)
+    before = train_key(_asked(written), written.store)
     for module in KEYED:
         monkeypatch.setattr(module, "CONTRACT_VERSION", "99")
     again = _run(written.data, written.config, written.store)
@@ -118,6 +122,6 @@ def test_under_another_version_everything_is_made_anew_in_the_same_store(
     for name, ref in again.features.items():
         assert ref.fingerprint != written.features[name].fingerprint
         assert FeatureTable.load(again.store, ref).digests.to_pylist()
-    assert train_key(again.valid, again.features, again.config, again.store) != before
+    assert train_key(_asked(again), again.store) != before
     places = {path.parent for path in (written.store.root / "signatures").rglob("*.parquet")}
     assert len(places) == 2

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from data_contracts.refs import RawRef
+from data_contracts.refs import Frozen, RawRef
 from tasks.config import RunConfig
 from tasks.ingest.ingest import ingest_key
 from tasks.ingest.task import ingest_task
@@ -47,3 +47,20 @@ def test_the_stages_own_key_counts() -> None:
 
     assert keyed(key)(None, {"rows": 1, "store": None}) == keyed(key)(None, {"rows": 1, "store": 2})
     assert keyed(key)(None, {"rows": 1}) != keyed(key)(None, {"rows": 2})
+
+
+class Asked(Frozen):
+    raw: RawRef
+    rows: int
+
+
+def test_a_ref_counts_within_a_request_as_it_does_beside_one() -> None:
+    def key(asked: Asked) -> str:
+        return asked.raw.sha256
+
+    of, other = keyed(key), RAW.model_copy(update={"notes": ("a note",)})
+    asked = Asked(raw=RAW, rows=1)
+    assert of(None, {"asked": asked}) == of(None, {"asked": Asked(raw=RAW, rows=2)})
+    assert of(None, {"asked": asked}) != of(None, {"asked": Asked(raw=other, rows=1)})
+    assert of(None, {"asked": asked, "raw": RAW}) != of(None, {"asked": asked, "raw": other})
+    assert of(None, {"raw": RAW, "asked": asked}) != of(None, {"raw": other, "asked": asked})

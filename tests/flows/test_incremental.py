@@ -19,6 +19,7 @@ from tasks.evaluate.evaluate import evaluate_key
 from tasks.gate.gate import gate_key
 from tasks.media.media_store import media_fingerprint, media_index
 from tasks.store import Store
+from tasks.train.request import TrainRequest
 from tasks.train.train import train, train_key
 from tests.support.data import SMALL, write_manifest, write_picture
 from tests.support.markdown import tables_of, text_of
@@ -67,6 +68,10 @@ class Trained:
     report: EvalReport
 
 
+def _asked(data: Data) -> TrainRequest:
+    return TrainRequest(valid=data.valid, features=data.features, config=data.config)
+
+
 def count_media(store: Store, config: RunConfig) -> dict[str, int]:
     found = {name: media_index(store, name, media_fingerprint(name, config.media), ("source",)) for name in MODALITIES}
     return {name: len(index) for name, index in found.items()}
@@ -104,7 +109,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     world = World(folder / "data", rows, settings)
     data = up_to_features(world, folder / "store")
     store = Store(folder / "store")
-    checkpoint = train(data.valid, data.features, data.config, store, isolate=False)
+    checkpoint = train(_asked(data), store, isolate=False)
     stages = Stages()
     report = stages.evaluate(data.valid, data.features, checkpoint, None, data.config, store)
     stages.gate(report, data.config, store)
@@ -186,7 +191,7 @@ def measure(trained: Trained, world: World, store_root: Path) -> list[str]:
     for name in MODALITIES:
         found = [ref for input_name, ref in data.features.items() if input_name.partition("_")[0] == name]
         counts.append(f"{max(ref.computed for ref in found)}" if found else "–")
-    key = train_key(data.valid, data.features, data.config, store)
+    key = train_key(_asked(data), store)
     if store.find("checkpoints", key) is None:
         return [*counts, "yes", "yes", "yes"]
     evaluated = store.find(

@@ -25,6 +25,7 @@ from tasks.errors import PromotionRefused, UsageError
 from tasks.modeling.training_rows import ROWS, write_rows
 from tasks.samples import Samples
 from tasks.store import Store, digest_json
+from tasks.train.request import TrainRequest
 from tasks.train.train import train_key
 
 CHECKED: Any = {"docs": "docs", "warnings": []}
@@ -284,7 +285,10 @@ def test_training_starts_from_the_champion_where_it_is_asked_to(
     world.champions = [world.champion("1")]
     run_state = world.run()
     start = world.champions[0] if continues else None
-    assert world.calls["train"] == (run_state.valid, run_state.features, world.request.config, world.store, start)
+    valid, features, config = run_state.valid, run_state.features, world.request.config
+    assert valid is not None
+    asked = TrainRequest(valid=valid, features=features, config=config, champion=start)
+    assert world.calls["train"] == (asked, world.store)
     assert run_state.start == start
 
 
@@ -385,7 +389,9 @@ def test_a_plan_looks_for_the_model_that_continues_this_champion(make_world: Mak
     assert valid is not None
     planned: list[str] = []
     for champion in (None, world.champion("2"), world.champions[0]):
-        key = train_key(valid, run_state.features, world.request.config, world.store, champion)
+        config = world.request.config
+        asked = TrainRequest(valid=valid, features=run_state.features, config=config, champion=champion)
+        key = train_key(asked, world.store)
         with world.store.create("checkpoints", key):
             pass
         planned.append(

@@ -218,7 +218,7 @@ def test_an_error_of_a_library_is_replaced_where_it_shows_one() -> None:
     assert ours.__cause__ is None
 
 
-def test_a_log_record_holds_none_whatever_formats_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_record_holds_no_credential_under_any_formatter(caplog: pytest.LogCaptureFixture) -> None:
     before = logging.getLogRecordFactory()
     redact_output()
     try:

@@ -66,7 +66,7 @@ MODULES = {
     "tasks/evaluate/paired.py": [f"{_EVALUATE}/test_paired.py"],
     "tasks/evaluate/comparison.py": [f"{_EVALUATE}/test_comparison.py", f"{_EVALUATE}/test_evaluate.py"],
     "tasks/evaluate/classical_baseline.py": [f"{_EVALUATE}/test_classical_baseline.py"],
-    "tasks/evaluate/linear_baseline.py": [f"{_EVALUATE}/test_linear_baseline.py"],
+    "tasks/evaluate/linear_baseline.py": [f"{_EVALUATE}/test_linear_baseline.py", f"{_EVALUATE}/test_evaluate.py"],
 }
 """Module to the tests that judge its mutants."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from data_contracts.modalities import INPUTS
 from data_contracts.refs import ALWAYS, InputName
+from tasks.ingest.manifest.raw_rows import RawRow
 from tasks.modalities import spec_of
 from tasks.store import digest_json
 
 
-def fill_ids(rows: list[dict[str, Any]], seen: Counter[str]) -> list[dict[str, Any]]:
+def fill_ids(rows: list[RawRow], seen: Counter[str]) -> list[RawRow]:
     """A row without an id gets the digest of its media, so that it keeps its split when rows are added.
 
     On both sides of a given split it is two samples: that is leakage, for validate to report, and needs two ids. `seen` counts
@@ -34,5 +34,5 @@ def fill_ids(rows: list[dict[str, Any]], seen: Counter[str]) -> list[dict[str, A
     return rows
 
 
-def _is_further(name: InputName, row: dict[str, Any]) -> bool:
+def _is_further(name: InputName, row: RawRow) -> bool:
     return name not in ALWAYS and bool(row.get(f"{name}_sha256"))

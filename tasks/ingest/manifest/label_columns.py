@@ -14,7 +14,7 @@ from tasks.ingest.manifest.cells import read_label
 from tasks.ingest.manifest.label_sets import divide, find_separator, likely_separators, read_list
 from tasks.ingest.manifest.label_spelling import composed, label_text, unify_spelling
 from tasks.ingest.manifest.number_forms import NumberForm, find_form
-from tasks.ingest.manifest.raw_rows import RawRows
+from tasks.ingest.manifest.raw_rows import RawRow, RawRows
 from tasks.ingest.manifest.rows import Purpose
 from tasks.problems.cells import is_empty
 from tasks.problems.registry import get_problem
@@ -136,7 +136,7 @@ class LabelCells:
     """What was chosen for each column."""
     _seen: dict[Any, Any] = field(default_factory=dict)
 
-    def note(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def note(self, rows: list[RawRow]) -> list[RawRow]:
         """The rows, whose label cells are kept apart; called with all of them in order."""
         self.cells = self.cells or [[] for _ in self.columns]
         for row in rows:

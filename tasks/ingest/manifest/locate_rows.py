@@ -17,7 +17,8 @@ from tasks.ingest.manifest.joined_columns import join_cells
 from tasks.ingest.manifest.label_columns import CELLS
 from tasks.ingest.manifest.media_files import Located, locate_inline, locate_text
 from tasks.ingest.manifest.missing_media import FOUND, FoundElsewhere, locate_near
-from tasks.ingest.manifest.rows import SPLITS, Inline, Purpose, Row, split_of
+from tasks.ingest.manifest.raw_rows import RawRow
+from tasks.ingest.manifest.rows import SPLITS, Cells, Inline, Purpose, Row, split_of
 from tasks.ingest.manifest.source import Source
 from tasks.ingest.rejected_row import Refused
 from tasks.ingest.sources.remote import is_remote
@@ -29,10 +30,10 @@ _CHUNK_ROWS = 500
 _CHUNKS_AHEAD = 4 * _THREADS
 
 
-def locate_all(picked: Iterable[tuple[Source, Row]], total: int, purpose: Purpose) -> Iterator[list[dict[str, Any]]]:
+def locate_all(picked: Iterable[tuple[Source, Row]], total: int, purpose: Purpose) -> Iterator[list[RawRow]]:
     """The rows in the raw schema, in chunks; only a few chunks ahead are read."""
     rows = iter(picked)
-    ahead: deque[Future[list[dict[str, Any]]]] = deque()
+    ahead: deque[Future[list[RawRow]]] = deque()
     done = 0
     with ThreadPoolExecutor(_THREADS) as pool:
         while True:
@@ -46,14 +47,14 @@ def locate_all(picked: Iterable[tuple[Source, Row]], total: int, purpose: Purpos
             yield located
 
 
-def _locate_chunk(chunk: list[tuple[Source, Row]], purpose: Purpose) -> list[dict[str, Any]]:
+def _locate_chunk(chunk: list[tuple[Source, Row]], purpose: Purpose) -> list[RawRow]:
     return [_locate_row(source, row, purpose) for source, row in chunk]
 
 
-def _locate_row(source: Source, row: Row, purpose: Purpose) -> dict[str, Any]:
+def _locate_row(source: Source, row: Row, purpose: Purpose) -> RawRow:
     """One row in the raw schema; its first problem, if any, in `reason` and `detail`."""
     columns, values = source.columns, row.values
-    result: dict[str, Any] = {"row": row.number, "table": source.table, "id": None, "bad_modality": None}
+    result: RawRow = {"row": row.number, "table": source.table, "id": None, "bad_modality": None}
     result |= {"reason": row.reason, "detail": row.detail}
     result["id"] = plain(values.get(columns.id)) if columns.id else None
     found = 0
@@ -105,7 +106,7 @@ def _locate_cell(name: InputName, cell: Any, column: str, source: Source, row: R
     return locate_near(path, name, source.roots, source.index, search=source.paths.search)
 
 
-def _read_roles(result: dict[str, Any], source: Source, values: dict[str, Any], purpose: Purpose) -> None:
+def _read_roles(result: RawRow, source: Source, values: Cells, purpose: Purpose) -> None:
     """Label cells, group, split and weight. For a prediction only the first two matter, and a label need not be usable."""
     columns = source.columns
     read = columns.labels[:1] if purpose == "predict" else columns.labels
@@ -140,6 +141,6 @@ def _weight(value: Any) -> float | None:
     return weight if math.isfinite(weight) and weight > 0 else None
 
 
-def _reject_row(result: dict[str, Any], reason: str, detail: str, name: str | None = None) -> None:
+def _reject_row(result: RawRow, reason: str, detail: str, name: str | None = None) -> None:
     if result["reason"] is None:
         result["reason"], result["detail"], result["bad_modality"] = reason, detail, name

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName
 from tasks.ingest.manifest.media_files import Located, Roots, locate_file
 from tasks.ingest.manifest.media_index import MediaIndex, names_several
-from tasks.ingest.manifest.raw_rows import RawRows
+from tasks.ingest.manifest.raw_rows import RawRow, RawRows
 from tasks.ingest.rejected_row import Refused
 
 FOUND = "found_elsewhere"
@@ -78,7 +78,7 @@ class Search:
     """Whether some file is found by looking for it only."""
     _rows: int = 0
 
-    def note(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def note(self, rows: list[RawRow]) -> list[RawRow]:
         """The rows, whose findings are kept apart; called with all of them in order."""
         for position, row in enumerate(rows, start=self._rows):
             for name, cell in row.pop(FOUND, {}).items():

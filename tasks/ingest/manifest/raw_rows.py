@@ -11,11 +11,14 @@ import pyarrow.parquet as pq
 
 from tasks.ingest.table_digest import SLICE_ROWS, digest_cells
 
+RawRow = dict[str, Any]
+"""A located row by column of the raw schema, three for each input, with what is kept apart of it once all rows are read."""
+
 
 class RawRows:
     """A table in a Parquet file, in row groups of SLICE_ROWS rows, with some of its columns replaced."""
 
-    def __init__(self, path: Path, schema: pa.Schema, rows: Iterable[list[dict[str, Any]]]) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, rows: Iterable[list[RawRow]]) -> None:
         """The rows, which come in lists, are in the file at `path`."""
         self._path, self.schema = path, schema
         self._replaced: dict[str, pa.Array] = {}
@@ -65,7 +68,7 @@ class RawRows:
                 writer.write_table(part)
 
 
-def _slices(rows: Iterable[list[dict[str, Any]]], schema: pa.Schema) -> Iterator[pa.Table]:
+def _slices(rows: Iterable[list[RawRow]], schema: pa.Schema) -> Iterator[pa.Table]:
     """Tables of SLICE_ROWS rows each, but for the last."""
     waiting = schema.empty_table()
     for some in rows:

@@ -40,12 +40,16 @@ def split_of(text: str, folds: Folds) -> str | None:
     return SPLITS.get(text.lower())
 
 
+Cells = dict[str, Any]
+"""A row of somebody's table, by column: of whatever type its format gives a cell."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row as read: its values by column, or the reason why it has none."""
 
     number: int
-    values: dict[str, Any] = field(default_factory=dict)
+    values: Cells = field(default_factory=dict)
     reason: str | None = None
     detail: str | None = None
 

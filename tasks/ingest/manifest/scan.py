@@ -41,15 +41,7 @@ def scan(
     `carried` keeps cells of the rows that are read, as they are. Raises UsageError (a path or a mapped column that is not
     there) and DataError (no label, no rows, no media).
     """
-    sources = open_sources(data, config, purpose)
-    _require_equal_media(sources, data)
-    if purpose == "train":
-        columns_there = [name for source in sources for name in source.manifest.columns]
-        of_classes = get_problem(label_columns(config.data)[0].problem).has_classes
-        classes = sources[0].columns.label if of_classes else None
-        require_slice_columns(config.slices, tuple(dict.fromkeys(columns_there)), str(data), classes)
-    if all(source.columns.label is None for source in sources):
-        require_label(sources[0].manifest, sources[0].columns, purpose)
+    sources = _open(config, data, purpose)
     if carried is not None:
         sources = carried.bind(sources)
     picked, total, notes = _pick(sources, config)
@@ -97,6 +89,20 @@ def scan(
         "corrections": corrections,
     }
     return raw.model_copy(update=known)
+
+
+def _open(config: RunConfig, data: Path, purpose: Purpose) -> list[Source]:
+    """The sources at `data`, whose columns are those that are asked for. Raises as `scan`."""
+    sources = open_sources(data, config, purpose)
+    _require_equal_media(sources, data)
+    if purpose == "train":
+        columns_there = [name for source in sources for name in source.manifest.columns]
+        of_classes = get_problem(label_columns(config.data)[0].problem).has_classes
+        classes = sources[0].columns.label if of_classes else None
+        require_slice_columns(config.slices, tuple(dict.fromkeys(columns_there)), str(data), classes)
+    if all(source.columns.label is None for source in sources):
+        require_label(sources[0].manifest, sources[0].columns, purpose)
+    return sources
 
 
 def _require_several(config: RunConfig, modalities: tuple[InputName, ...], data: Path, purpose: Purpose) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,14 @@ Array = np.ndarray[Any, Any]
 _PART_ROWS = 4096
 _SIGNED_AT_ONCE = 1 << 17
 """Media whose digests are looked up together, as Python's strings."""
+
+
+class _Signed(TypedDict):
+    """A row of the stored signatures; without `code` and `form` a medium that has none."""
+
+    digest: str
+    code: bytes | None
+    form: bytes | None
 
 
 class _Known:
@@ -96,13 +104,13 @@ def read_signatures(
     return known.result()
 
 
-def _sign(reader: MediaReader, digests: list[str], measure: NearDuplicates) -> Iterator[dict[str, Any]]:
+def _sign(reader: MediaReader, digests: list[str], measure: NearDuplicates) -> Iterator[_Signed]:
     for digest, medium in reader.read(digests):
         found = measure.sign(medium, reader.rate_hz)
-        yield {"digest": digest, "code": found and found.code, "form": found and found.form}
+        yield {"digest": digest, "code": found.code if found else None, "form": found.form if found else None}
 
 
-def _keep(rows: list[dict[str, Any]], place: str, store: Store) -> pa.Table:
+def _keep(rows: list[_Signed], place: str, store: Store) -> pa.Table:
     """The rows as a table, which is in the store."""
     table = pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["digest"])), schema=fingerprints_schema())
     store.put_part(place, digest_json(table["digest"].to_pylist())[:16], table)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from tasks.ingest.manifest.label_sets import read_list
-from tasks.ingest.manifest.rows import Manifest, Row
+from tasks.ingest.manifest.rows import Cells, Manifest, Row
 from tasks.ingest.sources.limits import ReadLimits
 from tasks.ingest.sources.listing import MODALITY_OF, modality_of_file
 
@@ -72,7 +72,7 @@ def _divide(row: Row, limits: ReadLimits) -> list[Row]:
     ] or [row]
 
 
-def _lists(values: dict[str, Any], limits: ReadLimits) -> Iterator[tuple[str, list[str]]]:
+def _lists(values: Cells, limits: ReadLimits) -> Iterator[tuple[str, list[str]]]:
     """Column and media of each cell that holds several: all end as media do, or the column is one of media by the config."""
     named = {
         name for modality in set(MODALITY_OF.values()) if modality != "text" for name in limits.columns.of(modality)

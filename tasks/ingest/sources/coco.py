@@ -11,7 +11,7 @@ from typing import Any
 
 from tasks.errors import DataError
 from tasks.ingest.manifest.media_files import is_beneath
-from tasks.ingest.manifest.rows import Manifest, Row
+from tasks.ingest.manifest.rows import Cells, Manifest, Row
 from tasks.ingest.sources.json_rows import Window
 from tasks.ingest.sources.streams import TableFile
 
@@ -161,7 +161,7 @@ def _captions(file: TableFile, content: _Content, labels: dict[Any, Any]) -> Ite
         yield Row(row, _captioned(file, content, labels, image))
 
 
-def _captioned(file: TableFile, content: _Content, labels: dict[Any, Any], image: Any) -> dict[str, Any]:
+def _captioned(file: TableFile, content: _Content, labels: dict[Any, Any], image: Any) -> Cells:
     values = {"image": content.images[image], "group": f"{file.path.name}:{image}", "image_id": image}
     return values | ({"label": labels[image]} if labels else {})
 

@@ -12,7 +12,8 @@ from typing import Any
 from xml.parsers import expat
 
 from tasks.ingest.manifest.rows import SPLITS
-from tasks.ingest.sources.parquet_worker import BATCH_ROWS, Send
+from tasks.ingest.sources.isolated_messages import Send
+from tasks.ingest.sources.parquet_worker import BATCH_ROWS
 
 _BLOCK_BYTES = 1 << 20
 _SHAPES = frozenset({"box", "polygon", "polyline", "points", "ellipse", "cuboid", "mask", "skeleton"})

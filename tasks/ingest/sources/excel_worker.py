@@ -10,7 +10,8 @@ from typing import Any
 
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
-from tasks.ingest.sources.parquet_worker import BATCH_ROWS, TINY_BYTES, Send
+from tasks.ingest.sources.isolated_messages import Send
+from tasks.ingest.sources.parquet_worker import BATCH_ROWS, TINY_BYTES
 
 _RATIO = 200
 """The text of a sheet packs to about a tenth; no honest one reaches this."""

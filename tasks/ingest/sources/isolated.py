@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 
 from tasks.errors import DataError
 from tasks.ingest.manifest.rows import Inline, Manifest, Row
+from tasks.ingest.sources.isolated_messages import MediaBatch, Query, Request, RowBatch
 from tasks.ingest.sources.limits import ReadLimits
 from tasks.ingest.sources.streams import format_of
 from tasks.isolation.process import Lost, OutOfTime, Process, TooLarge, answers, bare_environment, command_of
@@ -83,8 +84,9 @@ def _read_rows(messages: Iterator[Message], head: _Head, path: Path) -> Iterator
     done = 0
     try:
         for header, _ in messages:
-            numbers = header.get("numbers") or range(done + 1, done + 1 + len(header["batch"]))
-            for number, cells in zip(numbers, header["batch"], strict=True):
+            rows = cast(RowBatch, header)
+            numbers = rows.get("numbers") or range(done + 1, done + 1 + len(rows["batch"]))
+            for number, cells in zip(numbers, rows["batch"], strict=True):
                 yield _named(_row(number, cells, head), head.classes)
                 done += 1
     except DataError as error:
@@ -116,7 +118,7 @@ def _named(row: Row, classes: dict[str, list[str]]) -> Row:
     return replace(row, values=row.values | named) if named else row
 
 
-def _row(number: int, cells: list[Any] | str, head: _Head) -> Row:
+def _row(number: int, cells: Sequence[Any] | str, head: _Head) -> Row:
     if isinstance(cells, str):
         return Row(number, {}, "unreadable-row", cells)
     held = (
@@ -130,23 +132,29 @@ def read_inline(
     path: Path, column: str, rows: set[int], limits: ReadLimits | None = None
 ) -> Iterator[tuple[int, bytes]]:
     """Yields (row number, bytes) for the wanted 1-based rows of one column of a file. DataError when damaged."""
-    request = {"want": "media", "column": column, "rows": sorted(rows)}
-    with contextlib.closing(_converse(path, request, limits or ReadLimits())) as messages:
+    query: Query = {"want": "media", "column": column, "rows": sorted(rows)}
+    with contextlib.closing(_converse(path, query, limits or ReadLimits())) as messages:
         try:
             for header, payload in messages:
-                offset = 0
-                for number, size in zip(header["numbers"], header["sizes"], strict=True):
+                media, offset = cast(MediaBatch, header), 0
+                for number, size in zip(media["numbers"], media["sizes"], strict=True):
                     yield number, payload[offset : offset + size]
                     offset += size
         except DataError as error:
             raise DataError(f"manifest {path}: column {column!r} cannot be read ({error})") from None
 
 
-def _converse(path: Path, request: dict[str, Any], limits: ReadLimits) -> Generator[Message, None, None]:
+def _converse(path: Path, query: Query, limits: ReadLimits) -> Generator[Message, None, None]:
     """Yields the process's answers. DataError says what it found wrong, or that it died or took too long."""
     ending = format_of(path.name)
-    request |= {"path": str(path), "format": ending, "memory_mb": limits.memory_mb}
-    request |= {"manifest_mb": limits.manifest_mb, "file_mb": limits.file_mb}
+    request: Request = {
+        **query,
+        "path": str(path),
+        "format": ending,
+        "memory_mb": limits.memory_mb,
+        "manifest_mb": limits.manifest_mb,
+        "file_mb": limits.file_mb,
+    }
     reserve_nothing = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}  # of its address space
     with Process(WORKER, bare_environment(**reserve_nothing)) as process:
         process.begin(request, f"reads {FORMATS[ending]}", MODULE)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import Any
+from typing import cast
 
 import pyarrow as pa
 
+from tasks.ingest.sources.isolated_messages import Alive, Head, MediaBatch, Request, RowBatch
 from tasks.isolation.sandbox import restrict
 from tasks.isolation.worker import Parent
 
@@ -20,7 +21,7 @@ from tasks.isolation.worker import Parent
 def main() -> None:
     """Serves one request."""
     parent = Parent.connect()
-    request, _ = parent.receive()
+    request = cast(Request, parent.receive()[0])
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     restrict(int(request["memory_mb"]))
@@ -28,7 +29,7 @@ def main() -> None:
         serve(request, parent)
 
 
-def serve(request: dict[str, Any], parent: Parent) -> None:
+def serve(request: Request, parent: Parent) -> None:
     """Answers a request; what goes wrong with the file is an answer, too."""
     try:
         parent.send({"ready": True})
@@ -46,7 +47,7 @@ class _Bounded:
     def __init__(self, parent: Parent, limit_bytes: float) -> None:
         self._parent, self._left = parent, limit_bytes
 
-    def __call__(self, header: dict[str, Any], payload: bytes) -> None:
+    def __call__(self, header: Head | RowBatch | MediaBatch | Alive, payload: bytes) -> None:
         """Raises OSError beyond the limit: a value that a file holds once can stand in a million rows."""
         size = self._parent.send(header, payload)
         self._left -= size - len(payload)
@@ -54,7 +55,7 @@ class _Bounded:
             raise OSError("its rows hold more than data.max_manifest_mb once unpacked")
 
 
-def _answer(request: dict[str, Any], parent: Parent) -> None:
+def _answer(request: Request, parent: Parent) -> None:
     """Sends rows or media. A reader is imported here, so that the process loads none that it does not need."""
     path, limit_bytes = request["path"], float(request["manifest_mb"]) * 1e6
     send = _Bounded(parent, limit_bytes)

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tasks.errors import DataError
-from tasks.ingest.manifest.rows import Manifest, Row
+from tasks.ingest.manifest.rows import Cells, Manifest, Row
 from tasks.ingest.sources.json_rows import read_objects
 from tasks.ingest.sources.streams import TableFile
 
@@ -97,11 +97,11 @@ def _renamed(rows: Iterable[Row], only: str | None) -> Iterator[Row]:
         yield row
 
 
-def _is_task(values: dict[str, Any]) -> bool:
+def _is_task(values: Cells) -> bool:
     return isinstance(values.get("data"), dict) and isinstance(values.get("annotations"), list)
 
 
-def _is_short(values: dict[str, Any]) -> bool:
+def _is_short(values: Cells) -> bool:
     return all(name in values for name in _OF_MIN)
 
 
@@ -119,14 +119,14 @@ def _rows(file: TableFile, survey: _Survey) -> Iterator[Row]:
             yield Row(row.number, {}, "unreadable-row", "neither a task of Label Studio's nor an answer")
 
 
-def _of_task(task: dict[str, Any], survey: _Survey) -> Iterator[dict[str, Any]]:
+def _of_task(task: Cells, survey: _Survey) -> Iterator[Cells]:
     data = {str(name): _cell(value) for name, value in task["data"].items()}
     survey.data |= dict.fromkeys(data)
     annotations = [each for each in task["annotations"] if isinstance(each, dict) and not each.get("was_cancelled")]
     counting = [each for each in annotations if each.get("ground_truth")] or annotations
     survey.unanswered += not counting
     for annotation in counting or [{}]:
-        answers: dict[str, Any] = {}
+        answers: Cells = {}
         results = annotation.get("result")
         for result in results if isinstance(results, list) else []:
             if isinstance(result, dict) and isinstance(result.get("value"), dict):
@@ -139,9 +139,9 @@ def _of_task(task: dict[str, Any], survey: _Survey) -> Iterator[dict[str, Any]]:
         yield {"id": task.get("id"), **data, **answers}
 
 
-def _of_short(values: dict[str, Any], survey: _Survey) -> dict[str, Any]:
+def _of_short(values: Cells, survey: _Survey) -> Cells:
     """In the short form the keys before `id` are the data, and those between it and `annotator` the answers."""
-    found: dict[str, Any] = {"id": values.get("id")}
+    found: Cells = {"id": values.get("id")}
     is_answer = False
     for name, value in values.items():
         if name == _OF_MIN[0]:

@@ -10,11 +10,13 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from tasks.ingest.sources.isolated_messages import Send
 
 BATCH_ROWS = 256
 _CELL_ITEMS = 1_000
@@ -23,7 +25,6 @@ TINY_BYTES = 16 << 20  # up to this a file may declare anything
 _RATIO = 1_000  # zstd and snappy stay well below, on anything that is not all one value
 TINY_VALUES = 1_000_000
 VALUES_PER_BYTE = 64
-Send = Callable[[dict[str, Any], bytes], None]
 
 
 class Counted(Protocol):
@@ -88,8 +89,8 @@ def send_rows(file: Batches, send: Send) -> None:
     schema = file.schema_arrow
     paths = {field.name for field in schema if _has_path(field.type) and _holds_none(file, field.name)}
     inline = [_holds_bytes(field.type) and field.name not in paths for field in schema]
-    head = {"columns": list(schema.names), "inline": inline, "rows": file.metadata.num_rows}
-    send(head | {"classes": class_names(schema.metadata or {})}, b"")
+    classes = class_names(schema.metadata or {})
+    send({"columns": list(schema.names), "inline": inline, "rows": file.metadata.num_rows, "classes": classes}, b"")
     for batch in file.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
         send({"batch": list(_records(_with_paths(batch, paths), inline))}, b"")
 

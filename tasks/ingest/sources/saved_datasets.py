@@ -6,6 +6,8 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from pydantic import JsonValue
+
 from tasks.errors import DataError, UsageError
 from tasks.ingest.manifest.rows import SPLITS, Manifest
 from tasks.ingest.sources.isolated import open_isolated
@@ -58,7 +60,8 @@ def _open_one(listing: Listing, limits: ReadLimits) -> list[Manifest]:
             f"data {listing.path}: its rows are chosen by a file of indices; save it by a datasets of today"
         )
     entries = state.get("_data_files")
-    files = [entry.get("filename") if isinstance(entry, dict) else entry for entry in entries or []]
+    listed = entries if isinstance(entries, list) else []
+    files = [entry.get("filename") if isinstance(entry, dict) else entry for entry in listed]
     names = _strings(files, listing, _STATE)
     for name in names:
         if name not in listing.files or not name.endswith(".arrow"):
@@ -73,7 +76,7 @@ def _open_one(listing: Listing, limits: ReadLimits) -> list[Manifest]:
     return [replace(found[0], notes=(*notes, *found[0].notes)), *found[1:]]
 
 
-def _load(listing: Listing, name: str) -> dict[str, Any]:
+def _load(listing: Listing, name: str) -> dict[str, JsonValue]:
     listing.require_inside(name, ())
     with (listing.path / name).open("rb") as file:
         text = file.read(_MAX_BYTES)

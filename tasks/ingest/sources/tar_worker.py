@@ -15,7 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tasks.ingest.sources.parquet_worker import BATCH_ROWS, Send, plain_cell
+from tasks.ingest.sources.isolated_messages import Send
+from tasks.ingest.sources.parquet_worker import BATCH_ROWS, plain_cell
 from tasks.modalities import MODALITIES
 
 _KEY, _LABEL = "key", "label"
@@ -74,8 +75,8 @@ class Shard:
         """Sends the columns, then a row a sample; a medium is its digest. Raises OSError for what is no such archive."""
         rows = self._survey(send)
         names = list(self._columns)
-        head = {"columns": names, "inline": list(self._columns.values()), "rows": rows, "classes": {}}
-        send(head | {"notes": self._notes}, b"")
+        inline = list(self._columns.values())
+        send({"columns": names, "inline": inline, "rows": rows, "classes": {}, "notes": self._notes}, b"")
         batch: list[list[Any] | str] = []
         with self._archive() as archive:
             for sample in _samples(archive, set()):
@@ -146,7 +147,7 @@ class Shard:
 
     def _row(self, archive: tarfile.TarFile, sample: _Sample, names: list[str]) -> list[Any] | str:
         """The cells, or why there are none."""
-        cells: dict[str, Any] = {}
+        cells: dict[str, object] = {}
         if sample.twice is not None:
             return f"sample {sample.key[:80]!r} has two files .{sample.twice}"
         for ending, member in sorted(sample.members.items(), key=lambda item: item[0].endswith("json")):
@@ -165,7 +166,7 @@ class Shard:
         cells[_KEY] = sample.key
         return [cells.get(name) for name in names]
 
-    def _values(self, archive: tarfile.TarFile, column: _Column, member: tarfile.TarInfo) -> dict[str, Any]:
+    def _values(self, archive: tarfile.TarFile, column: _Column, member: tarfile.TarInfo) -> dict[str, object]:
         """Column to cell. Raises ValueError for what is no text or JSON."""
         data = self._read(archive, member)
         if column.kind == "media":

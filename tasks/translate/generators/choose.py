@@ -6,7 +6,6 @@ import functools
 import importlib.metadata
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
 from tasks.config_translate import TranslateConfig
 from tasks.errors import EnvironmentFailed, UsageError
@@ -94,17 +93,17 @@ def _locate(text: str, generator: GeneratorId) -> Place:
 def asked_of(config: TranslateConfig, place: Place | None) -> Asked:
     """The settings that the generator reads."""
     family = FAMILIES[parse_generator(config.generator).family]
-    found: dict[str, Any] = {name: getattr(config, name) for name in family.reads}
+    found: dict[str, object] = {name: getattr(config, name) for name in family.reads}
     if "florence2" in family.architectures and place is not None and place.model_type == "florence2":
         found["prompt"] = config.prompt
     return Asked(**found)
 
 
-def identity_of(config: TranslateConfig) -> dict[str, Any]:
+def identity_of(config: TranslateConfig) -> dict[str, object]:
     """All that distinguishes the generator's output from another's; no path is part of it. Raises as `require_generator`."""
     generator, place = parse_generator(config.generator), require_generator(config)
     family = FAMILIES[generator.family]
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         "family": generator.family,
         "asked": asked_of(config, place).model_dump(mode="json", exclude_defaults=True),
         "libraries": {name: importlib.metadata.version(name) for name in family.libraries},

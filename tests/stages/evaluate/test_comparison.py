@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from data_contracts.refs import ChampionRef, Target
+from data_contracts.refs import ChampionRef, Compared, Target
 from tasks.config import load_config
 from tasks.errors import UsageError
 from tasks.evaluate.comparison import against, compare, forgetting, require_same_problem
@@ -95,9 +95,7 @@ def test_what_was_judged_before_is_compared_apart(store: Store) -> None:
     assert list(found) == ["old", "new"]
     for name, rows in (("old", np.arange(25)), ("new", np.arange(25, 40))):
         ours, theirs = OURS.take(rows), THEIRS.take(rows)
-        assert found[name] == {
-            "rows": len(rows),
-            "candidate": ours.score(),
-            "champion": theirs.score(),
-            "differences": ours.differences(theirs, 3, 0.8),
-        }
+        differences = ours.differences(theirs, 3, 0.8)
+        assert found[name] == Compared(
+            rows=len(rows), candidate=ours.score(), champion=theirs.score(), differences=differences
+        )

@@ -331,7 +331,7 @@ def test_tuned_offsets_decide_for_candidate_and_champion_and_leave_probabilities
 
 
 def test_frozen_features_get_a_linear_baseline(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module("tasks.evaluate.evaluate")
+    module = importlib.import_module("tasks.evaluate.linear_baseline")
     truth = np.array([LABELS.index(label) for label in TRUTH])
     given = Fitted(np.eye(3)[np.where(np.arange(60) < 48, truth, (truth + 1) % 3)], 0.01, 1, 7, ("a note",))
     monkeypatch.setattr(module, "fit_linear_baseline", lambda *args: given)

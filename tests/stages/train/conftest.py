@@ -17,6 +17,7 @@ from data_contracts.refs import CleanRef, FeatureRef, InputName, RowCounts, Targ
 from data_contracts.tables import features_schema, samples_schema
 from tasks.config import RunConfig, load_config
 from tasks.store import Store, digest_json
+from tasks.train.request import TrainRequest
 
 SMALL = (
     "train.epochs=3",
@@ -42,8 +43,11 @@ class World:
     config: RunConfig
 
     @property
-    def all(self) -> tuple[Any, ...]:
-        return self.valid, self.features, self.config, self.store
+    def all(self) -> tuple[TrainRequest, Store]:
+        return self.asked(), self.store
+
+    def asked(self, **fields: Any) -> TrainRequest:
+        return TrainRequest(valid=self.valid, features=self.features, config=self.config, **fields)
 
 
 def _rows(other: InputName) -> list[dict[str, Any]]:

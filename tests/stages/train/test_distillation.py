@@ -87,7 +87,7 @@ def test_the_student_says_what_the_teacher_says_and_not_what_the_labels_do(make_
     said = np.array(["abc".index(label) for label in samples.labels]) + 1
     outputs = np.eye(3)[said % 3] * 0.94 + 0.02
     for alpha, expected in ((1.0, 1), (0.0, 0)):
-        ref = train(*world.all, isolate=False, distillation=put_teacher(world, outputs, alpha))
+        ref = train(world.asked(distillation=put_teacher(world, outputs, alpha)), world.store, isolate=False)
         model = load_model(world.store.path(ref.uri))
         rows = samples.of_split("train")
         answers = predict_probabilities(model, rows, world.features, world.store).argmax(axis=1)
@@ -98,13 +98,13 @@ def test_the_student_says_what_the_teacher_says_and_not_what_the_labels_do(make_
 def test_the_key_is_of_what_is_taught_and_not_of_where_it_lies(make_world: Callable[..., Any]) -> None:
     world = make_world()
     taught = put_teacher(world, np.full((20, 3), 1 / 3))
-    keys = [train_key(*world.all), train_key(*world.all, distillation=taught)]
-    keys.append(train_key(*world.all, distillation=taught.model_copy(update={"temperature": 3.0})))
+    keys = [train_key(*world.all), train_key(world.asked(distillation=taught), world.store)]
+    keys.append(train_key(world.asked(distillation=taught.model_copy(update={"temperature": 3.0})), world.store))
     another = taught.teacher.model_copy(update={"sha256": "2" * 64})
-    keys.append(train_key(*world.all, distillation=taught.model_copy(update={"teacher": another})))
+    keys.append(train_key(world.asked(distillation=taught.model_copy(update={"teacher": another})), world.store))
     assert len(set(keys)) == 4
     elsewhere = taught.teacher.model_copy(update={"uri": "teachers/elsewhere"})
-    assert train_key(*world.all, distillation=taught.model_copy(update={"teacher": elsewhere})) == keys[1]
+    assert train_key(world.asked(distillation=taught.model_copy(update={"teacher": elsewhere})), world.store) == keys[1]
 
 
 def test_answers_are_found_by_id_and_a_row_without_one_is_an_error(make_world: Callable[..., Any]) -> None:

@@ -13,7 +13,7 @@ from tasks.modeling.package import build_model, describe_model, load_model
 from tasks.train import trainer
 from tasks.train.finetuning import parameter_groups, tuned_encoders
 from tasks.train.lora import add_lora
-from tasks.train.request import TrainJob
+from tasks.train.request import TrainJob, TrainRequest
 from tasks.train.stage import run_training
 from tasks.train.train import base_key, train
 from tasks.train.warm_start import WarmStart, transfer_weights
@@ -119,7 +119,10 @@ def test_the_key_knows_of_sharing_and_only_where_it_is_asked_for(make_world, mon
     seen = []
     monkeypatch.setattr("tasks.train.train.digest_json", lambda value: seen.append(value) or str(value))
     keys = {
-        base_key(world.valid, world.features, load_config({}, list(settings)), world.store)
+        base_key(
+            TrainRequest(valid=world.valid, features=world.features, config=load_config({}, list(settings))),
+            world.store,
+        )
         for settings in ((), (SHARE,), ('encoders.shared=["image","text"]',))
     }
     assert len(keys) == 3

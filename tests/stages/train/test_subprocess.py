@@ -116,7 +116,7 @@ def test_it_does_not_outlive_its_parent(make_world, tmp_path):
         "from tasks.store import Store; from tasks import progress;"
         "progress._listeners.append(lambda *what: print(what, flush=True));"
         "job = TrainJob.model_validate_json(pathlib.Path(sys.argv[1]).read_text());"
-        "train(job.valid, job.features, job.config, Store(job.store))"
+        "train(job, Store(job.store))"
     )
     with subprocess.Popen([sys.executable, "-P", "-c", code, str(job)], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None

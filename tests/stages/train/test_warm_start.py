@@ -182,7 +182,7 @@ def test_training_starts_from_it_and_tells(trained, make_world):
     scratch = train(*changed.all, isolate=False)
     start = history(changed, scratch)["start"]
     assert start == {"notes": ["no champion to continue from: trained from scratch"]}
-    gone_on = train(*changed.all, champion, isolate=False)
+    gone_on = train(changed.asked(champion=champion), changed.store, isolate=False)
     assert gone_on.model_sha256 != scratch.model_sha256
     assert gone_on.base_key == scratch.base_key != gone_on.train_key
     assert champion.sha256 in gone_on.parents
@@ -196,18 +196,18 @@ def test_training_starts_from_it_and_tells(trained, make_world):
 
 def test_a_champion_made_from_these_very_rows_is_the_answer(trained):
     world, champion = trained
-    assert train_key(*world.all, champion) == champion.train_key
-    assert train(*world.all, champion, isolate=False).model_sha256 == champion.model_sha256
+    assert train_key(world.asked(champion=champion), world.store) == champion.train_key
+    assert train(world.asked(champion=champion), world.store, isolate=False).model_sha256 == champion.model_sha256
     shutil.rmtree(world.store.path(f"checkpoints/{champion.train_key}"))
-    assert train_key(*world.all, champion) != champion.train_key, "its checkpoint is gone"
+    assert train_key(world.asked(champion=champion), world.store) != champion.train_key, "its checkpoint is gone"
 
 
 def test_the_key_knows_the_champion_only_where_it_is_asked_for(trained, make_world):
     _, champion = trained
     plain, asked = make_world(), make_world(CONTINUE, "train.epochs=1")
-    assert train_key(*plain.all, champion) == train_key(*plain.all)
+    assert train_key(plain.asked(champion=champion), plain.store) == train_key(*plain.all)
     other = champion.model_copy(update={"sha256": "0" * 64})
-    assert len({train_key(*asked.all, who) for who in (None, champion, other)}) == 3
+    assert len({train_key(asked.asked(champion=who), asked.store) for who in (None, champion, other)}) == 3
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
