@@ -97,6 +97,8 @@ class CsvConfig(Section):
     quoting: Literal["auto", "minimal", "none"] = "auto"
     """minimal: cells in quotation marks may hold delimiters and line breaks (RFC 4180). none: a quotation mark is a
     character like any other. auto: minimal where that gives each row its cells; a tab-separated file keeps to its lines."""
+    quotechar: Literal["auto", '"', "'"] = "auto"
+    """The quotation mark. auto: a double one, or ' where no cell of a sample has those and nearly every row has one in '."""
     escape: Literal["auto", "backslash", "none"] = "auto"
     """backslash: \\" in a quoted cell is a quotation mark."""
     skipinitialspace: Literal["auto"] | bool = "auto"

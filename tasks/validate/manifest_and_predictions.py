@@ -16,11 +16,11 @@ from data_contracts.refs import CheckpointRef, EvalReport, InputName, RawRef
 from data_contracts.tables import CONTRACT_VERSION, PREDICTIONS
 from tasks.contract import read_table
 from tasks.fingerprint import code_fingerprint
+from tasks.isolation.own_process import run_apart
 from tasks.modeling.card import read_card
 from tasks.problems.registry import problem_of
 from tasks.progress import report as tell
 from tasks.store import Store, digest_json, verified_digest
-from tasks.validate.child_process import run_check
 from tasks.validate.outcome import TableCheck, check_table
 from tasks.validate.results import SuiteResult
 
@@ -40,7 +40,7 @@ def validate_manifest(raw: RawRef, store: Store) -> TableCheck:
     def run() -> SuiteResult:
         """What the expectations on the raw table found."""
         tell("validate", 0, 1, "manifest")
-        result = run_check(raw.rows, check_manifest, store.path(raw.uri) / "rows.parquet", raw.modalities)
+        result = run_apart(raw.rows, "validated", check_manifest, store.path(raw.uri) / "rows.parquet", raw.modalities)
         tell("validate", 1, 1, "manifest")
         return result
 

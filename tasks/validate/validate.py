@@ -25,13 +25,13 @@ from data_contracts.tables import CONTRACT_VERSION
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.fingerprint import code_fingerprint
+from tasks.isolation.own_process import run_apart
 from tasks.modalities import MODALITIES, spec_of
 from tasks.modeling.pretrained.describe import describe_encoder
 from tasks.problems.registry import problem_of
 from tasks.progress import report
 from tasks.samples import SAMPLES, Samples, read_near_duplicates
 from tasks.store import Store, canonical_json, digest_file, digest_json, write_text
-from tasks.validate.child_process import run_check
 from tasks.validate.columns import summarise_columns
 from tasks.validate.custom_expectations import as_numbers, as_text, build_expectations, own_frame, read_expectations
 from tasks.validate.leakage import apply_policy, describe_pairs, find_leakage
@@ -146,7 +146,7 @@ def _check_own(stored: Path, folder: Path, path: str | None) -> list[SuiteResult
 
 def _check_samples(stored: Path, rows: int, clean: CleanRef) -> SuiteResult:
     report("validate", 0, 1, "samples")
-    result = run_check(rows, check_samples, stored, clean)
+    result = run_apart(rows, "validated", check_samples, stored, clean)
     report("validate", 1, 1, "samples")
     return result
 

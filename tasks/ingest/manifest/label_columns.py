@@ -73,8 +73,10 @@ def _numbers(cells: list[Any], name: str, data: DataConfig) -> Formed:
         return Formed(cells, [], settings)
     example = max(texts, key=lambda text: sum(not character.isdigit() for character in text))
     note = f"{name}: numbers are written like {example!r} and read so: {form.describe()} (data.csv.decimal, thousands)"
+    in_brackets = any(text.startswith("(") for text in texts)
+    note += "; numbers in brackets are negative" if in_brackets else ""
     read = [form.read(cell) if isinstance(cell, str) and cell.strip() else cell for cell in cells]
-    return Formed(read, [] if form == NumberForm(".", "") else [note], settings)
+    return Formed(read, [] if form == NumberForm(".", "") and not in_brackets else [note], settings)
 
 
 def _settings_of(form: NumberForm, asked: CsvConfig) -> dict[str, SettingValue]:
@@ -145,8 +147,11 @@ class LabelCells:
                 kept.append(self._seen.setdefault(cell, cell) if isinstance(cell, str) else cell)
         return rows
 
-    def apply(self, table: RawRows, data: DataConfig, purpose: Purpose) -> list[str]:
-        """The raw rows have their labels, those with unusable ones are refused (of a prediction none); with notes."""
+    def apply(self, table: RawRows, data: DataConfig, purpose: Purpose, *, strict: bool = False) -> list[str]:
+        """The raw rows have their labels, those with unusable ones are refused (of a prediction none); with notes.
+
+        strict: a mark in place of labels is a label like any other (split.strict).
+        """
         notes: list[str] = []
         reasons, details = table["reason"].to_pylist(), table["detail"].to_pylist()
         texts: list[list[str | None]] = []
@@ -164,7 +169,7 @@ class LabelCells:
                 if not ignored and fault is not None and reasons[row] is None:
                     reasons[row], details[row] = fault
         if purpose == "train" and self.cells:
-            notes += _set_aside(table["split"].to_pylist(), self.cells[0], reasons, details)
+            notes += _set_aside(table["split"].to_pylist(), self.cells[0], reasons, details, strict=strict)
         further = [name for name, _ in self.columns[1:]]
         targets = [_targets(further, row) for row in zip(*texts[1:], strict=True)] if further else None
         filled = {"reason": reasons, "detail": details, "label": texts[0] if texts else None, "targets": targets}
@@ -175,10 +180,10 @@ class LabelCells:
 
 
 def _set_aside(
-    splits: list[str | None], cells: list[Any], reasons: list[str | None], details: list[str | None]
+    splits: list[str | None], cells: list[Any], reasons: list[str | None], details: list[str | None], *, strict: bool
 ) -> list[str]:
     """Marks the rows of val or test as unlabelled, with a note, where the manifest gives that split and no label in it, or one
-    in all of its rows that no other split has: a mark in place of labels, as -1 and ? are.
+    in all of its rows that no other split has: a mark in place of labels, as -1 and ? are; not where that is `strict`.
     """
     of_split: dict[str | None, set[str | None]] = {}
     for split, cell in zip(splits, cells, strict=True):
@@ -188,7 +193,7 @@ def _set_aside(
         labels = of_split[split]
         others = set().union(*(found for other, found in of_split.items() if other != split))
         rows = [row for row, found in enumerate(splits) if found == split and reasons[row] in _OF_LABELS]
-        is_mark = len(labels) == 1 and len(rows) >= _MARKED_ROWS and not labels & others
+        is_mark = not strict and len(labels) == 1 and len(rows) >= _MARKED_ROWS and not labels & others
         if not rows or (labels != {None} and not is_mark):
             continue
         mark = next(iter(labels))

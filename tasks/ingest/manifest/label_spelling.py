@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from tasks.problems.cells import plain
 
@@ -27,7 +27,8 @@ def unify_spelling(labels: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     """Label to the one spelling of its class, for those that change, with notes.
 
     `1.0` becomes `1` where all labels are whole numbers, or `1` is there, too; `True` becomes `true` where all are truth
-    values, or `true` is there, too. Labels that differ in case only stay apart, and are noted.
+    values, or `true` is there, too. Labels that differ in case, or in leading zeros, only stay apart, and are
+    noted.
     """
     known = set(labels)
     changed = {label: same_class(label) for label in known if same_class(label) != label}
@@ -47,17 +48,25 @@ def unify_spelling(labels: Iterable[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _similar(labels: Iterable[str]) -> list[str]:
-    """A note on labels that differ in case only."""
+    """Notes on labels that differ in case only, and on numbers that differ in leading zeros only."""
+    known = sorted(labels)
+    padded = [label for label in known if label.isascii() and label.isdigit()]
+    return [
+        *_apart(known, str.casefold, "upper and lower case"),
+        *_apart(padded, lambda label: label.lstrip("0") or "0", "leading zeros"),
+    ]
+
+
+def _apart(labels: Sequence[str], form: Callable[[str], str], what: str) -> list[str]:
+    """A note on labels that have the same form."""
     alike: dict[str, list[str]] = defaultdict(list)
-    for label in sorted(labels):
-        alike[label.casefold()].append(label)
+    for label in labels:
+        alike[form(label)].append(label)
     pairs = [" and ".join(map(repr, spelt)) for spelt in alike.values() if len(spelt) > 1]
     if not pairs:
         return []
     more = " …" if len(pairs) > _SHOWN else ""
-    return [
-        f"labels that differ in upper and lower case only are classes of their own: {', '.join(pairs[:_SHOWN])}{more}"
-    ]
+    return [f"labels that differ in {what} only are classes of their own: {', '.join(pairs[:_SHOWN])}{more}"]
 
 
 def composed(labels: Iterable[str]) -> list[str]:

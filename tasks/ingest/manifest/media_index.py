@@ -34,9 +34,12 @@ class MediaIndex:
         self._listed = False
         self._by_name: dict[str, list[str]] = defaultdict(list)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
+        self._by_number: dict[str, list[str]] = defaultdict(list)
+        """By a name without ending that is a number, without its leading zeros."""
 
     def find(self, cell: str, modality: Modality | None = None) -> str | None:
-        """The path of the one file that fits best: by its name, else by its name without ending, of files of a modality;
+        """The path of the one file that fits best: by its name, else by its name without ending, else by the
+        number that this is (7 of 007.jpg: spreadsheets drop zeros), of files of a modality;
         of several the one that shares the most folders with the cell. None where there is none, or none is best.
         """
         parts = _parts(cell)
@@ -49,7 +52,9 @@ class MediaIndex:
         stems = [*self._by_stem.get(name.name, []), *([] if is_number else self._by_stem.get(name.stem, []))]
         if not names and not stems and parts[0] == "upload":  # Label Studio puts a number before the name of an upload
             names = [path for path in self._by_name.get(_UPLOADED.sub("", parts[-1]), []) if _fits(path, modality)]
-        for paths in (names, [path for path in dict.fromkeys(stems) if _fits(path, modality)]):
+        number = self._by_number.get(name.stem.lstrip("0"), []) if _is_number(name.stem) and not is_number else []
+        for group in (names, stems, number):
+            paths = [path for path in dict.fromkeys(group) if _fits(path, modality)]
             if paths:
                 shared = {path: _shared(parts[:-1], _parts(path)[:-1]) for path in paths}
                 best = [path for path in paths if shared[path] == max(shared.values())]
@@ -83,10 +88,14 @@ class MediaIndex:
                 if count >= _MAX_FILES:
                     self._by_name.clear()
                     self._by_stem.clear()
+                    self._by_number.clear()
                     return
                 name = _plain(path.rsplit("/", 1)[-1])
                 self._by_name[name].append(path)
-                self._by_stem[PurePosixPath(name).stem].append(path)
+                stem = PurePosixPath(name).stem
+                self._by_stem[stem].append(path)
+                if _is_number(stem):
+                    self._by_number[stem.lstrip("0")].append(path)
 
 
 def _walk(roots: tuple[str, ...]) -> Iterator[str]:
@@ -119,6 +128,10 @@ def _parts(cell: str) -> list[str]:
 def names_several(cell: str) -> bool:
     """Whether a cell lists several files: the ending of one stands amid it, before a mark that no folder's name begins with."""
     return _INSIDE.search(cell) is not None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _fits(path: str, modality: Modality | None) -> bool:

@@ -25,7 +25,10 @@ class NumberForm:
     """Behind, or a sign of currency before or behind, every number; % among them."""
 
     def read(self, text: str) -> str | None:
-        """The number as Python reads it; None for a text that is not written so."""
+        """The number as Python reads it; None for a text that is not written so. (5) is -5, as accountants write it."""
+        if (found := _in_brackets(text)) is not None:
+            inner = self.read(found)
+            return None if inner is None or inner[:1] in "+-" else f"-{inner}"
         bare = _without_unit(text, self.unit)
         if bare is None or not _pattern(self.decimal, self.thousands).fullmatch(bare):
             return None
@@ -41,6 +44,12 @@ class NumberForm:
         parts += [f"thousands {self.thousands!r}"] if self.thousands else []
         parts += [f"{self.unit!r} left out"] if self.unit else []
         return ", ".join(parts)
+
+
+def _in_brackets(text: str) -> str | None:
+    """What stands between the brackets of a whole cell."""
+    text = text.strip()
+    return text[1:-1] if text.startswith("(") and text.endswith(")") and "(" not in text[1:] else None
 
 
 def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
@@ -106,6 +115,7 @@ def _is_plain(text: str) -> bool:
 
 def _unit(text: str) -> str:
     """What stands behind a number, or the sign of currency before it."""
+    text = _in_brackets(text) or text
     text = text.translate(_SPACES).strip()
     before = text.lstrip("+-")[:1]
     if before and before in _CURRENCY:

@@ -55,7 +55,7 @@ def scan(
         if not table.num_rows:
             raise DataError(f"manifest {data}: it holds no rows")
         notes += search.resolve(table, os.path.realpath(sources[0].manifest.root))
-        notes += labels.apply(table, config.data, purpose)
+        notes += labels.apply(table, config.data, purpose, strict=config.split.strict)
         modalities = tuple(m for m in read if table.counts[f"{m}_sha256"])
         modalities = modalities or read  # no usable cell at all: ingest lists every row
         corrections = None

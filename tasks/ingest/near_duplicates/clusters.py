@@ -10,26 +10,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName, Modality
 from tasks.config_sections import MediaConfig
-from tasks.ingest.near_duplicates.signature_store import read_signatures
+from tasks.ingest.near_duplicates.signature_store import keep_signatures, read_signatures
 from tasks.ingest.sample_rows import Columns, Rows, codes_of, contents_of, places_of
 from tasks.ingest.splits import largest_kept
+from tasks.isolation.own_process import run_apart
 from tasks.media.media_store import MediaReader, media_fingerprint
 from tasks.media.near_duplicates.candidates import join_pairs
 from tasks.media.near_duplicates.signatures import ReadMedia
-from tasks.modalities import NearDuplicates, spec_of
+from tasks.modalities import spec_of
 from tasks.store import Store
 
 Numbers = NDArray[np.int64]
+_DIGESTS = "digests.parquet"
 
 
 def find_near_duplicates(
@@ -51,10 +55,10 @@ def find_near_duplicates(
     measures = [(name, spec_of(name).near_duplicates()) for name in recognised]
     alike = _groups(*(codes >= 0 for codes in media_of.values()))
     alike[np.all([codes < 0 for codes in media_of.values()], axis=0)] = -1
-    for name, measure in sorted(measures, key=lambda pair: 0.0 if pair[1] is None else pair[1].cost_ms):
+    for name, _ in sorted(measures, key=lambda pair: 0.0 if pair[1] is None else pair[1].cost_ms):
         left = _has_counterpart(alike, contents) & (media_of[name] >= 0)
-        search = _Search(encoded[name].dictionary, modality_of(name), measure, media, store)
-        standing = search.representatives(np.unique(media_of[name][left]), _only(labels, media_of[name]))
+        compared, of_media = np.unique(media_of[name][left]), _only(labels, media_of[name])
+        standing = find_representatives(encoded[name].dictionary, modality_of(name), media, store, compared, of_media)
         repeated = np.append(standing, -1)[media_of[name]]
         alike = np.where(alike < 0, -1, _groups(alike, repeated))
     near = _has_counterpart(alike, contents)
@@ -101,48 +105,52 @@ def describe_near_duplicates(clusters: Sequence[int | None]) -> list[str]:
     ]
 
 
-class _Search:
-    """What the media of one modality repeat; `digests` are all that rows have."""
+def find_representatives(
+    digests: pa.Array, modality: Modality, media: MediaConfig, store: Store, compared: Numbers, labels: Numbers
+) -> Numbers:
+    """(M,) for each medium the one that stands for all that it repeats, itself where it is not among those compared.
 
-    def __init__(
-        self,
-        digests: pa.Array,
-        modality: Modality,
-        measure: NearDuplicates | None,
-        media: MediaConfig,
-        store: Store,
-    ) -> None:
-        self._digests, self._modality, self._measure = digests, modality, measure
-        self._media, self._store = media, store
+    digests: (M,) the media that rows have; compared: positions among them; labels: (M,) those of their rows, -1 for none.
+    """
+    measure = spec_of(modality).near_duplicates()
+    if measure is None or len(compared) < 2:
+        return np.arange(len(digests))
+    given = digests if len(compared) == len(digests) else digests.take(pa.array(compared))
+    keep_signatures(given, modality, measure, media, store)
+    del given
+    ordered = compared[np.asarray(pc.array_sort_indices(digests.take(pa.array(compared))))]  # not as rows are
+    standing = np.arange(len(digests))
+    with store.scratch_dir() as folder:  # a file: what is handed over by pickle is copied twice
+        pq.write_table(pa.table({"digest": digests.take(pa.array(ordered))}), folder / _DIGESTS)
+        done = f"compared {modality} of"
+        joined = run_apart(len(ordered), done, _match, folder / _DIGESTS, labels[ordered], modality, media, store.root)
+    standing[ordered[joined[0]]] = ordered[joined[1]]
+    return standing
 
-    def representatives(self, compared: Numbers, labels: Numbers) -> Numbers:
-        """(M,) for each medium the one that stands for all that it repeats, itself where it is not among those compared.
 
-        labels: (M,) those of their rows, -1 for none.
-        """
-        standing = np.arange(len(self._digests))
-        if self._measure is None or len(compared) < 2:
-            return standing
-        ordered = compared[np.asarray(pc.array_sort_indices(self._digests.take(pa.array(compared))))]  # not as rows are
-        digests = self._digests.take(pa.array(ordered))
-        found, signatures = read_signatures(digests, self._modality, self._measure, self._media, self._store)
-        if len(found) < 2:
-            return standing
-        pairs = self._measure.match(signatures, self._reader(digests.take(pa.array(found))))
-        if self._measure.match_of_one_label is not None:
-            more = self._measure.match_of_one_label(signatures)
-            one, other = (labels[ordered[found[more[:, side]]]] for side in (0, 1))
-            pairs = np.concatenate([pairs, more[(one == other) & (one >= 0)]])
-        joined = join_pairs(ordered[found].tolist(), pairs.tolist())
-        standing[list(joined)] = list(joined.values())
-        return standing
+def _match(path: Path, labels: Numbers, modality: Modality, media: MediaConfig, root: Path) -> Numbers:
+    """(2, K) positions, among the digests in a file, of media that repeat others, and of the first of those."""
+    digests = pq.read_table(path)["digest"].combine_chunks()
+    measure, store = spec_of(modality).near_duplicates(), Store(root)
+    assert measure is not None
+    found, signatures = read_signatures(digests, modality, media, store)
+    if len(found) < 2:
+        return np.empty((2, 0), np.int64)
+    pairs = measure.match(signatures, _reader(digests.take(pa.array(found)), modality, media, store))
+    if measure.match_of_one_label is not None:
+        more = measure.match_of_one_label(signatures)
+        one, other = (labels[found[more[:, side]]] for side in (0, 1))
+        pairs = np.concatenate([pairs, more[(one == other) & (one >= 0)]])
+    joined = join_pairs(found.tolist(), pairs.tolist())
+    return np.array([list(joined), list(joined.values())], np.int64).reshape(2, -1)
 
-    def _reader(self, digests: pa.Array) -> ReadMedia:
-        def read(positions: Sequence[int]) -> Iterator[tuple[int, Any, int]]:
-            """The media at these positions among the digests, each with its position and rate, in any order."""
-            place_of = dict(zip(digests.take(pa.array(positions)).to_pylist(), positions, strict=True))
-            reader = MediaReader(self._store, self._modality, media_fingerprint(self._modality, self._media))
-            for digest, medium in reader.read(place_of):
-                yield place_of[digest], medium, reader.rate_hz
 
-        return read
+def _reader(digests: pa.Array, modality: Modality, media: MediaConfig, store: Store) -> ReadMedia:
+    def read(positions: Sequence[int]) -> Iterator[tuple[int, Any, int]]:
+        """The media at these positions among the digests, each with its position and rate, in any order."""
+        place_of = dict(zip(digests.take(pa.array(positions)).to_pylist(), positions, strict=True))
+        reader = MediaReader(store, modality, media_fingerprint(modality, media))
+        for digest, medium in reader.read(place_of):
+            yield place_of[digest], medium, reader.rate_hz
+
+    return read

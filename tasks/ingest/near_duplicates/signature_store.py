@@ -40,13 +40,12 @@ class _Known:
 
     def __init__(self, digests: pa.Array) -> None:
         self._digests = digests
-        self.seen, self._compared = np.zeros(len(digests), bool), np.zeros(len(digests), bool)
+        self._compared = np.zeros(len(digests), bool)
         self._signatures: Signatures | None = None
 
     def add(self, table: pa.Table) -> None:
         """Takes those of a table with fingerprints_schema that are requested."""
         places = pc.index_in(table["digest"], value_set=self._digests)
-        self.seen[places.drop_null().to_numpy()] = True
         table = table.append_column("place", places)
         table = table.filter(pc.and_(pc.is_valid(places), pc.is_valid(table["form"])))
         if not table.num_rows:
@@ -55,7 +54,7 @@ class _Known:
         rows = [np.frombuffer(b"".join(table[name].to_pylist()), np.uint8) for name in ("code", "form")]
         if self._signatures is None:
             widths = [len(row) // len(at) for row in rows]
-            self._signatures = Signatures(*(np.zeros((len(self.seen), width), np.uint8) for width in widths))
+            self._signatures = Signatures(*(np.zeros((len(self._compared), width), np.uint8) for width in widths))
         for matrix, row in zip(self._signatures, rows, strict=True):
             matrix[at] = row.reshape(len(at), -1)
         self._compared[at] = True
@@ -65,7 +64,7 @@ class _Known:
         places = np.flatnonzero(self._compared)
         if self._signatures is None:
             return places, Signatures(*np.empty((2, 0, 0), np.uint8))
-        if len(places) < len(self.seen):
+        if len(places) < len(self._compared):
             for start in range(0, len(places), _PART_ROWS):  # in place: they may fill half the memory
                 chosen = places[start : start + _PART_ROWS]
                 for matrix in self._signatures:
@@ -81,27 +80,49 @@ def signatures_kind(modality: Modality, fingerprint: str) -> str:
 
 
 def read_signatures(
-    digests: pa.Array, modality: Modality, measure: NearDuplicates, media: MediaConfig, store: Store
+    digests: pa.Array, modality: Modality, media: MediaConfig, store: Store
 ) -> tuple[Array, Signatures]:
-    """Positions (N,) of the media that have a signature, and these, read from the store or computed and kept there."""
+    """Positions (N,) of the media that have a signature in the store, and these: keep_signatures has put them there."""
+    known = _Known(digests)
+    for part in store.parts(signatures_kind(modality, media_fingerprint(modality, media))):
+        known.add(read_table(store.path(part)))
+    return known.result()
+
+
+def keep_signatures(
+    digests: pa.Array, modality: Modality, measure: NearDuplicates, media: MediaConfig, store: Store
+) -> None:
+    """The store has the signatures of all media that are compared; those it lacked are computed, a few thousand at a time."""
     fingerprint = media_fingerprint(modality, media)
     place = signatures_kind(modality, fingerprint)
-    known = _Known(digests)
-    for part in store.parts(place):
-        known.add(read_table(store.path(part)))
-    index = media_index(store, modality, fingerprint, ("digest", "shape"))
-    places = pc.index_in(index["digest"], value_set=digests)
-    unseen = index.filter(pc.and_(pc.is_valid(places), pc.invert(pa.chunked_array([known.seen]).take(places))))
-    compared = [measure.is_compared(shape) for part in unseen["shape"].chunks for shape in part.to_pylist()]
-    missing = unseen["digest"].filter(pa.array(compared, pa.bool_())).unique()
+    missing = _unsigned(digests, modality, measure, place, fingerprint, store)
     reader, done = MediaReader(store, modality, fingerprint), 0
     for start in range(0, len(missing), _SIGNED_AT_ONCE):
-        signed = _sign(reader, missing.slice(start, _SIGNED_AT_ONCE).to_pylist(), measure)
+        signed = _sign(reader, digests.take(pa.array(missing[start : start + _SIGNED_AT_ONCE])).to_pylist(), measure)
         while rows := list(itertools.islice(signed, _PART_ROWS)):
             done += len(rows)
             progress.report(f"compare {modality}", done, len(missing))
-            known.add(_keep(rows, place, store))
-    return known.result()
+            _keep(rows, place, store)
+
+
+def _unsigned(
+    digests: pa.Array, modality: Modality, measure: NearDuplicates, place: str, fingerprint: str, store: Store
+) -> Array:
+    """Positions of the media that are compared and have no signature yet, in the order in which they lie in the store."""
+    known = np.zeros(len(digests), bool)
+    for part in store.parts(place):
+        found = pc.index_in(read_table(store.path(part), ["digest"])["digest"], value_set=digests)
+        known[found.drop_null().to_numpy()] = True
+    index = media_index(store, modality, fingerprint, ("digest", "shape"))
+    missing = [np.empty(0, np.int64)]
+    for start in range(0, len(index), _SIGNED_AT_ONCE):  # whole, its columns would be copied twice
+        part = index.slice(start, _SIGNED_AT_ONCE)
+        compared = pa.array([measure.is_compared(shape) for shape in part["shape"].to_pylist()], pa.bool_())
+        found = pc.index_in(part["digest"].filter(compared), value_set=digests).drop_null().to_numpy()
+        places = found[np.sort(np.unique(found, return_index=True)[1])]
+        missing.append(places[~known[places]])
+        known[places] = True
+    return np.concatenate(missing)
 
 
 def _sign(reader: MediaReader, digests: list[str], measure: NearDuplicates) -> Iterator[_Signed]:
@@ -110,8 +131,7 @@ def _sign(reader: MediaReader, digests: list[str], measure: NearDuplicates) -> I
         yield {"digest": digest, "code": found.code if found else None, "form": found.form if found else None}
 
 
-def _keep(rows: list[_Signed], place: str, store: Store) -> pa.Table:
-    """The rows as a table, which is in the store."""
+def _keep(rows: list[_Signed], place: str, store: Store) -> None:
+    """The store has the rows, as a part."""
     table = pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["digest"])), schema=fingerprints_schema())
     store.put_part(place, digest_json(table["digest"].to_pylist())[:16], table)
-    return table

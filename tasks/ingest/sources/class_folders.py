@@ -12,7 +12,9 @@ from tasks.ingest.sources.list_files import LISTS, NOISE, listed_splits, speaker
 from tasks.ingest.sources.listing import MODALITY_OF, Listing, modality_of_file
 from tasks.modalities import MODALITIES
 
-_PARTS = frozenset({"images", "image", "masks", "mask", "labels", "annotations"})
+_PARTS = frozenset(
+    {"images", "masks", "labels", "annotations", "jpegimages", "imagesets", "bboxes", "metadata", "meta"}
+)
 """Folders that hold what belongs to a sample rather than a class of samples, in lower case."""
 
 
@@ -29,6 +31,50 @@ def open_folders(listings: list[Listing], root: Listing) -> list[Manifest]:
             f"it holds {root.describe()}"
         )
     return [_open_classes(listing, root, modality) for listing in listings]
+
+
+def refuse_parts(listing: Listing) -> None:
+    """Raises DataError where folders hold parts of samples, as images, masks and YOLO's labels do, and no class each."""
+    parts = [name for name in listing.folders if name.lower() in _PARTS]
+    if not parts:
+        return
+    advice = _advice(listing, parts)
+    raise DataError(
+        f"data {listing.path}: by their names {', '.join(parts)} hold parts of samples, no class each; it holds "
+        f"{listing.describe()}: {advice}; data.layout=folders takes every folder for a class"
+    )
+
+
+def refuse_one_class(listings: list[Listing], root: Listing) -> None:
+    """Raises DataError where one folder holds all but texts: nothing can be told apart, so it is no class (wav, jpg, clips)."""
+    folders = ((name, file) for listing in listings for name, files in listing.folders.items() for file in files)
+    holding = {name for name, file in folders if modality_of_file(file) != "text"}  # a note beside them is no class
+    if len(holding) == 1:
+        (name,) = holding
+        advice = _advice(next(listing for listing in listings if name in listing.folders), [name])
+        raise DataError(
+            f"data {root.path}: only the folder {name} holds media, and one class cannot be told from others; it holds "
+            f"{root.describe()}: {advice}"
+        )
+
+
+def _advice(listing: Listing, parts: list[str]) -> str:
+    """What to do where these folders are no classes."""
+    below = [
+        name for name in parts if len({file.split("/")[1] for file in listing.folders[name] if file.count("/") > 1}) > 1
+    ]
+    boxes = [
+        file for name in parts if name.lower() == "labels" for file in listing.folders[name] if file.endswith(".txt")
+    ]
+    advice = "write a table that names each file and its label (file_name,label)"
+    if boxes:
+        advice = (
+            f"{boxes[0]} looks like the boxes of YOLO, of which classes of whole pictures are not made: {advice}, or "
+            "convert it to COCO's JSON, whose categories are read as sets of labels (data.problem=multilabel)"
+        )
+    elif below:
+        advice = f"if the folders in {below[0]} are the classes, give that one, --data {listing.path / below[0]}; else {advice}"
+    return advice
 
 
 def open_files(listing: Listing) -> Manifest:
@@ -83,12 +129,6 @@ def _describe(listing: Listing, read: set[str]) -> list[str]:
         notes.append(
             f"{len(deeper)} files lie deeper than their class folder, for example {deeper[0]}: their class is the first folder"
             + (below if all(name.lower() in SPLITS for name in inner) else "")
-        )
-    parts = [name for name in listing.folders if name.lower() in _PARTS]
-    if parts:
-        notes.append(
-            f"{', '.join(parts)}: read as a class like any folder; one that holds the classes is given as the data itself, and "
-            "parts of samples take a table that names the files and their labels"
         )
     beside = [file for file in listing.files if file not in read]
     if beside:

@@ -10,18 +10,18 @@ from pathlib import Path
 from tasks.errors import DataError, UsageError
 from tasks.ingest.manifest.rows import SPLITS, Manifest
 from tasks.ingest.sources.cell_lists import count_divided, divide_cells
-from tasks.ingest.sources.class_folders import open_files, open_folders
+from tasks.ingest.sources.class_folders import open_files, open_folders, refuse_one_class, refuse_parts
 from tasks.ingest.sources.coco import CAPTIONS, with_pictures_of
 from tasks.ingest.sources.describing import describing_tables
 from tasks.ingest.sources.limits import ReadLimits
-from tasks.ingest.sources.list_files import numbered_lists, open_listed
+from tasks.ingest.sources.list_files import open_listed, split_lists
 from tasks.ingest.sources.listing import Listing, list_folder, modality_of_file
 from tasks.ingest.sources.saved_datasets import is_saved, open_saved
 from tasks.ingest.sources.shards import expand_range, names_range, shards_of
 from tasks.ingest.sources.split_folders import below_twice, split_folders, unwrapped
 from tasks.ingest.sources.split_tables import SplitTables, find_split_tables
 from tasks.ingest.sources.streams import format_of
-from tasks.ingest.sources.tables import TABLES, is_table, open_table
+from tasks.ingest.sources.tables import ARCHIVE, TABLES, is_table, open_table
 from tasks.problems.cells import storable
 
 _PREFERRED = (".parquet", *TABLES)
@@ -104,6 +104,9 @@ def _open_listing(listing: Listing, limits: ReadLimits) -> Manifests:
     if listing.media and (not listing.folders or _is_unlabelled(listing, limits)):
         return [(open_files(listing), None)]
     _require_folders(listing)
+    if limits.layout == "auto" and limits.labelled:
+        refuse_parts(listing)
+        refuse_one_class([listing], listing)
     return [(open_folders([listing], listing)[0], None)]
 
 
@@ -127,11 +130,11 @@ def _open_by_names(listing: Listing, limits: ReadLimits) -> Manifests:
     if named:
         chosen = min(named, key=lambda name: _PREFERRED.index(format_of(name)))
         return [(_open_entry(listing, chosen, limits), None)]
+    if limits.layout == "auto" and split_lists(listing, limits.allowed_roots):  # Food-101 has the same as JSON besides
+        return [(open_listed(listing, limits.list_fold, limits.allowed_roots), None)]
     of_splits = find_split_tables(listing)
     if of_splits or limits.layout == "tables":
         return _open_split_tables(listing, of_splits, limits)
-    if numbered_lists(listing):
-        return [(open_listed(listing, limits.list_fold, limits.allowed_roots), None)]
     shards = [] if listing.media else shards_of(listing)
     return [(replace(_open_entry(listing, name, limits), root=listing.path), None) for name in shards]
 
@@ -190,6 +193,8 @@ def _open_parts(listing: Listing, parts: dict[str, str], limits: ReadLimits) -> 
                 f"data {listing.path}: {table.path} describes its folder, and other split folders hold no such table; "
                 "give each one, or set data.layout=folders to read class folders"
             )
+    for part in below if limits.layout == "auto" and limits.labelled else ():
+        refuse_parts(part)
     return list(zip(open_folders(below, listing), splits, strict=True))
 
 
@@ -226,6 +231,9 @@ def _open_only_table(listing: Listing, limits: ReadLimits) -> Manifest | None:
 
 def _require_folders(listing: Listing) -> None:
     """Raises UsageError for a folder without folders."""
+    archive = next((name for name in listing.files if ARCHIVE.search(name)), None)
+    if archive is not None and not listing.media:
+        open_table(listing.path / archive, ReadLimits())  # says how to unpack it
     if not listing.folders:
         raise UsageError(
             f"data {str(listing.path)!r}: holds neither a table nor a folder per class; it holds {listing.describe()}. Read "

@@ -4,6 +4,8 @@ is columns, an iterator of rows that streams, notes and a count; what cannot be 
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +19,8 @@ from tasks.ingest.sources.json_rows import open_json
 from tasks.ingest.sources.limits import ReadLimits
 from tasks.ingest.sources.streams import PACKED, TableFile, format_of
 
+ARCHIVE = re.compile(r"\.(?:tar\.(?:gz|bz2|xz|zst)|t[gbx]z|zip|7z|rar)$", re.IGNORECASE)
+"""Ends the name of an archive, which is never unpacked here: what it holds may be a thousand times its size."""
 Reader = Callable[[TableFile, ReadLimits], Manifest]
 
 
@@ -53,9 +57,22 @@ def _has_reader(name: str) -> bool:
     return ending in TABLES and (ending not in FORMATS or Path(name).suffix.lower() not in PACKED)
 
 
+def _unpacking(path: Path) -> str:
+    """The command that unpacks an archive."""
+    name, ending = shlex.quote(path.name), path.suffix.lower()
+    if ending in (".zip", ".7z", ".rar"):
+        return {".zip": f"unzip {name} -d FOLDER", ".7z": f"7z x {name}", ".rar": f"unrar x {name}"}[ending]
+    return f"tar -xf {name}"
+
+
 def open_table(path: Path, limits: ReadLimits) -> Manifest:
     """The rows of a table file. UsageError for an unknown ending, DataError for a file that is not such a table."""
     if not _has_reader(path.name):
+        if ARCHIVE.search(path.name):
+            raise UsageError(
+                f"data {str(path)!r}: a packed archive; unpack it first ({_unpacking(path)}) and give what was in it: "
+                "the folder, or, of WebDataset's shards, the .tar"
+            )
         accepted = ", ".join(TABLES)
         raise UsageError(
             f"data {str(path)!r}: {path.suffix.lower() or 'no'} ending; accepted are {accepted} (those of text also packed as "

@@ -104,6 +104,16 @@ def test_a_label_that_train_never_has_is_set_aside(tmp_path: Path, run_ingest: A
     assert run_ingest(path, "split.strict=true", "split.near_duplicates=false").clean.labels == ("a", "b", "new")
 
 
+def test_a_mark_in_place_of_labels_is_a_label_under_strict(tmp_path: Path, run_ingest: Any) -> None:
+    rows = [
+        (str(n), f"text number {n}", "?" if n > 39 else "ab"[n % 2], "test" if n > 39 else "train") for n in range(60)
+    ]
+    path = texts(tmp_path / "m.csv", *rows)
+    assert run_ingest(path, "split.near_duplicates=false").clean.counts.unlabelled == 20
+    done = run_ingest(path, "split.strict=true", "split.near_duplicates=false")
+    assert (done.clean.counts.unlabelled, done.clean.labels) == (0, ("?", "a", "b"))
+
+
 @pytest.mark.parametrize("value", [7, 7.5, True])
 def test_numbers_in_a_text_column_are_text(tmp_path: Path, run_ingest: Any, value: Any) -> None:
     path = tmp_path / "m.jsonl"

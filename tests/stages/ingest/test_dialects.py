@@ -72,6 +72,18 @@ def cells(manifest: Manifest) -> list[list[Any]]:
         ("m.tsv", 'id\ttext\tlabel\n1\t"a\tx\n2\tb"\ty\n', [["1", '"a', "x"], ["2", 'b"', "y"]], "data.csv.quoting"),
         ("m.tsv", 'id\ttext\tlabel\n1\t"a"\tx\n', [["1", "a", "x"]], None),
         ("m.tsv", 'id\ttext\tlabel\n1\t"a\tb\nc"\tx\n', [["1", "a\tb\nc", "x"]], None),
+        ("m.csv", "id,text,label\n'1','a, b','x'\n", [["1", "a, b", "x"]], "cells are quoted with '"),
+        (
+            "m.csv",
+            "id,text,label\n1,'it''s a, b',x\n2,'c',y\n",
+            [["1", "it's a, b", "x"], ["2", "c", "y"]],
+            "quotechar",
+        ),
+        ("m.csv", "'id','text','label'\n'1','a\nb','x'\n", [["1", "a\nb", "x"]], "data.csv.quotechar"),
+        ("m.csv", "id;text;label\n1;'a; b';x\n", [["1", "a; b", "x"]], "(data.csv.delimiter); cells are quoted with '"),
+        ("m.csv", "id,text,label\n1,'tis a,x\n2,b,y\n", [["1", "'tis a", "x"], ["2", "b", "y"]], None),
+        ("m.csv", "id,text,label\n1,'a',x\n2,b,y\n", [["1", "'a'", "x"], ["2", "b", "y"]], None),  # a word in quotes
+        ("m.csv", "id,text,label\n1,'a',\"x\"\n", [["1", "'a'", "x"]], None),
         ("m.csv", "text\none\ntwo, three\n", None, None),
         ("m.csv", 'text\none\n"two, three"\n', [["one"], ["two, three"]], None),
     ],

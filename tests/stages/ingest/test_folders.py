@@ -168,7 +168,7 @@ def test_rows_are_the_visible_files(tmp_path: Path, tree: list[tuple[str, str]],
     root = tmp_path / "tree"
     shutil.rmtree(root, ignore_errors=True)
     names = sorted(
-        {"zebra/1.png", *(f"{folder}/{name}" for folder, name in tree)}
+        {"zebra/1.png", "ant/1.png", *(f"{folder}/{name}" for folder, name in tree)}
     )  # two classes, none of them all there is
     fill(root, *names, *(place + name for place, name in left))
     manifest = only(root)

@@ -53,6 +53,33 @@ def test_labels_that_differ_in_case_stay_apart_and_are_told() -> None:
     assert notes == ["labels that differ in upper and lower case only are classes of their own: 'Cat' and 'cat'"]
 
 
+def test_numbers_that_differ_in_leading_zeros_stay_apart_and_are_told() -> None:
+    changed, notes = unify_spelling(["01", "1", "02", "10", "0", "00"])
+    assert changed == {}
+    assert notes == ["labels that differ in leading zeros only are classes of their own: '0' and '00', '01' and '1'"]
+    assert unify_spelling(["01", "02", "10"]) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("texts", "numbers"),
+    [
+        (["(1,234.50)", "2,000.00"], [-1234.5, 2000.0]),
+        (["($12.00)", "$7.50"], [-12.0, 7.5]),
+        (["(5)", "3"], [-5.0, 3.0]),
+        (["(12 %)", "3 %"], [-12.0, 3.0]),
+    ],
+)
+def test_numbers_in_brackets_are_negative(texts: list[str], numbers: list[float]) -> None:
+    formed = one_form(texts, "label", "regression", DataConfig())
+    assert [float(cell) for cell in formed.cells] == numbers
+    assert formed.notes[0].endswith("numbers in brackets are negative")
+
+
+@pytest.mark.parametrize("texts", [["(-5)", "3"], ["((5))"], ["(5", "3"], ["(a)", "3"]])
+def test_brackets_that_hold_no_number(texts: list[str]) -> None:
+    assert find_form(texts, CsvConfig(), "label") is None
+
+
 def test_spellings_over_several_tables_and_types(make_data: MakeData, run_ingest: Any) -> None:
     forms = ["1.0", "0", 1, 0.0, "1", "0.0"]
     path = make_data(6, change=lambda row, n: row | {"label": forms[n]})

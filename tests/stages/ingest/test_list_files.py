@@ -55,6 +55,52 @@ def test_splits_of_numbered_lists(tmp_path: Path, lists: str) -> None:
         only(tmp_path, list_fold=3)
 
 
+def food(folder: Path) -> Path:
+    """Food-101's form: pictures by class, and lists of names without an ending, as text and as JSON."""
+    for name in ("images/pie/1.jpg", "images/pie/2.jpg", "images/ribs/3.jpg", "images/ribs/4.jpg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+    (folder / "meta").mkdir()
+    (folder / "meta/train.txt").write_text("pie/1\nribs/3\n")
+    (folder / "meta/test.txt").write_text("pie/2\nribs/4\n")
+    (folder / "meta/train.json").write_text('{"pie": ["pie/1"], "ribs": ["ribs/3"]}')
+    (folder / "meta/test.json").write_text('{"pie": ["pie/2"], "ribs": ["ribs/4"]}')
+    (folder / "meta/classes.txt").write_text("pie\nribs\n")
+    return folder
+
+
+def test_lists_without_a_number(tmp_path: Path) -> None:
+    manifest = only(food(tmp_path))
+    rows = [(row.values["image_path"], row.values["label"], row.values["split"]) for row in manifest.rows]
+    assert sorted(rows) == [
+        ("images/pie/1.jpg", "pie", "train"),
+        ("images/pie/2.jpg", "pie", "test"),
+        ("images/ribs/3.jpg", "ribs", "train"),
+        ("images/ribs/4.jpg", "ribs", "test"),
+    ]
+    assert "splits are those of meta/test.txt and meta/train.txt (split.list_fold)" in manifest.notes
+
+
+def test_numbers_of_classes_that_one_list_gives_folders_for(tmp_path: Path) -> None:
+    """ImageNet's: the validation pictures lie in no class folder."""
+    for name in ("train/n01/a.jpg", "train/n02/b.jpg", "val/c.jpg", "val/d.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "train.txt").write_text("n01/a.jpg 0\nn02/b.jpg 1\n")
+    (tmp_path / "val.txt").write_text("c.jpg 1\nd.jpg 0\n")
+    found = {row.values["image_path"]: row.values["label"] for row in only(tmp_path).rows}
+    assert found == {"train/n01/a.jpg": "n01", "train/n02/b.jpg": "n02", "val/c.jpg": "n02", "val/d.jpg": "n01"}
+
+
+def test_texts_of_those_names_are_no_lists(tmp_path: Path) -> None:
+    for name in ("cat/1.png", "dog/1.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    (tmp_path / "train.txt").write_text("trained on five machines\n")
+    (tmp_path / "test.txt").write_text("\n")
+    assert [row.values["label"] for row in only(tmp_path).rows] == ["cat", "dog"]
+
+
 @pytest.mark.parametrize("name", ["fold", "Fold"])
 def test_folds_by_number(tmp_path: Path, run_ingest: Any, name: str) -> None:
     rows = [f"text number {number},{'ab'[number % 2]},{1 + number % 5}" for number in range(30)]

@@ -58,6 +58,15 @@ def test_what_a_cell_means(tmp_path: Path, cell: str, file: str | None) -> None:
     assert index.find(cell, "image") == (file and str(tmp_path / file))
 
 
+@pytest.mark.parametrize(
+    ("cell", "file"), [("7", "img/007.jpg"), ("7.jpg", "img/007.jpg"), ("0", "img/000.jpg"), ("0007", "img/007.jpg"),
+                       ("12", "12.jpg"), ("13", None), ("7.5", None), ("-7", None)]
+)  # fmt: skip
+def test_zeros_that_a_spreadsheet_drops(tmp_path: Path, cell: str, file: str | None) -> None:
+    names = ["img/007.jpg", "img/000.jpg", "img/012.jpg", "12.jpg", "a/013.jpg", "b/0013.jpg"]
+    assert index_of(tmp_path, *names).find(cell, "image") == (file and str(tmp_path / file))
+
+
 def test_links_to_folders_are_not_looked_into(tmp_path: Path) -> None:
     index_of(tmp_path / "out", "1.png")
     (tmp_path / "data").mkdir()

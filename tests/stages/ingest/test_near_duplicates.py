@@ -21,6 +21,7 @@ from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.ingest.near_duplicates.clusters import describe_near_duplicates
 from tasks.ingest.splits import assign_splits
+from tasks.isolation import own_process
 from tasks.media.near_duplicates.candidates import join_pairs, match_groups_again, similar_codes
 from tasks.media.near_duplicates.clips import match_clips, sign_clip
 from tasks.media.near_duplicates.signatures import Signatures, match_images, sign_image, stack
@@ -366,6 +367,17 @@ def test_only_new_media_are_compared(
     done = run_ingest(write_pairs(tmp_path / "d", 8, lambda row, n: row))
     assert sum(counted) == 4  # two pictures, two texts
     assert len(clusters_of(store, done)) == 8
+
+
+def test_many_media_are_matched_in_a_process_of_their_own(
+    tmp_path: Path, store: Store, run_ingest: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_pairs(tmp_path / "d", 6, lambda row, n: row)
+    expected = clusters_of(store, run_ingest(data))
+    assert expected
+    monkeypatch.setattr(own_process, "LARGE_ROWS", 1)
+    done = run_ingest(data, "split.val=0.2")  # another key: it is computed anew
+    assert clusters_of(store, done) == expected
 
 
 def test_a_row_that_is_alone_stays_when_near_duplicates_of_others_come() -> None:

@@ -1,7 +1,6 @@
 """Folders of datasets.save_to_disk, and Arrow files by themselves.
 
-`datasets` is no dependency, not even of the tests: the files are written by pyarrow as datasets 5.2 writes them (an Arrow
-stream with its end mark, features in the schema's metadata, state.json), and were compared with its own by hand.
+What `datasets` itself writes is read in test_written_by_peers.py; here pyarrow writes what it never does.
 """
 
 from __future__ import annotations

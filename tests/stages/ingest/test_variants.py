@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +90,50 @@ def test_split_folders_by_the_ends_of_their_names(tmp_path: Path, below: str) ->
 
 
 def test_folders_that_may_be_no_classes_are_told(tmp_path: Path) -> None:
-    ((manifest, _),) = open_manifest(fill(tmp_path / "a", "images/1.png", "masks/1.png"))
-    assert any(note.startswith("images, masks: read as a class like any folder") for note in manifest.notes)
     ((manifest, _),) = open_manifest(fill(tmp_path / "b", "cat/train/1.png", "dog/test/1.png"))
     assert any(
         note.endswith("test, train are no splits there: splits stand above the classes") for note in manifest.notes
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("images/1.png", "masks/1.png"), "images, masks hold parts of samples.*write a table"),
+        (("images/1.png", "labels/1.txt", "data.yaml"), r"labels/1\.txt looks like the boxes of YOLO.*COCO's JSON"),
+        (("train/images/1.png", "train/labels/1.txt", "valid/images/2.png"), "looks like the boxes of YOLO"),
+        (
+            ("images/a/1.png", "images/b/1.png", "attributes/a.txt", "images.txt"),
+            "give that one, --data .*/images; else",
+        ),
+        (
+            ("wav/id1/1.wav", "wav/id2/1.wav", "iden_split.txt"),
+            "only the folder wav holds media.*give that one, --data .*/wav",
+        ),
+        (("jpg/1.jpg", "jpg/2.jpg", "labels.mat"), "only the folder jpg holds media.*write a table"),
+    ],
+)
+def test_folders_that_are_no_classes(tmp_path: Path, names: tuple[str, ...], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        open_manifest(fill(tmp_path, *names))
+    assert open_manifest(tmp_path, ReadLimits(layout="folders"))  # for whom they are
+    assert open_manifest(tmp_path, ReadLimits(labelled=False))
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("a b.tar.gz", "tar -xf 'a b.tar.gz'"),
+        ("a.tgz", "tar -xf a.tgz"),
+        ("a.zip", "unzip a.zip -d FOLDER"),
+        ("a.7Z", "7z x a.7Z"),
+    ],
+)
+def test_an_archive_says_how_it_is_unpacked(tmp_path: Path, name: str, command: str) -> None:
+    (tmp_path / name).write_bytes(b"packed")
+    for path in (tmp_path / name, tmp_path):
+        with pytest.raises(UsageError, match=rf"a packed archive; unpack it first \({re.escape(command)}\)"):
+            open_manifest(path)
 
 
 def test_files_without_labels_say_what_to_do(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tasks.config_sections import CsvConfig
 from tasks.ingest.sources.delimited.records import Dialect, parse, read_records, split
 
 DELIMITERS = (",", ";", "\t", "|")
 """What `auto` tries, after the one that the file's ending stands for."""
+_QUOTED_SHARE = 0.9
 _SEPARATOR_LINE = re.compile(r'\ufeff?"?sep=(.)"?\s*', re.IGNORECASE)
 
 
@@ -46,11 +48,29 @@ def sniff(lines: Sequence[str], usual: str, options: CsvConfig, *, whole: bool) 
             ranked = (share, 1 if place == 0 else 0, width + skip)
             if (width > 1 or named) and ranked > best_score:
                 best, best_score = dialect, ranked
-    return best
+    return _with_apostrophes(lines, best, best_score[0], whole=whole) if options.quotechar == "auto" else best
+
+
+def _with_apostrophes(lines: Sequence[str], found: Dialect, share: float, *, whole: bool) -> Dialect:
+    """The dialect with ' as its quotation mark where no " is in the sample, nearly every row has a cell between two of them,
+    and no fewer rows than else have the cells that the header has.
+    """
+    quoted = replace(found, quote="'")
+    if (
+        found.quotes == "none"
+        or any('"' in line for line in lines)
+        or (score := _score(lines, quoted, whole=whole)) is None
+    ):
+        return found
+    enclosed = re.compile(rf"(?:^|{re.escape(found.delimiter)} *)'.*'(?:{re.escape(found.delimiter)}|$)")
+    rows = [line.rstrip("\r\n") for line in lines[1:] if line.strip()]
+    having = sum(enclosed.search(row) is not None for row in rows)
+    return quoted if rows and having >= _QUOTED_SHARE * len(rows) and score[0] >= share else found
 
 
 def _dialect(delimiter: str, options: CsvConfig, *, skip: bool) -> Dialect:
-    return Dialect(delimiter, skip, options.quoting, options.escape, "each" if delimiter == "\t" else "one")
+    quote = '"' if options.quotechar == "auto" else options.quotechar
+    return Dialect(delimiter, skip, options.quoting, options.escape, "each" if delimiter == "\t" else "one", quote)
 
 
 def _begins_with_spaces(lines: Sequence[str], dialect: Dialect) -> bool:

@@ -172,11 +172,14 @@ def _describe(table: _Table, findings: _Findings, decided: Record | None) -> lis
     notes = []
     if dialect.delimiter != USUAL[format_of(table.file.path.name)]:
         notes.append(f"cells are separated by {dialect.delimiter!r} (data.csv.delimiter)")
+    if dialect.quote != '"':
+        notes.append(f"cells are quoted with {dialect.quote} (data.csv.quotechar)")
     if dialect.skip_spaces:
         notes.append("spaces after the delimiter are left out")
     if counts["escaped"]:
         notes.append(
-            f'\\" is a quotation mark in {counts["escaped"]} rows, first on line {first["escaped"].line} (data.csv.escape)'
+            f"\\{dialect.quote} is a quotation mark in {counts['escaped']} rows, first on line {first['escaped'].line} "
+            "(data.csv.escape)"
         )
     if counts["literal"]:
         notes.append(
@@ -205,6 +208,9 @@ def _recognise(table: _Table, findings: _Findings, options: CsvConfig, separator
     chosen["skipinitialspace"] = dialect.skip_spaces
     named = "the first line, sep=" if separator_line else "most rows of a sample have as many cells as the header"
     how = {"delimiter": named, "encoding": "the bytes of the whole file"}
+    if dialect.quote != '"':
+        chosen["quotechar"] = dialect.quote
+        how["quotechar"] = "no cell of a sample is in double quotation marks, and nearly every row has one in these"
     if dialect.skip_spaces:
         how["skipinitialspace"] = "every name of the header stands behind a space"
     if counts["escaped"]:

@@ -18,7 +18,6 @@ FIELD_CHARS = 64 << 20
 """Largest cell: a text given in it, never a limit that a sane file meets."""
 _SPAN_LINES = 10_000
 """A quoted cell over more lines than this is a quotation mark that nobody closed."""
-QUOTE = '"'
 Reading = Literal["plain", "quoted", "several lines", "ambiguous", "escaped", "literal", "ragged"]
 """How a record was read. plain, quoted: every reading agrees, or RFC 4180 is the only one that fits."""
 
@@ -36,6 +35,8 @@ class Dialect:
     """Whether \\" in a quoted cell is a quotation mark; backslash: in every such row, auto: where nothing else fits."""
     ambiguous: Literal["one", "each"] = "one"
     """A quoted cell whose lines are all rows by themselves: one row, or each line a row."""
+    quote: str = '"'
+    """What a quotation mark is."""
 
 
 class Record(NamedTuple):
@@ -81,7 +82,7 @@ def read_records(lines: Iterable[str], dialect: Dialect, width: int, first: int 
     csv.field_size_limit(FIELD_CHARS)
     feed = _Feed(lines, first)
     for line in feed:
-        if QUOTE not in line or dialect.quotes == "none":
+        if dialect.quote not in line or dialect.quotes == "none":
             cells = split(line, dialect)
             yield Record(feed.number, cells, "plain" if len(cells) in (0, width) else "ragged", feed.number)
         else:
@@ -116,6 +117,7 @@ def parse(
         lines(),
         strict=True,
         delimiter=dialect.delimiter,
+        quotechar=dialect.quote,
         skipinitialspace=dialect.skip_spaces,
         escapechar="\\" if escaped else None,
     )
@@ -129,7 +131,13 @@ def parse(
 
 def _parse_line(line: str, dialect: Dialect) -> tuple[list[str], list[str]] | None:
     """As `parse`, of a record on one line: the usual case, at half the time."""
-    reader = csv.reader((line,), strict=True, delimiter=dialect.delimiter, skipinitialspace=dialect.skip_spaces)
+    reader = csv.reader(
+        (line,),
+        strict=True,
+        delimiter=dialect.delimiter,
+        quotechar=dialect.quote,
+        skipinitialspace=dialect.skip_spaces,
+    )
     try:
         return next(reader), [line]
     except csv.Error:
@@ -138,7 +146,7 @@ def _parse_line(line: str, dialect: Dialect) -> tuple[list[str], list[str]] | No
 
 def _read_quoted(line: str, feed: _Feed, dialect: Dialect, width: int) -> Record:
     start = feed.number
-    escapes_first = dialect.escapes == "backslash" and '\\"' in line
+    escapes_first = dialect.escapes == "backslash" and f"\\{dialect.quote}" in line
     if escapes_first and (record := _parse_escaped(line, feed, dialect, width)):
         return record
     whole = len(split(line, dialect)) == width
@@ -156,7 +164,7 @@ def _read_quoted(line: str, feed: _Feed, dialect: Dialect, width: int) -> Record
     if escapes and (record := _parse_escaped(line, feed, dialect, width)):
         return record
     if whole and dialect.quotes == "auto":
-        return Record(start, unwrap(split(line, dialect)), "literal", start)
+        return Record(start, unwrap(split(line, dialect), dialect.quote), "literal", start)
     cells, taken = strict or (split(line, dialect), [line])
     for _ in taken[1:]:
         next(feed)
@@ -171,7 +179,7 @@ def _spanning(cells: list[str], taken: list[str], feed: _Feed, dialect: Dialect,
     if dialect.ambiguous == "one" or dialect.quotes == "minimal":
         return Record(start, cells, "ambiguous", feed.number)
     feed.give_back(taken[1:])
-    return Record(start, unwrap(split(taken[0], dialect)), "literal", start)
+    return Record(start, unwrap(split(taken[0], dialect), dialect.quote), "literal", start)
 
 
 def _parse_escaped(line: str, feed: _Feed, dialect: Dialect, width: int) -> Record | None:
@@ -180,7 +188,7 @@ def _parse_escaped(line: str, feed: _Feed, dialect: Dialect, width: int) -> Reco
     if found is None:
         return None
     cells, taken = found
-    if len(cells) != width or not any('\\"' in each for each in taken):
+    if len(cells) != width or not any(f"\\{dialect.quote}" in each for each in taken):
         feed.give_back(taken[1:])
         return None
     if len(taken) == 1:
@@ -189,18 +197,20 @@ def _parse_escaped(line: str, feed: _Feed, dialect: Dialect, width: int) -> Reco
     return record._replace(reading="escaped") if record.reading == "several lines" else record
 
 
-def unwrap(cells: list[str]) -> list[str]:
+def unwrap(cells: list[str], quote: str = '"') -> list[str]:
     """Cells in whose lines quotation marks are text, without those that plainly enclose a cell.
 
     They do where they stand at both ends and those between are doubled, or where every cell of the row has them.
     """
-    enclosed = [len(cell) > 1 and cell[0] == cell[-1] == QUOTE for cell in cells]
+    enclosed = [len(cell) > 1 and cell[0] == cell[-1] == quote for cell in cells]
     everywhere = all(enclosed)
-    return [_inner(cell, everywhere) if has_marks else cell for cell, has_marks in zip(cells, enclosed, strict=True)]
+    return [
+        _inner(cell, quote, everywhere) if has_marks else cell for cell, has_marks in zip(cells, enclosed, strict=True)
+    ]
 
 
-def _inner(cell: str, everywhere: bool) -> str:
+def _inner(cell: str, quote: str, everywhere: bool) -> str:
     inner = cell[1:-1]
-    if QUOTE not in inner.replace(QUOTE * 2, ""):
-        return inner.replace(QUOTE * 2, QUOTE)
+    if quote not in inner.replace(quote * 2, ""):
+        return inner.replace(quote * 2, quote)
     return inner if everywhere else cell

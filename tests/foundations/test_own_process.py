@@ -1,4 +1,4 @@
-"""A suite in a process of its own says what it says in this one."""
+"""Work in a process of its own gives what it gives in this one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import EnvironmentFailed
+from tasks.isolation.own_process import LARGE_ROWS, run_apart
 from tasks.samples import SAMPLES
-from tasks.validate import child_process
-from tasks.validate.child_process import run_check
 from tasks.validate.results import SuiteResult
 from tasks.validate.validate import check_samples
 from tests.support.spoiled_samples import Bench, good_rows
@@ -25,17 +24,17 @@ def say_process(path: Path) -> SuiteResult:
 
 
 def test_only_a_large_table_has_a_process_of_its_own(tmp_path: Path) -> None:
-    assert run_check(child_process.LARGE_ROWS - 1, say_process, tmp_path).name == str(os.getpid())
-    assert run_check(child_process.LARGE_ROWS, say_process, tmp_path).name != str(os.getpid())
+    assert run_apart(LARGE_ROWS - 1, "validated", say_process, tmp_path).name == str(os.getpid())
+    assert run_apart(LARGE_ROWS, "validated", say_process, tmp_path).name != str(os.getpid())
 
 
 def test_a_process_that_dies_is_a_failure_of_the_machine(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFailed, match="the process that validated 1,000,000 rows died"):
-        run_check(1_000_000, end_process, tmp_path)
+        run_apart(1_000_000, "validated", end_process, tmp_path)
 
 
 @pytest.mark.slow  # Great Expectations is imported once more
 def test_the_outcomes_are_the_same(bench: Bench) -> None:
     clean = bench.clean(good_rows())
     stored = bench.store.path(clean.uri) / SAMPLES
-    assert run_check(1_000_000, check_samples, stored, clean) == check_samples(stored, clean)
+    assert run_apart(1_000_000, "validated", check_samples, stored, clean) == check_samples(stored, clean)
