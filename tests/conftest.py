@@ -41,7 +41,13 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(10_000, 10, 10)  # what is imported later would be gone through as often
         gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Python's last collection finds all again: libraries built with nanobind print what it does not set free."""
+    gc.unfreeze()
 
 
 @pytest.fixture

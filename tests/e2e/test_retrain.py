@@ -179,16 +179,17 @@ def test_a_published_model_predicts_any_subset_of_modalities(
 
 
 def test_plan_tells_what_would_be_computed_and_computes_nothing(
-    crossmodal: Crossmodal, learnable: Path, request: pytest.FixtureRequest
+    crossmodal: Crossmodal, published_once: Path, request: pytest.FixtureRequest
 ) -> None:
-    before = crossmodal("plan", "--data", str(learnable))
+    manifest = published_once.parent / "learnable" / "manifest.csv"  # that the champion was trained on, where it was
+    before = crossmodal("plan", "--data", str(manifest))
     assert {(line["stage"], line["count"]) for line in before.json["plan"] if line["stage"].startswith("decode")} == {
         ("decode image", 120),
         ("decode text", 120),
         ("decode audio", 120),
     }
     request.getfixturevalue("published")
-    after = crossmodal("plan", "--data", str(learnable))
+    after = crossmodal("plan", "--data", str(manifest))
     assert {line["action"] for line in after.json["plan"]} == {"reuse"}
 
 
