@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flows.cli import main
 from tasks.evaluate import evaluate as evaluate_module
+from tests.support.data import SMALL, write_learnable
 
 Crossmodal = Callable[..., Any]
 SUMMARY_KEYS = {
@@ -36,6 +39,29 @@ def edit(manifest: Path, change: Callable[[list[dict[str, str]]], Any]) -> None:
 def computed(ran: Any) -> dict[str, int]:
     counts: dict[str, int] = ran.json["work"]["computed"]
     return counts
+
+
+@pytest.fixture(scope="module")
+def published_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which a model of the learnable data is champion."""
+    folder = tmp_path_factory.mktemp("published")
+    manifest, store = write_learnable(folder / "learnable"), folder / "store"
+    settings = [part for value in SMALL for part in ("--set", value)]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with pytest.raises(SystemExit) as stop:
+            main(["retrain", "--plain", "--data", str(manifest), *settings, "--store", str(store)])
+    assert stop.value.code == 0
+    (summary,) = store.glob("runs/*/summary.json")
+    assert json.loads(summary.read_text())["verdict"] == "promote"
+    return store
+
+
+@pytest.fixture
+def published(published_once: Path, learnable: Path, tmp_path: Path) -> Path:
+    """The learnable data, and in the test's store a champion of them, which the test may change."""
+    subprocess.run(["cp", "-a", f"{published_once}/.", tmp_path / "store"], check=True)  # hard links stay hard links
+    return learnable
 
 
 def test_first_run_publishes_second_does_nothing_later_ones_do_what_is_needed(
@@ -112,10 +138,8 @@ def test_predictions_that_break_their_contract_stop_the_run_before_the_gate(
 
 
 def test_a_published_model_predicts_any_subset_of_modalities(
-    crossmodal: Crossmodal, learnable: Path, tmp_path: Path
+    crossmodal: Crossmodal, published: Path, tmp_path: Path
 ) -> None:
-    assert crossmodal("retrain", "--plain", "--data", str(learnable)).json["verdict"] == "promote"
-
     def hide(rows: list[dict[str, str]]) -> None:
         del rows[9:]
         for number, row in enumerate(rows):
@@ -125,9 +149,9 @@ def test_a_published_model_predicts_any_subset_of_modalities(
         rows[8]["image"] = "img/none.png"
         rows[8]["audio"] = ""
 
-    edit(learnable, hide)
+    edit(published, hide)
     out = tmp_path / "p.parquet"
-    ran = crossmodal("predict", str(learnable), "--out", str(out))
+    ran = crossmodal("predict", str(published), "--out", str(out))
     assert ran.status == 0, ran.err
     assert ran.json["rows"] == {"in": 9, "used": 8, "quarantined": 1, "duplicates": 0}
     table = pq.read_table(out)
@@ -141,28 +165,31 @@ def test_a_published_model_predicts_any_subset_of_modalities(
     import crossmodal as library
 
     model = library.load("learnable@champion", store=tmp_path / "store")
-    frame = model.predict(learnable, columns=["image", "split"], out=tmp_path / "p.jsonl")
+    frame = model.predict(published, columns=["image", "split"], out=tmp_path / "p.jsonl")
     assert [*frame["predicted"][:8], None] == table["predicted"].to_pylist()
-    with learnable.open(newline="") as file:
+    with published.open(newline="") as file:
         assert frame["image"].tolist() == [row["image"] for row in csv.DictReader(file)]
     lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == frame["id"].tolist() == table["id"].to_pylist()
-    unknown = crossmodal("predict", str(learnable), "--columns", "imag", "--out", str(tmp_path / "q.csv"))
+    unknown = crossmodal("predict", str(published), "--columns", "imag", "--out", str(tmp_path / "q.csv"))
     assert (unknown.status, "did you mean 'image'?" in unknown.err) == (2, True)
     assert not (tmp_path / "q.csv").exists()
     listed = crossmodal("models list", small=False)
     assert [entry["name"] for entry in listed.json] == ["learnable"]
 
 
-def test_plan_tells_what_would_be_computed_and_computes_nothing(crossmodal: Crossmodal, learnable: Path) -> None:
-    before = crossmodal("plan", "--data", str(learnable))
+def test_plan_tells_what_would_be_computed_and_computes_nothing(
+    crossmodal: Crossmodal, published_once: Path, request: pytest.FixtureRequest
+) -> None:
+    manifest = published_once.parent / "learnable" / "manifest.csv"  # that the champion was trained on, where it was
+    before = crossmodal("plan", "--data", str(manifest))
     assert {(line["stage"], line["count"]) for line in before.json["plan"] if line["stage"].startswith("decode")} == {
         ("decode image", 120),
         ("decode text", 120),
         ("decode audio", 120),
     }
-    assert crossmodal("retrain", "--plain", "--data", str(learnable)).status == 0
-    after = crossmodal("plan", "--data", str(learnable))
+    request.getfixturevalue("published")
+    after = crossmodal("plan", "--data", str(manifest))
     assert {line["action"] for line in after.json["plan"]} == {"reuse"}
 
 
@@ -181,9 +208,9 @@ def test_check_reads_without_training_and_notes_why_it_could_not_be_trained(
     assert "test" in retrained.json["error"]
 
 
-def test_a_damaged_artifact_is_computed_anew(crossmodal: Crossmodal, learnable: Path, tmp_path: Path) -> None:
-    arguments = ("--plain", "--data", str(learnable))
-    first = crossmodal("retrain", *arguments)
+def test_a_damaged_artifact_is_computed_anew(crossmodal: Crossmodal, published: Path, tmp_path: Path) -> None:
+    (summary,) = (tmp_path / "store").glob("runs/*/summary.json")
+    model = json.loads(summary.read_text())["model"]
     part = next((tmp_path / "store" / "features" / "image").rglob("*.parquet"))
     part.write_bytes(part.read_bytes()[:-1])
     weights = next((tmp_path / "store" / "checkpoints").rglob("model.safetensors"))
@@ -191,14 +218,14 @@ def test_a_damaged_artifact_is_computed_anew(crossmodal: Crossmodal, learnable: 
     with weights.open("r+b") as file:
         file.seek(-4, os.SEEK_END)
         file.write(b"\0\1\2\3")
-    again = crossmodal("retrain", *arguments)
+    again = crossmodal("retrain", "--plain", "--data", str(published))
     assert again.json["verdict"] == "unchanged"
     [note] = [note for note in again.json["notes"] if note.startswith("store: ")]
     # a part, the checkpoint, and the champion, whose weights are the same file: it comes back from the registry
     assert "3 results were damaged" in note
     assert f"checkpoints/{weights.parent.name}" in note
     assert computed(again)["image"] == 120
-    assert again.json["model"]["sha256"] == first.json["model"]["sha256"]
+    assert again.json["model"]["sha256"] == model["sha256"]
 
 
 @pytest.mark.parametrize(
@@ -220,8 +247,6 @@ def test_a_mistake_is_one_line_and_an_exit_status(
 ) -> None:
     source = [] if {"--data", "--profile"} & set(arguments) else ["--data", str(learnable)]
     if "--store" in arguments:
-        from flows.cli import main
-
         with pytest.raises(SystemExit) as stop:
             main(["retrain", "--plain", *source, *arguments])
         assert stop.value.code == status
@@ -264,10 +289,8 @@ def test_rows_that_leak_are_left_out_of_train_and_listed(
         assert [(row["id"], row["reason"]) for row in csv.DictReader(file)] == [("repeat", "leaked")]
 
 
-def test_a_champion_that_new_rules_fail_is_told_once_and_stays(crossmodal: Crossmodal, learnable: Path) -> None:
-    arguments = ("--plain", "--data", str(learnable))
-    assert crossmodal("retrain", *arguments).json["verdict"] == "promote"
-    harder = (*arguments, "--set", 'gate.rules=[{"metric": "accuracy", "min": 1.5}]')
+def test_a_champion_that_new_rules_fail_is_told_once_and_stays(crossmodal: Crossmodal, published: Path) -> None:
+    harder = ("--plain", "--data", str(published), "--set", 'gate.rules=[{"metric": "accuracy", "min": 1.5}]')
     refused = crossmodal("retrain", *harder)
     assert refused.json["verdict"] == "reject"
     assert "version 1 is champion and no longer passes the gate" in refused.json["reason"]
@@ -278,9 +301,8 @@ def test_a_champion_that_new_rules_fail_is_told_once_and_stays(crossmodal: Cross
 
 
 def test_a_prediction_that_fails_leaves_its_summary_and_the_listing(
-    crossmodal: Crossmodal, learnable: Path, tmp_path: Path
+    crossmodal: Crossmodal, published: Path, tmp_path: Path
 ) -> None:
-    assert crossmodal("retrain", "--plain", "--data", str(learnable)).json["verdict"] == "promote"
     (tmp_path / "junk").mkdir()
     (tmp_path / "junk" / "a.png").write_bytes(b"junk")
     (tmp_path / "junk" / "manifest.csv").write_text("id,image\na,a.png\n")

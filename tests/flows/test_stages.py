@@ -1,14 +1,14 @@
-"""The stages' signatures: those of the protocols, of the plain functions and of Prefect's tasks are one."""
+"""The stages' signatures: those of the protocols, of the plain functions and of Prefect's tasks are one.
+
+That a wrong call of them is refused, mypy says in `make lint`: tests/support/stage_calls.py.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-import subprocess
-import sys
 import typing
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +18,6 @@ from flows.stages import Monitor, Stages
 from tasks.monitor.task import monitor_task
 
 PROTOCOLS: dict[str, type] = typing.get_type_hints(Stages)
-ROOT = Path(__file__).parents[2]
 
 
 def parameters_of(function: Callable[..., Any]) -> tuple[list[tuple[str, object]], list[str], object]:
@@ -59,42 +58,3 @@ def test_the_monitor_stage_has_the_protocols_signature() -> None:
     required, _, found = parameters_of(monitor_task)
     assert [name for name, _ in required] == [name for name, _ in expected]
     assert found == returned
-
-
-WRONG = {
-    "checkpoint and features swapped": "stages.evaluate(valid, checkpoint, features, None, config, store)",
-    "no store": "stages.gate(report, config)",
-    "one argument too many": "stages.ingest(raw, config, store, 3)",
-    "another ref": "stages.validate_samples(raw, config, store)",
-    "another stage as a task": "Stages(gate=evaluate_task)",
-    "another stage under the cache's verification": 'Stages(ingest=_verified(gate_task, "clean", keyed(ingest_key)))',
-}
-RIGHT = "stages.evaluate(valid, features, checkpoint, None, config, store)"
-SNIPPET = """
-from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, RawRef, ValidatedRef
-from flows.prefect_stages import _verified
-from flows.stages import Features, Stages
-from tasks.config import RunConfig
-from tasks.evaluate.task import evaluate_task
-from tasks.gate.task import gate_task
-from tasks.ingest.ingest import ingest_key
-from tasks.store import Store
-from tasks.task_options import keyed
-
-
-def call(
-    stages: Stages, raw: RawRef, clean: CleanRef, valid: ValidatedRef, features: Features, checkpoint: CheckpointRef,
-    report: EvalReport, config: RunConfig, store: Store,
-) -> None:
-"""
-
-
-@pytest.mark.slow
-def test_mypy_refuses_a_wrong_call(tmp_path: Path) -> None:
-    path = tmp_path / "snippet.py"
-    first = SNIPPET.count("\n") + 1
-    path.write_text(SNIPPET + "".join(f"    {line}\n" for line in (RIGHT, *WRONG.values())))
-    command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    refused = {int(line.split(":")[1]) for line in done.stdout.splitlines() if ": error:" in line}
-    assert refused == set(range(first + 1, first + 1 + len(WRONG))), done.stdout

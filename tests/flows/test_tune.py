@@ -165,7 +165,7 @@ def test_several_objectives_have_a_front_and_costs_measured_once(data: Path, tmp
 
 
 def test_a_budget_ends_a_trial_which_the_next_run_takes_up(data: Path, tmp_path: Path) -> None:
-    hidden = ("tune.trials=3", "train.epochs=6", "tune.pruner=none")
+    hidden = ("tune.trials=2", "train.epochs=6", "tune.pruner=none")
     whole = ask(data, tmp_path / "whole", *hidden)
     tune_model(whole)
     first = ask(data, tmp_path / "pieces", *hidden)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import pytest
 import torch
@@ -76,10 +77,7 @@ def test_killed_within_an_epoch_it_goes_on_to_the_same_bytes(
 
 
 @pytest.mark.parametrize("regime", ["full", "last-n", "lora"])
-@pytest.mark.parametrize("die_before", [4, 10])
-def test_a_pretrained_encoder_goes_on_in_either_stage(
-    make_world, shufflenet, tmp_path, monkeypatch, regime, die_before
-):
+def test_a_pretrained_encoder_goes_on_in_either_stage(make_world, shufflenet, tmp_path, monkeypatch, regime):
     world = make_world(
         *WHOLE,
         *shufflenet,
@@ -89,12 +87,14 @@ def test_a_pretrained_encoder_goes_on_in_either_stage(
         "train.epochs=2",
     )
     expected = _run(world, tmp_path / "through")
-    _run(world, tmp_path / "killed", monkeypatch, die_before)
-    fixed, state = read_fixed(tmp_path / "killed"), read_state(tmp_path / "killed")
-    assert bool(fixed) is (regime != "full")
-    assert not fixed.keys() & state.model.keys()
-    assert _run(world, tmp_path / "killed") == expected
-    assert _without_times(tmp_path / "killed") == _without_times(tmp_path / "through")
+    for die_before in (4, 10):
+        killed = tmp_path / f"killed before {die_before}"
+        _run(world, killed, monkeypatch, die_before)
+        fixed, state = read_fixed(killed), read_state(killed)
+        assert bool(fixed) is (regime != "full")
+        assert not fixed.keys() & state.model.keys()
+        assert _run(world, killed) == expected
+        assert _without_times(killed) == _without_times(tmp_path / "through")
 
 
 def test_a_head_on_embeddings_goes_on_to_the_same_bytes(make_world, shufflenet, tmp_path, monkeypatch):
@@ -154,12 +154,19 @@ def test_a_state_comes_back_as_it_was(tmp_path):
         assert all(torch.equal(kept[name], saved[name]) for name in saved)
 
 
+@pytest.fixture(scope="module")
+def killed_early(make_lasting_world, tmp_path_factory):
+    """A world, the digest that a run of it ends with, and what one that died before its third step left."""
+    world, folder = make_lasting_world(*WHOLE, "train.checkpoint_steps=1"), tmp_path_factory.mktemp("killed")
+    expected = _run(world, folder / "through")
+    _run(world, folder / "killed", pytest.MonkeyPatch, 3)
+    return world, expected, folder / "killed"
+
+
 @pytest.mark.parametrize("damage", ["cut", "garbage", "no fixed weights"])
-def test_what_cannot_be_read_is_not_gone_on_from(make_world, tmp_path, monkeypatch, damage):
-    world = make_world(*WHOLE, "train.checkpoint_steps=1")
-    expected = _run(world, tmp_path / "through")
-    work = tmp_path / "killed"
-    _run(world, work, monkeypatch, 3)
+def test_what_cannot_be_read_is_not_gone_on_from(killed_early, tmp_path, damage):
+    world, expected, left = killed_early
+    work = shutil.copytree(left, tmp_path / "killed")
     assert read_fixed(work) == {}  # encoders from scratch move in all their parts
     if damage == "no fixed weights":
         (work / FIXED).write_bytes(b"nothing")

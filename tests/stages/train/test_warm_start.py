@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.package import build_model
 from tasks.modeling.training_rows import ROWS, are_known, read_rows, write_rows
 from tasks.samples import Samples
-from tasks.store import digest_json
+from tasks.store import Store, digest_json
 from tasks.train.train import train, train_key
 from tasks.train.warm_start import WarmStart, output_names, replay, transfer_weights
 from tests.support.cards import card_of
@@ -40,11 +41,18 @@ def history(world, ref):
     return json.loads((world.store.path(ref.uri) / "history.json").read_text())
 
 
-@pytest.fixture
-def trained(make_world):
+@pytest.fixture(scope="module")
+def trained_once(make_lasting_world):
     """A world that asks to continue, and its champion, trained from nothing."""
-    world = make_world(CONTINUE)
+    world = make_lasting_world(CONTINUE)
     return world, publish(world, train(*world.all, isolate=False))
+
+
+@pytest.fixture
+def trained(trained_once, tmp_path):
+    """The same in a copy of its store, which a test may change."""
+    world, champion = trained_once
+    return replace(world, store=Store(shutil.copytree(world.store.root, tmp_path / "trained"))), champion
 
 
 def record_of(folder: Path):
