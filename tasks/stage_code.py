@@ -207,6 +207,7 @@ STAGES: dict[str, StageCode] = {
             "tasks.train.stage",
             "tasks.train.standardization",
             "tasks.train.step",
+            "tasks.train.test_time_flip",
             "tasks.train.thresholds",
             "tasks.train.trainer",
             "tasks.train.uncertainty",
