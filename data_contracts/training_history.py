@@ -90,15 +90,15 @@ class TemperatureScaling(Frozen):
 
 
 class TestTimeFlip(Frozen):
-    """What the mean over a picture and its mirror image does on the validation rows; None where it was not tried."""
+    """What the mean over a picture and its mirror image does on the validation rows; None where it was not compared."""
 
     __test__ = False  # pytest collects what is called so
 
-    rows: int
+    rows: int = 0
     used: bool
     """Whether the model answers so: each picture then passes through its encoder twice."""
     why: str | None = None
-    """Why it was not tried."""
+    """Why it was not tried, a clause."""
     metric: str | None = None
     score: float | None = None
     flipped_score: float | None = None

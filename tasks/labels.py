@@ -67,8 +67,8 @@ def describe_targets(
 
 
 _SIDES = frozenset(
-    ("left", "right", "leftward", "rightward", "leftwards", "rightwards", "lefthand", "righthand", "clockwise")
-    + (
+    {"left", "right", "leftward", "rightward", "leftwards", "rightwards", "lefthand", "righthand", "clockwise"}
+    | {
         "counterclockwise",
         "anticlockwise",
         "east",
@@ -79,7 +79,7 @@ _SIDES = frozenset(
         "droite",
         "izquierda",
         "derecha",
-    )
+    }
 )
 """Words of labels that a mirror image turns into each other."""
 

@@ -26,6 +26,7 @@ from data_contracts.refs import (
     Verdict,
 )
 from data_contracts.tables import PREDICTIONS
+from data_contracts.training_history import HISTORY, TestTimeFlip, TrainingHistory
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed, PromotionRefused
@@ -225,8 +226,8 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
     run = tracking.open_run(client, job.name, job.run_id, job.store, job.tracking_uri)
     tracking.log_figures(client, run, job.config, job.report, tags)
     chain = chain_of(job.verdict, job.store)
-    compression = read_card(job.folder).compression
-    card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config, chain, compression)
+    compression, flip = read_card(job.folder).compression, _flip_of(job.folder)
+    card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config, chain, compression, flip)
     staged = work / versions.MODEL_FOLDER
     shutil.rmtree(staged, ignore_errors=True)  # what a killed process left
     stage_model(job.folder, card, (rows, profile), job.features, job.store, staged, job.config.publish.include_encoders)
@@ -262,6 +263,12 @@ def share_with_checkpoint(job: Publication, place: Path | None) -> None:
         folder = place / versions.MODEL_FOLDER / versions.ARTIFACT_FOLDER
         for name in (*versions.FILES, *read_card(job.folder).files_beside()):
             share_blocks(job.folder / name, folder / name)
+
+
+def _flip_of(folder: Path) -> TestTimeFlip | None:
+    """What training recorded of it; a compressed model has no history."""
+    path = folder / HISTORY
+    return TrainingHistory.model_validate_json(path.read_bytes()).test_time_flip if path.is_file() else None
 
 
 def describe_rows(job: Publication, rows: Path, profile: Path) -> None:

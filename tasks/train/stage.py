@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils import deterministic
 
-from data_contracts.training_history import HISTORY, TrainedHead, TrainingHistory
+from data_contracts.training_history import HISTORY, TestTimeFlip, TrainedHead, TrainingHistory
 from tasks import progress, run_log
 from tasks.config import RunConfig, TrainConfig
 from tasks.modeling.card import ModelCard
@@ -60,7 +60,8 @@ def run_training(job: TrainJob, work: Path) -> None:
         best = trainer.finish()
         merge_lora(best)
         groups = number_groups(start.samples.of_split("val"))
-        flip = FlipChoice(card, val)
+        always = any(spec.test_time_flip for spec in card.encoders.values())
+        flip = FlipChoice(card, val, TestTimeFlip(used=True) if always else None)
         if config.encoders.test_time_flip == "auto":
             flip = choose_flip(
                 card, best, val, groups, job.features, config.train, store, batch_rows(best, config.train)

@@ -60,7 +60,7 @@ def choose_flip(
     frozen = [name for name in names if card.encoders[name].reads == "embedding"]
     why = why_not_mirrored(card.label_targets, config)
     if names and why is not None:
-        return FlipChoice(card, val, TestTimeFlip(rows=val.rows, used=False, why=why))
+        return FlipChoice(card, val, TestTimeFlip(used=False, why=why))
     if not names or any(features[name].test_time is None for name in frozen):
         return FlipChoice(card, val)
     flipped = _with_flip(card, names)
