@@ -155,8 +155,8 @@ class _Plan:
         ]
         if not isinstance(samples, ValidatedRef) or not tries_flip(samples, config):
             return features, lines
-        both, splits = flipped(config), ("val",)
-        mirrored = preview_features(samples, both, store, plan_shards(samples, both, store, splits), splits)
+        both = flipped(config)
+        mirrored = preview_features(samples, both, store, plan_shards(samples, both, store, ("val",)), ("val",))
         tried = {name: ref for name, ref in mirrored.items() if ref.is_flip_averaged}
         lines += [
             self._line(
