@@ -12,7 +12,8 @@ from tasks.config import RunConfig
 from tasks.errors import DataError
 from tasks.extract.extract import Splits, clean_of, collect_features, plan_shards
 from tasks.ingest.sources.resolve import locate_data
-from tasks.labels import require_fitting, why_not_mirrored
+from tasks.labels import require_fitting
+from tasks.mirrored_labels import why_not_mirrored
 from tasks.modalities import spec_of
 from tasks.modeling.card import read_card
 from tasks.publish.registry import fetch_champion

@@ -185,6 +185,7 @@ STAGES: dict[str, StageCode] = {
         root="tasks.train.stage",
         modules=(
             *_MODEL,
+            "tasks.mirrored_labels",
             "tasks.modeling.augment",
             "tasks.modeling.calibration",
             "tasks.modeling.contrastive",

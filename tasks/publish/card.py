@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CheckpointRef, EvalReport, InputName, ValidatedRef, Verdict
-from data_contracts.training_history import TestTimeFlip
+from data_contracts.training_history import HISTORY, TestTimeFlip, TrainingHistory
 from data_contracts.uncertainty import MeasuredShare, UncertaintyFigures
 from tasks.config import RunConfig
 from tasks.display_table import DisplayTable
@@ -77,6 +77,12 @@ def write_card(
         temperature=report.uncertainty.temperature if report.uncertainty else None,
         reason=markdown_text(verdict.reason),
     )
+
+
+def flip_of(folder: Path) -> TestTimeFlip | None:
+    """What training recorded of it; a compressed model has no history."""
+    path = folder / HISTORY
+    return TrainingHistory.model_validate_json(path.read_bytes()).test_time_flip if path.is_file() else None
 
 
 def _figures(report: EvalReport) -> DisplayTable:

@@ -26,7 +26,6 @@ from data_contracts.refs import (
     Verdict,
 )
 from data_contracts.tables import PREDICTIONS
-from data_contracts.training_history import HISTORY, TestTimeFlip, TrainingHistory
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed, PromotionRefused
@@ -38,7 +37,7 @@ from tasks.publish import tracking, versions
 from tasks.publish.addresses import local_path
 from tasks.publish.alias_history import Move, move_alias
 from tasks.publish.approval import CHALLENGER, mark_pending, require_not_rejected, waiting_verdicts
-from tasks.publish.card import write_card
+from tasks.publish.card import flip_of, write_card
 from tasks.publish.chain import chain_of, require_chained
 from tasks.publish.connection import connected
 from tasks.publish.encoders import keep_encoders, log_encoders
@@ -226,7 +225,7 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
     run = tracking.open_run(client, job.name, job.run_id, job.store, job.tracking_uri)
     tracking.log_figures(client, run, job.config, job.report, tags)
     chain = chain_of(job.verdict, job.store)
-    compression, flip = read_card(job.folder).compression, _flip_of(job.folder)
+    compression, flip = read_card(job.folder).compression, flip_of(job.folder)
     card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config, chain, compression, flip)
     staged = work / versions.MODEL_FOLDER
     shutil.rmtree(staged, ignore_errors=True)  # what a killed process left
@@ -263,12 +262,6 @@ def share_with_checkpoint(job: Publication, place: Path | None) -> None:
         folder = place / versions.MODEL_FOLDER / versions.ARTIFACT_FOLDER
         for name in (*versions.FILES, *read_card(job.folder).files_beside()):
             share_blocks(job.folder / name, folder / name)
-
-
-def _flip_of(folder: Path) -> TestTimeFlip | None:
-    """What training recorded of it; a compressed model has no history."""
-    path = folder / HISTORY
-    return TrainingHistory.model_validate_json(path.read_bytes()).test_time_flip if path.is_file() else None
 
 
 def describe_rows(job: Publication, rows: Path, profile: Path) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from data_contracts.refs import FeatureRef, InputName
 from data_contracts.training_history import TestTimeFlip
 from tasks.config import TrainConfig
-from tasks.labels import why_not_mirrored
+from tasks.mirrored_labels import why_not_mirrored
 from tasks.modalities import spec_of
 from tasks.modeling.card import ModelCard
 from tasks.modeling.features import FeatureTable

@@ -12,7 +12,7 @@ from data_contracts.tables import features_schema
 from tasks.config import TrainConfig, load_config
 from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed
-from tasks.labels import why_not_mirrored
+from tasks.mirrored_labels import why_not_mirrored
 from tasks.modeling.card import read_card
 from tasks.modeling.inference import load_inputs, predict_logits, predict_probabilities
 from tasks.modeling.package import load_model
