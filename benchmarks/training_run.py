@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data_contracts.refs import EvalReport
-from flows.data_stages import extract_features, prepare
+from flows.data_stages import extract_to_evaluate, extract_to_train, prepare
 from flows.request import make_request, resolve_config
 from flows.run_state import RunState
 from flows.stages import Stages
@@ -52,7 +52,7 @@ def train_and_evaluate(data: str, overrides: Sequence[str], store: Path) -> Trai
     request = make_request(config, str(store), None, "benchmark")
     valid = prepare(request, config, Stages(), RunState())
     before, start = _cpu_s(), time.perf_counter()
-    features = extract_features(valid, config, request.store, Stages(), RunState())
+    features = extract_to_train(valid, config, request.store, Stages(), RunState())
     extracted = time.perf_counter()
     checkpoint = train(TrainRequest(valid=valid, features=features, config=config), request.store)
     taken = {"extract_s": extracted - start, "train_s": time.perf_counter() - extracted, "cpu_s": _cpu_s() - before}
@@ -60,6 +60,7 @@ def train_and_evaluate(data: str, overrides: Sequence[str], store: Path) -> Trai
     if times.exists():
         taken = json.loads(times.read_text(encoding="utf-8"))
     times.write_text(json.dumps(taken), encoding="utf-8")
+    features = extract_to_evaluate(checkpoint, valid, features, config, request.store, Stages(), RunState())
     report = evaluate(valid, features, checkpoint, None, config, request.store)
     history = json.loads(request.store.path(f"{checkpoint.uri}/history.json").read_text(encoding="utf-8"))
     return TrainingRun(report, history, **taken)

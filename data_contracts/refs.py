@@ -153,6 +153,11 @@ class FeatureRef(Ref):
     computed: int
     """Samples whose feature was computed in this run."""
     reused: int
+    is_flip_averaged: bool = Field(default=False, exclude_if=lambda flips: not flips)
+    """Whether each is the mean of a picture's embedding and its mirror image's."""
+    test_time: FeatureRef | None = Field(default=None, exclude_if=lambda ref: ref is None)
+    """The same media so averaged, of the rows of some splits: what a model that was trained without reads where it answers by
+    both."""
 
 
 class CheckpointRef(Ref):

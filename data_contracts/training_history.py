@@ -89,6 +89,26 @@ class TemperatureScaling(Frozen):
     """Whether the model divides by it."""
 
 
+class TestTimeFlip(Frozen):
+    """What the mean over a picture and its mirror image does on the validation rows; None where it was not compared."""
+
+    __test__ = False  # pytest collects what is called so
+
+    rows: int = 0
+    used: bool
+    """Whether the model answers so: each picture then passes through its encoder twice."""
+    why: str | None = None
+    """Why it was not tried, a clause."""
+    metric: str | None = None
+    score: float | None = None
+    flipped_score: float | None = None
+    loss: float | None = None
+    """Mean over the rows, of the first label column."""
+    flipped_loss: float | None = None
+    standard_error: float | None = None
+    """Of the difference of the losses, paired by row; None: too few to know."""
+
+
 class OutOfMemory(Frozen):
     """Where memory ran out, once, and batches were halved from then on."""
 
@@ -128,6 +148,8 @@ class TrainingHistory(Frozen):
     """None where it does not ask to tune them."""
     temperature: TemperatureScaling | None = None
     """None where it does not ask for one, or the first label column holds numbers."""
+    test_time_flip: TestTimeFlip | None = None
+    """None where it does not ask to choose, or no picture is read."""
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.evaluate.comparison import ComparisonRows, require_same_problem
-from tasks.extract.extract import features_fingerprint
+from tasks.extract.extract import Splits, features_fingerprint
 from tasks.media.media_store import media_fingerprint
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.pretrained.describe import find_again
@@ -49,13 +49,16 @@ def require_comparable(champion: ChampionRef, card: ModelCard, valid: ValidatedR
         ) from None
 
 
-def prepare_champion(champion: ChampionRef, request: Request, stages: Stages, run_state: RunState) -> PreparedChampion:
-    """The champion with the same samples as it reads them, and the best champion so far where that is another one."""
-    prepared = prepare_model(champion, "champion", request, stages, run_state)
+def prepare_champion(
+    champion: ChampionRef, request: Request, stages: Stages, run_state: RunState, splits: Splits = ()
+) -> PreparedChampion:
+    """The champion with the same samples as it reads them, and the best champion so far where that is another one. `splits`:
+    whose rows' features are needed, () all of them."""
+    prepared = prepare_model(champion, "champion", request, stages, run_state, splits)
     anchor = find_anchor(champion, request)
     if anchor is None:
         return prepared
-    best = prepare_model(anchor, "best champion so far,", request, stages, run_state)
+    best = prepare_model(anchor, "best champion so far,", request, stages, run_state, splits)
     return prepared.model_copy(update={"anchor": best})
 
 
@@ -86,7 +89,7 @@ def find_anchor(champion: ChampionRef, request: Request) -> ChampionRef | None:
 
 
 def prepare_model(
-    champion: ChampionRef, who: str, request: Request, stages: Stages, run_state: RunState
+    champion: ChampionRef, who: str, request: Request, stages: Stages, run_state: RunState, splits: Splits
 ) -> PreparedChampion:
     """A published model with the samples as it reads them; they are prepared anew where it was made under other settings."""
     assert run_state.valid is not None
@@ -100,8 +103,11 @@ def prepare_model(
     aside = RunState(before=run_state.before)
     aside.seconds = run_state.seconds  # one and the same: its time is the run's
     valid = prepare(request, config, stages, aside)
+    flips = config.encoders.test_time_flip == "on"  # then all that is extracted is for the comparison
     return PreparedChampion(
-        champion=champion, valid=valid, features=extract_features(valid, config, request.store, stages, aside)
+        champion=champion,
+        valid=valid,
+        features=extract_features(valid, config, request.store, stages, aside, splits if flips else ()),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_contracts.refs import CleanRef, RawRef, Target, ValidatedRef
+from data_contracts.refs import CheckpointRef, CleanRef, RawRef, Target, ValidatedRef
 from flows.request import Request
 from flows.results import reasons_of
 from flows.run_state import RunState
@@ -10,9 +10,12 @@ from flows.stages import Features, Stages
 from tasks import run_log
 from tasks.config import RunConfig
 from tasks.errors import DataError
-from tasks.extract.extract import collect_features, plan_shards
+from tasks.extract.extract import Splits, clean_of, collect_features, plan_shards
 from tasks.ingest.sources.resolve import locate_data
 from tasks.labels import require_fitting
+from tasks.mirrored_labels import why_not_mirrored
+from tasks.modalities import spec_of
+from tasks.modeling.card import read_card
 from tasks.publish.registry import fetch_champion
 from tasks.samples import Samples
 from tasks.store import Store
@@ -54,15 +57,79 @@ def require_trainable(samples: Samples, min_test_per_class: int, targets: tuple[
 
 
 def extract_features(
-    samples: ValidatedRef | CleanRef, config: RunConfig, store: Store, stages: Stages, run_state: RunState
+    samples: ValidatedRef | CleanRef,
+    config: RunConfig,
+    store: Store,
+    stages: Stages,
+    run_state: RunState,
+    splits: Splits = (),
 ) -> Features:
-    """Features of every modality; only media that are new are computed."""
+    """Features of every modality; only media that are new are computed. With `splits` of their rows only."""
     with run_state.timed("extract"):
-        shards = plan_shards(samples, config, store)
+        shards = plan_shards(samples, config, store, splits)
         stages.extract(shards, store)
-        features = collect_features(samples, config, store, shards)
+        features = collect_features(samples, config, store, shards, splits)
     run_log.log_features(features.values())
-    if isinstance(samples, ValidatedRef):
+    if isinstance(samples, ValidatedRef) and not splits:
         with run_state.timed("validate"):
             run_state.note("features", stages.validate_features(samples, features, config, store))
     return features
+
+
+def flipped(config: RunConfig) -> RunConfig:
+    """The config under which embeddings of pictures are averaged with those of their mirror images."""
+    return config.model_copy(update={"encoders": config.encoders.model_copy(update={"test_time_flip": "on"})})
+
+
+def tries_flip(valid: ValidatedRef | CleanRef, config: RunConfig) -> bool:
+    """Whether a training of these samples will try test_time_flip on the validation rows."""
+    targets, names = clean_of(valid).label_targets, clean_of(valid).modalities
+    if config.encoders.test_time_flip != "auto" or why_not_mirrored(targets, config.train) is not None:
+        return False
+    return any(spec_of(name).has_pixels and config.encoders.of(name) != "off" for name in names)
+
+
+def add_flipped(
+    valid: ValidatedRef,
+    features: Features,
+    config: RunConfig,
+    stages: Stages,
+    run_state: RunState,
+    store: Store,
+    splits: Splits,
+) -> Features:
+    """The features with those that are averaged over mirror images beside them, of the rows of these splits."""
+    found = extract_features(valid, flipped(config), store, stages, run_state, splits)
+    return {
+        name: ref.model_copy(update={"test_time": found[name]}) if found[name].is_flip_averaged else ref
+        for name, ref in features.items()
+    }
+
+
+def extract_to_train(
+    valid: ValidatedRef, config: RunConfig, store: Store, stages: Stages, run_state: RunState
+) -> Features:
+    """What training reads: of the validation rows under test_time_flip = auto also what a model that uses it would read."""
+    features = extract_features(valid, config, store, stages, run_state)
+    if not tries_flip(valid, config):
+        return features
+    return add_flipped(valid, features, config, stages, run_state, store, ("val",))
+
+
+def extract_to_evaluate(
+    checkpoint: CheckpointRef,
+    valid: ValidatedRef,
+    features: Features,
+    config: RunConfig,
+    store: Store,
+    stages: Stages,
+    run_state: RunState,
+) -> Features:
+    """The features that training read, and what the model reads of the test rows where it chose test_time_flip."""
+    specs = read_card(store.path(checkpoint.uri)).encoders
+    if not any(
+        specs[name].test_time_flip and specs[name].reads == "embedding" and not features[name].is_flip_averaged
+        for name in checkpoint.modalities
+    ):
+        return features
+    return add_flipped(valid, features, config, stages, run_state, store, ("val", "test"))

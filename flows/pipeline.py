@@ -12,7 +12,13 @@ from flows.champion import (
     require_comparable,
     require_unseen_test_rows,
 )
-from flows.data_stages import extract_features, prepare, require_trainable
+from flows.data_stages import (
+    extract_features,
+    extract_to_evaluate,
+    extract_to_train,
+    prepare,
+    require_trainable,
+)
 from flows.journaling import record_decisions, record_verdict
 from flows.request import Request
 from flows.results import ask_for_approval, results_in
@@ -48,7 +54,7 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
         champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri, request.verify_key)
         if champion is not None:
             require_comparable(champion, read_card(store.path(champion.uri), champion.card_sha256), valid, request)
-    features = run_state.features = extract_features(valid, config, store, stages, run_state)
+    features = run_state.features = extract_to_train(valid, config, store, stages, run_state)
     with run_state.timed("train"):
         start = run_state.start = None if config.train.continue_from == "none" else champion
         if start is not None:
@@ -57,6 +63,7 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
             TrainRequest(valid=valid, features=features, config=config, champion=start), store
         )
     run_log.log_checkpoint(checkpoint, read_history(checkpoint, store), run_state.reused(checkpoint))
+    features = run_state.features = extract_to_evaluate(checkpoint, valid, features, config, store, stages, run_state)
     with run_state.timed("evaluate"):  # asked again: training takes time, and another model may have been promoted
         champion = run_state.champion = fetch_champion(
             request.name, config.publish.alias, store, request.tracking_uri, request.verify_key
@@ -64,7 +71,7 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
     # Against itself a model need not be compared: the evaluation of the run that published it is still right.
     is_champion = champion is not None and is_same_model(champion, checkpoint, store)
     prepared_champion = run_state.prepared_champion = (
-        None if champion is None or is_champion else prepare_champion(champion, request, stages, run_state)
+        None if champion is None or is_champion else prepare_champion(champion, request, stages, run_state, ("test",))
     )
     report = evaluate_model(checkpoint, prepared_champion, config, store, stages, run_state)
     with run_state.timed("evaluate"):

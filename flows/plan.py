@@ -10,6 +10,7 @@ from typing import Literal, TypedDict
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CleanRef, FeatureRef, InputName, Modality, RawRef, Split, ValidatedRef
 from flows.champion import champion_to_continue
+from flows.data_stages import flipped, tries_flip
 from flows.plan_since import Earlier, last_run, rates
 from flows.request import Request
 from tasks.contract import read_table
@@ -143,7 +144,7 @@ class _Plan:
     def _extract(self, samples: CleanRef | ValidatedRef) -> tuple[dict[InputName, FeatureRef], list[PlanLine]]:
         config, store = self.request.config, self.request.store
         features = preview_features(samples, config, store, plan_shards(samples, config, store))
-        return features, [
+        lines = [
             self._extraction(
                 name,
                 ref.computed,
@@ -153,6 +154,25 @@ class _Plan:
             )
             for name, ref in features.items()
         ]
+        if not isinstance(samples, ValidatedRef) or not tries_flip(samples, config):
+            return features, lines
+        both = flipped(config)
+        mirrored = preview_features(samples, both, store, plan_shards(samples, both, store, ("val",)), ("val",))
+        tried = {name: ref for name, ref in mirrored.items() if ref.is_flip_averaged}
+        lines += [
+            self._line(
+                f"extract {name}, test-time flip",
+                ref.computed,
+                ref.reused,
+                f"{ref.computed} validation samples to compute, {ref.reused} in the store; test samples where it is chosen",
+                "extract",
+            )
+            for name, ref in tried.items()
+        ]
+        return {
+            name: ref.model_copy(update={"test_time": tried[name]} if name in tried else {})
+            for name, ref in features.items()
+        }, lines
 
     def _extraction(self, name: InputName, computed: int, otherwise: int, why: str, fingerprint: str) -> PlanLine:
         reason = self.earlier.why_anew(name, fingerprint, self.request.config) if self.earlier and computed else ""

@@ -8,16 +8,16 @@ from typing import NamedTuple, TypeVar
 
 from data_contracts.refs import Ref
 from data_contracts.run_refs import RunRefs
-from flows.data_stages import with_earlier
+from flows.data_stages import extract_to_evaluate, extract_to_train, with_earlier
 from flows.history import RUNS, run_refs
 from flows.journaling import record_decisions
 from flows.records import REFS
 from flows.refresh import STAGE_KINDS, all_stages, require_stages, settle_parts
 from flows.request import Request
+from flows.run_state import RunState
 from flows.signing import load_sign_key
 from flows.stages import Features, Stages
 from tasks.errors import UsageError
-from tasks.extract.extract import collect_features, plan_shards
 from tasks.ingest.sources.resolve import locate_data
 from tasks.publish.publish import PublishInputs
 from tasks.store import canonical_json, replace_file
@@ -122,10 +122,11 @@ def _validate(request: Request, refs: RunRefs, stages: Stages) -> Results:
 
 
 def _extract(request: Request, refs: RunRefs, stages: Stages) -> Results:
-    valid = _had(refs.valid)
-    shards = plan_shards(valid, request.config, request.store)
-    stages.extract(shards, request.store)
-    return {"features": collect_features(valid, request.config, request.store, shards)}
+    valid, config, store, aside = _had(refs.valid), request.config, request.store, RunState()
+    features = extract_to_train(valid, config, store, stages, aside)
+    if refs.checkpoint is not None:
+        features = extract_to_evaluate(refs.checkpoint, valid, features, config, store, stages, aside)
+    return {"features": features}
 
 
 def _train(request: Request, refs: RunRefs, stages: Stages) -> Results:

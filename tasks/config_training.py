@@ -67,6 +67,10 @@ class EncodersConfig(_OnePerModality):
 
     layers: LayersConfig = LayersConfig()
     """Which layers of frozen pretrained encoders are read, one setting for all (`auto`, `last`) or one per modality."""
+    test_time_flip: Literal["auto", "on", "off"] = "off"
+    """Test-time augmentation: an encoder of pictures or frames looks at each and at its mirror image, and the mean of the two
+    vectors is read. auto: trained without, and used where it lowers the loss of the validation rows by more than chance would;
+    never where labels name sides, digits or letters. on: always, frozen encoders in training, too. Takes twice as long."""
 
     @field_validator("layers", mode="before")
     @classmethod

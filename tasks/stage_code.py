@@ -185,6 +185,7 @@ STAGES: dict[str, StageCode] = {
         root="tasks.train.stage",
         modules=(
             *_MODEL,
+            "tasks.mirrored_labels",
             "tasks.modeling.augment",
             "tasks.modeling.calibration",
             "tasks.modeling.contrastive",
@@ -207,6 +208,7 @@ STAGES: dict[str, StageCode] = {
             "tasks.train.stage",
             "tasks.train.standardization",
             "tasks.train.step",
+            "tasks.train.test_time_flip",
             "tasks.train.thresholds",
             "tasks.train.trainer",
             "tasks.train.uncertainty",

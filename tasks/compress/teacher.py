@@ -73,9 +73,8 @@ def require_same_labels(card: ModelCard, targets: tuple[Target, ...]) -> None:
 
 def _answers(prepared: PreparedChampion, card: ModelCard, samples: Samples, store: Store) -> bytes:
     """A Parquet table of id, outputs (outputs,) and, where the model has them, fused (hidden,)."""
-    from tasks.modeling.features import Inputs
     from tasks.modeling.fusion.classifier import Output
-    from tasks.modeling.inference import for_each_batch, to_outputs
+    from tasks.modeling.inference import for_each_batch, load_inputs, to_outputs
     from tasks.modeling.package import load_model
 
     model = load_model(store.path(prepared.champion.uri), card, prepared.champion.model_sha256)
@@ -87,8 +86,7 @@ def _answers(prepared: PreparedChampion, card: ModelCard, samples: Samples, stor
         if output.fused is not None:
             fused.append(output.fused.float().cpu().numpy())
 
-    known = {name: ref for name, ref in prepared.features.items() if name in model.modalities}
-    for_each_batch(model, Inputs.load(samples, known, store), keep)
+    for_each_batch(model, load_inputs(model, samples, prepared.features, store), keep)
     found = {"outputs": to_outputs(model, np.concatenate(logits))}
     if fused:
         found["fused"] = np.concatenate(fused)

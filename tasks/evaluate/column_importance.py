@@ -20,8 +20,7 @@ from tasks.media.media_store import MediaReader
 from tasks.modalities import spec_of
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.encoder_spec import EncoderSpec
-from tasks.modeling.features import Inputs
-from tasks.modeling.inference import predict_inputs
+from tasks.modeling.inference import load_inputs, predict_inputs
 from tasks.modeling.package import load_model
 from tasks.modeling.profile import choose
 from tasks.problems.metric import Probabilities
@@ -46,7 +45,7 @@ def measure_importance(
         return None
     samples = choose(samples, ROWS)
     model = load_model(store.path(checkpoint.uri), card)
-    inputs = Inputs.load(samples, {name: ref for name, ref in features.items() if name in model.modalities}, store)
+    inputs = load_inputs(model, samples, features, store)
     metric = problem_of(card.label_targets[0]).baseline_metric
     sign = 1 if get_metric(metric).lower_is_better else -1
     before = _score(card, samples, predict_inputs(model, inputs), metric)

@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
-from torch import Tensor, nn
+from torch import Tensor
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName
@@ -19,6 +20,7 @@ from tasks.media.media_store import MediaReader
 from tasks.modalities import Medium
 from tasks.modeling.card import ModelCard
 from tasks.modeling.embed import embed
+from tasks.modeling.encoder_base import Encoder
 from tasks.modeling.encoder_reading import params_of, preparer
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.features import FeatureTable, Inputs
@@ -86,11 +88,12 @@ def with_features(inputs: Inputs, name: InputName, features: Sequence[np.ndarray
     return replace(inputs, tables={**inputs.tables, name: table}, places={**inputs.places, name: places})
 
 
-class _Remembered(nn.Module):
+class _Remembered(Encoder):
     """An encoder whose outputs on the batches of one pass are given out again in every later pass over the same batches."""
 
-    def __init__(self, inner: nn.Module) -> None:
+    def __init__(self, inner: Encoder) -> None:
         super().__init__()
+        self.width, self.has_gradient = inner.width, inner.has_gradient
         self.inner, self.outputs, self.calls, self.records = inner, list[Tensor](), 0, True
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
@@ -110,7 +113,7 @@ def encoded_once(model: FusedClassifier, inputs: Inputs, changing: Collection[In
 
     owners = {model.owners[name] for name in changing}
     whole = dict(model.encoders.items())
-    remembered = {other: _Remembered(encoder) for other, encoder in whole.items() if other not in owners}
+    remembered = {other: _Remembered(cast(Encoder, encoder)) for other, encoder in whole.items() if other not in owners}
     model.encoders.update(remembered)
     try:
         predict_inputs(model, inputs)

@@ -25,8 +25,7 @@ from tasks.evaluate.slice_figures import Measured, asked_corruptions, hold_again
 from tasks.media.corruptions import SEVERITIES
 from tasks.modalities import MODALITIES
 from tasks.modeling.card import ModelCard, read_card
-from tasks.modeling.features import Inputs
-from tasks.modeling.inference import predict_inputs
+from tasks.modeling.inference import load_inputs, predict_inputs
 from tasks.modeling.package import load_model
 from tasks.modeling.profile import choose_places
 from tasks.problems.intervals import CONFIDENCE
@@ -61,8 +60,7 @@ class MediaModel:
         """Each level, and what the model gives out (N, outputs) to these samples, the media of one kind corrupted so."""
         folder = store.path(self.uri)
         model = load_model(folder, self.card)
-        known = {name: ref for name, ref in self.features.items() if name in model.modalities}
-        inputs = Inputs.load(samples, known, store)
+        inputs = load_inputs(model, samples, self.features, store)
         names = [name for name in model.modalities if modality_of(name) == modality]
         media = {name: read_media(samples, name, self.valid.clean.media, store) for name in names}
         makers = [FeatureMaker.of(name, self.card, folder, config) for name in names]

@@ -150,11 +150,9 @@ def predict_with_energies(
     model: FusedClassifier, samples: Samples, features: Mapping[InputName, FeatureRef], store: Store
 ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
     """What the model answers (N, outputs) with all that the rows have, and the energy scores (N,), in one pass."""
-    from tasks.modeling.features import Inputs
-    from tasks.modeling.inference import energies_of, predict_logits, to_outputs
+    from tasks.modeling.inference import energies_of, load_inputs, predict_logits, to_outputs
 
-    known = {name: ref for name, ref in features.items() if name in model.modalities}
-    logits = predict_logits(model, Inputs.load(samples, known, store))
+    logits = predict_logits(model, load_inputs(model, samples, features, store))
     return to_outputs(model, logits), energies_of(model, logits)
 
 

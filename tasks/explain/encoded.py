@@ -71,7 +71,7 @@ def encode_rows(model: FusedClassifier, inputs: Inputs, batch_size: int = BATCH)
         for start in range(0, inputs.rows, batch_size):
             rows = np.arange(start, min(start + batch_size, inputs.rows))
             for name, part in to_tensors(inputs.batch(rows), torch.device("cpu")).items():
-                found = model.encoders[model.owners[name]](part.values, part.lengths)
+                found = model.encoder_of(name)(part.values, part.lengths)
                 whole = vectors.setdefault(name, torch.zeros(inputs.rows, found.shape[1]))
                 whole[start + part.rows] = found.float()
                 present[name][start + part.rows.numpy()] = True
@@ -102,6 +102,7 @@ class FusionOnly:
         widths = {name: layer.in_features for name, layer in first.items()}
         self.model.encoders = nn.ModuleDict({name: Embedded(width) for name, width in widths.items()})
         self.model.owners = {name: name for name in model.modalities}
+        self.model.specs = {name: spec.model_copy(update={"reads": "embedding"}) for name, spec in model.specs.items()}
 
     def logits(self, encoded: Encoded, kept: Sequence[bool] | None = None) -> Tensor:
         """(N, outputs) the model's answer; of inputs that are not `kept`, as where they are missing."""

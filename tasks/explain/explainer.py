@@ -116,7 +116,7 @@ class Explainer:
         """What looks at an input's features: the model's own encoder, or the frozen one that made its embeddings."""
         spec = self.specs[modality_of(name)]
         if spec.reads == "inputs":
-            return self.model.encoders[self.model.owners[name]]
+            return self.model.encoder_of(name)
         from tasks.modeling.pretrained.weights import frozen_encoder
 
         modality = modality_of(name)

@@ -16,8 +16,9 @@ from tasks.config import RunConfig
 from tasks.explain.encoded import Encoded, encode_rows
 from tasks.explain.explainer import Explainer, MediaRow
 from tasks.explain.fidelity import try_orders
-from tasks.explain.media_rows import load_inputs, read_media_rows
+from tasks.explain.media_rows import read_media_rows
 from tasks.explain.swaps import swap_inputs
+from tasks.modeling.inference import load_inputs
 from tasks.samples import Samples
 from tasks.store import Store
 
@@ -40,7 +41,9 @@ class Chunk:
 
     def encoded(self) -> Encoded:
         """The rows as the encoders see them."""
-        return encode_rows(self.explainer.model, load_inputs(self.explainer, self.rows, self.prepared, self.store))
+        return encode_rows(
+            self.explainer.model, load_inputs(self.explainer.model, self.rows, self.prepared.features, self.store)
+        )
 
 
 def make_answers(chunk: Chunk) -> Made:

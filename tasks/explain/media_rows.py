@@ -16,7 +16,6 @@ from tasks.media.media_store import MediaReader
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.encoder_reading import params_of, preparer
 from tasks.modeling.encoder_spec import EncoderSpec
-from tasks.modeling.features import Inputs
 from tasks.modeling.package import load_model
 from tasks.modeling.pretrained.describe import complete_encoder, identify_encoder
 from tasks.samples import Samples
@@ -45,12 +44,6 @@ def load_explainer(prepared: PreparedChampion, config: RunConfig, store: Store) 
     model = load_model(folder, card, champion.model_sha256)
     asked = config.explain
     return Explainer(model, card, specs_of(card, config), asked.label, asked.n_steps)
-
-
-def load_inputs(explainer: Explainer, rows: Samples, prepared: PreparedChampion, store: Store) -> Inputs:
-    """The rows' features."""
-    own = {name: ref for name, ref in prepared.features.items() if name in explainer.model.modalities}
-    return Inputs.load(rows, own, store)
 
 
 def read_media_rows(rows: Samples, prepared: PreparedChampion, config: RunConfig, store: Store) -> list[MediaRow]:

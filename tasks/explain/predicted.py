@@ -13,7 +13,7 @@ from tasks.explain.explainer import Explainer
 from tasks.explain.figures import input_figures
 from tasks.explain.media_rows import media_rows, specs_of
 from tasks.modeling.card import ModelCard
-from tasks.modeling.features import Inputs
+from tasks.modeling.inference import load_inputs
 from tasks.modeling.package import load_model
 from tasks.samples import Samples
 from tasks.store import Store
@@ -29,8 +29,7 @@ def value_rows(
     explainer: Explainer, samples: Samples, features: Mapping[InputName, FeatureRef], store: Store
 ) -> list[RowShapley]:
     """The exact Shapley values of every row's inputs."""
-    own = {name: ref for name, ref in features.items() if name in explainer.model.modalities}
-    encoded = encode_rows(explainer.model, Inputs.load(samples, own, store))
+    encoded = encode_rows(explainer.model, load_inputs(explainer.model, samples, features, store))
     truth = explainer.question.truth(samples)
     return explainer.rows_of(explainer.shapley(encoded, truth), encoded, samples.ids)
 

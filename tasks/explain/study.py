@@ -51,9 +51,11 @@ class Study:
     def encode(self, rows: Samples) -> Encoded:
         """Some of the rows as the model's encoders see them."""
         from tasks.explain.encoded import encode_rows
-        from tasks.explain.media_rows import load_inputs
+        from tasks.modeling.inference import load_inputs
 
-        return encode_rows(self.explainer.model, load_inputs(self.explainer, rows, self.prepared, self.store))
+        return encode_rows(
+            self.explainer.model, load_inputs(self.explainer.model, rows, self.prepared.features, self.store)
+        )
 
 
 def read_study(

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from data_contracts.modalities import modality_of
-from data_contracts.refs import CleanRef, FeatureRef, Frozen, InputName, Modality, Sha256, ValidatedRef
+from data_contracts.refs import CleanRef, FeatureRef, Frozen, InputName, Modality, Sha256, Split, ValidatedRef
 from data_contracts.tables import CONTRACT_VERSION, features_schema
 from tasks.config import RunConfig
 from tasks.contract import read_table
@@ -29,6 +29,8 @@ from tasks.store import Store, digest_json
 MAX_SHARDS = 32
 PART_BYTES = 512 << 20
 """Features that are written as one part: offsets into it are 32-bit, and it is held in memory."""
+Splits = tuple[Split, ...]
+"""Whose rows are extracted; (): all."""
 _LIBRARIES = {
     "tiny": (),
     "classical": ("torch",),
@@ -74,6 +76,7 @@ def features_fingerprint(name: InputName, media: str, config: RunConfig) -> str:
     shaping = identity.model_dump(mode="json")
     if identity.reads == "inputs":  # the inputs do not depend on the weights, nor pixels of a given side on the network
         del shaping["weights_sha256"]
+        shaping.pop("test_time_flip", None)
     return digest_json(
         {
             "modality": modality_of(name),
@@ -115,12 +118,14 @@ def features_kind(name: InputName, fingerprint: str) -> str:
     return f"features/{modality_of(name)}/{fingerprint[:16]}"
 
 
-def plan_shards(samples: CleanRef | ValidatedRef, config: RunConfig, store: Store) -> list[ShardRef]:
+def plan_shards(
+    samples: CleanRef | ValidatedRef, config: RunConfig, store: Store, splits: Splits = ()
+) -> list[ShardRef]:
     """Shards that cover every medium of the samples whose feature is not in the store yet; at most 32."""
     requested: dict[Modality, set[str]] = defaultdict(set)
     media: dict[Modality, str] = {}
     for name in clean_of(samples).modalities:
-        requested[modality_of(name)].update(sample_digests(samples, name, store))
+        requested[modality_of(name)].update(sample_digests(samples, name, store, splits))
         media[modality_of(name)] = clean_of(samples).media[name]
     missing = {}
     for modality, digests in requested.items():
@@ -211,29 +216,34 @@ def _feature_dtype(name: InputName, identity: Identity) -> Dtype:
 
 
 def collect_features(
-    samples: CleanRef | ValidatedRef, config: RunConfig, store: Store, shards: list[ShardRef]
+    samples: CleanRef | ValidatedRef, config: RunConfig, store: Store, shards: list[ShardRef], splits: Splits = ()
 ) -> dict[InputName, FeatureRef]:
     """One ref per modality over all stored parts; EnvironmentFailed when a medium of the samples has no feature."""
-    features = preview_features(samples, config, store, shards)
+    features = preview_features(samples, config, store, shards, splits)
     for name, ref in features.items():
-        lost = set(sample_digests(samples, name, store)) - stored_digests(name, ref.fingerprint, store)
+        lost = set(sample_digests(samples, name, store, splits)) - stored_digests(name, ref.fingerprint, store)
         if lost:
             raise EnvironmentFailed(f"{name} features: {len(lost)} of {ref.rows} are missing; run again")
     return features
 
 
 def preview_features(
-    samples: CleanRef | ValidatedRef, config: RunConfig, store: Store, shards: list[ShardRef]
+    samples: CleanRef | ValidatedRef, config: RunConfig, store: Store, shards: list[ShardRef], splits: Splits = ()
 ) -> dict[InputName, FeatureRef]:
     """The refs as they will be once the shards are computed."""
-    return {name: _preview(name, samples, config, store, shards) for name in clean_of(samples).modalities}
+    return {name: _preview(name, samples, config, store, shards, splits) for name in clean_of(samples).modalities}
 
 
 def _preview(
-    name: InputName, samples: CleanRef | ValidatedRef, config: RunConfig, store: Store, shards: list[ShardRef]
+    name: InputName,
+    samples: CleanRef | ValidatedRef,
+    config: RunConfig,
+    store: Store,
+    shards: list[ShardRef],
+    splits: Splits,
 ) -> FeatureRef:
     fingerprint = features_fingerprint(name, clean_of(samples).media[name], config)
-    cells = sample_digests(samples, name, store)
+    cells, identity = sample_digests(samples, name, store, splits), _identify(name, config)
     new = {digest for shard in shards if shard.modality == modality_of(name) for digest in shard.digests}
     computed = sum(cell in new for cell in cells)
     return FeatureRef(
@@ -245,15 +255,18 @@ def _preview(
         encoder=config.encoders.of(name),
         fingerprint=fingerprint,
         parts=tuple(store.parts(features_kind(name, fingerprint))),
-        dtype=_feature_dtype(name, _identify(name, config)),
+        dtype=_feature_dtype(name, identity),
         computed=computed,
         reused=len(cells) - computed,
+        is_flip_averaged=identity.test_time_flip and identity.reads == "embedding",
     )
 
 
-def sample_digests(samples: CleanRef | ValidatedRef, name: InputName, store: Store) -> list[str]:
-    """The modality's cells of all samples that have it, in the samples' order."""
-    return [digest for digest in Samples.read(store.path(samples.uri)).digests(name) if digest is not None]
+def sample_digests(samples: CleanRef | ValidatedRef, name: InputName, store: Store, splits: Splits = ()) -> list[str]:
+    """The modality's cells of all samples that have it, in the samples' order; of those of some splits only."""
+    rows = Samples.read(store.path(samples.uri))
+    chosen = rows.of_split(*splits) if splits else rows
+    return [digest for digest in chosen.digests(name) if digest is not None]
 
 
 def stored_digests(name: InputName, fingerprint: str, store: Store) -> set[str]:

@@ -18,6 +18,23 @@ class Encoder(nn.Module):
     """Whether its output changes smoothly with what it reads."""
 
 
+class FlipAveraged(Encoder):
+    """An encoder of pictures or frames that looks at each and at its mirror image, and gives the mean of the two vectors."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.width, self.has_gradient = encoder.width, encoder.has_gradient
+        self.network: nn.Module | None = getattr(encoder, "network", None)
+        """Of a pretrained encoder, as that one names it."""
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """(B, ..., H, W), (B,) -> (B, width). The picture comes last: hooks that keep the last pass keep its own."""
+        mirrored: Tensor = self.encoder(x.flip(-1), lengths)
+        found: Tensor = (self.encoder(x, lengths) + mirrored) / 2
+        return found
+
+
 class Embedded(Encoder):
     """The embedding of a frozen encoder as it is."""
 

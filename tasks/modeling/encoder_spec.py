@@ -29,5 +29,8 @@ class EncoderSpec(Frozen):
     """Digest of the file beside the model that cuts texts into its tokens; None where there is none."""
     layers: Layers = Field(default="last", exclude_if=lambda layers: layers == "last")
     """Of a frozen encoder: which of them are read."""
+    test_time_flip: bool = Field(default=False, exclude_if=lambda flips: not flips)
+    """Of pictures and frames: whether rows are answered by the mean of its vectors of a picture and of its mirror image. The
+    encoder of an embedding gives that mean itself; one that is part of the model looks twice outside training."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """What else the network is built from: the side of the picture, a transformers config."""

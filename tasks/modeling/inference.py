@@ -10,9 +10,10 @@ import numpy.typing as npt
 import torch
 
 from data_contracts.refs import FeatureRef, InputName
-from tasks.errors import DataError
+from tasks.errors import DataError, EnvironmentFailed
 from tasks.modeling.batches import to_tensors
 from tasks.modeling.conformal import energy
+from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.features import Inputs
 from tasks.modeling.fusion.classifier import FusedClassifier, Output
 from tasks.problems.registry import problem_of
@@ -35,8 +36,35 @@ def predict_probabilities(
 
     Raises DataError where a sample's feature is not there, or the output is not finite.
     """
-    known = {name: ref for name, ref in features.items() if name in model.modalities}
-    return predict_inputs(model, Inputs.load(samples, known, store, present), batch_size)
+    return predict_inputs(model, load_inputs(model, samples, features, store, present), batch_size)
+
+
+def load_inputs(
+    model: FusedClassifier,
+    samples: Samples,
+    features: Mapping[InputName, FeatureRef],
+    store: Store,
+    present: tuple[InputName, ...] | None = None,
+) -> Inputs:
+    """What the model reads of these samples to answer them: under test_time_flip the features averaged so.
+
+    EnvironmentFailed where features were not extracted as the model reads them.
+    """
+    known = {name: answered_ref(model.specs[name], ref) for name, ref in features.items() if name in model.modalities}
+    return Inputs.load(samples, known, store, present)
+
+
+def answered_ref(spec: EncoderSpec, ref: FeatureRef) -> FeatureRef:
+    """The features that rows are answered by."""
+    flips = spec.reads == "embedding" and spec.test_time_flip
+    if flips and not ref.is_flip_averaged and ref.test_time is not None:
+        return ref.test_time
+    if flips != ref.is_flip_averaged:
+        how = "with" if flips else "without"
+        raise EnvironmentFailed(
+            f"{ref.modality} features {ref.uri}: the model reads embeddings {how} their mirror images; extract them so"
+        )
+    return ref
 
 
 def predict_inputs(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CheckpointRef, EvalReport, InputName, ValidatedRef, Verdict
+from data_contracts.training_history import HISTORY, TestTimeFlip, TrainingHistory
 from data_contracts.uncertainty import MeasuredShare, UncertaintyFigures
 from tasks.config import RunConfig
 from tasks.display_table import DisplayTable
@@ -33,10 +34,12 @@ def write_card(
     config: RunConfig,
     chain: Sequence[Link] = (),
     compression: Compression | None = None,
+    flip: TestTimeFlip | None = None,
 ) -> str:
     """The card as Markdown. It holds no time and no path: the same model, evaluated the same way, has the same card.
 
     `chain`: what the verdict rests on, which is quoted. `compression`: of what version it was made, and how.
+    `flip`: whether pictures are answered with their mirror images, and what the validation rows said of it.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -60,6 +63,7 @@ def write_card(
         model_sha256=checkpoint.model_sha256,
         train_key=checkpoint.train_key,
         compression=compression,
+        flip=flip,
         best_epoch=checkpoint.best_epoch,
         epochs=checkpoint.epochs,
         counts=valid.clean.counts,
@@ -73,6 +77,12 @@ def write_card(
         temperature=report.uncertainty.temperature if report.uncertainty else None,
         reason=markdown_text(verdict.reason),
     )
+
+
+def flip_of(folder: Path) -> TestTimeFlip | None:
+    """What training recorded of it; a compressed model has no history."""
+    path = folder / HISTORY
+    return TrainingHistory.model_validate_json(path.read_bytes()).test_time_flip if path.is_file() else None
 
 
 def _figures(report: EvalReport) -> DisplayTable:

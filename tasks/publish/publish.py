@@ -37,7 +37,7 @@ from tasks.publish import tracking, versions
 from tasks.publish.addresses import local_path
 from tasks.publish.alias_history import Move, move_alias
 from tasks.publish.approval import CHALLENGER, mark_pending, require_not_rejected, waiting_verdicts
-from tasks.publish.card import write_card
+from tasks.publish.card import flip_of, write_card
 from tasks.publish.chain import chain_of, require_chained
 from tasks.publish.connection import connected
 from tasks.publish.encoders import keep_encoders, log_encoders
@@ -225,8 +225,8 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
     run = tracking.open_run(client, job.name, job.run_id, job.store, job.tracking_uri)
     tracking.log_figures(client, run, job.config, job.report, tags)
     chain = chain_of(job.verdict, job.store)
-    compression = read_card(job.folder).compression
-    card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config, chain, compression)
+    compression, flip = read_card(job.folder).compression, flip_of(job.folder)
+    card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config, chain, compression, flip)
     staged = work / versions.MODEL_FOLDER
     shutil.rmtree(staged, ignore_errors=True)  # what a killed process left
     stage_model(job.folder, card, (rows, profile), job.features, job.store, staged, job.config.publish.include_encoders)

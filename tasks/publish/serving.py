@@ -72,7 +72,10 @@ class ServedModel(PythonModel):
             for name, known in self.card.features.items():
                 cells = list(model_input[name]) if name in model_input else columns[name]
                 arrays = _to_arrays(name, self.card, cells)
-                features[name], columns[name] = _store_features(store, name, known, arrays)
+                ref, columns[name] = _store_features(store, name, known, arrays)
+                spec = self.card.encoders[name]
+                flips = spec.reads == "embedding" and spec.test_time_flip
+                features[name] = ref.model_copy(update={"is_flip_averaged": flips})
             samples = Samples(pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()}))
             probabilities = predict_probabilities(self.model, samples, features, store)
         frame = pd.DataFrame(probabilities, model_input.index, output_names(self.card))

@@ -100,6 +100,7 @@ def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Stor
         **problem_sections(parts.report, detail),
         curves=training_curves(history),
         heads=trained_heads(history),
+        flip=None if history is None else history.test_time_flip,
         speed=training_figures(history),
         training_notes=history.notes if history else (),
         thresholds=tuned_thresholds(history, read_model_card(parts.checkpoint, store)),

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils import deterministic
 
-from data_contracts.training_history import HISTORY, TrainedHead, TrainingHistory
+from data_contracts.training_history import HISTORY, TestTimeFlip, TrainedHead, TrainingHistory
 from tasks import progress, run_log
 from tasks.config import RunConfig, TrainConfig
 from tasks.modeling.card import ModelCard
@@ -26,9 +26,10 @@ from tasks.train.heads import continue_fusion, list_heads, why_one_head
 from tasks.train.lora import merge_lora
 from tasks.train.processes import Processes
 from tasks.train.request import TrainJob, read_samples
+from tasks.train.test_time_flip import FlipChoice, choose_flip
 from tasks.train.throughput import device_name
 from tasks.train.trainer import Trainer
-from tasks.train.uncertainty import calibrate, number_groups
+from tasks.train.uncertainty import batch_rows, calibrate, number_groups
 from tasks.train.validation import describe_validation
 from tasks.train.warm_start import WarmStart, begin
 
@@ -59,7 +60,13 @@ def run_training(job: TrainJob, work: Path) -> None:
         best = trainer.finish()
         merge_lora(best)
         groups = number_groups(start.samples.of_split("val"))
-        answers = calibrate(card, best, val, groups, config.train)
+        always = any(spec.test_time_flip for spec in card.encoders.values())
+        flip = FlipChoice(card, val, TestTimeFlip(used=True) if always else None)
+        if config.encoders.test_time_flip == "auto":
+            flip = choose_flip(
+                card, best, val, groups, job.features, config.train, store, batch_rows(best, config.train)
+            )
+        answers = calibrate(flip.card, best, flip.val, groups, config.train)
     save_model(best, work, answers.card, files)
     history = TrainingHistory(
         epochs=tuple(trainer.progress.history),
@@ -71,6 +78,7 @@ def run_training(job: TrainJob, work: Path) -> None:
         **({} if start.record is None else {"start": start.record}),
         **({} if answers.thresholds is None else {"thresholds": answers.thresholds}),
         **({} if answers.scaling is None else {"temperature": answers.scaling}),
+        **({} if flip.record is None else {"test_time_flip": flip.record}),
     )
     write_text(work / HISTORY, canonical_json(history.model_dump(mode="json", exclude_unset=True)))
 

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from data_contracts.compression import Distillation
 from data_contracts.modalities import in_order, modality_of
-from data_contracts.refs import CheckpointRef, InputName
+from data_contracts.refs import CheckpointRef, FeatureRef, InputName
 from data_contracts.training_history import HISTORY, TrainingHistory
 from tasks.config import RunConfig
 from tasks.encoder_ids import BUILT_IN
@@ -55,9 +55,20 @@ def base_key(request: TrainRequest, store: Store) -> str:
             **({"column_types": valid.clean.column_types} if valid.clean.column_types else {}),
             **({"shared": list(config.encoders.shared)} if config.encoders.shared else {}),
             **({} if distillation is None else {"distillation": _what_is_taught(distillation)}),
+            **_flips(features, config),
             "code": code_fingerprint("train", *(["pretrained"] if pretrained else []), modules=tuple(modules)),
         }
     )
+
+
+def _flips(features: dict[InputName, FeatureRef], config: RunConfig) -> dict[str, JsonValue]:
+    """What a choice of test_time_flip depends on: which mirrored validation rows there are to try it on."""
+    if config.encoders.test_time_flip != "auto" or not any(spec_of(name).has_pixels for name in features):
+        return {}
+    tried: JsonValue = {
+        name: ref.test_time.fingerprint for name, ref in sorted(features.items()) if ref.test_time is not None
+    }
+    return {"test_time_flip": tried}
 
 
 def _what_is_taught(distillation: Distillation) -> dict[str, JsonValue]:

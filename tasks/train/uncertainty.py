@@ -54,8 +54,7 @@ def calibrate(
     """The card with temperature, decision and thresholds as the config asks for them; `model` answers by this card from then
     on. `groups` (N,) are those of the validation rows, None where each is one of its own."""
     problem = problem_of(card.label_targets[0])
-    # On a GPU what fits in training fits here, too.
-    batch = min(BATCH, config.batch_size) if next(model.parameters()).is_cuda else BATCH
+    batch = batch_rows(model, config)
     logits = predict_logits(model, val.inputs, batch)
     scaling = tuned = None
     if config.temperature_scaling == "auto" and not problem.is_numeric:
@@ -77,6 +76,11 @@ def calibrate(
     uncertainty = uncertainty.model_copy(update={"thresholds": chosen})
     found = card.model_copy(update={"uncertainty": None if uncertainty == Uncertainty() else uncertainty})
     return Calibrated(found, scaling, tuned, tuple(_notes(uncertainty, joined(card.modalities))))
+
+
+def batch_rows(model: FusedClassifier, config: TrainConfig) -> int:
+    """Rows of a batch of validation rows: on a GPU what fits in training fits here, too."""
+    return min(BATCH, config.batch_size) if next(model.parameters()).is_cuda else BATCH
 
 
 def number_groups(samples: Samples) -> NDArray[np.int64] | None:

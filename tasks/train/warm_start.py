@@ -139,7 +139,9 @@ def _network(card: ModelCard, name: str) -> str:
     if spec is None:
         return ""
     place = set() if spec.weights_sha256 is None else {"encoder"}
-    described = spec.model_dump(mode="json", exclude={"inputs_sha256", "model_type", "tokenizer_sha256", *place})
+    described = spec.model_dump(
+        mode="json", exclude={"inputs_sha256", "model_type", "tokenizer_sha256", "test_time_flip", *place}
+    )
     return canonical_json(described)
 
 

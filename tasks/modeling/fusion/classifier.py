@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn import functional
 from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName, Modality, Target
 from tasks.config import FusionConfig
+from tasks.modeling.encoder_base import Encoder, FlipAveraged
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.encoders import build_encoder
 from tasks.modeling.fusion.attention import Attention
@@ -138,11 +139,18 @@ class FusedClassifier(nn.Module):
         together = [each for each in self.modalities if self.owners[each] == owner and each in batch]
         parts = {each: batch[each] for each in together if batch[each].rows.numel()}
         if len(parts) == 1:
-            vectors: Tensor = self.encoders[owner](parts[name].values, parts[name].lengths)
+            vectors: Tensor = self.encoder_of(name)(parts[name].values, parts[name].lengths)
             return {name: vectors}
-        vectors = self.encoders[owner](*_one_after_the_other(list(parts.values())))
+        vectors = self.encoder_of(name)(*_one_after_the_other(list(parts.values())))
         counts = [len(part.rows) for part in parts.values()]
         return dict(zip(parts, torch.split(vectors, counts), strict=True))
+
+    def encoder_of(self, name: InputName) -> nn.Module:
+        """What an input passes through: its encoder; outside training with its mirror image, where the model reads both."""
+        encoder, spec = self.encoders[self.owners[name]], self.specs[name]
+        if self.training or spec.reads == "embedding" or not spec.test_time_flip:
+            return encoder
+        return FlipAveraged(cast(Encoder, encoder)).eval()
 
     def _votes(self, cast: Mapping[InputName, Tensor], batch: Mapping[InputName, Present], like: Tensor) -> Tensor:
         """(B, K, outputs) logits of every modality alone, 0 where it is not there."""

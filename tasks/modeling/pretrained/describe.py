@@ -38,6 +38,8 @@ class Identity(Frozen):
     """Side of the picture, where the config sets it."""
     layers: Layers = Field(default="last", exclude_if=lambda layers: layers == "last")
     """As the config asks for them."""
+    test_time_flip: bool = Field(default=False, exclude_if=lambda flips: not flips)
+    """Whether the config asks for it always."""
 
 
 def identify_encoder(modality: Modality, encoder: str, regime: str, encoders: EncodersConfig) -> Identity:
@@ -57,7 +59,12 @@ def identify_encoder(modality: Modality, encoder: str, regime: str, encoders: En
         model_type=place.model_type if parsed.family == "hf" and place is not None else None,
         px=encoders.image_px if pretrained and MODALITIES[modality].has_pixels else None,
         layers=asked_layers(modality, encoder, reads, encoders),
+        test_time_flip=_flips(modality, encoders),
     )
+
+
+def _flips(modality: Modality, encoders: EncodersConfig) -> bool:
+    return encoders.test_time_flip == "on" and MODALITIES[modality].has_pixels
 
 
 def asked_layers(modality: Modality, encoder: str, reads: Reads, encoders: EncodersConfig) -> Layers:
@@ -85,6 +92,7 @@ def _packaged_identity(modality: Modality, spec: EncoderSpec, encoders: Encoders
         model_type=spec.model_type,
         px=encoders.image_px if MODALITIES[modality].has_pixels else None,
         layers=spec.layers,
+        test_time_flip=_flips(modality, encoders),
     )
 
 
@@ -104,13 +112,14 @@ def describe_encoder(modality: Modality, encoder: str, regime: str, encoders: En
 def complete_encoder(modality: Modality, encoder: str, identity: Identity) -> EncoderSpec:
     """The same for an encoder whose identity is known already."""
     if identity.family == "tiny":
-        return EncoderSpec(encoder=encoder, reads=identity.reads)
+        return EncoderSpec(encoder=encoder, reads=identity.reads, test_time_flip=identity.test_time_flip)
     if identity.family == "classical":
         width = MODALITIES[modality].classical_network().width
-        return EncoderSpec(encoder=encoder, reads=identity.reads, width=width)
+        return EncoderSpec(encoder=encoder, reads=identity.reads, width=width, test_time_flip=identity.test_time_flip)
     folder = package_folder(modality, encoder)
     if folder is not None:
-        return packaged_spec(modality, folder).model_copy(update={"encoder": encoder})
+        update = {"encoder": encoder, "test_time_flip": identity.test_time_flip}
+        return packaged_spec(modality, folder).model_copy(update=update)
     with _lock:
         width, settings, tokenizer_sha256 = _complete(modality, encoder, identity)
     return EncoderSpec(
@@ -122,6 +131,7 @@ def complete_encoder(modality: Modality, encoder: str, identity: Identity) -> En
         model_type=identity.model_type,
         tokenizer_sha256=tokenizer_sha256,
         layers=identity.layers,
+        test_time_flip=identity.test_time_flip,
         settings=settings,
     )
 

@@ -15,7 +15,7 @@ from data_contracts.refs import Modality
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.modalities import MODALITIES
 from tasks.modeling.card import ModelCard
-from tasks.modeling.encoder_base import Encoder
+from tasks.modeling.encoder_base import Encoder, FlipAveraged
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.packed_weights import unpack_weights
 from tasks.modeling.pretrained.adapter import Pretrained
@@ -48,6 +48,9 @@ def load_pretrained(model: nn.Module, card: ModelCard) -> None:
 def frozen_encoder(modality: Modality, spec: EncoderSpec) -> Encoder:
     """The encoder with its pretrained weights, ready to look at inputs; read once per process, safe among threads. The
     classical one has none."""
+    if spec.test_time_flip:
+        plain = frozen_encoder(modality, spec.model_copy(update={"test_time_flip": False}))
+        return FlipAveraged(plain).eval()
     if spec.encoder == "classical":
         return MODALITIES[modality].classical_network().eval()
     key = canonical_json(
