@@ -137,6 +137,11 @@ def test_errors_have_a_margin_of_their_own() -> None:
             "1 test row to compare with the champion on, fewer than 50 (gate.min_rows)",
         ),
         (
+            against(0.9, 0.0, -0.01, 0.01, differences={}, champion_clusters=3), {},
+            "cannot be compared with the champion: 3 clusters are too few for an interval (6 are enough); "
+            "few clusters (3): the interval is rough",
+        ),
+        (
             against(0.9, 0.0, -0.01, 0.01, champion_metrics={}), {},
             "macro_f1 0.900 cannot be compared: the champion has none on these test rows",
         ),
@@ -146,6 +151,14 @@ def test_an_inconclusive_line_says_what_is_missing(report: EvalReport, settings:
     (line,) = compare_models(report, GateConfig(**settings))
     assert line.outcome == "inconclusive"
     assert line.detail.endswith(ending)
+
+
+def test_a_line_that_passes_shows_the_interval_itself_not_as_far_as_the_rows_reach() -> None:
+    report = against(0.9, 0.0, 0.0, 0.0, champion_effective_rows={"macro_f1": 3000.0})
+    (line,) = compare_models(report, GateConfig(anchor="off"))
+    assert line.outcome == "pass"
+    assert "[+0.000, +0.000], margin 0.02)" in line.detail
+    assert line.interval == (0.0, 0.0)
 
 
 def test_a_figure_that_is_not_defined_fails_against_a_champion_too() -> None:
