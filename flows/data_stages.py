@@ -126,6 +126,8 @@ def extract_to_evaluate(
     run_state: RunState,
 ) -> Features:
     """The features that training read, and what the model reads of the test rows where it chose test_time_flip."""
+    if config.encoders.test_time_flip != "auto":  # else nothing was chosen
+        return features
     specs = read_card(store.path(checkpoint.uri)).encoders
     if not any(
         specs[name].test_time_flip and specs[name].reads == "embedding" and not features[name].is_flip_averaged

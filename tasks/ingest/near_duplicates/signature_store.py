@@ -117,11 +117,14 @@ def _unsigned(
     missing = [np.empty(0, np.int64)]
     for start in range(0, len(index), _SIGNED_AT_ONCE):  # whole, its columns would be copied twice
         part = index.slice(start, _SIGNED_AT_ONCE)
-        compared = pa.array([measure.is_compared(shape) for shape in part["shape"].to_pylist()], pa.bool_())
-        found = pc.index_in(part["digest"].filter(compared), value_set=digests).drop_null().to_numpy()
-        places = found[np.sort(np.unique(found, return_index=True)[1])]
-        missing.append(places[~known[places]])
-        known[places] = True
+        places = pc.index_in(part["digest"], value_set=digests).fill_null(-1).to_numpy()
+        wanted = np.flatnonzero(places >= 0)  # the store may hold other media, of other forms
+        wanted = wanted[~known[places[wanted]]]
+        shapes = part["shape"].take(pa.array(wanted)).to_pylist()
+        found = places[wanted[np.array([measure.is_compared(shape) for shape in shapes], bool)]]
+        found = found[np.sort(np.unique(found, return_index=True)[1])]
+        missing.append(found)
+        known[found] = True
     return np.concatenate(missing)
 
 

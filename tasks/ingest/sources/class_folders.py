@@ -48,7 +48,7 @@ def refuse_parts(listing: Listing) -> None:
 def refuse_one_class(listings: list[Listing], root: Listing) -> None:
     """Raises DataError where one folder holds all but texts: nothing can be told apart, so it is no class (wav, jpg, clips)."""
     folders = ((name, file) for listing in listings for name, files in listing.folders.items() for file in files)
-    holding = {name for name, file in folders if modality_of_file(file) != "text"}  # a note beside them is no class
+    holding = {name for name, file in folders if modality_of_file(file) not in (None, "text")}  # a note is no class
     if len(holding) == 1:
         (name,) = holding
         advice = _advice(next(listing for listing in listings if name in listing.folders), [name])

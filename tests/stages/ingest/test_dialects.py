@@ -119,7 +119,7 @@ def test_a_quoted_cell_whose_lines_are_rows_by_themselves(tmp_path: Path) -> Non
     assert cells(read(tmp_path / "m.csv", text, quoting="none")) == [["1", '"a', "x"], ["2", 'b"', "y"]]
     quoting = read(tmp_path / "m.csv", text + '3,"c, d",z\n')
     assert [row[1] for row in cells(quoting)] == ["a,x\n2,b", "c, d"]
-    assert "begins on line 2 goes on to line 3" in quoting.notes[0]
+    assert "begins on line 2 continues to line 3" in quoting.notes[0]
     marks = read(tmp_path / "m.csv", text + '3,"c" d,z\n')
     assert [row[1] for row in cells(marks)] == ['"a', 'b"', '"c" d']
 
