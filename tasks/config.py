@@ -55,7 +55,7 @@ from tasks.problems.registry import PROBLEMS, unknown_name
 
 __all__ = [
     "MODEL_SECTIONS", "DataConfig", "EncodersConfig", "ExtractConfig", "FusionConfig", "GateConfig", "Rule", "RunConfig",
-    "TrainConfig", "known_keys", "load_config", "parse_assignment", "read_profile", "with_settings",
+    "TrainConfig", "known_keys", "load_config", "nearest_key", "parse_assignment", "read_profile", "with_settings",
 ]  # fmt: skip
 
 
@@ -345,8 +345,8 @@ def _explain(error: ValidationError, where: str) -> str:
             dotted += f".{key}"
         entry = dotted.rpartition(".")[0]
         in_rules = [f"{entry}.{key}" for key in Rule.model_fields] if entry.startswith("gate.rules.") else []
-        near = difflib.get_close_matches(dotted, in_rules or list(known_keys(RunConfig)), n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; sections are {', '.join(RunConfig.model_fields)}"
+        near = nearest_key(dotted, in_rules or list(known_keys(RunConfig)))
+        hint = f"; did you mean {near!r}?" if near else f"; sections are {', '.join(RunConfig.model_fields)}"
         return f"config key {dotted!r} (from {where}) does not exist{hint}"
     message = _TAKES.get(first["type"]) or first["msg"].removeprefix("Value error, ")
     if "class_name" in first.get("ctx", {}):
@@ -366,6 +366,12 @@ _TAKES = {
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "takes a table, {KEY = VALUE, ...}"),
 }
 """Kind of pydantic's errors to what the key takes, in the words of a profile's TOML."""
+
+
+def nearest_key(key: str, known: Sequence[str]) -> str | None:
+    """What a key that does not exist may mean: its name of today, else the most similar one; None where none is."""
+    near = [RENAMED[key]] if key in RENAMED else difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return near[0] if near else None
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from data_contracts.comparison import NotRun, Value
 from data_contracts.modalities import ALL_MODALITIES
 from tasks.compare.variants import Known, Variant, list_candidates
-from tasks.config import MODEL_SECTIONS, RunConfig, known_keys, with_settings
+from tasks.config import MODEL_SECTIONS, RunConfig, known_keys, nearest_key, with_settings
 from tasks.config_compare import GROUPS, PROFILE
 from tasks.errors import UsageError
 
@@ -54,8 +54,8 @@ def _require_settings(place: str, settings: Mapping[str, Value], config: RunConf
     known = [key for key in known_keys(RunConfig) if key.partition(".")[0] in MODEL_SECTIONS]
     for key in settings:
         if key not in known or key in _NO_RESULT:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near and near[0] != key else ""
+            near = nearest_key(key, known)
+            hint = f"; did you mean {near!r}?" if near and near != key else ""
             raise UsageError(
                 f"{place}: {key!r} is no setting that a variant can have otherwise: only those of "
                 f"{', '.join(MODEL_SECTIONS)} that shape the model can{hint}"

@@ -38,17 +38,17 @@ def plan_arms(source: InputName, target: InputName, mode: str, has_real: bool) -
         return [
             ArmPlan(name=f"{source} + {target} filled", inputs=both, uses="filled"),
             ArmPlan(name=f"{source} + {target} as it is", inputs=both, uses="real"),
-            ArmPlan(name=f"{source} alone", inputs=(source,), uses="real"),
+            ArmPlan(name=f"{source} only", inputs=(source,), uses="real"),
         ]
     arms = [
         ArmPlan(name=f"{source} + generated {target}", inputs=both, uses="generated"),
-        ArmPlan(name=f"{source} alone", inputs=(source,), uses="real"),
-        ArmPlan(name=f"generated {target} alone", inputs=(target,), uses="generated"),
+        ArmPlan(name=f"{source} only", inputs=(source,), uses="real"),
+        ArmPlan(name=f"generated {target} only", inputs=(target,), uses="generated"),
     ]
     if has_real:
         arms += [
             ArmPlan(name=f"{source} + real {target}", inputs=both, uses="real"),
-            ArmPlan(name=f"real {target} alone", inputs=(target,), uses="real"),
+            ArmPlan(name=f"real {target} only", inputs=(target,), uses="real"),
         ]
     return arms
 

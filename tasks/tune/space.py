@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 
 from data_contracts.refs import InputName
 from data_contracts.tuning import Value
-from tasks.config import MODEL_SECTIONS, RunConfig, known_keys, with_settings
+from tasks.config import MODEL_SECTIONS, RunConfig, known_keys, nearest_key, with_settings
 from tasks.config_tune import Choices, FloatRange, IntRange, Range
 from tasks.errors import UsageError
 
@@ -80,8 +79,8 @@ def _unknown(key: str, known: Sequence[str]) -> str:
             f"tune.search_space: {key} cannot be searched: only settings of {', '.join(MODEL_SECTIONS)} can, as others change "
             "which rows are compared, or no model"
         )
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; sections are {', '.join(MODEL_SECTIONS)}"
+    near = nearest_key(key, known)
+    hint = f"; did you mean {near!r}?" if near else f"; sections are {', '.join(MODEL_SECTIONS)}"
     return f"tune.search_space: setting {key!r} does not exist{hint}"
 
 

@@ -34,7 +34,7 @@ ELSEWHERE = (
     ("deploy.md", "PREFECT_HOME="),
 )
 """Pages and how their blocks begin: typed beside the same server, on the same profile."""
-SOURCES = ("crossmodal.py", "data_contracts", "deployments", "flows", "pyproject.toml", "tasks")
+SOURCES = ("crossmodal", "data_contracts", "deployments", "flows", "pyproject.toml", "tasks")
 
 
 @contextlib.contextmanager

@@ -64,7 +64,7 @@ def test_every_function_and_class_without_an_underscore_has_a_docstring() -> Non
     """Those inside others as well, which ruff's D1 leaves out."""
     silent = [
         f"{path.relative_to(ROOT)}:{node.name}"
-        for path in (*PRODUCT, ROOT / "crossmodal.py")
+        for path in (*PRODUCT, ROOT / "crossmodal/__init__.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         if not node.name.startswith("_") and not ast.get_docstring(node)

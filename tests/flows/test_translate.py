@@ -79,7 +79,7 @@ def translated(tmp_path_factory: pytest.TempPathFactory, make_learnable: Callabl
 def test_every_way_to_use_it_is_compared_on_the_same_rows(translated: Any) -> None:
     _, summary, report = translated
     assert [arm.plan.name for arm in report.arms] == [
-        "text + generated image", "text alone", "generated image alone", "text + real image", "real image alone"
+        "text + generated image", "text only", "generated image only", "text + real image", "real image only"
     ]  # fmt: skip
     assert [pairing.theirs for pairing in report.pairings] == [arm.plan.name for arm in report.arms[1:]]
     assert {arm.rows for arm in report.arms} == {report.generated["test"]}
@@ -248,7 +248,7 @@ def test_only_missing_cells_are_filled_and_only_they_are_marked(learnable: Path,
     request = request_for(learnable, tmp_path / "store", *SPOKEN, "translate.mode=fill")
     translate_manifest(request)
     report = TranslationReport.model_validate_json((request.folder / "translation.json").read_text())
-    assert [arm.plan.name for arm in report.arms] == ["text + audio filled", "text + audio as it is", "text alone"]
+    assert [arm.plan.name for arm in report.arms] == ["text + audio filled", "text + audio as it is", "text only"]
     filled = next(arm for arm in report.arms if arm.plan.uses == "filled")
     assert 0 < filled.generated < filled.rows
     lines = list(csv.DictReader((request.folder / "rows.csv").open()))

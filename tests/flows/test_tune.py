@@ -194,6 +194,11 @@ def test_a_budget_ends_a_trial_which_the_next_run_takes_up(data: Path, tmp_path:
         ("tune.search_space={}", 2, "there is nothing to tune"),
         ("tune.trials=0", 2, "tune.trials"),
         ('tune.search_space={"train.lr": {"type": "float", "low": 0, "high": 1}}', 2, "'train.lr' does not exist"),
+        (
+            'tune.search_space={"train.crop": {"type": "float", "low": 0.1, "high": 1}}',
+            2,
+            "mean 'train.min_crop_scale'?",
+        ),
         ('tune.search_space={"fusion.dropout": {"type": "float", "low": 0, "high": 2}}', 2, "fusion.dropout"),
         ('tune.search_space={"fusion.dropout": {"type": "float", "low": 1, "high": 0}}', 2, "must be below"),
         ("tune.storage=postgresql://me:s3cret-word@127.0.0.1:1/x", 4, "database cannot be used"),

@@ -103,6 +103,7 @@ def test_several_label_columns_bring_the_first_alone() -> None:
         (['compare.custom={"wide": {"fusion.hiden": 1}}'], "did you mean 'fusion.hidden'?"),
         (['compare.custom={"wide": {"fusion.hidden": 1}}'], "compare.custom.wide: "),
         (['compare.custom={"x": {"data.max_rows": 9}}'], "'data.max_rows' is no setting that a variant can have"),
+        (['compare.custom={"x": {"train.crop": 0.5}}'], "did you mean 'train.min_crop_scale'?"),
         (['compare.custom={"hog-svm": {"fusion.hidden": 64}}'], "is the name of another variant"),
         (['compare.backbones={"image": ["torchvizion:x"]}'], "compare.backbones"),
     ],
