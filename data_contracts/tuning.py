@@ -23,7 +23,7 @@ class TrialRef(Ref):
     metrics: Metrics
     """On the validation rows."""
     inference: InferenceSummary | None = None
-    """What an answer costs, where the study asks for it: measured once, on validation rows."""
+    """Inference cost, where the study asks for it: measured once, on validation rows."""
 
 
 class SearchedSetting(Frozen):
@@ -59,7 +59,7 @@ class TrialRecord(Frozen):
     """Why it failed."""
 
 
-class JudgedSettings(Frozen):
+class EvaluatedSettings(Frozen):
     """A model with its figures."""
 
     trial: int | None
@@ -87,8 +87,8 @@ class TuneReport(Frozen):
     trials: tuple[TrialRecord, ...]
     pareto: tuple[int, ...] = ()
     """Numbers of the trials that no other one beats in every objective; empty where there is one objective."""
-    best: JudgedSettings
-    defaults: JudgedSettings
+    best: EvaluatedSettings
+    defaults: EvaluatedSettings
     """The profile's own settings."""
     improved: bool
     """Whether the best trial's validation score is better than that of the settings as they were."""

@@ -22,7 +22,7 @@ from flows.run_state import RunState
 from flows.stages import AuditStages, Scan, Stages
 from flows.summary import notes_of, summarise, write_summary
 from tasks import progress
-from tasks.audit.rows import judged_classes
+from tasks.audit.rows import scored_classes
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import UsageError
@@ -110,7 +110,7 @@ def _refusing(scan: Scan) -> Scan:
         raw = scan(config, store, data)
         table = read_table(store.path(raw.uri) / "rows.parquet", ["label", "split", "reason"]).to_pylist()
         usable = [row for row in table if row["reason"] is None and row["split"] != "test"]
-        judged_classes(Counter(row["label"] for row in usable if row["label"]), config.audit.folds)
+        scored_classes(Counter(row["label"] for row in usable if row["label"]), config.audit.folds)
         return raw
 
     return scan_and_count

@@ -39,7 +39,7 @@ def compress(
 
     Args:
         model: NAME or NAME@ALIAS in the registry, or the full path of a release's folder. Empty: the only model there is.
-        methods: The ways that are tried. Empty: all that can be; distill trains a network, and is tried by name only.
+        methods: Which methods are tried. Empty: all that can be; distill trains a network, and is tried by name only.
         publish: The method whose model is published as a new version, if the gate passes it. Empty: none.
         profile: Whose data and settings, where they are not those of the run that published the model.
         data: Other data, by their full path or address.

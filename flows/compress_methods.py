@@ -50,7 +50,7 @@ def not_possible(method: MethodName, reason: str) -> MethodResult:
     return MethodResult(method=method, says=METHODS[method].says, state="not possible", reason=reason)
 
 
-class Judged(NamedTuple):
+class Gated(NamedTuple):
     """A method's model with all that publishing it needs."""
 
     compressed: CompressedRef
@@ -71,7 +71,7 @@ class Methods:
     original: EvalReport
     stages: Stages
     run_state: RunState
-    judged: dict[MethodName, Judged] = field(default_factory=dict)
+    gated: dict[MethodName, Gated] = field(default_factory=dict)
     results: dict[MethodName, MethodResult] = field(default_factory=dict)
 
     @property
@@ -115,8 +115,8 @@ class Methods:
         except DataError as error:  # of this model and this method
             self.results[method] = not_possible(method, str(error))
             return
-        judged = self.judged[method] = self._judge(compressed)
-        self.results[method] = self._result(method, judged)
+        gated = self.gated[method] = self._gate(compressed)
+        self.results[method] = self._result(method, gated)
 
     def _make(self, method: MethodName) -> CompressedRef:
         if method == "prune":
@@ -168,7 +168,7 @@ class Methods:
         aside.seconds = self.run_state.seconds  # one and the same: its time is the run's
         return aside
 
-    def _judge(self, compressed: CompressedRef) -> Judged:
+    def _gate(self, compressed: CompressedRef) -> Gated:
         """Evaluated on the rows of the original, beside it; the gate's verdict is in the journal."""
         request, checkpoint, aside = self.asked.request, compressed.checkpoint, self._aside()
         store, folder = request.store, request.store.path(compressed.uri)
@@ -183,28 +183,28 @@ class Methods:
         with self.run_state.timed("evaluate"):
             verdict = self.stages.gate(report, request.config, store)
             record_verdict(request, verdict, report, valid)
-        return Judged(compressed, valid, aside.features, report, verdict)
+        return Gated(compressed, valid, aside.features, report, verdict)
 
-    def _result(self, method: MethodName, judged: Judged) -> MethodResult:
+    def _result(self, method: MethodName, gated: Gated) -> MethodResult:
         from tasks.evaluate.latency import measure_pair, release_bytes
 
-        request, report = self.asked.request, judged.report
+        request, report = self.asked.request, gated.report
         with self.run_state.timed("evaluate"):
             latency = measure_pair(
-                judged.compressed.checkpoint, self.checkpoint, self.prepared.valid, self.config, request.store
+                gated.compressed.checkpoint, self.checkpoint, self.prepared.valid, self.config, request.store
             )
         return MethodResult(
             method=method,
             says=METHODS[method].says,
             state="measured",
-            reason=judged.verdict.reason,
-            size_bytes=release_bytes(judged.compressed.checkpoint, self.config, request.store),
+            reason=gated.verdict.reason,
+            size_bytes=release_bytes(gated.compressed.checkpoint, self.config, request.store),
             latency=latency,
             metrics=report.metrics["test"],
             differences=report.differences,
-            decision=judged.verdict.decision,
-            encoder_difference=judged.compressed.encoder_difference,
-            inputs=judged.compressed.inputs,
+            decision=gated.verdict.decision,
+            encoder_difference=gated.compressed.encoder_difference,
+            inputs=gated.compressed.inputs,
             robustness=self._robustness(report),
             model_sha256=report.model_sha256,
         )

@@ -68,9 +68,9 @@ def make_compression(asked: Asked, place: Request) -> Compression:
     named_data = NamedData(asked.profile, asked.data, asked.overrides)
     config = config_of_published("compress", asked.model, champion, named_data, place)
     request = replace(place, config=config)
-    wanted = named or by_default()
-    not_possible = {name: reason for name in wanted if (reason := _why_not(name, card, bool(named)))}
-    methods = tuple(name for name in wanted if name not in not_possible)
+    chosen = named or by_default()
+    not_possible = {name: reason for name in chosen if (reason := _why_not(name, card, bool(named)))}
+    methods = tuple(name for name in chosen if name not in not_possible)
     if not methods:
         raise UsageError(f"compress {asked.model}: {next(iter(not_possible.values()))}")
     if "distill" in methods:

@@ -69,16 +69,16 @@ def study(asked: Compression, stages: Stages, run_state: RunState, perform: Perf
     methods = Methods(asked, config, prepared, original, stages, run_state)
     methods.run(perform)
     report = make_report(asked, methods, config)
-    if asked.publish is not None and asked.publish in methods.judged:
-        judged = methods.judged[asked.publish]
-        run_state.decision, run_state.reason = judged.verdict.decision, judged.verdict.reason
-        if judged.verdict.decision in ("promote", *waiting_verdicts(request.config.publish)):
+    if asked.publish is not None and asked.publish in methods.gated:
+        gated = methods.gated[asked.publish]
+        run_state.decision, run_state.reason = gated.verdict.decision, gated.verdict.reason
+        if gated.verdict.decision in ("promote", *waiting_verdicts(request.config.publish)):
             inputs = PublishInputs(
-                judged.verdict,
-                judged.compressed.checkpoint,
-                judged.report,
-                judged.valid,
-                judged.features,
+                gated.verdict,
+                gated.compressed.checkpoint,
+                gated.report,
+                gated.valid,
+                gated.features,
                 champion,
                 sign_key,
             )
@@ -131,8 +131,8 @@ def keep_compression(report: CompressReport, methods: Methods, store: Store) -> 
     key = digest_json(content)
     if (found := store.find(KIND, key)) is not None:
         return CompressionRef.model_validate(found.ref)
-    judged = methods.judged.values()
-    made_from = [ref for each in judged for ref in (each.compressed, each.report, each.verdict)]
+    gated = methods.gated.values()
+    made_from = [ref for each in gated for ref in (each.compressed, each.report, each.verdict)]
     with store.create(KIND, key, dict.fromkeys(ref.uri for ref in made_from)) as draft:
         write_text(draft.path / COMPRESS, canonical_json(content))
         ref = CompressionRef(

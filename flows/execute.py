@@ -69,7 +69,7 @@ def execute(request: Request, stages: Stages, run_state: RunState | None = None,
 
 
 def measure_cost(request: Request, run_state: RunState) -> None:
-    """What an answer costs is known of a model that this run evaluated: of another the time would be for nothing."""
+    """Inference cost is known of a model that this run evaluated: of another the time would be for nothing."""
     valid, checkpoint, report = run_state.valid, run_state.checkpoint, run_state.report
     if valid is None or checkpoint is None or report is None or run_state.reused(report):
         return

@@ -73,7 +73,7 @@ class _Plan:
         found = store.find("clean", ingest_key(self.raw, config))
         clean = self._same_elsewhere() if found is None else CleanRef.model_validate(found.ref)
         if clean is None:
-            return [rows, *self._before_ingest(), *self._untold_training(changes)]
+            return [rows, *self._before_ingest(), *self._unknown_training(changes)]
         moved = "the same samples, whose media lie elsewhere: their table is written anew"
         ingest = (
             self._line("ingest", clean.rows, 0, moved)
@@ -83,7 +83,7 @@ class _Plan:
         found = store.find("validations", samples_key(clean, config))
         if found is None:
             validate = self._line("validate", clean.rows, clean.rows, "samples that were not validated yet")
-            return [rows, ingest, validate, *self._extract(clean)[1], *self._untold_training(changes)]
+            return [rows, ingest, validate, *self._extract(clean)[1], *self._unknown_training(changes)]
         valid = ValidatedRef.model_validate(found.ref)
         validate = _line("validate", "reuse", valid.rows, "the contract was met by these samples")
         features, extract = self._extract(valid)
@@ -178,7 +178,7 @@ class _Plan:
         reason = self.earlier.why_anew(name, fingerprint, self.request.config) if self.earlier and computed else ""
         return self._line(f"extract {name}", computed, otherwise, f"{why} ({reason})" if reason else why, "extract")
 
-    def _untold_training(self, changes: RowChanges | None) -> list[PlanLine]:
+    def _unknown_training(self, changes: RowChanges | None) -> list[PlanLine]:
         """Where the samples are not there yet: whether it is needed shows in their train and validation rows."""
         why = self._why_trained(changes) or EPOCHS
         splits = {} if self.earlier is None or self.earlier.refs.clean is None else self.earlier.refs.clean.splits

@@ -27,7 +27,7 @@ class RunState(RunRefs, frozen=False):
     test_uses: float | None = None
     """How many verdicts on this model its test rows had decided before."""
     inference: InferenceSummary | None = None
-    """What an answer costs, where it was measured."""
+    """Inference cost, where it was measured."""
     decision: Decision | None = None
     reason: str | None = None
     before: frozenset[str] = frozenset()

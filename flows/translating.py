@@ -117,7 +117,7 @@ def run_translation(
         arms.append(_try(plan, valid, made, config, store, stages, run_state))
     progress.report("arms", len(plans), len(plans))
     with run_state.timed("evaluate"):
-        report = _judge(valid, made, arms, config, store)
+        report = _report(valid, made, arms, config, store)
     _, reason = describe(report)
     run_state.reason = reason
     made_from = [ref for arm in arms for ref in (arm.valid, arm.checkpoint, arm.report)]
@@ -191,7 +191,7 @@ def arm_config(config: RunConfig) -> RunConfig:
     )
 
 
-def _judge(
+def _report(
     valid: ValidatedRef, made: Generation, arms: list[Arm], config: RunConfig, store: Store
 ) -> TranslationReport:
     problem = problem_of(valid.clean.label_targets[0])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from data_contracts.refs import CheckpointRef, EvalReport
-from data_contracts.tuning import Difference, JudgedSettings, TrialRecord, TrialRef, TuneReport
+from data_contracts.tuning import Difference, EvaluatedSettings, TrialRecord, TrialRef, TuneReport
 from flows.request import Request
 from flows.tune_trials import TrialStages
 from tasks.config import RunConfig, with_settings
@@ -17,7 +17,7 @@ from tasks.tune.study import SAMPLER, Study
 
 
 @dataclass(frozen=True)
-class Judged:
+class Evaluated:
     """Settings with their model, on validation rows and on test rows."""
 
     trial: TrialRecord | None
@@ -26,9 +26,9 @@ class Judged:
     score: TrialRef
     report: EvalReport
 
-    def figures(self) -> JudgedSettings:
+    def figures(self) -> EvaluatedSettings:
         """For the report."""
-        return JudgedSettings(
+        return EvaluatedSettings(
             trial=None if self.trial is None else self.trial.number,
             validation=self.score.metrics,
             test=self.report.metrics["test"],
@@ -43,8 +43,8 @@ class Outcome:
     """The best trial and the settings as they were, on the test rows, which no trial saw."""
 
     trials: list[TrialRecord]
-    best: Judged
-    defaults: Judged
+    best: Evaluated
+    defaults: Evaluated
     difference: Mapping[str, Difference]
     note: str | None
 
@@ -54,15 +54,15 @@ class Outcome:
         return tuple(ref for one in (self.best, self.defaults) for ref in (one.checkpoint, one.score, one.report))
 
 
-def judge(study: Study, trial_stages: TrialStages) -> Outcome:
+def evaluate_best(study: Study, trial_stages: TrialStages) -> Outcome:
     """The best trial and the settings as they were, each evaluated on the test rows, once, and compared pair by pair."""
     trials = study.records()
     best = find_best(trials, study.plan.lower_is_better)
     assert best is not None  # require_results
     own = next((trial for trial in trials if study.plan.first is not None and trial.settings == study.plan.first), None)
-    chosen = _judge(best, with_settings(trial_stages.config, best.settings), trial_stages)
+    chosen = _evaluate(best, with_settings(trial_stages.config, best.settings), trial_stages)
     defaults = (
-        chosen if own is not None and own.number == best.number else _judge(own, trial_stages.config, trial_stages)
+        chosen if own is not None and own.number == best.number else _evaluate(own, trial_stages.config, trial_stages)
     )
     clusters = ComparisonRows.read(trial_stages.valid, trial_stages.store).cluster_of_ids
     ours, theirs = ((one.report, one.checkpoint) for one in (chosen, defaults))
@@ -73,7 +73,7 @@ def judge(study: Study, trial_stages: TrialStages) -> Outcome:
     return Outcome(trials, chosen, defaults, found.differences if differs else {}, None)
 
 
-def _judge(trial: TrialRecord | None, config: RunConfig, trial_stages: TrialStages) -> Judged:
+def _evaluate(trial: TrialRecord | None, config: RunConfig, trial_stages: TrialStages) -> Evaluated:
     checkpoint = trial_stages.train(config)
     score = trial_stages.score(config, checkpoint)
     with trial_stages.run_state.timed("evaluate"):
@@ -81,7 +81,7 @@ def _judge(trial: TrialRecord | None, config: RunConfig, trial_stages: TrialStag
         report = trial_stages.stages.evaluate(
             trial_stages.valid, features, checkpoint, None, config, trial_stages.store
         )
-    return Judged(trial, config, checkpoint, score, report)
+    return Evaluated(trial, config, checkpoint, score, report)
 
 
 def make_report(

@@ -15,7 +15,7 @@ from flows.request import Request
 from flows.run_state import RunState
 from flows.stages import Stages
 from flows.summary import summarise, write_summary
-from flows.tune_outcome import judge, make_report
+from flows.tune_outcome import evaluate_best, make_report
 from flows.tune_profile import profile_target, save_profile
 from flows.tune_trials import Budget, Perform, TrialStages, perform_here, require_results, run_trials
 from tasks import locks
@@ -97,7 +97,7 @@ def search(request: Request, target: Path, stages: Stages, run_state: RunState, 
         stopped = run_trials(study, trial_stages, metric, f"val_{problem.validation_metric}", budget, perform)
         require_results(study, stopped)
     with locks.held(study.folder / "outcome.lock", store.lock_timeout_s, request.run_id):
-        outcome = judge(study, trial_stages)
+        outcome = evaluate_best(study, trial_stages)
     report = make_report(request, study, trial_stages, outcome, metric, problem.validation_metric, stopped)
     run_state.study = keep_study(report, outcome.made_from, store)
     run_state.checkpoint, run_state.report = outcome.best.checkpoint, outcome.best.report

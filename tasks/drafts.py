@@ -113,10 +113,10 @@ def full_disk(
             needed = free
     if needed:
         details.append(f"more than {_megabytes(needed)} is needed")
-    told = f" ({', '.join(details)})" if details else ""
+    detail = f" ({', '.join(details)})" if details else ""
     left = "; nothing was left there" if written is not None else ""
     return EnvironmentFailed(
-        f"{what or named or 'a file'}: {os.strerror(error.errno or errno.ENOSPC)}{left}{told}; free space, or choose another "
+        f"{what or named or 'a file'}: {os.strerror(error.errno or errno.ENOSPC)}{left}{detail}; free space, or choose another "
         "place with --store, and start it again: it resumes"
     )
 

@@ -6,12 +6,9 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
 
 from data_contracts.refs import Modality
 from tasks.encoder_ids import EncoderId, parse_encoder
-
-GeneratorFamily = Literal["whisper", "caption", "imagenet-labels", "tesseract", "diffusers", "espeak-ng", "retrieval"]
 
 
 @dataclass(frozen=True)

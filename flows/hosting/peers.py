@@ -28,9 +28,9 @@ def user_of(client: tuple[str, int] | None, server: tuple[str, int | None] | Non
         return None
     lists = [path for path in _LISTS if path.exists()]
     for path in lists * _LOOKS:
-        wanted = " ".join(f"{_address(host, path.name == 'tcp6')}:{port:04X}" for host, port in ends)
+        ends_in_hex = " ".join(f"{_address(host, path.name == 'tcp6')}:{port:04X}" for host, port in ends)
         listed = path.read_text(encoding="ascii")
-        place = listed.find(f" {wanted} ")
+        place = listed.find(f" {ends_in_hex} ")
         if place >= 0:
             found = listed[listed.rfind("\n", 0, place) + 1 :].partition("\n")[0].split()
             return int(found[_USER]) if found[_INODE] != "0" else UNLISTED

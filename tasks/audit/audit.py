@@ -96,7 +96,7 @@ def audit(
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _ScoredView:
     """Probabilities by one input or by all, and what confident learning makes of them."""
 
     out_of_fold: OutOfFold
@@ -122,11 +122,11 @@ def _examine(
         name: join_folds([each for each in folds if each.input == name], rows, store)
         for name in dict.fromkeys(each.input for each in folds)
     }
-    judged = {name: _judge(each, rows) for name, each in by_input.items()}
-    fused = _judge(fuse(list(by_input.values()), rows.given), rows)
+    scored = {name: _score_view(each, rows) for name, each in by_input.items()}
+    fused = _score_view(fuse(list(by_input.values()), rows.given), rows)
     progress.report("audit", 1, steps, "outliers and contradictions")
     loaded = {name: read_view(ref, store) for name, ref in views.items()}
-    evidence = _gather(rows, judged, fused, loaded, config.seed)
+    evidence = _gather(rows, scored, fused, loaded, config.seed)
     findings = find_rows(evidence)
     progress.report("audit", 2, steps, "spurious correlations")
     around = circumstances(rows, valid, raw, store)
@@ -139,7 +139,7 @@ def _examine(
         left_out=rows.left_out,
         folds=asked.folds,
         noise=fused.learned.total_noise(rows.given),
-        views=tuple(_figures(name, each, rows) for name, each in [*judged.items(), (FUSED, fused)]),
+        views=tuple(_figures(name, each, rows) for name, each in [*scored.items(), (FUSED, fused)]),
         by_class=_by_class(fused.learned, rows),
         confusions=_confusions(fused.learned, rows),
         conflicts=tuple(evidence.conflicts),
@@ -156,14 +156,14 @@ def _examine(
 
 
 def _gather(
-    rows: AuditRows, judged: Mapping[str, _Judged], fused: _Judged, views: Mapping[InputName, View], seed: int
+    rows: AuditRows, scored: Mapping[str, _ScoredView], fused: _ScoredView, views: Mapping[InputName, View], seed: int
 ) -> Evidence:
     return Evidence(
         rows=rows,
         fused=fused.learned,
         fused_probabilities=fused.out_of_fold.probabilities,
-        probabilities={name: each.out_of_fold.probabilities for name, each in judged.items()},
-        thresholds={name: each.learned.thresholds for name, each in judged.items()},
+        probabilities={name: each.out_of_fold.probabilities for name, each in scored.items()},
+        thresholds={name: each.learned.thresholds for name, each in scored.items()},
         views=views,
         conflicts=conflicts(rows.near, dict(zip(rows.samples.ids, rows.samples.labels, strict=True))),
         seed=seed,
@@ -180,17 +180,17 @@ def _shortcuts(around: Sequence[Circumstance], rows: AuditRows, config: RunConfi
     )
 
 
-def _judge(whole: OutOfFold, rows: AuditRows) -> _Judged:
+def _score_view(whole: OutOfFold, rows: AuditRows) -> _ScoredView:
     known = ~np.isnan(whole.probabilities[:, 0])
     # What nothing is known of is as likely to be any class: it is flagged by no threshold.
     filled = np.where(known[:, None], whole.probabilities, 1 / len(rows.labels))
     learned = learn(filled[known], rows.given[known])
     flagged, suggested = np.zeros(len(known), bool), rows.given.copy()
     flagged[known], suggested[known] = learned.flagged, learned.suggested
-    return _Judged(whole, ConfidentLearning(learned.thresholds, learned.joint, flagged, suggested), known)
+    return _ScoredView(whole, ConfidentLearning(learned.thresholds, learned.joint, flagged, suggested), known)
 
 
-def _figures(name: str, each: _Judged, rows: AuditRows) -> ViewFigures:
+def _figures(name: str, each: _ScoredView, rows: AuditRows) -> ViewFigures:
     probabilities, given = each.out_of_fold.probabilities[each.known], rows.given[each.known]
     if not len(given):
         return ViewFigures(view=name, rows=0, accuracy=0.0, log_loss=0.0)

@@ -71,11 +71,11 @@ def fit_fold(
         rows = read_audit_rows(valid, pool, config.audit.folds, store)
         folds = assign_folds(rows.given, rows.clusters, config.audit.folds, config.seed)
         held_out = np.flatnonzero(folds == fold)
-        probabilities, c = _judge(read_view(view, store), rows, folds != fold, held_out, config.seed)
+        probabilities, c = _score_held_out(read_view(view, store), rows, folds != fold, held_out, config.seed)
         return _keep(key, view, fold, held_out, probabilities, c, store)
 
 
-def _judge(
+def _score_held_out(
     view: View, rows: AuditRows, is_other: NDArray[np.bool_], held_out: Indices, seed: int
 ) -> tuple[Floats, float | None]:
     """((H + M, C) for the held out and the unlabelled rows, the C that was chosen)."""

@@ -53,24 +53,24 @@ def least_rows(folds: int) -> int:
 
 
 def read_audit_rows(valid: ValidatedRef, pool: CleanRef | None, folds: int, store: Store) -> AuditRows:
-    """Train and val rows of classes that have enough, and the pool's rows without a label. DataError as `judged_classes`."""
+    """Train and val rows of classes that have enough, and the pool's rows without a label. DataError as `scored_classes`."""
     samples = Samples.read(store.path(valid.uri)).of_split("train", "val").sorted_by_id()
-    judged = judged_classes(Counter(samples.labels), folds)
-    left_out = {label: rows for label, rows in sorted(Counter(samples.labels).items()) if label not in judged}
-    samples = samples.where(np.isin(samples.labels, judged))
+    scored = scored_classes(Counter(samples.labels), folds)
+    left_out = {label: rows for label, rows in sorted(Counter(samples.labels).items()) if label not in scored}
+    samples = samples.where(np.isin(samples.labels, scored))
     near = read_near_duplicates(store.path(valid.clean.uri))
     return AuditRows(
         samples=samples,
         pool=_pool(pool, samples, store),
-        labels=tuple(judged),
-        given=np.searchsorted(np.array(judged), np.array(samples.labels)).astype(np.int64),
+        labels=tuple(scored),
+        given=np.searchsorted(np.array(scored), np.array(samples.labels)).astype(np.int64),
         clusters=join_clusters(samples.groups, [near.get(each) for each in samples.ids]),
         near=near,
         left_out=left_out,
     )
 
 
-def judged_classes(rows: Counter[str], folds: int) -> list[str]:
+def scored_classes(rows: Counter[str], folds: int) -> list[str]:
     """The classes with enough rows, sorted. DataError where they are fewer than two."""
     least = least_rows(folds)
     found = sorted(label for label, count in rows.items() if count >= least)

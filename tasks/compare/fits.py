@@ -92,11 +92,11 @@ class TestRows:
     cells: list[str | None]
     """(T,) the true texts of the first label column."""
     labels: tuple[str, ...]
-    """All labels to judge over."""
+    """All labels to score over."""
 
     @classmethod
     def read(cls, valid: ValidatedRef, fits: Sequence[FitRef], store: Store) -> TestRows:
-        """Those of the reference, judged over the labels of all fits, the first one's first."""
+        """Those of the reference, scored over the labels of all fits, the first one's first."""
         test = Samples.read(store.path(valid.uri)).of_split("test")
         cells = test.targets(0, "")
         known = dict.fromkeys(label for fit in fits for label in fit.target.labels)

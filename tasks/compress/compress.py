@@ -82,7 +82,7 @@ def compress(
         (scratch / WEIGHTS).write_bytes(weights)
         for file in card.files_beside():
             shutil.copyfile(folder / file, scratch / file)
-        made = Made(scratch, card.model_copy(update={"encoders": encoders}), encoder_difference=differences)
+        made = CompressedModel(scratch, card.model_copy(update={"encoders": encoders}), encoder_difference=differences)
         return _keep(key, method, champion, made, valid, store)
 
 
@@ -99,11 +99,13 @@ def keep_trained(
     if (found := store.find(KIND, key)) is not None:
         return CompressedRef.model_validate(found.ref)
     folder = store.path(trained.uri)
-    return _keep(key, method, champion, Made(folder, read_card(folder), trained, inputs=inputs), valid, store)
+    return _keep(
+        key, method, champion, CompressedModel(folder, read_card(folder), trained, inputs=inputs), valid, store
+    )
 
 
 @dataclass(frozen=True)
-class Made:
+class CompressedModel:
     """What a method leaves."""
 
     files: Path
@@ -116,7 +118,7 @@ class Made:
 
 
 def _keep(
-    key: str, method: MethodName, champion: ChampionRef, made: Made, valid: ValidatedRef, store: Store
+    key: str, method: MethodName, champion: ChampionRef, made: CompressedModel, valid: ValidatedRef, store: Store
 ) -> CompressedRef:
     """The files of a model, whose card says from now on what it was made of, are an artifact."""
     original, card, trained = store.path(champion.uri), made.card, made.trained

@@ -1,4 +1,4 @@
-"""The ways to make a model smaller or faster, and for which models each is one. Imports no torch."""
+"""Methods to make a model smaller or faster, and for which models each is one. Imports no torch."""
 
 from __future__ import annotations
 

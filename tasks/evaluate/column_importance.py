@@ -15,7 +15,7 @@ from data_contracts.modalities import modality_of
 from data_contracts.refs import CheckpointRef, FeatureRef, InputName, ValidatedRef
 from tasks import progress
 from tasks.evaluate.media_reading import encoded_once, with_features
-from tasks.evaluate.scorers import judge_column
+from tasks.evaluate.scorers import make_scorer
 from tasks.media.media_store import MediaReader
 from tasks.modalities import spec_of
 from tasks.modeling.card import ModelCard, read_card
@@ -79,7 +79,7 @@ def measure_importance(
 def _score(card: ModelCard, samples: Samples, outputs: Probabilities, metric: str) -> float | None:
     own = card.label_targets[0].labels
     labels = tuple(dict.fromkeys((*own, *filter(None, samples.labels)))) if own else ()
-    return judge_column(card, 0, outputs, samples.targets(0, ""), labels)[0].score()[metric]
+    return make_scorer(card, 0, outputs, samples.targets(0, ""), labels)[0].score()[metric]
 
 
 def _media(samples: Samples, name: InputName, valid: ValidatedRef, store: Store) -> list[str | None]:

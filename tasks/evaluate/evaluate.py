@@ -141,7 +141,7 @@ def evaluate(
         table = predictions_table(samples, full, card, checkpoint.modalities)
         write_predictions(draft.path / PREDICTIONS, table)
         columns = Columns(samples, card, _universes(valid, card, [theirs for _, theirs in others]))
-        by_inputs = {name: columns.judge(given) for name, given in subset.items()}
+        by_inputs = {name: columns.scorer(given) for name, given in subset.items()}
         candidate, clusters = by_inputs[joined(checkpoint.modalities)], rows.clusters
         partitions = find_partitions(valid, rows.every, rows.places, checkpoint.modalities, config, store)
         fields, beside = _beside_champion(columns, candidate, others, rows, partitions, config, store)
@@ -201,7 +201,7 @@ def _describe(
 
         importance = measure_importance(model.valid, model.features, checkpoint, model.config.seed, model.store)
         detail = detail.model_copy(update={"importance": importance})
-    return add_uncertainty(detail, samples, checkpoint, card, outputs, energies, columns.judge, clusters)
+    return add_uncertainty(detail, samples, checkpoint, card, outputs, energies, columns.scorer, clusters)
 
 
 def _robustness(
@@ -249,7 +249,7 @@ def _own_figures(
     clusters: Clusters,
 ) -> _OwnFigures:
     """The candidate's figures in every label column, in the first one also with some of the inputs only."""
-    further, candidate = columns.judge_others(outputs, seed, clusters), by_inputs[joined(modalities)]
+    further, candidate = columns.score_others(outputs, seed, clusters), by_inputs[joined(modalities)]
     return {
         **further,
         "metrics": {"test": candidate.score(), **further["metrics"]},
@@ -291,7 +291,7 @@ def _beside_champion(
         shared, outputs = champion_outputs(columns.samples.take(unseen), other, card, store)
         chosen = unseen[shared]
         samples, clusters = columns.samples.take(chosen), rows.clusters_of(chosen)
-        pair = (candidate.take(chosen), Columns(samples, card, columns.labels).judge(outputs))
+        pair = (candidate.take(chosen), Columns(samples, card, columns.labels).scorer(outputs))
         pairing = compare(pair, other.champion, config, clusters, int(seen.sum()))
         if found:
             found["anchor"] = pairing

@@ -1,4 +1,4 @@
-"""What an answer costs: the time from decoded media to answer, the size of the model, and energy where it can be read.
+"""Inference cost: the time from decoded media to answer, the size of the model, and energy where it can be read.
 
 Measurements of this machine at this moment: they stand in a run's summary and report, and in no artifact or digest.
 """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from data_contracts.compression import InputLoss
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CheckpointRef, FeatureRef, InputName, ValidatedRef
-from tasks.evaluate.scorers import judge_column
+from tasks.evaluate.scorers import make_scorer
 from tasks.modeling.card import read_card
 from tasks.problems.metric import Probabilities
 from tasks.problems.registry import get_metric
@@ -49,19 +49,19 @@ def find_unused_inputs(
     metric = get_metric(loss.metric)
     sign = -1.0 if metric.lower_is_better else 1.0
 
-    def judge(present: Sequence[InputName]) -> AnyScorer:
+    def score_with(present: Sequence[InputName]) -> AnyScorer:
         """The model given only these inputs."""
         outputs: Probabilities = predict_probabilities(model, samples, features, store, present=tuple(present))
-        return judge_column(card, 0, outputs, samples.targets(0, ""), card.label_targets[0].labels)[0]
+        return make_scorer(card, 0, outputs, samples.targets(0, ""), card.label_targets[0].labels)[0]
 
-    kept, whole, found = list(checkpoint.modalities), judge(checkpoint.modalities), list[InputLoss]()
+    kept, whole, found = list(checkpoint.modalities), score_with(checkpoint.modalities), list[InputLoss]()
     own = whole.score().get(loss.metric)
     margin = loss.margin * abs(own) if metric.margin_is_relative and own is not None else loss.margin
     while len(samples) and len({modality_of(name) for name in kept}) > 1:
         tried: list[InputLoss] = []
         for modality in dict.fromkeys(map(modality_of, kept)):
             rest = [name for name in kept if modality_of(name) != modality]
-            difference = judge(rest).differences(whole, loss.seed, loss.confidence).get(loss.metric)
+            difference = score_with(rest).differences(whole, loss.seed, loss.confidence).get(loss.metric)
             tried.append(InputLoss(input=modality, difference=difference, rows=len(samples), left_out=False))
         known = [each for each in tried if each.difference is not None]
         best = max(known, key=lambda each: sign * (each.difference or (0.0,))[0], default=None)

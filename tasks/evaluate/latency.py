@@ -12,7 +12,7 @@ from data_contracts.refs import CheckpointRef, ValidatedRef
 from tasks.config import RunConfig
 from tasks.evaluate.inference_cost import BATCH_ROWS, THREADS
 from tasks.evaluate.media_reading import FeatureMaker, read_media, with_features
-from tasks.modeling.card import read_card
+from tasks.modeling.card import CARD, read_card
 from tasks.modeling.features import Inputs
 from tasks.modeling.inference import predict_inputs
 from tasks.modeling.package import load_model
@@ -80,7 +80,7 @@ def release_bytes(checkpoint: CheckpointRef, config: RunConfig, store: Store) ->
     """Of all that a release of the model needs: weights, card, tokenizers, and the files of its frozen encoders."""
     folder = store.path(checkpoint.uri)
     card = read_card(folder)
-    files = [folder / name for name in ("model.safetensors", "model.json", *card.files_beside())]
+    files = [folder / name for name in ("model.safetensors", CARD, *card.files_beside())]
     places = {}
     for name in card.modalities:
         if card.encoders[name].reads == "embedding":

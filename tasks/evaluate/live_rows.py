@@ -13,7 +13,7 @@ from data_contracts.refs import ChampionRef, EvalReport
 from tasks.config import RunConfig
 from tasks.evaluate.comparison import against, compare
 from tasks.evaluate.overlap import clusters_of, number_clusters
-from tasks.evaluate.scorers import judge_column
+from tasks.evaluate.scorers import make_scorer
 from tasks.evaluate.slice_regressions import find_regressions
 from tasks.modeling.card import ModelCard
 from tasks.problems.metric import Probabilities
@@ -65,7 +65,7 @@ def evaluate_live(
     `seen` rows were left out, as either model knows them from training.
     """
     pair = tuple(
-        judge_column(card, 0, outputs, list(rows.labels), rows.universe)[0]
+        make_scorer(card, 0, outputs, list(rows.labels), rows.universe)[0]
         for (_, card), outputs in ((candidate, rows.candidate), (champion, rows.champion))
     )
     clusters, ours = rows.clusters, pair[0]

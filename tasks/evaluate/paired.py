@@ -12,7 +12,7 @@ from data_contracts.refs import CheckpointRef, EvalReport
 from data_contracts.tables import PREDICTIONS
 from tasks.contract import read_table
 from tasks.evaluate.overlap import clusters_of
-from tasks.evaluate.scorers import judge_column
+from tasks.evaluate.scorers import make_scorer
 from tasks.modeling.card import read_card
 from tasks.problems.registry import problem_of
 from tasks.problems.scoring import Difference
@@ -62,7 +62,7 @@ def compare_evaluations(
     named = {label for cell in cells for label in problem_of(targets[0]).labels_of(cell)}
     labels = (*labels, *sorted(named - {*labels}))
     outputs = [np.array(table["probabilities"].to_pylist(), dtype=np.float64) for table in tables]
-    scored = [judge_column(card, 0, given, cells, labels)[0] for card, given in zip(cards, outputs, strict=True)]
+    scored = [make_scorer(card, 0, given, cells, labels)[0] for card, given in zip(cards, outputs, strict=True)]
     every = None if clusters is None else np.array([clusters[name] for name in shared])
     numbers = None if every is None else clusters_of(np.arange(len(every)), every)
     differences = scored[0].differences(scored[1], SEED, CONFIDENCE, numbers)

@@ -118,8 +118,8 @@ class _Curves:
         samples, config = self.columns.samples.take(self.rows), self.measured.config
         outputs = self.candidate.outputs(samples, self.modality, levels, config, self.store)
         for done, (level, given) in enumerate(outputs, start=1):
-            judged = Columns(samples, self.candidate.card, self.columns.labels).judge(given)
-            found[level[0]].append(self._part(judged, level, theirs))
+            scored = Columns(samples, self.candidate.card, self.columns.labels).scorer(given)
+            found[level[0]].append(self._part(scored, level, theirs))
             progress.report("evaluate", done, len(levels), f"{self.modality}/{level[0]} {level[1]}")
         return [
             RobustnessCurve(corruption=f"{self.modality}/{name}", levels=tuple(parts)) for name, parts in found.items()
@@ -131,11 +131,11 @@ class _Curves:
         of = (f"{self.modality}/{level[0]}", level[1])
         return [rule for rule in self.measured.config.gate.rules if (rule.corruption, rule.severity) == of]
 
-    def _part(self, judged: AnyScorer, level: Level | None, theirs: Mapping[Level, AnyScorer]) -> PartFigures:
+    def _part(self, scored: AnyScorer, level: Level | None, theirs: Mapping[Level, AnyScorer]) -> PartFigures:
         rules, seed, numbers = self._rules(level), self.measured.seed, self.measured.clusters
-        wanted = {rule.confidence for rule in rules if rule.confidence and rule.max_drop is None}
+        confidences = {rule.confidence for rule in rules if rule.confidence and rule.max_drop is None}
         clusters = None if numbers is None else clusters_of(self.rows, numbers)
-        found = measure(judged, clusters, wanted | {CONFIDENCE}, seed)
+        found = measure(scored, clusters, confidences | {CONFIDENCE}, seed)
         beside = self.measured.beside
         if level is None or beside is None or level not in theirs:
             return found
@@ -143,7 +143,7 @@ class _Curves:
         shared = np.flatnonzero(np.isin(self.rows, beside.chosen))
         places = np.flatnonzero(np.isin(beside.chosen, self.rows))
         of_shared = None if beside.clusters is None else clusters_of(places, beside.clusters)
-        reference = hold_against(judged.take(shared), theirs[level], of_shared, drops, seed)
+        reference = hold_against(scored.take(shared), theirs[level], of_shared, drops, seed)
         return found.model_copy(update={"reference": reference})
 
     def _champion(self, champion: PreparedChampion) -> dict[Level, AnyScorer]:
@@ -163,7 +163,7 @@ class _Curves:
         same = _same_rows(Samples.read(self.store.path(champion.valid.uri)), samples)
         answers = Columns(samples, card, self.columns.labels)
         outputs = model.outputs(same, self.modality, levels, self.measured.config, self.store)
-        return {level: answers.judge(given) for level, given in outputs}
+        return {level: answers.scorer(given) for level, given in outputs}
 
 
 def _same_rows(theirs: Samples, ours: Samples) -> Samples:

@@ -18,12 +18,12 @@ from tasks.problems.scoring import AnyScorer, Clusters
 from tasks.samples import Samples
 
 
-def judge_column(
+def make_scorer(
     card: ModelCard, place: int, outputs: Probabilities, cells: Sequence[str | None], labels: tuple[str, ...]
 ) -> tuple[AnyScorer, Indices]:
     """A model's answers in the label column at this place, and the positions of the rows whose truth is known.
 
-    `outputs` (N, outputs) is all that the model gave out, `cells` the N true texts, `labels` all labels to judge over: the
+    `outputs` (N, outputs) is all that the model gave out, `cells` the N true texts, `labels` all labels to score over: the
     model's own first.
     """
     targets = card.label_targets
@@ -45,25 +45,25 @@ class ColumnFigures(TypedDict):
 
 @dataclass(frozen=True)
 class Columns:
-    """The truth of some rows in every label column of a model, and the labels to judge over."""
+    """The truth of some rows in every label column of a model, and the labels to score over."""
 
     samples: Samples
     card: ModelCard
     labels: tuple[tuple[str, ...], ...]
     """Per label column: the candidate's own first."""
 
-    def judge(self, outputs: Probabilities) -> AnyScorer:
+    def scorer(self, outputs: Probabilities) -> AnyScorer:
         """The first column, of which every row's truth is known."""
-        return judge_column(self.card, 0, outputs, self.samples.targets(0, ""), self.labels[0])[0]
+        return make_scorer(self.card, 0, outputs, self.samples.targets(0, ""), self.labels[0])[0]
 
-    def judge_others(self, outputs: Probabilities, seed: int, clusters: Clusters = None) -> ColumnFigures:
+    def score_others(self, outputs: Probabilities, seed: int, clusters: Clusters = None) -> ColumnFigures:
         """The figures of every further column on the rows whose truth is known."""
         found: ColumnFigures = {"metrics": {}, "intervals": {}, "baselines": {}, "known_rows": {}, "problems": {}}
         for place, target in enumerate(self.card.label_targets):
             if place == 0:
                 continue
             cells = self.samples.targets(place, target.name)
-            scorer, known = judge_column(self.card, place, outputs, cells, self.labels[place])
+            scorer, known = make_scorer(self.card, place, outputs, cells, self.labels[place])
             found["metrics"][target.name] = scorer.score()
             found["known_rows"][target.name] = scorer.rows
             found["problems"][target.name] = target.problem

@@ -124,11 +124,11 @@ def _read_columns(
         return []
     table = read_table(store.path(valid.clean.uri) / METADATA, ["id", "metadata"])
     kept = dict(zip(table["id"].to_pylist(), table["metadata"].to_pylist(), strict=True))
-    wanted = {part for name in config.slices for part in (name, *name.split("+"))}
+    parts_in_use = {part for name in config.slices for part in (name, *name.split("+"))}
     cells: dict[str, list[Cell]] = {}
     for place, name in enumerate(samples.ids):
         row = {} if kept[name] is None else json.loads(kept[name])
-        for column in wanted & row.keys():
+        for column in parts_in_use & row.keys():
             cells.setdefault(column, [None] * len(samples))[place] = row[column]
     empty: list[Cell] = [None] * len(samples)
     return [(name, [cells.get(column, empty) for column in split_slice(name, cells.keys())]) for name in config.slices]

@@ -6,7 +6,7 @@ from data_contracts.refs import CheckpointRef, FeatureRef, InputName, ValidatedR
 from data_contracts.tuning import TRIAL, TrialRef
 from tasks.config import RunConfig
 from tasks.errors import DataError
-from tasks.evaluate.scorers import judge_column
+from tasks.evaluate.scorers import make_scorer
 from tasks.fingerprint import code_fingerprint
 from tasks.modeling.card import read_card
 from tasks.samples import Samples
@@ -43,7 +43,7 @@ def score_on_validation(
     if not len(samples):
         raise DataError("split 'val': 0 rows; settings cannot be compared without validation rows")
     outputs = predict_probabilities(load_model(folder, card), samples, features, store)
-    scorer, _ = judge_column(card, 0, outputs, samples.targets(0, ""), card.label_targets[0].labels)
+    scorer, _ = make_scorer(card, 0, outputs, samples.targets(0, ""), card.label_targets[0].labels)
     inference = measure_inference(checkpoint, valid, features, config, store, "val") if costs else None
     with store.create(KIND, key, [valid.uri, checkpoint.uri], code_fingerprint("evaluate")) as draft:
         metrics = scorer.score()

@@ -41,12 +41,12 @@ def add_uncertainty(
     card: ModelCard,
     outputs: Outputs,
     energies: NDArray[np.floating[Any]] | None,
-    judge: Callable[[Outputs], AnyScorer],
+    scorer: Callable[[Outputs], AnyScorer],
     clusters: Clusters = None,
 ) -> tuple[EvalDetail, UncertaintyFigures | None]:
     """The detail with what is drawn of the model's uncertainty on these N test rows, and the figures; None without any.
 
-    `outputs` (N, outputs) and `energies` (N,) are the model's with all that the rows have; `judge` scores such outputs;
+    `outputs` (N, outputs) and `energies` (N,) are the model's with all that the rows have; `scorer` scores such outputs;
     `clusters` (N,) are the rows'.
     """
     truth = samples.targets(0, "")
@@ -60,7 +60,7 @@ def add_uncertainty(
         drawn["risk_curve"] = tuple(risk_curve(confidence, right))
         figures = figures.model_copy(update={"aurc": area_under_risk(confidence, right)})
     if card.temperature != 1:
-        before = judge(without_temperature(card, outputs))
+        before = scorer(without_temperature(card, outputs))
         figures = figures.model_copy(update={"temperature": card.temperature, "unscaled": before.score()})
         drawn["unscaled_calibration"] = problem.details(before, detail.labels).get("calibration", ())
     return detail.model_copy(update=drawn), None if figures == UncertaintyFigures() else figures

@@ -22,7 +22,7 @@ from tasks.modeling.inference import load_inputs
 from tasks.samples import Samples
 from tasks.store import Store
 
-Made = Sequence[BaseModel]
+Results = Sequence[BaseModel]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Chunk:
         )
 
 
-def make_answers(chunk: Chunk) -> Made:
+def make_answers(chunk: Chunk) -> Results:
     """The answer to each row with its loss; of numbers none is wrong."""
     rows, question = chunk.rows, chunk.explainer.question
     outputs = chunk.explainer.fusion.outputs(chunk.encoded())
@@ -62,21 +62,21 @@ def make_answers(chunk: Chunk) -> Made:
     ]
 
 
-def make_shapley(chunk: Chunk) -> Made:
+def make_shapley(chunk: Chunk) -> Results:
     """The exact Shapley values of each row's inputs."""
     explainer, encoded = chunk.explainer, chunk.encoded()
     found = explainer.shapley(encoded, explainer.question.truth(chunk.rows))
     return explainer.rows_of(found, encoded, chunk.rows.ids)
 
 
-def make_swaps(chunk: Chunk) -> Made:
+def make_swaps(chunk: Chunk) -> Results:
     """Some swaps of each input of each row; a row without a label has the model's answer in its place."""
     ids, labels = chunk.rows.ids, chunk.rows.labels
     known = [label or chunk.answers[each] for each, label in zip(ids, labels, strict=True)]
     return swap_inputs(chunk.explainer, chunk.encoded(), ids, known, chunk.config.seed)
 
 
-def make_attributions(chunk: Chunk) -> Made:
+def make_attributions(chunk: Chunk) -> Results:
     """What the parts of each row's inputs add, and the curves of deletion and insertion where they are tried."""
     media = read_media_rows(chunk.rows, chunk.prepared, chunk.config, chunk.store)
     return [
@@ -105,7 +105,7 @@ def _attribute(chunk: Chunk, name: str, row: MediaRow, tried: bool) -> RowAttrib
     return RowAttributions(id=name, attributions=tuple(attributions), curves=tuple(curves))
 
 
-MAKE: Mapping[PartName, Callable[[Chunk], Made]] = MappingProxyType(
+MAKE: Mapping[PartName, Callable[[Chunk], Results]] = MappingProxyType(
     {"answers": make_answers, "shapley": make_shapley, "swaps": make_swaps, "attributions": make_attributions}
 )
 """But for the embeddings, which are arrays."""

@@ -9,7 +9,7 @@ from data_contracts.slices import SLICES, SliceReport
 from tasks.config import GateConfig, RunConfig
 from tasks.fingerprint import code_fingerprint
 from tasks.gate.comparison import compare_models, next_anchor
-from tasks.gate.rules import judge_parts, judge_rule
+from tasks.gate.rules import evaluate_parts, evaluate_rule
 from tasks.store import Store, canonical_json, digest_json, write_text
 
 KIND = "verdicts"
@@ -27,7 +27,7 @@ def gate(report: EvalReport, config: RunConfig, store: Store) -> Verdict:
     found = store.find(KIND, key)
     if found is not None:
         return Verdict.model_validate(found.ref)
-    rules = (*judge_rules(report, config.gate, store), *compare_models(report, config.gate))
+    rules = (*evaluate_rules(report, config.gate, store), *compare_models(report, config.gate))
     decision = decide(rules)
     content = {
         "rows": report.rows,
@@ -45,15 +45,17 @@ def gate(report: EvalReport, config: RunConfig, store: Store) -> Verdict:
     return verdict
 
 
-def judge_rules(report: EvalReport, config: GateConfig, store: Store) -> list[RuleResult]:
+def evaluate_rules(report: EvalReport, config: GateConfig, store: Store) -> list[RuleResult]:
     """The lines of the config's rules, in their order."""
     if not any(rule.is_of_parts for rule in config.rules):
-        return [judge_rule(rule, report) for rule in config.rules]
+        return [evaluate_rule(rule, report) for rule in config.rules]
     parts = SliceReport.model_validate_json((store.path(report.uri) / SLICES).read_text(encoding="utf-8"))
     found: list[RuleResult] = []
     for rule in config.rules:
         of_parts = rule.is_of_parts
-        found += judge_parts(rule, report, parts, config.min_slice_rows) if of_parts else [judge_rule(rule, report)]
+        found += (
+            evaluate_parts(rule, report, parts, config.min_slice_rows) if of_parts else [evaluate_rule(rule, report)]
+        )
     return found
 
 
@@ -70,11 +72,11 @@ def decide(rules: Sequence[RuleResult]) -> Decision:
 
 def explain(decision: Decision, rules: Sequence[RuleResult]) -> str:
     """The decision as one readable line, with the figures that made it."""
-    wanted, word = {
+    deciding, word = {
         "promote": ("pass", "promoted"),
         "reject": ("fail", "rejected"),
         "inconclusive": ("inconclusive", "inconclusive"),
         "needs-approval": ("needs-approval", "needs approval"),
     }[decision]
-    details = dict.fromkeys(rule.detail for rule in rules if rule.outcome == wanted)
+    details = dict.fromkeys(rule.detail for rule in rules if rule.outcome == deciding)
     return f"{word}: {'; '.join(details) or 'no rule to decide by'}"

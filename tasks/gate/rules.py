@@ -17,7 +17,7 @@ from tasks.problems.scoring import MIN_CLUSTERS, say_too_few
 _NO_ROWS = PartFigures(rows=0, metrics={})
 
 
-def judge_rule(rule: Rule, report: EvalReport) -> RuleResult:
+def evaluate_rule(rule: Rule, report: EvalReport) -> RuleResult:
     """One rule of the config on all rows, decided."""
     metric = _metric(rule, report)
     name = f"{rule.column}.{metric}" if rule.column and rule.column in report.metrics else metric
@@ -32,7 +32,7 @@ def judge_rule(rule: Rule, report: EvalReport) -> RuleResult:
     return _line(rule, figure, rows, None if rule.column in report.known_rows else report.clusters)
 
 
-def judge_parts(rule: Rule, report: EvalReport, parts: SliceReport, min_slice_rows: int) -> tuple[RuleResult, ...]:
+def evaluate_parts(rule: Rule, report: EvalReport, parts: SliceReport, min_slice_rows: int) -> tuple[RuleResult, ...]:
     """A rule about a slice, about some modalities, or of some confidence, decided: one line for each part that it is about."""
     metric = _metric(rule, report)
     support = rule.support or (min_slice_rows if rule.slice else 1)

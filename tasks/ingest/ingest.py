@@ -51,7 +51,7 @@ from tasks.ingest.manifest.rows import Purpose
 from tasks.ingest.near_duplicates.clusters import describe_near_duplicates, find_near_duplicates
 from tasks.ingest.quarantine_examples import choose_rows, describe_examples
 from tasks.ingest.sample_rows import Columns, Rows, SampleRow, places_of, rows_of
-from tasks.ingest.splits import assign_splits, describe_carved, describe_shares
+from tasks.ingest.splits import assign_splits, describe_made_of_train, describe_shares
 from tasks.ingest.table_digest import digest_table
 from tasks.labels import describe_targets
 from tasks.media.media_store import media_fingerprint
@@ -158,7 +158,7 @@ def _clean_rows(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) 
     for row, split, cluster in zip(usable, splits, clusters, strict=True):
         row |= {"split": split, "cluster": cluster}
     if purpose == "train":
-        notes += describe_carved(given)
+        notes += describe_made_of_train(given)
         notes += describe_shares(splits, given, groups, config.split)
         notes += mark_sealed(usable, config.split)
     if has_classes and not config.split.strict:

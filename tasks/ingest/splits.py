@@ -108,10 +108,10 @@ def assign_splits(
     named = {row.given for row in rows if row.given is not None}
     if named:
         open_ = [row for row in rows if row.given in (None, "train")]
-        carved = _carved(named)
+        made = _made_of_train(named)
         shares = {
-            "val": config.val / (1.0 - config.test) if carved == "val" else 0.0,
-            "test": config.test / (1.0 - config.val) if carved == "test" else 0.0,
+            "val": config.val / (1.0 - config.test) if made == "val" else 0.0,
+            "test": config.test / (1.0 - config.val) if made == "test" else 0.0,
         }
     else:
         open_, shares = rows, {"val": config.val, "test": config.test}
@@ -140,16 +140,16 @@ _REFRESHED = {"sealed": "test", "test": "val"}
 """Under split.refresh: nobody has chosen anything on the sealed rows yet, and validation rows may be chosen on."""
 
 
-def _carved(named: Collection[str | None]) -> str | None:
+def _made_of_train(named: Collection[str | None]) -> str | None:
     """The split that is made of train because the manifest gives the two others."""
     if "val" not in named and "test" in named:
         return "val"
     return "test" if "test" not in named and {"train", "val"} <= set(named) else None
 
 
-def describe_carved(given: Sequence[str | None]) -> list[str]:
+def describe_made_of_train(given: Sequence[str | None]) -> list[str]:
     """A note where the manifest gives train and val, and test is made of train."""
-    if _carved({split for split in given if split is not None}) != "test":
+    if _made_of_train({split for split in given if split is not None}) != "test":
         return []
     return ["test: the manifest gives train and val; test is made of train by a stable hash, or by time (split.test)"]
 
@@ -194,13 +194,13 @@ def describe_shares(
     """A note where a split that is ours to make is off its share of the rows by a third or more."""
     if not splits or config.refresh or any(split is not None for split in given):
         return []
-    counts, wanted = Counter(splits), {"val": config.val, "test": config.test}
+    counts, targets = Counter(splits), {"val": config.val, "test": config.test}
     divided = len(splits) - counts["sealed"]
-    found = {split: counts[split] / max(divided, 1) for split in wanted}
-    if not any(abs(found[split] - share) >= _FAR_OFF * share - 1e-9 for split, share in wanted.items() if share):
+    found = {split: counts[split] / max(divided, 1) for split in targets}
+    if not any(abs(found[split] - share) >= _FAR_OFF * share - 1e-9 for split, share in targets.items() if share):
         return []
     shares = " and ".join(
-        f"{found[split]:.1%} {split} (split.{split} = {share:g})" for split, share in reversed(wanted.items())
+        f"{found[split]:.1%} {split} (split.{split} = {share:g})" for split, share in reversed(targets.items())
     )
     named = {group for group in groups if group is not None}
     units = len(named) + sum(group is None for group in groups)
@@ -219,7 +219,7 @@ def largest_kept(total: int) -> float:
 
 
 def _represent_units(rows: Sequence[_Row], total: int) -> dict[str, str]:
-    """Each unit that near duplicates tie to others to the leader of them all; any other stands for itself.
+    """Each unit that near duplicates tie to others to the representative of them all; any other stands for itself.
 
     Units that would bind more than a tenth of all rows (and more than 20) stay on their own: validate then reports them.
     """

@@ -1,7 +1,7 @@
 """A pool of decoding processes. A file that crashes, hangs or balloons its worker costs that one file.
 
 Each worker gets a batch in one message and answers file by file. When it dies, or is killed for taking too long, the
-file it was at is to blame; the rest of the batch goes to its successor.
+file it was at is the cause; the rest of the batch goes to its successor.
 """
 
 from __future__ import annotations

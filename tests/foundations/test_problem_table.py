@@ -14,7 +14,7 @@ from data_contracts.refs import Target
 from tasks.config import RunConfig, TrainConfig, load_config
 from tasks.errors import DataError, UsageError
 from tasks.evaluate.detail import describe
-from tasks.evaluate.scorers import judge_column
+from tasks.evaluate.scorers import make_scorer
 from tasks.ingest.manifest.cells import read_label
 from tasks.labels import describe_targets, label_columns, require_fitting
 from tasks.modeling.card import ModelCard, read_card
@@ -92,7 +92,7 @@ def assert_answers(problem: Problem) -> None:
     card = ModelCard.model_validate(card_of(target.labels, **dict(labels)))
     answers, _ = answer_column(card, 0, outputs)
     assert (len(answers), len(output_names(card))) == (4, width(card.label_targets))
-    scored, known = judge_column(card, 0, outputs, cells, target.labels)
+    scored, known = make_scorer(card, 0, outputs, cells, target.labels)
     assert (scored.rows, len(known)) == (4, 4)
     score = scored.score()
     assert {problem.gate_metric, problem.baseline_metric, problem.validation_metric, *problem.headline} <= set(score)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tasks.audit.folds import assign_folds, inner_split
-from tasks.audit.rows import join_clusters, judged_classes
+from tasks.audit.rows import join_clusters, scored_classes
 from tasks.errors import DataError
 
 
@@ -47,7 +47,7 @@ def test_two_classes_with_five_rows_are_too_few() -> None:
     with pytest.raises(
         DataError, match=r"0 of 2 classes have the 10 train and val rows .*'a' 5, 'b' 5.*lower audit\.folds"
     ):
-        judged_classes(Counter({"a": 5, "b": 5}), folds=5)
-    assert judged_classes(Counter({"b": 5, "a": 4}), folds=2) == ["a", "b"]
+        scored_classes(Counter({"a": 5, "b": 5}), folds=5)
+    assert scored_classes(Counter({"b": 5, "a": 4}), folds=2) == ["a", "b"]
     with pytest.raises(DataError, match=r"1 of 2 classes"):
-        judged_classes(Counter({"a": 500, "b": 9}), folds=5)
+        scored_classes(Counter({"a": 500, "b": 9}), folds=5)

@@ -14,7 +14,7 @@ from data_contracts.refs import ChampionRef, Compared, Target
 from tasks.config import load_config
 from tasks.errors import UsageError
 from tasks.evaluate.comparison import against, compare, forgetting, require_same_problem
-from tasks.evaluate.scorers import judge_column
+from tasks.evaluate.scorers import make_scorer
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.training_rows import ROWS, write_rows
 from tasks.problems.scoring import AnyScorer
@@ -43,7 +43,7 @@ def scorer(right: np.ndarray) -> AnyScorer:
     """Over the labels a and b, of which the answer to some rows is the right one."""
     truth = np.arange(len(CELLS)) % 2
     outputs = np.where(np.arange(2) == np.where(right, truth, 1 - truth)[:, None], 0.9, 0.1)
-    return judge_column(ModelCard.model_validate(card_of("ab")), 0, outputs.astype(np.float32), CELLS, ("a", "b"))[0]
+    return make_scorer(ModelCard.model_validate(card_of("ab")), 0, outputs.astype(np.float32), CELLS, ("a", "b"))[0]
 
 
 OURS, THEIRS = scorer(np.arange(40) < 30), scorer(np.arange(40) % 3 == 0)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.evaluate.evaluate import Columns
-from tasks.evaluate.scorers import judge_column
+from tasks.evaluate.scorers import make_scorer
 from tasks.modeling.card import ModelCard
 from tasks.problems.multilabel_metrics import LabelScorer
 from tasks.problems.registry import get_metric, metric_names
@@ -23,7 +23,7 @@ def test_a_further_column_without_a_known_row_has_no_figures(problem: str) -> No
     targets = [first, {"name": "more", "problem": problem, "labels": list(labels)}]
     card = ModelCard.model_validate(card_of(["x", "y"], targets=targets))
     outputs = np.full((3, 2 + (len(labels) or 1)), 0.5, np.float32)
-    scorer, known = judge_column(card, 1, outputs, [None] * 3, labels)
+    scorer, known = make_scorer(card, 1, outputs, [None] * 3, labels)
     assert len(known) == scorer.rows == 0
     assert scorer.score() == dict.fromkeys(metric_names(problem))
     assert scorer.baselines() == {}
@@ -33,7 +33,7 @@ def test_a_further_columns_known_rows_are_counted() -> None:
     targets = [{"name": "kind", "labels": ["x", "y"]}, {"name": "size", "problem": "regression"}]
     samples = Samples(pa.table({"label": ["x", "y", "x"], "targets": ['{"size": "2"}', None, '{"size": "4"}']}))
     columns = Columns(samples, ModelCard.model_validate(card_of(["x", "y"], targets=targets)), (("x", "y"), ()))
-    found = columns.judge_others(np.full((3, 3), 0.5, np.float32), 0)
+    found = columns.score_others(np.full((3, 3), 0.5, np.float32), 0)
     assert found["known_rows"] == {"size": 2}
     assert found["problems"] == {"size": "regression"}
     assert found["metrics"]["size"]["mae"] == pytest.approx(2.5)

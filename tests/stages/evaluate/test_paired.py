@@ -13,7 +13,7 @@ import pytest
 from data_contracts.refs import CheckpointRef, EvalReport
 from data_contracts.tables import predictions_schema
 from tasks.evaluate.paired import Evaluated, compare_evaluations
-from tasks.evaluate.scorers import judge_column
+from tasks.evaluate.scorers import make_scorer
 from tasks.modeling.card import ModelCard
 from tasks.store import Store, digest_json
 from tests.support.cards import card_of, write_card
@@ -85,7 +85,7 @@ def test_rows_are_paired_by_id_and_labels_by_name(store: Store) -> None:
     assert 0 < low < value < high
     cards = [ModelCard.model_validate(card_of(labels)) for labels in ("abc", "cab")]
     scored = [
-        judge_column(card, 0, outputs_of(card.labels, CELLS, right), CELLS, ("a", "b", "c"))[0]
+        make_scorer(card, 0, outputs_of(card.labels, CELLS, right), CELLS, ("a", "b", "c"))[0]
         for card, right in zip(cards, (FIRST, SECOND), strict=True)
     ]
     expected = scored[0].differences(scored[1], 0, 0.95)

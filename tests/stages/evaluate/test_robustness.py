@@ -22,7 +22,7 @@ from tasks.evaluate.robustness import MediaModel, _corrupt
 from tasks.evaluate.rule_checks import require_rules_fit
 from tasks.evaluate.slice_figures import asked_corruptions
 from tasks.extract.extract import collect_features, extract_shard, plan_shards
-from tasks.gate.gate import judge_rules
+from tasks.gate.gate import evaluate_rules
 from tasks.media.canonical import Canonical
 from tasks.media.media_store import media_fingerprint, media_kind
 from tasks.modalities import MODALITIES
@@ -168,7 +168,7 @@ def test_the_gate_decides_by_a_severity_and_by_the_champion_on_the_same_media(ca
     assert (other.rows, other.changes["accuracy"], other.metrics) == (20, 0.0, curve.levels[3].metrics)
     assert curve.levels[2].reference is None, "where no rule compares"
     report = evaluate(case.valid, case.features, case.checkpoint, prepared, config, case.store)
-    least, drop = judge_rules(report, config.gate, case.store)
+    least, drop = evaluate_rules(report, config.gate, case.store)
     assert (least.rule, least.outcome, least.n) == ("accuracy under text/typos of severity 3 >= 0.9", "fail", 20)
     assert drop.rule == "accuracy under text/typos of severity 3 at most 0.1 worse than the champion at 90 %"
     assert drop.detail.endswith(

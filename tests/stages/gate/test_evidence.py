@@ -17,7 +17,7 @@ from tasks.evaluate.overlap import clusters_of, find_seen, number_clusters
 from tasks.evaluate.slice_regressions import chance_of_loss, find_regressions
 from tasks.gate.comparison import compare_models, is_not_worse, next_anchor
 from tasks.gate.gate import gate
-from tasks.gate.rules import judge_rule
+from tasks.gate.rules import evaluate_rule
 from tasks.modeling.training_rows import ROWS, read_seen, write_rows
 from tasks.problems.multiclass_metrics import ClassScorer
 from tasks.samples import Samples
@@ -188,7 +188,7 @@ def test_intervals_know_that_rows_of_a_group_resemble_each_other() -> None:
 def test_few_clusters_are_said_of_every_interval() -> None:
     for clusters, doubted in ((None, False), (19, True), (20, False)):
         report = make_report(clusters=clusters)
-        found = judge_rule(Rule(metric="accuracy", min=0.5), report)
+        found = evaluate_rule(Rule(metric="accuracy", min=0.5), report)
         assert (found.clusters, found.interval) == (clusters, (0.87, 0.93))
         assert found.detail.endswith("; few clusters (19): the interval is rough") is doubted
 
@@ -219,9 +219,9 @@ def test_every_line_has_a_sentence_for_those_who_know_no_statistics() -> None:
     )
     (first,) = compare_models(make_report(), GateConfig())
     assert first.sentence == "This is the first model: there is none in production to compare it with."
-    low = judge_rule(Rule(metric="accuracy", min=0.95), make_report())
+    low = evaluate_rule(Rule(metric="accuracy", min=0.95), make_report())
     assert low.sentence == "Accuracy is 0.900: that is below the 0.95 that is asked for (at least)."
-    undefined = judge_rule(Rule(metric="accuracy", min=0.95), make_report(None))
+    undefined = evaluate_rule(Rule(metric="accuracy", min=0.95), make_report(None))
     assert undefined.sentence == "Accuracy cannot be computed on these test rows."
 
 

@@ -12,7 +12,7 @@ from data_contracts.refs import RuleResult
 from data_contracts.slices import SLICES, PartFigures, ReferenceFigures, SliceFigures, SliceReport
 from tasks.config import GateConfig, Rule, RunConfig
 from tasks.gate.gate import gate
-from tasks.gate.rules import judge_parts
+from tasks.gate.rules import evaluate_parts
 from tasks.store import Store
 from tests.support.gate_reports import errors, make_report
 
@@ -49,7 +49,7 @@ PARTS = SliceReport(
 
 
 def judge(rule: dict[str, Any], parts: SliceReport = PARTS) -> tuple[RuleResult, ...]:
-    return judge_parts(Rule(**({"metric": "accuracy"} | rule)), make_report(), parts, 20)
+    return evaluate_parts(Rule(**({"metric": "accuracy"} | rule)), make_report(), parts, 20)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_less_is_more_of_errors() -> None:
     rule = Rule(metric="mae", max_drop=0.05)
     for change, outcome in ((0.05, "pass"), (0.06, "fail"), (-0.5, "pass")):
         whole = PartFigures(**figures(0.9, reference=reference(0.9 - change, change)))
-        (line,) = judge_parts(rule, errors(0.9, None), PARTS.model_copy(update={"whole": whole}), 20)
+        (line,) = evaluate_parts(rule, errors(0.9, None), PARTS.model_copy(update={"whole": whole}), 20)
         assert (line.outcome, line.threshold) == (outcome, pytest.approx(0.95 - change))
 
 

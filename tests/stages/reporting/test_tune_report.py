@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from data_contracts.run_summary import InferenceSummary
-from data_contracts.tuning import JudgedSettings, SearchedSetting, TrialRecord, TuneReport, Value
+from data_contracts.tuning import EvaluatedSettings, SearchedSetting, TrialRecord, TuneReport, Value
 from tasks.reporting.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from tasks.reporting.tune_charts import course_picture, epochs_picture, pareto_pictures, setting_pictures
 from tasks.reporting.tune_report import conclude, figure_rows, write_tune_page
@@ -59,8 +59,8 @@ def make(trials: int = 12, objectives: tuple[str, ...] = ("score",), **changed: 
         **{"run": "20261127-000000-a", "model": "<i>m</i>", "study": "m-1", "metric": "macro_f1"},
         **{"objectives": objectives, "pruner": "median", "sampler": "TPE", "seed": 0, "settings": SETTINGS},
         **{"trials": tuple(records), "pareto": (0, 4) if len(objectives) > 1 else (), "improved": True},
-        "best": JudgedSettings(trial=4, validation={"macro_f1": 0.8}, inference=cost, **judged),
-        "defaults": JudgedSettings(trial=0, validation={"macro_f1": 0.75}, inference=cost, **judged),
+        "best": EvaluatedSettings(trial=4, validation={"macro_f1": 0.8}, inference=cost, **judged),
+        "defaults": EvaluatedSettings(trial=0, validation={"macro_f1": 0.75}, inference=cost, **judged),
         **{"validation_rows": 100, "test_rows": 200, "epoch_metric": "accuracy", "profile": "m-tuned"},
         "test_difference": {"macro_f1": (0.01, -0.002, 0.022)},
     }
@@ -86,7 +86,7 @@ def test_the_page_shows_every_trial_and_names_no_other_address(tmp_path: Path, o
 
 @pytest.mark.parametrize("trials", [1, 2, 30])
 def test_every_point_lies_in_its_picture(trials: int) -> None:
-    best = JudgedSettings(trial=0, validation={"macro_f1": 0.8}, test={"macro_f1": 0.8}, model_sha256="a" * 64)
+    best = EvaluatedSettings(trial=0, validation={"macro_f1": 0.8}, test={"macro_f1": 0.8}, model_sha256="a" * 64)
     for objectives in (("score",), ("score", "latency_ms", "size_mb")):
         report = make(trials, objectives, best=best, pareto=(0,) if len(objectives) > 1 else ())
         pictures = [course_picture(report), *setting_pictures(report), *pareto_pictures(report)]

@@ -56,7 +56,7 @@ def test_the_report_shows_it_and_both_reliability_diagrams(make_run: Callable[..
     run = make_run(TEN)
     path = run.store.path("evaluations/k/detail.json")
     detail = EvalDetail.model_validate_json(path.read_text())
-    assert "What an answer is worth" not in render(run, tmp_path)
+    assert "<h2>Uncertainty</h2>" not in render(run, tmp_path)
     with_it = detail.model_copy(update={"risk_curve": CURVE, "unscaled_calibration": detail.calibration})
     run.parts.report = run.parts.report.model_copy(update={"uncertainty": FIGURES})
     path.write_text(with_it.model_dump_json())
@@ -71,5 +71,5 @@ def test_the_report_shows_it_and_both_reliability_diagrams(make_run: Callable[..
         "Temperature 1.500",
         "0.7000 with it, 0.7100",
     )
-    for text in ("What an answer is worth", "Of the test rows: 0.7500 without", *shown):
+    for text in ("<h2>Uncertainty</h2>", "Of the test rows: 0.7500 without", *shown):
         assert text in page
