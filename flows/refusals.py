@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
@@ -35,6 +36,8 @@ def ends_refused(run: Callable[P, State[R]]) -> Callable[P, State[R]]:
         except Exception as error:  # noqa: BLE001 (raised again)
             raise redact_error(error)  # noqa: B904
 
+    # Prefect looks for the types of parameters beside the function that it is given, which is here.
+    call.__signature__ = inspect.signature(run, eval_str=True)  # type: ignore[attr-defined]
     return call
 
 

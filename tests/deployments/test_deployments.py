@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from typing import Any, get_args
 import jsonschema
 import pytest
 import yaml
+from prefect.flows import load_flow_from_entrypoint
 from prefect.server.api import collections_data
 from prefect.utilities.schema_tools import is_valid_schema, validate
 from prefect.utilities.templating import find_placeholders
@@ -64,6 +66,15 @@ def test_parameters_meet_their_schema_and_every_field_has_a_description(rendered
             assert field.get("type") in {"string", "integer", "array"}, f"{entry.name}: {name} shows no plain field"
         assert entry.description
         assert "crossmodal" in entry.tags
+
+
+def test_prefect_finds_the_types_of_every_flows_parameters() -> None:
+    """As it does when a run begins; the schema of a form is made in another way."""
+    for entry in ENTRIES:
+        flow = load_flow_from_entrypoint(entry.entrypoint, use_placeholder_flow=False)
+        required = {name for name, each in inspect.signature(flow.fn).parameters.items() if each.default is each.empty}
+        validated = flow.validate_parameters(dict.fromkeys(required, "for a test") | entry.parameters)
+        assert validated.keys() >= required | entry.parameters.keys()
 
 
 def test_retrain_has_one_run_at_a_time_and_cancels_the_next(rendered: list[Deployment]) -> None:
