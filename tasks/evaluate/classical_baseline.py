@@ -73,18 +73,18 @@ def readable(names: Sequence[InputName]) -> tuple[InputName, ...]:
 
 def measure_classical(
     valid: ValidatedRef,
-    scorers: Mapping[str, AnyScorer],
+    of_model: Mapping[str, AnyScorer],
     columns: Columns,
     rows: ComparisonRows,
     places: NDArray[np.int64],
     config: RunConfig,
     store: Store,
 ) -> ClassicalBaselines | None:
-    """Their figures on the test rows at `places` beside the model's, `scorers` by the inputs that it was given.
+    """Their figures on the test rows at `places` beside the model's, `of_model` by the inputs that it was given.
 
     None where no input has classical features.
     """
-    names = readable([name for name in valid.clean.modalities if name in scorers])
+    names = readable([name for name in valid.clean.modalities if name in of_model])
     total, most = sum(valid.clean.splits.values()), config.evaluate.classical_rows
     if not names:
         return None
@@ -108,13 +108,13 @@ def measure_classical(
     by_inputs, curve, scorers = {}, [], {}
     for fit in found.fits:
         scorers[fit.name] = each = scorer(fit)
-        if fit.share == 1 and fit.inputs in scorers:  # of many inputs not every set is
+        if fit.share == 1 and fit.inputs in of_model:  # of many inputs not every set is
             by_inputs[fit.inputs] = LinearBaseline(
                 metrics=each.score(),
                 c=fit.c,
                 rows=fit.rows,
                 width=fit.width,
-                differences=scorers[fit.inputs].differences(each, config.seed, clusters=rows.clusters),
+                differences=of_model[fit.inputs].differences(each, config.seed, clusters=rows.clusters),
                 notes=fit.notes,
             )
     last = [fit for fit in found.fits if fit.inputs == joined(names)]

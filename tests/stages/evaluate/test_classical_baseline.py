@@ -9,17 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_contracts.baselines import ClassicalBaselines
 from data_contracts.refs import ValidatedRef
 from tasks.config import RunConfig, load_config
 from tasks.errors import EnvironmentFailed
 from tasks.evaluate import classical_baseline
-from tasks.evaluate.classical_baseline import Fits, fit_classical, read_features, readable
+from tasks.evaluate.classical_baseline import Fits, fit_classical, measure_classical, read_features, readable
+from tasks.evaluate.comparison import ComparisonRows
+from tasks.evaluate.scorers import Columns
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
+from tasks.modeling.card import ModelCard
 from tasks.modeling.classical import ClassicalText
 from tasks.problems.metric import Floats
 from tasks.samples import Samples
 from tasks.store import Store, digest_json
+from tests.support.cards import card_of
 
 CONFIG = load_config({}, ["runtime.workers=1", "media.timeout_s=600", "split.near_duplicates=false"])
 SPLITS = ["train"] * 120 + ["val"] * 60 + ["test"] * 60
@@ -131,3 +136,60 @@ def test_too_small_a_budget_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_tables_have_no_classical_features() -> None:
     assert readable(("tabular", "audio", "image_2", "image")) == ("image", "image_2", "audio")
+
+
+# -- beside a model ---
+
+
+def measured(valid: ValidatedRef, store: Store, config: RunConfig = CONFIG) -> ClassicalBaselines:
+    """Beside a model that is right about every test row; labels in another order than the baseline's."""
+    rows = ComparisonRows.read(valid, store)
+    samples = rows.every.take(rows.places)
+    labels = ("violin", "never seen", "river", "engine")
+    card = ModelCard.model_validate(card_of(labels, ("text",)))
+    columns = Columns(samples, card, (labels,))
+    outputs = np.array([[float(label == each) for each in labels] for label in samples.labels])
+    found = measure_classical(
+        valid, {"text": columns.scorer(outputs)}, columns, rows, np.arange(len(samples.ids)), config, store
+    )
+    assert found is not None
+    return found
+
+
+def test_it_is_scored_on_the_models_rows_and_labels_and_paired_with_the_model(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    valid = validated(tmp_path / "data", store)
+    fits, probabilities = fit(valid, store)
+    right = accuracy(fits, probabilities["text 1"])
+    found = measured(valid, store)
+    assert found.skipped is None
+    assert found.by_inputs.keys() == {"text"}
+    baseline = found.by_inputs["text"]
+    assert baseline.metrics["accuracy"] == pytest.approx(right)
+    assert (baseline.rows, baseline.width, baseline.c) == (120, ClassicalText.width, fits.fits[-1].c)
+    difference, low, high = baseline.differences["accuracy"]
+    assert difference == pytest.approx(1 - right), "the model minus the baseline"
+    assert 0 < low < difference < high
+
+
+def test_the_curve_is_that_of_the_shares_and_the_gain_of_the_last_half(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    valid = validated(tmp_path / "data", store)
+    fits, probabilities = fit(valid, store)
+    figures = [accuracy(fits, probabilities[each.name]) for each in fits.fits]
+    found = measured(valid, store)
+    assert [(point.share, point.rows) for point in found.curve] == [(0.25, 30), (0.5, 60), (1.0, 120)]
+    assert [point.accuracy for point in found.curve] == pytest.approx(figures)
+    for point in found.curve:
+        assert point.interval is not None
+        assert point.interval[0] < point.accuracy < point.interval[1]
+    assert found.gain is not None
+    assert found.gain[0] == pytest.approx(figures[2] - figures[1])
+
+
+def test_why_there_is_none_is_said(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    valid = validated(tmp_path / "data", store)
+    few, just = (load_config({}, [f"evaluate.classical_rows={rows}"]) for rows in (239, 240))
+    assert measured(valid, store, just).skipped is None
+    assert measured(valid, store, few).skipped == "240 rows are more than evaluate.classical_rows = 239"
