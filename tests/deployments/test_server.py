@@ -248,11 +248,11 @@ def test_pools_of_every_type_are_made_and_the_gpu_has_one_slot(services: Service
 TRAINING = """
 from flows import prefect_stages
 from prefect.client.orchestration import get_client
-from tasks.config import RunConfig
+from types import SimpleNamespace
 from tasks.store import Store
 import sys
 
-def train(*arguments, distillation=None):
+def train(*arguments):
     with get_client(sync_client=True) as client:
         return client.read_global_concurrency_limit_by_name("gpu").active_slots
 
@@ -260,7 +260,7 @@ prefect_stages.train_key = lambda *arguments: "none"
 answers = []
 for has_gpu in (True, False):
     prefect_stages.uses_gpu = lambda config: has_gpu
-    answers.append(prefect_stages._in_gpu_slot(train)(None, None, RunConfig(), Store(sys.argv[1]), None))
+    answers.append(prefect_stages._in_gpu_slot(train)(SimpleNamespace(config=None), Store(sys.argv[1])))
 print(*answers, train())
 """
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from data_contracts.refs import ChampionRef, CheckpointRef, CleanRef, EvalReport, ReleaseRef, ValidatedRef
 from flows import champion as champion_module
@@ -326,6 +328,18 @@ def test_a_refusal_of_the_same_figures_is_unchanged_the_next_time(make_world: Ma
     again = world.run()
     assert (first.decision, again.decision) == ("reject", "unchanged")
     assert again.reason == f"nothing has changed since this model was refused (the figures are its own): {first.reason}"
+
+
+def test_the_keys_of_the_config_sign_and_verify(make_world: MakeWorld, tmp_path: Path) -> None:
+    key, private = tmp_path / "key.pem", Ed25519PrivateKey.generate()
+    key.touch(mode=0o600)
+    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    world = make_world(f"publish.sign_key={key}", "publish.verify_key=/keys/public.pem")
+    world.run()
+    (inputs, *_) = world.calls["publish"]
+    assert inputs.sign_key.get_secret_value() == key.read_bytes()
+    assert world.request.verify_key == "/keys/public.pem", "World.find_champion is asked for models signed with it"
+    assert world.asked
 
 
 def test_a_release_under_another_alias_waits_for_a_person(
