@@ -19,8 +19,8 @@ Result = TypeVar("Result")
 def run_apart(rows: int, done: str, work: Callable[P, Result], *arguments: P.args, **named: P.kwargs) -> Result:
     """What `work`, a function of a module, returns for these arguments, which must be picklable, as its result must.
 
-    `done`: what it has done to the rows, as an error says it. EnvironmentFailed where the process of a large table dies: most
-    likely the system ended it for want of memory.
+    `done`: what it has done, and to how many of what, as an error says it. EnvironmentFailed where the process of a large
+    table dies: most likely the system ended it for want of memory.
     """
     if rows < LARGE_ROWS:
         return work(*arguments, **named)
@@ -29,6 +29,6 @@ def run_apart(rows: int, done: str, work: Callable[P, Result], *arguments: P.arg
             return pool.submit(work, *arguments, **named).result()
         except BrokenProcessPool:
             raise EnvironmentFailed(
-                f"the process that {done} {rows:,} rows died; it may need more memory than there is: free some, or run "
+                f"the process that {done} died; it may need more memory than there is: free some, or run "
                 "with --set data.max_rows=N"
             ) from None

@@ -40,7 +40,8 @@ def validate_manifest(raw: RawRef, store: Store) -> TableCheck:
     def run() -> SuiteResult:
         """What the expectations on the raw table found."""
         tell("validate", 0, 1, "manifest")
-        result = run_apart(raw.rows, "validated", check_manifest, store.path(raw.uri) / "rows.parquet", raw.modalities)
+        done, table = f"validated {raw.rows:,} rows", store.path(raw.uri) / "rows.parquet"
+        result = run_apart(raw.rows, done, check_manifest, table, raw.modalities)
         tell("validate", 1, 1, "manifest")
         return result
 

@@ -146,7 +146,7 @@ def _check_own(stored: Path, folder: Path, path: str | None) -> list[SuiteResult
 
 def _check_samples(stored: Path, rows: int, clean: CleanRef) -> SuiteResult:
     report("validate", 0, 1, "samples")
-    result = run_apart(rows, "validated", check_samples, stored, clean)
+    result = run_apart(rows, f"validated {rows:,} rows", check_samples, stored, clean)
     report("validate", 1, 1, "samples")
     return result
 

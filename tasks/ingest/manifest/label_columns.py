@@ -73,7 +73,7 @@ def _numbers(cells: list[Any], name: str, data: DataConfig) -> Formed:
         return Formed(cells, [], settings)
     example = max(texts, key=lambda text: sum(not character.isdigit() for character in text))
     note = f"{name}: numbers are written like {example!r} and read so: {form.describe()} (data.csv.decimal, thousands)"
-    in_brackets = any(text.startswith("(") for text in texts)
+    in_brackets = any("(" in text for text in texts)
     note += "; numbers in brackets are negative" if in_brackets else ""
     read = [form.read(cell) if isinstance(cell, str) and cell.strip() else cell for cell in cells]
     return Formed(read, [] if form == NumberForm(".", "") and not in_brackets else [note], settings)

@@ -12,6 +12,7 @@ from tasks.errors import DataError
 _MARKS = ((".", ""), (".", ","), (",", "."), (",", ""), (".", " "), (",", " "), (".", "'"), (",", "'"))
 """Decimal mark and what stands between thousands, the usual first."""
 _CURRENCY = "$€£¥"
+_SIGNED_BRACKETS = re.compile(r"[-+\u2212].*\(.*\).*")
 _SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'", "\u2212": "-"})
 
 
@@ -25,8 +26,10 @@ class NumberForm:
     """Behind, or a sign of currency before or behind, every number; % among them."""
 
     def read(self, text: str) -> str | None:
-        """The number as Python reads it; None for a text that is not written so. (5) is -5, as accountants write it."""
-        if (found := _in_brackets(text)) is not None:
+        """The number as Python reads it; None for a text that is not written so. (5) is -5, as accountants write it, and so
+        are $(5), ($5) and (5)% with their units; -(5) is none.
+        """
+        if (found := _in_brackets(text, self.unit)) is not None:
             inner = self.read(found)
             return None if inner is None or inner[:1] in "+-" else f"-{inner}"
         bare = _without_unit(text, self.unit)
@@ -46,10 +49,14 @@ class NumberForm:
         return ", ".join(parts)
 
 
-def _in_brackets(text: str) -> str | None:
-    """What stands between the brackets of a whole cell."""
-    text = text.strip()
-    return text[1:-1] if text.startswith("(") and text.endswith(")") and "(" not in text[1:] else None
+def _in_brackets(text: str, unit: str) -> str | None:
+    """What stands between the brackets of a whole cell, with the unit where that stands outside."""
+    text = text.translate(_SPACES).strip()
+    outside = _without_unit(text, unit) if unit else None
+    enclosed = text if outside is None else outside
+    if not (enclosed.startswith("(") and enclosed.endswith(")") and "(" not in enclosed[1:]):
+        return None
+    return enclosed[1:-1] if outside is None else enclosed[1:-1] + unit
 
 
 def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
@@ -84,6 +91,7 @@ def find_form(texts: Sequence[str], options: CsvConfig, name: str) -> NumberForm
         if all((form := NumberForm(decimal, thousands, unit)).read(text) is not None for text in texts)
     ]
     if not fitting:
+        _refuse_signed_brackets(texts, options, name)
         return None
     for other in fitting[1:]:
         differing = next(
@@ -95,6 +103,16 @@ def find_form(texts: Sequence[str], options: CsvConfig, name: str) -> NumberForm
                 f"data.csv.decimal and data.csv.thousands"
             )
     return fitting[0]
+
+
+def _refuse_signed_brackets(texts: Sequence[str], options: CsvConfig, name: str) -> None:
+    """Raises DataError where but for -(5), which is two signs, all texts have one form: no other cell is at fault then."""
+    signed = [text for text in texts if _SIGNED_BRACKETS.fullmatch(text)]
+    if signed and find_form([text for text in texts if text not in signed], options, name) is not None:
+        raise DataError(
+            f"column {name!r}: {signed[0]!r} has a sign before brackets, which make a number negative by themselves; write "
+            "one of the two"
+        )
 
 
 def _grouped(texts: Sequence[str], form: NumberForm, other: NumberForm) -> bool:
@@ -115,8 +133,7 @@ def _is_plain(text: str) -> bool:
 
 def _unit(text: str) -> str:
     """What stands behind a number, or the sign of currency before it."""
-    text = _in_brackets(text) or text
-    text = text.translate(_SPACES).strip()
+    text = text.translate(_SPACES).replace("(", "").replace(")", "").strip()
     before = text.lstrip("+-")[:1]
     if before and before in _CURRENCY:
         return before

@@ -122,7 +122,7 @@ def find_representatives(
     standing = np.arange(len(digests))
     with store.scratch_dir() as folder:  # a file: what is handed over by pickle is copied twice
         pq.write_table(pa.table({"digest": digests.take(pa.array(ordered))}), folder / _DIGESTS)
-        done = f"compared {modality} of"
+        done = f"compared {len(ordered):,} media ({modality})"
         joined = run_apart(len(ordered), done, _match, folder / _DIGESTS, labels[ordered], modality, media, store.root)
     standing[ordered[joined[0]]] = ordered[joined[1]]
     return standing

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from data_contracts.refs import Modality
 from tasks.errors import DataError
 from tasks.ingest.manifest.rows import SPLITS, Manifest, Row
 from tasks.ingest.sources.list_files import LISTS, NOISE, listed_splits, speaker_of
-from tasks.ingest.sources.listing import MODALITY_OF, Listing, modality_of_file
-from tasks.modalities import MODALITIES
-
-_PARTS = frozenset(
-    {"images", "masks", "labels", "annotations", "jpegimages", "imagesets", "bboxes", "metadata", "meta"}
-)
-"""Folders that hold what belongs to a sample rather than a class of samples, in lower case."""
+from tasks.ingest.sources.listing import MODALITY_OF, Listing, main_modality, modality_of_file
 
 
 def open_folders(listings: list[Listing], root: Listing) -> list[Manifest]:
@@ -24,7 +17,7 @@ def open_folders(listings: list[Listing], root: Listing) -> list[Manifest]:
     `root`: the data folder, which ids and paths are relative to. Such a folder holds one modality, that of most of its files:
     a note among the pictures is not a sample.
     """
-    modality = _main_modality([file for listing in listings for files in listing.folders.values() for file in files])
+    modality = main_modality([file for listing in listings for files in listing.folders.values() for file in files])
     if modality is None:
         raise DataError(
             f"data {root.path}: its class folders hold no file that ends in {', '.join(MODALITY_OF)}; "
@@ -33,64 +26,14 @@ def open_folders(listings: list[Listing], root: Listing) -> list[Manifest]:
     return [_open_classes(listing, root, modality) for listing in listings]
 
 
-def refuse_parts(listing: Listing) -> None:
-    """Raises DataError where folders hold parts of samples, as images, masks and YOLO's labels do, and no class each."""
-    parts = [name for name in listing.folders if name.lower() in _PARTS]
-    if not parts:
-        return
-    advice = _advice(listing, parts)
-    raise DataError(
-        f"data {listing.path}: by their names {', '.join(parts)} hold parts of samples, no class each; it holds "
-        f"{listing.describe()}: {advice}; data.layout=folders takes every folder for a class"
-    )
-
-
-def refuse_one_class(listings: list[Listing], root: Listing) -> None:
-    """Raises DataError where one folder holds all but texts: nothing can be told apart, so it is no class (wav, jpg, clips)."""
-    folders = ((name, file) for listing in listings for name, files in listing.folders.items() for file in files)
-    holding = {name for name, file in folders if modality_of_file(file) not in (None, "text")}  # a note is no class
-    if len(holding) == 1:
-        (name,) = holding
-        advice = _advice(next(listing for listing in listings if name in listing.folders), [name])
-        raise DataError(
-            f"data {root.path}: only the folder {name} holds media, and one class cannot be told from others; it holds "
-            f"{root.describe()}: {advice}"
-        )
-
-
-def _advice(listing: Listing, parts: list[str]) -> str:
-    """What to do where these folders are no classes."""
-    below = [
-        name for name in parts if len({file.split("/")[1] for file in listing.folders[name] if file.count("/") > 1}) > 1
-    ]
-    boxes = [
-        file for name in parts if name.lower() == "labels" for file in listing.folders[name] if file.endswith(".txt")
-    ]
-    advice = "write a table that names each file and its label (file_name,label)"
-    if boxes:
-        advice = (
-            f"{boxes[0]} looks like the boxes of YOLO, of which classes of whole pictures are not made: {advice}, or "
-            "convert it to COCO's JSON, whose categories are read as sets of labels (data.problem=multilabel)"
-        )
-    elif below:
-        advice = f"if the folders in {below[0]} are the classes, give that one, --data {listing.path / below[0]}; else {advice}"
-    return advice
-
-
 def open_files(listing: Listing) -> Manifest:
     """A manifest of media that lie in a folder and beneath it, for predictions: an id and a path, no label."""
     found = [file for files in (listing.files, *listing.folders.values()) for file in files]
-    modality = _main_modality(found)
+    modality = main_modality(found)
     assert modality is not None
     files = [(file, {"id": file}) for file in found]
     rows = _rows(files, listing, listing, modality)
     return Manifest(listing.path, listing.path, ("id", f"{modality}_path"), rows, count=len(files))
-
-
-def _main_modality(files: list[str]) -> Modality | None:
-    counts: Counter[Modality | None] = Counter(map(modality_of_file, files))
-    best = max(MODALITIES, key=lambda name: counts[name])
-    return best if counts[best] else None
 
 
 def _open_classes(listing: Listing, root: Listing, modality: Modality) -> Manifest:

@@ -10,12 +10,13 @@ from pathlib import Path
 from tasks.errors import DataError, UsageError
 from tasks.ingest.manifest.rows import SPLITS, Manifest
 from tasks.ingest.sources.cell_lists import count_divided, divide_cells
-from tasks.ingest.sources.class_folders import open_files, open_folders, refuse_one_class, refuse_parts
+from tasks.ingest.sources.class_folders import open_files, open_folders
 from tasks.ingest.sources.coco import CAPTIONS, with_pictures_of
 from tasks.ingest.sources.describing import describing_tables
 from tasks.ingest.sources.limits import ReadLimits
 from tasks.ingest.sources.list_files import open_listed, split_lists
 from tasks.ingest.sources.listing import Listing, list_folder, modality_of_file
+from tasks.ingest.sources.sample_parts import refuse_one_class, refuse_parts
 from tasks.ingest.sources.saved_datasets import is_saved, open_saved
 from tasks.ingest.sources.shards import expand_range, names_range, shards_of
 from tasks.ingest.sources.split_folders import below_twice, split_folders, unwrapped
@@ -131,7 +132,7 @@ def _open_by_names(listing: Listing, limits: ReadLimits) -> Manifests:
         chosen = min(named, key=lambda name: _PREFERRED.index(format_of(name)))
         return [(_open_entry(listing, chosen, limits), None)]
     if limits.layout == "auto" and split_lists(listing, limits.allowed_roots):  # Food-101 has the same as JSON besides
-        return [(open_listed(listing, limits.list_fold, limits.allowed_roots), None)]
+        return [(open_listed(listing, limits), None)]
     of_splits = find_split_tables(listing)
     if of_splits or limits.layout == "tables":
         return _open_split_tables(listing, of_splits, limits)
@@ -193,8 +194,10 @@ def _open_parts(listing: Listing, parts: dict[str, str], limits: ReadLimits) -> 
                 f"data {listing.path}: {table.path} describes its folder, and other split folders hold no such table; "
                 "give each one, or set data.layout=folders to read class folders"
             )
-    for part in below if limits.layout == "auto" and limits.labelled else ():
-        refuse_parts(part)
+    if limits.layout == "auto" and limits.labelled:
+        for part in below:
+            refuse_parts(part)
+        refuse_one_class(below, listing)
     return list(zip(open_folders(below, listing), splits, strict=True))
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from tasks.errors import DataError, UsageError
 from tasks.ingest.manifest.rows import SPLITS, Manifest, Row
+from tasks.ingest.sources.limits import ReadLimits
 from tasks.ingest.sources.listing import Listing, modality_of_file
+from tasks.ingest.sources.sample_parts import is_class_name, parts_error, refuse_parts
 
 LISTS = {"validation_list.txt": "val", "testing_list.txt": "test"}
 """File to the split of what it lists; anything else is train."""
@@ -24,13 +28,15 @@ _SHARE = 0.5
 _CLASSES = "classInd.txt"
 _SCENE = re.compile(r"(.+_g\d+)_c\d+$")
 """UCF-101 cuts several clips, c01 and on, of one scene."""
+_NUMBERED = re.compile(r"(.*\S)\s+(\d+)")
+"""A file and the number of its class."""
 
 
 def listed_splits(listing: Listing) -> dict[str, str]:
     """File to its split, for all that the lists beside the class folders name; empty where there is no list."""
     found: dict[str, str] = {}
     for name in LISTS.keys() & set(listing.files):
-        found |= {line.removeprefix("./").replace("\\", "/"): LISTS[name] for line in _lines(listing, name)}
+        found |= {line.removeprefix("./").replace("\\", "/"): LISTS[name] for _, line in _lines(listing, name)}
     return found
 
 
@@ -53,45 +59,112 @@ def split_lists(listing: Listing, allowed: tuple[str, ...]) -> dict[int, dict[st
             lists = found.setdefault(int(named[2]), {}) if named[2] else plain
             lists[file] = SPLITS[named[1].lower()]
     if 1 not in found and len(set(plain.values())) == len(plain) > 1:
-        places = _places(listing)
-        if places and all(_names_media(listing, name, places, allowed) for name in plain):
+        media = _Media(listing)
+        if media.files and all(_names_media(listing, name, media, allowed) for name in plain):
             found[1] = plain
     return {number: lists for number, lists in found.items() if "train" in lists.values()}
 
 
-def _places(listing: Listing) -> dict[str, str]:
-    """The last two parts, or the last one, of a path, with or without its ending, to the medium; no texts: lists are some."""
-    media = [PurePosixPath(file) for file in listing.media if modality_of_file(file) not in (None, "text")]
-    return {
-        "/".join(parts[-depth:]): str(path)
-        for depth in (1, 2)
-        for path in media
-        for parts in (path.with_suffix("").parts, path.parts)
-    }
+class _Media:
+    """The media beneath a data folder but for texts, as lists are some; found by what a list writes for them."""
+
+    def __init__(self, listing: Listing) -> None:
+        self.files = {file for file in listing.media if modality_of_file(file) != "text"}
+        self._without_ending: dict[str, list[str]] = defaultdict(list)
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        """By the last part of their paths, with and without its ending."""
+        for file in sorted(self.files):
+            path = PurePosixPath(file)
+            self._without_ending[str(path.with_suffix(""))].append(file)
+            for name in (path.name, path.stem):
+                self._by_name[name].append(file)
+        self._folders = {part for file in self.files for part in PurePosixPath(file).parent.parts}
+
+    def find(self, name: str, named_in: str) -> list[str]:
+        """The file of that path from the folder of the list, or from the data folder; else those that share the most parts
+        with it, counted from the end. Several where nothing says which is meant.
+
+        None shares enough where the next part of the name is a folder here: train/cat/0.png is never test/cat/0.png.
+        """
+        name = name.replace("\\", "/")
+        for start in (posixpath.dirname(named_in), ""):
+            path = posixpath.normpath(posixpath.join(start, name))
+            if path in self.files:
+                return [path]
+            if path in self._without_ending:
+                return self._without_ending[path]
+        parts = [part for part in PurePosixPath(name).parts if part not in ("/", "..")]
+        alike = self._by_name.get(parts[-1], []) if parts else []
+        shared = {file: _shared(PurePosixPath(file).parent.parts, parts[:-1]) + 1 for file in alike}
+        longest = max(shared.values(), default=0)
+        if longest < len(parts) and parts[-longest - 1] in self._folders:
+            return []
+        return [file for file in alike if shared[file] == longest]
 
 
-def _place(name: str, places: dict[str, str]) -> str | None:
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    return places.get("/".join(parts[-2:])) or (places.get(parts[-1]) if parts else None)
+def _shared(some: Sequence[str], others: Sequence[str]) -> int:
+    """How many parts are the same, from the last one on."""
+    pairs = enumerate(zip(reversed(some), reversed(others), strict=False))
+    return next((place for place, (one, other) in pairs if one != other), min(len(some), len(others)))
 
 
-def _names_media(listing: Listing, name: str, places: dict[str, str], allowed: tuple[str, ...]) -> bool:
+class _Entry(NamedTuple):
+    """A line of a list."""
+
+    split: str
+    name: str
+    """The file, as it is written there."""
+    number: str
+    """The number of its class; empty where there is none."""
+    place: str | None
+    """The medium that it is; None where there is none."""
+
+    @property
+    def folder(self) -> str:
+        """The folder that the line gives, where it may be a class by its name."""
+        folder = self.path.parent.name
+        return folder if is_class_name(folder) else ""
+
+    @property
+    def path(self) -> PurePosixPath:
+        """The name with the slashes of paths here."""
+        return PurePosixPath(self.name.replace("\\", "/"))
+
+
+def _names_media(listing: Listing, name: str, media: _Media, allowed: tuple[str, ...]) -> bool:
     listing.require_inside(name, allowed)
     lines = _lines(listing, name)[:_SAMPLE_LINES]
-    return sum(_place(_divide(line)[0], places) is not None for line in lines) >= max(1, _SHARE * len(lines))
+    return sum(bool(_divide(line, name, media)[2]) for _, line in lines) >= max(1, _SHARE * len(lines))
 
 
-def _divide(line: str) -> tuple[str, str]:
-    """The file and the number of its class, which a line may end with."""
-    name, _, index = line.partition(" ") if line.rpartition(" ")[2].isdigit() else (line, "", "")
-    return name, index.strip()
+def _divide(line: str, named_in: str, media: _Media) -> tuple[str, str, list[str]]:
+    """The file of a line, the number of its class, which the line may end with, and the media that it may be."""
+    whole = media.find(line, named_in)
+    numbered = None if whole else _NUMBERED.fullmatch(line)
+    return (numbered[1], numbered[2], media.find(numbered[1], named_in)) if numbered else (line, "", whole)
 
 
-def open_listed(listing: Listing, number: int, allowed: tuple[str, ...]) -> Manifest:
-    """A row for each file that the lists of this number name. UsageError where there is no such list; DataError for empty ones.
+def _read_entries(listing: Listing, lists: dict[str, str], media: _Media) -> Iterator[_Entry]:
+    """The lines of all lists. DataError for one that may mean several files."""
+    for file, split in lists.items():
+        for number, line in _lines(listing, file):
+            name, index, places = _divide(line, file, media)
+            if len(places) > 1:
+                more = f" (and {len(places) - 3} more)" if len(places) > 3 else ""
+                raise DataError(
+                    f"data {listing.path}: {file} line {number}: {name!r} may be {' or '.join(places[:3])}{more}; write "
+                    "its path from the data folder in the list"
+                )
+            yield _Entry(split, name, index, places[0] if places else None)
 
-    The label is the folder in a line, else the class of its number; clips of one scene are one group.
+
+def open_listed(listing: Listing, limits: ReadLimits) -> Manifest:
+    """A row for each file that the lists of limits.list_fold name. UsageError where there is no such list; DataError for empty
+    ones, for a line that may mean several files, and where no line says a class and folders are parts of samples.
+
+    Clips of one scene are one group.
     """
+    number, allowed = limits.list_fold, limits.allowed_roots
     folds = split_lists(listing, allowed)
     if number not in folds:
         known = ", ".join(map(str, sorted(folds)))
@@ -101,43 +174,52 @@ def open_listed(listing: Listing, number: int, allowed: tuple[str, ...]) -> Mani
     lists = folds[number]
     for name in lists:
         listing.require_inside(name, allowed)
-    classes = _classes(listing, next(iter(lists)), allowed)
-    places = _places(listing)
-    entries = [(split, line) for name, split in lists.items() for line in _lines(listing, name)]
+    media = _Media(listing)
+    entries = list(_read_entries(listing, lists, media))
     if not entries:
         raise DataError(f"data {listing.path}: {', '.join(lists)} name no files")
-    kinds = Counter(modality_of_file(_place(_divide(line)[0], places) or line.split()[0]) for _, line in entries)
+    labels = _labels(entries, _classes(listing, next(iter(lists)), allowed))
+    if limits.labelled and not any(labels):
+        _refuse_parts(listing, entries)
+    kinds = Counter(modality_of_file(entry.place or entry.name) for entry in entries)
     column = f"{kinds.most_common(1)[0][0] or 'video'}_path"
-    rows = list(_rows(entries, places, _numbered_folders(entries) | classes, column))
-    unlisted = len(set(places.values()) - {row.values[column] for row in rows})
+    unlisted = len(media.files - {entry.place for entry in entries})
     notes = [f"splits are those of {' and '.join(sorted(lists))} (split.list_fold)"]
     notes += [f"{unlisted} files that neither list names are left out"] if unlisted else []
     columns = ("id", "label", column, "split", "group")
-    return Manifest(listing.path, listing.path, columns, iter(rows), tuple(notes), count=len(rows))
+    return Manifest(
+        listing.path, listing.path, columns, _rows(entries, labels, column), tuple(notes), count=len(entries)
+    )
 
 
-def _rows(
-    entries: list[tuple[str, str]], places: dict[str, str], classes: dict[str, str], column: str
-) -> Iterator[Row]:
-    for row, (split, line) in enumerate(entries, start=1):
-        name, index = _divide(line)
-        path = PurePosixPath(name.replace("\\", "/"))
-        label = path.parent.name or classes.get(index)
-        place = _place(name, places) or str(path)
+def _rows(entries: list[_Entry], labels: list[str | None], column: str) -> Iterator[Row]:
+    for row, (entry, label) in enumerate(zip(entries, labels, strict=True), start=1):
+        path = entry.path
         scene = _SCENE.match(path.stem)
-        values = {"id": str(path), "label": label, column: place, "split": split}
+        values = {"id": str(path), "label": label, column: entry.place or str(path), "split": entry.split}
         yield Row(row, values | ({"group": scene[1]} if scene else {}))
 
 
-def _numbered_folders(entries: list[tuple[str, str]]) -> dict[str, str]:
-    """Number of a class to the folder of its files, where it goes with one only: val.txt of ImageNet has numbers alone."""
-    found: dict[str, set[str]] = {}
-    for _, line in entries:
-        name, index = _divide(line)
-        folder = PurePosixPath(name.replace("\\", "/")).parent.name
-        if index and folder:
-            found.setdefault(index, set()).add(folder)
-    return {index: next(iter(folders)) for index, folders in found.items() if len(folders) == 1}
+def _labels(entries: list[_Entry], classes: dict[str, str]) -> list[str | None]:
+    """The class of each line: its folder, or that of its number where the line gives no folder (val.txt of ImageNet).
+
+    Where folders and numbers do not go one with one, or a number has neither folder nor name, numbers are the classes, by
+    the names that `classes` has for them.
+    """
+    pairs = {(entry.number, entry.folder) for entry in entries if entry.number and entry.folder}
+    named = classes | dict(pairs)
+    is_one_to_one = len(pairs) == len({number for number, _ in pairs}) == len({folder for _, folder in pairs})
+    if is_one_to_one and all(entry.number in named for entry in entries if entry.number):
+        return [entry.folder or named.get(entry.number) for entry in entries]
+    return [classes.get(entry.number, entry.number) or None for entry in entries]
+
+
+def _refuse_parts(listing: Listing, entries: list[_Entry]) -> None:
+    """Raises DataError where the folders in the lines are splits, or parts of samples."""
+    folders = sorted({entry.path.parent.name for entry in entries} - {""})
+    if folders:
+        refuse_parts(listing)
+        raise parts_error(listing, folders)
 
 
 def _classes(listing: Listing, beside: str, allowed: tuple[str, ...]) -> dict[str, str]:
@@ -146,11 +228,11 @@ def _classes(listing: Listing, beside: str, allowed: tuple[str, ...]) -> dict[st
     if not (listing.path / name).is_file():
         return {}
     listing.require_inside(name, allowed)
-    return dict(line.split(maxsplit=1) for line in _lines(listing, name) if len(line.split()) > 1)
+    return dict(line.split(maxsplit=1) for _, line in _lines(listing, name) if len(line.split()) > 1)
 
 
-def _lines(listing: Listing, name: str) -> list[str]:
-    """The filled lines of a list, without the spaces around them."""
+def _lines(listing: Listing, name: str) -> list[tuple[int, str]]:
+    """The filled lines of a list, without the spaces around them, each with its number."""
     with (listing.path / name).open("rb") as file:
         lines = file.read(_MAX_BYTES).decode("utf-8", "replace").splitlines()
-    return [line.strip() for line in lines if line.strip()]
+    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]

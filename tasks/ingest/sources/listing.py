@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -40,6 +40,13 @@ def is_hidden(name: str) -> bool:
 def modality_of_file(name: str) -> Modality | None:
     """What a file is by its ending; None for one that is no medium."""
     return MODALITY_OF.get(PurePosixPath(name).suffix.lower())
+
+
+def main_modality(files: Iterable[str]) -> Modality | None:
+    """What most of the files that are media are; None where none is."""
+    counts: Counter[Modality | None] = Counter(map(modality_of_file, files))
+    best = max(MODALITIES, key=lambda name: counts[name])
+    return best if counts[best] else None
 
 
 def split_of_name(name: str) -> str | None:

@@ -98,6 +98,31 @@ def test_a_dialect(tmp_path: Path, name: str, text: str, expected: list[list[str
     assert note is None or note in manifest.notes[0]
 
 
+def test_the_whole_file_says_which_quotation_mark_it_uses(tmp_path: Path) -> None:
+    """Beyond the sample's 2,000 lines: a label may stand in '…' and be no quoted cell."""
+    text = "text,label\n" + "".join(f"hi {n},'cat'\n" for n in range(3_000))
+    kept = cells(read(tmp_path / "m.csv", text + "\"hello, world\",'dog'\n"))
+    assert (kept[0], kept[-1]) == (["hi 0", "'cat'"], ["hello, world", "'dog'"])
+    single = cells(read(tmp_path / "m.csv", text + "'hello, world','dog'\n"))
+    assert (single[0], single[-1]) == (["hi 0", "cat"], ["hello, world", "dog"])
+    both = cells(read(tmp_path / "m.csv", text + "'hello, world','dog'\n\"so\",'dog'\n"))
+    assert (both[0], both[-1]) == (["hi 0", "cat"], ['"so"', "dog"])
+    within = cells(read(tmp_path / "m.csv", text + "'\"so\" he said','dog'\nsay \"x\",'dog'\n"))
+    assert within[-2:] == [['"so" he said', "dog"], ['say "x"', "dog"]]
+    named = cells(read(tmp_path / "m.csv", text + "\"so\",'dog'\n", quotechar="'"))
+    assert named[-1] == ['"so"', "dog"]
+
+
+def test_records_in_apostrophes_over_several_lines(tmp_path: Path) -> None:
+    text = "id,text,label\n" + "".join(f"{n},'one\ntwo, more\n\nthree',x\n" for n in range(20))
+    assert cells(read(tmp_path / "m.csv", text)) == [[str(n), "one\ntwo, more\n\nthree", "x"] for n in range(20)]
+    assert [row.number for row in read(tmp_path / "m.csv", text).rows][:2] == [2, 6]
+    rows_too = "id,text\n1,'one\ntwo, more'\n"  # each line is a row by itself, as in double ones
+    with pytest.raises(DataError, match=r"line 2: the quotation mark in 'one\\ntwo, more' closes on line 3"):
+        read(tmp_path / "m.csv", rows_too)
+    assert cells(read(tmp_path / "m.csv", rows_too, quoting="minimal")) == [["1", "one\ntwo, more"]]
+
+
 def test_unnamed_columns_are_left_out_and_counted(tmp_path: Path) -> None:
     manifest = read(tmp_path / "m.csv", "v1,v2,,\nham,a,,\nspam,b,odd,\nspam,c\n")
     assert manifest.columns == ("v1", "v2")

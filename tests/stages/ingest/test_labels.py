@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,11 @@ def test_numbers_that_differ_in_leading_zeros_stay_apart_and_are_told() -> None:
         (["($12.00)", "$7.50"], [-12.0, 7.5]),
         (["(5)", "3"], [-5.0, 3.0]),
         (["(12 %)", "3 %"], [-12.0, 3.0]),
+        (["(5)%", "3%"], [-5.0, 3.0]),
+        (["3 %", "(5) %"], [3.0, -5.0]),
+        (["$(5.00)", "$3"], [-5.0, 3.0]),
+        (["$3", "($5.00)", "$(1,234.50)"], [3.0, -5.0, -1234.5]),
+        (["(5) kg", "(3 kg)"], [-5.0, -3.0]),
     ],
 )
 def test_numbers_in_brackets_are_negative(texts: list[str], numbers: list[float]) -> None:
@@ -75,9 +81,24 @@ def test_numbers_in_brackets_are_negative(texts: list[str], numbers: list[float]
     assert formed.notes[0].endswith("numbers in brackets are negative")
 
 
-@pytest.mark.parametrize("texts", [["(-5)", "3"], ["((5))"], ["(5", "3"], ["(a)", "3"]])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        *(["(-5)", "3"], ["((5))"], ["(5", "3"], ["(a)", "3"], ["-(5)", "3"], ["(5)3", "3"], ["(5)e3", "3"]),
+        *(["$(-5)", "$3"], ["$($5)", "$3"], ["(5%)%", "3%"], ["(5)%", "3"]),
+    ],
+)
 def test_brackets_that_hold_no_number(texts: list[str]) -> None:
     assert find_form(texts, CsvConfig(), "label") is None
+
+
+def test_a_sign_before_brackets_is_refused_and_named(make_data: MakeData, run_ingest: Any) -> None:
+    for texts in (["$3", "-$(5)"], ["$3", "-(5)"], ["(5)", "-(5)"]):
+        with pytest.raises(DataError, match=rf"column 'label': {re.escape(repr(texts[1]))} has a sign before brackets"):
+            find_form(texts, CsvConfig(), "label")
+    path = make_data(12, change=lambda row, n: row | {"label": "-(5)" if n == 7 else str(n)})
+    done = run_ingest(path, "data.problem=regression")  # one cell costs its row
+    assert [row["detail"] for row in done.refused] == ["column 'label': '-(5)' is not a finite number"]
 
 
 def test_spellings_over_several_tables_and_types(make_data: MakeData, run_ingest: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.config import load_config
-from tasks.errors import UsageError
+from tasks.errors import DataError, UsageError
 from tasks.ingest.manifest.rows import Manifest
 from tasks.ingest.sources.detect import open_manifest
 from tasks.ingest.sources.limits import ReadLimits, read_limits
@@ -90,6 +90,112 @@ def test_numbers_of_classes_that_one_list_gives_folders_for(tmp_path: Path) -> N
     (tmp_path / "val.txt").write_text("c.jpg 1\nd.jpg 0\n")
     found = {row.values["image_path"]: row.values["label"] for row in only(tmp_path).rows}
     assert found == {"train/n01/a.jpg": "n01", "train/n02/b.jpg": "n02", "val/c.jpg": "n02", "val/d.jpg": "n01"}
+
+
+def listed(folder: Path, files: tuple[str, ...], train: str, test: str) -> Path:
+    """Empty files, and the lists of two splits."""
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    (folder / "train.txt").write_text(train)
+    (folder / "test.txt").write_text(test)
+    return folder
+
+
+def labels_of(folder: Path) -> dict[str, tuple[str, str]]:
+    """Path of each row to its label and split."""
+    rows = [row.values for row in only(folder).rows]
+    found = {row["image_path"]: (row["label"], row["split"]) for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("files", "train", "test"),
+    [
+        (("a/cat/0.png", "b/cat/0.png"), "a/cat/0.png", "b/cat/0.png"),
+        (("a/cat/0.png", "b/cat/0.png"), "./a/cat/0", "/elsewhere/b/cat/0.png"),
+        (("images/train/cat/0.png", "images/test/cat/0.png"), "train/cat/0.png", "test\\cat\\0.png"),
+        (("images/cat/0.png", "images/x/cat/0.png"), "images/cat/0.png", "x/cat/0.png"),
+    ],
+)
+def test_a_listed_file_is_the_one_of_that_path(tmp_path: Path, files: tuple[str, str], train: str, test: str) -> None:
+    folder = listed(tmp_path, (*files, "other/cat/0.png"), f"{train} 0\n", f"{test} 0\n")
+    assert labels_of(folder) == {files[0]: ("cat", "train"), files[1]: ("cat", "test")}
+    assert "1 files that neither list names are left out" in only(folder).notes
+
+
+def test_a_listed_path_that_may_be_several_files(tmp_path: Path) -> None:
+    folder = listed(tmp_path, ("a/cat/0.png", "b/cat/0.png"), "\na/cat/0.png\n", "\n\ncat/0.png\n")
+    with pytest.raises(
+        DataError,
+        match=r"test\.txt line 3: 'cat/0\.png' may be a/cat/0\.png or b/cat/0\.png; write its path from the data folder",
+    ):
+        only(folder)
+
+
+def test_a_listed_path_that_is_gone_is_no_other_file(tmp_path: Path) -> None:
+    files = ("images/train/cat/0.png", "images/test/cat/0.png", "images/test/cat/1.png")
+    folder = listed(tmp_path, files, "train/cat/0.png 0\ntrain/cat/1.png 0\n", "test/cat/0.png 0\ntest/cat/1.png 0\n")
+    assert labels_of(folder) == {
+        "images/train/cat/0.png": ("cat", "train"),
+        "train/cat/1.png": ("cat", "train"),  # missing-file, as it is read
+        "images/test/cat/0.png": ("cat", "test"),
+        "images/test/cat/1.png": ("cat", "test"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("lines", "labels"),
+    [
+        (("images/0.png 0", "images/1.png 1", "images/2.png 1"), ["0", "1", "1"]),  # one folder, as Caffe's
+        (("seq1/0.png 0", "seq2/1.png 0", "seq3/2.png 1"), ["0", "0", "1"]),  # a folder is no class
+        (("cat/0.png 0", "dog/1.png 1", "val/2.png 1"), ["cat", "dog", "dog"]),
+        (("cat/0.png 0", "dog/1.png 1", "2.png 2"), ["0", "1", "2"]),  # no folder for 2: the same for all
+        (("gloves/0.png 0", "masks/1.png 1", "masks/2.png 1"), ["0", "1", "1"]),
+        (("cat/0.png", "dog/1.png", "images/2.png"), ["cat", "dog", None]),
+        (("images/0.png 0", "images/1.png 1", "images/2.png"), ["0", "1", None]),
+    ],
+)
+def test_a_folder_is_a_label_where_it_goes_with_one_number(
+    tmp_path: Path, lines: tuple[str, ...], labels: list[str | None]
+) -> None:
+    files = tuple(line.split()[0] for line in lines)
+    folder = listed(tmp_path, files, f"{lines[0]}\n{lines[1]}\n", f"{lines[2]}\n")
+    assert [labels_of(folder)[file][0] for file in files] == labels
+
+
+def test_names_of_numbered_classes(tmp_path: Path) -> None:
+    folder = listed(tmp_path, ("images/0.png", "images/1.png"), "images/0.png 1\n", "images/1.png 2\n")
+    (folder / "classInd.txt").write_text("1 A\n2 big B\n")
+    assert labels_of(folder) == {"images/0.png": ("A", "train"), "images/1.png": ("big B", "test")}
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (("images/train/x.png", "images/val/y.png", "labels/train/x.txt"), r"labels/train/x\.txt looks like the boxes"),
+        (("train/x.png", "val/y.png"), "by their names train, val hold parts of samples.*write a table"),
+    ],
+)
+def test_lists_without_a_class(tmp_path: Path, files: tuple[str, ...], words: str) -> None:
+    folder = listed(tmp_path, files, f"./{files[0]}\n", f"./{files[1]}\n")
+    (folder / "test.txt").rename(folder / "val.txt")
+    with pytest.raises(DataError, match=words):
+        only(folder)
+    assert [row.values["image_path"] for row in only(folder, labelled=False).rows] == [files[0], files[1]]
+
+
+def test_names_with_spaces(tmp_path: Path) -> None:
+    files = ("images/bigcat/bigcat 0.png", "images/bigcat/big 1.png", "images/dog/2 7.png", "images/dog/3.png")
+    train = "bigcat/bigcat 0.png 0\nbigcat/big 1.png\t0\ndog/2 7\n"
+    folder = listed(tmp_path, files, train, "dog/3.png  1\n")
+    assert labels_of(folder) == {
+        files[0]: ("bigcat", "train"),
+        files[1]: ("bigcat", "train"),
+        files[2]: ("dog", "train"),
+        files[3]: ("dog", "test"),
+    }
 
 
 def test_texts_of_those_names_are_no_lists(tmp_path: Path) -> None:

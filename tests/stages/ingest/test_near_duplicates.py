@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from PIL import Image
 
 from tasks.config import load_config
 from tasks.config_sections import SplitConfig
+from tasks.errors import EnvironmentFailed
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.ingest.near_duplicates.clusters import describe_near_duplicates
@@ -378,6 +380,19 @@ def test_many_media_are_matched_in_a_process_of_their_own(
     monkeypatch.setattr(own_process, "LARGE_ROWS", 1)
     done = run_ingest(data, "split.val=0.2")  # another key: it is computed anew
     assert clusters_of(store, done) == expected
+
+
+def end_process(*_: object) -> None:
+    os._exit(9)
+
+
+def test_a_process_that_dies_says_how_many_media_it_compared(
+    tmp_path: Path, run_ingest: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_process, "LARGE_ROWS", 1)
+    monkeypatch.setattr("tasks.ingest.near_duplicates.clusters._match", end_process)
+    with pytest.raises(EnvironmentFailed, match=r"the process that compared 6 media \(text\) died; .*data\.max_rows"):
+        run_ingest(write_pairs(tmp_path / "d", 6, lambda row, n: row))
 
 
 def test_a_row_that_is_alone_stays_when_near_duplicates_of_others_come() -> None:

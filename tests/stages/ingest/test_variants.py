@@ -110,7 +110,15 @@ def test_folders_that_may_be_no_classes_are_told(tmp_path: Path) -> None:
             ("wav/id1/1.wav", "wav/id2/1.wav", "iden_split.txt"),
             "only the folder wav holds media.*give that one, --data .*/wav",
         ),
-        (("jpg/1.jpg", "jpg/2.jpg", "labels.mat"), "only the folder jpg holds media.*write a table"),
+        (
+            ("jpg/1.jpg", "jpg/2.jpg", "labels.mat"),
+            "only the folder jpg holds media.*write a table.*data.layout=folders",
+        ),
+        (("jpg/1.jpg", "jpg/2.jpg", "notes/1.txt"), "only the folder jpg holds media"),
+        (("train/jpg/1.jpg", "test/jpg/2.jpg"), "only the folder jpg holds media.*write a table"),
+        (("photos/a.jpg", "photos/b.jpg", "masks/a.jpg", "masks/b.jpg"), "masks hold parts of samples"),
+        (("photos/1.jpg", "photos/2.jpg", "masks/1.png", "masks/2.png"), "masks hold parts of samples"),
+        (("images/1.png", "masks/1.png", "cat/7.png"), "images, masks hold parts of samples"),
     ],
 )
 def test_folders_that_are_no_classes(tmp_path: Path, names: tuple[str, ...], words: str) -> None:
@@ -118,6 +126,22 @@ def test_folders_that_are_no_classes(tmp_path: Path, names: tuple[str, ...], wor
         open_manifest(fill(tmp_path, *names))
     assert open_manifest(tmp_path, ReadLimits(layout="folders"))  # for whom they are
     assert open_manifest(tmp_path, ReadLimits(labelled=False))
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (("pos/1.txt", "neg/2.txt", "figures/x.png"), ["figures", "neg", "pos"]),
+        (("pos/1.txt", "pos/x.png", "neg/2.txt"), ["neg", "pos", "pos"]),
+        (("masks/0.png", "masks/1.png", "gloves/0.png", "gloves/1.png"), ["gloves", "gloves", "masks", "masks"]),
+        (("masks/m1.png", "gloves/g1.png"), ["gloves", "masks"]),
+        (("cat/1.png", "dog/1.png", "meta/info.yaml"), ["cat", "dog", "meta"]),
+        (("train/cat/1.png", "train/dog/2.png", "test/cat/3.png"), ["cat", "cat", "dog"]),
+    ],
+)
+def test_folders_that_are_classes(tmp_path: Path, names: tuple[str, ...], labels: list[str]) -> None:
+    found = open_manifest(fill(tmp_path, *names))
+    assert [row.values["label"] for manifest, _ in found for row in manifest.rows] == labels
 
 
 @pytest.mark.parametrize(

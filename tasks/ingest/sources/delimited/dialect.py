@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from tasks.config_sections import CsvConfig
-from tasks.ingest.sources.delimited.records import Dialect, parse, read_records, split
+from tasks.ingest.sources.delimited.records import Dialect, Record, parse, read_records, split
 
 DELIMITERS = (",", ";", "\t", "|")
 """What `auto` tries, after the one that the file's ending stands for."""
@@ -52,20 +52,26 @@ def sniff(lines: Sequence[str], usual: str, options: CsvConfig, *, whole: bool) 
 
 
 def _with_apostrophes(lines: Sequence[str], found: Dialect, share: float, *, whole: bool) -> Dialect:
-    """The dialect with ' as its quotation mark where no " is in the sample, nearly every row has a cell between two of them,
-    and no fewer rows than else have the cells that the header has.
+    """The dialect with ' as its quotation mark where nearly every record has a cell between two of them, and no fewer
+    records than else have the cells that the header has. Whether " is one after all, the whole file says (begins_quoted).
     """
     quoted = replace(found, quote="'")
-    if (
-        found.quotes == "none"
-        or any('"' in line for line in lines)
-        or (score := _score(lines, quoted, whole=whole)) is None
-    ):
+    if found.quotes == "none" or (score := _score(lines, quoted, whole=whole)) is None or score[0] < share:
         return found
-    enclosed = re.compile(rf"(?:^|{re.escape(found.delimiter)} *)'.*'(?:{re.escape(found.delimiter)}|$)")
-    rows = [line.rstrip("\r\n") for line in lines[1:] if line.strip()]
-    having = sum(enclosed.search(row) is not None for row in rows)
-    return quoted if rows and having >= _QUOTED_SHARE * len(rows) and score[0] >= share else found
+    header = header_of(lines, quoted)
+    assert header is not None
+    names, taken = header
+    enclosed = re.compile(rf"(?:^|{re.escape(found.delimiter)} *)'.*'(?:{re.escape(found.delimiter)}|$)", re.DOTALL)
+    records = _records(lines, quoted, len(names), taken, whole=whole)
+    texts = ["".join(lines[record.line - 1 : record.last_line]).rstrip("\r\n") for record in records]
+    having = sum(enclosed.search(text) is not None for text in texts)
+    return quoted if texts and having >= _QUOTED_SHARE * len(texts) else found
+
+
+def begins_quoted(lines: Iterable[str], delimiter: str) -> bool:
+    """Whether a cell begins with a double quotation mark."""
+    begins = re.compile(rf'(?:^|{re.escape(delimiter)}) *"')
+    return any(begins.search(line) for line in lines)
 
 
 def _dialect(delimiter: str, options: CsvConfig, *, skip: bool) -> Dialect:
@@ -85,9 +91,14 @@ def _score(lines: Sequence[str], dialect: Dialect, *, whole: bool) -> tuple[floa
     if header is None:
         return None
     names, taken = header
-    records = list(read_records(lines[taken:], dialect, len(names)))
-    if not whole:
-        records = records[:-1]  # the last may continue beyond the sample
-    filled = [record for record in records if record.cells]
+    filled = _records(lines, dialect, len(names), taken, whole=whole)
     fitting = sum(record.reading != "ragged" for record in filled)
     return (fitting / len(filled) if filled else 1.0), len(names)
+
+
+def _records(lines: Sequence[str], dialect: Dialect, width: int, taken: int, *, whole: bool) -> list[Record]:
+    """The filled records of the sample below its header of so many lines."""
+    records = list(read_records(lines[taken:], dialect, width, taken + 1))
+    if not whole:
+        records = records[:-1]  # the last may continue beyond the sample
+    return [record for record in records if record.cells]

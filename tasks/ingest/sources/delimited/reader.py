@@ -11,7 +11,7 @@ from data_contracts.recognition import Recognised, Recognition, SettingValue
 from tasks.config_sections import CsvConfig
 from tasks.errors import DataError
 from tasks.ingest.manifest.rows import Manifest, Row
-from tasks.ingest.sources.delimited.dialect import header_of, separator_of, sniff
+from tasks.ingest.sources.delimited.dialect import begins_quoted, header_of, separator_of, sniff
 from tasks.ingest.sources.delimited.records import Dialect, Reading, Record, read_records
 from tasks.ingest.sources.encodings import NotText, find_encoding
 from tasks.ingest.sources.limits import ReadLimits
@@ -57,6 +57,9 @@ def open_delimited(file: TableFile, limits: ReadLimits) -> Manifest:
     """The rows of a CSV or TSV file. DataError for a file that is no such table, or that can be read in two ways."""
     table, separator_line, encoding_note = _open_table(file, limits.csv)
     findings = _check(table)
+    if _quotes_doubly(table, findings, limits.csv):
+        table = replace(table, dialect=replace(table.dialect, quote='"'))
+        findings = _check(table)
     if findings.counts["escaped"]:  # where some rows have such quotation marks, every row may
         table = replace(table, dialect=replace(table.dialect, escapes="backslash"))
         findings = _check(table)
@@ -144,6 +147,18 @@ def _check(table: _Table) -> _Findings:
     return findings
 
 
+def _quotes_doubly(table: _Table, findings: _Findings, options: CsvConfig) -> bool:
+    """Whether the file quotes with " after all, though ' encloses cells of nearly every row of the sample: some cells begin
+    with ", and none in '…' needs its marks, as one that holds the delimiter does.
+    """
+    is_open = options.quotechar == "auto" and table.dialect.quote == "'"
+    return (
+        is_open
+        and not findings.needing_quotes
+        and begins_quoted(table.file.lines(table.encoding), table.dialect.delimiter)
+    )
+
+
 def _decide(table: _Table, findings: _Findings) -> Dialect:
     """What quoted cells are whose lines are all rows by themselves: as the rest of the file quotes, or does not.
 
@@ -210,7 +225,9 @@ def _recognise(table: _Table, findings: _Findings, options: CsvConfig, separator
     how = {"delimiter": named, "encoding": "the bytes of the whole file"}
     if dialect.quote != '"':
         chosen["quotechar"] = dialect.quote
-        how["quotechar"] = "no cell of a sample is in double quotation marks, and nearly every row has one in these"
+        how["quotechar"] = (
+            "nearly every row of a sample has a cell in these, and no cell begins with a double one or some hold the delimiter"
+        )
     if dialect.skip_spaces:
         how["skipinitialspace"] = "every name of the header stands behind a space"
     if counts["escaped"]:

@@ -1,0 +1,91 @@
+"""Folders that are no classes: parts of samples, as images, masks and YOLO's labels, and the one folder that holds all."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import PurePosixPath
+
+from tasks.errors import DataError
+from tasks.ingest.manifest.rows import SPLITS
+from tasks.ingest.sources.listing import Listing, main_modality, modality_of_file
+
+_PARTS = frozenset(
+    {"images", "masks", "labels", "annotations", "jpegimages", "imagesets", "bboxes", "metadata", "meta"}
+)
+"""Folders that hold what belongs to a sample rather than a class of samples, in lower case."""
+_PAIRED_SHARE = 0.9
+"""Of a part's files so many have a namesake in the folder of the samples: a few samples may lack theirs."""
+
+
+def is_class_name(folder: str) -> bool:
+    """Whether a folder in a list of files may be a class by its name: no split and no part of samples."""
+    return folder.lower() not in _PARTS | SPLITS.keys()
+
+
+def refuse_parts(listing: Listing) -> None:
+    """Raises DataError where folders hold parts of samples and no class each: all that hold media are named so, or the
+    files of one are named as those of a folder beside it. A class may be called masks.
+    """
+    parts = [name for name in listing.folders if name.lower() in _PARTS]
+    holding = {name for name, files in listing.folders.items() if any(map(modality_of_file, files))}
+    paired = any(_pair_up(listing, part, other) for part in parts for other in listing.folders if other != part)
+    if parts and (paired or holding <= set(parts)):
+        raise parts_error(listing, parts)
+
+
+def parts_error(listing: Listing, parts: Collection[str]) -> DataError:
+    """What is wrong with parts of samples as classes, and what to do."""
+    advice = _advice(listing, [name for name in listing.folders if name in parts or name.lower() in _PARTS])
+    return DataError(
+        f"data {listing.path}: by their names {', '.join(parts)} hold parts of samples, no class each; it holds "
+        f"{listing.describe()}: {advice}; data.layout=folders takes every folder for a class"
+    )
+
+
+def _pair_up(listing: Listing, part: str, other: str) -> bool:
+    """Whether the files of a part are named as those of the other folder. Classes count their files alike (masks/0.png,
+    gloves/0.png): beside a folder that is no part by its name, numbers of files with the same endings say nothing.
+    """
+    (names, endings), (others, other_endings) = (_names(listing.folders[folder]) for folder in (part, other))
+    if other.lower() not in _PARTS and endings & other_endings:
+        names = {name for name in names if not PurePosixPath(name).name.isdecimal()}
+    return bool(names) and len(names & others) >= _PAIRED_SHARE * len(names)
+
+
+def _names(files: list[str]) -> tuple[set[str], set[str]]:
+    """The paths below the folder without their endings, and the endings."""
+    paths = [PurePosixPath(*PurePosixPath(file).parts[1:]) for file in files]
+    return {str(path.with_suffix("")) for path in paths if path.name}, {path.suffix.lower() for path in paths}
+
+
+def refuse_one_class(listings: list[Listing], root: Listing) -> None:
+    """Raises DataError where one folder holds all samples: nothing can be told apart, so it is no class (wav, jpg, clips).
+
+    Samples are of the modality of most files, as class folders are read: a note beside the pictures is none.
+    """
+    files = [(name, file) for listing in listings for name, held in listing.folders.items() for file in held]
+    modality = main_modality([file for _, file in files])
+    holding = {name for name, file in files if modality is not None and modality_of_file(file) == modality}
+    if len(holding) == 1:
+        (name,) = holding
+        advice = _advice(listings[0] if len(listings) == 1 else root, [name])
+        raise DataError(
+            f"data {root.path}: only the folder {name} holds media, and one class cannot be told from others; it holds "
+            f"{root.describe()}: {advice}; data.layout=folders takes every folder for a class"
+        )
+
+
+def _advice(listing: Listing, parts: list[str]) -> str:
+    """What to do where these folders are no classes."""
+    held = {name: listing.folders.get(name, []) for name in parts}
+    below = [name for name in parts if len({file.split("/")[1] for file in held[name] if file.count("/") > 1}) > 1]
+    boxes = [file for name in parts if name.lower() == "labels" for file in held[name] if file.endswith(".txt")]
+    advice = "write a table that names each file and its label (file_name,label)"
+    if boxes:
+        advice = (
+            f"{boxes[0]} looks like the boxes of YOLO, of which classes of whole pictures are not made: {advice}, or "
+            "convert it to COCO's JSON, whose categories are read as sets of labels (data.problem=multilabel)"
+        )
+    elif below:
+        advice = f"if the folders in {below[0]} are the classes, give that one, --data {listing.path / below[0]}; else {advice}"
+    return advice
