@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_contracts.refs import CheckpointRef, CleanRef, RawRef, Target, ValidatedRef
+from data_contracts.refs import CheckpointRef, CleanRef, FeatureRef, RawRef, Target, ValidatedRef
 from flows.request import Request
 from flows.results import reasons_of
 from flows.run_state import RunState
@@ -64,15 +64,18 @@ def extract_features(
     run_state: RunState,
     splits: Splits = (),
 ) -> Features:
-    """Features of every modality; only media that are new are computed. With `splits` of their rows only."""
+    """Features of every modality; only media that are new are computed. With `splits` only those that are averaged over mirror
+    images are of interest, of the rows of these splits."""
     with run_state.timed("extract"):
         shards = plan_shards(samples, config, store, splits)
         stages.extract(shards, store)
         features = collect_features(samples, config, store, shards, splits)
-    run_log.log_features(features.values())
-    if isinstance(samples, ValidatedRef) and not splits:
+    new = {name: ref for name, ref in features.items() if ref.is_flip_averaged} if splits else features
+    run_log.log_features(new.values())
+    if isinstance(samples, ValidatedRef) and new:
         with run_state.timed("validate"):
-            run_state.note("features", stages.validate_features(samples, features, config, store))
+            check = stages.validate_features(samples, new, config, store, splits)
+            run_state.note("flipped_features" if splits else "features", check)
     return features
 
 
@@ -98,12 +101,21 @@ def add_flipped(
     store: Store,
     splits: Splits,
 ) -> Features:
-    """The features with those that are averaged over mirror images beside them, of the rows of these splits."""
+    """The features with those that are averaged over mirror images beside them, of the rows of these splits; they count what
+    this run has computed, now or before its training."""
     found = extract_features(valid, flipped(config), store, stages, run_state, splits)
     return {
-        name: ref.model_copy(update={"test_time": found[name]}) if found[name].is_flip_averaged else ref
+        name: ref.model_copy(update={"test_time": _counted(found[name], ref.test_time)})
+        if found[name].is_flip_averaged
+        else ref
         for name, ref in features.items()
     }
+
+
+def _counted(ref: FeatureRef, before: FeatureRef | None) -> FeatureRef:
+    if before is None:
+        return ref
+    return ref.model_copy(update={"computed": ref.computed + before.computed, "reused": ref.reused - before.computed})
 
 
 def extract_to_train(
