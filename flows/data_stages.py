@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from data_contracts.refs import CheckpointRef, CleanRef, FeatureRef, RawRef, Target, ValidatedRef
+from collections.abc import Iterable, Sequence
+
+from data_contracts.refs import CheckpointRef, CleanRef, FeatureRef, InputName, RawRef, Target, ValidatedRef
 from flows.request import Request
 from flows.results import reasons_of
 from flows.run_state import RunState
@@ -10,7 +12,7 @@ from flows.stages import Features, Stages
 from tasks import run_log
 from tasks.config import RunConfig
 from tasks.errors import DataError
-from tasks.extract.extract import Splits, clean_of, collect_features, plan_shards
+from tasks.extract.extract import Splits, collect_features, plan_shards
 from tasks.ingest.sources.resolve import locate_data
 from tasks.labels import require_fitting
 from tasks.mirrored_labels import why_not_mirrored
@@ -84,9 +86,8 @@ def flipped(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"encoders": config.encoders.model_copy(update={"test_time_flip": "on"})})
 
 
-def tries_flip(valid: ValidatedRef | CleanRef, config: RunConfig) -> bool:
-    """Whether a training of these samples will try test_time_flip on the validation rows."""
-    targets, names = clean_of(valid).label_targets, clean_of(valid).modalities
+def tries_flip(targets: Sequence[Target], names: Iterable[InputName], config: RunConfig) -> bool:
+    """Whether a training on these label columns and inputs will try test_time_flip on the validation rows."""
     if config.encoders.test_time_flip != "auto" or why_not_mirrored(targets, config.train) is not None:
         return False
     return any(spec_of(name).has_pixels and config.encoders.of(name) != "off" for name in names)
@@ -123,7 +124,7 @@ def extract_to_train(
 ) -> Features:
     """What training reads: of the validation rows under test_time_flip = auto also what a model that uses it would read."""
     features = extract_features(valid, config, store, stages, run_state)
-    if not tries_flip(valid, config):
+    if not tries_flip(valid.clean.label_targets, valid.clean.modalities, config):
         return features
     return add_flipped(valid, features, config, stages, run_state, store, ("val",))
 
