@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -158,6 +159,13 @@ class FeatureRef(Ref):
     test_time: FeatureRef | None = Field(default=None, exclude_if=lambda ref: ref is None)
     """The same media so averaged, of the rows of some splits: what a model that was trained without reads where it answers by
     both."""
+
+
+def features_by_title(features: Mapping[InputName, FeatureRef]) -> dict[str, FeatureRef]:
+    """Each input's, by its name, and those that are averaged beside it as `image, test-time flip`."""
+    averaged = {name: ref.test_time for name, ref in features.items()}
+    beside = {f"{name}, test-time flip": ref for name, ref in averaged.items() if ref is not None}
+    return {**features, **beside}
 
 
 class CheckpointRef(Ref):

@@ -80,7 +80,7 @@ class RowsSummary(SummaryPart):
 
 
 class WorkSummary(SummaryPart):
-    """Samples per input."""
+    """Samples per input, and per input that is averaged over mirror images besides (`image, test-time flip`)."""
 
     computed: dict[str, int] = Field(default_factory=dict)
     reused: dict[str, int] = Field(default_factory=dict)

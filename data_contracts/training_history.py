@@ -103,7 +103,7 @@ class TestTimeFlip(Frozen):
     score: float | None = None
     flipped_score: float | None = None
     loss: float | None = None
-    """Mean over the rows, of the first label column."""
+    """Mean over the rows, of the first label column's probabilities under the temperature that the model would have."""
     flipped_loss: float | None = None
     standard_error: float | None = None
     """Of the difference of the losses, paired by row; None: too few to know."""

@@ -53,7 +53,7 @@ def prepare_champion(
     champion: ChampionRef, request: Request, stages: Stages, run_state: RunState, splits: Splits = ()
 ) -> PreparedChampion:
     """The champion with the same samples as it reads them, and the best champion so far where that is another one. `splits`:
-    whose rows' features are needed, () all of them."""
+    of this run, whose rows' features are needed, () all of them."""
     prepared = prepare_model(champion, "champion", request, stages, run_state, splits)
     anchor = find_anchor(champion, request)
     if anchor is None:
@@ -103,12 +103,11 @@ def prepare_model(
     aside = RunState(before=run_state.before)
     aside.seconds = run_state.seconds  # one and the same: its time is the run's
     valid = prepare(request, config, stages, aside)
-    flips = config.encoders.test_time_flip == "on"  # then all that is extracted is for the comparison
-    return PreparedChampion(
-        champion=champion,
-        valid=valid,
-        features=extract_features(valid, config, request.store, stages, aside, splits if flips else ()),
-    )
+    # Averaged features are for the comparison alone. Where its samples are not this run's, their splits may not be either: this
+    # run's test rows are then in any of them.
+    some = config.encoders.test_time_flip == "on" and valid.uri == run_state.valid.uri
+    features = extract_features(valid, config, request.store, stages, aside, splits if some else ())
+    return PreparedChampion(champion=champion, valid=valid, features=features)
 
 
 def require_unseen_test_rows(start: ChampionRef, valid: ValidatedRef, store: Store) -> None:

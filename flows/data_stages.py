@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from data_contracts.refs import CheckpointRef, CleanRef, RawRef, Target, ValidatedRef
+from collections.abc import Iterable, Sequence
+
+from data_contracts.refs import CheckpointRef, CleanRef, FeatureRef, InputName, RawRef, Target, ValidatedRef
 from flows.request import Request
 from flows.results import reasons_of
 from flows.run_state import RunState
@@ -10,7 +12,7 @@ from flows.stages import Features, Stages
 from tasks import run_log
 from tasks.config import RunConfig
 from tasks.errors import DataError
-from tasks.extract.extract import Splits, clean_of, collect_features, plan_shards
+from tasks.extract.extract import Splits, collect_features, plan_shards
 from tasks.ingest.sources.resolve import locate_data
 from tasks.labels import require_fitting
 from tasks.mirrored_labels import why_not_mirrored
@@ -64,15 +66,18 @@ def extract_features(
     run_state: RunState,
     splits: Splits = (),
 ) -> Features:
-    """Features of every modality; only media that are new are computed. With `splits` of their rows only."""
+    """Features of every modality; only media that are new are computed. With `splits` only those that are averaged over mirror
+    images are of interest, of the rows of these splits."""
     with run_state.timed("extract"):
         shards = plan_shards(samples, config, store, splits)
         stages.extract(shards, store)
         features = collect_features(samples, config, store, shards, splits)
-    run_log.log_features(features.values())
-    if isinstance(samples, ValidatedRef) and not splits:
+    new = {name: ref for name, ref in features.items() if ref.is_flip_averaged} if splits else features
+    run_log.log_features(new.values())
+    if isinstance(samples, ValidatedRef) and new:
         with run_state.timed("validate"):
-            run_state.note("features", stages.validate_features(samples, features, config, store))
+            check = stages.validate_features(samples, new, config, store, splits)
+            run_state.note("flipped_features" if splits else "features", check)
     return features
 
 
@@ -81,9 +86,8 @@ def flipped(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"encoders": config.encoders.model_copy(update={"test_time_flip": "on"})})
 
 
-def tries_flip(valid: ValidatedRef | CleanRef, config: RunConfig) -> bool:
-    """Whether a training of these samples will try test_time_flip on the validation rows."""
-    targets, names = clean_of(valid).label_targets, clean_of(valid).modalities
+def tries_flip(targets: Sequence[Target], names: Iterable[InputName], config: RunConfig) -> bool:
+    """Whether a training on these label columns and inputs will try test_time_flip on the validation rows."""
     if config.encoders.test_time_flip != "auto" or why_not_mirrored(targets, config.train) is not None:
         return False
     return any(spec_of(name).has_pixels and config.encoders.of(name) != "off" for name in names)
@@ -98,12 +102,21 @@ def add_flipped(
     store: Store,
     splits: Splits,
 ) -> Features:
-    """The features with those that are averaged over mirror images beside them, of the rows of these splits."""
+    """The features with those that are averaged over mirror images beside them, of the rows of these splits; they count what
+    this run has computed, now or before its training."""
     found = extract_features(valid, flipped(config), store, stages, run_state, splits)
     return {
-        name: ref.model_copy(update={"test_time": found[name]}) if found[name].is_flip_averaged else ref
+        name: ref.model_copy(update={"test_time": _counted(found[name], ref.test_time)})
+        if found[name].is_flip_averaged
+        else ref
         for name, ref in features.items()
     }
+
+
+def _counted(ref: FeatureRef, before: FeatureRef | None) -> FeatureRef:
+    if before is None:
+        return ref
+    return ref.model_copy(update={"computed": ref.computed + before.computed, "reused": ref.reused - before.computed})
 
 
 def extract_to_train(
@@ -111,7 +124,7 @@ def extract_to_train(
 ) -> Features:
     """What training reads: of the validation rows under test_time_flip = auto also what a model that uses it would read."""
     features = extract_features(valid, config, store, stages, run_state)
-    if not tries_flip(valid, config):
+    if not tries_flip(valid.clean.label_targets, valid.clean.modalities, config):
         return features
     return add_flipped(valid, features, config, stages, run_state, store, ("val",))
 

@@ -14,7 +14,7 @@ from flows.data_stages import flipped, tries_flip
 from flows.plan_since import Earlier, last_run, rates
 from flows.request import Request
 from tasks.contract import read_table
-from tasks.extract.extract import features_fingerprint, plan_shards, preview_features, stored_digests
+from tasks.extract.extract import clean_of, features_fingerprint, plan_shards, preview_features, stored_digests
 from tasks.ingest.ingest import ingest_key
 from tasks.ingest.manifest.row_changes import RowChanges
 from tasks.ingest.manifest.scan import scan
@@ -118,7 +118,21 @@ class _Plan:
                 self._line(f"decode {modality}", new, len(sources), f"{new} of {len(sources)} files are new", "ingest")
             )
             extract.append(self._media_features(modality, {stored[one] for one in sources & stored.keys()}, new))
-        return [*decode, self._line("validate", self.raw.rows, 0, "the samples that these rows become"), *extract]
+        validate = self._line("validate", self.raw.rows, 0, "the samples that these rows become")
+        return [*decode, validate, *extract, *self._flips_of_unknown_samples()]
+
+    def _flips_of_unknown_samples(self) -> list[PlanLine]:
+        """One line for each modality whose embeddings are averaged to try test_time_flip, without a count."""
+        config = self.request.config
+        if not tries_flip(self.raw.targets, self.raw.modalities, config):
+            return []
+        why = "validation samples, once they are known, unless labels name sides; test samples where it is chosen"
+        return [
+            _line(f"extract {modality}, test-time flip", "compute", None, why)
+            for modality in dict.fromkeys(map(modality_of, self.raw.modalities))
+            for media in [media_fingerprint(modality, config.media)]
+            if features_fingerprint(modality, media, flipped(config)) != features_fingerprint(modality, media, config)
+        ]
 
     def _sources(self) -> dict[Modality, set[str]]:
         """Modality to the digests of the files and cells that the rows name."""
@@ -154,7 +168,8 @@ class _Plan:
             )
             for name, ref in features.items()
         ]
-        if not isinstance(samples, ValidatedRef) or not tries_flip(samples, config):
+        clean = clean_of(samples)
+        if not tries_flip(clean.label_targets, clean.modalities, config):
             return features, lines
         both = flipped(config)
         mirrored = preview_features(samples, both, store, plan_shards(samples, both, store, ("val",)), ("val",))

@@ -32,7 +32,7 @@ from tasks.config import RunConfig
 from tasks.evaluate.evaluate import evaluate
 from tasks.explain.explain import explain
 from tasks.explain.parts import make_part
-from tasks.extract.extract import ShardRef, extract_shard
+from tasks.extract.extract import ShardRef, Splits, extract_shard
 from tasks.gate.gate import gate
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
@@ -82,7 +82,9 @@ class Extract(Protocol):
 class ValidateFeatures(Protocol):
     """The features of every modality met their contract."""
 
-    def __call__(self, valid: ValidatedRef, features: Features, config: RunConfig, store: Store) -> FeaturesCheck: ...
+    def __call__(
+        self, valid: ValidatedRef, features: Features, config: RunConfig, store: Store, splits: Splits = ()
+    ) -> FeaturesCheck: ...
 
 
 class Train(Protocol):

@@ -8,7 +8,7 @@ from typing import TypedDict, Unpack
 import pyarrow.parquet as pq
 
 from data_contracts.baselines import LinearBaseline
-from data_contracts.refs import DriftTest, EvalReport, Metrics
+from data_contracts.refs import DriftTest, EvalReport, Metrics, features_by_title
 from data_contracts.run_summary import (
     NO_SPLITS,
     STAGES,
@@ -65,6 +65,7 @@ def summarise(
 ) -> RunSummary:
     """The run's summary (DESIGN.md, "The command line"); what the run did not get to is None or zero."""
     report, clean = run_state.report, run_state.clean
+    features = features_by_title(run_state.features)
     summary = RunSummary(
         run=request.run_id,
         flow=flow,
@@ -78,8 +79,8 @@ def summarise(
         intervals=intervals_of(report) if report else None,
         by_modalities=report.by_modalities if report else {},
         work=WorkSummary(
-            computed={name: ref.computed for name, ref in run_state.features.items()},
-            reused={name: ref.reused for name, ref in run_state.features.items()},
+            computed={title: ref.computed for title, ref in features.items()},
+            reused={title: ref.reused for title, ref in features.items()},
         ),
         seconds={stage: round(run_state.seconds.get(stage, 0.0), 3) for stage in STAGES},
         inference=run_state.inference,

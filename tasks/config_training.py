@@ -70,7 +70,8 @@ class EncodersConfig(_OnePerModality):
     test_time_flip: Literal["auto", "on", "off"] = "off"
     """Test-time augmentation: an encoder of pictures or frames looks at each and at its mirror image, and the mean of the two
     vectors is read. auto: trained without, and used where it lowers the loss of the validation rows by more than chance would;
-    never where labels name sides, digits or letters. on: always, frozen encoders in training, too. Takes twice as long."""
+    never where a label has one of the words for sides that docs/encoders.md lists, or most labels of a column are single
+    letters, numbers or zero to nine in words. on: always, frozen encoders in training, too. Takes twice as long."""
 
     @field_validator("layers", mode="before")
     @classmethod

@@ -63,9 +63,8 @@ def log_table_warnings(table: str, warnings: Iterable[str]) -> None:
 def log_features(features: Iterable[FeatureRef]) -> None:
     """For each input how many features were computed, how many reused, and by which encoder."""
     for ref in features:
-        log(
-            f"extract: {ref.modality} by {one_line(ref.encoder)}: {ref.computed:,} samples computed, {ref.reused:,} reused"
-        )
+        what = f"{ref.modality} with its mirror image" if ref.is_flip_averaged else ref.modality
+        log(f"extract: {what} by {one_line(ref.encoder)}: {ref.computed:,} samples computed, {ref.reused:,} reused")
 
 
 def log_training_begins(device: str, processes: int, stages: Sequence[str], epochs: int, done: int) -> None:

@@ -24,8 +24,9 @@ from data_contracts.refs import (
 from data_contracts.slices import SliceRegressions
 from tasks.config import RunConfig
 from tasks.errors import UsageError
-from tasks.evaluate.overlap import clusters_of, find_seen, number_clusters
+from tasks.evaluate.overlap import find_seen
 from tasks.modeling.card import ModelCard
+from tasks.modeling.row_clusters import clusters_of, number_clusters
 from tasks.modeling.training_rows import ROWS, are_known, read_rows
 from tasks.problems.metric import Indices, Probabilities
 from tasks.problems.registry import width

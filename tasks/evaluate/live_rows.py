@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from data_contracts.refs import ChampionRef, EvalReport
 from tasks.config import RunConfig
 from tasks.evaluate.comparison import against, compare
-from tasks.evaluate.overlap import clusters_of, number_clusters
 from tasks.evaluate.scorers import make_scorer
 from tasks.evaluate.slice_regressions import find_regressions
 from tasks.modeling.card import ModelCard
+from tasks.modeling.row_clusters import clusters_of, number_clusters
 from tasks.problems.metric import Probabilities
 from tasks.problems.registry import problem_of
 from tasks.problems.scoring import Clusters

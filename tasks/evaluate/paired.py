@@ -11,9 +11,9 @@ import pyarrow as pa
 from data_contracts.refs import CheckpointRef, EvalReport
 from data_contracts.tables import PREDICTIONS
 from tasks.contract import read_table
-from tasks.evaluate.overlap import clusters_of
 from tasks.evaluate.scorers import make_scorer
 from tasks.modeling.card import read_card
+from tasks.modeling.row_clusters import clusters_of
 from tasks.problems.registry import problem_of
 from tasks.problems.scoring import Difference
 from tasks.store import Store

@@ -19,7 +19,6 @@ from data_contracts.slices import PartFigures, RobustnessCurve
 from tasks import progress
 from tasks.config import Rule, RunConfig
 from tasks.evaluate.media_reading import FeatureMaker, Media, encoded_once, read_media, with_features
-from tasks.evaluate.overlap import clusters_of
 from tasks.evaluate.scorers import Columns
 from tasks.evaluate.slice_figures import Measured, asked_corruptions, hold_against, measure
 from tasks.media.corruptions import SEVERITIES
@@ -28,6 +27,7 @@ from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.inference import load_inputs, predict_inputs
 from tasks.modeling.package import load_model
 from tasks.modeling.profile import choose_places
+from tasks.modeling.row_clusters import clusters_of
 from tasks.problems.intervals import CONFIDENCE
 from tasks.problems.metric import Indices, Probabilities
 from tasks.problems.scoring import AnyScorer

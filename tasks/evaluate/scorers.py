@@ -9,9 +9,9 @@ from typing import TypedDict
 import numpy as np
 
 from data_contracts.refs import Metrics, ProblemName
-from tasks.evaluate.overlap import clusters_of
 from tasks.modeling.card import ModelCard
 from tasks.modeling.decision import column_slices
+from tasks.modeling.row_clusters import clusters_of
 from tasks.problems.metric import Indices, Probabilities
 from tasks.problems.registry import problem_of
 from tasks.problems.scoring import AnyScorer, Clusters

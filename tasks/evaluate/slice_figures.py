@@ -20,12 +20,12 @@ from data_contracts.slices import (
     SuspectedSlice,
 )
 from tasks.config import Rule, RunConfig
-from tasks.evaluate.overlap import clusters_of
 from tasks.evaluate.slice_regressions import Values, measure_parts, slice_parts
 from tasks.evaluate.slices import Partition
 from tasks.evaluate.suspected_slices import find_suspected_slices
 from tasks.gate_rules import EVERY
 from tasks.modalities import all_corruptions
+from tasks.modeling.row_clusters import clusters_of
 from tasks.problems.intervals import CONFIDENCE
 from tasks.problems.metric import Indices
 from tasks.problems.scoring import AnyScorer, Clusters

@@ -17,11 +17,11 @@ from data_contracts.uncertainty import (
     SetFigures,
     UncertaintyFigures,
 )
-from tasks.evaluate.overlap import clusters_of
 from tasks.modeling.assessment import RowUncertainty, assess_rows
 from tasks.modeling.card import ModelCard
 from tasks.modeling.decision import answer_column
 from tasks.modeling.predictions import present_modalities
+from tasks.modeling.row_clusters import clusters_of
 from tasks.modeling.selective import area_under_risk, risk_curve
 from tasks.problems.registry import problem_of
 from tasks.problems.scoring import AnyScorer, Clusters, interval_of_share

@@ -32,7 +32,8 @@ class FeatureForm(Frozen):
     """What the model reads of one input."""
 
     fingerprint: Sha256
-    """Of the encoder and of everything that changed the features that it was trained on."""
+    """Of the encoder and of everything that changed the features that rows are answered by: those that it was trained on, or
+    those averaged over mirror images where it chose to answer so."""
     dtype: Literal["uint8", "int16", "int32", "float32"]
 
 

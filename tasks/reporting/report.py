@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from data_contracts.eval_detail import EvalDetail
-from data_contracts.refs import CheckpointRef, CleanRef, EvalReport, FeatureRef, InputName, ValidatedRef, Verdict
+from data_contracts.refs import (
+    CheckpointRef,
+    CleanRef,
+    EvalReport,
+    FeatureRef,
+    InputName,
+    ValidatedRef,
+    Verdict,
+    features_by_title,
+)
 from data_contracts.run_summary import RunSummary
 from tasks.config import RunConfig
 from tasks.holdout_reuse import describe_uses
@@ -156,7 +165,7 @@ def _fingerprints(parts: RunParts) -> list[tuple[str, str, str]]:
     """(what, where in the store, sha256) of every artifact of the run."""
     named = [("samples", parts.clean), ("validated samples", parts.valid)]
     refs = [(name, ref.uri, ref.sha256) for name, ref in named if ref is not None]
-    refs += [(f"features: {name}", ref.uri, ref.sha256) for name, ref in parts.features.items()]
+    refs += [(f"features: {title}", ref.uri, ref.sha256) for title, ref in features_by_title(parts.features).items()]
     later = [("checkpoint", parts.checkpoint), ("evaluation", parts.report), ("verdict", parts.verdict)]
     refs += [(name, ref.uri, ref.sha256) for name, ref in later if ref is not None]
     if parts.checkpoint:

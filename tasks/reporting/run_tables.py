@@ -16,6 +16,7 @@ from data_contracts.refs import (
     Ref,
     RuleResult,
     Verdict,
+    features_by_title,
 )
 from data_contracts.run_record import RunRecord
 from data_contracts.run_summary import STAGES, RunSummary, ScoredVersion
@@ -98,8 +99,8 @@ def work_table(run: StagesOfRun) -> DisplayTable:
         seconds = round(run.seconds.get(stage, 0.0), 1)
         if stage == "extract":
             rows += [
-                {"stage": f"extract {ref.modality}", "computed": ref.computed, "reused": ref.reused, "seconds": None}
-                for ref in run.features.values()
+                {"stage": f"extract {title}", "computed": ref.computed, "reused": ref.reused, "seconds": None}
+                for title, ref in features_by_title(run.features).items()
             ]
         if (ref := results.get(stage)) is not None:
             reused = run.reused(ref)

@@ -7,13 +7,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypedDict
 
+import numpy as np
 from pydantic import JsonValue
 
 from data_contracts.compression import Distillation
 from data_contracts.modalities import in_order
 from data_contracts.refs import ChampionRef, FeatureRef, Frozen, InputName, ValidatedRef
 from tasks.config import RunConfig
-from tasks.samples import Samples, digest_of
+from tasks.modeling.row_clusters import clusters_of, number_clusters
+from tasks.problems.metric import Indices
+from tasks.samples import Samples, digest_of, read_near_duplicates
 from tasks.store import Store, digest_json
 
 RENDEZVOUS = "CROSSMODAL_RENDEZVOUS"
@@ -51,6 +54,14 @@ class TrainOrder(TypedDict):
 def read_samples(valid: ValidatedRef, store: Store) -> Samples:
     """The train and val rows, sorted by id. Test rows never enter."""
     return Samples.read(store.path(valid.uri)).of_split("train", "val").sorted_by_id()
+
+
+def cluster_val_rows(valid: ValidatedRef, store: Store) -> Indices | None:
+    """(N,) the clusters of the validation rows in the order of their ids, as evaluation has those of the test rows: rows of one
+    group, or nearly repeating each other, have one number. None where each is one of its own."""
+    samples = read_samples(valid, store)
+    numbers = number_clusters(samples, read_near_duplicates(store.path(valid.clean.uri)))
+    return clusters_of(np.flatnonzero(np.array(samples.splits) == "val"), numbers)
 
 
 def digest_samples(valid: ValidatedRef, features: Mapping[InputName, FeatureRef], store: Store) -> str:

@@ -29,7 +29,7 @@ from tasks.train.request import TrainJob, read_samples
 from tasks.train.test_time_flip import FlipChoice, choose_flip
 from tasks.train.throughput import device_name
 from tasks.train.trainer import Trainer
-from tasks.train.uncertainty import batch_rows, calibrate, number_groups
+from tasks.train.uncertainty import calibrate, number_groups
 from tasks.train.validation import describe_validation
 from tasks.train.warm_start import WarmStart, begin
 
@@ -63,9 +63,7 @@ def run_training(job: TrainJob, work: Path) -> None:
         always = any(spec.test_time_flip for spec in card.encoders.values())
         flip = FlipChoice(card, val, TestTimeFlip(used=True) if always else None)
         if config.encoders.test_time_flip == "auto":
-            flip = choose_flip(
-                card, best, val, groups, job.features, config.train, store, batch_rows(best, config.train)
-            )
+            flip = choose_flip(card, best, val, groups, job, store)
         answers = calibrate(flip.card, best, flip.val, groups, config.train)
     save_model(best, work, answers.card, files)
     history = TrainingHistory(

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from data_contracts.compression import Distillation
 from data_contracts.modalities import in_order, modality_of
-from data_contracts.refs import CheckpointRef, FeatureRef, InputName
+from data_contracts.refs import CheckpointRef, InputName
 from data_contracts.training_history import HISTORY, TrainingHistory
 from tasks.config import RunConfig
 from tasks.encoder_ids import BUILT_IN
@@ -19,7 +19,7 @@ from tasks.modeling.card import CARD, read_card
 from tasks.modeling.pretrained.describe import Identity, identify_encoder
 from tasks.problems.registry import width
 from tasks.store import Store, digest_file, digest_json
-from tasks.train.request import TrainJob, TrainRequest, digest_samples
+from tasks.train.request import TrainJob, TrainRequest, cluster_val_rows, digest_samples
 from tasks.train.subprocess import run_in_subprocess
 
 KIND = "checkpoints"
@@ -55,20 +55,23 @@ def base_key(request: TrainRequest, store: Store) -> str:
             **({"column_types": valid.clean.column_types} if valid.clean.column_types else {}),
             **({"shared": list(config.encoders.shared)} if config.encoders.shared else {}),
             **({} if distillation is None else {"distillation": _what_is_taught(distillation)}),
-            **_flips(features, config),
+            **_flips(request, store),
             "code": code_fingerprint("train", *(["pretrained"] if pretrained else []), modules=tuple(modules)),
         }
     )
 
 
-def _flips(features: dict[InputName, FeatureRef], config: RunConfig) -> dict[str, JsonValue]:
-    """What a choice of test_time_flip depends on: which mirrored validation rows there are to try it on."""
-    if config.encoders.test_time_flip != "auto" or not any(spec_of(name).has_pixels for name in features):
+def _flips(request: TrainRequest, store: Store) -> dict[str, JsonValue]:
+    """What a choice of test_time_flip depends on: which mirrored validation rows there are to try it on, and which of them
+    belong together."""
+    features = request.features
+    if request.config.encoders.test_time_flip != "auto" or not any(spec_of(name).has_pixels for name in features):
         return {}
     tried: JsonValue = {
         name: ref.test_time.fingerprint for name, ref in sorted(features.items()) if ref.test_time is not None
     }
-    return {"test_time_flip": tried}
+    clusters = cluster_val_rows(request.valid, store)
+    return {"test_time_flip": tried, "clusters": None if clusters is None else clusters.tolist()}
 
 
 def _what_is_taught(distillation: Distillation) -> dict[str, JsonValue]:
@@ -119,6 +122,7 @@ def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
     weights_sha256, card_sha256 = (digest_file(work / name) for name in FILES[:2])
     history = TrainingHistory.model_validate_json((work / HISTORY).read_text(encoding="utf-8"))
     start = [job.champion] if job.champion is not None and job.config.train.continue_from == "champion" else []
+    read = [job.features[name] for name in in_order(job.features)]
     learned_from = [*start, *([job.distillation.teacher] if job.distillation else [])]
     ref = CheckpointRef(
         uri=f"{KIND}/{key}",
@@ -126,7 +130,8 @@ def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
         rows=job.valid.clean.splits.get("train", 0),
         parents=(
             job.valid.sha256,
-            *(job.features[name].sha256 for name in in_order(job.features)),
+            *(ref.sha256 for ref in read),
+            *(ref.test_time.sha256 for ref in read if ref.test_time is not None),
             *(ref.sha256 for ref in learned_from),
         ),
         model_sha256=weights_sha256,

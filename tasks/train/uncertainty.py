@@ -26,7 +26,7 @@ from tasks.modeling.decision import answer_column
 from tasks.modeling.features import Inputs
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.inference import energies_of, predict_logits, to_outputs
-from tasks.modeling.targets import targets_of_card
+from tasks.modeling.targets import EncodedTargets, targets_of_card
 from tasks.modeling.uncertainty import Thresholds, Uncertainty
 from tasks.problems.registry import problem_of
 from tasks.samples import Samples
@@ -56,12 +56,11 @@ def calibrate(
     problem = problem_of(card.label_targets[0])
     batch = batch_rows(model, config)
     logits = predict_logits(model, val.inputs, batch)
-    scaling = tuned = None
-    if config.temperature_scaling == "auto" and not problem.is_numeric:
-        scaling = _scale(logits[:, model.targets.slices[0]], val.targets.first, groups)
-        if scaling is not None and scaling.used:
-            card = card.model_copy(update={"uncertainty": Uncertainty(temperature=scaling.temperature)})
-            model.targets = targets_of_card(card)
+    tuned = None
+    scaling = find_temperature(logits, val.targets, groups, config)
+    if scaling is not None and scaling.used:
+        card = card.model_copy(update={"uncertainty": Uncertainty(temperature=scaling.temperature)})
+        model.targets = targets_of_card(card)
     if config.tune_thresholds:
         card, tuned = tune_card(card, to_outputs(model, logits), val.targets.first)
     uncertainty = Uncertainty(
@@ -93,9 +92,15 @@ def number_groups(samples: Samples) -> NDArray[np.int64] | None:
     return np.array([places[name] for name in names], np.int64)
 
 
-def _scale(
-    logits: NDArray[np.floating[Any]], truth: NDArray[Any], groups: NDArray[np.int64] | None
+def find_temperature(
+    logits: NDArray[np.floating[Any]], encoded: EncodedTargets, groups: NDArray[np.int64] | None, config: TrainConfig
 ) -> TemperatureScaling | None:
+    """What dividing the first label column's logits, among the model's (N, outputs), by one number does; None where
+    train.temperature_scaling is off, the column holds numbers, or no row tells."""
+    targets = encoded.targets
+    if config.temperature_scaling != "auto" or problem_of(targets.columns[0]).is_numeric:
+        return None
+    logits, truth = logits[:, targets.slices[0]], encoded.first
     known = truth >= 0 if truth.ndim == 1 else np.isfinite(truth).all(axis=1)
     fit = tune_temperature(logits[known], truth[known], None if groups is None else groups[known])
     if fit is None:

@@ -19,7 +19,7 @@ from data_contracts.data_profile import PROFILE
 from data_contracts.expectations.features import FeatureSpec, columns_expectations, features_expectations
 from data_contracts.expectations.samples import samples_expectations, samples_frame
 from data_contracts.modalities import modality_of
-from data_contracts.refs import CleanRef, FeatureRef, InputName, ValidatedRef
+from data_contracts.refs import CleanRef, FeatureRef, InputName, Split, ValidatedRef
 from data_contracts.row_examples import LEAKED
 from data_contracts.tables import CONTRACT_VERSION
 from tasks.config import RunConfig
@@ -163,7 +163,9 @@ def check_samples(stored: Path, clean: CleanRef) -> SuiteResult:
 # -- features ----------------------------------------------------------------------------------------------------------
 
 
-def features_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], config: RunConfig) -> str:
+def features_key(
+    valid: ValidatedRef, features: dict[InputName, FeatureRef], config: RunConfig, splits: tuple[Split, ...] = ()
+) -> str:
     """The key under which the validation of these features is stored."""
     return digest_json(
         {
@@ -174,23 +176,30 @@ def features_key(valid: ValidatedRef, features: dict[InputName, FeatureRef], con
                 "encoders": config.encoders.model_dump(mode="json", exclude={"shared"}),  # which shapes no feature
             },
             "regime": config.train.regime,
+            **({"splits": list(splits)} if splits else {}),
             "code": code_fingerprint("validate", modules=_modules(features)),
         }
     )
 
 
 def validate_features(
-    valid: ValidatedRef, features: dict[InputName, FeatureRef], config: RunConfig, store: Store
+    valid: ValidatedRef,
+    features: dict[InputName, FeatureRef],
+    config: RunConfig,
+    store: Store,
+    splits: tuple[Split, ...] = (),
 ) -> FeaturesCheck:
     """The features of every modality met their contract: all there, of the expected shape and type, finite.
 
-    Read from the stored parts. Raises DataError for a broken critical expectation, as `validate_samples` does.
+    Read from the stored parts; of the rows of these splits, () of all. Raises DataError for a broken critical expectation, as
+    `validate_samples` does.
     """
-    key = features_key(valid, features, config)
+    key = features_key(valid, features, config, splits)
     found = store.find(KIND, key)
     if found is not None:
         return cast(FeaturesCheck, found.ref)
     samples = Samples.read(store.path(valid.uri))
+    samples = samples.of_split(*splits) if splits else samples
     with store.create(KIND, key) as draft:
         results: list[SuiteResult] = []
         for done, (name, ref) in enumerate(features.items()):

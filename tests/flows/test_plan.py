@@ -71,6 +71,27 @@ def test_without_a_run_before_everything_is_computed_and_nothing_estimated(folde
     assert {line["seconds"] for line in lines.values()} == {None}
 
 
+@pytest.mark.parametrize(
+    ("lost", "count"),
+    [((), 20), (("validations",), 20), (("validations", "clean"), None)],
+    ids=["validated", "ingested", "new"],
+)
+def test_a_flip_to_be_tried_is_planned_whatever_is_known_of_the_samples(
+    folder: Path, lost: tuple[str, ...], count: int | None
+) -> None:
+    for kind in lost:
+        shutil.rmtree(folder / "store" / kind)
+    lines = plan(folder, "encoders.image=classical", "encoders.test_time_flip=auto")
+    line = lines["extract image, test-time flip"]
+    assert (line["action"], line["count"]) == ("compute", count)
+    assert "validation samples" in line["why"]
+    for setting in (
+        "encoders.image=classical",
+        "encoders.test_time_flip=auto",
+    ):  # off, and pictures encoded in training
+        assert not [stage for stage in plan(folder, setting) if "flip" in stage]
+
+
 def test_after_a_run_nothing_is_computed(retrained: Path) -> None:
     lines = plan(retrained)
     assert {line["action"] for line in lines.values()} == {"reuse"}

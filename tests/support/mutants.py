@@ -62,6 +62,7 @@ MODULES = {
     "tasks/problems/table_estimates.py": _ESTIMATES,
     "tasks/problems/multiclass_metrics.py": [f"{_EVALUATE}/test_metrics.py", f"{_EVALUATE}/test_intervals.py"],
     "tasks/evaluate/overlap.py": [f"{_EVALUATE}/test_overlap.py"],
+    "tasks/modeling/row_clusters.py": [f"{_EVALUATE}/test_overlap.py"],
     "tasks/evaluate/slice_regressions.py": [f"{_EVALUATE}/test_slice_regressions.py"],
     "tasks/evaluate/paired.py": [f"{_EVALUATE}/test_paired.py"],
     "tasks/evaluate/comparison.py": [f"{_EVALUATE}/test_comparison.py", f"{_EVALUATE}/test_evaluate.py"],

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tasks.evaluate.overlap import clusters_of, find_seen, number_clusters
+from tasks.evaluate.overlap import find_seen
+from tasks.modeling.row_clusters import clusters_of, number_clusters
 from tasks.modeling.training_rows import ROWS, write_rows
 from tasks.samples import Samples
 

@@ -13,11 +13,12 @@ from benchmarks.gate import MODES, simulate
 from data_contracts.refs import ChampionRef
 from tasks.config import GateConfig, Rule, RunConfig
 from tasks.evaluate.comparison import against, compare
-from tasks.evaluate.overlap import clusters_of, find_seen, number_clusters
+from tasks.evaluate.overlap import find_seen
 from tasks.evaluate.slice_regressions import chance_of_loss, find_regressions
 from tasks.gate.comparison import compare_models, is_not_worse, next_anchor
 from tasks.gate.gate import gate
 from tasks.gate.rules import evaluate_rule
+from tasks.modeling.row_clusters import clusters_of, number_clusters
 from tasks.modeling.training_rows import ROWS, read_seen, write_rows
 from tasks.problems.multiclass_metrics import ClassScorer
 from tasks.samples import Samples

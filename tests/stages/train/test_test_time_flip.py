@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from data_contracts.refs import Target
-from data_contracts.tables import features_schema
+from data_contracts.tables import features_schema, near_duplicates_schema
 from tasks.config import TrainConfig, load_config
 from tasks.contract import read_table
 from tasks.errors import EnvironmentFailed
@@ -16,8 +17,11 @@ from tasks.mirrored_labels import why_not_mirrored
 from tasks.modeling.card import read_card
 from tasks.modeling.inference import load_inputs, predict_logits, predict_probabilities
 from tasks.modeling.package import load_model
-from tasks.samples import Samples
-from tasks.train.test_time_flip import standard_error
+from tasks.modeling.targets import Targets
+from tasks.samples import NEAR_DUPLICATES, Samples
+from tasks.store import digest_json
+from tasks.train.request import cluster_val_rows
+from tasks.train.test_time_flip import decide, judge, standard_error
 from tasks.train.train import train, train_key
 
 WIDTH = 1024
@@ -72,7 +76,8 @@ def _with_val_rows(world, ref, rows, helps):
         values = good[label] if helps else rng.normal(0, 20, WIDTH)
         averaged.append({"digest": cell, "shape": [WIDTH], "values": values.tolist()})
     plain, both = (_put(world, ref, name, content) for name, content in (("plain", known.values()), ("both", averaged)))
-    return plain.model_copy(update={"test_time": both.model_copy(update={"is_flip_averaged": True})})
+    averaged_as = {"is_flip_averaged": True, "fingerprint": digest_json(both.uri), "sha256": digest_json([both.uri])}
+    return plain.model_copy(update={"test_time": both.model_copy(update=averaged_as)})
 
 
 def _put(world, ref, name, content):
@@ -89,6 +94,8 @@ def _made(world):
 
 def test_it_is_chosen_where_it_lowers_the_loss_of_the_validation_rows_and_the_model_answers_so(embedded):
     world = embedded()
+    ref = train(*world.all, isolate=False)
+    assert {each.test_time.sha256 for each in world.features.values()} <= set(ref.parents)
     card, history, model = _made(world)
     found = history["test_time_flip"]
     assert found["used"]
@@ -96,6 +103,7 @@ def test_it_is_chosen_where_it_lowers_the_loss_of_the_validation_rows_and_the_mo
     assert found["flipped_score"] > found["score"]
     assert all(spec.test_time_flip for spec in card.encoders.values())
     assert card.config.encoders.test_time_flip == "on"
+    assert all(card.features[name].fingerprint == ref.test_time.fingerprint for name, ref in world.features.items())
     val = Samples.read(world.store.path("samples")).of_split("val")
     answers = predict_probabilities(model, val, world.features, world.store)
     flipped = {name: ref.test_time for name, ref in world.features.items()}
@@ -149,6 +157,24 @@ def test_labels_that_name_sides_never_take_it(embedded):
         (("LeftHand", "foot"), True),
         (("0", "1", "10"), True),
         (("b", "d", "p"), True),
+        ((*"0123456789", "blank"), True),
+        (("3", "cat", "dog"), False),
+        (("Zero", "one", "two"), True),
+        (("one way", "two way"), False),
+        (("leftturn", "ahead"), True),
+        (("LEFTTURN", "ahead"), True),
+        (("turnRight", "ahead"), True),
+        (("keep_to_right", "ahead"), True),
+        (("lane: L", "lane: R", "both lanes"), True),
+        (("vitamin L", "vitamin K", "none"), False),
+        (("lhs", "rhs", "middle"), True),
+        (("cw", "ccw", "still"), True),
+        (("anti-clockwise", "still"), True),
+        (("OS", "OD"), True),
+        (("os", "hardware"), False),
+        (("links", "rechts"), True),
+        (("links", "golf"), False),
+        (("bright", "dark"), False),
         (("cat", "dog"), False),
         (("copyright", "leftover"), False),
         (("7 days", "30 days"), False),
@@ -168,6 +194,71 @@ def test_the_standard_error_counts_groups_not_rows():
     twice, groups = np.repeat(values, 2), np.repeat(np.arange(40), 2)
     assert standard_error(twice, np.ones(80), groups) == pytest.approx(plain)
     assert standard_error(values, one, np.zeros(40, np.int64)) == float("inf")
+
+
+@pytest.fixture
+def rows():
+    """1,000 rows of ten classes: their encoded labels, and the log-odds that they were drawn by."""
+    rng = np.random.default_rng(0)
+    odds = rng.normal(size=(1000, 10))
+    drawn = [rng.choice(10, p=np.exp(row) / np.exp(row).sum()) for row in odds]
+    labels = tuple("abcdefghij")
+    samples = Samples(pa.table({"label": [labels[place] for place in drawn]}))
+    return Targets((Target(name="label", labels=labels),)).encode(samples), odds
+
+
+def _decided(encoded, logits, flipped, clusters=None, **settings):
+    config = TrainConfig(**settings)
+    judged = [judge(np.asarray(each, np.float32), encoded, None, config) for each in (logits, flipped)]
+    return decide(*judged, np.ones(len(logits), np.float32), clusters, encoded.targets.columns[0])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_a_flip_that_only_makes_an_overconfident_model_less_certain_is_not_taken(rows, smoothing):
+    encoded, odds = rows
+    overconfident, taken = 4 * odds, {"off": 0, "auto": 0}
+    for seed in range(1, 21):  # in some of which the metric is better, by chance
+        worse = 0.6 * overconfident + 0.35 * np.random.default_rng(seed).normal(size=odds.shape)
+        for scaling in taken:
+            found = _decided(encoded, overconfident, worse, label_smoothing=smoothing, temperature_scaling=scaling)
+            taken[scaling] += found.used
+    assert taken["off"]
+    assert not taken["auto"]
+    same = _decided(encoded, overconfident, 0.5 * overconfident, label_smoothing=smoothing)
+    assert same.loss == pytest.approx(same.flipped_loss, abs=1e-5)
+    noise = np.random.default_rng(1).normal(size=odds.shape)
+    assert _decided(encoded, overconfident + 8 * noise, overconfident + noise, label_smoothing=smoothing).used
+
+
+def test_rows_that_belong_together_make_the_gain_less_certain(rows):
+    encoded, odds = rows
+    noise = np.random.default_rng(1).normal(size=odds.shape)
+    logits, flipped = odds + 0.3 * noise, odds
+    clusters = np.arange(1000)
+    alone = _decided(encoded, logits, flipped)
+    assert _decided(encoded, logits, flipped, clusters).standard_error == pytest.approx(alone.standard_error)
+    tied = np.argsort(np.argsort((logits - flipped)[np.arange(1000), encoded.first])) // 250  # rows that gain alike
+    found = _decided(encoded, logits, flipped, tied)
+    assert found.loss == alone.loss
+    assert found.standard_error > 2 * alone.standard_error
+    assert (alone.used, found.used) == (True, False)
+
+
+def test_near_duplicates_among_the_validation_rows_count_as_one_as_they_do_in_evaluation(embedded):
+    apart = embedded()
+    alone, key = _made(apart)[1]["test_time_flip"], train_key(*apart.all)
+    tied = embedded()
+    near = [f"s{row}" for row in range(12, 20)]  # of the validation rows, and of one of the others
+    found = {"id": [*near, "s00"], "cluster": [0, 0, 1, 1, 2, 2, 3, 3, 3]}
+    table = pa.Table.from_pydict(found, schema=near_duplicates_schema())
+    pq.write_table(table, tied.store.path("samples") / NEAR_DUPLICATES)
+    assert cluster_val_rows(apart.valid, apart.store) is None
+    clusters = cluster_val_rows(tied.valid, tied.store)
+    assert clusters.tolist() == [1, 1, 2, 2, 3, 3, 0, 0]
+    assert train_key(*tied.all) != key
+    found = _made(tied)[1]["test_time_flip"]
+    assert found["loss"] == alone["loss"]
+    assert found["standard_error"] != alone["standard_error"]
 
 
 def test_a_trained_encoder_looks_twice_outside_training_only(make_world):

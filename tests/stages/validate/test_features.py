@@ -98,6 +98,21 @@ def broken(bench: Bench) -> set[str]:
     return {item["name"] for item in items if not item["success"]}
 
 
+def test_with_splits_only_features_of_their_rows_are_looked_for(bench: Bench) -> None:
+    valid = validate_samples(bench.clean(good_rows()), CONFIG, bench.store)
+    rows = [row for place, row in enumerate(good_features("audio")) if place in range(24, 29)]
+    rows[0]["values"][5] = math.nan
+    features: dict[InputName, FeatureRef] = {"audio": bench.features("audio", rows)}
+    with pytest.raises(DataError, match=r"feature_present.* 6 of 6"):
+        validate_features(valid, features, CONFIG, bench.store, ("test",))
+    with pytest.raises(DataError, match=r"feature_present.* 1 of 6 .*s29"):
+        validate_features(valid, features, CONFIG, bench.store, ("val",))
+    rows = good_features("audio")[24:30]
+    features = {"audio": bench.features("audio", rows)}
+    check = validate_features(valid, features, CONFIG, bench.store, ("val",))
+    assert (check["rows"], check["warnings"]) == ({"audio": 6}, [])
+
+
 def test_good_features_of_every_modality_pass(bench: Bench) -> None:
     valid = validate_samples(bench.clean(good_rows()), CONFIG, bench.store)
     features: dict[InputName, FeatureRef] = {name: bench.features(name, good_features(name)) for name in MODALITIES}
