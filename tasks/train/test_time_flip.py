@@ -79,9 +79,9 @@ def choose_flip(
     }
     both = replace(val, inputs=replace(val.inputs, tables=tables, places=places))
     batch = batch_rows(model, config)
-    plain = judge(predict_logits(model, val.inputs, batch), val.targets, groups, config)
+    plain = validate_logits(predict_logits(model, val.inputs, batch), val.targets, groups, config)
     specs, model.specs = model.specs, {name: flipped.encoders[name] for name in model.modalities}
-    averaged = judge(predict_logits(model, both.inputs, batch), val.targets, groups, config)
+    averaged = validate_logits(predict_logits(model, both.inputs, batch), val.targets, groups, config)
     record = decide(plain, averaged, val.weights, cluster_val_rows(job.valid, store), card.label_targets[0])
     if record.used:
         return FlipChoice(flipped, both, record)
@@ -90,7 +90,7 @@ def choose_flip(
 
 
 @dataclass(frozen=True)
-class Judged:
+class Validated:
     """What the first label column's answers are worth on N validation rows, once the model is calibrated."""
 
     losses: NDArray[np.float64]
@@ -99,9 +99,9 @@ class Judged:
     """The validation metric."""
 
 
-def judge(
+def validate_logits(
     logits: NDArray[np.float32], encoded: EncodedTargets, groups: NDArray[np.int64] | None, config: TrainConfig
-) -> Judged:
+) -> Validated:
     """Of (N, outputs) logits, under the temperature that the model would have for them.
 
     The loss is that of the probabilities: without smoothing or focus, under which being less certain is worth something.
@@ -117,12 +117,12 @@ def judge(
     losses = losses.double()
     losses[soft.isnan().any(dim=1)] = torch.nan
     outputs = targets.activate(torch.from_numpy(logits))[:, cut].numpy()
-    return Judged(losses.numpy(), float(problem.validation_score(outputs, encoded.first, target)))
+    return Validated(losses.numpy(), float(problem.validation_score(outputs, encoded.first, target)))
 
 
 def decide(
-    plain: Judged,
-    averaged: Judged,
+    plain: Validated,
+    averaged: Validated,
     row_weights: NDArray[np.float32],
     clusters: NDArray[np.int64] | None,
     target: Target,

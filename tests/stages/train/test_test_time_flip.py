@@ -21,7 +21,7 @@ from tasks.modeling.targets import Targets
 from tasks.samples import NEAR_DUPLICATES, Samples
 from tasks.store import digest_json
 from tasks.train.request import cluster_val_rows
-from tasks.train.test_time_flip import decide, judge, standard_error
+from tasks.train.test_time_flip import decide, standard_error, validate_logits
 from tasks.train.train import train, train_key
 
 WIDTH = 1024
@@ -209,8 +209,8 @@ def rows():
 
 def _decided(encoded, logits, flipped, clusters=None, **settings):
     config = TrainConfig(**settings)
-    judged = [judge(np.asarray(each, np.float32), encoded, None, config) for each in (logits, flipped)]
-    return decide(*judged, np.ones(len(logits), np.float32), clusters, encoded.targets.columns[0])
+    validated = [validate_logits(np.asarray(each, np.float32), encoded, None, config) for each in (logits, flipped)]
+    return decide(*validated, np.ones(len(logits), np.float32), clusters, encoded.targets.columns[0])
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
