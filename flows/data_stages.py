@@ -76,7 +76,7 @@ def extract_features(
     run_log.log_features(new.values())
     if isinstance(samples, ValidatedRef) and new:
         with run_state.timed("validate"):
-            check = stages.validate_features(samples, new, config, store, splits)
+            check = stages.validate_features(samples, new, config, store, splits=splits)
             run_state.note("flipped_features" if splits else "features", check)
     return features
 

@@ -83,7 +83,7 @@ class ValidateFeatures(Protocol):
     """The features of every modality met their contract."""
 
     def __call__(
-        self, valid: ValidatedRef, features: Features, config: RunConfig, store: Store, splits: Splits = ()
+        self, valid: ValidatedRef, features: Features, config: RunConfig, store: Store, *, splits: Splits = ()
     ) -> FeaturesCheck: ...
 
 

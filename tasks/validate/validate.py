@@ -187,6 +187,7 @@ def validate_features(
     features: dict[InputName, FeatureRef],
     config: RunConfig,
     store: Store,
+    *,
     splits: tuple[Split, ...] = (),
 ) -> FeaturesCheck:
     """The features of every modality met their contract: all there, of the expected shape and type, finite.

@@ -105,7 +105,7 @@ def test_the_whole_file_says_which_quotation_mark_it_uses(tmp_path: Path) -> Non
     assert (kept[0], kept[-1]) == (["hi 0", "'cat'"], ["hello, world", "'dog'"])
     single = cells(read(tmp_path / "m.csv", text + "'hello, world','dog'\n"))
     assert (single[0], single[-1]) == (["hi 0", "cat"], ["hello, world", "dog"])
-    both = cells(read(tmp_path / "m.csv", text + "'hello, world','dog'\n\"so\",'dog'\n"))
+    both = cells(read(tmp_path / "m.csv", text + "'hello, world','dog'\n'so, so','dog'\n\"so\",'dog'\n"))
     assert (both[0], both[-1]) == (["hi 0", "cat"], ['"so"', "dog"])
     within = cells(read(tmp_path / "m.csv", text + "'\"so\" he said','dog'\nsay \"x\",'dog'\n"))
     assert within[-2:] == [['"so" he said', "dog"], ['say "x"', "dog"]]
@@ -238,6 +238,8 @@ def assert_conserved(path: Path, text: str, written: list[list[str]], *, exact: 
 
 
 @BOUNDED
+@example(table=[["'", "", ""], ["", "'", ","]], delimiter=",", end="\n", quoting=0, name="m.csv")
+@example(table=[[",", "'", "'"]], delimiter=",", end="\n", quoting=0, name="m.csv")
 @given(
     TABLE,
     st.sampled_from([",", ";", "\t", "|"]),

@@ -53,7 +53,7 @@ def sniff(lines: Sequence[str], usual: str, options: CsvConfig, *, whole: bool) 
 
 def _with_apostrophes(lines: Sequence[str], found: Dialect, share: float, *, whole: bool) -> Dialect:
     """The dialect with ' as its quotation mark where nearly every record has a cell between two of them, and no fewer
-    records than else have the cells that the header has. Whether " is one after all, the whole file says (begins_quoted).
+    records than else have the cells that the header has. Whether " is one after all, the whole file says (count_quoted).
     """
     quoted = replace(found, quote="'")
     if found.quotes == "none" or (score := _score(lines, quoted, whole=whole)) is None or score[0] < share:
@@ -68,10 +68,10 @@ def _with_apostrophes(lines: Sequence[str], found: Dialect, share: float, *, who
     return quoted if texts and having >= _QUOTED_SHARE * len(texts) else found
 
 
-def begins_quoted(lines: Iterable[str], delimiter: str) -> bool:
-    """Whether a cell begins with a double quotation mark."""
+def count_quoted(lines: Iterable[str], delimiter: str) -> int:
+    """How many cells begin with a double quotation mark."""
     begins = re.compile(rf'(?:^|{re.escape(delimiter)}) *"')
-    return any(begins.search(line) for line in lines)
+    return sum(len(begins.findall(line)) for line in lines)
 
 
 def _dialect(delimiter: str, options: CsvConfig, *, skip: bool) -> Dialect:

@@ -11,7 +11,7 @@ from data_contracts.recognition import Recognised, Recognition, SettingValue
 from tasks.config_sections import CsvConfig
 from tasks.errors import DataError
 from tasks.ingest.manifest.rows import Manifest, Row
-from tasks.ingest.sources.delimited.dialect import begins_quoted, header_of, separator_of, sniff
+from tasks.ingest.sources.delimited.dialect import count_quoted, header_of, separator_of, sniff
 from tasks.ingest.sources.delimited.records import Dialect, Reading, Record, read_records
 from tasks.ingest.sources.encodings import NotText, find_encoding
 from tasks.ingest.sources.limits import ReadLimits
@@ -149,14 +149,12 @@ def _check(table: _Table) -> _Findings:
 
 def _quotes_doubly(table: _Table, findings: _Findings, options: CsvConfig) -> bool:
     """Whether the file quotes with " after all, though ' encloses cells of nearly every row of the sample: some cells begin
-    with ", and none in '…' needs its marks, as one that holds the delimiter does.
+    with ", and no more in '…' need their marks, as one that holds the delimiter does.
     """
-    is_open = options.quotechar == "auto" and table.dialect.quote == "'"
-    return (
-        is_open
-        and not findings.needing_quotes
-        and begins_quoted(table.file.lines(table.encoding), table.dialect.delimiter)
-    )
+    if options.quotechar != "auto" or table.dialect.quote != "'":
+        return False
+    doubly = count_quoted(table.file.lines(table.encoding), table.dialect.delimiter)
+    return doubly > 0 and doubly >= findings.needing_quotes
 
 
 def _decide(table: _Table, findings: _Findings) -> Dialect:
