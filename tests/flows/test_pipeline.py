@@ -59,7 +59,7 @@ class World:
 
     def run(self, flow: Callable[[Request, Stages, RunState], None] = run_pipeline) -> RunState:
         stages = Stages(
-            validate_manifest=lambda *_: CHECKED, validate_samples=validated, validate_features=lambda *_: CHECKED,
+            validate_manifest=lambda *_: CHECKED, validate_samples=validated, validate_features=lambda *_, **__: CHECKED,
             validate_predictions=self._validate, train=self._train, evaluate=self._evaluate, publish=self._publish,
         )  # fmt: skip
         run_state = RunState()

@@ -76,10 +76,10 @@ def recorded(lines: list[str]) -> Stages:
     """The plain stages, each of which adds a line when it is called."""
 
     def record(name: str, stage: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
             found = dict.fromkeys(sources_of(arguments))
             lines.append(f"{name:<21}{'<- ' + ', '.join(found) if found else ''}".rstrip())
-            return stage(*arguments)
+            return stage(*arguments, **named)
 
         return call
 
