@@ -104,12 +104,12 @@ def test_with_splits_only_features_of_their_rows_are_looked_for(bench: Bench) ->
     rows[0]["values"][5] = math.nan
     features: dict[InputName, FeatureRef] = {"audio": bench.features("audio", rows)}
     with pytest.raises(DataError, match=r"feature_present.* 6 of 6"):
-        validate_features(valid, features, CONFIG, bench.store, ("test",))
+        validate_features(valid, features, CONFIG, bench.store, splits=("test",))
     with pytest.raises(DataError, match=r"feature_present.* 1 of 6 .*s29"):
-        validate_features(valid, features, CONFIG, bench.store, ("val",))
+        validate_features(valid, features, CONFIG, bench.store, splits=("val",))
     rows = good_features("audio")[24:30]
     features = {"audio": bench.features("audio", rows)}
-    check = validate_features(valid, features, CONFIG, bench.store, ("val",))
+    check = validate_features(valid, features, CONFIG, bench.store, splits=("val",))
     assert (check["rows"], check["warnings"]) == ({"audio": 6}, [])
 
 
