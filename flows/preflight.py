@@ -27,7 +27,7 @@ from tasks.ingest.sources.resolve import BUILTIN
 from tasks.modalities import MODALITIES
 from tasks.modeling.card import read_card
 from tasks.modeling.pretrained.describe import asked_layers
-from tasks.modeling.pretrained.file_checks import require_intact, require_network
+from tasks.modeling.pretrained.file_checks import require_intact, require_network, require_package
 from tasks.modeling.pretrained.locate import Place, locate_encoder
 from tasks.publish.connection import is_absent, probe_registry
 from tasks.publish.registry import fetch_champion
@@ -157,6 +157,7 @@ def _encoder(modality: Modality, request: Request) -> tuple[bool, str]:
         computed = parsed.family == "classical"
         return True, f"{encoder}: {'computed, without weights' if computed else 'trained from scratch'}"
     require_intact(encoder, place)
+    require_package(encoder, place)
     return True, f"{encoder}: {_size(_weight_bytes(place))} at {place.root}"
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, create_model, field_validator
 from data_contracts.modalities import ALL_MODALITIES, modality_of
 from data_contracts.refs import InputName, Modality
 from tasks.config_sections import Section, Share
-from tasks.encoder_ids import MOST_LAYERS, Layers, parse_encoder
+from tasks.encoder_ids import FORMS, MOST_LAYERS, Layers, parse_encoder
 from tasks.modalities import MODALITIES
 
 _PRETRAINED = tuple(name for name, spec in MODALITIES.items() if "hf" in spec.families)
@@ -53,8 +53,8 @@ class LayersConfig(_LayersPerModality):
 
 
 class EncodersConfig(_OnePerModality):
-    """One encoder id per modality: `tiny`, `classical`, `torchvision:NAME[@WEIGHTS]`, `hf:ID_OR_FOLDER[@REVISION]`; `off`
-    leaves it out.
+    """One encoder id per modality: `tiny`, `classical`, `torchvision:NAME[@WEIGHTS]`, `hf:ID_OR_FOLDER[@REVISION]`, and
+    `timm:NAME` and `st:NAME`, short for models of timm and of sentence-transformers on the hub; `off` leaves it out.
 
     WEIGHTS is a .safetensors file, the name of torchvision's own weights, or `random` to train from scratch.
     """
@@ -87,9 +87,7 @@ class EncodersConfig(_OnePerModality):
     @classmethod
     def _is_known(cls, encoder: str, info: ValidationInfo) -> str:
         if parse_encoder(encoder, modality_of(info.field_name or "")).family == "model":
-            raise ValueError(
-                "an encoder is tiny, classical, off, torchvision:NAME[@WEIGHTS] or hf:ID_OR_FOLDER[@REVISION]"
-            )
+            raise ValueError(FORMS)
         return encoder
 
     def of(self, name: InputName) -> str:

@@ -26,7 +26,14 @@ RANDOM = "random"
 BUILT_IN = ("tiny", "classical")
 """Encoders of ours, which read the same inputs: a network that is trained, and features that are computed."""
 
+FORMS = (
+    "an encoder is tiny, classical, off, torchvision:NAME[@WEIGHTS], hf:ID_OR_FOLDER[@REVISION], timm:NAME or st:NAME"
+)
+ORGANIZATIONS = {"timm": "timm", "st": "sentence-transformers"}
+"""Short for the models of an organization on the hub: `timm:NAME` is `hf:timm/NAME`."""
+
 _NAME = re.compile(r"[A-Za-z0-9_]+")
+_NAME_ON_HUB = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -73,13 +80,22 @@ def parse_encoder(encoder: str, modality: Modality) -> EncoderId:
                 "write torchvision:NAME or torchvision:NAME@WEIGHTS, for example torchvision:resnet18@random"
             )
         return EncoderId("torchvision", name, version or None)
-    if family == "hf" and colon:
+    if family in ("hf", *ORGANIZATIONS) and colon:
         _require_family(family, modality)
         name, at, version = rest.rpartition("@") if "@" in rest else (rest, "", "")
         if not name or (at and not version):
             raise ValueError("write hf:ID, hf:FOLDER or hf:ID@REVISION, for example hf:google-bert/bert-base-uncased")
-        return EncoderId("hf", name, version or None)
-    raise ValueError("an encoder is tiny, classical, off, torchvision:NAME[@WEIGHTS] or hf:ID_OR_FOLDER[@REVISION]")
+        return EncoderId("hf", _hub_id(family, name), version or None)
+    raise ValueError(FORMS)
+
+
+def _hub_id(family: str, name: str) -> str:
+    organization = ORGANIZATIONS.get(family)
+    if organization is None:
+        return name
+    if not _NAME_ON_HUB.fullmatch(name):
+        raise ValueError(f"write {family}:NAME, short for hf:{organization}/NAME; of a folder, hf:FOLDER")
+    return f"{organization}/{name}"
 
 
 def _require_family(family: str, modality: Modality) -> None:

@@ -12,7 +12,10 @@ from flows.commands.options import Debug, SummaryJson
 
 def fetch(
     encoder: Annotated[
-        str, typer.Argument(help=r"torchvision:NAME\[@WEIGHTS], hf:ID\[@REVISION] or diffusers:ID\[@REVISION].")
+        str,
+        typer.Argument(
+            help=r"torchvision:NAME\[@WEIGHTS], hf:ID\[@REVISION], timm:NAME, st:NAME or diffusers:ID\[@REVISION]."
+        ),
     ],
     as_json: SummaryJson = False,
     debug: Debug = False,

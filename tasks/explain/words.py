@@ -46,11 +46,12 @@ def token_words(text: str, ids: Sequence[int], spec: EncoderSpec) -> tuple[list[
     """The words of a text and the word of each of its tokens, -1 of tokens that stand for none; of a tokenizer that does not
     say where its tokens are, every token is a word."""
     tokenizer = _tokenizer(spec)
-    encoded = None if tokenizer is None else tokenizer.encode(text)
+    encoded = None if tokenizer is None else tokenizer.encode(spec.prompt + text)
     if encoded is None or list(encoded.ids) != list(ids):
         return [f"token {number}" for number in range(1, len(ids) + 1)], list(range(len(ids)))
     spans = split_words(text)
-    found = [_word_at(span, spans) for span in encoded.offsets]
+    before = len(spec.prompt)
+    found = [_word_at((first - before, after - before), spans) for first, after in encoded.offsets]
     if all(place < 0 for place in found):
         return [text[:20] or "(nothing)"], [0] * len(ids)
     last = max(found)

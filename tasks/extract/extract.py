@@ -23,6 +23,7 @@ from tasks.modalities import MODALITIES, Dtype, Params, Prepare, spec_of
 from tasks.modeling.encoder_reading import input_dtype, params_of, preparer
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import Identity, complete_encoder, identify_encoder
+from tasks.modeling.pretrained.locate import TIMM
 from tasks.samples import Samples
 from tasks.store import Store, digest_json
 
@@ -37,6 +38,7 @@ _LIBRARIES = {
     "torchvision": ("torch", "torchvision"),
     "hf": ("tokenizers", "torch", "transformers"),
 }
+_BY_MODEL_TYPE = {TIMM: ("timm",)}
 _DTYPES = {"uint8": np.uint8, "int16": np.int16, "int32": np.int32, "float32": np.float32}
 
 
@@ -72,7 +74,8 @@ def features_fingerprint(name: InputName, media: str, config: RunConfig) -> str:
     modules = spec.tiny_modules if is_built_in else spec.pretrained_modules
     if identity.family == "classical":
         modules = (*modules, "tasks.modeling.classical")
-    code = code_fingerprint(*stages, *embedded, modules=modules, libraries=_LIBRARIES[identity.family])
+    libraries = (*_LIBRARIES[identity.family], *_BY_MODEL_TYPE.get(identity.model_type or "", ()))
+    code = code_fingerprint(*stages, *embedded, modules=modules, libraries=libraries)
     shaping = identity.model_dump(mode="json")
     if identity.reads == "inputs":  # the inputs do not depend on the weights, nor pixels of a given side on the network
         del shaping["weights_sha256"]

@@ -26,7 +26,7 @@ class PixelSpec(ModalitySpec):
     shape_prefix: ClassVar[str] = ""
     """A regular expression of what stands before a square in the shape of a feature."""
     corruptions = ("noise", "blur", "jpeg")
-    families = ("torchvision", "hf")
+    families = ("torchvision", "hf", "timm")
     has_pixels = True
     classical_scaling = 1.0
     network_modules = ("tasks.modeling.augment_images", "tasks.modeling.color_ops", "tasks.modeling.rng")
@@ -40,7 +40,13 @@ class PixelSpec(ModalitySpec):
         return self._squares(name, config, spec.settings["px"])
 
     def pretrained_settings(self, encoder: str, place: Place) -> Settings:
-        """Of transformers' models of images, which read clips frame by frame, and of clips."""
+        """Of timm's and transformers' models of images, which read clips frame by frame, and of clips."""
+        from tasks.modeling.pretrained.locate import TIMM
+
+        if place.model_type == TIMM:
+            from tasks.modeling.pretrained.timm_models import timm_settings
+
+            return timm_settings(encoder, place)
         from tasks.modeling.pretrained.hf_image import picture_settings
 
         return picture_settings(encoder, place, clips=self.has_frames)

@@ -38,7 +38,7 @@ class Text(ModalitySpec):
     size_unit = "characters"
     measures = MappingProxyType({"length": "characters"})
     corruptions = ("typos",)
-    families = ("hf",)
+    families = ("hf", "st")
     tiny_keys = ("max_text_bytes",)
     pretrained_keys = ("max_tokens",)
     pretrained_modules = ()
@@ -108,7 +108,8 @@ class Text(ModalitySpec):
         return lambda text, rate_hz: text_bytes(text, rate_hz, params)
 
     def prepare_pretrained(self, spec: EncoderSpec, params: Params) -> Prepare:
-        """int32 (L,): the ids that the encoder's own tokenizer gives, at most `max_tokens` and what the network can place."""
+        """int32 (L,): the ids that the encoder's own tokenizer gives of its prompt and the text, at most `max_tokens` and what
+        the network can place."""
         from tasks.modeling.pretrained.describe import require_place
         from tasks.modeling.pretrained.packaged import package_folder
         from tasks.modeling.pretrained.tokenization import packaged_tokenizer, tokenizer_of
@@ -118,7 +119,7 @@ class Text(ModalitySpec):
             tokenize = tokenizer_of(require_place(self.name, spec), spec, most)
         else:
             tokenize = packaged_tokenizer(folder, spec, most)
-        return lambda text, rate_hz: tokenize(text)
+        return lambda text, rate_hz: tokenize(spec.prompt + text)
 
     def tiny_features(self, name: InputName, config: RunConfig) -> FeatureSpec:
         """Bytes; a text of one letter is constant."""

@@ -34,3 +34,8 @@ class EncoderSpec(Frozen):
     encoder of an embedding gives that mean itself; one that is part of the model looks twice outside training."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """What else the network is built from: the side of the picture, a transformers config."""
+
+    @property
+    def prompt(self) -> str:
+        """What the network reads before each text; most read nothing."""
+        return str(self.settings.get("prompt", ""))

@@ -17,7 +17,7 @@ from tasks.store import Store, digest_json
 
 _LIBRARIES = (
     *("crossmodal", "torch", "torchvision", "transformers", "tokenizers", "safetensors", "numpy", "scikit-learn"),
-    *("scipy", "peft", "pillow", "simplejpeg", "soundfile", "soxr", "av", "pyarrow", "pydantic"),
+    *("timm", "scipy", "peft", "pillow", "simplejpeg", "soundfile", "soxr", "av", "pyarrow", "pydantic"),
 )
 """Those that read media, or compute."""
 

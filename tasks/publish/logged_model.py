@@ -15,6 +15,7 @@ from tasks.contract import read_table
 from tasks.modalities import spec_of
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.decision import output_names
+from tasks.modeling.pretrained.locate import TIMM
 from tasks.publish import versions
 from tasks.store import Store
 
@@ -69,17 +70,18 @@ def stage_model(
             artifacts={
                 file.name: file.as_uri() for file in files
             },  # a path is read as an address: ? and # would end it
-            pip_requirements=list(requirements()),
+            pip_requirements=list(requirements(record)),
             signature=make_signature(record),
             input_example=make_example(record, features, store, encoders),
         )
 
 
-def requirements() -> Iterator[str]:
+def requirements(card: ModelCard) -> Iterator[str]:
     """What serving needs besides crossmodal itself, which is on no index: naming it there would invite an impostor."""
     from importlib.metadata import version
 
-    for library in _LIBRARIES:
+    timm = ["timm"] if any(spec.model_type == TIMM for spec in card.encoders.values()) else []
+    for library in (*_LIBRARIES, *timm):
         yield f"{library}=={version(library)}"
 
 

@@ -37,7 +37,7 @@ def build_pretrained(modality: Modality, spec: EncoderSpec) -> Pretrained:
     if "adapter" not in settings:
         raise ValueError(f"{modality} encoder {spec.encoder!r}: nothing says what its network is")
     encoder = _adapter(str(settings["adapter"]))(settings)
-    reads_pictures = settings["adapter"] in ("torchvision-pictures", "hf-pictures")
+    reads_pictures = str(settings["adapter"]).endswith("-pictures")
     return FrameWise(encoder) if MODALITIES[modality].has_frames and reads_pictures else encoder
 
 
@@ -97,6 +97,10 @@ def _adapter(name: str) -> Callable[[Settings], Pretrained]:
         return {"torchvision-pictures": torchvision_models.Pictures, "torchvision-clips": torchvision_models.Clips}[
             name
         ]
+    if name == "timm-pictures":
+        from tasks.modeling.pretrained import timm_models
+
+        return timm_models.Pictures
     if name == "hf-text":
         from tasks.modeling.pretrained import hf_text
 

@@ -10,10 +10,12 @@ import http.client
 from pathlib import Path
 from typing import NamedTuple
 
+from data_contracts.refs import Modality
 from tasks.drafts import draft
 from tasks.encoder_ids import EncoderId, parse_encoder
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.generator_ids import PIPELINES, parse_generator
+from tasks.modalities import MODALITIES
 from tasks.modeling.pretrained.locate import Place, cached_weights, locate_encoder, locate_pipeline
 
 ALLOW_PATTERNS = ("*.json", "*.txt", "*.jinja", "*.safetensors")
@@ -38,7 +40,7 @@ def fetch_encoder(encoder: str) -> Fetched:
     """
     is_pipeline = encoder.startswith("diffusers:")
     try:
-        parsed = parse_generator(encoder).parsed if is_pipeline else parse_encoder(encoder, "image")
+        parsed = parse_generator(encoder).parsed if is_pipeline else parse_encoder(encoder, _reader(encoder))
     except ValueError as error:
         raise UsageError(f"encoder {encoder!r}: {error}") from None
     if not parsed.is_pretrained or parsed.names_file or Path(parsed.name).expanduser().is_dir():
@@ -51,10 +53,16 @@ def fetch_encoder(encoder: str) -> Fetched:
             _fetch_snapshot(encoder, parsed, ALLOW_PATTERNS, IGNORE_PATTERNS)
         else:
             _fetch_weights(encoder, parsed)
-        place = locate_encoder("image", encoder)
+        place = locate_encoder(_reader(encoder), encoder)
     assert place is not None  # it is pretrained
     files = (*place.weights, *place.beside)
     return Fetched(place.root, sum(path.stat().st_size for path in files))
+
+
+def _reader(encoder: str) -> Modality:
+    """A modality that has encoders of the id's family; which one makes no difference to what is fetched."""
+    family = encoder.partition(":")[0]
+    return next((name for name, spec in MODALITIES.items() if family in spec.families), "image")
 
 
 def _fetch_weights(encoder: str, parsed: EncoderId) -> None:

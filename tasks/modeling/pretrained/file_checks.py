@@ -10,8 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tasks.encoder_ids import EncoderId
-from tasks.errors import UsageError
-from tasks.modeling.pretrained.locate import Place
+from tasks.errors import EnvironmentFailed, UsageError
+from tasks.modeling.pretrained.locate import TIMM, Place
+from tasks.packages import missing_package
 
 _HEAD_BYTES = 8
 _MAX_HEADER_BYTES = 100_000_000  # what safetensors itself accepts
@@ -29,6 +30,12 @@ def require_intact(encoder: str, place: Place) -> None:
             raise UsageError(
                 f"encoder {encoder}: {path} holds {held} bytes, its header says {promised}; fetch or copy it again"
             )
+
+
+def require_package(encoder: str, place: Place) -> None:
+    """Raises EnvironmentFailed where the network of a folder is of a package that is not installed."""
+    if place.root.is_dir() and place.model_type == TIMM and find_spec("timm") is None:
+        raise EnvironmentFailed(f"encoder {encoder}: {missing_package(ModuleNotFoundError(name='timm'))}")
 
 
 def _promised_bytes(path: Path) -> int | None:

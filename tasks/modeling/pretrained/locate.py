@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from data_contracts.refs import Modality
 from tasks.encoder_ids import WEIGHTS, EncoderId, parse_encoder
@@ -15,6 +17,8 @@ CACHE = "~/.cache/crossmodal/torchvision"
 """Where `crossmodal fetch` puts torchvision's weights."""
 _BESIDE = (".json", ".txt", ".model", ".jinja")  # configs, tokenizers, poolings; never code, never pickle
 _POOLING = "1_Pooling/config.json"
+TIMM = "timm_wrapper"
+"""The model type of a network of timm."""
 PIPELINE = "model_index.json"
 """What names the parts of a pipeline of diffusers, each in a folder of its own."""
 _LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
@@ -42,13 +46,20 @@ class Place:
         return _digest(self.beside, self.root) if self.beside else None
 
     @property
-    def model_type(self) -> str | None:
-        """What a folder's config.json calls the architecture."""
+    def config(self) -> Mapping[str, Any]:
+        """A folder's config.json. Raises UsageError where it cannot be read."""
+        path = self.root / "config.json"
         try:
-            record = json.loads((self.root / "config.json").read_text(encoding="utf-8"))
+            record = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
-            raise UsageError(f"encoder file {self.root / 'config.json'}: cannot be read ({error})") from None
-        found = record.get("model_type") if isinstance(record, dict) else None
+            raise UsageError(f"encoder file {path}: cannot be read ({error})") from None
+        return record if isinstance(record, dict) else {}
+
+    @property
+    def model_type(self) -> str | None:
+        """What a folder's config.json calls the architecture; timm's own folders do not, as transformers knows, too."""
+        record = self.config
+        found = record.get("model_type") or (TIMM if "pretrained_cfg" in record else None)
         return found if isinstance(found, str) else None
 
 
