@@ -60,8 +60,9 @@ class Pictures(Pretrained):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self.network = _make(settings)
-        self.width = int(getattr(self.network, "head_hidden_size", None) or self.network.num_features)
+        network = _make(settings)
+        self.network = network
+        self.width = int(getattr(network, "head_hidden_size", None) or network.num_features)
         self.network.to(memory_format=torch.channels_last)
         self.pixels = Pixels(settings["px"], settings["mean"], settings["std"], settings["resample"])
 
