@@ -11,11 +11,15 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 _CONVS = (nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 _NUMBERED = ("ResNet", "BasicBlock", "Bottleneck")  # conv1, bn1, conv2, bn2, ...: in each, the norm follows at once
-_NAMED = ("BasicConv2d",)  # conv, bn
+_NAMED = {
+    "BasicConv2d": (("conv", "bn"),),
+    "_MaskedConv": (("conv", "norm"),),  # of our tiny encoders, as the next
+    "_Block": (("first", "norm_first"), ("second", "norm_second")),
+}
 
 
 def fold_norms(network: nn.Module) -> None:
-    """Folds what is known to follow each other: neighbours in a Sequential, and pairs in torchvision's residual blocks.
+    """Folds what is known to follow each other: neighbours in a Sequential, and pairs in residual blocks.
 
     The network must be in eval mode, and cannot be trained any more.
     """
@@ -34,4 +38,4 @@ def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
     elif kind in _NUMBERED:
         yield from ((f"conv{n}", f"bn{n}") for n in (1, 2, 3) if hasattr(module, f"bn{n}"))
     elif kind in _NAMED:
-        yield "conv", "bn"
+        yield from _NAMED[kind]
