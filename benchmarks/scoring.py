@@ -2,10 +2,10 @@
 
     python -m benchmarks.scoring [--rows 50000,200000] [--part-rows 5000]
 
-A small model of texts (`tiny`, one epoch on 2,000 rows) scores manifests of so many rows, each in a store of its own that holds the
-model. Memory is what the command and all its processes hold (PSS: what they share counts once), looked at once a second; told
-are the largest figure of each quarter of the parts, and the largest of all, which may be before the first part: while the manifest
-is read. The texts are those of benchmarks/large_manifests.py: 8 to 24 words. Writing the manifests and training are left out.
+A small model of texts (`tiny`, one epoch on 2,000 rows) scores manifests of so many rows, each in a store of its own that holds
+the model. Memory is what the command and all its processes hold (PSS: what they share counts once), looked at once a second;
+told are the largest figure of each quarter of the parts, and the largest of all, which may be before the first part: while
+the manifest is read. The texts have 2 to 5 words of 20,000. Writing the manifests and training are left out.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from benchmarks.large_manifests import write_texts
 from benchmarks.measure import machine, program, time_command
 
 TRAIN_ROWS = 2_000
+WORDS = 2, 5
+"""The fewest and the most of a text."""
 _EVERY_S = 1.0
 
 
@@ -57,7 +59,14 @@ def train(folder: Path) -> Path:
     """The store that holds the model."""
     store, data = folder / "trained", folder / "train"
     data.mkdir()
-    command = [program("crossmodal"), "retrain", "--data", str(write_texts(data, TRAIN_ROWS)), "--store", str(store)]
+    command = [
+        program("crossmodal"),
+        "retrain",
+        "--data",
+        str(write_texts(data, TRAIN_ROWS, *WORDS)),
+        "--store",
+        str(store),
+    ]
     settings = ["name=texts", "train.epochs=1", "train.threads=1", "gate.rules=[]"]
     time_command([*command, "--plain", "--json", *(part for text in settings for part in ("--set", text))])
     return store
@@ -68,7 +77,7 @@ def score(folder: Path, trained: Path, rows: int, part_rows: int) -> str:
     place = folder / f"rows-{rows}"
     place.mkdir()
     shutil.copytree(trained, place / "store")
-    manifest = write_texts(place, rows)
+    manifest = write_texts(place, rows, *WORDS)
     command = [program("crossmodal"), "score", str(manifest), "--model", "texts", "--store", str(place / "store")]
     command += ["--part-rows", str(part_rows), "--out", str(place / "scores"), "--json"]
     began, load = time.perf_counter(), os.getloadavg()[0]
@@ -85,8 +94,8 @@ def score(folder: Path, trained: Path, rows: int, part_rows: int) -> str:
     stages = ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in summary["seconds"].items() if seconds)
     shutil.rmtree(place)
     return (
-        f"{rows:>9,} rows: {done['scored']:,} scored in {done['parts']} parts, {wall_s:.0f} s ({stages}; load {load:.1f} at the "
-        f"start), {rows / wall_s:.0f} rows/s; memory by quarter of the parts {quarters} MB, at most "
+        f"{rows:>9,} rows: {done['scored']:,} scored in {done['parts']} parts, {wall_s:.0f} s ({stages}; load {load:.1f} "
+        f"at the start), {rows / wall_s:.0f} rows/s; memory by quarter of the parts {quarters} MB, at most "
         f"{max(moment.memory_mb for moment in moments):.0f} MB"
     )
 
