@@ -131,7 +131,7 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def write_texts(folder: Path, rows: int) -> Path:
+def write_texts(folder: Path, rows: int, fewest_words: int = 8, most_words: int = 24) -> Path:
     """A CSV of id, text and label."""
     rng = np.random.default_rng(0)
     words = np.array(
@@ -142,7 +142,7 @@ def write_texts(folder: Path, rows: int) -> Path:
         writer = csv.writer(file)
         writer.writerow(["id", "text", "label"])
         for row in range(rows):
-            text = " ".join(words[rng.integers(0, len(words), rng.integers(8, 25))])
+            text = " ".join(words[rng.integers(0, len(words), rng.integers(fewest_words, most_words + 1))])
             writer.writerow([f"row-{row:08}", text, f"class {row % LABELS}"])
     return path
 

@@ -1,10 +1,11 @@
 """What serving costs: one row in this process, one row over HTTP, many clients at a time, and twice what it can answer.
 
-    python -m benchmarks.serving [--model digits] [--store .crossmodal] [--rounds 3] [--clients 8,32]
+    python -m benchmarks.serving [--model digits] [--store .crossmodal] [--rounds 3] [--clients 8,16,32]
 
 A row is a picture of a digit (PNG), a second of sound (WAV) and a sentence. The ways take turns, medians over the rounds; the
 clients are in a process of their own on the same machine, so what they take is in every figure. Twice the rate: requests
-leave by the clock, whether or not the ones before are answered, and every answer must be 200 or 429.
+leave by the clock, whether or not the ones before are answered, and every answer must be 200 or 429. (Of 300 requests a second
+each of 32 clients that wait for their answers waits for 107 ms on average: look at 16 for a p99 of 100 ms.)
 """
 
 from __future__ import annotations
@@ -175,7 +176,7 @@ def main() -> None:
     parser.add_argument("--model", default="digits")
     parser.add_argument("--store", default=".crossmodal")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--clients", default="8,32")
+    parser.add_argument("--clients", default="8,16,32")
     options = parser.parse_args()
     row = example_row()
     media = {name: base64.b64encode(row[name]).decode() for name in ("image", "audio")}

@@ -23,8 +23,9 @@ class Limits:
     """For one request, from its head to its answer."""
     batch_wait_ms: float = 5.0
     """How long a batch waits for the rows of other requests that are under way."""
-    batch_rows: int = 64
-    """From so many rows on a batch waits for no more."""
+    batch_rows: int = 16
+    """From so many rows on a batch waits for no more: on a CPU further ones save nothing, and the next batch would wait to be
+    decoded until this one is answered."""
     poll_s: float = 5.0
     """Between two looks at the alias."""
     decoders: int | None = None

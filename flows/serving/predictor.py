@@ -61,10 +61,12 @@ class Predictor:
     def __init__(self, champion: ChampionRef, card: ModelCard, request: Request, decoders: int | None = None) -> None:
         """Loads it. Raises EnvironmentFailed or DataError where it cannot be."""
         from tasks.modeling.package import load_model
+        from tasks.modeling.pretrained.fuse_conv_bn import fold_norms
 
         config = champion_config(champion, card, request)
         self.name, self.version, self.card = champion.name, champion.version, card
         self._model = load_model(request.store.path(champion.uri), card, champion.model_sha256)
+        fold_norms(self._model)
         self._media = RowMedia(card, config.media)
         self._readings: dict[Modality, tuple[EncoderSpec, Prepare, Dtype]] = {
             modality: encoder_reading(modality, config) for modality in map(modality_of, card.modalities)

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import stat
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 TOKEN = "CROSSMODAL_SERVE_TOKEN"
 _LEAST_TOKEN = 16
+_SWITCH_S = 0.001
+"""Until a thread that runs Python lets another one do so. The network's thread asks for its turn after each of some hundred
+operations; at Python's default of 5 ms it waits for longer than it computes while requests are read."""
 _NAMES_OF_LOOPBACK = {"localhost"}
 Announce = Callable[[str, str], None]
 
@@ -158,6 +162,7 @@ def _run(
 
     # Requests are prepared side by side already: NumPy's own threads would wait for each other at every product of matrices
     threadpool_limits(THREADS, user_api="blas")
+    sys.setswitchinterval(_SWITCH_S)
     redact_output()
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # who sent a broken form gets the error

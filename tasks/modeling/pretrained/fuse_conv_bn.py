@@ -11,18 +11,22 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 _CONVS = (nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 _NUMBERED = ("ResNet", "BasicBlock", "Bottleneck")  # conv1, bn1, conv2, bn2, ...: in each, the norm follows at once
-_NAMED = ("BasicConv2d",)  # conv, bn
+_NAMED = {
+    "BasicConv2d": (("conv", "bn"),),
+    "_MaskedConv": (("conv", "norm"),),  # of our tiny encoders, as the next
+    "_Block": (("first", "norm_first"), ("second", "norm_second")),
+}
 
 
 def fold_norms(network: nn.Module) -> None:
-    """Folds what is known to follow each other: neighbours in a Sequential, and pairs in torchvision's residual blocks.
+    """Folds what is known to follow each other: neighbours in a Sequential, and pairs in residual blocks.
 
     The network must be in eval mode, and cannot be trained any more.
     """
     for module in list(network.modules()):
         for first, second in _pairs(module):
             conv, norm = getattr(module, first), getattr(module, second)
-            if isinstance(conv, _CONVS) and isinstance(norm, _NORMS):
+            if isinstance(conv, _CONVS) and type(norm) in _NORMS:  # one of timm may hold an activation, too
                 setattr(module, first, fuse_conv_bn_eval(conv, norm))
                 setattr(module, second, nn.Identity())
 
@@ -34,4 +38,4 @@ def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
     elif kind in _NUMBERED:
         yield from ((f"conv{n}", f"bn{n}") for n in (1, 2, 3) if hasattr(module, f"bn{n}"))
     elif kind in _NAMED:
-        yield "conv", "bn"
+        yield from _NAMED[kind]
