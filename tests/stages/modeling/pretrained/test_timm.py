@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tasks.encoder_ids import parse_encoder
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.modeling.pretrained.describe import describe_encoder, identify_encoder
 from tasks.modeling.pretrained.families import build_pretrained
+from tasks.modeling.pretrained.fuse_conv_bn import fold_norms
 from tasks.modeling.pretrained.locate import TIMM
 from tests.support.families import load, pictures
 
@@ -186,3 +188,16 @@ def test_a_real_network_is_read_in_half_precision_as_float32() -> None:
         found = wrapped.timm_model.classifier(encoder(x, torch.ones(1)))
         expected = wrapped(pixel_values=(x - 0.5) / 0.5).logits
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_byobnet", "test_efficientnet", "ghostnet_050"])
+def test_folding_norms_for_answers_loses_no_activation(name: str) -> None:
+    torch.manual_seed(0)
+    network = timm.create_model(name, num_classes=0).eval()
+    for norm in (module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        assert isinstance(norm.running_mean, torch.Tensor)
+        norm.running_mean.uniform_(-1, 1)
+    folded = copy.deepcopy(network)
+    fold_norms(folded)
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(x := pictures(2, 96)), network(x), atol=1e-3, rtol=1e-3)
