@@ -318,6 +318,8 @@ class RuntimeConfig(Section):
     lock_timeout_s: Annotated[float, Field(ge=0, le=YEAR_S)] = 7 * 3600.0
     """How long a run waits for what another run or command holds: the same training, the publication of the same model. It
     says who holds it; after this time the run fails."""
+    verify_files: bool = False
+    """Every file is read again; false: not one whose size, times of modification and of change, and inode are as they were."""
 
 
 class AuditConfig(Section):
