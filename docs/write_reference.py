@@ -14,7 +14,7 @@ from typing import Any, TypeGuard, get_args
 from pydantic.fields import FieldInfo
 from typer.main import get_command
 
-from flows.cli import app
+from flows.cli import make_app
 from tasks.config import RunConfig
 from tasks.config_sections import Section
 
@@ -38,7 +38,7 @@ def cli_reference() -> str:
         "Each also takes `--help`. Exit statuses: [README](../../README.md#what-it-promises).",
         "",
     ]
-    for path, command in _commands(get_command(app), ("crossmodal",)):
+    for path, command in _commands(get_command(make_app()), ("crossmodal",)):
         lines += [
             f"## {' '.join(path)}",
             "",

@@ -25,7 +25,7 @@ class Section(BaseModel):
     """Frozen; an unknown key, NaN and infinity are errors; a column or model may be named by a number."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, coerce_numbers_to_str=True
+        frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True
     )
 
 

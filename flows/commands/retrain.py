@@ -14,12 +14,11 @@ from data_contracts.run_summary import PreflightCheck, RunSummary
 from flows import console
 from flows.commands.options import Debug, RunInput, StoreOption, SummaryJson, SummaryOptions, grouped
 from flows.environment import use_prefect
-from flows.execute import RunFailed, execute
 from flows.plan import PlanLine, plan_retrain
 from flows.preflight import failure, preflight, warnings
 from flows.refresh import require_stages
 from flows.request import MODES, Mode, Request, check_mode
-from flows.stages import Stages
+from flows.run_failed import RunFailed
 from tasks.display_table import DisplayTable
 from tasks.errors import EnvironmentFailed
 
@@ -82,7 +81,8 @@ def retrain(
     of = corrected(of, how.corrections)
     request = of.request(store)
     request = replace(request, refresh=require_stages((*request.refresh, *(how.refresh or []))))
-    checks = _require_ready(request)
+    checks = preflight(request)
+    _require_ready(checks)
     for text in warnings(checks):
         console.print_warning(text)
     with console.progress_bars(how.verbose):
@@ -94,7 +94,10 @@ def retrain(
         elif mode == "plan only":
             found = PlanReport(plan=plan_retrain(request), data=request.config.data.path)
         else:
-            found = execute(request, Stages(), mode=mode)
+            from flows.execute import execute  # which load what a plan does not need
+            from flows.stages import Stages
+
+            found = execute(request, Stages(), mode=mode, checks=checks)
     if isinstance(found, RunSummary):
         console.print_outcome(found, request.store.root, as_json)
     else:
@@ -108,13 +111,11 @@ def corrected(of: RunInput, corrections: str | None) -> RunInput:
     return replace(of, overrides=[*(of.overrides or []), f"data.corrections={json.dumps(corrections)}"])
 
 
-def _require_ready(request: Request) -> list[PreflightCheck]:
-    """The checks that need no data, none of them failed. Raises RunFailed with the list in its summary."""
-    checks = preflight(request)
+def _require_ready(checks: list[PreflightCheck]) -> None:
+    """None of the checks that need no data failed. Raises RunFailed with the list in its summary."""
     error = failure(checks)
     if error is not None:
         raise RunFailed(error, RunSummary(preflight=tuple(checks))) from None
-    return checks
 
 
 def _listed(checks: list[PreflightCheck]) -> list[dict[str, JsonValue]]:
@@ -159,7 +160,7 @@ def plan(of: RunInput, corrections: Corrections = None, *, common: SummaryOption
     if not common.as_json:
         console.print_table(DisplayTable.of({"check": it.name, "": it.outcome, "what": it.detail} for it in checks))
         console.say("")
-    _require_ready(request)
+    _require_ready(checks)
     found = PlanReport(plan=plan_retrain(request), data=request.config.data.path, preflight=_listed(checks))
     _print_plan(found, common.as_json)
 

@@ -56,7 +56,7 @@ class ScanRecord:
         if self._verify or self._manifest is None:
             return None
         try:
-            table = pq.read_table(self._path, page_checksum_verification=True)
+            table = self._table()
             said = json.loads(table.schema.metadata[b"scan"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -79,9 +79,13 @@ class ScanRecord:
                 states.note_place(path)
         return states
 
+    def _table(self) -> pa.Table:
+        with pq.ParquetFile(self._path, page_checksum_verification=True) as file:
+            return file.read()
+
     def _read(self) -> dict[str, Seen]:
         try:
-            table = pq.read_table(self._path, page_checksum_verification=True)
+            table = self._table()
             columns = [table[name].to_pylist() for name in _SCHEMA.names]
         except (OSError, ValueError, KeyError):
             return {}
