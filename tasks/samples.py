@@ -138,7 +138,9 @@ class Samples:
         wanted = np.ascontiguousarray(rows, np.int64)
         return self._take(pa.Array.from_buffers(pa.int64(), len(wanted), [None, pa.py_buffer(wanted)]))
 
-    def _take(self, places: pa.Array) -> Samples:  # of Arrow's own: what turns others into Arrow, or back, imports pandas
+    def _take(
+        self, places: pa.Array
+    ) -> Samples:  # of Arrow's own: what turns others into Arrow, or back, imports pandas
         return self._of(lambda name: self.column(name).take(places), self.names, len(places))
 
     def where(self, chosen: NDArray[np.bool_]) -> Samples:

@@ -27,6 +27,9 @@ Refresh = Annotated[
     list[str] | None,
     typer.Option(metavar="STAGE", help="Compute this stage although the store has its result; may be repeated."),
 ]
+VerifyFiles = Annotated[
+    bool, typer.Option("--verify", help="Read every file again, also where the file system says that it is unchanged.")
+]
 ModeOption = Annotated[
     str,
     typer.Option("--mode", metavar="|".join(MODES), help="The whole pipeline, only the plan, or only the champion."),
@@ -64,6 +67,7 @@ class RunOptions:
 
     plain: Plain = False
     refresh: Refresh = None
+    verify: VerifyFiles = False
     corrections: Corrections = None
     mode: ModeOption = "full"
     verbose: Verbose = False
@@ -78,7 +82,7 @@ def retrain(
     Exit status: 0 the run completed, whatever the verdict; 2 usage; 3 the data; 4 the environment; 130 Ctrl-C.
     """
     mode = check_mode(how.mode)
-    of = corrected(of, how.corrections)
+    of = verified(corrected(of, how.corrections), how.verify)
     request = of.request(store)
     request = replace(request, refresh=require_stages((*request.refresh, *(how.refresh or []))))
     checks = preflight(request)
@@ -109,6 +113,11 @@ def corrected(of: RunInput, corrections: str | None) -> RunInput:
     if corrections is None:
         return of
     return replace(of, overrides=[*(of.overrides or []), f"data.corrections={json.dumps(corrections)}"])
+
+
+def verified(of: RunInput, verify: bool) -> RunInput:
+    """The same input, of which every file is read again where that is asked for."""
+    return replace(of, overrides=[*(of.overrides or []), "runtime.verify_files=true"]) if verify else of
 
 
 def _require_ready(checks: list[PreflightCheck]) -> None:
@@ -150,12 +159,12 @@ def _retrain_with_prefect(request: Request, parameters: FlowParameters, debug: b
 
 
 @grouped
-def plan(of: RunInput, corrections: Corrections = None, *, common: SummaryOptions) -> None:
+def plan(of: RunInput, corrections: Corrections = None, verify: VerifyFiles = False, *, common: SummaryOptions) -> None:
     """Check all that can be known without data, and say what a retrain would compute and what it would reuse.
 
     Exit status: 2 or 4 where a check failed; all that did are listed.
     """
-    request = corrected(of, corrections).request(common.store, reading=True)
+    request = verified(corrected(of, corrections), verify).request(common.store, reading=True)
     checks = preflight(request)
     if not common.as_json:
         console.print_table(DisplayTable.of({"check": it.name, "": it.outcome, "what": it.detail} for it in checks))

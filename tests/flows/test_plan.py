@@ -99,10 +99,11 @@ def test_after_a_run_nothing_is_computed(retrained: Path) -> None:
     assert describe_plan(list(lines.values())) == "plan: nothing to compute, all of it is in the store"
 
 
-def test_the_same_data_in_another_folder_cost_a_table(folder: Path) -> None:
+def test_the_same_data_in_another_folder_cost_nothing_but_a_table(folder: Path) -> None:
     lines = plan(folder)
-    assert computed(lines) == ["ingest"]
+    assert computed(lines) == []
     assert "media lie elsewhere" in lines["ingest"]["why"]
+    assert execute(request_for(folder), Stages()).verdict == "unchanged"
 
 
 def test_changed_rows_are_counted_and_only_their_media_read(folder: Path) -> None:
