@@ -53,12 +53,9 @@ def make_app(only: str | None = None) -> typer.Typer:
     for name, place in COMMANDS.items():
         if name in named:
             app.command(name)(_load(place))
-    for name, (place, *others) in GROUPS.items():
+    for name, place in GROUPS.items():
         if name in named:
-            group = _load(place)
-            for inner in others:
-                group.command()(_load(inner))
-            app.add_typer(group, name=name)
+            app.add_typer(_load(place), name=name)
     return app
 
 

@@ -69,6 +69,7 @@ class _Kept:
     def __init__(self) -> None:
         self.place: Path | None = None
         self.digests: dict[str, str] = {}
+        self.is_new = False
 
     def of(self, source: str) -> str:
         """The digest of a module's code."""
@@ -79,14 +80,12 @@ class _Kept:
             self.is_new = True
         return self.digests[text]
 
-    is_new = False
-
     def write(self) -> None:
         """What was not there before is kept; where that fails, it is computed again."""
         if self.is_new and self.place is not None:
             with contextlib.suppress(OSError):
                 self.place.parent.mkdir(parents=True, exist_ok=True)
-                replace_file(self.place, canonical_json(self.digests).encode())
+                replace_file(self.place, canonical_json(dict(self.digests)).encode())
             self.is_new = False
 
 

@@ -29,14 +29,14 @@ COMMANDS: Mapping[str, str] = {
     "restore": "backup:restore",
 }
 """Name to module and function."""
-GROUPS: Mapping[str, tuple[str, ...]] = {
-    "profile": ("profile:profile_app",),
-    "models": ("models:models_app", "release:export", "release:verify"),
-    "runs": ("runs:runs_app",),
-    "report": ("report:report_app",),
-    "gate": ("gate:gate_app",),
-    "store": ("store:store_app",),
-    "schedule": ("schedule:schedule_app",),
-    "automations": ("automations:automations_app",),
+GROUPS: Mapping[str, str] = {
+    "profile": "profile:profile_app",
+    "models": "release:models_app",
+    "runs": "runs:runs_app",
+    "report": "report:report_app",
+    "gate": "gate:gate_app",
+    "store": "store:store_app",
+    "schedule": "schedule:schedule_app",
+    "automations": "automations:automations_app",
 }
-"""Name to module and app, and further commands of it that stand in other modules."""
+"""Name to module and app; of several modules with its commands, the one that loads the others."""

@@ -6,6 +6,7 @@ point of a curve has a time that follows from the run, so logging it twice adds 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_contracts.refs import CheckpointRef, EvalReport, ValidatedRef, Verdict
 from data_contracts.training_history import Epoch
+from tasks import locks
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed
 from tasks.escaping import markdown_text, one_line
@@ -131,9 +133,17 @@ def _ended(record: RunRecord) -> UnloggedRun:
 
 def log_unlogged(client: MlflowClient, store: Store, tracking_uri: str) -> None:
     """MLflow knows every run of the store that was kept for later; logging one twice adds nothing."""
+    from mlflow.exceptions import MlflowException
+
     for path, run in unlogged_runs(store):
-        log_ended(client, run, store, tracking_uri)
-        path.unlink(missing_ok=True)
+        lock = path.with_suffix(".lock")
+        # one that cannot be logged (to a place that is not the store's, say) keeps no other from it
+        with contextlib.suppress(EnvironmentFailed, MlflowException), locks.held_if_free(lock) as is_free:
+            if is_free:
+                if path.exists():
+                    log_ended(client, run, store, tracking_uri)
+                    path.unlink()
+                lock.unlink()
 
 
 def log_ended(client: MlflowClient, ended: UnloggedRun, store: Store, tracking_uri: str) -> None:
