@@ -96,7 +96,7 @@ def keep_digests(root: Path) -> None:
     """Digests of source texts are taken from this store, and kept in it. Another Python, or other rules, have others."""
     rules = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
     _kept.place = root / "work" / f"code-{'.'.join(map(str, sys.version_info[:3]))}-{rules}.json"
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, TypeError):
         found = json.loads(_kept.place.read_text(encoding="utf-8"))
         _kept.digests |= {str(text): str(code) for text, code in dict(found).items()}
 
