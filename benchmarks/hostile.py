@@ -25,9 +25,9 @@ import pyarrow.parquet as pq
 
 from benchmarks.measure import machine
 from data_contracts.refs import Modality
-from flows.execute import RunFailed
 from flows.prepare import check_manifest
 from flows.request import make_request, resolve_config
+from flows.run_failed import RunFailed
 from tasks.config_sections import MediaConfig
 from tasks.errors import CrossmodalError, DataError, UsageError
 from tasks.ingest.sources.detect import open_manifest

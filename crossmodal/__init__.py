@@ -199,7 +199,8 @@ def retrain(
     Raises UsageError, DataError, EnvironmentFailed; a refused model is a result.
     """
     from flows.console import notices_shown, progress_bars
-    from flows.execute import RunFailed, execute
+    from flows.execute import execute
+    from flows.run_failed import RunFailed
     from flows.stages import Stages
     from tasks.train.train import train
 
@@ -263,8 +264,8 @@ def served_model() -> PythonModel:
 @missing_packages_named()
 def check(manifest: str | Path, overrides: tuple[str, ...] = (), store: str | Path | None = None) -> dict[str, Any]:
     """The summary of reading, cleaning and validating a manifest. Raises CrossmodalError where it breaks its contract."""
-    from flows.execute import RunFailed
     from flows.prepare import check_manifest
+    from flows.run_failed import RunFailed
 
     try:
         return check_manifest(_request(manifest, overrides, store))[0].as_json()

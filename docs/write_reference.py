@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -14,7 +17,7 @@ from typing import Any, TypeGuard, get_args
 from pydantic.fields import FieldInfo
 from typer.main import get_command
 
-from flows.cli import app
+from flows.cli import make_app
 from tasks.config import RunConfig
 from tasks.config_sections import Section
 
@@ -38,7 +41,7 @@ def cli_reference() -> str:
         "Each also takes `--help`. Exit statuses: [README](../../README.md#what-it-promises).",
         "",
     ]
-    for path, command in _commands(get_command(app), ("crossmodal",)):
+    for path, command in _commands(get_command(make_app()), ("crossmodal",)):
         lines += [
             f"## {' '.join(path)}",
             "",
@@ -113,7 +116,7 @@ def _parameter(parameter: Any) -> str:
 
 def _section(model: type[Section], prefix: str) -> Iterator[str]:
     known = model.model_json_schema()
-    properties, shared = known["properties"], known.get("$defs", {})
+    properties, shared, meanings = known["properties"], known.get("$defs", {}), _meanings(model)
     inner: list[tuple[str, type[Section]]] = []
     listed: list[tuple[str, type[Section]]] = []
     yield from [f"## {prefix.rstrip('.') or 'The run'}", "", _prose(model.__doc__ or ""), ""]
@@ -124,7 +127,7 @@ def _section(model: type[Section], prefix: str) -> Iterator[str]:
             continue
         listed += [(f"{prefix}{name}", one) for one in get_args(field.annotation) if _is_section(one)]
         kind = _cell(_type(properties[name], shared))
-        yield f"| `{prefix}{name}` | {kind} | {_cell(f'`{_default(field)}`')} | {_cell(field.description or '')} |"
+        yield f"| `{prefix}{name}` | {kind} | {_cell(f'`{_default(field)}`')} | {_cell(meanings.get(name, ''))} |"
     yield ""
     for dotted, section in listed:
         yield from _entries(section, dotted)
@@ -132,14 +135,30 @@ def _section(model: type[Section], prefix: str) -> Iterator[str]:
         yield from _section(section, dotted)
 
 
+def _meanings(model: type[Section]) -> dict[str, str]:
+    """Key to what is written below it; pydantic would look for that at each start of the program (use_attribute_docstrings)."""
+    found = {name: field.description or "" for name, field in model.model_fields.items()}
+    for one in (each for each in reversed(model.__mro__) if issubclass(each, Section)):
+        try:
+            (tree,) = ast.parse(inspect.getsource(one)).body
+        except (OSError, TypeError):  # made of a table, whose fields have a description each
+            continue
+        assert isinstance(tree, ast.ClassDef)
+        for field, text in itertools.pairwise(tree.body):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                assert isinstance(field.target, ast.Name)
+                found[field.target.id] = inspect.cleandoc(str(text.value.value))
+    return found
+
+
 def _entries(model: type[Section], key: str) -> Iterator[str]:
     """The keys of a table that stands in a list."""
-    known = model.model_json_schema()
+    known, meanings = model.model_json_schema(), _meanings(model)
     yield from [f"Each entry of `{key}`:", ""]
     for name, field in model.model_fields.items():
         kind = _type(known["properties"][name], known.get("$defs", {})).replace("\\|", "|")
         default = "required" if field.is_required() else f"default `{_default(field)}`"
-        yield f"- `{name}`: {' '.join((field.description or '').split())} ({kind}; {default})"
+        yield f"- `{name}`: {' '.join(meanings.get(name, '').split())} ({kind}; {default})"
     yield ""
 
 

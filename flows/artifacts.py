@@ -1,7 +1,9 @@
-"""What a run leaves in the Prefect UI: its verdict, its figures, the gate's table, what was reused, what became of the rows.
+"""What a run leaves in the Prefect UI: its plan, its verdict, its figures, the gate's table, what was reused, what became of
+the rows.
 
-The keys are the same for every model: `verdict`, `metrics`, `gate`, `plan`, `data`. A key is one line on the page of all
-artifacts, and its history there is that of all runs; each entry names its model. A model's own history is the registry's.
+The keys are the same for every model: `plan`, which is the first, then `verdict`, `metrics`, `gate`, `work`, `data`. A key is
+one line on the page of all artifacts, and its history there is that of all runs; each entry names its model. A model's own
+history is the registry's.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ def leave_artifacts(request: Request, run_state: RunState, summary: RunSummary) 
     if run_state.clean is not None:
         reasons = reasons_of(request.store, run_state.clean, run_state.valid)
         leave_table("data", rows_table(summary, reasons), f"{name}: what became of the rows")
-        leave_table("plan", work_table(run_state), f"{name}: what was computed, what was reused")
+        leave_table("work", work_table(run_state), f"{name}: what was computed, what was reused")
     if run_state.report is not None:
         leave_table("metrics", metrics_table(summary), f"{name}: figures on {run_state.report.rows:,} test rows")
     if run_state.verdict is not None:

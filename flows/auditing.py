@@ -13,11 +13,12 @@ from data_contracts.audit import REPORT, AuditReport
 from data_contracts.refs import CleanRef, RawRef
 from data_contracts.run_summary import Finding, RunSummary
 from flows.data_stages import extract_features, prepare
-from flows.execute import RunFailed, attempt
+from flows.execute import attempt
 from flows.preflight import failure, preflight
 from flows.records import recorded
 from flows.request import Request
 from flows.results import reasons_of
+from flows.run_failed import RunFailed
 from flows.run_state import RunState
 from flows.stages import AuditStages, Scan, Stages
 from flows.summary import notes_of, summarise, write_summary

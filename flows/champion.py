@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from data_contracts.modalities import ALL_MODALITIES, modality_of
 from data_contracts.refs import ChampionRef, CheckpointRef, InputName, PreparedChampion, ValidatedRef
 from flows.data_stages import extract_features, prepare
 from flows.request import Request
 from flows.run_state import RunState
-from flows.stages import Stages
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed, UsageError
@@ -22,6 +22,9 @@ from tasks.modeling.pretrained.packaged import is_packaged, packaged_encoder
 from tasks.problems.registry import width
 from tasks.publish.registry import fetch_champion, fetch_version
 from tasks.store import Store
+
+if TYPE_CHECKING:  # which load what every stage needs
+    from flows.stages import Stages
 
 
 def champion_to_continue(request: Request) -> ChampionRef | None:

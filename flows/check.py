@@ -13,11 +13,11 @@ from pydantic import JsonValue
 from data_contracts.refs import COUNTED_APART
 from data_contracts.run_summary import RunSummary
 from flows.artifacts import leave_table
-from flows.execute import RunFailed
 from flows.flow_request import NO_OVERRIDES, Override, request_of_run
 from flows.prepare import check_manifest
 from flows.refusals import ends_refused
 from flows.request import Request
+from flows.run_failed import RunFailed
 from flows.run_name import name_run
 from flows.run_progress import shown_in_prefect
 from tasks.escaping import markdown_text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bdb
 import functools
+import importlib
 import importlib.metadata
 import re
 import sys
@@ -17,43 +18,12 @@ from typer.main import get_command
 
 from data_contracts.run_summary import RunSummary
 from flows import console
-from flows.commands.audit import audit
-from flows.commands.automations import automations_app
-from flows.commands.backup import backup, restore
-from flows.commands.compare import compare
-from flows.commands.compress import compress
-from flows.commands.deploy import deploy
-from flows.commands.explain import explain
-from flows.commands.fetch import fetch
-from flows.commands.gate import gate_app
-from flows.commands.login import login
-from flows.commands.manifests import check, predict
-from flows.commands.models import models_app
-from flows.commands.profile import profile_app
-from flows.commands.release import export, verify
-from flows.commands.report import report_app
-from flows.commands.retrain import plan, retrain
-from flows.commands.run_stage import run_stage
-from flows.commands.runs import runs_app
-from flows.commands.schedule import schedule_app
-from flows.commands.scores import feedback, score
-from flows.commands.serve import serve
-from flows.commands.store import store_app
-from flows.commands.translate import translate
-from flows.commands.tune import tune
-from flows.commands.up import up
-from flows.commands.watching import monitor, watch
-from flows.execute import RunFailed
+from flows.commands import COMMANDS, GROUPS
+from flows.run_failed import RunFailed
 from tasks.drafts import full_disk, is_full_disk
 from tasks.errors import CrossmodalError, UsageError
 from tasks.packages import missing_package
 from tasks.redaction import redact, redact_output
-
-app = typer.Typer(
-    name="crossmodal",
-    help="Retrains classifiers that see, hear and read: checks the data, trains, proves, publishes.",
-    pretty_exceptions_enable=False,
-)
 
 
 def _show_version(value: bool) -> None:
@@ -62,7 +32,6 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
@@ -71,30 +40,36 @@ def options(
     """Retrains classifiers that see, hear and read: checks the data, trains, proves, publishes."""
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (
-    *(retrain, plan, check, fetch, predict, score, feedback, serve, up, run_stage),
-    *(login, deploy, watch, monitor, audit, tune, translate, compress, compare, explain, backup, restore),
-)
-"""In the order in which `--help` lists them, before the groups."""
-for each in COMMANDS:
-    app.command()(each)
-for each in (export, verify):
-    models_app.command()(each)
-app.add_typer(profile_app, name="profile")
-app.add_typer(models_app, name="models")
-app.add_typer(runs_app, name="runs")
-app.add_typer(report_app, name="report")
-app.add_typer(gate_app, name="gate")
-app.add_typer(store_app, name="store")
-app.add_typer(schedule_app, name="schedule")
-app.add_typer(automations_app, name="automations")
+def make_app(only: str | None = None) -> typer.Typer:
+    """The command line with all commands; with that one alone where there is one of that name."""
+    known = {*COMMANDS, *GROUPS}
+    named = {only} if only in known else known
+    app = typer.Typer(
+        name="crossmodal",
+        help="Retrains classifiers that see, hear and read: checks the data, trains, proves, publishes.",
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(options)
+    for name, place in COMMANDS.items():
+        if name in named:
+            app.command(name)(_load(place))
+    for name, place in GROUPS.items():
+        if name in named:
+            app.add_typer(_load(place), name=name)
+    return app
+
+
+def _load(place: str) -> Any:
+    """What `module:name` names."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(f"flows.commands.{module}"), name)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The console script. Every error ends as one line and an exit status; `--debug` shows the traceback."""
     redact_output()
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    command = without_types_of_flags(get_command(app))
+    command = without_types_of_flags(get_command(make_app(arguments[0])))
     call = functools.partial(_call, command, arguments)
     sys.exit(run(call, "--json" in arguments, "--debug" in arguments))
 

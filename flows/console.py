@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,16 +18,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from data_contracts.live_verdict import LiveVerdict
-from data_contracts.recognition import Recognition
 from data_contracts.run_summary import ModelSummary, RunSummary, WorkSummary
 from tasks.display_table import DisplayTable
 from tasks.escaping import json_text, one_line, visible
 from tasks.holdout_reuse import describe_uses
-from tasks.problems.registry import figure_text
 from tasks.progress import Listener, listening, listening_to_lines
 from tasks.redaction import redact_json
-from tasks.reporting.run_tables import figures_table, recognition_table, rules_table, scores_table
+
+if TYPE_CHECKING:
+    from data_contracts.live_verdict import LiveVerdict
+    from data_contracts.recognition import Recognition
 
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 _LINE_EVERY_S = 10.0
@@ -95,6 +95,8 @@ def _lines() -> Listener:
 
 def print_outcome(summary: RunSummary, store: Path, as_json: bool) -> None:
     """The verdict, the test figures, the model, where the report is, and what to type next."""
+    from tasks.reporting.run_tables import figures_table
+
     out = Console(stderr=as_json, highlight=False, soft_wrap=True)
     model = summary.model or ModelSummary()
     out.print(f"\nverdict  [bold]{summary.verdict}[/bold]")  # one of ours
@@ -123,6 +125,8 @@ def print_outcome(summary: RunSummary, store: Path, as_json: bool) -> None:
 
 def print_recognition(recognition: Recognition, as_json: bool) -> None:
     """What was recognised in a manifest as what, and why."""
+    from tasks.reporting.run_tables import recognition_table
+
     out = Console(stderr=as_json, highlight=False, soft_wrap=True, width=_UNCUT)
     out.print(_rich_table(recognition_table(recognition), "left"))
 
@@ -192,6 +196,8 @@ def print_predictions(summary: RunSummary, store: Path, as_json: bool) -> None:
 
 def print_scores(summary: RunSummary, as_json: bool) -> None:
     """What became of the rows with each model version, and where the scores are."""
+    from tasks.reporting.run_tables import scores_table
+
     out = Console(stderr=as_json, highlight=False, soft_wrap=True, width=_UNCUT)
     out.print(_rich_table(scores_table(summary.scored or ()), "left"))
     _print_written(out, summary, as_json)
@@ -208,6 +214,8 @@ def _print_written(out: Console, summary: RunSummary, as_json: bool) -> None:
 
 def print_live_verdict(verdict: LiveVerdict, as_json: bool) -> None:
     """What labels that came later say of a challenger, and what to type next."""
+    from tasks.reporting.run_tables import rules_table
+
     out = Console(stderr=as_json, highlight=False, soft_wrap=True, width=_UNCUT)
     _print_line(out, f"verdict  {verdict.decision}")
     _print_line(out, f"reason   {verdict.reason}")
@@ -300,6 +308,8 @@ def _print_rows(out: Console, summary: RunSummary) -> None:
 
 
 def _figure(value: float | None, metric: str) -> str:
+    from tasks.problems.registry import figure_text
+
     return "–" if value is None else figure_text(value, metric, decimals=4)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from data_contracts.refs import CheckpointRef, CleanRef, FeatureRef, InputName, RawRef, Target, ValidatedRef
 from flows.request import Request
 from flows.results import reasons_of
 from flows.run_state import RunState
-from flows.stages import Features, Stages
 from tasks import run_log
 from tasks.config import RunConfig
 from tasks.errors import DataError
@@ -22,6 +22,9 @@ from tasks.publish.registry import fetch_champion
 from tasks.samples import Samples
 from tasks.store import Store
 from tasks.validate.trainable import trainable_problems
+
+if TYPE_CHECKING:  # which load what every stage needs
+    from flows.stages import Features, Stages
 
 
 def prepare(request: Request, config: RunConfig, stages: Stages, run_state: RunState) -> ValidatedRef:

@@ -6,9 +6,10 @@ from data_contracts.refs import MonitorReport
 from data_contracts.run_summary import Finding, RunSummary
 from flows.champion import champion_config
 from flows.data_stages import extract_features
-from flows.execute import RunFailed, attempt
+from flows.execute import attempt
 from flows.predictions import asking, find_model
 from flows.request import Request
+from flows.run_failed import RunFailed
 from flows.run_state import RunState
 from flows.stages import Monitor, Stages
 from flows.summary import summarise, write_summary

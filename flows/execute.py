@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from data_contracts.run_record import RunRecord
-from data_contracts.run_summary import Finding, RunSummary
+from data_contracts.run_summary import Finding, PreflightCheck, RunSummary
 from flows.collecting import collect_after_run
 from flows.environment import run_tags
 from flows.history import RUNS, leave_history, repeated_run, runs_of_verdict
@@ -15,6 +15,7 @@ from flows.preflight import failure, preflight
 from flows.records import recorded
 from flows.refresh import refreshing
 from flows.request import Mode, Request
+from flows.run_failed import RunFailed
 from flows.run_state import RunState
 from flows.stages import Stages
 from flows.summary import summarise, write_summary
@@ -28,26 +29,23 @@ from tasks.shared_files import link_equal_files, link_folder
 R = TypeVar("R")
 
 
-class RunFailed(Exception):
-    """A run that ended with an error of ours; carries the summary that was written."""
-
-    def __init__(self, error: CrossmodalError, summary: RunSummary) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.summary = summary
-
-
-def execute(request: Request, stages: Stages, run_state: RunState | None = None, mode: Mode = "full") -> RunSummary:
+def execute(
+    request: Request,
+    stages: Stages,
+    run_state: RunState | None = None,
+    mode: Mode = "full",
+    checks: list[PreflightCheck] | None = None,
+) -> RunSummary:
     """The summary of a completed run. Raises RunFailed, with the summary of what is known, when a stage refused.
 
-    In the mode `evaluate only` the champion is evaluated instead of a new model.
+    In the mode `evaluate only` the champion is evaluated instead of a new model. `checks`: the preflight, where it was made.
     """
     run_state = run_state or RunState()
     pipeline = evaluate_champion if mode == "evaluate only" else run_pipeline
 
     def work() -> None:
         """The pipeline has run, filling `run_state`; raises the first check of the preflight that failed."""
-        error = failure(preflight(request))
+        error = failure(preflight(request) if checks is None else checks)
         if error is not None:
             raise error
         pipeline(request, refreshing(stages, request), run_state)

@@ -12,12 +12,13 @@ from data_contracts.refs import ChampionRef, PreparedChampion, RawRef
 from data_contracts.run_summary import RunSummary
 from flows.champion import champion_config
 from flows.data_stages import extract_features, prepare
-from flows.execute import RunFailed, attempt
+from flows.execute import attempt
 from flows.predictions import asking, require_explainable
 from flows.preflight import failure, preflight
 from flows.published_config import NamedData, config_of_published
 from flows.records import recorded
 from flows.request import Request
+from flows.run_failed import RunFailed
 from flows.run_state import RunState
 from flows.serving.loading import find_published
 from flows.stages import ExplainStages, Scan, Stages

@@ -10,7 +10,7 @@ from typing import Literal, TypedDict
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CleanRef, FeatureRef, InputName, Modality, RawRef, Split, ValidatedRef
 from flows.champion import champion_to_continue
-from flows.data_stages import flipped, tries_flip
+from flows.data_stages import flipped, tries_flip, with_earlier
 from flows.plan_since import Earlier, last_run, rates
 from flows.request import Request
 from tasks.contract import read_table
@@ -43,8 +43,12 @@ class PlanLine(TypedDict):
 
 def plan_retrain(request: Request) -> list[PlanLine]:
     """One line per stage: `reuse` or `compute`, how many rows, media, epochs or models of it, how long, and why."""
-    raw = scan(request.config, request.store, locate_data(request.config, request.store))
-    return _Plan(request, raw, last_run(request), rates(request)).lines()
+    return plan_rows(request, scan(request.config, request.store, locate_data(request.config, request.store)))
+
+
+def plan_rows(request: Request, raw: RawRef) -> list[PlanLine]:
+    """The same, of rows that were read already."""
+    return _Plan(request, with_earlier(raw, request), last_run(request), rates(request)).lines()
 
 
 def describe_plan(lines: list[PlanLine]) -> str:
@@ -74,12 +78,8 @@ class _Plan:
         clean = self._same_elsewhere() if found is None else CleanRef.model_validate(found.ref)
         if clean is None:
             return [rows, *self._before_ingest(), *self._unknown_training(changes)]
-        moved = "the same samples, whose media lie elsewhere: their table is written anew"
-        ingest = (
-            self._line("ingest", clean.rows, 0, moved)
-            if found is None
-            else _line("ingest", "reuse", clean.rows, f"{clean.rows} samples, unchanged")
-        )
+        moved = "" if found is not None else "; their media lie elsewhere, so that their table is written anew"
+        ingest = _line("ingest", "reuse", clean.rows, f"{clean.rows} samples, unchanged{moved}")
         found = store.find("validations", samples_key(clean, config))
         if found is None:
             validate = self._line("validate", clean.rows, clean.rows, "samples that were not validated yet")

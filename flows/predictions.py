@@ -13,9 +13,10 @@ from data_contracts.refs import ChampionRef, CleanRef, Metrics
 from data_contracts.run_summary import RunSummary
 from flows.champion import champion_config
 from flows.data_stages import extract_features
-from flows.execute import RunFailed, attempt
+from flows.execute import attempt
 from flows.predicted_rows import PredictedRows
 from flows.request import Request
+from flows.run_failed import RunFailed
 from flows.run_state import RunState
 from flows.stages import Stages
 from flows.summary import summarise, write_summary

@@ -5,6 +5,8 @@ MLflow is loaded only where there is a registry that may hold a champion.
 
 from __future__ import annotations
 
+import itertools
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -37,6 +39,8 @@ from tasks.validate.custom_expectations import read_expectations
 IMPORTED_AS = {"pillow": "PIL", "charset-normalizer": "charset_normalizer"}
 MIN_FREE_BYTES = 200e6
 """What even a small run writes: the registry's database, a model, a report."""
+MAX_FILES = 100_000
+"""So many files beside a manifest are looked at."""
 COPIES = 4
 """Of an encoder that is trained: the state of training, the checkpoint, the logged model, the champion read back."""
 
@@ -202,8 +206,21 @@ def _data_bytes(path: str) -> int:
     if is_remote(path) or not place.exists():
         return 0
     folder = place if place.is_dir() else place.parent
-    found = (entry for entry, _ in zip(folder.rglob("*"), range(100_000), strict=False))
-    return sum(entry.stat().st_size for entry in found if entry.is_file()) if _is_own(folder) else place.stat().st_size
+    if not _is_own(folder):
+        return place.stat().st_size
+    return sum(state.st_size for state in itertools.islice(_states(folder), MAX_FILES))
+
+
+def _states(folder: Path) -> Iterator[os.stat_result]:
+    """Of every regular file beneath a folder, links left out."""
+    waiting = [str(folder)]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    yield entry.stat(follow_symlinks=False)
 
 
 def _is_own(folder: Path) -> bool:

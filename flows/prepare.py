@@ -9,11 +9,12 @@ from data_contracts.recognition import Recognition
 from data_contracts.refs import RawRef
 from data_contracts.run_summary import Finding, RunSummary
 from flows.data_stages import prepare
-from flows.execute import RunFailed, attempt, leave_results
+from flows.execute import attempt, leave_results
 from flows.preflight import failure, preflight
 from flows.records import recorded
 from flows.request import Request
 from flows.results import reasons_of
+from flows.run_failed import RunFailed
 from flows.run_state import RunState
 from flows.stages import Scan, Stages
 from flows.summary import rows_of

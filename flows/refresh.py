@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.refs import CleanRef, RawRef
 from flows.request import Request
-from flows.stages import Stages
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import UsageError
 from tasks.extract.extract import ShardRef
 from tasks.store import Store
+
+if TYPE_CHECKING:  # which load what every stage needs
+    from flows.stages import Stages
 
 StageName = Literal["ingest", "validate", "extract", "train", "evaluate", "gate", "publish"]
 STAGE_KINDS: dict[str, tuple[str, ...]] = {

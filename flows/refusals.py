@@ -12,7 +12,7 @@ from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from flows.execute import RunFailed
+from flows.run_failed import RunFailed
 from tasks.errors import CrossmodalError
 from tasks.redaction import redact_error
 

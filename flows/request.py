@@ -13,6 +13,7 @@ from typing import Literal, get_args
 from tasks.config import RunConfig, load_config, read_profile
 from tasks.config_paths import absolute_path
 from tasks.errors import UsageError
+from tasks.fingerprint import keep_digests
 from tasks.ingest.sources.resolve import name_of_data
 from tasks.publish.addresses import sqlite_uri
 from tasks.publish.model_names import check_model_name
@@ -115,6 +116,7 @@ def make_request(
     if reading:
         place = readable(place)
     place.prepare()
+    keep_digests(place.root)
     if not reading:
         hold(place.root)
     return Request(config, place, tracking_uri or default_tracking_uri(place), run_id, prefect_run_id)

@@ -19,6 +19,7 @@ from flows.environment import refresh_from_environment
 from flows.events import emit_verdict
 from flows.flow_request import NO_OVERRIDES, Override, request_of_run
 from flows.plan import describe_plan, plan_retrain
+from flows.planned_stages import planned
 from flows.prefect_stages import prefect_stages
 from flows.preflight import failure, preflight, preflight_lines
 from flows.refusals import ends_refused
@@ -68,7 +69,8 @@ def retrain(
     )
     if mode == "plan only":
         return _plan(request)
-    summary = execute_shown(request, prefect_stages(), mode)
+    stages = prefect_stages()
+    summary = execute_shown(request, planned(stages, request) if mode == "full" else stages, mode)
     rename_run(describe_outcome(summary))
     emit_verdict(summary)
     return Completed(message=f"{summary.verdict}: {summary.reason}", data=summary.as_json())

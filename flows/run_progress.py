@@ -16,8 +16,9 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from data_contracts.run_summary import RunSummary
 from flows.artifacts import leave_artifacts
-from flows.execute import RunFailed, execute
+from flows.execute import execute
 from flows.request import Mode, Request
+from flows.run_failed import RunFailed
 from flows.run_state import RunState
 from flows.stages import Stages
 from tasks.escaping import markdown_text

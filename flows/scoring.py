@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_contracts.run_summary import RowsSummary, RunSummary, ScoredVersion
-from flows.execute import RunFailed, attempt
+from flows.execute import attempt
 from flows.predictions import find_model
 from flows.request import Request
+from flows.run_failed import RunFailed
 from flows.run_state import RunState
 from flows.summary import summarise, write_summary
 from flows.version_scoring import score_version

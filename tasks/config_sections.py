@@ -24,9 +24,7 @@ YEAR_S = 365 * 86_400
 class Section(BaseModel):
     """Frozen; an unknown key, NaN and infinity are errors; a column or model may be named by a number."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, coerce_numbers_to_str=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
 
 
 MediaColumns = str | tuple[str, ...] | None
@@ -318,6 +316,8 @@ class RuntimeConfig(Section):
     lock_timeout_s: Annotated[float, Field(ge=0, le=YEAR_S)] = 7 * 3600.0
     """How long a run waits for what another run or command holds: the same training, the publication of the same model. It
     says who holds it; after this time the run fails."""
+    verify_files: bool = False
+    """Every file is read again; false: not one whose size, times of modification and of change, and inode are as they were."""
 
 
 class AuditConfig(Section):

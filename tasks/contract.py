@@ -22,7 +22,12 @@ def read_table(
     refuses what reaches a stage all the same: a store copied together, a ref kept from an older release.
     EnvironmentFailed says which version the table states, and what to do.
     """
-    table = pq.read_table(path, columns=None if columns is None else list(columns), filters=filters)
+    chosen = None if columns is None else list(columns)
+    if filters is None:  # without pyarrow.dataset, whose import brings pandas
+        with pq.ParquetFile(path) as file:
+            table = file.read(chosen)
+    else:
+        table = pq.read_table(path, columns=chosen, filters=filters)
     require_contract(table.schema, path)
     return table
 

@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
+import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tasks.stage_code import STAGES
-from tasks.store import digest_json
+from tasks.store import canonical_json, digest_json, replace_file
 from tasks.unkeyed_code import COMPUTES_NOTHING
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -34,7 +37,8 @@ def code_fingerprint(*stages: str, modules: tuple[str, ...] = (), libraries: tup
     found = {found for stage in used for found in find_modules(stage.modules, stage.unused)} | set(
         find_modules(modules)
     )
-    sources = {name: _digest_code(path.read_text(encoding="utf-8")) for name, path in sorted(found)}
+    sources = {name: _kept.of(path.read_text(encoding="utf-8")) for name, path in sorted(found)}
+    _kept.write()
     needed = {*libraries, *(library for stage in used for library in stage.libraries)}
     return digest_json(
         {
@@ -59,10 +63,42 @@ def find_modules(names: Iterable[str], unused: Sequence[str] = ()) -> Iterator[t
                 yield inner, path
 
 
-@functools.cache  # a module belongs to several stages
-def _digest_code(source: str) -> str:
-    tree = ast.parse(source)
-    return hashlib.sha256(ast.dump(_Silenced(tree).visit(tree)).encode()).hexdigest()
+class _Kept:
+    """Digests of source texts: parsing all modules of a retrain takes about a second, and most are as they were."""
+
+    def __init__(self) -> None:
+        self.place: Path | None = None
+        self.digests: dict[str, str] = {}
+        self.is_new = False
+
+    def of(self, source: str) -> str:
+        """The digest of a module's code."""
+        text = hashlib.sha256(source.encode()).hexdigest()
+        if text not in self.digests:
+            tree = ast.parse(source)
+            self.digests[text] = hashlib.sha256(ast.dump(_Silenced(tree).visit(tree)).encode()).hexdigest()
+            self.is_new = True
+        return self.digests[text]
+
+    def write(self) -> None:
+        """What was not there before is kept; where that fails, it is computed again."""
+        if self.is_new and self.place is not None:
+            with contextlib.suppress(OSError):
+                self.place.parent.mkdir(parents=True, exist_ok=True)
+                replace_file(self.place, canonical_json(dict(self.digests)).encode())
+            self.is_new = False
+
+
+_kept = _Kept()
+
+
+def keep_digests(root: Path) -> None:
+    """Digests of source texts are taken from this store, and kept in it. Another Python, or other rules, have others."""
+    rules = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+    _kept.place = root / "work" / f"code-{'.'.join(map(str, sys.version_info[:3]))}-{rules}.json"
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        found = json.loads(_kept.place.read_text(encoding="utf-8"))
+        _kept.digests |= {str(text): str(code) for text, code in dict(found).items()}
 
 
 class _Silenced(ast.NodeTransformer):

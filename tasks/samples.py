@@ -125,7 +125,7 @@ class Samples:
 
     def table(self, names: Sequence[str]) -> pa.Table:
         """These columns, as Arrow has them."""
-        return pa.table({name: self.column(name) for name in names})
+        return pa.Table.from_arrays([self.column(name) for name in names], names=list(names))
 
     def _list(self, name: str) -> list[Any]:
         found: list[Any] = self.column(name).to_pylist()
@@ -135,7 +135,12 @@ class Samples:
 
     def take(self, rows: NDArray[np.integer[Any]] | Sequence[int]) -> Samples:
         """The rows at these positions, in this order."""
-        places = pa.array(np.asarray(rows, np.int64))
+        wanted = np.ascontiguousarray(rows, np.int64)
+        return self._take(pa.Array.from_buffers(pa.int64(), len(wanted), [None, pa.py_buffer(wanted)]))
+
+    def _take(
+        self, places: pa.Array
+    ) -> Samples:  # of Arrow's own: what turns others into Arrow, or back, imports pandas
         return self._of(lambda name: self.column(name).take(places), self.names, len(places))
 
     def where(self, chosen: NDArray[np.bool_]) -> Samples:
@@ -144,11 +149,11 @@ class Samples:
 
     def of_split(self, *splits: Split) -> Samples:
         """The rows of these splits."""
-        return self.where(np.asarray(pc.is_in(self.column("split"), value_set=pa.array(splits)), bool))
+        return self.where(np.isin(np.array(self.splits, object), splits))
 
     def sorted_by_id(self) -> Samples:
         """All rows, in the order of their ids."""
-        return self.take(np.asarray(pc.sort_indices(self.column("id"))))
+        return self._take(pc.sort_indices(self.column("id")))
 
     def count_splits(self) -> dict[Split, int]:
         """Rows per split."""

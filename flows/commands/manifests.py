@@ -10,10 +10,10 @@ import typer
 from data_contracts.recognition import Recognition
 from flows import console
 from flows.commands.options import MANIFEST, Model, Profile, RunInput, Set, SummaryOptions, grouped
-from flows.execute import RunFailed
 from flows.predictions import predict_manifest
 from flows.prepare import check_manifest
 from flows.profiles import check_target, write_reading_profile
+from flows.run_failed import RunFailed
 from tasks.errors import UnknownColumns, UsageError
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from flows.commands.models import models_app
 from flows.commands.options import CommonOptions, grouped
 from flows.console import print_json, say
 from flows.environment import new_run_id, tracking_uri_from_environment
@@ -15,6 +16,7 @@ from flows.request import Request, make_request, resolve_config
 ReleaseFolder = Annotated[Path, typer.Argument(help="The folder of a release.", show_default=False)]
 
 
+@models_app.command()
 @grouped
 def export(
     model: Annotated[str, typer.Argument(help="NAME or NAME@ALIAS in the registry.", show_default=False)],
@@ -41,6 +43,7 @@ def export(
         say(f"{release.name} version {release.version}: {len(release.files)} files in {place}")
 
 
+@models_app.command()
 @grouped
 def verify(folder: ReleaseFolder, *, common: CommonOptions) -> None:
     """Verify a release: the sha256 of every file, and its golden rows, answered as where it was exported."""

@@ -14,12 +14,11 @@ from data_contracts.run_summary import PreflightCheck, RunSummary
 from flows import console
 from flows.commands.options import Debug, RunInput, StoreOption, SummaryJson, SummaryOptions, grouped
 from flows.environment import use_prefect
-from flows.execute import RunFailed, execute
 from flows.plan import PlanLine, plan_retrain
 from flows.preflight import failure, preflight, warnings
 from flows.refresh import require_stages
 from flows.request import MODES, Mode, Request, check_mode
-from flows.stages import Stages
+from flows.run_failed import RunFailed
 from tasks.display_table import DisplayTable
 from tasks.errors import EnvironmentFailed
 
@@ -27,6 +26,9 @@ Plain = Annotated[bool, typer.Option("--plain", help="Run in this process withou
 Refresh = Annotated[
     list[str] | None,
     typer.Option(metavar="STAGE", help="Compute this stage although the store has its result; may be repeated."),
+]
+VerifyFiles = Annotated[
+    bool, typer.Option("--verify", help="Read every file again, also where the file system says that it is unchanged.")
 ]
 ModeOption = Annotated[
     str,
@@ -65,6 +67,7 @@ class RunOptions:
 
     plain: Plain = False
     refresh: Refresh = None
+    verify: VerifyFiles = False
     corrections: Corrections = None
     mode: ModeOption = "full"
     verbose: Verbose = False
@@ -79,10 +82,11 @@ def retrain(
     Exit status: 0 the run completed, whatever the verdict; 2 usage; 3 the data; 4 the environment; 130 Ctrl-C.
     """
     mode = check_mode(how.mode)
-    of = corrected(of, how.corrections)
+    of = verified(corrected(of, how.corrections), how.verify)
     request = of.request(store)
     request = replace(request, refresh=require_stages((*request.refresh, *(how.refresh or []))))
-    checks = _require_ready(request)
+    checks = preflight(request)
+    _require_ready(checks)
     for text in warnings(checks):
         console.print_warning(text)
     with console.progress_bars(how.verbose):
@@ -94,7 +98,10 @@ def retrain(
         elif mode == "plan only":
             found = PlanReport(plan=plan_retrain(request), data=request.config.data.path)
         else:
-            found = execute(request, Stages(), mode=mode)
+            from flows.execute import execute  # which load what a plan does not need
+            from flows.stages import Stages
+
+            found = execute(request, Stages(), mode=mode, checks=checks)
     if isinstance(found, RunSummary):
         console.print_outcome(found, request.store.root, as_json)
     else:
@@ -108,13 +115,16 @@ def corrected(of: RunInput, corrections: str | None) -> RunInput:
     return replace(of, overrides=[*(of.overrides or []), f"data.corrections={json.dumps(corrections)}"])
 
 
-def _require_ready(request: Request) -> list[PreflightCheck]:
-    """The checks that need no data, none of them failed. Raises RunFailed with the list in its summary."""
-    checks = preflight(request)
+def verified(of: RunInput, verify: bool) -> RunInput:
+    """The same input, of which every file is read again where that is asked for."""
+    return replace(of, overrides=[*(of.overrides or []), "runtime.verify_files=true"]) if verify else of
+
+
+def _require_ready(checks: list[PreflightCheck]) -> None:
+    """None of the checks that need no data failed. Raises RunFailed with the list in its summary."""
     error = failure(checks)
     if error is not None:
         raise RunFailed(error, RunSummary(preflight=tuple(checks))) from None
-    return checks
 
 
 def _listed(checks: list[PreflightCheck]) -> list[dict[str, JsonValue]]:
@@ -149,17 +159,17 @@ def _retrain_with_prefect(request: Request, parameters: FlowParameters, debug: b
 
 
 @grouped
-def plan(of: RunInput, corrections: Corrections = None, *, common: SummaryOptions) -> None:
+def plan(of: RunInput, corrections: Corrections = None, verify: VerifyFiles = False, *, common: SummaryOptions) -> None:
     """Check all that can be known without data, and say what a retrain would compute and what it would reuse.
 
     Exit status: 2 or 4 where a check failed; all that did are listed.
     """
-    request = corrected(of, corrections).request(common.store, reading=True)
+    request = verified(corrected(of, corrections), verify).request(common.store, reading=True)
     checks = preflight(request)
     if not common.as_json:
         console.print_table(DisplayTable.of({"check": it.name, "": it.outcome, "what": it.detail} for it in checks))
         console.say("")
-    _require_ready(request)
+    _require_ready(checks)
     found = PlanReport(plan=plan_retrain(request), data=request.config.data.path, preflight=_listed(checks))
     _print_plan(found, common.as_json)
 

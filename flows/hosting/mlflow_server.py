@@ -6,13 +6,16 @@ a browser's cookie opens is reading; programs that send the Authorization header
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 
 from flows.hosting.first_visit import WithFirstVisit
 from flows.hosting.serve import MLFLOW_URL, policy_of, run_guarded, store_root
+from tasks.errors import EnvironmentFailed
 from tasks.publish.addresses import artifact_location
 from tasks.publish.connection import connected
+from tasks.publish.tracking import log_unlogged
 from tasks.redaction import redact_output
 from tasks.store import Store
 
@@ -45,6 +48,8 @@ def main() -> None:
     os.environ.update(_SETTINGS)
     with connected(store, uri):  # a store that was moved says so to MLflow, too
         root = str(artifact_location("", store.root, uri))
+    with contextlib.suppress(EnvironmentFailed), connected(store, uri) as client:  # the pages are served all the same
+        log_unlogged(client, store, uri)
 
     from mlflow.server import constants
     from mlflow.server.handlers import initialize_backend_stores

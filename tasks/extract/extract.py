@@ -156,6 +156,8 @@ def plan_shards(
 
 def _in_stored_order(digests: set[str], modality: Modality, media: str, store: Store) -> list[str]:
     """The digests as their media lie in the store, so that a shard reads few parts instead of a little of each."""
+    if not digests:
+        return []
     stored = media_index(store, modality, media, ("digest",))["digest"].to_pylist()
     here = [digest for digest in dict.fromkeys(stored) if digest in digests]
     return here + sorted(digests.difference(here))

@@ -6,6 +6,7 @@ point of a curve has a time that follows from the run, so logging it twice adds 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -18,16 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 from data_contracts.refs import CheckpointRef, EvalReport, ValidatedRef, Verdict
 from data_contracts.training_history import Epoch
+from tasks import locks
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed
 from tasks.escaping import markdown_text, one_line
 from tasks.problems.registry import validation_keys
 from tasks.publish import versions
-from tasks.publish.addresses import artifact_location, require_known_place
+from tasks.publish.addresses import artifact_location, require_known_place, sqlite_file
 from tasks.publish.card import flip_of, write_card
 from tasks.publish.chain import chain_of
 from tasks.publish.connection import connected
 from tasks.publish.logged_files import log_file, log_folder
+from tasks.publish.unlogged import UnloggedRun, keep_unlogged, unlogged_runs
 from tasks.publish.version_page import figures_table
 from tasks.redaction import redact, redact_json
 from tasks.store import Store
@@ -88,18 +91,22 @@ class RunRecord:
 def record_run(record: RunRecord, store: Store, tracking_uri: str) -> None:
     """The run is in the model's experiment, finished or failed, with all that is known of it.
 
-    An unchanged run is logged by its metrics only: its settings, curves and pages are those of the run that it repeats. Raises
-    EnvironmentFailed where MLflow or the store of its artifacts cannot be written to.
+    An unchanged run is logged by its metrics only: its settings, curves and pages are those of the run that it repeats. Where
+    MLflow is a file of this machine, that waits in the run's folder for a run that needs MLflow (tasks/publish/unlogged.py).
+    Raises EnvironmentFailed where MLflow or the store of its artifacts cannot be written to.
     """
+    if record.repeats is not None and sqlite_file(tracking_uri) is not None:
+        keep_unlogged(_ended(record), record.folder)
+        return
     from mlflow.exceptions import MlflowException
 
     with store.work_dir("publish", record.name), connected(store, tracking_uri) as client:
+        log_unlogged(client, store, tracking_uri)
+        if record.repeats is not None:
+            log_ended(client, _ended(record), store, tracking_uri)
+            return
         run = open_run(client, record.name, record.run_id, store, tracking_uri)
-        config: RunConfig | None = record.config
-        report = record.report
-        if record.repeats is not None:  # settings and figures by modalities are that run's, and would fill the database
-            config, report = None, report and report.model_copy(update={"by_modalities": {}})
-        log_figures(client, run, config, report, run_tags(record))
+        log_figures(client, run, record.config, record.report, run_tags(record))
         if record.status != "unchanged":
             log_batches(client, run, curve_points(record.epochs, run.info.start_time))
             if record.valid is not None and not (run.inputs and run.inputs.dataset_inputs):
@@ -115,6 +122,35 @@ def record_run(record: RunRecord, store: Store, tracking_uri: str) -> None:
                 ) from error
         end = run.info.start_time + round(1000 * record.seconds.get("total", 0.0))
         client.set_terminated(run.info.run_id, "FAILED" if record.error else "FINISHED", end)
+
+
+def _ended(record: RunRecord) -> UnloggedRun:
+    """A run that repeats another: settings and figures by modalities are that run's, and would fill the database."""
+    report = record.report and record.report.model_copy(update={"by_modalities": {}})
+    seconds = record.seconds.get("total", 0.0)
+    return UnloggedRun(name=record.name, run=record.run_id, report=report, tags=run_tags(record), seconds=seconds)
+
+
+def log_unlogged(client: MlflowClient, store: Store, tracking_uri: str) -> None:
+    """MLflow knows every run of the store that was kept for later; logging one twice adds nothing."""
+    from mlflow.exceptions import MlflowException
+
+    for path, run in unlogged_runs(store):
+        lock = path.with_suffix(".lock")
+        # one that cannot be logged (to a place that is not the store's, say) keeps no other from it
+        with contextlib.suppress(EnvironmentFailed, MlflowException), locks.held_if_free(lock) as is_free:
+            if is_free:
+                if path.exists():
+                    log_ended(client, run, store, tracking_uri)
+                    path.unlink()
+                lock.unlink()
+
+
+def log_ended(client: MlflowClient, ended: UnloggedRun, store: Store, tracking_uri: str) -> None:
+    """A run that repeats another is in the model's experiment, finished, with its metrics and tags."""
+    run = open_run(client, ended.name, ended.run, store, tracking_uri)
+    log_figures(client, run, None, ended.report, ended.tags)
+    client.set_terminated(run.info.run_id, "FINISHED", run.info.start_time + round(1000 * ended.seconds))
 
 
 def open_experiment(client: MlflowClient, name: str, store: Store, tracking_uri: str) -> str:

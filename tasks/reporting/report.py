@@ -87,6 +87,7 @@ def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Stor
     detail, history = read_detail(parts.report, store), read_history(parts.checkpoint, store)
     found = read_slices(parts.report, store)
     verdict = "failed" if summary.error else summary.verdict or summary.finding
+    media_of = parts.clean if summary.repeats is None else None  # of what it repeats, the pictures are in that report
     tone, title = MEANINGS.get(verdict, ("same", str(verdict)))
     page = _template().render(
         summary=summary,
@@ -119,9 +120,9 @@ def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Stor
         sliced=slice_section(found, parts.report, config),
         classical=classical_section(parts.report, config),
         corrupted=robustness_section(found, parts.report, config),
-        mistakes=seen_mistakes(detail, parts.clean, store),
+        mistakes=seen_mistakes(detail, media_of, store),
         profile=profile_section(parts.valid, store),
-        refused=unused_rows(parts.clean, parts.valid, store),
+        refused=unused_rows(media_of, parts.valid, store),
         notices=_notices(parts, detail),
         docs=_docs_links(path),
         fingerprints=_fingerprints(parts),

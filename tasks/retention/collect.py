@@ -22,7 +22,7 @@ from tasks.store_use import MARKED_ANEW_S, collecting, used_since
 GRACE_S = 6 * MARKED_ANEW_S
 """What was used within it is kept, whatever else is asked for."""
 DAY_S = 86_400.0
-RECORDS = frozenset({"run.json", "config.json", "refs.json", "summary.json"})
+RECORDS = frozenset({"run.json", "config.json", "refs.json", "summary.json", "unlogged.json"})
 """What stays of an old run, some kB: lists, histories and comparisons of runs read it."""
 
 

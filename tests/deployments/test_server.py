@@ -77,7 +77,10 @@ def test_a_run_triggered_through_the_api_completes_and_publishes(services: Servi
     assert state["message"] == f"{summary['verdict']}: {summary['reason']}"
     artifacts = call(services, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
     keys = {artifact["key"] for artifact in artifacts}
-    assert {key for key in keys if key} == {"verdict", "metrics", "gate", "plan", "data"}
+    assert {key for key in keys if key} == {"plan", "verdict", "metrics", "gate", "work", "data"}
+    (first, *_) = sorted((one for one in artifacts if one["key"]), key=lambda one: one["created"])
+    stages = [line["stage"] for line in json.loads(first["data"])]
+    assert (first["key"], stages[0], stages[-1]) == ("plan", "rows", "publish")
     (bar,) = (artifact for artifact in artifacts if artifact["type"] == "progress")
     assert (bar["key"], bar["data"]) == (None, 100.0)
     (shown,) = (artifact["data"] for artifact in artifacts if artifact["key"] == "verdict")

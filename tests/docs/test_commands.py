@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from flows.cli import app
+from flows.cli import make_app
 from tasks.config import RunConfig, known_keys, load_config
 from tests.support.docs_pages import PAGES, Block, all_blocks, blocks_of
 from tests.support.paths import ROOT
@@ -47,7 +47,7 @@ def ours_of(command: str) -> list[str] | None:
 
 def check_arguments(arguments: list[str]) -> None:
     """Raises what typer raises where the program would not take them."""
-    command: Any = get_command(app)
+    command: Any = get_command(make_app())
     context = command.make_context("crossmodal", list(arguments))
     while getattr(command, "commands", None) and (rest := [*context._protected_args, *context.args]):
         name, command, rest = command.resolve_command(context, rest)
@@ -73,11 +73,13 @@ def test_every_command_is_one_that_there_is(block: Block) -> None:
             )
             continue
         if "|" in arguments:  # `models list | show | history`: each of them is a command
-            group: Any = get_command(app).commands[arguments[0]]  # type: ignore[attr-defined]
+            group: Any = get_command(make_app()).commands[arguments[0]]  # type: ignore[attr-defined]
             assert {part for part in arguments[1:] if part != "|"} <= set(group.commands), command
             continue
         if arguments and arguments[0].startswith("--"):
-            assert arguments[0] in {name for parameter in get_command(app).params for name in parameter.opts}, command
+            assert arguments[0] in {name for parameter in get_command(make_app()).params for name in parameter.opts}, (
+                command
+            )
             continue
         check_arguments(arguments)
 
@@ -97,7 +99,7 @@ def test_there_are_commands_and_a_wrong_one_is_noticed() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_within_sentences_are_ones_that_there_are(page: Path) -> None:
-    commands: Any = get_command(app).commands  # type: ignore[attr-defined]
+    commands: Any = get_command(make_app()).commands  # type: ignore[attr-defined]
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for name, rest in re.findall(r"`crossmodal ([a-z][a-z-]*)([^`\n]*)`", text):
         assert name in commands, f"{page.name}: crossmodal {name}"

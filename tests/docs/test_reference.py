@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from flows.cli import app
+from flows.cli import make_app
 from tasks.config import RunConfig, known_keys
 from tests.support.markdown import tables_of
 from tests.support.paths import ROOT
@@ -56,5 +56,5 @@ def test_every_command_and_option_has_its_place() -> None:
                 assert all(f"`{one.opts[0]}`" in body for one in shown if one.param_type_name == "option")
             check(inner, (*path, name))
 
-    check(get_command(app), ())
+    check(get_command(make_app()), ())
     assert len(titles) >= 25

@@ -12,8 +12,8 @@ import pytest
 
 from flows.auditing import audit_manifest
 from flows.cli import main
-from flows.execute import RunFailed
 from flows.request import Request, make_request, resolve_config
+from flows.run_failed import RunFailed
 from flows.stages import AuditStages
 from tests.support.data import MakeData
 

@@ -18,8 +18,8 @@ from data_contracts.run_summary import RunSummary
 from flows.cli import main
 from flows.comparing import compare_models
 from flows.environment import new_run_id
-from flows.execute import RunFailed
 from flows.request import Request, make_request, resolve_config
+from flows.run_failed import RunFailed
 from tasks.compare import fits
 from tasks.retention.verify import Checked, verify_items
 from tasks.store import Store

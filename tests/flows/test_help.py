@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from flows.cli import app, main
+from flows.cli import main, make_app
 from flows.request import resolve_config
 from tasks.errors import UsageError
 
@@ -26,7 +26,7 @@ def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]
         yield from commands(inner, (*path, name))
 
 
-@pytest.mark.parametrize("path", list(commands(get_command(app))), ids=" ".join)
+@pytest.mark.parametrize("path", list(commands(get_command(make_app()))), ids=" ".join)
 def test_help_offers_no_value_for_a_flag(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([*path, "--help"])

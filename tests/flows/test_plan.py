@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -99,10 +102,23 @@ def test_after_a_run_nothing_is_computed(retrained: Path) -> None:
     assert describe_plan(list(lines.values())) == "plan: nothing to compute, all of it is in the store"
 
 
-def test_the_same_data_in_another_folder_cost_a_table(folder: Path) -> None:
+def test_the_same_data_in_another_folder_cost_nothing_but_a_table(folder: Path) -> None:
     lines = plan(folder)
-    assert computed(lines) == ["ingest"]
+    assert computed(lines) == []
     assert "media lie elsewhere" in lines["ingest"]["why"]
+    assert execute(request_for(folder), Stages()).verdict == "unchanged"
+
+
+@pytest.mark.parametrize("command", [["plan"], ["retrain", "--plain"]])
+def test_where_nothing_has_changed_nothing_heavy_is_imported(folder: Path, command: list[str]) -> None:
+    execute(request_for(folder), Stages())  # at this place
+    place = ["--data", str(folder / "data/manifest.csv"), "--store", str(folder / "store"), "--json"]
+    arguments = [*command, *place, *(word for setting in SETTINGS for word in ("--set", setting))]
+    code = "import atexit, sys; from flows.cli import main; atexit.register(lambda: print(*sys.modules)); main(sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    *_, answer, modules = done.stdout.splitlines()
+    assert "unchanged" in answer or {line["action"] for line in json.loads(answer)["plan"]} == {"reuse"}
+    assert set(modules.split()) & {"torch", "prefect", "great_expectations", "mlflow", "sklearn"} == set()
 
 
 def test_changed_rows_are_counted_and_only_their_media_read(folder: Path) -> None:

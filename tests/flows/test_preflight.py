@@ -14,10 +14,11 @@ import pytest
 
 from flows import preflight as module
 from flows.cli import main
-from flows.execute import RunFailed, execute
+from flows.execute import execute
 from flows.history import list_runs
 from flows.preflight import failure, preflight, warnings
 from flows.request import Request, make_request
+from flows.run_failed import RunFailed
 from flows.stages import Stages
 from tasks.config import load_config
 from tasks.devices import describe_device, visible_gpus

@@ -21,8 +21,8 @@ from data_contracts.tables import PREDICTIONS
 from data_contracts.translation import GENERATED, TranslationReport
 from flows.cli import main
 from flows.data_stages import prepare
-from flows.execute import RunFailed
 from flows.request import Request, make_request, resolve_config
+from flows.run_failed import RunFailed
 from flows.run_state import RunState
 from flows.stages import Stages
 from flows.translating import translate_manifest

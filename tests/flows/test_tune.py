@@ -18,8 +18,8 @@ from data_contracts.run_summary import RunSummary
 from data_contracts.tuning import TuneReport
 from flows.cli import main
 from flows.environment import new_run_id
-from flows.execute import RunFailed
 from flows.request import Request, make_request, resolve_config
+from flows.run_failed import RunFailed
 from flows.tune_profile import MARK
 from flows.tuning import tune_model
 from tasks.errors import UsageError

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -167,3 +169,27 @@ def test_taking_a_fingerprint_imports_nothing() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("harm", [b"", b"[1]", b"{"], ids=["intact", "another form", "cut"])
+def test_what_a_store_keeps_of_source_texts_spares_parsing_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: bytes
+) -> None:
+    def fingerprint_by(parse: Callable[..., ast.AST]) -> str:
+        monkeypatch.setattr(fingerprint, "_kept", fingerprint._Kept())
+        monkeypatch.setattr(ast, "parse", parse)
+        fingerprint.keep_digests(tmp_path)
+        return fingerprint.code_fingerprint.__wrapped__("gate")
+
+    texts: list[str] = []
+    parse = ast.parse
+
+    def noted(text: str) -> ast.AST:
+        texts.append(text)
+        return parse(text)
+
+    first = fingerprint_by(parse)
+    (kept,) = tmp_path.glob("work/code-*.json")
+    kept.write_bytes(harm or kept.read_bytes())
+    assert fingerprint_by(noted) == first
+    assert bool(texts) == bool(harm)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 from data_contracts.modalities import INPUTS
-from data_contracts.refs import ALWAYS, InputName
+from data_contracts.refs import ALWAYS
 from tasks.ingest.manifest.raw_rows import RawRow
 from tasks.modalities import spec_of
 from tasks.store import digest_json
+
+_DIGEST = {name: f"{name}_sha256" for name in INPUTS}
 
 
 def fill_ids(rows: list[RawRow], seen: Counter[str]) -> list[RawRow]:
@@ -19,20 +21,17 @@ def fill_ids(rows: list[RawRow], seen: Counter[str]) -> list[RawRow]:
     """
     for row in rows:
         if row["id"] is None:
-            content = [row.get(f"{name}_sha256") for name in ALWAYS]
-            content += [f"{name}:{row[f'{name}_sha256']}" for name in INPUTS if _is_further(name, row)]
+            filled = {name: sha256 for name in INPUTS if (sha256 := row.get(_DIGEST[name]))}
+            content = [row.get(_DIGEST[name]) for name in ALWAYS]
+            content += [f"{name}:{sha256}" for name, sha256 in filled.items() if name not in ALWAYS]
             side = [row["split"]] if row.get("split") else []
             identity = digest_json(
                 [*content, *side]
                 if any(content)
                 else ["row", row["row"], *([row["table"]] if row.get("table") else [])]
             )
-            if not any(row.get(f"{name}_sha256") and spec_of(name).identifies for name in INPUTS):
+            if not any(spec_of(name).identifies for name in filled):
                 seen[identity] += 1  # of rows that may well be equal, each is a sample
                 identity = identity if seen[identity] == 1 else digest_json([identity, seen[identity]])
             row["id"] = identity[:24]
     return rows
-
-
-def _is_further(name: InputName, row: RawRow) -> bool:
-    return name not in ALWAYS and bool(row.get(f"{name}_sha256"))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tasks.ingest.manifest.file_states import FileStates
 from tasks.ingest.manifest.rows import Inline
 from tasks.ingest.rejected_row import Refused
 from tasks.ingest.sources.remote import Remote
@@ -44,6 +45,8 @@ class Roots:
     max_bytes: float
     remote: Remote | None = None
     """What may be fetched besides; None: nothing."""
+    states: FileStates = field(default_factory=FileStates)
+    """Of the files that are located."""
     _parents: dict[str, str] = field(default_factory=dict)
     """Folder as written to its real path: resolved once in a scan, as most files share a few folders."""
 
@@ -55,6 +58,8 @@ class Roots:
         real = self._parents.get(folder)
         if real is None:
             real = self._parents[folder] = os.path.realpath(folder)
+            if real != os.path.normpath(folder):
+                self.states.links[folder] = real
         self.require_inside(real)
         return f"{real.rstrip('/')}/{name}"
 
@@ -72,9 +77,16 @@ def is_beneath(real: str, roots: tuple[str, ...]) -> bool:
     return any(real == root or real.startswith(root.rstrip("/") + "/") for root in resolved)
 
 
-def make_roots(base: Path, allowed: tuple[str, ...], max_bytes: float, remote: Remote | None = None) -> Roots:
+def make_roots(
+    base: Path,
+    allowed: tuple[str, ...],
+    max_bytes: float,
+    remote: Remote | None = None,
+    states: FileStates | None = None,
+) -> Roots:
     """The manifest's folder and the user's other folders, as real paths."""
-    return Roots(str(base), tuple(os.path.realpath(root) for root in (str(base), *allowed)), max_bytes, remote)
+    real = tuple(os.path.realpath(root) for root in (str(base), *allowed))
+    return Roots(str(base), real, max_bytes, remote, states or FileStates())
 
 
 def locate_file(cell: str, roots: Roots) -> Located:
@@ -83,22 +95,32 @@ def locate_file(cell: str, roots: Roots) -> Located:
     Raises Refused: `path-outside`, `scheme-not-allowed`, `missing-file`, `not-a-file`, `empty-file`, `file-too-large`,
     `unreadable-file`, `bad-path`, `fetch-failed`.
     """
+    try:
+        return _locate_file(cell, roots)
+    except Refused:
+        roots.states.is_whole = False  # what is not there, or not to be read, has no state
+        raise
+
+
+def _locate_file(cell: str, roots: Roots) -> Located:
     if "\x00" in cell or not _storable(cell):
         raise Refused("bad-path", "a character in the path that is not text")
     if roots.remote is not None and (url := roots.remote.resolve(cell)) is not None:
+        roots.states.is_whole = False
         return Located(url, hashlib.sha256(roots.remote.fetch(url)).hexdigest())
     if _SCHEME.match(cell):
         raise Refused("scheme-not-allowed", "local files only; download it, and name its path")
     try:
         path = roots.resolve(cell)
         try:
-            return Located(path, _digest(path, roots.max_bytes))
+            return Located(path, _digest(path, roots))
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
+        roots.states.is_whole = False  # a link that could lead elsewhere the next time
         path = os.path.realpath(path)  # the file itself is a link
         roots.require_inside(os.path.dirname(path))  # noqa: PTH120
-        return Located(path, _digest(path, roots.max_bytes))
+        return Located(path, _digest(path, roots))
     except FileNotFoundError:
         raise Refused("missing-file", "no such file") from None
     except NotADirectoryError:
@@ -113,16 +135,21 @@ def _storable(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _digest(path: str, max_bytes: float) -> str:
-    """The sha256 of a regular file that is not a link; NotRegular for anything else. The bytes are not interpreted."""
+def _digest(path: str, roots: Roots) -> str:
+    """The sha256 of a regular file that is not a link; NotRegular for anything else. Unchanged ones are not read again."""
+    return roots.states.digest(path, lambda: _read(path, roots.max_bytes))
+
+
+def _read(path: str, max_bytes: float) -> tuple[os.stat_result, str]:
+    """The state of a file before its bytes were read, and their sha256. They are not interpreted."""
     handle, size = open_regular_file(path, max_bytes)
     try:
-        digest = hashlib.sha256()
+        state, digest = os.fstat(handle), hashlib.sha256()
         while block := os.read(handle, min(size + 1, _BLOCK)):
             digest.update(block)
             if len(block) == size:
                 break
-        return digest.hexdigest()
+        return state, digest.hexdigest()
     finally:
         os.close(handle)
 

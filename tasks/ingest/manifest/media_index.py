@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from data_contracts.refs import Modality
+from tasks.ingest.manifest.file_states import FileStates
 from tasks.ingest.sources.listing import MODALITY_OF, is_hidden, modality_of_file
 
 _MAX_FILES = 500_000
@@ -28,8 +29,9 @@ _INSIDE = re.compile(rf"(?:{'|'.join(map(re.escape, MODALITY_OF))})['\"]?\s*[;,|
 class MediaIndex:
     """Finds the file that a cell means though it is not where it says: slashes, case, Unicode form, folder or ending differ."""
 
-    def __init__(self, roots: tuple[str, ...]) -> None:
+    def __init__(self, roots: tuple[str, ...], states: FileStates | None = None) -> None:
         self._roots = roots
+        self._states = states or FileStates()
         self._lock = threading.Lock()
         self._listed = False
         self._by_name: dict[str, list[str]] = defaultdict(list)
@@ -84,8 +86,9 @@ class MediaIndex:
             if self._listed:
                 return
             self._listed = True
-            for count, path in enumerate(_walk(self._roots)):
+            for count, path in enumerate(_walk(self._roots, self._states)):
                 if count >= _MAX_FILES:
+                    self._states.is_whole = False
                     self._by_name.clear()
                     self._by_stem.clear()
                     self._by_number.clear()
@@ -98,12 +101,13 @@ class MediaIndex:
                     self._by_number[stem.lstrip("0")].append(path)
 
 
-def _walk(roots: tuple[str, ...]) -> Iterator[str]:
-    """Every visible file beneath the roots, once; links to folders are not followed."""
+def _walk(roots: tuple[str, ...], states: FileStates) -> Iterator[str]:
+    """Every visible file beneath the roots, once; links to folders are not followed. The folders' states are noted."""
     seen: set[str] = set()
     for root in roots:
         for folder, folders, files in os.walk(root):
             real = os.path.realpath(folder)
+            states.note_place(real)
             folders[:] = sorted(name for name in folders if not is_hidden(name))
             if real in seen or real in ("/proc", "/sys", "/dev"):
                 folders.clear()

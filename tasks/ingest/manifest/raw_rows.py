@@ -35,7 +35,10 @@ class RawRows:
     def __getitem__(self, name: str) -> pa.ChunkedArray:
         """A whole column."""
         replaced = self._replaced.get(name)
-        return pq.read_table(self._path, columns=[name])[name] if replaced is None else pa.chunked_array([replaced])
+        if replaced is not None:
+            return pa.chunked_array([replaced])
+        with pq.ParquetFile(self._path) as file:
+            return file.read([name])[name]
 
     def replace(self, name: str, values: Sequence[Any]) -> None:
         """A column has other cells."""

@@ -1,4 +1,4 @@
-"""Reads the manifest and digests what it names. Runs on every retrain: it is how a changed picture is noticed."""
+"""Reads the manifest and digests what it names, as far as it has changed: it is how a changed picture is noticed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from data_contracts.modalities import in_order, modality_of
 from data_contracts.recognition import Recognition
 from data_contracts.refs import InputName, ProblemName, RawRef, Target
 from data_contracts.tables import CONTRACT_VERSION, raw_schema
+from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import DataError, UsageError
 from tasks.ingest.manifest.carried_columns import CarriedColumns
 from tasks.ingest.manifest.corrections import apply_corrections
+from tasks.ingest.manifest.file_states import FileStates
 from tasks.ingest.manifest.ids import fill_ids
 from tasks.ingest.manifest.joined_columns import decide_types
 from tasks.ingest.manifest.label_columns import LabelCells
@@ -25,6 +27,7 @@ from tasks.ingest.manifest.notes import describe_absent, describe_source, note_l
 from tasks.ingest.manifest.raw_rows import RawRows
 from tasks.ingest.manifest.recognition import recognise
 from tasks.ingest.manifest.rows import Purpose, Row
+from tasks.ingest.manifest.scan_record import ScanRecord
 from tasks.ingest.manifest.slice_columns import require_slice_columns
 from tasks.ingest.manifest.source import Source, open_sources, require_label
 from tasks.labels import label_columns
@@ -41,7 +44,23 @@ def scan(
     `carried` keeps cells of the rows that are read, as they are. Raises UsageError (a path or a mapped column that is not
     there) and DataError (no label, no rows, no media).
     """
-    sources = _open(config, data, purpose)
+    if carried is not None:
+        return _scan(config, store, data, purpose, carried, FileStates())
+    record = ScanRecord(config, store, data, purpose)
+    raw = record.unchanged()
+    if raw is None:
+        states = record.states()
+        raw = _scan(config, store, data, purpose, None, states)
+        record.keep(states, raw)
+    else:
+        progress.report("scan", raw.rows, raw.rows)
+    return raw
+
+
+def _scan(
+    config: RunConfig, store: Store, data: Path, purpose: Purpose, carried: CarriedColumns | None, states: FileStates
+) -> RawRef:
+    sources = _open(config, data, purpose, states)
     if carried is not None:
         sources = carried.bind(sources)
     picked, total, notes = _pick(sources, config)
@@ -91,9 +110,9 @@ def scan(
     return raw.model_copy(update=known)
 
 
-def _open(config: RunConfig, data: Path, purpose: Purpose) -> list[Source]:
+def _open(config: RunConfig, data: Path, purpose: Purpose, states: FileStates) -> list[Source]:
     """The sources at `data`, whose columns are those that are asked for. Raises as `scan`."""
-    sources = open_sources(data, config, purpose)
+    sources = open_sources(data, config, purpose, states)
     _require_equal_media(sources, data)
     if purpose == "train":
         columns_there = [name for source in sources for name in source.manifest.columns]

@@ -12,6 +12,7 @@ from tasks.config import DataConfig, EncodersConfig, RunConfig
 from tasks.config_sections import MediaPathsConfig
 from tasks.errors import DataError, UnknownColumns, UsageError
 from tasks.ingest.manifest.columns import Columns, columns_by_name, find_columns
+from tasks.ingest.manifest.file_states import FileStates
 from tasks.ingest.manifest.fold_column import take_folds
 from tasks.ingest.manifest.media_files import Roots, make_roots
 from tasks.ingest.manifest.media_index import MediaIndex
@@ -56,23 +57,27 @@ class Source:
     """Its path beneath the data, where there are several."""
 
 
-def open_sources(data: Path, config: RunConfig, purpose: Purpose) -> list[Source]:
-    """What lies at a data path, each with its columns; errors as those of open_manifest and resolve."""
+def open_sources(data: Path, config: RunConfig, purpose: Purpose, states: FileStates | None = None) -> list[Source]:
+    """What lies at a data path, each with its columns; errors as those of open_manifest and resolve.
+
+    `states`: where what is looked at is noted.
+    """
+    states = states or FileStates()
     limits = replace(read_limits(config), labelled=purpose == "train")
     manifests = open_manifest(data, limits)
     tables = tables_of([manifest for manifest, _ in manifests], data)
     return [
-        replace(resolve(manifest, split, config, purpose), table=table)
+        replace(resolve(manifest, split, config, purpose, states), table=table)
         for (manifest, split), table in zip(manifests, tables, strict=True)
     ]
 
 
-def resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: Purpose) -> Source:
+def resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: Purpose, states: FileStates) -> Source:
     """The manifest with what its columns are; UsageError or DataError where the config or the columns do not fit."""
     missing = [root for root in config.data.allowed_roots if not Path(root).is_dir()]
     if missing:
         raise UsageError(f"data.allowed_roots: {missing[0]!r} is not a folder")
-    index = MediaIndex((str(manifest.root), *config.data.allowed_roots))
+    index = MediaIndex((str(manifest.root), *config.data.allowed_roots), states)
     suggested = suggest_columns(manifest, config.data, config.encoders, index, purpose)
     data, fold_notes = take_folds(manifest.columns, suggested.data, config.split.folds)
     manifest = replace(suggested.manifest, notes=(*manifest.notes, *suggested.notes, *fold_notes))
@@ -87,7 +92,8 @@ def resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: P
         read_as = "".join(f"; {note}" for note in suggested.manifest.notes)
         message = f"{error}{suggested.hints}{_one_cell(manifest)}{read_as}{_unreadable(manifest)}"
         raise UnknownColumns(message, _recognised_by_then(suggested, config.data, config.encoders)) from None
-    roots = make_roots(manifest.root, config.data.allowed_roots, config.media.max_file_mb * 1e6, make_remote(config))
+    max_bytes, remote = config.media.max_file_mb * 1e6, make_remote(config)
+    roots = make_roots(manifest.root, config.data.allowed_roots, max_bytes, remote, states)
     problems = tuple(column.problem for column in label_columns(config.data))
     media, folds = suggested.data.media, config.split.folds
     return Source(

@@ -123,11 +123,19 @@ def test_an_unchanged_run_leaves_figures_and_no_pages(make_case: MakeCase, tmp_p
     assert client_of(case).list_artifacts(run.info.run_id) == []
 
 
-def test_a_run_that_repeats_another_names_it_instead_of_its_settings(make_case: MakeCase, tmp_path: Path) -> None:
+def test_a_run_that_repeats_another_is_told_later_without_its_settings(make_case: MakeCase) -> None:
     case = make_case()
-    record_run(record_of(case, tmp_path / "run", decision="unchanged", repeats="earlier"), *case.place)
-    (run,) = runs_of(case)
+    runs = case.request.store.root / "runs"
+    runs.mkdir()
+    later = record_of(case, runs / "later", run_id="20261125-040000-1a2b3c4d", decision="unchanged", repeats="earlier")
+    record_run(later, *case.place)
+    assert client_of(case).get_experiment_by_name("tiny") is None
+    for _ in range(2):  # the second time there is nothing left to tell
+        record_run(record_of(case, runs / "next"), *case.place)
+        assert not list(runs.glob("*/unlogged.json"))
+    (run,) = (one for one in runs_of(case) if one.info.run_name == later.run_id)
     assert (run.data.params, run.data.tags["repeats"], run.data.metrics["test/accuracy"]) == ({}, "earlier", 0.9)
+    assert (run.info.status, run.info.start_time, len(runs_of(case))) == ("FINISHED", started_ms(later.run_id), 2)
 
 
 def test_the_run_that_published_and_its_record_are_one(make_case: MakeCase, quick: None, tmp_path: Path) -> None:
