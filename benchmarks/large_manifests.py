@@ -62,12 +62,13 @@ def main() -> None:
             command = [sys.executable, "-m", "benchmarks.large_manifests", "--only", str(manifest)]
             command += ["--scan"] if options.scan else []
             timing = time_command([*command, *(part for text in options.overrides for part in ("--set", text))])
-        found = timing.summary
-        stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in found["seconds"].items() if seconds)
-        print(
-            f"{rows:>9,} rows of {manifest.name}: {timing.wall_s:.1f} s wall, {timing.cpu_s:.1f} s CPU ({stages}), peak "
-            f"{found['peak_mb']:.0f} MB (children {found['children_mb']:.0f} MB); {found['rows']}"
-        )
+            found = timing.summary
+            stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in found["seconds"].items() if seconds)
+            print(
+                f"{rows:>9,} rows of {manifest.name}: {timing.wall_s:.1f} s wall, {timing.cpu_s:.1f} s CPU ({stages}), peak "
+                f"{found['peak_mb']:.0f} MB (children {found['children_mb']:.0f} MB); {found['rows']}",
+                flush=True,  # a hundred thousand files take longer to remove than to read
+            )
 
 
 def check_once(manifest: Path, overrides: list[str]) -> dict[str, Any]:
