@@ -1,11 +1,12 @@
-"""What `crossmodal check` costs on large manifests: N text rows in one CSV, N small pictures inside one Parquet file.
+"""What `crossmodal check` costs on large manifests: N text rows in one CSV, N small pictures in one Parquet file or in folders.
 
-    python -m benchmarks.large_manifests [--texts 1000000] [--pictures 100000] [--scan] [--set KEY=VALUE]…
+    python -m benchmarks.large_manifests [--texts 1000000] [--pictures 100000] [--files 100000] [--scan] [--set KEY=VALUE]…
 
 Figures: wall and CPU seconds (children included), the peak memory of the process itself in MiB, and that of all its children
 together (those that decode, read Parquet, match and validate), looked at twice a second; pages that they share count in each.
 Each check runs in a process and a store of its own; writing the data is left out. The seconds of the stages are those of the
-run's summary. Texts: 8 to 24 words of 20,000; pictures: PNG of 32 px, about 1 kB. With --scan the manifests are read and
+run's summary. Texts: 8 to 24 words of 20,000; pictures: PNG of 32 px, about 1 kB;
+files: such pictures in a folder per class. With --scan the manifests are read and
 digested, and nothing is decoded: the first half of ingest.
 """
 
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="check on large manifests")
     parser.add_argument("--texts", type=int, default=0)
     parser.add_argument("--pictures", type=int, default=0)
+    parser.add_argument("--files", type=int, default=0, help="pictures in a folder per class")
     parser.add_argument("--scan", action="store_true", help="only read the manifests")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--only", metavar="MANIFEST", help="one check in this process; prints its figures as JSON")
@@ -47,7 +50,11 @@ def main() -> None:
         print(json.dumps(measured(Path(options.only), options.overrides)))
         return
     print(machine("pyarrow", "great-expectations"))
-    for write, rows in ((write_texts, options.texts), (write_pictures, options.pictures)):
+    for write, rows in (
+        (write_texts, options.texts),
+        (write_pictures, options.pictures),
+        (write_files, options.files),
+    ):
         if not rows:
             continue
         with tempfile.TemporaryDirectory() as folder:
@@ -55,12 +62,13 @@ def main() -> None:
             command = [sys.executable, "-m", "benchmarks.large_manifests", "--only", str(manifest)]
             command += ["--scan"] if options.scan else []
             timing = time_command([*command, *(part for text in options.overrides for part in ("--set", text))])
-        found = timing.summary
-        stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in found["seconds"].items() if seconds)
-        print(
-            f"{rows:>9,} rows of {manifest.name}: {timing.wall_s:.1f} s wall, {timing.cpu_s:.1f} s CPU ({stages}), peak "
-            f"{found['peak_mb']:.0f} MB (children {found['children_mb']:.0f} MB); {found['rows']}"
-        )
+            found = timing.summary
+            stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in found["seconds"].items() if seconds)
+            print(
+                f"{rows:>9,} rows of {manifest.name}: {timing.wall_s:.1f} s wall, {timing.cpu_s:.1f} s CPU ({stages}), peak "
+                f"{found['peak_mb']:.0f} MB (children {found['children_mb']:.0f} MB); {found['rows']}",
+                flush=True,  # a hundred thousand files take longer to remove than to read
+            )
 
 
 def check_once(manifest: Path, overrides: list[str]) -> dict[str, Any]:
@@ -151,21 +159,15 @@ def write_pictures(folder: Path, rows: int) -> Path:
     """A Parquet file of id, image (struct<bytes, path>) and label."""
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from PIL import Image
 
-    rng = np.random.default_rng(0)
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     schema = pa.schema([("id", pa.string()), ("image", kind), ("label", pa.string())])
     path = folder / "pictures.parquet"
+    encoded = _encode_pictures(rows)
     with pq.ParquetWriter(path, schema) as writer:
         for start in range(0, rows, _GROUP):
             numbers = range(start, min(start + _GROUP, rows))
-            images = []
-            for number in numbers:
-                blocks = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-                encoded = io.BytesIO()
-                Image.fromarray(blocks).resize((32, 32), Image.Resampling.NEAREST).save(encoded, "png")
-                images.append({"bytes": encoded.getvalue(), "path": f"{number}.png"})
+            images = [{"bytes": next(encoded), "path": f"{number}.png"} for number in numbers]
             columns = [
                 [f"row-{number:08}" for number in numbers],
                 pa.array(images, kind),
@@ -173,6 +175,28 @@ def write_pictures(folder: Path, rows: int) -> Path:
             ]
             writer.write_table(pa.table(columns, schema=schema))
     return path
+
+
+def write_files(folder: Path, rows: int) -> Path:
+    """A folder per class, with a PNG a row."""
+    path = folder / "files"
+    for label in range(LABELS):
+        (path / f"class {label}").mkdir(parents=True)
+    for number, picture in enumerate(_encode_pictures(rows)):
+        (path / f"class {number % LABELS}" / f"{number:08}.png").write_bytes(picture)
+    return path
+
+
+def _encode_pictures(rows: int) -> Iterator[bytes]:
+    """So many PNG of 32 px, each another one."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for _ in range(rows):
+        blocks = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        encoded = io.BytesIO()
+        Image.fromarray(blocks).resize((32, 32), Image.Resampling.NEAREST).save(encoded, "png")
+        yield encoded.getvalue()
 
 
 if __name__ == "__main__":

@@ -105,9 +105,9 @@ class DataConfig(Section):
     config: str | None = None
     """The configuration of a data set of the Hugging Face hub: the folder of its tables, where there are several."""
     layout: Layout = "auto"
-    """What a folder is taken for. auto: its manifest.*, its train, val and test tables, the one table that names its
-    files, else a folder per class. tables: its train, val and test tables. folders: a folder per class, whatever tables are
-    beside them."""
+    """What a folder is taken for. auto: its manifest.*, lists of its files, its train, val and test tables, the one table
+    that names its files, else a folder per class. tables: its train, val and test tables. lists: its lists of files. folders: a
+    folder per class, whatever tables are beside them."""
     table: str | None = None
     """The one table of a folder that is read, as a path from there; None: found as data.layout says."""
     columns: ColumnsConfig = ColumnsConfig()

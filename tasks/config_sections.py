@@ -15,7 +15,7 @@ from tasks.modalities import MODALITIES
 
 REMOTE_SCHEMES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "hf", "http", "https", "memory", "oci", "oss", "s3", "s3a")
 """Of stores that data.allowed_schemes may name; those of fsspec that lead to local files are not among them."""
-Layout = Literal["auto", "tables", "folders"]
+Layout = Literal["auto", "tables", "folders", "lists"]
 Share = Annotated[float, Field(ge=0, le=1)]
 YEAR_S = 365 * 86_400
 """The longest time that may be set: clocks take no endless one."""

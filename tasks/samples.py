@@ -6,6 +6,7 @@ A column is read when it is first asked for, and kept; a selection of the rows s
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -157,8 +158,16 @@ class Samples:
 
     def count_splits(self) -> dict[Split, int]:
         """Rows per split."""
-        found = self.splits
-        return {split: found.count(split) for split in SPLITS}
+        found = {row["values"]: row["counts"] for row in self.column("split").value_counts().to_pylist()}
+        return {split: found.get(split, 0) for split in SPLITS}
+
+    def count_targets(self, place: int, name: str) -> Counter[tuple[str, str]]:
+        """Rows per known cell of the label column at this place, which has this name, and split."""
+        if place > 0:
+            pairs = zip(self.targets(place, name), self.splits, strict=True)
+            return Counter((cell, split) for cell, split in pairs if cell is not None)
+        counted = self.table(["label", "split"]).group_by(["label", "split"]).aggregate([([], "count_all")])
+        return Counter({(row["label"], row["split"]): row["count_all"] for row in counted.to_pylist() if row["label"]})
 
 
 def read_near_duplicates(folder: Path) -> dict[str, int]:

@@ -12,7 +12,7 @@ from data_contracts.refs import InputName
 from data_contracts.row_examples import row_name
 from tasks.config_sections import SplitConfig
 from tasks.errors import DataError
-from tasks.ingest.sample_rows import Columns, Rows, SampleRow, codes_of, contents_of, places_of, recurring
+from tasks.ingest.sample_rows import Columns, Rows, SampleRow, codes_of, contents_of, recurring
 from tasks.ingest.times import find_form
 from tasks.modalities import spec_of
 
@@ -49,12 +49,12 @@ def mark_repeats(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]
     With several labels all are quarantined. A second row under the same id is quarantined, too. `duplicate_of` is the row that
     such a one repeats or contradicts.
     """
-    usable = [row for row in rows if row["reason"] is None]
-    places = places_of(usable)
+    usable = rows.usable()
     by_content: dict[tuple[str | None, ...], list[SampleRow]] = defaultdict(list)
-    for at in np.flatnonzero(recurring(contents_of(columns, places, modalities))):
-        if is_identified(usable[at], modalities):
-            by_content[content_of(usable[at], modalities)].append(usable[at])
+    for at in np.flatnonzero(recurring(contents_of(columns, usable.places, modalities))):
+        row = usable[int(at)]
+        if is_identified(row, modalities):
+            by_content[content_of(row, modalities)].append(row)
     for repeats in by_content.values():
         labels = sorted({_said(row) for row in repeats})
         if len(labels) > 1:
@@ -84,7 +84,7 @@ def _said(row: SampleRow) -> str:
 def _mark_repeated_ids(rows: Rows, columns: Columns) -> None:
     """Quarantines every usable row whose id an earlier usable row already has."""
     seen: dict[str, SampleRow] = {}
-    for place in np.flatnonzero(recurring(codes_of(columns.array("id"), places_of(rows)))):
+    for place in np.flatnonzero(recurring(codes_of(columns.array("id"), rows.places))):
         row = rows[int(place)]
         if row["reason"] is None and (kept := seen.setdefault(row["id"], row)) is not row:
             row |= {
@@ -96,27 +96,32 @@ def _mark_repeated_ids(rows: Rows, columns: Columns) -> None:
 
 def mark_rare(rows: Rows, least: int) -> None:
     """Refuses usable rows whose class has fewer rows than `least`, where two classes with as many remain."""
-    sizes = Counter(row["label"] for row in rows if row["reason"] is None)
+    usable = rows.usable()
+    labels = usable.cells("label")
+    sizes = Counter(labels)
     if sum(size >= least for size in sizes.values()) < 2:
         return
-    for row in rows:
-        if row["reason"] is None and sizes[row["label"]] < least:
-            count = sizes[row["label"]]
-            detail = f"class {row['label']!r} has {count} row{'s' if count > 1 else ''}; data.min_class_rows = {least}"
-            row |= {"reason": "rare-class", "detail": detail}
+    for at in np.flatnonzero([sizes[label] < least for label in labels]):
+        label, count = labels[at], sizes[labels[at]]
+        detail = f"class {label!r} has {count} row{'s' if count > 1 else ''}; data.min_class_rows = {least}"
+        row = usable[int(at)]
+        row |= {"reason": "rare-class", "detail": detail}
 
 
 def mark_unseen(rows: Rows) -> list[str]:
     """Refuses usable rows of val and test whose class no train row has, with a note; where train has two classes."""
-    learned = {row["label"] for row in rows if row["reason"] is None and row["split"] == "train"}
-    unseen = [row for row in rows if row["reason"] is None and row["split"] != "train" and row["label"] not in learned]
-    if len(learned) < 2 or not unseen:
+    usable = rows.usable()
+    labels, splits = usable.cells("label"), usable.cells("split")
+    learned = {label for label, split in zip(labels, splits, strict=True) if split == "train"}
+    others = [split != "train" and label not in learned for label, split in zip(labels, splits, strict=True)]
+    unseen = usable.take(np.flatnonzero(others))
+    if len(learned) < 2 or not len(unseen):
         return []
     for row in unseen:
         detail = f"class {row['label']!r} of {row['split']} is never seen in train (split.strict)"
         row |= {"reason": "unseen-label", "detail": detail}
-    labels = sorted({row["label"] for row in unseen})
-    shown = ", ".join(map(repr, labels[:3])) + (", …" if len(labels) > 3 else "")
+    named = sorted(set(unseen.cells("label")))
+    shown = ", ".join(map(repr, named[:3])) + (", …" if len(named) > 3 else "")
     return [
         f"{len(unseen)} rows of val and test have labels that train never has ({shown}); they are set aside (split.strict)"
     ]
@@ -130,7 +135,7 @@ def mark_sealed(rows: Rows, config: SplitConfig) -> list[str]:
         return [
             "test: the rows that split.sealed kept (split.refresh); those that were test before are validation rows"
         ]
-    sealed = [row for row in rows if row["split"] == "sealed"]
+    sealed = rows.take(np.flatnonzero([split == "sealed" for split in rows.cells("split")]))
     for row in sealed:
         row |= {"reason": "sealed", "detail": "kept for later by split.sealed; split.refresh=true makes it a test row"}
     return [f"sealed: {len(sealed):,} rows are kept for later (split.sealed = {config.sealed:g}), in no split"]
@@ -143,7 +148,7 @@ def count_straddling(rows: Rows) -> list[str]:
     """
     apart = [
         row["id"]
-        for row in rows
+        for row in rows.refused()
         if row["reason"] == "duplicate-id" and row["split"] and row["duplicate_of"]["split"] not in (None, row["split"])
     ]
     if not apart:
@@ -167,10 +172,9 @@ def content_of(row: SampleRow, modalities: tuple[InputName, ...]) -> tuple[str |
 def count_repeats(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]) -> list[str]:
     """One line per modality in which samples that differ elsewhere share a medium: normal, and said for the record."""
     notes = []
-    places = places_of(rows)
-    contents = contents_of(columns, places, modalities)
+    contents = contents_of(columns, rows.places, modalities)
     for modality in modalities:
-        media = codes_of(columns.array(f"{modality}_digest"), places)
+        media = codes_of(columns.array(f"{modality}_digest"), rows.places)
         pairs = np.unique(np.stack([media, contents], axis=1)[media >= 0], axis=0)
         sizes = np.unique(pairs[:, 0], return_counts=True)[1]
         shared = sizes[sizes > 1]
@@ -188,18 +192,19 @@ def parse_times(rows: Rows, by_time: bool, time_format: str = "auto") -> list[st
 
     Raises DataError where none of those rows has one: the column is missing.
     """
-    splits = {row["split"] for row in rows}
-    divided = {None, "train"} if "train" in splits and len({"val", "test"} & splits) == 1 else {None}
-    needed = [row for row in rows if by_time and row["reason"] is None and row["split"] in divided]
-    if needed and all(row["time"] is None for row in needed):
+    splits, times = rows.cells("split"), rows.cells("time")
+    named = set(splits)
+    divided = {None, "train"} if "train" in named and len({"val", "test"} & named) == 1 else {None}
+    needed = rows.usable() if by_time else rows.take(np.empty(0, np.int64))
+    needed = needed.take(np.flatnonzero([split in divided for split in needed.cells("split")]))
+    texts = needed.cells("time")
+    if texts and all(text is None for text in texts):
         raise DataError(
             "split.by=time: no row has a time; add a column 'time', map one with --set data.columns.time=COLUMN, "
             "or choose split.by=hash"
         )
-    texts = [row["time"] for row in needed]
     form = find_form([text for text in texts if text is not None], time_format)
-    for row in rows:
-        row["time"] = None if row["time"] is None else form.read(row["time"])
+    rows.put("time", [None if time is None else form.read(time) for time in times])
     for row, text in zip(needed, texts, strict=True):
         if text is None:
             row |= {"reason": "missing-time", "detail": "the time column is empty, and split.by is time"}

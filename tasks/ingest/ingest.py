@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -50,7 +50,7 @@ from tasks.ingest.manifest.label_columns import UNLABELLED
 from tasks.ingest.manifest.rows import Purpose
 from tasks.ingest.near_duplicates.clusters import describe_near_duplicates, find_near_duplicates
 from tasks.ingest.quarantine_examples import choose_rows, describe_examples
-from tasks.ingest.sample_rows import Columns, Rows, SampleRow, places_of, rows_of
+from tasks.ingest.sample_rows import Columns, Rows, SampleRow
 from tasks.ingest.splits import assign_splits, describe_made_of_train, describe_shares
 from tasks.ingest.table_digest import digest_table
 from tasks.labels import describe_targets
@@ -127,7 +127,7 @@ def _clean_rows(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) 
     outcomes = decode_media(path, raw.modalities, config, store, workers, also, addresses)
     columns = Columns.read(path, [name for name in pq.read_schema(path).names if name not in in_cells])
     apply_outcomes(columns, raw.modalities, outcomes)
-    rows = rows_of(columns)
+    rows = Rows(columns)
     said: list[str] = []
     targets = raw.targets or (Target(name="label"),)
     has_classes = purpose == "train" and problem_of(targets[0]).has_classes
@@ -136,27 +136,27 @@ def _clean_rows(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) 
         mark_repeats(rows, columns, raw.modalities)
         if has_classes:
             mark_rare(rows, config.data.min_class_rows)
-    usable = [row for row in rows if row["reason"] is None]
+    usable = rows.usable()
     notes = [
         *said,
-        *_warnings(usable, columns, raw.modalities),
+        *_warnings(usable, raw.modalities),
         *(count_straddling(rows) if purpose == "train" else []),
     ]
     clusters: list[int | None] = [None] * len(usable)
     if purpose == "train" and config.split.near_duplicates:
         clusters = find_near_duplicates(usable, columns, raw.modalities, config.media, store)
         notes += [*count_repeats(usable, columns, raw.modalities), *describe_near_duplicates(clusters)]
-    given, groups, ids, times = ([row[name] for row in usable] for name in ("split", "group", "id", "time"))
-    only_train = purpose == "train" and set(given) == {"train"} and any(row["reason"] == UNLABELLED for row in rows)
+    given, groups, ids, times = (usable.cells(name) for name in ("split", "group", "id", "time"))
+    only_train = purpose == "train" and set(given) == {"train"} and UNLABELLED in rows.cells("reason")
     if only_train:  # val or test was given, and set aside
         given = [None] * len(given)
         notes.append("train is the only split with labels and is divided")
     before = None if raw.earlier is None else find_splits(ids, groups, store.path(raw.earlier.uri))
     stratified = config.split.by == "stratified-group" and purpose == "train"
-    labels = [problem_of(targets[0]).labels_of(row["label"]) for row in usable] if stratified else None
+    labels = [problem_of(targets[0]).labels_of(label) for label in usable.cells("label")] if stratified else None
     splits = assign_splits(given, groups, ids, config.split, times, clusters, labels, before)
-    for row, split, cluster in zip(usable, splits, clusters, strict=True):
-        row |= {"split": split, "cluster": cluster}
+    usable.put("split", splits)
+    usable.put("cluster", clusters)
     if purpose == "train":
         notes += describe_made_of_train(given)
         notes += describe_shares(splits, given, groups, config.split)
@@ -166,12 +166,11 @@ def _clean_rows(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) 
     return _CleanedRows(columns, rows, notes, describe_examples(rows, raw.modalities), purpose)
 
 
-def _warnings(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]) -> list[str]:
+def _warnings(rows: Rows, modalities: tuple[InputName, ...]) -> list[str]:
     """What was odd about media that are used all the same: `audio: 3 samples, silent`."""
     counts: Counter[tuple[str, str]] = Counter()
-    places = pa.array(places_of(rows))
     for modality in modalities:
-        warnings = columns.array(f"{modality}_warning").take(places).drop_null()
+        warnings = rows.array(f"{modality}_warning").drop_null()
         counts.update((modality, warning) for warning in warnings.to_pylist() if warning)
     return [f"{modality}: {count} samples, {warning}" for (modality, warning), count in counts.most_common(10)]
 
@@ -179,9 +178,9 @@ def _warnings(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]) -
 def _keep(cleaned: _CleanedRows, raw: RawRef, config: RunConfig, store: Store, key: str) -> Found:
     """Writes the artifact: samples in id order, so that the order of the manifest's lines changes nothing."""
     rows = cleaned.rows
-    usable = sorted((row for row in rows if row["reason"] is None), key=lambda row: str(row["id"]))
-    refused = [row for row in rows if row["reason"] is not None]
-    samples = _samples(usable, cleaned.columns, raw.modalities)
+    usable, refused = rows.usable(), rows.refused()
+    usable = usable.take(np.asarray(pc.array_sort_indices(usable.array("id"))))
+    samples = _samples(usable, raw.modalities)
     secrets = environment_secrets()
     quarantine = pa.Table.from_pylist([_refusal(row, secrets) for row in refused], schema=quarantine_schema())
     columns = [(target.name, target.problem) for target in raw.targets or (Target(name="label"),)]
@@ -191,9 +190,8 @@ def _keep(cleaned: _CleanedRows, raw: RawRef, config: RunConfig, store: Store, k
         [{name: row[name] for name in ("id", "cluster")} for row in usable if row["cluster"] is not None],
         schema=near_duplicates_schema(),
     )
-    places = pa.array(places_of(usable))
-    own = {name: cleaned.columns.array(name).take(places) for name in ("id", "metadata")}
-    apart = Counter(row["reason"] for row in refused if row["reason"] in COUNTED_APART)
+    own = {name: usable.array(name) for name in ("id", "metadata")}
+    apart = Counter(reason for reason in refused.cells("reason") if reason in COUNTED_APART)
     counts = RowCounts(
         rows_in=len(rows),
         used=len(usable),
@@ -213,7 +211,7 @@ def _keep(cleaned: _CleanedRows, raw: RawRef, config: RunConfig, store: Store, k
         (draft.path / "quarantine.csv").write_text(quarantine_csv(quarantine), encoding="utf-8")
         write_text(draft.path / EXAMPLES, canonical_json(redact_json(cleaned.examples)))
         if cleaned.purpose == "predict":
-            positions = pa.table({"position": places}, schema=positions_schema())
+            positions = pa.table({"position": usable.places}, schema=positions_schema())
             pq.write_table(positions, draft.path / POSITIONS, compression="zstd")
         draft.ref = CleanRef(
             uri=f"clean/{name}",
@@ -221,7 +219,7 @@ def _keep(cleaned: _CleanedRows, raw: RawRef, config: RunConfig, store: Store, k
             rows=len(usable),
             parents=(raw.sha256,),
             counts=counts,
-            splits=_count_splits(usable),
+            splits=Samples(samples).count_splits(),
             labels=targets[0].labels,
             targets=targets,
             modalities=raw.modalities,
@@ -246,24 +244,16 @@ def _content_digest(samples: pa.Table, quarantine: pa.Table, near_duplicates: pa
     )
 
 
-def _count_splits(rows: Rows) -> dict[Any, int]:
-    counts = Counter(row["split"] for row in rows)
-    return {split: counts[split] for split in ("train", "val", "test")}
-
-
-def _samples(rows: Rows, columns: Columns, modalities: tuple[InputName, ...]) -> pa.Table:
+def _samples(rows: Rows, modalities: tuple[InputName, ...]) -> pa.Table:
     """The rows as samples, in their order."""
-    places = pa.array(places_of(rows))
     schema = samples_schema(modalities)
-    given = {
-        name: columns.array(name).take(places) for name in ("id", "targets", "group", "row", "table", "label", "weight")
-    }
+    given = {name: rows.array(name) for name in ("id", "targets", "group", "row", "table", "label", "weight")}
     found = {
         **given,
         "label": pc.fill_null(given["label"], ""),
         "weight": pc.fill_null(given["weight"], 1.0),
-        "split": pa.array([row["split"] for row in rows], pa.string()),
-        **{modality: columns.array(f"{modality}_digest").take(places) for modality in modalities},
+        "split": pa.array(rows.cells("split"), pa.string()),
+        **{modality: rows.array(f"{modality}_digest") for modality in modalities},
     }
     nothing = pa.nulls(len(rows), pa.string())
     return pa.table([found.get(name, nothing) for name in schema.names], schema=schema)

@@ -52,9 +52,8 @@ def describe_examples(rows: Rows, modalities: tuple[InputName, ...]) -> RowExamp
         }
 
     by_reason: dict[str, list[SampleRow]] = defaultdict(list)
-    for row in rows:
-        if row["reason"] is not None:
-            by_reason[row["reason"]].append(row)
+    for row in rows.refused():
+        by_reason[row["reason"]].append(row)
     refused: list[RejectedExample] = []
     for reason in sorted(by_reason):
         seen: list[RejectedExample] = [
@@ -62,14 +61,15 @@ def describe_examples(rows: Rows, modalities: tuple[InputName, ...]) -> RowExamp
             for row in by_reason[reason][:500]
         ]
         refused += sorted(seen, key=lambda row: not row["media"])[:PER_REASON]
-    pairs = _near_pairs([row for row in rows if row["reason"] is None], modalities)
+    pairs = _near_pairs(rows.usable(), modalities)
     return {"refused": refused, "near": [[example(one), example(other)] for one, other in pairs]}
 
 
 def _near_pairs(rows: Rows, modalities: tuple[InputName, ...]) -> Sequence[tuple[SampleRow, SampleRow]]:
     """Of each cluster its smallest id and the next whose content differs; the first few clusters."""
     clusters: dict[int, list[SampleRow]] = defaultdict(list)
-    for row in sorted((row for row in rows if row["cluster"] is not None), key=lambda row: str(row["id"])):
+    near = rows.take(np.flatnonzero([cluster is not None for cluster in rows.cells("cluster")]))
+    for row in sorted(near, key=lambda row: str(row["id"])):
         clusters[row["cluster"]].append(row)
     pairs = []
     for number in sorted(clusters)[:NEAR_PAIRS]:

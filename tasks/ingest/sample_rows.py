@@ -1,11 +1,11 @@
 """The rows of a raw table while ingest checks them: kept as columns, read and written row by row.
 
-A million dicts of thirty keys take gigabytes; a million of these rows take fifty megabytes beside their table.
+A million dicts of thirty keys take gigabytes; a million of these rows take eight megabytes beside their table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,10 @@ class Columns:
         """(N,) a column whose cells are written."""
         return self._lists[name]
 
+    def is_written(self, name: str) -> bool:
+        """Whether the cells of a column may be written."""
+        return name in self._lists
+
     def has(self, name: str) -> bool:
         """Whether there is a column of this name."""
         return name in self._lists or name in self._arrays
@@ -100,17 +104,51 @@ class SampleRow:
         return self._columns.cell(name, self.place) if self._columns.has(name) else None
 
 
-Rows = Sequence[SampleRow]
+class Rows:
+    """Rows of one table in some order; each is made when it is asked for, so that only their positions are held."""
 
+    def __init__(self, columns: Columns, places: NDArray[np.int64] | None = None) -> None:
+        """Those at these positions (N,); without them every row, in order."""
+        self.columns = columns
+        self.places = np.arange(len(columns)) if places is None else places
 
-def rows_of(columns: Columns) -> list[SampleRow]:
-    """Every row, in order."""
-    return [SampleRow(columns, place) for place in range(len(columns))]
+    def __len__(self) -> int:
+        return len(self.places)
 
+    def __iter__(self) -> Iterator[SampleRow]:
+        return (SampleRow(self.columns, place) for place in self.places.tolist())
 
-def places_of(rows: Rows) -> NDArray[np.int64]:
-    """(N,) positions of rows in their table."""
-    return np.fromiter((row.place for row in rows), np.int64, len(rows))
+    def __getitem__(self, position: int) -> SampleRow:
+        return SampleRow(self.columns, int(self.places[position]))
+
+    def cells(self, name: str) -> list[Any]:
+        """(N,) a column."""
+        if self.columns.is_written(name):
+            return list(map(self.columns.cells(name).__getitem__, self.places.tolist()))
+        found: list[Any] = self.array(name).to_pylist()
+        return found
+
+    def array(self, name: str) -> pa.Array:
+        """(N,) a column that is only read, as Arrow has it."""
+        return self.columns.array(name).take(pa.array(self.places))
+
+    def put(self, name: str, values: Sequence[Any]) -> None:
+        """(N,) cells of a column are written."""
+        cells = self.columns.cells(name)
+        for place, value in zip(self.places.tolist(), values, strict=True):
+            cells[place] = value
+
+    def take(self, chosen: NDArray[np.integer[Any]]) -> Rows:
+        """The rows at these positions among these rows, in this order."""
+        return Rows(self.columns, self.places[chosen])
+
+    def usable(self) -> Rows:
+        """Those without a reason why they cannot be used."""
+        return self.take(np.flatnonzero([reason is None for reason in self.cells("reason")]))
+
+    def refused(self) -> Rows:
+        """Those with one."""
+        return self.take(np.flatnonzero([reason is not None for reason in self.cells("reason")]))
 
 
 def codes_of(array: pa.Array, places: NDArray[np.int64]) -> NDArray[np.int64]:

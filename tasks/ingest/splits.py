@@ -29,10 +29,12 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from data_contracts.refs import Split
 from tasks.config_sections import SplitConfig
@@ -62,6 +64,16 @@ class _Row:
     def unit(self) -> str:
         """What is never divided: the group, else the row."""
         return f"group:{self.group}" if self.group is not None else f"id:{self.id}"
+
+
+class _Rows:
+    """Rows of columns (N,), each made when it is asked for: a million of them take a hundred megabytes."""
+
+    def __init__(self, columns: Sequence[Sequence[Any]], keeps: Callable[[_Row], bool] = lambda row: True) -> None:
+        self.columns, self.keeps = columns, keeps
+
+    def __iter__(self) -> Iterator[_Row]:
+        return filter(self.keeps, itertools.starmap(_Row, zip(*self.columns, strict=True)))
 
 
 def hashed_share(identity: str, salt: str = _SALT) -> float:
@@ -104,10 +116,10 @@ def assign_splits(
     """
     nothing = [None] * len(ids)
     further = (times or nothing, clusters or nothing, labels or [()] * len(ids), earlier or nothing)
-    rows = [_Row(*cells) for cells in zip(ids, given, groups, *further, strict=True)]
-    named = {row.given for row in rows if row.given is not None}
+    rows = _Rows((ids, given, groups, *further))
+    named = {split for split in given if split is not None}
     if named:
-        open_ = [row for row in rows if row.given in (None, "train")]
+        open_ = _Rows(rows.columns, lambda row: row.given in (None, "train"))
         made = _made_of_train(named)
         shares = {
             "val": config.val / (1.0 - config.test) if made == "val" else 0.0,
@@ -115,9 +127,12 @@ def assign_splits(
         }
     else:
         open_, shares = rows, {"val": config.val, "test": config.test}
-    representatives = _represent_units(open_, len(rows))
+    representatives = _represent_units(open_, len(ids))
     divide = {"time": _by_time, "hash": _by_hash, "stratified-group": _by_labels}[config.by]
-    divided = [row for row in open_ if not _is_sealed(representatives.get(row.unit, row.unit), config.sealed)]
+    divided = _Rows(
+        open_.columns,
+        lambda row: open_.keeps(row) and not _is_sealed(representatives.get(row.unit, row.unit), config.sealed),
+    )
     side = divide(divided, representatives, shares["val"], shares["test"])
     found = []
     for row in rows:
@@ -154,7 +169,7 @@ def describe_made_of_train(given: Sequence[str | None]) -> list[str]:
     return ["test: the manifest gives train and val; test is made of train by a stable hash, or by time (split.test)"]
 
 
-def _by_hash(rows: Sequence[_Row], representatives: dict[str, str], val: float, test: float) -> Divide:
+def _by_hash(rows: Iterable[_Row], representatives: dict[str, str], val: float, test: float) -> Divide:
     def side(representative: str) -> str:
         """The split of a unit that stands for itself, or for others."""
         share = hashed_share(representative)
@@ -163,7 +178,7 @@ def _by_hash(rows: Sequence[_Row], representatives: dict[str, str], val: float, 
     return side
 
 
-def _by_time(rows: Sequence[_Row], representatives: dict[str, str], val: float, test: float) -> Divide:
+def _by_time(rows: Iterable[_Row], representatives: dict[str, str], val: float, test: float) -> Divide:
     """From the newest on, test until its share of the rows is reached, then val; equal times in the order of the names."""
     newest: dict[str, float] = defaultdict(lambda: -math.inf)
     sizes: dict[str, int] = defaultdict(int)
@@ -171,15 +186,15 @@ def _by_time(rows: Sequence[_Row], representatives: dict[str, str], val: float, 
         representative = representatives.get(row.unit, row.unit)
         newest[representative] = max(newest[representative], -math.inf if row.time is None else row.time)
         sizes[representative] += 1
-    sides, taken = {}, 0
+    sides, taken, total = {}, 0, sum(sizes.values())
     for representative in sorted(newest, key=lambda name: (-newest[name], name)):
-        middle = (taken + sizes[representative] / 2) / len(rows)
+        middle = (taken + sizes[representative] / 2) / total
         sides[representative] = "test" if middle < test else "val" if middle < test + val else "train"
         taken += sizes[representative]
     return sides.__getitem__
 
 
-def _by_labels(rows: Sequence[_Row], representatives: dict[str, str], val: float, test: float) -> Divide:
+def _by_labels(rows: Iterable[_Row], representatives: dict[str, str], val: float, test: float) -> Divide:
     """See tasks/ingest/stratified_groups.py."""
     units: dict[str, Unit] = {}
     for row in rows:
@@ -218,7 +233,7 @@ def largest_kept(total: int) -> float:
     return max(_ALWAYS_KEPT, _LARGEST_SHARE * total)
 
 
-def _represent_units(rows: Sequence[_Row], total: int) -> dict[str, str]:
+def _represent_units(rows: Iterable[_Row], total: int) -> dict[str, str]:
     """Each unit that near duplicates tie to others to the representative of them all; any other stands for itself.
 
     Units that would bind more than a tenth of all rows (and more than 20) stay on their own: validate then reports them.

@@ -8,6 +8,8 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import ParamSpec, TypeVar
 
+import pyarrow as pa
+
 from tasks.errors import EnvironmentFailed
 
 LARGE_ROWS = 200_000
@@ -24,6 +26,7 @@ def run_apart(rows: int, done: str, work: Callable[P, Result], *arguments: P.arg
     """
     if rows < LARGE_ROWS:
         return work(*arguments, **named)
+    pa.default_memory_pool().release_unused()  # what the stages before have left, too
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
             return pool.submit(work, *arguments, **named).result()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -123,12 +123,16 @@ class Multiclass(Problem):
             align(outputs, target.labels, labels), to_indices(cells, labels), moved[decide(outputs, decision)]
         )
 
-    def find_gaps(self, name: str, rows: Sequence[tuple[str, str]]) -> list[str]:
+    def find_gaps(self, name: str, rows: Mapping[tuple[str, str], int]) -> list[str]:
         """One class only, a class with a single sample, or one that train lacks."""
-        sizes = Counter(label for label, _ in rows)
+        sizes: Counter[str] = Counter()
+        for (label, _), count in rows.items():
+            sizes[label] += count
         problems = []
         if len(sizes) == 1:
-            problems.append(f"{name}: one class only ({rows[0][0]!r}); a classifier needs samples of at least two")
+            problems.append(
+                f"{name}: one class only ({next(iter(sizes))!r}); a classifier needs samples of at least two"
+            )
         elif not rows and name != "label":
             problems.append(f"{name}: it is empty in every row; fill it, or leave the column out")
         single = sorted(label for label, size in sizes.items() if size == 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -147,7 +147,7 @@ class Multilabel(Problem):
         there = np.nan_to_num(to_members(cells, labels)) > 0
         return LabelScorer(align(outputs, target.labels, labels).astype(np.float64), wide, there)
 
-    def find_gaps(self, name: str, rows: Sequence[tuple[str, str]]) -> list[str]:
+    def find_gaps(self, name: str, rows: Mapping[tuple[str, str], int]) -> list[str]:
         """The same labels in all rows of train, or a label that train lacks."""
         train = [set(split_labels(text)) for text, split in rows if split == "train"]
         if train and all(labels == train[0] for labels in train):

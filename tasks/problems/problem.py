@@ -8,7 +8,7 @@ config and the command line read this package, and load none of it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypedDict
 
@@ -195,8 +195,10 @@ class Problem(ABC):
     # -- contracts ---
 
     @abstractmethod
-    def find_gaps(self, name: str, rows: Sequence[tuple[str, str]]) -> list[str]:
-        """One line for each reason why these (cell, split) cannot be trained on; `name` is what messages call the column."""
+    def find_gaps(self, name: str, rows: Mapping[tuple[str, str], int]) -> list[str]:
+        """One line for each reason why these (cell, split), with their numbers of rows, cannot be trained on; `name` is what
+        messages call the column.
+        """
 
     @abstractmethod
     def label_expectations(self, labels: tuple[str, ...]) -> list[Expectation]:

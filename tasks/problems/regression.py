@@ -7,7 +7,7 @@ tasks/problems/registry.py.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -224,7 +224,7 @@ class Regression(Problem):
         errors = [abs(float(true) - float(answer)) for true, answer in zip(truth, answers, strict=True)]
         return {"mae": sum(errors) / len(errors)}
 
-    def find_gaps(self, name: str, rows: Sequence[tuple[str, str]]) -> list[str]:
+    def find_gaps(self, name: str, rows: Mapping[tuple[str, str], int]) -> list[str]:
         """No number, or the same one in all rows of train."""
         train = {text for text, split in rows if split == "train"}
         if len(train) > 1 or not rows:

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from data_contracts.refs import InputName
 from data_contracts.row_examples import LeakedPair, LeakedRows, RowExample
 from tasks.errors import DataError
 from tasks.modalities import spec_of
 
+Numbers = NDArray[np.int64]
 Policy = Literal["report", "drop", "fail"]
 SIDES = {"train": 0, "val": 1, "test": 2}
 EXAMPLES = 5
@@ -63,53 +66,65 @@ def find_leakage(
     """
     if not {"id", "split", "group", *modalities} <= set(samples.column_names):
         return None  # the suite says which column is missing
-    splits: list[str] = samples["split"].to_pylist()
-    media = zip(*(samples[modality].to_pylist() for modality in modalities), strict=True)
-    recognised = [spec_of(name).identifies for name in modalities]  # by a few columns alone no sample is
-    content = _later_counterparts([key if any(itertools.compress(key, recognised)) else None for key in media], splits)
-    group = _later_counterparts(samples["group"].to_pylist(), splits)
-    ids = samples["id"].to_pylist()
-    near = _later_counterparts([(clusters or {}).get(name) for name in ids], splits)
-    near = [counterpart if same is None else None for counterpart, same in zip(near, content, strict=True)]
+    splits = samples["split"].combine_chunks()
+    sides = np.asarray(pc.fill_null(pc.index_in(splits, value_set=pa.array(list(SIDES))), 0), np.int64)
+    content = _later_counterparts(_contents(samples, modalities), sides)
+    group = _later_counterparts(_codes(samples["group"]), sides)
+    clustered = pc.index_in(samples["id"], value_set=pa.array(list(clusters or {}), pa.string()))
+    numbers = np.append(np.fromiter((clusters or {}).values(), np.int64), -1)  # -1: of no cluster
+    near = _later_counterparts(numbers[np.asarray(pc.fill_null(clustered, -1), np.int64)], sides)
+    near[content >= 0] = -1
     found = {"same content": content, "near duplicate": near, "same group": group}
-    rows = tuple(
-        row for row in range(len(splits)) if any(counterparts[row] is not None for counterparts in found.values())
-    )
+    rows = np.flatnonzero(np.any([counterparts >= 0 for counterparts in found.values()], axis=0)).tolist()
     if not rows:
         return None
-    counts = Counter(splits[row] for row in rows)
+    counts = Counter(splits.take(pa.array(rows)).to_pylist())
     return Leakage(
-        rows=rows,
-        same_content=sum(counterpart is not None for counterpart in content),
-        same_group=sum(counterpart is not None for counterpart in group),
-        near=sum(counterpart is not None for counterpart in near),
+        rows=tuple(rows),
+        same_content=int((content >= 0).sum()),
+        same_group=int((group >= 0).sum()),
+        near=int((near >= 0).sum()),
         by_split={split: counts[split] for split in SIDES if counts[split]},
-        examples=tuple(str(ids[row]) for row in rows[:EXAMPLES]),
+        examples=tuple(map(str, samples["id"].take(pa.array(rows[:EXAMPLES])).to_pylist())),
         pairs=tuple(_pairs(found)),
     )
 
 
-def _later_counterparts(keys: Sequence[Hashable | None], splits: list[str]) -> list[int | None]:
-    """Of each row the first one with the same key (None: no key) on the latest side, where that is later than its own."""
-    latest: dict[Hashable, int] = {}
-    sides = [SIDES.get(split, 0) for split in splits]
-    for place, key in enumerate(keys):
-        if key is not None and (key not in latest or sides[place] > sides[latest[key]]):
-            latest[key] = place
-    return [
-        latest[key] if key is not None and sides[latest[key]] > side else None
-        for key, side in zip(keys, sides, strict=True)
-    ]
+def _codes(cells: pa.ChunkedArray) -> Numbers:
+    """(N,) a number for each cell, equal where the cells are; -1 for an empty one."""
+    return np.asarray(cells.combine_chunks().dictionary_encode().indices.cast(pa.int64()).fill_null(-1))
 
 
-def _pairs(found: Mapping[str, Sequence[int | None]]) -> Iterator[tuple[int, int, str]]:
+def _contents(samples: pa.Table, modalities: tuple[InputName, ...]) -> Numbers:
+    """(N,) a number for the media of each row, equal where all of them are; -1 where none of them identifies the sample."""
+    codes = {name: _codes(samples[name]) for name in modalities}
+    identified = [codes[name] >= 0 for name in modalities if spec_of(name).identifies]  # by a few columns alone none is
+    if not identified:
+        return np.full(samples.num_rows, -1)
+    found = next(iter(codes.values()))
+    if len(codes) > 1:
+        found = np.unique(np.stack(list(codes.values()), axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+    return np.where(np.any(identified, axis=0), found, -1)
+
+
+def _later_counterparts(keys: Numbers, sides: Numbers) -> Numbers:
+    """(N,) of each row the first one with the same key (-1: no key) on the latest side, where that is later than its own;
+    else -1.
+    """
+    keyed = np.flatnonzero(keys >= 0)
+    ordered = keyed[np.lexsort((-sides[keyed], keys[keyed]))]  # stable: the first of equals stays first
+    firsts = ordered[np.unique(keys[ordered], return_index=True)[1]]
+    latest = np.full(keys.max(initial=-1) + 2, -1)  # at its end, where -1 looks, there is none
+    latest[keys[firsts]] = firsts
+    counterparts = latest[keys]
+    return np.where((counterparts >= 0) & (sides[counterparts] > sides), counterparts, -1)
+
+
+def _pairs(found: Mapping[str, Numbers]) -> Iterator[tuple[int, int, str]]:
     shown: set[int] = set()
     for cause, counterparts in found.items():
-        chosen = [
-            (row, counterpart)
-            for row, counterpart in enumerate(counterparts)
-            if counterpart is not None and row not in shown
-        ][:PAIRS]
+        leaking = (row for row in np.flatnonzero(counterparts >= 0).tolist() if row not in shown)
+        chosen = [(row, int(counterparts[row])) for row in itertools.islice(leaking, PAIRS)]
         shown |= {row for row, _ in chosen}
         yield from ((row, counterpart, cause) for row, counterpart in chosen)
 

@@ -43,13 +43,12 @@ def _numbers(samples: Samples, target: Target) -> Histogram | None:
 
 def _classes(samples: Samples, target: Target) -> ClassSizes:
     """The classes or labels by size, each with its rows per split; none for numbers."""
-    cells = samples.table(["label", "split"]).group_by(["label", "split"]).aggregate([([], "count_all")])
     counts: Counter[tuple[str, str]] = Counter()
     sizes: Counter[str] = Counter()
-    for row in cells.to_pylist():
-        for label in problem_of(target).labels_of(row["label"]):
-            counts[label, row["split"]] += row["count_all"]
-            sizes[label] += row["count_all"]
+    for (cell, split), number in samples.count_targets(0, target.name).items():
+        for label in problem_of(target).labels_of(cell):
+            counts[label, split] += number
+            sizes[label] += number
     ordered = sorted(sizes, key=lambda label: (-sizes[label], label))
     shown = ordered if len(ordered) <= CLASSES else ordered[: CLASSES // 2] + ordered[-CLASSES // 2 :]
     rows = [
@@ -73,9 +72,11 @@ def _modality(
     sizes = np.empty(0)
     if name in clean.media:
         index = media_index(store, modality, clean.media[name], ("digest", "shape", "rate_hz"))
-        index = index.filter(index["digest"].is_valid())  # what did not decode has no shape
-        places = pc.index_in(digests, value_set=index["digest"].combine_chunks()).drop_null()
-        sizes = media_sizes(index, modality)[places.to_numpy(zero_copy_only=False)]
+        if index["digest"].null_count:
+            index = index.filter(index["digest"].is_valid())  # what did not decode has no shape
+        stored, of_stored = index["digest"], media_sizes(index, modality)
+        del index  # of a million media, as much memory as what follows takes
+        sizes = of_stored[pc.index_in(digests, value_set=stored).drop_null().to_numpy(zero_copy_only=False)]
     return {
         "name": name,
         "missing": len(samples) - len(digests),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from data_contracts.refs import Target
 from tasks.problems.cells import list_names
@@ -21,8 +21,7 @@ def trainable_problems(
     Every class needs `min_test_per_class` test rows, classes that occur in train or val only among them. A column of numbers
     needs different ones, a label that some rows have and some lack, in train.
     """
-    splits: list[str] = list(samples.splits)
-    present = Counter(splits)
+    present = samples.count_splits()
     problems = [
         f"{split}: no rows; add rows, with split={split} where the data have a split column, or leave that column out "
         "(data.columns.split) to let crossmodal divide them; where it did, there are too few rows or groups: "
@@ -31,25 +30,15 @@ def trainable_problems(
         if not present[split]
     ]
     for place, target in enumerate(targets):
-        cells = samples.targets(place, target.name)
-        rows = [(cell, split) for cell, split in zip(cells, splits, strict=True) if cell is not None]
         name = "label" if place == 0 else f"label column {target.name!r}"
-        problems += problem_of(target).find_gaps(name, rows)
+        problems += problem_of(target).find_gaps(name, samples.count_targets(place, target.name))
     if not present["test"]:
         return problems
-    return problems + _too_few_tests(*_labels_by_row(samples, targets[0]), min_test_per_class)
+    return problems + _too_few_tests(tests_per_class(samples, targets[0]), min_test_per_class)
 
 
-def _labels_by_row(samples: Samples, target: Target) -> tuple[list[str], list[str]]:
-    """Every label with the split of its row; a row of several labels comes several times, of numbers none."""
-    pairs = zip(samples.labels, map(str, samples.splits), strict=True)
-    found = [(label, split) for text, split in pairs if text for label in problem_of(target).labels_of(text)]
-    return [label for label, _ in found], [split for _, split in found]
-
-
-def _too_few_tests(labels: list[str], splits: list[str], least: int) -> list[str]:
+def _too_few_tests(tests: Mapping[str, int], least: int) -> list[str]:
     """A line that names the classes with fewer test rows than asked for, or nothing."""
-    tests = tests_per_class(labels, splits)
     few = sorted(label for label, count in tests.items() if count < least)
     if not few:
         return []
@@ -63,7 +52,7 @@ def untested_classes(samples: Samples, target: Target = ONE_COLUMN) -> list[str]
     """A line that names the classes without a test row, where there is a test split; else nothing."""
     if not {"label", "split"} <= set(samples.names):
         return []
-    tests = tests_per_class(*_labels_by_row(samples, target))
+    tests = tests_per_class(samples, target)
     untested = sorted(str(label) for label, count in tests.items() if not count)
     if not untested or not any(tests.values()):
         return []
@@ -73,9 +62,9 @@ def untested_classes(samples: Samples, target: Target = ONE_COLUMN) -> list[str]
     ]
 
 
-def tests_per_class(labels: list[str], splits: list[str]) -> dict[str, int]:
-    """Every class to its number of test rows."""
-    counts = dict.fromkeys(labels, 0)
-    for label, split in zip(labels, splits, strict=True):
-        counts[label] += split == "test"
-    return counts
+def tests_per_class(samples: Samples, target: Target) -> dict[str, int]:
+    """Every class or label of the first label column to its number of test rows; of numbers none."""
+    tests: Counter[str] = Counter()
+    for (cell, split), rows in samples.count_targets(0, target.name).items():
+        tests.update(dict.fromkeys(problem_of(target).labels_of(cell), rows if split == "test" else 0))
+    return dict(tests)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +106,8 @@ def assert_answers(problem: Problem) -> None:
     contract = problem.output_contract(targets.columns[0])
     assert contract.width == targets.outputs
     assert set(problem.score_texts(cells, cells)) <= set(score)
-    assert problem.find_gaps("label", [(cell, split) for split in ("train", "val") for cell in cells]) == []
-    assert problem.find_gaps("label", [(cells[0], "train")] * 3)
+    assert problem.find_gaps("label", Counter((cell, split) for split in ("train", "val") for cell in cells)) == []
+    assert problem.find_gaps("label", {(cells[0], "train"): 3})
     words = (
         problem.describe_model("image", 2),
         problem.count_labels(target),

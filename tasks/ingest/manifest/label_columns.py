@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from data_contracts.recognition import SettingValue
@@ -16,7 +17,7 @@ from tasks.ingest.manifest.label_spelling import composed, label_text, unify_spe
 from tasks.ingest.manifest.number_forms import NumberForm, find_form
 from tasks.ingest.manifest.raw_rows import RawRow, RawRows
 from tasks.ingest.manifest.rows import Purpose
-from tasks.problems.cells import is_empty
+from tasks.problems.cells import Cell, is_empty
 from tasks.problems.registry import get_problem
 from tasks.store import canonical_json
 
@@ -162,8 +163,9 @@ class LabelCells:
             if data.problem == "auto" and not data.columns.labels:
                 notes += note_likely_sets(cells, name)
             texts.append([])
+            read = _reader(name, problem)
             for row, (cell, original) in enumerate(zip(formed, cells, strict=True)):
-                text, fault = read_label(original if is_empty(cell) else cell, name, problem)
+                text, fault = read(original if is_empty(cell) else cell)
                 texts[-1].append(text)
                 ignored = fault is None or purpose == "predict" or (place and fault[0] == "missing-label")
                 if not ignored and fault is not None and reasons[row] is None:
@@ -177,6 +179,17 @@ class LabelCells:
             if values is not None:
                 table.replace(column, values)
         return notes
+
+
+def _reader(name: str, problem: ProblemName) -> Callable[[Any], Cell]:
+    """read_label of a column; a text that recurs, as those of classes do, is mostly read once."""
+
+    @lru_cache(4096)
+    def read_text(text: str) -> Cell:
+        """The label of a cell that holds a text."""
+        return read_label(text, name, problem)
+
+    return lambda cell: read_text(cell) if isinstance(cell, str) else read_label(cell, name, problem)
 
 
 def _set_aside(

@@ -59,6 +59,9 @@ def _layout(sources: Sequence[Source], data: Path, config: RunConfig) -> Recogni
     settings: Settings = {}
     if data.is_file():
         what, how = "a file", "data.path"
+    elif all(source.manifest.of_lists for source in sources):
+        what, how = "lists of files", "they name files of the folder"
+        settings = {"data.layout": "lists"}
     elif all(path.is_dir() for path in paths):
         what, how = "a folder per class", "no table describes its files"
         settings = {"data.layout": "folders"}

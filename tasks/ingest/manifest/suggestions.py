@@ -42,6 +42,8 @@ _EXAMPLE_CHARS = 60
 _NO_NAMES = (
     "; {!r} stands in a row, too: where the first line is a row already, write the names of the columns above it"
 )
+_REJECTED = frozenset({"reject", "ignore"})
+"""What Prodigy writes besides accept."""
 _WORDS = 3
 _CLASSES_SHARE = 0.25
 _HINTS = 5
@@ -109,16 +111,17 @@ def suggest_columns(
         others = [name for name in cells if all(name not in names for names in hints.values())]
         if "label" not in taken:
             hints.setdefault("label", [name for name in others if name not in taken.values() and _recur(cells[name])])
+    notes = _note_rejected(manifest, cells) if purpose == "train" else []
     unnamed = next((name for name in cells if name in cells[name]), None)
     hint = _hint(hints) if unnamed is None else _NO_NAMES.format(unnamed)
     if not taken:
-        return Suggested(manifest, data, (), hint, {}, examples)
+        return Suggested(manifest, data, tuple(notes), hint, {}, examples)
     roles = ", ".join(f"{role} from {name!r}" for role, name in taken.items())
     note = f"{manifest.path.name}: columns taken by what they hold: {roles} (data.columns names others)"
     columns = data.columns.model_copy(update=taken)
     if taken.get("text") in of_files:
         data = data.model_copy(update={"media": data.media.model_copy(update={"text_files": (taken["text"],)})})
-    return Suggested(manifest, data.model_copy(update={"columns": columns}), (note,), hint, taken, examples)
+    return Suggested(manifest, data.model_copy(update={"columns": columns}), (note, *notes), hint, taken, examples)
 
 
 def _example(cells: Iterable[Any]) -> str | None:
@@ -126,6 +129,17 @@ def _example(cells: Iterable[Any]) -> str | None:
     cell = next((cell for cell in cells if not is_empty(cell)), None)
     text = "bytes" if isinstance(cell, Inline | bytes) else "" if cell is None else str(cell)
     return text[:_EXAMPLE_CHARS] + ("…" if len(text) > _EXAMPLE_CHARS else "")
+
+
+def _note_rejected(manifest: Manifest, cells: Mapping[str, list[Any]]) -> list[str]:
+    """A note where Prodigy's column says that some rows were not accepted."""
+    answers = {str(cell) for name in cells if name.strip().lower() == "answer" for cell in cells[name]}
+    if "accept" not in answers or not answers & _REJECTED:
+        return []
+    return [
+        f"{manifest.path.name}: column 'answer' says which rows their annotator accepted; it is not read, and those with "
+        f"{' or '.join(sorted(answers & _REJECTED))} are used, too: leave them out of the table where their labels do not hold"
+    ]
 
 
 def _mapped(data: DataConfig) -> set[str]:

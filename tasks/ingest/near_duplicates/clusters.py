@@ -23,7 +23,7 @@ from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName, Modality
 from tasks.config_sections import MediaConfig
 from tasks.ingest.near_duplicates.signature_store import keep_signatures, read_signatures
-from tasks.ingest.sample_rows import Columns, Rows, codes_of, contents_of, places_of
+from tasks.ingest.sample_rows import Columns, Rows, codes_of, contents_of
 from tasks.ingest.splits import largest_kept
 from tasks.isolation.own_process import run_apart
 from tasks.media.media_store import MediaReader, media_fingerprint
@@ -44,13 +44,13 @@ def find_near_duplicates(
     Rows of equal content (on two sides of a given split, say) are a cluster only together with a row that differs.
     """
     recognised = [name for name in modalities if spec_of(name).identifies]  # by its columns alone no sample is
-    if not rows or not recognised:
+    if not len(rows) or not recognised:
         return [None] * len(rows)
-    places = places_of(rows)
+    places = rows.places
     contents = contents_of(columns, places, modalities)
     labels = _groups(*(codes_of(columns.array(name), places) for name in ("label", "targets")))
     labels[codes_of(columns.array("label"), places) < 0] = -1
-    encoded = {name: columns.array(f"{name}_digest").take(pa.array(places)).dictionary_encode() for name in recognised}
+    encoded = {name: rows.array(f"{name}_digest").dictionary_encode() for name in recognised}
     media_of = {name: np.asarray(array.indices.cast(pa.int64()).fill_null(-1)) for name, array in encoded.items()}
     measures = [(name, spec_of(name).near_duplicates()) for name in recognised]
     alike = _groups(*(codes >= 0 for codes in media_of.values()))
@@ -62,7 +62,7 @@ def find_near_duplicates(
         repeated = np.append(standing, -1)[media_of[name]]
         alike = np.where(alike < 0, -1, _groups(alike, repeated))
     near = _has_counterpart(alike, contents)
-    ids = [str(rows[place]["id"]) for place in np.flatnonzero(near).tolist()]
+    ids = list(map(str, rows.take(np.flatnonzero(near)).cells("id")))
     numbers: dict[int, int] = {}
     for _, group in sorted(zip(ids, alike[near].tolist(), strict=True)):
         numbers.setdefault(group, len(numbers))

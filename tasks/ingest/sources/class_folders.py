@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from data_contracts.refs import Modality
 from tasks.errors import DataError
 from tasks.ingest.manifest.rows import SPLITS, Manifest, Row
 from tasks.ingest.sources.list_files import LISTS, NOISE, listed_splits, speaker_of
 from tasks.ingest.sources.listing import MODALITY_OF, Listing, main_modality, modality_of_file
+from tasks.ingest.sources.tables import is_table
+
+_OF_SPLITS = re.compile(r"(?:^|[-_.])(?:splits?|partition|trainval|train|test)(?:[-_.]|list)", re.IGNORECASE)
+_MOST_ENTRIES = 5_000
 
 
 def open_folders(listings: list[Listing], root: Listing) -> list[Manifest]:
@@ -46,7 +54,7 @@ def _open_classes(listing: Listing, root: Listing, modality: Modality) -> Manife
         for file in files
     ]
     columns = ("id", "label", f"{modality}_path", *(("split", "group") if splits else ()))
-    notes = [*_describe(listing, set(LISTS) if splits else set())]
+    notes = [*_describe(listing, root, set(LISTS) if splits else set())]
     if splits:
         notes.append(f"splits are those of {' and '.join(sorted(LISTS.keys() & set(listing.files)))}")
         notes += (
@@ -62,7 +70,7 @@ def _listed(file: str, splits: dict[str, str]) -> dict[str, str]:
     return ({"split": splits.get(file, "train")} if splits else {}) | ({"group": speaker} if speaker else {})
 
 
-def _describe(listing: Listing, read: set[str]) -> list[str]:
+def _describe(listing: Listing, root: Listing, read: set[str]) -> list[str]:
     """Notes on what a reader of class folders may not expect."""
     deeper = [file for files in listing.folders.values() for file in files if file.count("/") > 1]
     notes = []
@@ -77,7 +85,23 @@ def _describe(listing: Listing, read: set[str]) -> list[str]:
     if beside:
         shown = ", ".join(beside[:3]) + (", …" if len(beside) > 3 else "")
         notes.append(f"{len(beside)} files beside the class folders are not read: {shown}")
+    above = [] if listing is not root else splits_above(listing.path)
+    if above:
+        notes.append(
+            f"{', '.join(above[:3])} in the folder above may say what is train and test, and is not read: to keep that split, "
+            "give that folder, or a table with a column split"
+        )
     return notes
+
+
+def splits_above(path: Path) -> list[str]:
+    """Names of lists and tables beside a folder that speak of splits, among the first entries there."""
+    try:
+        with os.scandir(path.absolute().parent) as entries:
+            names = sorted(entry.name for entry in itertools.islice(entries, _MOST_ENTRIES))
+    except OSError:
+        return []
+    return [name for name in names if _OF_SPLITS.search(name) and (name.endswith(".txt") or is_table(name))]
 
 
 def _rows(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.errors import DataError, UsageError
+from tasks.errors import CrossmodalError, DataError, UsageError
 from tasks.ingest.manifest.rows import SPLITS, Manifest
 from tasks.ingest.sources.cell_lists import count_divided, divide_cells
 from tasks.ingest.sources.class_folders import open_files, open_folders
@@ -16,13 +17,14 @@ from tasks.ingest.sources.describing import describing_tables
 from tasks.ingest.sources.limits import ReadLimits
 from tasks.ingest.sources.list_files import open_listed, split_lists
 from tasks.ingest.sources.listing import Listing, list_folder, modality_of_file
+from tasks.ingest.sources.numbered_lists import is_numbered, open_numbered
 from tasks.ingest.sources.sample_parts import refuse_one_class, refuse_parts
 from tasks.ingest.sources.saved_datasets import is_saved, open_saved
 from tasks.ingest.sources.shards import expand_range, names_range, shards_of
 from tasks.ingest.sources.split_folders import below_twice, split_folders, unwrapped
-from tasks.ingest.sources.split_tables import SplitTables, find_split_tables
+from tasks.ingest.sources.split_tables import SplitTables, find_split_tables, qualified_tables, split_of_ending
 from tasks.ingest.sources.streams import format_of
-from tasks.ingest.sources.tables import ARCHIVE, TABLES, is_table, open_table
+from tasks.ingest.sources.tables import ARCHIVE, TABLES, is_table, open_table, open_unnamed
 from tasks.problems.cells import storable
 
 _PREFERRED = (".parquet", *TABLES)
@@ -59,6 +61,9 @@ def _open(path: Path, limits: ReadLimits) -> Manifests:
     try:
         if path.is_file():
             if modality_of_file(path.name) and not is_table(path.name):
+                is_text = modality_of_file(path.name) == "text" and limits.labelled
+                if is_text and (table := open_unnamed(path, limits)) is not None:  # one text is no set to train on
+                    return [(table, None)]
                 return [(open_files(Listing(path.parent, files=[path.name])), None)]
             return [(open_table(path, limits), None)]
         if path.is_dir():
@@ -95,7 +100,8 @@ def _open_listing(listing: Listing, limits: ReadLimits) -> Manifests:
     parts = split_folders(listing)
     if parts:
         found = _open_parts(listing, parts, limits)
-        note = f"{', '.join(parts)} are read as splits, by the ends of their names"
+        where = "ends" if any(split_of_ending(name) for name in parts) else "beginnings"
+        note = f"{', '.join(parts)} are read as splits, by the {where} of their names"
         return found if all(name.lower() in SPLITS for name in parts) else _noted(found, note)
     inner = unwrapped(listing)
     if inner is not listing and limits.labelled:
@@ -131,8 +137,17 @@ def _open_by_names(listing: Listing, limits: ReadLimits) -> Manifests:
     if named:
         chosen = min(named, key=lambda name: _PREFERRED.index(format_of(name)))
         return [(_open_entry(listing, chosen, limits), None)]
-    if limits.layout == "auto" and split_lists(listing, limits.allowed_roots):  # Food-101 has the same as JSON besides
+    if limits.layout != "tables" and split_lists(
+        listing, limits.allowed_roots
+    ):  # Food-101 has the same as JSON besides
         return [(open_listed(listing, limits), None)]
+    if limits.layout != "tables" and is_numbered(listing):
+        return [(open_numbered(listing, limits.allowed_roots), None)]
+    if limits.layout == "lists":
+        raise UsageError(
+            f"data.layout=lists: {str(listing.path)!r} holds no lists of its files; it holds {listing.describe()}; set "
+            "data.layout=auto to find what it is"
+        )
     of_splits = find_split_tables(listing)
     if of_splits or limits.layout == "tables":
         return _open_split_tables(listing, of_splits, limits)
@@ -166,15 +181,25 @@ def _open_split_tables(listing: Listing, folders: SplitTables, limits: ReadLimit
     captioned = {CAPTIONS.sub("instances_", name) for name in folders[chosen] if CAPTIONS.search(name)}
     names = [name for name in folders[chosen] if name not in captioned]  # COCO's labels are read with the captions
     splits = {name: folders[chosen][name] for name in names}
-    lonely = set(splits.values()) == {"train"}  # nothing else is given: its rows are divided
     opened = [replace(_open_entry(listing, name, limits), root=listing.path) for name in names]
+    known = {column for manifest in opened for column in manifest.columns}
+    for name, split in qualified_tables([name for name in listing.files if is_table(name)], folders[chosen]).items():
+        with contextlib.suppress(CrossmodalError):  # a table of something else, which is said to be left out
+            manifest = _open_entry(listing, name, limits)
+            if known.issuperset(manifest.columns):
+                opened.append(replace(manifest, root=listing.path))
+                splits[name] = split
+    qualified = [name for name in splits if name not in names]
+    lonely = set(splits.values()) == {"train"}  # nothing else is given: its rows are divided
     media = frozenset(listing.media)
     found: Manifests = [
         (with_pictures_of(manifest, media), None if lonely else splits[name])
-        for manifest, name in zip(opened, names, strict=True)
+        for manifest, name in zip(opened, splits, strict=True)
     ]
-    others = [name for name in listing.files if is_table(name) and name not in folders[chosen]]
+    others = [name for name in listing.files if is_table(name) and name not in {*folders[chosen], *splits}]
     notes = [f"tables whose names are no split are not read: {', '.join(others)}"] if others else []
+    read_as = ", ".join(f"{name} as {splits[name]}" for name in qualified)
+    notes += [f"read by the beginnings of their names: {read_as}"] if qualified else []
     notes += ["train is the only split and is divided"] if lonely else []
     return _noted(found, *notes)
 

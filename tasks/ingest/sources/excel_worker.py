@@ -52,7 +52,7 @@ def _send(sheet: CalamineSheet, others: list[str], send: Send) -> None:
     if stray:
         notes.append(
             f"sheet {sheet.name!r}: columns without a heading are left out ({stray} of their cells are filled); is that a "
-            "title above them?"
+            "title, or a second row of headings, above them? Headings are one row: delete what stands above it"
         )
     merged = sheet.merged_cell_ranges or []
     if merged:

@@ -44,8 +44,10 @@ def open_json(file: TableFile, limits: ReadLimits) -> Manifest:
             "(pandas: to_json(orient='records'))"
         )
     if not columns:
+        is_repr = start.lstrip().startswith(b"{'")
         raise DataError(
             f"manifest {file.path}: no line is a JSON object with values; line {first.number}: {first.detail}"
+            + ("; by its marks it is a dict as Python prints it: write it with json.dumps" if is_repr else "")
         )
     return Manifest(file.path, file.path.parent, tuple(columns), read(file), count=count)
 

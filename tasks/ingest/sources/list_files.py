@@ -188,7 +188,13 @@ def open_listed(listing: Listing, limits: ReadLimits) -> Manifest:
     notes += [f"{unlisted} files that neither list names are left out"] if unlisted else []
     columns = ("id", "label", column, "split", "group")
     return Manifest(
-        listing.path, listing.path, columns, _rows(entries, labels, column), tuple(notes), count=len(entries)
+        listing.path,
+        listing.path,
+        columns,
+        _rows(entries, labels, column),
+        tuple(notes),
+        of_lists=True,
+        count=len(entries),
     )
 
 

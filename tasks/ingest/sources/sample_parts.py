@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Collection
 from pathlib import PurePosixPath
 
@@ -13,6 +15,8 @@ _PARTS = frozenset(
     {"images", "masks", "labels", "annotations", "jpegimages", "imagesets", "bboxes", "metadata", "meta"}
 )
 """Folders that hold what belongs to a sample rather than a class of samples, in lower case."""
+_ABOUT = re.compile(r"(?:readme|licen[cs]e)", re.IGNORECASE)
+_FOLD = re.compile(r"(?:cv|fold)[-_ ]?\d+", re.IGNORECASE)
 _PAIRED_SHARE = 0.9
 """Of a part's files so many have a namesake in the folder of the samples: a few samples may lack theirs."""
 
@@ -24,13 +28,52 @@ def is_class_name(folder: str) -> bool:
 
 def refuse_parts(listing: Listing) -> None:
     """Raises DataError where folders hold parts of samples and no class each: all that hold media are named so, or the
-    files of one are named as those of a folder beside it. A class may be called masks.
+    files of one are named as those of a folder beside it. A class may be called masks. The same for folders that are folds,
+    and for recordings with transcripts among them.
     """
+    _refuse_folds(listing)
+    _refuse_transcripts(listing)
     parts = [name for name in listing.folders if name.lower() in _PARTS]
     holding = {name for name, files in listing.folders.items() if any(map(modality_of_file, files))}
     paired = any(_pair_up(listing, part, other) for part in parts for other in listing.folders if other != part)
     if parts and (paired or holding <= set(parts)):
         raise parts_error(listing, parts)
+
+
+def _refuse_folds(listing: Listing) -> None:
+    """Raises DataError where all folders with media are named as folds are."""
+    folds = [name for name, files in listing.folders.items() if any(map(modality_of_file, files))]
+    if len(folds) > 1 and all(map(_FOLD.fullmatch, folds)):
+        raise DataError(
+            f"data {listing.path}: by their names {', '.join(folds[:5])} are folds, no class each; it holds "
+            f"{listing.describe()}: where a table with labels lies in the folder above, give that one, --data "
+            f"{listing.path.parent}; else write a table that names each file, its label and its fold (file_name,label,fold), "
+            "which split.folds divides; data.layout=folders takes every folder for a class"
+        )
+
+
+def _refuse_transcripts(listing: Listing) -> None:
+    """Raises DataError where texts among other media hold what is said in them: 19-198.trans.txt beside 19-198-0000.flac."""
+    files = [file for held in listing.folders.values() for file in held]
+    if main_modality(files) == "text":
+        return
+    by_folder: dict[PurePosixPath, list[str]] = defaultdict(list)
+    for file in files:
+        by_folder[PurePosixPath(file).parent].append(PurePosixPath(file).name)
+    lists = [
+        str(folder / text)
+        for folder, names in by_folder.items()
+        for text in names
+        if modality_of_file(text) == "text"
+        and any(name.startswith(tuple(text.split(".")[0] + mark for mark in "-_")) for name in names if name != text)
+    ]
+    if lists:
+        raise DataError(
+            f"data {listing.path}: {lists[0]}, and {len(lists) - 1} more, are named as the files beside them begin: they list "
+            f"what is said in those (transcripts), so folders may be speakers and no classes; it holds {listing.describe()}: "
+            "write a table that names each file and its label, and, if you like, its text and speaker "
+            "(file_name,label,text,group); data.layout=folders takes every folder for a class"
+        )
 
 
 def parts_error(listing: Listing, parts: Collection[str]) -> DataError:
@@ -81,6 +124,10 @@ def _advice(listing: Listing, parts: list[str]) -> str:
     below = [name for name in parts if len({file.split("/")[1] for file in held[name] if file.count("/") > 1}) > 1]
     boxes = [file for name in parts if name.lower() == "labels" for file in held[name] if file.endswith(".txt")]
     advice = "write a table that names each file and its label (file_name,label)"
+    lists = [file for file in listing.files if file.lower().endswith(".txt") and not _ABOUT.match(file)]
+    if lists:
+        given = f"where {lists[0]} is a table that says the labels, give that one, --data {listing.path / lists[0]}"
+        advice = f"{given}; else {advice}"
     if boxes:
         advice = (
             f"{boxes[0]} looks like the boxes of YOLO, of which classes of whole pictures are not made: {advice}, or "

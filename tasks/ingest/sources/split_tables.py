@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
@@ -14,13 +15,15 @@ _OF_MEDIA = (".json", ".xml")
 """Formats of which a folder may hold one file a picture: those in folders named after splits are no tables of theirs."""
 SplitTables = dict[str, dict[str, str]]
 """Folder, or folder and name of a data set, to its tables with the split of each; "." for what lies in the listed folder."""
+_BEGINNING = re.compile(r"([A-Za-z]+)(?:[-_. ](.+)|\d+)")
 _Named = tuple[str, str] | None
 """The name of the data set, and the split."""
 
 
 def find_split_tables(listing: Listing) -> SplitTables:
     """Tables that are named after splits (train-00000-of-00002.parquet); where there are none, those in folders that are
-    (de/train/0000.parquet), or whose names end in splits (de-train-00000-of-00001.parquet), of at least two splits.
+    (de/train/0000.parquet), or whose names end in splits (de-train-00000-of-00001.parquet) or begin with them
+    (train_sent_emo.csv), of at least two splits.
     """
     tables = [file for files in (listing.files, *listing.folders.values()) for file in files if is_table(file)]
     with_media = {str(folder) for file in listing.media for folder in PurePosixPath(file).parents}
@@ -33,7 +36,7 @@ def find_split_tables(listing: Listing) -> SplitTables:
         return (str(folder.parent), split) if split is not None and is_theirs else None
 
     found = _grouped(tables, _by_name)
-    for naming in (by_folder, _by_ending):
+    for naming in (by_folder, _by_ending, _by_beginning):
         if not found:
             found = {key: group for key, group in _grouped(tables, naming).items() if len(set(group.values())) > 1}
     return found
@@ -46,6 +49,25 @@ def split_of_ending(stem: str) -> tuple[str, str] | None:
         if found and before and word.lower() in SPLITS:
             return before, SPLITS[word.lower()]
     return None
+
+
+def split_of_beginning(stem: str) -> tuple[str, str] | None:
+    """What stands behind a split at the beginning of a name, and the split: (seen, val) of dev_seen, ("", test) of test1."""
+    found = _BEGINNING.fullmatch(stem)
+    split = None if found is None else SPLITS.get(found[1].lower())
+    return None if found is None or split is None else (found[2] or "", split)
+
+
+def qualified_tables(tables: list[str], of_splits: dict[str, str]) -> dict[str, str]:
+    """Tables beside those of splits whose names begin with a split that none of these is (dev_seen.jsonl), with that split."""
+    folders = {PurePosixPath(file).parent for file in of_splits}
+    beside = [file for file in tables if file not in of_splits and PurePosixPath(file).parent in folders]
+    found = {file: named[1] for file in beside if (named := split_of_beginning(_stem(file))) is not None}
+    return {file: split for file, split in found.items() if split not in of_splits.values()}
+
+
+def _stem(file: str) -> str:
+    return SHARD.sub("", PurePosixPath(file).name.split(".")[0])
 
 
 def _grouped(tables: list[str], naming: Callable[[str], _Named]) -> SplitTables:
@@ -63,6 +85,10 @@ def _by_name(file: str) -> _Named:
 
 
 def _by_ending(file: str) -> _Named:
-    path = PurePosixPath(file)
-    named = split_of_ending(SHARD.sub("", path.name.split(".")[0]))
-    return None if named is None else (str(path.parent / named[0]), named[1])
+    named = split_of_ending(_stem(file))
+    return None if named is None else (str(PurePosixPath(file).parent / named[0]), named[1])
+
+
+def _by_beginning(file: str) -> _Named:
+    named = split_of_beginning(_stem(file))
+    return None if named is None or not named[0] else (str(PurePosixPath(file).parent / named[0]), named[1])

@@ -4,9 +4,11 @@ is columns, an iterator of rows that streams, notes and a count; what cannot be 
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -22,6 +24,7 @@ from tasks.ingest.sources.streams import PACKED, TableFile, format_of
 ARCHIVE = re.compile(r"\.(?:tar\.(?:gz|bz2|xz|zst)|t[gbx]z|zip|7z|rar)$", re.IGNORECASE)
 """Ends the name of an archive, which is never unpacked here: what it holds may be a thousand times its size."""
 Reader = Callable[[TableFile, ReadLimits], Manifest]
+_HEAD_BYTES, _HEAD_ROWS, _WHOLE_SHARE = 256, 200, 0.9
 
 
 CVAT = "annotations.xml"
@@ -65,6 +68,36 @@ def _unpacking(path: Path) -> str:
     return f"tar -xf {name}"
 
 
+def _require_size(path: Path, limits: ReadLimits) -> None:
+    size = path.stat().st_size
+    if size == 0:
+        raise DataError(f"manifest {path}: the file is empty")
+    if size > limits.manifest_mb * 1e6:
+        raise DataError(f"manifest {path}: {size} bytes; the limit is data.max_manifest_mb = {limits.manifest_mb:g}")
+
+
+def open_unnamed(path: Path, limits: ReadLimits) -> Manifest | None:
+    """The rows of a file whose ending says nothing (.txt, .lst, .manifest), where it holds JSON objects or a table of at least
+    two columns, as almost all of its first rows show; else None.
+    """
+    _require_size(path, limits)
+    file = TableFile(path, limits.manifest_mb)
+    try:
+        with file.open() as opened:
+            is_json = opened.read(_HEAD_BYTES).lstrip(b"\xef\xbb\xbf \r\n").startswith(b"{")
+        manifest = (open_json if is_json else open_delimited)(file, limits)
+    except DataError:
+        return None
+    rows = iter(manifest.rows)
+    first = list(itertools.islice(rows, _HEAD_ROWS))
+    whole = sum(row.reason is None for row in first)
+    if len(manifest.columns) < 2 or not first or whole < _WHOLE_SHARE * len(first):
+        return None
+    what = "JSON, an object a line" if is_json else "a table"
+    note = f"{path.name}: its ending says nothing; by what it holds it is read as {what}"
+    return replace(manifest, rows=itertools.chain(first, rows), notes=(*manifest.notes, note))
+
+
 def open_table(path: Path, limits: ReadLimits) -> Manifest:
     """The rows of a table file. UsageError for an unknown ending, DataError for a file that is not such a table."""
     if not _has_reader(path.name):
@@ -73,14 +106,12 @@ def open_table(path: Path, limits: ReadLimits) -> Manifest:
                 f"data {str(path)!r}: a packed archive; unpack it first ({_unpacking(path)}) and give what was in it: "
                 "the folder, or, of WebDataset's shards, the .tar"
             )
+        if path.is_file() and (found := open_unnamed(path, limits)) is not None:
+            return found
         accepted = ", ".join(TABLES)
         raise UsageError(
             f"data {str(path)!r}: {path.suffix.lower() or 'no'} ending; accepted are {accepted} (those of text also packed as "
             f"{' or '.join(PACKED)}), or a folder per class; unpack or convert anything else"
         )
-    size = path.stat().st_size
-    if size == 0:
-        raise DataError(f"manifest {path}: the file is empty")
-    if size > limits.manifest_mb * 1e6:
-        raise DataError(f"manifest {path}: {size} bytes; the limit is data.max_manifest_mb = {limits.manifest_mb:g}")
+    _require_size(path, limits)
     return TABLES[format_of(path.name)](TableFile(path, limits.manifest_mb), limits)

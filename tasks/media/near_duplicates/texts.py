@@ -26,6 +26,8 @@ Array = np.ndarray[Any, Any]
 TEXT_CHARS = 32
 _SHINGLE, _HASHES, _BAND = 5, 128, 4
 _OVERLAP = 0.85
+_FEW_GRAMS = 256
+"""Up to here all hash functions at once fit the cache, and calls of numpy are what takes time."""
 _FEWEST_WORDS, _MOST_WORDS = 8, 32
 """One word of more is so little of the 5-grams that those find it."""
 _OTHERS = 3
@@ -50,10 +52,11 @@ def sign_text(text: str) -> Signature | None:
     grams = np.zeros(len(letters) - _SHINGLE + 1, np.uint64)
     for place in range(_SHINGLE):
         grams = grams * np.uint64(0x9E3779B97F4A7C15) + letters[place : len(grams) + place]
-    grams = np.unique(grams)
     grams ^= grams >> np.uint64(29)
     multiply, add = _factors()
-    lowest = np.concatenate([_lowest(grams, multiply[n : n + 16], add[n : n + 16]) for n in range(0, _HASHES, 16)])
+    at_once = _HASHES if len(grams) <= _FEW_GRAMS else 16
+    starts = range(0, _HASHES, at_once)
+    lowest = np.concatenate([_lowest(grams, multiply[n : n + at_once], add[n : n + at_once]) for n in starts])
     return Signature(b"", lowest.astype("<u2").tobytes() + _hash_words(plain).tobytes())
 
 

@@ -39,7 +39,8 @@ def test_cells_as_they_are_meant(tmp_path: Path) -> None:
     ]
     assert manifest.notes == (
         "sheet 'Data' is read, its headings stand in row 2; not read are Notes",
-        "sheet 'Data': columns without a heading are left out (1 of their cells are filled); is that a title above them?",
+        "sheet 'Data': columns without a heading are left out (1 of their cells are filled); is that a "
+        "title, or a second row of headings, above them? Headings are one row: delete what stands above it",
     )
 
 

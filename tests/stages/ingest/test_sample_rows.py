@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from tasks.ingest.sample_rows import Columns, codes_of, contents_of, places_of, recurring, rows_of
+from tasks.ingest.sample_rows import Columns, Rows, codes_of, contents_of, recurring
 from tasks.ingest.table_digest import digest_table
 
 
 def test_a_row_reads_and_writes_its_cells() -> None:
     columns = Columns(pa.table({"id": ["a", "b"], "reason": pa.array([None, "x"], pa.string())}))
-    first, second = rows_of(columns)
+    first, second = Rows(columns)
     first |= {"reason": "duplicate", "duplicate_of": second}
     assert (first["id"], first["reason"], second["reason"]) == ("a", "duplicate", "x")
     assert first["duplicate_of"] is second
@@ -23,7 +23,7 @@ def test_equal_contents_have_equal_numbers() -> None:
     columns = Columns(
         pa.table({"image_digest": ["p", "p", "q", None, "p"], "text_digest": [None, "t", "t", "t", None]})
     )
-    places = places_of(rows_of(columns))
+    places = Rows(columns).places
     assert recurring(contents_of(columns, places, ("image", "text"))).tolist() == [True, False, False, False, True]
     codes = codes_of(columns.array("image_digest"), np.array([3, 4, 0]))
     assert codes[0] == -1

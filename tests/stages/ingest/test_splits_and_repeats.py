@@ -21,7 +21,7 @@ from tasks.ingest import decode
 from tasks.ingest.clean import mark_repeats
 from tasks.ingest.ingest import ingest, ingest_key
 from tasks.ingest.manifest.scan import scan
-from tasks.ingest.sample_rows import Columns, rows_of
+from tasks.ingest.sample_rows import Columns, Rows
 from tasks.ingest.splits import assign_splits, describe_shares, hashed_share
 from tasks.modeling.training_rows import ROWS, find_splits, write_rows
 from tasks.samples import Samples
@@ -251,7 +251,7 @@ def test_repeats_that_contradict_each_other_in_a_further_label_column_are_refuse
         for n, (label, more) in enumerate(said)
     ]
     columns = Columns(pa.Table.from_pylist([row | {"detail": None} for row in given]))
-    rows = rows_of(columns)
+    rows = Rows(columns)
     mark_repeats(rows, columns, ("image",))
     assert [row["reason"] for row in rows] == ["conflicting-label"] * 3
     assert [row["duplicate_of"]["id"] for row in rows] == ["s1", "s0", "s0"]

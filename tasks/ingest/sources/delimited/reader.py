@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -17,8 +17,8 @@ from tasks.ingest.sources.encodings import NotText, find_encoding
 from tasks.ingest.sources.limits import ReadLimits
 from tasks.ingest.sources.streams import TableFile, format_of
 
-USUAL = {".csv": ",", ".tsv": "\t"}
-"""File endings, with the delimiter that each stands for."""
+USUAL = defaultdict(lambda: "\t", {".csv": ",", ".tsv": "\t"})
+"""File endings, with the delimiter that each stands for; in a file of any other, tabs are no punctuation."""
 _SAMPLE_LINES = 2_000
 _SAMPLE_CHARS = 1 << 20
 
