@@ -16,7 +16,7 @@ HEAVY = {"torch", "torchvision", "transformers", "great_expectations", "mlflow",
 OWN = {"crossmodal", "data_contracts", "tasks", "flows", "deployments"}
 BESIDE_PREFECT = {
     "flows.retrain": {"numpy", "pyarrow"},
-    "flows.cli": {"numpy", "pyarrow", "typer", "shellingham", "annotated_doc"},
+    "flows.cli": {"typer", "shellingham", "annotated_doc"},
     "crossmodal": {"numpy", "pyarrow"},
 }
 PRODUCT = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -17,7 +17,7 @@ from tasks.ingest.sources.encodings import NotText, find_encoding
 from tasks.ingest.sources.limits import ReadLimits
 from tasks.ingest.sources.streams import TableFile, format_of
 
-USUAL = defaultdict(lambda: "\t", {".csv": ",", ".tsv": "\t"})
+USUAL = {".csv": ","}
 """File endings, with the delimiter that each stands for; in a file of any other, tabs are no punctuation."""
 _SAMPLE_LINES = 2_000
 _SAMPLE_CHARS = 1 << 20
@@ -109,7 +109,7 @@ def _open_table(file: TableFile, options: CsvConfig) -> tuple[_Table, int, str |
     if not sample:
         raise DataError(f"manifest {file.path}: the file holds no rows")
     before = blank + (separator is not None)
-    dialect = sniff(sample, USUAL[format_of(file.path.name)], options, whole=whole)
+    dialect = sniff(sample, USUAL.get(format_of(file.path.name), "\t"), options, whole=whole)
     found = header_of(sample, dialect)
     if found is None:
         raise DataError(
@@ -183,7 +183,7 @@ def _describe(table: _Table, findings: _Findings, decided: Record | None) -> lis
     """One note on how the file was read, where that is not as its ending says."""
     dialect, counts, first = table.dialect, findings.counts, findings.first
     notes = []
-    if dialect.delimiter != USUAL[format_of(table.file.path.name)]:
+    if dialect.delimiter != USUAL.get(format_of(table.file.path.name), "\t"):
         notes.append(f"cells are separated by {dialect.delimiter!r} (data.csv.delimiter)")
     if dialect.quote != '"':
         notes.append(f"cells are quoted with {dialect.quote} (data.csv.quotechar)")
