@@ -99,6 +99,7 @@ def record(request: Request, run_state: RunState, summary: RunSummary) -> None:
         verdict=run_state.verdict,
         epochs=history.epochs if history else (),
         repeats=summary.repeats,
+        under_prefect=request.prefect_run_id is not None,
     )
     try:
         record_run(run, request.store, request.tracking_uri)

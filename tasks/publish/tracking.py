@@ -81,6 +81,8 @@ class RunRecord:
     """Of history.json."""
     repeats: str | None = None
     """The crossmodal run that this one repeats: the settings are logged there."""
+    under_prefect: bool = False
+    """Whether it is a run of a Prefect flow, which people follow in a browser."""
 
     @property
     def status(self) -> str:
@@ -92,10 +94,11 @@ def record_run(record: RunRecord, store: Store, tracking_uri: str) -> None:
     """The run is in the model's experiment, finished or failed, with all that is known of it.
 
     An unchanged run is logged by its metrics only: its settings, curves and pages are those of the run that it repeats. Where
-    MLflow is a file of this machine, that waits in the run's folder for a run that needs MLflow (tasks/publish/unlogged.py).
-    Raises EnvironmentFailed where MLflow or the store of its artifacts cannot be written to.
+    MLflow is a file of this machine, and no Prefect runs it, that waits in the run's folder for a run that needs MLflow
+    (tasks/publish/unlogged.py). Raises EnvironmentFailed where MLflow or the store of its artifacts cannot be written
+    to.
     """
-    if record.repeats is not None and sqlite_file(tracking_uri) is not None:
+    if record.repeats is not None and sqlite_file(tracking_uri) is not None and not record.under_prefect:
         keep_unlogged(_ended(record), record.folder)
         return
     from mlflow.exceptions import MlflowException

@@ -138,6 +138,15 @@ def test_a_run_that_repeats_another_is_told_later_without_its_settings(make_case
     assert (run.info.status, run.info.start_time, len(runs_of(case))) == ("FINISHED", started_ms(later.run_id), 2)
 
 
+def test_a_run_of_prefect_that_repeats_another_is_logged_at_once(make_case: MakeCase, tmp_path: Path) -> None:
+    case = make_case()
+    record = record_of(case, tmp_path / "run", decision="unchanged", repeats="earlier", under_prefect=True)
+    record_run(record, *case.place)
+    (run,) = runs_of(case)
+    assert (run.data.params, run.data.tags["repeats"]) == ({}, "earlier")
+    assert not (record.folder / "unlogged.json").exists()
+
+
 def test_the_run_that_published_and_its_record_are_one(make_case: MakeCase, quick: None, tmp_path: Path) -> None:
     case = make_case(run_id=RUN_ID)
     case.publish()
