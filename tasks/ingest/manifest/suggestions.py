@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -44,6 +45,7 @@ _NO_NAMES = (
 )
 _REJECTED = frozenset({"reject", "ignore"})
 """What Prodigy writes besides accept."""
+_FLAGS = ({"0", "1"}, {"-1", "1"})
 _WORDS = 3
 _CLASSES_SHARE = 0.25
 _HINTS = 5
@@ -113,7 +115,11 @@ def suggest_columns(
             hints.setdefault("label", [name for name in others if name not in taken.values() and _recur(cells[name])])
     notes = _note_rejected(manifest, cells) if purpose == "train" else []
     unnamed = next((name for name in cells if name in cells[name]), None)
-    hint = _hint(hints) if unnamed is None else _NO_NAMES.format(unnamed)
+    flags = [name for name in hints.get("label", ()) if _are_flags(cells[name])]
+    one_hot = _describe_flags(flags, cells) if len(flags) > 1 else ""
+    if one_hot:
+        hints["label"] = [name for name in hints["label"] if name not in flags]
+    hint = _hint(hints) + one_hot if unnamed is None else _NO_NAMES.format(unnamed)
     if not taken:
         return Suggested(manifest, data, tuple(notes), hint, {}, examples)
     roles = ", ".join(f"{role} from {name!r}" for role, name in taken.items())
@@ -167,6 +173,24 @@ def _recur(cells: list[Any]) -> bool:
     """Whether the cells are few values that stand in several rows each, as classes do."""
     filled = [str(cell) for cell in cells if not is_empty(cell) and not isinstance(cell, Inline | bytes)]
     return 1 < len(set(filled)) <= _CLASSES_SHARE * len(filled)
+
+
+def _are_flags(cells: list[Any]) -> bool:
+    """Whether the cells say yes or no of a class, as 1 and 0."""
+    return {str(cell).strip().removesuffix(".0") for cell in cells if not is_empty(cell)} in _FLAGS
+
+
+def _describe_flags(names: list[str], cells: Mapping[str, list[Any]]) -> str:
+    """How columns that say yes or no of a class each can be used: as one class in one-hot form, or as several labels."""
+    shown = f"{', '.join(names[:_HINTS])}{', …' if len(names) > _HINTS else ''}"
+    rows = zip(*(cells[name] for name in names), strict=True)
+    if all([str(cell).strip().removesuffix(".0") for cell in row].count("1") == 1 for row in rows):
+        return (
+            f"; {shown} are one class in one-hot form: write one column that names it, with pandas "
+            f"frame['label'] = frame[{names!r}].idxmax(axis=1)"
+        )
+    columns = shlex.quote(f"data.columns.labels={json.dumps(names, ensure_ascii=False)}")
+    return f"; {shown} each say yes or no: --set {columns} takes each as a label of its own"
 
 
 def _without_codes(candidates: list[str], cells: Mapping[str, list[Any]]) -> list[str]:

@@ -435,3 +435,24 @@ def test_a_dict_as_python_prints_it_is_named(tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").write_text("{'text': 'a', 'label': 'b'}\n")
     with pytest.raises(DataError, match=r"a dict as Python prints it: write it with json\.dumps"):
         open_manifest(tmp_path / "m.jsonl")
+
+
+# -- a column for each class ---
+
+
+@pytest.mark.parametrize(
+    ("cells", "hint"),
+    [
+        (("1.0,0.0", "0.0,1.0"), r"cat, dog are one class in one-hot form: .*frame\[\['cat', 'dog'\]\]\.idxmax"),
+        (("1,1", "0,1", "1,0"), r"cat, dog each say yes or no: --set 'data\.columns\.labels=\[\"cat\", \"dog\"\]'"),
+        (("1,-1", "-1,1", "1,1"), r"cat, dog each say yes or no"),
+    ],
+)
+def test_columns_that_say_yes_or_no_of_each_class_are_told(tmp_path: Path, cells: tuple[str, ...], hint: str) -> None:
+    rows = [f"a sentence of row {number},{cells[number % len(cells)]}" for number in range(24)]
+    path = tmp_path / "train.csv"
+    path.write_text("\n".join(["text,cat,dog", *rows]) + "\n")
+    with pytest.raises(DataError, match=hint):
+        open_sources(path, load_config({}), "train")
+    (found,) = open_sources(path, load_config({}, ['data.columns.labels=["cat", "dog"]']), "train")
+    assert len(found.problems) == 2
