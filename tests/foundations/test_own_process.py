@@ -10,6 +10,7 @@ import pytest
 from tasks.errors import EnvironmentFailed
 from tasks.isolation.own_process import LARGE_ROWS, run_apart
 from tasks.samples import SAMPLES
+from tasks.store import Store
 from tasks.validate.results import SuiteResult
 from tasks.validate.validate import check_samples
 from tests.support.spoiled_samples import Bench, good_rows
@@ -34,7 +35,9 @@ def test_a_process_that_dies_is_a_failure_of_the_machine(tmp_path: Path) -> None
 
 
 @pytest.mark.slow  # Great Expectations is imported once more
-def test_the_outcomes_are_the_same(bench: Bench) -> None:
+def test_the_outcomes_are_the_same(tmp_path: Path) -> None:
+    bench = Bench(Store(tmp_path / "store"))
+    bench.store.prepare()
     clean = bench.clean(good_rows())
     stored = bench.store.path(clean.uri) / SAMPLES
     assert run_apart(1_000_000, "validated", check_samples, stored, clean) == check_samples(stored, clean)

@@ -316,7 +316,7 @@ from importlib.machinery import PathFinder
 
 ABSENT = set(sys.argv[2].split(","))
 find_spec = PathFinder.find_spec
-PathFinder.find_spec = lambda name, *rest: None if name.partition(".")[0] in ABSENT else find_spec(name, *rest)
+PathFinder.find_spec = staticmethod(lambda name, *rest: None if name.partition(".")[0] in ABSENT else find_spec(name, *rest))
 import crossmodal
 from flows.cli import main
 from flows.serving.golden import read_golden_rows
