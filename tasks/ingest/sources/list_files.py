@@ -20,7 +20,8 @@ LISTS = {"validation_list.txt": "val", "testing_list.txt": "test"}
 NOISE = "_background_noise_"
 """A folder of long recordings to be mixed in: no class."""
 _SPEAKER = re.compile(r"(.+)_nohash_\d+$")
-_MAX_BYTES = 64 << 20
+MAX_BYTES = 256 << 20
+"""The most that is read of a list."""
 _LISTED = re.compile(r"(train|val|validation|test)(?:list(\d+))?\.txt$", re.IGNORECASE)
 _SAMPLE_LINES = 200
 _SHARE = 0.5
@@ -36,7 +37,7 @@ def listed_splits(listing: Listing) -> dict[str, str]:
     """File to its split, for all that the lists beside the class folders name; empty where there is no list."""
     found: dict[str, str] = {}
     for name in LISTS.keys() & set(listing.files):
-        found |= {line.removeprefix("./").replace("\\", "/"): LISTS[name] for _, line in _lines(listing, name)}
+        found |= {line.removeprefix("./").replace("\\", "/"): LISTS[name] for _, line in list_lines(listing, name)}
     return found
 
 
@@ -133,7 +134,7 @@ class _Entry(NamedTuple):
 
 def _names_media(listing: Listing, name: str, media: _Media, allowed: tuple[str, ...]) -> bool:
     listing.require_inside(name, allowed)
-    lines = _lines(listing, name)[:_SAMPLE_LINES]
+    lines = list_lines(listing, name, whole=False)[:_SAMPLE_LINES]
     return sum(bool(_divide(line, name, media)[2]) for _, line in lines) >= max(1, _SHARE * len(lines))
 
 
@@ -147,7 +148,7 @@ def _divide(line: str, named_in: str, media: _Media) -> tuple[str, str, list[str
 def _read_entries(listing: Listing, lists: dict[str, str], media: _Media) -> Iterator[_Entry]:
     """The lines of all lists. DataError for one that may mean several files."""
     for file, split in lists.items():
-        for number, line in _lines(listing, file):
+        for number, line in list_lines(listing, file):
             name, index, places = _divide(line, file, media)
             if len(places) > 1:
                 more = f" (and {len(places) - 3} more)" if len(places) > 3 else ""
@@ -234,11 +235,18 @@ def _classes(listing: Listing, beside: str, allowed: tuple[str, ...]) -> dict[st
     if not (listing.path / name).is_file():
         return {}
     listing.require_inside(name, allowed)
-    return dict(line.split(maxsplit=1) for _, line in _lines(listing, name) if len(line.split()) > 1)
+    return dict(line.split(maxsplit=1) for _, line in list_lines(listing, name) if len(line.split()) > 1)
 
 
-def _lines(listing: Listing, name: str) -> list[tuple[int, str]]:
-    """The filled lines of a list, without the spaces around them, each with its number."""
+def list_lines(listing: Listing, name: str, whole: bool = True) -> list[tuple[int, str]]:
+    """The filled lines of a list, without the spaces around them, each with its number. DataError where it is too large to
+    be read `whole`."""
     with (listing.path / name).open("rb") as file:
-        lines = file.read(_MAX_BYTES).decode("utf-8", "replace").splitlines()
+        content = file.read(MAX_BYTES + 1)
+    if whole and len(content) > MAX_BYTES:
+        raise DataError(
+            f"data {listing.path}: {name} is larger than {MAX_BYTES:,} bytes, the most that is read of a list; write one table "
+            "of its files, labels and splits (Parquet or CSV)"
+        )
+    lines = content.decode("utf-8", "replace").splitlines()
     return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]

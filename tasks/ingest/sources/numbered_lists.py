@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tasks.errors import DataError
 from tasks.ingest.manifest.rows import Manifest, Row
+from tasks.ingest.sources.list_files import list_lines
 from tasks.ingest.sources.listing import Listing, main_modality
 
 FILES, SPLIT = "images.txt", "train_test_split.txt"
@@ -16,7 +17,6 @@ LABELS, NAMES = "image_class_labels.txt", "classes.txt"
 _FOLDER = "images"
 """Where the paths begin; else in the folder of the lists."""
 _SPLITS = {"1": "train", "0": "test"}
-_MAX_BYTES = 256 << 20
 
 
 def is_numbered(listing: Listing) -> bool:
@@ -58,16 +58,14 @@ def _rows(path: Path, lists: dict[str, dict[str, str]], base: str, column: str) 
 def _numbered(listing: Listing, name: str, allowed: tuple[str, ...]) -> dict[str, str]:
     """Number to value, of the lines of a list."""
     listing.require_inside(name, allowed)
-    with (listing.path / name).open("rb") as file:
-        lines = file.read(_MAX_BYTES).decode("utf-8", "replace").splitlines()
     found: dict[str, str] = {}
-    for place, line in enumerate(lines, start=1):
-        number, _, value = line.strip().partition(" ")
+    for place, line in list_lines(listing, name):
+        number, _, value = line.partition(" ")
         if value and number not in found:
             found[number] = value.strip().replace("\\", "/")
-        elif line.strip():
+        else:
             raise DataError(
-                f"data {listing.path}: {name} line {place}: {line.strip()[:80]!r} is not a number of its own, a space, and "
+                f"data {listing.path}: {name} line {place}: {line[:80]!r} is not a number of its own, a space, and "
                 "a value"
             )
     return found

@@ -14,6 +14,7 @@ from tasks.errors import DataError, UsageError
 from tasks.ingest.manifest.label_sets import find_separator
 from tasks.ingest.manifest.media_index import MediaIndex
 from tasks.ingest.manifest.source import open_sources
+from tasks.ingest.sources import list_files
 from tasks.ingest.sources.detect import Manifests, open_manifest
 from tasks.ingest.sources.limits import ReadLimits
 from tests.support.data import write_manifest, write_picture
@@ -456,3 +457,17 @@ def test_columns_that_say_yes_or_no_of_each_class_are_told(tmp_path: Path, cells
         open_sources(path, load_config({}), "train")
     (found,) = open_sources(path, load_config({}, ['data.columns.labels=["cat", "dog"]']), "train")
     assert len(found.problems) == 2
+
+
+@pytest.mark.parametrize("layout", ["birds", "food"])
+def test_no_list_is_read_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str) -> None:
+    if layout == "birds":
+        write_birds(tmp_path)
+    else:
+        fill(tmp_path, *(f"images/{label}/{n}.jpg" for label in ("a", "b") for n in range(3)))
+        for split, numbers in (("train", (0, 1)), ("test", (2,))):
+            (tmp_path / f"{split}.txt").write_text("".join(f"{label}/{n}\n" for label in ("a", "b") for n in numbers))
+    assert rows_of(tmp_path)
+    monkeypatch.setattr(list_files, "MAX_BYTES", 11)
+    with pytest.raises(DataError, match=r"txt is larger than 11 bytes, .*; write one table"):
+        rows_of(tmp_path)
