@@ -172,7 +172,7 @@ def time_hf(task: Task, config: RunConfig, steps: int, smoke: bool) -> float:
 
     marks: list[float] = []
 
-    class Clock(TrainerCallback):
+    class Clock(TrainerCallback):  # type: ignore[misc]
         """Notes the time after the steps that warm up, and after the last."""
 
         def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:

@@ -177,7 +177,7 @@ def time_hf(rows: Rows, config: RunConfig, by_batch: bool) -> Seconds:
     """Seconds of `Trainer.train`."""
     from transformers import Trainer, TrainingArguments
 
-    class Quick(Trainer):
+    class Quick(Trainer):  # type: ignore[misc]
         """Reads whole batches."""
 
         def get_train_dataloader(self) -> DataLoader[Any]:

@@ -44,7 +44,7 @@ def add_lora(model: FusedClassifier, config: TrainConfig) -> None:
             )
         settings = LoraConfig(
             r=config.lora_rank,
-            lora_alpha=config.lora_alpha,  # type: ignore[arg-type]  # any number will do: it is divided by the rank
+            lora_alpha=config.lora_alpha,  # any number will do: it is divided by the rank
             target_modules="|".join(re.escape(name) for name in names),  # a list would match endings of names too
         )
         inject_adapter_in_model(settings, encoder)

@@ -32,7 +32,7 @@ def audio_settings(encoder: str, place: Place) -> Settings:
     if kind not in _SPECTRA and kind not in _SPEECH:
         raise UsageError(f"encoder {encoder}: {kind} is not among {', '.join([*_SPECTRA, *_SPEECH])}")
     try:
-        extractor: Any = AutoFeatureExtractor.from_pretrained(place.root, **LOCAL)  # type: ignore[no-untyped-call]
+        extractor: Any = AutoFeatureExtractor.from_pretrained(place.root, **LOCAL)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"encoder {encoder}: no processor of sound in its folder ({one_line(error)})") from None
     names = ("do_normalize", "mean", "std", "max_length", "num_mel_bins", "feature_size", "n_fft", "hop_length")
@@ -61,7 +61,7 @@ class Speech(Transformer):
         """The network, the same in training as otherwise but for dropout."""
         for name, value in _STEADY.items():
             setattr(config, name, value)
-        network: Any = AutoModel.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+        network: Any = AutoModel.from_config(config, trust_remote_code=False)
         return cast(PreTrainedModel, network)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class Spectrogram(Transformer):
 
     def make(self, config: Any) -> PreTrainedModel:
         """The network."""
-        network: Any = AutoModel.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+        network: Any = AutoModel.from_config(config, trust_remote_code=False)
         return cast(PreTrainedModel, network)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:

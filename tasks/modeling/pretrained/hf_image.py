@@ -48,7 +48,7 @@ def picture_settings(encoder: str, place: Place, clips: bool) -> Settings:
 def _processing(encoder: str, place: Place) -> Settings:
     """Side, filter, mean and deviation for pixels in [0, 1], whatever range the processor brings them to first."""
     try:
-        processor: Any = AutoImageProcessor.from_pretrained(place.root, **LOCAL)  # type: ignore[no-untyped-call]
+        processor: Any = AutoImageProcessor.from_pretrained(place.root, **LOCAL)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"encoder {encoder}: no processor of pictures in its folder ({one_line(error)})") from None
     sizes = dict(processor.crop_size or {}) if getattr(processor, "do_center_crop", False) else {}
@@ -85,7 +85,7 @@ class _Vision(Transformer):
 
     def make(self, config: Any) -> PreTrainedModel:
         """The network; without its pooler where the tokens themselves are read."""
-        network: Any = AutoModel.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+        network: Any = AutoModel.from_config(config, trust_remote_code=False)
         tokens = config.model_type in _POOLING
         if tokens and getattr(network, "pooler", None) is not None:
             network.pooler = None

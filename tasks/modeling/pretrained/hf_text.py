@@ -89,7 +89,7 @@ class Text(Transformer):
         tower, _ = _TOWERS.get(config.model_type, (None, ""))
         if tower is not None:
             return cast(PreTrainedModel, tower(config))
-        network: Any = AutoModel.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+        network: Any = AutoModel.from_config(config, trust_remote_code=False)
         if getattr(network, "pooler", None) is not None:
             network.pooler = None
         return cast(PreTrainedModel, network)

@@ -89,7 +89,7 @@ class Transformer(Pretrained):
 
     def read_as(self, kind: Any, place: Place) -> tuple[dict[str, Tensor], list[str]]:
         """The same for the weights of another class of transformers; EnvironmentFailed where they are damaged."""
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        logging.disable_progress_bar()
         try:
             loaded, found = kind.from_pretrained(
                 place.root,

@@ -29,7 +29,7 @@ class Captioner:
         self.most, self.prompt = asked.max_new_tokens, asked.prompt
         self.network = load_network(AutoModelForImageTextToText, generator, place)
         try:
-            self.processor: Any = AutoProcessor.from_pretrained(place.root, **LOCAL)  # type: ignore[no-untyped-call]
+            self.processor: Any = AutoProcessor.from_pretrained(place.root, **LOCAL)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise EnvironmentFailed(f"generator {generator}: no processor in its folder ({one_line(error)})") from None
 

@@ -15,8 +15,8 @@ from tasks.modeling.pretrained.transformers_models import LOCAL, one_line
 
 def load_network(kind: Any, generator: str, place: Place) -> Any:
     """The network with its weights, in eval mode, on the GPU where there is one. EnvironmentFailed where they do not fit."""
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         network, found = kind.from_pretrained(
             place.root, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **LOCAL

@@ -29,7 +29,7 @@ class Whisper:
         self.network = load_network(WhisperForConditionalGeneration, generator, place)
         self.tokenizer = load_tokenizer(generator, place)
         try:
-            self.extractor: Any = AutoFeatureExtractor.from_pretrained(place.root, **LOCAL)  # type: ignore[no-untyped-call]
+            self.extractor: Any = AutoFeatureExtractor.from_pretrained(place.root, **LOCAL)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise EnvironmentFailed(
                 f"generator {generator}: no processor of sound in its folder ({one_line(error)})"
