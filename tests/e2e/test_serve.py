@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -204,6 +205,23 @@ def test_wrong_starts_end_with_one_line(world: World) -> None:
                 check=False,
             )
             assert (done.returncode, said in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
+
+
+def test_schemathesis_finds_nothing_that_its_description_does_not_say(world: World, tmp_path: Path) -> None:
+    """All its checks but one: a row without any input, or a picture that is none, fits the schema and is a 422."""
+    command = ["st", "run", "--exclude-checks", "positive_data_acceptance", "--generation-deterministic"]
+    limits = ["--max-examples", "20", "--workers", "1", "--request-timeout", "600", "--no-color"]
+    with serving(world) as served:
+        done = subprocess.run(
+            [*executable(command), *limits, f"{served.url}/openapi.json"],
+            cwd=tmp_path,  # its database of examples
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert re.search(r"(\d{2,}) generated, \1 passed", done.stdout), done.stdout
+        assert httpx.get(f"{served.url}/readyz").status_code == 200
 
 
 def drop(page: Any, picture: Path) -> None:
