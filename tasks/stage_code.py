@@ -195,6 +195,7 @@ STAGES: dict[str, StageCode] = {
             "tasks.train.dataloader",
             "tasks.train.dataset",
             "tasks.train.distillation",
+            "tasks.train.divided",
             "tasks.train.ema",
             "tasks.train.finetuning",
             "tasks.train.fitting",

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from tasks.train.divided import is_divided_tensor
 
 
 def ema_decay_at(step: int, decay: float) -> float:
@@ -30,4 +31,4 @@ def update_ema(ema_weights: Mapping[str, Tensor], current: Mapping[str, Tensor],
 
 
 def _own(tensor: Tensor) -> Tensor:
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return tensor.to_local() if is_divided_tensor(tensor) else tensor

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from data_contracts.refs import InputName
 from tasks.modeling.fusion.classifier import FusedClassifier, Present
@@ -23,6 +22,8 @@ def divide(model: FusedClassifier, mesh: DeviceMesh) -> None:
     The blocks of pretrained encoders are units of their own; all the rest is one. Blocks that are a single layer belong to
     the rest, as some are read without being called (DeBERTa's table of relative positions).
     """
+    from torch.distributed.fsdp import FSDPModule, fully_shard
+
     for parameter in model.parameters():
         parameter.data = parameter.data.contiguous()  # fully_shard takes no others: no filters with channels last
     for encoder in model.encoders.values():

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch.distributed.tensor import DTensor
+
+from tasks.train.divided import is_divided_tensor
 
 BETAS = 0.9, 0.98
 """Of AdamW: the second is lower than torch's, as in most trainings of transformers."""
@@ -23,7 +24,7 @@ def build_optimizer(groups: Sequence[Mapping[str, Any]]) -> torch.optim.AdamW:
         for group in groups
     ]
     trainable = [group for group in trainable if group["params"]]
-    divided = any(isinstance(parameter, DTensor) for group in trainable for parameter in group["params"])
+    divided = any(is_divided_tensor(parameter) for group in trainable for parameter in group["params"])
     return torch.optim.AdamW(trainable, betas=BETAS, fused=not divided)
 
 

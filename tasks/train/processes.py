@@ -7,12 +7,12 @@ import os
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from tasks.config import TrainConfig
 from tasks.errors import EnvironmentFailed
 from tasks.modeling.fusion.classifier import FusedClassifier
+from tasks.train.divided import is_divided_tensor
 from tasks.train.fsdp import divide
 from tasks.train.request import RENDEZVOUS
 
@@ -82,7 +82,7 @@ class Processes:
 
     def collect(self, tensor: Tensor) -> Tensor:
         """A divided tensor whole on the first process's CPU, and nothing on the others, which must call it too."""
-        if not isinstance(tensor, DTensor):
+        if not is_divided_tensor(tensor):
             return tensor
         found = tensor.full_tensor()
         return found.cpu() if self.rank == 0 else found.new_empty(0)
@@ -111,12 +111,14 @@ class Processes:
 
 def whole(tensor: Tensor) -> Tensor:
     """A divided tensor as one, on every process; another as it is. All processes must call it."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if is_divided_tensor(tensor) else tensor
 
 
 def like(kept: Tensor, reference: Tensor) -> Tensor:
     """A copy of a whole tensor on the reference's device, and divided as it is."""
-    if isinstance(reference, DTensor):
+    if is_divided_tensor(reference):
+        from torch.distributed.tensor import distribute_tensor
+
         moved = kept.to(device=reference.device, dtype=reference.dtype)
         return distribute_tensor(moved, reference.device_mesh, reference.placements)
     return torch.empty_like(reference).copy_(kept)

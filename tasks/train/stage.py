@@ -152,12 +152,20 @@ def reproducible(seed: int, config: TrainConfig) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(int(np.random.SeedSequence([seed, 0, 3]).generate_state(1, np.uint64)[0] >> 1))
         torch.set_num_threads(config.threads)
-        torch.use_deterministic_algorithms(config.device == "cpu" or not torch.cuda.is_available())
+        _use_deterministic(config.device == "cpu" or not torch.cuda.is_available(), config.compile)
         # Else every new tensor is filled with NaN before its first use, in case something reads what was never written.
         library.fill_uninitialized_memory = False
         try:
             yield
         finally:
             torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(strict)
+            _use_deterministic(strict, config.compile)
             library.fill_uninitialized_memory = filled
+
+
+def _use_deterministic(wanted: bool, compiles: bool) -> None:
+    """As torch.use_deterministic_algorithms, which also tells torch.compile, and takes a second to import it."""
+    if compiles:
+        torch.use_deterministic_algorithms(wanted)
+    else:
+        torch.set_deterministic_debug_mode("error" if wanted else "default")

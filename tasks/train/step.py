@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -19,12 +19,16 @@ from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.train.activation_checkpointing import recompute_blocks
 from tasks.train.compiling import compile_encoder
 from tasks.train.dataloader import TrainBatch
+from tasks.train.divided import is_divided_model
 from tasks.train.ema import update_ema
 from tasks.train.finetuning import Stage, enter_training, freeze, parameter_groups
 from tasks.train.losses import joint_loss
 from tasks.train.optim import build_optimizer, rate_factor
 from tasks.train.processes import Processes, like, whole
 from tasks.train.state import Weights
+
+if TYPE_CHECKING:
+    from torch.distributed.fsdp import FSDPModule
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,7 @@ class TrainingStep:
         """Gradients stay with this process: they are exchanged once a step."""
         if isinstance(self.model, DistributedDataParallel):
             return self.model.no_sync()  # type: ignore[no-any-return, unused-ignore]
-        return _unsynced(self.model) if isinstance(self.model, FSDPModule) else contextlib.nullcontext()
+        return _unsynced(self.model) if is_divided_model(self.model) else contextlib.nullcontext()
 
 
 def _seed_dropout(seed: int, device: torch.device) -> None:
