@@ -92,6 +92,10 @@ class CsvConfig(Section):
 
     delimiter: str = "auto"
     """One character between cells (`\\t` or tab for a tab)."""
+    skiprows: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Lines at its start that are left out: titles and comments above the header."""
+    header: tuple[str, ...] = ()
+    """Names of the columns, where no line of the file names them: its first line is then a row."""
     quoting: Literal["auto", "minimal", "none"] = "auto"
     """minimal: cells in quotation marks may hold delimiters and line breaks (RFC 4180). none: a quotation mark is a
     character like any other. auto: minimal where that gives each row its cells; a tab-separated file keeps to its lines."""

@@ -125,12 +125,17 @@ def test_names_that_lead_outside(run_ingest: Any, only_data: Path, canary: Path,
     assert len(done.samples) == 1
 
 
-def test_plain_lists_that_lead_outside(run_ingest: Any, only_data: Path, canary: Path) -> None:
+@pytest.mark.parametrize(
+    ("train", "test", "line"), [("train.txt", "test.txt", "{}\n"), ("train.lst", "test.lst", "0\t1.0\t{}\n")]
+)
+def test_plain_lists_that_lead_outside(
+    run_ingest: Any, only_data: Path, canary: Path, train: str, test: str, line: str
+) -> None:
     """They are lists where half of their lines name media that are there."""
     (only_data / "link.png").symlink_to(canary)
     names = ["link.png", "img/0.png", str(canary), "../outside/canary.png", "img/0"]
-    (only_data / "train.txt").write_text("".join(f"{name}\n" for name in names))
-    (only_data / "test.txt").write_text("img/0.png\n")
+    (only_data / train).write_text("".join(map(line.format, names)))
+    (only_data / test).write_text(line.format("img/0.png"))
     done = run_ingest(only_data)
     assert {row["reason"] for row in done.refused} <= {"path-outside", "missing-file", "duplicate", "duplicate-id"}
     assert "path-outside" in {row["reason"] for row in done.refused}
@@ -155,15 +160,15 @@ def test_members_of_an_archive_are_never_written(run_ingest: Any, only_data: Pat
 
 
 @pytest.mark.parametrize(
-    "name", ["data-00000-of-00001.arrow", "state.json", "train-0.tar", "trainlist01.txt", "train.txt"]
+    "name", ["data-00000-of-00001.arrow", "state.json", "train-0.tar", "trainlist01.txt", "train.txt", "train1.txt"]
 )
 def test_files_of_a_layout_that_are_links(data: Path, canary: Path, name: str) -> None:
     if name in ("data-00000-of-00001.arrow", "state.json"):
         save_to_disk(data, pa.table({"text": ["a"], "label": ["b"]}))
         (data / name).unlink()
     (data / name).symlink_to(canary)
-    if name == "train.txt":
-        (data / "test.txt").write_text("img/0.png\n")
+    if name in ("train.txt", "train1.txt"):
+        (data / name.replace("train", "test")).write_text("img/0.png\n")
     with pytest.raises(CrossmodalError, match="is a link that leads outside"):
         open_manifest(data)
 

@@ -12,6 +12,7 @@ from typing import Any
 import openpyxl
 import pyarrow as pa
 
+from tasks.ingest.sources.folder_tables import Manifests
 from tasks.ingest.sources.isolated_worker import serve
 from tasks.isolation.wire_protocol import unpack
 from tasks.isolation.worker import Parent
@@ -94,3 +95,16 @@ def ask_worker(path: Path, **request: Any) -> tuple[dict[str, Any], list[Any]]:
         return {"error": messages[-1]["text"]}, []
     head = next((message for message in messages if "columns" in message), messages[-1])
     return head, [row for message in messages for row in message.get("batch", [])]
+
+
+def fill(root: Path, *names: str) -> Path:
+    """The folder with files of these names; those of CSV hold a row."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("text,label\na,b\n" if name.endswith(".csv") else name)
+    return root
+
+
+def sides(found: Manifests) -> list[tuple[str, str | None]]:
+    """The name and the split of each manifest."""
+    return [(manifest.path.name, split) for manifest, split in found]

@@ -68,7 +68,9 @@ def find_columns(
         listed = "labels" if role == "label" and config.labels else role
         absent = asked[role] is not None and asked[role] not in names
         known = aliases if data.find_columns else ()
-        roles[role] = None if absent and role in needless else _find(names, listed, known, asked[role], where)
+        free = names if asked[role] else tuple(name for name in names if name not in asked.values())
+        roles[role] = None if absent and role in needless else _find(free, listed, known, asked[role], where)
+    others = [column for column in others if needs_label or column.name in names]
     more = [_find(names, "labels", (), column.name, where) for column in others]
     labels = tuple(name for name in (roles["label"], *more) if name is not None)
     media: dict[InputName, str] = {}

@@ -11,7 +11,7 @@ from data_contracts.recognition import SettingValue
 from data_contracts.refs import ProblemName
 from tasks.config import DataConfig
 from tasks.config_sections import CsvConfig
-from tasks.ingest.manifest.cells import read_label
+from tasks.ingest.manifest.cells import only_choice, read_label
 from tasks.ingest.manifest.label_sets import divide, find_separator, likely_separators, read_list
 from tasks.ingest.manifest.label_spelling import composed, label_text, unify_spelling
 from tasks.ingest.manifest.number_forms import NumberForm, find_form
@@ -42,6 +42,10 @@ class Formed(NamedTuple):
 def one_form(cells: list[Any], name: str, problem: ProblemName, data: DataConfig) -> Formed:
     """The cells of a label column in one spelling each, as read_label takes them. Raises DataError."""
     asked = get_problem(problem)
+    if not asked.reads_lists:
+        cells = [
+            only_choice(cell) if cell else cell for cell in cells
+        ]  # of an empty list the cell itself says that it is none
     if asked.is_numeric:
         return _numbers(cells, name, data)
     notes: list[str] = []

@@ -13,6 +13,8 @@ _WHOLE = re.compile(r"([-+]?(?:0|[1-9]\d*))\.0+")
 """A whole number as pandas writes it where a cell of its column was once empty."""
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9]\d*)")
 _TRUTH = frozenset(("true", "false"))
+_MARKS = frozenset({"-", "--", "?", ".", "n/a", "#n/a", "nan", "<na>", "null", "nil"})
+"""What tools and people write for want of a label, in lower case. NA may be Namibia, and none or unknown a class."""
 _SHOWN = 3
 
 
@@ -43,6 +45,12 @@ def unify_spelling(labels: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     if changed:
         shown = ", ".join(f"{label!r} is {one!r}" for label, one in sorted(changed.items())[:_SHOWN])
         notes.append(f"labels in several spellings are one class: {shown}{' …' if len(changed) > _SHOWN else ''}")
+    marks = sorted(label for label in known if label.strip().lower() in _MARKS and len(known) > 1)
+    if marks:
+        shown = ", ".join(map(repr, marks))
+        notes.append(
+            f"{shown} may say that there is no label, and is a class here: empty those cells to leave their rows out"
+        )
     kept = {changed.get(label, label) for label in known}
     return changed, [*notes, *_similar(kept)]
 

@@ -109,7 +109,9 @@ def _locate_file(cell: str, roots: Roots) -> Located:
         roots.states.is_whole = False
         return Located(url, hashlib.sha256(roots.remote.fetch(url)).hexdigest())
     if _SCHEME.match(cell):
-        raise Refused("scheme-not-allowed", "local files only; download it, and name its path")
+        raise Refused(
+            "scheme-not-allowed", "local files only (see data.allowed_schemes); download it, and name its path"
+        )
     try:
         path = roots.resolve(cell)
         try:

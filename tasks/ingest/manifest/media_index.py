@@ -44,9 +44,14 @@ class MediaIndex:
         number that this is (7 of 007.jpg: spreadsheets drop zeros), of files of a modality;
         of several the one that shares the most folders with the cell. None where there is none, or none is best.
         """
+        best = self.candidates(cell, modality)
+        return best[0] if len(best) == 1 else None
+
+    def candidates(self, cell: str, modality: Modality | None = None) -> list[str]:
+        """The files that fit a cell best and equally well."""
         parts = _parts(cell)
         if not parts:
-            return None
+            return []
         self._list()
         names = [path for path in self._by_name.get(parts[-1], []) if _fits(path, modality)]
         name = PurePosixPath(parts[-1])
@@ -59,9 +64,8 @@ class MediaIndex:
             paths = [path for path in dict.fromkeys(group) if _fits(path, modality)]
             if paths:
                 shared = {path: _shared(parts[:-1], _parts(path)[:-1]) for path in paths}
-                best = [path for path in paths if shared[path] == max(shared.values())]
-                return best[0] if len(best) == 1 else None
-        return None
+                return [path for path in paths if shared[path] == max(shared.values())]
+        return []
 
     def beside(self, cell: str) -> str | None:
         """A file of the cell's name that lies in a folder beside the first root, where no medium may lie."""
@@ -75,8 +79,10 @@ class MediaIndex:
         return None
 
     def nearest(self, cell: str) -> str | None:
-        """A file whose name is nearly the cell's."""
+        """The files that fit a cell equally well; else one whose name is nearly the cell's."""
         parts = _parts(cell)
+        if fitting := self.candidates(cell):
+            return " or ".join(fitting[:2])
         self._list()
         near = difflib.get_close_matches(parts[-1], self._by_name, n=1) if parts and len(self._by_name) < 20_000 else []
         return self._by_name[near[0]][0] if near else None

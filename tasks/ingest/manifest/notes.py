@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from data_contracts.modalities import ALL_MODALITIES, input_name
 from data_contracts.refs import InputName
 from tasks.config import RunConfig
+from tasks.config_sections import CsvConfig
+from tasks.errors import DataError
 from tasks.ingest.manifest.cells import read_label
 from tasks.ingest.manifest.joined_columns import describe_lacking
+from tasks.ingest.manifest.number_forms import find_form
 from tasks.ingest.manifest.raw_rows import RawRows
 from tasks.ingest.manifest.slice_columns import find_slice_columns
 from tasks.ingest.manifest.source import Source
@@ -59,8 +64,17 @@ def note_likely_problem(table: RawRows, config: RunConfig) -> list[str]:
     ):
         return []
     numeric = next(problem.name for problem in PROBLEMS.values() if problem.is_numeric)
-    if any(read_label(label, "label", numeric)[0] is None for label in labels):
+    is_plain = all(read_label(label, "label", numeric)[0] is not None for label in labels)
+    if not is_plain and not _have_form(labels, config.data.csv):
         return []
     return [
         f"label: every row has another number, and each is taken for a class; data.problem={numeric} predicts numbers"
     ]
+
+
+def _have_form(labels: Sequence[str], options: CsvConfig) -> bool:
+    """Whether all labels are numbers as people write them: 7,5 or 1,234.50."""
+    try:
+        return find_form(labels, options, "label") is not None
+    except DataError:  # in two forms at once
+        return True

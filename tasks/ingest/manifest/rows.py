@@ -78,5 +78,7 @@ class Manifest:
     """Rows, where they were counted when it was opened; else 0."""
     recognition: Recognition = field(default_factory=Recognition)
     """What the reader chose: the dialect of a CSV file, say."""
+    unnamed: tuple[int, ...] = ()
+    """Places of columns that have no name and are left out."""
     of_lists: bool = False
     """Whether lists of the files in a folder say what its rows are."""

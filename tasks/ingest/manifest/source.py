@@ -14,6 +14,7 @@ from tasks.errors import DataError, UnknownColumns, UsageError
 from tasks.ingest.manifest.columns import Columns, columns_by_name, find_columns
 from tasks.ingest.manifest.file_states import FileStates
 from tasks.ingest.manifest.fold_column import take_folds
+from tasks.ingest.manifest.label_columns import UNLABELLED
 from tasks.ingest.manifest.media_files import Roots, make_roots
 from tasks.ingest.manifest.media_index import MediaIndex
 from tasks.ingest.manifest.rows import Folds, Manifest, Purpose
@@ -66,10 +67,9 @@ def open_sources(data: Path, config: RunConfig, purpose: Purpose, states: FileSt
     limits = replace(read_limits(config), labelled=purpose == "train")
     manifests = open_manifest(data, limits)
     tables = tables_of([manifest for manifest, _ in manifests], data)
-    return [
-        replace(resolve(manifest, split, config, purpose, states), table=table)
-        for (manifest, split), table in zip(manifests, tables, strict=True)
-    ]
+    order = sorted(range(len(manifests)), key=lambda place: manifests[place][1] != "train")  # refusals speak of train
+    resolved = {place: resolve(*manifests[place], config, purpose, states) for place in order}
+    return [replace(resolved[place], table=table) for place, table in enumerate(tables)]
 
 
 def resolve(manifest: Manifest, split: str | None, config: RunConfig, purpose: Purpose, states: FileStates) -> Source:
@@ -143,7 +143,10 @@ def _one_cell(manifest: Manifest) -> str:
     """What to do about a CSV file whose header is one cell, and a JSON file that is one object."""
     ending = format_of(manifest.path.name)
     if ending in DELIMITED and len(manifest.columns) == 1:
-        return "; its first filled line, where the columns are named, holds one name: data.csv.delimiter says what divides it"
+        return (
+            "; its first filled line, where the columns are named, holds one name: data.csv.delimiter says what divides it, "
+            "data.csv.skiprows how many lines stand above it"
+        )
     if ending in OBJECTS and manifest.count == 1:
         return "; it holds one JSON object, which is one row: rows are the objects of an array, or one a line"
     return ""
@@ -152,7 +155,7 @@ def _one_cell(manifest: Manifest) -> str:
 def _unreadable(manifest: Manifest) -> str:
     """What else is wrong with a manifest that is refused for its columns: rows that could not be read, with the first."""
     rows = list(manifest.rows)
-    bad = [row for row in rows if row.reason]
+    bad = [row for row in rows if row.reason not in (None, UNLABELLED)]
     return (
         f"; also, {bad[0].reason} in {len(bad)} of {len(rows)} rows, row {bad[0].number}: {bad[0].detail}"
         if bad
@@ -164,10 +167,16 @@ def require_label(manifest: Manifest, columns: Columns, purpose: Purpose) -> Non
     """Raises DataError where a manifest to train on has no label column."""
     if purpose == "train" and columns.label is None:
         if manifest.path.is_dir() and "label" not in manifest.columns:
+            is_text = "text_path" in manifest.columns
+            of_text = (
+                "; where such a file is a table itself, give it, and say what divides its cells in data.csv.delimiter (also "
+                "data.csv.skiprows, data.csv.header)"
+            )
+            of_text = of_text if is_text else ""
             raise DataError(
                 f"data {manifest.path}: {manifest.count} file{'s' if manifest.count > 1 else ''} without labels; to train, put "
                 "those of each class in a folder of its own, or give a table that names files and labels, which ends in "
-                f"{', '.join(TABLES)}; crossmodal predict answers files without labels"
+                f"{', '.join(TABLES)}; crossmodal predict answers files without labels{of_text}"
             )
         names = ", ".join(manifest.columns)
         raise DataError(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
-import shlex
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -13,8 +12,12 @@ from typing import Any
 from data_contracts.modalities import ALL_MODALITIES
 from data_contracts.refs import Modality
 from tasks.config import DataConfig, EncodersConfig
+from tasks.ingest.manifest.column_hints import describe_hints, describe_numbers, note_boxes
 from tasks.ingest.manifest.columns import column_names
+from tasks.ingest.manifest.header_hints import propose_header
 from tasks.ingest.manifest.media_index import MediaIndex
+from tasks.ingest.manifest.nested_columns import add_nested, nested_cells
+from tasks.ingest.manifest.rejected_answers import ANSWER, set_rejected_aside
 from tasks.ingest.manifest.rows import Inline, Manifest, Purpose
 from tasks.ingest.sources.listing import modality_of_file
 from tasks.modalities import MODALITIES
@@ -40,15 +43,9 @@ LABELS = ("class", "category", "target", "y")
 _OF_FILES = tuple(modality for modality in ALL_MODALITIES if MODALITIES[modality].suffixes)
 _SAMPLE_ROWS = 100
 _EXAMPLE_CHARS = 60
-_NO_NAMES = (
-    "; {!r} stands in a row, too: where the first line is a row already, write the names of the columns above it"
-)
-_REJECTED = frozenset({"reject", "ignore"})
-"""What Prodigy writes besides accept."""
-_FLAGS = ({"0", "1"}, {"-1", "1"})
 _WORDS = 3
+_WORD = re.compile(r"[^\W\d_]{2,}")
 _CLASSES_SHARE = 0.25
-_HINTS = 5
 _SHARE = 0.5
 """Of the filled cells in a sample so many must be files that are there."""
 
@@ -72,14 +69,18 @@ def suggest_columns(
     manifest: Manifest, data: DataConfig, encoders: EncodersConfig, index: MediaIndex, purpose: Purpose
 ) -> Suggested:
     """The columns that a manifest probably means for what it has under none of our names."""
+    mapped = _mapped(data)
+    manifest = add_nested(manifest, sorted(name for name in mapped if ":" not in name))
     rows = iter(manifest.rows)
     first = list(itertools.islice(rows, _SAMPLE_ROWS))
     manifest = replace(manifest, rows=itertools.chain(first, rows))
-    mapped = _mapped(data)
+    rejected: list[str] = []
+    if purpose == "train" and ANSWER not in mapped:  # else what an annotator answered is what is learned
+        manifest, rejected = set_rejected_aside(manifest, first)
     free = [name for name in manifest.columns if name not in mapped]
     examples = {name: found for name in manifest.columns if (found := _example(row.values.get(name) for row in first))}
     if not data.find_columns or manifest.path.is_dir():  # whose columns are its reader's own; it has been listed
-        return Suggested(manifest, data, (), "", {}, examples)
+        return Suggested(manifest, data, tuple(rejected), "", {}, examples)
     cells = {name: [row.values.get(name) for row in first] for name in free}
     lowered = {name.strip().lower(): name for name in reversed(free)}
     missing = [
@@ -101,6 +102,7 @@ def suggest_columns(
         else:
             of_endings = [name for name in looked_at if _modality_of_endings(cells[name]) == modality]
             meant = [name for name in of_files if of_files[name] == modality]
+            meant = meant or [name for name in looked_at if _name_several(cells[name], modality, index)]
             hints[modality] = [name for name in meant if name in of_endings] or meant or of_endings
     if "text" in missing:
         _take([lowered[name] for name in TEXTS if name in lowered], "text", taken, hints)
@@ -108,18 +110,13 @@ def suggest_columns(
     if len(missing) == len(_OF_FILES) and is_whole and not taken and not any(hints.values()):
         hints["text"] = [name for name in cells if _are_sentences(cells[name])]
     if purpose == "train" and not data.columns.label and not data.columns.labels and "label" not in lowered:
-        labels = [lowered[name] for name in LABELS if name in lowered]
-        _take(_without_codes(labels, cells), "label", taken, hints)
-        others = [name for name in cells if all(name not in names for names in hints.values())]
-        if "label" not in taken:
-            hints.setdefault("label", [name for name in others if name not in taken.values() and _recur(cells[name])])
-    notes = _note_rejected(manifest, cells) if purpose == "train" else []
-    unnamed = next((name for name in cells if name in cells[name]), None)
-    flags = [name for name in hints.get("label", ()) if _are_flags(cells[name])]
-    one_hot = _describe_flags(flags, cells) if len(flags) > 1 else ""
-    if one_hot:
-        hints["label"] = [name for name in hints["label"] if name not in flags]
-    hint = _hint(hints) + one_hot if unnamed is None else _NO_NAMES.format(unnamed)
+        _suggest_label([lowered[name] for name in LABELS if name in lowered], cells, taken, hints)
+    header = propose_header(manifest, cells)
+    hint = header or describe_hints(hints, cells)
+    of_media = [role for role, names in hints.items() if names and role not in ("text", "label")]
+    if not (header or of_media or taken.keys() - {"label"}) and len(missing) == len(_OF_FILES):
+        hint += describe_numbers(cells)
+    notes = [*rejected, *(note_boxes(manifest) if purpose == "train" else [])]
     if not taken:
         return Suggested(manifest, data, tuple(notes), hint, {}, examples)
     roles = ", ".join(f"{role} from {name!r}" for role, name in taken.items())
@@ -130,22 +127,23 @@ def suggest_columns(
     return Suggested(manifest, data.model_copy(update={"columns": columns}), (note, *notes), hint, taken, examples)
 
 
+def _suggest_label(
+    named: list[str], cells: Mapping[str, list[Any]], taken: dict[str, str], hints: dict[str, list[str]]
+) -> None:
+    """Takes the only column that is named as labels are; else columns whose cells recur as labels do are hints, also those
+    within others."""
+    _take(_without_codes(named, cells), "label", taken, hints)
+    both = {**cells, **nested_cells(cells)}
+    others = [name for name in both if all(name not in names for names in hints.values())]
+    if "label" not in taken:
+        hints.setdefault("label", [name for name in others if name not in taken.values() and _recur(both[name])])
+
+
 def _example(cells: Iterable[Any]) -> str | None:
     """The first filled cell as text, cut short."""
     cell = next((cell for cell in cells if not is_empty(cell)), None)
     text = "bytes" if isinstance(cell, Inline | bytes) else "" if cell is None else str(cell)
     return text[:_EXAMPLE_CHARS] + ("…" if len(text) > _EXAMPLE_CHARS else "")
-
-
-def _note_rejected(manifest: Manifest, cells: Mapping[str, list[Any]]) -> list[str]:
-    """A note where Prodigy's column says that some rows were not accepted."""
-    answers = {str(cell) for name in cells if name.strip().lower() == "answer" for cell in cells[name]}
-    if "accept" not in answers or not answers & _REJECTED:
-        return []
-    return [
-        f"{manifest.path.name}: column 'answer' says which rows their annotator accepted; it is not read, and those with "
-        f"{' or '.join(sorted(answers & _REJECTED))} are used, too: leave them out of the table where their labels do not hold"
-    ]
 
 
 def _mapped(data: DataConfig) -> set[str]:
@@ -166,31 +164,24 @@ def _take(candidates: list[str], role: str, taken: dict[str, str], hints: dict[s
 def _are_sentences(cells: list[Any]) -> bool:
     """Whether most filled cells hold several words."""
     filled = [cell for cell in cells if not is_empty(cell)]
-    return 2 * sum(isinstance(cell, str) and len(cell.split()) >= _WORDS for cell in filled) > len(filled)
+    return 2 * sum(isinstance(cell, str) and _count_words(cell) >= _WORDS for cell in filled) > len(filled)
+
+
+def _count_words(text: str) -> int:
+    """How many words hold letters: pixels and identifiers are no sentence."""
+    return sum(_WORD.search(word) is not None for word in text.split())
+
+
+def _name_several(cells: list[Any], modality: Modality, index: MediaIndex) -> bool:
+    """Whether most filled cells fit several files equally well: train/1.png and test/1.png are both what 1 may mean."""
+    filled = [cell for cell in cells if isinstance(cell, str) and cell.strip()]
+    return bool(filled) and 2 * sum(len(index.candidates(cell, modality)) > 1 for cell in filled) > len(filled)
 
 
 def _recur(cells: list[Any]) -> bool:
     """Whether the cells are few values that stand in several rows each, as classes do."""
-    filled = [str(cell) for cell in cells if not is_empty(cell) and not isinstance(cell, Inline | bytes)]
+    filled = [str(cell) for cell in cells if not is_empty(cell) and not isinstance(cell, Inline | bytes | dict)]
     return 1 < len(set(filled)) <= _CLASSES_SHARE * len(filled)
-
-
-def _are_flags(cells: list[Any]) -> bool:
-    """Whether the cells say yes or no of a class, as 1 and 0."""
-    return {str(cell).strip().removesuffix(".0") for cell in cells if not is_empty(cell)} in _FLAGS
-
-
-def _describe_flags(names: list[str], cells: Mapping[str, list[Any]]) -> str:
-    """How columns that say yes or no of a class each can be used: as one class in one-hot form, or as several labels."""
-    shown = f"{', '.join(names[:_HINTS])}{', …' if len(names) > _HINTS else ''}"
-    rows = zip(*(cells[name] for name in names), strict=True)
-    if all([str(cell).strip().removesuffix(".0") for cell in row].count("1") == 1 for row in rows):
-        return (
-            f"; {shown} are one class in one-hot form: write one column that names it, with pandas "
-            f"frame['label'] = frame[{names!r}].idxmax(axis=1)"
-        )
-    columns = shlex.quote(f"data.columns.labels={json.dumps(names, ensure_ascii=False)}")
-    return f"; {shown} each say yes or no: --set {columns} takes each as a label of its own"
 
 
 def _without_codes(candidates: list[str], cells: Mapping[str, list[Any]]) -> list[str]:
@@ -203,16 +194,6 @@ def _without_codes(candidates: list[str], cells: Mapping[str, list[Any]]) -> lis
         if len(set(zip(texts[code], texts[name], strict=True))) == len(set(texts[code])) == len(set(texts[name])) > 1
     }  # fmt: skip
     return [name for name in candidates if name not in same]
-
-
-def _hint(hints: Mapping[str, list[str]]) -> str:
-    """Role by role the columns that could be meant, the first few."""
-    found = [
-        " or ".join(f"--set {shlex.quote(f'data.columns.{role}={name}')}" for name in names[:_HINTS])
-        for role, names in hints.items()
-        if names
-    ]
-    return f"; here it could be {', and '.join(found)}" if found else ""
 
 
 def _may_be_files(name: str, cells: Mapping[str, list[Any]]) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import shlex
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from data_contracts.refs import Modality
 from tasks.errors import DataError
@@ -17,21 +18,32 @@ from tasks.ingest.sources.tables import is_table
 
 _OF_SPLITS = re.compile(r"(?:^|[-_.])(?:splits?|partition|trainval|train|test)(?:[-_.]|list)", re.IGNORECASE)
 _MOST_ENTRIES = 5_000
+_UNLABELLED = frozenset({"unsup", "unsupervised", "unlabeled", "unlabelled"})
+"""Folders of samples without labels beside those of classes, as IMDB's reviews have one; in lower case."""
 
 
-def open_folders(listings: list[Listing], root: Listing) -> list[Manifest]:
+def open_folders(listings: list[Listing], root: Listing, *, labelled: bool = True) -> list[Manifest]:
     """A manifest of each listing's class folders, all of one modality. DataError where they hold no medium.
 
     `root`: the data folder, which ids and paths are relative to. Such a folder holds one modality, that of most of its files:
-    a note among the pictures is not a sample.
+    a note among the pictures is not a sample. `labelled`: a folder whose name says that its files have no label is left out.
     """
     modality = main_modality([file for listing in listings for files in listing.folders.values() for file in files])
     if modality is None:
         raise DataError(
             f"data {root.path}: its class folders hold no file that ends in {', '.join(MODALITY_OF)}; "
-            f"it holds {root.describe()}"
+            f"it holds {root.describe()}{_of_no_ending(listings, root)}"
         )
-    return [_open_classes(listing, root, modality) for listing in listings]
+    return [_open_classes(listing, root, modality, labelled) for listing in listings]
+
+
+def _of_no_ending(listings: list[Listing], root: Listing) -> str:
+    """What to do about texts whose names have no ending, as those of 20 Newsgroups."""
+    files = [file for listing in listings for files in listing.folders.values() for file in files]
+    if any(PurePosixPath(file).suffix for file in files) or any(listing.linked for listing in listings):
+        return ""
+    command = "find . -type f ! -name '*.*' -exec mv {} {}.txt \\;"
+    return f"; where these are texts, give them the ending .txt: cd {shlex.quote(str(root.path))} && {command}"
 
 
 def open_files(listing: Listing) -> Manifest:
@@ -44,9 +56,10 @@ def open_files(listing: Listing) -> Manifest:
     return Manifest(listing.path, listing.path, ("id", f"{modality}_path"), rows, count=len(files))
 
 
-def _open_classes(listing: Listing, root: Listing, modality: Modality) -> Manifest:
+def _open_classes(listing: Listing, root: Listing, modality: Modality, labelled: bool) -> Manifest:
     splits = listed_splits(listing)
-    left_out = {NOISE} if splits else set()
+    unlabelled = {name for name in listing.folders if labelled and name.lower() in _UNLABELLED}
+    left_out = ({NOISE} if splits else set()) | unlabelled
     files = [
         (file, {"id": file, "label": label} | _listed(file, splits))
         for label, files in listing.folders.items()
@@ -60,6 +73,11 @@ def _open_classes(listing: Listing, root: Listing, modality: Modality) -> Manife
         notes += (
             [f"{NOISE}: {len(listing.folders[NOISE])} files of noise are no class"] if NOISE in listing.folders else []
         )
+    notes += [
+        f"{name}: {len(listing.folders[name])} files without labels, by the folder's name, are left out; crossmodal predict "
+        "answers them; under another name the folder is a class"
+        for name in sorted(unlabelled)
+    ]
     rows = _rows(files, listing, root, modality)
     return Manifest(listing.path, root.path, columns, rows, tuple(notes), count=len(files))
 
@@ -101,7 +119,12 @@ def splits_above(path: Path) -> list[str]:
             names = sorted(entry.name for entry in itertools.islice(entries, _MOST_ENTRIES))
     except OSError:
         return []
-    return [name for name in names if _OF_SPLITS.search(name) and (name.endswith(".txt") or is_table(name))]
+    return [name for name in names if may_give_splits(name) and (name.endswith(".txt") or is_table(name))]
+
+
+def may_give_splits(name: str) -> bool:
+    """Whether a file speaks of splits by its name: train_val_list.txt."""
+    return _OF_SPLITS.search(name) is not None
 
 
 def _rows(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -15,18 +17,21 @@ from tasks.ingest.sources.streams import format_of
 from tasks.ingest.sources.tables import open_table
 
 SAMPLE_ROWS = 200
+_FORM = re.compile(r"submission(?:[-_ ]?(?:format|example|file|v?\d+))?\.[a-z.]+$", re.IGNORECASE)
 _SHARE = 0.5
 """Of a column's filled cells so many must name files that are there: some may be missing, as everywhere."""
 
 
 def describing_tables(listing: Listing, limits: ReadLimits) -> tuple[list[Manifest], list[str]]:
     """The tables of a folder that name its media, opened, with that folder as the one that media may lie in; and the names of
-    the others. JSON that is no table of rows, as settings are, is among neither.
+    the others. JSON that is no table of rows, as settings are, and forms for answers are among neither.
     """
     names = known_names(listing.media)
     found: list[Manifest] = []
     others: list[str] = []
     for table in listing.tables:
+        if is_form(table):
+            continue
         try:
             manifest = open_table(listing.path / table, limits)
         except CrossmodalError:
@@ -40,6 +45,11 @@ def describing_tables(listing: Listing, limits: ReadLimits) -> tuple[list[Manife
     return found, others
 
 
+def is_form(table: str) -> bool:
+    """Whether a table is a competition's form for answers, by its name (sample_submission.csv): its labels are none."""
+    return _FORM.search(PurePosixPath(table).name) is not None
+
+
 def peek(manifest: Manifest) -> tuple[Manifest, list[dict[str, object]]]:
     """The manifest, not yet read, and the values of its first rows."""
     rows = iter(manifest.rows)
@@ -49,12 +59,17 @@ def peek(manifest: Manifest) -> tuple[Manifest, list[dict[str, object]]]:
 
 def known_names(files: Iterable[str]) -> frozenset[str]:
     """Names by which a cell may mean one of the files: its file name, with and without the ending."""
-    names = {PurePosixPath(file).name for file in files}
+    names = {_folded(PurePosixPath(file).name) for file in files}
     return frozenset(names | {PurePosixPath(name).stem for name in names})
 
 
 def share_of_files(cells: Iterable[object], names: frozenset[str]) -> float:
     """The share of the filled cells whose last part is one of the names; 0 where none is filled."""
     filled = [cell for cell in cells if isinstance(cell, str) and cell.strip()]
-    named = sum(PurePosixPath(cell.replace("\\", "/").strip()).name in names for cell in filled)
+    named = sum(_folded(PurePosixPath(cell.replace("\\", "/").strip()).name) in names for cell in filled)
     return named / len(filled) if filled else 0.0
+
+
+def _folded(name: str) -> str:
+    """The name without differences that the search for a file passes over: of case and of Unicode form."""
+    return unicodedata.normalize("NFC", name).casefold()

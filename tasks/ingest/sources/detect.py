@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.errors import CrossmodalError, DataError, UsageError
+from tasks.errors import DataError, UsageError
 from tasks.ingest.manifest.rows import SPLITS, Manifest
 from tasks.ingest.sources.cell_lists import count_divided, divide_cells
 from tasks.ingest.sources.class_folders import open_files, open_folders
-from tasks.ingest.sources.coco import CAPTIONS, with_pictures_of
-from tasks.ingest.sources.describing import describing_tables
+from tasks.ingest.sources.folder_tables import (
+    Manifests,
+    noted,
+    open_entry,
+    open_named,
+    open_only_table,
+    open_split_tables,
+)
 from tasks.ingest.sources.limits import ReadLimits
 from tasks.ingest.sources.list_files import open_listed, split_lists
 from tasks.ingest.sources.listing import Listing, list_folder, modality_of_file
@@ -22,15 +26,13 @@ from tasks.ingest.sources.sample_parts import refuse_one_class, refuse_parts
 from tasks.ingest.sources.saved_datasets import is_saved, open_saved
 from tasks.ingest.sources.shards import expand_range, names_range, shards_of
 from tasks.ingest.sources.split_folders import below_twice, split_folders, unwrapped
-from tasks.ingest.sources.split_tables import SplitTables, find_split_tables, qualified_tables, split_of_ending
+from tasks.ingest.sources.split_tables import find_split_tables, split_of_ending
 from tasks.ingest.sources.streams import format_of
 from tasks.ingest.sources.tables import ARCHIVE, TABLES, is_table, open_table, open_unnamed
 from tasks.problems.cells import storable
 
 _PREFERRED = (".parquet", *TABLES)
 """Which manifest.* counts where a folder holds several."""
-Manifests = list[tuple[Manifest, str | None]]
-"""Each with the split that its name gives, if any."""
 
 
 def open_manifest(path: Path, limits: ReadLimits | None = None) -> Manifests:
@@ -80,13 +82,13 @@ def _open(path: Path, limits: ReadLimits) -> Manifests:
 def _open_folder(path: Path, limits: ReadLimits) -> Manifests:
     listing = list_folder(path, limits.allowed_roots)
     if limits.table is not None:
-        found: Manifests = [(_open_named(listing, limits.table, limits), None)]
+        found: Manifests = [(open_named(listing, limits.table, limits), None)]
     else:
         found = _open_listing(listing, limits)
     if listing.hidden:
         counted = ", ".join(f"{count} {name}" for name, count in listing.hidden.most_common(5))
         more = ", …" if len(listing.hidden) > 5 else ""
-        found = _noted(found, f"hidden and system files and folders are left out, with what they hold: {counted}{more}")
+        found = noted(found, f"hidden and system files and folders are left out, with what they hold: {counted}{more}")
     return found
 
 
@@ -94,7 +96,7 @@ def _open_listing(listing: Listing, limits: ReadLimits) -> Manifests:
     found = _open_by_names(listing, limits) if limits.layout != "folders" else []
     if found:
         return found
-    table = _open_only_table(listing, limits)
+    table = open_only_table(listing, limits)
     if table is not None:
         return [(table, None)]
     parts = split_folders(listing)
@@ -102,25 +104,19 @@ def _open_listing(listing: Listing, limits: ReadLimits) -> Manifests:
         found = _open_parts(listing, parts, limits)
         where = "ends" if any(split_of_ending(name) for name in parts) else "beginnings"
         note = f"{', '.join(parts)} are read as splits, by the {where} of their names"
-        return found if all(name.lower() in SPLITS for name in parts) else _noted(found, note)
+        return found if all(name.lower() in SPLITS for name in parts) else noted(found, note)
     inner = unwrapped(listing)
     if inner is not listing and limits.labelled:
         note = f"{inner.path.relative_to(listing.path)} is all that the folder holds, and is read in its place"
         note += f"; beside it are not read: {', '.join(listing.files[:3])}" if listing.files else ""
-        return _noted(_open_listing(inner, limits), note)
+        return noted(_open_listing(inner, limits), note)
     if listing.media and (not listing.folders or _is_unlabelled(listing, limits)):
         return [(open_files(listing), None)]
     _require_folders(listing)
     if limits.layout == "auto" and limits.labelled:
         refuse_parts(listing)
         refuse_one_class([listing], listing)
-    return [(open_folders([listing], listing)[0], None)]
-
-
-def _noted(found: Manifests, *notes: str) -> Manifests:
-    """The manifests, of which the first has these notes, too."""
-    (first, split), *others = found
-    return [(replace(first, notes=(*first.notes, *notes)), split), *others]
+    return [(open_folders([listing], listing, labelled=limits.labelled)[0], None)]
 
 
 def _is_unlabelled(listing: Listing, limits: ReadLimits) -> bool:
@@ -136,7 +132,7 @@ def _open_by_names(listing: Listing, limits: ReadLimits) -> Manifests:
     named = [name for name in tables if _stem(name) == "manifest" and limits.layout == "auto"]
     if named:
         chosen = min(named, key=lambda name: _PREFERRED.index(format_of(name)))
-        return [(_open_entry(listing, chosen, limits), None)]
+        return [(open_entry(listing, chosen, limits), None)]
     if limits.layout != "tables" and split_lists(
         listing, limits.allowed_roots
     ):  # Food-101 has the same as JSON besides
@@ -150,65 +146,20 @@ def _open_by_names(listing: Listing, limits: ReadLimits) -> Manifests:
         )
     of_splits = find_split_tables(listing)
     if of_splits or limits.layout == "tables":
-        return _open_split_tables(listing, of_splits, limits)
+        return open_split_tables(listing, of_splits, limits)
     shards = [] if listing.media else shards_of(listing)
-    return [(replace(_open_entry(listing, name, limits), root=listing.path), None) for name in shards]
+    return [(replace(open_entry(listing, name, limits), root=listing.path), None) for name in shards]
 
 
 def _stem(name: str) -> str:
     return Path(name).name.split(".")[0].lower()
 
 
-def _open_split_tables(listing: Listing, folders: SplitTables, limits: ReadLimits) -> Manifests:
-    """The tables that are named after splits, all in one folder; with a note on tables beside them.
-
-    UsageError where several folders hold some, as the configurations of a data set of the hub, and none is chosen.
-    """
-    if not folders:
-        raise UsageError(
-            f"data.layout=tables: {str(listing.path)!r} holds no table that is named train, val or test; it holds "
-            f"{listing.describe()}; set data.layout=auto to find what it is"
-        )
-    chosen = "." if "." in folders and limits.config is None else next(iter(folders)) if len(folders) == 1 else None
-    if limits.config is not None:
-        chosen = next((folder for folder in folders if folder.split("/")[-1] == limits.config), None)
-    if chosen is None:
-        asked = "" if limits.config is None else f", and none of them is {limits.config!r}"
-        raise UsageError(
-            f"data {str(listing.path)!r}: several sets of tables are named after splits "
-            f"({', '.join(folders)}){asked}; choose one with --set data.config={next(iter(folders)).split('/')[-1]}"
-        )
-    captioned = {CAPTIONS.sub("instances_", name) for name in folders[chosen] if CAPTIONS.search(name)}
-    names = [name for name in folders[chosen] if name not in captioned]  # COCO's labels are read with the captions
-    splits = {name: folders[chosen][name] for name in names}
-    opened = [replace(_open_entry(listing, name, limits), root=listing.path) for name in names]
-    known = {column for manifest in opened for column in manifest.columns}
-    for name, split in qualified_tables([name for name in listing.files if is_table(name)], folders[chosen]).items():
-        with contextlib.suppress(CrossmodalError):  # a table of something else, which is said to be left out
-            manifest = _open_entry(listing, name, limits)
-            if known.issuperset(manifest.columns):
-                opened.append(replace(manifest, root=listing.path))
-                splits[name] = split
-    qualified = [name for name in splits if name not in names]
-    lonely = set(splits.values()) == {"train"}  # nothing else is given: its rows are divided
-    media = frozenset(listing.media)
-    found: Manifests = [
-        (with_pictures_of(manifest, media), None if lonely else splits[name])
-        for manifest, name in zip(opened, splits, strict=True)
-    ]
-    others = [name for name in listing.files if is_table(name) and name not in {*folders[chosen], *splits}]
-    notes = [f"tables whose names are no split are not read: {', '.join(others)}"] if others else []
-    read_as = ", ".join(f"{name} as {splits[name]}" for name in qualified)
-    notes += [f"read by the beginnings of their names: {read_as}"] if qualified else []
-    notes += ["train is the only split and is divided"] if lonely else []
-    return _noted(found, *notes)
-
-
 def _open_parts(listing: Listing, parts: dict[str, str], limits: ReadLimits) -> Manifests:
     """The split folders: each with a table that describes its files, or all with class folders."""
     below = [below_twice(listing, part) for part in parts]
     splits = list(parts.values())
-    tables = [_open_only_table(part, limits) for part in below]
+    tables = [open_only_table(part, limits) for part in below]
     if all(tables):
         return [(table, split) for table, split in zip(tables, splits, strict=True) if table is not None]
     for part, table in zip(below, tables, strict=True):
@@ -221,40 +172,29 @@ def _open_parts(listing: Listing, parts: dict[str, str], limits: ReadLimits) -> 
             )
     if limits.layout == "auto" and limits.labelled:
         for part in below:
-            refuse_parts(part)
+            _refuse_parts_of(part, [each for each in below if each is not part])
         refuse_one_class(below, listing)
-    return list(zip(open_folders(below, listing), splits, strict=True))
+    return list(zip(open_folders(below, listing, labelled=limits.labelled), splits, strict=True))
 
 
-def _open_only_table(listing: Listing, limits: ReadLimits) -> Manifest | None:
-    """The table that describes the media of a folder, or that lies there without any; None where there is no table.
+def _refuse_parts_of(part: Listing, others: list[Listing]) -> None:
+    """Raises DataError as refuse_parts of a split folder, with the split that can be read alone, if one can."""
+    try:
+        refuse_parts(part)
+    except DataError as error:
+        readable = [other for other in others if _has_classes(other)]
+        if not readable:
+            raise
+        raise DataError(f"{error}; --data {readable[0].path} reads that split alone, and divides it") from None
 
-    DataError where there are tables and it is not plain which one is meant, or whether one is.
-    """
-    if not listing.tables or limits.layout == "folders":
-        return None
-    others = listing.tables
-    if not listing.media:
-        described = [] if len(listing.tables) > 1 else [_open_entry(listing, listing.tables[0], limits)]
-    else:
-        for name in listing.tables:
-            listing.require_inside(name, limits.allowed_roots)
-        described, others = describing_tables(listing, limits)
-        if not described and not others:
-            return None
-    if len(described) == 1:
-        table = described[0]
-        beside = [name for name in listing.folders if any(map(modality_of_file, listing.folders[name]))]
-        note = f"{table.path.name} names the files of this folder and is read"
-        note += f"; {', '.join(beside[:5])} are no classes (data.layout=folders takes them for such)" if beside else ""
-        return replace(table, notes=(*table.notes, note)) if listing.media else table
-    names = [str(table.path.relative_to(listing.path)) for table in described] or others
-    what = "name its files" if described else "name none of its files"
-    raise DataError(
-        f"data {listing.path}: holds {listing.describe()}, and the tables {', '.join(names[:5])} {what}: "
-        f"give the one that is meant, --data {listing.path / names[0]}; or set data.layout=folders to read a folder "
-        "per class and no table"
-    )
+
+def _has_classes(listing: Listing) -> bool:
+    try:
+        refuse_parts(listing)
+        refuse_one_class([listing], listing)
+    except DataError:
+        return False
+    return True
 
 
 def _require_folders(listing: Listing) -> None:
@@ -267,18 +207,3 @@ def _require_folders(listing: Listing) -> None:
             f"data {str(listing.path)!r}: holds neither a table nor a folder per class; it holds {listing.describe()}. Read "
             f"are a table ({', '.join(TABLES)}), tables or folders named train, val and test, and a folder per class"
         )
-
-
-def _open_entry(listing: Listing, name: str, limits: ReadLimits) -> Manifest:
-    """The table that was found in a folder."""
-    listing.require_inside(name, limits.allowed_roots)
-    return open_table(listing.path / name, limits)
-
-
-def _open_named(listing: Listing, name: str, limits: ReadLimits) -> Manifest:
-    """The table that data.table names. UsageError where it is not there."""
-    if not (listing.path / name).is_file():
-        near = difflib.get_close_matches(name, listing.tables, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it holds {listing.describe()}"
-        raise UsageError(f"data.table {name!r}: no such file in {str(listing.path)!r}; {hint}")
-    return replace(_open_entry(listing, name, limits), root=listing.path)

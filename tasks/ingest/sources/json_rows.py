@@ -11,6 +11,7 @@ from typing import Any
 
 from tasks.errors import DataError
 from tasks.ingest.manifest.rows import Manifest, Row
+from tasks.ingest.sources.json_arrays import arrays_of_objects, note_arrays, open_array
 from tasks.ingest.sources.limits import ReadLimits
 from tasks.ingest.sources.streams import TableFile
 
@@ -38,6 +39,9 @@ def open_json(file: TableFile, limits: ReadLimits) -> Manifest:
         columns |= dict.fromkeys(row.values)
     if first is None:
         raise DataError(f"manifest {file.path}: the file holds no rows")
+    arrays = arrays_of_objects(first.values, limits.columns) if count == 1 else {}
+    if len(arrays) == 1:
+        return open_array(file, *arrays.popitem())
     if count == 1 and len(columns) > 1 and all(isinstance(value, dict) for value in first.values.values()):
         raise DataError(
             f"manifest {file.path}: one JSON object of objects, which is no row; write an array of objects, or one a line "
@@ -49,7 +53,14 @@ def open_json(file: TableFile, limits: ReadLimits) -> Manifest:
             f"manifest {file.path}: no line is a JSON object with values; line {first.number}: {first.detail}"
             + ("; by its marks it is a dict as Python prints it: write it with json.dumps" if is_repr else "")
         )
-    return Manifest(file.path, file.path.parent, tuple(columns), read(file), count=count)
+    return Manifest(
+        file.path,
+        file.path.parent,
+        tuple(columns),
+        read(file),
+        note_arrays(file, first.values, arrays) if count == 1 else (),
+        count,
+    )
 
 
 def _spans_lines(file: TableFile, start: bytes) -> bool:

@@ -22,7 +22,7 @@ NOISE = "_background_noise_"
 _SPEAKER = re.compile(r"(.+)_nohash_\d+$")
 MAX_BYTES = 256 << 20
 """The most that is read of a list."""
-_LISTED = re.compile(r"(train|val|validation|test)(?:list(\d+))?\.txt$", re.IGNORECASE)
+_LISTED = re.compile(r"(train|val|validation|test)(?:(list)?(\d+))?\.(?:txt|lst)$", re.IGNORECASE)
 _SAMPLE_LINES = 200
 _SHARE = 0.5
 """Of a list without a number so many lines must name media that are there: train.txt may hold anything."""
@@ -31,6 +31,8 @@ _SCENE = re.compile(r"(.+_g\d+)_c\d+$")
 """UCF-101 cuts several clips, c01 and on, of one scene."""
 _NUMBERED = re.compile(r"(.*\S)\s+(\d+)")
 """A file and the number of its class."""
+_OF_MXNET = re.compile(r"\d+\t(\d+)(?:\.0*)?\t(.*\S)")
+"""A number of the line, that of its class, and a file."""
 
 
 def listed_splits(listing: Listing) -> dict[str, str]:
@@ -50,19 +52,20 @@ def speaker_of(file: str) -> str | None:
 def split_lists(listing: Listing, allowed: tuple[str, ...]) -> dict[int, dict[str, str]]:
     """Number of a fold to its lists (file to split): trainlist01.txt and testlist01.txt, in the folder or in one below.
 
-    Lists without a number, train.txt and test.txt, are those of fold 1 where they name media that are there.
+    The same for train1.txt and test1.txt, and for train.txt and test.txt as fold 1, where they name media that are there.
     """
     found: dict[int, dict[str, str]] = {}
-    plain: dict[str, str] = {}
+    plain: dict[int, dict[str, str]] = {}
     for file in (file for files in (listing.files, *listing.folders.values()) for file in files):
         named = _LISTED.match(PurePosixPath(file).name)
         if named and file.count("/") <= 1:
-            lists = found.setdefault(int(named[2]), {}) if named[2] else plain
-            lists[file] = SPLITS[named[1].lower()]
-    if 1 not in found and len(set(plain.values())) == len(plain) > 1:
-        media = _Media(listing)
-        if media.files and all(_names_media(listing, name, media, allowed) for name in plain):
-            found[1] = plain
+            of_number = (found if named[2] else plain).setdefault(int(named[3] or 1), {})
+            of_number[file] = SPLITS[named[1].lower()]
+    media = _Media(listing) if plain.keys() - found.keys() else None
+    for number, lists in plain.items():
+        is_set = number not in found and len(set(lists.values())) == len(lists) > 1
+        if media and media.files and is_set and all(_names_media(listing, name, media, allowed) for name in lists):
+            found[number] = lists
     return {number: lists for number, lists in found.items() if "train" in lists.values()}
 
 
@@ -140,6 +143,9 @@ def _names_media(listing: Listing, name: str, media: _Media, allowed: tuple[str,
 
 def _divide(line: str, named_in: str, media: _Media) -> tuple[str, str, list[str]]:
     """The file of a line, the number of its class, which the line may end with, and the media that it may be."""
+    of_mxnet = _OF_MXNET.fullmatch(line)
+    if of_mxnet:
+        return of_mxnet[2], of_mxnet[1], media.find(of_mxnet[2], named_in)
     whole = media.find(line, named_in)
     numbered = None if whole else _NUMBERED.fullmatch(line)
     return (numbered[1], numbered[2], media.find(numbered[1], named_in)) if numbered else (line, "", whole)

@@ -115,10 +115,14 @@ class Listing:
             PurePosixPath(file).suffix.lower() or "no ending"
             for files in (self.files, *self.folders.values())
             for file in files
-            if file not in self.tables
+            if file not in self.tables and file not in self.linked
         )
         parts = [_named("folder", list(self.folders)), _named("table", self.tables)]
         parts += [f"{count} files ({ending})" for ending, count in endings.most_common(_NAMES_SHOWN)]
+        if self.linked:
+            parts.append(
+                f"{_named('link', sorted(self.linked))} to folders, which data.allowed_roots lets lead elsewhere"
+            )
         parts += [f"{sum(self.hidden.values())} hidden or system entries"] if self.hidden else []
         return ", ".join(filter(None, parts)) or "nothing"
 

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from tasks.errors import DataError
 from tasks.ingest.manifest.rows import SPLITS
+from tasks.ingest.sources.list_hints import describe_list
 from tasks.ingest.sources.listing import Listing, main_modality, modality_of_file
 
 _PARTS = frozenset(
@@ -17,6 +18,12 @@ _PARTS = frozenset(
 """Folders that hold what belongs to a sample rather than a class of samples, in lower case."""
 _ABOUT = re.compile(r"(?:readme|licen[cs]e)", re.IGNORECASE)
 _FOLD = re.compile(r"(?:cv|fold)[-_ ]?\d+", re.IGNORECASE)
+_PERSON = re.compile(
+    r"(?:actor|speaker|spk|subject|subj|sub|patient|participant|user|session|ses)[-_ ]?\d+", re.IGNORECASE
+)
+"""Folders that hold what one person gave, or one sitting."""
+_TEXT_SHARE = 0.5
+"""Of the files of other modalities so many must have a text of their own name beside them."""
 _PAIRED_SHARE = 0.9
 """Of a part's files so many have a namesake in the folder of the samples: a few samples may lack theirs."""
 
@@ -32,6 +39,7 @@ def refuse_parts(listing: Listing) -> None:
     and for recordings with transcripts among them.
     """
     _refuse_folds(listing)
+    _refuse_copies(listing)
     _refuse_transcripts(listing)
     parts = [name for name in listing.folders if name.lower() in _PARTS]
     holding = {name for name, files in listing.folders.items() if any(map(modality_of_file, files))}
@@ -41,8 +49,15 @@ def refuse_parts(listing: Listing) -> None:
 
 
 def _refuse_folds(listing: Listing) -> None:
-    """Raises DataError where all folders with media are named as folds are."""
+    """Raises DataError where all folders with media are named as folds are, or as persons are that are numbered."""
     folds = [name for name, files in listing.folders.items() if any(map(modality_of_file, files))]
+    if len(folds) > 1 and all(map(_PERSON.fullmatch, folds)):
+        raise DataError(
+            f"data {listing.path}: by their names {', '.join(folds[:5])} say whose the files are, or of which session, and "
+            f"are no class each; it holds {listing.describe()}: write a table that names each file, its label and its folder "
+            "as the group, which never straddles splits (file_name,label,group); data.layout=folders takes every folder for "
+            "a class"
+        )
     if len(folds) > 1 and all(map(_FOLD.fullmatch, folds)):
         raise DataError(
             f"data {listing.path}: by their names {', '.join(folds[:5])} are folds, no class each; it holds "
@@ -52,9 +67,24 @@ def _refuse_folds(listing: Listing) -> None:
         )
 
 
+def _refuse_copies(listing: Listing) -> None:
+    """Raises DataError where a folder holds folders that are named as all those beside it: an archive unpacked into itself."""
+    for name, files in listing.folders.items():
+        others = listing.folders.keys() - {name}
+        inner = {file.split("/")[1] for file in files if file.count("/") > 1}
+        if len(others) > 1 and others <= inner:
+            raise DataError(
+                f"data {listing.path}: {name} holds folders that are named as those beside it "
+                f"({', '.join(sorted(others)[:3])}), as an archive that was unpacked into itself: give the inner ones, "
+                f"--data {listing.path / name}, or move "
+                f"{name} elsewhere; data.layout=folders takes every folder for a class"
+            )
+
+
 def _refuse_transcripts(listing: Listing) -> None:
     """Raises DataError where texts among other media hold what is said in them: 19-198.trans.txt beside 19-198-0000.flac."""
     files = [file for held in listing.folders.values() for file in held]
+    _refuse_own_texts(listing, files)
     if main_modality(files) == "text":
         return
     by_folder: dict[PurePosixPath, list[str]] = defaultdict(list)
@@ -74,6 +104,21 @@ def _refuse_transcripts(listing: Listing) -> None:
             "write a table that names each file and its label, and, if you like, its text and speaker "
             "(file_name,label,text,group); data.layout=folders takes every folder for a class"
         )
+
+
+def _refuse_own_texts(listing: Listing, files: list[str]) -> None:
+    """Raises DataError where files of several folders have a text of their own name beside them each: a.wav, a.txt."""
+    paths = [(PurePosixPath(file), modality_of_file(file)) for file in files]
+    texts = {str(path.with_suffix("")): str(path) for path, modality in paths if modality == "text"}
+    others = {str(path.with_suffix("")) for path, modality in paths if modality not in (None, "text")}
+    own = sorted(texts.keys() & others)
+    if len(own) < max(2, _TEXT_SHARE * len(others)) or len({stem.split("/")[0] for stem in own}) < 2:
+        return
+    raise DataError(
+        f"data {listing.path}: {texts[own[0]]}, and {len(own) - 1} more, are named as a file beside them is, of which a folder "
+        f"per class takes one; it holds {listing.describe()}: write a table that names each file, its text and its label "
+        "(file_name,text_path,label); data.layout=folders takes every folder for a class"
+    )
 
 
 def parts_error(listing: Listing, parts: Collection[str]) -> DataError:
@@ -118,14 +163,26 @@ def refuse_one_class(listings: list[Listing], root: Listing) -> None:
         )
 
 
+def _around_classes(files: list[str]) -> str | None:
+    """The outermost of the folders of these files in which several folders hold media that may be classes; None for none."""
+    folders = [PurePosixPath(file).parent.parts for file in files if modality_of_file(file)]
+    for depth in range(1, min(map(len, folders), default=0)):
+        names = {parts[depth] for parts in folders}
+        if len(names) > 1:
+            return "/".join(folders[0][:depth]) if all(map(is_class_name, names)) else None
+    return None
+
+
 def _advice(listing: Listing, parts: list[str]) -> str:
     """What to do where these folders are no classes."""
     held = {name: listing.folders.get(name, []) for name in parts}
-    below = [name for name in parts if len({file.split("/")[1] for file in held[name] if file.count("/") > 1}) > 1]
+    below = [folder for name in parts if (folder := _around_classes(held[name]))]
     boxes = [file for name in parts if name.lower() == "labels" for file in held[name] if file.endswith(".txt")]
     advice = "write a table that names each file and its label (file_name,label)"
     lists = [file for file in listing.files if file.lower().endswith(".txt") and not _ABOUT.match(file)]
-    if lists:
+    if (described := describe_list(listing)) is not None:
+        advice = f"{described}; else {advice}"
+    elif lists:
         given = f"where {lists[0]} is a table that says the labels, give that one, --data {listing.path / lists[0]}"
         advice = f"{given}; else {advice}"
     if boxes:

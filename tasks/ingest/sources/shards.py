@@ -10,6 +10,8 @@ from tasks.ingest.sources.listing import SHARD, Listing
 from tasks.ingest.sources.streams import format_of
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_OF_SPARK = re.compile(r"part-\d+-[0-9a-f]{8}[0-9a-f-]*(?:-c\d+)?")
+"""What Spark calls the parts of a table: part-00000-8a1f0c2e-…-c000.csv."""
 _MAX_FILES = 10_000
 
 
@@ -46,4 +48,6 @@ def shards_of(listing: Listing) -> list[str]:
 def _stem(name: str) -> str | None:
     """The name without the number of its shard; None where it has none."""
     stem = PurePosixPath(name).name.split(".")[0]
+    if _OF_SPARK.fullmatch(stem):
+        return "part"
     return SHARD.sub("", stem) if SHARD.search(stem) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import PurePosixPath
 
 from tasks.ingest.manifest.rows import SPLITS
@@ -35,11 +35,21 @@ def find_split_tables(listing: Listing) -> SplitTables:
         is_theirs = format_of(file) not in _OF_MEDIA and str(folder) not in with_media
         return (str(folder.parent), split) if split is not None and is_theirs else None
 
-    found = _grouped(tables, _by_name)
+    found = _joined(_grouped(tables, _by_name))
     for naming in (by_folder, _by_ending, _by_beginning):
         if not found:
             found = {key: group for key, group in _grouped(tables, naming).items() if len(set(group.values())) > 1}
     return found
+
+
+def _joined(found: SplitTables) -> SplitTables:
+    """One group where each is the tables of one split in a folder of that name, all folders beside each other: train/train.csv,
+    test/test.csv."""
+    paths = [PurePosixPath(folder) for folder in found]
+    own = all(set(found[str(path)].values()) == {SPLITS.get(path.name.lower())} for path in paths)
+    if len(found) < 2 or not own or len({path.parent for path in paths}) > 1:
+        return found
+    return {str(paths[0].parent): {file: split for group in found.values() for file, split in group.items()}}
 
 
 def split_of_ending(stem: str) -> tuple[str, str] | None:
@@ -67,7 +77,10 @@ def qualified_tables(tables: list[str], of_splits: dict[str, str]) -> dict[str, 
 
 
 def _stem(file: str) -> str:
-    return SHARD.sub("", PurePosixPath(file).name.split(".")[0])
+    """The name without the endings of its format and packing, and the number of a shard: snli_1.0_train of its .jsonl.gz."""
+    name = PurePosixPath(file).name
+    ending = format_of(name)
+    return SHARD.sub("", name[: name.lower().rfind(ending)] if ending else name)
 
 
 def _grouped(tables: list[str], naming: Callable[[str], _Named]) -> SplitTables:
@@ -77,6 +90,15 @@ def _grouped(tables: list[str], naming: Callable[[str], _Named]) -> SplitTables:
         if named is not None:
             found.setdefault(named[0], {})[file] = named[1]
     return found
+
+
+def tables_beside(listing: Listing, of_splits: Collection[str]) -> list[str]:
+    """The other tables of the folders in which those of splits lie."""
+    folders = {PurePosixPath(file).parent for file in of_splits}
+    files = (file for held in (listing.files, *listing.folders.values()) for file in held)
+    return [
+        file for file in files if is_table(file) and file not in of_splits and PurePosixPath(file).parent in folders
+    ]
 
 
 def _by_name(file: str) -> _Named:

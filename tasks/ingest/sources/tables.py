@@ -15,6 +15,7 @@ from types import MappingProxyType
 from tasks.errors import DataError, UsageError
 from tasks.ingest.manifest.rows import Manifest
 from tasks.ingest.sources.delimited.reader import open_delimited
+from tasks.ingest.sources.fasttext import LABEL, open_fasttext
 from tasks.ingest.sources.isolated import FORMATS, open_isolated
 from tasks.ingest.sources.json_document import open_document
 from tasks.ingest.sources.json_rows import open_json
@@ -78,24 +79,31 @@ def _require_size(path: Path, limits: ReadLimits) -> None:
 
 def open_unnamed(path: Path, limits: ReadLimits) -> Manifest | None:
     """The rows of a file whose ending says nothing (.txt, .lst, .manifest), where it holds JSON objects or a table of at least
-    two columns, as almost all of its first rows show; else None.
+    two columns, as almost all of its first rows show, or lines of fastText; else None. Where the config says what divides its
+    cells, or what its columns are called, it is a table, and DataError says what is wrong with it.
     """
     _require_size(path, limits)
     file = TableFile(path, limits.manifest_mb)
+    note = f"{path.name}: its ending says nothing; by what it holds it is read as "
+    asked = bool(limits.csv.header) or limits.csv.delimiter != "auto"
     try:
         with file.open() as opened:
-            is_json = opened.read(_HEAD_BYTES).lstrip(b"\xef\xbb\xbf \r\n").startswith(b"{")
+            start = opened.read(_HEAD_BYTES).lstrip(b"\xef\xbb\xbf \r\n")
+        if start.startswith(LABEL.encode()) and not asked:
+            return open_fasttext(file)
+        is_json = start.startswith(b"{")
         manifest = (open_json if is_json else open_delimited)(file, limits)
     except DataError:
+        if asked:
+            raise
         return None
     rows = iter(manifest.rows)
     first = list(itertools.islice(rows, _HEAD_ROWS))
     whole = sum(row.reason is None for row in first)
-    if len(manifest.columns) < 2 or not first or whole < _WHOLE_SHARE * len(first):
+    if not asked and (len(manifest.columns) < 2 or not first or whole < _WHOLE_SHARE * len(first)):
         return None
     what = "JSON, an object a line" if is_json else "a table"
-    note = f"{path.name}: its ending says nothing; by what it holds it is read as {what}"
-    return replace(manifest, rows=itertools.chain(first, rows), notes=(*manifest.notes, note))
+    return replace(manifest, rows=itertools.chain(first, rows), notes=(*manifest.notes, note + what))
 
 
 def open_table(path: Path, limits: ReadLimits) -> Manifest:

@@ -240,3 +240,9 @@ def test_labels_of_rows_to_be_predicted() -> None:
     sets = match_labels(["a|b", "a|x", "[]"], Target(name="label", problem="multilabel", labels=("a", "b")))
     assert (sets.rows, dict(sets.unknown)) == ([True, False, True], {"x": 1})
     assert match_labels(["1.5", None], Target(name="label", problem="regression")).rows == [True, False]
+
+
+def test_numbers_of_their_own_are_told_also_with_a_comma(tmp_path: Path, run_ingest: Any) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("text;label\n" + "".join(f"a text of row {n};{n},5\n" for n in range(24)))
+    assert any("every row has another number" in note for note in run_ingest(path).clean.notes)

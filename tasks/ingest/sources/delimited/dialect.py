@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from tasks.config_sections import CsvConfig
 from tasks.ingest.sources.delimited.records import Dialect, Record, parse, read_records, split
@@ -12,6 +14,9 @@ from tasks.ingest.sources.delimited.records import Dialect, Record, parse, read_
 DELIMITERS = (",", ";", "\t", "|")
 """What `auto` tries, after the one that the file's ending stands for."""
 _QUOTED_SHARE = 0.9
+_NAMED_ROWS = 50
+_NUMBERS = re.compile(r"(?:.*id|index|idx|key|row|no\.?|nr\.?|n|num.*|#)$", re.IGNORECASE)
+"""A name that a column of ascending numbers has."""
 _SEPARATOR_LINE = re.compile(r'\ufeff?"?sep=(.)"?\s*', re.IGNORECASE)
 
 
@@ -21,12 +26,42 @@ def separator_of(line: str) -> str | None:
     return found[1] if found else None
 
 
-def header_of(lines: Sequence[str], dialect: Dialect) -> tuple[list[str], int] | None:
-    """The cells of the header, and how many lines it takes; None where its quotation marks do not close."""
+class Header(NamedTuple):
+    """What the columns are called."""
+
+    names: list[str]
+    lines: int
+    """That it takes; 0 where the config names the columns."""
+    row_names: bool = False
+    """Whether each row begins with a cell that the header has no name for, as R writes the names of rows."""
+
+
+def header_of(lines: Sequence[str], dialect: Dialect) -> Header | None:
+    """The header of a file that begins with these lines; None where its quotation marks do not close."""
+    if dialect.header:
+        return Header(list(dialect.header), 0)
     if dialect.quotes == "none":
-        return split(lines[0], dialect), 1
-    found = parse(lines[0], iter(lines[1:]), dialect)
-    return None if found is None else (found[0], len(found[1]))
+        names, taken = split(lines[0], dialect), 1
+    else:
+        found = parse(lines[0], iter(lines[1:]), dialect)
+        if found is None:
+            return None
+        names, taken = found[0], len(found[1])
+    if _have_row_names(lines[taken:], dialect, names):
+        return Header(["", *names], taken, row_names=True)
+    return Header(names, taken)
+
+
+def _have_row_names(lines: Sequence[str], dialect: Dialect, names: Sequence[str]) -> bool:
+    """Whether each of the first rows has one cell more than the header and begins with a number, which ascends; not where the
+    header has a name for such a number, as a text without quotation marks may hold the delimiter in each row.
+    """
+    if len(names) < 2 or _NUMBERS.match(names[0].strip()):
+        return False
+    records = read_records(lines, dialect, len(names) + 1, 1)
+    rows = [record.cells for record in itertools.islice(records, _NAMED_ROWS) if record.cells]
+    numbers = [int(cells[0]) for cells in rows if len(cells) == len(names) + 1 and cells[0].isdecimal() and cells[-1]]
+    return len(rows) == len(numbers) > 2 and all(first < second for first, second in itertools.pairwise(numbers))
 
 
 def sniff(lines: Sequence[str], usual: str, options: CsvConfig, *, whole: bool) -> Dialect:
@@ -36,7 +71,7 @@ def sniff(lines: Sequence[str], usual: str, options: CsvConfig, *, whole: bool) 
     """
     named = options.delimiter if options.delimiter != "auto" else None
     candidates = [named] if named else [usual, *(mark for mark in DELIMITERS if mark != usual)]
-    best, best_score = _dialect(candidates[0], options, skip=options.skipinitialspace is True), (-1.0, 0, 0)
+    best, best_score = _dialect(candidates[0], options, skip=options.skipinitialspace is True), (-1.0, False, 0, 0)
     for place, delimiter in enumerate(candidates):
         for skip in (False, True) if options.skipinitialspace == "auto" else (options.skipinitialspace,):
             dialect = _dialect(delimiter, options, skip=skip)
@@ -44,8 +79,8 @@ def sniff(lines: Sequence[str], usual: str, options: CsvConfig, *, whole: bool) 
             found = options.skipinitialspace == "auto" and skip
             if score is None or (found and not _begins_with_spaces(lines, dialect)):
                 continue
-            share, width = score
-            ranked = (share, 1 if place == 0 else 0, width + skip)
+            share, width, row_names = score
+            ranked = (share, not row_names, 1 if place == 0 else 0, width + skip)
             if (width > 1 or named) and ranked > best_score:
                 best, best_score = dialect, ranked
     return _with_apostrophes(lines, best, best_score[0], whole=whole) if options.quotechar == "auto" else best
@@ -60,7 +95,7 @@ def _with_apostrophes(lines: Sequence[str], found: Dialect, share: float, *, who
         return found
     header = header_of(lines, quoted)
     assert header is not None
-    names, taken = header
+    names, taken, _ = header
     enclosed = re.compile(rf"(?:^|{re.escape(found.delimiter)} *)'.*'(?:{re.escape(found.delimiter)}|$)", re.DOTALL)
     records = _records(lines, quoted, len(names), taken, whole=whole)
     texts = ["".join(lines[record.line - 1 : record.last_line]).rstrip("\r\n") for record in records]
@@ -76,7 +111,9 @@ def count_quoted(lines: Iterable[str], delimiter: str) -> int:
 
 def _dialect(delimiter: str, options: CsvConfig, *, skip: bool) -> Dialect:
     quote = '"' if options.quotechar == "auto" else options.quotechar
-    return Dialect(delimiter, skip, options.quoting, options.escape, "each" if delimiter == "\t" else "one", quote)
+    return Dialect(
+        delimiter, skip, options.quoting, options.escape, "each" if delimiter == "\t" else "one", quote, options.header
+    )
 
 
 def _begins_with_spaces(lines: Sequence[str], dialect: Dialect) -> bool:
@@ -85,15 +122,16 @@ def _begins_with_spaces(lines: Sequence[str], dialect: Dialect) -> bool:
     return bool(cells) and all(cell.startswith(" ") for cell in cells)
 
 
-def _score(lines: Sequence[str], dialect: Dialect, *, whole: bool) -> tuple[float, int] | None:
-    """The share of the sample's rows with as many cells as the header, and their number; None without a header."""
+def _score(lines: Sequence[str], dialect: Dialect, *, whole: bool) -> tuple[float, int, bool] | None:
+    """The share of the sample's rows with as many cells as the header, their number, and whether the first have row names in
+    place of a name; None without a header."""
     header = header_of(lines, dialect)
     if header is None:
         return None
-    names, taken = header
+    names, taken, row_names = header
     filled = _records(lines, dialect, len(names), taken, whole=whole)
     fitting = sum(record.reading != "ragged" for record in filled)
-    return (fitting / len(filled) if filled else 1.0), len(names)
+    return (fitting / len(filled) if filled else 1.0), len(names), row_names
 
 
 def _records(lines: Sequence[str], dialect: Dialect, width: int, taken: int, *, whole: bool) -> list[Record]:

@@ -9,6 +9,7 @@ cell over several lines, each of which is a row by itself, is ambiguous: `Policy
 from __future__ import annotations
 
 import csv
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ FIELD_CHARS = 64 << 20
 """Largest cell: a text given in it, never a limit that a sane file meets."""
 _SPAN_LINES = 10_000
 """A quoted cell over more lines than this is a quotation mark that nobody closed."""
+NULL = r"\N"
+"""A cell without a value, as the dumps of MySQL, PostgreSQL and Hive write it."""
 Reading = Literal["plain", "quoted", "several lines", "ambiguous", "escaped", "literal", "ragged"]
 """How a record was read. plain, quoted: every reading agrees, or RFC 4180 is the only one that fits."""
 
@@ -37,6 +40,8 @@ class Dialect:
     """A quoted cell whose lines are all rows by themselves: one row, or each line a row."""
     quote: str = '"'
     """What a quotation mark is."""
+    header: tuple[str, ...] = ()
+    """Names of the columns, where no line of the file names them."""
 
 
 class Record(NamedTuple):
@@ -95,6 +100,8 @@ def split(line: str, dialect: Dialect) -> list[str]:
     if not text:
         return []
     cells = text.split(dialect.delimiter)
+    if dialect.skip_spaces and dialect.delimiter == " ":
+        return [cell for cell in cells if cell]  # as Python's csv passes over them
     return [cell.lstrip(" ") for cell in cells] if dialect.skip_spaces else cells
 
 
@@ -106,10 +113,10 @@ def parse(
 
     def lines() -> Iterator[str]:
         """The first line, then as many as the record asks for."""
-        yield line
+        yield _keep_nulls(line, dialect) if escaped else line
         for following in more:
             taken.append(following)
-            yield following
+            yield _keep_nulls(following, dialect) if escaped else following
             if len(taken) >= _SPAN_LINES:
                 return
 
@@ -127,6 +134,12 @@ def parse(
         if isinstance(more, _Feed):
             more.give_back(taken[1:])
         return None
+
+
+def _keep_nulls(line: str, dialect: Dialect) -> str:
+    """The line, in which the backslash of a cell NULL is no escape."""
+    mark = re.escape(dialect.delimiter)
+    return re.sub(rf"(?:(?<=^)|(?<={mark}))\\N(?=[\r\n]|{mark}|$)", r"\\\\N", line) if NULL in line else line
 
 
 def _parse_line(line: str, dialect: Dialect) -> tuple[list[str], list[str]] | None:
