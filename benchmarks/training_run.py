@@ -51,11 +51,11 @@ def train_and_evaluate(data: str, overrides: Sequence[str], store: Path) -> Trai
     config = resolve_config(None, data, overrides)
     request = make_request(config, str(store), None, "benchmark")
     valid = prepare(request, config, Stages(), RunState())
-    before, start = _cpu_s(), time.perf_counter()
+    before, start = cpu_s(), time.perf_counter()
     features = extract_to_train(valid, config, request.store, Stages(), RunState())
     extracted = time.perf_counter()
     checkpoint = train(TrainRequest(valid=valid, features=features, config=config), request.store)
-    taken = {"extract_s": extracted - start, "train_s": time.perf_counter() - extracted, "cpu_s": _cpu_s() - before}
+    taken = {"extract_s": extracted - start, "train_s": time.perf_counter() - extracted, "cpu_s": cpu_s() - before}
     times = store / f"times-{checkpoint.train_key}.json"
     if times.exists():
         taken = json.loads(times.read_text(encoding="utf-8"))
@@ -66,7 +66,7 @@ def train_and_evaluate(data: str, overrides: Sequence[str], store: Path) -> Trai
     return TrainingRun(report, history, **taken)
 
 
-def _cpu_s() -> float:
+def cpu_s() -> float:
     """Of this process and of those that it has waited for."""
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in spent)

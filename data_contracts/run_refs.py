@@ -23,6 +23,7 @@ from data_contracts.refs import (
     ValidatedRef,
     Verdict,
 )
+from data_contracts.training_history import StartChoice
 from data_contracts.translation import TranslationRef
 
 
@@ -34,7 +35,8 @@ class RunRefs(Frozen):
     valid: ValidatedRef | None = None
     features: dict[InputName, FeatureRef] = Field(default_factory=dict)
     start: ChampionRef | None = None
-    """The model that training started from, under train.continue_from."""
+    """The model whose weights training tried, under train.continue_from."""
+    start_choice: StartChoice | None = Field(default=None, exclude_if=lambda choice: choice is None)
     checkpoint: CheckpointRef | None = None
     champion: ChampionRef | None = None
     prepared_champion: PreparedChampion | None = None

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from data_contracts.recognition import Recognition
 from data_contracts.refs import Compared, Decision, DriftTest, Frozen, Metrics, RuleResult, Split
+from data_contracts.training_history import ComparedStart, TrainRowChanges
 
 Finding = Literal[
     "passed",
@@ -228,6 +229,22 @@ class CompressSummary(SummaryPart):
     """The version that was published, or waits for approval."""
 
 
+class WarmStartSummary(SummaryPart):
+    """What train.continue_from came to."""
+
+    version: str | None = None
+    """Of the champion whose weights were tried; None: none was."""
+    kept: Literal["champion", "scratch"]
+    """What the model's weights began as."""
+    why: str | None = None
+    """Why no champion was tried."""
+    changed: float | None = None
+    """Of the champion's train rows, the share that is another by now; None: it was no matter."""
+    changes: TrainRowChanges | None = None
+    compared: tuple[ComparedStart, ...] = ()
+    """On the same validation rows."""
+
+
 _IF_KNOWN: Any = Field(default=None, exclude_if=lambda value: value is None)
 
 
@@ -267,6 +284,8 @@ class RunSummary(SummaryPart):
     robustness: dict[str, tuple[CorruptedSummary, ...]] | None = _IF_KNOWN
     """`image/noise` to its figures by severity, where evaluate.robustness measured any."""
     forgetting: dict[Literal["old", "new"], Compared] | None = _IF_KNOWN
+    warm_start: WarmStartSummary | None = _IF_KNOWN
+    """Under train.continue_from."""
     linear_baseline: BaselineSummary | None = _IF_KNOWN
     classical: dict[str, BaselineSummary] | None = _IF_KNOWN
     """`image` to what logistic regression on its classical features reaches; of several inputs, too, on all of them."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.refs import Frozen, Sha256
@@ -51,11 +53,64 @@ class Throughput(Frozen):
     """That memory ran out and batches were halved, say."""
 
 
+class TrainRowChanges(Frozen):
+    """How the train rows differ from those that a model was trained on."""
+
+    before: int
+    """Rows that it was trained on."""
+    added: int = 0
+    removed: int = 0
+    altered: int = 0
+    """Of the same id, with another label, weight or content."""
+
+    @property
+    def share(self) -> float:
+        """Of the rows before."""
+        return (self.added + self.removed + self.altered) / max(self.before, 1)
+
+    def __str__(self) -> str:
+        counts = f"{self.added:,} added, {self.removed:,} removed, {self.altered:,} altered"
+        return f"{100 * self.share:.1f} % of the champion's {self.before:,} train rows changed ({counts})"
+
+
+class StartChoice(Frozen):
+    """What a run decided on the start of its training, under train.continue_from."""
+
+    why: str = ""
+    """Why it trained from scratch, a clause; empty where the champion's weights were tried."""
+    changes: TrainRowChanges | None = None
+    """auto: since the champion was trained; None where it was no matter."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person is told that the training's own history does not say."""
+        return (f"trained from scratch: {self.why}",) if self.why else ()
+
+
+class ComparedStart(Frozen):
+    """A training under train.continue_from = auto; all are compared on the same validation rows."""
+
+    start: Literal["scratch", "champion"]
+    """What its weights began as."""
+    epochs: int
+    """Of all its heads."""
+    val_loss: float
+    """The lowest, by which starts are chosen."""
+    figures: dict[str, float] = Field(default_factory=dict)
+    """Of the same epoch: `val_accuracy`."""
+    seconds: float
+    chosen: bool
+
+
 class WarmStartRecord(Frozen):
     """What was taken over from the champion under train.continue_from."""
 
     champion: Sha256 | None = None
     """Of its model; None where there was none to continue from."""
+    changes: TrainRowChanges | None = None
+    """auto: since the champion was trained."""
+    compared: tuple[ComparedStart, ...] = ()
+    """auto: the trainings that one was chosen from; (): that from the champion's weights failed."""
     rows: dict[str, int] = Field(default_factory=dict)
     """new, old and replayed training rows."""
     taken: int = 0
@@ -64,6 +119,13 @@ class WarmStartRecord(Frozen):
     """Tensors of which some outputs are."""
     fresh: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_continued(self) -> bool:
+        """Whether the model has the champion's weights behind it."""
+        if self.changes is None:
+            return self.champion is not None
+        return any(one.chosen and one.start == "champion" for one in self.compared)
 
 
 class ThresholdTuning(Frozen):
@@ -143,7 +205,7 @@ class TrainingHistory(Frozen):
     heads: tuple[TrainedHead, ...] = ()
     """The heads that were chosen from, the configured one first; (): one was trained. `epochs` are those of the chosen one."""
     start: WarmStartRecord | None = None
-    """None where the config does not ask to continue."""
+    """None where training did not start from a champion."""
     thresholds: ThresholdTuning | None = None
     """None where it does not ask to tune them."""
     temperature: TemperatureScaling | None = None

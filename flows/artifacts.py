@@ -21,6 +21,7 @@ from flows.environment import pages_url_from_environment
 from flows.request import Request
 from flows.results import reasons_of
 from flows.run_state import RunState
+from flows.summary import start_notes
 from tasks.display_table import DisplayTable
 from tasks.escaping import markdown_text, one_line
 from tasks.holdout_reuse import describe_uses
@@ -46,7 +47,8 @@ def leave_artifacts(request: Request, run_state: RunState, summary: RunSummary) 
     if run_state.clean is not None:
         reasons = reasons_of(request.store, run_state.clean, run_state.valid)
         leave_table("data", rows_table(summary, reasons), f"{name}: what became of the rows")
-        leave_table("work", work_table(run_state), f"{name}: what was computed, what was reused")
+        begun = "".join(f". {markdown_text(text)}" for text in start_notes(run_state, request.store)[:1])
+        leave_table("work", work_table(run_state), f"{name}: what was computed, what was reused{begun}")
     if run_state.report is not None:
         leave_table("metrics", metrics_table(summary), f"{name}: figures on {run_state.report.rows:,} test rows")
     if run_state.verdict is not None:

@@ -116,17 +116,23 @@ def prepare_model(
 def require_unseen_test_rows(start: ChampionRef, valid: ValidatedRef, store: Store) -> None:
     """UsageError where the model that training is to start from was trained on today's test rows: what is continued from it has
     seen them too, and no figure on them says how it answers new ones."""
-    rows = ComparisonRows.read(valid, store)
-    card = read_card(store.path(start.uri), start.card_sha256)
-    seen = rows.seen_by(PreparedChampion(champion=start, valid=valid, features={}), card, store)
-    if not seen.any():
+    ids, rows = seen_test_rows(start, valid, store)
+    if not ids:
         return
-    ids = [name for name, known in zip(rows.ids, seen, strict=True) if known]
     raise UsageError(
-        f"train.continue_from=champion: {len(ids):,} of {len(seen):,} test rows are among those that {start.name} version "
+        f"train.continue_from=champion: {len(ids):,} of {rows:,} test rows are among those that {start.name} version "
         f"{start.version} was trained on, or of their groups (for example {', '.join(map(repr, ids[:3]))}); give them split "
         "train in the manifest, or train from scratch (--set train.continue_from=none)"
     )
+
+
+def seen_test_rows(start: ChampionRef, valid: ValidatedRef, store: Store) -> tuple[list[str], int]:
+    """(ids, rows): those of today's test rows that a model has seen and one trained from scratch would not have, and how many
+    test rows there are."""
+    rows = ComparisonRows.read(valid, store)
+    card = read_card(store.path(start.uri), start.card_sha256)
+    seen = rows.seen_by(PreparedChampion(champion=start, valid=valid, features={}), card, store)
+    return [name for name, known in zip(rows.ids, seen, strict=True) if known], len(seen)
 
 
 def champion_config(champion: ChampionRef, card: ModelCard, request: Request) -> RunConfig:

@@ -25,6 +25,7 @@ from flows.results import ask_for_approval, results_in
 from flows.run_state import RunState
 from flows.signing import load_sign_key
 from flows.stages import Stages
+from flows.training_start import choose_start
 from tasks import run_log
 from tasks.config import RunConfig
 from tasks.errors import PromotionRefused, UsageError
@@ -56,13 +57,15 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
             require_comparable(champion, read_card(store.path(champion.uri), champion.card_sha256), valid, request)
     features = run_state.features = extract_to_train(valid, config, store, stages, run_state)
     with run_state.timed("train"):
-        start = run_state.start = None if config.train.continue_from == "none" else champion
-        if start is not None:
+        start, run_state.start_choice = choose_start(champion, valid, features, request)
+        run_state.start = start
+        if start is not None and config.train.continue_from == "champion":
             require_unseen_test_rows(start, valid, store)
         checkpoint = run_state.checkpoint = stages.train(
             TrainRequest(valid=valid, features=features, config=config, champion=start), store
         )
-    run_log.log_checkpoint(checkpoint, read_history(checkpoint, store), run_state.reused(checkpoint))
+    told = run_state.start_choice.notes if run_state.start_choice else ()
+    run_log.log_checkpoint(checkpoint, read_history(checkpoint, store), run_state.reused(checkpoint), told)
     features = run_state.features = extract_to_evaluate(checkpoint, valid, features, config, store, stages, run_state)
     with run_state.timed("evaluate"):  # asked again: training takes time, and another model may have been promoted
         champion = run_state.champion = fetch_champion(

@@ -13,6 +13,7 @@ from flows.champion import champion_to_continue
 from flows.data_stages import flipped, tries_flip, with_earlier
 from flows.plan_since import Earlier, last_run, rates
 from flows.request import Request
+from flows.training_start import MOST_CHANGED, choose_start, describe_start
 from tasks.contract import read_table
 from tasks.extract.extract import clean_of, features_fingerprint, plan_shards, preview_features, stored_digests
 from tasks.ingest.ingest import ingest_key
@@ -196,6 +197,10 @@ class _Plan:
     def _unknown_training(self, changes: RowChanges | None) -> list[PlanLine]:
         """Where the samples are not there yet: whether it is needed shows in their train and validation rows."""
         why = self._why_trained(changes) or EPOCHS
+        if self.request.config.train.continue_from == "auto":
+            why += (
+                f"; from the champion's weights, too, where at most {100 * MOST_CHANGED:g} % of its train rows changed"
+            )
         splits = {} if self.earlier is None or self.earlier.refs.clean is None else self.earlier.refs.clean.splits
         return self._train_and_after(splits, f"{why} (not where only test rows have changed)" if changes else why)
 
@@ -203,7 +208,7 @@ class _Plan:
         self, valid: ValidatedRef, features: dict[InputName, FeatureRef], changes: RowChanges | None
     ) -> list[PlanLine]:
         store, splits = self.request.store, valid.clean.splits
-        start = champion_to_continue(self.request)
+        start, choice = choose_start(champion_to_continue(self.request), valid, features, self.request)
         asked = TrainRequest(valid=valid, features=features, config=self.request.config, champion=start)
         key = train_key(asked, store)
         if store.find("checkpoints", key) is not None:
@@ -214,7 +219,7 @@ class _Plan:
             )
         resumed = (store.root / "work" / f"train-{key}").is_dir()
         reasons = [self._why_trained(changes), "other features" if any(it.computed for it in features.values()) else ""]
-        why = "; ".join(filter(None, reasons)) or EPOCHS
+        why = "; ".join(filter(None, [*(list(filter(None, reasons)) or [EPOCHS]), describe_start(start, choice)]))
         return self._train_and_after(splits, "resumes from its last epoch" if resumed else why)
 
     def _train_and_after(self, splits: Mapping[Split, int], why: str) -> list[PlanLine]:

@@ -21,6 +21,7 @@ from data_contracts.run_summary import (
     RowsSummary,
     RunSummary,
     TuneSummary,
+    WarmStartSummary,
     WorkSummary,
 )
 from flows.request import Request
@@ -91,6 +92,7 @@ def summarise(
         if report and report.classical
         else None,
         read=run_state.raw.recognition if run_state.raw else None,
+        warm_start=_warm_start(run_state, request.store),
         notes=(
             *notes_of(run_state),
             *_training_notes(run_state, request.store),
@@ -118,7 +120,33 @@ def notes_of(run_state: RunState) -> tuple[str, ...]:
 
 def _training_notes(run_state: RunState, store: Store) -> tuple[str, ...]:
     history = read_history(run_state.checkpoint, store)
-    return () if history is None else history.notes
+    told = run_state.start_choice.notes if run_state.start_choice else ()
+    return (*told, *(history.notes if history else ()))
+
+
+def start_notes(run_state: RunState, store: Store) -> tuple[str, ...]:
+    """Of those, what is said of the start of the training."""
+    history = read_history(run_state.checkpoint, store)
+    told = run_state.start_choice.notes if run_state.start_choice else ()
+    return (*told, *(history.start.notes if history and history.start else ()))
+
+
+def _warm_start(run_state: RunState, store: Store) -> WarmStartSummary | None:
+    """None where the config does not ask for one, or the run did not come to its training."""
+    choice, history = run_state.start_choice, read_history(run_state.checkpoint, store)
+    if choice is None or history is None:
+        return None
+    record, start = history.start if run_state.start is not None else None, run_state.start
+    changes = record.changes if record else choice.changes
+    tried = start is not None and record is not None and record.champion == start.model_sha256
+    return WarmStartSummary(
+        version=start.version if start is not None and tried else None,  # where nothing is new, it is itself the model
+        kept="champion" if record is not None and record.is_continued else "scratch",
+        why=choice.why or None,
+        changed=changes and round(changes.share, 4),
+        changes=changes,
+        compared=record.compared if record else (),
+    )
 
 
 def _classical_notes(report: EvalReport | None, request: Request) -> tuple[str, ...]:

@@ -221,10 +221,11 @@ class TrainConfig(Section):
     checkpoint_steps: Annotated[int, Field(ge=1, le=10**9)] | None = None
     """Keep the state every so many steps, besides after every epoch; None: by the clock, once a minute within an epoch and
     after epochs, less often where writing it would take more than a twentieth (a tenth) of the time."""
-    continue_from: Literal["none", "champion"] = "none"
-    """champion: start from the weights of the model in production where its labels and network allow."""
+    continue_from: Literal["none", "champion", "auto"] = "none"
+    """champion: start from the weights of the model in production where its labels and network allow. auto: try them where at
+    most a tenth of its train rows changed, and keep what is better on the validation rows, see docs/continue.md."""
     replay: Share = 1.0
-    """continue_from: share of the champion's own training rows that are trained on again beside the new ones."""
+    """continue_from = champion: share of the champion's own training rows that are trained on again beside the new ones."""
     gradient_checkpointing: bool = False
     """Compute activations of trained pretrained encoders twice instead of keeping them: less memory, more time, the same
     weights."""

@@ -92,8 +92,10 @@ def log_training_ends(done: int, epochs: int, patience: int) -> None:
         log(f"train: stopped early after {done} of {epochs} epochs: no better validation loss for {patience} epochs")
 
 
-def log_checkpoint(checkpoint: CheckpointRef, history: TrainingHistory | None, reused: bool) -> None:
-    """The trained model: its best epoch, and what its training took."""
+def log_checkpoint(
+    checkpoint: CheckpointRef, history: TrainingHistory | None, reused: bool, notes: Sequence[str] = ()
+) -> None:
+    """The trained model: its best epoch, what its training took, and the notes of it and of this run."""
     history = history or TrainingHistory()
     best = next((_describe_losses(e.model_dump()) for e in history.epochs if e.epoch == checkpoint.best_epoch), "")
     log(
@@ -103,7 +105,7 @@ def log_checkpoint(checkpoint: CheckpointRef, history: TrainingHistory | None, r
     figures = history.figures
     if not reused and figures.samples_per_s:
         log(f"train: {figures.train_s:.1f} s on {figures.device}, {figures.samples_per_s:,.0f} samples/s")
-    _log_all("train", history.notes, "warning")
+    _log_all("train", (*notes, *history.notes), "warning")
 
 
 def _describe_losses(entry: Mapping[str, Any]) -> str:

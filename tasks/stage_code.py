@@ -209,6 +209,7 @@ STAGES: dict[str, StageCode] = {
             "tasks.train.sampling",
             "tasks.train.stage",
             "tasks.train.standardization",
+            "tasks.train.start_choice",
             "tasks.train.step",
             "tasks.train.test_time_flip",
             "tasks.train.thresholds",

@@ -2,14 +2,16 @@
 
 Its groups are kept by split, too, so that they can keep it (stratified-group). Of the rows that it has seen, those of
 train and val, and those of the model that it was continued from, also digests of their content and groups: a row may come back
-under another id. All are known by the first 16 bytes of a sha256. That tells whether a given id was among the rows; it lists
-none, but an id that can be guessed can be confirmed.
+under another id. Of train rows also digests of all that training sees of each, so that a later run knows what has changed.
+All are known by the first 16 bytes of a sha256. That tells whether a given id was among the rows; it lists none, but an id
+that can be guessed can be confirmed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.refs import InputName, Split
+from data_contracts.training_history import TrainRowChanges
 from tasks.errors import DataError
 from tasks.modalities import spec_of
 from tasks.samples import Samples
@@ -27,6 +30,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 _BYTES = 16
 _SEEN = "seen."
 _GROUPS = "groups."
+_TRAINED = "train.rows"
 
 Digests = NDArray[np.uint8]
 """(N, 16), sorted."""
@@ -67,11 +71,12 @@ def write_rows(
         "contents": contents_of(learned, modalities),
         "groups": sorted({*filter(None, groups)}),
     }
+    trained = {_TRAINED: _digests(_describe(samples.of_split("train"), modalities))}
     digests = {f"{_SEEN}{name}": _digests(filter(None, texts)) for name, texts in seen.items()}
     if continued_from is not None:
         earlier = read_seen(continued_from)
         digests = {key: _merged(own, getattr(earlier, key.removeprefix(_SEEN))) for key, own in digests.items()}
-    path.write_bytes(save({name: _array(found) for name, found in (held | held_groups | digests).items()}))
+    path.write_bytes(save({name: _array(found) for name, found in (held | held_groups | trained | digests).items()}))
 
 
 def read_rows(folder: Path) -> Known:
@@ -89,6 +94,20 @@ def read_seen(folder: Path) -> Seen:
         raise DataError(f"model {folder / ROWS}: does not hold {error}; publish the model again") from None
 
 
+def compare_train_rows(train: Samples, folder: Path, modalities: Sequence[InputName]) -> TrainRowChanges:
+    """How these train rows differ from those of the published model in a folder, which reads these inputs. DataError as
+    `read_seen`."""
+    held = _load(folder / ROWS)
+    if _TRAINED not in held:
+        raise DataError(f"model {folder / ROWS}: does not hold its train rows' content; publish the model again")
+    known = are_known(train.ids, held["train"])
+    same = are_known(_describe(train, modalities), held[_TRAINED])
+    before, kept = len(held["train"]), int(known.sum())
+    return TrainRowChanges(
+        before=before, added=len(train) - kept, removed=before - kept, altered=int((known & ~same).sum())
+    )
+
+
 def find_splits(ids: Sequence[str], groups: Sequence[str | None], folder: Path) -> list[Split | None]:
     """(N,) the split that each row's group, or a row without one, had when the published model in a folder was made; None for
     those that came since. DataError as `read_seen`."""
@@ -103,6 +122,13 @@ def find_splits(ids: Sequence[str], groups: Sequence[str | None], folder: Path) 
     except KeyError as error:
         raise DataError(f"model {folder / ROWS}: does not hold {error}; publish the model again") from None
     return found
+
+
+def _describe(samples: Samples, modalities: Sequence[InputName]) -> list[str]:
+    """(N,) id, labels, weight and canonical media of each row, as one text."""
+    names = ("id", "label", "targets", "weight", *modalities)
+    columns = [samples.column(name).to_pylist() if name in samples.names else [None] * len(samples) for name in names]
+    return [json.dumps(row) for row in zip(*columns, strict=True)]
 
 
 def contents_of(samples: Samples, modalities: Sequence[InputName]) -> list[str | None]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data_contracts.modalities import modality_of
 from data_contracts.refs import CheckpointRef, EvalReport, InputName, ValidatedRef, Verdict
-from data_contracts.training_history import HISTORY, TestTimeFlip, TrainingHistory
+from data_contracts.training_history import HISTORY, TrainingHistory
 from data_contracts.uncertainty import MeasuredShare, UncertaintyFigures
 from tasks.config import RunConfig
 from tasks.display_table import DisplayTable
@@ -34,12 +34,12 @@ def write_card(
     config: RunConfig,
     chain: Sequence[Link] = (),
     compression: Compression | None = None,
-    flip: TestTimeFlip | None = None,
+    history: TrainingHistory | None = None,
 ) -> str:
     """The card as Markdown. It holds no time and no path: the same model, evaluated the same way, has the same card.
 
     `chain`: what the verdict rests on, which is quoted. `compression`: of what version it was made, and how.
-    `flip`: whether pictures are answered with their mirror images, and what the validation rows said of it.
+    `history`: of it, whether pictures are answered with their mirror images, and which model training went on from.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -63,7 +63,8 @@ def write_card(
         model_sha256=checkpoint.model_sha256,
         train_key=checkpoint.train_key,
         compression=compression,
-        flip=flip,
+        flip=history.test_time_flip if history else None,
+        start=history.start if history and history.start and history.start.is_continued else None,
         best_epoch=checkpoint.best_epoch,
         epochs=checkpoint.epochs,
         counts=valid.clean.counts,
@@ -79,10 +80,10 @@ def write_card(
     )
 
 
-def flip_of(folder: Path) -> TestTimeFlip | None:
-    """What training recorded of it; a compressed model has no history."""
+def history_of(folder: Path) -> TrainingHistory:
+    """What training recorded; a compressed model has no history."""
     path = folder / HISTORY
-    return TrainingHistory.model_validate_json(path.read_bytes()).test_time_flip if path.is_file() else None
+    return TrainingHistory.model_validate_json(path.read_bytes()) if path.is_file() else TrainingHistory()
 
 
 def _figures(report: EvalReport) -> DisplayTable:

@@ -37,7 +37,7 @@ from tasks.publish import tracking, versions
 from tasks.publish.addresses import local_path
 from tasks.publish.alias_history import Move, move_alias
 from tasks.publish.approval import CHALLENGER, mark_pending, require_not_rejected, waiting_verdicts
-from tasks.publish.card import flip_of, write_card
+from tasks.publish.card import history_of, write_card
 from tasks.publish.chain import chain_of, require_chained
 from tasks.publish.connection import connected
 from tasks.publish.encoders import keep_encoders, log_encoders
@@ -70,7 +70,7 @@ class PublishInputs(NamedTuple):
     valid: ValidatedRef
     features: dict[InputName, FeatureRef]
     start: ChampionRef | None = None
-    """The model that training started from."""
+    """The model whose weights training tried."""
     sign_key: SecretBytes | None = None
     """The private key, in PEM, that the published files are signed with."""
 
@@ -225,8 +225,8 @@ def register(client: MlflowClient, job: Publication, work: Path) -> ModelVersion
     run = tracking.open_run(client, job.name, job.run_id, job.store, job.tracking_uri)
     tracking.log_figures(client, run, job.config, job.report, tags)
     chain = chain_of(job.verdict, job.store)
-    compression, flip = read_card(job.folder).compression, flip_of(job.folder)
-    card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config, chain, compression, flip)
+    compression, history = read_card(job.folder).compression, history_of(job.folder)
+    card = write_card(job.checkpoint, job.report, job.verdict, job.valid, job.config, chain, compression, history)
     staged = work / versions.MODEL_FOLDER
     shutil.rmtree(staged, ignore_errors=True)  # what a killed process left
     stage_model(job.folder, card, (rows, profile), job.features, job.store, staged, job.config.publish.include_encoders)
@@ -267,7 +267,9 @@ def share_with_checkpoint(job: Publication, place: Path | None) -> None:
 def describe_rows(job: Publication, rows: Path, profile: Path) -> None:
     """The two files tell which rows the model was made with, and what new rows are compared with when it is monitored."""
     samples = Samples.read(job.store.path(job.valid.uri))
-    start = None if job.start is None else job.store.path(job.start.uri)
+    record = history_of(job.folder).start
+    is_continued = job.start is not None and record is not None and record.is_continued
+    start = job.store.path(job.start.uri) if job.start is not None and is_continued else None
     write_rows(samples, rows, job.checkpoint.modalities, continued_from=start)
     train, held_out = samples.of_split("train"), samples.of_split("val", "test")
     media = job.valid.clean.media

@@ -26,7 +26,7 @@ from tasks.escaping import markdown_text, one_line
 from tasks.problems.registry import validation_keys
 from tasks.publish import versions
 from tasks.publish.addresses import artifact_location, require_known_place, sqlite_file
-from tasks.publish.card import flip_of, write_card
+from tasks.publish.card import history_of, write_card
 from tasks.publish.chain import chain_of
 from tasks.publish.connection import connected
 from tasks.publish.logged_files import log_file, log_folder
@@ -287,9 +287,9 @@ def log_pages(client: MlflowClient, run: Run, record: RunRecord, store: Store, t
         log_folder(client, run, record.folder / "docs", "docs", tracking_uri)
     if record.valid and record.checkpoint and record.report and record.verdict:
         chain = chain_of(record.verdict, store)
-        flip = flip_of(store.path(record.checkpoint.uri))
+        history = history_of(store.path(record.checkpoint.uri))
         card = write_card(
-            record.checkpoint, record.report, record.verdict, record.valid, record.config, chain, flip=flip
+            record.checkpoint, record.report, record.verdict, record.valid, record.config, chain, history=history
         )
         client.log_text(run.info.run_id, card, "model_card.md")
 

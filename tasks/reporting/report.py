@@ -22,6 +22,7 @@ from data_contracts.refs import (
     features_by_title,
 )
 from data_contracts.run_summary import RunSummary
+from data_contracts.training_history import StartChoice
 from tasks.config import RunConfig
 from tasks.holdout_reuse import describe_uses
 from tasks.number_format import p_text
@@ -45,7 +46,13 @@ from tasks.reporting.sections import (
     seen_mistakes,
 )
 from tasks.reporting.slice_tables import slice_section
-from tasks.reporting.training_curves import trained_heads, training_curves, training_figures, tuned_thresholds
+from tasks.reporting.training_curves import (
+    compared_starts,
+    trained_heads,
+    training_curves,
+    training_figures,
+    tuned_thresholds,
+)
 from tasks.reporting.uncertainty import uncertainty_section
 from tasks.reporting.unused_rows import unused_rows
 from tasks.store import Store, replace_file
@@ -75,6 +82,7 @@ class RunParts(Protocol):
     checkpoint: CheckpointRef | None
     report: EvalReport | None
     verdict: Verdict | None
+    start_choice: StartChoice | None
     warnings: list[str]
     """What the contracts of other tables than the samples warn of."""
 
@@ -112,7 +120,8 @@ def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Stor
         heads=trained_heads(history),
         flip=None if history is None else history.test_time_flip,
         speed=training_figures(history),
-        training_notes=history.notes if history else (),
+        starts=compared_starts(history),
+        training_notes=(*(parts.start_choice.notes if parts.start_choice else ()), *(history.notes if history else ())),
         thresholds=tuned_thresholds(history, read_model_card(parts.checkpoint, store)),
         worth=uncertainty_section(parts.report, detail, history),
         per_class=class_table(detail),

@@ -10,7 +10,14 @@ import json
 from collections.abc import Sequence
 from typing import TypedDict
 
-from data_contracts.training_history import Epoch, ThresholdTuning, Throughput, TrainedHead, TrainingHistory
+from data_contracts.training_history import (
+    Epoch,
+    ThresholdTuning,
+    Throughput,
+    TrainedHead,
+    TrainingHistory,
+    WarmStartRecord,
+)
 from tasks.modeling.card import ModelCard
 from tasks.problems.registry import get_metric, problem_of, validation_keys
 from tasks.reporting.charts import CurveChart, curve_chart
@@ -75,6 +82,14 @@ class TrainedHeads(TypedDict):
     """(key, name, unit) of the validation figure; empty where none was recorded."""
 
 
+class ComparedStarts(TypedDict):
+    """What training from the champion's weights reached, and from scratch."""
+
+    record: WarmStartRecord
+    reached: list[tuple[str, str, str]]
+    """As of heads."""
+
+
 class TunedThresholds(TypedDict):
     """What tuning the decision did, and the offsets or thresholds, the largest first."""
 
@@ -135,6 +150,15 @@ def trained_heads(history: TrainingHistory | None) -> TrainedHeads | None:
         (head, [text for text in own if text not in common]) for head, own in zip(history.heads, settings, strict=True)
     ]
     return {"rows": sorted(rows, key=lambda row: row[0].val_loss), "common": common, "reached": known[:1]}
+
+
+def compared_starts(history: TrainingHistory | None) -> ComparedStarts | None:
+    """None where the champion's weights were not tried under auto."""
+    record = None if history is None else history.start
+    if record is None or not record.compared:
+        return None
+    known = [(key, *texts) for key, texts in REACHED.items() if all(key in one.figures for one in record.compared)]
+    return {"record": record, "reached": known[:1]}
 
 
 def training_figures(history: TrainingHistory | None) -> list[tuple[str, str]]:

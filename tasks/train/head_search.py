@@ -22,6 +22,7 @@ from tasks.train.dataset import Dataset
 from tasks.train.heads import HeadCandidate
 from tasks.train.processes import Processes
 from tasks.train.trainer import Trainer
+from tasks.train.warm_start import WarmStart
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,10 @@ class HeadSearch:
         val: Dataset,
         processes: Processes,
         work: Path,
+        start: WarmStart,
     ) -> None:
         self.found = [
-            Chosen(head, own, _begin(head, own, train, val, processes, work / f"head-{number}"))
+            Chosen(head, own, _begin(head, own, train, val, processes, work / f"head-{number}", start))
             for number, head in enumerate(heads)
             for own in [with_fusion(card, head.config.fusion)]
         ]
@@ -63,7 +65,7 @@ class HeadSearch:
 
     @property
     def best(self) -> Chosen:
-        """The one with the lowest validation loss so far; of equal ones the first."""
+        """The one with the lowest validation loss so far; of equal ones the first, so that a continued one must be better."""
         return min(self.found, key=lambda each: np.inf if (loss := _lowest(each)) is None else loss)
 
     def rounds(self) -> Iterator[tuple[int, Epoch]]:
@@ -110,19 +112,26 @@ class HeadSearch:
         best, configured = self.best, self.found[0]
         loss, before = _best_epoch(best).val_loss, _best_epoch(configured).val_loss
         other = note(f"; as configured {before:.4f}") if best is not configured else ""
+        several = sum(not each.head.is_continued for each in self.found) > 1
+        single = note("; train.heads=single trains only the configured one") if several else ""
         return note(
-            f"head {best.head.name}: the lowest validation loss of {len(self.found)} heads ({loss:.4f}{other}); "
-            "train.heads=single trains only the configured one"
+            f"head {best.head.name}: the lowest validation loss of {len(self.found)} heads ({loss:.4f}{other}){single}"
         )
 
 
 def _begin(
-    head: HeadCandidate, card: ModelCard, train: Dataset, val: Dataset, processes: Processes, work: Path
+    head: HeadCandidate,
+    card: ModelCard,
+    train: Dataset,
+    val: Dataset,
+    processes: Processes,
+    work: Path,
+    start: WarmStart,
 ) -> Trainer:
     """As training it alone would begin: the weights are drawn from the same state of torch's generator."""
     work.mkdir(exist_ok=True)
     with torch.random.fork_rng():
-        return Trainer(card, train, val, head.config, processes, work)
+        return Trainer(card, train, val, head.config, processes, work, start if head.is_continued else None)
 
 
 def with_fusion(card: ModelCard, fusion: FusionConfig) -> ModelCard:

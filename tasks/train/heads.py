@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from data_contracts.refs import InputName
-from tasks.config import RunConfig, with_settings
+from tasks.config import FusionConfig, RunConfig, with_settings
 from tasks.modeling.card import read_card
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.progress import note
@@ -27,6 +27,8 @@ CANDIDATES: tuple[Mapping[str, Value], ...] = (
 )
 """Settings besides the configured ones, looked for on the validation rows of CIFAR-10 pictures (docs/decisions.md). The first
 is the head as it is configured, so that little can be lost but time."""
+CONTINUED: Mapping[str, Value] = {"train.continue_from": "champion"}
+"""What a head that is trained further has otherwise, under auto."""
 WITHOUT_HIDDEN_LAYER = ("embed_dim", "hidden", "activation", "dropout", "shared_projection", "head_init")
 """Of fusion: what a linear head does not have. Where one of them was changed, a hidden layer is asked for."""
 
@@ -38,6 +40,8 @@ class HeadCandidate:
     settings: Mapping[str, Value]
     """By their dotted keys, what it has otherwise than the config."""
     config: RunConfig
+    is_continued: bool = False
+    """Whether its weights begin as the champion's."""
 
     @property
     def name(self) -> str:
@@ -62,6 +66,24 @@ def list_heads(config: RunConfig) -> list[HeadCandidate]:
         head = HeadCandidate(MappingProxyType(settings), with_settings(config, settings))
         found.setdefault(tuple(sorted(settings.items())), head)
     return list(found.values())
+
+
+def heads_to_train(
+    config: RunConfig, specs: Mapping[InputName, EncoderSpec], continued: bool
+) -> tuple[list[HeadCandidate], str | None]:
+    """(heads, why): those that are chosen from; the configured one alone where there is a reason, which is empty where the
+    config asks for it."""
+    why = why_one_head(config, specs, continued) if config.train.heads == "auto" else ""
+    return (list_heads(config), None) if why is None else ([HeadCandidate({}, config)], why)
+
+
+def continued_head(heads: Sequence[HeadCandidate], fusion: FusionConfig) -> HeadCandidate | None:
+    """The champion's head, whose fusion this is, to be trained further under the settings of the one of these heads that has
+    the same; None where none has."""
+    found = next((head for head in heads if head.config.fusion == fusion), None)
+    if found is None:
+        return None
+    return HeadCandidate(MappingProxyType({**CONTINUED, **found.settings}), found.config, is_continued=True)
 
 
 def changed_settings(config: RunConfig) -> set[str]:

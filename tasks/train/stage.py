@@ -15,17 +15,18 @@ from torch.utils import deterministic
 from data_contracts.training_history import HISTORY, TestTimeFlip, TrainedHead, TrainingHistory
 from tasks import progress, run_log
 from tasks.config import RunConfig, TrainConfig
-from tasks.modeling.card import ModelCard
+from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.package import describe_model, gather_files, save_model
 from tasks.modeling.targets import targets_of_card
 from tasks.store import Store, canonical_json, write_text
 from tasks.train.dataset import Dataset, load_dataset
 from tasks.train.fitting import fit_encoders
 from tasks.train.head_search import HeadSearch, with_fusion
-from tasks.train.heads import continue_fusion, list_heads, why_one_head
+from tasks.train.heads import continue_fusion, continued_head, heads_to_train
 from tasks.train.lora import merge_lora
 from tasks.train.processes import Processes
 from tasks.train.request import TrainJob, read_samples
+from tasks.train.start_choice import record_choice, train_both
 from tasks.train.test_time_flip import FlipChoice, choose_flip
 from tasks.train.throughput import device_name
 from tasks.train.trainer import Trainer
@@ -100,19 +101,34 @@ def _fit(
     work: Path,
     start: WarmStart,
 ) -> _Kept:
-    """The configured model trained; where all encoders are frozen, the best on the validation rows of several heads."""
-    why, notes = None, []
-    if config.train.heads == "auto":
-        why = why_one_head(config, card.encoders, start.champion is not None)
-        if why is None:
-            return _search(HeadSearch(list_heads(config), card, train, val, processes, work), processes)
-        if all(spec.reads == "embedding" for spec in card.encoders.values()):
-            notes.append(why)  # else several heads are never trained, and nothing is missed
-            config = continue_fusion(config, start.champion)
-            card = with_fusion(card, config.fusion)
-        elif processes.rank == 0:
-            progress.log(f"train: {why}")
-    trainer = Trainer(card, train, val, config, processes, work, start)
+    """The configured model trained; where all encoders are frozen, the best on the validation rows of several heads. Under
+    train.continue_from = auto both from the champion's weights and from scratch, see tasks/train/start_choice.py."""
+    compares = config.train.continue_from == "auto" and start.champion is not None
+    heads, why = heads_to_train(config, card.encoders, start.champion is not None and not compares)
+    embedded = all(spec.reads == "embedding" for spec in card.encoders.values())
+    if why is None or (compares and embedded and processes.count == 1):
+        if compares and start.champion is not None:
+            continued = continued_head(heads, read_card(start.champion).config.fusion)
+            heads += [] if continued is None else [continued]
+        return _search(HeadSearch(heads, card, train, val, processes, work, start), processes, start)
+    if why and embedded:  # else several heads are never trained, and nothing is missed
+        config = continue_fusion(config, start.champion)
+        card = with_fusion(card, config.fusion)
+    elif why and processes.rank == 0:
+        progress.log(f"train: {why}")
+
+    def run(config: RunConfig, folder: Path, start: WarmStart | None) -> Trainer:
+        """As it would be alone: the weights are drawn from the same state of torch's generator."""
+        folder.mkdir(exist_ok=True)
+        with torch.random.fork_rng():
+            return _run(Trainer(card, train, val, config, processes, folder, start), processes)
+
+    trainer = train_both(config, start, run, work) if compares else run(config, work, start)
+    return _Kept(trainer, card, notes=(why,) if why and embedded else ())
+
+
+def _run(trainer: Trainer, processes: Processes) -> Trainer:
+    """The trainer, its training ended; listeners hear of every epoch."""
     if processes.rank == 0:
         names, done = [stage.name for stage in trainer.stages], trainer.progress.epoch
         run_log.log_training_begins(device_name(processes.device), processes.count, names, trainer.epochs, done)
@@ -124,11 +140,11 @@ def _fit(
             run_log.log_epoch(entry, trainer.epochs)
             progress.report_epochs([entry])
     if processes.rank == 0:
-        run_log.log_training_ends(trainer.progress.epoch, trainer.epochs, config.train.early_stopping_patience)
-    return _Kept(trainer, card, notes=tuple(notes))
+        run_log.log_training_ends(trainer.progress.epoch, trainer.epochs, trainer.config.early_stopping_patience)
+    return trainer
 
 
-def _search(search: HeadSearch, processes: Processes) -> _Kept:
+def _search(search: HeadSearch, processes: Processes, start: WarmStart) -> _Kept:
     """All heads trained, and the best of them; listeners hear of the best so far once a round."""
     run_log.log_heads_begin(device_name(processes.device), len(search.found), search.epochs)
     for number, entry in search.rounds():
@@ -137,6 +153,10 @@ def _search(search: HeadSearch, processes: Processes) -> _Kept:
         run_log.log_epoch(heard, search.epochs)
         progress.report_epochs([heard])
     progress.log(f"train: {search.note()}", "notice")
+    continued = [each.trainer for each in search.found if each.head.is_continued]
+    if continued:
+        scratch = [each.trainer for each in search.found if not each.head.is_continued]
+        record_choice(start, continued[0], scratch, search.best.trainer)
     return _Kept(search.best.trainer, search.best.card, search.record(), tuple(search.notes))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -64,9 +64,24 @@ def standardize(model: FusedClassifier, moments: Mapping[InputName, Moments]) ->
 def fold(model: FusedClassifier, moments: Mapping[InputName, Moments]) -> None:
     """The same answers from embeddings as they are: W (x - m) / d + b = (W / d) x + (b - (W / d) m)."""
     for name, own in moments.items():
-        projection = cast(nn.Sequential, model.projections[name])
-        projection._forward_pre_hooks.clear()
-        linear = cast(nn.Linear, projection[0])
+        model.projections[name]._forward_pre_hooks.clear()
+        linear = _first_layer(model, name)
         weight = linear.weight.double().cpu() / own.deviation.double()
         linear.bias.copy_(linear.bias.double().cpu() - weight @ own.mean.double())
         linear.weight.copy_(weight)
+
+
+@torch.no_grad()
+def unfold(model: FusedClassifier, moments: Mapping[InputName, Moments], taken: Collection[str]) -> None:
+    """The reverse, of the projections whose weights were `taken` over, by their names, from a model that reads embeddings as
+    they are: standardised, its answers are the same."""
+    for name, own in moments.items():
+        if f"projections.{name}.0.weight" in taken:
+            linear = _first_layer(model, name)
+            weight = linear.weight.double().cpu()
+            linear.bias.copy_(linear.bias.double().cpu() + weight @ own.mean.double())
+            linear.weight.copy_(weight * own.deviation.double())
+
+
+def _first_layer(model: FusedClassifier, name: InputName) -> nn.Linear:
+    return cast(nn.Linear, cast(nn.Sequential, model.projections[name])[0])

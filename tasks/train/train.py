@@ -27,7 +27,7 @@ FILES = ("model.safetensors", CARD, HISTORY)
 
 
 def train_key(request: TrainRequest, store: Store) -> str:
-    """The key of the checkpoint: all that training sees, and under train.continue_from the champion it starts from.
+    """The key of the checkpoint: all that training sees, and under train.continue_from the champion whose weights are tried.
 
     A champion that was itself made from these very rows, settings and code is the answer already: the key is then its own.
     """
@@ -36,12 +36,15 @@ def train_key(request: TrainRequest, store: Store) -> str:
         return base
     if champion.base_key == base and champion.train_key and store.find(KIND, champion.train_key) is not None:
         return champion.train_key
-    return digest_json({"base": base, "champion": champion.sha256})
+    auto = {"auto": True} if request.config.train.continue_from == "auto" else {}
+    return digest_json({"base": base, "champion": champion.sha256, **auto})
 
 
 def base_key(request: TrainRequest, store: Store) -> str:
     """The digest of all that training sees but its start: rows, features, labels, config, code; nothing of the test rows."""
     valid, features, config, distillation = request.valid, request.features, request.config, request.distillation
+    settings = config.subset("seed", "fusion", "train")
+    settings["train"] = config.train.model_dump(mode="json", exclude={"continue_from"})
     encoders = {name: _identity(name, config) for name in features}
     modules = sorted({module for name in features for module in spec_of(name).network_modules})
     pretrained = any(encoder.family not in BUILT_IN for encoder in encoders.values())
@@ -51,7 +54,7 @@ def base_key(request: TrainRequest, store: Store) -> str:
             "targets": [target.model_dump(mode="json") for target in valid.clean.label_targets],
             "features": {name: ref.fingerprint for name, ref in features.items()},
             "encoders": {name: encoder.model_dump(mode="json") for name, encoder in encoders.items()},
-            "config": config.subset("seed", "fusion", "train"),
+            "config": settings,
             **({"column_types": valid.clean.column_types} if valid.clean.column_types else {}),
             **({"shared": list(config.encoders.shared)} if config.encoders.shared else {}),
             **({} if distillation is None else {"distillation": _what_is_taught(distillation)}),
@@ -121,7 +124,7 @@ def forget_training(request: TrainRequest, store: Store) -> None:
 def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
     weights_sha256, card_sha256 = (digest_file(work / name) for name in FILES[:2])
     history = TrainingHistory.model_validate_json((work / HISTORY).read_text(encoding="utf-8"))
-    start = [job.champion] if job.champion is not None and job.config.train.continue_from == "champion" else []
+    start = [job.champion] if job.champion is not None and job.config.train.continue_from != "none" else []
     read = [job.features[name] for name in in_order(job.features)]
     learned_from = [*start, *([job.distillation.teacher] if job.distillation else [])]
     ref = CheckpointRef(

@@ -29,7 +29,7 @@ from tasks.train.lora import add_lora
 from tasks.train.losses import class_weights
 from tasks.train.processes import Processes, whole
 from tasks.train.sampling import row_chances
-from tasks.train.standardization import fold, moments_of, standardize
+from tasks.train.standardization import fold, moments_of, standardize, unfold
 from tasks.train.state import Progress, TrainState, Weights, read_fixed, read_state, save_fixed
 from tasks.train.step import StagePlan, TrainingStep, trainable_names
 from tasks.train.throughput import ThroughputMeter, count_flops
@@ -94,7 +94,7 @@ class Trainer:
             load_pretrained(plain, card)  # before layers are renamed by the updates
             fit_standardised(plain, train.inputs)
         if start is not None:  # also where a kept state replaces it: its message belongs to the history
-            transfer_weights(plain, card, start)
+            unfold(plain, self.moments, transfer_weights(plain, card, start).whole)
         if self.config.regime == "lora":
             add_lora(plain, self.config)
         self.trainable = trainable_names(plain, self.config)
@@ -197,6 +197,11 @@ class Trainer:
         plain = copy.deepcopy(self.ema_model) if self.processes.divides else self.training_step.plain
         plain.load_state_dict(self.best, strict=False)
         self.training_step = self._set_up(plain)
+
+    def release(self) -> None:
+        """What only further epochs would need takes no memory any more: another model is trained before `finish`."""
+        self.__dict__.pop("training_step", None)  # not there where a run that had ended was restored
+        self.ema_model.to("cpu")
 
     def finish(self) -> FusedClassifier:
         """The model with the best weights, whole, and what they were trained on folded into them; call it once."""

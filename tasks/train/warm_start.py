@@ -19,7 +19,7 @@ from tasks.errors import EnvironmentFailed
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.packed_weights import unpack_weights
-from tasks.modeling.training_rows import are_known, read_rows
+from tasks.modeling.training_rows import are_known, compare_train_rows, read_rows
 from tasks.problems.registry import problem_of
 from tasks.progress import note
 from tasks.samples import Samples
@@ -35,7 +35,7 @@ class WarmStart:
     samples: Samples
     """The train and val rows that are left to train on."""
     record: WarmStartRecord | None = None
-    """For history.json; None where the config does not ask to continue. `transfer_weights` adds to it."""
+    """For history.json; None where training does not start from a champion. `transfer_weights` adds to it."""
     champion: Path | None = None
     """The folder of the model whose weights are the start."""
 
@@ -51,12 +51,13 @@ class TransferredWeights:
 
 
 def begin(champion: ChampionRef | None, samples: Samples, config: RunConfig, store: Store) -> WarmStart:
-    """The rows to train on, and the champion to start from; a note says so where there is none."""
-    if config.train.continue_from == "none":
+    """The rows to train on, and the champion to start from; under auto all rows, as both starts are to be compared."""
+    if config.train.continue_from == "none" or champion is None:
         return WarmStart(samples)
-    if champion is None:
-        return WarmStart(samples, WarmStartRecord(notes=(note("no champion to continue from: trained from scratch"),)))
     folder = store.path(champion.uri)
+    if config.train.continue_from == "auto":
+        changes = compare_train_rows(samples.of_split("train"), folder, read_card(folder).modalities)
+        return WarmStart(samples, WarmStartRecord(champion=champion.model_sha256, changes=changes), folder)
     kept, rows, replay_notes = replay(samples, folder, config.train.replay, config.seed)
     record = WarmStartRecord(champion=champion.model_sha256, rows=rows, notes=(replay_notes,))
     return WarmStart(kept, record, folder)

@@ -145,6 +145,26 @@ def with_another_column(world: World) -> World:
     return replace(world, rows=rows).having(data__columns__image='["image", "image_side"]')
 
 
+def renamed(world: World) -> World:
+    """The label's column has another name."""
+    rows = [{("kind" if name == "label" else name): cell for name, cell in row.items()} for row in world.rows]
+    return replace(world, rows=rows).having(data__columns__label="kind")
+
+
+def with_another_text(world: World) -> World:
+    """A second column of texts is read instead, which differs in two train rows."""
+    rows = [{**row, "words": row["text"]} for row in world.rows]
+    for number in (30, 31):
+        rows[number]["words"] = f"it is other words {number}"
+    return replace(world, rows=rows).having(data__columns__text="words")
+
+
+def with_numbers(world: World) -> World:
+    """A modality more: a column of numbers."""
+    rows = [{**row, "size": f"{number / 7:.3f}"} for number, row in enumerate(world.rows)]
+    return replace(world, rows=rows).having(data__columns__tabular='["size"]')
+
+
 def swapped(world: World) -> World:
     """Two train rows have each other's text."""
     one, other = world.rows[30]["text"], world.rows[33]["text"]
@@ -166,7 +186,11 @@ CHANGES: dict[str, Callable[[World], World]] = {
     "a text of a test row": lambda world: world.with_cells(0, text="it is another text"),
     "a weight of a train row": lambda world: world.with_cells(30, weight="2").having(data__columns__weight="weight"),
     "a train row moved to test": lambda world: world.with_cells(30, split="test"),
+    "the label's column under another name": renamed,
+    "the text read from another column": with_another_text,
     "a second column of pictures": with_another_column,
+    "a column of numbers": with_numbers,
+    "the pictures left out": lambda world: world.having(encoders__image="off"),
     "the text left out": lambda world: world.having(encoders__text="off"),
     "another encoder of the text": lambda world: world.having(encoders__text="tiny"),
     "other weights of the text's encoder": lambda world: world.having(

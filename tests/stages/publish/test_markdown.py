@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -17,6 +18,7 @@ from data_contracts.refs import (
     ValidatedRef,
     Verdict,
 )
+from data_contracts.training_history import ComparedStart, TrainingHistory, TrainRowChanges, WarmStartRecord
 from data_contracts.uncertainty import (
     MeasuredShare,
     OutlierFigures,
@@ -128,6 +130,20 @@ def test_the_card_quotes_what_the_verdict_rests_on() -> None:
     assert f"- verdicts: `{'1' * 64}`, code `{'a' * 16}`\n- evaluations: `{'2' * 64}`\n" in card
     bare = write_card(CHECKPOINT, make_report("multiclass"), make_verdict("r"), make_valid("x"), CONFIG)
     assert "What the verdict rests on" not in bare
+
+
+@pytest.mark.parametrize(("start", "told"), [("champion", True), ("scratch", False)])
+def test_the_card_says_which_model_it_was_continued_from(start: Literal["champion", "scratch"], told: bool) -> None:
+    changes = TrainRowChanges(before=10, added=1)
+    compared = (ComparedStart(start=start, epochs=1, val_loss=0.5, seconds=1.0, chosen=True),)
+    record = WarmStartRecord(champion="c" * 64, changes=changes, compared=compared)
+    history = TrainingHistory(start=record)
+    card = write_card(
+        CHECKPOINT, make_report("multiclass"), make_verdict("r"), make_valid("x"), CONFIG, history=history
+    )
+    line = f"\n- Continued from the weights of the champion of that time, sha256 `{'c' * 64}`\n\n## Data\n"
+    assert (line in card) is told
+    assert ("c" * 64 in card) is told
 
 
 def test_labels_are_shown_as_themselves() -> None:

@@ -24,6 +24,7 @@ from data_contracts.refs import (
     Verdict,
 )
 from data_contracts.tables import media_schema, quarantine_schema, samples_schema
+from data_contracts.training_history import StartChoice
 from tasks.config import RunConfig
 from tasks.evaluate.detail import describe
 from tasks.media.media_store import media_kind
@@ -42,6 +43,7 @@ class FakeParts:
     checkpoint: CheckpointRef | None = None
     report: EvalReport | None = None
     verdict: Verdict | None = None
+    start_choice: StartChoice | None = None
     warnings: list[str] = field(default_factory=list)
 
 

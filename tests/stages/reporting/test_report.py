@@ -12,6 +12,7 @@ import pytest
 
 from data_contracts.baselines import ClassicalBaselines, CurvePoint, LinearBaseline
 from data_contracts.refs import Compared
+from data_contracts.training_history import StartChoice
 from tasks.pages import visible
 from tasks.reporting.formatting import percent, seconds, shorten
 from tests.support.cards import write_card
@@ -256,6 +257,27 @@ def test_the_heads_that_one_was_chosen_from_are_a_table(make_run: Callable[..., 
     assert [("chosen" in line, "as configured" in line) for line in lines] == [(True, False), (False, True)]
     assert "<code>fusion.kind = linear</code>" in lines[0]
     for shown in ("0.4000", "83.0", "5 (3)"):
+        assert shown in lines[0]
+
+
+def test_both_starts_of_a_training_are_a_table(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    run = make_run(TEN)
+    run.parts.start_choice = StartChoice(why="version 3 has other labels")
+    page = render(run, tmp_path)
+    assert "<h3>Warm start</h3>" not in page
+    assert "trained from scratch: version 3 has other labels" in page
+    compared = [
+        {"start": "champion", "epochs": 3, "val_loss": 0.4, "figures": {"val_accuracy": 0.83}, "seconds": 2, "chosen": True},
+        {"start": "scratch", "epochs": 15, "val_loss": 0.5, "figures": {"val_accuracy": 0.81}, "seconds": 9, "chosen": False},
+    ]  # fmt: skip
+    changes = {"before": 200, "added": 8, "removed": 2, "altered": 1}
+    start = {"champion": "c" * 64, "changes": changes, "compared": compared}
+    page = render(with_history(run, start=start), tmp_path)
+    table = page[page.index("<h3>Warm start</h3>") :].split("</table>")[0]
+    assert "5.5 % of the champion&#39;s 200 train rows changed (8 added, 2 removed, 1 altered)" in table
+    lines = table.split("<tr>")[2:]
+    assert [("chosen" in line, "from scratch" in line) for line in lines] == [(True, False), (False, True)]
+    for shown in ("0.4000", "83.0", '<td class="n">3</td>'):
         assert shown in lines[0]
 
 

@@ -255,7 +255,7 @@ def test_a_linear_head_is_published_as_any_model(embedded, monkeypatch):
 
 
 def test_one_head_and_why_is_a_note_of_the_run(embedded, monkeypatch, three):
-    monkeypatch.setattr("tasks.train.stage.why_one_head", lambda *what: "one head, because")
+    monkeypatch.setattr("tasks.train.heads.why_one_head", lambda *what: "one head, because")
     world = embedded()
     record = _history(world, train(*world.all, isolate=False))
     assert "heads" not in record

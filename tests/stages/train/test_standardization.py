@@ -12,7 +12,7 @@ from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.features import FeatureTable, Inputs
 from tasks.modeling.fusion.classifier import FusedClassifier, Present
 from tasks.train import standardization
-from tasks.train.standardization import EPS, fold, moments_of, standardize
+from tasks.train.standardization import EPS, fold, moments_of, standardize, unfold
 
 WIDTH = 5
 
@@ -56,3 +56,8 @@ def test_folded_in_the_answers_are_the_same(kind):
         assert not torch.allclose(standard, raw, atol=1e-2)
         fold(each, moments)
         torch.testing.assert_close(each(batch, 6).logits, standard, rtol=1e-4, atol=1e-5)
+    standardize(model, moments)
+    unfold(model, moments, {"head.weight"})
+    assert not torch.allclose(model(batch, 6).logits, standard, atol=1e-2), "its projection is its own"
+    unfold(model, moments, {"projections.image.0.weight"})
+    torch.testing.assert_close(model(batch, 6).logits, standard, rtol=1e-4, atol=1e-5)
