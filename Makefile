@@ -3,9 +3,10 @@ VENV   := .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-# Tests run in so many processes, each on one thread; the tests of one file share its servers, and stay together.
+# Tests run in so many processes, each on one thread (those of OpenMP that wait for each other sleep); the tests of one file
+# share its servers, and stay together.
 WORKERS ?= 2
-PYTEST  := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+PYTEST  := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 .PHONY: demo install test test-slow test-gpu mutants lint bench docs clean
 

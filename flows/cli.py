@@ -20,6 +20,7 @@ from data_contracts.run_summary import RunSummary
 from flows import console
 from flows.commands import COMMANDS, GROUPS
 from flows.run_failed import RunFailed
+from flows.threads import let_threads_sleep
 from tasks.drafts import full_disk, is_full_disk
 from tasks.errors import CrossmodalError, UsageError
 from tasks.packages import missing_package
@@ -68,6 +69,7 @@ def _load(place: str) -> Any:
 def main(arguments: list[str] | None = None) -> None:
     """The console script. Every error ends as one line and an exit status; `--debug` shows the traceback."""
     redact_output()
+    let_threads_sleep()
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     command = without_types_of_flags(get_command(make_app(arguments[0])))
     call = functools.partial(_call, command, arguments)

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from flows.environment import store_from_environment, tracking_uri_from_environment
 from flows.request import OVERRIDE, Request, make_request, resolve_config
+from flows.threads import let_threads_sleep
 from tasks.config_paths import absolute_path
 from tasks.errors import UsageError
 from tasks.redaction import redact, redact_output
@@ -24,6 +25,7 @@ _HELD: dict[str, str] = {}
 def request_of_run(profile: str, data: str, overrides: Sequence[str], store: str) -> Request:
     """The request of the flow run that this is called in; its id is when that was due and the beginning of Prefect's id."""
     redact_output()
+    let_threads_sleep()
     place = store_of_run(store)
     data, overrides = _HELD.get(data, data), [_HELD.get(text, text) for text in overrides]
     config = resolve_config(profile or None, full_path(data) or None, overrides, place)
