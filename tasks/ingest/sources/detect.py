@@ -147,9 +147,9 @@ def _open_by_names(listing: Listing, limits: ReadLimits) -> Manifests:
             "data.layout=auto to find what it is"
         )
     of_splits = find_split_tables(listing)
-    if of_splits or limits.layout == "tables":
-        return open_split_tables(listing, of_splits, limits)
     shards = [] if listing.media else shards_of(listing)
+    if of_splits or (limits.layout == "tables" and not shards):
+        return open_split_tables(listing, of_splits, limits)
     return [(replace(open_entry(listing, name, limits), root=listing.path), None) for name in shards]
 
 

@@ -320,6 +320,9 @@ def test_parts_and_days_are_one_table(names: tuple[str, ...], run_ingest: Ingest
     found = run_ingest(tmp_path)
     assert set(found.samples) == {str(number) for number in range(len(names) * ROWS)}
     assert labels_of(found) == dict.fromkeys(LABELS, len(names) * ROWS // 2)
+    settings = found.raw.recognition.settings
+    again = run_ingest(tmp_path, *(f"{key}={json.dumps(value)}" for key, value in settings.items()))
+    assert (settings["data.layout"], again.samples) == ("tables", found.samples)
 
 
 @pytest.mark.parametrize("names", [("labels_v1.csv", "labels_v2.csv"), ("export.csv", "export (1).csv")])
