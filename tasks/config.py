@@ -106,8 +106,8 @@ class DataConfig(Section):
     """The configuration of a data set of the Hugging Face hub: the folder of its tables, where there are several."""
     layout: Layout = "auto"
     """What a folder is taken for. auto: its manifest.*, lists of its files, its train, val and test tables, the one table
-    that names its files, else a folder per class. tables: its train, val and test tables. lists: its lists of files. folders: a
-    folder per class, whatever tables are beside them."""
+    that names its files, else a folder per class. tables: its train, val and test tables, or the parts
+    of one table. lists: its lists of files. folders: a folder per class, whatever tables are beside them."""
     table: str | None = None
     """The one table of a folder that is read, as a path from there; None: found as data.layout says."""
     columns: ColumnsConfig = ColumnsConfig()

@@ -8,6 +8,9 @@ import stat
 _FOLDER = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
 """O_PATH, where there is one: a folder that may be entered but not listed will do."""
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+"""What a file begins with that Git LFS has not fetched."""
+
 
 class NotRegular(Exception):
     """A file that will not be read; `reason` is the code that lands in quarantine."""

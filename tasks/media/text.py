@@ -12,6 +12,8 @@ from tasks.media.canonical import Canonical, Undecodable
 
 # C0 and C1 controls but tab and line ends, the byte-order mark, and the bidirectional overrides of Unicode TR 36.
 _STRIPPED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+_INVISIBLE = " \t\r\n\u00a0\u00ad\u200b\u200c\u200d\u2060"
+"""What may stand within words and shows nothing by itself."""
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -40,7 +42,7 @@ def decode_text(data: bytes, limits: Mapping[str, Any]) -> Canonical:
         raise Undecodable("unreadable-text", "contains NUL")
     cleaned, stripped = _STRIPPED.subn("", text)
     cleaned = unicodedata.normalize("NFC", cleaned).strip()
-    if not cleaned:
+    if not cleaned.strip(_INVISIBLE):
         raise Undecodable("empty-text", "nothing but white space and control characters")
     limit = int(limits["max_text_chars"])
     notes = [note] if note else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from data_contracts.refs import ProblemName
+from tasks.ingest.manifest.nested_columns import describe_inner
 from tasks.ingest.manifest.rows import Inline
 from tasks.problems.cells import Cell, plain
 from tasks.problems.registry import DEFAULT, get_problem
@@ -17,6 +18,8 @@ def read_label(cell: Any, column: str, problem: ProblemName = DEFAULT) -> Cell:
     if isinstance(cell, (dict, bytes, Inline)) or (isinstance(cell, list) and not reader.reads_lists):
         what = "bytes" if isinstance(cell, Inline) else type(cell).__name__
         hint = "; data.problem=multilabel reads lists of labels" if isinstance(cell, list) else ""
+        hint = "; write it as text (pandas: .str.decode('utf-8'))" if isinstance(cell, Inline) else hint
+        hint = hint or describe_inner(cell, column, "label")
         return None, ("bad-label", f"column {column!r} holds {what}; expected a string or a number{hint}")
     if not isinstance(cell, list) and plain(cell) is None:
         return None, ("missing-label", f"column {column!r} is empty")

@@ -23,6 +23,8 @@ _ROLES = {
     "time": ("time",),
 }
 
+_OPTIONAL = frozenset({"split", "group", "weight", "time"})
+"""Of two such columns whose names differ in case only, the one that is spelt as ours is meant."""
 _NAMES_SHOWN = 20
 
 
@@ -186,5 +188,13 @@ def _find(names: tuple[str, ...], role: str, aliases: tuple[str, ...], mapped: s
         near = difflib.get_close_matches(mapped, names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"its columns are {', '.join(names)}"
         raise UsageError(f"data.columns.{role}={mapped!r}: manifest {where} has no such column; {hint}")
-    by_name = {name.strip().lower(): name for name in reversed(names)}
-    return next((by_name[alias] for alias in aliases if alias in by_name), None)
+    for alias in aliases:
+        found = [name for name in names if name.strip().lower() == alias]
+        if len(found) > 1 and role not in _OPTIONAL:
+            raise DataError(
+                f"manifest {where}: columns {' and '.join(map(repr, found))} are both {role} by their names; --set "
+                f"data.columns.{role}={found[0]} says which is meant"
+            )
+        if found:
+            return alias if alias in found else found[0]
+    return None

@@ -13,6 +13,7 @@ from tasks.ingest.manifest.rows import SPLITS, Manifest
 from tasks.ingest.sources.listing import modality_of_file
 from tasks.ingest.sources.streams import format_of
 from tasks.ingest.sources.tables import DELIMITED, TABLES
+from tasks.modalities import MODALITIES
 from tasks.problems.cells import is_empty
 
 _MOST_WORDS = 5
@@ -20,6 +21,9 @@ _MOST_WORDS = 5
 _TEXT_WORDS = 4
 """A date has three."""
 _MOST_COLUMNS = 30
+_TOP_ROWS = 5
+"""Titles above the names of columns are few."""
+_ROLES = frozenset({"id", "label", *(name for spec in MODALITIES.values() for name in spec.columns)})
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
@@ -29,6 +33,10 @@ def propose_header(manifest: Manifest, cells: Mapping[str, list[Any]]) -> str:
     """
     if format_of(manifest.path.name) not in DELIMITED and format_of(manifest.path.name) in TABLES:
         return ""
+    top = ((column, cell) for column in cells.values() for cell in column[:_TOP_ROWS])
+    below = next((str(cell) for column, cell in top if _is_role(cell) and column.count(cell) == 1), None)
+    if below is not None and not any(map(_is_role, cells)):
+        return f"; a row below has {below!r}, which names a column: data.csv.skiprows says how many lines stand above the names"
     doubtful = next((name for name in cells if name in cells[name] or _is_no_name(name)), None)
     if doubtful is None:
         return ""
@@ -45,6 +53,11 @@ def propose_header(manifest: Manifest, cells: Mapping[str, list[Any]]) -> str:
         names.append(role if used[role] == 1 else f"{role}_{used[role]}" if role == "text" else f"column_{place}")
     setting = shlex.quote(f"data.csv.header={json.dumps(names)}")
     return f"; {doubtful!r} looks like a cell: where the first line is a row already, name the columns, perhaps --set {setting}"
+
+
+def _is_role(cell: object) -> bool:
+    """Whether a cell holds what names a column of ours."""
+    return isinstance(cell, str) and cell.strip().lower() in _ROLES
 
 
 def _is_no_name(name: str) -> bool:

@@ -10,13 +10,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from data_contracts.modalities import modality_of
-from data_contracts.refs import IN_CELLS, InputName
+from data_contracts.refs import IN_CELLS, InputName, Modality
 from tasks import progress
 from tasks.ingest.manifest.extra_columns import metadata_json
 from tasks.ingest.manifest.joined_columns import join_cells
 from tasks.ingest.manifest.label_columns import CELLS
 from tasks.ingest.manifest.media_files import Located, locate_inline, locate_text
 from tasks.ingest.manifest.missing_media import FOUND, FoundElsewhere, locate_near
+from tasks.ingest.manifest.nested_columns import describe_inner
 from tasks.ingest.manifest.raw_rows import RawRow
 from tasks.ingest.manifest.rows import SPLITS, Cells, Inline, Purpose, Row, split_of
 from tasks.ingest.manifest.source import Source
@@ -100,10 +101,19 @@ def _locate_cell(name: InputName, cell: Any, column: str, source: Source, row: R
     if modality_of(name) in IN_CELLS and not (column.lower().endswith("_path") or column in source.paths.text_files):
         return locate_text(cell)
     if not isinstance(cell, str):
-        several = "; data.cell_separator makes each item of a list a row" if isinstance(cell, list) else ""
-        raise Refused("wrong-type", f"column {column!r} holds {type(cell).__name__}; expected a path or bytes{several}")
+        what = f"column {column!r} holds {type(cell).__name__}; expected a path or bytes"
+        raise Refused("wrong-type", f"{what}{_way_out(cell, column, modality_of(name))}")
     path = source.paths.complete(cell, modality_of(name))
     return locate_near(path, name, source.roots, source.index, search=source.paths.search)
+
+
+def _way_out(cell: Any, column: str, modality: Modality) -> str:
+    """What to do about a cell that holds a list or an object in place of a medium."""
+    if isinstance(cell, list) and cell and all(item == "bytes" for item in cell):  # as plain_cell sends them
+        return f"; write each medium to a row of its own, or to a column of its own ({modality}, {modality}_2 …)"
+    if isinstance(cell, list):
+        return "; data.cell_separator makes each item of a list a row"
+    return describe_inner(cell, column, modality)
 
 
 def _read_roles(result: RawRow, source: Source, values: Cells, purpose: Purpose) -> None:
@@ -130,7 +140,9 @@ def _read_roles(result: RawRow, source: Source, values: Cells, purpose: Purpose)
     if not is_empty(weight):
         result["weight"] = _weight(weight)
         if result["weight"] is None:
-            _reject_row(result, "bad-weight", f"{redact(str(weight))[:50]!r} is not a positive number")
+            _reject_row(
+                result, "bad-weight", f"{redact(str(weight))[:50]!r} is not a positive number with a decimal point"
+            )
 
 
 def _weight(value: Any) -> float | None:

@@ -14,7 +14,7 @@ from tasks.ingest.manifest.file_states import FileStates
 from tasks.ingest.manifest.rows import Inline
 from tasks.ingest.rejected_row import Refused
 from tasks.ingest.sources.remote import Remote
-from tasks.media.files import NotRegular, open_regular_file
+from tasks.media.files import LFS_POINTER, NotRegular, open_regular_file
 from tasks.problems.cells import plain
 
 INLINE = "inline:"
@@ -109,9 +109,7 @@ def _locate_file(cell: str, roots: Roots) -> Located:
         roots.states.is_whole = False
         return Located(url, hashlib.sha256(roots.remote.fetch(url)).hexdigest())
     if _SCHEME.match(cell):
-        raise Refused(
-            "scheme-not-allowed", "local files only (see data.allowed_schemes); download it, and name its path"
-        )
+        raise Refused("scheme-not-allowed", _instead_of(cell))
     try:
         path = roots.resolve(cell)
         try:
@@ -133,6 +131,16 @@ def _locate_file(cell: str, roots: Roots) -> Located:
         raise Refused("unreadable-file", error.strerror or str(error)) from None
 
 
+def _instead_of(address: str) -> str:
+    """What to do about an address that may not be opened."""
+    scheme = address.strip().partition(":")[0].lower()
+    if scheme == "file":
+        return "an address (file:), never opened: write the path alone, without file://"
+    if scheme == "data":
+        return "a file written into its cell (data:), which is not read: write it as a file, and name its path"
+    return "local files only (see data.allowed_schemes); download it, and name its path"
+
+
 def _storable(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
@@ -148,6 +156,10 @@ def _read(path: str, max_bytes: float) -> tuple[os.stat_result, str]:
     try:
         state, digest = os.fstat(handle), hashlib.sha256()
         while block := os.read(handle, min(size + 1, _BLOCK)):
+            if block.startswith(LFS_POINTER):
+                raise NotRegular(
+                    "unreadable-file", "a pointer of Git LFS in place of the file: git lfs pull fetches it"
+                )
             digest.update(block)
             if len(block) == size:
                 break

@@ -10,6 +10,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from data_contracts.refs import Modality
 from tasks.ingest.manifest.file_states import FileStates
@@ -20,6 +21,11 @@ _MAX_FILES = 500_000
 _MAX_FOLDERS = 1_000
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
+_SHARE = re.compile(r"//[^/]+/[^/]+/")
+"""The machine and the share with which a network path of Windows begins, once its slashes are turned."""
+_ATTACHED = re.compile(r" \(https?://[^\s()]+\)$")
+"""The address behind the name of an attachment, as Airtable exports it: `front.jpg (https://…)`."""
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _NOT_IN_NAMES = re.compile(r'[:|<>*?"$%]|^~')
 """An address, a pattern or a variable is no name of a file."""
 _INSIDE = re.compile(rf"(?:{'|'.join(map(re.escape, MODALITY_OF))})['\"]?\s*[;,|\s]\s*\S", re.IGNORECASE)
@@ -48,7 +54,13 @@ class MediaIndex:
         return best[0] if len(best) == 1 else None
 
     def candidates(self, cell: str, modality: Modality | None = None) -> list[str]:
-        """The files that fit a cell best and equally well."""
+        """The files that fit a cell best and equally well; where there is none, those that it means as part of an address,
+        `a%20b.png`.
+        """
+        found = self._candidates(cell, modality)
+        return found or (self._candidates(unquote(cell), modality) if _ESCAPE.search(cell) else [])
+
+    def _candidates(self, cell: str, modality: Modality | None) -> list[str]:
         parts = _parts(cell)
         if not parts:
             return []
@@ -128,7 +140,7 @@ def _plain(text: str) -> str:
 
 def _parts(cell: str) -> list[str]:
     """The folders and the name in a cell, as they are compared; none where it cannot be the path of a file."""
-    text = _DRIVE.sub("", cell.strip().replace("\\", "/"))
+    text = _SHARE.sub("/", _DRIVE.sub("", _ATTACHED.sub("", cell.strip()).replace("\\", "/")))
     if _NOT_IN_NAMES.search(text):
         return []
     parts = [_plain(part) for part in text.split("/") if part not in ("", ".")]
@@ -137,7 +149,7 @@ def _parts(cell: str) -> list[str]:
 
 def names_several(cell: str) -> bool:
     """Whether a cell lists several files: the ending of one stands amid it, before a mark that no folder's name begins with."""
-    return _INSIDE.search(cell) is not None
+    return _INSIDE.search(_ATTACHED.sub("", cell.strip())) is not None
 
 
 def _is_number(text: str) -> bool:

@@ -11,6 +11,7 @@ from data_contracts.refs import InputName
 from tasks.ingest.manifest.media_files import Located, Roots, locate_file
 from tasks.ingest.manifest.media_index import MediaIndex, names_several
 from tasks.ingest.manifest.raw_rows import RawRow, RawRows
+from tasks.ingest.manifest.written_media import written_medium
 from tasks.ingest.rejected_row import Refused
 
 FOUND = "found_elsewhere"
@@ -44,6 +45,12 @@ def locate_near(
             except Refused:
                 pass
         hint = ""
+        if (kind := written_medium(cell)) is not None:
+            raise Refused(
+                "missing-file",
+                f"the cell holds {kind} in base64, which is not read: write it as a file, and name its path, or write Parquet "
+                f"with a column of bytes ({_tried(cell, roots)[:60]}…)",
+            ) from None
         if names_several(cell):
             hint = f"; the cell names several files: give each a column of its own ({name}, {modality_of(name)}_2 …), "
             hint += "or set data.cell_separator to make each a row"

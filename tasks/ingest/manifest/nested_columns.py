@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from tasks.ingest.manifest.rows import Manifest, Row
 
+_PROPOSED = 3
 _DEPTH = 3
 """Columns deeper than this are not proposed."""
 
@@ -34,6 +36,14 @@ def nested_cells(cells: Mapping[str, list[Any]], depth: int = _DEPTH) -> dict[st
             values = [_at({name: cell}, f"{name}.{key}") for cell in column]
             found |= {f"{name}.{key}": values} | nested_cells({f"{name}.{key}": values}, depth - 1)
     return found
+
+
+def describe_inner(cell: Any, column: str, role: str) -> str:
+    """What a refusal adds where an object stands in place of a text: the columns within it that hold one."""
+    kinds = str | int if role == "label" else str
+    texts = [key for key, value in cell.items() if isinstance(value, kinds)] if isinstance(cell, dict) else []
+    ways = [f"--set {shlex.quote(f'data.columns.{role}={column}.{key}')}" for key in texts[:_PROPOSED]]
+    return f"; here it could be {' or '.join(ways)}" if ways else ""
 
 
 def _with(rows: Iterator[Row], nested: list[str]) -> Iterator[Row]:

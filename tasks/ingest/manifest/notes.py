@@ -18,6 +18,10 @@ from tasks.ingest.manifest.source import Source
 from tasks.modalities import MODALITIES
 from tasks.problems.registry import PROBLEMS
 
+_DIFFERENT = 10
+"""Fewer different numbers than this may be classes."""
+_SHOWN_CHARS = 60
+
 
 def describe_source(
     sources: list[Source], modalities: tuple[InputName, ...], table: RawRows, slices: tuple[str, ...] = ()
@@ -54,22 +58,26 @@ def describe_absent(source: Source, config: RunConfig) -> list[str]:
 
 
 def note_likely_problem(table: RawRows, config: RunConfig) -> list[str]:
-    """A line where labels that nobody called classes are all different numbers."""
+    """A line where labels that nobody called classes are many different numbers, or differ from row to row."""
     labels = table["label"].drop_null().to_pylist()
-    if (
-        config.data.problem != "auto"
-        or config.data.columns.labels
-        or len(labels) < 10
-        or len(set(labels)) < len(labels)
-    ):
+    different = len(set(labels))
+    if config.data.problem != "auto" or config.data.columns.labels or different < _DIFFERENT:
         return []
     numeric = next(problem.name for problem in PROBLEMS.values() if problem.is_numeric)
     is_plain = all(read_label(label, "label", numeric)[0] is not None for label in labels)
-    if not is_plain and not _have_form(labels, config.data.csv):
+    if different == len(labels):
+        if is_plain or _have_form(labels, config.data.csv):
+            many = "every row has another number, and each"
+        else:
+            return [
+                f"label: every row has another label ({labels[0][:_SHOWN_CHARS]!r}), and each is taken for a class; "
+                "data.columns.label names another column"
+            ]
+    elif is_plain and (different * 2 > len(labels) or not all(label.lstrip("+-").isdigit() for label in labels)):
+        many = f"{different} different numbers, and each"
+    else:
         return []
-    return [
-        f"label: every row has another number, and each is taken for a class; data.problem={numeric} predicts numbers"
-    ]
+    return [f"label: {many} is taken for a class; data.problem={numeric} predicts numbers"]
 
 
 def _have_form(labels: Sequence[str], options: CsvConfig) -> bool:

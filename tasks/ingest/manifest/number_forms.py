@@ -27,10 +27,13 @@ class NumberForm:
 
     def read(self, text: str) -> str | None:
         """The number as Python reads it; None for a text that is not written so. (5) is -5, as accountants write it, and so
-        are $(5), ($5) and (5)% with their units; -(5) is none.
+        are $(5), ($5) and (5)% with their units; -(5) is none. 5- is -5, as SAP writes it.
         """
         if (found := _in_brackets(text, self.unit)) is not None:
             inner = self.read(found)
+            return None if inner is None or inner[:1] in "+-" else f"-{inner}"
+        if (before := _before_minus(text)) is not None:
+            inner = self.read(before)
             return None if inner is None or inner[:1] in "+-" else f"-{inner}"
         bare = _without_unit(text, self.unit)
         if bare is None or not _pattern(self.decimal, self.thousands).fullmatch(bare):
@@ -47,6 +50,12 @@ class NumberForm:
         parts += [f"thousands {self.thousands!r}"] if self.thousands else []
         parts += [f"{self.unit!r} left out"] if self.unit else []
         return ", ".join(parts)
+
+
+def _before_minus(text: str) -> str | None:
+    """What stands before a minus at the end of a whole cell."""
+    text = text.translate(_SPACES).strip()
+    return text[:-1] if text.endswith("-") else None
 
 
 def _in_brackets(text: str, unit: str) -> str | None:

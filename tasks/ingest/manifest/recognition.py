@@ -71,6 +71,8 @@ def _layout(sources: Sequence[Source], data: Path, config: RunConfig) -> Recogni
     else:
         folders = {path.parent for path in paths}
         what, how = "tables of splits", "their names, or those of their folders"
+        if not any(source.split or split_of_name(source.manifest.path.name) for source in sources):
+            what, how = "the parts of one table", "their names differ in numbers only"
         settings = {"data.layout": "tables"} if len(folders) == 1 else {}
         if len(folders) == 1 and folders != {data} and all(split_of_name(path.name) for path in paths):
             settings["data.config"] = folders.pop().name

@@ -5,19 +5,23 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import shlex
+from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from data_contracts.refs import Modality
 from tasks.errors import DataError
 from tasks.ingest.manifest.rows import SPLITS, Manifest, Row
+from tasks.ingest.sources.file_kinds import of_other_endings
 from tasks.ingest.sources.list_files import LISTS, NOISE, listed_splits, speaker_of
 from tasks.ingest.sources.listing import MODALITY_OF, Listing, main_modality, modality_of_file
 from tasks.ingest.sources.tables import is_table
 
 _OF_SPLITS = re.compile(r"(?:^|[-_.])(?:splits?|partition|trainval|train|test)(?:[-_.]|list)", re.IGNORECASE)
 _MOST_ENTRIES = 5_000
+_SHOWN = 5
+_MOST_INNER = 50
+"""More folders of the same names below several classes are days or sessions."""
 _UNLABELLED = frozenset({"unsup", "unsupervised", "unlabeled", "unlabelled"})
 """Folders of samples without labels beside those of classes, as IMDB's reviews have one; in lower case."""
 
@@ -32,18 +36,9 @@ def open_folders(listings: list[Listing], root: Listing, *, labelled: bool = Tru
     if modality is None:
         raise DataError(
             f"data {root.path}: its class folders hold no file that ends in {', '.join(MODALITY_OF)}; "
-            f"it holds {root.describe()}{_of_no_ending(listings, root)}"
+            f"it holds {root.describe()}{of_other_endings(listings, root)}"
         )
     return [_open_classes(listing, root, modality, labelled) for listing in listings]
-
-
-def _of_no_ending(listings: list[Listing], root: Listing) -> str:
-    """What to do about texts whose names have no ending, as those of 20 Newsgroups."""
-    files = [file for listing in listings for files in listing.folders.values() for file in files]
-    if any(PurePosixPath(file).suffix for file in files) or any(listing.linked for listing in listings):
-        return ""
-    command = "find . -type f ! -name '*.*' -exec mv {} {}.txt \\;"
-    return f"; where these are texts, give them the ending .txt: cd {shlex.quote(str(root.path))} && {command}"
 
 
 def open_files(listing: Listing) -> Manifest:
@@ -97,7 +92,7 @@ def _describe(listing: Listing, root: Listing, read: set[str]) -> list[str]:
         below = f"; {', '.join(inner)} are no splits there: splits stand above the classes"
         notes.append(
             f"{len(deeper)} files lie deeper than their class folder, for example {deeper[0]}: their class is the first folder"
-            + (below if all(name.lower() in SPLITS for name in inner) else "")
+            + (below if all(name.lower() in SPLITS for name in inner) else _recurring(deeper))
         )
     beside = [file for file in listing.files if file not in read]
     if beside:
@@ -110,6 +105,21 @@ def _describe(listing: Listing, root: Listing, read: set[str]) -> list[str]:
             "give that folder, or a table with a column split"
         )
     return notes
+
+
+def _recurring(files: list[str]) -> str:
+    """What a note adds where the innermost folders have the same names below several of the first: they may be the classes."""
+    firsts: dict[str, set[str]] = defaultdict(set)
+    for file in files:
+        folders = file.split("/")[:-1]
+        firsts[folders[-1]].add(folders[0])
+    shown = ", ".join(sorted(firsts)[:_SHOWN]) + (", …" if len(firsts) > _SHOWN else "")
+    if not 1 < len(firsts) <= _MOST_INNER or any(len(outer) < 2 for outer in firsts.values()):
+        return ""
+    return (
+        f"; the innermost folders ({shown}) recur below several of them: where those are the classes, write a table that names "
+        "each file, its label and its first folder as the group (file_name,label,group)"
+    )
 
 
 def splits_above(path: Path) -> list[str]:

@@ -17,6 +17,7 @@ from tasks.ingest.sources.folder_tables import (
     open_named,
     open_only_table,
     open_split_tables,
+    refuse_lakehouse,
 )
 from tasks.ingest.sources.limits import ReadLimits
 from tasks.ingest.sources.list_files import open_listed, split_lists
@@ -126,6 +127,7 @@ def _is_unlabelled(listing: Listing, limits: ReadLimits) -> bool:
 
 def _open_by_names(listing: Listing, limits: ReadLimits) -> Manifests:
     """What is meant by the names of its files; none where they say nothing."""
+    refuse_lakehouse(listing)
     if is_saved(listing):
         return open_saved(listing, limits)
     tables = [name for name in listing.files if is_table(name)]
@@ -145,9 +147,9 @@ def _open_by_names(listing: Listing, limits: ReadLimits) -> Manifests:
             "data.layout=auto to find what it is"
         )
     of_splits = find_split_tables(listing)
-    if of_splits or limits.layout == "tables":
-        return open_split_tables(listing, of_splits, limits)
     shards = [] if listing.media else shards_of(listing)
+    if of_splits or (limits.layout == "tables" and not shards):
+        return open_split_tables(listing, of_splits, limits)
     return [(replace(open_entry(listing, name, limits), root=listing.path), None) for name in shards]
 
 

@@ -47,7 +47,7 @@ def _send(sheet: CalamineSheet, others: list[str], send: Send) -> None:
     named = [place for place, name in enumerate(names) if name]
     found = list(rows)
     stray = sum(cell is not None for _, cells in found for place, cell in enumerate(cells) if not names[place])
-    beside = f"; not read are {', '.join(others[:_SHOWN])}" if others else ""
+    beside = f"; not read are {', '.join(others[:_SHOWN])}: to read another sheet, put it first" if others else ""
     notes = [f"sheet {sheet.name!r} is read, its headings stand in row {top}{beside}"]
     if stray:
         notes.append(

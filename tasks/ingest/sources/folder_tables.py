@@ -87,6 +87,18 @@ def _classes_beside(listing: Listing) -> list[str]:
     return [f"{found[0]} holds folders that may be classes"] if found else []
 
 
+def refuse_lakehouse(listing: Listing) -> None:
+    """Raises DataError for a table of Delta Lake or Iceberg: rows that were deleted since stand in its files."""
+    is_delta = "_delta_log" in listing.folders
+    is_iceberg = any(file.endswith(".avro") for file in listing.folders.get("metadata", []))
+    if is_delta or is_iceberg:
+        kind, way = ("Delta Lake", "deltalake.DeltaTable") if is_delta else ("Iceberg", "pyiceberg's StaticTable")
+        raise DataError(
+            f"data {listing.path}: a table of {kind}, whose files also hold rows that were deleted since: write the "
+            f"rows that count to one Parquet file ({way} reads them), and give that one"
+        )
+
+
 def open_only_table(listing: Listing, limits: ReadLimits) -> Manifest | None:
     """The table that describes the media of a folder, or that lies there without any; None where there is no table.
 
@@ -128,10 +140,21 @@ def open_only_table(listing: Listing, limits: ReadLimits) -> Manifest | None:
             "parts of one table, write it, with pandas: pandas.concat(tables), or, of folders named label=cat, "
             "pandas.read_parquet(folder)"
         )
+    if not described and _beside_media(names, listing):
+        raise DataError(
+            f"{holds}are named as the files beside them, of which each may hold one's label: write one table that names "
+            "each file and its label (file_name,label)"
+        )
     raise DataError(
         f"{holds}{'name its files' if described else 'name none of its files'}: give the one that is meant, --data "
         f"{listing.path / names[0]}; or set data.layout=folders to read a folder per class and no table"
     )
+
+
+def _beside_media(tables: list[str], listing: Listing) -> bool:
+    """Whether there are several tables, each with a medium of its own name beside it: 001.jpg, 001.json."""
+    stems = {str(PurePosixPath(file).with_suffix("")) for file in listing.media}
+    return len(tables) > 1 and all(str(PurePosixPath(table).with_suffix("")) in stems for table in tables)
 
 
 def open_entry(listing: Listing, name: str, limits: ReadLimits) -> Manifest:

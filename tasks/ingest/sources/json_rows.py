@@ -90,6 +90,9 @@ def _json_row(number: int, line: bytes) -> Row:
         text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         value = _STRICT.decode(text.strip())
         _require_storable(value, text)
+    except UnicodeDecodeError as error:
+        byte = f"byte {error.start + 1} of the line is {error.object[error.start]:#04x}"
+        return Row(number, {}, "unreadable-row", f"not UTF-8, as JSON is ({byte}): save the file as UTF-8")
     except (ValueError, RecursionError) as error:
         return Row(number, {}, "unreadable-row", f"{type(error).__name__}: {str(error)[:200]}")
     return _row(number, value)

@@ -10,7 +10,9 @@ import hashlib
 import json
 import math
 import os
+import uuid
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -21,6 +23,8 @@ from tasks.ingest.sources.isolated_messages import Send
 BATCH_ROWS = 256
 _CELL_ITEMS = 1_000
 """Of a list or struct in a cell so many entries are passed on: no column that means something to us holds one."""
+_UUID_BYTES = 16
+"""Databases keep identifiers as so many bytes."""
 TINY_BYTES = 16 << 20  # up to this a file may declare anything
 _RATIO = 1_000  # zstd and snappy stay well below, on anything that is not all one value
 TINY_VALUES = 1_000_000
@@ -164,7 +168,17 @@ def plain_cell(cell: Any) -> Any:
         return [plain_cell(item) for item in cell[:_CELL_ITEMS]]
     if isinstance(cell, dict):
         return {str(name): plain_cell(item) for name, item in list(cell.items())[:_CELL_ITEMS]}
-    return "bytes" if isinstance(cell, bytes) else str(cell)
+    return _bytes_as_text(cell) if isinstance(cell, bytes) else _as_text(cell)
+
+
+def _as_text(cell: object) -> str:
+    """A time, a decimal and the like; str() would write a decimal zero of nine places as 0E-9."""
+    return format(cell, "f") if isinstance(cell, Decimal) else str(cell)
+
+
+def _bytes_as_text(cell: bytes) -> str:
+    """A UUID, as databases keep identifiers; other bytes are not passed on."""
+    return str(uuid.UUID(bytes=cell)) if len(cell) == _UUID_BYTES else "bytes"
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:

@@ -11,6 +11,7 @@ from tasks.errors import DataError
 from tasks.ingest.manifest.rows import SPLITS
 from tasks.ingest.sources.list_hints import describe_list
 from tasks.ingest.sources.listing import Listing, main_modality, modality_of_file
+from tasks.ingest.sources.tables import is_table
 
 _PARTS = frozenset(
     {"images", "masks", "labels", "annotations", "jpegimages", "imagesets", "bboxes", "metadata", "meta"}
@@ -180,6 +181,11 @@ def _advice(listing: Listing, parts: list[str]) -> str:
     boxes = [file for name in parts if name.lower() == "labels" for file in held[name] if file.endswith(".txt")]
     advice = "write a table that names each file and its label (file_name,label)"
     lists = [file for file in listing.files if file.lower().endswith(".txt") and not _ABOUT.match(file)]
+    tables = [
+        file for held in listing.folders.values() for file in held if is_table(file) and not file.endswith(".json")
+    ]
+    if tables:
+        advice = f"where {tables[0]} says the labels, move it to {listing.path} itself; else {advice}"
     if (described := describe_list(listing)) is not None:
         advice = f"{described}; else {advice}"
     elif lists:

@@ -12,6 +12,10 @@ from tasks.ingest.sources.streams import format_of
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _OF_SPARK = re.compile(r"part-\d+-[0-9a-f]{8}[0-9a-f-]*(?:-c\d+)?")
 """What Spark calls the parts of a table: part-00000-8a1f0c2e-…-c000.csv."""
+_OF_REDSHIFT = re.compile(r"(.*?)\d{4}_part_\d{2,}")
+_DAY = re.compile(r"(?:19|20)\d{6}")
+_NUMBERS = re.compile(r"(?:[-_]\d+)+$")
+"""Of a day (tickets_2026-01-31), or of the parts that Snowflake unloads (data_0_1_0)."""
 _MAX_FILES = 10_000
 
 
@@ -46,8 +50,13 @@ def shards_of(listing: Listing) -> list[str]:
 
 
 def _stem(name: str) -> str | None:
-    """The name without the number of its shard; None where it has none."""
+    """The name without the numbers of its shard, or of its day; None where it has none."""
     stem = PurePosixPath(name).name.split(".")[0]
     if _OF_SPARK.fullmatch(stem):
         return "part"
-    return SHARD.sub("", stem) if SHARD.search(stem) else None
+    if of_redshift := _OF_REDSHIFT.fullmatch(stem):
+        return of_redshift[1]
+    if _DAY.fullmatch(stem):
+        return ""
+    rest = _NUMBERS.sub("", SHARD.sub("", stem))
+    return None if rest == stem else "" if rest.isdigit() else rest

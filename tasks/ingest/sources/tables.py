@@ -21,12 +21,23 @@ from tasks.ingest.sources.json_document import open_document
 from tasks.ingest.sources.json_rows import open_json
 from tasks.ingest.sources.limits import ReadLimits
 from tasks.ingest.sources.streams import PACKED, TableFile, format_of
+from tasks.media.files import LFS_POINTER
 
 ARCHIVE = re.compile(r"\.(?:tar\.(?:gz|bz2|xz|zst)|t[gbx]z|zip|7z|rar)$", re.IGNORECASE)
 """Ends the name of an archive, which is never unpacked here: what it holds may be a thousand times its size."""
 Reader = Callable[[TableFile, ReadLimits], Manifest]
 _HEAD_BYTES, _HEAD_ROWS, _WHOLE_SHARE = 256, 200, 0.9
-
+_MARKS = {
+    b"PK\x03\x04": "an Excel workbook or a zip archive: name it .xlsx, or unpack it",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook: save it as .xlsx",
+    b"PAR1\x15": "Parquet: name it .parquet",
+    b"ARROW1\x00": "Arrow: name it .arrow",
+    b"\x1f\x8b": "packed by gzip: let its name end in .gz",
+    b"\x28\xb5\x2f\xfd": "packed by zstd: let its name end in .zst",
+}
+"""First bytes to what such a file is, and what to do."""
+_SHEETS = (".xls", ".xlsb", ".xlsm", ".ods", ".numbers")
+"""Endings of spreadsheets that have no reader."""
 
 CVAT = "annotations.xml"
 """What CVAT calls its export: other XML in a folder is no table."""
@@ -77,6 +88,23 @@ def _require_size(path: Path, limits: ReadLimits) -> None:
         raise DataError(f"manifest {path}: {size} bytes; the limit is data.max_manifest_mb = {limits.manifest_mb:g}")
 
 
+def _refuse_other_format(path: Path) -> None:
+    """Raises DataError for a pointer of Git LFS, and for a file under the ending of a text whose first bytes are those of
+    another format.
+    """
+    with path.open("rb") as file:
+        start = file.read(len(LFS_POINTER))
+    if start == LFS_POINTER:
+        raise DataError(f"manifest {path}: a pointer of Git LFS in place of the file: git lfs pull fetches it")
+    if format_of(path.name) not in (*DELIMITED, *OBJECTS) or path.suffix.lower() in PACKED:
+        return
+    found = next((what for mark, what in _MARKS.items() if start.startswith(mark)), None)
+    if found is not None:
+        raise DataError(
+            f"manifest {path}: no {format_of(path.name)}, as its name says; by its first bytes it is {found}"
+        )
+
+
 def open_unnamed(path: Path, limits: ReadLimits) -> Manifest | None:
     """The rows of a file whose ending says nothing (.txt, .lst, .manifest), where it holds JSON objects or a table of at least
     two columns, as almost all of its first rows show, or lines of fastText; else None. Where the config says what divides its
@@ -119,7 +147,13 @@ def open_table(path: Path, limits: ReadLimits) -> Manifest:
         accepted = ", ".join(TABLES)
         raise UsageError(
             f"data {str(path)!r}: {path.suffix.lower() or 'no'} ending; accepted are {accepted} (those of text also packed as "
-            f"{' or '.join(PACKED)}), or a folder per class; unpack or convert anything else"
+            f"{' or '.join(PACKED)}), or a folder per class; "
+            + (
+                "save its sheet as .xlsx or .csv"
+                if path.suffix.lower() in _SHEETS
+                else "unpack or convert anything else"
+            )
         )
     _require_size(path, limits)
+    _refuse_other_format(path)
     return TABLES[format_of(path.name)](TableFile(path, limits.manifest_mb), limits)

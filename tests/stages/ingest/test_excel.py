@@ -38,7 +38,7 @@ def test_cells_as_they_are_meant(tmp_path: Path) -> None:
         (5, {"id": 7, "text": "2024-05-06T07:08:00", "label": 3, "2024": "2024-05-06"}),
     ]
     assert manifest.notes == (
-        "sheet 'Data' is read, its headings stand in row 2; not read are Notes",
+        "sheet 'Data' is read, its headings stand in row 2; not read are Notes: to read another sheet, put it first",
         "sheet 'Data': columns without a heading are left out (1 of their cells are filled); is that a "
         "title, or a second row of headings, above them? Headings are one row: delete what stands above it",
     )
