@@ -1,5 +1,7 @@
 """The fusions that multiply: what begins as concat, what a missing input takes with it, and what only they can learn."""
 
+from typing import get_args
+
 import pytest
 import torch
 from torch.nn import functional
@@ -10,6 +12,7 @@ from tasks.modeling.fusion.bilinear import FACTORS, Bilinear
 from tasks.modeling.fusion.classifier import FusedClassifier, Present
 from tasks.modeling.fusion.concat import Concat
 from tasks.modeling.fusion.film import CHANNELS, Film
+from tasks.modeling.pretrained.fuse_conv_bn import fold_norms
 
 CONFIG = FusionConfig(embed_dim=16, hidden=16, dropout=0.0)
 ROWS, OUTPUTS = 5, 3
@@ -159,6 +162,27 @@ def test_every_weight_of_film_learns():
         optimizer.step()
     assert learned == {name for name, _ in model.named_parameters()}
     assert loss < 0.5
+
+
+@pytest.mark.parametrize("kind", get_args(FusionConfig.model_fields["kind"].annotation))
+def test_a_model_of_every_kind_answers_the_same_once_its_norms_are_folded(kind):
+    """As a served and an exported one is."""
+    torch.manual_seed(0)
+    model = FusedClassifier(_specs(("image", "text")), OUTPUTS, CONFIG.model_copy(update={"kind": kind}))
+    batch = _batch(("image", "text"))
+    with torch.inference_mode():
+        before = _stirred(model).eval()(batch, ROWS).logits
+        fold_norms(model)
+        torch.testing.assert_close(model(batch, ROWS).logits, before, rtol=1e-3, atol=1e-4)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
+
+
+def test_film_in_bfloat16_is_finite_with_a_picture_missing():
+    model = _stirred(_film()).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        output = model(_batch(("image", "text"), rows=(0, 2)), ROWS)
+    assert output.logits.float().isfinite().all()
+    output.logits.float().sum().backward()
 
 
 def test_without_a_feature_map_film_is_concat():
