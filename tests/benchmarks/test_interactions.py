@@ -15,6 +15,7 @@ from benchmarks.interactions import (
     match_rows,
     question_rows,
     questions,
+    words_accuracy,
     write_set,
 )
 
@@ -70,3 +71,10 @@ def test_the_manifest_and_its_pictures_are_the_same_each_time(tmp_path):
     assert Counter(row["split"] for row in rows) == {"train": 40, "val": 10, "test": 10}
     for row in rows:
         assert (first.parent / row["image"]).read_bytes() == (second.parent / row["image"]).read_bytes()
+
+
+def test_words_only_answer_with_the_most_frequent_label_of_the_train_rows(tmp_path):
+    lines = ["text,label,split", "a,yes,train", "a,yes,train", "a,no,train", "b,no,train"]
+    lines += ["a,yes,test", "a,no,test", "b,no,test", "b,no,test", "b,yes,val"]
+    (tmp_path / "manifest.csv").write_text("\n".join(lines))
+    assert words_accuracy(tmp_path / "manifest.csv") == 0.75

@@ -123,10 +123,11 @@ class FusedClassifier(nn.Module):
             if part is not None and part.rows.numel():
                 if name not in encodings:
                     encodings |= self._encode(name, batch)
-                width = self.widths[name]
-                encoded = self.trunk(self.projections[name](encodings[name][:, :width]))
+                vector = encodings[name]
                 if column in self.mapped:
-                    maps[column] = _spread(encodings[name][:, width:], part.rows, size)
+                    maps[column] = _spread(vector[:, self.widths[name] :], part.rows, size)
+                    vector = vector[:, : self.widths[name]]
+                encoded = self.trunk(self.projections[name](vector))
                 if self.training:
                     projected[name] = encoded
                 if self.training or self.late:
