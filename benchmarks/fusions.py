@@ -27,6 +27,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "concat": (),
     "gated": ("fusion.kind=gated",),
     "attention": ("fusion.kind=attention",),
+    "bilinear": ("fusion.kind=bilinear",),
     "late": ("fusion.kind=late",),
     "concat, no modality dropout": ("fusion.modality_dropout=0",),
     "attention, no modality dropout": ("fusion.kind=attention", "fusion.modality_dropout=0"),

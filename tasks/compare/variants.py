@@ -13,7 +13,7 @@ from tasks.config_compare import PROFILE
 from tasks.encoder_ids import encoder_reads, parse_encoder
 from tasks.problems.registry import get_metric
 
-FUSIONS = ("concat", "gated", "attention", "late")
+FUSIONS = ("concat", "gated", "attention", "bilinear", "late")
 REGIMES = {"frozen": "head", "lora": "lora", "last-n": "last-n", "full": "full"}
 DROPOUT = 0.3
 """Modality dropout where the settings have none: the default of fusion.modality_dropout."""

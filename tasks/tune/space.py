@@ -39,7 +39,7 @@ def default_space(config: RunConfig, inputs: Sequence[InputName]) -> dict[str, R
         "fusion.hidden": Choices(type="categorical", choices=(128, 256, 512)),
     }
     if len(inputs) > 1:
-        space["fusion.kind"] = Choices(type="categorical", choices=("concat", "gated", "attention", "late"))
+        space["fusion.kind"] = Choices(type="categorical", choices=("concat", "gated", "attention", "bilinear", "late"))
         space["fusion.modality_dropout"] = FloatRange(type="float", low=0.0, high=0.5)
     if train.regime in ("lora", "last-n", "full"):
         space["train.encoder_learning_rate"] = FloatRange(type="float", low=1e-5, high=1e-3, log=True)

@@ -38,4 +38,6 @@ def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
     elif kind in _NUMBERED:
         yield from ((f"conv{n}", f"bn{n}") for n in (1, 2, 3) if hasattr(module, f"bn{n}"))
     elif kind in _NAMED:
-        yield from _NAMED[kind]
+        for pair in _NAMED[kind]:
+            if all(hasattr(module, name) for name in pair):  # blocks of other networks may have the same name
+                yield pair

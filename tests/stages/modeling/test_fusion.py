@@ -11,7 +11,7 @@ from tasks.modeling.fusion.classifier import FusedClassifier, Present
 from tasks.modeling.fusion.layers import HEAD_DEVIATION, over_present
 
 MODALITIES = ("image", "text", "audio", "video")
-KINDS = ("concat", "gated", "attention", "late", "linear")
+KINDS = ("concat", "gated", "attention", "bilinear", "late", "linear")
 WIDTHS = {"image": 6, "text": 5, "audio": 4, "video": 3}
 ROWS, OUTPUTS = 5, 3
 

@@ -62,7 +62,7 @@ def _batch(size=6):
     }
 
 
-@pytest.mark.parametrize("kind", ["concat", "gated", "attention", "late"])
+@pytest.mark.parametrize("kind", ["concat", "gated", "attention", "bilinear", "late"])
 def test_shared_weights_are_there_once_and_learn_from_all_inputs(kind):
     model, apart = _model(kind=kind), _model(kind=kind, share=())
     assert set(model.encoders) == {"image", "text", "audio"}

@@ -81,7 +81,11 @@ def test_the_callers_random_numbers_and_settings_stay_as_they_were(make_world):
 
 
 @pytest.mark.parametrize(
-    "kind", ["concat", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("gated", "attention", "late"))]
+    "kind",
+    [
+        "concat",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("gated", "attention", "bilinear", "film", "late")),
+    ],
 )
 def test_one_batch_is_learned_by_heart(make_world, monkeypatch, kind):
     """Labels that have nothing to do with their rows: the encoders, the fusion and every modality's own head recall them."""
