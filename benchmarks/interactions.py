@@ -1,6 +1,6 @@
 """What fusions learn where only picture and words together say the label: colours that agree, and questions about shapes.
 
-    python -m benchmarks.interactions [--only match,questions] [--kinds concat,gated,attention,bilinear,film] [--rows 3000,6000]
+    python -m benchmarks.interactions [--only match,questions] [--kinds concat,gated,attention,bilinear] [--rows 3000,6000]
                                       [--seeds 1] [--store DIR] [--set KEY=VALUE ...]
 
 match: a picture of one shape, and words that name a colour and a shape; the label says whether they fit. Either alone says
@@ -73,7 +73,7 @@ def main() -> None:
     """Prints a table for each set."""
     parser = argparse.ArgumentParser(description="Fusions where only the interaction carries the label")
     parser.add_argument("--only", default="match,questions")
-    parser.add_argument("--kinds", default="concat,gated,attention,bilinear,film")
+    parser.add_argument("--kinds", default="concat,gated,attention,bilinear")
     parser.add_argument("--rows", default="3000,6000", help="train rows of match and of questions")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--store", help="keep what is computed here; a broken run goes on from it")

@@ -222,21 +222,6 @@ class RunConfig(Section):
             )
         return self
 
-    @model_validator(mode="after")
-    def _has_the_map_that_film_reads(self) -> RunConfig:
-        encoder = self.encoders.of("image")
-        if self.fusion.kind == "film" and encoder not in ("tiny", "off"):
-            raise ValueError(
-                f"fusion.kind = film reads a feature map, which encoders.image = {encoder} does not give; it needs "
-                "encoders.image = tiny, or take fusion.kind = bilinear"
-            )
-        if self.fusion.kind == "film" and self.encoders.test_time_flip != "off":
-            raise ValueError(
-                "fusion.kind = film reads where things are in a picture, and the mean with a mirror image has no places; set "
-                "encoders.test_time_flip = off"
-            )
-        return self
-
     @property
     def slices(self) -> tuple[str, ...]:
         """Those by columns of the manifest: of evaluate.slices, and those that rules of the gate name."""

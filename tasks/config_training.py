@@ -120,12 +120,11 @@ class ExtractConfig(Section):
 class FusionConfig(Section):
     """How the modalities are joined."""
 
-    kind: Literal["concat", "gated", "attention", "bilinear", "film", "late", "linear"] = "concat"
+    kind: Literal["concat", "gated", "attention", "bilinear", "late", "linear"] = "concat"
     """concat: one vector beside the other. gated: a weighted sum, the weights learned from what is there. attention: a
     transformer over one token per modality. bilinear: concat, and low-rank products of every pair of modalities beside it.
-    film: concat, and beside it a picture's feature map, scaled and shifted by what the other inputs say; it needs
-    encoders.image = tiny. late: every modality votes with its own logits. linear: one linear map per modality, added up,
-    without a hidden layer (logistic regression); it has no width, no dropout and no shared projection."""
+    late: every modality votes with its own logits. linear: one linear map per modality, added up, without a hidden layer
+    (logistic regression); it has no width, no dropout and no shared projection."""
     embed_dim: Annotated[int, Field(ge=8, le=8192)] = 128
     """Every encoder is projected to this width."""
     hidden: Annotated[int, Field(ge=8, le=65_536)] = 256

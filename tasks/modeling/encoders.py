@@ -50,8 +50,6 @@ class TinyImage(Encoder):
     """A small residual network on square RGB pictures of any side."""
 
     width = 128
-    keeps_map = False
-    """Whether the last feature map, (width, S / 4, S / 4), follows the vector, flat: what fusion.kind = film looks at."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,13 +58,12 @@ class TinyImage(Encoder):
         self.last = _Block(64, self.width)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1], (B,) unused -> (B, width), with the map beside it (B, width + width * S / 4 * S / 4)."""
+        """(B, 3, S, S) in [0, 1], (B,) unused -> (B, width)."""
         x = self.stem((x - 0.5) * 4.0)
         x = self.middle(_halve(x))
-        last = self.last(_halve(x))
-        x = _halve(last)
-        pooled = x.mean(dim=(2, 3)) + x.amax(dim=(2, 3))
-        return torch.cat([pooled, last.flatten(1)], dim=1) if self.keeps_map else pooled
+        x = self.last(_halve(x))
+        x = _halve(x)
+        return x.mean(dim=(2, 3)) + x.amax(dim=(2, 3))
 
 
 class _MaskedConv(nn.Module):

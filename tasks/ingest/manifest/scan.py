@@ -93,7 +93,6 @@ def _scan(
         types, doubts = decide_types(columns_read, table, config.data)
         notes += doubts
         _require_several(config, modalities, data, purpose)
-        _require_pictures(config, modalities, data, purpose)
         filled = [m for m in read if m in modalities or table.counts[m]]  # an empty one says nothing
         names = raw_schema(filled).names
         raw = _keep(table, names, data, modalities, tuple(map(redact, notes)), purpose, store)
@@ -135,16 +134,6 @@ def _require_several(config: RunConfig, modalities: tuple[InputName, ...], data:
                 f"call a second one {modality}_2, name them with --set data.columns.{modality}="
                 f'\'["ONE", "OTHER"]\', or leave {modality} out of encoders.shared'
             )
-
-
-def _require_pictures(config: RunConfig, modalities: tuple[InputName, ...], data: Path, purpose: Purpose) -> None:
-    """Raises UsageError where fusion.kind = film would find no picture to train on, and pictures are not left out."""
-    asked = purpose == "train" and config.fusion.kind == "film" and config.encoders.of("image") != "off"
-    if asked and "image" not in map(modality_of, modalities):
-        raise UsageError(
-            f"fusion.kind = film reads pictures, and data {data} fills {', '.join(modalities)} only; "
-            "take fusion.kind = bilinear"
-        )
 
 
 def _keep(

@@ -14,11 +14,10 @@ from data_contracts.refs import InputName, Modality, Target
 from tasks.config import FusionConfig
 from tasks.modeling.encoder_base import Encoder, FlipAveraged
 from tasks.modeling.encoder_spec import EncoderSpec
-from tasks.modeling.encoders import TinyImage, build_encoder
+from tasks.modeling.encoders import build_encoder
 from tasks.modeling.fusion.attention import Attention
 from tasks.modeling.fusion.bilinear import Bilinear
 from tasks.modeling.fusion.concat import Concat
-from tasks.modeling.fusion.film import Film
 from tasks.modeling.fusion.gated import Gated
 from tasks.modeling.fusion.late import Late, Voter
 from tasks.modeling.fusion.layers import shrink_head
@@ -80,26 +79,15 @@ class FusedClassifier(nn.Module):
             name: build_encoder(modality_of(name), spec) for name, spec in encoders.items() if self.owners[name] == name
         }
         self.encoders = nn.ModuleDict(dict(built.items()))
-        self.widths = {name: built[owner].width for name, owner in self.owners.items()}
-        """Length of the vector that an encoder gives; under fusion.kind = film its feature map follows, where it has one."""
-        mapped = [each for each in built.values() if config.kind == "film" and isinstance(each, TinyImage)]
-        for encoder in mapped:
-            encoder.keeps_map = True
-        self.mapped = {
-            column: built[self.owners[name]].width
-            for column, name in enumerate(self.modalities)
-            if built[self.owners[name]] in mapped
-        }
-        """Place of an input with a feature map to the channels of that."""
         self.projections = nn.ModuleDict(
-            {name: _projection(width, self.width, norm=not linear) for name, width in self.widths.items()}
+            {name: _projection(built[owner].width, self.width, norm=not linear) for name, owner in self.owners.items()}
         )
         self.trunk = SharedProjection(config) if config.shared_projection and not linear else nn.Identity()
         self.missing = nn.ParameterDict(
             {name: nn.Parameter(torch.randn(self.width) * 0.02) for name in self.modalities}
         )
         self.auxiliary = nn.ModuleDict({name: _own_head(outputs, config) for name in self.modalities})
-        self.shared = _join(len(self.modalities), outputs, self.mapped, config)
+        self.shared = _join(len(self.modalities), outputs, config)
         self.head = nn.Identity() if self.late or linear else nn.Linear(config.hidden, outputs)
         if config.head_init == "truncated-normal":
             for head in (self.head, *self.auxiliary.values()):
@@ -115,7 +103,6 @@ class FusedClassifier(nn.Module):
         """
         joined, present, auxiliary, projected = [], [], {}, {}
         encodings: dict[InputName, Tensor] = {}
-        maps: dict[int, Tensor] = {}
         for column, name in enumerate(self.modalities):
             vectors = self.missing[name].expand(size, self.width)
             seen = torch.zeros(size, 1, device=vectors.device)
@@ -123,11 +110,7 @@ class FusedClassifier(nn.Module):
             if part is not None and part.rows.numel():
                 if name not in encodings:
                     encodings |= self._encode(name, batch)
-                vector = encodings[name]
-                if column in self.mapped:
-                    maps[column] = _spread(vector[:, self.widths[name] :], part.rows, size)
-                    vector = vector[:, : self.widths[name]]
-                encoded = self.trunk(self.projections[name](vector))
+                encoded = self.trunk(self.projections[name](encodings[name]))
                 if self.training:
                     projected[name] = encoded
                 if self.training or self.late:
@@ -143,7 +126,7 @@ class FusedClassifier(nn.Module):
         if self.late:
             logits = self.shared(*inputs, self._votes(auxiliary, batch, inputs[0]))
         else:
-            fused = self.shared(*inputs, maps) if self.mapped else self.shared(*inputs)
+            fused = self.shared(*inputs)
             logits = self.head(fused)
         spread = None if self.log_variances is None else self.log_variances.clone()
         return Output(logits, auxiliary if self.training else {}, projected, spread, fused)
@@ -220,17 +203,14 @@ def _own_head(outputs: int, config: FusionConfig) -> nn.Module:
     return nn.Identity() if config.kind == "linear" else nn.Linear(config.embed_dim, outputs)
 
 
-def _join(modalities: int, outputs: int, mapped: Mapping[int, int], config: FusionConfig) -> nn.Module:
+def _join(modalities: int, outputs: int, config: FusionConfig) -> nn.Module:
     if config.kind == "late":
         return Late(modalities, outputs, config)
-    if mapped:
-        return Film(modalities, mapped, config)
     kinds: dict[str, Callable[[int, FusionConfig], nn.Module]] = {
         "concat": Concat,
         "gated": Gated,
         "attention": Attention,
         "bilinear": Bilinear,
-        "film": Concat,  # without any feature map
         "linear": Linear,
     }
     return kinds[config.kind](modalities, config)

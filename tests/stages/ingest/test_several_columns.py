@@ -172,17 +172,6 @@ def test_sharing_wants_two_inputs(make_data: Callable[..., Path], run_ingest: An
     assert run_ingest(path, share, purpose="predict").clean.rows == 12
 
 
-def test_film_wants_pictures_where_they_are_not_left_out(make_data: Callable[..., Path], run_ingest: Any) -> None:
-    def words_only(row: dict[str, Any], number: int) -> dict[str, Any]:
-        return {"id": row["id"], "text": f"row {number}", "label": row["label"]}
-
-    path = make_data(change=words_only)
-    with pytest.raises(UsageError, match=r"film reads pictures, and data .* fills text only"):
-        run_ingest(path, "fusion.kind=film")
-    assert run_ingest(path, "fusion.kind=film", "encoders.image=off").clean.rows == 12
-    assert run_ingest(path, "fusion.kind=film", purpose="predict").clean.rows == 12
-
-
 def test_a_kind_that_cannot_be_shared_is_refused() -> None:
     with pytest.raises(UsageError, match=r"encoders\.share"):
         load_config({}, ['encoders.shared=["images"]'])

@@ -1,17 +1,15 @@
-"""The fusions that multiply: what begins as concat, what a missing input takes with it, and what only they can learn."""
+"""Fusion that multiplies: it begins as concat, and what a missing input takes with it; every kind is served."""
 
 from typing import get_args
 
 import pytest
 import torch
-from torch.nn import functional
 
-from tasks.config import FusionConfig, RunConfig
+from tasks.config import FusionConfig
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.fusion.bilinear import FACTORS, Bilinear
 from tasks.modeling.fusion.classifier import FusedClassifier, Present
 from tasks.modeling.fusion.concat import Concat
-from tasks.modeling.fusion.film import CHANNELS, Film
 from tasks.modeling.pretrained.fuse_conv_bn import fold_norms
 
 CONFIG = FusionConfig(embed_dim=16, hidden=16, dropout=0.0)
@@ -74,16 +72,8 @@ def test_gradients_are_finite_where_products_are_zero():
     assert all(p.grad.isfinite().all() for p in join.parameters())
 
 
-# -- film ---
-
-
 def _specs(names):
     return {name: EncoderSpec(encoder="tiny", reads="inputs") for name in names}
-
-
-def _film(names=("image", "text", "image_2"), outputs=OUTPUTS, share=()):
-    torch.manual_seed(0)
-    return FusedClassifier(_specs(names), outputs, CONFIG.model_copy(update={"kind": "film"}), share)
 
 
 def _stirred(model):
@@ -106,64 +96,6 @@ def _batch(names=("image", "text", "image_2"), rows=range(ROWS)):
     return found
 
 
-def test_film_answers_for_any_subset_and_rows_do_not_mix():
-    model, batch = _stirred(_film()).eval(), _batch()
-    with torch.inference_mode():
-        full = model(batch, ROWS).logits
-        subsets = [[], ["image"], ["text"], ["image", "text"], ["text", "image_2"]]
-        found = [model({name: batch[name] for name in names}, ROWS).logits for names in subsets]
-        part = batch["image"]
-        some = Present(part.rows[[3, 0]], part.values[[3, 0]], part.lengths[:2])
-        mixed = model({**batch, "image": some}, ROWS).logits
-        hidden = torch.zeros(ROWS, 3, dtype=torch.bool)
-        hidden[[1, 2, 4], 0] = True
-        masked = model(batch, ROWS, hidden).logits
-        without = model({name: batch[name] for name in ("text", "image_2")}, ROWS).logits
-    assert all(logits.isfinite().all() for logits in found)
-    for logits in (mixed, masked):
-        torch.testing.assert_close(logits[[0, 3]], full[[0, 3]])
-        torch.testing.assert_close(logits[[1, 2, 4]], without[[1, 2, 4]])
-
-
-def test_film_s_maps_are_modulated_by_the_words():
-    """Beginning without any modulation, then with: the same map gives another vector for other words, and only then."""
-    join = Film(2, {0: 8}, CONFIG).eval()
-    flat, context = torch.randn(1, 8 * 4 * 4).expand(2, -1), torch.randn(2, 34)
-    one, other = join.towers[0](flat, context)
-    torch.testing.assert_close(one, other)
-    one, other = _stirred(join).towers[0](flat, context)
-    assert not torch.allclose(one, other)
-    assert one.shape == (CHANNELS,)
-
-
-def test_inputs_that_share_an_encoder_keep_their_own_maps():
-    model = _stirred(_film(share=("image",))).eval()
-    batch = _batch()
-    swapped = {**batch, "image": batch["image_2"], "image_2": batch["image"]}
-    assert not torch.allclose(model(batch, ROWS).logits, model(swapped, ROWS).logits)
-    assert model.mapped == {0: 128, 2: 128}
-
-
-def test_every_weight_of_film_learns():
-    model, batch, targets = _film().train(), _batch(), torch.tensor([0, 1, 2, 0, 1])
-    for lacking, (name, part) in enumerate(batch.items()):
-        kept = part.rows != lacking
-        batch[name] = Present(part.rows[kept], part.values[kept], part.lengths[kept])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    learned = set()
-    for _ in range(30):
-        output = model(batch, ROWS)
-        loss = functional.cross_entropy(output.logits, targets)
-        for name, logits in output.auxiliary.items():
-            loss = loss + 0.3 * functional.cross_entropy(logits, targets[batch[name].rows])
-        optimizer.zero_grad()
-        loss.backward()
-        learned |= {name for name, parameter in model.named_parameters() if parameter.grad.abs().sum() > 0}
-        optimizer.step()
-    assert learned == {name for name, _ in model.named_parameters()}
-    assert loss < 0.5
-
-
 @pytest.mark.parametrize("kind", get_args(FusionConfig.model_fields["kind"].annotation))
 def test_a_model_of_every_kind_answers_the_same_once_its_norms_are_folded(kind):
     """As a served and an exported one is."""
@@ -175,31 +107,3 @@ def test_a_model_of_every_kind_answers_the_same_once_its_norms_are_folded(kind):
         fold_norms(model)
         torch.testing.assert_close(model(batch, ROWS).logits, before, rtol=1e-3, atol=1e-4)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
-
-
-def test_film_in_bfloat16_is_finite_with_a_picture_missing():
-    model = _stirred(_film()).train()
-    with torch.autocast("cpu", torch.bfloat16):
-        output = model(_batch(("image", "text"), rows=(0, 2)), ROWS)
-    assert output.logits.float().isfinite().all()
-    output.logits.float().sum().backward()
-
-
-def test_without_a_feature_map_film_is_concat():
-    model = _film(("text", "audio"))
-    assert isinstance(model.shared, Concat)
-    assert not model.mapped
-
-
-def test_other_kinds_keep_no_map():
-    model = FusedClassifier(_specs(("image", "text")), OUTPUTS, CONFIG)
-    assert model.encoders["image"](torch.rand(2, 3, 16, 16), torch.ones(2)).shape == (2, 128)
-
-
-@pytest.mark.parametrize(
-    ("encoders", "says"),
-    [({"image": "classical"}, "needs encoders.image = tiny"), ({"test_time_flip": "auto"}, "test_time_flip = off")],
-)
-def test_film_is_refused_where_places_would_mean_nothing(encoders, says):
-    with pytest.raises(ValueError, match=says):
-        RunConfig.model_validate({"fusion": {"kind": "film"}, "encoders": encoders})
