@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flows.automations import deployment_id
 from flows.hosting.registering import prefect_client
-from flows.request import find_profile
+from flows.request import find_profile, resolve_config
 from tasks.errors import UsageError
 from tasks.publish.model_names import check_model_name
 from tasks.redaction import holds_credential
@@ -18,13 +18,14 @@ SENSOR = "watch/new-data"
 def schedule_watch(root: Path, profile: str, source: str | None, deployment: str, every_s: float, settle_s: int) -> str:
     """The sensor looks every so many seconds; gives the schedule's name. Scheduled again, it replaces what it was.
 
-    Raises UsageError for an unknown profile, EnvironmentFailed where the server does not answer or has no such deployment.
+    Raises UsageError for a profile that is unknown or cannot be read, EnvironmentFailed where the server does not answer or has no such deployment.
     """
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.schedules import IntervalSchedule
 
     if find_profile(profile, str(root)).stem != profile:
         raise UsageError(f"profile {profile!r}: the sensor takes a profile by name; put it into {root / 'profiles'}")
+    resolve_config(profile, None, [], str(root))  # what cannot be read would fail once data arrive
     if source is not None and holds_credential(source):
         raise UsageError(
             f"source {source!r}: Prefect would show what opens it; give credentials to the store's own settings"

@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from flows.commands.options import CommonOptions, ProfileName, grouped
 from flows.console import print_json, print_table, say
-from flows.request import find_profile
+from flows.request import find_profile, resolve_config
 from tasks.display_table import DisplayTable
 from tasks.errors import UsageError
 
@@ -53,6 +53,7 @@ def add(
         raise UsageError(
             f"profile {profile!r}: a schedule takes a profile by name; put it into {place.root / 'profiles'}"
         )
+    resolve_config(profile, None, [], str(place.root))  # what cannot be read would fail at the hour that it is due
     from flows.hosting.registering import prefect_client
     from flows.hosting.schedules import check_schedule, set_schedule
 

@@ -157,7 +157,9 @@ def test_a_container_takes_the_image_and_the_store_of_its_pool() -> None:
         (["deploy"], 4, "no Prefect server: start one with crossmodal up"),
         (["schedule", "digits", "--cron", "0 3 * *"], 2, "--cron '0 3 * *': "),
         (["schedule", "digits", "--cron", "0 3 * * 1", "--timezone", "Mars"], 2, "--timezone 'Mars': "),
-        (["schedule", "digit", "--cron", "0 3 * * 1"], 2, "profile: 'digit' is not one of ['defaults', 'digits']"),
+        (["schedule", "digit", "--cron", "0 3 * * 1"], 2, "profile: 'digit' is not one of ["),
+        (["schedule", "broken", "--cron", "0 3 * * 1"], 2, "'train.epochs' = 'many' (from profile broken)"),
+        (["watch", "broken"], 2, "'train.epochs' = 'many' (from profile broken)"),
         (["schedule", "digits", "--cron", "0 3 * * 1"], 4, "no Prefect server: "),
         (["schedule", "list"], 4, "no Prefect server: "),
         (["schedule", "pause", "digits"], 4, "no Prefect server: "),
@@ -176,6 +178,8 @@ def test_what_is_wrong_is_said_in_one_line_before_a_server_is_asked(
     for name in ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_LOCAL_STORAGE_PATH"):
         monkeypatch.setenv(name, "x")  # so that what the command sets is taken back
         monkeypatch.delenv(name)
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "broken.toml").write_text("[train]\nepochs = 'many'\n")
     with pytest.raises(SystemExit) as ended:
         main([*arguments, "--store", str(tmp_path)])
     output = capsys.readouterr().err
