@@ -18,7 +18,8 @@ SENSOR = "watch/new-data"
 def schedule_watch(root: Path, profile: str, source: str | None, deployment: str, every_s: float, settle_s: int) -> str:
     """The sensor looks every so many seconds; gives the schedule's name. Scheduled again, it replaces what it was.
 
-    Raises UsageError for a profile that is unknown or cannot be read, EnvironmentFailed where the server does not answer or has no such deployment.
+    Raises UsageError for a profile that is unknown or cannot be read, EnvironmentFailed where the server does not answer or
+    has no such deployment.
     """
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.schedules import IntervalSchedule
