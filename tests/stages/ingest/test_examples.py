@@ -29,7 +29,7 @@ def _rows(folder: Path, count: int = 8) -> list[dict[str, Any]]:
 
 def write_page(path: Path, config: RunConfig, store: Store, clean: Any, valid: Any) -> str:
     """The report of a run that came as far as validation."""
-    later = dict.fromkeys(("checkpoint", "report", "verdict"))
+    later = dict.fromkeys(("start_choice", "checkpoint", "report", "verdict"))
     write_report(
         path, RunSummary(), config, store, SimpleNamespace(clean=clean, valid=valid, features={}, warnings=[], **later)
     )
