@@ -26,7 +26,7 @@ def test_a_champion_is_gone_on_from_once_there_is_something_new(
     first = crossmodal("retrain", *arguments)
     assert first.json["verdict"] == "promote", first.json["reason"]
     report = (tmp_path / "store" / first.json["report"]).read_text()
-    assert "no champion to continue from: trained from scratch" in report
+    assert "trained from scratch: there is no champion to continue from" in report
 
     again = crossmodal("retrain", *arguments)
     assert again.json["verdict"] == "unchanged"
