@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 # Tests run in so many processes, each on one thread (those of OpenMP that wait for each other sleep); the tests of one file
 # share its servers, and stay together.
 WORKERS ?= 2
-PYTEST  := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+PYTEST   = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 .PHONY: demo install test test-slow test-gpu mutants lint bench docs clean
 
@@ -18,6 +18,8 @@ install: $(READY)
 test: $(READY)
 	$(PYTEST)
 
+test-slow: WORKERS := 3
+# Most of what these start waits as often as it computes.
 test-slow: $(READY)
 	$(PYTEST) -m "slow and not gpu"
 
@@ -48,7 +50,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "crossmodal needs Python 3.11 or later, this is " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV): about 5 GB with torch's CUDA build, some minutes"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[dev]'
 	touch $(READY)
 
 clean:

@@ -59,7 +59,7 @@ def time_forward(shard: ShardRef, batches: int) -> float:
     """Pictures a second of the network alone."""
     spec = complete_encoder("image", shard.encoder, shard.identity)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = frozen_encoder("image", spec).to(device)
+    network = frozen_encoder("image", spec, device)
     size = MODALITIES["image"].batch_rows * (GPU_FACTOR if device.type == "cuda" else 1)
     side = spec.settings["px"]
     pixels, lengths = torch.rand(size, 3, side, side, device=device), torch.full((size,), side, device=device)

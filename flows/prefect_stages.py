@@ -22,6 +22,7 @@ from tasks.audit.out_of_fold import fold_key
 from tasks.audit.task import audit_task, fold_task, view_task
 from tasks.audit.views import view_key
 from tasks.config import RunConfig
+from tasks.devices import may_have_gpu
 from tasks.evaluate.evaluate import evaluate_key
 from tasks.evaluate.task import evaluate_task
 from tasks.explain.explain import explain_key
@@ -141,7 +142,7 @@ def gpu_slot() -> Iterator[None]:
 
 def uses_gpu(config: RunConfig) -> bool:
     """Whether training with this config takes a CUDA device."""
-    if config.train.device == "cpu":
+    if config.train.device == "cpu" or not may_have_gpu():
         return False
     import torch
 

@@ -1,13 +1,21 @@
-"""What training will run on, known without torch: from what the NVIDIA driver lists."""
+"""What training will run on, known without torch: from what the driver lists."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from tasks.config import TrainConfig
 
 DRIVER = Path("/proc/driver/nvidia/gpus")
+NODES = tuple(map(Path, ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")))
+"""What Linux has where torch could find a GPU: of NVIDIA's driver, of Windows' below WSL, of AMD's."""
+
+
+def may_have_gpu() -> bool:
+    """False where torch need not be imported, which takes seconds, to know that it would find no GPU."""
+    return sys.platform != "linux" or any(node.exists() for node in NODES)
 
 
 def visible_gpus() -> list[str]:

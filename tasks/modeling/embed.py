@@ -33,8 +33,8 @@ Named = tuple[str, np.ndarray]
 
 def embed(modality: Modality, spec: EncoderSpec, inputs: Iterable[Named]) -> Iterator[Named]:
     """Yields float32 (width,) for every input; DataError where one is not finite."""
-    encoder = frozen_encoder(modality, spec)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    encoder = frozen_encoder(modality, spec, device)
     workers = _workers(device.type)
     size = MODALITIES[modality].batch_rows * (GPU_FACTOR if device.type == "cuda" else 1)
     waiting: deque[Future[list[Named]]] = deque()
@@ -67,7 +67,7 @@ def _embed_batch(
     padded = Padded(np.arange(len(arrays)), values, lengths)
     with torch.inference_mode():
         part = to_tensors({modality: padded}, device)[modality]
-        vectors = encoder.to(device)(part.values, part.lengths).float().cpu().numpy()
+        vectors = encoder(part.values, part.lengths).float().cpu().numpy()
     broken = int((~np.isfinite(vectors)).any(axis=1).sum())
     if broken:
         raise DataError(

@@ -41,6 +41,14 @@ def test_planning_and_the_command_line_load_no_prefect() -> None:
     assert "prefect" not in modules_after("import flows.cli, flows.plan")
 
 
+def test_where_there_can_be_no_gpu_a_run_in_prefect_does_not_ask_torch() -> None:
+    """Importing it takes seconds, in the process that only orchestrates."""
+    asked = (
+        "from flows.prefect_stages import uses_gpu; from tasks.config import load_config; uses_gpu(load_config({}, []))"
+    )
+    assert "torch" not in modules_after(f"from tasks import devices; devices.NODES = (); {asked}")
+
+
 @pytest.mark.parametrize("module", BESIDE_PREFECT)
 def test_loading_imports_these_libraries_beside_prefects_and_no_other(module: str) -> None:
     """What that takes is measured by benchmarks/loading.py."""

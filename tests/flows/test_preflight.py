@@ -186,6 +186,15 @@ def test_gpus_are_those_that_the_driver_lists(tmp_path: Path, monkeypatch: pytes
     assert "wait for each other" in message
 
 
+def test_a_gpu_is_possible_where_linux_has_a_node_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tasks import devices
+
+    monkeypatch.setattr(devices, "NODES", (tmp_path / "nvidiactl", tmp_path / "kfd"))
+    assert not devices.may_have_gpu()
+    (tmp_path / "kfd").touch()
+    assert devices.may_have_gpu()
+
+
 def test_plan_lists_the_checks(
     make_data: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,39 +9,52 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.data import SMALL, write_learnable
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 CROSSMODAL = str(Path(sys.executable).parent / "crossmodal")
 Command = Callable[..., list[str]]
+SHARDS = ["--set", "extract.shard_rows=8"]
 STANDSTILL = str(Path(__file__).with_name("standstill"))
 
 
+def retrain(data: Path, store: Path, *more: str) -> list[str]:
+    """A retrain of that data in that store; the state is there as soon as training has begun."""
+    settings = [part for value in (*SMALL, "train.checkpoint_steps=1") for part in ("--set", value)]
+    return [CROSSMODAL, "retrain", "--data", str(data), "--store", str(store), "--json", *settings, *more]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_learnable(tmp_path_factory.mktemp("learnable"))
+
+
 @pytest.fixture
-def command(learnable: Path, small_settings: list[str]) -> Command:
+def command(data: Path) -> Command:
     """command(store, "--plain") is a retrain of the learnable data in that store."""
+    return partial(retrain, data)
 
-    def make(store: Path, *more: str) -> list[str]:
-        return [
-            CROSSMODAL,
-            "retrain",
-            "--data",
-            str(learnable),
-            "--store",
-            str(store),
-            "--json",
-            *small_settings,
-            "--set",
-            "train.checkpoint_steps=1",  # the state is there as soon as training has begun
-            *more,
-        ]
 
-    return make
+@dataclass(frozen=True)
+class Whole:
+    """A run that nothing disturbed, without Prefect."""
+
+    store: Path
+    summary: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    store = tmp_path_factory.mktemp("whole") / "store"
+    return Whole(store, run(retrain(data, store, "--plain", *SHARDS)))
 
 
 def run(arguments: list[str]) -> dict[str, Any]:
@@ -105,20 +118,6 @@ def kill_before(arguments: list[str], point: str) -> None:
             os.killpg(process.pid, signal.SIGKILL)  # Prefect's temporary server does not
 
 
-def test_prefect_and_plain_give_the_same_model_and_prefect_does_nothing_twice(command: Command, tmp_path: Path) -> None:
-    plain = run(command(tmp_path / "plain", "--plain"))
-    flow = run(command(tmp_path / "flow"))
-    assert plain["verdict"] == flow["verdict"] == "promote"
-    assert plain["model"]["sha256"] == flow["model"]["sha256"]
-    assert plain["metrics"] == flow["metrics"]
-    again = run(command(tmp_path / "flow"))
-    assert again["verdict"] == "unchanged"
-    assert set(again["work"]["computed"].values()) == {0}
-    results = list((tmp_path / "flow" / "prefect" / "storage").rglob("*"))
-    assert results
-    assert all(json.loads(path.read_text()) is not None for path in results if path.is_file()), "every result is JSON"
-
-
 COUNTED = """
 import sys
 from tasks.train import request
@@ -129,36 +128,52 @@ main(sys.argv[1:])
 """
 
 
-def test_under_prefect_the_samples_are_hashed_once_for_the_key_of_training(command: Command, tmp_path: Path) -> None:
-    """The GPU slot, the cache's verification, Prefect's cache key, the stage and its commit ask for it, each by itself."""
-    for store, verdict in ((tmp_path / "flow", "promote"), (tmp_path / "flow", "unchanged")):
-        arguments = [sys.executable, "-c", COUNTED, *command(store)[1:]]
-        done = subprocess.run(arguments, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert json.loads(done.stdout.splitlines()[-1])["verdict"] == verdict
-        assert done.stderr.count("all samples are hashed") == 1
+def run_counted(arguments: list[str]) -> dict[str, Any]:
+    """As `run`. The samples are hashed once for the key of training.
+
+    The GPU slot, the cache's verification, Prefect's cache key, the stage and its commit ask for it, each by itself.
+    """
+    command = [sys.executable, "-c", COUNTED, *arguments[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stderr.count("all samples are hashed") == 1
+    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return summary
+
+
+def test_prefect_and_plain_give_the_same_model_and_prefect_does_nothing_twice(
+    command: Command, tmp_path: Path, whole: Whole
+) -> None:
+    flow = run_counted(command(tmp_path / "flow", *SHARDS))
+    assert whole.summary["verdict"] == flow["verdict"] == "promote"
+    assert whole.summary["model"]["sha256"] == flow["model"]["sha256"]
+    assert whole.summary["metrics"] == flow["metrics"]
+    again = run_counted(command(tmp_path / "flow", *SHARDS))
+    assert again["verdict"] == "unchanged"
+    assert set(again["work"]["computed"].values()) == {0}
+    results = list((tmp_path / "flow" / "prefect" / "storage").rglob("*"))
+    assert results
+    assert all(json.loads(path.read_text()) is not None for path in results if path.is_file()), "every result is JSON"
 
 
 @pytest.mark.parametrize("how", ["--plain", "prefect"])
 def test_a_run_killed_in_extract_and_again_in_train_ends_with_the_same_model(
-    command: Command, tmp_path: Path, how: str
+    command: Command, tmp_path: Path, whole: Whole, how: str
 ) -> None:
-    more = ["--plain"] if how == "--plain" else []
-    shards = ["--set", "extract.shard_rows=8"]
-    whole = run(command(tmp_path / "whole", "--plain", *shards))
+    more = [*SHARDS, "--plain"] if how == "--plain" else SHARDS
     killed = tmp_path / "killed"
-    kill_before(command(killed, *more, *shards), r"4 /features/[^/]+/[^/]+/[^/]+\.parquet$")
+    kill_before(command(killed, *more), r"4 /features/[^/]+/[^/]+/[^/]+\.parquet$")
     kept = set(killed.glob("features/*/*/*.parquet"))
     # Under Prefect shards are extracted by several threads: another one may have finished beside the one that stood still.
-    assert 3 <= len(kept) < len(list((tmp_path / "whole").glob("features/*/*/*.parquet")))
+    assert 3 <= len(kept) < len(list(whole.store.glob("features/*/*/*.parquet")))
     assert not list(killed.glob("checkpoints/*"))
-    kill_before(command(killed, *more, *shards), r"2 /work/train-[^/]+/state")
+    kill_before(command(killed, *more), r"2 /work/train-[^/]+/state")
     assert list(killed.glob("work/train-*/state*"))
     assert not list(killed.glob("checkpoints/*"))
-    finished = run(command(killed, *more, *shards))
+    finished = run(command(killed, *more))
     assert kept <= set(killed.glob("features/*/*/*.parquet")), "what was computed before the kill was used"
     assert finished["verdict"] == "promote"
-    assert finished["model"]["sha256"] == whole["model"]["sha256"]
+    assert finished["model"]["sha256"] == whole.summary["model"]["sha256"]
     assert not list((killed / "work").glob("train-*/state*"))
 
 
@@ -178,4 +193,4 @@ def test_ctrl_c_ends_with_130_and_leaves_a_store_that_goes_on(
     assert process.returncode == 130, err
     assert "interrupted" in err
     assert "Traceback" not in err
-    assert run(command(tmp_path / "s"))["verdict"] == "promote"
+    assert run(command(tmp_path / "s", "--plain"))["verdict"] == "promote"

@@ -58,10 +58,37 @@ def test_extraction_on_the_device_gives_what_it_gives_on_the_cpu(squeezenet: Pat
     from tasks.modeling.pretrained.weights import frozen_encoder
 
     network = frozen_encoder(kind, spec)
-    assert next(iter(network.buffers())).device.type == "cuda"
+    assert next(iter(network.buffers())).device.type == "cpu"
     with torch.inference_mode():
         pixels = torch.from_numpy(pictures[:64]).movedim(-1, 1).float().div(255.0)
-        expected = network.cpu()(pixels, torch.full((64,), 64)).numpy()
+        expected = network(pixels, torch.full((64,), 64)).numpy()
     on_gpu = np.stack([found[str(n)] for n in range(64)])
     assert sorted(found, key=int) == [str(n) for n in range(600)]
     assert np.linalg.norm(on_gpu - expected) / np.linalg.norm(expected) < 2e-3  # TF32 at worst
+
+
+def test_threads_that_look_through_a_fresh_encoder_at_once_find_the_same(squeezenet: Path) -> None:
+    """Two threads that moved it to the device at the same time once left garbage in its weights."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import torch
+
+    from tasks.config import EncodersConfig
+    from tasks.modeling.embed import embed
+    from tasks.modeling.pretrained import weights
+    from tasks.modeling.pretrained.describe import complete_encoder, identify_encoder
+
+    encoder = f"torchvision:squeezenet1_1@{squeezenet}"
+    spec = complete_encoder("image", encoder, identify_encoder("image", encoder, "head", EncodersConfig()))
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
+
+    def vectors(_: int) -> np.ndarray:
+        return np.stack([vector for _, vector in embed("image", spec, list(zip("abcdefgh", pictures, strict=True)))])
+
+    expected = vectors(0)
+    for _ in range(20):
+        weights._frozen.clear()
+        torch.cuda.synchronize()
+        with ThreadPoolExecutor(8) as threads:
+            for found in threads.map(vectors, range(8)):
+                np.testing.assert_allclose(found, expected, atol=1e-2 * np.abs(expected).max())

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -28,7 +29,8 @@ from tasks.store import canonical_json
 
 KEPT = 4
 """Frozen networks that a process keeps; the one used longest ago makes room."""
-_frozen: OrderedDict[str, Pretrained] = OrderedDict()
+_CPU = torch.device("cpu")
+_frozen: OrderedDict[str, Encoder] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -45,17 +47,20 @@ def load_pretrained(model: nn.Module, card: ModelCard) -> None:
             encoder.load(require_place(modality_of(modality), spec))
 
 
-def frozen_encoder(modality: Modality, spec: EncoderSpec) -> Encoder:
-    """The encoder with its pretrained weights, ready to look at inputs; read once per process, safe among threads. The
-    classical one has none."""
+def frozen_encoder(modality: Modality, spec: EncoderSpec, device: torch.device = _CPU) -> Encoder:
+    """The encoder with its pretrained weights on a device, ready to look at inputs; read once per process and device, safe
+    among threads. The classical one has none.
+
+    Never move what this returns: others look through it. `Module.to` sets free, one parameter after the other, what another
+    thread that moves it at the same time is still copying, which then holds whatever that memory has become.
+    """
     if spec.test_time_flip:
-        plain = frozen_encoder(modality, spec.model_copy(update={"test_time_flip": False}))
+        plain = frozen_encoder(modality, spec.model_copy(update={"test_time_flip": False}), device)
         return FlipAveraged(plain).eval()
     if spec.encoder == "classical":
-        return MODALITIES[modality].classical_network().eval()
-    key = canonical_json(
-        [modality, spec.model_dump(mode="json", exclude={"encoder"})]
-    )  # whichever model brings it along
+        return MODALITIES[modality].classical_network().eval().to(device)
+    named = spec.model_dump(mode="json", exclude={"encoder"})  # whichever model brings it along
+    key = canonical_json([modality, named, str(device)])
     with _lock:
         if key not in _frozen:
             place = require_place(modality, spec)
@@ -63,7 +68,7 @@ def frozen_encoder(modality: Modality, spec: EncoderSpec) -> Encoder:
             require_place(modality, spec)  # nothing was changed between the look at its digest and its end
             encoder.freeze_for_inference()
             encoder.read_layers(modality, spec.layers)
-            _frozen[key] = encoder
+            _frozen[key] = encoder.to(device)
         _frozen.move_to_end(key)
         while len(_frozen) > KEPT:
             _frozen.popitem(last=False)
