@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from data_contracts.modalities import ALL_MODALITIES
 from tasks.config_compare import CompareConfig
 from tasks.config_compress import CompressConfig
 from tasks.config_explain import ExplainConfig
@@ -49,6 +50,7 @@ from tasks.config_sections import (
 from tasks.config_training import EncodersConfig, ExtractConfig, FusionConfig, TrainConfig
 from tasks.config_translate import TranslateConfig
 from tasks.config_tune import TuneConfig
+from tasks.encoder_presets import encoder_of_each
 from tasks.errors import UsageError
 from tasks.gate_rules import MetricName, Rule, is_built_in
 from tasks.problems.registry import PROBLEMS, unknown_name
@@ -277,7 +279,12 @@ def load_config(
 def with_settings(config: RunConfig, settings: Mapping[str, bool | int | float | str]) -> RunConfig:
     """The config with these settings, checked as those of a profile are. Raises UsageError."""
     texts = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-    return load_config(config.model_dump(mode="json"), texts, "the profile")
+    values = config.model_dump(mode="json")
+    if "encoders.preset" in settings:  # what the former preset filled in is for the new one to fill in
+        filled = dict.fromkeys(ALL_MODALITIES, "tiny") | encoder_of_each(config.encoders.preset)
+        encoders = values["encoders"].items()
+        values["encoders"] = {key: value for key, value in encoders if filled.get(key) != value}
+    return load_config(values, texts, "the profile")
 
 
 def _load_config(profile: Mapping[str, Any], overrides: Sequence[str], where: str | None) -> RunConfig:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, ValidationInfo, create_model, field_validator
+from pydantic import Field, ValidationInfo, create_model, field_validator, model_validator
 
 from data_contracts.modalities import ALL_MODALITIES, modality_of
 from data_contracts.refs import InputName, Modality
 from tasks.config_sections import Section, Share
 from tasks.encoder_ids import FORMS, MOST_LAYERS, Layers, parse_encoder
+from tasks.encoder_presets import PRESETS, Preset, encoder_of_each
 from tasks.modalities import MODALITIES
 
 _PRETRAINED = tuple(name for name, spec in MODALITIES.items() if "hf" in spec.families)
@@ -59,6 +60,9 @@ class EncodersConfig(_OnePerModality):
     WEIGHTS is a .safetensors file, the name of torchvision's own weights, or `random` to train from scratch.
     """
 
+    preset: Preset = "offline"
+    """The encoders of the modalities that are not named here, by size: offline (tiny), fast, medium or best. They are
+    fetched by `crossmodal fetch preset:NAME`."""
     shared: tuple[Modality, ...] = ()
     """Modalities of which a manifest has several columns (["image"]): their inputs pass through one and the same encoder,
     trained on all of them. (): each input trains one of its own. Frozen encoders are one network either way."""
@@ -72,6 +76,13 @@ class EncodersConfig(_OnePerModality):
     vectors is read. auto: trained without, and used where it lowers the loss of the validation rows by more than chance would;
     never where a label has one of the words for sides that docs/encoders.md lists, or most labels of a column are single
     letters, numbers or zero to nine in words. on: always, frozen encoders in training, too. Takes twice as long."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, values: object) -> object:
+        if not isinstance(values, dict) or values.get("preset") not in list(PRESETS):
+            return values
+        return encoder_of_each(values["preset"]) | values
 
     @field_validator("layers", mode="before")
     @classmethod

@@ -34,6 +34,7 @@ COMPUTES_NOTHING = (
     "tasks.config_translate",
     "tasks.config_tune",
     "tasks.encoder_ids",
+    "tasks.encoder_presets",
     "tasks.generator_ids",
     "tasks.modalities",
     "tasks.modeling.encoder_spec",

@@ -17,6 +17,7 @@ from flows.environment import (
     tracking_uri_from_environment,
 )
 from flows.request import Request, make_request, named_profile, resolve_config
+from tasks.encoder_presets import Preset
 from tasks.store import Store
 from tasks.store_view import readable
 
@@ -32,6 +33,10 @@ Data = Annotated[str | None, typer.Option(help="A manifest, a folder per class, 
 MANIFEST = typer.Argument(help="A manifest, a folder per class, or a folder of tables named by split.")
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated.")
+]
+PresetName = Annotated[
+    Preset | None,
+    typer.Option(help="Encoders of one size, for each modality without one: offline, fast, medium or best."),
 ]
 Model = Annotated[str | None, typer.Option(help="NAME or NAME@ALIAS in the registry; may be left out if there is one.")]
 ModelName = Annotated[str, typer.Argument(help="The model's name.")]
@@ -70,7 +75,14 @@ class RunInput:
 
     profile: Profile = None
     data: Data = None
+    preset: PresetName = None
     overrides: Set = None
+
+    def __post_init__(self) -> None:
+        """The preset is one of the overrides, which every run takes."""
+        if self.preset is not None:
+            object.__setattr__(self, "overrides", [f"encoders.preset={self.preset}", *(self.overrides or [])])
+            object.__setattr__(self, "preset", None)
 
     def request(self, store: str | None, reading: bool = False) -> Request:
         """The run that is asked for, new, in the store of the option or the environment. Raises UsageError.
