@@ -10,8 +10,8 @@ from data_contracts.modalities import ALL_MODALITIES, modality_of
 from data_contracts.refs import InputName, Modality
 from tasks.config_sections import Section, Share
 from tasks.encoder_ids import FORMS, MOST_LAYERS, Layers, parse_encoder
-from tasks.encoder_presets import PRESETS, Preset, encoder_of_each
-from tasks.modalities import MODALITIES
+from tasks.encoder_presets import PRESETS, encoder_of_each
+from tasks.modalities import MODALITIES, Preset
 
 _PRETRAINED = tuple(name for name, spec in MODALITIES.items() if "hf" in spec.families)
 
@@ -80,7 +80,7 @@ class EncodersConfig(_OnePerModality):
     @model_validator(mode="before")
     @classmethod
     def _fill_from_preset(cls, values: object) -> object:
-        if not isinstance(values, dict) or values.get("preset") not in list(PRESETS):
+        if not isinstance(values, dict) or values.get("preset") not in PRESETS:
             return values
         return encoder_of_each(values["preset"]) | values
 

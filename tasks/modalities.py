@@ -64,6 +64,25 @@ class NearDuplicates:
     """Whether a medium of this shape is worth reading."""
 
 
+Preset = Literal["offline", "fast", "medium", "best"]
+"""One encoder for every modality, by size; `offline`: none that must be fetched."""
+
+
+class PresetEncoder(NamedTuple):
+    """The encoder that a preset names for a modality; its licence allows any use."""
+
+    encoder: str
+    licence: str
+    """As its model card, and of torchvision its repository, have it."""
+    parameters_m: float
+    """Millions of parameters of what is fetched, for Whisper with the decoder, which is not used; four bytes each."""
+
+    @property
+    def size_mb(self) -> int:
+        """Megabytes to fetch."""
+        return round(4 * self.parameters_m)
+
+
 class Statistics(NamedTuple):
     """What media look like, by measure."""
 
@@ -154,6 +173,8 @@ class ModalitySpec(ABC):
     # -- what encoders read
     families: ClassVar[tuple[str, ...]] = ()
     """Families of pretrained encoders that can read it."""
+    presets: ClassVar[Mapping[Preset, PresetEncoder]] = {}
+    """Its encoder in each preset but `offline`."""
     tiny_keys: ClassVar[tuple[str, ...]] = ()
     """The settings of ExtractConfig that shape what the tiny encoder reads."""
     tiny_defaults: ClassVar[Mapping[str, int]] = {}

@@ -8,7 +8,7 @@ import typer
 
 from flows import console
 from flows.commands.options import Debug, SummaryJson
-from tasks.encoder_presets import FETCH, NAMES, encoders_of
+from tasks.encoder_presets import FETCH, PRESETS, encoders_of
 from tasks.errors import UsageError
 
 
@@ -41,9 +41,9 @@ def _asked_for(encoder: str) -> list[str]:
     """The ids of a preset's encoders, else the id itself. UsageError where there is no such preset, or nothing in it."""
     if not encoder.startswith(FETCH):
         return [encoder]
-    preset = next((name for name in NAMES if encoder == FETCH + name), None)
+    preset = next((name for name in PRESETS if encoder == FETCH + name), None)
     if preset is None:
-        raise UsageError(f"{encoder!r}: no preset of that name; they are {', '.join(NAMES)}")
+        raise UsageError(f"{encoder!r}: no preset of that name; they are {', '.join(PRESETS)}")
     if not (chosen := encoders_of(preset)):
         raise UsageError(f"{encoder!r}: there is nothing to fetch for it")
     return [each.encoder for each in chosen]

@@ -17,7 +17,7 @@ from flows.environment import (
     tracking_uri_from_environment,
 )
 from flows.request import Request, make_request, named_profile, resolve_config
-from tasks.encoder_presets import Preset
+from tasks.modalities import Preset
 from tasks.store import Store
 from tasks.store_view import readable
 

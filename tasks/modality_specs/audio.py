@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from data_contracts.expectations.features import FeatureSpec
 from data_contracts.refs import InputName
-from tasks.modalities import Decode, Medium, ModalitySpec, NearDuplicates, Params, Prepare
+from tasks.modalities import Decode, Medium, ModalitySpec, NearDuplicates, Params, Prepare, PresetEncoder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +40,13 @@ class Audio(ModalitySpec):
     measures = MappingProxyType({"duration": "s", "loudness": "dBFS"})
     corruptions = ("noise", "telephone")
     families = ("hf",)
+    presets = MappingProxyType(
+        {
+            "fast": PresetEncoder("hf:openai/whisper-tiny", "Apache-2.0", 37.8),
+            "medium": PresetEncoder("hf:openai/whisper-base", "Apache-2.0", 72.6),
+            "best": PresetEncoder("hf:openai/whisper-small", "Apache-2.0", 241.7),
+        }
+    )
     tiny_keys = ("n_mels", "hop_ms", "window_ms", "max_frames")
     tiny_dtype = "float32"
     pretrained_dtype = "int16"

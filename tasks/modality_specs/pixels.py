@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from data_contracts.expectations.features import FeatureSpec
 from data_contracts.refs import InputName
-from tasks.modalities import ModalitySpec
+from tasks.modalities import ModalitySpec, PresetEncoder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +28,13 @@ class PixelSpec(ModalitySpec):
     """A regular expression of what stands before a square in the shape of a feature."""
     corruptions = ("noise", "blur", "jpeg")
     families = ("torchvision", "hf", "timm")
+    presets = MappingProxyType(
+        {
+            "fast": PresetEncoder("torchvision:mobilenet_v2", "BSD-3-Clause", 3.5),
+            "medium": PresetEncoder("hf:facebook/dinov2-small", "Apache-2.0", 22.1),
+            "best": PresetEncoder("hf:facebook/dinov2-base", "Apache-2.0", 86.6),
+        }
+    )
     has_pixels = True
     classical_scaling = 1.0
     network_modules = ("tasks.modeling.augment_images", "tasks.modeling.color_ops", "tasks.modeling.rng")

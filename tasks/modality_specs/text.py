@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from data_contracts.expectations.features import FeatureSpec
 from data_contracts.refs import InputName
-from tasks.modalities import Decode, Medium, ModalitySpec, NearDuplicates, Params, Prepare
+from tasks.modalities import Decode, Medium, ModalitySpec, NearDuplicates, Params, Prepare, PresetEncoder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +39,13 @@ class Text(ModalitySpec):
     measures = MappingProxyType({"length": "characters"})
     corruptions = ("typos",)
     families = ("hf", "st")
+    presets = MappingProxyType(
+        {
+            "fast": PresetEncoder("st:all-MiniLM-L6-v2", "Apache-2.0", 22.7),
+            "medium": PresetEncoder("hf:BAAI/bge-base-en-v1.5", "MIT", 109.5),
+            "best": PresetEncoder("hf:BAAI/bge-large-en-v1.5", "MIT", 335.1),
+        }
+    )
     tiny_keys = ("max_text_bytes",)
     pretrained_keys = ("max_tokens",)
     pretrained_modules = ()

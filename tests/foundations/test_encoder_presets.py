@@ -14,8 +14,9 @@ from flows.cli import main
 from flows.commands.options import RunInput
 from tasks.config import load_config, with_settings
 from tasks.encoder_ids import parse_encoder
-from tasks.encoder_presets import NAMES, PRESETS, Preset, PresetEncoder, encoders_of
+from tasks.encoder_presets import PRESETS, encoder_of_each, encoders_of
 from tasks.errors import UsageError
+from tasks.modalities import MODALITIES, Preset, PresetEncoder
 from tasks.modeling.pretrained import fetch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,14 +76,16 @@ def test_the_option_is_an_override_before_the_others() -> None:
     assert RunInput(overrides=["seed=1"]).overrides == ["seed=1"]
 
 
-@pytest.mark.parametrize("preset", NAMES[1:])
+@pytest.mark.parametrize("preset", PRESETS[1:])
 def test_every_modality_with_pretrained_encoders_has_one_that_can_read_it(preset: Preset) -> None:
-    assert set(PRESETS[preset]) == {"image", "text", "audio", "video"}
-    for modality, each in PRESETS[preset].items():
-        assert parse_encoder(each.encoder, modality).is_pretrained
+    chosen = encoder_of_each(preset)
+    assert set(chosen) == {name for name, spec in MODALITIES.items() if spec.families}
+    for name, spec in MODALITIES.items():
+        if spec.families:
+            assert parse_encoder(chosen[name], name).is_pretrained
 
 
-@pytest.mark.parametrize("each", {found.encoder: found for name in NAMES for found in encoders_of(name)}.values())
+@pytest.mark.parametrize("each", {found.encoder: found for name in PRESETS for found in encoders_of(name)}.values())
 def test_they_are_as_large_as_they_say(each: PresetEncoder) -> None:
     import torch
     from torchvision.models import get_model_weights
@@ -109,14 +112,11 @@ def test_they_are_as_large_as_they_say(each: PresetEncoder) -> None:
 
 def test_the_table_in_the_docs_is_this_one() -> None:
     page = (ROOT / "docs/encoders.md").read_text()
-    for preset in NAMES[1:]:
+    for preset in PRESETS[1:]:
         (row,) = re.findall(rf"^\| `{preset}` \|.*$", page, re.MULTILINE)
-        chosen = PRESETS[preset]
-        assert chosen["image"] == chosen["video"]
-        cells = [
-            f"`{each.encoder}` ({each.licence}) | {each.size_mb}"
-            for each in (chosen["image"], chosen["text"], chosen["audio"])
-        ]
+        image, text, audio = (MODALITIES[name].presets[preset] for name in ("image", "text", "audio"))
+        assert image == MODALITIES["video"].presets[preset]
+        cells = [f"`{each.encoder}` ({each.licence}) | {each.size_mb}" for each in (image, text, audio)]
         assert row == f"| `{preset}` | {' | '.join(cells)} |"
 
 
