@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from data_contracts.baselines import ClassicalBaselines, CurvePoint
 from data_contracts.modalities import modality_of
-from data_contracts.refs import EvalReport
+from data_contracts.refs import EvalReport, Modality
 from tasks.config import RunConfig
+from tasks.modalities import MODALITIES, Preset
 from tasks.reporting.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Point, Ticks, nice_ticks, path_of
 from tasks.reporting.formatting import percent, points
 
 MARGIN = 0.005
 """Half a point: no trained network should be further below."""
+PRESET: Preset = "fast"
+"""Whose encoders are small enough for any machine."""
 
 
 class ClassicalRow(NamedTuple):
@@ -95,12 +99,22 @@ def classical_warnings(report: EvalReport, config: RunConfig) -> tuple[str, ...]
         if not trained or gap is None or gap[0] >= -MARGIN:
             continue
         behind = "{} points [{}, {}]".format(*(points(-each).removeprefix("+") for each in (gap[0], gap[2], gap[1])))
-        settings = " ".join(f"--set encoders.{kind}=classical" for kind in dict.fromkeys(map(modality_of, trained)))
+        kinds = list(dict.fromkeys(map(modality_of, trained)))
+        settings = " ".join(f"--set encoders.{kind}=classical" for kind in kinds)
         lines.append(
             f"{inputs}: on the test rows the model is {behind} less accurate than logistic regression on classical features "
-            f"({percent(each.metrics.get('accuracy'))}); {settings} is likely better"
+            f"({percent(each.metrics.get('accuracy'))}); {settings} is likely better{_pretrained(kinds)}"
         )
     return tuple(lines)
+
+
+def _pretrained(kinds: Sequence[Modality]) -> str:
+    """What a pretrained encoder for each of these would take; empty where there is none."""
+    chosen = {MODALITIES[kind].presets[PRESET] for kind in kinds if PRESET in MODALITIES[kind].presets}
+    if not chosen:
+        return ""
+    size_mb = sum(each.size_mb for each in chosen)
+    return f", and a pretrained encoder mostly better still: --preset {PRESET} ({size_mb} MB; docs/encoders.md)"
 
 
 def say_worth(found: ClassicalBaselines) -> str:
