@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
 import sys
 import time
@@ -19,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data_contracts.run_summary import ModelSummary, RunSummary, WorkSummary
+from flows.environment import store_from_environment
 from tasks.display_table import DisplayTable
 from tasks.escaping import json_text, one_line, visible
 from tasks.holdout_reuse import describe_uses
@@ -117,8 +119,8 @@ def print_outcome(summary: RunSummary, store: Path, as_json: bool) -> None:
     if summary.rows.quarantined:
         _print_line(out, f"refused  {_shown(store / 'runs' / str(summary.run) / 'quarantine.csv')}")
     if model.version is not None:
-        _print_line(out, f"next     {_program()} predict MANIFEST --model {model.name}@{model.alias}")
-        _print_line(out, f"         {_program()} up")
+        _print_line(out, f"next     {typed(f'predict MANIFEST --model {model.name}@{model.alias}', store)}")
+        _print_line(out, f"         {typed('up', store)}")
     if as_json:
         print_json(summary.as_json())
 
@@ -161,7 +163,8 @@ def print_audit(summary: RunSummary, store: Path, as_json: bool) -> None:
     _print_line(out, f"report   {_shown(folder / 'report.html')}")
     if summary.found and summary.found.get("label error"):
         _print_line(out, f"next     look through {_shown(folder / 'corrections.csv')}, then")
-        _print_line(out, f"         {_program()} retrain --corrections {_shown(folder / 'corrections.csv')}")
+        again = typed(f"retrain --corrections {_shown(folder / 'corrections.csv')}", store)
+        _print_line(out, f"         {again}")
     if as_json:
         print_json(summary.as_json())
 
@@ -212,7 +215,7 @@ def _print_written(out: Console, summary: RunSummary, as_json: bool) -> None:
         print_json(summary.as_json())
 
 
-def print_live_verdict(verdict: LiveVerdict, as_json: bool) -> None:
+def print_live_verdict(verdict: LiveVerdict, store: Path, as_json: bool) -> None:
     """What labels that came later say of a challenger, and what to type next."""
     from tasks.reporting.run_tables import rules_table
 
@@ -228,7 +231,8 @@ def print_live_verdict(verdict: LiveVerdict, as_json: bool) -> None:
     if verdict.promoted:
         _print_line(out, f"promoted {name} is champion")
     elif verdict.decision == "promote":
-        _print_line(out, f"next     {_program()} models promote {verdict.model} {verdict.version} --reason ...")
+        promote = typed(f"models promote {verdict.model} {verdict.version} --reason ...", store)
+        _print_line(out, f"next     {promote}")
     if as_json:
         print_json(verdict.as_json())
 
@@ -322,9 +326,13 @@ def _seconds(seconds: dict[str, float]) -> str:
     return f"{seconds['total']:.1f} s ({stages})"
 
 
-def _program() -> str:
-    """The command as the person can type it: by name where it is on the PATH, else as it was started."""
-    return "crossmodal" if shutil.which("crossmodal") else sys.argv[0]
+def typed(command: str, store: Path) -> str:
+    """The command as the person can type it next: `crossmodal` by name where it is on the PATH, else as it was started, and
+    the store where it would not be found without.
+    """
+    program = "crossmodal" if shutil.which("crossmodal") else sys.argv[0]
+    found = Path(store_from_environment(None)).expanduser().absolute() == store.absolute()
+    return f"{program} {command}" if found else f"{program} {command} --store {shlex.quote(_shown(store.absolute()))}"
 
 
 def _shown(path: Path) -> str:

@@ -93,6 +93,9 @@ def _kept(request: Request, start: RunStart, run_state: RunState) -> Iterator[No
     except KeyboardInterrupt:
         error = "interrupted"
         raise
+    except SystemExit as stop:  # Prefect's, too, of a run whose worker is gone: all it says is the number
+        error = f"its process was ended before the run was (exit status {stop.code})"
+        raise
     except BaseException as failure:
         number = getattr(failure, "signal", None)  # Prefect's TerminationSignal, which says nothing else
         error = f"ended by {signal.Signals(number).name}" if number else f"{failure}" or type(failure).__name__

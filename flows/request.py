@@ -134,6 +134,10 @@ def find_profile(profile: str, store: str | None = None) -> Path:
     known = profile_files(store)
     if profile in known:
         return known[profile]
+    if profile.endswith(".toml"):
+        raise UsageError(
+            f"profile {profile!r}: no such file (seen from {str(Path.cwd())!r}); give its path, or a name of {list(known)!r}"
+        )
     raise UsageError(f"profile: {not_one_of(profile, known)}; write your own with crossmodal profile new")
 
 

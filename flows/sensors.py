@@ -1,4 +1,4 @@
-"""The schedule by which the sensor looks at a profile's data: one for each profile and deployment, made or replaced."""
+"""The schedule by which the sensor looks at a profile's data: one for each profile and deployment."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def schedule_watch(root: Path, profile: str, source: str | None, deployment: str
     parameters: dict[str, object] = {"profile": profile, "deployment": deployment, "settle_s": settle_s}
     if source is not None:
         parameters["source"] = source if "://" in source else str(Path(source).absolute())
-    slug = check_model_name(f"{profile}-{deployment.replace('/', '-')}").lower()
+    slug = _slug(profile, deployment)
     with prefect_client(root) as client:
         deployment_id(client, deployment)
         sensor = deployment_id(client, SENSOR)
@@ -45,3 +45,28 @@ def schedule_watch(root: Path, profile: str, source: str | None, deployment: str
         entry = DeploymentScheduleCreate(schedule=every, active=True, parameters=parameters, slug=slug)
         client.create_deployment_schedules(sensor, [entry])
     return slug
+
+
+def remove_watch(root: Path, profile: str, deployment: str) -> str:
+    """The sensor looks no more at the profile's data for that deployment; gives the schedule's name.
+
+    Raises UsageError where it did not look, EnvironmentFailed where the server does not answer.
+    """
+    slug = _slug(profile, deployment)
+    with prefect_client(root) as client:
+        sensor = deployment_id(client, SENSOR)
+        known = {str(schedule.slug): schedule.id for schedule in client.read_deployment_schedules(sensor)}
+        if slug not in known:
+            raise UsageError(f"profile {profile!r}: is not watched for {deployment}; see crossmodal schedule list")
+        client.delete_deployment_schedule(sensor, known[slug])
+    return slug
+
+
+def is_missing(source: str) -> bool:
+    """True for a path on this machine where nothing lies."""
+    return "://" not in source and not Path(source).exists()
+
+
+def _slug(profile: str, deployment: str) -> str:
+    """The schedule's name: one for each profile and deployment."""
+    return check_model_name(f"{profile}-{deployment.replace('/', '-')}").lower()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from flows.commands.options import CommonOptions, grouped
-from flows.console import print_json, print_table, progress_bars, say
+from flows.console import print_json, print_table, progress_bars, say, typed
 from flows.environment import new_run_id, store_from_environment, tracking_uri_from_environment
 from flows.profiles import changed_keys, check_target, describe_settings, list_profiles, write_profile
 from flows.request import find_profile, make_request, own_profiles, resolve_config
@@ -18,6 +19,7 @@ from tasks.display_table import DisplayTable
 profile_app = typer.Typer(help="Write, list and show profiles: the data and settings of a model, under a name.")
 
 Name = Annotated[str, typer.Argument(help="The profile's name, which is the model's, too.")]
+CRON = '"0 3 * * 1"'
 
 
 @profile_app.command()
@@ -47,9 +49,11 @@ def new(
         print_json({"profile": name, "file": str(written)})
         return
     say(f"written  {written}")
-    typed = name if out is None else str(written)
-    say(f"next     crossmodal retrain --profile {typed}")
-    say(f'         crossmodal schedule {name} --cron "0 3 * * 1"')
+    by_name = written.absolute().parent == own_profiles(place).absolute()
+    profile = name if by_name else shlex.quote(str(written))
+    say(f"next     {typed(f'retrain --profile {profile}', request.store.root)}")
+    if by_name:  # a schedule takes no file: it may be gone when it is due
+        say(f"         {typed(f'schedule {name} --cron {CRON}', request.store.root)}")
 
 
 @profile_app.command("list")

@@ -54,22 +54,23 @@ def add(
             f"profile {profile!r}: a schedule takes a profile by name; put it into {place.root / 'profiles'}"
         )
     resolve_config(profile, None, [], str(place.root))  # what cannot be read would fail at the hour that it is due
-    from flows.hosting.registering import prefect_client
+    from flows.hosting.registering import check_name, prefect_client
     from flows.hosting.schedules import check_schedule, set_schedule
 
-    schedule = check_schedule(cron, timezone)
+    check_name(profile)
+    schedule, due = check_schedule(cron, timezone)
     with prefect_client(place.root) as client:
-        line = set_schedule(client, profile, schedule, place)
+        line = set_schedule(client, profile, schedule, due, place)
     if common.as_json:
         print_json(line)
     else:
-        say(f"scheduled  {line['deployment']}: {line['cron']} {line['timezone']}")
+        say(f"scheduled  {line['deployment']}: {line['cron']} {line['timezone']}, next {line['next']}")
 
 
 @schedule_app.command("list")
 @grouped
 def list_schedules(common: CommonOptions) -> None:
-    """List every schedule with the profile that it retrains and when it is due next."""
+    """List every schedule, of retraining and of watching, with its profile and when it is due next."""
     from flows.hosting.registering import prefect_client
     from flows.hosting.schedules import read_schedules
 

@@ -84,7 +84,7 @@ def feedback(
         approval, place = Approval(user_name(), now_ms(), promotion.reason), (request.store, request.tracking_uri)
         registry.promote(model, found.version, config.publish.alias, *place, approval, request.verify_key)
         record_decisions(model, config.publish.alias, *place)
-    console.print_live_verdict(found.model_copy(update={"promoted": promoted}), common.as_json)
+    console.print_live_verdict(found.model_copy(update={"promoted": promoted}), request.store.root, common.as_json)
     if promotion.promote and not promoted:
         raise PromotionRefused(
             f"model {model} version {found.version}: was not promoted, as live rows do not show that it may be "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,10 +34,10 @@ def tune(
     request = with_budget.request(common.store)
     with console.progress_bars():
         summary = tune_model(request, save)
-    _print(summary, str(request.store.root / str(summary.report)), common.as_json)
+    _print(summary, request.store.root, common.as_json)
 
 
-def _print(summary: RunSummary, report: str, as_json: bool) -> None:
+def _print(summary: RunSummary, store: Path, as_json: bool) -> None:
     found = summary.tune or TuneSummary()
     console.say(f"finding  {summary.finding}", as_json)
     console.say(f"reason   {summary.reason}", as_json)
@@ -44,9 +45,9 @@ def _print(summary: RunSummary, report: str, as_json: bool) -> None:
         console.say(f"note     {note}", as_json)
     if not as_json:
         console.print_table(settings_table(found))
-    console.say(f"report   {report}", as_json)
+    console.say(f"report   {store / str(summary.report)}", as_json)
     if found.profile is not None:
         console.say(f"profile  {found.profile}", as_json)
-        console.say(f"next     crossmodal retrain --profile {found.profile}", as_json)
+        console.say(f"next     {console.typed(f'retrain --profile {found.profile}', store)}", as_json)
     if as_json:
         console.print_json(summary.as_json())

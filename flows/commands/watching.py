@@ -43,12 +43,22 @@ def watch(
     deployment: Annotated[str, typer.Option(help="FLOW/NAME that is started.")] = "retrain/weekly",
     every_s: Annotated[float, typer.Option("--every", min=10, help="Seconds between two looks.")] = 300,
     settle_s: Annotated[int, typer.Option("--settle", min=0, help="Seconds without a change before a run.")] = 60,
+    remove: Annotated[bool, typer.Option("--remove", help="Look no more: remove the sensor's schedule.")] = False,
     common: SummaryOptions,
 ) -> None:
     """Start a run whenever data arrive: schedules the sensor on the server of `crossmodal up`, or on PREFECT_API_URL."""
-    from flows.sensors import schedule_watch
+    from flows.sensors import is_missing, remove_watch, schedule_watch
 
     root = common.place.root
+    if remove:
+        slug = remove_watch(root, profile, deployment)
+        if common.as_json:
+            console.print_json({"schedule": slug, "removed": True, "deployment": deployment})
+        else:
+            console.say(f"removed   {slug}")
+        return
+    if source is not None and is_missing(source):
+        console.print_warning(f"--source {source!r}: nothing is there now; nothing is started until something is")
     slug = schedule_watch(root, profile, source, deployment, every_s, settle_s)
     if common.as_json:
         console.print_json({"schedule": slug, "every_s": every_s, "deployment": deployment})

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.environment import use_prefect
-from flows.hosting.deployments import Deployment, Target, of_profile, read_deployments, render_deployment, render_pool
+from flows.hosting.deployments import (
+    BASE,
+    Deployment,
+    Target,
+    of_profile,
+    read_deployments,
+    render_deployment,
+    render_pool,
+)
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.escaping import one_line
 
@@ -60,16 +68,23 @@ def register_all(client: SyncPrefectClient, target: Target) -> list[str]:
     create_pool(client, target, template)
     ensure_gpu_slot(client)
     names = [register(client, entry) for entry in rendered]
-    shipped = {entry.name for entry in rendered}
+    shipped = {entry.name for entry in rendered if entry.flow_name == "retrain"}
     others = [found.name for found in read_registered(client) if found.name not in shipped]
     return names + [register_profile(client, name, target) for name in others if name in target.profiles]
 
 
 def register_profile(client: SyncPrefectClient, profile: str, target: Target) -> str:
     """The profile's own deployment is on the server. UsageError where its name is that of a shipped one."""
-    if profile in {entry.name for entry in read_deployments()}:
-        raise UsageError(f"profile {profile!r}: a deployment has that name already; call the profile something else")
+    check_name(profile)
     return register(client, render_deployment(of_profile(profile), target))
+
+
+def check_name(profile: str) -> None:
+    """Raises UsageError where `retrain` has a shipped deployment of that name; what other flows call theirs is free."""
+    if profile == BASE:
+        raise UsageError(
+            f"profile {profile!r}: retrain/{BASE} is a deployment already; call the profile something else"
+        )
 
 
 def create_pool(client: SyncPrefectClient, target: Target, template: dict[str, Any]) -> None:

@@ -160,7 +160,7 @@ def schedules(url: str, auth_string: str) -> list[ScheduleLine]:
     finally:
         api.close()
     due = {run["deployment_id"]: str(run["expected_start_time"])[:16].replace("T", " ") for run in reversed(runs)}
-    return [
+    lines = [
         ScheduleLine(
             found["id"],
             f"{flows.get(found['flow_id'], '?')}/{found['name']}",
@@ -169,6 +169,12 @@ def schedules(url: str, auth_string: str) -> list[ScheduleLine]:
         )
         for found in deployments
     ]
+    return sorted(lines, key=in_order)
+
+
+def in_order(line: ScheduleLine) -> tuple[bool, str]:
+    """What people come for first: retraining, then the others by name."""
+    return not line.name.startswith("retrain/"), line.name
 
 
 def _schedule(entries: list[_ScheduleEntry]) -> str:

@@ -6,12 +6,14 @@ import inspect
 import json
 import os
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
 
 import jsonschema
 import pytest
 import yaml
+from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.flows import load_flow_from_entrypoint
 from prefect.server.api import collections_data
 from prefect.utilities.schema_tools import is_valid_schema, validate
@@ -30,8 +32,12 @@ from flows.hosting.deployments import (
     render_deployment,
     render_pool,
 )
+from flows.hosting.schedules import check_schedule, describe_schedule, which_scheduled
+from flows.hosting.start_page import in_order
 from flows.request import check_mode, check_overrides, find_profile
+from flows.sensors import is_missing
 from tasks.errors import UsageError
+from tasks.reporting.start_page import ScheduleLine
 
 SNAPSHOT = Path(__file__).parent / "deployments.json"
 TARGET = Target(store="/data/store", profiles=("defaults", "digits", "photos"))
@@ -156,12 +162,24 @@ def test_a_container_takes_the_image_and_the_store_of_its_pool() -> None:
         (["deploy", "--image", "x"], 2, "--type process takes no --image"),
         (["deploy"], 4, "no Prefect server: start one with crossmodal up"),
         (["schedule", "digits", "--cron", "0 3 * *"], 2, "--cron '0 3 * *': "),
+        (
+            ["schedule", "digits", "--cron", "0 3 31 2 *"],
+            2,
+            "--cron '0 3 31 2 *': no day is such, so no run would ever be",
+        ),
+        (["schedule", "weekly", "--cron", "0 3 * * 1"], 2, "retrain/weekly is a deployment already"),
         (["schedule", "digits", "--cron", "0 3 * * 1", "--timezone", "Mars"], 2, "--timezone 'Mars': "),
         (["schedule", "digit", "--cron", "0 3 * * 1"], 2, "profile: 'digit' is not one of ["),
         (["schedule", "broken", "--cron", "0 3 * * 1"], 2, "'train.epochs' = 'many' (from profile broken)"),
         (["watch", "broken"], 2, "'train.epochs' = 'many' (from profile broken)"),
         (["schedule", "digits", "--cron", "0 3 * * 1"], 4, "no Prefect server: "),
+        (
+            ["schedule", "rows", "--cron", "0 3 29 2 *"],
+            4,
+            "no Prefect server: ",
+        ),  # the name of audit's deployment is free
         (["schedule", "list"], 4, "no Prefect server: "),
+        (["watch", "digits", "--remove"], 4, "no Prefect server: "),
         (["schedule", "pause", "digits"], 4, "no Prefect server: "),
     ],
 )
@@ -180,6 +198,8 @@ def test_what_is_wrong_is_said_in_one_line_before_a_server_is_asked(
         monkeypatch.delenv(name)
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles" / "broken.toml").write_text("[train]\nepochs = 'many'\n")
+    for name in ("weekly", "rows"):
+        (tmp_path / "profiles" / f"{name}.toml").write_text('data.path = "builtin:digits"\n')
     with pytest.raises(SystemExit) as ended:
         main([*arguments, "--store", str(tmp_path)])
     output = capsys.readouterr().err
@@ -194,3 +214,40 @@ def test_schedule_takes_its_subcommands_and_a_bare_profile() -> None:
     help_text = CliRunner().invoke(schedule_app, ["--help"]).output
     assert {"add", "list", "pause", "resume", "remove"} <= set(re.findall(r"[a-z]+", help_text))
     assert "--cron" in CliRunner().invoke(schedule_app, ["digits", "--help"]).output
+
+
+def test_a_schedule_says_when_it_is_due_in_its_own_time_zone() -> None:
+    schedule, due = check_schedule("30 3 * * 1", "Asia/Kolkata")
+    assert (schedule.cron, f"{due:%H:%M %a %z}") == ("30 3 * * 1", "03:30 Mon +0530")
+    assert due > datetime.now(UTC)
+
+
+def test_a_schedule_is_found_by_its_deployment_or_by_a_profile_that_only_it_has() -> None:
+    profiles = {"weekly": "digits", "photos": "photos", "nightly": "photos"}
+    names = ("weekly", "retrain/weekly", "digits", "photos")
+    assert [which_scheduled(name, profiles) for name in names] == ["weekly", "weekly", "weekly", "photos"]
+    with pytest.raises(UsageError, match=r"'tones' is not one of \['a', 'b'\]; see crossmodal schedule list"):
+        which_scheduled("tones", {"a": "tones", "b": "tones"})
+
+
+def test_an_interval_is_listed_as_one() -> None:
+    every, weekly = IntervalSchedule(interval=timedelta(minutes=5)), check_schedule("0 3 * * 1", "UTC")[0]
+    assert [describe_schedule(one) for one in (every, weekly)] == ["every 300 s", "0 3 * * 1"]
+
+
+def test_the_start_page_begins_with_what_retrains() -> None:
+    names = ("audit/rows", "retrain/weekly", "check/data", "retrain/photos")
+    lines = sorted((ScheduleLine("id", name, "", "") for name in names), key=in_order)
+    assert [line.name for line in lines] == ["retrain/photos", "retrain/weekly", "audit/rows", "check/data"]
+
+
+def test_a_source_that_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from flows.cli import main
+
+    nowhere = tmp_path / "nowhere"
+    with pytest.raises(SystemExit) as ended:
+        main(["watch", "digits", "--source", str(nowhere), "--deployment", "a b/c", "--store", str(tmp_path)])
+    assert ended.value.code == 2  # the name is none: no server is asked
+    assert f"'{nowhere}': nothing is there now" in " ".join(capsys.readouterr().err.split())
+    assert not is_missing(str(tmp_path))
+    assert not is_missing("s3://bucket/new")

@@ -35,3 +35,11 @@ def test_a_profile_is_valid_and_holds_only_what_differs(path: Path) -> None:
 def test_an_unknown_profile_lists_those_there_are() -> None:
     with pytest.raises(UsageError, match="digits"):
         find_profile("digit")
+
+
+def test_a_profile_by_a_path_where_none_is_says_where_it_looked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=rf"'\./mine\.toml': no such file \(seen from '{tmp_path}'\)"):
+        find_profile("./mine.toml")

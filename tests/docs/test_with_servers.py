@@ -91,12 +91,11 @@ def test_my_data_every_week(tmp_path: Path) -> None:
         for page, first in ELSEWHERE:
             for command in find_block(page, first).commands:
                 typed = command.replace("/data/incoming", "photos")
-                if typed.startswith("prefect "):
-                    typed = f"PREFECT_HOME=.crossmodal/prefect {typed}"
                 output[command.split("  ")[0].strip()] = shell(typed)
     assert "0 3 * * 1" in output["crossmodal schedule list"]
     assert "this model is in the store" in output['crossmodal retrain --profile photos --mode "plan only"']
     assert "unchanged" in output['crossmodal retrain --profile photos --mode "evaluate only"']
+    assert "removed" in output["crossmodal watch photos --remove"]
     assert '"drift": false' in output["crossmodal monitor new.csv --model photos@champion --json"]
     assert "watch/new-data" in output["PREFECT_HOME=.crossmodal/prefect prefect deployment ls"]
 

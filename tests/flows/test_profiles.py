@@ -41,6 +41,10 @@ def test_a_new_profile_holds_the_data_what_was_set_and_what_was_found(run: Run, 
     )
     assert code == 0, err
     path = tmp_path / "store" / "profiles" / "mine.toml"
+    store = f"--store {path.parents[1]}"  # another terminal would look into another store without
+    retrain, schedule = out.splitlines()[-2:]
+    assert retrain.endswith(f" retrain --profile mine {store}")
+    assert schedule.endswith(f' schedule mine --cron "0 3 * * 1" {store}')
     assert str(path) in out
     text = path.read_text()
     assert tomllib.loads(text) == {
@@ -64,6 +68,17 @@ def test_a_new_profile_holds_the_data_what_was_set_and_what_was_found(run: Run, 
     code, _, err = run("profile", "new", "mine", "--data", str(data))
     assert (code, path.read_text()) == (2, uncommented)
     assert "is not overwritten" in err
+
+
+def test_a_profile_elsewhere_is_not_said_to_be_scheduled(
+    run: Run, make_data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CROSSMODAL_STORE", str(tmp_path / "store"))
+    file = tmp_path / "my profiles" / "mine.toml"
+    code, out, err = run("profile", "new", "mine", "--data", str(make_data()), "--out", str(file))
+    assert code == 0, err
+    assert out.splitlines()[-1].endswith(f" retrain --profile '{file}'")  # the store is found by the environment
+    assert "schedule" not in out
 
 
 def test_list_and_show_say_what_a_name_means(run: Run, tmp_path: Path) -> None:

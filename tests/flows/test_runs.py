@@ -327,11 +327,17 @@ def test_a_typed_result_says_what_happened(place: Place) -> None:
     assert set(again.summary) >= {"run", "verdict", "metrics"}
 
 
-def test_a_run_that_a_signal_ended_names_the_signal(tmp_path: Path) -> None:
+def test_a_run_that_was_ended_from_outside_says_how(tmp_path: Path) -> None:
     from prefect.exceptions import TerminationSignal
 
-    request = make_request(resolve_config(None, "x.csv", ()), str(tmp_path), None, "a")
-    with pytest.raises(TerminationSignal), recorded(request, "retrain", RunState()):
-        raise TerminationSignal(signal=signal.SIGTERM)
-    (run,) = list_runs(tmp_path)
-    assert (run.status, run.reason) == ("failed", "ended by SIGTERM")
+    ends = {
+        "ended by SIGTERM": TerminationSignal(signal=signal.SIGTERM),
+        "its process was ended before the run was (exit status 1)": SystemExit(1),
+        "interrupted": KeyboardInterrupt(),
+    }
+    for number, end in enumerate(ends.values()):
+        request = make_request(resolve_config(None, "x.csv", ()), str(tmp_path), None, str(number))
+        with pytest.raises(type(end)), recorded(request, "retrain", RunState()):
+            raise end
+    runs = {run.run: (run.status, run.reason) for run in list_runs(tmp_path)}
+    assert runs == {str(number): ("failed", reason) for number, reason in enumerate(ends)}
