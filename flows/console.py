@@ -20,7 +20,6 @@ from rich.table import Table
 from rich.text import Text
 
 from data_contracts.run_summary import ModelSummary, RunSummary, WorkSummary
-from flows.environment import store_from_environment
 from tasks.display_table import DisplayTable
 from tasks.escaping import json_text, one_line, visible
 from tasks.holdout_reuse import describe_uses
@@ -330,6 +329,8 @@ def typed(command: str, store: Path) -> str:
     """The command as the person can type it next: `crossmodal` by name where it is on the PATH, else as it was started, and
     the store where it would not be found without.
     """
+    from flows.environment import store_from_environment  # with all settings, which `--help` needs not
+
     program = "crossmodal" if shutil.which("crossmodal") else sys.argv[0]
     found = Path(store_from_environment(None)).expanduser().absolute() == store.absolute()
     return f"{program} {command}" if found else f"{program} {command} --store {shlex.quote(_shown(store.absolute()))}"
