@@ -31,9 +31,7 @@ class Batcher:
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
-    def submit(
-        self, predictor: Predictor, rows: Sequence[PreparedRow], answers: Future[list[Prediction]]
-    ) -> None:
+    def submit(self, predictor: Predictor, rows: Sequence[PreparedRow], answers: Future[list[Prediction]]) -> None:
         """The rows are on their way into a batch; `answers` will hold what comes of them."""
         self._queue.put(_PendingRequest(predictor, rows, answers))
 

@@ -130,7 +130,9 @@ def _run(
     from flows.serving.rotation import AliasWatch, Rotation
     from flows.serving.service import Service
 
-    torch.set_num_threads(THREADS)  # for all threads to come: to change it and back for each batch costs as much as a row
+    torch.set_num_threads(
+        THREADS
+    )  # for all threads to come: to change it and back for each batch costs as much as a row
     champion = find_published(model, request)
     predictor = load_predictor(champion, request, limits.decoders)
     predictor.warm_up()

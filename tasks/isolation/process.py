@@ -25,7 +25,7 @@ from tasks.isolation.worker import PARENT
 LARGEST = 1 << 30
 """Bytes of a message's part: none of ours is larger, and one that is declared larger is not waited for."""
 _READ_BYTES = 1 << 16
-"""Of one look at the pipe, at least: as much as it holds. To look at a message part by part lets another thread run each time."""
+"""Of one look at the pipe, at least: as much as it holds. Each look lets other threads run, and waits for them."""
 _START_S = 300.0  # a busy machine takes its time to import
 _END_S = 10.0  # and to bury a process that has closed its answers
 _ROOT = str(Path(__file__).resolve().parents[2])  # where a worker finds `tasks`, installed or not

@@ -81,7 +81,7 @@ def length_mask(lengths: Tensor, longest: int) -> Tensor:
 def may_be_padded(lengths: Tensor, longest: int) -> bool:
     """False where a mask of these (B,) lengths would hold no 0: to multiply by it changes no bit.
 
-    Looked at outside training and on a CPU, where the small steps of masking take a fifth of one row's time; a GPU would have to
-    be waited for.
+    Looked at outside training and on a CPU, where each small step of masking takes as long as a layer; a GPU would have to be
+    waited for.
     """
     return torch.is_grad_enabled() or lengths.is_cuda or int(lengths.min()) < longest
