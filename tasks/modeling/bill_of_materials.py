@@ -71,9 +71,9 @@ def _library(name: str, version: str) -> dict[str, Any]:
 
 def _licences(package: PackageMetadata) -> list[dict[str, Any]] | None:
     """As an SPDX expression, else as the package names it, else by its classifiers; None: it does not say."""
-    if expression := package.get("License-Expression"):
-        return [{"expression": expression}]
-    named = (package.get("License") or "").strip()
+    if "License-Expression" in package:
+        return [{"expression": package["License-Expression"]}]
+    named = package["License"].strip() if "License" in package else ""
     classified = [
         classifier.rpartition(" :: ")[2]
         for classifier in package.get_all("Classifier") or ()
