@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from starlette.testclient import TestClient
 
 from data_contracts.refs import ChampionRef
@@ -453,6 +454,21 @@ def test_a_port_that_is_taken_is_named() -> None:
             open_socket("127.0.0.1", port)
     with pytest.raises(UsageError, match="cannot be listened on"):
         open_socket("203.0.113.1", 0)
+
+
+def test_torch_has_as_many_threads_after_an_answer_as_before(predictor: Predictor) -> None:
+    before, others = torch.get_num_threads(), list[int]()
+    try:
+        torch.set_num_threads(1)
+        expected = predictor.predict([{"text": "low"}])
+        torch.set_num_threads(3)
+        assert predictor.predict([{"text": "low"}]) == expected
+        asking = threading.Thread(target=lambda: others.append(torch.get_num_threads()))
+        asking.start()
+        asking.join()
+        assert (torch.get_num_threads(), others) == (3, [3])
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_prepared_row_holds_what_the_encoders_read(predictor: Predictor) -> None:
