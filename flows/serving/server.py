@@ -119,7 +119,6 @@ def _run(
 ) -> None:
     import importlib.metadata
 
-    import torch
     from threadpoolctl import threadpool_limits
 
     from flows.serving.app import make_app
@@ -130,10 +129,10 @@ def _run(
     from flows.serving.rotation import AliasWatch, Rotation
     from flows.serving.service import Service
 
-    torch.set_num_threads(
-        THREADS
-    )  # for all threads to come: to change it and back for each batch costs as much as a row
     champion = find_published(model, request)
+    import torch  # not before it is known that there is a model
+
+    torch.set_num_threads(THREADS)  # for all threads to come: to set it for each batch clears what torch has prepared
     predictor = load_predictor(champion, request, limits.decoders)
     predictor.warm_up()
     address, number = bound.getsockname()[:2]

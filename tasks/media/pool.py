@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, TypedDict, cast
 
@@ -167,6 +167,15 @@ class Decoders:
         futures = [self._threads.submit(self._run, share) for share in shares]
         return [outcome for future in futures for outcome in future.result()]
 
+    def _require_running(self, worker: _Worker) -> None:
+        """Its process runs. Raises EnvironmentFailed where it does not start."""
+        if not worker.runs:
+            starting = self._starting.submit(worker.start)
+            try:
+                starting.result()
+            finally:
+                wait([starting])  # also where who asked is interrupted: nobody else may have the worker meanwhile
+
     def close(self) -> None:
         """Every process is gone, once it has answered what it was asked."""
         self._threads.shutdown()
@@ -183,8 +192,7 @@ class Decoders:
             for batch in _batches(jobs):
                 rest = batch
                 while rest:
-                    if not worker.runs:
-                        self._starting.submit(worker.start).result()
+                    self._require_running(worker)
                     rest = _work_through(worker, rest, done.append, self._never)
         except BaseException:
             worker.stop()  # what it has not answered yet must not be taken for the answer to what comes next

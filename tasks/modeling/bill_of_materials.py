@@ -1,7 +1,6 @@
 """What is in a release and what made it, as software bills of materials list it: CycloneDX 1.6 in JSON. Imports no torch.
 
-https://cyclonedx.org/docs/1.6/json/. Written by hand: the format is data, and its library (cyclonedx-python-lib) brings an XML
-stack for it.
+https://cyclonedx.org/docs/1.6/json/. Written by hand: the format is data, and what is needed of it is little.
 """
 
 from __future__ import annotations
