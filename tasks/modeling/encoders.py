@@ -118,9 +118,9 @@ class TinyAudio(Encoder):
         """Zero mean and unit deviation over a clip's own frames and bins: level and microphone gain drop out."""
         if mask is None:
             x = torch.maximum(x, x.amax(dim=(1, 2), keepdim=True) - self.range_nats)
-            count = x.shape[1] * x.shape[2]
-            x = x - x.sum(dim=(1, 2), keepdim=True) / count
-            return x / (((x * x).sum(dim=(1, 2), keepdim=True) / count).sqrt() + 1e-3)
+            bins = x.shape[1] * x.shape[2]
+            x = x - x.sum(dim=(1, 2), keepdim=True) / bins
+            return x / (((x * x).sum(dim=(1, 2), keepdim=True) / bins).sqrt() + 1e-3)
         keep = mask.unsqueeze(2)
         top = x.masked_fill(keep == 0, -torch.inf).amax(dim=(1, 2), keepdim=True)
         x = torch.maximum(x, top - self.range_nats)

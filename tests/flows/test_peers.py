@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from flows.hosting.guard import Headers, Policy, own_origins
 from flows.hosting import peers
+from flows.hosting.guard import Headers, Policy, own_origins
 from flows.hosting.peers import UNLISTED, user_of
 from flows.serving.connection import Connection
 from flows.serving.entrance import USER, Access, Entrance
