@@ -14,11 +14,12 @@ from flows.serving.golden import Verified, verify_release, write_golden_rows
 from flows.serving.loading import find_published, load_predictor, require_signature
 from tasks.drafts import draft
 from tasks.errors import EnvironmentFailed, UsageError
+from tasks.modeling.bill_of_materials import bill_of_materials
 from tasks.modeling.card import CARD, ModelCard, read_card
-from tasks.modeling.release import README, WEIGHTS, Release, list_files, require_release, write_release
+from tasks.modeling.release import BILL, README, WEIGHTS, Release, list_files, require_release, write_release
 from tasks.modeling.signing import SIGNATURE, describe_signature, model_uri
 from tasks.publish.lineage import fetch_origin
-from tasks.store import RECORD, digest_file, sync
+from tasks.store import RECORD, digest_file, sync, write_text
 
 
 def export_release(
@@ -56,6 +57,8 @@ def export_release(
             lineage=origin.lineage,
             files=files,
         )
+        write_text(scratch / BILL, bill_of_materials(release))
+        release = release.model_copy(update={"files": {**files, BILL: digest_file(scratch / BILL)}})
         write_release(release, scratch)
         require_release(scratch)
         require_signature(scratch, files, model_uri(champion.name, champion.version), request.verify_key)

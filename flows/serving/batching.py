@@ -31,11 +31,9 @@ class Batcher:
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
-    def submit(self, predictor: Predictor, rows: Sequence[PreparedRow]) -> Future[list[Prediction]]:
-        """The answers to come."""
-        answers: Future[list[Prediction]] = Future()
+    def submit(self, predictor: Predictor, rows: Sequence[PreparedRow], answers: Future[list[Prediction]]) -> None:
+        """The rows are on their way into a batch; `answers` will hold what comes of them."""
         self._queue.put(_PendingRequest(predictor, rows, answers))
-        return answers
 
     def close(self) -> None:
         """The thread has ended; what was asked before is answered."""

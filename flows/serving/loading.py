@@ -13,7 +13,7 @@ from flows.serving.hub import PREFIX, fetch_release
 from flows.serving.predictor import Predictor
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.modeling.card import CARD, read_card
-from tasks.modeling.release import WEIGHTS, is_golden, read_release, require_files
+from tasks.modeling.release import WEIGHTS, is_made_by_export, read_release, require_files
 from tasks.modeling.signing import Signed, model_uri, read_signature, require_signed
 from tasks.store import verified_digest
 
@@ -60,9 +60,10 @@ def require_signature(
 ) -> Signed | None:
     """Whose signature the model in a folder has, None where it has none and none is asked for; `files` are all that it holds.
 
-    What an export adds, golden rows, was not there to be signed. Raises EnvironmentFailed or DataError as `require_signed`.
+    What an export adds, golden rows and the bill of materials, was not there to be signed. Raises EnvironmentFailed or
+    DataError as `require_signed`.
     """
-    published = {name: sha256 for name, sha256 in files.items() if not is_golden(name)}
+    published = {name: sha256 for name, sha256 in files.items() if not is_made_by_export(name)}
     return require_signed(published, model, read_signature(folder), verify_key, f"model {folder}")
 
 

@@ -6,12 +6,14 @@ The same code as the pipeline's decodes, prepares, embeds and decides; only the 
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import json
 import os
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -35,6 +37,7 @@ from tasks.modeling.encoder_spec import EncoderSpec
 
 if TYPE_CHECKING:
     from tasks.explain.explainer import Explainer
+    from tasks.modeling.features import Inputs
 
 Row = Mapping[str, Any]
 """Input to its value; see RowMedia."""
@@ -141,7 +144,7 @@ class Predictor:
         from tasks.modeling.assessment import assess_rows
         from tasks.modeling.decision import answer_column, answer_others, output_names
         from tasks.modeling.features import Inputs
-        from tasks.modeling.inference import energies_of, predict_logits, to_outputs
+        from tasks.modeling.inference import energies_of, to_outputs
 
         if not rows:
             return []
@@ -153,7 +156,7 @@ class Predictor:
                     arrays = self._embedded(name, [rows[number].features[name] for number in here])
                     tables[name], places[name] = _table(name, arrays), np.full(len(rows), -1)
                     places[name][here] = np.arange(len(here))
-            logits = predict_logits(self._model, Inputs(tables, places, len(rows)), threads=THREADS)
+            logits = self._logits(Inputs(tables, places, len(rows)))
         outputs = to_outputs(self._model, logits)
         present = [joined([name for name in self.card.modalities if name in row.features]) for row in rows]
         assessed = assess_rows(self.card, outputs, present, energies_of(self._model, logits))
@@ -172,6 +175,30 @@ class Predictor:
             )
             for number, (row, others) in enumerate(zip(rows, answer_others(self.card, outputs), strict=True))
         ]
+
+    def _logits(self, inputs: Inputs) -> np.ndarray:
+        """(N, outputs) what the network gives out, by a thread that has THREADS for torch: this one, or one that keeps them.
+
+        To change their number has torch prepare every convolution anew, and to change it back does so again.
+        """
+        import torch
+
+        from tasks.modeling.inference import predict_logits
+
+        run = functools.partial(predict_logits, self._model, inputs, threads=THREADS)
+        if torch.get_num_threads() == THREADS:
+            return run()
+        return self._apart.submit(run).result()
+
+    @cached_property
+    def _apart(self) -> ThreadPoolExecutor:
+        """One thread that has THREADS for torch; the program's own threads, and those to come, are left as they are."""
+        import torch
+
+        before, thread = torch.get_num_threads(), ThreadPoolExecutor(1, thread_name_prefix="network")
+        thread.submit(torch.set_num_threads, THREADS).result()
+        torch.set_num_threads(before)
+        return thread
 
     def explain(self, rows: Sequence[PreparedRow]) -> list[Explanation]:
         """What the answers to prepared rows rest on; one row after another."""

@@ -130,6 +130,9 @@ def _run(
     from flows.serving.service import Service
 
     champion = find_published(model, request)
+    import torch  # not before it is known that there is a model
+
+    torch.set_num_threads(THREADS)  # for all threads to come: to set it for each batch clears what torch has prepared
     predictor = load_predictor(champion, request, limits.decoders)
     predictor.warm_up()
     address, number = bound.getsockname()[:2]

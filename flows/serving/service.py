@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
@@ -93,11 +93,12 @@ class Service:
     async def _answer(self, asked: AskedRows, until: float) -> PredictResponse:
         rows = asked.rows
         with self.rotation.use() as predictor:
-            loop = asyncio.get_running_loop()
+            answers: Future[list[Prediction]] = Future()
+            preparing = self._preparing.submit(self._prepare_and_queue, predictor, rows, until, answers)
             try:
-                prepared = await loop.run_in_executor(self._preparing, self._prepare, predictor, rows, until)
-                predictions = await asyncio.wrap_future(self._batcher.submit(predictor, prepared))
+                predictions = await asyncio.wrap_future(answers)
                 if asked.explain:
+                    loop, prepared = asyncio.get_running_loop(), await asyncio.wrap_future(preparing)
                     explained = await loop.run_in_executor(self._explaining, self._explain, predictor, prepared, until)
                     pairs = zip(predictions, explained, strict=True)
                     predictions = [one.model_copy(update={"explanation": why}) for one, why in pairs]
@@ -105,6 +106,19 @@ class Service:
                 raise HttpProblem(503, "unavailable", str(error), headers={"Retry-After": "5"}) from None
         self.metrics.rows.labels("answered").inc(len(rows))
         return PredictResponse(model=predictor.name, version=predictor.version, predictions=predictions)
+
+    def _prepare_and_queue(
+        self, predictor: Predictor, rows: Sequence[Row], until: float, answers: Future[list[Prediction]]
+    ) -> list[PreparedRow]:
+        """The rows are prepared, and on their way into a batch: the loop that waits for the answers is woken once, by them."""
+        try:
+            prepared = self._prepare(predictor, rows, until)
+        except BaseException as error:
+            if answers.set_running_or_notify_cancel():
+                answers.set_exception(error)
+            raise
+        self._batcher.submit(predictor, prepared, answers)
+        return prepared
 
     def _prepare(self, predictor: Predictor, rows: Sequence[Row], until: float) -> list[PreparedRow]:
         if time.monotonic() > until:

@@ -24,6 +24,8 @@ from tasks.isolation.worker import PARENT
 
 LARGEST = 1 << 30
 """Bytes of a message's part: none of ours is larger, and one that is declared larger is not waited for."""
+_READ_BYTES = 1 << 16
+"""Of one look at the pipe, at least: as much as it holds. Each look lets other threads run, and waits for them."""
 _START_S = 300.0  # a busy machine takes its time to import
 _END_S = 10.0  # and to bury a process that has closed its answers
 _ROOT = str(Path(__file__).resolve().parents[2])  # where a worker finds `tasks`, installed or not
@@ -82,6 +84,7 @@ class Process:
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path | None = None) -> None:
         self._log = log
+        self._unread = b""
         with Path(log or os.devnull).open("wb") as complaints:
             self._process = subprocess.Popen(
                 command,
@@ -93,9 +96,14 @@ class Process:
             )
 
     def fileno(self) -> int:
-        """The pipe of its answers, for select."""
+        """The pipe of its answers, for select, which sees none of those that `has_unread` does."""
         assert self._process.stdout is not None
         return self._process.stdout.fileno()
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether a part of an answer came with the one before it."""
+        return bool(self._unread)
 
     def send(self, header: Mapping[str, object], payload: bytes = b"") -> None:
         """The worker gets a whole message. Raises Lost where it has died."""
@@ -114,17 +122,19 @@ class Process:
             """Exactly so many bytes of the answer. Raises as above."""
             if size > LARGEST:
                 raise TooLarge(size, self)
-            chunks, missing = [], size
-            while missing:
+            chunks, missing = [self._unread], size - len(self._unread)
+            while missing > 0:
                 left = deadline - time.monotonic()
                 if left <= 0 or not select.select([self], [], [], left)[0]:
                     raise OutOfTime(f"took longer than {timeout_s:g} s", self)
-                chunk = os.read(self.fileno(), min(missing, 1 << 20))
+                chunk = os.read(self.fileno(), min(max(missing, _READ_BYTES), 1 << 20))
                 if not chunk:
                     raise Lost("died", self)
                 chunks.append(chunk)
                 missing -= len(chunk)
-            return b"".join(chunks)
+            found = b"".join(chunks)
+            self._unread = found[size:]
+            return found[:size]
 
         try:
             return unpack(read)
@@ -186,7 +196,8 @@ def answers(processes: Sequence[Process], each_s: float = math.inf, all_s: float
     lost: Lost | None = None
     while working:
         left = min(each_s, deadline - time.monotonic())
-        ready = select.select(working, [], [], 0 if lost else max(left, 0))[0]
+        ready = [process for process in working if process.has_unread]
+        ready = ready or select.select(working, [], [], 0 if lost else max(left, 0))[0]
         if not ready:
             raise lost or OutOfTime(f"took longer than {min(each_s, all_s):g} s", working[0])
         for process in ready:

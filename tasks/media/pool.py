@@ -10,8 +10,8 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, TypedDict, cast
 
@@ -85,6 +85,11 @@ class _Worker:
         self._command = command
         self._process: Process | None = None
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was started, and not lost since."""
+        return self._process is not None
+
     def start(self) -> Process:
         """The process, ready. Raises EnvironmentFailed where it does not start."""
         if self._process is None:
@@ -135,7 +140,8 @@ def decode_all(
 class Decoders:
     """Decoding processes that stay, for media that come a few at a time; safe among threads.
 
-    They are started by threads of their own: Linux ends a worker with the thread that started it, not with the process.
+    They are started by threads of their own: Linux ends a worker with the thread that started it, not with the process. Who
+    asks for few media waits for them itself: to hand them to a thread, and back, costs more than to decode a small one.
     """
 
     def __init__(self, limits: Params, workers: int, command: Sequence[str] = WORKER) -> None:
@@ -144,40 +150,56 @@ class Decoders:
         for worker in self._crew:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decoder")
+        self._starting = ThreadPoolExecutor(workers, thread_name_prefix="decoder-start")
+        self._never = threading.Event()
 
     def start(self) -> None:
         """Every process is ready. Raises EnvironmentFailed where one does not start."""
-        for future in [self._threads.submit(worker.start) for worker in self._crew]:
+        for future in [self._starting.submit(worker.start) for worker in self._crew]:
             future.result()
 
     def decode(self, jobs: Sequence[Job]) -> list[Decoded]:
         """The jobs' outcomes, in their order; waits for its turn. Raises EnvironmentFailed where no process starts."""
         size = max(_SHARE, -(-len(jobs) // len(self._crew)))
+        if len(jobs) <= size:
+            return self._run(jobs) if jobs else []
         shares = [jobs[start : start + size] for start in range(0, len(jobs), size)]
         futures = [self._threads.submit(self._run, share) for share in shares]
         return [outcome for future in futures for outcome in future.result()]
 
+    def _require_running(self, worker: _Worker) -> None:
+        """Its process runs. Raises EnvironmentFailed where it does not start."""
+        if not worker.runs:
+            starting = self._starting.submit(worker.start)
+            try:
+                starting.result()
+            finally:
+                wait([starting])  # also where who asked is interrupted: nobody else may have the worker meanwhile
+
     def close(self) -> None:
         """Every process is gone, once it has answered what it was asked."""
         self._threads.shutdown()
-        for worker in self._crew:
+        crew = [self._idle.get() for _ in self._crew]
+        self._starting.shutdown()
+        for worker in crew:
             worker.stop()
+            self._idle.put(worker)  # who asks all the same is refused by what would start it, and does not wait
 
     def _run(self, jobs: Sequence[Job]) -> list[Decoded]:
         worker = self._idle.get()
-        done: queue.Queue[Decoded | None] = queue.Queue()
-        never = threading.Event()
+        done: list[Decoded] = []
         try:
             for batch in _batches(jobs):
                 rest = batch
                 while rest:
-                    rest = _work_through(worker, rest, done, never)
+                    self._require_running(worker)
+                    rest = _work_through(worker, rest, done.append, self._never)
         except BaseException:
             worker.stop()  # what it has not answered yet must not be taken for the answer to what comes next
             raise
         finally:
             self._idle.put(worker)
-        return [outcome for outcome in done.queue if outcome is not None]
+        return done
 
 
 def _feed(jobs: Iterable[Job], todo: queue.Queue[list[Job] | None], workers: int, stopping: threading.Event) -> None:
@@ -214,7 +236,7 @@ def _serve(
     try:
         while not stopping.is_set() and (batch := todo.get()) is not None:
             while batch and not stopping.is_set():
-                batch = _work_through(worker, batch, done, stopping)
+                batch = _work_through(worker, batch, done.put, stopping)
     except EnvironmentFailed:
         stopping.set()  # what keeps one worker from starting keeps the others, too
         raise
@@ -224,7 +246,7 @@ def _serve(
 
 
 def _work_through(
-    worker: _Worker, batch: list[Job], done: queue.Queue[Decoded | None], stopping: threading.Event
+    worker: _Worker, batch: list[Job], done: Callable[[Decoded], None], stopping: threading.Event
 ) -> list[Job]:
     """Sends a batch and passes on the answers; returns what a successor must do when the worker is lost."""
     timeout_s = float(worker.limits["timeout_s"])
@@ -234,7 +256,7 @@ def _work_through(
         process.send(*_message(batch))
         for job in batch:
             header, data = process.receive(timeout_s)
-            done.put(Decoded(job, cast(Outcome, header), data))
+            done(Decoded(job, cast(Outcome, header), data))
             answered += 1
     except OutOfTime:
         worker.stop()
@@ -244,7 +266,7 @@ def _work_through(
     else:
         return []
     if not stopping.is_set():  # else it was we who ended the process
-        done.put(Decoded(batch[answered], lost_at, b""))
+        done(Decoded(batch[answered], lost_at, b""))
     return batch[answered + 1 :]
 
 

@@ -76,3 +76,12 @@ class Standardised(Encoder):
 def length_mask(lengths: Tensor, longest: int) -> Tensor:
     """(B,) -> (B, longest), 1 inside and 0 beyond."""
     return (torch.arange(longest, device=lengths.device) < lengths[:, None]).float()
+
+
+def may_be_padded(lengths: Tensor, longest: int) -> bool:
+    """False where a mask of these (B,) lengths would hold no 0: to multiply by it changes no bit.
+
+    Looked at outside training and on a CPU, where each small step of masking takes as long as a layer; a GPU would have to be
+    waited for.
+    """
+    return torch.is_grad_enabled() or lengths.is_cuda or int(lengths.min()) < longest

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from data_contracts.refs import Modality
 from tasks.modalities import MODALITIES
-from tasks.modeling.encoder_base import Embedded, Encoder, Standardised, length_mask
+from tasks.modeling.encoder_base import Embedded, Encoder, Standardised, length_mask, may_be_padded
 from tasks.modeling.encoder_spec import EncoderSpec
 
 DROPOUT = 0.1
@@ -74,9 +74,11 @@ class _MaskedConv(nn.Module):
         self.conv = nn.Conv2d(inside, outside, size, stride=stride, padding=size // 2, bias=False)
         self.norm = nn.BatchNorm2d(outside)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """`mask` is (B, 1, T, 1)."""
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """`mask` is (B, 1, T, 1); None: all ones."""
         x = functional.relu(self.norm(self.conv(x)), inplace=True)
+        if mask is None:
+            return x
         return x * mask if torch.is_grad_enabled() else x.mul_(mask)
 
 
@@ -95,19 +97,30 @@ class TinyAudio(Encoder):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, T, M) natural-log mel power, (B,) frames -> (B, width)."""
-        x = self._normalise(x, length_mask(lengths, x.shape[1])).unsqueeze(1)
+        padded = may_be_padded(lengths, x.shape[1])
+
+        def mask(longest: int) -> Tensor | None:
+            """(B, 1, longest, 1) of the frames that are left, 1 inside and 0 beyond; None: 1 everywhere."""
+            return length_mask(lengths, longest)[:, None, :, None] if padded else None
+
+        x = self._normalise(x, length_mask(lengths, x.shape[1]) if padded else None).unsqueeze(1)
         lengths = (lengths + 1) // 2
-        x = self.stem(x, length_mask(lengths, -(-x.shape[2] // 2))[:, None, :, None])  # (B, 32, T / 2, M / 2)
+        x = self.stem(x, mask(-(-x.shape[2] // 2)))  # (B, 32, T / 2, M / 2)
         for block in self.blocks:
-            x = self.drop(block(x, length_mask(lengths, x.shape[2])[:, None, :, None]))
+            x = self.drop(block(x, mask(x.shape[2])))
             x = _halve(x, keep_odd=True)
             lengths = (lengths + 1) // 2
-        x = self.last(x, length_mask(lengths, x.shape[2])[:, None, :, None])
+        x = self.last(x, mask(x.shape[2]))
         x = x.mean(dim=3)  # (B, width, T / 8)
         return x.sum(dim=2) / lengths[:, None].to(x.dtype) + x.amax(dim=2)
 
-    def _normalise(self, x: Tensor, mask: Tensor) -> Tensor:
+    def _normalise(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Zero mean and unit deviation over a clip's own frames and bins: level and microphone gain drop out."""
+        if mask is None:
+            x = torch.maximum(x, x.amax(dim=(1, 2), keepdim=True) - self.range_nats)
+            bins = x.shape[1] * x.shape[2]
+            x = x - x.sum(dim=(1, 2), keepdim=True) / bins
+            return x / (((x * x).sum(dim=(1, 2), keepdim=True) / bins).sqrt() + 1e-3)
         keep = mask.unsqueeze(2)
         top = x.masked_fill(keep == 0, -torch.inf).amax(dim=(1, 2), keepdim=True)
         x = torch.maximum(x, top - self.range_nats)
@@ -135,12 +148,21 @@ class TinyText(Encoder):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, L) byte values, (B,) bytes -> (B, width)."""
+        if not may_be_padded(lengths, x.shape[1]):
+            h = self._second(self._first(self.drop(self.embed(x))))
+            return h.amax(dim=1) + h.sum(dim=1) / lengths[:, None].to(h.dtype)
         mask = length_mask(lengths, x.shape[1]).unsqueeze(2)
-        h = self.drop(self.embed(x)) * mask  # (B, L, 64)
-        h = functional.gelu(self.norm_first(self.first(h.transpose(1, 2)).transpose(1, 2))) * mask
-        h = functional.gelu(self.norm_second(self.second(h.transpose(1, 2)).transpose(1, 2)))
+        h = self._second(self._first(self.drop(self.embed(x)) * mask) * mask)
         peak = h.masked_fill(mask == 0, -torch.inf).amax(dim=1)
         return peak + (h * mask).sum(dim=1) / lengths[:, None].to(h.dtype)
+
+    def _first(self, h: Tensor) -> Tensor:
+        """(B, L, 64) -> (B, L, 128)"""
+        return functional.gelu(self.norm_first(self.first(h.transpose(1, 2)).transpose(1, 2)))
+
+    def _second(self, h: Tensor) -> Tensor:
+        """(B, L, 128) -> (B, L, width)"""
+        return functional.gelu(self.norm_second(self.second(h.transpose(1, 2)).transpose(1, 2)))
 
 
 class TinyVideo(Encoder):

@@ -124,6 +124,9 @@ def energies_of(model: FusedClassifier, logits: npt.NDArray[np.float32]) -> npt.
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
+    if before == count:  # to set it, to the same number as well, has torch prepare every convolution anew
+        yield
+        return
     torch.set_num_threads(count)
     try:
         yield

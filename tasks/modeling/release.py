@@ -24,6 +24,8 @@ README = "README.md"
 WEIGHTS = "model.safetensors"
 GOLDEN_FILE, GOLDEN_FOLDER = "golden_rows.json", "golden"
 """Synthetic rows and their media."""
+BILL = "bom.cdx.json"
+"""What is in it, for tools that read bills of materials: the ending by which they know CycloneDX."""
 SUFFIXES = (".safetensors", ".onnx", ".json", ".txt", ".model", ".jinja", ".md", ".png", ".wav", ".mp4")
 """Of all that a release holds: weights, graphs, settings, vocabularies, texts, media. Never code, never a pickle."""
 _SHOWN = 5
@@ -151,9 +153,9 @@ def list_hidden(folder: Path, release: Release) -> list[str]:
     return sorted(found)
 
 
-def is_golden(name: str) -> bool:
-    """Whether a file of a release is one of its golden rows, which are made when it is exported."""
-    return name == GOLDEN_FILE or name.startswith(f"{GOLDEN_FOLDER}/")
+def is_made_by_export(name: str) -> bool:
+    """Whether a file of a release is made when it is exported, and not published with the model: golden rows, the bill."""
+    return name in (GOLDEN_FILE, BILL) or name.startswith(f"{GOLDEN_FOLDER}/")
 
 
 def _shown(name: str) -> str:

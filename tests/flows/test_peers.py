@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from flows.hosting import peers
 from flows.hosting.guard import Headers, Policy, own_origins
 from flows.hosting.peers import UNLISTED, user_of
 from flows.serving.connection import Connection
@@ -30,6 +31,13 @@ connection = socket.create_connection((sys.argv[1], int(sys.argv[2])))
 print(connection.getsockname()[1], flush=True)
 sys.stdin.read()
 """
+
+
+@pytest.fixture(autouse=True, params=["asked", "listed"])
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the kernel it is asked, and where that is not to be had it is read from the list: both say the same."""
+    if request.param == "listed":
+        monkeypatch.setattr(peers, "_ask_for", lambda _: None)
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])

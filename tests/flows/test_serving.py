@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from starlette.testclient import TestClient
 
 from data_contracts.refs import ChampionRef
@@ -257,11 +258,11 @@ def test_an_answer_that_does_not_come_is_a_504_and_still_counts(
 ) -> None:
     """The time is up at once where the answer never comes: nothing here depends on how fast the machine is."""
     service = Service(Rotation(predictor), LIMITS)
-    begun, never = threading.Event(), Future[Any]()
+    begun, waiting = threading.Event(), list[Future[Any]]()
 
-    def never_answer(*_: object) -> Future[Any]:
+    def never_answer(_: object, __: object, answers: Future[Any]) -> None:
+        waiting.append(answers)
         begun.set()
-        return never
 
     monkeypatch.setattr(service._batcher, "submit", never_answer)
     shield = asyncio.shield
@@ -276,7 +277,7 @@ def test_an_answer_that_does_not_come_is_a_504_and_still_counts(
         assert (answer.status_code, answer.json()["code"]) == (504, "out-of-time")
         assert service.admission.requests == 1, "what still runs still takes memory"
         monkeypatch.setattr("flows.serving.service.asyncio.shield", shield)
-        never.set_result([])
+        waiting[0].set_result([])
         wait_until(lambda: client.get("/healthz").is_success and not service.admission.requests, "the work has ended")
 
 
@@ -315,7 +316,9 @@ def test_requests_under_way_are_answered_together_and_a_bad_one_costs_no_other()
     model: Any = Counting()
     told: list[int] = []
     batcher = Batcher(Limits(batch_wait_ms=600_000, batch_rows=4), lambda: 9, told.append)
-    found = [batcher.submit(model, asked) for asked in (["a", "b"], ["c"], ["d"], ["e"], ["bad", "f", "g"])]  # type: ignore[list-item]
+    found: list[Future[Any]] = [Future() for _ in range(5)]
+    for asked, answers in zip((["a", "b"], ["c"], ["d"], ["e"], ["bad", "f", "g"]), found, strict=True):
+        batcher.submit(model, asked, answers)  # type: ignore[arg-type]
     assert [each.result() for each in found[:4]] == [["a", "b"], ["c"], ["d"], ["e"]]
     with pytest.raises(EnvironmentFailed, match="bad"):
         found[4].result()
@@ -327,7 +330,9 @@ def test_requests_under_way_are_answered_together_and_a_bad_one_costs_no_other()
 def test_a_request_by_itself_waits_for_nobody() -> None:
     model: Any = Counting()
     batcher = Batcher(Limits(batch_wait_ms=600_000), lambda: 1, lambda _: None)
-    assert batcher.submit(model, ["a"]).result() == ["a"]  # type: ignore[list-item]
+    answers: Future[Any] = Future()
+    batcher.submit(model, ["a"], answers)  # type: ignore[list-item]
+    assert answers.result() == ["a"]
     batcher.close()
 
 
@@ -449,6 +454,21 @@ def test_a_port_that_is_taken_is_named() -> None:
             open_socket("127.0.0.1", port)
     with pytest.raises(UsageError, match="cannot be listened on"):
         open_socket("203.0.113.1", 0)
+
+
+def test_torch_has_as_many_threads_after_an_answer_as_before(predictor: Predictor) -> None:
+    before, others = torch.get_num_threads(), list[int]()
+    try:
+        torch.set_num_threads(1)
+        expected = predictor.predict([{"text": "low"}])
+        torch.set_num_threads(3)
+        assert predictor.predict([{"text": "low"}]) == expected
+        asking = threading.Thread(target=lambda: others.append(torch.get_num_threads()))
+        asking.start()
+        asking.join()
+        assert (torch.get_num_threads(), others) == (3, [3])
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_prepared_row_holds_what_the_encoders_read(predictor: Predictor) -> None:

@@ -1,4 +1,5 @@
 import itertools
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -55,6 +56,22 @@ def test_level_does_not_change_what_is_heard():
     encoder, x = TinyAudio().eval(), torch.randn(1, 30, 64)
     lengths = torch.tensor([30])
     torch.testing.assert_close(encoder(x, lengths), encoder(x + 3.0, lengths), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_what_is_left_out_for_whole_rows_changes_no_bit(monkeypatch, size):
+    """Masks of ones, and learned embeddings that no row needs; with shorter or missing rows nothing is left out."""
+    model, batch = _model().eval(), _batch(size)
+    whole = {name: part._replace(lengths=torch.full((size,), part.values.shape[1])) for name, part in batch.items()}
+    lacking = {name: Present(*(each[1:] for each in part)) for name, part in whole.items() if size > 1}
+    with torch.inference_mode():
+        found = [model(each, size).logits for each in (whole, batch, lacking)]
+        masked, spread = Mock(return_value=True), Mock(return_value=False)
+        monkeypatch.setattr("tasks.modeling.encoders.may_be_padded", masked)
+        monkeypatch.setattr("tasks.modeling.fusion.classifier._is_everywhere", spread)
+        assert all(map(torch.equal, found, [model(each, size).logits for each in (whole, batch, lacking)]))
+    assert masked.called
+    assert spread.called
 
 
 @pytest.mark.parametrize("encoder", [TinyAudio(), TinyText()])

@@ -57,6 +57,7 @@ def test_a_release_lists_all_that_it_holds_and_where_it_comes_from(export: Expor
     assert set(release.files) == {
         *(
             "README.md",
+            "bom.cdx.json",
             "model.json",
             "model.safetensors",
             "golden_rows.json",
@@ -79,6 +80,34 @@ def test_a_release_lists_all_that_it_holds_and_where_it_comes_from(export: Expor
     assert (found.files, found.golden_rows, found.difference) == (len(release.files), 3, 0.0)
     rows = golden.read_golden_rows(folder)
     assert [row.expected.modalities for row in rows] == [("image", "text"), ("image",), ("text",)]
+
+
+def test_the_bill_of_materials_is_cyclonedx_of_all_files_and_libraries(export: Export) -> None:
+    """What https://cyclonedx.org/schema/bom-1.6.schema.json requires of what is in it."""
+    folder = export(golden=False)
+    release = read_release(folder)
+    assert release is not None
+    bill = json.loads((folder / "bom.cdx.json").read_text())
+    assert (bill["bomFormat"], bill["specVersion"], bill["version"]) == ("CycloneDX", "1.6", 1)
+    assert re.fullmatch(r"urn:uuid:[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", bill["serialNumber"])
+    model, parts = bill["metadata"]["component"], bill["components"]
+    assert (model["type"], model["name"], model["version"]) == ("machine-learning-model", "tiny", "1")
+    assert {part["type"] for part in parts} == {"file", "library", "platform"}
+    assert all(part["name"] for part in parts)
+    listed = {part["name"]: part["hashes"] for part in parts if part["type"] == "file"}
+    found = {name: [{"alg": "SHA-256", "content": sha256}] for name, sha256 in release.files.items()}
+    assert found.pop("bom.cdx.json")
+    assert (listed, model["hashes"]) == (found, found["model.safetensors"])
+    versions = {part["name"]: part["version"] for part in parts if part["type"] != "file"}
+    assert versions == release.lineage.environment
+    torch = next(part for part in parts if part["name"] == "torch")
+    assert torch["purl"] == f"pkg:pypi/torch@{versions['torch']}"
+    licences = [licence for part in parts for licence in part.get("licenses", ())]
+    assert torch["licenses"]
+    assert all(licence.get("expression") or licence["license"]["name"] for licence in licences)
+    refs = [model["bom-ref"], *(part["bom-ref"] for part in parts)]
+    assert len(set(refs)) == len(refs)
+    assert bill["dependencies"] == [{"ref": refs[0], "dependsOn": refs[1:]}]
 
 
 def test_the_model_card_is_what_the_hub_reads(export: Export) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tasks import progress
 from tasks.errors import DataError, EnvironmentFailed
-from tasks.isolation.process import Lost, Process
+from tasks.isolation.process import Lost, Process, answers
 from tasks.train.train import train
 from tests.stages.train.workers import gone, kill_worker, pausing_after, workers
 from tests.waiting import wait_until
@@ -82,6 +82,17 @@ def test_the_loops_errors_come_through(make_world):
 
     with pytest.raises(DataError, match="no rows in the val split"):
         train(*make_world(change=empty).all)
+
+
+def test_answers_that_come_together_are_told_apart():
+    code = (
+        "import sys; from tasks.isolation.wire_protocol import pack\n"
+        "sys.stdout.buffer.write(pack({'n': 1}, b'x' * 70000) + pack({'n': 2}) + pack({'done': True}) + b'half')"
+    )
+    with Process([sys.executable, "-c", code], os.environ) as process:
+        assert list(answers([process], each_s=600)) == [({"n": 1}, b"x" * 70000), ({"n": 2}, b"")]
+        with pytest.raises(Lost, match="died"):
+            process.receive(600)
 
 
 def test_a_gpu_that_is_full_outside_of_a_step_is_told_in_one_line():
