@@ -152,7 +152,8 @@ class _Plan:
     def _media_features(self, modality: Modality, digests: set[str | None], new: int) -> PlanLine:
         config, store = self.request.config, self.request.store
         fingerprint = features_fingerprint(modality, media_fingerprint(modality, config.media), config)
-        lacking = len(digests - {None} - stored_digests(modality, fingerprint, store)) + new
+        wanted = {digest for digest in digests if digest is not None}
+        lacking = len(wanted - stored_digests(modality, fingerprint, store, wanted)) + new
         why = f"at most {lacking} media to compute, {len(digests) + new - lacking} in the store"
         return self._extraction(modality, lacking, len(digests) + new, why, fingerprint)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ from data_contracts.modalities import modality_of
 from data_contracts.refs import CleanRef, FeatureRef, Frozen, InputName, Modality, Sha256, Split, ValidatedRef
 from data_contracts.tables import CONTRACT_VERSION, features_schema
 from tasks.config import RunConfig
-from tasks.contract import read_table
+from tasks.contract import read_tables_among
 from tasks.encoder_ids import BUILT_IN
 from tasks.errors import EnvironmentFailed
 from tasks.extract.ahead import prepare_ahead
@@ -133,7 +133,7 @@ def plan_shards(
     missing = {}
     for modality, digests in requested.items():
         fingerprint = features_fingerprint(modality, media[modality], config)
-        lacking = digests - stored_digests(modality, fingerprint, store)
+        lacking = digests - stored_digests(modality, fingerprint, store, digests)
         missing[modality] = (fingerprint, _in_stored_order(lacking, modality, media[modality], store))
     total = sum(len(ordered) for _, ordered in missing.values())
     # One shard per started `size` rows and kind, so the kinds' remainders add up to that many more shards.
@@ -158,8 +158,8 @@ def _in_stored_order(digests: set[str], modality: Modality, media: str, store: S
     """The digests as their media lie in the store, so that a shard reads few parts instead of a little of each."""
     if not digests:
         return []
-    stored = media_index(store, modality, media, ("digest",))["digest"].to_pylist()
-    here = [digest for digest in dict.fromkeys(stored) if digest in digests]
+    among = pa.array(list(digests), pa.string())
+    here = list(dict.fromkeys(media_index(store, modality, media, ("digest",), among)["digest"].to_pylist()))
     return here + sorted(digests.difference(here))
 
 
@@ -226,7 +226,8 @@ def collect_features(
     """One ref per modality over all stored parts; EnvironmentFailed when a medium of the samples has no feature."""
     features = preview_features(samples, config, store, shards, splits)
     for name, ref in features.items():
-        lost = set(sample_digests(samples, name, store, splits)) - stored_digests(name, ref.fingerprint, store)
+        wanted = set(sample_digests(samples, name, store, splits))
+        lost = wanted - stored_digests(name, ref.fingerprint, store, wanted)
         if lost:
             raise EnvironmentFailed(f"{name} features: {len(lost)} of {ref.rows} are missing; run again")
     return features
@@ -274,7 +275,8 @@ def sample_digests(samples: CleanRef | ValidatedRef, name: InputName, store: Sto
     return [digest for digest in chosen.digests(name) if digest is not None]
 
 
-def stored_digests(name: InputName, fingerprint: str, store: Store) -> set[str]:
-    """The media whose features are in the store."""
-    parts = store.parts(features_kind(name, fingerprint))
-    return {digest for part in parts for digest in read_table(store.path(part), ["digest"])["digest"].to_pylist()}
+def stored_digests(name: InputName, fingerprint: str, store: Store, among: Collection[str]) -> set[str]:
+    """Those of these media whose features are in the store."""
+    paths = map(store.path, store.parts(features_kind(name, fingerprint)))
+    found = read_tables_among(paths, ["digest"], pa.array(list(among), pa.string()))
+    return {digest for table in found for digest in table["digest"].to_pylist()}

@@ -57,7 +57,9 @@ def decode_media(
     """
     kinds = {modality: media_fingerprint(modality, config.media) for modality in map(modality_of, modalities)}
     writers = {modality: MediaWriter(store, modality, fingerprint) for modality, fingerprint in kinds.items()}
-    seen = {kind: [_known(store, kind, fingerprint)["source"].combine_chunks()] for kind, fingerprint in kinds.items()}
+    wanted = _sources(path, modalities)
+    known = {kind: _known(store, kind, fingerprint, wanted[kind]) for kind, fingerprint in kinds.items()}
+    seen = {kind: [outcomes["source"].combine_chunks()] for kind, outcomes in known.items()}
     new: list[tuple[InputName, NDArray[np.int64]]] = []
     for name in modalities:
         sources = seen[modality_of(name)]
@@ -65,7 +67,7 @@ def decode_media(
         places = _new_places(raw, name, pa.concat_arrays(sources), also)
         sources.append(raw[f"{name}_sha256"].take(pa.array(places)).combine_chunks())
         new.append((name, places))
-    del seen, sources, raw
+    del known, seen, sources, raw
     totals: Counter[Modality] = Counter()
     for name, places in new:
         totals[modality_of(name)] += len(places)
@@ -85,7 +87,7 @@ def decode_media(
     finally:
         for writer in writers.values():
             writer.flush()
-    outcomes = {kind: _known(store, kind, fingerprint) for kind, fingerprint in kinds.items()}
+    outcomes = {kind: _known(store, kind, fingerprint, wanted[kind]) for kind, fingerprint in kinds.items()}
     schema = pa.schema([media_schema().field(name) for name in _OUTCOME])
     return {
         name: pa.concat_tables(
@@ -95,8 +97,17 @@ def decode_media(
     }
 
 
-def _known(store: Store, modality: Modality, fingerprint: str) -> pa.Table:
-    return media_index(store, modality, fingerprint, _OUTCOME).replace_schema_metadata(None)
+def _sources(path: Path, modalities: tuple[InputName, ...]) -> dict[Modality, pa.Array]:
+    """The sources that the rows name, of all inputs of a kind."""
+    columns: dict[Modality, list[pa.Array]] = {}
+    for name in modalities:
+        column = read_table(path, [f"{name}_sha256"]).column(0).combine_chunks()
+        columns.setdefault(modality_of(name), []).append(column.drop_null())
+    return {kind: pa.concat_arrays(arrays).unique() for kind, arrays in columns.items()}
+
+
+def _known(store: Store, modality: Modality, fingerprint: str, sources: pa.Array) -> pa.Table:
+    return media_index(store, modality, fingerprint, _OUTCOME, sources).replace_schema_metadata(None)
 
 
 def _reported(done: Iterator[Decoded], totals: Mapping[Modality, int]) -> Iterator[Decoded]:

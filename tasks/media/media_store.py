@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from data_contracts.refs import Modality
 from data_contracts.tables import CONTRACT_VERSION, media_schema
 from tasks.config_sections import MediaConfig
-from tasks.contract import read_table
+from tasks.contract import read_table, read_tables, read_tables_among
 from tasks.errors import EnvironmentFailed
 from tasks.fingerprint import code_fingerprint
 from tasks.media.pool import Decoded
@@ -64,12 +64,15 @@ class MediaWriter:
         self._rows, self._bytes = [], 0
 
 
-def media_index(store: Store, modality: Modality, fingerprint: str, columns: tuple[str, ...]) -> pa.Table:
-    """The named columns of all stored media of a modality; no rows when there are none yet."""
-    fields = [media_schema().field(name) for name in columns]
-    parts = store.parts(media_kind(modality, fingerprint))
-    tables = [read_table(store.path(part), columns) for part in parts]
-    return pa.concat_tables(tables) if tables else pa.schema(fields).empty_table()
+def media_index(
+    store: Store, modality: Modality, fingerprint: str, columns: tuple[str, ...], among: pa.Array | None = None
+) -> pa.Table:
+    """The named columns of all stored media of a modality, or of those whose first one is `among` these; no rows when there are
+    none.
+    """
+    paths = map(store.path, store.parts(media_kind(modality, fingerprint)))
+    tables = list(read_tables(paths, columns) if among is None else read_tables_among(paths, columns, among))
+    return pa.concat_tables(tables) if tables else pa.schema(map(media_schema().field, columns)).empty_table()
 
 
 def media_sizes(index: pa.Table, modality: Modality) -> NDArray[np.float64]:

@@ -85,7 +85,7 @@ READERS: dict[str, Callable[[Written], Any]] = {
     "media packs, index": lambda w: media_index(w.store, "image", w.clean.media["image"], ("digest",)),
     "media packs": lambda w: list(MediaReader(w.store, "image", w.clean.media["image"]).read(["0" * 64])),
     "samples, by extract": lambda w: sample_digests(w.clean, "image", w.store),
-    "feature parts, by extract": lambda w: stored_digests("image", w.features["image"].fingerprint, w.store),
+    "feature parts, by extract": lambda w: stored_digests("image", w.features["image"].fingerprint, w.store, []),
     "feature parts, by a model": lambda w: FeatureTable.load(w.store, w.features["image"]),
     "samples, by train": lambda w: read_samples(w.valid, w.store),
     "samples, by evaluate": lambda w: read_test_rows(w.valid, w.store),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
@@ -13,12 +14,21 @@ from PIL import Image
 
 from data_contracts.refs import CleanRef
 from data_contracts.tables import features_schema
+from tasks import contract
 from tasks.config import RunConfig, load_config
 from tasks.errors import EnvironmentFailed
-from tasks.extract.extract import collect_features, extract_shard, plan_shards
+from tasks.extract.extract import (
+    collect_features,
+    extract_shard,
+    features_fingerprint,
+    features_kind,
+    plan_shards,
+    sample_digests,
+    stored_digests,
+)
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
-from tasks.media.media_store import MediaReader
+from tasks.media.media_store import MediaReader, media_index
 from tasks.store import Store
 
 MakeData = Callable[..., Path]
@@ -134,3 +144,22 @@ def test_a_large_shard_becomes_several_parts(
     assert _extract(clean, config, store)["image"] == (7, 0)
     [place] = (store.root / "features/image").iterdir()
     assert sorted(pq.read_table(path).num_rows for path in place.iterdir()) == [1, 2, 2, 2]
+
+
+def test_what_is_looked_for_is_found_among_all_that_is_stored(
+    make_data: MakeData, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In batches of three rows, some of which are not full: the last one, and that of parts of two."""
+    monkeypatch.setattr(contract, "_BATCH_ROWS", 3)
+    config = load_config({}, ["runtime.workers=1", "extract.shard_rows=2", "encoders.audio=off", "encoders.text=off"])
+    clean = _clean(make_data(9), config, store)
+    _extract(clean, config, store)
+    every = sample_digests(clean, "image", store)
+    fingerprint = features_fingerprint("image", clean.media["image"], config)
+    assert len(store.parts(features_kind("image", fingerprint))) > 3
+    for wanted in ([], every[:1], every[1::3], every):
+        assert stored_digests("image", fingerprint, store, [*wanted, "0" * 64]) == set(wanted)
+        found = media_index(store, "image", clean.media["image"], ("digest", "source"), pa.array(wanted, pa.string()))
+        assert sorted(found["digest"].to_pylist()) == sorted(wanted)
+        assert found.column_names == ["digest", "source"]
+    assert len(media_index(store, "image", clean.media["image"], ("digest",))) == 9
