@@ -408,5 +408,5 @@ def test_the_golden_rows_are_predicted_without_prefect_mlflow_and_great_expectat
     assert done.returncode == 0, done.stderr
     *_, verified, signature, code, missing = done.stdout.splitlines()
     assert "signed" in signature, done
-    assert (verified.startswith("tiny version 1: 10 files, 3 golden rows"), code, missing) == (True, "0", "4"), done
+    assert (verified.startswith("tiny version 1: 11 files, 3 golden rows"), code, missing) == (True, "0", "4"), done
     assert "the package 'mlflow' is not installed" in done.stderr
