@@ -114,7 +114,7 @@ def _pretrained(kinds: Sequence[Modality]) -> str:
     if not chosen:
         return ""
     size_mb = sum(each.size_mb for each in chosen)
-    return f", and a pretrained encoder mostly better still: --preset {PRESET} ({size_mb} MB; docs/encoders.md)"
+    return f", and a pretrained encoder is worth trying: --preset {PRESET} ({size_mb} MB; docs/encoders.md)"
 
 
 def say_worth(found: ClassicalBaselines) -> str:

@@ -194,7 +194,7 @@ def test_classical_features_are_shown_beside_the_model_with_what_more_rows_bring
     assert "Against classical features" in page
     assert "on the test rows the model is 2.0 points [1.0, 3.0] less accurate" in page
     assert "--set encoders.image=classical is likely better" in page
-    assert "a pretrained encoder mostly better still: --preset fast (14 MB; docs/encoders.md)" in page
+    assert "a pretrained encoder is worth trying: --preset fast (14 MB; docs/encoders.md)" in page
     assert "From 450 to 900 training rows its accuracy changed by +4.0 points [+1.0, +7.0]: more rows help" in page
     close = figures.model_copy(update={"differences": {"accuracy": (-0.005, -0.03, 0.01)}})
     unsure = found.model_copy(update={"by_inputs": {"image": close}, "gain": (0.01, -0.02, 0.03)})
