@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts.tables import CONTRACT_VERSION, contract_version
 from tasks.errors import EnvironmentFailed
-
-_BATCH_ROWS = 50_000
 
 
 def read_table(
@@ -38,26 +35,6 @@ def read_table(
 def read_tables(paths: Iterable[Path], columns: Sequence[str]) -> Iterator[pa.Table]:
     """These columns of one table after the other."""
     return (read_table(path, columns) for path in paths)
-
-
-def read_tables_among(paths: Iterable[Path], columns: Sequence[str], wanted: pa.Array) -> Iterator[pa.Table]:
-    """The same of the rows whose first column is one of those that are wanted; of the others no more than a batch is held.
-
-    Several small tables are looked through at a time, as each time a hash table of all that is wanted is made.
-    """
-    waiting: list[pa.Table] = []
-    for table in read_tables(paths, columns):
-        waiting.append(table)
-        if sum(each.num_rows for each in waiting) >= _BATCH_ROWS:
-            yield _among(waiting, wanted)
-            waiting = []
-    if waiting:
-        yield _among(waiting, wanted)
-
-
-def _among(tables: list[pa.Table], wanted: pa.Array) -> pa.Table:
-    table = pa.concat_tables(tables)
-    return table.filter(pc.is_in(table.column(0), value_set=wanted))
 
 
 def require_contract(schema: pa.Schema, path: Path) -> None:

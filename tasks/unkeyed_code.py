@@ -56,6 +56,7 @@ COMPUTES_NOTHING = (
     "tasks.modeling.predictions",
     "tasks.modeling.training_rows",
     "tasks.modeling.uncertainty",
+    "tasks.part_index",
     "tasks.samples",
     "tasks.stage_code",
     "tasks.unkeyed_code",

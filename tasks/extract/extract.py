@@ -13,7 +13,6 @@ from data_contracts.modalities import modality_of
 from data_contracts.refs import CleanRef, FeatureRef, Frozen, InputName, Modality, Sha256, Split, ValidatedRef
 from data_contracts.tables import CONTRACT_VERSION, features_schema
 from tasks.config import RunConfig
-from tasks.contract import read_tables_among
 from tasks.encoder_ids import BUILT_IN
 from tasks.errors import EnvironmentFailed
 from tasks.extract.ahead import prepare_ahead
@@ -24,6 +23,7 @@ from tasks.modeling.encoder_reading import input_dtype, params_of, preparer
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import Identity, complete_encoder, identify_encoder
 from tasks.modeling.pretrained.locate import TIMM
+from tasks.part_index import read_tables_among
 from tasks.samples import Samples
 from tasks.store import Store, digest_json
 
@@ -277,6 +277,6 @@ def sample_digests(samples: CleanRef | ValidatedRef, name: InputName, store: Sto
 
 def stored_digests(name: InputName, fingerprint: str, store: Store, among: Collection[str]) -> set[str]:
     """Those of these media whose features are in the store."""
-    paths = map(store.path, store.parts(features_kind(name, fingerprint)))
+    paths = [store.path(part) for part in store.parts(features_kind(name, fingerprint))]
     found = read_tables_among(paths, ["digest"], pa.array(list(among), pa.string()))
     return {digest for table in found for digest in table["digest"].to_pylist()}

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from data_contracts.refs import Modality
 from data_contracts.tables import CONTRACT_VERSION, media_schema
 from tasks.config_sections import MediaConfig
-from tasks.contract import read_table, read_tables, read_tables_among
+from tasks.contract import read_table, read_tables
 from tasks.errors import EnvironmentFailed
 from tasks.fingerprint import code_fingerprint
 from tasks.media.pool import Decoded
 from tasks.modalities import MODALITIES
+from tasks.part_index import parts_among, read_tables_among
 from tasks.store import Store, digest_json
 
 _PART_ROWS = 1024
@@ -70,7 +71,7 @@ def media_index(
     """The named columns of all stored media of a modality, or of those whose first one is `among` these; no rows when there are
     none.
     """
-    paths = map(store.path, store.parts(media_kind(modality, fingerprint)))
+    paths = [store.path(part) for part in store.parts(media_kind(modality, fingerprint))]
     tables = list(read_tables(paths, columns) if among is None else read_tables_among(paths, columns, among))
     return pa.concat_tables(tables) if tables else pa.schema(map(media_schema().field, columns)).empty_table()
 
@@ -102,9 +103,8 @@ class MediaReader:
     """Looks canonical media up by digest."""
 
     def __init__(self, store: Store, modality: Modality, fingerprint: str) -> None:
-        self._store = store
         self._modality = modality
-        self._parts = store.parts(media_kind(modality, fingerprint))
+        self._parts = [store.path(part) for part in store.parts(media_kind(modality, fingerprint))]
         self.rate_hz = 0
         """Sample rate of the sounds read so far."""
 
@@ -120,10 +120,10 @@ class MediaReader:
     def read(self, digests: Iterable[str]) -> Iterator[tuple[str, np.ndarray | str]]:
         """Yields (digest, medium) once for each wanted digest that is stored, part by part."""
         remaining = set(digests)
-        for part in self._parts:
+        for path in parts_among(self._parts, "digest", pa.array(list(remaining), pa.string())):
             if not remaining:
                 return
-            here = read_table(self._store.path(part), ["digest"])["digest"].to_pylist()
+            here = read_table(path, ["digest"])["digest"].to_pylist()
             rows: list[int] = []
             for row, digest in enumerate(here):
                 if digest in remaining:
@@ -131,7 +131,7 @@ class MediaReader:
                     remaining.discard(digest)
             if rows:
                 columns = ["digest", "shape", "data", "rate_hz"]
-                table = read_table(self._store.path(part), columns).take(rows)
+                table = read_table(path, columns).take(rows)
                 for start in range(0, table.num_rows, 256):
                     for row_values in table.slice(start, 256).to_pylist():
                         yield row_values["digest"], self._restore(row_values)

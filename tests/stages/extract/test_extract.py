@@ -14,7 +14,7 @@ from PIL import Image
 
 from data_contracts.refs import CleanRef
 from data_contracts.tables import features_schema
-from tasks import contract
+from tasks import part_index
 from tasks.config import RunConfig, load_config
 from tasks.errors import EnvironmentFailed
 from tasks.extract.extract import (
@@ -150,7 +150,7 @@ def test_what_is_looked_for_is_found_among_all_that_is_stored(
     make_data: MakeData, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In batches of three rows, some of which are not full: the last one, and that of parts of two."""
-    monkeypatch.setattr(contract, "_BATCH_ROWS", 3)
+    monkeypatch.setattr(part_index, "_BATCH_ROWS", 3)
     config = load_config({}, ["runtime.workers=1", "extract.shard_rows=2", "encoders.audio=off", "encoders.text=off"])
     clean = _clean(make_data(9), config, store)
     _extract(clean, config, store)
