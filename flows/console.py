@@ -330,10 +330,12 @@ def typed(command: str, store: Path) -> str:
     the store where it would not be found without.
     """
     from flows.environment import store_from_environment  # with all settings, which `--help` needs not
+    from tasks.shared_store import shared_address
 
     program = "crossmodal" if shutil.which("crossmodal") else sys.argv[0]
     found = Path(store_from_environment(None)).expanduser().absolute() == store.absolute()
-    return f"{program} {command}" if found else f"{program} {command} --store {shlex.quote(_shown(store.absolute()))}"
+    shown = shared_address(store) or _shown(store.absolute())
+    return f"{program} {command}" if found else f"{program} {command} --store {shlex.quote(shown)}"
 
 
 def _shown(path: Path) -> str:

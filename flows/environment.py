@@ -17,7 +17,10 @@ from pathlib import Path
 from flows.hosting.access import new_auth_string
 from flows.request import DEFAULT_STORE, Request
 from tasks.errors import EnvironmentFailed
+from tasks.object_storage import check_address
 from tasks.publish.addresses import sqlite_uri
+from tasks.shared_store import share
+from tasks.store import digest_json
 
 _START_S = 180.0
 
@@ -30,8 +33,24 @@ PREFECT_DEFAULTS = {
 
 
 def store_from_environment(option: str | None) -> str:
-    """The store: the flag, else CROSSMODAL_STORE, else .crossmodal in the current folder."""
-    return option or os.environ.get("CROSSMODAL_STORE") or DEFAULT_STORE
+    """The store's folder: of the flag, else CROSSMODAL_STORE, else .crossmodal in the current folder.
+
+    Of a bucket's address it is the folder on this machine that caches it, made by now. Raises UsageError.
+    """
+    place = option or os.environ.get("CROSSMODAL_STORE") or DEFAULT_STORE
+    if "://" not in place:
+        return place
+    address = check_address(place)
+    folder = cache_folder() / "stores" / f"{address.rpartition('/')[2]}-{digest_json(address)[:12]}"
+    share(folder, address)
+    return str(folder)
+
+
+def cache_folder() -> Path:
+    """What this user's machine need not fetch again, of all projects: CROSSMODAL_CACHE, else crossmodal in XDG_CACHE_HOME."""
+    given = os.environ.get("CROSSMODAL_CACHE")
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return (Path(given) if given else Path(home) / "crossmodal").expanduser().absolute()
 
 
 def tracking_uri_from_environment() -> str | None:

@@ -19,7 +19,7 @@ from flows.request import default_tracking_uri, verify_key_from_environment
 from flows.run_name import rename_run
 from tasks.publish import registry
 from tasks.publish.approval import Approval
-from tasks.store import Store
+from tasks.shared_store import open_store
 
 
 @flow(name="promote", persist_result=True, result_serializer="json")
@@ -43,7 +43,7 @@ def promote(
         alias: The alias to move.
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """
-    place = Store(store_of_run(store))
+    place = open_store(store_of_run(store))
     tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
     approval = Approval(f"{user_name()} (Prefect flow run {flow_run.name})", now_ms(), reason)
     model, version = registry.find_pending(model, version, place, tracking_uri, approval.at_ms)

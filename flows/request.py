@@ -17,6 +17,7 @@ from tasks.fingerprint import keep_digests
 from tasks.ingest.sources.resolve import name_of_data
 from tasks.publish.addresses import sqlite_uri
 from tasks.publish.model_names import check_model_name
+from tasks.shared_store import SharedStore, open_store
 from tasks.store import Store
 from tasks.store_use import hold
 from tasks.store_view import readable
@@ -112,7 +113,7 @@ def make_request(
 
     `reading`: a store that cannot be written to will do.
     """
-    place = Store(Path(store or DEFAULT_STORE).expanduser(), run_id, config.runtime.lock_timeout_s)
+    place = open_store(Path(store or DEFAULT_STORE).expanduser(), run_id, config.runtime.lock_timeout_s)
     if reading:
         place = readable(place)
     place.prepare()
@@ -123,7 +124,12 @@ def make_request(
 
 
 def default_tracking_uri(store: Store) -> str:
-    """MLflow on sqlite inside the store."""
+    """MLflow on sqlite inside the store. UsageError for a store that other machines share: its registry must be theirs, too."""
+    if isinstance(store, SharedStore):
+        raise UsageError(
+            f"store {store.shared.storage.address}: its results are shared, so its registry must be, too; set "
+            "MLFLOW_TRACKING_URI to the address of an MLflow server"
+        )
     return sqlite_uri(store.root / "mlflow.db")
 
 

@@ -16,7 +16,7 @@ from flows.flow_request import store_of_run
 from flows.refusals import ends_refused
 from flows.request import default_tracking_uri
 from flows.store_roots import KEEP_DAYS, KEEP_RUNS
-from tasks.store import Store
+from tasks.shared_store import open_store
 
 
 @flow(name="store-gc", persist_result=True, result_serializer="json")
@@ -33,7 +33,7 @@ def store_gc(
         keep_days: What was used within so many days is kept, whatever it is.
         store: The store. Empty: as the worker is set up.
     """
-    place = Store(store_of_run(store))
+    place = open_store(store_of_run(store))
     tracking_uri = tracking_uri_from_environment() or default_tracking_uri(place)
     found = collect(place, tracking_uri, keep_runs, keep_days, time.time())
     message = found.describe()

@@ -200,6 +200,8 @@ class Store:
             if same:
                 return
             self._set_aside(target)
+        if not self._publish(draft.path, kind, key, files):
+            return
         while True:
             try:
                 draft.path.rename(target)
@@ -214,6 +216,10 @@ class Store:
                 self.recomputed.setdefault(f"{kind}/{key}", True)
             return
 
+    def _publish(self, folder: Path, kind: str, key: str, files: dict[str, str]) -> bool:
+        """Whether the folder, complete now, is to become the artifact here: not where another machine's does instead."""
+        return True
+
     # -- parts ---
 
     def put_part(self, kind: str, key: str, table: pa.Table) -> str:
@@ -222,12 +228,16 @@ class Store:
             pq.write_table(table, scratch, compression="zstd", compression_level=1, **_encodings(table.schema))
             sync(scratch)
             target = self.root / kind / f"{key}-{digest_file(scratch)}.parquet"
+            self._publish_part(scratch, target)
             target.parent.mkdir(parents=True, exist_ok=True)
             scratch.rename(target)
             sync(target.parent)
         uri = target.relative_to(self.root).as_posix()
         self._earlier.discard(uri)  # recomputed to the same bytes
         return uri
+
+    def _publish_part(self, path: Path, target: Path) -> None:
+        """What the file at `path` holds may become the part at `target`."""
 
     def parts(self, kind: str) -> list[str]:
         """Store paths of the intact parts of a kind, in name order; damaged ones are set aside."""

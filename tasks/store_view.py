@@ -20,6 +20,7 @@ from urllib.parse import quote
 from tasks import progress
 from tasks.drafts import draft
 from tasks.errors import EnvironmentFailed
+from tasks.shared_store import open_store
 from tasks.store import Store
 
 _STEM = "crossmodal-view"
@@ -36,7 +37,7 @@ def readable(store: Store) -> Store:
     """
     if not store.root.is_dir() or os.access(store.root, os.W_OK):
         return store
-    return Store(_view(store.root), store.run, store.lock_timeout_s, view_of=store.root)
+    return open_store(_view(store.root), store.run, store.lock_timeout_s, view_of=store.root)
 
 
 @functools.cache

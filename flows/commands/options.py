@@ -18,10 +18,14 @@ from flows.environment import (
 )
 from flows.request import Request, make_request, named_profile, resolve_config
 from tasks.modalities import Preset
+from tasks.shared_store import open_store
 from tasks.store import Store
 from tasks.store_view import readable
 
-StoreOption = Annotated[str | None, typer.Option("--store", help="Folder for everything a run writes [.crossmodal].")]
+StoreOption = Annotated[
+    str | None,
+    typer.Option("--store", help="Folder for everything a run writes [.crossmodal], or a bucket: s3://BUCKET/PREFIX."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SummaryJson = Annotated[
     bool, typer.Option("--json", help="Print the run's summary as JSON on the last line of stdout.")
@@ -54,7 +58,7 @@ class CommonOptions:
     @property
     def place(self) -> Store:
         """The store: the option's, else the environment's."""
-        return Store(store_from_environment(self.store))
+        return open_store(store_from_environment(self.store))
 
     @property
     def readable_place(self) -> Store:

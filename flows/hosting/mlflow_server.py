@@ -17,7 +17,7 @@ from tasks.publish.addresses import artifact_location
 from tasks.publish.connection import connected
 from tasks.publish.tracking import log_unlogged
 from tasks.redaction import redact_output
-from tasks.store import Store
+from tasks.shared_store import open_store
 
 # What the UI asks for by POST although it only reads.
 _SEARCHES = re.compile(
@@ -44,7 +44,7 @@ def main() -> None:
     """Serves until it is stopped."""
     redact_output()
     uri = os.environ["MLFLOW_TRACKING_URI"]
-    store = Store(store_root())
+    store = open_store(store_root())
     os.environ.update(_SETTINGS)
     with connected(store, uri):  # a store that was moved says so to MLflow, too
         root = str(artifact_location("", store.root, uri))

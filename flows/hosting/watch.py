@@ -40,6 +40,7 @@ from flows.hosting.recovery import (
 )
 from flows.hosting.watching import RECOVERED
 from tasks.redaction import redact, redact_output
+from tasks.shared_store import open_store
 from tasks.store import Store
 
 _EVERY_S = 5.0
@@ -123,7 +124,7 @@ def main() -> None:
     parser.add_argument("--since", required=True, type=datetime.fromisoformat)
     parser.add_argument("--recover", action="store_true")
     options = parser.parse_args()
-    store = Store(Path(os.environ["CROSSMODAL_STORE"]))
+    store = open_store(Path(os.environ["CROSSMODAL_STORE"]))
     orders: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
     with get_client(sync_client=True) as client:

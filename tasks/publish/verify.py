@@ -20,7 +20,7 @@ from tasks.errors import CrossmodalError
 from tasks.isolation.process import Lost, OutOfTime, Process, answers, command_of
 from tasks.isolation.worker import Parent
 from tasks.samples import Samples
-from tasks.store import Store
+from tasks.shared_store import open_store
 
 TOLERANCE = 1e-5
 DIFFERENT = 3
@@ -79,7 +79,7 @@ def verify(request: VerifyRequest) -> VerifyResult:
     from tasks.modeling.inference import predict_probabilities
     from tasks.modeling.package import load_model
 
-    store = Store(request.store)
+    store = open_store(request.store)
     known = read_table(store.path(request.predictions), ["id", "probabilities"])
     known = known.take(spread(known.num_rows, request.rows))
     samples = Samples.read(store.path(request.samples)).of_split("test")

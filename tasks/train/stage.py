@@ -18,7 +18,8 @@ from tasks.config import RunConfig, TrainConfig
 from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.package import describe_model, gather_files, save_model
 from tasks.modeling.targets import targets_of_card
-from tasks.store import Store, canonical_json, write_text
+from tasks.shared_store import open_store
+from tasks.store import canonical_json, write_text
 from tasks.train.dataset import Dataset, load_dataset
 from tasks.train.fitting import fit_encoders
 from tasks.train.head_search import HeadSearch, with_fusion
@@ -41,7 +42,7 @@ def run_training(job: TrainJob, work: Path) -> None:
     Where several processes train, each calls this, and the first one writes. Raises DataError where a split is empty or
     the loss is not finite.
     """
-    store, config = Store(job.store), job.config
+    store, config = open_store(job.store), job.config
     start = begin(job.champion, read_samples(job.valid, store), config, store)
     card = describe_model(job.valid, job.features, config)
     files = gather_files(card)  # now: hours later they may be gone

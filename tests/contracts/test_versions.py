@@ -81,11 +81,17 @@ def _verify(written: Written) -> Any:
     return verify(VerifyRequest(folder="model", store=str(written.store.root), rows=1, **known))
 
 
+def _one_digest(written: Written) -> list[str]:
+    return sample_digests(written.clean, "image", written.store)[:1]
+
+
 READERS: dict[str, Callable[[Written], Any]] = {
     "media packs, index": lambda w: media_index(w.store, "image", w.clean.media["image"], ("digest",)),
-    "media packs": lambda w: list(MediaReader(w.store, "image", w.clean.media["image"]).read(["0" * 64])),
+    "media packs": lambda w: list(MediaReader(w.store, "image", w.clean.media["image"]).read(_one_digest(w))),
     "samples, by extract": lambda w: sample_digests(w.clean, "image", w.store),
-    "feature parts, by extract": lambda w: stored_digests("image", w.features["image"].fingerprint, w.store, []),
+    "feature parts, by extract": lambda w: stored_digests(
+        "image", w.features["image"].fingerprint, w.store, _one_digest(w)
+    ),
     "feature parts, by a model": lambda w: FeatureTable.load(w.store, w.features["image"]),
     "samples, by train": lambda w: read_samples(w.valid, w.store),
     "samples, by evaluate": lambda w: read_test_rows(w.valid, w.store),

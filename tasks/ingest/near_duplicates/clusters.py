@@ -30,6 +30,7 @@ from tasks.media.media_store import MediaReader, media_fingerprint
 from tasks.media.near_duplicates.candidates import join_pairs
 from tasks.media.near_duplicates.signatures import ReadMedia
 from tasks.modalities import spec_of
+from tasks.shared_store import open_store
 from tasks.store import Store
 
 Numbers = NDArray[np.int64]
@@ -131,7 +132,7 @@ def find_representatives(
 def _match(path: Path, labels: Numbers, modality: Modality, media: MediaConfig, root: Path) -> Numbers:
     """(2, K) positions, among the digests in a file, of media that repeat others, and of the first of those."""
     digests = pq.read_table(path)["digest"].combine_chunks()
-    measure, store = spec_of(modality).near_duplicates(), Store(root)
+    measure, store = spec_of(modality).near_duplicates(), open_store(root)
     assert measure is not None
     found, signatures = read_signatures(digests, modality, media, store)
     if len(found) < 2:
