@@ -2,7 +2,7 @@
 every report shows.
 
     python -m benchmarks.classical [--rows 500 1200] [--seeds 3] [--only image audio text] [--encoders tiny classical auto]
-                                   [--set KEY=VALUE] [--store DIR]
+                                   [--pictures cifar10_12k/manifest.csv] [--set KEY=VALUE] [--store DIR]
 
 Pictures of cifar10_12k, sounds of avdigits (test speakers unseen in training), and captions of which half name the class
 (benchmarks/captions.py), each subset drawn by data.max_rows. Test rows choose nothing. CPU seconds are of extraction and
@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=["image", "audio", "text"], default=["image", "audio", "text"])
     parser.add_argument("--encoders", nargs="+", choices=ENCODERS, default=list(ENCODERS))
+    parser.add_argument("--pictures", default="cifar10_12k/manifest.csv", help="below --shared")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of every training")
     parser.add_argument("--store", help="keep what is computed here; a broken run goes on from it")
     options = parser.parse_args()
@@ -44,8 +45,9 @@ def main() -> None:
         store = Path(options.store or stack.enter_context(tempfile.TemporaryDirectory()))
         store.mkdir(parents=True, exist_ok=True)
         for kind in options.only:
-            data = find_data(kind, Path(options.shared).resolve(), store)
-            others = [f"encoders.{name}=off" for name in ALL_MODALITIES if name != kind]
+            data = find_data(kind, Path(options.shared).resolve(), options.pictures, store)
+            name = "captions" if kind == "text" else data.parent.name if data.is_file() else data.name
+            others = [f"encoders.{other}=off" for other in ALL_MODALITIES if other != kind]
             common = [*others, f'data.allowed_roots=["{Path(options.shared).resolve()}"]', *options.set]
             for rows in options.rows:
                 for encoder in options.encoders:
@@ -55,15 +57,14 @@ def main() -> None:
                         train_and_evaluate(str(data), [*settings, f"seed={seed}"], store)
                         for seed in range(options.seeds)
                     ]
-                    print(_line(data.parent.name if kind != "text" else "captions", kind, encoder, runs), flush=True)
+                    print(_line(name, kind, encoder, runs), flush=True)
 
 
-def find_data(kind: str, shared: Path, store: Path) -> Path:
+def find_data(kind: str, shared: Path, pictures: str, store: Path) -> Path:
     """The manifest of a modality."""
     if kind == "audio":
         return shared / "avdigits/manifest.csv"
-    pictures = shared / "cifar10_12k/manifest.csv"
-    return pictures if kind == "image" else write_manifest(pictures.parent, store / "captions.csv")
+    return shared / pictures if kind == "image" else write_manifest(shared / "cifar10_12k", store / "captions.csv")
 
 
 def _line(name: str, kind: str, encoder: str, runs: list[TrainingRun]) -> str:

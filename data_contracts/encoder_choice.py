@@ -14,10 +14,14 @@ class ComparedEncoders(Frozen):
     """Of every modality whose encoder is chosen."""
     uri: str = ""
     """Store path of its checkpoint; empty: its training failed."""
-    val_loss: float | None = None
-    """The lowest, by which encoders are chosen; None: its training failed."""
+    loss: float | None = None
+    """Mean over the validation rows, of the probabilities that the model answers with; None: it was not compared."""
+    difference: float | None = None
+    """Its loss minus that of the chosen model; None: it is the chosen one, or was not compared."""
+    standard_error: float | None = None
+    """Of the difference, paired by row, rows that belong together as one; None: not known."""
     figures: dict[str, float] = Field(default_factory=dict)
-    """Of the same epoch: `val_accuracy`."""
+    """Of its best epoch: `val_accuracy`."""
     epochs: int = 0
     """Of all its heads."""
     seconds: float = 0.0
@@ -25,6 +29,22 @@ class ComparedEncoders(Frozen):
     why: str = ""
     """Why its training failed, a clause."""
     chosen: bool = False
+
+
+class PairedLosses(Frozen):
+    """Two models on the same validation rows."""
+
+    rows: int
+    losses: tuple[float, float]
+    standard_error: float | None
+    """Of their difference; None: all rows belong together."""
+    by_modality: dict[Modality, tuple[float, float]] = Field(default_factory=dict)
+    """With one modality only."""
+
+    def swapped(self) -> PairedLosses:
+        """The same with the models in the other order."""
+        turned = {kind: (second, first) for kind, (first, second) in self.by_modality.items()}
+        return self.model_copy(update={"losses": self.losses[::-1], "by_modality": turned})
 
 
 class EncoderChoice(Frozen):

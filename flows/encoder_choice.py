@@ -6,11 +6,11 @@ unchanged one trains nothing, and what follows knows only the encoders that were
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from data_contracts.encoder_choice import ComparedEncoders, EncoderChoice
+from data_contracts.encoder_choice import ComparedEncoders, EncoderChoice, PairedLosses
 from data_contracts.refs import ChampionRef, CheckpointRef, Modality, ValidatedRef
 from data_contracts.run_refs import RunRefs
 from flows.champion import require_unseen_test_rows
@@ -20,18 +20,20 @@ from flows.run_state import RunState
 from flows.training_start import choose_start
 from tasks import run_log
 from tasks.encoder_choice import (
-    choose,
+    cheapest_first,
     compare,
     compared_kinds,
     describe_choice,
+    differing,
     encoders_to_try,
+    is_better,
     mixed_encoders,
     open_modalities,
     with_encoders,
 )
 from tasks.errors import DataError
 from tasks.reporting.artifacts import read_history
-from tasks.train.modality_loss import take_loss
+from tasks.train.paired_losses import TrainedModel, pair_losses
 from tasks.train.request import TrainRequest
 
 if TYPE_CHECKING:  # which load what every stage needs
@@ -71,7 +73,7 @@ def train_chosen(
         run_state.encoder_choice = EncoderChoice(encoders=tried[0])
         return train_model(champion, valid, resolved(request, run_state), stages, run_state)
     candidates = _Candidates(champion, valid, request, stages, run_state)
-    choice = find_choice(tried, candidates.train, candidates.loss)
+    choice = find_choice(tried, candidates.train, candidates.pair)
     assert choice is not None
     run_log.log_choice(describe_choice(choice))
     run_state.encoder_choice = choice
@@ -111,31 +113,63 @@ def _fit(
 def find_choice(
     tried: list[Encoders],
     train: Callable[[Encoders], ComparedEncoders | None],
-    loss: Callable[[Encoders, Modality], float | None],
+    pair: Callable[[Encoders, Encoders], PairedLosses | None],
 ) -> EncoderChoice | None:
     """The choice among the encoders, and where several modalities are open and do best under different ones, a mix of them.
 
-    `train` says what a model reached, `loss` its validation loss with one modality only; None where that is not known.
+    `train` says what a model reached, `pair` how two compare; None where that is not known.
     """
     found = [one for encoders in tried if (one := train(encoders)) is not None]
     if len(found) < len(tried):
         return None
-    losses: Mapping[Modality, Mapping[str, float]] = {}
+    losses: dict[Modality, dict[str, float]] = {}
     kinds = compared_kinds(EncoderChoice(encoders=tried[0], compared=tuple(found)))
-    if len(kinds) > 1 and all(one.val_loss is not None for one in found):
-        taken = {kind: {one.encoders[kind]: loss(one.encoders, kind) for one in found} for kind in kinds}
-        losses = {
-            kind: {name: value for name, value in each.items() if value is not None} for kind, each in taken.items()
-        }
-        if any(len(each) < len(found) for each in losses.values()):
+    if len(kinds) > 1 and not any(one.why for one in found):
+        first = pair(tried[0], tried[1])
+        if first is None:
             return None
+        names = [[encoders[kind] for encoders in tried] for kind in kinds]
+        losses = {
+            kind: dict(zip(both, first.by_modality[kind], strict=True)) for kind, both in zip(kinds, names, strict=True)
+        }
         mixed = mixed_encoders(tried[0], losses)
         if mixed is not None:
             third = train(mixed)
             if third is None:
                 return None
             found.append(third)
-    return choose(found, losses)
+    return _choose(found, pair, losses)
+
+
+def _choose(
+    found: list[ComparedEncoders],
+    pair: Callable[[Encoders, Encoders], PairedLosses | None],
+    losses: dict[Modality, dict[str, float]],
+) -> EncoderChoice | None:
+    """Of the cheapest, what is better than it by more than chance; None where a pair is not known."""
+    chosen, *dearer = cheapest_first(one for one in found if not one.why)
+    for one in dearer:
+        paired = pair(chosen.encoders, one.encoders)
+        if paired is None:
+            return None
+        chosen = one if is_better(paired) else chosen
+    others = {id(one): pair(chosen.encoders, one.encoders) for one in found if one is not chosen and not one.why}
+    if None in others.values():
+        return None
+    compared = []
+    for one in found:
+        paired = others.get(id(one))
+        if one is chosen:
+            own = next((each.losses[0] for each in others.values() if each is not None), None)
+            compared.append(one.model_copy(update={"chosen": True, "loss": own}))
+        elif paired is None:  # its training failed
+            compared.append(one)
+        else:
+            loss, error = paired.losses[1], paired.standard_error
+            difference = loss - paired.losses[0]
+            update = {"loss": loss, "difference": difference, "standard_error": error}
+            compared.append(one.model_copy(update=update))
+    return EncoderChoice(encoders=chosen.encoders, compared=tuple(compared), modality_losses=losses)
 
 
 @dataclass
@@ -169,12 +203,14 @@ class _Candidates:
         assert history is not None
         return compare(encoders, trained.checkpoint, history)
 
-    def loss(self, encoders: Encoders, modality: Modality) -> float:
-        """The validation loss of the model with these encoders, given this modality only."""
-        trained, _ = self._of(encoders)
+    def pair(self, one: Encoders, other: Encoders) -> PairedLosses:
+        """The models with these encoders on the same validation rows."""
         with self.run_state.timed("train"):
-            config, store = trained.request.config, trained.request.store
-            return take_loss(modality, trained.checkpoint, self.valid, trained.features, config, store)
+            ours, theirs = (
+                TrainedModel(trained.checkpoint, trained.features, trained.request.config)
+                for trained, _ in map(self._of, (one, other))
+            )
+            return pair_losses(ours, theirs, differing(one, other), self.valid, self.request.store)
 
     def keep(self, encoders: Encoders) -> Trained:
         """The model with these encoders; what is known of it is the run's."""

@@ -27,7 +27,7 @@ from tasks.ingest.manifest.scan import scan
 from tasks.ingest.sources.resolve import locate_data
 from tasks.media.media_store import media_fingerprint, media_index
 from tasks.reporting.artifacts import read_history
-from tasks.train.modality_loss import stored_loss
+from tasks.train.paired_losses import stored_losses
 from tasks.train.request import TrainRequest
 from tasks.train.train import train_key
 from tasks.validate.validate import samples_key
@@ -89,7 +89,7 @@ def _known_choice(request: Request, plan: Callable[[Request], _Plan]) -> Encoder
     return find_choice(
         encoders_to_try(request.config, valid.clean.modalities),
         find,
-        lambda encoders, modality: stored_loss(modality, checkpoints[str(encoders)], request.store),
+        lambda one, other: stored_losses(checkpoints[str(one)], checkpoints[str(other)], request.store),
     )
 
 

@@ -1,13 +1,14 @@
 """encoders.KIND = auto: which encoders are tried, which is kept, and what a person is told of it. Imports no torch.
 
-As with `train.heads` and `train.continue_from`, the lowest validation loss decides, and of equals what is tried first.
+As with `encoders.test_time_flip`, what costs more must lower the validation loss by more than chance would: few validation rows
+tell models apart badly, and a head on features that are computed once is trained in seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
-from data_contracts.encoder_choice import ComparedEncoders, EncoderChoice
+from data_contracts.encoder_choice import ComparedEncoders, EncoderChoice, PairedLosses
 from data_contracts.modalities import ALL_MODALITIES, modality_of
 from data_contracts.refs import CheckpointRef, InputName, Modality
 from data_contracts.training_history import TrainingHistory
@@ -17,6 +18,8 @@ from tasks.errors import UsageError
 from tasks.problems.registry import figure_text, validation_keys
 
 Encoders = Mapping[Modality, str]
+STANDARD_ERRORS = 2.0
+"""Of the difference of the losses, paired by row: by more of them must a trained network be better (as a test_time_flip)."""
 
 
 def open_modalities(config: RunConfig) -> tuple[Modality, ...]:
@@ -45,6 +48,12 @@ def _with_absent(encoders: Encoders, inputs: Iterable[InputName]) -> dict[Modali
     return {kind: encoder if kind in present else BUILT_IN[0] for kind, encoder in encoders.items()}
 
 
+def differing(one: Encoders, other: Encoders) -> tuple[Modality, ...]:
+    """Of two choices that differ in several modalities, these: each of them is looked at by itself."""
+    kinds = tuple(kind for kind in one if one[kind] != other[kind])
+    return kinds if len(kinds) > 1 else ()
+
+
 def mixed_encoders(tried: Encoders, losses: Mapping[Modality, Mapping[str, float]]) -> dict[Modality, str] | None:
     """Of each modality the encoder with the lower validation loss by itself; None where that is the same one for all."""
     best = {kind: min(found, key=lambda encoder: found[encoder]) for kind, found in losses.items()}
@@ -58,24 +67,21 @@ def compare(encoders: Encoders, checkpoint: CheckpointRef, history: TrainingHist
     return ComparedEncoders(
         encoders=dict(encoders),
         uri=checkpoint.uri,
-        val_loss=best.val_loss,
         figures={name: value for name, value in figures.items() if name in validation_keys()},
         epochs=sum(head.epochs for head in history.heads) or len(history.epochs),
         seconds=round(sum(one.seconds for one in (history.heads or history.epochs)), 3),
     )
 
 
-def choose(
-    tried: Sequence[ComparedEncoders], losses: Mapping[Modality, Mapping[str, float]] | None = None
-) -> EncoderChoice:
-    """The encoders of the model with the lowest validation loss; of equals, of the first."""
-    known = [one for one in tried if one.val_loss is not None]
-    best = min(known, key=lambda one: one.val_loss or 0.0)
-    return EncoderChoice(
-        encoders=best.encoders,
-        compared=tuple(one.model_copy(update={"chosen": one is best}) for one in tried),
-        modality_losses={kind: dict(found) for kind, found in (losses or {}).items()},
-    )
+def cheapest_first(known: Iterable[ComparedEncoders]) -> list[ComparedEncoders]:
+    """Those with the fewest networks to train first."""
+    return sorted(known, key=lambda one: sum(encoder != "classical" for encoder in one.encoders.values()))
+
+
+def is_better(paired: PairedLosses) -> bool:
+    """Whether the second model's loss is lower than the first's by more than chance; at all, where nothing tells that."""
+    gain = paired.losses[0] - paired.losses[1]
+    return gain > STANDARD_ERRORS * (paired.standard_error or 0.0)
 
 
 def name_encoders(encoders: Encoders, among: Iterable[Modality]) -> str:
@@ -104,13 +110,17 @@ def compared_kinds(choice: EncoderChoice) -> list[Modality]:
 
 
 def _figures(one: ComparedEncoders) -> str:
-    if one.val_loss is None:
+    if one.why:
         return f"(not trained: {one.why})"
-    shown = [
+    shown = [] if one.loss is None else [f"loss {one.loss:.4f}"]
+    shown += [
         f"{name.removeprefix('val_').replace('_', ' ')} {figure_text(value, name.removeprefix('val_'), decimals=4)}"
         for name, value in one.figures.items()
     ]
-    return f"({', '.join([f'loss {one.val_loss:.4f}', *shown])})"
+    if one.difference is not None:
+        error = "unknown" if one.standard_error is None else f"{one.standard_error:.4f}"
+        shown.append(f"difference {one.difference:+.4f}, standard error {error}")
+    return f"({', '.join(shown)})"
 
 
 def require_named(config: RunConfig, command: str) -> None:

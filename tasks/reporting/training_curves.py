@@ -190,9 +190,9 @@ def tried_encoders(choice: EncoderChoice | None) -> TriedEncoders | None:
     if choice is None or not choice.compared:
         return None
     kinds = compared_kinds(choice)
-    trained = [one for one in choice.compared if one.val_loss is not None]
+    trained = [one for one in choice.compared if not one.why]
     known = [(key, *texts) for key, texts in REACHED.items() if all(key in one.figures for one in trained)]
-    ordered = sorted(choice.compared, key=lambda one: math.inf if one.val_loss is None else one.val_loss)
+    ordered = sorted(choice.compared, key=lambda one: math.inf if one.loss is None else one.loss)
     return {
         "asked": [f"encoders.{kind} = {AUTO}" for kind in kinds],
         "rows": [{"name": name_encoders(one.encoders, kinds), "compared": one} for one in ordered],

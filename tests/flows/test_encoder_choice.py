@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from data_contracts.encoder_choice import ComparedEncoders
+from data_contracts.encoder_choice import ComparedEncoders, PairedLosses
 from data_contracts.refs import CheckpointRef
 from data_contracts.run_summary import RunSummary
 from flows.auditing import audit_manifest
@@ -31,7 +31,7 @@ from tasks.config import load_config
 from tasks.encoder_choice import describe_choice
 from tasks.errors import DataError, EnvironmentFailed, UsageError
 from tasks.store import Store
-from tasks.train.modality_loss import KIND, stored_loss
+from tasks.train.paired_losses import KIND, stored_losses
 from tasks.train.request import TrainRequest
 from tests.support.data import SMALL, write_learnable
 
@@ -77,19 +77,24 @@ def folder(retrained: Path, tmp_path: Path) -> Path:
     return shutil.copytree(retrained, tmp_path / "copy")
 
 
-def test_the_lowest_validation_loss_decides_and_all_that_follows_knows_one_encoder(retrained: Path) -> None:
+def test_the_validation_rows_decide_and_all_that_follows_knows_one_encoder(retrained: Path) -> None:
     summary = RunSummary.model_validate_json((retrained / "store/runs/first/summary.json").read_text())
     assert summary.encoder_choice is not None
     compared = summary.encoder_choice.compared
     assert [one.encoders for one in compared] == [{"text": "tiny"}, {"text": "classical"}]
-    losses = {}
+    tiny, classical = compared
+    assert tiny.loss is not None
+    assert classical.loss is not None
+    error = tiny.standard_error or classical.standard_error
+    assert error is not None
+    best_encoder = "tiny" if classical.loss - tiny.loss > 2 * error else "classical"
+    assert summary.encoder_choice.encoders == {"text": best_encoder}
     for one in compared:
         history = json.loads((retrained / "store" / one.uri / "history.json").read_text())
-        best = history["epochs"][history["best_epoch"] - 1]
-        assert (one.val_loss, one.figures["val_accuracy"]) == (best["val_loss"], best["val_accuracy"])
-        losses[one.encoders["text"]] = best["val_loss"]
-    best_encoder = min(losses, key=lambda name: losses[name])
-    assert summary.encoder_choice.encoders == {"text": best_encoder}
+        assert one.figures == {"val_accuracy": history["epochs"][history["best_epoch"] - 1]["val_accuracy"]}
+        temperature = history["temperature"]
+        answered = temperature["scaled_nll"] if temperature["used"] else temperature["nll"]
+        assert one.loss == pytest.approx(answered, abs=1e-4)
 
     store = Store(retrained / "store", "look")
     refs = run_refs(store, "first")
@@ -102,10 +107,11 @@ def test_the_lowest_validation_loss_decides_and_all_that_follows_knows_one_encod
     assert json.loads((store.root / "runs/first/config.json").read_text())["encoders"]["text"] == "auto"
     note = describe_choice(summary.encoder_choice)
     assert note in (summary.notes or ())
-    assert all(f"{name} (loss {loss:.4f}" in note for name, loss in losses.items())
+    assert f"tiny (loss {tiny.loss:.4f}, " in note
     page = (store.root / "runs/first/report.html").read_text()
     assert "encoders.text = auto" in page
-    assert all(f"{loss:.4f}" in page for loss in losses.values())
+    assert f"{tiny.loss:.4f}" in page
+    assert f"{classical.loss:.4f}" in page
 
 
 def test_an_unchanged_run_trains_nothing_and_neither_does_one_that_names_what_was_chosen(folder: Path) -> None:
@@ -252,12 +258,13 @@ def test_of_several_modalities_each_is_looked_at_by_itself(folder: Path) -> None
     best = {kind: min(losses, key=lambda name: losses[name]) for kind, losses in choice.modality_losses.items()}
     assert len(choice.compared) == (2 if len(set(best.values())) == 1 else 3)
     store = Store(folder / "store", "look")
-    for one in choice.compared[:2]:
-        record = store.find("checkpoints", one.uri.rpartition("/")[2])
-        assert record is not None
-        checkpoint = CheckpointRef.model_validate(record.ref)
-        for kind, losses in choice.modality_losses.items():
-            assert stored_loss(kind, checkpoint, store) == losses[one.encoders[kind]] > 0
+    records = [store.find("checkpoints", one.uri.rpartition("/")[2]) for one in choice.compared[:2]]
+    tiny, classical = (CheckpointRef.model_validate(record.ref) for record in records if record is not None)
+    paired, turned = stored_losses(tiny, classical, store), stored_losses(classical, tiny, store)
+    assert paired is not None
+    assert turned == paired.swapped() != paired
+    assert {kind: tuple(losses.values()) for kind, losses in choice.modality_losses.items()} == paired.by_modality
+    assert all(loss > 0 for losses in paired.by_modality.values() for loss in losses)
     taken = sorted((folder / "store" / KIND).iterdir())
     assert execute(request_for(folder, *BOTH, run="same"), Stages(train=_found)).encoder_choice == choice
     assert sorted((folder / "store" / KIND).iterdir()) == taken
@@ -265,59 +272,71 @@ def test_of_several_modalities_each_is_looked_at_by_itself(folder: Path) -> None
     assert (plan["train"]["action"], "train, tiny" in plan) == ("reuse", False)
 
 
-def reaching(losses: Mapping[str, float | None]) -> Callable[[Encoders], ComparedEncoders | None]:
-    """A training whose validation loss depends on the encoders of image and text; None: not in the store."""
+Train = Callable[[Encoders], ComparedEncoders | None]
+Pair = Callable[[Encoders, Encoders], PairedLosses | None]
+BY_ITSELF = {"image": {"tiny": 0.9, "classical": 0.5}, "text": {"tiny": 0.2, "classical": 0.7}}
+"""Pictures do better as classical features, texts as a small network."""
+
+
+def trainings(
+    losses: Mapping[str, float], error: float | None = 0.01, by_itself: Mapping[str, Mapping[str, float]] = BY_ITSELF
+) -> tuple[Train, Pair]:
+    """Models whose losses depend on the encoders of image and text; others are not in the store."""
 
     def train(encoders: Encoders) -> ComparedEncoders | None:
         """What it reached."""
-        loss = losses.get("+".join(encoders.values()))
-        return None if loss is None else ComparedEncoders(encoders=encoders, uri="checkpoints/x", val_loss=loss)
+        return (
+            ComparedEncoders(encoders=encoders, uri="checkpoints/x") if "+".join(encoders.values()) in losses else None
+        )
 
-    return train
+    def pair(one: Encoders, other: Encoders) -> PairedLosses:
+        """Both on the same rows."""
+        ours, theirs = (losses["+".join(each.values())] for each in (one, other))
+        alone = {kind: (by_itself[kind][one[kind]], by_itself[kind][other[kind]]) for kind in one}
+        return PairedLosses(rows=10, losses=(ours, theirs), standard_error=error, by_modality=alone)  # type: ignore[arg-type]
 
-
-def by_itself(encoders: Encoders, modality: str) -> float:
-    """Pictures do better as classical features, texts as a small network."""
-    return {"image": {"tiny": 0.9, "classical": 0.5}, "text": {"tiny": 0.2, "classical": 0.7}}[modality][
-        encoders[modality]
-    ]  # type: ignore[index]
+    return train, pair
 
 
 @pytest.mark.parametrize(
-    ("losses", "chosen"),
+    ("losses", "error", "chosen"),
     [
-        ({"tiny+tiny": 0.4, "classical+classical": 0.5, "classical+tiny": 0.3}, ["classical", "tiny"]),
-        ({"tiny+tiny": 0.4, "classical+classical": 0.5, "classical+tiny": 0.6}, ["tiny", "tiny"]),
-        ({"tiny+tiny": 0.4, "classical+classical": 0.4, "classical+tiny": 0.4}, ["tiny", "tiny"]),
-        ({"tiny+tiny": 0.4, "classical+classical": 0.3, "classical+tiny": 0.3}, ["classical", "classical"]),
+        ((0.40, 0.50, 0.30), 0.01, ["classical", "tiny"]),
+        ((0.40, 0.50, 0.45), 0.01, ["tiny", "tiny"]),
+        ((0.40, 0.40, 0.40), 0.01, ["classical", "classical"]),
+        ((0.40, 0.42, 0.42), 0.01, ["classical", "classical"]),  # twice the standard error is not more than that
+        ((0.30, 0.42, 0.30), 0.01, ["classical", "tiny"]),  # the mix trains one network less
+        ((0.40, 0.41, 0.42), None, ["tiny", "tiny"]),  # of one group: nothing tells chance
     ],
 )
-def test_a_mix_is_one_more_and_of_equals_the_first_is_kept(losses: dict[str, float | None], chosen: list[str]) -> None:
-    found = find_choice([TINY, CLASSICAL], reaching(losses), by_itself)
+def test_what_trains_more_networks_must_be_better_by_more_than_chance(
+    losses: tuple[float, float, float], error: float | None, chosen: list[str]
+) -> None:
+    named = dict(zip(("tiny+tiny", "classical+classical", "classical+tiny"), losses, strict=True))
+    found = find_choice([TINY, CLASSICAL], *trainings(named, error))
     assert found is not None
     assert list(found.encoders.values()) == chosen
-    assert len(found.compared) == 3
+    assert {"+".join(one.encoders.values()): one.loss for one in found.compared} == named
+    (best,) = (one for one in found.compared if one.chosen)
+    assert (best.difference, best.standard_error) == (None, None)
+    for one in found.compared:
+        if one is not best:
+            assert (one.difference, one.standard_error) == ((one.loss or 0) - (best.loss or 0), error)
 
 
 def test_nothing_is_mixed_where_one_encoder_is_better_for_each_modality() -> None:
-    found = find_choice(
-        [TINY, CLASSICAL],
-        reaching({"tiny+tiny": 0.4, "classical+classical": 0.5}),
-        lambda encoders, modality: 0.1 if encoders[modality] == "tiny" else 0.2,
-    )
+    alone = {"image": {"tiny": 0.1, "classical": 0.5}, "text": {"tiny": 0.2, "classical": 0.7}}
+    found = find_choice([TINY, CLASSICAL], *trainings({"tiny+tiny": 0.4, "classical+classical": 0.5}, by_itself=alone))
     assert found is not None
     assert [one.encoders for one in found.compared] == [TINY, CLASSICAL]
 
 
 @pytest.mark.parametrize("known", [("tiny+tiny",), ("tiny+tiny", "classical+classical")])
 def test_while_a_training_is_missing_the_choice_is_not_known(known: tuple[str, ...]) -> None:
-    assert find_choice([TINY, CLASSICAL], reaching(dict.fromkeys(known, 0.4)), by_itself) is None
-    assert (
-        find_choice(
-            [TINY, CLASSICAL], reaching(dict.fromkeys(("tiny+tiny", "classical+classical"), 0.4)), lambda *_: None
-        )
-        is None
-    )
+    train, pair = trainings(dict.fromkeys(known, 0.4))
+    assert find_choice([TINY, CLASSICAL], train, pair) is None
+    train, _ = trainings(dict.fromkeys(("tiny+tiny", "classical+classical", "classical+tiny"), 0.4))
+    assert find_choice([TINY, CLASSICAL], train, lambda *_: None) is None
 
 
 @pytest.mark.parametrize(
