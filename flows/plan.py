@@ -210,6 +210,7 @@ class _Plan:
         return self._extraction(modality, lacking, len(digests) + new, why, fingerprint)
 
     def extraction(self, samples: CleanRef | ValidatedRef) -> tuple[dict[InputName, FeatureRef], list[PlanLine]]:
+        """The features as they will be, and a line for each input."""
         config, store = self.request.config, self.request.store
         features = preview_features(samples, config, store, plan_shards(samples, config, store))
         lines = [
