@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, TypedDict
 
 from data_contracts.encoder_choice import ComparedEncoders, EncoderChoice
 from data_contracts.modalities import modality_of
@@ -15,6 +14,7 @@ from flows.champion import champion_to_continue
 from flows.data_stages import flipped, tries_flip, with_earlier
 from flows.encoder_choice import find_choice
 from flows.plan_choice import plan_of_open
+from flows.plan_line import Action, PlanLine
 from flows.plan_since import Earlier, last_run, rates
 from flows.request import Request
 from flows.training_start import MOST_CHANGED, choose_start, describe_start
@@ -32,21 +32,7 @@ from tasks.train.request import TrainRequest
 from tasks.train.train import train_key
 from tasks.validate.validate import samples_key
 
-Action = Literal["reuse", "compute", "ok", "warn", "fail"]
 EPOCHS = "at most so many epochs"
-
-
-class PlanLine(TypedDict):
-    """What a retrain would do in one stage."""
-
-    stage: str
-    action: Action
-    """Of a check before the stages, its outcome; of rows that have changed, or of which no earlier run tells, `ok`."""
-    count: int | None
-    """Rows, samples, media, epochs or models; None where it is not known yet."""
-    seconds: float | None
-    """At most about so long, by the slowest of the last runs of this model; None where none tells."""
-    why: str
 
 
 def plan_retrain(request: Request) -> list[PlanLine]:

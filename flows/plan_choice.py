@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from data_contracts.encoder_choice import EncoderChoice
 from data_contracts.refs import InputName, Modality
+from flows.plan_line import PlanLine
 from flows.request import Request
 from tasks.encoder_choice import compared_kinds, encoders_to_try, name_encoders, open_modalities, with_encoders
 from tasks.encoder_ids import BUILT_IN
-
-if TYPE_CHECKING:
-    from flows.plan import PlanLine
 
 
 def plan_of_open(

@@ -16,7 +16,7 @@ from data_contracts.modalities import ALL_MODALITIES
 from data_contracts.refs import Modality
 from data_contracts.run_summary import PreflightCheck
 from flows.champion import champion_config
-from flows.plan import PlanLine
+from flows.plan_line import PlanLine
 from flows.records import shown_path
 from flows.request import Request
 from tasks.config_sections import REMOTE_SCHEMES
